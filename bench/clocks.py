@@ -1,0 +1,87 @@
+"""Where the time of a run goes: train, decide, evaluate, prepare.
+
+One region is always open, so the clocks sum to the whole by construction. The device is
+synchronised where a region begins or ends and nowhere else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+REGIONS = ("train", "decide", "evaluate", "prepare")
+
+
+class Clocks:
+    """Wall and CPU seconds by region. A run begins in `prepare`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self.wall = dict.fromkeys(REGIONS, 0.0)
+        self.cpu = dict.fromkeys(REGIONS, 0.0)
+        self._region = "prepare"
+        self._wall_from, self._cpu_from = time.perf_counter(), time.process_time()
+        self._events: list[tuple[str, Any, Any]] = []
+
+    @contextmanager
+    def region(self, name: str) -> Iterator[None]:
+        """Charge what runs inside to a region, and what follows to the one before."""
+        outer = self._enter(name)
+        try:
+            yield
+        finally:
+            self._enter(outer)
+
+    @contextmanager
+    def inside_step(self, name: str) -> Iterator[None]:
+        """Like `region`, without a synchronisation: on CUDA events mark the borders.
+
+        The time is moved from the surrounding region at the next border.
+        """
+        if not self._cuda:
+            outer = self._enter(name)
+            try:
+                yield
+            finally:
+                self._enter(outer)
+            return
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        try:
+            yield
+        finally:
+            end.record()
+            self._events.append((name, begin, end))
+
+    def read(self) -> dict[str, dict[str, float]]:
+        """Seconds so far: {"wall": {region: s, "whole": s}, "cpu": {...}}."""
+        self._enter(self._region)
+        return {
+            "wall": {**self.wall, "whole": sum(self.wall.values())},
+            "cpu": {**self.cpu, "whole": sum(self.cpu.values())},
+        }
+
+    def restore(self, read: dict[str, dict[str, float]]) -> None:
+        """Add the seconds of an earlier, interrupted part of the run."""
+        for name in REGIONS:
+            self.wall[name] += read["wall"][name]
+            self.cpu[name] += read["cpu"][name]
+
+    def _enter(self, name: str) -> str:
+        if self._cuda:
+            torch.cuda.synchronize()
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.wall[self._region] += wall - self._wall_from
+        self.cpu[self._region] += cpu - self._cpu_from
+        self._wall_from, self._cpu_from = wall, cpu
+        for moved, begin, end in self._events:
+            seconds = begin.elapsed_time(end) / 1000
+            self.wall[self._region] -= seconds
+            self.wall[moved] += seconds
+        self._events.clear()
+        outer, self._region = self._region, name
+        return outer

@@ -1,0 +1,5 @@
+"""The one exception that reaches a user as a plain line."""
+
+
+class UserError(Exception):
+    """Something the user can put right: what is wrong, where, and what to do, in one line."""

@@ -1,0 +1,137 @@
+"""Declared parameters: their defaults, ranges and what they mean, checked in one place."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Option:
+    """One declared parameter; subclasses say which values it takes."""
+
+    default: Any
+    doc: str = ""
+
+    def valid(self) -> str:
+        """The valid values in words, for messages and `freezebench list`."""
+        raise NotImplementedError
+
+    def accept(self, value: Any) -> Any:
+        """Return the value in its canonical type; raise ValueError if it is not valid."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Integer(Option):
+    """A whole number in [low, high]."""
+
+    low: int = 0
+    high: int = 2**53
+
+    def valid(self) -> str:
+        return f"a whole number from {self.low} to {self.high}"
+
+    def accept(self, value: Any) -> int:
+        if isinstance(value, str):
+            value = float(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+            raise ValueError
+        if not self.low <= value <= self.high:
+            raise ValueError
+        return int(value)
+
+
+@dataclass(frozen=True)
+class Real(Option):
+    """A number in [low, high]."""
+
+    low: float = float("-inf")
+    high: float = float("inf")
+
+    def valid(self) -> str:
+        return f"a number from {self.low:g} to {self.high:g}"
+
+    def accept(self, value: Any) -> float:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)
+        if not self.low <= number <= self.high:  # also refuses NaN
+            raise ValueError
+        return number
+
+
+@dataclass(frozen=True)
+class Choice(Option):
+    """One of a few words."""
+
+    choices: tuple[str, ...] = ()
+
+    def valid(self) -> str:
+        return "one of " + ", ".join(self.choices)
+
+    def accept(self, value: Any) -> str:
+        if value not in self.choices:
+            raise ValueError
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Flag(Option):
+    """Yes or no."""
+
+    def valid(self) -> str:
+        return "true or false"
+
+    def accept(self, value: Any) -> bool:
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+
+
+@dataclass(frozen=True)
+class Text(Option):
+    """Any text."""
+
+    def valid(self) -> str:
+        return "a text"
+
+    def accept(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError
+        return value
+
+
+def check(owner: str, declared: Mapping[str, Option], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every declared option with its given or default value, in declared order.
+
+    Raises UserError naming the key, the value and the valid ones.
+    """
+    for key in given:
+        if key not in declared:
+            raise unknown(f"{owner}: option", key, declared)
+    values = {}
+    for key, option in declared.items():
+        value = given.get(key, option.default)
+        try:
+            values[key] = option.accept(value)
+        except (ValueError, TypeError, OverflowError):
+            raise UserError(
+                f"{owner}: {key} = {value!r} is not valid; give {option.valid()}"
+            ) from None
+    return values
+
+
+def unknown(what: str, word: str, known: Mapping[str, Any] | list[str]) -> UserError:
+    """The error for a word that is not among the known ones, with the nearest and all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(str(word), names, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    listed = ", ".join(names) if names else "none"
+    return UserError(f"{what} {word!r} is unknown{hint}; valid: {listed}")

@@ -1,0 +1,84 @@
+"""What a strategy may see of a run: everything it needs to decide, nothing it could change."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bench.flops import FlopModel
+from bench.layers import Inputs, Layer
+from bench.outputs import layer_outputs
+from bench.seeds import seeded
+
+
+@dataclass
+class View:
+    """The state of a run at one moment.
+
+    step counts finished steps; lr is the schedule's learning rate of the step just made.
+    samples_per_step: the mean number of samples a step sees.
+    artifacts: local files a strategy asked for, by what they are ("reference", "predictor").
+    """
+
+    layers: Sequence[Layer]
+    flops: FlopModel
+    seed: int
+    device: torch.device
+    base_lr: float
+    total_steps: int
+    steps_per_epoch: int
+    samples_per_step: float
+    artifacts: Mapping[str, Path]
+    _model: nn.Module = field(repr=False)
+    _probe: Callable[[int], Inputs] = field(repr=False)
+    step: int = 0
+    lr: float = 0.0
+    frozen: frozenset[int] = frozenset()
+
+    @property
+    def active(self) -> list[int]:
+        """Indices of the layers that may still freeze: neither frozen nor the head."""
+        return [i for i, layer in enumerate(self.layers) if i not in self.frozen and not layer.head]
+
+    @property
+    def epoch(self) -> float:
+        """Epochs finished, with their fraction."""
+        return self.step / self.steps_per_epoch
+
+    def weights(self, layer: int) -> list[torch.Tensor]:
+        """The parameters of a layer, the weight first; read only."""
+        return [self._model.get_parameter(n).detach() for n in self.layers[layer].parameters]
+
+    def gradients(self, layer: int) -> list[torch.Tensor]:
+        """The gradients of a layer's parameters at the step just made; none if it is frozen."""
+        parameters = (self._model.get_parameter(n) for n in self.layers[layer].parameters)
+        return [p.grad for p in parameters if p.grad is not None]
+
+    def probe(self, samples: int) -> Inputs:
+        """A fixed batch of training samples, as in evaluation: no augmentation, never test data.
+
+        The same for every strategy and seed of a task.
+        """
+        return self._probe(samples)
+
+    def outputs(
+        self, inputs: Inputs, state: Mapping[str, torch.Tensor] | None = None
+    ) -> list[torch.Tensor]:
+        """Each layer's output (after its BatchNorm) on a batch, in eval mode and without a graph.
+
+        state: weights to use in place of the model's own (a reference's). No buffer changes.
+        """
+        model = self._model
+        if state is not None:
+            model = copy.deepcopy(model)
+            model.load_state_dict(state)
+        return layer_outputs(model, self.layers, inputs)
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """A random generator on the CPU of the strategy's own, from the run's seed."""
+        return seeded(self.seed, "strategy", purpose)

@@ -1,0 +1,125 @@
+"""What a strategy is. Subclass this to add one; nothing else needs to change.
+
+    class EarlyHalf(Strategy):
+        "Freeze the first half of the layers after one epoch."
+        name = "early_half"
+        options = {"after": Integer(1, low=1, doc="epochs before the freeze")}
+
+        def stages(self):
+            return PerEpoch(1)
+
+        def decide(self, view):
+            half = len(view.layers) // 2
+            due = view.step >= self.after * view.steps_per_epoch
+            return [Verdict(i, score=view.step, freeze=due) for i in view.active if i < half]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from bench.cadence import AtSteps, Cadence, EverySteps, Never, PerEpoch
+from bench.options import Choice, Flag, Integer, Option, Real, Text, check
+from bench.view import View
+
+__all__ = [
+    "AtSteps",
+    "Cadence",
+    "Choice",
+    "EverySteps",
+    "Flag",
+    "Integer",
+    "Never",
+    "Option",
+    "PerEpoch",
+    "Real",
+    "Strategy",
+    "Text",
+    "Verdict",
+    "View",
+]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a strategy says of one layer at one stage, with the figures behind it.
+
+    score and threshold are the strategy's own; freeze=False thaws a frozen layer.
+    """
+
+    layer: int
+    freeze: bool
+    score: float = float("nan")
+    threshold: float = float("nan")
+
+
+class Strategy:
+    """Decides which layers freeze, and when.
+
+    Class attributes are its documentation and its interface:
+    name: the word used on the command line and in tables.
+    options: its parameters, declared with defaults and ranges; each becomes an attribute.
+    sets_learning_rates: it gives every layer a learning rate of its own (`learning_rates`).
+    needs: which artifacts it wants: any of "reference" (a fully trained model of the same task),
+        "predictor".
+    matches: it trains on a budget, if one is given by `match` or its `saving` option.
+    """
+
+    name: ClassVar[str] = ""
+    options: ClassVar[Mapping[str, Option]] = {}
+    sets_learning_rates: ClassVar[bool] = False
+    needs: ClassVar[frozenset[str]] = frozenset()
+    matches: ClassVar[bool] = False
+
+    def __init__(self, **options: Any) -> None:
+        """Take the options; raises UserError for one that is not declared or out of range."""
+        for key, value in check(f"strategy {self.name}", self.options, options).items():
+            setattr(self, key, value)
+
+    def total_steps(self, view: View, steps: int, budget: float | None) -> int:
+        """How long to train, in steps: `steps` unless the strategy solves it for a budget.
+
+        budget: training FLOPs (exact convention) the whole run may cost, or None.
+        """
+        return steps
+
+    def start(self, view: View) -> None:
+        """Called once before training, when the model and its layers are known."""
+
+    def observations(self) -> Cadence:
+        """After which steps `observe` is called."""
+        return Never()
+
+    def observe(self, view: View) -> None:
+        """Look at gradients and weights right after a step. Must not wait for the device."""
+
+    def stages(self) -> Cadence:
+        """After which steps `decide` is called; step 0 is before training."""
+        return Never()
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        """Judge layers at a freezing stage. Layers without a verdict stay as they are."""
+        return ()
+
+    def learning_rates(self, view: View) -> Sequence[float]:
+        """Learning rate of every layer at this step (`sets_learning_rates` only)."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes during a run, so that a killed run goes on with the same bits."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave. Called after `start`."""
+
+    def cost(self) -> float:
+        """FLOPs spent on deciding so far: probes, references, predictor."""
+        return 0.0
+
+    def trace(self) -> dict[str, torch.Tensor]:
+        """Recordings to be kept beside the results (histories, curves)."""
+        return {}
