@@ -22,6 +22,7 @@ class View:
 
     step counts finished steps; lr is the schedule's learning rate of the step just made.
     samples_per_step: the mean number of samples a step sees.
+    budget: training FLOPs (exact) that a matched run may cost, else None.
     artifacts: local files a strategy asked for, by what they are ("reference", "predictor").
     """
 
@@ -33,6 +34,7 @@ class View:
     total_steps: int
     steps_per_epoch: int
     samples_per_step: float
+    budget: float | None
     artifacts: Mapping[str, Path]
     _model: nn.Module = field(repr=False)
     _probe: Callable[[int], Inputs] = field(repr=False)

@@ -80,12 +80,9 @@ class Strategy:
         for key, value in check(f"strategy {self.name}", self.options, options).items():
             setattr(self, key, value)
 
-    def total_steps(self, view: View, steps: int, budget: float | None) -> int:
-        """How long to train, in steps: `steps` unless the strategy solves it for a budget.
-
-        budget: training FLOPs (exact convention) the whole run may cost, or None.
-        """
-        return steps
+    def total_steps(self, view: View) -> int:
+        """How long to train, in steps, asked before `start`; `view.budget` may bound it."""
+        return view.total_steps
 
     def start(self, view: View) -> None:
         """Called once before training, when the model and its layers are known."""

@@ -1,0 +1,63 @@
+"""Augmentation and normalisation of uint8 batches, on the device where the images live.
+
+Random numbers come from the CPU generator that is passed in, so they are the same on every device.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Augment = Literal["none", "crop", "crop+flip"]
+PADDING = 8  # a crop moves by at most a PADDING-th of the side, as 4 pixels of CIFAR's 32
+
+
+def augment(images: Tensor, kind: Augment, generator: torch.Generator) -> Tensor:
+    """Shift uint8 images (B, 3, R, R) within mirrored borders and, for crop+flip, mirror half.
+
+    The same generator state gives the same images. "none" returns the images untouched and draws
+    nothing.
+    """
+    if kind == "none":
+        return images
+    count, _, side, _ = images.shape
+    reach = side // PADDING
+    shifts = torch.randint(-reach, reach + 1, (2, count, 1), generator=generator)
+    down, across = _mirrored(shifts + torch.arange(side), side)
+    if kind == "crop+flip":
+        flipped = torch.rand(count, 1, generator=generator) < 0.5
+        across = torch.where(flipped, across.flip(1), across)
+    device = images.device
+    each = torch.arange(count, device=device)[:, None, None]
+    picked = images.permute(0, 2, 3, 1)[
+        each, down.to(device)[:, :, None], across.to(device)[:, None, :]
+    ]
+    return picked.permute(0, 3, 1, 2)
+
+
+def _mirrored(index: Tensor, side: int) -> Tensor:
+    """Indices outside 0 … side − 1 reflected back into it, the border not repeated."""
+    index = index.abs()
+    return torch.where(index >= side, 2 * (side - 1) - index, index)
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """uint8 images (B, 3, R, R) to float32 with the given mean and std (3,) of values in [0, 1]."""
+    scale = (1 / (255 * std)).view(1, 3, 1, 1)
+    return torch.addcmul((-mean / std).view(1, 3, 1, 1), images.float(), scale).contiguous()
+
+
+def resize(images: Tensor, resolution: int) -> Tensor:
+    """uint8 images (N, 3, h, w) to (N, 3, resolution, resolution), bilinear, antialiased."""
+    if images.shape[-2:] == (resolution, resolution):
+        return images
+    parts = []
+    for part in images.split(512):
+        scaled = F.interpolate(
+            part.float(), (resolution, resolution), mode="bilinear", antialias=True
+        )
+        parts.append(scaled.round_().clamp_(0, 255).to(torch.uint8))
+    return torch.cat(parts)

@@ -1,0 +1,116 @@
+"""AutoFreeze (Liu et al. 2021, arXiv 2102.01386): freeze where the gradient norm has settled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from strategies.base import (
+    Cadence,
+    Choice,
+    EverySteps,
+    Integer,
+    PerEpoch,
+    Real,
+    Strategy,
+    Verdict,
+    View,
+)
+
+
+class AutoFreeze(Strategy):
+    """From the input on, freeze units whose gradient norm changes least between intervals.
+
+    M times an epoch: η_l is the norm of unit l's gradient summed over the interval,
+    r_l = |η_l(previous) − η_l| / η_l(previous). From the first active unit on, freeze while r_l
+    lies below the N-th percentile of r over the active units. The first interval is the baseline.
+    The head is outside the percentile and never freezes. A unit is a layer (convolution with its
+    BatchNorm) or a transformer block. L1 sums are the authors' code, L2 the paper's word.
+    """
+
+    name = "autofreeze"
+    options = {
+        "N": Real(50.0, low=0.0, high=100.0, doc="percentile of r below which a unit may freeze"),
+        "M": Integer(4, low=1, high=1000, doc="intervals an epoch"),
+        "norm": Choice("l1", ("l1", "l2"), doc="norm of the summed gradient"),
+        "unit": Choice("block", ("block", "layer"), doc="what freezes: transformer block or layer"),
+    }
+
+    N: float
+    M: int
+    norm: str
+    unit: str
+
+    def start(self, view: View) -> None:
+        self._sums: dict[int, list[torch.Tensor]] = {}
+        self._previous: dict[int, float] = {}
+
+    def observations(self) -> Cadence:
+        return EverySteps(1)
+
+    def observe(self, view: View) -> None:
+        # Signed sums, one multi-tensor addition for all layers; nothing leaves the device.
+        fresh, sums, gradients = [], [], []
+        for layer in view.active:
+            if layer in self._sums:
+                sums += self._sums[layer]
+                gradients += view.gradients(layer)
+            else:
+                fresh.append(layer)
+        if sums:
+            torch._foreach_add_(sums, gradients)
+        for layer in fresh:
+            self._sums[layer] = [g.clone() for g in view.gradients(layer)]
+
+    def stages(self) -> Cadence:
+        return PerEpoch(self.M)
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        norms = self._interval_norms(view)
+        self._sums.clear()
+        changes = {
+            unit: abs(self._previous[unit] - norm) / self._previous[unit]
+            for unit, norm in norms.items()
+            if self._previous.get(unit)
+        }
+        self._previous = norms
+        if not changes:
+            return ()
+        threshold = float(np.percentile(list(changes.values()), self.N))
+        verdicts, settled = [], True
+        for unit, layers in self._units(view).items():
+            change = changes.get(unit, math.inf)
+            settled = settled and change < threshold
+            verdicts += [Verdict(layer, settled, change, threshold) for layer in layers]
+        return verdicts
+
+    def _units(self, view: View) -> dict[int, list[int]]:
+        """The active layers of each unit, in order from the input."""
+        units: dict[int, list[int]] = {}
+        for layer in view.active:
+            unit = view.layers[layer].block if self.unit == "block" else layer
+            units.setdefault(unit, []).append(layer)
+        return units
+
+    def _interval_norms(self, view: View) -> dict[int, float]:
+        """η of every active unit over the interval, with one transfer from the device."""
+        units = self._units(view)
+        tensors = [t for layers in units.values() for layer in layers for t in self._sums[layer]]
+        order = 1 if self.norm == "l1" else 2
+        flat = torch.stack([n.double() for n in torch._foreach_norm(tensors, order)]).tolist()
+        norms: dict[int, float] = {}
+        values = iter(flat)
+        for unit, layers in units.items():
+            parts = [next(values) for layer in layers for _ in self._sums[layer]]
+            norms[unit] = sum(parts) if order == 1 else math.hypot(*parts)
+        return norms
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": self._sums, "previous": self._previous}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._sums, self._previous = dict(state["sums"]), dict(state["previous"])

@@ -1,0 +1,50 @@
+"""What a schedule of freezes costs, and what a run may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bench.errors import UserError
+from bench.options import Real
+from bench.view import View
+
+SAVING = Real(
+    0.0, low=0.0, high=0.95, doc="share of full training's FLOPs to save; 0 = as the run says"
+)
+
+
+def budget_of(view: View, saving: float) -> float | None:
+    """Training FLOPs (exact) a run may cost: its matched budget, else 1 − saving of full training.
+
+    None if neither is given.
+    """
+    if view.budget is not None:
+        return view.budget
+    if saving:
+        return (1 - saving) * full_cost(view)
+    return None
+
+
+def full_cost(view: View) -> float:
+    """FLOPs (exact) of full training for the run's own number of steps."""
+    return view.flops.exact().total * view.samples_per_step * view.total_steps
+
+
+def schedule_cost(view: View, freeze_at: Mapping[int, int], steps: int) -> float:
+    """FLOPs (exact) of `steps` steps when layer l freezes after freeze_at[l] of them."""
+    total, frozen, last = 0.0, set[int](), 0
+    for layer, moment in sorted(freeze_at.items(), key=lambda item: item[1]):
+        moment = min(moment, steps)
+        total += view.flops.exact(frozen).total * (moment - last)
+        frozen.add(layer)
+        last = moment
+    total += view.flops.exact(frozen).total * (steps - last)
+    return total * view.samples_per_step
+
+
+def unreachable(strategy: str, budget: float, low: float, high: float) -> UserError:
+    """The error for a budget outside what a strategy can spend."""
+    return UserError(
+        f"strategy {strategy}: a budget of {budget:.4g} FLOPs is out of reach; it can spend "
+        f"{low:.4g} to {high:.4g} here. Change its options or what it is matched to"
+    )

@@ -1,0 +1,11 @@
+"""Train every layer to the end: what all others are compared with."""
+
+from __future__ import annotations
+
+from strategies.base import Strategy
+
+
+class Full(Strategy):
+    """Full training; nothing freezes."""
+
+    name = "full"

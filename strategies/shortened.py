@@ -1,0 +1,25 @@
+"""Control: full training with fewer steps. Freezing has to beat simply stopping earlier."""
+
+from __future__ import annotations
+
+from strategies.base import Strategy, View
+from strategies.budget import SAVING, budget_of, full_cost, unreachable
+
+
+class Shortened(Strategy):
+    """Full training on a budget: fewer steps, the cosine ending there."""
+
+    name = "shortened"
+    options = {"saving": SAVING}
+    matches = True
+
+    saving: float
+
+    def total_steps(self, view: View) -> int:
+        budget = budget_of(view, self.saving)
+        if budget is None:
+            return view.total_steps
+        steps = int(budget / (full_cost(view) / view.total_steps))
+        if steps < 1:
+            raise unreachable(self.name, budget, full_cost(view) / view.total_steps, float("inf"))
+        return steps
