@@ -39,7 +39,9 @@ class PerEpoch:
     k: int = 1
 
     def due(self, step: int, steps_per_epoch: int) -> bool:
-        return step > 0 and step * self.k // steps_per_epoch > (step - 1) * self.k // steps_per_epoch
+        if step == 0:
+            return False
+        return step * self.k // steps_per_epoch > (step - 1) * self.k // steps_per_epoch
 
 
 @dataclass(frozen=True)

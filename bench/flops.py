@@ -14,8 +14,11 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 from fvcore.nn import FlopCountAnalysis
 from torch import nn
@@ -35,8 +38,10 @@ NOT_COUNTED = frozenset(
     zeros full ones_like zeros_like empty_like fill_ copy_ cat stack unbind gather index
     index_select topk sort argmax flip rot90 pixel_unshuffle pixel_shuffle im2col col2im
     upsample_bicubic2d norm linalg_vector_norm std var var_mean bitwise_not logical_not
-    unflatten scaled_dot_product_attention""".split()
+    unflatten""".split()
 )
+_ATTENTION = "aten::scaled_dot_product_attention"
+_PRODUCTS = frozenset(("conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum", _ATTENTION))
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,7 @@ class FlopModel:
         training = ~mask_of(frozen)
         forward = sum(p.flops for p in self.products)
         backward = sum(
-            p.flops * sum(bool(operand & training) for operand in p.operands)
-            for p in self.products
+            p.flops * sum(bool(operand & training) for operand in p.operands) for p in self.products
         )
         return Flops(float(forward), float(backward))
 
@@ -107,11 +111,11 @@ def count_flops(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> Fl
     """
     products = trace_products(model, layers, inputs)
     forward, by_fvcore = _count_with_fvcore(model, layers, inputs)
-    by_graph = sum(p.flops for p in products if p.layer is not None)
+    by_graph = sum(p.flops for p in products)
     if by_fvcore != by_graph:
         raise UserError(
-            f"{type(model).__name__}: fvcore counts {by_fvcore:,} FLOPs in the layers with weights,"
-            f" the autograd graph {by_graph:,}; its FLOPs cannot be stated"
+            f"{type(model).__name__}: fvcore counts {by_fvcore:,} FLOPs in products, the autograd"
+            f" graph {by_graph:,}; its FLOPs cannot be stated"
         )
     return FlopModel(forward, products)
 
@@ -119,9 +123,11 @@ def count_flops(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> Fl
 def _count_with_fvcore(
     model: nn.Module, layers: Sequence[Layer], inputs: Inputs
 ) -> tuple[tuple[float, ...], int]:
-    """FLOPs per layer in the paper's convention, and FLOPs of the products with weights alone."""
-    # Counting in train mode would move BatchNorm's running statistics.
-    analysis = FlopCountAnalysis(copy.deepcopy(model).eval(), inputs)
+    """FLOPs per layer in the paper's convention, and FLOPs of all products, attention included."""
+    # Counting in train mode would move BatchNorm's running statistics; without gradients,
+    # torch's own attention would run as one operator.
+    analysis = FlopCountAnalysis(copy.deepcopy(model).eval().requires_grad_(True), inputs)
+    analysis.set_op_handle(_ATTENTION, _attention_products)
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none")
@@ -136,17 +142,24 @@ def _count_with_fvcore(
             for operator, count in counter.items():
                 own[parent][operator] -= count
     forward = [0.0] * len(layers)
-    weighted = 0.0
+    products = 0.0
     current = 0
     order = execution_order(model, inputs)
     for name in order + [n for n in own if n not in order]:
         # What belongs to no layer (pooling) counts with the layer that ran before it.
         current = owner.get(name, current)
         for operator, count in own[name].items():
-            forward[current] += 2 * count
-            if operator in ("conv", "linear", "addmm"):
-                weighted += 2 * count
-    return tuple(forward), int(weighted)
+            if operator != _ATTENTION:
+                forward[current] += 2 * count
+            if operator in _PRODUCTS:
+                products += 2 * count
+    return tuple(forward), int(products)
+
+
+def _attention_products(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """Multiply-adds of a fused attention: queries by keys, then by values."""
+    queries, keys, values = (value.type().sizes() for value in inputs[:3])
+    return Counter({_ATTENTION: prod(queries[:-1]) * keys[-2] * (keys[-1] + values[-1])})
 
 
 def _refuse_unknown(unsupported: Iterable[str], model: str) -> None:

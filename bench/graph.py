@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from bench.errors import UserError
 from bench.layers import Inputs, Layer
 
 
@@ -52,7 +53,8 @@ def trace_products(
     }
     with sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
         root = output_tensor(model(*inputs)).grad_fn
-    reach = _reach(root, owner)
+    reach = reachable_layers(root, owner)
+    activations = _activations(reach)
     products = []
     for node in reach:
         count = _PRODUCTS.get(_kind(node))
@@ -61,20 +63,28 @@ def trace_products(
         edges = [edge for edge, _ in node.next_functions]
         factors = edges[-2:] if _kind(node) != "ConvolutionBackward0" else edges[:2]
         first, second = (reach.get(edge, 0) for edge in factors)
-        weights = [owner[id(p)] for edge in factors if (p := _parameter(edge)) is not None]
-        products.append(Product(count(node), (first, second), weights[0] if weights else None))
+        # Left of a product may stand a parameter too (learned queries): the right one names it.
+        weights = [reach[e] for e in reversed(factors) if e in reach and e not in activations]
+        layer = weights[0].bit_length() - 1 if weights else None
+        products.append(Product(count(node), (first, second), layer))
     return tuple(products)
 
 
 def output_tensor(output: Any) -> torch.Tensor:
-    """The logits of a model's output: itself, or the `logits` of a transformers output."""
-    if isinstance(output, torch.Tensor):
-        return output
-    logits: torch.Tensor = output.logits
+    """The logits of a model's output: itself, or the `logits` of a transformers output.
+
+    Raises UserError for an output without logits (a detector's, a model with two heads).
+    """
+    logits = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
+    if not isinstance(logits, torch.Tensor):
+        raise UserError(
+            f"the model puts out {type(output).__name__}, not one tensor of logits;"
+            " only classifiers can be trained here"
+        )
     return logits
 
 
-def _reach(root: Any, owner: dict[int, int]) -> dict[Any, int]:
+def reachable_layers(root: Any, owner: dict[int, int]) -> dict[Any, int]:
     """Every node under `root` with the mask of layers that it can reach."""
     reach: dict[Any, int] = {}
     stack = [(root, False)]
@@ -100,11 +110,17 @@ def _kind(node: Any) -> str:
     return type(node).__name__
 
 
-def _parameter(edge: Any) -> Any:
-    """The parameter behind an edge, through views of it alone (a transposed weight)."""
-    while edge is not None and _kind(edge) in ("TBackward0", "TransposeBackward0", "ViewBackward0"):
-        edge = edge.next_functions[0][0]
-    return getattr(edge, "variable", None)
+def _activations(reach: dict[Any, int]) -> set[Any]:
+    """The nodes that the model's input went into: a product or a look-up lies behind them.
+
+    `reach` holds children before their parents.
+    """
+    found: set[Any] = set()
+    for node in reach:
+        children = (child for child, _ in node.next_functions)
+        if _kind(node) in _SOURCES or any(child in found for child in children):
+            found.add(node)
+    return found
 
 
 def _output_shape(node: Any) -> Sequence[int]:
@@ -113,9 +129,11 @@ def _output_shape(node: Any) -> Sequence[int]:
 
 
 def _convolution(node: Any) -> int:
-    weight = node._saved_weight.shape
+    weight: Sequence[int] = node._saved_weight.shape
     # A transposed convolution spreads each input position over a kernel; a plain one gathers.
-    positions = node._saved_input.shape if node._saved_transposed else _output_shape(node)
+    positions: Sequence[int] = (
+        node._saved_input.shape if node._saved_transposed else _output_shape(node)
+    )
     return 2 * prod(positions) * prod(weight[1:])
 
 
@@ -125,12 +143,10 @@ def _matrix_product(node: Any) -> int:
 
 
 def _batched_product(node: Any) -> int:
-    left = getattr(node, "_saved_self", None)
-    left = node._saved_batch1 if hasattr(node, "_saved_batch1") else left
-    if left is not None:
-        inner = left.shape[-1]
-    else:  # the left factor is saved only for the right one's gradient
-        inner = node._saved_mat2.shape[-2]
+    left, right = ("batch1", "batch2") if hasattr(node, "_saved_batch1") else ("self", "mat2")
+    first, second = getattr(node, f"_saved_{left}"), getattr(node, f"_saved_{right}")
+    # Each factor is saved only for the other one's gradient.
+    inner = first.shape[-1] if first is not None else second.shape[-2]
     return 2 * prod(_output_shape(node)) * int(inner)
 
 
@@ -141,3 +157,4 @@ _PRODUCTS = {
     "BmmBackward0": _batched_product,
     "BaddbmmBackward0": _batched_product,
 }
+_SOURCES = frozenset(_PRODUCTS) | {"EmbeddingBackward0"}

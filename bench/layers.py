@@ -8,13 +8,16 @@ Layers are ordered as the forward pass first uses them; the last one is the head
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from bench.errors import UserError
 
@@ -55,43 +58,72 @@ def find_layers(model: nn.Module, inputs: Inputs) -> tuple[Layer, ...]:
     if not anchors:
         raise UserError(f"{type(model).__name__} has no layer with weights; nothing can freeze")
     attached = _attach(model, order, anchors)
+    names = {anchor: [anchor, *(m for m in attached[anchor] if m != anchor)] for anchor in anchors}
+    parameters: dict[str, tuple[str, ...]] = {}
+    taken: set[int] = set()  # a weight that two modules share goes with the one that runs first
+    for anchor in anchors:
+        own = [
+            (f"{m}.{p}".removeprefix("."), parameter)
+            for m in names[anchor]
+            for p, parameter in modules[m].named_parameters("", False)
+        ]
+        parameters[anchor] = tuple(name for name, p in own if id(p) not in taken)
+        taken.update(id(p) for _, p in own)
+    anchors = [anchor for anchor in anchors if parameters[anchor]]
     blocks = _blocks(model, anchors)
-    layers = []
-    for index, anchor in enumerate(anchors):
-        names = [anchor] + [m for m in attached[anchor] if m != anchor]
-        parameters = tuple(
-            f"{m}.{p}" if m else p for m in names for p, _ in modules[m].named_parameters("", False)
+    return tuple(
+        Layer(
+            index,
+            anchor,
+            tuple(names[anchor]),
+            parameters[anchor],
+            sum(model.get_parameter(p).numel() for p in parameters[anchor]),
+            blocks[index],
+            head=index == len(anchors) - 1,
         )
-        size = sum(model.get_parameter(p).numel() for p in parameters)
-        head = index == len(anchors) - 1
-        layers.append(Layer(index, anchor, tuple(names), parameters, size, blocks[index], head))
-    return tuple(layers)
+        for index, anchor in enumerate(anchors)
+    )
 
 
 def execution_order(model: nn.Module, inputs: Inputs) -> list[str]:
-    """Names of the modules in the order in which the forward pass first enters them."""
-    model = copy.deepcopy(model).eval()
-    order: list[str] = []
+    """Names of the modules in the order in which the forward pass first enters them.
+
+    A module that is never entered but whose weights are used (torchvision's Swin attention calls
+    functions on its children's weights) stands where they are first used.
+    """
+    # With gradients on, torch's own transformer blocks run their parts one by one.
+    model = copy.deepcopy(model).eval().requires_grad_(True)
+    order: dict[str, None] = {}
 
     def watch(name: str) -> Callable[..., None]:
-        def entered(*_: object) -> None:
-            if name not in order:
-                order.append(name)
+        return lambda *_: order.setdefault(name)
 
-        return entered
-
+    owner: dict[int, str] = {}
     for name, module in model.named_modules():
         module.register_forward_pre_hook(watch(name))
-    with torch.no_grad():
+        owner.update((id(p), name) for p in module.parameters(recurse=False))
+    with torch.enable_grad(), _WeightsUsed(owner, order):
         model(*inputs)
-    # Some modules use the weights of a child without calling it (torchvision's Swin attention):
-    # such a child takes the place of the parent.
-    for name, module in model.named_modules():
-        parent = name.rpartition(".")[0]
-        if isinstance(module, _WEIGHTED) and name not in order and parent and parent in order:
-            siblings = sum(n.startswith(f"{parent}.") for n in order)
-            order.insert(order.index(parent) + 1 + siblings, name)
-    return order
+    return list(order)
+
+
+class _WeightsUsed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is untyped
+    """Notes the modules whose own parameters an operator takes."""
+
+    def __init__(self, owner: dict[int, str], order: dict[str, None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's is untyped
+        self._owner, self._order = owner, order
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for value in tree_leaves((args, kwargs)):
+            if isinstance(value, nn.Parameter) and id(value) in self._owner:
+                self._order.setdefault(self._owner[id(value)])
+        return func(*args, **(kwargs or {}))
+
+
+def has_running_statistics(module: nn.Module) -> bool:
+    """Whether the module moves buffers of its own in train mode, as BatchNorm does."""
+    return any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False))
 
 
 def _attach(model: nn.Module, order: list[str], anchors: list[str]) -> dict[str, list[str]]:
@@ -119,7 +151,7 @@ def _attach(model: nn.Module, order: list[str], anchors: list[str]) -> dict[str,
         if name in attached:
             registered = name
         owns = any(True for _ in module.parameters(recurse=False))
-        if not owns and not isinstance(module, _BatchNorm):
+        if not owns and not has_running_statistics(module):
             continue
         inside = [a for a in anchors if not name or a == name or a.startswith(f"{name}.")]
         around = [a for a in anchors if name.startswith(f"{a}.")]
@@ -127,7 +159,7 @@ def _attach(model: nn.Module, order: list[str], anchors: list[str]) -> dict[str,
             owner = (inside or around)[0]
         elif name not in position:
             owner = registered
-        elif isinstance(module, nn.LayerNorm):
+        elif _is_layer_norm(module):
             owner = after(position[name])
         else:
             owner = before(position[name])
@@ -135,29 +167,47 @@ def _attach(model: nn.Module, order: list[str], anchors: list[str]) -> dict[str,
     return attached
 
 
+def _is_layer_norm(module: nn.Module) -> bool:
+    """Whether it is a LayerNorm or RMSNorm; libraries have classes of their own for both."""
+    kinds = [kind.__name__.lower() for kind in type(module).__mro__]
+    return any("layernorm" in kind or "rmsnorm" in kind for kind in kinds)
+
+
 def _blocks(model: nn.Module, anchors: list[str]) -> list[int]:
     """The block of each layer: transformer blocks count as one, other layers stand alone.
 
-    A block is a numbered module with a submodule named like an attention. Layers before the
-    first block join it, those between two blocks join the later; the head stands alone.
+    Layers before the first block join it, those between two blocks join the later, those after
+    the last block join it; the head stands alone.
     """
-    names = [name for name, _ in model.named_modules()]
-    attention = {n for n in names if "attn" in n.lower() or "attention" in n.lower()}
-    roots = {root for name in attention if (root := _numbered_root(name))}
-    owners = [next((r for r in roots if a.startswith(f"{r}.")), "") for a in anchors]
-    if not any(owners):
+    roots = _block_roots(model)
+    owners = [
+        max((r for r in roots if a.startswith(f"{r}.")), key=len, default="") for a in anchors
+    ]
+    if not any(owners[:-1]):
         return list(range(len(anchors)))
     blocks: list[int] = []
-    following = next(o for o in owners if o)
     seen: dict[str, int] = {}
     for i, owner in enumerate(owners[:-1]):
-        following = owner or next((o for o in owners[i:] if o), following)
-        blocks.append(seen.setdefault(following, len(seen)))
+        later = [o for o in owners[i:-1] if o]
+        earlier = [o for o in owners[:i] if o]
+        block = owner or (later[0] if later else earlier[-1])
+        blocks.append(seen.setdefault(block, len(seen)))
     return [*blocks, len(seen)]
 
 
-def _numbered_root(name: str) -> str:
-    """The longest leading part of a module's name that ends in a number, or ''."""
-    parts = name.split(".")
-    last = max((i for i, part in enumerate(parts) if part.isdigit()), default=-1)
-    return ".".join(parts[: last + 1])
+def _block_roots(model: nn.Module) -> set[str]:
+    """Names of the transformer blocks: numbered modules with an attention inside.
+
+    An attention is a module so named that holds linear layers; the gates of convolutional nets
+    that go by that name are made of convolutions.
+    """
+    roots = set()
+    for name, module in model.named_modules():
+        parts = name.split(".")
+        named = [i for i, part in enumerate(parts) if re.search("attn|attention", part.lower())]
+        linear = any(isinstance(m, (nn.Linear, nn.MultiheadAttention)) for m in module.modules())
+        if named and linear:
+            numbered = [i for i in range(named[0]) if parts[i][-1:].isdigit()]
+            if numbered:
+                roots.add(".".join(parts[: numbered[-1] + 1]))
+    return roots

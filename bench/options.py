@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.errors import UserError
@@ -15,7 +15,7 @@ class Option:
     """One declared parameter; subclasses say which values it takes."""
 
     default: Any
-    doc: str = ""
+    doc: str = field(default="", kw_only=True)
 
     def valid(self) -> str:
         """The valid values in words, for messages and `freezebench list`."""

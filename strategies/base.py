@@ -1,23 +1,24 @@
 """What a strategy is. Subclass this to add one; nothing else needs to change.
 
-    class EarlyHalf(Strategy):
-        "Freeze the first half of the layers after one epoch."
-        name = "early_half"
-        options = {"after": Integer(1, low=1, doc="epochs before the freeze")}
+class EarlyHalf(Strategy):
+    "Freeze the first half of the layers after one epoch."
+    name = "early_half"
+    options = {"after": Integer(1, low=1, doc="epochs before the freeze")}
 
-        def stages(self):
-            return PerEpoch(1)
+    def stages(self):
+        return PerEpoch(1)
 
-        def decide(self, view):
-            half = len(view.layers) // 2
-            due = view.step >= self.after * view.steps_per_epoch
-            return [Verdict(i, score=view.step, freeze=due) for i in view.active if i < half]
+    def decide(self, view):
+        half = len(view.layers) // 2
+        due = view.step >= self.after * view.steps_per_epoch
+        return [Verdict(i, score=view.step, freeze=due) for i in view.active if i < half]
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -64,21 +65,27 @@ class Strategy:
     name: the word used on the command line and in tables.
     options: its parameters, declared with defaults and ranges; each becomes an attribute.
     sets_learning_rates: it gives every layer a learning rate of its own (`learning_rates`).
-    needs: which artifacts it wants: any of "reference" (a fully trained model of the same task),
-        "predictor".
+    needs_reference: it wants a fully trained model of the same task (`view.artifacts`).
     matches: it trains on a budget, if one is given by `match` or its `saving` option.
     """
 
     name: ClassVar[str] = ""
     options: ClassVar[Mapping[str, Option]] = {}
     sets_learning_rates: ClassVar[bool] = False
-    needs: ClassVar[frozenset[str]] = frozenset()
+    needs_reference: ClassVar[bool] = False
     matches: ClassVar[bool] = False
 
     def __init__(self, **options: Any) -> None:
         """Take the options; raises UserError for one that is not declared or out of range."""
         for key, value in check(f"strategy {self.name}", self.options, options).items():
             setattr(self, key, value)
+
+    def files(self, profile: str) -> Mapping[str, Path]:
+        """Files it reads, by what they are ("predictor"); their contents enter the run's id.
+
+        `view.artifacts` holds them during the run, or what the user gave in their place.
+        """
+        return {}
 
     def total_steps(self, view: View) -> int:
         """How long to train, in steps, asked before `start`; `view.budget` may bound it."""

@@ -1,0 +1,50 @@
+# Everything here is a freezebench command; the environment is made in .venv on first use.
+PYTHON ?= python3
+PROFILE ?= laptop
+CONTROLS ?=
+VENV := .venv
+READY := $(VENV)/ready
+RUN := $(VENV)/bin/freezebench
+
+.PHONY: env table2 predictor report plan flops list test lint format clean
+
+env: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+table2: $(READY)
+	$(RUN) sweep table2 --profile $(PROFILE) $(if $(CONTROLS),--controls)
+
+report: $(READY)
+	$(RUN) report table2 --profile $(PROFILE) $(if $(CONTROLS),--controls)
+
+plan: $(READY)
+	$(RUN) plan table2 --profile $(PROFILE) $(if $(CONTROLS),--controls)
+
+flops: $(READY)
+	$(RUN) flops --profile $(PROFILE)
+
+list: $(READY)
+	$(RUN) list
+
+predictor: $(READY)
+	$(RUN) predictor train --profile $(PROFILE)
+
+test: $(READY)
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(READY)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

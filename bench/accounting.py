@@ -1,0 +1,134 @@
+"""What a run has spent: FLOPs by convention, step times and memory by freeze state."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from bench.flops import FlopModel, Flops, prefix_length
+
+
+@dataclass
+class FreezeState:
+    """A stretch of steps between two changes of what is frozen.
+
+    step_s: seconds of each step. saved_bytes: what autograd saved for the backward pass of its
+    first step; state_bytes: parameters, gradients and optimizer state after that step. The
+    cuda fields are the allocator's peaks, None on a CPU.
+    """
+
+    from_step: int
+    frozen: list[int]
+    prefix: int
+    steps: int = 0
+    samples: int = 0
+    step_s: list[float] = field(default_factory=list)
+    saved_bytes: int = 0
+    state_bytes: int = 0
+    cuda_allocated: int | None = None
+    cuda_reserved: int | None = None
+
+
+class Accounting:
+    """Adds up a run step by step; everything here is arithmetic on the host."""
+
+    def __init__(self, flops: FlopModel, device: torch.device) -> None:
+        self._flops, self._device = flops, device
+        self.states: list[FreezeState] = []
+        self._pending: list[tuple[FreezeState, Any, Any]] = []
+        self._began: Any = None
+
+    @property
+    def now(self) -> FreezeState:
+        """The freeze state the run is in."""
+        return self.states[-1]
+
+    def enter_state(self, step: int, frozen: frozenset[int]) -> None:
+        """Begin a new freeze state after `step` finished steps."""
+        self.read_device()
+        if self.states and self.now.steps == 0:
+            self.states.pop()
+        prefix = prefix_length(frozen, len(self._flops.forward))
+        self.states.append(FreezeState(step, sorted(frozen), prefix))
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+
+    def begin_step(self) -> None:
+        """Mark the beginning of a step; on CUDA by an event, without waiting."""
+        if self._device.type == "cuda":
+            self._began = torch.cuda.Event(enable_timing=True)
+            self._began.record()
+        else:
+            self._began = time.perf_counter()
+
+    def end_step(self, samples: int) -> None:
+        """Mark the end of a step that saw `samples` samples."""
+        state = self.now
+        state.steps += 1
+        state.samples += samples
+        if self._device.type == "cuda":
+            ended = torch.cuda.Event(enable_timing=True)
+            ended.record()
+            self._pending.append((state, self._began, ended))
+        else:
+            state.step_s.append(time.perf_counter() - self._began)
+
+    def read_device(self) -> None:
+        """Collect step times and memory peaks from the device. Call at borders only: it waits."""
+        if self._device.type != "cuda":
+            return
+        torch.cuda.synchronize(self._device)
+        for state, began, ended in self._pending:
+            state.step_s.append(began.elapsed_time(ended) / 1000)
+        self._pending.clear()
+        if self.states:
+            allocated = torch.cuda.max_memory_allocated(self._device)
+            reserved = torch.cuda.max_memory_reserved(self._device)
+            self.now.cuda_allocated = max(allocated, self.now.cuda_allocated or 0)
+            self.now.cuda_reserved = max(reserved, self.now.cuda_reserved or 0)
+
+    def spent(self, convention: str) -> Flops:
+        """Training FLOPs so far in the `paper` or `exact` convention."""
+        count = getattr(self._flops, convention)
+        total = Flops(0.0, 0.0)
+        for state in self.states:
+            total = total + count(frozenset(state.frozen)) * state.samples
+        return total
+
+    def memory(self) -> dict[str, float | int | None]:
+        """Peaks over the run, and the mean over steps of the bytes saved for backward."""
+        ran = [s for s in self.states if s.steps]
+        steps = sum(s.steps for s in ran)
+        allocated = [s.cuda_allocated for s in ran if s.cuda_allocated is not None]
+        reserved = [s.cuda_reserved for s in ran if s.cuda_reserved is not None]
+        return {
+            "saved_bytes_peak": max(s.saved_bytes for s in ran),
+            "saved_bytes_mean": sum(s.saved_bytes * s.steps for s in ran) / steps,
+            "state_bytes_peak": max(s.state_bytes for s in ran),
+            "cuda_allocated_peak": max(allocated, default=None),
+            "cuda_reserved_peak": max(reserved, default=None),
+        }
+
+    def summary(self) -> list[dict[str, Any]]:
+        """The freeze states as rows, with the median step time of each."""
+        rows = []
+        for state in self.states:
+            row = asdict(state)
+            times = row.pop("step_s")
+            row["step_s_median"] = statistics.median(times) if times else None
+            rows.append(row)
+        return rows
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """All of it, for a checkpoint."""
+        self.read_device()
+        return [asdict(state) for state in self.states]
+
+    def load_state_dict(self, states: list[Mapping[str, Any]]) -> None:
+        """Take back what `state_dict` gave."""
+        self.states = [FreezeState(**state) for state in states]

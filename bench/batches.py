@@ -1,0 +1,84 @@
+"""The batches a run sees, in an order and with augmentation drawn from the seed alone.
+
+Nothing about the strategy enters, so that two strategies with one seed see the same samples.
+Each step's draws come from a stream of that step, so a resumed run needs no generator's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from bench.data.augment import augment, normalise
+from bench.data.image_data import ImageData
+from bench.layers import Inputs
+from bench.seeds import seed_of, seeded
+from bench.spec import Spec
+
+EVALUATION_BATCH = 250
+NORMALISATIONS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+
+
+class Batches:
+    """Device-resident uint8 images, shuffled, augmented and normalised in batches."""
+
+    def __init__(self, data: ImageData, spec: Spec, device: torch.device) -> None:
+        self._images = data.train_images.to(device)
+        self._labels = data.train_labels.to(device)
+        self._eval_images, self._eval_labels = data.eval_images, data.eval_labels
+        self._spec, self._device = spec, device
+        self._kind = "none" if spec.augment == "none" else "crop+flip" if data.flip else "crop"
+        mean, std = NORMALISATIONS.get(spec.normalisation, (data.mean, data.std))
+        self._mean = torch.as_tensor(mean, dtype=torch.float32, device=device)
+        self._std = torch.as_tensor(std, dtype=torch.float32, device=device)
+        self._generator = torch.Generator()
+        self._order = lru_cache(maxsize=2)(self._draw_order)
+        count = len(self._labels)
+        # A last batch of one sample would have no statistics for BatchNorm; it is left out.
+        self.samples = count - (count % spec.batch_size == 1)
+        self.steps_per_epoch = -(-self.samples // spec.batch_size)
+        self.evaluation_samples = len(self._eval_labels)
+
+    def batch(self, step: int) -> tuple[Inputs, Tensor]:
+        """The inputs (B, 3, R, R) float32 and labels (B,) int64 of a step counted from 0."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        size = self._spec.batch_size
+        chosen = self._order(epoch)[within * size : min((within + 1) * size, self.samples)]
+        self._generator.manual_seed(seed_of(self._spec.seed, "augment", step))
+        images = augment(self._images[chosen], self._kind, self._generator)
+        return self._inputs(images), self._labels[chosen]
+
+    def samples_in(self, step: int) -> int:
+        """The number of samples of a step."""
+        within = step % self.steps_per_epoch
+        return min(self._spec.batch_size, self.samples - within * self._spec.batch_size)
+
+    def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
+        """The evaluation split in order, without augmentation."""
+        for images, labels in zip(
+            self._eval_images.split(EVALUATION_BATCH),
+            self._eval_labels.split(EVALUATION_BATCH),
+            strict=True,
+        ):
+            yield self._inputs(images.to(self._device)), labels.to(self._device)
+
+    def probe(self, samples: int) -> Inputs:
+        """Fixed training samples without augmentation, the same for every seed and strategy."""
+        drawn = torch.randperm(len(self._labels), generator=seeded("probe", self._spec.data))
+        return self._inputs(self._images[drawn[:samples].to(self._device)])
+
+    def _inputs(self, images: Tensor) -> Inputs:
+        pixels = normalise(images, self._mean, self._std)
+        if self._spec.channels_last:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        return (pixels,)
+
+    def _draw_order(self, epoch: int) -> Tensor:
+        order = torch.randperm(len(self._labels), generator=seeded(self._spec.seed, "order", epoch))
+        return order.to(self._device)

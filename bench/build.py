@@ -1,0 +1,101 @@
+"""From a spec to what a run is made of: data, model, layers, FLOPs, strategy."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from bench.data.catalogue import load
+from bench.data.image_data import ImageData
+from bench.errors import UserError
+from bench.flops import FlopModel, count_flops
+from bench.layers import Layer, find_layers
+from bench.models.catalogue import build as build_model
+from bench.models.weights import load_backbone
+from bench.registry import strategy_class
+from bench.results import RunFolder
+from bench.spec import Spec
+
+if TYPE_CHECKING:
+    from strategies.base import Strategy
+
+
+@lru_cache(maxsize=4)
+def data_of(name: str, resolution: int, evaluate_on: str, root: str, train_limit: int) -> ImageData:
+    """A data set, kept for the next runs of this process that need it."""
+    return load(
+        name,
+        resolution=resolution,
+        evaluate_on=evaluate_on,
+        root=Path(root) if root else None,
+        train_limit=train_limit,
+    )
+
+
+@lru_cache(maxsize=64)
+def anatomy(model: str, classes: int, resolution: int) -> tuple[tuple[Layer, ...], FlopModel]:
+    """The layers and FLOPs of a model by name; they do not depend on its weights."""
+    net = build_model(model, classes, resolution, seed=0)
+    sample = (torch.zeros(1, 3, resolution, resolution),)
+    layers = find_layers(net, sample)
+    return layers, count_flops(net, layers, sample)
+
+
+def model_of(spec: Spec, classes: int, layers: tuple[Layer, ...], results: Path) -> nn.Module:
+    """The model with its starting weights: random by the seed, the backbone loaded over them."""
+    model = build_model(spec.model, classes, spec.resolution, spec.seed)
+    if not spec.weights:
+        return model
+    if spec.weights.startswith("run:"):
+        source: str | Path = RunFolder(results, spec.weights.removeprefix("run:")).model
+    elif spec.weights == "pretrained":
+        source = "pretrained"
+    else:
+        source = Path(spec.paths["weights"])
+    load_backbone(model, source, head=layers[-1].name, name=spec.model)
+    return model
+
+
+def strategy_of(spec: Spec) -> Strategy:
+    """The spec's strategy with its options."""
+    return strategy_class(spec.strategy, spec.paths.get("strategy", ""))(**spec.options)
+
+
+def artifacts_of(spec: Spec, results: Path) -> dict[str, Path]:
+    """Local files that the strategy needs, by what they are."""
+    files = {k: Path(v) for k, v in spec.paths.items() if k in spec.contents}
+    found = {k: v for k, v in files.items() if k not in ("data", "weights", "strategy")}
+    if spec.reference:
+        found["reference"] = RunFolder(results, spec.reference.removeprefix("run:")).model
+    for what, path in found.items():
+        if not path.exists():
+            raise UserError(f"{spec.label}: its {what} {path} does not exist; make it first")
+    return found
+
+
+def budget_of(spec: Spec, results: Path) -> float | None:
+    """The mean cost in FLOPs (exact, deciding included) of the runs a spec is matched to."""
+    if not spec.match:
+        return None
+    costs = []
+    for run_id in spec.match:
+        folder = RunFolder(results, run_id)
+        if not folder.done:
+            raise UserError(f"{spec.label}: waits for run {run_id}, which is not done")
+        result = folder.result()
+        if result["status"] != "done":
+            raise UserError(f"{spec.label}: run {run_id}, to whose cost it is matched, diverged")
+        flops = result["flops"]
+        costs.append(flops["exact"]["total"] + flops["decide"])
+    return sum(costs) / len(costs)
+
+
+def device_of(spec: Spec) -> torch.device:
+    """The device of a run; raises UserError where this machine has none of its class."""
+    if spec.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"{spec.label}: device cuda is not available here; use --device cpu")
+    return torch.device(spec.device)

@@ -1,0 +1,38 @@
+"""`freezebench flops`: full training's computation, counted without training anything."""
+
+from __future__ import annotations
+
+import argparse
+
+from bench.commands.places import file_arguments, named_files
+
+HELP = "computation of full training in both conventions, without training"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", default="laptop", help="a profile by name or a TOML file")
+    file_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    from bench.build import anatomy
+    from bench.data.catalogue import describe
+    from bench.sweep import load_profile
+
+    profile, root = load_profile(args.profile), named_files(args).get("data", "")
+    print(f"profile {profile['name']}: full training, TFLOPs")
+    print(
+        f"{'model':12}{'stands for it':24}{'data':12}{'paper rule':>14}{'exact':>14}{'layers':>8}"
+    )
+    for role, settings in profile["models"].items():
+        for dataset in profile["datasets"].values():
+            values = {**profile["run"], **settings, **dataset}
+            facts = describe(values["data"], root)
+            layers, flops = anatomy(values["model"], facts.classes, values["resolution"])
+            samples = facts.train_samples * values["epochs"]
+            paper, exact = (f.total * samples / 1e12 for f in (flops.paper(), flops.exact()))
+            print(
+                f"{role:12}{values['model']:24}{values['data']:12}"
+                f"{paper:14,.4g}{exact:14,.4g}{len(layers):8}".replace("e+", "e")
+            )
+    return 0

@@ -1,0 +1,102 @@
+"""Arguments that several commands share: where results and files lie, which sweep is meant."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError
+from bench.spec import FIELDS
+
+if TYPE_CHECKING:
+    from bench.sweep import Sweep
+
+# Fields that sweeps and profiles decide; the rest can be changed for a whole sweep.
+CHANGEABLE = (
+    "epochs",
+    "evaluate_on",
+    "train_limit",
+    "device",
+    "precision",
+    "resolution",
+    "threads",
+)
+
+
+def results_argument(parser: argparse.ArgumentParser) -> None:
+    """--results DIR."""
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path(os.environ.get("FREEZEBENCH_RESULTS", "results")),
+        help="folder of runs and reports",
+    )
+
+
+def file_arguments(parser: argparse.ArgumentParser) -> None:
+    """--data-root, --weights, --predictor."""
+    parser.add_argument("--data-root", default="", metavar="DIR", help="where data sets lie")
+    parser.add_argument(
+        "--predictor", default="", metavar="FILE", help="a SmartFRZ predictor (safetensors)"
+    )
+
+
+def named_files(args: argparse.Namespace) -> dict[str, str]:
+    """The files the user named, by what they are."""
+    named = {"data": args.data_root, "predictor": args.predictor}
+    named["weights"] = getattr(args, "weights_file", "")
+    for what, path in named.items():
+        if path and not Path(path).expanduser().exists():
+            raise UserError(f"{what}: {path} does not exist; check the path")
+    return {what: path for what, path in named.items() if path}
+
+
+def field_arguments(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
+    """A --option for each field of a run; those not given stay None."""
+    for name in names:
+        option = FIELDS[name]
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=f"field_{name}",
+            metavar="X",
+            default=None,
+            help=f"{option.doc} ({option.valid()})",
+        )
+
+
+def given_fields(args: argparse.Namespace) -> dict[str, Any]:
+    """The run's fields given on the command line."""
+    return {
+        key.removeprefix("field_"): value
+        for key, value in vars(args).items()
+        if key.startswith("field_") and value is not None
+    }
+
+
+def sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which sweep, for which profile, with which changes."""
+    parser.add_argument("sweep", help="a sweep by name or a TOML file")
+    parser.add_argument("--profile", default="laptop", help="a profile by name or a TOML file")
+    parser.add_argument("--controls", action="store_true", help="with the sweep's controls")
+    parser.add_argument("--seeds", type=int, default=0, help="how many seeds; 0 = the sweep's own")
+    file_arguments(parser)
+    field_arguments(parser, CHANGEABLE)
+    results_argument(parser)
+
+
+def sweep_of(args: argparse.Namespace) -> Sweep:
+    """The sweep that the arguments mean."""
+    from bench.sweep import load_sweep
+
+    if args.seeds < 0:
+        raise UserError(f"--seeds {args.seeds} is not valid; give a number from 1")
+    return load_sweep(
+        args.sweep,
+        args.profile,
+        controls=args.controls,
+        seeds=args.seeds or None,
+        files=named_files(args),
+        changes=given_fields(args),
+    )

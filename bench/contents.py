@@ -1,0 +1,51 @@
+"""Filling in what a run reads: where its files lie, and the hashes of what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from bench.data.catalogue import fingerprint
+from bench.errors import UserError
+from bench.registry import checked_options, file_hash, strategy_class
+from bench.spec import Spec
+
+
+def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) -> Spec:
+    """The same run with checked options and with the contents of all it reads.
+
+    profile: whose files a strategy takes where the user names none.
+    files: what the user names: "data" (a root folder), "weights" (safetensors), "predictor", …
+    Raises UserError for a bad option or a file that cannot be read.
+    """
+    paths = {k: str(Path(v).expanduser().resolve()) for k, v in (files or {}).items() if v}
+    contents = {}
+    name = spec.strategy
+    if ":" in name:
+        path = Path(name.rpartition(":")[0]).expanduser().resolve()
+        paths["strategy"] = str(path)
+        contents["strategy"] = file_hash(path)
+    cls = strategy_class(name, paths.get("strategy", ""))
+    options = checked_options(name, spec.options, paths.get("strategy", ""))
+    for what, path in cls(**options).files(profile).items():
+        paths.setdefault(what, str(path))
+        contents[what] = file_hash(Path(paths[what]))
+    if spec.weights == "file":
+        if "weights" not in paths:
+            raise UserError(f"{spec.label}: weights = 'file' but no file is named; --weights FILE")
+        contents["weights"] = file_hash(Path(paths["weights"]))
+    else:
+        paths.pop("weights", None)
+    if spec.match and not cls.matches:
+        raise UserError(f"{spec.label}: strategy {name} cannot be matched to a cost")
+    if cls.needs_reference and not spec.reference:
+        raise UserError(f"{spec.label}: needs a reference; run it in a sweep, or give --reference")
+    contents["data"] = _data_fingerprint(spec.data, paths.get("data", ""))
+    paths = {k: v for k, v in paths.items() if k in contents or k == "data"}
+    return spec.but(options=options, contents=contents, paths=paths)
+
+
+@lru_cache(maxsize=64)
+def _data_fingerprint(name: str, root: str) -> str:
+    return fingerprint(name, Path(root) if root else None)

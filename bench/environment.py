@@ -1,0 +1,66 @@
+"""Where a run ran: versions, device, commit, and what ran beside it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.spec import RESULTS_VERSION, Spec
+
+PACKAGES = ("torch", "torchvision", "timm", "fvcore")
+
+
+def describe_environment(spec: Spec, device: torch.device) -> dict[str, Any]:
+    """Facts about this process and machine, as plain values."""
+    return {
+        "results_version": RESULTS_VERSION,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "device": device_name(device),
+        "driver": torch.version.cuda if device.type == "cuda" else None,
+        "host": platform.node(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_at_start": os.getloadavg()[0],
+        "threads": spec.threads,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+    }
+
+
+@lru_cache(maxsize=8)
+def device_name(device: torch.device) -> str:
+    """The device's product name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+@lru_cache(maxsize=1)
+def commit() -> str:
+    """The commit of the code that runs, with '+' if files differ from it; '' outside git."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head[:12] + ("+" if changed else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()

@@ -1,0 +1,29 @@
+"""One function takes a list of runs and makes those that are missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.plan import Estimate, make_plan
+from bench.pool import Outcome, Pool, workers_for
+from bench.progress import Progress
+from bench.spec import Spec
+
+
+def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
+    """Make all runs that are not done, in local processes. workers: 0 = as many as fit."""
+    plan = make_plan(specs, results)
+    if not plan.todo:
+        return Outcome()
+    count = workers or workers_for(plan.todo)
+    # Workers inherit this before they load torch; more threads than cores slow all of them.
+    threads = max(s.threads for s in plan.todo)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, str(threads))
+    progress = Progress(plan, Estimate(plan, results), count)
+    try:
+        return Pool(plan, results, count, progress).run()
+    finally:
+        progress.close()

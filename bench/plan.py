@@ -1,0 +1,92 @@
+"""What would run, what is done, and how long the rest should take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import UserError
+from bench.results import RunFolder
+from bench.spec import Spec
+
+# Assumed before any run has been timed: what one core or one GPU makes of small batches.
+FLOPS_PER_SECOND = {"cpu": 2.0e10, "cuda": 1.0e13}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Runs in an order in which each comes after those it needs."""
+
+    specs: tuple[Spec, ...]
+    done: frozenset[str]
+
+    @property
+    def todo(self) -> list[Spec]:
+        """The runs that are left."""
+        return [s for s in self.specs if s.id not in self.done]
+
+
+def make_plan(specs: Iterable[Spec], results: Path) -> Plan:
+    """Order the runs and see which are done; raises UserError if one needs an unknown run."""
+    by_id = {spec.id: spec for spec in specs}
+    done = frozenset(i for i, s in by_id.items() if RunFolder(results, i).complete(s))
+    for spec in by_id.values():
+        for need in spec.needs:
+            if need not in by_id and not RunFolder(results, need).done:
+                raise UserError(
+                    f"{spec.label}: needs run {need}, which is neither done nor planned"
+                )
+    return Plan(tuple(_in_order(by_id)), done)
+
+
+def _in_order(by_id: dict[str, Spec]) -> Sequence[Spec]:
+    depth: dict[str, int] = {}
+
+    def depth_of(run_id: str) -> int:
+        if run_id not in depth:
+            needs = [n for n in by_id[run_id].needs if n in by_id]
+            depth[run_id] = 1 + max((depth_of(n) for n in needs), default=-1)
+        return depth[run_id]
+
+    return sorted(by_id.values(), key=lambda spec: depth_of(spec.id))
+
+
+class Estimate:
+    """Seconds a run should take: as its like took here before, else from its FLOPs."""
+
+    def __init__(self, plan: Plan, results: Path) -> None:
+        self._seen: dict[tuple[object, ...], list[float]] = {}
+        for spec in plan.specs:
+            if spec.id in plan.done:
+                result = RunFolder(results, spec.id).result()
+                self.learn(spec, result["clocks"]["whole"])
+
+    def learn(self, spec: Spec, seconds: float) -> None:
+        """Take a finished run into account."""
+        for key in _likenesses(spec):
+            self._seen.setdefault(key, []).append(seconds)
+
+    def seconds(self, spec: Spec) -> float:
+        """Expected seconds of one run."""
+        for key in _likenesses(spec):
+            if seen := self._seen.get(key):
+                return sum(seen) / len(seen)
+        return full_flops(spec) / FLOPS_PER_SECOND[spec.device] + 2.0
+
+
+def _likenesses(spec: Spec) -> list[tuple[object, ...]]:
+    """Groups of comparable runs, the nearest first."""
+    task = (spec.model, spec.data, spec.epochs, spec.resolution, spec.device, spec.train_limit)
+    return [(*task, spec.strategy_name), task]
+
+
+def full_flops(spec: Spec) -> float:
+    """FLOPs (exact) of full training; 0 where the size of the data set is not known here."""
+    from bench.build import anatomy
+    from bench.data.catalogue import describe
+
+    facts = describe(spec.data, spec.paths.get("data", ""))
+    samples = min(facts.train_samples, spec.train_limit or facts.train_samples)
+    _, flops = anatomy(spec.model, facts.classes, spec.resolution)
+    return flops.exact().total * samples * spec.epochs

@@ -1,0 +1,242 @@
+"""Runs in local worker processes: one a core or a GPU, each with one run at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Protocol
+
+from bench.errors import UserError
+from bench.plan import Plan
+from bench.results import RunFolder
+from bench.spec import Spec
+
+HEARTBEAT_SECONDS = 1.0
+
+
+class Watcher(Protocol):
+    """Is told what happens; see bench/progress.py."""
+
+    def started(self, spec: Spec) -> None: ...
+    def stepped(self, spec: Spec, step: int, steps: int) -> None: ...
+    def finished(self, spec: Spec, result: dict[str, Any]) -> None: ...
+    def failed(self, spec: Spec, reason: str) -> None: ...
+
+
+@dataclass
+class Outcome:
+    """How a launch ended."""
+
+    finished: list[Spec] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    blocked: list[Spec] = field(default_factory=list)
+    stopped: bool = False
+
+
+def workers_for(specs: list[Spec]) -> int:
+    """One worker a GPU; on CPU one a core, or fewer where a run takes several threads."""
+    if specs and specs[0].device == "cuda":
+        import torch
+
+        return max(torch.cuda.device_count(), 1)
+    threads = max((s.threads for s in specs), default=1)
+    return max(len(os.sched_getaffinity(0)) // threads, 1)
+
+
+class Pool:
+    """Runs a plan: a run starts when those it needs are done; a failure stops only its heirs."""
+
+    def __init__(self, plan: Plan, results: Path, workers: int, watcher: Watcher) -> None:
+        self._results, self._watcher = results, watcher
+        self._waiting = list(plan.todo)
+        self._done = set(plan.done)
+        self._planned = {s.id for s in plan.specs}
+        self._outcome = Outcome()
+        self._context = multiprocessing.get_context("spawn")
+        self._stop = self._context.Event()
+        count = min(workers, len(self._waiting))
+        self._gpus = bool(plan.specs) and plan.specs[0].device == "cuda"
+        self._workers = [self._hire(slot) for slot in range(count)]
+
+    def run(self) -> Outcome:
+        """Work until nothing can be started any more; Ctrl-C lets runs write a checkpoint."""
+        try:
+            while self._assign() or any(w.spec for w in self._workers):
+                self._listen()
+        except KeyboardInterrupt:
+            self._outcome.stopped = True
+            self._stop.set()
+            while any(w.spec for w in self._workers):
+                self._listen()
+        finally:
+            self._dismiss()
+        self._outcome.blocked = [] if self._outcome.stopped else self._waiting
+        return self._outcome
+
+    def _assign(self) -> bool:
+        """Give every idle worker a run that can start; whether any was given."""
+        given = False
+        for worker in self._workers:
+            if worker.spec is not None:
+                continue
+            ready = next((s for s in self._waiting if self._ready(s)), None)
+            if ready is None:
+                break
+            self._waiting.remove(ready)
+            worker.spec = ready
+            worker.pipe.send((ready.to_dict(), str(self._results)))
+            self._watcher.started(ready)
+            given = True
+        return given
+
+    def _ready(self, spec: Spec) -> bool:
+        # make_plan has seen to it that what is needed and not planned is done already.
+        return all(n in self._done or n not in self._planned for n in spec.needs)
+
+    def _listen(self) -> None:
+        sources: list[Any] = [w.pipe for w in self._workers if w.spec]
+        sources += [w.process.sentinel for w in self._workers if w.spec]
+        for source in wait(sources, timeout=HEARTBEAT_SECONDS):
+            worker = next(w for w in self._workers if source in (w.pipe, w.process.sentinel))
+            self._hear(worker)
+
+    def _hear(self, worker: _Worker) -> None:
+        if worker.spec is None:
+            return
+        spec = worker.spec
+        try:
+            kind, value = worker.pipe.recv() if worker.pipe.poll() else ("", None)
+        except (EOFError, OSError):
+            kind, value = "", None
+        if kind == "step":
+            self._watcher.stepped(spec, *value)
+            return
+        if not kind:
+            if worker.process.is_alive():
+                return
+            value = f"its process ended with exit code {worker.process.exitcode}"
+            RunFolder(self._results, spec.id).write("failure.json", {"reason": value})
+            self._workers[self._workers.index(worker)] = self._hire(worker.slot)
+        worker.spec = None
+        if kind == "result":
+            self._done.add(spec.id)
+            self._outcome.finished.append(spec)
+            self._watcher.finished(spec, value)
+        elif kind != "stopped":
+            self._outcome.failed[spec.id] = value
+            self._watcher.failed(spec, value)
+
+    def _hire(self, slot: int) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=_work, args=(theirs, self._stop, slot if self._gpus else None), daemon=True
+        )
+        process.start()
+        theirs.close()
+        return _Worker(slot, process, ours)
+
+    def _dismiss(self) -> None:
+        for worker in self._workers:
+            worker.pipe.close()
+        for worker in self._workers:
+            worker.process.join(timeout=10)
+            if worker.process.is_alive():
+                worker.process.kill()
+
+
+@dataclass
+class _Worker:
+    slot: int
+    process: Any
+    pipe: Connection
+    spec: Spec | None = None
+
+
+def _work(pipe: Connection, stopping: Any, gpu: int | None) -> None:
+    """A worker's life: receive a run, execute it, say how it went; end when the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which tells us
+    if gpu is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = (
+            visible[gpu] if gpu < len(visible) and visible[0] else str(gpu)
+        )
+    parent = os.getppid()
+
+    def stop() -> bool:
+        # A parent that was killed cannot tell us to stop.
+        return bool(stopping.is_set()) or os.getppid() != parent
+
+    while True:
+        try:
+            values, results = pipe.recv()
+        except (EOFError, OSError):
+            return
+        spec = Spec.from_dict(values)
+        message = run_and_report(spec, Path(results), stop, _teller(pipe))
+        try:
+            pipe.send(message)
+        except OSError:
+            return
+
+
+def _teller(pipe: Connection) -> Callable[[int, int], None]:
+    """Progress down a pipe, at most once a heartbeat."""
+    last = 0.0
+
+    def tell(step: int, steps: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= HEARTBEAT_SECONDS:
+            last = now
+            pipe.send(("step", (step, steps)))
+
+    return tell
+
+
+def run_and_report(
+    spec: Spec, results: Path, stop: Callable[[], bool], tell: Callable[[int, int], None]
+) -> tuple[str, Any]:
+    """Execute a run and say how it ended: ("result", result), ("stopped", None), ("failed", why).
+
+    A run that another process holds is waited for, and its result taken.
+    """
+    from bench.mirror import mirror
+    from bench.run import Stopped, execute
+
+    folder = RunFolder(results, spec.id)
+    try:
+        while True:
+            with folder.locked() as ours:
+                if folder.complete(spec):
+                    return "result", folder.result()
+                if ours:
+                    result = execute(spec, results, stop=stop, progress=tell)
+                    mirror(spec, folder)
+                    return "result", result
+            if stop():
+                return "stopped", None
+            time.sleep(HEARTBEAT_SECONDS)
+    except Stopped:
+        return "stopped", None
+    except Exception as error:
+        # Whatever went wrong in one run must not end the others; it is recorded and shown.
+        return "failed", _record_failure(folder, error)
+
+
+def _record_failure(folder: RunFolder, error: Exception) -> str:
+    reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    reason = reason.splitlines()[0] if reason else type(error).__name__
+    try:
+        log = folder.path / "traceback.txt"
+        log.write_text("".join(traceback.format_exception(error)))
+        folder.write("failure.json", {"reason": reason, "log": str(log)})
+    except (OSError, UserError):
+        return f"{reason} (and its folder {folder.path} cannot be written)"
+    return reason

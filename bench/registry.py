@@ -1,0 +1,81 @@
+"""Strategies by name: installed ones through entry points, others as path/to/file.py:Class."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError
+from bench.options import check, unknown
+
+if TYPE_CHECKING:
+    from strategies.base import Strategy
+
+GROUP = "freezebench.strategies"
+
+
+def installed() -> dict[str, EntryPoint]:
+    """Every installed strategy by name."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def strategy_class(reference: str, path: str = "") -> type[Strategy]:
+    """The class of a strategy.
+
+    reference: an installed name, or path/to/file.py:Class. path: where that file lies now.
+    Raises UserError if there is none, it cannot be imported, or it is no Strategy.
+    """
+    if ":" in reference:
+        file, _, name = reference.rpartition(":")
+        return _from_file(Path(path or file), name)
+    points = installed()
+    if reference not in points:
+        raise unknown("strategy", reference, points)
+    found: type[Strategy] = points[reference].load()
+    return found
+
+
+def checked_options(reference: str, given: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """The given options in canonical form, those at their default left out."""
+    declared = strategy_class(reference, path).options
+    values = check(f"strategy {reference}", declared, given)
+    return {k: v for k, v in values.items() if v != declared[k].default}
+
+
+def file_hash(path: Path) -> str:
+    """The first 16 hex digits of a file's sha256; raises UserError if it cannot be read."""
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; check the path") from None
+
+
+def _from_file(path: Path, name: str) -> type[Strategy]:
+    from strategies.base import Strategy
+
+    module_name = f"freezebench_external_{file_hash(path)}"
+    if module_name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        if spec is None or spec.loader is None:
+            raise UserError(f"strategy {path}: not a Python file; give path/to/file.py:Class")
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise UserError(f"strategy {path} fails on import: {error!r}") from error
+        sys.modules[module_name] = module
+    found = getattr(sys.modules[module_name], name, None)
+    if not (isinstance(found, type) and issubclass(found, Strategy)):
+        classes = [
+            key
+            for key, value in vars(sys.modules[module_name]).items()
+            if isinstance(value, type) and issubclass(value, Strategy) and value is not Strategy
+        ]
+        raise unknown(f"{path}: strategy class", name, classes)
+    return found

@@ -1,0 +1,158 @@
+"""A run's folder: what is written there, in which order, and what counts as done.
+
+spec.json         the run, with its id and cell
+environment.json  versions, device, commit, threads
+epochs.jsonl      a line an epoch
+decisions.jsonl   a line a layer and freezing stage
+checkpoint.pt     while it is not done
+model.safetensors the trained weights, if another run needs them
+trace.safetensors a strategy's recordings, if it has any
+result.json       written last, in one step; it alone makes the run done
+failure.json      why the last try failed
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.spec import Spec
+
+
+class RunFolder:
+    """The folder of one run below a results folder."""
+
+    def __init__(self, results: Path, run_id: str) -> None:
+        self.path = results / "runs" / run_id
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has a result (a diverged run has one too)."""
+        return (self.path / "result.json").exists()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.safetensors"
+
+    def complete(self, spec: Spec) -> bool:
+        """Whether nothing is left to do for a spec: a result, and the weights if they are kept."""
+        return self.done and (not spec.keep_model or self.model.exists() or self.diverged)
+
+    @property
+    def diverged(self) -> bool:
+        return self.done and self.result()["status"] == "diverged"
+
+    def state(self, spec: Spec) -> tuple[str, str]:
+        """Where a run stands, and why if it is bad: done, diverged, failed, running, interrupted
+        (a checkpoint waits) or to do.
+        """
+        if self.complete(spec):
+            result = self.result()
+            return result["status"], result["reason"]
+        if not self.path.exists():
+            return "to do", ""
+        with self.locked() as free:
+            if not free:
+                return "running", ""
+        if (self.path / "failure.json").exists():
+            return "failed", read_json(self.path / "failure.json")["reason"]
+        return ("interrupted" if self.checkpoint.exists() else "to do"), ""
+
+    def result(self) -> dict[str, Any]:
+        """The result; raises UserError if there is none or it cannot be read."""
+        return read_json(self.path / "result.json")
+
+    def create(self) -> None:
+        """Make the folder; raises UserError where that is not allowed."""
+        with explained(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+
+    def write(self, name: str, values: Mapping[str, Any]) -> None:
+        """Write a JSON file in one step: it is there whole or not at all."""
+        write_whole(self.path / name, json.dumps(values, indent=1, allow_nan=False) + "\n")
+
+    def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write a file of JSON lines in one step."""
+        write_whole(self.path / name, "".join(json.dumps(row) + "\n" for row in rows))
+
+    def remove(self, name: str) -> None:
+        (self.path / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Hold the run while inside; yields False if another process holds it.
+
+        The lock goes when the process does, however it ends.
+        """
+        self.create()
+        with explained(self.path), (self.path / "lock").open("a") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+                yield False
+                return
+            yield True
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises UserError naming the file if it is missing or damaged."""
+    try:
+        values: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); delete its folder to run it again"
+        ) from None
+    return values
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file through a temporary one, so that a reader never sees half of it."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; when the block ends well, it takes the place of `path`."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with explained(path):
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn a full disk and a lack of permission into one line that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"disk full while writing {path}; free some space and give the command again: "
+                "finished runs are kept"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UserError(
+                f"no permission to write {path}; use --results DIR with a folder of your own"
+            ) from error
+        raise

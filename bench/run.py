@@ -1,0 +1,350 @@
+"""One run: train one model once, measure it, and record what came out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bench.accounting import Accounting
+from bench.batches import Batches
+from bench.build import anatomy, artifacts_of, budget_of, data_of, device_of, model_of, strategy_of
+from bench.checkpoint import load_checkpoint, save_checkpoint
+from bench.clocks import Clocks
+from bench.environment import describe_environment
+from bench.freezing import Freezer
+from bench.graph import output_tensor
+from bench.memory import SavedBytes, state_bytes
+from bench.optimizer import build_optimizer, cosine, set_learning_rates
+from bench.results import RunFolder, replacing
+from bench.seeds import seed_of
+from bench.spec import Spec
+from bench.view import View
+
+CHECKPOINT_SECONDS = 60.0
+
+
+class Stopped(Exception):
+    """The run was asked to stop; its checkpoint is written."""
+
+
+class Diverged(Exception):
+    """The loss is no longer finite."""
+
+
+def execute(
+    spec: Spec,
+    results: Path,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] = lambda step, steps: None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> dict[str, Any]:
+    """Train, measure and record a run, going on from its checkpoint if there is one.
+
+    stop: asked after every step; when true, a checkpoint is written and Stopped raised.
+    progress: told (finished steps, all steps) after every step.
+    Returns the result, which is also on disk. Raises UserError for what the user can mend.
+    """
+    folder = RunFolder(results, spec.id)
+    folder.create()
+    run = Run(spec, results)
+    try:
+        run.prepare(folder)
+        run.train(folder, stop, progress, checkpoint_seconds)
+        run.evaluate()
+        result = run.result("done", "")
+    except Diverged as error:
+        result = run.result("diverged", str(error))
+    run.record(folder, result)
+    return result
+
+
+class Run:
+    """The state of one run, from its making to its result."""
+
+    def __init__(self, spec: Spec, results: Path) -> None:
+        torch.set_num_threads(spec.threads)
+        self.spec = spec
+        self.device = device_of(spec)
+        self.clocks = Clocks(self.device)
+        root = spec.paths.get("data", "")
+        data = data_of(spec.data, spec.resolution, spec.evaluate_on, root, spec.train_limit)
+        self.batches = Batches(data, spec, self.device)
+        self.layers, self.flops = anatomy(spec.model, data.classes, spec.resolution)
+        self.model = model_of(spec, data.classes, self.layers, results).to(self.device)
+        if spec.channels_last:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        self.strategy = strategy_of(spec)
+        self.optimizer = build_optimizer(
+            spec.optimizer,
+            self.model,
+            self.layers,
+            lr=spec.lr,
+            momentum=spec.momentum,
+            weight_decay=spec.weight_decay,
+            by_layer=self.strategy.sets_learning_rates,
+        )
+        self.freezer = Freezer(self.model, self.optimizer, self.layers)
+        self.accounting = Accounting(self.flops, self.device)
+        self.view = View(
+            layers=self.layers,
+            flops=self.flops,
+            seed=spec.seed,
+            device=self.device,
+            base_lr=spec.lr,
+            total_steps=spec.epochs * self.batches.steps_per_epoch,
+            steps_per_epoch=self.batches.steps_per_epoch,
+            samples_per_step=self.batches.samples / self.batches.steps_per_epoch,
+            budget=budget_of(spec, results),
+            artifacts=artifacts_of(spec, results),
+            _model=self.model,
+            _probe=self.batches.probe,
+        )
+        self.full_steps = self.view.total_steps
+        self.frozen_at: dict[int, int] = {}
+        self.epochs: list[dict[str, Any]] = []
+        self.decisions: list[dict[str, Any]] = []
+        self.loss_sum = torch.zeros((), device=self.device)
+        self.accuracy: float | None = None
+        self.resumed = False
+
+    def prepare(self, folder: RunFolder) -> None:
+        """Start the strategy, or take up the run where its checkpoint left it."""
+        folder.write(
+            "spec.json", {"id": self.spec.id, "cell": self.spec.cell, **self.spec.to_dict()}
+        )
+        folder.write("environment.json", describe_environment(self.spec, self.device))
+        self.model.train()
+        with self.clocks.region("decide"):
+            self.view.total_steps = self.strategy.total_steps(self.view)
+            self.strategy.start(self.view)
+        if folder.checkpoint.exists():
+            self._restore(load_checkpoint(folder.checkpoint, self.spec.id, self.device))
+            return
+        self.accounting.enter_state(0, self.freezer.frozen)
+        self._stage()
+
+    def train(
+        self,
+        folder: RunFolder,
+        stop: Callable[[], bool],
+        progress: Callable[[int, int], None],
+        checkpoint_seconds: float,
+    ) -> None:
+        """Make the remaining steps; check the loss and write a line at each epoch's end."""
+        view, saved_at = self.view, time.monotonic()
+        with self.clocks.region("train"):
+            while view.step < view.total_steps:
+                self._step()
+                if self.strategy.observations().due(view.step, view.steps_per_epoch):
+                    with self.clocks.inside_step("decide"):
+                        self.strategy.observe(view)
+                self._stage()
+                if view.step % view.steps_per_epoch == 0 or view.step == view.total_steps:
+                    self._end_epoch(folder)
+                progress(view.step, view.total_steps)
+                stopping = stop()
+                if stopping or time.monotonic() - saved_at >= checkpoint_seconds:
+                    with self.clocks.region("prepare"):
+                        save_checkpoint(folder.checkpoint, self._state())
+                    saved_at = time.monotonic()
+                if stopping and view.step < view.total_steps:
+                    raise Stopped
+
+    def evaluate(self) -> None:
+        """Score the evaluation split: percent of samples classified correctly."""
+        with self.clocks.region("evaluate"), torch.inference_mode(), self._autocast():
+            self.model.eval()
+            correct = torch.zeros((), dtype=torch.int64, device=self.device)
+            for inputs, labels in self.batches.evaluation():
+                correct += (output_tensor(self.model(*inputs)).argmax(1) == labels).sum()
+            self.accuracy = 100 * correct.item() / self.batches.evaluation_samples
+
+    def _step(self) -> None:
+        """One training step."""
+        view = self.view
+        torch.manual_seed(seed_of(self.spec.seed, "step", view.step))  # for dropout
+        view.lr = self.spec.lr * cosine(view.step, view.total_steps)
+        rates = (
+            self.strategy.learning_rates(view) if self.strategy.sets_learning_rates else [view.lr]
+        )
+        set_learning_rates(self.optimizer, rates)
+        first = self.accounting.now.steps == 0
+
+        self.accounting.begin_step()
+        inputs, labels = self.batches.batch(view.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        measure = SavedBytes(self.model) if first else nullcontext()
+        with measure, self._autocast():
+            loss = F.cross_entropy(output_tensor(self.model(*inputs)), labels)
+        loss.backward()
+        self.optimizer.step()
+        self.accounting.end_step(len(labels))
+
+        if first and isinstance(measure, SavedBytes):
+            self.accounting.now.saved_bytes = measure.bytes
+            self.accounting.now.state_bytes = state_bytes(self.model, self.optimizer)
+        self.loss_sum += loss.detach()
+        view.step += 1
+
+    def _stage(self) -> None:
+        """Ask the strategy what to freeze, if it wants to be asked now, and do it."""
+        view = self.view
+        if not self.strategy.stages().due(view.step, view.steps_per_epoch):
+            return
+        with self.clocks.region("decide"):
+            verdicts = self.strategy.decide(view)
+            before = self.freezer.frozen
+            self.freezer.freeze(v.layer for v in verdicts if v.freeze and v.layer not in before)
+            self.freezer.thaw([v.layer for v in verdicts if not v.freeze and v.layer in before])
+            view.frozen = self.freezer.frozen
+            for layer in view.frozen - before:
+                self.frozen_at[layer] = view.step
+            for layer in before - view.frozen:
+                del self.frozen_at[layer]
+            if view.frozen != before:
+                self.accounting.enter_state(view.step, view.frozen)
+            self.decisions += [
+                {
+                    "step": view.step,
+                    "epoch": view.epoch,
+                    "layer": v.layer,
+                    "name": self.layers[v.layer].name,
+                    "score": v.score if math.isfinite(v.score) else None,
+                    "threshold": v.threshold if math.isfinite(v.threshold) else None,
+                    "freeze": v.freeze,
+                }
+                for v in verdicts
+            ]
+
+    def _end_epoch(self, folder: RunFolder) -> None:
+        """Write the epoch's line. Raises Diverged if its mean loss is not finite."""
+        view = self.view
+        self.accounting.read_device()
+        steps = view.step - (self.epochs[-1]["step"] if self.epochs else 0)
+        loss = self.loss_sum.item() / steps
+        self.loss_sum.zero_()
+        state = self.accounting.now
+        finite = math.isfinite(loss)
+        self.epochs.append(
+            {
+                "epoch": len(self.epochs) + 1,
+                "step": view.step,
+                "train_loss": loss if finite else None,
+                "frozen": len(view.frozen),
+                "saved_bytes": state.saved_bytes,
+                "state_bytes": state.state_bytes,
+                "cuda_allocated": state.cuda_allocated,
+                "flops_exact": self.accounting.spent("exact").total,
+                "flops_paper": self.accounting.spent("paper").total,
+                "train_s": self.clocks.read()["wall"]["train"],
+            }
+        )
+        with self.clocks.region("prepare"):
+            folder.write_lines("epochs.jsonl", self.epochs)
+            folder.write_lines("decisions.jsonl", self.decisions)
+        if not finite:
+            raise Diverged(f"the training loss of epoch {len(self.epochs)} is not finite")
+
+    def result(self, status: str, reason: str) -> dict[str, Any]:
+        """All that is known of the finished run, as plain values."""
+        clocks = self.clocks.read()
+        full = self.batches.samples * self.spec.epochs
+        return {
+            "id": self.spec.id,
+            "cell": self.spec.cell,
+            "status": status,
+            "reason": reason,
+            "metric": "accuracy",
+            "accuracy": self.accuracy,
+            "eval_count": self.batches.evaluation_samples,
+            "steps": self.view.step,
+            "steps_per_epoch": self.view.steps_per_epoch,
+            "budget": self.view.budget,
+            "flops": {
+                **{
+                    name: {"forward": f.forward, "backward": f.backward, "total": f.total}
+                    for name in ("paper", "exact")
+                    for f in [self.accounting.spent(name)]
+                },
+                "decide": self.strategy.cost(),
+                "full_paper": self.flops.paper().total * full,
+                "full_exact": self.flops.exact().total * full,
+            },
+            "clocks": clocks["wall"],
+            "cpu": clocks["cpu"],
+            "resumed": self.resumed,
+            "memory": self.accounting.memory(),
+            "layers": [
+                {
+                    "index": layer.index,
+                    "name": layer.name,
+                    "parameters": layer.size,
+                    "flops_forward": self.flops.forward[layer.index],
+                    "frozen_at_step": self.frozen_at.get(layer.index),
+                }
+                for layer in self.layers
+            ],
+            "freeze_states": self.accounting.summary(),
+        }
+
+    def record(self, folder: RunFolder, result: dict[str, Any]) -> None:
+        """Write what the run leaves behind; the result comes last and makes it done."""
+        if self.spec.keep_model and result["status"] == "done":
+            state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
+            save_tensors(folder.model, state)
+        trace = self.strategy.trace()
+        if trace:
+            save_tensors(folder.path / "trace.safetensors", trace)
+        folder.write("result.json", result)
+        folder.checkpoint.unlink(missing_ok=True)
+        folder.remove("failure.json")
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.spec.precision == "bfloat16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "id": self.spec.id,
+            "step": self.view.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "strategy": self.strategy.state_dict(),
+            "frozen": sorted(self.freezer.frozen),
+            "frozen_at": self.frozen_at,
+            "epochs": self.epochs,
+            "decisions": self.decisions,
+            "accounting": self.accounting.state_dict(),
+            "clocks": self.clocks.read(),
+            "loss_sum": self.loss_sum,
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.freezer.freeze(state["frozen"])
+        self.strategy.load_state_dict(state["strategy"])
+        self.view.step, self.view.frozen = state["step"], self.freezer.frozen
+        self.frozen_at, self.epochs = state["frozen_at"], state["epochs"]
+        self.decisions = state["decisions"]
+        self.accounting.load_state_dict(state["accounting"])
+        self.clocks.restore(state["clocks"])
+        self.loss_sum = state["loss_sum"]
+        self.resumed = True
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a safetensors file in one step."""
+    with replacing(path) as temporary:
+        save_file(tensors, temporary)

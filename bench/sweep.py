@@ -1,0 +1,183 @@
+"""From a declared grid and a profile to the list of runs, with the runs those need.
+
+A sweep (sweeps/NAME.toml) speaks in roles: the paper's names of models and data sets. A profile
+(sweeps/profiles/NAME.toml) says what stands for each role and how it is trained.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+from bench.contents import resolve
+from bench.errors import UserError
+from bench.options import unknown
+from bench.registry import strategy_class
+from bench.spec import FIELDS, Spec
+
+REFERENCE_SEED = 1000  # far from the seeds of a cell, whose models a reference must not be
+BACKBONE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run of a table's grid with its roles: model, dataset, method."""
+
+    spec: Spec
+    roles: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid of runs.
+
+    entries: the runs a report shows. artifacts: what they need besides each other.
+    """
+
+    name: str
+    title: str
+    profile: Mapping[str, Any]
+    entries: tuple[Entry, ...]
+    artifacts: tuple[Spec, ...]
+
+    @property
+    def specs(self) -> list[Spec]:
+        """All runs, each once, artifacts first."""
+        unique = {s.id: s for s in [*self.artifacts, *(e.spec for e in self.entries)]}
+        for spec in self.artifacts:  # keep_model is not in the id, and an artifact's must be kept
+            unique[spec.id] = spec
+        return list(unique.values())
+
+
+def sweep_names() -> list[str]:
+    """The sweeps that come with the program."""
+    return _names("sweeps")
+
+
+def profile_names() -> list[str]:
+    """The profiles that come with the program."""
+    return _names("sweeps.profiles")
+
+
+def load_profile(name: str) -> dict[str, Any]:
+    """A profile by name or by path; raises UserError if there is none."""
+    return {"name": Path(name).stem, **_read("sweeps.profiles", name, "profile")}
+
+
+def load_sweep(
+    name: str,
+    profile_name: str,
+    *,
+    controls: bool = False,
+    seeds: int | None = None,
+    files: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Sweep:
+    """Expand a sweep for a profile.
+
+    controls: include the methods listed as controls. seeds: how many, in place of the sweep's.
+    files: user-named files, as for `resolve`. changes: fields to set in every run.
+    """
+    declared = _read("sweeps", name, "sweep")
+    profile = load_profile(profile_name)
+    methods = declared["methods"] + (declared.get("controls", []) if controls else [])
+    grid = declared["grid"]
+    chosen = range(seeds) if seeds else grid["seeds"]
+    builder = _Builder(profile, files or {}, changes or {})
+    entries: list[Entry] = []
+    for model in grid["models"]:
+        for dataset in grid["datasets"]:
+            entries += builder.pair(model, dataset, methods, chosen)
+    return Sweep(
+        name=Path(name).stem,
+        title=declared["title"],
+        profile=profile,
+        entries=tuple(entries),
+        artifacts=tuple({s.id: s for s in builder.artifacts}.values()),
+    )
+
+
+class _Builder:
+    """Makes the runs of one profile and collects the artifacts they need."""
+
+    def __init__(
+        self, profile: Mapping[str, Any], files: Mapping[str, str], changes: Mapping[str, Any]
+    ) -> None:
+        self._profile, self._files, self._changes = profile, files, changes
+        self.artifacts: list[Spec] = []
+
+    def pair(
+        self, model: str, dataset: str, methods: Iterable[Mapping[str, Any]], seeds: Iterable[int]
+    ) -> list[Entry]:
+        """All runs of one model and data set. Matched methods are made after those they match."""
+        base = self._base(model, dataset)
+        cells: dict[str, list[Spec]] = {}
+        for method in sorted(methods, key=lambda m: "match" in m):
+            match = tuple(s.id for s in cells[method["match"]]) if "match" in method else ()
+            cells[method["name"]] = [self._run(base, method, seed, match) for seed in sorted(seeds)]
+        return [
+            Entry(spec, {"model": model, "dataset": dataset, "method": method["name"]})
+            for method in methods
+            for spec in cells[method["name"]]
+        ]
+
+    def _run(
+        self, base: Mapping[str, Any], method: Mapping[str, Any], seed: int, match: tuple[str, ...]
+    ) -> Spec:
+        values = {**base, **method.get("set", {}), "seed": seed, "match": match}
+        strategy = method.get("strategy", method["name"])
+        values |= {"strategy": strategy, "options": method.get("options", {})}
+        if strategy_class(strategy).needs_reference:
+            reference = self._resolved({**base, "seed": REFERENCE_SEED}).but(keep_model=True)
+            self.artifacts.append(reference)
+            values["reference"] = f"run:{reference.id}"
+        return self._resolved(values)
+
+    def _base(self, model: str, dataset: str) -> dict[str, Any]:
+        """The fields that all methods on one model and data set share."""
+        profile = self._profile
+        for kind, role in (("models", model), ("datasets", dataset)):
+            if role not in profile[kind]:
+                raise unknown(f"profile {profile['name']}: {kind}", role, profile[kind])
+        pair = profile.get("pairs", {}).get(f"{model}/{dataset}", {})
+        values = {**profile["run"], **profile["models"][model], **profile["datasets"][dataset]}
+        values |= {**pair, **self._changes}
+        backbone = values.pop("backbone", None)
+        if backbone is not None:
+            shared = {k: v for k, v in profile["run"].items() if k in FIELDS}
+            pretraining = {**shared, "model": values["model"], **backbone}
+            pretraining |= {"seed": BACKBONE_SEED, "evaluate_on": "test"}
+            artifact = self._resolved(pretraining).but(keep_model=True)
+            self.artifacts.append(artifact)
+            values["weights"] = f"run:{artifact.id}"
+        return values
+
+    def _resolved(self, values: Mapping[str, Any]) -> Spec:
+        return resolve(Spec.from_dict(values), self._profile["name"], self._files)
+
+
+def _names(package: str) -> list[str]:
+    return sorted(
+        f.name.removesuffix(".toml")
+        for f in package_files(package).iterdir()
+        if f.name.endswith(".toml")
+    )
+
+
+def _read(package: str, name: str, what: str) -> dict[str, Any]:
+    """A TOML file by path, or by name from a package."""
+    path = Path(name)
+    try:
+        if path.suffix == ".toml":
+            return tomllib.loads(path.read_text())
+        if name not in _names(package):
+            raise unknown(what, name, _names(package))
+        return tomllib.loads((package_files(package) / f"{name}.toml").read_text())
+    except OSError as error:
+        raise UserError(f"{what} {name}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{what} {name} is not valid TOML: {error}") from None
