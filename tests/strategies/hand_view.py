@@ -1,0 +1,47 @@
+"""A run of four layers whose costs, gradients and steps a test sets by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from bench.flops import FlopModel
+from bench.graph import Product
+from bench.layers import Layer
+from bench.seeds import seeded
+
+
+def chain(costs: list[int], blocks: list[int] | None = None) -> tuple[tuple[Layer, ...], FlopModel]:
+    """Layers in a row, layer i costing costs[i] FLOPs forward; the last is the head."""
+    last = len(costs) - 1
+    layers = tuple(
+        Layer(i, f"layer{i}", (f"layer{i}",), (f"layer{i}.weight",), 1, (blocks or range(99))[i], i == last)
+        for i in range(len(costs))
+    )
+    # A layer's input depends on all layers before it; its weight on itself.
+    products = tuple(Product(c, ((1 << i) - 1, 1 << i), i) for i, c in enumerate(costs))
+    return layers, FlopModel(tuple(float(c) for c in costs), products)
+
+
+class HandView(SimpleNamespace):
+    """Looks like bench.view.View; gradients are what the test puts into `grads`."""
+
+    def __init__(self, costs: list[int], blocks: list[int] | None = None, **values: Any) -> None:
+        layers, flops = chain(costs, blocks)
+        defaults = {
+            "seed": 0, "step": 0, "frozen": frozenset(), "budget": None, "base_lr": 0.1,
+            "total_steps": 100, "steps_per_epoch": 10, "samples_per_step": 1.0, "grads": {},
+        }
+        super().__init__(layers=layers, flops=flops, **{**defaults, **values})
+
+    @property
+    def active(self) -> list[int]:
+        return [i for i, layer in enumerate(self.layers) if i not in self.frozen and not layer.head]
+
+    def gradients(self, layer: int) -> list[torch.Tensor]:
+        return [torch.tensor(g) for g in self.grads[layer]]
+
+    def generator(self, purpose: str) -> torch.Generator:
+        return seeded(self.seed, purpose)
