@@ -44,20 +44,32 @@ def _mirrored(index: Tensor, side: int) -> Tensor:
     return torch.where(index >= side, 2 * (side - 1) - index, index)
 
 
-def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 images (B, 3, R, R) to float32 with the given mean and std (3,) of values in [0, 1]."""
+def normalise(images: Tensor, mean: Tensor, std: Tensor, resolution: int = 0) -> Tensor:
+    """uint8 images (B, 3, h, w) to float32 with the given mean and std (3,) of values in [0, 1].
+
+    With a resolution, images of another size are scaled to it first (bilinear), so that small
+    originals can stay small in memory.
+    """
+    pixels = images.float()
+    if resolution and images.shape[-1] != resolution:
+        pixels = _scaled(pixels, resolution)
     scale = (1 / (255 * std)).view(1, 3, 1, 1)
-    return torch.addcmul((-mean / std).view(1, 3, 1, 1), images.float(), scale).contiguous()
+    return torch.addcmul((-mean / std).view(1, 3, 1, 1), pixels, scale).contiguous()
 
 
 def resize(images: Tensor, resolution: int) -> Tensor:
     """uint8 images (N, 3, h, w) to (N, 3, resolution, resolution), bilinear, antialiased."""
     if images.shape[-2:] == (resolution, resolution):
         return images
-    parts = []
-    for part in images.split(512):
-        scaled = F.interpolate(
-            part.float(), (resolution, resolution), mode="bilinear", antialias=True
-        )
-        parts.append(scaled.round_().clamp_(0, 255).to(torch.uint8))
+    parts = [
+        _scaled(part.float(), resolution).round_().clamp_(0, 255).to(torch.uint8)
+        for part in images.split(512)
+    ]
     return torch.cat(parts)
+
+
+def _scaled(pixels: Tensor, resolution: int) -> Tensor:
+    shrinks = resolution < pixels.shape[-1]
+    return F.interpolate(
+        pixels, (resolution, resolution), mode="bilinear", align_corners=False, antialias=shrinks
+    )

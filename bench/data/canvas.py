@@ -18,12 +18,14 @@ class Look:
     inverted is the share of dark shapes on a light ground."""
 
     size: float = 0.8
-    rotation: float = 10.0
-    stretch: float = 0.15
-    shear: float = 0.15
-    shift: float = 0.08
-    contrast: float = 0.35
+    rotation: float = 5.0
+    stretch: float = 0.1
+    shear: float = 0.1
+    shift: float = 0.03
+    contrast: float = 0.5
     noise: float = 0.15
+    ground: float = 0.5
+    tint: float = 0.1
     inverted: float = 0.0
     bars: int = 0
 
@@ -81,9 +83,9 @@ def _jitter(count: int, slots: int, look: Look, generator: torch.Generator) -> T
 def _colours(count: int, look: Look, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Paper and pen (count, 3, 1, 1), whose mean brightness differs by at least the contrast."""
     gap = look.contrast + (0.9 - look.contrast) * torch.rand(count, 1, generator=generator)
-    low = (1 - gap) * torch.rand(count, 1, generator=generator)
+    low = look.ground * (1 - gap) * torch.rand(count, 1, generator=generator)
     swap = torch.rand(count, 1, generator=generator) < look.inverted
-    tint = 0.15 * torch.randn(2, count, 3, generator=generator)
+    tint = look.tint * torch.randn(2, count, 3, generator=generator)
     tint -= tint.mean(dim=2, keepdim=True)
     paper = torch.where(swap, low + gap, low) + tint[0]
     pen = torch.where(swap, low, low + gap) + tint[1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import string
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -48,6 +48,9 @@ ALL = SANS + MONO + SERIF
 MIXED = string.ascii_uppercase + "abdefghnqrt"  # lower case only where it differs in shape
 
 
+PLAIN = Look()
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Which letters and fonts, how many letters an image shows, how many draws, and the look."""
@@ -56,7 +59,7 @@ class Recipe:
     fonts: tuple[str, ...] = ALL
     slots: int = 1
     train_draws: int = 6400
-    look: Look = Look()
+    look: Look = PLAIN
 
 
 RECIPES = {
@@ -106,7 +109,7 @@ def split(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     }
 
 
-@lru_cache(maxsize=None)
+@cache
 def _bitmaps(font: str, letters: str) -> Tensor:
     """The letters as uint8 (len(letters), SHAPE, SHAPE), each filling its square's height."""
     path = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{font}.ttf")

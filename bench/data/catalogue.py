@@ -1,0 +1,174 @@
+"""Data sets by name: what there is, loading one, and what a run's id says of its contents."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench.data import cifar, digits, folder, glyphs
+from bench.data.augment import resize
+from bench.data.image_data import ImageData, Part, moments
+from bench.errors import UserError
+from bench.options import unknown
+
+EMBEDDED = (*digits.RECIPES, *("glyphs" + (f":{v}" if v else "") for v in glyphs.RECIPES))
+NAMES = (*EMBEDDED, *cifar.SETS, "folder:PATH", "imagenet")
+HELD_OUT = 0.1  # share of the training images that validation takes where files are read
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What can be told of a data set without loading it."""
+
+    classes: int
+    train_samples: int
+
+
+def load(
+    name: str,
+    *,
+    resolution: int,
+    evaluate_on: Part = "test",
+    root: Path | None = None,
+    train_limit: int = 0,
+) -> ImageData:
+    """Load a data set with images of at most resolution × resolution, in memory.
+
+    Smaller originals stay as they are (see augment.normalise, which enlarges a batch). With
+    evaluate_on="validation" the evaluation images come out of the training part and test images
+    are not read. train_limit > 0 keeps that many training images, all classes alike.
+    Raises UserError for an unknown name, and for missing or damaged files.
+    """
+    kind, _, rest = name.partition(":")
+    if name in digits.RECIPES:
+        data = digits.load(name, resolution, evaluate_on)
+    elif kind == "glyphs" and rest in glyphs.RECIPES:
+        data = glyphs.load(rest, resolution, evaluate_on)
+    elif name in cifar.SETS:
+        data = _load_cifar(name, resolution, evaluate_on, root)
+    elif kind in ("folder", "imagenet"):
+        data = folder.load(name, _place(name, root), resolution, evaluate_on, HELD_OUT)
+    else:
+        raise unknown("data set", name, list(NAMES))
+    return _limited(data, train_limit) if train_limit else data
+
+
+def fingerprint(name: str, root: Path | None = None) -> str:
+    """Sixteen hex digits of a SHA-256 over the contents, wherever they lie.
+
+    Embedded sets: their sources and recipe. CIFAR: all files. Folders: every image's relative
+    path and size, since ImageNet cannot be read through for it.
+    """
+    kind, _, rest = name.partition(":")
+    if name in digits.RECIPES:
+        return digits.fingerprint(name)
+    if kind == "glyphs" and rest in glyphs.RECIPES:
+        return glyphs.fingerprint(rest)
+    digest = hashlib.sha256()
+    if name in cifar.SETS:
+        for path in cifar.files(name, root):
+            try:
+                digest.update(path.read_bytes())
+            except OSError as error:
+                raise UserError(f"{name}: {path} cannot be read ({error.strerror})") from None
+    elif kind in ("folder", "imagenet"):
+        place = _place(name, root)
+        for path in folder.files(place):
+            digest.update(f"{path.relative_to(place).as_posix()} {path.stat().st_size}\n".encode())
+    else:
+        raise unknown("data set", name, list(NAMES))
+    return digest.hexdigest()[:16]
+
+
+def describe(name: str, root: str | Path | None = None) -> Facts:
+    """Classes and training images of a set that is evaluated on its test part."""
+    kind, _, rest = name.partition(":")
+    place = Path(root) if root else None
+    if name in digits.RECIPES:
+        return Facts(10 ** digits.RECIPES[name].slots, digits.RECIPES[name].train_draws)
+    if kind == "glyphs" and rest in glyphs.RECIPES:
+        recipe = glyphs.RECIPES[rest]
+        return Facts(len(recipe.letters) ** recipe.slots, recipe.train_draws)
+    if name in cifar.SETS:
+        return Facts(cifar.CLASSES[name], cifar.train_samples(name, place))
+    if name == "imagenet" and not place:
+        return Facts(1000, 1_281_167)
+    if kind in ("folder", "imagenet"):
+        listing = folder.listing(_place(name, place), "train")
+        return Facts(len(listing.classes), len(listing.paths))
+    raise unknown("data set", name, list(NAMES))
+
+
+def describe_all() -> dict[str, str]:
+    """A line on each data set, for `freezebench list`."""
+    lines = {}
+    for name in EMBEDDED:
+        facts = describe(name)
+        lines[name] = f"embedded; {facts.classes} classes, {facts.train_samples:,} training draws"
+    for name, classes in cifar.CLASSES.items():
+        lines[name] = f"needs a data root; {classes} classes, torchvision's layout or zip files"
+    lines["folder:PATH"] = "any images as PATH/train/CLASS/… and PATH/val/CLASS/…"
+    lines["imagenet"] = "the same layout under the data root; 1,000 classes"
+    return lines
+
+
+def _place(name: str, root: Path | None) -> Path:
+    """The folder that holds train/ and val/."""
+    kind, _, rest = name.partition(":")
+    if kind == "folder" and rest:
+        return Path(rest).expanduser()
+    if root is None:
+        raise UserError(
+            f"{name}: no folder is given; write folder:PATH, or give --data for imagenet"
+        )
+    return root
+
+
+def _load_cifar(name: str, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
+    images, labels = cifar.load(name, root, train=True)
+    if evaluate_on == "validation":
+        kept, held = held_out(labels, HELD_OUT)
+        images, labels, eval_images, eval_labels = (
+            images[kept], labels[kept], images[held], labels[held],
+        )  # fmt: skip
+    else:
+        eval_images, eval_labels = cifar.load(name, root, train=False)
+    if resolution < images.shape[-1]:
+        images, eval_images = resize(images, resolution), resize(eval_images, resolution)
+    statistics = moments(images)
+    return ImageData(
+        name, cifar.CLASSES[name], images, labels, eval_images, eval_labels, *statistics, flip=True
+    )
+
+
+def held_out(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Fixed indices that stay in training and that are held out: the same share of each class."""
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    rank = _rank_in_class(labels[order])
+    count = torch.bincount(labels)[labels[order]]
+    out = rank < (share * count).round().clamp(min=1)
+    return order[~out].sort().values, order[out].sort().values
+
+
+def _limited(data: ImageData, limit: int) -> ImageData:
+    """The first training images of every class in turn, up to the limit."""
+    turns = _rank_in_class(data.train_labels) * data.classes + data.train_labels
+    chosen = turns.argsort()[:limit].sort().values
+    images, labels = data.train_images[chosen], data.train_labels[chosen]
+    return ImageData(
+        data.name, data.classes, images, labels, data.eval_images, data.eval_labels,
+        *moments(images), flip=data.flip,
+    )  # fmt: skip
+
+
+def _rank_in_class(labels: Tensor) -> Tensor:
+    """How many earlier samples have the same label, for each sample."""
+    order = labels.argsort(stable=True)
+    starts = torch.bincount(labels).cumsum(0) - torch.bincount(labels)
+    rank = torch.empty_like(labels)
+    rank[order] = torch.arange(len(labels)) - starts[labels[order]]
+    return rank

@@ -1,0 +1,158 @@
+"""CIFAR-10 and CIFAR-100 from a local folder, in one of two layouts.
+
+Python layout: torchvision's (cifar-10-batches-py/, cifar-100-python/), checked by its MD5 sums.
+Zip layout: cifar10_train*.zip and cifar10_test.zip (cifar100 alike), each with meta.json,
+labels.npy and sheets of tiles, checked by the sums in meta.json where it has them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.datasets import CIFAR10, CIFAR100
+
+from bench.errors import UserError
+
+SETS: dict[str, type[CIFAR10]] = {"cifar10": CIFAR10, "cifar100": CIFAR100}
+CLASSES = {"cifar10": 10, "cifar100": 100}
+TRAIN_SAMPLES = 50_000
+
+
+def load(name: str, root: Path | None, *, train: bool) -> tuple[Tensor, Tensor]:
+    """One split as uint8 images (N, 3, 32, 32) and int64 labels (N,).
+
+    Raises UserError if the files are missing, truncated or altered.
+    """
+    found = _locate(name, root, train)
+    if found.suffix == ".zip":
+        images, labels = _read_zip(found)
+    else:
+        images, labels = _read_python(name, found, train)
+    if len(images) != len(labels) or not len(labels) or int(labels.max()) >= CLASSES[name]:
+        raise UserError(f"{found}: not a split of {name}; fetch it again")
+    return images, labels
+
+
+def files(name: str, root: Path | None) -> list[Path]:
+    """The files of both splits that load reads, in a fixed order."""
+    listed: list[Path] = []
+    for train in (True, False):
+        found = _locate(name, root, train)
+        if found.suffix == ".zip":
+            listed.append(found)
+        else:
+            listed += [found / SETS[name].base_folder / file for file, _ in _members(name, train)]
+    return listed
+
+
+def train_samples(name: str, root: Path | None) -> int:
+    """How many training images there are at root; 50,000 where root holds none."""
+    try:
+        found = _locate(name, root, train=True)
+    except UserError:
+        return TRAIN_SAMPLES
+    return _meta(found)["n"] if found.suffix == ".zip" else TRAIN_SAMPLES
+
+
+def download(name: str, root: Path) -> None:
+    """Fetch the Python layout into root; raises UserError where that fails."""
+    try:
+        SETS[name](str(root), download=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"{name}: download failed ({_line(error)}); "
+            f"put {SETS[name].base_folder}/ or {name}_train.zip and {name}_test.zip into {root}"
+        ) from None
+
+
+def _locate(name: str, root: Path | None, train: bool) -> Path:
+    """The zip file of a split, or the root itself if it has the Python layout."""
+    wanted = f"{SETS[name].base_folder}/ (torchvision's) or {name}_train.zip and {name}_test.zip"
+    if root is None:
+        raise UserError(f"{name}: no data root is given; give --data with a folder of {wanted}")
+    if not root.is_dir():
+        raise UserError(f"{name}: the data root {root} is not a folder; it should hold {wanted}")
+    if (root / SETS[name].base_folder).is_dir():
+        return root
+    zips = sorted(root.glob(f"{name}_train*.zip" if train else f"{name}_test*.zip"))
+    if not zips:
+        part = "training" if train else "test"
+        raise UserError(f"{name}: no {part} images in {root}; it should hold {wanted}")
+    return zips[0]
+
+
+def _members(name: str, train: bool) -> list[tuple[str, str]]:
+    """File names of a split in the Python layout and their MD5 sums."""
+    listed = SETS[name].train_list if train else SETS[name].test_list
+    return [(str(file), str(md5)) for file, md5 in listed]
+
+
+def _read_python(name: str, root: Path, train: bool) -> tuple[Tensor, Tensor]:
+    folder = root / SETS[name].base_folder
+    meta = SETS[name].meta
+    for file, md5 in [*_members(name, train), (meta["filename"], meta["md5"])]:
+        path = folder / file
+        # The sum is checked before anything is unpickled.
+        if not path.is_file():
+            raise UserError(f"{name}: {path} is missing; fetch the archive again")
+        if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
+            raise UserError(f"{name}: {path} is truncated or altered; fetch the archive again")
+    data = SETS[name](str(root), train=train, download=False)
+    images = torch.from_numpy(np.asarray(data.data)).permute(0, 3, 1, 2).contiguous()
+    return images, torch.tensor(data.targets, dtype=torch.int64)
+
+
+def _read_zip(path: Path) -> tuple[Tensor, Tensor]:
+    meta = _meta(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            labels = np.load(io.BytesIO(archive.read("labels.npy")), allow_pickle=False)
+            images = np.concatenate(list(_sheets(archive, meta)))[: meta["n"]]
+    except (zipfile.BadZipFile, OSError, EOFError, KeyError, ValueError, SyntaxError) as error:
+        raise _unreadable(path, error) from None
+    if len(images) < meta["n"] or len(labels) < meta["n"]:
+        raise UserError(f"{path}: holds fewer images than the {meta['n']} it tells of; truncated")
+    for what, array in (("images", images), ("labels", labels)):
+        told = meta.get(f"sha256_{what}")
+        if told and hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() != told:
+            raise UserError(f"{path}: its {what} are altered (SHA-256 differs); fetch it again")
+    tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).contiguous()
+    return tensor, torch.from_numpy(labels[: meta["n"]].astype(np.int64))
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            meta = json.loads(archive.read("meta.json"))
+        return {**meta, "n": int(meta["n"]), "sheet_images": int(meta["sheet_images"])}
+    except (zipfile.BadZipFile, OSError, EOFError, KeyError, ValueError, TypeError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _sheets(archive: zipfile.ZipFile, meta: dict[str, Any]) -> Iterator[np.ndarray]:
+    """Each sheet's tiles, uint8 (n, side, side, 3), row by row."""
+    side = int(meta.get("tile", 32))
+    for number in range(-(-meta["n"] // meta["sheet_images"])):
+        with Image.open(io.BytesIO(archive.read(f"sheet_{number:03d}.webp"))) as image:
+            sheet = np.asarray(image.convert("RGB"))
+        rows, columns = sheet.shape[0] // side, sheet.shape[1] // side
+        tiles = sheet[: rows * side, : columns * side].reshape(rows, side, columns, side, 3)
+        yield tiles.transpose(0, 2, 1, 3, 4).reshape(-1, side, side, 3)[: meta["sheet_images"]]
+
+
+def _unreadable(path: Path, error: BaseException) -> UserError:
+    return UserError(f"{path}: cannot be read ({_line(error)}); truncated or damaged, fetch again")
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

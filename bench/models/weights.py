@@ -1,0 +1,159 @@
+"""The weights a model starts from: a safetensors file, or what torchvision and timm publish."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+import torchvision
+from safetensors import SafetensorError, safe_open
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor, nn
+
+from bench.errors import UserError
+from bench.models.catalogue import TIMM
+from bench.models.laptop import LAPTOP
+
+COUNTER = "num_batches_tracked"  # BatchNorm's step count: many exporters leave it out
+SHOWN = 4  # how many names a message lists
+
+
+@dataclass(frozen=True)
+class Report:
+    """Which tensors were loaded, and which of the model's, outside its head, were not.
+
+    resampled: position embeddings of another resolution, interpolated as timm does.
+    """
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    resampled: tuple[str, ...]
+
+
+def load_backbone(
+    model: nn.Module,
+    source: str | Path,
+    *,
+    head: str | Sequence[str],
+    name: str = "",
+    allow_missing: Sequence[str] = (),
+) -> Report:
+    """Copy weights into everything but the head; nothing is changed if anything does not fit.
+
+    source: a safetensors file, or "pretrained" for what torchvision or timm publishes under
+    `name`. head: module name or names whose tensors stay as they are. allow_missing: prefixes of
+    names that the source may lack. Half precision becomes the model's own.
+    Raises UserError for a file that cannot be read, lacks tensors, has unknown ones or others'
+    shapes, and where a download fails.
+    """
+    heads = (head,) if isinstance(head, str) else tuple(head)
+    given = published(name) if source == "pretrained" else read(Path(source))
+    shown = f"pretrained weights of {name}" if source == "pretrained" else str(source)
+    own = model.state_dict()
+    body = {key for key in own if not _under(key, heads)}
+    missing = sorted(key for key in body - given.keys() if not key.endswith(COUNTER))
+    barred = [key for key in missing if not _under(key, allow_missing)]
+    if barred:
+        raise UserError(
+            f"{shown}: lacks {_listed(barred)}; if the model may start without them, "
+            f"allow it (allow_missing: {', '.join(_prefixes(barred))})"
+        )
+    strange = sorted(key for key in given.keys() - own.keys() if not _under(key, heads))
+    if strange:
+        raise UserError(f"{shown}: has {_listed(strange)}, unknown to {name or 'the model'}")
+    matched = sorted(body & given.keys())
+    resampled = [key for key in matched if _positions(key, given[key], own[key])]
+    given = {**given, **{key: _resampled(given[key], own[key]) for key in resampled}}
+    for key in matched:
+        if given[key].shape != own[key].shape:
+            raise UserError(
+                f"{shown}: {key} has shape {tuple(given[key].shape)}, "
+                f"the model's has {tuple(own[key].shape)}; wrong model or resolution"
+            )
+        if not torch.isfinite(given[key]).all():
+            raise UserError(f"{shown}: {key} holds NaN or infinity; the file is damaged")
+    with torch.no_grad():
+        for key in matched:
+            own[key].copy_(given[key])
+    return Report(tuple(matched), tuple(missing), tuple(resampled))
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file; raises UserError if it cannot be read."""
+    if not path.is_file():
+        raise UserError(f"weights {path}: no such file; give --weights FILE.safetensors")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError, ValueError) as error:
+        told = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"weights {path}: not a readable safetensors file ({told}); truncated or another format"
+        ) from None
+
+
+def published(name: str) -> Mapping[str, Tensor]:
+    """The state that torchvision or timm publishes for a model; downloaded if not at hand."""
+    if name in LAPTOP:
+        raise UserError(f"{name} has no published weights; pretrain it, or leave weights empty")
+    state: Mapping[str, Tensor]
+    try:
+        if name in torchvision.models.list_models(module=torchvision.models):
+            weights = torchvision.models.get_model_weights(name).DEFAULT
+            state = weights.get_state_dict(progress=False, check_hash=True)
+        else:
+            state = timm.create_model(name.removeprefix(TIMM), pretrained=True).state_dict()
+        return state
+    except Exception as error:  # hubs raise many kinds, none of them shared
+        told = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UserError(
+            f"pretrained weights of {name}: cannot be fetched ({told}); "
+            "pass --weights FILE.safetensors"
+        ) from None
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 (64 hex digits) of a file's bytes."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _positions(key: str, given: Tensor, own: Tensor) -> bool:
+    """Whether these are position embeddings (1, prefix + side², width) of two grid sizes."""
+    if not key.endswith(("pos_embed", "pos_embedding")) or given.shape == own.shape:
+        return False
+    same = given.ndim == own.ndim == 3 and given.shape[2] == own.shape[2]
+    return same and _grid(given)[0] == _grid(own)[0]
+
+
+def _grid(positions: Tensor) -> tuple[int, int]:
+    """Number of prefix tokens and side of the square grid behind them."""
+    side = math.isqrt(positions.shape[1])
+    return positions.shape[1] - side**2, side
+
+
+def _resampled(given: Tensor, own: Tensor) -> Tensor:
+    prefix, side = _grid(own)
+    fitted: Tensor = resample_abs_pos_embed(given.float(), [side, side], num_prefix_tokens=prefix)
+    return fitted
+
+
+def _under(key: str, prefixes: Sequence[str]) -> bool:
+    return any(key == prefix or key.startswith(prefix + ".") for prefix in prefixes)
+
+
+def _listed(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    return f"{len(keys)} tensors: {', '.join(keys[:SHOWN])}{more}"
+
+
+def _prefixes(keys: Sequence[str]) -> list[str]:
+    return sorted({key.partition(".")[0] for key in keys})
