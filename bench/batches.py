@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from bench.data.augment import augment, normalise
+from bench.data.augment import Augment, augment, normalise
 from bench.data.image_data import ImageData
 from bench.layers import Inputs
 from bench.seeds import seed_of, seeded
@@ -33,7 +33,8 @@ class Batches:
         self._labels = data.train_labels.to(device)
         self._eval_images, self._eval_labels = data.eval_images, data.eval_labels
         self._spec, self._device = spec, device
-        self._kind = "none" if spec.augment == "none" else "crop+flip" if data.flip else "crop"
+        standard: Augment = "crop+flip" if data.flip else "crop"
+        self._kind: Augment = "none" if spec.augment == "none" else standard
         mean, std = NORMALISATIONS.get(spec.normalisation, (data.mean, data.std))
         self._mean = torch.as_tensor(mean, dtype=torch.float32, device=device)
         self._std = torch.as_tensor(std, dtype=torch.float32, device=device)
@@ -74,7 +75,7 @@ class Batches:
         return self._inputs(self._images[drawn[:samples].to(self._device)])
 
     def _inputs(self, images: Tensor) -> Inputs:
-        pixels = normalise(images, self._mean, self._std)
+        pixels = normalise(images, self._mean, self._std, self._spec.resolution)
         if self._spec.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         return (pixels,)

@@ -56,7 +56,10 @@ def model_of(spec: Spec, classes: int, layers: tuple[Layer, ...], results: Path)
         source = "pretrained"
     else:
         source = Path(spec.paths["weights"])
-    load_backbone(model, source, head=layers[-1].name, name=spec.model)
+    may_lack = [prefix.strip() for prefix in spec.weights_may_lack.split(",") if prefix.strip()]
+    load_backbone(
+        model, source, head=layers[-1].name, name=spec.model, allow_missing=may_lack
+    )
     return model
 
 

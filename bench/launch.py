@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.inline import run_inline
 from bench.plan import Estimate, make_plan
 from bench.pool import Outcome, Pool, workers_for
 from bench.progress import Progress
@@ -13,7 +14,10 @@ from bench.spec import Spec
 
 
 def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
-    """Make all runs that are not done, in local processes. workers: 0 = as many as fit."""
+    """Make all runs that are not done: one in this process, several in local workers.
+
+    workers: 0 = as many as fit.
+    """
     plan = make_plan(specs, results)
     if not plan.todo:
         return Outcome()
@@ -24,6 +28,8 @@ def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
         os.environ.setdefault(name, str(threads))
     progress = Progress(plan, Estimate(plan, results), count)
     try:
+        if len(plan.todo) == 1:
+            return run_inline(plan, results, progress)
         return Pool(plan, results, count, progress).run()
     finally:
         progress.close()

@@ -37,9 +37,14 @@ def build_optimizer(
     )
 
 
-def cosine(step: int, total: int) -> float:
-    """The cosine schedule's factor at a step, from 1 at step 0 to 0 at `total`."""
-    return 0.5 * (1 + math.cos(math.pi * min(step, total) / total))
+def schedule(step: int, total: int, warmup: float = 0.0) -> float:
+    """The learning rate's factor at a step: linear from 0 to 1 in the first `warmup` share of
+    the steps, then a cosine to 0 at `total`.
+    """
+    rise = warmup * total
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / (total - rise)))
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> None:

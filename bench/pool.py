@@ -8,6 +8,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -111,17 +112,19 @@ class Pool:
         if worker.spec is None:
             return
         spec = worker.spec
-        try:
-            kind, value = worker.pipe.recv() if worker.pipe.poll() else ("", None)
-        except (EOFError, OSError):
-            kind, value = "", None
+        message: tuple[str, Any] = ("", None)
+        with suppress(EOFError, OSError):  # a process that died closes its end
+            if worker.pipe.poll():
+                message = worker.pipe.recv()
+        kind, value = message
         if kind == "step":
             self._watcher.stepped(spec, *value)
             return
         if not kind:
             if worker.process.is_alive():
                 return
-            value = f"its process ended with exit code {worker.process.exitcode}"
+            worker.process.join()
+            kind, value = "failed", f"its process ended with exit code {worker.process.exitcode}"
             RunFolder(self._results, spec.id).write("failure.json", {"reason": value})
             self._workers[self._workers.index(worker)] = self._hire(worker.slot)
         worker.spec = None

@@ -39,10 +39,12 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
+        """Where the run goes on from, while it is not done."""
         return self.path / "checkpoint.pt"
 
     @property
     def model(self) -> Path:
+        """The trained weights, if they are kept."""
         return self.path / "model.safetensors"
 
     def complete(self, spec: Spec) -> bool:
@@ -51,6 +53,7 @@ class RunFolder:
 
     @property
     def diverged(self) -> bool:
+        """Whether the run's loss left the finite numbers."""
         return self.done and self.result()["status"] == "diverged"
 
     def state(self, spec: Spec) -> tuple[str, str]:
@@ -87,6 +90,7 @@ class RunFolder:
         write_whole(self.path / name, "".join(json.dumps(row) + "\n" for row in rows))
 
     def remove(self, name: str) -> None:
+        """Delete a file of the folder, if it is there."""
         (self.path / name).unlink(missing_ok=True)
 
     @contextmanager

@@ -23,7 +23,7 @@ from bench.environment import describe_environment
 from bench.freezing import Freezer
 from bench.graph import output_tensor
 from bench.memory import SavedBytes, state_bytes
-from bench.optimizer import build_optimizer, cosine, set_learning_rates
+from bench.optimizer import build_optimizer, schedule, set_learning_rates
 from bench.results import RunFolder, replacing
 from bench.seeds import seed_of
 from bench.spec import Spec
@@ -82,7 +82,7 @@ class Run:
         self.layers, self.flops = anatomy(spec.model, data.classes, spec.resolution)
         self.model = model_of(spec, data.classes, self.layers, results).to(self.device)
         if spec.channels_last:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+            self.model.to(memory_format=torch.channels_last)
         self.strategy = strategy_of(spec)
         self.optimizer = build_optimizer(
             spec.optimizer,
@@ -173,7 +173,7 @@ class Run:
         """One training step."""
         view = self.view
         torch.manual_seed(seed_of(self.spec.seed, "step", view.step))  # for dropout
-        view.lr = self.spec.lr * cosine(view.step, view.total_steps)
+        view.lr = self.spec.lr * schedule(view.step, view.total_steps, self.spec.warmup)
         rates = (
             self.strategy.learning_rates(view) if self.strategy.sets_learning_rates else [view.lr]
         )

@@ -24,6 +24,7 @@ FIELDS: Mapping[str, Option] = {
     "epochs": Integer(10, low=1, high=100_000, doc="passes over the training set"),
     "batch_size": Integer(32, low=1, high=1_000_000, doc="samples a step"),
     "lr": Real(0.01, low=0.0, high=1e6, doc="learning rate at the start; cosine to zero"),
+    "warmup": Real(0.0, low=0.0, high=0.9, doc="share of the steps in which lr rises from zero"),
     "momentum": Real(0.9, low=0.0, high=1.0, doc="of SGD"),
     "weight_decay": Real(0.0, low=0.0, high=1e3, doc="L2 for SGD, decoupled for AdamW"),
     "optimizer": Choice("sgd", ("sgd", "adamw"), doc="optimizer"),
@@ -31,6 +32,7 @@ FIELDS: Mapping[str, Option] = {
     "augment": Choice("standard", ("none", "standard"), doc="crop, and flip where it makes sense"),
     "normalisation": Choice("data", ("data", "imagenet", "half"), doc="mean and std of inputs"),
     "weights": Text("", doc="'' = random, 'pretrained', 'run:ID', or 'file' (see paths)"),
+    "weights_may_lack": Text("", doc="comma-separated prefixes of names that a file may lack"),
     "reference": Text("", doc="'run:ID' of a fully trained model of the same task"),
     "evaluate_on": Choice("test", ("test", "validation"), doc="which split is scored"),
     "train_limit": Integer(0, doc="use the first samples only; 0 = all"),
@@ -60,6 +62,7 @@ class Spec:
     epochs: int = 10
     batch_size: int = 32
     lr: float = 0.01
+    warmup: float = 0.0
     momentum: float = 0.9
     weight_decay: float = 0.0
     optimizer: str = "sgd"
@@ -67,6 +70,7 @@ class Spec:
     augment: str = "standard"
     normalisation: str = "data"
     weights: str = ""
+    weights_may_lack: str = ""
     reference: str = ""
     evaluate_on: str = "test"
     train_limit: int = 0

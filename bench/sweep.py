@@ -52,6 +52,16 @@ class Sweep:
             unique[spec.id] = spec
         return list(unique.values())
 
+    @property
+    def predictor(self) -> str:
+        """The predictors in use, by file name and content; '' if none is."""
+        used = {
+            f"{Path(e.spec.paths['predictor']).name} ({e.spec.contents['predictor'][:8]})"
+            for e in self.entries
+            if "predictor" in e.spec.contents
+        }
+        return ", ".join(sorted(used))
+
 
 def sweep_names() -> list[str]:
     """The sweeps that come with the program."""

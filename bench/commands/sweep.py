@@ -37,5 +37,5 @@ def main(args: argparse.Namespace) -> int:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
     if not args.no_report:
-        write_report(sweep, args.results, command=" ".join(sys.argv[1:]))
+        write_report(sweep, args.results)
     return 1 if outcome.failed or outcome.blocked else 0
