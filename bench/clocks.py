@@ -20,12 +20,13 @@ class Clocks:
     """Wall and CPU seconds by region. A run begins in `prepare`."""
 
     def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._cuda = device.type == "cuda"
         self.wall = dict.fromkeys(REGIONS, 0.0)
         self.cpu = dict.fromkeys(REGIONS, 0.0)
         self._region = "prepare"
         self._wall_from, self._cpu_from = time.perf_counter(), time.process_time()
-        self._events: list[tuple[str, Any, Any]] = []
+        self._events: list[tuple[str, Any, Any, float]] = []
 
     @contextmanager
     def region(self, name: str) -> Iterator[None]:
@@ -40,7 +41,7 @@ class Clocks:
     def inside_step(self, name: str) -> Iterator[None]:
         """Like `region`, without a synchronisation: on CUDA events mark the borders.
 
-        The time is moved from the surrounding region at the next border.
+        The time is moved from the surrounding region at the next border. Regions do not nest in it.
         """
         if not self._cuda:
             outer = self._enter(name)
@@ -49,13 +50,15 @@ class Clocks:
             finally:
                 self._enter(outer)
             return
+        _check(name)
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        cpu_from = time.process_time()
         begin.record()
         try:
             yield
         finally:
             end.record()
-            self._events.append((name, begin, end))
+            self._events.append((name, begin, end, time.process_time() - cpu_from))
 
     def read(self) -> dict[str, dict[str, float]]:
         """Seconds so far: {"wall": {region: s, "whole": s}, "cpu": {...}}."""
@@ -72,16 +75,24 @@ class Clocks:
             self.cpu[name] += read["cpu"][name]
 
     def _enter(self, name: str) -> str:
+        _check(name)
         if self._cuda:
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self._device)
         wall, cpu = time.perf_counter(), time.process_time()
         self.wall[self._region] += wall - self._wall_from
         self.cpu[self._region] += cpu - self._cpu_from
         self._wall_from, self._cpu_from = wall, cpu
-        for moved, begin, end in self._events:
+        for moved, begin, end, cpu_seconds in self._events:
             seconds = begin.elapsed_time(end) / 1000
             self.wall[self._region] -= seconds
             self.wall[moved] += seconds
+            self.cpu[self._region] -= cpu_seconds
+            self.cpu[moved] += cpu_seconds
         self._events.clear()
         outer, self._region = self._region, name
         return outer
+
+
+def _check(name: str) -> None:
+    if name not in REGIONS:
+        raise ValueError(f"no clock {name!r}; valid: {', '.join(REGIONS)}")

@@ -14,13 +14,17 @@ from __future__ import annotations
 
 import copy
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from fvcore.nn import FlopCountAnalysis
+with warnings.catch_warnings():
+    # fvcore scripts a function on import, which newer versions of torch call deprecated.
+    warnings.simplefilter("ignore", FutureWarning)
+    from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
 from bench.errors import UserError
@@ -29,16 +33,18 @@ from bench.layers import Inputs, Layer, execution_order
 
 # Operators of a forward pass that hold no multiply-add; any other uncounted one is an error.
 NOT_COUNTED = frozenset(
-    """add add_ sub rsub mul mul_ div div_ neg pow sqrt rsqrt exp log abs sum mean cumsum clamp
-    clamp_ clip minimum maximum where masked_fill eq ne lt gt le ge relu relu_ relu6 hardtanh
-    hardtanh_ hardswish hardswish_ hardsigmoid hardsigmoid_ sigmoid sigmoid_ silu silu_ gelu tanh
-    elu leaky_relu softplus mish mish_ softmax log_softmax dropout dropout_ feature_dropout
-    bernoulli_ rand max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_avg_pool1d
-    adaptive_max_pool2d lp_pool2d embedding pad roll expand expand_as repeat meshgrid arange ones
-    zeros full ones_like zeros_like empty_like fill_ copy_ cat stack unbind gather index
-    index_select topk sort argmax flip rot90 pixel_unshuffle pixel_shuffle im2col col2im
-    upsample_bicubic2d norm linalg_vector_norm std var var_mean bitwise_not logical_not
-    unflatten""".split()
+    """add add_ sub rsub mul mul_ div div_ neg pow square sqrt rsqrt exp log abs sum mean cumsum
+    clamp clamp_ clamp_min clamp_max clip minimum maximum where masked_fill masked_fill_ eq ne lt
+    gt le ge relu relu_ relu6 hardtanh hardtanh_ hardswish hardswish_ hardsigmoid hardsigmoid_
+    sigmoid sigmoid_ silu silu_ gelu tanh elu leaky_relu prelu softplus mish mish_ softmax
+    log_softmax dropout dropout_ feature_dropout bernoulli_ rand max_pool2d avg_pool2d
+    adaptive_avg_pool2d adaptive_avg_pool1d adaptive_max_pool2d lp_pool2d embedding pad roll
+    expand expand_as repeat meshgrid arange ones zeros full ones_like zeros_like empty_like fill_
+    zero_ copy_ clone cat stack unbind gather index index_select index_put_ topk sort argmax max
+    flip rot90 pixel_unshuffle pixel_shuffle channel_shuffle im2col col2im upsample_bicubic2d norm
+    frobenius_norm linalg_vector_norm std var var_mean bitwise_not logical_not unflatten numel sin
+    cos tril triu scalar_tensor repeat_interleave amax amin tile reshape_as avg_pool1d
+    max_pool1d unfold view_as type_as outer ceil floor round""".split()
 )
 _ATTENTION = "aten::scaled_dot_product_attention"
 _PRODUCTS = frozenset(("conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum", _ATTENTION))
@@ -53,6 +59,8 @@ class Flops:
 
     @property
     def total(self) -> float:
+        """Forward and backward together."""
+        """Forward and backward together."""
         return self.forward + self.backward
 
     def __add__(self, other: Flops) -> Flops:
@@ -127,7 +135,8 @@ def _count_with_fvcore(
     # Counting in train mode would move BatchNorm's running statistics; without gradients,
     # torch's own attention would run as one operator.
     analysis = FlopCountAnalysis(copy.deepcopy(model).eval().requires_grad_(True), inputs)
-    analysis.set_op_handle(_ATTENTION, _attention_products)
+    analysis.set_op_handle(_ATTENTION, _attention_products, "aten::einsum", _einsum)
+    analysis.set_op_handle("aten::_convolution_mode", _padded_convolution)
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none")
@@ -160,6 +169,27 @@ def _attention_products(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     """Multiply-adds of a fused attention: queries by keys, then by values."""
     queries, keys, values = (value.type().sizes() for value in inputs[:3])
     return Counter({_ATTENTION: prod(queries[:-1]) * keys[-2] * (keys[-1] + values[-1])})
+
+
+def _einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """Multiply-adds of a contraction of two factors; fvcore's own count is rounded to 4 digits."""
+    equation = str(inputs[0].toIValue()).replace(" ", "")
+    shapes = [value.type().sizes() for value in inputs[1].node().inputs()]
+    terms = equation.partition("->")[0].split(",")
+    if len(terms) != 2 or "." in equation:
+        raise UserError(f"einsum {equation!r}: its cost is not known; only two factors are counted")
+    sizes = {
+        k: n
+        for term, shape in zip(terms, shapes, strict=True)
+        for k, n in zip(term, shape, strict=True)
+    }
+    return Counter({"einsum": prod(sizes.values())})
+
+
+def _padded_convolution(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """Multiply-adds of a convolution whose padding is given by a word ("same")."""
+    weight, output = inputs[1].type().sizes(), outputs[0].type().sizes()
+    return Counter({"conv": prod(output) * prod(weight[1:])})
 
 
 def _refuse_unknown(unsupported: Iterable[str], model: str) -> None:

@@ -7,14 +7,13 @@ up to one are frozen, no input of theirs needs a gradient and autograd builds no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from types import MethodType
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from bench.layers import Layer
+from bench.layers import Layer, has_running_statistics
 
 
 class Freezer:
@@ -23,12 +22,15 @@ class Freezer:
     def __init__(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, layers: Sequence[Layer]
     ) -> None:
-        self._layers = layers
+        self._model = model
         self._optimizer = optimizer
-        self._parameters = [[model.get_parameter(n) for n in layer.parameters] for layer in layers]
-        modules = dict(model.named_modules())
-        self._norms: list[list[nn.Module]] = [
-            [modules[n] for n in layer.modules if isinstance(modules[n], _BatchNorm)]
+        # A parameter that never trained (a fixed position table) is not to train after a thaw.
+        self._parameters = [
+            [p for name in layer.parameters if (p := model.get_parameter(name)).requires_grad]
+            for layer in layers
+        ]
+        self._norms = [
+            [m for name in layer.modules if has_running_statistics(m := model.get_submodule(name))]
             for layer in layers
         ]
         self._momentum = bool(optimizer.defaults.get("momentum"))
@@ -49,11 +51,11 @@ class Freezer:
                 self._optimizer.state.pop(parameter, None)
             for norm in self._norms[index]:
                 norm.eval()
-                norm.train = MethodType(_stay_in_eval, norm)  # type: ignore[method-assign]  # survives model.train()
+                norm.train = partial(_stay_in_eval, norm)  # type: ignore[method-assign]  # survives model.train()
 
-    def thaw(self, layers: Collection[int]) -> None:
-        """Let layers train again; their momentum starts anew."""
-        for index in layers:
+    def thaw(self, layers: Iterable[int]) -> None:
+        """Let frozen layers train again; their momentum starts anew."""
+        for index in self._frozen.intersection(layers):
             self._frozen.discard(index)
             for parameter in self._parameters[index]:
                 parameter.requires_grad_(True)
@@ -62,8 +64,8 @@ class Freezer:
                         "momentum_buffer": torch.zeros_like(parameter)
                     }
             for norm in self._norms[index]:
-                norm.__dict__.pop("train", None)
-                norm.train()
+                del norm.__dict__["train"]
+                norm.train(self._model.training)
 
 
 def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:

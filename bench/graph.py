@@ -134,11 +134,11 @@ def _convolution(node: Any) -> int:
     positions: Sequence[int] = (
         node._saved_input.shape if node._saved_transposed else _output_shape(node)
     )
-    return 2 * prod(positions) * prod(weight[1:])
+    return int(2 * prod(positions) * prod(weight[1:]))
 
 
 def _matrix_product(node: Any) -> int:
-    sizes = getattr(node, "_saved_mat1_sym_sizes", None) or getattr(node, "_saved_self_sym_sizes")
+    sizes = getattr(node, "_saved_mat1_sym_sizes", None) or node._saved_self_sym_sizes
     return 2 * prod(_output_shape(node)) * int(sizes[-1])
 
 

@@ -107,7 +107,7 @@ def execution_order(model: nn.Module, inputs: Inputs) -> list[str]:
     return list(order)
 
 
-class _WeightsUsed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is untyped
+class _WeightsUsed(TorchDispatchMode):
     """Notes the modules whose own parameters an operator takes."""
 
     def __init__(self, owner: dict[int, str], order: dict[str, None]) -> None:

@@ -8,15 +8,19 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bench.errors import UserError
 from bench.layers import Inputs, Layer
 
 
 def layer_outputs(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> list[torch.Tensor]:
     """Run one batch in eval mode and return every layer's output, flattened to (samples, features).
 
-    The output of a layer is that of its BatchNorm where it has one, else of the weighted module.
+    The output of a layer is that of its BatchNorm where it has one, else of the weighted module;
+    of the module around it where only its weights are used (torchvision's Swin attention). Where
+    it runs more than once, the first output counts. Raises UserError for a layer without output.
     """
     modules = dict(model.named_modules())
+    samples = len(inputs[0])
     outputs: dict[int, torch.Tensor] = {}
     handles = []
     for layer in layers:
@@ -25,10 +29,17 @@ def layer_outputs(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> 
 
         def keep(_: nn.Module, __: object, output: object, index: int = layer.index) -> None:
             tensor = output[0] if isinstance(output, tuple) else output
-            assert isinstance(tensor, torch.Tensor)
-            outputs[index] = tensor.detach().flatten(1).clone()  # a ReLU may follow in place
+            if index not in outputs and isinstance(tensor, torch.Tensor):
+                tensor = tensor.detach().clone()  # a ReLU may follow in place
+                # Windows of one image lie one after the other along the first dimension.
+                windows = len(tensor) % samples == 0
+                outputs[index] = tensor.reshape(samples, -1) if windows else tensor.flatten(1)
 
-        handles.append(modules[watched].register_forward_hook(keep))
+        for name in (
+            watched,
+            watched.rpartition(".")[0],
+        ):  # a module's hook runs before its parent's
+            handles.append(modules[name].register_forward_hook(keep))
     training = {name: module.training for name, module in modules.items()}
     model.eval()
     try:
@@ -39,4 +50,7 @@ def layer_outputs(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> 
             handle.remove()
         for name, module in modules.items():
             module.training = training[name]
-    return [outputs[layer.index] for layer in layers if layer.index in outputs]
+    silent = [layer.name for layer in layers if layer.index not in outputs]
+    if silent:
+        raise UserError(f"{type(model).__name__}: no output is seen of {', '.join(silent)}")
+    return [outputs[layer.index] for layer in layers]
