@@ -1,0 +1,108 @@
+"""One run: pairing across strategies, what is recorded, divergence."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import essence, made, tiny, weights
+
+from bench.clocks import REGIONS
+from bench.results import RunFolder
+from bench.run import Run
+
+UNTOUCHED_RATES = ["full", "autofreeze", "probe", "random"]
+
+
+def losses_until_first_freeze(strategy: str, results: Path) -> tuple[list[bytes], int]:
+    """The weights' bits after every step up to the first freeze."""
+    run = Run(tiny(strategy), results)
+    folder = RunFolder(results, run.spec.id)
+    folder.create()
+    run.prepare(folder)
+    bits = []
+    while run.view.step < run.view.total_steps and not run.view.frozen:
+        run._step()
+        if run.strategy.observations().due(run.view.step, run.view.steps_per_epoch):
+            run.strategy.observe(run.view)
+        run._stage()
+        bits.append(b"".join(p.detach().numpy().tobytes() for p in run.model.state_dict().values()))
+    return bits, run.view.step
+
+
+def test_strategies_with_one_seed_are_identical_until_the_first_freeze(tmp_path: Path) -> None:
+    full, steps = losses_until_first_freeze("full", tmp_path)
+    assert len(set(full)) == steps == 12
+    for strategy in UNTOUCHED_RATES[1:]:
+        bits, until = losses_until_first_freeze(strategy, tmp_path)
+        assert bits == full[: len(bits)], strategy
+        assert strategy != "autofreeze" or until >= 2
+
+
+def test_two_seeds_differ_and_one_seed_repeats(tmp_path: Path) -> None:
+    one = made(tiny(keep_model=True), tmp_path / "a")
+    again = made(tiny(keep_model=True), tmp_path / "b")
+    other = made(tiny(seed=1), tmp_path / "a")
+    assert one["accuracy"] == again["accuracy"]
+    assert essence(tiny(), tmp_path / "a") == essence(tiny(), tmp_path / "b")
+    first, second = (weights(tiny(), tmp_path / place) for place in "ab")
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    assert other["id"] != one["id"]
+    assert other["cell"] == one["cell"]
+
+
+@pytest.mark.parametrize("strategy", ["full", "linear", "autofreeze", "random", "shortened"])
+def test_what_is_recorded_adds_up(strategy: str, tmp_path: Path) -> None:
+    spec = tiny(strategy)
+    result = made(spec, tmp_path)
+    assert sum(result["clocks"][r] for r in REGIONS) == pytest.approx(result["clocks"]["whole"])
+    assert sum(result["cpu"][r] for r in REGIONS) == pytest.approx(result["cpu"]["whole"])
+    states = result["freeze_states"]
+    assert sum(s["steps"] for s in states) == result["steps"]
+    assert all(s["saved_bytes"] > 0 and s["state_bytes"] > 0 for s in states if s["steps"])
+    exact, paper = result["flops"]["exact"], result["flops"]["paper"]
+    for count in (exact, paper):
+        assert count["forward"] + count["backward"] == pytest.approx(count["total"])
+    frozen = [layer for layer in result["layers"] if layer["frozen_at_step"] is not None]
+    if strategy == "full":
+        assert exact["total"] == pytest.approx(result["flops"]["full_exact"])
+        assert paper["total"] == pytest.approx(result["flops"]["full_paper"])
+        assert not frozen
+    else:
+        assert exact["total"] < result["flops"]["full_exact"]
+    folder = RunFolder(tmp_path, spec.id)
+    lines = [json.loads(line) for line in (folder.path / "decisions.jsonl").open()]
+    assert {d["layer"] for d in lines if d["freeze"]} == {layer["index"] for layer in frozen}
+    assert all(layer["index"] != len(result["layers"]) - 1 for layer in frozen)
+    assert math.isfinite(result["accuracy"])
+
+
+def test_matched_run_costs_what_it_is_matched_to(tmp_path: Path) -> None:
+    cell = [tiny("autofreeze", seed=s) for s in (0, 1)]
+    costs = [made(spec, tmp_path)["flops"]["exact"]["total"] for spec in cell]
+    mean = sum(costs) / 2
+    for strategy in ("linear", "shortened", "random"):
+        spec = tiny(strategy, options={}, match=tuple(s.id for s in cell))
+        result = made(spec, tmp_path)
+        assert result["budget"] == pytest.approx(mean)
+        step = result["flops"]["full_exact"] / 12
+        assert mean - 2 * step <= result["flops"]["exact"]["total"] <= mean * (1 + 1e-9)
+
+
+def test_a_diverging_run_is_recorded_as_such(tmp_path: Path) -> None:
+    spec = tiny(lr=1e6)
+    result = made(spec, tmp_path)
+    assert result["status"] == "diverged"
+    assert result["accuracy"] is None
+    assert "not finite" in result["reason"]
+    assert RunFolder(tmp_path, spec.id).complete(spec.but(keep_model=True))
+
+
+def test_decisions_never_see_evaluation_images(tmp_path: Path) -> None:
+    run = Run(tiny(), tmp_path)
+    (probe,) = run.view.probe(64)
+    normalised = run.batches._inputs(run.batches._images)[0]
+    for image in probe:
+        assert (normalised == image).flatten(1).all(1).any()
+    assert torch.equal(probe, Run(tiny("autofreeze", seed=3), tmp_path).view.probe(64)[0])
