@@ -60,7 +60,9 @@ class Pool:
         self._done = set(plan.done)
         self._planned = {s.id for s in plan.specs}
         self._outcome = Outcome()
-        self._context = multiprocessing.get_context("spawn")
+        # Workers are forked from a server that has imported what they need and done nothing yet.
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["bench.run", "bench.mirror"])
         self._stop = self._context.Event()
         count = min(workers, len(self._waiting))
         self._gpus = bool(plan.specs) and plan.specs[0].device == "cuda"
@@ -102,11 +104,12 @@ class Pool:
         return all(n in self._done or n not in self._planned for n in spec.needs)
 
     def _listen(self) -> None:
-        sources: list[Any] = [w.pipe for w in self._workers if w.spec]
-        sources += [w.process.sentinel for w in self._workers if w.spec]
-        for source in wait(sources, timeout=HEARTBEAT_SECONDS):
-            worker = next(w for w in self._workers if source in (w.pipe, w.process.sentinel))
-            self._hear(worker)
+        busy = [w for w in self._workers if w.spec]
+        sources: list[Any] = [source for w in busy for source in (w.pipe, w.process.sentinel)]
+        ready = wait(sources, timeout=HEARTBEAT_SECONDS)
+        for worker in busy:
+            if worker.pipe in ready or worker.process.sentinel in ready:
+                self._hear(worker)
 
     def _hear(self, worker: _Worker) -> None:
         if worker.spec is None:

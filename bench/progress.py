@@ -14,10 +14,11 @@ class Progress:
     """One line kept up to date on a terminal; a line a finished run elsewhere."""
 
     def __init__(
-        self, plan: Plan, estimate: Estimate, workers: int, stream: TextIO = sys.stderr
+        self, plan: Plan, estimate: Estimate, workers: int, stream: TextIO | None = None
     ) -> None:
         self._plan, self._estimate, self._workers = plan, estimate, max(workers, 1)
-        self._stream, self._live = stream, stream.isatty()
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
         self._left = {s.id: s for s in plan.todo}
         self._count = len(plan.todo)
         self._running: dict[str, tuple[Spec, float]] = {}

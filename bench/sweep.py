@@ -9,7 +9,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from bench.options import unknown
 from bench.registry import strategy_class
 from bench.spec import FIELDS, Spec
 
+SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
+PROFILES = SWEEPS / "profiles"
 REFERENCE_SEED = 1000  # far from the seeds of a cell, whose models a reference must not be
 BACKBONE_SEED = 0
 
@@ -65,17 +66,17 @@ class Sweep:
 
 def sweep_names() -> list[str]:
     """The sweeps that come with the program."""
-    return _names("sweeps")
+    return _names(SWEEPS)
 
 
 def profile_names() -> list[str]:
     """The profiles that come with the program."""
-    return _names("sweeps.profiles")
+    return _names(PROFILES)
 
 
 def load_profile(name: str) -> dict[str, Any]:
     """A profile by name or by path; raises UserError if there is none."""
-    return {"name": Path(name).stem, **_read("sweeps.profiles", name, "profile")}
+    return {"name": Path(name).stem, **_read(PROFILES, name, "profile")}
 
 
 def load_sweep(
@@ -92,7 +93,7 @@ def load_sweep(
     controls: include the methods listed as controls. seeds: how many, in place of the sweep's.
     files: user-named files, as for `resolve`. changes: fields to set in every run.
     """
-    declared = _read("sweeps", name, "sweep")
+    declared = _read(SWEEPS, name, "sweep")
     profile = load_profile(profile_name)
     methods = declared["methods"] + (declared.get("controls", []) if controls else [])
     grid = declared["grid"]
@@ -170,23 +171,19 @@ class _Builder:
         return resolve(Spec.from_dict(values), self._profile["name"], self._files)
 
 
-def _names(package: str) -> list[str]:
-    return sorted(
-        f.name.removesuffix(".toml")
-        for f in package_files(package).iterdir()
-        if f.name.endswith(".toml")
-    )
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.toml"))
 
 
-def _read(package: str, name: str, what: str) -> dict[str, Any]:
-    """A TOML file by path, or by name from a package."""
+def _read(folder: Path, name: str, what: str) -> dict[str, Any]:
+    """A TOML file by path, or by name from a folder."""
     path = Path(name)
+    if path.suffix != ".toml":
+        if name not in _names(folder):
+            raise unknown(what, name, _names(folder))
+        path = folder / f"{name}.toml"
     try:
-        if path.suffix == ".toml":
-            return tomllib.loads(path.read_text())
-        if name not in _names(package):
-            raise unknown(what, name, _names(package))
-        return tomllib.loads((package_files(package) / f"{name}.toml").read_text())
+        return tomllib.loads(path.read_text())
     except OSError as error:
         raise UserError(f"{what} {name}: {error.strerror}") from None
     except tomllib.TOMLDecodeError as error:

@@ -1,0 +1,140 @@
+"""Many runs in worker processes: order, failures, kills, Ctrl-C, two launchers at once."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_runs import essence, made, tiny
+
+from bench.errors import UserError
+from bench.plan import make_plan
+from bench.pool import Pool
+from bench.results import RunFolder, read_json
+from bench.spec import Spec
+
+
+class Notes:
+    """A watcher that remembers, and may act on what it hears."""
+
+    def __init__(self, act: Any = None) -> None:
+        self.heard: list[tuple[str, str]] = []
+        self._act = act
+
+    def _note(self, what: str, spec: Spec) -> None:
+        self.heard.append((what, spec.id))
+        if self._act:
+            self._act(what, spec)
+
+    def started(self, spec: Spec) -> None:
+        self._note("started", spec)
+
+    def stepped(self, spec: Spec, step: int, steps: int) -> None:
+        self._note("stepped", spec)
+
+    def finished(self, spec: Spec, result: dict[str, Any]) -> None:
+        self._note("finished", spec)
+
+    def failed(self, spec: Spec, reason: str) -> None:
+        self._note("failed", spec)
+
+
+def test_runs_come_after_those_they_need_and_equal_runs_made_alone(tmp_path: Path) -> None:
+    backbone = tiny(data="glyphs:few", keep_model=True)
+    cell = [tiny("autofreeze", seed=s, weights=f"run:{backbone.id}") for s in (0, 1)]
+    matched = tiny("shortened", options={}, match=tuple(s.id for s in cell))
+    notes = Notes()
+    outcome = Pool(make_plan([matched, *cell, backbone], tmp_path), tmp_path, 2, notes).run()
+    assert len(outcome.finished) == 4
+    assert not outcome.failed
+    moments = {heard: i for i, heard in enumerate(notes.heard)}
+    for spec in cell:
+        assert moments["finished", backbone.id] < moments["started", spec.id]
+        assert moments["finished", spec.id] < moments["started", matched.id]
+    made(backbone, tmp_path / "alone")
+    made(cell[0], tmp_path / "alone")
+    assert essence(cell[0], tmp_path) == essence(cell[0], tmp_path / "alone")
+    # Done is done: a second launch has nothing to do.
+    assert make_plan([matched, *cell, backbone], tmp_path).todo == []
+
+
+def test_a_killed_worker_fails_its_run_alone_and_the_next_launch_makes_it(tmp_path: Path) -> None:
+    slow = tiny(epochs=200)
+    others = [tiny(seed=s) for s in (1, 2)]
+    heir = tiny(weights=f"run:{slow.id}")
+
+    def kill(what: str, spec: Spec) -> None:
+        if what == "stepped" and spec.id == slow.id:
+            pid = next(w.process.pid for w in pool._workers if w.spec and w.spec.id == slow.id)
+            os.kill(pid, signal.SIGKILL)
+
+    plan = make_plan([slow, heir, *others], tmp_path)
+    pool = Pool(plan, tmp_path, 2, Notes(kill))
+    outcome = pool.run()
+    assert set(outcome.failed) == {slow.id}
+    assert "exit code -9" in outcome.failed[slow.id]
+    assert [s.id for s in outcome.blocked] == [heir.id]
+    assert {s.id for s in outcome.finished} == {s.id for s in others}
+    folder = RunFolder(tmp_path, slow.id)
+    assert folder.state(slow)[0] == "failed"
+    assert "exit code" in read_json(folder.path / "failure.json")["reason"]
+    assert {s.id for s in make_plan([slow, *others], tmp_path).todo} == {slow.id}
+
+
+def test_a_failing_run_is_recorded_with_its_traceback(tmp_path: Path) -> None:
+    bad, good = tiny(weights="run:feedfeedfeed"), tiny()
+    with pytest.raises(UserError, match="feedfeedfeed"):
+        make_plan([bad, good], tmp_path)
+    broken = RunFolder(tmp_path, "feedfeedfeed")  # done, but its weights are gone
+    broken.create()
+    broken.write("result.json", {"status": "done"})
+    outcome = Pool(make_plan([bad, good], tmp_path), tmp_path, 1, Notes()).run()
+    assert list(outcome.failed) == [bad.id]
+    assert [s.id for s in outcome.finished] == [good.id]
+    assert "Traceback" in (RunFolder(tmp_path, bad.id).path / "traceback.txt").read_text()
+
+
+def test_two_holders_of_one_run(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "abc")
+    with folder.locked() as first, RunFolder(tmp_path, "abc").locked() as second:
+        assert first
+        assert not second
+    with folder.locked() as again:
+        assert again
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_the_next_call_goes_on(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "bench.cli", "run", "--model", "laptop_vgg11", "--data", "digits10",
+        "--resolution", "24", "--epochs", "300", "--train-limit", "96", "--results", str(tmp_path),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/*/epochs.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    (checkpoint,) = tmp_path.glob("runs/*/checkpoint.pt")
+    assert checkpoint.stat().st_size > 0
+
+
+def test_two_launchers_at_once_run_nothing_twice(tmp_path: Path) -> None:
+    specs = [tiny(seed=s) for s in range(3)]
+    notes = [Notes(), Notes()]
+    pools = [Pool(make_plan(specs, tmp_path), tmp_path, 1, n) for n in notes]
+    threads = [threading.Thread(target=pool.run) for pool in pools]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stamps = [read_json(RunFolder(tmp_path, s.id).path / "result.json")["clocks"] for s in specs]
+    assert len(stamps) == 3
+    for note in notes:  # both hear of every result, whoever made it
+        assert {i for what, i in note.heard if what == "finished"} == {s.id for s in specs}
