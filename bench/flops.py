@@ -76,6 +76,8 @@ class FlopModel:
 
     forward: per layer, by fvcore in the paper's convention.
     products: every product of the backward graph, for the exact convention.
+    What a step pays once whatever its batch (Swin v2 makes its position bias by a small network)
+    is counted for each sample, as fvcore does.
     """
 
     forward: tuple[float, ...]

@@ -33,7 +33,6 @@ class Freezer:
             [m for name in layer.modules if has_running_statistics(m := model.get_submodule(name))]
             for layer in layers
         ]
-        self._momentum = bool(optimizer.defaults.get("momentum"))
         self._frozen: set[int] = set()
 
     @property
@@ -59,13 +58,21 @@ class Freezer:
             self._frozen.discard(index)
             for parameter in self._parameters[index]:
                 parameter.requires_grad_(True)
-                if self._momentum:  # fused SGD wants buffers for all of a group or for none
-                    self._optimizer.state[parameter] = {
-                        "momentum_buffer": torch.zeros_like(parameter)
-                    }
+                if self._has_momentum(parameter):
+                    buffer = torch.zeros_like(parameter)
+                    self._optimizer.state[parameter]["momentum_buffer"] = buffer
             for norm in self._norms[index]:
                 del norm.__dict__["train"]
                 norm.train(self._model.training)
+
+    def _has_momentum(self, parameter: nn.Parameter) -> bool:
+        """Whether its group has momentum already: fused SGD wants it for all of them or none."""
+        group = next(
+            group["params"]
+            for group in self._optimizer.param_groups
+            if any(p is parameter for p in group["params"])
+        )
+        return any("momentum_buffer" in self._optimizer.state.get(p, ()) for p in group)
 
 
 def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:

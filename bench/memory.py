@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from bench.errors import UserError
 from bench.graph import mask_of, output_tensor, reachable_layers
@@ -57,7 +58,8 @@ def predict_saved_bytes(
     at, if that is not the sum of the logits. The model runs as it is, twice, on a copy, and no
     random stream moves. Parameters, buffers and scalars are not counted.
     An operator that picks another kernel once it is frozen is predicted by the kernel of the full
-    step (a fused attention with a learned bias).
+    step (a fused attention with a learned bias). Raises UserError if the graph does not show all
+    that is saved.
     """
     two, three = (_walk(model, layers, inputs, loss, samples) for samples in (2, 3))
     if [layers for _, layers in two] != [layers for _, layers in three]:
@@ -85,7 +87,7 @@ class SavedBytes:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._own = {_address(t) for t in (*model.parameters(), *model.buffers())}
+        self._model = model
         self._saved: list[weakref.ref[torch.Tensor]] = []
         self._hooks: torch.autograd.graph.saved_tensors_hooks | None = None
         self.bytes = 0
@@ -105,14 +107,16 @@ class SavedBytes:
         assert self._hooks is not None
         self._hooks.__exit__(kind, error, trace)
         self._hooks = None
+        own = _own_addresses(self._model)
         held = [tensor for reference in self._saved if (tensor := reference()) is not None]
-        self.bytes = sum({_address(t): t.untyped_storage().nbytes() for t in held}.values())
+        sizes = {_address(tensor): tensor.untyped_storage().nbytes() for tensor in held}
+        self.bytes = sum(size for where, size in sizes.items() if where not in own)
         self._saved.clear()
 
     def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
         # An alias without a history: the graph holding its own output would never be freed.
         alias = tensor.detach()
-        if tensor.dim() and _address(tensor) not in self._own:
+        if tensor.dim():
             self._saved.append(weakref.ref(alias))
         return alias
 
@@ -134,6 +138,11 @@ def _address(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
+def _own_addresses(model: nn.Module) -> set[int]:
+    """Where parameters and buffers lie; some models replace a buffer while they run."""
+    return {_address(tensor) for tensor in (*model.parameters(), *model.buffers())}
+
+
 def _walk(
     model: nn.Module, layers: Sequence[Layer], inputs: Inputs, loss: Loss | None, samples: int
 ) -> list[tuple[int, int]]:
@@ -147,12 +156,16 @@ def _walk(
         for name in layer.modules:
             for buffer in modules[name].buffers(recurse=False):
                 statistics[_address(buffer)] = layer.index
-    own = {_address(t) for t in (*model.parameters(), *model.buffers())}
+    for module in modules.values():
+        if isinstance(module, _DropoutNd):
+            module.inplace = False  # in place on a view, its graph does not show what it saves
     batch = tuple(x[:1].repeat_interleave(samples, 0) for x in inputs)
     devices = [x.device for x in batch if x.is_cuda]
-    with torch.random.fork_rng(devices), torch.enable_grad():
+    with torch.random.fork_rng(devices), torch.enable_grad(), SavedBytes(model) as measured:
         root = output_tensor(model(*batch))
-        reach = reachable_layers((loss(root) if loss else root).grad_fn, owner)
+        root = loss(root) if loss else root
+    reach = reachable_layers(root.grad_fn, owner)
+    own = _own_addresses(model)
     sizes: dict[int, int] = {}
     masks: dict[int, int] = {}
     for node, mask in reach.items():
@@ -161,6 +174,11 @@ def _walk(
             if tensor.dim() and where not in own:
                 sizes[where] = tensor.untyped_storage().nbytes()
                 masks[where] = masks.get(where, 0) | needed_by
+    if sum(sizes.values()) != measured.bytes:
+        raise UserError(
+            f"{type(model).__name__}: {measured.bytes:,} bytes are saved for backward, its graph"
+            f" shows {sum(sizes.values()):,}; they cannot be predicted"
+        )
     return [(sizes[where], masks[where]) for where in sizes]
 
 
