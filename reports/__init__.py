@@ -1,0 +1,1 @@
+"""Tables, figures and statistics: reads results and the paper's numbers, trains nothing."""

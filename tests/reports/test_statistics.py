@@ -1,0 +1,164 @@
+"""The statistics, by hand and as laws."""
+
+import math
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from reports.statistics import (
+    MARGIN,
+    Interval,
+    holm,
+    mean,
+    p_different,
+    p_no_worse,
+    paired_differences,
+    paired_saving,
+    sample_sd,
+    t_interval,
+    verdict,
+)
+
+T4 = 2.7764451051977987  # 97.5 % quantile of Student's t with 4 degrees of freedom, from tables
+points = st.floats(-20, 20, allow_nan=False)
+samples = st.lists(points, min_size=2, max_size=12)
+p_values = st.dictionaries(st.text("abcdefgh", min_size=1), st.floats(0, 1), max_size=8)
+
+
+def test_mean_sd_and_interval_by_hand():
+    values = [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert mean(values) == 3.0
+    assert sample_sd(values) == pytest.approx(math.sqrt(10 / 4))  # ddof = 1, not 10 / 5
+    interval = t_interval(values)
+    half = T4 * math.sqrt(2.5 / 5)
+    assert (interval.low, interval.high) == pytest.approx((3 - half, 3 + half))
+    assert interval.n == 5
+
+
+def test_one_value_has_a_mean_and_no_interval():
+    interval = t_interval([7.0])
+    assert interval.mean == 7.0
+    assert not interval.known
+    assert math.isnan(interval.low)
+    assert math.isnan(sample_sd([7.0]))
+    assert math.isnan(p_no_worse([7.0]))
+    assert math.isnan(p_different([7.0]))
+    assert verdict(interval) == "inconclusive"
+    assert t_interval([]).n == 0
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (-0.49, 0.3, "non-inferior"),
+        (0.1, 0.3, "non-inferior"),
+        (-0.51, 0.3, "inconclusive"),
+        (-0.5, 0.3, "inconclusive"),  # above the margin, not at it
+        (-0.9, -0.5, "inconclusive"),
+        (-0.9, -0.51, "inferior"),
+        (-9.0, -0.4, "inconclusive"),
+    ],
+)
+def test_verdict_by_its_rule(low, high, expected):
+    assert verdict(Interval((low + high) / 2, low, high, 5)) == expected
+
+
+def test_paired_differences_use_common_seeds_only():
+    assert paired_differences({3: 90.0, 0: 80.0, 7: 1.0}, {0: 81.0, 3: 88.0, 9: 2.0}) == [-1, 2]
+
+
+def test_paired_saving_by_hand():
+    saving = paired_saving({0: 50.0, 1: 30.0}, {0: 100.0, 1: 60.0})
+    assert saving.mean == pytest.approx(0.5)
+    assert (saving.low, saving.high) == pytest.approx((0.5, 0.5))
+    assert paired_saving({0: 1.0}, {1: 1.0}).n == 0
+
+
+def test_p_values_by_hand():
+    # mean 0.3, sd 0.1, n = 4: t = 0.3 / 0.05 = 6 with 3 degrees of freedom.
+    values = [0.2, 0.3, 0.3, 0.4]
+    error = sample_sd(values) / 2
+    t = 0.3 / error
+
+    def tail3(t):  # P(T > t), closed form for three degrees of freedom
+        x = t / math.sqrt(3)
+        return 0.5 - (math.atan(x) + x / (1 + x * x)) / math.pi
+
+    assert p_different(values) == pytest.approx(2 * tail3(t))
+    assert p_no_worse(values) == pytest.approx(tail3((0.3 + MARGIN) / error))
+    assert p_no_worse([0.0, 0.0]) == 0.0
+    assert p_no_worse([-1.0, -1.0]) == 1.0
+    assert p_different([0.0, 0.0]) == 1.0
+
+
+def test_holm_by_hand():
+    adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": math.nan})
+    assert adjusted["a"] == pytest.approx(0.03)
+    assert adjusted["c"] == pytest.approx(0.06)
+    assert adjusted["b"] == pytest.approx(0.06)  # 1 × 0.04, lifted to c's
+    assert math.isnan(adjusted["d"])
+
+
+@given(p_values)
+def test_holm_never_lowers_a_p_value_and_keeps_the_order(raw):
+    adjusted = holm(raw)
+    assert adjusted.keys() == raw.keys()
+    for key, p in raw.items():
+        assert p <= adjusted[key] <= 1
+        assert all(adjusted[key] <= adjusted[other] for other in raw if raw[other] > p)
+    if raw:
+        assert min(adjusted.values()) == min(1, len(raw) * min(raw.values()))
+
+
+@given(samples)
+def test_interval_holds_its_mean_and_shrinks_with_the_level(values):
+    wide, narrow = t_interval(values), t_interval(values, level=0.8)
+    assert wide.low <= narrow.low <= narrow.mean <= narrow.high <= wide.high
+
+
+@given(samples, st.floats(0, 5))
+def test_a_verdict_never_worsens_when_all_differences_rise(values, rise):
+    order = {"inferior": 0, "inconclusive": 1, "non-inferior": 2}
+    before = verdict(t_interval(values))
+    after = verdict(t_interval([value + rise for value in values]))
+    assert order[after] >= order[before]
+
+
+@given(points, points, st.floats(0, 5))
+def test_a_wider_interval_never_says_more(low, high, wider):
+    assume(low <= high)
+    narrow = verdict(Interval(0, low, high, 5))
+    wide = verdict(Interval(0, low - wider, high + wider, 5))
+    assert wide in (narrow, "inconclusive")
+
+
+@given(samples)
+def test_the_p_value_and_the_interval_agree(values):
+    assume(sample_sd(values) > 1e-6)
+    interval = t_interval(values)
+    assume(abs(interval.low + MARGIN) > 1e-9)
+    assert (p_no_worse(values) < 0.025) == (verdict(interval) == "non-inferior")
+
+
+@given(st.dictionaries(st.integers(0, 99), st.tuples(points, points), min_size=2), st.randoms())
+def test_pairing_does_not_depend_on_the_order_of_seeds(pairs, random):
+    def shuffled(place):
+        items = [(seed, values[place]) for seed, values in pairs.items()]
+        random.shuffle(items)
+        return dict(items)
+
+    expected = [pairs[seed][0] - pairs[seed][1] for seed in sorted(pairs)]
+    assert paired_differences(shuffled(0), shuffled(1)) == expected
+
+
+@given(st.lists(st.floats(0.1, 100), min_size=2, max_size=9), st.floats(0.1, 10))
+def test_savings_do_not_depend_on_the_unit_of_time(times, unit):
+    full = dict(enumerate(times))
+    ours = {seed: 0.7 * time + 0.01 for seed, time in full.items()}
+    plain = paired_saving(ours, full)
+    scaled = paired_saving(
+        {s: t * unit for s, t in ours.items()}, {s: t * unit for s, t in full.items()}
+    )
+    assert scaled.mean == pytest.approx(plain.mean)
+    assert scaled.low == pytest.approx(plain.low)
