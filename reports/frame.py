@@ -1,0 +1,154 @@
+"""Which of the wanted runs are there, and what they measured: one row a run.
+
+A wanted run is a mapping with `id`, `cell`, `seed` and the roles that make a table's rows
+(`model`, `dataset`, `method`, or others such as `window`). Only wanted runs are read; what else
+lies in the results folder does not count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import UserError
+from bench.results import read_json
+
+Run = dict[str, Any]
+ROLES = ("model", "dataset", "method")
+
+DONE = "done"  # finished with a number
+DIVERGED = "diverged"  # finished without one
+FAILED = "failed"  # its last try ended in an error
+UNFINISHED = "unfinished"  # its folder is there, its result is not: running, or cut off
+MISSING = "missing"  # no trace of it
+
+# Column of the frame: where in result.json it is found. FLOPs, seconds, bytes, percent.
+NUMBERS: Mapping[str, tuple[str, ...]] = {
+    "accuracy": ("accuracy",),
+    "steps": ("steps",),
+    "steps_per_epoch": ("steps_per_epoch",),
+    "paper_forward": ("flops", "paper", "forward"),
+    "paper_backward": ("flops", "paper", "backward"),
+    "paper_total": ("flops", "paper", "total"),
+    "exact_forward": ("flops", "exact", "forward"),
+    "exact_backward": ("flops", "exact", "backward"),
+    "exact_total": ("flops", "exact", "total"),
+    "decide_flops": ("flops", "decide"),
+    "train_s": ("clocks", "train"),
+    "decide_s": ("clocks", "decide"),
+    "cpu_train_s": ("cpu", "train"),
+    "cpu_decide_s": ("cpu", "decide"),
+    "saved_bytes": ("memory", "saved_bytes_peak"),
+    "saved_bytes_mean": ("memory", "saved_bytes_mean"),
+    "state_bytes": ("memory", "state_bytes_peak"),
+    "cuda_allocated": ("memory", "cuda_allocated_peak"),
+    "cuda_reserved": ("memory", "cuda_reserved_peak"),
+}
+DERIVED = ("time_s", "cpu_s", "memory_bytes")
+
+
+def read(wanted: Iterable[Mapping[str, Any]], results: Path) -> pd.DataFrame:
+    """One row a wanted run: its keys, `state`, `reason`, `device`, `commit`, `resumed`, NUMBERS.
+
+    Numbers are NaN where the run has none. Raises UserError naming a file that is damaged.
+    """
+    rows = [_row(run, results / "runs" / str(run["id"])) for run in wanted]
+    frame = pd.DataFrame(rows)
+    for key in (*NUMBERS, *DERIVED):
+        frame[key] = frame[key].astype(float) if rows else pd.Series(dtype=float)
+    return frame
+
+
+def freezing(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
+    """One row a layer of a finished run: the run's roles and seed, `layer`, `name`,
+    `frozen_at` (epochs; NaN: never frozen) and `epochs` (how long the run was).
+    """
+    shared = [key for key in (*ROLES, "seed") if key in frame]
+    columns: dict[str, list[Any]] = {
+        key: [] for key in (*shared, "layer", "name", "frozen_at", "epochs")
+    }
+    for run in frame[frame.state == DONE].to_dict("records"):
+        path = results / "runs" / str(run["id"]) / "result.json"
+        layers, steps = _at(_object(path), ("layers",), path), run["steps_per_epoch"]
+        for key in shared:
+            columns[key] += [run[key]] * len(layers)
+        columns["layer"] += [layer["index"] for layer in layers]
+        columns["name"] += [layer["name"] for layer in layers]
+        columns["frozen_at"] += [
+            _number(_at(layer, ("frozen_at_step",), path), path) / steps for layer in layers
+        ]
+        columns["epochs"] += [run["steps"] / steps] * len(layers)
+    return pd.DataFrame(columns)
+
+
+def _row(wanted: Mapping[str, Any], folder: Path) -> Run:
+    """What is known of one run; raises UserError if a file of it is damaged."""
+    row: Run = {**wanted, "state": MISSING, "reason": "", "device": "", "commit": ""}
+    row |= {"resumed": False, **dict.fromkeys((*NUMBERS, *DERIVED), math.nan)}
+    path = folder / "result.json"
+    if path.exists():
+        return row | _environment(folder) | _result(_object(path), path, str(wanted["id"]))
+    if (folder / "failure.json").exists():
+        reason = str(_object(folder / "failure.json").get("reason", ""))
+        return row | {"state": FAILED, "reason": reason}
+    return row | ({"state": UNFINISHED} if folder.exists() else {})
+
+
+def _result(result: Run, path: Path, run_id: str) -> Run:
+    """The numbers of a result.json."""
+    if _at(result, ("id",), path) != run_id:
+        raise UserError(f"{path} is the result of run {result['id']}; delete its folder")
+    values = {key: _number(_at(result, keys, path), path) for key, keys in NUMBERS.items()}
+    # A status of "done" is believed only together with a number to show for it.
+    done = _at(result, ("status",), path) == "done" and math.isfinite(values["accuracy"])
+    return {
+        "state": DONE if done else DIVERGED,
+        "reason": str(result.get("reason") or ""),
+        "resumed": bool(result.get("resumed", False)),
+        **values,
+        "time_s": values["train_s"] + values["decide_s"],
+        "cpu_s": values["cpu_train_s"] + values["cpu_decide_s"],
+        "memory_bytes": values["saved_bytes"] + values["state_bytes"],
+    }
+
+
+def _environment(folder: Path) -> Run:
+    """Where a run was made; times may be compared where `device` is the same text."""
+    path = folder / "environment.json"
+    values = _object(path) if path.exists() else {}
+    device, threads = str(values.get("device") or "unknown device"), values.get("threads")
+    return {
+        "device": f"{device}, {threads} thread{'s' * (threads != 1)}" if threads else device,
+        "commit": str(values.get("commit") or ""),
+    }
+
+
+def _object(path: Path) -> Run:
+    """A JSON object; raises UserError naming the file if it is damaged or something else."""
+    values: Any = read_json(path)
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not a JSON object; delete its folder to run it again")
+    return values
+
+
+def _at(values: Run, keys: tuple[str, ...], path: Path) -> Any:
+    """A value deep in a JSON object; raises UserError if it is not there."""
+    found: Any = values
+    for key in keys:
+        if not isinstance(found, dict) or key not in found:
+            raise UserError(f"{path} has no {'.'.join(keys)}; delete its folder to run it again")
+        found = found[key]
+    return found
+
+
+def _number(value: Any, path: Path) -> float:
+    """A number or null (NaN)."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"{path}: {value!r} is not a number; delete its folder to run it again")
+    return float(value)

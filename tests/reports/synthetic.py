@@ -1,0 +1,139 @@
+"""Made-up results in the shape of real ones. Nothing here was measured."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+STANDS_FOR = {
+    "resnet50": "laptop_resnet",
+    "vgg11": "laptop_vgg11",
+    "mobilenet_v2": "laptop_mobilenet_v2",
+    "deit_tiny": "laptop_deit",
+    "cifar10": "digits10",
+    "cifar100": "digits100",
+}
+PROFILE = {
+    "name": "laptop",
+    "stands_for": STANDS_FOR,
+    "device": "a made-up CPU, 1 thread",
+    "predictor": "made up",
+}
+MODELS = ("resnet50", "vgg11", "mobilenet_v2", "deit_tiny")
+DATASETS = ("cifar10", "cifar100")
+METHODS = ("full", "linear", "autofreeze", "smartfrz")
+# Share of FLOPs saved, share of time saved, points of accuracy lost.
+EFFECTS = {
+    "full": (0.0, 0.0, 0.0),
+    "linear": (0.40, 0.30, 0.6),
+    "autofreeze": (0.30, 0.15, 0.3),
+    "smartfrz": (0.41, 0.31, 0.0),
+    "probe": (0.60, 0.55, 9.0),
+    "random": (0.41, 0.30, 2.5),
+    "shortened": (0.41, 0.40, 0.7),
+}
+FULL_FLOPS, FULL_SECONDS, LAYERS, EPOCHS, STEPS = 2.4e12, 40.0, 14, 10, 60
+
+
+def wanted(
+    models: Iterable[str] = MODELS,
+    datasets: Iterable[str] = DATASETS,
+    methods: Iterable[str] = METHODS,
+    seeds: int = 5,
+) -> list[dict[str, Any]]:
+    """The runs of a table, with ids that say what they are."""
+    return [
+        {
+            "id": f"{model}-{dataset}-{method}-{seed}",
+            "cell": f"{model}-{dataset}-{method}",
+            "seed": seed,
+            "model": model,
+            "dataset": dataset,
+            "method": method,
+        }
+        for model in models
+        for dataset in datasets
+        for method in methods
+        for seed in range(seeds)
+    ]
+
+
+def result(run: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+    """A result.json for a run; `changes` replace its keys."""
+    draw = random.Random(run["id"])
+    common = random.Random(f"{run['model']}{run['dataset']}{run['seed']}").gauss(0, 0.3)
+    flops, time, loss = EFFECTS.get(run["method"], (0.2, 0.1, 0.2))
+    flops *= draw.uniform(0.97, 1.03)
+    total = FULL_FLOPS * (1 - flops)
+    seconds = FULL_SECONDS * (1 - time) * draw.uniform(0.98, 1.02)
+    decide = 0.0 if run["method"] == "full" else 0.4
+    steps = EPOCHS * STEPS
+    return {
+        "id": run["id"],
+        "cell": run["cell"],
+        "status": "done",
+        "reason": "",
+        "accuracy": 90 - loss + common + draw.gauss(0, 0.15) - 8 * (run["dataset"] == "cifar100"),
+        "metric": "accuracy",
+        "eval_count": 5000,
+        "steps": steps,
+        "steps_per_epoch": STEPS,
+        "budget": None,
+        "flops": {
+            "paper": {
+                "forward": FULL_FLOPS / 3,
+                "backward": total - FULL_FLOPS / 3,
+                "total": total,
+            },
+            "exact": {
+                "forward": FULL_FLOPS / 3,
+                "backward": 0.97 * total - FULL_FLOPS / 3,
+                "total": 0.97 * total,
+            },
+            "decide": decide * 1e9,
+            "full_paper": FULL_FLOPS,
+            "full_exact": 0.97 * FULL_FLOPS,
+        },
+        "clocks": _clocks(seconds - decide, decide),
+        "cpu": _clocks(seconds - decide, decide),
+        "resumed": False,
+        "memory": {
+            "saved_bytes_peak": 30 << 20,
+            "saved_bytes_mean": 20e6,
+            "state_bytes_peak": 12 << 20,
+            "cuda_allocated_peak": None,
+            "cuda_reserved_peak": None,
+        },
+        "layers": [_layer(i, run["method"], draw, steps) for i in range(LAYERS)],
+        "freeze_states": [],
+    } | changes
+
+
+def write(results: Path, run: Mapping[str, Any], **changes: Any) -> Path:
+    """Write the folder of a finished run; returns it."""
+    folder = results / "runs" / run["id"]
+    folder.mkdir(parents=True, exist_ok=True)
+    device = changes.pop("device", "a made-up CPU")
+    environment = {"device": device, "threads": 1, "commit": "0" * 40}
+    (folder / "spec.json").write_text(json.dumps(dict(run)))
+    (folder / "environment.json").write_text(json.dumps(environment))
+    (folder / "result.json").write_text(json.dumps(result(run, **changes)))
+    return folder
+
+
+def _clocks(train: float, decide: float) -> dict[str, float]:
+    return {"train": train, "decide": decide, "evaluate": 1.0, "prepare": 2.0,
+            "whole": train + decide + 3.0}  # fmt: skip
+
+
+def _layer(index: int, method: str, draw: random.Random, steps: int) -> dict[str, Any]:
+    frozen = None
+    if method != "full" and index < LAYERS - 1:
+        moment = {"linear": 0.5 + 0.5 * index / LAYERS, "autofreeze": 0.2 + 0.06 * index}
+        share = moment.get(method, draw.uniform(0.2, 1.1)) * draw.uniform(0.95, 1.05)
+        frozen = int(share * steps) if share < 1 else None
+    return {"index": index, "name": f"layer{index}", "parameters": 1000,
+            "flops_forward": 1e6, "frozen_at_step": frozen}  # fmt: skip
