@@ -1,0 +1,138 @@
+"""What every report says of itself: the profile, what stands for what, and how to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reports.cells import Cell
+from reports.frame import DIVERGED, FAILED
+from reports.statistics import MARGIN
+
+LISTED = 12  # runs named one by one before the rest is only counted
+
+DIVERGED_MARK, RESUMED_MARK, DEVICES_MARK = "†", "‡", "§"
+
+SPREAD = (
+    "± is the sample standard deviation over seeds (ddof = 1); the paper does not define its own."
+)
+CONDITIONAL = (
+    "All intervals are conditional on one backbone and one predictor: "
+    "they cover the seeds of fine-tuning, not other pretrainings."
+)
+TIME = (
+    "Time is the clocks train + decide, as the paper charges freezing decisions to training; "
+    "preparing and evaluating are not in it."
+)
+CONVENTIONS = (
+    "FLOPs: 1 multiply-add = 2. “Paper” convention: a training layer costs 3 × its forward pass, "
+    "a frozen one 2 ×, a frozen one with only frozen ones before it 1 ×. “Exact” is what autograd "
+    "does. What deciding cost is in neither; it has a column of its own."
+)
+MEMORY = (
+    "Saved + state: the peak of the bytes autograd keeps for the backward pass plus the peak of "
+    "parameters, gradients and optimizer state: the same on every machine. CUDA: the allocator's."
+)
+VERDICT = (
+    "Difference to full training, paired by seed, with a two-sided 95 % t interval. Non-inferior: "
+    f"its lower end is above −{MARGIN}; inferior: its upper end is below −{MARGIN}; inconclusive "
+    "otherwise, and at best inconclusive where a seed of the strategy diverged."
+)
+SAVINGS = (
+    "Savings are against full training of the same model and data. Exact saved counts what "
+    "deciding cost against the strategy. Realised = share of time saved / share of FLOPs saved "
+    "(paper's convention). A saving is a speed-up only where the verdict is non-inferior."
+)
+POOLED = (
+    "Pooled: every pair of model and data counts once, by its mean difference; t interval over the "
+    "pairs. p values are Holm-adjusted over the strategies of this table: p (no worse) is "
+    "one-sided for a loss below the margin, to be held against 0.025; p (different) is two-sided."
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """At which scale a report was made: `stands_for` maps the paper's names to those used."""
+
+    name: str
+    stands_for: Mapping[str, str] = field(default_factory=dict)
+    device: str = ""
+    predictor: str = ""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Profile:
+        """From a mapping with these keys; others are left alone."""
+        known = ("name", "stands_for", "device", "predictor")
+        return cls(**{key: values[key] for key in known if values.get(key)})
+
+    def role(self, name: str) -> str:
+        """The paper's name for a name used here, or the name itself."""
+        return {used: role for role, used in self.stands_for.items()}.get(name, name)
+
+    def shown(self, name: str) -> str:
+        """A name as readers meet it: what was used, and what it stands for."""
+        role = self.role(name)
+        used = self.stands_for.get(role, name)
+        return used if used == role else f"{used} (for {role})"
+
+    @property
+    def sentence(self) -> str:
+        """Names the profile and all that stands for something else."""
+        pairs = [f"{used} for {role}" for role, used in self.stands_for.items() if used != role]
+        return f"Profile: {self.name}." + (f" Stand-ins: {', '.join(pairs)}." if pairs else "")
+
+
+def setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
+    """On what the runs were made, and with which predictor."""
+    devices = sorted(frozenset().union(*(cell.devices for cell in cells))) or [profile.device]
+    notes = [f"Device: {'; '.join(devices)}."] if devices != [""] else []
+    return notes + ([f"Predictor: {profile.predictor}."] if profile.predictor else [])
+
+
+def marks(cells: Sequence[Cell]) -> list[str]:
+    """What the marks mean, for those that are used."""
+    timed: dict[tuple[str, ...], frozenset[str]] = {}  # what is compared with full training
+    for cell in cells:
+        timed[cell.roles[:-1]] = timed.get(cell.roles[:-1], frozenset()) | cell.devices
+    notes = []
+    if any(cell.diverged for cell in cells):
+        notes.append(f"{DIVERGED_MARK} a seed diverged; means are over the finished seeds only.")
+    if any(cell.resumed for cell in cells):
+        notes.append(f"{RESUMED_MARK} a run was interrupted and resumed, which its time includes.")
+    if any(len(devices) > 1 for devices in timed.values()):
+        notes.append(f"{DEVICES_MARK} made on more than one device: such times never meet.")
+    return notes
+
+
+def troubles(cells: Sequence[Cell], profile: Profile) -> list[str]:
+    """One line for every run that ended without a number, and how many are still wanted."""
+    ended = [
+        f"{run['state']}: {' / '.join(profile.shown(r) for r in cell.roles)}, seed {run['seed']} "
+        f"(run {run['id']})" + (f": {run['reason']}" if run["reason"] else "")
+        for cell in cells
+        for run in cell.runs
+        if run["state"] in (DIVERGED, FAILED)
+    ]
+    lines = ended[:LISTED]
+    if len(ended) > LISTED:
+        lines.append(f"and {len(ended) - LISTED} more that diverged or failed")
+    absent = sum(cell.wanted - cell.n for cell in cells) - len(ended)
+    if absent:
+        lines.append(f"{absent} of {sum(cell.wanted for cell in cells)} runs have no result yet")
+    return [f"{line[0].upper()}{line[1:]}." for line in lines]
+
+
+def mark(cell: Cell, timed: bool = False) -> str:
+    """The marks of a cell's mean, or of its mean time."""
+    words = DIVERGED_MARK * bool(cell.diverged)
+    if timed:
+        words += RESUMED_MARK * bool(cell.resumed) + DEVICES_MARK * (len(cell.devices) > 1)
+    return f" {words}" if words else ""
+
+
+def seeds(cell: Cell) -> str:
+    """How many of the wanted runs have a number, and what became of those that ended without."""
+    lost = [f"{count} {word}" for count, word in
+            ((cell.diverged, DIVERGED), (cell.failed, FAILED)) if count]  # fmt: skip
+    return f"{cell.n} of {cell.wanted}" + (f" ({', '.join(lost)})" if lost else "")

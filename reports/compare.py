@@ -1,0 +1,129 @@
+"""A strategy against full training: what it loses, what it saves, and what may be claimed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from reports import statistics
+from reports.cells import Cell
+from reports.statistics import NOTHING, Interval
+
+ONE_SIDED = (1 - statistics.LEVEL) / 2  # the two-sided interval's share in each tail
+SMALLEST_SHARE = 0.05  # a ratio to fewer FLOPs saved than that is mostly noise
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A cell against the full training of the same model and data. Savings are shares (0 to 1)."""
+
+    difference: Interval  # accuracy, points, paired by seed
+    verdict: str  # "" where there is nothing to compare
+    flops_saved: float  # paper's convention
+    exact_saved: float  # exact convention, less what deciding cost
+    time_saved: Interval  # train and decide clocks, paired by seed; NOTHING across devices
+    devices_differ: bool
+
+    @property
+    def realised(self) -> float:
+        """Share of time saved over share of FLOPs saved; NaN where too few FLOPs are saved."""
+        return realised(self.time_saved.mean, self.flops_saved)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A strategy over all pairs of model and data; each pair counts once, by its mean."""
+
+    difference: Interval  # t interval over the pairs' means, points
+    pairs: int  # pairs that could be compared
+    wanted: int  # pairs of the table
+    verdict: str
+    p_no_worse: float  # Holm-adjusted, one-sided: the claim of non-inferiority
+    p_different: float  # Holm-adjusted, two-sided: any difference at all
+    flops_saved: float
+    exact_saved: float
+    time_saved: Interval  # t interval over the pairs' shares
+    realised: float  # mean of the pairs' ratios
+    verdicts: Mapping[str, int]  # how many pairs had each verdict
+
+    @property
+    def no_worse(self) -> bool:
+        """Whether it is non-inferior, and still so after Holm's correction."""
+        return self.verdict == "non-inferior" and self.p_no_worse < ONE_SIDED
+
+    @property
+    def faster(self) -> bool:
+        """Whether a speed-up may be claimed: no worse, and time saved beyond chance."""
+        return self.no_worse and self.time_saved.low > 0
+
+
+def realised(time_saved: float, flops_saved: float) -> float:
+    """What part of the computation saved shows on the clock."""
+    return time_saved / flops_saved if flops_saved >= SMALLEST_SHARE else math.nan
+
+
+def against_full(cell: Cell, full: Cell) -> Comparison:
+    """Compare a cell with full training, seed by seed; seeds that either lacks do not count."""
+    pairs = (cell.by_seed("accuracy"), full.by_seed("accuracy"))
+    difference = statistics.t_interval(statistics.paired_differences(*pairs))
+    differ = len(cell.devices | full.devices) > 1
+    time = NOTHING
+    if not differ:
+        time = statistics.paired_saving(cell.by_seed("time_s"), full.by_seed("time_s"))
+    return Comparison(
+        difference,
+        _capped(statistics.verdict(difference), cell.diverged) if difference.n else "",
+        _saved(cell.mean("paper_total"), full.mean("paper_total")),
+        _saved(cell.mean("exact_total") + cell.mean("decide_flops"), full.mean("exact_total")),
+        time,
+        differ,
+    )
+
+
+def pool(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[str, Pooled]:
+    """Pool each strategy over its pairs of model and data, with Holm over the strategies."""
+    means = {
+        name: [c.difference.mean for _, c in pairs if c.difference.n]
+        for name, pairs in strategies.items()
+    }
+    no_worse = statistics.holm({k: statistics.p_no_worse(v) for k, v in means.items()})
+    different = statistics.holm({k: statistics.p_different(v) for k, v in means.items()})
+    pooled = {}
+    for name, pairs in strategies.items():
+        difference = statistics.t_interval(means[name])
+        compared = [c for _, c in pairs]
+        verdicts = [c.verdict for c in compared if c.verdict]
+        diverged = sum(cell.diverged for cell, _ in pairs)
+        pooled[name] = Pooled(
+            difference,
+            pairs=difference.n,
+            wanted=len(pairs),
+            verdict=_capped(statistics.verdict(difference), diverged) if difference.n else "",
+            p_no_worse=no_worse[name],
+            p_different=different[name],
+            flops_saved=_mean([c.flops_saved for c in compared]),
+            exact_saved=_mean([c.exact_saved for c in compared]),
+            time_saved=statistics.t_interval(_known([c.time_saved.mean for c in compared])),
+            realised=_mean([c.realised for c in compared]),
+            verdicts={verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)},
+        )
+    return pooled
+
+
+def _capped(verdict: str, diverged: int) -> str:
+    """A strategy with a diverged seed is not called non-inferior on the seeds that survived."""
+    return "inconclusive" if diverged and verdict == "non-inferior" else verdict
+
+
+def _saved(ours: float, theirs: float) -> float:
+    return 1 - ours / theirs if theirs else math.nan
+
+
+def _known(values: Sequence[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Mean of the known values."""
+    return statistics.mean(_known(values))

@@ -1,0 +1,162 @@
+"""Rows of a table that sets methods against full training: everything known of each, unrounded.
+
+These rows are what the CSV holds. FLOPs are in FLOPs, times in seconds, memory in bytes,
+accuracies in percent, savings as shares; `published_` is what the paper prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from reports import caption, published
+from reports.caption import Profile
+from reports.cells import Cell
+from reports.compare import Comparison, Pooled, against_full, pool
+from reports.frame import ROLES
+from reports.statistics import Interval
+from reports.table import Row, Value, fixed
+
+FULL = "full"
+MEANS = (  # of the finished runs of a cell
+    "train_s",
+    "decide_s",
+    "cpu_s",
+    "paper_forward",
+    "paper_backward",
+    "exact_forward",
+    "exact_backward",
+    "exact_total",
+    "decide_flops",
+    "saved_bytes",
+    "saved_bytes_mean",
+    "state_bytes",
+    "memory_bytes",
+    "cuda_allocated",
+    "cuda_reserved",
+)
+
+
+@dataclass(frozen=True)
+class Against:
+    """A cell beside the comparison with its full training."""
+
+    cell: Cell
+    comparison: Comparison
+
+    @property
+    def method(self) -> str:
+        """The strategy of the cell."""
+        return self.cell.roles[ROLES.index("method")]
+
+
+def compared(cells: Sequence[Cell]) -> list[Against]:
+    """Each cell (model, dataset, method) against the full training of its model and data set."""
+    full = {cell.roles[:2]: cell for cell in cells if cell.roles[2] == FULL}
+    none = {cell.roles[:2]: Cell((*cell.roles[:2], FULL), []) for cell in cells}
+    whole = none | full
+    return [Against(cell, against_full(cell, whole[cell.roles[:2]])) for cell in cells]
+
+
+def pooled(against: Sequence[Against]) -> dict[str, Pooled]:
+    """Each method but full training, over all pairs of model and data set."""
+    strategies: dict[str, list[tuple[Cell, Comparison]]] = {}
+    for one in against:
+        if one.method != FULL:
+            strategies.setdefault(one.method, []).append((one.cell, one.comparison))
+    return pool(strategies)
+
+
+def row(one: Against, profile: Profile, table: int) -> Row:
+    """The row of one cell, beside what the paper's table of that number prints."""
+    cell, comparison = one.cell, one.comparison
+    model, dataset, method = cell.roles
+    timed = len(cell.devices) < 2
+    values: dict[str, Value] = {
+        "model": profile.shown(model),
+        "dataset": profile.shown(dataset),
+        "method": method,
+        "cell": str(cell.runs[0]["cell"]),
+        "count": f"{cell.n} of {cell.wanted}",
+        "seeds": caption.seeds(cell),
+        "finished": cell.n,
+        "wanted": cell.wanted,
+        "diverged": cell.diverged,
+        "failed": cell.failed,
+        "resumed": cell.resumed,
+        "device": "; ".join(sorted(cell.devices)),
+        "mark": caption.mark(cell),
+        "time_mark": caption.mark(cell, timed=True),
+        "accuracy": cell.mean("accuracy"),
+        "accuracy_sd": cell.sd("accuracy"),
+        "time_s": cell.mean("time_s") if timed else None,
+        "time_s_sd": cell.sd("time_s") if timed else None,
+        "paper_total": cell.mean("paper_total"),
+        "paper_total_sd": cell.sd("paper_total"),
+    }
+    clocks = ("train_s", "decide_s", "cpu_s")
+    values |= {key: cell.mean(key) if timed or key not in clocks else None for key in MEANS}
+    if method != FULL:
+        values |= _comparison(comparison)
+    else:
+        values |= dict.fromkeys(_comparison(comparison))
+    return values | published.beside(table, profile.role(model), profile.role(dataset), method)
+
+
+def pooled_rows(pools: Mapping[str, Pooled], table: int) -> list[Row]:
+    """A row a strategy: pooled over the pairs, and the mean of the paper's pairs beside it."""
+    return [
+        {
+            "method": method,
+            "pairs": f"{one.pairs} of {one.wanted}",
+            **spread("difference", one.difference),
+            "verdict": one.verdict or None,
+            "p_no_worse": one.p_no_worse,
+            "p_different": one.p_different,
+            "non_inferior_pairs": one.verdicts.get("non-inferior", 0),
+            "inconclusive_pairs": one.verdicts.get("inconclusive", 0),
+            "inferior_pairs": one.verdicts.get("inferior", 0),
+            "flops_saved": one.flops_saved,
+            "exact_saved": one.exact_saved,
+            **spread("time_saved", one.time_saved),
+            "realised": one.realised,
+            **published.mean(table, method),
+        }
+        for method, one in pools.items()
+    ]
+
+
+def claims(pools: Mapping[str, Pooled]) -> list[str]:
+    """What may be said of each method's speed: never a saving without the verdict on accuracy."""
+    sentences = []
+    for method, one in pools.items():
+        over = f"{method}, {one.pairs} of {one.wanted} pairs: {one.verdict or 'no verdict'}"
+        p = f"Holm p {'< 0.001' if one.p_no_worse < 0.001 else f'= {one.p_no_worse:.3f}'}"
+        if one.faster:
+            saved = f"{fixed(100 * one.time_saved.mean, 1)} % of time saved"
+            sentences.append(f"{over} ({p}); speed-up claimed: {saved}.")
+        elif one.no_worse:
+            sentences.append(f"{over} ({p}); no speed-up claimed: its time saving may be chance.")
+        elif one.verdict == "non-inferior":
+            sentences.append(f"{over}, but not after Holm's correction ({p}); no speed-up claimed.")
+        else:
+            sentences.append(f"{over}; no speed-up claimed.")
+    return sentences
+
+
+def spread(key: str, interval: Interval) -> dict[str, Value]:
+    """An interval as three columns."""
+    return {key: interval.mean, f"{key}_low": interval.low, f"{key}_high": interval.high}
+
+
+def _comparison(comparison: Comparison) -> dict[str, Value]:
+    return {
+        **spread("difference", comparison.difference),
+        "paired_seeds": comparison.difference.n,
+        "verdict": comparison.verdict or None,
+        "flops_saved": comparison.flops_saved,
+        "exact_saved": comparison.exact_saved,
+        **spread("time_saved", comparison.time_saved),
+        "time_saved_mark": f" {caption.DEVICES_MARK}" if comparison.devices_differ else "",
+        "realised": comparison.realised,
+    }

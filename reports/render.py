@@ -1,0 +1,139 @@
+"""Writes a table as Markdown, CSV, LaTeX (booktabs) and plain text for a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+from reports.table import Column, Row, Table
+
+# Signs of the tables that LaTeX's text mode does not have, and those that mean something to it.
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"$<$", ">": r"$>$", "|": r"$|$", "±": r"$\pm$", "−": r"$-$", "–": "--", "—": "---",
+    "×": r"$\times$", "÷": r"$\div$", "≥": r"$\geq$", "≤": r"$\leq$", "→": r"$\rightarrow$",
+    "·": r"$\cdot$", "†": r"$\dagger$", "‡": r"$\ddagger$", "§": r"\S{}", "…": r"\ldots{}",
+    "[": "{[}", "]": "{]}",
+}  # fmt: skip
+
+
+def markdown(table: Table) -> str:
+    """GitHub's Markdown; a name that repeats the line above is left out."""
+    columns = [*table.blocks, *table.columns]
+    lines = [f"## {table.title}", "", _piped([_markdown(c.head) for c in columns])]
+    lines.append(_piped(["---:" if column.right else ":---" for column in columns]))
+    for words, row in _blocks(table):
+        heads = [words] + [[""] * len(words)] * (len(row) - 1)
+        for head, cells in zip(heads, row, strict=True):
+            lines.append(_piped([_markdown(text) for text in (*head, *cells)]))
+    return "\n".join([*lines, *_notes(table.notes, _markdown)]) + "\n"
+
+
+def raw_csv(table: Table) -> str:
+    """Comma-separated values: the rows' own numbers, unrounded; empty where there is none."""
+    out = io.StringIO()
+    keys = list(table.rows[0]) if table.rows else []
+    writer = csv.DictWriter(out, keys, lineterminator="\n")
+    writer.writeheader()
+    for row in table.rows:
+        writer.writerow({key: _plain(row[key]) for key in keys})
+    return out.getvalue()
+
+
+def latex(table: Table, label: str) -> str:
+    """A `table*` for booktabs, its notes below it in small print."""
+    columns = [*table.blocks, *table.columns]
+    layout = "".join("r" if column.right else "l" for column in columns)
+    lines = [
+        r"\begin{table*}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+        rf"\caption{{{_latex(table.title)}}}",
+        rf"\label{{{label}}}",
+        rf"\begin{{tabular}}{{{layout}}}",
+        r"\toprule",
+        _ampersands([_latex(column.head) for column in columns]),
+    ]
+    for words, rows in _blocks(table):
+        lines.append(r"\midrule")
+        heads = [words] + [[""] * len(words)] * (len(rows) - 1)
+        for head, cells in zip(heads, rows, strict=True):
+            lines.append(_ampersands([_latex(text) for text in (*head, *cells)]))
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if table.notes:
+        notes = r"\\ ".join(_latex(note) for note in table.notes)
+        lines += ["", r"\smallskip", rf"\begin{{minipage}}{{\textwidth}}\scriptsize {notes}"]
+        lines.append(r"\end{minipage}")
+    return "\n".join([*lines, r"\end{table*}"]) + "\n"
+
+
+def terminal(table: Table, width: int = 120) -> str:
+    """Plain text; a block's names stand on a line of their own, long words are cut to the width."""
+    heads = [column.head for column in table.columns]
+    blocks = _blocks(table)
+    lines = [heads, *(line for _, rows in blocks for line in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
+    while sum(widths) + 2 * len(widths) - 1 > width and max(widths) > 8:
+        widest = max(range(len(widths)), key=lambda i: (not table.columns[i].right, widths[i]))
+        if widths[widest] <= 8:
+            break
+        widths[widest] -= 1
+    out = [table.title, "", _aligned(heads, widths, table.columns).rstrip()]
+    out.append("─" * min(width, sum(widths) + 2 * len(widths) - 1))
+    for words, rows in blocks:
+        out += [" · ".join(words)] if words else []
+        out += [_aligned(line, widths, table.columns).rstrip() for line in rows]
+    for note in table.notes:
+        out += textwrap.wrap(note, width, initial_indent="  ", subsequent_indent="    ")
+    return "\n".join(out) + "\n"
+
+
+def _blocks(table: Table) -> list[tuple[list[str], list[list[str]]]]:
+    """The rows' words, by block: (words of the block columns, lines of the others)."""
+
+    def key(row: Row) -> list[str]:
+        return [column.text(row) for column in table.blocks]
+
+    return [
+        (words, [[column.text(row) for column in table.columns] for row in rows])
+        for words, rows in groupby(table.rows, key)
+    ]
+
+
+def _aligned(words: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
+    cut = [w if len(w) <= n else w[: n - 1] + "…" for w, n in zip(words, widths, strict=True)]
+    return " " + "  ".join(
+        word.rjust(n) if column.right else word.ljust(n)
+        for word, n, column in zip(cut, widths, columns, strict=True)
+    )
+
+
+def _piped(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _ampersands(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _notes(notes: Sequence[str], escape: Callable[[str], str]) -> list[str]:
+    return ["", *(f"- {escape(note)}" for note in notes)] if notes else []
+
+
+def _markdown(text: str) -> str:
+    """Text that Markdown shows as it is; an underscore inside a word needs no help."""
+    text = re.sub(r"([\\`*|<]|\](?=\())", r"\\\1", text.replace("\n", " "))
+    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(sign, sign) for sign in text.replace("\n", " "))
+
+
+def _plain(value: object) -> object:
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value

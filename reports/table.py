@@ -1,0 +1,130 @@
+"""A table as a value: raw numbers in rows, and columns that say how they are put into words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+Value = str | int | float | None
+Row = Mapping[str, Value]
+
+DASH = "–"  # no run behind it
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading, and the words it makes of a row."""
+
+    head: str
+    text: Callable[[Row], str]
+    right: bool = True  # numbers are set to the right, names to the left
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns; where the words of a `blocks` column change, a new block begins."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    blocks: Sequence[Column] = ()
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+def known(value: Value) -> bool:
+    """Whether a value can be printed as a number."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def fixed(value: Value, digits: int = 2, sign: bool = False) -> str:
+    """A number with so many decimals, a true minus sign and thousands apart; a dash if unknown."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return DASH
+    text = f"{value:{'+' if sign else ''},.{digits}f}"
+    if float(text.replace(",", "")) == 0:  # no "-0.00"
+        text = f"{0:.{digits}f}"
+    return text.replace("-", "−")
+
+
+def significant(value: Value, digits: int = 3) -> str:
+    """A number with so many significant digits, none of the whole part dropped."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return DASH
+    decimals = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
+    return fixed(value, max(0, decimals))
+
+
+def name(head: str, key: str) -> Column:
+    """A column of words as they are."""
+    return Column(head, lambda row: str(row[key] or DASH), right=False)
+
+
+def number(head: str, key: str, digits: int = 2, sign: bool = False, scale: float = 1.0) -> Column:
+    """A column of numbers with fixed decimals, in units of `scale`."""
+    return Column(head, lambda row: fixed(_scaled(row[key], 1 / scale), digits, sign))
+
+
+def rounded(head: str, key: str, digits: int = 3, scale: float = 1.0) -> Column:
+    """A column of numbers with significant digits, in units of `scale`."""
+    return Column(head, lambda row: significant(_scaled(row[key], 1 / scale), digits))
+
+
+def p_value(head: str, key: str) -> Column:
+    """A column of p values."""
+
+    def text(row: Row) -> str:
+        value = row[key]
+        small = isinstance(value, float) and value < 0.001
+        return "< 0.001" if small else fixed(value, 3)
+
+    return Column(head, text)
+
+
+def percent(head: str, key: str, digits: int = 1) -> Column:
+    """A column of shares, printed in percent."""
+    return Column(head, lambda row: fixed(_scaled(row[key], 100), digits))
+
+
+def mean_sd(
+    head: str, key: str, mark: str = "", digits: int | None = 2, scale: float = 1.0
+) -> Column:
+    """A column "mean ± standard deviation", from `key` and `key`_sd, and a mark from `mark`.
+
+    Without `digits`, both have the decimals that give the mean three significant digits.
+    """
+
+    def text(row: Row) -> str:
+        centre, spread = _scaled(row[key], 1 / scale), _scaled(row[f"{key}_sd"], 1 / scale)
+        places = digits if digits is not None else _places(centre)
+        words = fixed(centre, places)
+        if known(centre) and known(spread):
+            words += f" ± {fixed(spread, places)}"
+        return words + (str(row[mark] or "") if mark else "")
+
+    return Column(head, text)
+
+
+def interval(
+    head: str, key: str, mark: str = "", digits: int = 2, scale: float = 1.0, sign: bool = True
+) -> Column:
+    """A column "mean [low, high]" from `key`, `key`_low and `key`_high, and a mark from `mark`."""
+
+    def text(row: Row) -> str:
+        centre, low, high = (_scaled(row[k], scale) for k in (key, f"{key}_low", f"{key}_high"))
+        words = fixed(centre, digits, sign)
+        if known(centre) and known(low):
+            words += f" [{fixed(low, digits, sign)}, {fixed(high, digits, sign)}]"
+        return words + (str(row[mark] or "") if mark else "")
+
+    return Column(head, text)
+
+
+def _scaled(value: Value, factor: float) -> Value:
+    return value * factor if isinstance(value, int | float) else None
+
+
+def _places(value: Value) -> int:
+    if not isinstance(value, int | float) or not math.isfinite(value) or not value:
+        return 0
+    return max(0, 2 - math.floor(math.log10(abs(value))))

@@ -1,0 +1,160 @@
+"""Table 2: freezing methods against full training when fine-tuning. Results in, tables out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reports import caption, methods
+from reports.caption import Profile
+from reports.cells import cells
+from reports.table import (
+    Table,
+    interval,
+    mean_sd,
+    name,
+    number,
+    p_value,
+    percent,
+    rounded,
+)
+
+NUMBER = 2
+TITLE = "Table 2: freezing methods against full training, fine-tuning"
+TERA, GIGA, MEBI = 1e12, 1e9, 2.0**20
+
+PAIR = (name("Model", "model"), name("Data", "dataset"))
+METHOD = name("Method", "method")
+SEEDS = name("Seeds", "seeds")
+DIFFERENCE = interval("Difference (points) [95 %]", "difference")
+VERDICT = name("Verdict", "verdict")
+
+RESULTS = (
+    METHOD,
+    SEEDS,
+    mean_sd("Accuracy (%)", "accuracy", mark="mark"),
+    mean_sd("Time (s)", "time_s", mark="time_mark", digits=None),
+    rounded("Comp. (TFLOPs)", "paper_total", 4, TERA),
+    mean_sd("Paper: accuracy (%)", "published_accuracy"),
+    number("Paper: time (s)", "published_time_s", 0),
+    number("Paper: comp. (TFLOPs)", "published_flops", 0, scale=TERA),
+)
+AGAINST = (
+    METHOD,
+    DIFFERENCE,
+    VERDICT,
+    percent("FLOPs saved (%)", "flops_saved"),
+    percent("Exact saved (%)", "exact_saved"),
+    interval("Time saved (%) [95 %]", "time_saved", "time_saved_mark", 1, 100, sign=False),
+    number("Realised", "realised"),
+    number("Paper: difference", "published_difference", sign=True),
+    percent("Paper: FLOPs saved (%)", "published_flops_saved"),
+    percent("Paper: time saved (%)", "published_time_saved"),
+    number("Paper: realised", "published_realised"),
+)
+COSTS = (
+    METHOD,
+    rounded("Paper's: forward", "paper_forward", 4, TERA),
+    rounded("Paper's: backward", "paper_backward", 4, TERA),
+    rounded("Paper's: total", "paper_total", 4, TERA),
+    rounded("Exact: forward", "exact_forward", 4, TERA),
+    rounded("Exact: backward", "exact_backward", 4, TERA),
+    rounded("Exact: total", "exact_total", 4, TERA),
+    rounded("Deciding (GFLOPs)", "decide_flops", 3, GIGA),
+    rounded("Train (s)", "train_s"),
+    rounded("Decide (s)", "decide_s"),
+    rounded("Saved + state, peak (MiB)", "memory_bytes", 3, MEBI),
+    rounded("CUDA, peak (MiB)", "cuda_allocated", 4, MEBI),
+)
+POOLED = (
+    METHOD,
+    name("Pairs", "pairs"),
+    DIFFERENCE,
+    VERDICT,
+    p_value("p (no worse), Holm", "p_no_worse"),
+    p_value("p (different), Holm", "p_different"),
+    percent("FLOPs saved (%)", "flops_saved"),
+    percent("Exact saved (%)", "exact_saved"),
+    interval("Time saved (%) [95 %]", "time_saved", "", 1, 100, sign=False),
+    number("Realised", "realised"),
+    percent("Paper: FLOPs saved (%)", "published_flops_saved"),
+    percent("Paper: time saved (%)", "published_time_saved"),
+    number("Paper: realised", "published_realised"),
+)
+COMPACT = (
+    METHOD,
+    name("Seeds", "count"),
+    mean_sd("accuracy %", "accuracy", mark="mark"),
+    interval("difference [95 %]", "difference"),
+    VERDICT,
+    rounded("time s", "time_s"),
+    rounded("TFLOPs", "paper_total", 3, TERA),
+    percent("−FLOPs %", "flops_saved", 0),
+    percent("−time %", "time_saved", 0),
+    number("realised", "realised"),
+)
+COMPACT_POOLED = (
+    METHOD,
+    name("pairs", "pairs"),
+    interval("difference [95 %]", "difference"),
+    VERDICT,
+    p_value("p (no worse)", "p_no_worse"),
+    percent("−FLOPs %", "flops_saved", 0),
+    percent("−time %", "time_saved", 0),
+    number("realised", "realised"),
+    number("paper's", "published_realised"),
+)
+
+PAPER = (
+    "Paper: the numbers printed in Table 2 of the SmartFRZ paper, for the models and data sets "
+    "that ours stand for; its savings are computed from them."
+)
+SHORT = (
+    "± sample standard deviation; difference to full paired by seed, t interval; non-inferior: "
+    "lower end above −0.5 points. Time: train + decide. TFLOPs: paper's convention. "
+    "−FLOPs, −time: shares saved against full; realised: the second by the first."
+)
+
+
+@dataclass(frozen=True)
+class Table2:
+    """Table 2 in the parts it is read in; `raw` and `pooled` hold every number there is."""
+
+    results: Table
+    against: Table
+    costs: Table
+    pooled: Table
+    compact: Table
+    compact_pooled: Table
+
+    @property
+    def parts(self) -> tuple[Table, ...]:
+        """What a document shows, in order."""
+        return (self.results, self.against, self.pooled, self.costs)
+
+
+def table2(frame: pd.DataFrame, profile: Profile) -> Table2:
+    """Build Table 2 from a frame of its runs (see reports.frame.read)."""
+    groups = cells(frame)
+    against = methods.compared(groups)
+    rows = [methods.row(one, profile, NUMBER) for one in against]
+    freezing = [row for row in rows if row["method"] != methods.FULL]
+    pools = methods.pooled(against)
+    pooled = methods.pooled_rows(pools, NUMBER)
+    claims = methods.claims(pools)
+    here = f"({profile.name} profile)"
+    about = [profile.sentence, *caption.setting(groups, profile)]
+    marks = [*caption.marks(groups), *caption.troubles(groups, profile)]
+    return Table2(
+        Table(f"{TITLE} {here}", RESULTS, rows, PAIR,
+              [*about, caption.SPREAD, caption.TIME, PAPER, *marks]),
+        Table(f"Table 2, against full training {here}", AGAINST, freezing, PAIR,
+              [caption.VERDICT, caption.SAVINGS, caption.CONDITIONAL, *marks]),
+        Table(f"Table 2, what it cost: TFLOPs, clocks, memory {here}", COSTS, rows, PAIR,
+              [caption.CONVENTIONS, caption.TIME, caption.MEMORY]),
+        Table(f"Table 2, pooled over the pairs of model and data {here}", POOLED, pooled, (),
+              [*claims, caption.POOLED, caption.CONDITIONAL]),
+        Table(f"{TITLE} {here}", COMPACT, rows, PAIR, [*about, SHORT, *marks]),
+        Table("Pooled over the pairs of model and data", COMPACT_POOLED, pooled, (), claims),
+    )  # fmt: skip
