@@ -1,0 +1,145 @@
+"""Accuracy against computation: one panel a model and data set, one point a seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Affine2DBase, ScaledTranslation
+
+from reports.caption import Profile, seeds
+from reports.cells import Cell, cells
+from reports.figures.squeeze import squeeze_below
+from reports.figures.style import INK, Looks, looks
+from reports.methods import FULL
+from reports.statistics import MARGIN, t_interval
+from reports.table import significant
+
+TERA = 1e12
+ALIKE = 0.05  # cells whose costs differ by less than this share of the axis are set side by side
+STEP = 7  # points between cells set side by side
+ASIDE = 2.5  # points that seeds stand to the left, and their mean to the right
+
+
+def accuracy_cost(frame: pd.DataFrame, profile: Profile, title: str) -> Figure:
+    """Draw it; x is the share of full training's FLOPs (paper's convention), y percent.
+
+    Where full training has no run, x is in TFLOPs.
+    """
+    groups = cells(frame)
+    models = list(dict.fromkeys(cell.roles[0] for cell in groups))
+    datasets = list(dict.fromkeys(cell.roles[1] for cell in groups))
+    methods = looks(cell.roles[2] for cell in groups)
+    size = (max(5.0, 2.6 * len(models) + 0.4), 2.3 * len(datasets) + 1.0)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(datasets), len(models), squeeze=False)
+    for i, dataset in enumerate(datasets):
+        for j, model in enumerate(models):
+            here = [cell for cell in groups if cell.roles[:2] == (model, dataset)]
+            _panel(grid[i][j], here, methods, figure.dpi_scale_trans)
+            grid[i][j].set_title(f"{profile.shown(model)}\n{profile.shown(dataset)}")
+        grid[i][0].set_ylabel("accuracy (%)")
+    figure.suptitle(f"{title} · {profile.name} profile", fontsize=11)
+    columns = math.ceil((len(methods) + 5) / 2)
+    figure.legend(handles=_legend(methods), loc="outside lower center", ncols=columns)
+    return figure
+
+
+def _panel(axes: Axes, here: Sequence[Cell], methods: Looks, inches: Affine2DBase) -> None:
+    """One model and data set: seeds as small points, their mean with a 95 % t interval."""
+    full = next((cell for cell in here if cell.roles[2] == FULL and cell.n), None)
+    unit = full.mean("paper_total") / 100 if full else TERA
+    if full:
+        whole = significant(full.mean("paper_total") / TERA)
+        axes.set_xlabel(f"computation, % of full ({whole} TFLOPs)")
+        level = full.mean("accuracy")
+        axes.axhline(level, color=INK, linewidth=0.6, zorder=1)
+        axes.axhline(level - MARGIN, color=INK, linewidth=0.6, linestyle=(0, (4, 3)), zorder=1)
+    else:
+        axes.set_xlabel("computation, TFLOPs")
+    shown = [cell for cell in here if cell.n]
+    for cell, shift in zip(shown, _side_by_side(shown), strict=True):
+        _points(axes, cell, unit, methods[cell.roles[2]], shift, inches)
+    # Shifted points are not seen by the axes' own search for limits.
+    costs = [flops / unit for cell in shown for flops in cell.values("paper_total")] or [0.0, 1.0]
+    room = 0.12 * ((max(costs) - min(costs)) or 1.0)
+    axes.set_xlim(min(costs) - room, max(costs) + room)
+    squeeze_below(axes, [_extent(cell) for cell in shown])
+    lost = [f"{cell.roles[2]}: {seeds(cell)}" for cell in here if cell.n < cell.wanted]
+    axes.text(0.98, 0.02, "\n".join(lost), transform=axes.transAxes, fontsize=6.5,
+              color="#A0001C", ha="right", va="bottom")  # fmt: skip
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+
+
+def _points(
+    axes: Axes, cell: Cell, unit: float, look: tuple[str, str], shift: float, inches: Affine2DBase
+) -> None:
+    """A cell: its seeds, and their mean with its interval; `shift` is in points to the right."""
+    colour, marker = look
+    left, right = (
+        axes.transData + ScaledTranslation((shift + aside) / 72, 0, inches)
+        for aside in (-ASIDE, ASIDE)
+    )
+    shares, accuracies = [v / unit for v in cell.values("paper_total")], cell.values("accuracy")
+    axes.plot(
+        shares, accuracies, linestyle="", marker=marker, markersize=3.2, color=colour, alpha=0.6,
+        markeredgewidth=0, transform=left, zorder=3,
+    )  # fmt: skip
+    mean = t_interval(accuracies)
+    centre = sum(shares) / len(shares)
+    if mean.known:
+        axes.plot(
+            [centre] * 2, [mean.low, mean.high], color=colour, linewidth=1.2, marker="_",
+            markersize=4, transform=right, zorder=4,
+        )  # fmt: skip
+    axes.plot(
+        [centre], [mean.mean], marker=marker, markersize=6, color=colour, markeredgecolor="white",
+        markeredgewidth=0.7, transform=right, zorder=5,
+    )  # fmt: skip
+
+
+def _extent(cell: Cell) -> list[float]:
+    """All that is drawn of a cell's accuracy: its seeds and the ends of its interval."""
+    mean = t_interval(cell.values("accuracy"))
+    return [*cell.values("accuracy"), *([mean.low, mean.high] if mean.known else [])]
+
+
+def _side_by_side(here: Sequence[Cell]) -> list[float]:
+    """How far to shift each cell so that those of one cost do not hide each other."""
+    costs = [cell.mean("paper_total") for cell in here]
+    near = ALIKE * (max(costs, default=0.0) - min(costs, default=0.0))
+    order = sorted(range(len(costs)), key=lambda i: costs[i])
+    groups: list[list[int]] = []
+    for i in order:
+        if groups and costs[i] - costs[groups[-1][0]] <= near:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    shifts = [0.0] * len(costs)
+    for group in groups:
+        for place, i in enumerate(sorted(group)):
+            shifts[i] = STEP * (place - (len(group) - 1) / 2)
+    return shifts
+
+
+def _legend(methods: Looks) -> list[Line2D]:
+    """A handle for each method, and for what the lines and small points mean."""
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linestyle="", markersize=6, label=name)
+        for name, (colour, marker) in methods.items()
+    ]
+    return [
+        *handles,
+        Line2D([], [], color=INK, marker="o", linestyle="", markersize=3.2, alpha=0.5,
+               markeredgewidth=0, label="one seed"),
+        Line2D([], [], color=INK, marker="o", markersize=5, linewidth=1.2, label="mean, 95 %"),
+        Line2D([], [], color=INK, linewidth=0.6, label="full's mean"),
+        Line2D([], [], color=INK, linewidth=0.6, linestyle=(0, (4, 3)),
+               label=f"{MARGIN} points below"),
+        Line2D([], [], linestyle="", label="(equal costs stand side by side)"),
+    ]  # fmt: skip

@@ -1,0 +1,85 @@
+"""When each layer froze: one panel a model and strategy, one point a layer and seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from reports.caption import Profile
+from reports.figures.style import INK, looks
+
+WIDTH_OF_SEEDS = 0.6  # of the space between two layers
+NEVER = ("full", "shortened")
+
+
+def freezing_moment(moments: pd.DataFrame, profile: Profile, title: str) -> Figure:
+    """Draw one data set's runs (see reports.frame.freezing); what trains all
+    layers on purpose is left out.
+
+    Layers that never froze stand above the end of training, hollow, on a line of their own.
+    """
+    moments = moments[~moments.method.isin(NEVER)]
+    models = list(dict.fromkeys(moments.model))
+    methods = looks(moments.method)
+    rows, columns = max(1, len(models)), max(1, len(methods))
+    figure = Figure(figsize=(2.6 * columns + 0.7, 1.7 * rows + 0.9), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex="row", sharey="row")
+    for i, model in enumerate(models):
+        longest = float(moments[moments.model == model].epochs.max())
+        for j, (method, (colour, marker)) in enumerate(methods.items()):
+            here = moments[(moments.model == model) & (moments.method == method)]
+            _panel(grid[i][j], here, longest, (colour, marker))
+            if i == 0:
+                grid[i][j].set_title(method, color=INK, fontweight="bold")
+            if j == 0:
+                grid[i][j].set_ylabel(f"{profile.shown(model).replace(' (', chr(10) + '(')}\nepoch")
+    for axes in grid[-1]:
+        axes.set_xlabel("layer, in order of the forward pass")
+    figure.suptitle(f"{title} · {profile.name} profile", fontsize=11)
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _panel(axes: Axes, here: pd.DataFrame, longest: float, look: tuple[str, str]) -> None:
+    """One model and strategy; `longest` is the longest training of the row, in epochs."""
+    if here.empty:
+        axes.text(
+            0.5, 0.5, "no finished run", transform=axes.transAxes, ha="center", color="#666666"
+        )
+        return
+    colour, marker = look
+    seeds, never = sorted(here.seed.unique()), longest * 1.14
+    shift = {seed: (i + 0.5) / len(seeds) - 0.5 for i, seed in enumerate(seeds)}
+    place = here.layer + WIDTH_OF_SEEDS * here.seed.map(shift)
+    frozen = here.frozen_at.notna()
+    axes.plot(
+        place[frozen], here.frozen_at[frozen], linestyle="", marker=marker, markersize=3.2,
+        color=colour, alpha=0.75, markeredgewidth=0, zorder=3,
+    )  # fmt: skip
+    axes.plot(
+        place[~frozen], [never] * int((~frozen).sum()), linestyle="", marker=marker,
+        markersize=3.2, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=0.6,
+        zorder=3,
+    )  # fmt: skip
+    end = float(here.epochs.max())
+    axes.axhline(end, color=INK, linewidth=0.6, linestyle=(0, (4, 3)), zorder=1)
+    epochs = MaxNLocator(4, integer=True).tick_values(0, longest)
+    ticks = [tick for tick in epochs if 0 <= tick < longest * 0.93]
+    axes.set_yticks([*ticks, never], [*(f"{tick:g}" for tick in ticks), "never"])
+    axes.set_ylim(-0.04 * longest, longest * 1.24)
+    axes.set_xlim(here.layer.min() - 0.8, here.layer.max() + 0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+
+
+def _legend() -> list[Line2D]:
+    look: dict[str, Any] = {"color": INK, "linestyle": "", "marker": "o", "markersize": 4}
+    return [
+        Line2D([], [], **look, label="a layer of one seed freezes"),
+        Line2D([], [], **look, markerfacecolor="none", label="it never freezes"),
+        Line2D([], [], color=INK, linewidth=0.6, linestyle=(0, (4, 3)), label="end of training"),
+    ]

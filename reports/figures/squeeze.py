@@ -1,0 +1,54 @@
+"""Keeps far-off points in a panel without flattening the rest: a smaller scale below a knee."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+NEAR = 3.0  # points below the best mean within which a cell keeps the full scale
+SHARE = 0.22  # of the panel's height is given to what lies below the knee
+
+
+def squeeze_below(axes: Axes, cells: Sequence[Sequence[float]]) -> None:
+    """Set the y limits and ticks for these values; squeeze where cells lie far below the best.
+
+    The knee is drawn as a dotted line that says what it is.
+    """
+    if not cells:
+        return
+    best = max(float(np.mean(values)) for values in cells)
+    near = [v for values in cells if np.mean(values) > best - NEAR for v in values]
+    low, high, lowest = min(near), max(near), min(min(values) for values in cells)
+    room = 0.12 * max(high - low, 0.5)
+    knee = low - room
+    if lowest >= knee:
+        axes.set_ylim(knee, high + room)
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        return
+    factor = (knee - lowest) / ((high + room - knee) * SHARE / (1 - SHARE))
+
+    def forward(y: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(y >= knee, y, knee + (y - knee) / factor)
+
+    def inverse(y: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(y >= knee, y, knee + (y - knee) * factor)
+
+    axes.set_yscale("function", functions=(forward, inverse))
+    axes.set_ylim(lowest - 0.35 * (knee - lowest), high + room)
+    apart = 0.07 * (high + room - knee)  # a tick nearer to the knee would touch its neighbour
+    upper = MaxNLocator(4).tick_values(knee, high)
+    lower = MaxNLocator(2).tick_values(lowest, knee)
+    ticks = [tick for tick in upper if knee + apart < tick < high + room]
+    ticks += [tick for tick in lower if tick < knee - apart * factor]
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    axes.axhline(knee, color="#999999", linewidth=0.7, linestyle=":", zorder=1)
+    axes.annotate(
+        f"scale 1 : {factor:.0f} below", (1, knee), xycoords=("axes fraction", "data"),
+        xytext=(0, -2), textcoords="offset points", fontsize=6, color="#777777", ha="right",
+        va="top",
+    )  # fmt: skip

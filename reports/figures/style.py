@@ -1,0 +1,79 @@
+"""The look that all figures share: fonts, a colour and a marker for each method, how they save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.style import context
+
+# Okabe and Ito's palette, told apart by readers with any colour vision; markers say it again.
+LOOKS = {
+    "full": ("#000000", "o"),
+    "linear": ("#E69F00", "s"),
+    "autofreeze": ("#009E73", "^"),
+    "smartfrz": ("#0072B2", "D"),
+    "cka_oracle": ("#CC79A7", "v"),
+    "probe": ("#7F7F7F", "P"),
+    "random": ("#D55E00", "X"),
+    "shortened": ("#56B4E9", "p"),
+}
+SPARE = (("#8C6D1F", "h"), ("#A23B72", "<"), ("#4B7F52", ">"), ("#5E4FA2", "d"), ("#B5651D", "*"))
+INK, FAINT = "#222222", "#B8B8B8"
+
+SETTINGS: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8.5,
+    "axes.edgecolor": "#888888",
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "svg.hashsalt": "freezebench",  # the same results give the same file
+    "svg.fonttype": "path",  # looks the same where the font is missing
+}
+
+Looks = dict[str, tuple[str, str]]  # method: colour, marker
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw inside this to have the shared look, whatever the user's matplotlibrc says."""
+    with context(["default", SETTINGS]):
+        yield
+
+
+def looks(methods: Iterable[str]) -> Looks:
+    """Colour and marker of each method; those not known here get spare ones in order."""
+    names = list(dict.fromkeys(methods))
+    strangers = [name for name in names if name not in LOOKS]
+    spare = {name: SPARE[i % len(SPARE)] for i, name in enumerate(strangers)}
+    return {name: LOOKS[name] if name in LOOKS else spare[name] for name in names}
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write stem.svg and stem.png (160 dots an inch), with no date in them."""
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)  # laid out once, for both files
+    files = [stem.with_suffix(".svg"), stem.with_suffix(".png")]
+    figure.savefig(files[0], metadata={"Date": None})
+    figure.savefig(files[1], dpi=160, metadata={"Software": None})
+    return files
