@@ -36,10 +36,12 @@ class Entry:
 class Sweep:
     """A grid of runs.
 
-    entries: the runs a report shows. artifacts: what they need besides each other.
+    table: which table reports it. entries: the runs a report shows. artifacts: what they need
+    besides each other.
     """
 
     name: str
+    table: str
     title: str
     profile: Mapping[str, Any]
     entries: tuple[Entry, ...]
@@ -105,6 +107,7 @@ def load_sweep(
             entries += builder.pair(model, dataset, methods, chosen)
     return Sweep(
         name=Path(name).stem,
+        table=declared.get("table", Path(name).stem),
         title=declared["title"],
         profile=profile,
         entries=tuple(entries),

@@ -30,7 +30,7 @@ def write_report(sweep: Sweep, results: Path) -> None:
     from reports.report import write_table2
 
     writers = {"table2": write_table2}
-    if sweep.name not in writers:
+    if sweep.table not in writers:
         raise UserError(f"sweep {sweep.name} has no report yet; its runs lie in {results / 'runs'}")
     wanted = [{"id": e.spec.id, "cell": e.spec.cell, "seed": e.spec.seed, **e.roles} for e in sweep.entries]
     roles = {**sweep.profile["models"], **sweep.profile["datasets"]}
@@ -41,6 +41,6 @@ def write_report(sweep: Sweep, results: Path) -> None:
         "predictor": sweep.predictor,
     }
     out = results / "reports" / sweep.profile["name"]
-    files = writers[sweep.name](wanted, results, out, profile)
+    files = writers[sweep.table](wanted, results, out, profile)
     print(files[0].read_text())
     print(f"{len(files)} files in {out}", file=sys.stderr)
