@@ -46,7 +46,7 @@ class CKAOracle(Strategy):
         "batch": Integer(64, low=4, doc="images compared at once"),
         "stages_per_epoch": Integer(1, low=1, doc="freezing stages an epoch"),
     }
-    needs = frozenset({"reference"})
+    needs_reference = True
 
     k: int
     epsilon: float
@@ -66,6 +66,8 @@ class CKAOracle(Strategy):
         return PerEpoch(self.stages_per_epoch)
 
     def decide(self, view: View) -> Sequence[Verdict]:
+        if not view.active:
+            return ()
         self._measure(view)
         if len(self._curves) < self.k:
             return ()

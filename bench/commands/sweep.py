@@ -28,11 +28,12 @@ def main(args: argparse.Namespace) -> int:
     plan = make_plan(sweep.specs, args.results)
     print(describe_plan(sweep, plan, args.results, args.workers), flush=True)
     outcome = launch(sweep.specs, args.results, args.workers)
-    labels = {spec.id: spec.label for spec in sweep.specs}
-    for run_id, reason in outcome.failed.items():
-        print(f"failed: {labels[run_id]}: {reason}", file=sys.stderr)
-    for spec in outcome.blocked:
-        print(f"waits for a run that failed: {spec.label}", file=sys.stderr)
+    if outcome.failed:
+        print(
+            f"{len(outcome.failed)} runs failed and {len(outcome.blocked)} that need them wait; "
+            f"why: {args.results}/runs/*/traceback.txt; the same command tries them again",
+            file=sys.stderr,
+        )
     if outcome.stopped:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130

@@ -60,8 +60,9 @@ def load(
 def fingerprint(name: str, root: Path | None = None) -> str:
     """Sixteen hex digits of a SHA-256 over the contents, wherever they lie.
 
-    Embedded sets: their sources and recipe. CIFAR: all files. Folders: every image's relative
-    path and size, since ImageNet cannot be read through for it.
+    Embedded sets: their sources and recipe. CIFAR: the sums of its files. Folders: every image's
+    relative path and size, since ImageNet cannot be read through for it; ImageNet without a
+    root: its name, so that its runs can be planned.
     """
     kind, _, rest = name.partition(":")
     if name in digits.RECIPES:
@@ -70,11 +71,9 @@ def fingerprint(name: str, root: Path | None = None) -> str:
         return glyphs.fingerprint(rest)
     digest = hashlib.sha256()
     if name in cifar.SETS:
-        for path in cifar.files(name, root):
-            try:
-                digest.update(path.read_bytes())
-            except OSError as error:
-                raise UserError(f"{name}: {path} cannot be read ({error.strerror})") from None
+        digest.update(cifar.identity(name, root).encode())
+    elif name == "imagenet" and root is None:
+        digest.update(b"imagenet")
     elif kind in ("folder", "imagenet"):
         place = _place(name, root)
         for path in folder.files(place):
@@ -92,7 +91,7 @@ def describe(name: str, root: str | Path | None = None) -> Facts:
         return Facts(10 ** digits.RECIPES[name].slots, digits.RECIPES[name].train_draws)
     if kind == "glyphs" and rest in glyphs.RECIPES:
         recipe = glyphs.RECIPES[rest]
-        return Facts(len(recipe.letters) ** recipe.slots, recipe.train_draws)
+        return Facts(recipe.classes, recipe.train_draws)
     if name in cifar.SETS:
         return Facts(cifar.CLASSES[name], cifar.train_samples(name, place))
     if name == "imagenet" and not place:
@@ -123,7 +122,7 @@ def _place(name: str, root: Path | None) -> Path:
         return Path(rest).expanduser()
     if root is None:
         raise UserError(
-            f"{name}: no folder is given; write folder:PATH, or give --data for imagenet"
+            f"{name}: no folder is given; write folder:PATH, or give --data-root for imagenet"
         )
     return root
 

@@ -33,6 +33,8 @@ def load(name: str, root: Path | None, *, train: bool) -> tuple[Tensor, Tensor]:
 
     Raises UserError if the files are missing, truncated or altered.
     """
+    if root is not None and root.is_dir() and not _present(name, root):
+        download(name, root)
     found = _locate(name, root, train)
     if found.suffix == ".zip":
         images, labels = _read_zip(found)
@@ -43,16 +45,28 @@ def load(name: str, root: Path | None, *, train: bool) -> tuple[Tensor, Tensor]:
     return images, labels
 
 
-def files(name: str, root: Path | None) -> list[Path]:
-    """The files of both splits that load reads, in a fixed order."""
-    listed: list[Path] = []
+def identity(name: str, root: Path | None) -> str:
+    """What a run's id says of the contents: the sums of the files.
+
+    Those of the Python layout are published and checked on loading, so that they need not be
+    read, nor even be there, to plan a run. Zip files are read.
+    """
+    if root is None or not _present(name, root) or (root / SETS[name].base_folder).is_dir():
+        return json.dumps([_members(name, train=True), _members(name, train=False)])
+    digest = hashlib.sha256()
     for train in (True, False):
-        found = _locate(name, root, train)
-        if found.suffix == ".zip":
-            listed.append(found)
-        else:
-            listed += [found / SETS[name].base_folder / file for file, _ in _members(name, train)]
-    return listed
+        path = _locate(name, root, train)
+        try:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise UserError(f"{name}: {path} cannot be read ({error.strerror})") from None
+    return digest.hexdigest()
+
+
+def _present(name: str, root: Path) -> bool:
+    """Whether anything of the set lies at root, in either layout."""
+    return (root / SETS[name].base_folder).is_dir() or any(root.glob(f"{name}_*.zip"))
 
 
 def train_samples(name: str, root: Path | None) -> int:
@@ -79,7 +93,9 @@ def _locate(name: str, root: Path | None, train: bool) -> Path:
     """The zip file of a split, or the root itself if it has the Python layout."""
     wanted = f"{SETS[name].base_folder}/ (torchvision's) or {name}_train.zip and {name}_test.zip"
     if root is None:
-        raise UserError(f"{name}: no data root is given; give --data with a folder of {wanted}")
+        raise UserError(
+            f"{name}: no data root is given; give --data-root with a folder of {wanted}"
+        )
     if not root.is_dir():
         raise UserError(f"{name}: the data root {root} is not a folder; it should hold {wanted}")
     if (root / SETS[name].base_folder).is_dir():
