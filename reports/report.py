@@ -33,8 +33,11 @@ def write_table2(
     described, frame = Profile.of(profile), frames.read(wanted, results)
     if frame.empty:
         raise UserError("Table 2 has no runs; check the sweep it is made from")
-    with explained(out):
-        out.mkdir(parents=True, exist_ok=True)
+    try:
+        with explained(out):
+            out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{error.filename} is a file where a folder must be; move it") from None
     files = _documents(table2(frame, described), out)
     files += _figures(frame, results, out, described)
     record = out / "table2.json"

@@ -22,7 +22,8 @@ def squeeze_below(axes: Axes, cells: Sequence[Sequence[float]]) -> None:
         return
     best = max(float(np.mean(values)) for values in cells)
     near = [v for values in cells if np.mean(values) > best - NEAR for v in values]
-    low, high, lowest = min(near), max(near), min(min(values) for values in cells)
+    everything = [v for values in cells for v in values]
+    low, high, lowest = min(near), max(everything), min(everything)
     room = 0.12 * max(high - low, 0.5)
     knee = low - room
     if lowest >= knee:

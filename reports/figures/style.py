@@ -11,6 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
+from bench.results import replacing
+
 # Okabe and Ito's palette, told apart by readers with any colour vision; markers say it again.
 LOOKS = {
     "full": ("#000000", "o"),
@@ -73,7 +75,9 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     figure.set_layout_engine(None)  # laid out once, for both files
-    files = [stem.with_suffix(".svg"), stem.with_suffix(".png")]
-    figure.savefig(files[0], metadata={"Date": None})
-    figure.savefig(files[1], dpi=160, metadata={"Software": None})
+    files = [stem.with_name(stem.name + ending) for ending in (".svg", ".png")]
+    with replacing(files[0]) as path:
+        figure.savefig(path, format="svg", metadata={"Date": None})
+    with replacing(files[1]) as path:
+        figure.savefig(path, format="png", dpi=160, metadata={"Software": None})
     return files

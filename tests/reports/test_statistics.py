@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from reports.statistics import (
@@ -100,6 +100,7 @@ def test_holm_by_hand():
     assert math.isnan(adjusted["d"])
 
 
+@settings(deadline=None)
 @given(p_values)
 def test_holm_never_lowers_a_p_value_and_keeps_the_order(raw):
     adjusted = holm(raw)
@@ -111,12 +112,14 @@ def test_holm_never_lowers_a_p_value_and_keeps_the_order(raw):
         assert min(adjusted.values()) == min(1, len(raw) * min(raw.values()))
 
 
+@settings(deadline=None)
 @given(samples)
 def test_interval_holds_its_mean_and_shrinks_with_the_level(values):
     wide, narrow = t_interval(values), t_interval(values, level=0.8)
     assert wide.low <= narrow.low <= narrow.mean <= narrow.high <= wide.high
 
 
+@settings(deadline=None)
 @given(samples, st.floats(0, 5))
 def test_a_verdict_never_worsens_when_all_differences_rise(values, rise):
     order = {"inferior": 0, "inconclusive": 1, "non-inferior": 2}
@@ -125,6 +128,7 @@ def test_a_verdict_never_worsens_when_all_differences_rise(values, rise):
     assert order[after] >= order[before]
 
 
+@settings(deadline=None)
 @given(points, points, st.floats(0, 5))
 def test_a_wider_interval_never_says_more(low, high, wider):
     assume(low <= high)
@@ -133,6 +137,7 @@ def test_a_wider_interval_never_says_more(low, high, wider):
     assert wide in (narrow, "inconclusive")
 
 
+@settings(deadline=None)
 @given(samples)
 def test_the_p_value_and_the_interval_agree(values):
     assume(sample_sd(values) > 1e-6)
@@ -141,6 +146,7 @@ def test_the_p_value_and_the_interval_agree(values):
     assert (p_no_worse(values) < 0.025) == (verdict(interval) == "non-inferior")
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.integers(0, 99), st.tuples(points, points), min_size=2), st.randoms())
 def test_pairing_does_not_depend_on_the_order_of_seeds(pairs, random):
     def shuffled(place):
@@ -152,6 +158,7 @@ def test_pairing_does_not_depend_on_the_order_of_seeds(pairs, random):
     assert paired_differences(shuffled(0), shuffled(1)) == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.1, 100), min_size=2, max_size=9), st.floats(0.1, 10))
 def test_savings_do_not_depend_on_the_unit_of_time(times, unit):
     full = dict(enumerate(times))

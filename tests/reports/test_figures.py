@@ -1,0 +1,121 @@
+"""Every seed is in the figures, and what is not there is said."""
+
+import shutil
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from synthetic import EPOCHS, LAYERS, PROFILE, result, wanted, write
+
+from reports import frame as frames
+from reports.caption import Profile
+from reports.figures.accuracy_cost import accuracy_cost
+from reports.figures.freezing_moment import freezing_moment
+from reports.figures.squeeze import squeeze_below
+from reports.figures.style import LOOKS, looks, save, styled
+
+RUNS = wanted(models=["resnet50", "vgg11"], methods=["full", "linear", "smartfrz", "shortened"])
+HERE = Profile.of(PROFILE)
+
+
+@pytest.fixture
+def results(tmp_path):
+    for run in RUNS:
+        write(tmp_path, run)
+    return tmp_path
+
+
+def drawn(axes):
+    """All y values that are drawn as points."""
+    lines = [line for line in axes.lines if line.get_linestyle() == "None"]
+    return [y for line in lines for y in np.atleast_1d(line.get_ydata())]
+
+
+def test_accuracy_cost_shows_every_seed_inside_its_panel(results):
+    figure = accuracy_cost(frames.read(RUNS, results), HERE, "Accuracy")
+    assert "laptop profile" in figure.get_suptitle()
+    assert len(figure.axes) == 4
+    for axes in figure.axes:
+        model, dataset = (word.split()[0] for word in axes.get_title().splitlines())
+        roles = {v: k for k, v in PROFILE["stands_for"].items()}
+        here = [r for r in RUNS if (r["model"], r["dataset"]) == (roles[model], roles[dataset])]
+        seeds = {result(run)["accuracy"] for run in here}
+        assert len(here) == 20
+        assert seeds <= set(drawn(axes))
+        low, high = axes.get_ylim()
+        assert all(low < y < high for y in seeds)
+
+
+def test_accuracy_cost_says_what_is_missing(results):
+    write(results, RUNS[7], status="diverged", accuracy=None)
+    for run in RUNS[:5]:
+        shutil.rmtree(results / "runs" / run["id"])
+    axes = accuracy_cost(frames.read(RUNS, results), HERE, "Accuracy").axes[0]
+    words = "\n".join(text.get_text() for text in axes.texts)
+    assert "full: 0 of 5" in words
+    assert "linear: 4 of 5 (1 diverged)" in words
+    assert axes.get_xlabel() == "computation, TFLOPs"
+
+
+def test_freezing_moments_show_every_layer_and_seed(results):
+    moments = frames.freezing(frames.read(RUNS, results), results)
+    moments = moments[moments.dataset == "cifar10"]
+    figure = freezing_moment(moments, HERE, "When")
+    assert len(figure.axes) == 4  # two models, linear and smartfrz
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["linear", "smartfrz"]
+    for axes in figure.axes:
+        points = drawn(axes)
+        assert len(points) == LAYERS * 5
+        never = [y for y in points if y > EPOCHS]
+        assert len(never) >= 5  # the head of every seed
+        assert len(set(never)) == 1
+    for axes in figure.axes[::2]:  # shared along a row
+        assert axes.get_yticklabels()[-1].get_text() == "never"
+
+
+def test_figures_of_nothing(tmp_path):
+    frame = frames.read(RUNS, tmp_path)
+    with styled():
+        save(accuracy_cost(frame, HERE, "Accuracy"), tmp_path / "a")
+        save(freezing_moment(frames.freezing(frame, tmp_path), HERE, "When"), tmp_path / "b")
+
+
+def test_one_seed_and_one_strategy(tmp_path):
+    runs = wanted(["vgg11"], ["cifar10"], ["full"], seeds=1)
+    write(tmp_path, runs[0])
+    frame = frames.read(runs, tmp_path)
+    with styled():
+        save(accuracy_cost(frame, HERE, "Accuracy"), tmp_path / "a")
+
+
+def test_the_same_results_give_the_same_file_and_leave_matplotlib_alone(results, tmp_path):
+    frame, before = frames.read(RUNS, results), dict(mpl.rcParams)
+    pictures = []
+    for stem in ("a", "b"):
+        with styled():
+            files = save(accuracy_cost(frame, HERE, "Accuracy"), tmp_path / stem)
+        pictures.append([file.read_bytes() for file in files])
+    assert pictures[0] == pictures[1]
+    assert dict(mpl.rcParams) == before
+
+
+def test_every_method_has_a_look_of_its_own():
+    names = [*LOOKS, "early_half", "other", "third"]
+    assert len(set(looks(names).values())) == len(names)
+    assert looks(["early_half"])["early_half"] not in LOOKS.values()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.floats(0, 100), min_size=1, max_size=6), min_size=1, max_size=6))
+def test_squeezing_keeps_every_value_in_sight_and_in_order(cells):
+    axes = Figure().subplots()
+    squeeze_below(axes, cells)
+    values = sorted({round(v, 6) for cell in cells for v in cell})
+    heights = axes.transData.transform([(0.0, v) for v in values])[:, 1]
+    heights = axes.transAxes.inverted().transform([(0.0, h) for h in heights])[:, 1]
+    assert np.all(heights >= -1e-9)
+    assert np.all(heights <= 1 + 1e-9)
+    assert np.all(np.diff(heights) > 0)

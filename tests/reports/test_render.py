@@ -1,0 +1,97 @@
+"""The same table in four tongues."""
+
+import csv
+import io
+import math
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reports.render import latex, markdown, raw_csv, terminal
+from reports.table import Table, fixed, interval, mean_sd, name, number, percent, significant
+
+ROWS = [
+    {"model": "a_b", "method": "full", "x": 91.234, "x_sd": 0.5, "mark": "", "share": None},
+    {"model": "a_b", "method": "50 % & more_", "x": 90.0, "x_sd": math.nan, "mark": " †",
+     "share": -0.0312},
+    {"model": "c", "method": "path/x.py:C|D", "x": math.nan, "x_sd": math.nan, "mark": "",
+     "share": 0.5},
+]  # fmt: skip
+COLUMNS = (name("Method", "method"), mean_sd("x (%)", "x", "mark"), percent("saved", "share"))
+TABLE = Table("A table {x}_1", COLUMNS, ROWS, (name("Model", "model"),), ("100 % of #1 & α",))
+
+
+def test_numbers_in_words():
+    assert fixed(-0.001) == "0.00"
+    assert fixed(-1.5, 1) == "−1.5"
+    assert fixed(1.5, 1, sign=True) == "+1.5"
+    assert fixed(12345.6, 0) == "12,346"
+    assert fixed(math.inf) == fixed(None) == fixed("x") == "–"
+    assert significant(12334.4) == "12,334"
+    assert significant(0.0123456) == "0.0123"
+    assert significant(0) == "0"
+    assert significant(99.96) == "100.0"
+    row = {"d": -0.2, "d_low": -0.7, "d_high": 0.3}
+    assert interval("", "d").text(row) == "−0.20 [−0.70, +0.30]"
+    assert interval("", "d").text({**row, "d_low": math.nan}) == "−0.20"
+    assert number("", "d", scale=0.1).text(row) == "−2.00"
+
+
+def test_markdown_leaves_repeated_names_out_and_escapes():
+    lines = markdown(TABLE).splitlines()
+    assert lines[0] == "## A table {x}_1"
+    assert lines[2:7] == [
+        "| Model | Method | x (%) | saved |",
+        "| :--- | :--- | ---: | ---: |",
+        "| a_b | full | 91.23 ± 0.50 | – |",
+        "|  | 50 % & more\\_ | 90.00 † | −3.1 |",
+        "| c | path/x.py:C\\|D | – | 50.0 |",
+    ]
+    assert lines[-1] == "- 100 % of #1 & α"
+
+
+def test_csv_holds_the_numbers_unrounded():
+    rows = list(csv.DictReader(io.StringIO(raw_csv(TABLE))))
+    assert float(rows[0]["x"]) == 91.234
+    assert rows[0]["share"] == rows[2]["x"] == ""
+    assert rows[1]["method"] == "50 % & more_"
+
+
+def test_latex_escapes_every_sign():
+    text = latex(TABLE, "tab:x")
+    assert r"50 \% \& more\_" in text
+    assert r"path/x.py:C$|$D" in text
+    assert r"90.00 $\dagger$" in text
+    assert r"$-$3.1" in text
+    assert r"\caption{A table \{x\}\_1}" in text
+    assert text.count(r"\midrule") == 2
+    for line in text.splitlines():
+        if line.endswith(r"\\"):
+            assert len(re.findall(r"(?<!\\)&", line)) == 3
+
+
+@settings(deadline=None)
+@given(st.text(max_size=40))
+def test_latex_of_any_name_is_balanced(words):
+    table = Table(words, (name("Method", "method"),), [{"method": words}], (), (words,))
+    text = re.sub(r"\\[\\{}$&%#_]", "", latex(table, "tab:x"))
+    assert text.count("{") == text.count("}")
+    assert text.count("$") % 2 == 0
+    assert not re.search(r"[%#]", text)
+    assert "~" not in text
+
+
+def test_terminal_keeps_to_its_width():
+    lines = terminal(TABLE, width=32).splitlines()
+    assert max(map(len, lines)) <= 32
+    assert any("…" in line for line in lines)
+    wide = terminal(TABLE)
+    assert "50 % & more_" in wide
+    assert wide.index("\na_b\n") < wide.index("\nc\n")
+
+
+@pytest.mark.parametrize("write", [markdown, raw_csv, terminal])
+def test_a_table_without_rows(write):
+    assert write(Table("Empty", COLUMNS, [])) is not None
