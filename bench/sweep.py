@@ -97,6 +97,8 @@ def load_sweep(
     """
     declared = _read(SWEEPS, name, "sweep")
     profile = load_profile(profile_name)
+    # A sweep may bring data sets of its own, which no table shows.
+    profile["datasets"] = {**profile["datasets"], **declared.get("datasets", {})}
     methods = declared["methods"] + (declared.get("controls", []) if controls else [])
     grid = declared["grid"]
     chosen = range(seeds) if seeds else grid["seeds"]
@@ -161,7 +163,7 @@ class _Builder:
         values = {**profile["run"], **profile["models"][model], **profile["datasets"][dataset]}
         values |= {**pair, **self._changes}
         backbone = values.pop("backbone", None)
-        if backbone is not None:
+        if backbone:  # an empty one means from scratch
             shared = {k: v for k, v in profile["run"].items() if k in FIELDS}
             pretraining = {**shared, "model": values["model"], **backbone}
             pretraining |= {"seed": BACKBONE_SEED, "evaluate_on": "test"}
