@@ -3,47 +3,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from tiny_view import tiny_net, tiny_view
 from torch import nn
 
 from bench.errors import UserError
-from bench.flops import count_flops
-from bench.layers import find_layers
 from bench.view import View
 from strategies.cka import linear_cka
 from strategies.cka_oracle import CKAOracle
 from strategies.cka_reference import Reference
-
-
-def tiny_net(seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3),
-        nn.BatchNorm2d(4),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(4, 4, 3),
-        nn.Flatten(),
-        nn.Linear(4 * 16, 5),
-    )
-
-
-def tiny_view(model: nn.Module, artifacts: dict[str, Path]) -> View:
-    one = (torch.zeros(1, 3, 8, 8),)
-    layers = find_layers(model, (torch.zeros(2, 3, 8, 8),))
-    images = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(7))
-    return View(
-        layers=layers,
-        flops=count_flops(model, layers, one),
-        seed=0,
-        device=torch.device("cpu"),
-        base_lr=0.1,
-        total_steps=100,
-        steps_per_epoch=10,
-        samples_per_step=4,
-        budget=None,
-        artifacts=artifacts,
-        _model=model,
-        _probe=lambda n: (images[:n],),
-    )
 
 
 @pytest.fixture

@@ -1,0 +1,55 @@
+"""The last W entries of a row of tensors, one row a layer, in one tensor on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Ring:
+    """Keeps the newest `window` entries (layers, width), oldest overwritten first.
+
+    count: how many entries were ever pushed.
+    """
+
+    def __init__(self, window: int, layers: int, width: int, device: torch.device) -> None:
+        self._ring = torch.zeros(window, layers, width, device=device)
+        self.count = 0
+
+    def push(self) -> Tensor:
+        """Make room for a new entry and return it (layers, width), to be written to."""
+        self.count += 1
+        return self.back(0)
+
+    def back(self, steps: int) -> Tensor:
+        """The entry pushed `steps` before the newest, a view (layers, width)."""
+        return self._ring[(self.count - 1 - steps) % len(self._ring)]
+
+    def __len__(self) -> int:
+        return min(self.count, len(self._ring))
+
+    def last(self, entries: int) -> Tensor:
+        """The newest `entries` entries (entries, layers, width), oldest first, copied."""
+        places = [(self.count - entries + i) % len(self._ring) for i in range(entries)]
+        return self._ring[places]
+
+    def unordered(self) -> tuple[Tensor, Tensor]:
+        """All places (window, layers, width), in no order, and which are filled: bool (window,)."""
+        filled = torch.arange(len(self._ring), device=self._ring.device) < self.count
+        return self._ring, filled
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop the history of all layers but these rows, in this order."""
+        self._ring = self._ring[:, list(rows)].contiguous()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The entries and their number."""
+        return {"ring": self._ring.clone(), "count": self.count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave; the number of layers becomes the saved one."""
+        self._ring = state["ring"].to(self._ring.device).clone()
+        self.count = state["count"]

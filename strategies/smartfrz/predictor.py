@@ -1,0 +1,78 @@
+"""The predictor's network (SmartFRZ, section 3.3 and appendix C)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+HIDDEN = 256
+KEY = 64
+DECIDE = 32
+
+
+class Predictor(nn.Module):
+    """Attention of a layer's newest token over its window, then: freeze or not.
+
+    inputs: width of a token. With 1,024 weights as the token it is the paper's network, of
+    1,037,122 parameters. All layers of a model are one batch.
+    shift, scale: a token is standardised by these buffers first (0 and 1 leave it as it is).
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.mlp_k = _mlp(inputs, HIDDEN, KEY)
+        self.mlp_q = _mlp(inputs, HIDDEN, KEY)
+        self.mlp_v = _mlp(inputs, HIDDEN, KEY)
+        self.mlp_z = _mlp(KEY, DECIDE, 2)
+        self.register_buffer("shift", torch.zeros(inputs))
+        self.register_buffer("scale", torch.ones(inputs))
+
+    @property
+    def inputs(self) -> int:
+        """Width of a token."""
+        return len(self.shift)
+
+    def forward(self, tokens: Tensor, filled: Tensor) -> Tensor:
+        """Logits (B, 2) of [train on, freeze] from windows of tokens (B, W, inputs), newest last.
+
+        filled: bool (B, W), False where a short history has no token.
+        """
+        keys, values = self.encode(tokens)
+        return self.attend(tokens[:, -1:], keys, values, filled[:, None])[:, 0]
+
+    def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """K and V (..., 64) of tokens (..., inputs), eq. 1. They never change."""
+        tokens = (tokens - self.shift) * self.scale
+        return self.mlp_k(tokens), self.mlp_v(tokens)
+
+    def attend(self, newest: Tensor, keys: Tensor, values: Tensor, window: Tensor) -> Tensor:
+        """Logits (B, S, 2) at S moments of B histories of T tokens, eqs. 1 to 4.
+
+        newest: the token of each moment (B, S, inputs). keys, values: (B, T, 64).
+        window: bool, broadcast to (B, S, T): what each moment may look at. Order does not matter.
+        """
+        query = self.mlp_q((newest - self.shift) * self.scale)
+        scores = query @ keys.transpose(1, 2)
+        attention = scores.masked_fill(~window, -torch.inf).softmax(dim=2)
+        logits: Tensor = self.mlp_z(attention @ values)
+        return logits
+
+
+def flops(inputs: int, window: int, fresh: int) -> float:
+    """FLOPs to judge one layer over a window of which `fresh` tokens are not encoded yet."""
+    mlp = 2.0 * (inputs * HIDDEN + HIDDEN * HIDDEN + HIDDEN * KEY)
+    attention = 2.0 * 2 * window * KEY
+    return (2 * fresh + 1) * mlp + attention + 2.0 * (KEY * DECIDE + DECIDE * DECIDE + DECIDE * 2)
+
+
+def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, outputs),
+    )

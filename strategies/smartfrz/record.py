@@ -1,0 +1,103 @@
+"""Full training that records what the predictor learns from: snapshots and CKA."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from strategies.base import Cadence, Integer, PerEpoch, Strategy, Verdict, View
+from strategies.cka_reference import Reference
+from strategies.smartfrz.features import Moment
+from strategies.smartfrz.tailoring import Tailor
+
+
+class Record(Strategy):
+    """Freeze nothing; record tailored weights, and CKA with a trained reference.
+
+    The recording (`trace.safetensors`) holds, T snapshots and S probes over L layers (all but the
+    head): snapshots (T, L, n), progress (T,), rate (T,), cka and cka_biased (S, L), probes (S,):
+    the progress at each probe. Both begin before the first step.
+    """
+
+    name = "record"
+    options = {
+        "tailored": Integer(1024, low=8, high=65536, doc="n, weights that stand for a layer"),
+        "snapshots_per_epoch": Integer(6, low=1, high=1000, doc="snapshots an epoch"),
+        "probes_per_epoch": Integer(2, low=1, high=1000, doc="CKA probes an epoch"),
+        "samples": Integer(256, low=4, doc="training images on which outputs are compared"),
+        "batch": Integer(64, low=4, doc="images compared at once"),
+    }
+    needs_reference = True
+
+    tailored: int
+    snapshots_per_epoch: int
+    probes_per_epoch: int
+    samples: int
+    batch: int
+
+    def start(self, view: View) -> None:
+        self._layers = view.active
+        self._tailor = Tailor(
+            [view.weights(layer.index)[0] for layer in view.layers],
+            self.tailored,
+            view.generator("tailoring"),
+        )
+        self._reference = Reference(view, self.samples, self.batch)
+        self._snapshots: list[Tensor] = []
+        self._moments: list[tuple[float, float]] = []
+        self._cka: list[Tensor] = []
+        self._probes: list[float] = []
+        self.observe(view)
+        self.decide(view)
+
+    def observations(self) -> Cadence:
+        return PerEpoch(self.snapshots_per_epoch)
+
+    def observe(self, view: View) -> None:
+        snapshot = torch.empty(len(self._layers), self.tailored, device=view.device)
+        self._tailor.take(self._layers, snapshot)
+        self._snapshots.append(snapshot)
+        moment = Moment.of(view)
+        self._moments.append((moment.progress, moment.rate))
+
+    def stages(self) -> Cadence:
+        return PerEpoch(self.probes_per_epoch)
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        self._cka.append(self._reference.cka(view, self._layers))
+        self._probes.append(view.step / view.total_steps)
+        return ()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "snapshots": torch.stack(self._snapshots),
+            "moments": list(self._moments),
+            "cka": torch.stack(self._cka),
+            "probes": list(self._probes),
+            "flops": self._reference.flops,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._snapshots = list(state["snapshots"].unbind())
+        self._moments = [(progress, rate) for progress, rate in state["moments"]]
+        self._cka = list(state["cka"].cpu().unbind())
+        self._probes = list(state["probes"])
+        self._reference.flops = state["flops"]
+
+    def cost(self) -> float:
+        return self._reference.flops
+
+    def trace(self) -> dict[str, Tensor]:
+        curves = torch.stack(self._cka)
+        moments = torch.tensor(self._moments, dtype=torch.float64)
+        return {
+            "snapshots": torch.stack(self._snapshots).cpu(),
+            "progress": moments[:, 0].contiguous(),
+            "rate": moments[:, 1].contiguous(),
+            "cka": curves[:, 0].contiguous(),
+            "cka_biased": curves[:, 1].contiguous(),
+            "probes": torch.tensor(self._probes, dtype=torch.float64),
+        }

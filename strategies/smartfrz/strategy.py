@@ -1,0 +1,157 @@
+"""SmartFRZ: freeze a layer when a trained predictor, shown its weight history, says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import UserError
+from strategies.base import (
+    Cadence,
+    Choice,
+    Integer,
+    PerEpoch,
+    Real,
+    Strategy,
+    Verdict,
+    View,
+)
+from strategies.smartfrz.features import FEATURES, Moment
+from strategies.smartfrz.history import Ring
+from strategies.smartfrz.predictor import KEY, flops
+from strategies.smartfrz.shipped import DEFAULT_FEATURES, load, shipped_path
+from strategies.smartfrz.tailoring import Tailor
+
+
+class SmartFRZ(Strategy):
+    """Freeze a layer when an attention-based predictor, shown its weight history, says so.
+
+    Snapshots of n weights a layer go into a ring of W; what a token holds of them is `features`.
+    All active layers are judged in one call; any may freeze before an earlier one.
+    """
+
+    name = "smartfrz"
+    options = {
+        "window": Integer(30, low=2, high=1000, doc="W, snapshots the predictor looks at"),
+        "tailored": Integer(1024, low=8, high=65536, doc="n, weights that stand for a layer"),
+        "snapshots_per_epoch": Integer(6, low=1, high=1000, doc="snapshots an epoch"),
+        "stages_per_epoch": Integer(2, low=1, high=1000, doc="freezing stages an epoch"),
+        "warmup": Real(1.0, low=0, high=1e6, doc="epochs before the first freezing stage"),
+        "features": Choice(DEFAULT_FEATURES, choices=tuple(FEATURES), doc="what a token holds"),
+        "threshold": Real(
+            0.0, low=0, high=1, doc="P(freeze) that freezes; 0: calibrated; 0.5: argmax"
+        ),
+    }
+
+    window: int
+    tailored: int
+    snapshots_per_epoch: int
+    stages_per_epoch: int
+    warmup: float
+    features: str
+    threshold: float
+
+    def files(self, profile: str) -> Mapping[str, Path]:
+        return {"predictor": shipped_path(profile, self.features, self.window, self.tailored)}
+
+    def start(self, view: View) -> None:
+        path = view.artifacts["predictor"]
+        trained = load(path, view.device)
+        for key in ("window", "tailored", "features", "snapshots_per_epoch"):
+            if trained.provenance[key] != getattr(self, key):
+                raise UserError(
+                    f"predictor {path}: trained for {key} = {trained.provenance[key]!r}, not"
+                    f" {getattr(self, key)!r}; change the option or train one with `make predictor`"
+                )
+        self._network = trained.network
+        self._limit = self.threshold or float(trained.provenance["threshold"])
+        self._layers = view.active
+        self._tailor = Tailor(
+            [view.weights(layer.index)[0] for layer in view.layers],
+            self.tailored,
+            view.generator("tailoring"),
+        )
+        rows, width = len(self._layers), FEATURES[self.features].width(self.tailored)
+        self._snapshots = Ring(self.window, rows, self.tailored, view.device)
+        self._tokens = Ring(self.window, rows, width, view.device)
+        self._encoded = Ring(self.window, rows, 2 * KEY, view.device)  # K and V side by side
+        self._flops = 0.0
+        self._snap(view)
+
+    def observations(self) -> Cadence:
+        return PerEpoch(self.snapshots_per_epoch)
+
+    def observe(self, view: View) -> None:
+        self._follow(view)
+        if self._layers:
+            self._snap(view)
+
+    def stages(self) -> Cadence:
+        return PerEpoch(self.stages_per_epoch)
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        self._follow(view)
+        if not self._layers or view.epoch < self.warmup:
+            return ()
+        self._encode()
+        encoded, filled = self._encoded.unordered()
+        keys, values = encoded.transpose(0, 1).split(KEY, dim=2)
+        with torch.no_grad():
+            logits = self._network.attend(self._tokens.back(0)[:, None], keys, values, filled)
+        scores = logits[:, 0].softmax(dim=1)[:, 1].tolist()  # the only wait for the device
+        return [
+            Verdict(layer, score >= self._limit, score, self._limit)
+            for layer, score in zip(self._layers, scores, strict=True)
+        ]
+
+    def _snap(self, view: View) -> None:
+        """Take a snapshot of all active layers and make its token."""
+        self._tailor.take(self._layers, self._snapshots.push())
+        token = FEATURES[self.features].token(self._snapshots, Moment.of(view))
+        self._tokens.push().copy_(token)
+
+    def _encode(self) -> None:
+        """Encode the tokens made since the last stage; a token's K and V never change."""
+        fresh = min(self._tokens.count - self._encoded.count, self.window)
+        with torch.no_grad():
+            pairs = torch.cat(self._network.encode(self._tokens.last(fresh)), dim=2)
+        self._encoded.count = self._tokens.count - fresh
+        for pair in pairs:
+            self._encoded.push().copy_(pair)
+        width = self._network.inputs
+        self._flops += len(self._layers) * flops(width, len(self._tokens), fresh)
+
+    def _follow(self, view: View) -> None:
+        """Forget the layers that were frozen since the last look."""
+        active = set(view.active)
+        rows = [row for row, layer in enumerate(self._layers) if layer in active]
+        if len(rows) < len(self._layers):
+            self._layers = [self._layers[row] for row in rows]
+            for ring in (self._snapshots, self._tokens, self._encoded):
+                ring.keep(rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "layers": list(self._layers),
+            "snapshots": self._snapshots.state_dict(),
+            "tokens": self._tokens.state_dict(),
+            "encoded": self._encoded.state_dict(),
+            "flops": self._flops,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._layers = list(state["layers"])
+        self._snapshots.load_state_dict(state["snapshots"])
+        self._tokens.load_state_dict(state["tokens"])
+        self._encoded.load_state_dict(state["encoded"])
+        self._flops = state["flops"]
+
+    def cost(self) -> float:
+        return self._flops
+
+    def trace(self) -> dict[str, Tensor]:
+        return {}

@@ -1,0 +1,182 @@
+"""Laws of SmartFRZ's parts: tailoring, the ring, features, the network, its file."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from bench.errors import UserError
+from strategies.smartfrz.features import FEATURES, Moment
+from strategies.smartfrz.history import Ring
+from strategies.smartfrz.predictor import Predictor, flops
+from strategies.smartfrz.shipped import Trained, load, save
+from strategies.smartfrz.tailoring import Tailor, draw_indices
+
+CPU = torch.device("cpu")
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 5000), st.integers(1, 100), st.integers(0, 9))
+def test_indices_are_places_and_repeat_only_where_they_must(size: int, n: int, seed: int) -> None:
+    drawn = draw_indices(size, n, generator(seed))
+    assert len(drawn) == n
+    assert drawn.min() >= 0
+    assert drawn.max() < size
+    assert size < n or len(drawn.unique()) == n
+
+
+def test_every_place_is_drawn_alike_in_a_large_layer() -> None:
+    size, n = 10_000, 100
+    draws = torch.cat([draw_indices(size, n, generator(seed)) for seed in range(400)])
+    by_tenth = torch.bincount(draws // (size // 10), minlength=10) / len(draws)
+    assert (by_tenth - 0.1).abs().max() < 0.01
+
+
+def test_a_tailor_follows_the_same_weights_through_updates_in_place() -> None:
+    weights = [torch.randn(6, 5, generator=generator()), torch.randn(3, generator=generator())]
+    tailor = Tailor(weights, 8, generator(1))
+    before, after = torch.empty(2, 8), torch.empty(2, 8)
+    tailor.take([0, 1], before)
+    for weight in weights:
+        weight += 1
+    tailor.take([0, 1], after)
+    torch.testing.assert_close(after, before + 1)
+    alone = torch.empty(1, 8)
+    tailor.take([1], alone)
+    assert torch.equal(alone[0], after[1])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 20))
+def test_a_ring_holds_the_last_entries_in_order(window: int, pushes: int) -> None:
+    ring = Ring(window, 2, 1, CPU)
+    for i in range(pushes):
+        ring.push().fill_(i)
+    kept = min(window, pushes)
+    assert len(ring) == kept
+    assert ring.last(kept)[:, 0, 0].tolist() == list(range(pushes - kept, pushes))
+    assert [float(ring.back(i)[0, 0]) for i in range(kept)] == list(
+        range(pushes - 1, pushes - 1 - kept, -1)
+    )
+    entries, filled = ring.unordered()
+    assert sorted(entries[filled][:, 0, 0].tolist()) == list(range(pushes - kept, pushes))
+
+
+def test_a_ring_forgets_layers_and_comes_back_from_its_state() -> None:
+    ring = Ring(3, 3, 1, CPU)
+    for i in range(5):
+        ring.push().copy_(torch.tensor([[i], [10 + i], [20 + i]]))
+    ring.keep([0, 2])
+    again = Ring(3, 3, 1, CPU)
+    again.load_state_dict(ring.state_dict())
+    assert again.last(3)[:, :, 0].tolist() == [[2, 22], [3, 23], [4, 24]]
+    assert again.count == 5
+
+
+def test_the_papers_network_has_the_papers_size() -> None:
+    assert sum(p.numel() for p in Predictor(1024).parameters()) == 1_037_122
+    # The cost of one judgement over 30 snapshots with Q for the newest only, in GFLOPs (METHODS).
+    assert flops(1024, 30, 30) == pytest.approx(0.042e9, rel=0.01)
+
+
+def test_a_masked_history_scores_as_a_truncated_one() -> None:
+    torch.manual_seed(0)
+    network = Predictor(7).eval()
+    tokens = torch.randn(4, 9, 7)
+    filled = torch.arange(9).expand(4, 9) >= 5
+    masked = network(tokens.where(filled[:, :, None], torch.full((), 1e3)), filled)
+    short = network(tokens[:, 5:], torch.ones(4, 4, dtype=torch.bool))
+    torch.testing.assert_close(masked, short)
+    assert not torch.allclose(network(tokens, torch.ones(4, 9, dtype=torch.bool)), short)
+
+
+def test_layers_in_one_batch_score_as_one_by_one_and_order_does_not_matter() -> None:
+    torch.manual_seed(0)
+    network = Predictor(7).eval()
+    tokens, filled = torch.randn(5, 6, 7), torch.rand(5, 6) > 0.3
+    filled[:, -1] = True
+    together = network(tokens, filled)
+    alone = torch.cat([network(tokens[i : i + 1], filled[i : i + 1]) for i in range(5)])
+    torch.testing.assert_close(together, alone)
+    keys, values = network.encode(tokens)
+    mixed = torch.randperm(6)
+    shuffled = network.attend(
+        tokens[:, -1:], keys[:, mixed], values[:, mixed], filled[:, mixed][:, None]
+    )
+    torch.testing.assert_close(shuffled[:, 0], together)
+
+
+def snapshots(entries: list[torch.Tensor], window: int = 30) -> Ring:
+    ring = Ring(window, *entries[0].shape, CPU)
+    for entry in entries:
+        ring.push().copy_(entry)
+    return ring
+
+
+@pytest.mark.parametrize("name", [n for n in FEATURES if n != "raw"])
+def test_features_know_neither_scale_nor_order_of_weights(name: str) -> None:
+    entries = list(torch.randn(20, 3, 64, generator=generator()).cumsum(0).unbind())
+    token = FEATURES[name].token(snapshots(entries), Moment(0.3, 0.7))
+    assert token.shape == (3, FEATURES[name].width(64))
+    order = torch.randperm(64, generator=generator(1))
+    changed = [7.0 * entry[:, order] for entry in entries]
+    same = FEATURES[name].token(snapshots(changed), Moment(0.3, 0.7))
+    torch.testing.assert_close(same, token, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", list(FEATURES))
+def test_a_first_snapshot_and_weights_that_stand_still_make_finite_tokens(name: str) -> None:
+    still = torch.ones(3, 64)
+    for entries in ([still], [still] * 5):
+        assert FEATURES[name].token(snapshots(entries), Moment(0.0, 1.0)).isfinite().all()
+
+
+def test_travel_and_upstream_by_hand() -> None:
+    # Layer 0 moves by 1 in each of its 4 weights, layer 1 by 0.1; both have spread 1.
+    start = torch.tensor([[1.0, -1.0, 1.0, -1.0]]).repeat(2, 1)
+    step = torch.tensor([[1.0], [0.1]])
+    entries = [start + i * step for i in range(3)]
+    travelled = FEATURES["travel"].token(snapshots(entries), Moment(0, 1))
+    # Horizons 1, 2, then 4, 8, 16 with no more than 2 snapshots to look back to.
+    expected = torch.tensor(
+        [[0.0, 0.301, 0.301, 0.301, 0.301], [-1, -0.699, -0.699, -0.699, -0.699]]
+    )
+    torch.testing.assert_close(travelled[:, :5], expected, atol=1e-3, rtol=0)
+    assert travelled[:, 5].tolist() == pytest.approx([1, 1])  # one step as the step before
+    up = FEATURES["upstream"].token(snapshots(entries), Moment(0, 1))
+    assert (10 ** up[:, 0]).tolist() == pytest.approx([1, 1.1], rel=1e-3)
+    assert (10 ** up[:, 1]).tolist() == pytest.approx([2, 2.2], rel=1e-3)
+
+
+def trained(features: str = "travel", tailored: int = 16) -> Trained:
+    torch.manual_seed(1)
+    facts = {"features": features, "tailored": tailored, "threshold": 0.5}
+    return Trained(Predictor(FEATURES[features].width(tailored)), facts)
+
+
+def test_a_predictor_file_gives_back_what_was_saved(tmp_path: Path) -> None:
+    saved = trained()
+    save(tmp_path / "p.safetensors", saved)
+    again = load(tmp_path / "p.safetensors", CPU)
+    assert dict(again.provenance) == dict(saved.provenance)
+    for key, value in saved.network.state_dict().items():
+        assert torch.equal(again.network.state_dict()[key], value)
+
+
+def test_bad_predictor_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    torn, other, misfit = (tmp_path / f"{n}.safetensors" for n in ("torn", "other", "misfit"))
+    torn.write_bytes(b"torn")
+    save_file({"weight": torch.zeros(2)}, other)
+    save(misfit, Trained(trained().network, {"features": "raw", "tailored": 4}))
+    for path in (torn, other, misfit, tmp_path / "missing.safetensors"):
+        with pytest.raises(UserError, match=path.name) as error:
+            load(path, CPU)
+        assert "\n" not in str(error.value)
+        assert "make predictor" in str(error.value)
