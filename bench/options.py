@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,11 +35,13 @@ class Integer(Option):
     high: int = 2**53
 
     def valid(self) -> str:
+        if self.high == type(self).high:
+            return f"a whole number of at least {self.low}"
         return f"a whole number from {self.low} to {self.high}"
 
     def accept(self, value: Any) -> int:
         if isinstance(value, str):
-            value = float(value)
+            value = int(value) if value.strip().lstrip("+-").isdigit() else float(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
             raise ValueError
         if not self.low <= value <= self.high:
@@ -48,21 +51,25 @@ class Integer(Option):
 
 @dataclass(frozen=True)
 class Real(Option):
-    """A number in [low, high]."""
+    """A finite number in [low, high]."""
 
     low: float = float("-inf")
     high: float = float("inf")
 
     def valid(self) -> str:
-        return f"a number from {self.low:g} to {self.high:g}"
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            return f"a number from {self.low:g} to {self.high:g}"
+        if math.isfinite(self.low):
+            return f"a number of at least {self.low:g}"
+        return f"a number of at most {self.high:g}" if math.isfinite(self.high) else "a number"
 
     def accept(self, value: Any) -> float:
         if isinstance(value, bool):
             raise ValueError
         number = float(value)
-        if not self.low <= number <= self.high:  # also refuses NaN
+        if not math.isfinite(number) or not self.low <= number <= self.high:
             raise ValueError
-        return number
+        return number + 0.0  # -0.0 is 0.0: a run's id must not depend on it
 
 
 @dataclass(frozen=True)

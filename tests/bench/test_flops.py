@@ -218,7 +218,7 @@ class Spectral(nn.Module):
 
 def test_an_operator_of_unknown_cost_is_refused_by_name():
     model, inputs = Spectral(), (torch.randn(1, 8),)
-    with pytest.raises(UserError, match="fft_fft.*NOT_COUNTED"):
+    with pytest.raises(UserError, match=r"fft_fft.*NOT_COUNTED"):
         count_flops(model, find_layers(model, inputs), inputs)
 
 

@@ -1,0 +1,114 @@
+"""Laws: what is accepted is canonical and in range; what is not is named with what would be."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.errors import UserError
+from bench.options import Choice, Flag, Integer, Option, Real, Text, check, unknown
+
+DECLARED: dict[str, Option] = {
+    "window": Integer(30, low=1, high=100, doc="snapshots"),
+    "share": Real(0.5, low=0.0, high=1.0),
+    "unit": Choice("layer", ("layer", "block")),
+    "norm": Flag(default=False),
+    "note": Text(""),
+}
+
+
+@given(st.integers(-50, 50), st.integers(0, 50), st.integers(-200, 200))
+def test_whole_numbers_in_range_are_accepted_from_every_form(low, width, value):
+    option = Integer(low, low=low, high=low + width)
+    for form in (value, float(value), str(value), f" {value}"):
+        if low <= value <= low + width:
+            accepted = option.accept(form)
+            assert (accepted, type(accepted)) == (value, int)
+        else:
+            with pytest.raises(ValueError):
+                option.accept(form)
+
+
+@given(st.integers(2**52, 2**53))
+def test_large_whole_numbers_keep_every_digit(value):
+    assert Integer(0).accept(str(value)) == value
+
+
+@given(st.floats(), st.floats(-10, 10), st.floats(0, 10))
+def test_numbers_in_range_are_accepted_from_every_form(value, low, width):
+    option = Real(low, low=low, high=low + width)
+    for form in (value, repr(value)):
+        if low <= value <= low + width:
+            assert option.accept(form) == value
+            assert math.copysign(1, option.accept(form)) == (
+                1 if value == 0 else math.copysign(1, value)
+            )
+        else:
+            with pytest.raises(ValueError):
+                option.accept(form)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "valid"),
+    [
+        ("window", 0, "a whole number from 1 to 100"),
+        ("window", 101, "a whole number from 1 to 100"),
+        ("window", 1.5, "a whole number from 1 to 100"),
+        ("window", "many", "a whole number from 1 to 100"),
+        ("window", True, "a whole number from 1 to 100"),
+        ("window", float("inf"), "a whole number from 1 to 100"),
+        ("window", float("nan"), "a whole number from 1 to 100"),
+        ("window", None, "a whole number from 1 to 100"),
+        ("share", 1.01, "a number from 0 to 1"),
+        ("share", float("nan"), "a number from 0 to 1"),
+        ("share", "half", "a number from 0 to 1"),
+        ("share", False, "a number from 0 to 1"),
+        ("share", [0.5], "a number from 0 to 1"),
+        ("unit", "head", "one of layer, block"),
+        ("unit", ["layer"], "one of layer, block"),
+        ("norm", 1, "true or false"),
+        ("norm", "yes", "true or false"),
+        ("note", 7, "a text"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_key_and_the_valid_ones(key, value, valid):
+    with pytest.raises(UserError) as caught:
+        check("strategy smartfrz", DECLARED, {key: value})
+    expected = f"strategy smartfrz: {key} = {value!r} is not valid; give {valid}"
+    assert str(caught.value) == expected
+
+
+def test_an_unknown_key_is_named_with_the_nearest_and_all_valid_ones():
+    with pytest.raises(UserError) as caught:
+        check("strategy smartfrz", DECLARED, {"windows": 3})
+    assert str(caught.value) == (
+        "strategy smartfrz: option 'windows' is unknown (did you mean 'window'?);"
+        " valid: window, share, unit, norm, note"
+    )
+    assert str(unknown("model", "x", [])) == "model 'x' is unknown; valid: none"
+
+
+def test_options_come_back_complete_and_in_declared_order():
+    given = {"note": "n", "window": "7", "norm": "TRUE"}
+    values = check("owner", DECLARED, given)
+    assert list(values.items()) == [
+        ("window", 7), ("share", 0.5), ("unit", "layer"), ("norm", True), ("note", "n")
+    ]  # fmt: skip
+    assert check("owner", DECLARED, values) == values
+
+
+@pytest.mark.parametrize(
+    ("option", "valid"),
+    [
+        (Integer(0), "a whole number of at least 0"),
+        (Real(0.0), "a number"),
+        (Real(0.0, low=0.0), "a number of at least 0"),
+        (Real(0.0, high=1e-3), "a number of at most 0.001"),
+    ],
+)
+def test_open_ranges_are_said_in_words_and_infinity_is_no_number(option, valid):
+    assert option.valid() == valid
+    for value in (math.inf, -math.inf, math.nan):
+        with pytest.raises((ValueError, OverflowError)):
+            option.accept(value)
