@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 Value = str | int | float | None
 Row = Mapping[str, Value]
 
 DASH = "–"  # no run behind it
+TERA, GIGA = 1e12, 1e9
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,20 @@ class Table:
     rows: Sequence[Row]
     blocks: Sequence[Column] = ()
     notes: Sequence[str] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What computation is printed in."""
+
+    name: str
+    flops: float
+
+
+def unit_of(totals: Iterable[float]) -> Unit:
+    """TFLOPs as in the paper, or GFLOPs where not even the largest total has one TFLOP."""
+    large = any(total >= TERA for total in totals)
+    return Unit("TFLOPs", TERA) if large else Unit("GFLOPs", GIGA)
 
 
 def known(value: Value) -> bool:

@@ -10,7 +10,11 @@ from reports import caption, methods
 from reports.caption import Profile
 from reports.cells import cells
 from reports.table import (
+    GIGA,
+    TERA,
+    Column,
     Table,
+    Unit,
     interval,
     mean_sd,
     name,
@@ -18,11 +22,12 @@ from reports.table import (
     p_value,
     percent,
     rounded,
+    unit_of,
 )
 
 NUMBER = 2
 TITLE = "Table 2: freezing methods against full training, fine-tuning"
-TERA, GIGA, MEBI = 1e12, 1e9, 2.0**20
+MEBI = 2.0**20
 
 PAIR = (name("Model", "model"), name("Data", "dataset"))
 METHOD = name("Method", "method")
@@ -30,16 +35,6 @@ SEEDS = name("Seeds", "seeds")
 DIFFERENCE = interval("Difference (points) [95 %]", "difference")
 VERDICT = name("Verdict", "verdict")
 
-RESULTS = (
-    METHOD,
-    SEEDS,
-    mean_sd("Accuracy (%)", "accuracy", mark="mark"),
-    mean_sd("Time (s)", "time_s", mark="time_mark", digits=None),
-    rounded("Comp. (TFLOPs)", "paper_total", 4, TERA),
-    mean_sd("Paper: accuracy (%)", "published_accuracy"),
-    number("Paper: time (s)", "published_time_s", 0),
-    number("Paper: comp. (TFLOPs)", "published_flops", 0, scale=TERA),
-)
 AGAINST = (
     METHOD,
     DIFFERENCE,
@@ -52,20 +47,6 @@ AGAINST = (
     percent("Paper: FLOPs saved (%)", "published_flops_saved"),
     percent("Paper: time saved (%)", "published_time_saved"),
     number("Paper: realised", "published_realised"),
-)
-COSTS = (
-    METHOD,
-    rounded("Paper's: forward", "paper_forward", 4, TERA),
-    rounded("Paper's: backward", "paper_backward", 4, TERA),
-    rounded("Paper's: total", "paper_total", 4, TERA),
-    rounded("Exact: forward", "exact_forward", 4, TERA),
-    rounded("Exact: backward", "exact_backward", 4, TERA),
-    rounded("Exact: total", "exact_total", 4, TERA),
-    rounded("Deciding (GFLOPs)", "decide_flops", 3, GIGA),
-    rounded("Train (s)", "train_s"),
-    rounded("Decide (s)", "decide_s"),
-    rounded("Saved + state, peak (MiB)", "memory_bytes", 3, MEBI),
-    rounded("CUDA, peak (MiB)", "cuda_allocated", 4, MEBI),
 )
 POOLED = (
     METHOD,
@@ -81,18 +62,6 @@ POOLED = (
     percent("Paper: FLOPs saved (%)", "published_flops_saved"),
     percent("Paper: time saved (%)", "published_time_saved"),
     number("Paper: realised", "published_realised"),
-)
-COMPACT = (
-    METHOD,
-    name("Seeds", "count"),
-    mean_sd("accuracy %", "accuracy", mark="mark"),
-    interval("difference [95 %]", "difference"),
-    VERDICT,
-    rounded("time s", "time_s"),
-    rounded("TFLOPs", "paper_total", 3, TERA),
-    percent("−FLOPs %", "flops_saved", 0),
-    percent("−time %", "time_saved", 0),
-    number("realised", "realised"),
 )
 COMPACT_POOLED = (
     METHOD,
@@ -112,14 +81,62 @@ PAPER = (
 )
 SHORT = (
     "± sample standard deviation; difference to full paired by seed, t interval; non-inferior: "
-    "lower end above −0.5 points. Time: train + decide. TFLOPs: paper's convention. "
+    "lower end above −0.5 points. Time: train + decide. FLOPs: paper's convention. "
     "−FLOPs, −time: shares saved against full; realised: the second by the first."
 )
 
 
+def results_columns(unit: Unit) -> tuple[Column, ...]:
+    """The paper's own columns, ours and theirs."""
+    return (
+        METHOD,
+        SEEDS,
+        mean_sd("Accuracy (%)", "accuracy", mark="mark"),
+        mean_sd("Time (s)", "time_s", mark="time_mark", digits=None),
+        rounded(f"Comp. ({unit.name})", "paper_total", 4, unit.flops),
+        mean_sd("Paper: accuracy (%)", "published_accuracy"),
+        number("Paper: time (s)", "published_time_s", 0),
+        number("Paper: comp. (TFLOPs)", "published_flops", 0, scale=TERA),
+    )
+
+
+def costs_columns(unit: Unit) -> tuple[Column, ...]:
+    """Everything that was spent."""
+    return (
+        METHOD,
+        rounded("Paper's: forward", "paper_forward", 4, unit.flops),
+        rounded("Paper's: backward", "paper_backward", 4, unit.flops),
+        rounded("Paper's: total", "paper_total", 4, unit.flops),
+        rounded("Exact: forward", "exact_forward", 4, unit.flops),
+        rounded("Exact: backward", "exact_backward", 4, unit.flops),
+        rounded("Exact: total", "exact_total", 4, unit.flops),
+        rounded("Deciding (GFLOPs)", "decide_flops", 3, GIGA),
+        rounded("Train (s)", "train_s"),
+        rounded("Decide (s)", "decide_s"),
+        rounded("Saved + state, peak (MiB)", "memory_bytes", 3, MEBI),
+        rounded("CUDA, peak (MiB)", "cuda_allocated", 4, MEBI),
+    )
+
+
+def compact_columns(unit: Unit) -> tuple[Column, ...]:
+    """What a terminal has room for."""
+    return (
+        METHOD,
+        name("Seeds", "count"),
+        mean_sd("accuracy %", "accuracy", mark="mark"),
+        interval("difference [95 %]", "difference"),
+        VERDICT,
+        rounded("time s", "time_s"),
+        rounded(unit.name, "paper_total", 3, unit.flops),
+        percent("−FLOPs %", "flops_saved", 0),
+        percent("−time %", "time_saved", 0),
+        number("realised", "realised"),
+    )
+
+
 @dataclass(frozen=True)
 class Table2:
-    """Table 2 in the parts it is read in; `raw` and `pooled` hold every number there is."""
+    """Table 2 in the parts it is read in; the rows of `results` and `pooled` hold every number."""
 
     results: Table
     against: Table
@@ -139,6 +156,7 @@ def table2(frame: pd.DataFrame, profile: Profile) -> Table2:
     groups = cells(frame)
     against = methods.compared(groups)
     rows = [methods.row(one, profile, NUMBER) for one in against]
+    unit = unit_of(cell.mean("paper_total") for cell in groups)
     freezing = [row for row in rows if row["method"] != methods.FULL]
     pools = methods.pooled(against)
     pooled = methods.pooled_rows(pools, NUMBER)
@@ -147,14 +165,14 @@ def table2(frame: pd.DataFrame, profile: Profile) -> Table2:
     about = [profile.sentence, *caption.setting(groups, profile)]
     marks = [*caption.marks(groups), *caption.troubles(groups, profile)]
     return Table2(
-        Table(f"{TITLE} {here}", RESULTS, rows, PAIR,
+        Table(f"{TITLE} {here}", results_columns(unit), rows, PAIR,
               [*about, caption.SPREAD, caption.TIME, PAPER, *marks]),
         Table(f"Table 2, against full training {here}", AGAINST, freezing, PAIR,
               [caption.VERDICT, caption.SAVINGS, caption.CONDITIONAL, *marks]),
-        Table(f"Table 2, what it cost: TFLOPs, clocks, memory {here}", COSTS, rows, PAIR,
-              [caption.CONVENTIONS, caption.TIME, caption.MEMORY]),
+        Table(f"Table 2, what it cost: {unit.name}, clocks, memory {here}", costs_columns(unit),
+              rows, PAIR, [caption.CONVENTIONS, caption.TIME, caption.MEMORY]),
         Table(f"Table 2, pooled over the pairs of model and data {here}", POOLED, pooled, (),
               [*claims, caption.POOLED, caption.CONDITIONAL]),
-        Table(f"{TITLE} {here}", COMPACT, rows, PAIR, [*about, SHORT, *marks]),
+        Table(f"{TITLE} {here}", compact_columns(unit), rows, PAIR, [*about, SHORT, *marks]),
         Table("Pooled over the pairs of model and data", COMPACT_POOLED, pooled, (), claims),
     )  # fmt: skip

@@ -18,18 +18,18 @@ from reports.figures.squeeze import squeeze_below
 from reports.figures.style import INK, Looks, looks
 from reports.methods import FULL
 from reports.statistics import MARGIN, t_interval
-from reports.table import significant
+from reports.table import significant, unit_of
 
-TERA = 1e12
 ALIKE = 0.05  # cells whose costs differ by less than this share of the axis are set side by side
 STEP = 7  # points between cells set side by side
+LEGEND = 1.5  # inches that an entry of the legend takes
 ASIDE = 2.5  # points that seeds stand to the left, and their mean to the right
 
 
 def accuracy_cost(frame: pd.DataFrame, profile: Profile, title: str) -> Figure:
     """Draw it; x is the share of full training's FLOPs (paper's convention), y percent.
 
-    Where full training has no run, x is in TFLOPs.
+    Where full training has no run, x is in FLOPs.
     """
     groups = cells(frame)
     models = list(dict.fromkeys(cell.roles[0] for cell in groups))
@@ -45,29 +45,32 @@ def accuracy_cost(frame: pd.DataFrame, profile: Profile, title: str) -> Figure:
             grid[i][j].set_title(f"{profile.shown(model)}\n{profile.shown(dataset)}")
         grid[i][0].set_ylabel("accuracy (%)")
     figure.suptitle(f"{title} · {profile.name} profile", fontsize=11)
-    columns = math.ceil((len(methods) + 5) / 2)
-    figure.legend(handles=_legend(methods), loc="outside lower center", ncols=columns)
+    handles = _legend(methods)
+    lines = math.ceil(len(handles) * LEGEND / size[0])
+    columns = math.ceil(len(handles) / lines)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
     return figure
 
 
 def _panel(axes: Axes, here: Sequence[Cell], methods: Looks, inches: Affine2DBase) -> None:
     """One model and data set: seeds as small points, their mean with a 95 % t interval."""
     full = next((cell for cell in here if cell.roles[2] == FULL and cell.n), None)
-    unit = full.mean("paper_total") / 100 if full else TERA
+    printed = unit_of(cell.mean("paper_total") for cell in here)
+    unit = full.mean("paper_total") / 100 if full else printed.flops
     if full:
-        whole = significant(full.mean("paper_total") / TERA)
-        axes.set_xlabel(f"computation, % of full ({whole} TFLOPs)")
+        whole = significant(full.mean("paper_total") / printed.flops)
+        axes.set_xlabel(f"computation, % of full ({whole} {printed.name})")
         level = full.mean("accuracy")
         axes.axhline(level, color=INK, linewidth=0.6, zorder=1)
         axes.axhline(level - MARGIN, color=INK, linewidth=0.6, linestyle=(0, (4, 3)), zorder=1)
     else:
-        axes.set_xlabel("computation, TFLOPs")
+        axes.set_xlabel(f"computation, {printed.name}")
     shown = [cell for cell in here if cell.n]
     for cell, shift in zip(shown, _side_by_side(shown), strict=True):
         _points(axes, cell, unit, methods[cell.roles[2]], shift, inches)
     # Shifted points are not seen by the axes' own search for limits.
     costs = [flops / unit for cell in shown for flops in cell.values("paper_total")] or [0.0, 1.0]
-    room = 0.12 * ((max(costs) - min(costs)) or 1.0)
+    room = 0.12 * (max(costs) - min(costs)) or 0.05 * max(costs)
     axes.set_xlim(min(costs) - room, max(costs) + room)
     squeeze_below(axes, [_extent(cell) for cell in shown])
     lost = [f"{cell.roles[2]}: {seeds(cell)}" for cell in here if cell.n < cell.wanted]
@@ -141,5 +144,5 @@ def _legend(methods: Looks) -> list[Line2D]:
         Line2D([], [], color=INK, linewidth=0.6, label="full's mean"),
         Line2D([], [], color=INK, linewidth=0.6, linestyle=(0, (4, 3)),
                label=f"{MARGIN} points below"),
-        Line2D([], [], linestyle="", label="(equal costs stand side by side)"),
+        Line2D([], [], linestyle="", label="(equal costs: side by side)"),
     ]  # fmt: skip

@@ -38,6 +38,7 @@ SETTINGS: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
     "grid.color": "#E6E6E6",
     "grid.linewidth": 0.6,
     "xtick.color": "#555555",
