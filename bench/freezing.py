@@ -7,6 +7,7 @@ up to one are frozen, no input of theirs needs a gradient and autograd builds no
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from functools import partial
 
@@ -73,6 +74,14 @@ class Freezer:
             if any(p is parameter for p in group["params"])
         )
         return any("momentum_buffer" in self._optimizer.state.get(p, ()) for p in group)
+
+
+def thawed_copy(model: nn.Module) -> nn.Module:
+    """A copy in train mode in which no layer is frozen."""
+    copied = copy.deepcopy(model)
+    for module in copied.modules():
+        module.__dict__.pop("train", None)
+    return copied.train().requires_grad_(True)
 
 
 def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:

@@ -6,7 +6,6 @@ are counted; what an allocator makes of them on a GPU is measured elsewhere.
 
 from __future__ import annotations
 
-import copy
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from bench.errors import UserError
+from bench.freezing import thawed_copy
 from bench.graph import mask_of, output_tensor, reachable_layers
 from bench.layers import Inputs, Layer
 
@@ -147,7 +147,7 @@ def _walk(
     model: nn.Module, layers: Sequence[Layer], inputs: Inputs, loss: Loss | None, samples: int
 ) -> list[tuple[int, int]]:
     """Bytes and layers of every storage that a full step with so many samples saves."""
-    model = copy.deepcopy(model).train().requires_grad_(True)
+    model = thawed_copy(model)
     modules = dict(model.named_modules())
     owner: dict[int, int] = {}
     statistics: dict[int, int] = {}
@@ -171,7 +171,7 @@ def _walk(
     for node, mask in reach.items():
         for tensor, needed_by in _saved_by(node, mask, reach, statistics):
             where = _address(tensor)
-            if tensor.dim() and where not in own:
+            if tensor.dim() and where not in own and tensor.numel():
                 sizes[where] = tensor.untyped_storage().nbytes()
                 masks[where] = masks.get(where, 0) | needed_by
     if sum(sizes.values()) != measured.bytes:

@@ -17,7 +17,8 @@ def layer_outputs(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> 
 
     The output of a layer is that of its BatchNorm where it has one, else of the weighted module;
     of the module around it where only its weights are used (torchvision's Swin attention). Where
-    it runs more than once, the first output counts. Raises UserError for a layer without output.
+    it runs more than once, the first output counts. What is the same for every sample (the
+    embeddings of positions) has its own rows. Raises UserError for a layer without output.
     """
     modules = dict(model.named_modules())
     samples = len(inputs[0])
@@ -32,8 +33,9 @@ def layer_outputs(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> 
             if index not in outputs and isinstance(tensor, torch.Tensor):
                 tensor = tensor.detach().clone()  # a ReLU may follow in place
                 # Windows of one image lie one after the other along the first dimension.
-                windows = len(tensor) % samples == 0
-                outputs[index] = tensor.reshape(samples, -1) if windows else tensor.flatten(1)
+                by_sample = len(tensor) % samples == 0
+                shape = (samples, -1) if by_sample else (-1, tensor.shape[-1])
+                outputs[index] = tensor.reshape(shape)
 
         for name in (
             watched,
