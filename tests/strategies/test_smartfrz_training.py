@@ -1,0 +1,136 @@
+"""Labels, the corpus, training and scores on made-up recordings."""
+
+import math
+
+import pytest
+import torch
+
+from strategies.smartfrz.corpus import Histories, Recording, histories
+from strategies.smartfrz.labels import Rule
+from strategies.smartfrz.scores import difference, held_out, interval, judges, table, threshold
+from strategies.smartfrz.training import Recipe, probabilities, train
+
+torch.set_num_threads(1)
+
+CURVE = torch.tensor([[0.50, 0.9], [0.70, 0.9], [0.71, 0.9], [0.705, 0.8], [0.712, 0.9]])
+
+
+def test_stable_by_hand() -> None:
+    label, known = Rule("stable", k=3, epsilon=0.02).labels(CURVE)
+    assert known[:, 0].tolist() == [False, False, True, True, True]
+    assert label.int().tolist() == [[0, 0], [0, 0], [0, 1], [1, 0], [1, 0]]
+
+
+def test_settled_looks_ahead() -> None:
+    label, known = Rule("settled", epsilon=0.02).labels(CURVE)
+    assert known.all()
+    assert label.int().tolist() == [[0, 0], [1, 0], [1, 0], [1, 0], [1, 1]]
+
+
+def test_smoothing_averages_with_those_before() -> None:
+    label, _ = Rule("stable", k=2, epsilon=0.06, smooth=2).labels(CURVE)
+    # Averages of layer 1: .9 .9 .9 .85 .85
+    assert label[:, 1].int().tolist() == [0, 1, 1, 1, 1]
+
+
+def test_unknown_cka_makes_no_label() -> None:
+    curve = CURVE.clone()
+    curve[1, 0] = math.nan
+    _, known = Rule("stable", k=2).labels(curve)
+    assert known[:, 0].tolist() == [False, False, False, True, True]
+
+
+def recording(run: str, family: str, task: str, seed: int) -> Recording:
+    """A run whose layers settle one after the other: steps shrink, and so does CKA's motion."""
+    generator = torch.Generator().manual_seed(seed)
+    moments, layers = 31, 4
+    progress = torch.linspace(0, 1, moments, dtype=torch.float64)
+    settles = torch.rand(layers, generator=generator) * 0.8 + 0.1
+    speed = torch.where(progress[:, None] < settles, 0.1, 1e-4).float()
+    steps = torch.randn(moments, layers, 32, generator=generator) * speed[:, :, None]
+    start = torch.randn(1, layers, 32, generator=generator)
+    signs = torch.where(torch.arange(moments) % 2 == 0, 1.0, -1.0)[:, None]
+    return Recording(
+        run,
+        family,
+        task,
+        {
+            "snapshots": start + steps.cumsum(0),
+            "progress": progress,
+            "rate": 1 - progress,
+            "cka": (0.9 + signs * speed)[::3].double(),
+            "probes": progress[::3].contiguous(),
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Histories:
+    runs = [
+        recording(f"{f}{t}{s}", f"family{f}", f"task{t}", 100 * f + 10 * t + s)
+        for f in range(2)
+        for t in range(2)
+        for s in range(2)
+    ]
+    return histories(runs, "travel", 12, Rule(k=3, epsilon=0.02), warmup=0.1)
+
+
+RECIPE = Recipe(window=12, epochs=12, batch=8, lr=3e-3)
+
+
+def test_a_corpus_judges_known_moments_with_the_snapshot_of_the_moment(corpus: Histories) -> None:
+    assert corpus.tokens.shape == (32, 31, 9)
+    assert corpus.newest[0].tolist() == list(range(0, 31, 3))
+    assert not corpus.known[:, :2].any()  # k = 3 values, and the warm-up
+    assert corpus.known[:, 2:].all()
+    window = corpus.visible(12)[0]
+    assert window.sum(1).tolist() == [min(12, 1 + i) for i in range(0, 31, 3)]
+    assert window[5].nonzero()[-1].item() == 15
+
+
+def test_a_moment_in_a_long_history_scores_as_its_own_window(corpus: Histories) -> None:
+    network = train(corpus, Recipe(window=12, epochs=1, batch=8))
+    whole = probabilities(network, corpus, 12)
+    with torch.no_grad():
+        window = corpus.tokens[:, 15 - 11 : 15 + 1]
+        alone = network(window, torch.ones(window.shape[:2], dtype=torch.bool)).softmax(1)[:, 1]
+    torch.testing.assert_close(whole[:, 5], alone)
+
+
+def test_training_is_repeatable_and_learns_what_there_is_to_learn(corpus: Histories) -> None:
+    torch.manual_seed(5)
+    network = train(corpus, RECIPE)
+    torch.manual_seed(6)  # the caller's random state has no part in it
+    again = train(corpus, RECIPE)
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key])
+    scores = {}
+    for name in ("predictor", "progress alone"):
+        scores[name], _ = held_out(corpus, judges(RECIPE)[name])
+    assert scores["predictor"].mean_fold > 0.95 > scores["progress alone"].mean_fold
+    mean, half = difference(scores["predictor"], scores["progress alone"])
+    assert mean - half > 0
+    assert "progress alone" in table(scores)
+    assert set(scores["predictor"].folds) == {
+        "family family0",
+        "family family1",
+        "task task0",
+        "task task1",
+    }
+
+
+def test_the_threshold_rises_until_few_layers_freeze_too_early(corpus: Histories) -> None:
+    # The first crossing at 0.6 is wrong for every layer, at 0.8 for none.
+    early = torch.full(corpus.label.shape, 0.6, dtype=torch.float64)
+    sure = corpus.label & corpus.known
+    p = torch.where(sure, 0.8, early)
+    wrong_at_first = ~sure[:, 2]
+    assert wrong_at_first.float().mean() > 0.5
+    assert threshold(corpus, {"family": p, "task": p}, wrong=0.0) == pytest.approx(0.61)
+    assert threshold(corpus, {"family": p, "task": p}, wrong=1.0) == 0.5
+
+
+def test_interval_by_hand() -> None:
+    mean, half = interval([1.0, 2.0, 3.0])
+    assert mean == 2
+    assert half == pytest.approx(4.303 / 3**0.5, rel=1e-3)  # t with 2 degrees of freedom
