@@ -13,8 +13,6 @@ import torch
 import torchvision
 from safetensors import SafetensorError, safe_open
 from timm.layers import resample_abs_pos_embed
-from timm.models.vision_transformer import VisionTransformer
-from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from bench.errors import UserError
@@ -56,7 +54,6 @@ def load_backbone(
     heads = (head,) if isinstance(head, str) else tuple(head)
     given = published(name) if source == "pretrained" else read(Path(source))
     shown = f"pretrained weights of {name}" if source == "pretrained" else str(source)
-    given = _with_positions_for(model, given)
     own = model.state_dict()
     body = {key for key in own if not _under(key, heads)}
     missing = sorted(key for key in body - given.keys() if not key.endswith(COUNTER))
@@ -84,24 +81,6 @@ def load_backbone(
         for key in matched:
             own[key].copy_(given[key])
     return Report(tuple(matched), tuple(missing), tuple(resampled))
-
-
-def _with_positions_for(model: nn.Module, given: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Resample a vision transformer's learned positions to the model's grid of patches.
-
-    As usual for fine-tuning at another resolution (Dosovitskiy et al. 2020, section 3.2).
-    """
-    if not isinstance(model, VisionTransformer) or "pos_embed" not in given:
-        return given
-    positions, own = given["pos_embed"], model.pos_embed
-    if own is None or positions.dim() != 3 or positions.shape == own.shape:
-        return given
-    resampled = resample_abs_pos_embed(
-        positions,
-        new_size=list(model.patch_embed.grid_size),
-        num_prefix_tokens=0 if model.no_embed_class else model.num_prefix_tokens,
-    )
-    return {**given, "pos_embed": resampled}
 
 
 def read(path: Path) -> dict[str, Tensor]:

@@ -74,7 +74,9 @@ def test_wrong_weights_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "not a readable safetensors file" in line
 
 
-def test_half_written_and_damaged_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_half_written_and_damaged_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = [*TINY, "--results", str(tmp_path)]
     assert main(command) == 0
     printed = capsys.readouterr().out

@@ -16,7 +16,16 @@ from bench.results import RunFolder
 from bench.run import Stopped, execute
 from bench.spec import Spec
 
-STRATEGIES = ["full", "linear", "autofreeze", "cka_oracle", "smartfrz", "probe", "random", "shortened"]
+STRATEGIES = [
+    "full",
+    "linear",
+    "autofreeze",
+    "cka_oracle",
+    "smartfrz",
+    "probe",
+    "random",
+    "shortened",
+]
 
 
 def spec_of(strategy: str, results: Path) -> Spec:
