@@ -38,12 +38,13 @@ NOT_COUNTED = frozenset(
     gt le ge relu relu_ relu6 hardtanh hardtanh_ hardswish hardswish_ hardsigmoid hardsigmoid_
     sigmoid sigmoid_ silu silu_ gelu tanh elu leaky_relu prelu softplus mish mish_ softmax
     log_softmax dropout dropout_ feature_dropout bernoulli_ rand max_pool2d avg_pool2d
-    adaptive_avg_pool2d adaptive_avg_pool1d adaptive_max_pool2d lp_pool2d embedding pad roll
-    expand expand_as repeat meshgrid arange ones zeros full ones_like zeros_like empty_like fill_
-    zero_ copy_ clone cat stack unbind gather index index_select index_put_ topk sort argmax max
-    flip rot90 pixel_unshuffle pixel_shuffle channel_shuffle im2col col2im upsample_bicubic2d norm
+    adaptive_avg_pool2d adaptive_avg_pool1d adaptive_max_pool2d lp_pool2d embedding pad roll expand
+    expand_as repeat meshgrid arange ones zeros full ones_like zeros_like empty_like fill_ zero_
+    copy_ clone cat stack unbind gather index index_select index_put_ topk sort argmax max flip
+    rot90 pixel_unshuffle pixel_shuffle channel_shuffle im2col col2im upsample_bicubic2d norm
     frobenius_norm linalg_vector_norm std var var_mean bitwise_not logical_not unflatten numel sin
-    cos tril triu scalar_tensor repeat_interleave amax amin tile reshape_as avg_pool1d
+    cos tril triu scalar_tensor new_ones new_zeros new_full bitwise_and bitwise_or logical_and
+    logical_or __and__ __or__ isnan repeat_interleave amax amin tile reshape_as avg_pool1d
     max_pool1d unfold view_as type_as outer ceil floor round""".split()
 )
 _ATTENTION = "aten::scaled_dot_product_attention"

@@ -89,6 +89,7 @@ class OddConvolutions(nn.Module):
         return self.head(self.line(self.same(x).flatten(2)).mean(-1))
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 @settings(max_examples=25, deadline=None)
 @given(st.frozensets(st.integers(0, 5)))
 def test_exact_flops_hold_for_every_kind_of_convolution(frozen):

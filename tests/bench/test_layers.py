@@ -64,6 +64,7 @@ KNOWN = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:The default weight initialization of GoogleNet")
 @pytest.mark.parametrize("name", KNOWN)
 def test_known_models_by_name(name):
     known = torchvision.models.list_models()
