@@ -1,0 +1,73 @@
+"""Models by name: the same weights for a seed, fit for training, and clear refusals."""
+
+import pytest
+import torch
+
+from bench.errors import UserError
+from bench.models.catalogue import build, describe
+from bench.models.laptop import LAPTOP
+
+
+@pytest.mark.parametrize("name", LAPTOP)
+def test_weights_follow_the_seed_alone(name):
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    one, same, other = (build(name, 10, 24, seed) for seed in (3, 3, 4))
+    assert torch.equal(state, torch.get_rng_state())
+    first, second, third = (model.state_dict() for model in (one, same, other))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert any(not torch.equal(first[key], third[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", LAPTOP)
+@pytest.mark.parametrize("classes", [10, 100])
+def test_a_laptop_model_scores_and_trains_every_parameter(name, classes):
+    model = build(name, classes, 24, seed=0)
+    scores = model(torch.randn(4, 3, 24, 24))
+    assert scores.shape == (4, classes)
+    scores.logsumexp(dim=1).sum().backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None, key
+        assert torch.isfinite(parameter.grad).all(), key
+    assert sum(p.numel() for p in model.parameters()) < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "resolution", "module"),
+    [
+        ("resnet18", 32, "torchvision"),
+        ("mobilenet_v2", 32, "torchvision"),
+        ("inception_v3", 96, "torchvision"),
+        ("googlenet", 64, "torchvision"),
+        ("vit_b_16", 32, "torchvision"),
+        ("deit_tiny_patch16_224", 64, "timm"),
+        ("timm:resnet18", 32, "timm"),
+        ("convnext_atto", 32, "timm"),
+    ],
+)
+def test_any_torchvision_or_timm_model_builds_by_name(name, resolution, module):
+    model = build(name, 7, resolution, seed=0)
+    assert type(model).__module__.startswith(module)
+    model.eval()
+    with torch.no_grad():
+        assert model(torch.randn(1, 3, resolution, resolution)).shape == (1, 7)
+
+
+def test_unknown_models_are_told_with_the_nearest_name():
+    with pytest.raises(UserError, match="did you mean 'resnet50'"):
+        build("resnet5O", 10, 32, 0)
+    with pytest.raises(UserError, match="laptop_resnet"):
+        build("", 10, 32, 0)
+    with pytest.raises(UserError, match="unknown"):
+        build("timm:laptop_deit", 10, 24, 0)
+
+
+def test_a_resolution_that_a_model_cannot_take_is_one_line():
+    with pytest.raises(UserError, match="change the resolution") as caught:
+        build("vit_b_16", 10, 33, 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_list_has_a_line_on_each():
+    assert set(LAPTOP) < set(describe())
+    assert all(text and "\n" not in text for text in describe().values())

@@ -1,0 +1,126 @@
+"""Loading a backbone: all of it or nothing, from files made here."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bench.errors import UserError
+from bench.models import weights
+from bench.models.catalogue import build
+from bench.models.weights import content_hash, load_backbone
+
+MODEL, HEAD = "laptop_mobilenet_v2", "classifier.1"
+
+
+def state_of(model):
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+@pytest.fixture
+def source():
+    return state_of(build(MODEL, 10, 24, seed=1))
+
+
+def load(tmp_path, tensors, model, **more):
+    path = tmp_path / "w.safetensors"
+    save_file({key: value.contiguous() for key, value in tensors.items()}, path)
+    return load_backbone(model, path, head=HEAD, name=MODEL, **more)
+
+
+def refuse(tmp_path, tensors, match, **more):
+    model = build(MODEL, 10, 24, seed=2)
+    before = state_of(model)
+    with pytest.raises(UserError, match=match) as caught:
+        load(tmp_path, tensors, model, **more)
+    assert "\n" not in str(caught.value)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_everything_but_the_head_is_copied(tmp_path, source):
+    model = build(MODEL, 100, 24, seed=2)  # another number of classes
+    before = state_of(model)
+    report = load(tmp_path, source, model)
+    for key, value in model.state_dict().items():
+        kept = before if key.startswith(HEAD) else source
+        assert torch.equal(value, kept[key]), key
+    assert report.missing == ()
+    assert set(report.loaded) == {key for key in before if not key.startswith(HEAD)}
+
+
+def test_half_precision_and_a_missing_head_or_counter_are_no_fault(tmp_path, source):
+    model = build(MODEL, 10, 24, seed=2)
+    given = {
+        key: value.half() if value.is_floating_point() else value
+        for key, value in source.items()
+        if not key.startswith(HEAD) and not key.endswith("num_batches_tracked")
+    }
+    load(tmp_path, given, model)
+    state = model.state_dict()
+    assert all(state[key].dtype == torch.float32 for key in given)
+    assert all(torch.equal(state[key], value.float()) for key, value in given.items())
+
+
+def test_a_partial_file_is_refused_unless_allowed(tmp_path, source):
+    given = {k: v for k, v in source.items() if not k.startswith("features.4.")}
+    refuse(tmp_path, given, r"lacks \d+ tensors: features\.4\.")
+    model = build(MODEL, 10, 24, seed=2)
+    report = load(tmp_path, given, model, allow_missing=["features.4"])
+    assert report.missing
+    assert all(key.startswith("features.4.") for key in report.missing)
+
+
+def test_other_names_shapes_and_values_are_refused(tmp_path, source):
+    refuse(tmp_path, {**source, "extra.weight": torch.zeros(1)}, "extra.weight, unknown")
+    wide = {**source, "features.0.0.weight": torch.zeros(64, 3, 3, 3)}
+    refuse(tmp_path, wide, r"shape \(64, 3, 3, 3\)")
+    broken = {**source, "features.0.0.weight": source["features.0.0.weight"] / 0}
+    refuse(tmp_path, broken, "NaN or infinity")
+
+
+def test_position_embeddings_of_another_resolution_are_resampled(tmp_path):
+    small, large = (build("laptop_deit", 10, side, seed=1) for side in (24, 48))
+    path = tmp_path / "w.safetensors"
+    save_file(state_of(large), path)
+    report = load_backbone(small, path, head="head")
+    assert report.resampled == ("pos_embed",)
+    # The class token's own position is no place in the grid and is copied as it is.
+    torch.testing.assert_close(small.pos_embed[:, 0], large.pos_embed[:, 0])
+    assert torch.isfinite(small.pos_embed).all()
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "empty"])
+def test_a_damaged_file_is_one_line(tmp_path, source, damage):
+    path = tmp_path / "w.safetensors"
+    save_file(source, path)
+    whole = path.read_bytes()
+    path.write_bytes({"cut": whole[: len(whole) // 2], "text": b"hello" * 99, "empty": b""}[damage])
+    with pytest.raises(UserError, match="not a readable safetensors file") as caught:
+        load_backbone(build(MODEL, 10, 24, seed=0), path, head=HEAD)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_unpublished_weights_say_what_to_do(tmp_path):
+    model = build(MODEL, 10, 24, seed=0)
+    with pytest.raises(UserError, match=r"--weights FILE\.safetensors"):
+        load_backbone(model, tmp_path / "none.safetensors", head=HEAD)
+    with pytest.raises(UserError, match="no published weights"):
+        load_backbone(model, "pretrained", head=HEAD, name=MODEL)
+
+
+def test_a_failed_download_says_what_to_do(monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("no\nnetwork")
+
+    monkeypatch.setattr(weights.torchvision.models, "get_model_weights", fail)
+    with pytest.raises(UserError, match=r"no network.*--weights FILE\.safetensors"):
+        load_backbone(build("resnet18", 10, 32, 0), "pretrained", head="fc", name="resnet18")
+
+
+def test_the_hash_is_of_the_contents(tmp_path):
+    for name, text in (("a", b"one"), ("b", b"one"), ("c", b"two")):
+        (tmp_path / name).write_bytes(text)
+    a, b, c = (content_hash(tmp_path / name) for name in "abc")
+    assert a == b != c
+    assert len(a) == 64
+    with pytest.raises(UserError):
+        content_hash(tmp_path / "none")
