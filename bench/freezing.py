@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from bench.errors import UserError
 from bench.layers import Layer, has_running_statistics
 
 
@@ -42,8 +43,11 @@ class Freezer:
         return frozenset(self._frozen)
 
     def freeze(self, layers: Iterable[int]) -> None:
-        """Freeze layers for good, or until they are thawed."""
+        """Freeze layers for good, or until they are thawed. Raises UserError for no such layer."""
         for index in layers:
+            if not 0 <= index < len(self._parameters):
+                last = len(self._parameters) - 1
+                raise UserError(f"layer {index} cannot freeze; the layers are 0 to {last}")
             self._frozen.add(index)
             for parameter in self._parameters[index]:
                 parameter.requires_grad_(False)

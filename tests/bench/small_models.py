@@ -19,8 +19,6 @@ from torchvision.models.vgg import make_layers
 
 from bench.layers import Layer, find_layers
 
-torch.set_num_threads(1)
-
 CLASSES = 5
 WORDS = 11
 

@@ -45,7 +45,7 @@ def run(clocks: Clocks, ticks: Ticks, actions: list, where: str, passed: dict[st
                 raise KeyboardInterrupt
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(ACTIONS, max_size=6), st.lists(ACTIONS, max_size=3))
 def test_each_second_is_charged_to_the_innermost_region_and_they_sum_to_the_whole(first, second):
     with pytest.MonkeyPatch.context() as patch:
@@ -59,7 +59,7 @@ def test_each_second_is_charged_to_the_innermost_region_and_they_sum_to_the_whol
             assert read["cpu"] == {name: s / 2 for name, s in read["wall"].items()}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(ACTIONS, max_size=4), st.lists(ACTIONS, max_size=4))
 def test_a_resumed_run_adds_to_what_the_interrupted_one_read(first, second):
     with pytest.MonkeyPatch.context() as patch:
@@ -75,7 +75,7 @@ def test_a_resumed_run_adds_to_what_the_interrupted_one_read(first, second):
         assert resumed.read()["wall"] == {**passed, "whole": ticks.now - 5000}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99), st.booleans())
 def test_inside_a_step_time_is_moved_out_of_the_region_around(before, inside, after, fails):
     with pytest.MonkeyPatch.context() as patch:
@@ -118,7 +118,7 @@ class Device:
         patch.setattr(torch.cuda, "synchronize", synchronize)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=5), st.booleans())
 def test_on_cuda_a_step_is_measured_by_events_and_never_waits(steps, fails):
     with pytest.MonkeyPatch.context() as patch:

@@ -12,6 +12,7 @@ from small_models import FAMILIES, Family, labels
 from torch import nn
 from torch.nn import functional as F
 
+from bench.errors import UserError
 from bench.freezing import Freezer
 from bench.layers import Layer, find_layers
 from bench.optimizer import build_optimizer
@@ -75,7 +76,7 @@ def parameters(training: Training, indices: Iterable[int]) -> list[nn.Parameter]
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.data())
 def test_frozen_layers_do_not_move_by_a_bit_and_the_others_do(family, data):
     name = data.draw(st.sampled_from(["sgd", "sgd", "adamw"]))
@@ -102,7 +103,7 @@ def test_frozen_layers_do_not_move_by_a_bit_and_the_others_do(family, data):
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.data())
 def test_training_with_freezes_is_a_loop_written_by_hand_bit_for_bit(family, data):
     frozen = data.draw(family.masks())
@@ -131,7 +132,7 @@ def test_training_with_freezes_is_a_loop_written_by_hand_bit_for_bit(family, dat
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.data())
 def test_no_gradient_is_computed_before_the_end_of_the_prefix(family, data):
     training = Training(family)
@@ -168,7 +169,7 @@ def test_no_gradient_is_computed_before_the_end_of_the_prefix(family, data):
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.data())
 def test_thawed_layers_train_again_and_their_batch_norms_count_again(family, data):
     training = Training(family, by_layer=data.draw(st.booleans()))
@@ -208,7 +209,7 @@ def test_momentum_starts_anew_after_a_thaw():
     torch.testing.assert_close(weight.detach(), expected)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 19))), max_size=8))
 def test_freezing_and_thawing_are_set_operations(calls):
     training = Training(BY_NAME["residual"])
@@ -255,6 +256,14 @@ def test_a_parameter_that_never_trained_does_not_train_after_a_thaw():
     freezer.thaw([0])
     assert not model.get_parameter("pos_embed").requires_grad
     assert model.get_parameter("cls_token").requires_grad
+
+
+@pytest.mark.parametrize("index", [-1, 5])
+def test_a_layer_that_does_not_exist_is_refused(index):
+    training = Training(BY_NAME["plain"])
+    with pytest.raises(UserError, match=rf"layer {index} cannot freeze; the layers are 0 to 4"):
+        training.freezer.freeze([index])
+    assert not training.freezer.frozen
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])

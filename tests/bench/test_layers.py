@@ -107,7 +107,7 @@ class Shuffled(nn.Module):
         return x
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.integers(1, 6))
 def test_order_is_that_of_first_use_and_norms_go_with_their_layer(data, count):
     names = [f"p{i}" for i in range(count)]

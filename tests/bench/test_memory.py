@@ -30,7 +30,7 @@ def prediction(family: Family) -> SavedModel:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_bytes_saved_in_a_real_step_are_those_predicted(family, data):
     frozen, samples = data.draw(family.masks()), data.draw(st.integers(2, 6))
@@ -43,7 +43,7 @@ def test_bytes_saved_in_a_real_step_are_those_predicted(family, data):
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.data())
 def test_freezing_more_never_saves_more_bytes_and_a_prefix_saves_fewer(family, data):
     few, more = data.draw(family.masks()), data.draw(family.masks())
@@ -132,7 +132,7 @@ class Unused(nn.Module):
         return self.head(self.dropout((x * self.seen[:4]).flatten(1)))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.frozensets(st.integers(0, 1)), st.integers(1, 5))
 def test_only_what_the_graph_holds_at_the_end_counts(frozen, samples):
     model = Unused()

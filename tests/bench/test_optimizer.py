@@ -17,7 +17,7 @@ BY_NAME = {family.name: family for family in FAMILIES}
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.data())
 def test_one_group_a_layer_is_one_group_for_all_bit_for_bit(family, data):
     name = data.draw(st.sampled_from(["sgd", "adamw"]))

@@ -17,7 +17,7 @@ BY_NAME = {family.name: family for family in FAMILIES}
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.data())
 def test_looking_leaves_no_trace_and_sees_the_same_twice(family, data):
     model = family.model()

@@ -1,0 +1,9 @@
+"""How the whole suite runs."""
+
+import torch
+from hypothesis import HealthCheck, settings
+
+# A shared machine may stall at any moment: what counts is what a law says, not how long it takes.
+settings.register_profile("laws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("laws")
+torch.set_num_threads(1)
