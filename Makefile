@@ -35,7 +35,7 @@ predictor: $(READY)
 	$(RUN) predictor train --profile $(PROFILE)
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 $(ARGS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.data.catalogue import load
-from bench.data.image_data import ImageData
+from bench.data.image_data import ImageData, Part
 from bench.errors import UserError
 from bench.flops import FlopModel, count_flops
 from bench.layers import Layer, find_layers
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 
 @lru_cache(maxsize=4)
-def data_of(name: str, resolution: int, evaluate_on: str, root: str, train_limit: int) -> ImageData:
+def data_of(
+    name: str, resolution: int, evaluate_on: Part, root: str, train_limit: int
+) -> ImageData:
     """A data set, kept for the next runs of this process that need it."""
     return load(
         name,
@@ -57,9 +59,7 @@ def model_of(spec: Spec, classes: int, layers: tuple[Layer, ...], results: Path)
     else:
         source = Path(spec.paths["weights"])
     may_lack = [prefix.strip() for prefix in spec.weights_may_lack.split(",") if prefix.strip()]
-    load_backbone(
-        model, source, head=layers[-1].name, name=spec.model, allow_missing=may_lack
-    )
+    load_backbone(model, source, head=layers[-1].name, name=spec.model, allow_missing=may_lack)
     return model
 
 
@@ -84,7 +84,7 @@ def budget_of(spec: Spec, results: Path) -> float | None:
     """The mean cost in FLOPs (exact, deciding included) of the runs a spec is matched to."""
     if not spec.match:
         return None
-    costs = []
+    costs: list[float] = []
     for run_id in spec.match:
         folder = RunFolder(results, run_id)
         if not folder.done:

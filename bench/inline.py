@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -22,9 +23,7 @@ def run_inline(plan: Plan, results: Path, watcher: Watcher) -> Outcome:
                 outcome.blocked.append(spec)
                 continue
             watcher.started(spec)
-            kind, value = run_and_report(
-                spec, results, stop.is_set, lambda step, steps, s=spec: watcher.stepped(s, step, steps)
-            )
+            kind, value = run_and_report(spec, results, stop.is_set, partial(watcher.stepped, spec))
             if kind == "result":
                 done.add(spec.id)
                 outcome.finished.append(spec)

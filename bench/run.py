@@ -19,6 +19,7 @@ from bench.batches import Batches
 from bench.build import anatomy, artifacts_of, budget_of, data_of, device_of, model_of, strategy_of
 from bench.checkpoint import load_checkpoint, save_checkpoint
 from bench.clocks import Clocks
+from bench.data.image_data import Part
 from bench.environment import describe_environment
 from bench.freezing import Freezer
 from bench.graph import output_tensor
@@ -77,7 +78,8 @@ class Run:
         self.device = device_of(spec)
         self.clocks = Clocks(self.device)
         root = spec.paths.get("data", "")
-        data = data_of(spec.data, spec.resolution, spec.evaluate_on, root, spec.train_limit)
+        part: Part = "test" if spec.evaluate_on == "test" else "validation"
+        data = data_of(spec.data, spec.resolution, part, root, spec.train_limit)
         self.batches = Batches(data, spec, self.device)
         self.layers, self.flops = anatomy(spec.model, data.classes, spec.resolution)
         self.model = model_of(spec, data.classes, self.layers, results).to(self.device)

@@ -22,7 +22,7 @@ def main(args: argparse.Namespace) -> int:
     profile, root = load_profile(args.profile), named_files(args).get("data", "")
     print(f"profile {profile['name']}: full training, TFLOPs")
     print(
-        f"{'model':12}{'stands for it':24}{'data':12}{'paper rule':>14}{'exact':>14}{'layers':>8}"
+        f"{'model':14}{'stands for it':24}{'data':12}{'paper rule':>14}{'exact':>14}{'layers':>8}"
     )
     for role, settings in profile["models"].items():
         for dataset in profile["datasets"].values():
@@ -32,7 +32,11 @@ def main(args: argparse.Namespace) -> int:
             samples = facts.train_samples * values["epochs"]
             paper, exact = (f.total * samples / 1e12 for f in (flops.paper(), flops.exact()))
             print(
-                f"{role:12}{values['model']:24}{values['data']:12}"
-                f"{paper:14,.4g}{exact:14,.4g}{len(layers):8}".replace("e+", "e")
+                f"{role:14}{values['model']:24}{values['data']:12}"
+                f"{_figure(paper):>14}{_figure(exact):>14}{len(layers):8}"
             )
     return 0
+
+
+def _figure(teraflops: float) -> str:
+    return f"{teraflops:,.0f}" if teraflops >= 100 else f"{teraflops:.4g}"

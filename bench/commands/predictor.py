@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.commands.places import results_argument
+
+if TYPE_CHECKING:
+    from bench.spec import Spec
 
 HELP = "train SmartFRZ's predictor from source tasks, or describe one"
 
@@ -31,8 +36,34 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from bench.launch import launch
+    from strategies.smartfrz.build import build
+
+    def make(specs: Sequence[Spec], results: Path) -> None:
+        if launch(specs, results, args.workers).stopped:
+            raise KeyboardInterrupt
+
+    build(args.profile, args.results, make, out=args.out)
+    return 0
 
 
 def _info(args: argparse.Namespace) -> int:
-    raise NotImplementedError
+    import torch
+
+    from strategies.smartfrz.predictor import flops
+    from strategies.smartfrz.shipped import load
+    from strategies.smartfrz.strategy import SmartFRZ
+
+    path = args.file or SmartFRZ().files(args.profile)["predictor"]
+    trained = load(path, torch.device("cpu"))
+    facts, network = dict(trained.provenance), trained.network
+    parameters = sum(p.numel() for p in network.parameters())
+    window, tailored = facts["window"], facts["tailored"]
+    print(f"{path}")
+    print(f"parameters {parameters:,}, {4 * parameters / 1e6:.2f} MB")
+    print(f"snapshot {4 * tailored:,} bytes a layer, history {4 * tailored * window:,}")
+    once, again = flops(network.inputs, window, 1), flops(network.inputs, window, window)
+    print(f"FLOPs an inference: {once:,.0f} with one new snapshot, {again:,.0f} with all new")
+    for key, value in facts.items():
+        print(f"{key}: {value}")
+    return 0

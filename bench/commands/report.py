@@ -32,7 +32,10 @@ def write_report(sweep: Sweep, results: Path) -> None:
     writers = {"table2": write_table2}
     if sweep.table not in writers:
         raise UserError(f"sweep {sweep.name} has no report yet; its runs lie in {results / 'runs'}")
-    wanted = [{"id": e.spec.id, "cell": e.spec.cell, "seed": e.spec.seed, **e.roles} for e in sweep.entries]
+    wanted = [
+        {"id": e.spec.id, "cell": e.spec.cell, "seed": e.spec.seed, **e.roles}
+        for e in sweep.entries
+    ]
     roles = {**sweep.profile["models"], **sweep.profile["datasets"]}
     profile = {
         "name": sweep.profile["name"],

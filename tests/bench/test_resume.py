@@ -117,7 +117,7 @@ def test_an_unreadable_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         execute(spec, tmp_path, stop=lambda: True)
     folder.checkpoint.write_bytes(folder.checkpoint.read_bytes()[:1000])
-    with pytest.raises(UserError, match="cannot be read.*delete it") as caught:
+    with pytest.raises(UserError, match=r"cannot be read.*delete it") as caught:
         execute(spec, tmp_path)
     assert "\n" not in str(caught.value)
     folder.checkpoint.unlink()

@@ -16,9 +16,10 @@ from bench.seeds import seeded
 def chain(costs: list[int], blocks: list[int] | None = None) -> tuple[tuple[Layer, ...], FlopModel]:
     """Layers in a row, layer i costing costs[i] FLOPs forward; the last is the head."""
     last = len(costs) - 1
+    blocks = blocks or list(range(len(costs)))
     layers = tuple(
-        Layer(i, f"layer{i}", (f"layer{i}",), (f"layer{i}.weight",), 1, (blocks or range(99))[i], i == last)
-        for i in range(len(costs))
+        Layer(i, name, (name,), (f"{name}.weight",), 1, blocks[i], i == last)
+        for i, name in enumerate(f"layer{i}" for i in range(len(costs)))
     )
     # A layer's input depends on all layers before it; its weight on itself.
     products = tuple(Product(c, ((1 << i) - 1, 1 << i), i) for i, c in enumerate(costs))
@@ -31,8 +32,15 @@ class HandView(SimpleNamespace):
     def __init__(self, costs: list[int], blocks: list[int] | None = None, **values: Any) -> None:
         layers, flops = chain(costs, blocks)
         defaults = {
-            "seed": 0, "step": 0, "frozen": frozenset(), "budget": None, "base_lr": 0.1,
-            "total_steps": 100, "steps_per_epoch": 10, "samples_per_step": 1.0, "grads": {},
+            "seed": 0,
+            "step": 0,
+            "frozen": frozenset(),
+            "budget": None,
+            "base_lr": 0.1,
+            "total_steps": 100,
+            "steps_per_epoch": 10,
+            "samples_per_step": 1.0,
+            "grads": {},
         }
         super().__init__(layers=layers, flops=flops, **{**defaults, **values})
 

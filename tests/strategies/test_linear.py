@@ -67,7 +67,8 @@ def test_solved_length_costs_the_budget_within_one_step(
     view.budget = (1 - saving) * full * 400
     strategy = Linear(t0=t0)
     view.total_steps = strategy.total_steps(view)
-    spent = schedule_cost(view, dict(enumerate(strategy.moments(view, view.total_steps)[:-1])), view.total_steps)
+    moments = dict(enumerate(strategy.moments(view, view.total_steps)[:-1]))
+    spent = schedule_cost(view, moments, view.total_steps)
     assert spent <= view.budget
     # One more step of training could only shift each freeze by a step.
     assert spent > view.budget - 2 * full * len(costs)
