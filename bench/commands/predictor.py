@@ -48,22 +48,8 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-    import torch
-
-    from strategies.smartfrz.predictor import flops
-    from strategies.smartfrz.shipped import load
+    from strategies.smartfrz.info import describe
     from strategies.smartfrz.strategy import SmartFRZ
 
-    path = args.file or SmartFRZ().files(args.profile)["predictor"]
-    trained = load(path, torch.device("cpu"))
-    facts, network = dict(trained.provenance), trained.network
-    parameters = sum(p.numel() for p in network.parameters())
-    window, tailored = facts["window"], facts["tailored"]
-    print(f"{path}")
-    print(f"parameters {parameters:,}, {4 * parameters / 1e6:.2f} MB")
-    print(f"snapshot {4 * tailored:,} bytes a layer, history {4 * tailored * window:,}")
-    once, again = flops(network.inputs, window, 1), flops(network.inputs, window, window)
-    print(f"FLOPs an inference: {once:,.0f} with one new snapshot, {again:,.0f} with all new")
-    for key, value in facts.items():
-        print(f"{key}: {value}")
+    print(describe(args.file or SmartFRZ().files(args.profile)["predictor"]))
     return 0
