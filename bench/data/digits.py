@@ -34,7 +34,7 @@ class Recipe:
 
 RECIPES = {
     "digits10": Recipe(slots=1, train_draws=1280, look=Look(noise=0.2)),
-    "digits100": Recipe(slots=2, train_draws=2560, look=Look(noise=0.1)),
+    "digits100": Recipe(slots=2, train_draws=1920, look=Look(noise=0.1)),
 }
 
 
