@@ -40,9 +40,7 @@ class Batches:
         self._std = torch.as_tensor(std, dtype=torch.float32, device=device)
         self._generator = torch.Generator()
         self._order = lru_cache(maxsize=2)(self._draw_order)
-        count = len(self._labels)
-        # A last batch of one sample would have no statistics for BatchNorm; it is left out.
-        self.samples = count - (count % spec.batch_size == 1)
+        self.samples = usable(len(self._labels), spec.batch_size)
         self.steps_per_epoch = -(-self.samples // spec.batch_size)
         self.evaluation_samples = len(self._eval_labels)
 
@@ -54,11 +52,6 @@ class Batches:
         self._generator.manual_seed(seed_of(self._spec.seed, "augment", step))
         images = augment(self._images[chosen], self._kind, self._generator)
         return self._inputs(images), self._labels[chosen]
-
-    def samples_in(self, step: int) -> int:
-        """The number of samples of a step."""
-        within = step % self.steps_per_epoch
-        return min(self._spec.batch_size, self.samples - within * self._spec.batch_size)
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
         """The evaluation split in order, without augmentation."""
@@ -81,5 +74,14 @@ class Batches:
         return (pixels,)
 
     def _draw_order(self, epoch: int) -> Tensor:
-        order = torch.randperm(len(self._labels), generator=seeded(self._spec.seed, "order", epoch))
-        return order.to(self._device)
+        return epoch_order(self._spec.seed, epoch, len(self._labels)).to(self._device)
+
+
+def epoch_order(seed: int, epoch: int, samples: int) -> Tensor:
+    """The order of the samples in an epoch, (samples,) int64."""
+    return torch.randperm(samples, generator=seeded(seed, "order", epoch))
+
+
+def usable(samples: int, batch_size: int) -> int:
+    """The samples of an epoch: all, but for a last batch of one, which BatchNorm cannot take."""
+    return samples - (samples % batch_size == 1 and samples > 1)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from bench.data.catalogue import load
+from bench.batches import Batches
+from bench.data.catalogue import load, stream
 from bench.data.image_data import ImageData, Part
 from bench.errors import UserError
 from bench.flops import FlopModel, count_flops
@@ -19,6 +20,7 @@ from bench.models.weights import load_backbone
 from bench.registry import strategy_class
 from bench.results import RunFolder
 from bench.spec import Spec
+from bench.streamed_batches import StreamedBatches
 
 if TYPE_CHECKING:
     from strategies.base import Strategy
@@ -36,6 +38,23 @@ def data_of(
         root=Path(root) if root else None,
         train_limit=train_limit,
     )
+
+
+def batches_of(spec: Spec, device: torch.device) -> tuple[Batches | StreamedBatches, int]:
+    """A run's batches and its number of classes; large image folders are streamed."""
+    part: Part = "test" if spec.evaluate_on == "test" else "validation"
+    root = spec.paths.get("data", "")
+    streamed = stream(
+        spec.data,
+        resolution=spec.resolution,
+        evaluate_on=part,
+        root=Path(root) if root else None,
+        train_limit=spec.train_limit,
+    )
+    if streamed is not None:
+        return StreamedBatches(streamed, spec, device), streamed.classes
+    data = data_of(spec.data, spec.resolution, part, root, spec.train_limit)
+    return Batches(data, spec, device), data.classes
 
 
 @lru_cache(maxsize=64)

@@ -15,11 +15,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.accounting import Accounting
-from bench.batches import Batches
-from bench.build import anatomy, artifacts_of, budget_of, data_of, device_of, model_of, strategy_of
+from bench.build import (
+    anatomy,
+    artifacts_of,
+    batches_of,
+    budget_of,
+    device_of,
+    model_of,
+    strategy_of,
+)
 from bench.checkpoint import load_checkpoint, save_checkpoint
 from bench.clocks import Clocks
-from bench.data.image_data import Part
 from bench.environment import describe_environment
 from bench.freezing import Freezer
 from bench.graph import output_tensor
@@ -77,12 +83,9 @@ class Run:
         self.spec = spec
         self.device = device_of(spec)
         self.clocks = Clocks(self.device)
-        root = spec.paths.get("data", "")
-        part: Part = "test" if spec.evaluate_on == "test" else "validation"
-        data = data_of(spec.data, spec.resolution, part, root, spec.train_limit)
-        self.batches = Batches(data, spec, self.device)
-        self.layers, self.flops = anatomy(spec.model, data.classes, spec.resolution)
-        self.model = model_of(spec, data.classes, self.layers, results).to(self.device)
+        self.batches, classes = batches_of(spec, self.device)
+        self.layers, self.flops = anatomy(spec.model, classes, spec.resolution)
+        self.model = model_of(spec, classes, self.layers, results).to(self.device)
         if spec.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.strategy = strategy_of(spec)

@@ -12,6 +12,7 @@ from torch import Tensor
 from bench.data import cifar, digits, folder, glyphs
 from bench.data.augment import resize
 from bench.data.image_data import ImageData, Part, moments
+from bench.data.stream import ImageStream
 from bench.errors import UserError
 from bench.options import unknown
 
@@ -55,6 +56,29 @@ def load(
     else:
         raise unknown("data set", name, list(NAMES))
     return _limited(data, train_limit) if train_limit else data
+
+
+def stream(
+    name: str,
+    *,
+    resolution: int,
+    evaluate_on: Part = "test",
+    root: Path | None = None,
+    train_limit: int = 0,
+) -> ImageStream | None:
+    """An image folder that is too large for memory, to be decoded batch by batch; else None."""
+    if name.partition(":")[0] not in ("folder", "imagenet"):
+        return None
+    place = _place(name, root)
+    if not folder.too_large(place, resolution):
+        return None
+    return ImageStream(
+        place,
+        resolution=resolution,
+        evaluate_on=evaluate_on,
+        held_share=HELD_OUT,
+        train_limit=train_limit,
+    )
 
 
 def fingerprint(name: str, root: Path | None = None) -> str:
@@ -153,10 +177,15 @@ def held_out(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
     return order[~out].sort().values, order[out].sort().values
 
 
+def in_turn(labels: Tensor, classes: int, limit: int) -> Tensor:
+    """Indices of the first samples of every class in turn, up to a limit, in their order."""
+    turns = _rank_in_class(labels) * classes + labels
+    return turns.argsort()[:limit].sort().values
+
+
 def _limited(data: ImageData, limit: int) -> ImageData:
     """The first training images of every class in turn, up to the limit."""
-    turns = _rank_in_class(data.train_labels) * data.classes + data.train_labels
-    chosen = turns.argsort()[:limit].sort().values
+    chosen = in_turn(data.train_labels, data.classes, limit)
     images, labels = data.train_images[chosen], data.train_labels[chosen]
     return ImageData(
         data.name, data.classes, images, labels, data.eval_images, data.eval_labels,

@@ -93,6 +93,18 @@ def hold_out(split: Listing, share: float) -> tuple[Listing, Listing]:
     return _subset(split, kept), _subset(split, held)
 
 
+def limited(split: Listing, limit: int) -> Listing:
+    """The first images of every class in turn, up to a limit."""
+    from bench.data.catalogue import in_turn
+
+    return _subset(split, in_turn(split.labels, len(split.classes), limit))
+
+
+def too_large(root: Path, resolution: int) -> bool:
+    """Whether a folder's images do not fit in memory at a resolution."""
+    return len(files(root)) * 3 * resolution**2 > MEMORY
+
+
 def _subset(split: Listing, chosen: Tensor) -> Listing:
     paths = tuple(split.paths[i] for i in chosen.tolist())
     return Listing(split.classes, paths, split.labels[chosen])

@@ -16,7 +16,16 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bench.data.folder import Listing, as_tensor, fitted, hold_out, listing, opened
+from bench.data.folder import (
+    Listing,
+    as_tensor,
+    fitted,
+    hold_out,
+    limited,
+    listing,
+    opened,
+    read,
+)
 from bench.data.image_data import Part
 from bench.seeds import seed_of
 
@@ -38,26 +47,43 @@ class ImageStream:
         evaluate_on: Part = "test",
         workers: int = 4,
         held_share: float = 0.1,
+        train_limit: int = 0,
     ) -> None:
         train = listing(root, "train")
         if evaluate_on == "test":
             held = listing(root, "val", train.classes)
         else:
             train, held = hold_out(train, held_share)
+        if train_limit:
+            train = limited(train, train_limit)
         self._train, self._held = train, held
         self._resolution, self._workers = resolution, workers
         self.classes = len(train.classes)
         self.train_samples, self.eval_samples = len(train.paths), len(held.paths)
 
     def training(
-        self, order: Tensor, batch_size: int, *, seed: int, epoch: int, start: int = 0
+        self,
+        order: Tensor,
+        batch_size: int,
+        *,
+        seed: int,
+        epoch: int,
+        start: int = 0,
+        augment: bool = True,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """An epoch's batches in the given order of samples (N,), from batch `start` on.
 
-        Each image is a random crop of 8 to 100 % of the area, mirrored half of the time.
+        Each image is a random crop of 8 to 100 % of the area, mirrored half of the time; or its
+        centre, without augmentation.
         """
-        decode = partial(_random_crop, resolution=self._resolution, seed=seed, epoch=epoch)
+        decode: Callable[[Path, int], Tensor] = partial(_centre, resolution=self._resolution)
+        if augment:
+            decode = partial(_random_crop, resolution=self._resolution, seed=seed, epoch=epoch)
         return self._batches(self._train, order.tolist(), batch_size, start, decode)
+
+    def samples(self, chosen: Sequence[int]) -> Tensor:
+        """Some training images' centres, uint8 (len(chosen), 3, R, R)."""
+        return read([self._train.paths[i] for i in chosen], self._resolution)
 
     def evaluation(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The evaluation part in order, each image's centre."""

@@ -4,13 +4,15 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny_runs import essence, made, tiny, weights
 
 from bench.clocks import REGIONS
 from bench.results import RunFolder
-from bench.run import Run
+from bench.run import Run, Stopped, execute
 
 UNTOUCHED_RATES = ["full", "autofreeze", "probe", "random"]
 
@@ -106,3 +108,26 @@ def test_decisions_never_see_evaluation_images(tmp_path: Path) -> None:
     for image in probe:
         assert (normalised == image).flatten(1).all(1).any()
     assert torch.equal(probe, Run(tiny("autofreeze", seed=3), tmp_path).view.probe(64)[0])
+
+
+def test_images_too_large_for_memory_are_streamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 10), ("val", 3)):
+        for name in ("cat", "dog"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / split / name / f"{i}.png")
+    spec = tiny(data=f"folder:{tmp_path}", train_limit=0, batch_size=8, augment="none")
+    monkeypatch.setattr("bench.data.folder.MEMORY", 0)
+    streamed = made(spec, tmp_path / "streamed")
+    with pytest.raises(Stopped):
+        execute(spec, tmp_path / "broken", stop=lambda: True)
+    execute(spec, tmp_path / "broken")
+    assert essence(spec, tmp_path / "broken") == essence(spec, tmp_path / "streamed")
+    monkeypatch.undo()
+    held = made(spec.but(normalisation="half"), tmp_path / "held")
+    assert streamed["steps"] == held["steps"] == 2 * 3
+    assert streamed["eval_count"] == held["eval_count"] == 6
