@@ -2,9 +2,15 @@
 PYTHON ?= python3
 PROFILE ?= laptop
 CONTROLS ?=
+DATA_ROOT ?=
+ARGS ?=
 VENV := .venv
 READY := $(VENV)/ready
 RUN := $(VENV)/bin/freezebench
+
+# make table2 PROFILE=paper DATA_ROOT=~/data ARGS='--weights resnet50=FILE'
+SWEEP_ARGS = --profile $(PROFILE) $(if $(filter-out 0 no,$(CONTROLS)),--controls) \
+	$(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(ARGS)
 
 .PHONY: env table2 predictor report plan flops list test lint format clean
 
@@ -17,13 +23,13 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 table2: $(READY)
-	$(RUN) sweep table2 --profile $(PROFILE) $(if $(CONTROLS),--controls)
+	$(RUN) sweep table2 $(SWEEP_ARGS)
 
 report: $(READY)
-	$(RUN) report table2 --profile $(PROFILE) $(if $(CONTROLS),--controls)
+	$(RUN) report table2 $(SWEEP_ARGS)
 
 plan: $(READY)
-	$(RUN) plan table2 --profile $(PROFILE) $(if $(CONTROLS),--controls)
+	$(RUN) plan table2 $(SWEEP_ARGS)
 
 flops: $(READY)
 	$(RUN) flops --profile $(PROFILE)

@@ -18,8 +18,8 @@ class FreezeState:
     """A stretch of steps between two changes of what is frozen.
 
     step_s: seconds of each step. saved_bytes: what autograd saved for the backward pass of its
-    first step; state_bytes: parameters, gradients and optimizer state after that step. The
-    cuda fields are the allocator's peaks, None on a CPU.
+    first full batch, of `measured` samples; state_bytes: parameters, gradients and optimizer
+    state after that step. The cuda fields are the allocator's peaks, None on a CPU.
     """
 
     from_step: int
@@ -28,6 +28,7 @@ class FreezeState:
     steps: int = 0
     samples: int = 0
     step_s: list[float] = field(default_factory=list)
+    measured: int = 0
     saved_bytes: int = 0
     state_bytes: int = 0
     cuda_allocated: int | None = None
@@ -55,7 +56,12 @@ class Accounting:
             self.states.pop()
         prefix = prefix_length(frozen, len(self._flops.forward))
         self.states.append(FreezeState(step, sorted(frozen), prefix))
+        self.forget_peaks()
+
+    def forget_peaks(self) -> None:
+        """Begin the allocator's peaks anew, with nothing reserved that is not in use."""
         if self._device.type == "cuda":
+            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self._device)
 
     def begin_step(self) -> None:

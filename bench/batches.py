@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bench.data.augment import Augment, augment, normalise
 from bench.data.image_data import ImageData
+from bench.errors import UserError
 from bench.layers import Inputs
 from bench.seeds import seed_of, seeded
 from bench.spec import Spec
@@ -64,7 +65,7 @@ class Batches:
 
     def probe(self, samples: int) -> Inputs:
         """Fixed training samples without augmentation, the same for every seed and strategy."""
-        drawn = torch.randperm(len(self._labels), generator=seeded("probe", self._spec.data))
+        drawn = torch.randperm(len(self._labels), generator=seeded("probe", self._spec.data_name))
         return self._inputs(self._images[drawn[:samples].to(self._device)])
 
     def _inputs(self, images: Tensor) -> Inputs:
@@ -84,4 +85,6 @@ def epoch_order(seed: int, epoch: int, samples: int) -> Tensor:
 
 def usable(samples: int, batch_size: int) -> int:
     """The samples of an epoch: all, but for a last batch of one, which BatchNorm cannot take."""
-    return samples - (samples % batch_size == 1 and samples > 1)
+    if samples < 2:
+        raise UserError(f"{samples} training samples are too few; give more, or a larger limit")
+    return samples - (samples % batch_size == 1)

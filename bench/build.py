@@ -72,7 +72,7 @@ def model_of(spec: Spec, classes: int, layers: tuple[Layer, ...], results: Path)
     if not spec.weights:
         return model
     if spec.weights.startswith("run:"):
-        source: str | Path = RunFolder(results, spec.weights.removeprefix("run:")).model
+        source: str | Path = _kept_model(spec, spec.weights, results)
     elif spec.weights == "pretrained":
         source = "pretrained"
     else:
@@ -92,11 +92,21 @@ def artifacts_of(spec: Spec, results: Path) -> dict[str, Path]:
     files = {k: Path(v) for k, v in spec.paths.items() if k in spec.contents}
     found = {k: v for k, v in files.items() if k not in ("data", "weights", "strategy")}
     if spec.reference:
-        found["reference"] = RunFolder(results, spec.reference.removeprefix("run:")).model
+        found["reference"] = _kept_model(spec, spec.reference, results)
     for what, path in found.items():
         if not path.exists():
             raise UserError(f"{spec.label}: its {what} {path} does not exist; make it first")
     return found
+
+
+def _kept_model(spec: Spec, source: str, results: Path) -> Path:
+    """The trained weights of a run:ID; raises UserError if it diverged or did not keep them."""
+    folder = RunFolder(results, source.removeprefix("run:"))
+    if folder.diverged:
+        raise UserError(f"{spec.label}: {source}, which it starts from, diverged")
+    if not folder.model.exists():
+        raise UserError(f"{spec.label}: {source} kept no weights; make it with --keep-model")
+    return folder.model
 
 
 def budget_of(spec: Spec, results: Path) -> float | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.data.catalogue import fingerprint
 from bench.errors import UserError
+from bench.models.weights import published_identity
 from bench.registry import checked_options, file_hash, strategy_class
 from bench.spec import Spec
 
@@ -37,6 +38,15 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
         contents["weights"] = file_hash(Path(paths["weights"]))
     else:
         paths.pop("weights", None)
+        if spec.weights == "pretrained":
+            contents["weights"] = published_identity(spec.model)
+        elif spec.weights and not spec.weights.startswith("run:"):
+            raise UserError(
+                f"{spec.label}: weights = {spec.weights!r} is not valid; give '', 'pretrained', "
+                "'run:ID' or 'file'"
+            )
+    if spec.warmup and cls.sets_learning_rates:
+        raise UserError(f"{spec.label}: {name} has a schedule of its own; leave warmup at 0")
     if spec.match and not cls.matches:
         raise UserError(f"{spec.label}: strategy {name} cannot be matched to a cost")
     if cls.needs_reference and not spec.reference:

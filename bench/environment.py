@@ -27,11 +27,19 @@ def describe_environment(spec: Spec, device: torch.device) -> dict[str, Any]:
         "device": device_name(device),
         "driver": torch.version.cuda if device.type == "cuda" else None,
         "host": platform.node(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "load_at_start": os.getloadavg()[0],
         "threads": spec.threads,
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
     }
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @lru_cache(maxsize=8)
@@ -54,7 +62,7 @@ def commit() -> str:
     try:
         head = _git(root, "rev-parse", "HEAD")
         changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return ""
     return head[:12] + ("+" if changed else "")
 

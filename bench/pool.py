@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import time
 import traceback
@@ -14,12 +13,16 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
+from bench.environment import cores
 from bench.errors import UserError
 from bench.plan import Plan
 from bench.results import RunFolder
 from bench.spec import Spec
 
 HEARTBEAT_SECONDS = 1.0
+STOP_SECONDS = 60.0  # for a checkpoint of a large model
 
 
 class Watcher(Protocol):
@@ -43,12 +46,15 @@ class Outcome:
 
 def workers_for(specs: list[Spec]) -> int:
     """One worker a GPU; on CPU one a core, or fewer where a run takes several threads."""
-    if specs and specs[0].device == "cuda":
-        import torch
-
+    if uses_gpus(specs):
         return max(torch.cuda.device_count(), 1)
     threads = max((s.threads for s in specs), default=1)
-    return max(len(os.sched_getaffinity(0)) // threads, 1)
+    return max(cores() // threads, 1)
+
+
+def uses_gpus(specs: list[Spec]) -> bool:
+    """Whether any of the runs wants a GPU."""
+    return any(s.device == "cuda" for s in specs)
 
 
 class Pool:
@@ -65,7 +71,7 @@ class Pool:
         self._context.set_forkserver_preload(["bench.run", "bench.mirror"])
         self._stop = self._context.Event()
         count = min(workers, len(self._waiting))
-        self._gpus = bool(plan.specs) and plan.specs[0].device == "cuda"
+        self._gpus = uses_gpus(plan.todo)
         self._workers = [self._hire(slot) for slot in range(count)]
 
     def run(self) -> Outcome:
@@ -142,17 +148,18 @@ class Pool:
     def _hire(self, slot: int) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=_work, args=(theirs, self._stop, slot if self._gpus else None), daemon=True
+            target=_work, args=(theirs, self._stop, slot if self._gpus else None)
         )
         process.start()
         theirs.close()
         return _Worker(slot, process, ours)
 
     def _dismiss(self) -> None:
+        self._stop.set()  # whatever ended us, runs under way write a checkpoint
         for worker in self._workers:
             worker.pipe.close()
         for worker in self._workers:
-            worker.process.join(timeout=10)
+            worker.process.join(timeout=STOP_SECONDS)
             if worker.process.is_alive():
                 worker.process.kill()
 
@@ -168,16 +175,13 @@ class _Worker:
 def _work(pipe: Connection, stopping: Any, gpu: int | None) -> None:
     """A worker's life: receive a run, execute it, say how it went; end when the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which tells us
-    if gpu is not None:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        os.environ["CUDA_VISIBLE_DEVICES"] = (
-            visible[gpu] if gpu < len(visible) and visible[0] else str(gpu)
-        )
-    parent = os.getppid()
+    if gpu is not None and torch.cuda.is_available():
+        torch.cuda.set_device(gpu % torch.cuda.device_count())
+    teller = _Teller(pipe)
 
     def stop() -> bool:
-        # A parent that was killed cannot tell us to stop.
-        return bool(stopping.is_set()) or os.getppid() != parent
+        # A parent that was killed cannot tell us to stop: nobody listens any more.
+        return bool(stopping.is_set()) or teller.alone
 
     while True:
         try:
@@ -185,25 +189,27 @@ def _work(pipe: Connection, stopping: Any, gpu: int | None) -> None:
         except (EOFError, OSError):
             return
         spec = Spec.from_dict(values)
-        message = run_and_report(spec, Path(results), stop, _teller(pipe))
+        message = run_and_report(spec, Path(results), stop, teller)
         try:
             pipe.send(message)
         except OSError:
             return
 
 
-def _teller(pipe: Connection) -> Callable[[int, int], None]:
-    """Progress down a pipe, at most once a heartbeat."""
-    last = 0.0
+class _Teller:
+    """Tells of progress down a pipe, at most once a heartbeat; notices when nobody listens."""
 
-    def tell(step: int, steps: int) -> None:
-        nonlocal last
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe, self._last, self.alone = pipe, 0.0, False
+
+    def __call__(self, step: int, steps: int) -> None:
         now = time.monotonic()
-        if now - last >= HEARTBEAT_SECONDS:
-            last = now
-            pipe.send(("step", (step, steps)))
-
-    return tell
+        if now - self._last >= HEARTBEAT_SECONDS:
+            self._last = now
+            try:
+                self._pipe.send(("step", (step, steps)))
+            except OSError:
+                self.alone = True
 
 
 def run_and_report(

@@ -65,11 +65,12 @@ def _from_file(path: Path, name: str) -> type[Strategy]:
         if spec is None or spec.loader is None:
             raise UserError(f"strategy {path}: not a Python file; give path/to/file.py:Class")
         module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module  # before it runs: dataclasses look themselves up there
         try:
             spec.loader.exec_module(module)
         except Exception as error:
+            del sys.modules[module_name]
             raise UserError(f"strategy {path} fails on import: {error!r}") from error
-        sys.modules[module_name] = module
     found = getattr(sys.modules[module_name], name, None)
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         classes = [

@@ -93,6 +93,12 @@ class RunFolder:
         """Delete a file of the folder, if it is there."""
         (self.path / name).unlink(missing_ok=True)
 
+    def clear_leftovers(self) -> None:
+        """Delete what an earlier try left: its failure, and files it did not finish writing."""
+        for path in [*self.path.glob("*.tmp"), self.path / "traceback.txt"]:
+            path.unlink(missing_ok=True)
+        self.remove("failure.json")
+
     @contextmanager
     def locked(self) -> Iterator[bool]:
         """Hold the run while inside; yields False if another process holds it.
@@ -100,15 +106,17 @@ class RunFolder:
         The lock goes when the process does, however it ends.
         """
         self.create()
-        with explained(self.path), (self.path / "lock").open("a") as handle:
+        with explained(self.path):
+            handle = (self.path / "lock").open("a")
+        with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                ours = True
             except OSError as error:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
                     raise
-                yield False
-                return
-            yield True
+                ours = False
+            yield ours
 
 
 def read_json(path: Path) -> dict[str, Any]:

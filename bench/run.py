@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -27,14 +28,18 @@ from bench.build import (
 from bench.checkpoint import load_checkpoint, save_checkpoint
 from bench.clocks import Clocks
 from bench.environment import describe_environment
+from bench.errors import UserError
 from bench.freezing import Freezer
 from bench.graph import output_tensor
 from bench.memory import SavedBytes, state_bytes
 from bench.optimizer import build_optimizer, schedule, set_learning_rates
-from bench.results import RunFolder, replacing
+from bench.results import RunFolder, read_json, replacing
 from bench.seeds import seed_of
 from bench.spec import Spec
 from bench.view import View
+
+if TYPE_CHECKING:
+    from strategies.base import Verdict
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -63,6 +68,7 @@ def execute(
     """
     folder = RunFolder(results, spec.id)
     folder.create()
+    folder.clear_leftovers()
     run = Run(spec, results)
     try:
         run.prepare(folder)
@@ -79,9 +85,9 @@ class Run:
     """The state of one run, from its making to its result."""
 
     def __init__(self, spec: Spec, results: Path) -> None:
-        torch.set_num_threads(spec.threads)
         self.spec = spec
         self.device = device_of(spec)
+        set_up_process(spec)
         self.clocks = Clocks(self.device)
         self.batches, classes = batches_of(spec, self.device)
         self.layers, self.flops = anatomy(spec.model, classes, spec.resolution)
@@ -114,7 +120,6 @@ class Run:
             _model=self.model,
             _probe=self.batches.probe,
         )
-        self.full_steps = self.view.total_steps
         self.frozen_at: dict[int, int] = {}
         self.epochs: list[dict[str, Any]] = []
         self.decisions: list[dict[str, Any]] = []
@@ -127,7 +132,7 @@ class Run:
         folder.write(
             "spec.json", {"id": self.spec.id, "cell": self.spec.cell, **self.spec.to_dict()}
         )
-        folder.write("environment.json", describe_environment(self.spec, self.device))
+        self._describe_environment(folder)
         self.model.train()
         with self.clocks.region("decide"):
             self.view.total_steps = self.strategy.total_steps(self.view)
@@ -137,6 +142,16 @@ class Run:
             return
         self.accounting.enter_state(0, self.freezer.frozen)
         self._stage()
+
+    def _describe_environment(self, folder: RunFolder) -> None:
+        """Write where it runs; a run that goes on elsewhere names both devices."""
+        here = describe_environment(self.spec, self.device)
+        if folder.checkpoint.exists() and (folder.path / "environment.json").exists():
+            before = read_json(folder.path / "environment.json")
+            if here["device"] not in before["device"]:
+                here["device"] = f"{before['device']}, then {here['device']}"
+            here["before"] = before
+        folder.write("environment.json", here)
 
     def train(
         self,
@@ -153,9 +168,9 @@ class Run:
                 if self.strategy.observations().due(view.step, view.steps_per_epoch):
                     with self.clocks.inside_step("decide"):
                         self.strategy.observe(view)
-                self._stage()
                 if view.step % view.steps_per_epoch == 0 or view.step == view.total_steps:
                     self._end_epoch(folder)
+                self._stage()
                 progress(view.step, view.total_steps)
                 stopping = stop()
                 if stopping or time.monotonic() - saved_at >= checkpoint_seconds:
@@ -183,21 +198,22 @@ class Run:
             self.strategy.learning_rates(view) if self.strategy.sets_learning_rates else [view.lr]
         )
         set_learning_rates(self.optimizer, rates)
-        first = self.accounting.now.steps == 0
-
         self.accounting.begin_step()
         inputs, labels = self.batches.batch(view.step)
         self.optimizer.zero_grad(set_to_none=True)
-        measure = SavedBytes(self.model) if first else nullcontext()
+        # Once a freeze state, on its first full batch; a short one before it is a stopgap.
+        unmeasured = len(labels) > self.accounting.now.measured
+        measure = SavedBytes(self.model) if unmeasured else nullcontext()
         with measure, self._autocast():
             loss = F.cross_entropy(output_tensor(self.model(*inputs)), labels)
         loss.backward()
         self.optimizer.step()
         self.accounting.end_step(len(labels))
 
-        if first and isinstance(measure, SavedBytes):
-            self.accounting.now.saved_bytes = measure.bytes
-            self.accounting.now.state_bytes = state_bytes(self.model, self.optimizer)
+        if isinstance(measure, SavedBytes):
+            state = self.accounting.now
+            state.measured, state.saved_bytes = len(labels), measure.bytes
+            state.state_bytes = state_bytes(self.model, self.optimizer)
         self.loss_sum += loss.detach()
         view.step += 1
 
@@ -218,18 +234,25 @@ class Run:
                 del self.frozen_at[layer]
             if view.frozen != before:
                 self.accounting.enter_state(view.step, view.frozen)
-            self.decisions += [
-                {
-                    "step": view.step,
-                    "epoch": view.epoch,
-                    "layer": v.layer,
-                    "name": self.layers[v.layer].name,
-                    "score": v.score if math.isfinite(v.score) else None,
-                    "threshold": v.threshold if math.isfinite(v.threshold) else None,
-                    "freeze": v.freeze,
-                }
-                for v in verdicts
-            ]
+            self.decisions += [self._decision(v) for v in verdicts]
+            if len(view.frozen) == len(self.layers):
+                raise UserError(
+                    f"{self.spec.label}: every layer is frozen after step {view.step}, so nothing "
+                    "trains; a strategy must leave one"
+                )
+
+    def _decision(self, verdict: Verdict) -> dict[str, Any]:
+        """A verdict as plain values, whatever numbers the strategy used."""
+        score, threshold = float(verdict.score), float(verdict.threshold)
+        return {
+            "step": self.view.step,
+            "epoch": self.view.epoch,
+            "layer": int(verdict.layer),
+            "name": self.layers[verdict.layer].name,
+            "score": score if math.isfinite(score) else None,
+            "threshold": threshold if math.isfinite(threshold) else None,
+            "freeze": bool(verdict.freeze),
+        }
 
     def _end_epoch(self, folder: RunFolder) -> None:
         """Write the epoch's line. Raises Diverged if its mean loss is not finite."""
@@ -281,7 +304,7 @@ class Run:
                     for name in ("paper", "exact")
                     for f in [self.accounting.spent(name)]
                 },
-                "decide": self.strategy.cost(),
+                "decide": float(self.strategy.cost()),
                 "full_paper": self.flops.paper().total * full,
                 "full_exact": self.flops.exact().total * full,
             },
@@ -346,7 +369,21 @@ class Run:
         self.accounting.load_state_dict(state["accounting"])
         self.clocks.restore(state["clocks"])
         self.loss_sum = state["loss_sum"]
+        self.accounting.forget_peaks()  # those of loading the checkpoint
         self.resumed = True
+
+
+def set_up_process(spec: Spec) -> None:
+    """Threads and arithmetic of a run, and no memory left over from the one before."""
+    torch.set_num_threads(spec.threads)
+    if spec.device != "cuda":
+        return
+    torch.backends.cudnn.allow_tf32 = spec.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = spec.precision == "tf32"
+    torch.backends.cudnn.deterministic = True  # a resumed run ends with the same bits
+    torch.backends.cudnn.benchmark = False
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:

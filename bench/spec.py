@@ -103,7 +103,7 @@ class Spec:
 
     @cached_property
     def cell(self) -> str:
-        """The id that runs share which differ in seed only (and in whom they are matched to)."""
+        """The id that runs share which differ in seed only."""
         identity = self._identity()
         identity.pop("seed", None)
         return self._digest(identity)
@@ -112,6 +112,11 @@ class Spec:
     def strategy_name(self) -> str:
         """The strategy's name without the path of an external file."""
         return self.strategy.rpartition(":")[2]
+
+    @property
+    def data_name(self) -> str:
+        """The data set without the path of a folder, whose contents are hashed instead."""
+        return "folder" if self.data.startswith("folder:") else self.data
 
     @property
     def label(self) -> str:
@@ -161,6 +166,7 @@ class Spec:
         }
         identity = {k: v for k, v in identity.items() if k in FIELDS and v != FIELDS[k].default}
         identity["strategy"] = self.strategy_name
+        identity["data"] = self.data_name
         for name in ("options", "contents", "match"):
             value = getattr(self, name)
             if value:

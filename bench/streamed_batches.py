@@ -66,7 +66,7 @@ class StreamedBatches:
 
     def _fixed(self, samples: int) -> list[int]:
         count = self._stream.train_samples
-        drawn = torch.randperm(count, generator=seeded("probe", self._spec.data))
+        drawn = torch.randperm(count, generator=seeded("probe", self._spec.data_name))
         return [int(i) for i in drawn[:samples]]
 
     def _inputs(self, images: Tensor) -> Inputs:

@@ -22,6 +22,7 @@ SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
 PROFILES = SWEEPS / "profiles"
 REFERENCE_SEED = 1000  # far from the seeds of a cell, whose models a reference must not be
 BACKBONE_SEED = 0
+PLACE = ("device", "precision", "resolution", "threads")  # what a backbone shares with its runs
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,11 @@ def load_sweep(
     """Expand a sweep for a profile.
 
     controls: include the methods listed as controls. seeds: how many, in place of the sweep's.
-    files: user-named files, as for `resolve`. changes: fields to set in every run.
+    files: user-named files, as for `resolve`; "weights:ROLE" is the start of one model.
+    changes: fields to set in every run.
     """
     declared = _read(SWEEPS, name, "sweep")
+    _check_declared(declared, f"sweep {name}")
     profile = load_profile(profile_name)
     # A sweep may bring data sets of its own, which no table shows.
     profile["datasets"] = {**profile["datasets"], **declared.get("datasets", {})}
@@ -162,9 +165,14 @@ class _Builder:
         pair = profile.get("pairs", {}).get(f"{model}/{dataset}", {})
         values = {**profile["run"], **profile["models"][model], **profile["datasets"][dataset]}
         values |= {**pair, **self._changes}
+        if f"weights:{model}" in self._files:
+            values["weights_file"] = self._files[f"weights:{model}"]
         backbone = values.pop("backbone", None)
-        if backbone:  # an empty one means from scratch
+        if backbone == {}:
+            values |= {"weights": "", "weights_file": ""}  # from scratch
+        elif backbone is not None:
             shared = {k: v for k, v in profile["run"].items() if k in FIELDS}
+            shared |= {k: v for k, v in self._changes.items() if k in PLACE}
             pretraining = {**shared, "model": values["model"], **backbone}
             pretraining |= {"seed": BACKBONE_SEED, "evaluate_on": "test"}
             artifact = self._resolved(pretraining).but(keep_model=True)
@@ -173,7 +181,42 @@ class _Builder:
         return values
 
     def _resolved(self, values: Mapping[str, Any]) -> Spec:
-        return resolve(Spec.from_dict(values), self._profile["name"], self._files)
+        fields = {k: v for k, v in values.items() if k != "weights_file"}
+        files = {k: v for k, v in self._files.items() if not k.startswith("weights:")}
+        if values.get("weights_file") and not fields.get("weights", "").startswith("run:"):
+            fields["weights"] = "file"
+            files["weights"] = values["weights_file"]
+        return resolve(Spec.from_dict(fields), self._profile["name"], files)
+
+
+def _check_declared(declared: Mapping[str, Any], where: str) -> None:
+    """Refuse a sweep with missing or unknown keys, and methods that cannot be told apart."""
+    needed = ("title", "grid", "methods")
+    _check_keys(declared, (*needed, "table", "controls", "datasets"), needed, where)
+    grid = ("models", "datasets", "seeds")
+    _check_keys(declared["grid"], grid, grid, f"{where}, [grid]")
+    methods = [*declared["methods"], *declared.get("controls", [])]
+    for method in methods:
+        keys = ("name", "strategy", "options", "match", "set")
+        _check_keys(method, keys, ("name",), f"{where}, method {method.get('name', '?')}")
+    names = [method["name"] for method in methods]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{where}: two methods are called {name!r}; give each its own name")
+    for method in methods:
+        if method.get("match", names[0]) not in names:
+            raise unknown(f"{where}, method {method['name']}: match", method["match"], names)
+
+
+def _check_keys(
+    given: Mapping[str, Any], known: Iterable[str], needed: Iterable[str], where: str
+) -> None:
+    for key in given:
+        if key not in known:
+            raise unknown(f"{where}: key", key, list(known))
+    for key in needed:
+        if key not in given:
+            raise UserError(f"{where}: {key} is missing; add it")
 
 
 def _names(folder: Path) -> list[str]:

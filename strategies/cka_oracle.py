@@ -91,7 +91,7 @@ class CKAOracle(Strategy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._steps = list(state["steps"])
-        self._curves = list(state["curves"].unbind())
+        self._curves = list(state["curves"].cpu().unbind())
         self._reference.flops = state["flops"]
 
     def cost(self) -> float:

@@ -47,7 +47,9 @@ class Random(Strategy):
             return schedule_cost(view, moments(c), view.total_steps)
 
         low, high = 0.0, 1 / max(min(draws), 1e-9)  # freeze all at once; freeze nothing
-        if not cost(low) <= budget <= full_cost(view) * (1 + 1e-9):
+        if budget >= full_cost(view):
+            return {}
+        if budget < cost(low):
             raise unreachable(self.name, budget, cost(low), full_cost(view))
         for _ in range(60):
             middle = (low + high) / 2

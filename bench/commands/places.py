@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from bench.errors import UserError
 from bench.spec import FIELDS
 
 if TYPE_CHECKING:
+    from bench.spec import Spec
     from bench.sweep import Sweep
 
 # Fields that sweeps and profiles decide; the rest can be changed for a whole sweep.
@@ -36,7 +38,7 @@ def results_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def file_arguments(parser: argparse.ArgumentParser) -> None:
-    """--data-root, --weights, --predictor."""
+    """--data-root and --predictor."""
     parser.add_argument("--data-root", default="", metavar="DIR", help="where data sets lie")
     parser.add_argument(
         "--predictor", default="", metavar="FILE", help="a SmartFRZ predictor (safetensors)"
@@ -82,6 +84,13 @@ def sweep_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--controls", action="store_true", help="with the sweep's controls")
     parser.add_argument("--seeds", type=int, default=0, help="how many seeds; 0 = the sweep's own")
     file_arguments(parser)
+    parser.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="ROLE=FILE",
+        help="safetensors file a model starts from, as resnet50=FILE; may be given several times",
+    )
     field_arguments(parser, CHANGEABLE)
     results_argument(parser)
 
@@ -92,11 +101,26 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
 
     if args.seeds < 0:
         raise UserError(f"--seeds {args.seeds} is not valid; give a number from 1")
+    files = named_files(args)
+    for pair in args.weights:
+        role, equals, file = pair.partition("=")
+        if not equals or not Path(file).expanduser().is_file():
+            raise UserError(f"--weights {pair}: give ROLE=FILE with a file that exists")
+        files[f"weights:{role}"] = file
     return load_sweep(
         args.sweep,
         args.profile,
         controls=args.controls,
         seeds=args.seeds or None,
-        files=named_files(args),
+        files=files,
         changes=given_fields(args),
     )
+
+
+def check_data(specs: Iterable[Spec]) -> None:
+    """Raise UserError before anything starts if a data set needs a folder that is not named."""
+    from bench.data.catalogue import needs_root
+
+    for spec in specs:
+        if needs_root(spec.data) and "data" not in spec.paths:
+            raise UserError(f"{spec.data}: give --data-root DIR, where its files lie or shall go")

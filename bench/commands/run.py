@@ -63,6 +63,8 @@ def main(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt
     folder = RunFolder(args.results, spec.id)
     print(summary(folder.result()) + f"\n{folder.path}")
+    if folder.diverged:
+        raise UserError(f"{spec.label}: diverged; a lower --lr may help. It is recorded as such")
     return 0
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench.commands.places import sweep_arguments, sweep_of
+from bench.commands.places import check_data, sweep_arguments, sweep_of
+from bench.errors import UserError
 
 HELP = "make the missing runs of a sweep, then its report"
 
@@ -23,8 +24,12 @@ def main(args: argparse.Namespace) -> int:
     from bench.commands.report import write_report
     from bench.launch import launch
     from bench.plan import make_plan
+    from bench.results import RunFolder
 
+    if args.workers < 0:
+        raise UserError(f"--workers {args.workers} is not valid; give 0 or more")
     sweep = sweep_of(args)
+    check_data(sweep.specs)
     plan = make_plan(sweep.specs, args.results)
     print(describe_plan(sweep, plan, args.results, args.workers), flush=True)
     outcome = launch(sweep.specs, args.results, args.workers)
@@ -39,4 +44,10 @@ def main(args: argparse.Namespace) -> int:
         return 130
     if not args.no_report:
         write_report(sweep, args.results)
-    return 1 if outcome.failed or outcome.blocked else 0
+    diverged = [s for s in sweep.specs if RunFolder(args.results, s.id).diverged]
+    for spec in diverged:
+        print(
+            f"diverged: {spec.label}; a lower learning rate may help, for all methods alike",
+            file=sys.stderr,
+        )
+    return 1 if outcome.failed or outcome.blocked or diverged else 0

@@ -31,10 +31,11 @@ def augment(images: Tensor, kind: Augment, generator: torch.Generator) -> Tensor
         flipped = torch.rand(count, 1, generator=generator) < 0.5
         across = torch.where(flipped, across.flip(1), across)
     device = images.device
+    if device.type == "cuda":
+        # From pinned memory the copy does not wait for the device.
+        down, across = torch.stack([down, across]).pin_memory().to(device, non_blocking=True)
     each = torch.arange(count, device=device)[:, None, None]
-    picked = images.permute(0, 2, 3, 1)[
-        each, down.to(device)[:, :, None], across.to(device)[:, None, :]
-    ]
+    picked = images.permute(0, 2, 3, 1)[each, down[:, :, None], across[:, None, :]]
     return picked.permute(0, 3, 1, 2)
 
 

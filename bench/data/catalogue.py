@@ -85,8 +85,8 @@ def fingerprint(name: str, root: Path | None = None) -> str:
     """Sixteen hex digits of a SHA-256 over the contents, wherever they lie.
 
     Embedded sets: their sources and recipe. CIFAR: the sums of its files. Folders: every image's
-    relative path and size, since ImageNet cannot be read through for it; ImageNet without a
-    root: its name, so that its runs can be planned.
+    relative path, size and bytes; no bytes of folders as large as ImageNet, which cannot be read
+    through for it; ImageNet without a root: its name, so that its runs can be planned.
     """
     kind, _, rest = name.partition(":")
     if name in digits.RECIPES:
@@ -100,8 +100,11 @@ def fingerprint(name: str, root: Path | None = None) -> str:
         digest.update(b"imagenet")
     elif kind in ("folder", "imagenet"):
         place = _place(name, root)
+        large = folder.too_large(place, 224)
         for path in folder.files(place):
             digest.update(f"{path.relative_to(place).as_posix()} {path.stat().st_size}\n".encode())
+            if not large:
+                digest.update(path.read_bytes())
     else:
         raise unknown("data set", name, list(NAMES))
     return digest.hexdigest()[:16]
@@ -137,6 +140,11 @@ def describe_all() -> dict[str, str]:
     lines["folder:PATH"] = "any images as PATH/train/CLASS/… and PATH/val/CLASS/…"
     lines["imagenet"] = "the same layout under the data root; 1,000 classes"
     return lines
+
+
+def needs_root(name: str) -> bool:
+    """Whether a data set lies below a root folder that the user names."""
+    return name in cifar.SETS or name == "imagenet"
 
 
 def _place(name: str, root: Path | None) -> Path:

@@ -7,9 +7,11 @@ labels.npy and sheets of tiles, checked by the sums in meta.json where it has th
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +35,12 @@ def load(name: str, root: Path | None, *, train: bool) -> tuple[Tensor, Tensor]:
 
     Raises UserError if the files are missing, truncated or altered.
     """
-    if root is not None and root.is_dir() and not _present(name, root):
-        download(name, root)
+    if root is not None and root.is_dir():
+        word = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
+        with Path(tempfile.gettempdir(), f"freezebench-{name}-{word}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one process downloads, the others wait for it
+            if not _present(name, root):
+                download(name, root)
     found = _locate(name, root, train)
     if found.suffix == ".zip":
         images, labels = _read_zip(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -117,13 +116,14 @@ def published(name: str) -> Mapping[str, Tensor]:
         ) from None
 
 
-def content_hash(path: Path) -> str:
-    """SHA-256 (64 hex digits) of a file's bytes."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+def published_identity(name: str) -> str:
+    """Which published weights a model's name stands for today: their address or tag."""
+    if name in torchvision.models.list_models(module=torchvision.models):
+        return str(torchvision.models.get_model_weights(name).DEFAULT.url)
+    if name in LAPTOP:
+        raise UserError(f"{name} has no published weights; pretrain it, or leave weights empty")
+    config = timm.get_pretrained_cfg(name.removeprefix(TIMM))
+    return f"{config.hf_hub_id or config.url}:{config.tag}" if config else name
 
 
 def _positions(key: str, given: Tensor, own: Tensor) -> bool:

@@ -138,3 +138,29 @@ def test_two_launchers_at_once_run_nothing_twice(tmp_path: Path) -> None:
     assert len(stamps) == 3
     for note in notes:  # both hear of every result, whoever made it
         assert {i for what, i in note.heard if what == "finished"} == {s.id for s in specs}
+
+
+def test_when_the_launcher_dies_its_runs_write_a_checkpoint_and_are_not_failed(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "import sys; from pathlib import Path; from tiny_runs import tiny;"
+        "from bench.launch import launch;"
+        "launch([tiny(epochs=400), tiny(epochs=400, seed=1)], Path(sys.argv[1]), 2)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 180
+    while len(list(tmp_path.glob("runs/*/epochs.jsonl"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    launcher.kill()
+    launcher.wait()
+    while len(list(tmp_path.glob("runs/*/checkpoint.pt"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for spec in (tiny(epochs=400), tiny(epochs=400, seed=1)):
+        folder = RunFolder(tmp_path, spec.id)
+        assert folder.checkpoint.exists()
+        assert not (folder.path / "failure.json").exists()

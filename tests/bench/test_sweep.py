@@ -92,3 +92,32 @@ def test_plan_and_status_say_what_is_left(
     assert "1 to do" in capsys.readouterr().out
     assert main(["plan", "table3", "--results", str(tmp_path)]) == 2
     assert "table2" in capsys.readouterr().err
+
+
+METHODS = '[grid]\nmodels=["vgg11"]\ndatasets=["cifar10"]\nseeds=[0]\n[[methods]]\nname="full"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('title = "t"\n' + METHODS + '[[methods]]\nname="full"\n', "two methods"),
+        ('title = "t"\n' + METHODS + "option = {t0 = 0.3}\n", "option"),
+        (METHODS, "title is missing"),
+        ('title = "t"\n' + METHODS + '[[methods]]\nname="linear"\nmatch="smart"\n', "smart"),
+    ],
+)
+def test_a_mistyped_sweep_never_runs_something_else(text: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=words):
+        load_sweep(str(file), "laptop")
+
+
+def test_a_model_may_start_from_a_local_file(tmp_path: Path) -> None:
+    file = tmp_path / "vgg.safetensors"
+    file.write_bytes(b"weights")
+    sweep = load_sweep("table2", "paper", seeds=1, files={"weights:vgg11": str(file)})
+    for entry in sweep.entries:
+        local = entry.roles["model"] == "vgg11"
+        assert entry.spec.weights == ("file" if local else "pretrained")
+        assert ("weights" in entry.spec.paths) == local
