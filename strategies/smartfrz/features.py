@@ -62,77 +62,90 @@ class FeatureSet:
     token: Callable[[Snapshots, Moment], Tensor]
 
 
+@dataclass(frozen=True)
+class Moves:
+    """How the layers moved up to the newest snapshot, by horizon.
+
+    newest (layers, n). moved (horizons, layers, n): w_j − w_(j−h), or from the oldest snapshot
+    there is. size (horizons, layers): its norm. spread (layers,): norm of w_j around its mean.
+    """
+
+    newest: Tensor
+    moved: Tensor
+    size: Tensor
+    spread: Tensor
+
+    @classmethod
+    def of(cls, snapshots: Snapshots) -> Moves:
+        """The moves up to the newest snapshot."""
+        newest, oldest = snapshots.back(0), len(snapshots) - 1
+        earlier = torch.stack([snapshots.back(min(h, oldest)) for h in HORIZONS])
+        moved = newest - earlier
+        spread = (newest - newest.mean(1, keepdim=True)).norm(dim=1).clamp(min=1e-12)
+        return cls(newest, moved, moved.norm(dim=2), spread)
+
+
+Part = Callable[[Moves, Moment], Tensor]
+
+
 def raw(snapshots: Snapshots, moment: Moment) -> Tensor:
     """The tailored weights themselves (layers, n)."""
     return snapshots.back(0)
 
 
-def travel(snapshots: Snapshots, moment: Moment) -> Tensor:
+def travel(moves: Moves, moment: Moment) -> Tensor:
     """Log of the relative displacement over each horizon, and its straightness (layers, 9).
 
     Displacement: root mean square of w_j − w_(j−h), over the standard deviation of w_j.
     Straightness: cosine of the last h snapshots' displacement and that of the h before them. A
     layer that drifts goes straight, one that only jitters turns back.
     """
-    newest = snapshots.back(0)
-    moved = {h: newest - _earlier(snapshots, h) for h in HORIZONS}
-    sizes = torch.stack([moved[h].norm(dim=1) for h in HORIZONS], dim=1)
-    spread = (newest - newest.mean(1, keepdim=True)).norm(dim=1, keepdim=True)
-    columns = [_log(sizes / spread.clamp(min=1e-12))]
-    for h in HORIZONS[:-1]:
-        last, before = moved[h], moved[2 * h] - moved[h]
-        product = (last * before).sum(1, keepdim=True)
-        norms = last.norm(dim=1, keepdim=True) * before.norm(dim=1, keepdim=True)
-        columns.append(product / norms.clamp(min=1e-20))
-    return torch.cat(columns, dim=1)
+    last = moves.moved[:-1]
+    before = moves.moved[1:] - last  # each horizon is twice the one before
+    norms = moves.size[:-1] * before.norm(dim=2)
+    straightness = (last * before).sum(2) / norms.clamp(min=1e-20)
+    return torch.cat([_log(moves.size / moves.spread), straightness]).T
 
 
-def quantiles(snapshots: Snapshots, moment: Moment) -> Tensor:
+def quantiles(moves: Moves, moment: Moment) -> Tensor:
     """Log-quantiles of |w_j − w_(j−h)| over the layer's spread, for h = 1 and 8 (layers, 12)."""
-    newest = snapshots.back(0)
-    spread = newest.std(dim=1, keepdim=True).clamp(min=1e-12)
-    places = [round(q * (newest.shape[1] - 1)) for q in QUANTILES]
+    n = moves.newest.shape[1]
+    places = [round(q * (n - 1)) for q in QUANTILES]
     columns = []
     for h in (1, 8):
-        ordered = (newest - _earlier(snapshots, h)).abs().sort(dim=1).values
-        columns.append(_log(torch.stack([ordered[:, i] for i in places], dim=1) / spread))
-    return torch.cat(columns, dim=1)
+        ordered = moves.moved[HORIZONS.index(h)].abs().sort(dim=1).values
+        chosen = torch.stack([ordered[:, i] for i in places])
+        columns.append(_log(chosen / (moves.spread / (n - 1) ** 0.5)))
+    return torch.cat(columns).T
 
 
-def progress(snapshots: Snapshots, moment: Moment) -> Tensor:
-    """How far the run is and its learning rate (layers, 2): no paper's input, but known to it."""
-    newest = snapshots.back(0)
-    known = [newest.new_full((len(newest), 1), x) for x in (moment.progress, moment.rate)]
-    return torch.cat(known, dim=1)
-
-
-def upstream(snapshots: Snapshots, moment: Moment) -> Tensor:
+def upstream(moves: Moves, moment: Moment) -> Tensor:
     """Log of the sum of relative displacements of this and all earlier layers (layers, 5).
 
     A layer's output also changes because those before it move, and CKA judges outputs. Frozen
     layers do not move and are not among the snapshots.
     """
-    newest = snapshots.back(0)
-    spread = (newest - newest.mean(1, keepdim=True)).norm(dim=1).clamp(min=1e-12)
-    moved = [(newest - _earlier(snapshots, h)).norm(dim=1) / spread for h in HORIZONS]
-    return _log(torch.stack(moved, dim=1).clamp(max=10).cumsum(0))
+    return _log((moves.size / moves.spread).clamp(max=10).cumsum(1)).T
 
 
-def _earlier(snapshots: Snapshots, steps: int) -> Tensor:
-    """The snapshot `steps` back, or the oldest there is."""
-    return snapshots.back(min(steps, len(snapshots) - 1))
+def progress(moves: Moves, moment: Moment) -> Tensor:
+    """How far the run is and its learning rate (layers, 2): not the paper's, but known to it."""
+    layers = len(moves.newest)
+    known = [moves.newest.new_full((layers, 1), x) for x in (moment.progress, moment.rate)]
+    return torch.cat(known, dim=1)
 
 
 def _log(relative: Tensor) -> Tensor:
     return (relative + FLOOR).log10().clamp(max=3.0)
 
 
-def _joined(doc: str, *parts: tuple[int, Callable[[Snapshots, Moment], Tensor]]) -> FeatureSet:
+def _joined(doc: str, *parts: tuple[int, Part]) -> FeatureSet:
     """A feature set whose token is several parts side by side, given with their widths."""
     total = sum(width for width, _ in parts)
 
     def token(snapshots: Snapshots, moment: Moment) -> Tensor:
-        return torch.cat([part(snapshots, moment) for _, part in parts], dim=1)
+        moves = Moves.of(snapshots)
+        return torch.cat([part(moves, moment) for _, part in parts], dim=1)
 
     return FeatureSet(doc, lambda n: total, token)
 

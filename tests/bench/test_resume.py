@@ -28,16 +28,16 @@ STRATEGIES = [
 ]
 
 
-def spec_of(strategy: str, results: Path) -> Spec:
+def spec_of(strategy: str, results: Path, epochs: int = 2) -> Spec:
     """A tiny run, with the reference it may need made first."""
-    changes = {}
+    changes: dict = {"epochs": epochs}
     if strategy == "cka_oracle":
         reference = tiny(seed=1000, keep_model=True)
         if not RunFolder(results, reference.id).done:
             made(reference, results)
-        changes = {"reference": f"run:{reference.id}", "options": {"epsilon": 0.5, "k": 2}}
+        changes |= {"reference": f"run:{reference.id}", "options": {"epsilon": 0.5, "k": 2}}
     if strategy == "smartfrz":
-        changes = {"options": {"snapshots_per_epoch": 6, "stages_per_epoch": 3}}
+        changes["options"] = {"stages_per_epoch": 3, "warmup": 0.0, "threshold": 0.2}
     return tiny(strategy, keep_model=True, **changes)
 
 
@@ -79,11 +79,12 @@ def test_stopped_at_every_second_step(strategy: str, tmp_path: Path) -> None:
     assert_same(spec, tmp_path / "straight", tmp_path / "broken")
 
 
-@pytest.mark.parametrize("strategy", ["autofreeze", "smartfrz"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_killed_five_times_at_random_moments(strategy: str, tmp_path: Path) -> None:
-    spec = spec_of(strategy, tmp_path / "straight")
+    spec = spec_of(strategy, tmp_path / "straight", epochs=4)
     made(spec, tmp_path / "straight")
     broken, draw = tmp_path / "broken", random.Random(7)
+    spec_of(strategy, broken)
     # Forked, since importing torch in five new processes would take most of the test's time.
     context = multiprocessing.get_context("fork")
     folder = RunFolder(broken, spec.id)
