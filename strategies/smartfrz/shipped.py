@@ -71,9 +71,10 @@ def load(path: Path, device: torch.device) -> Trained:
     features, tailored = provenance["features"], provenance["tailored"]
     if features not in FEATURES:
         raise UserError(f"predictor {path}: features {features!r} are unknown here; {advice}")
-    network = Predictor(FEATURES[features].width(tailored))
+    with torch.device("meta"):  # drawing weights only to replace them takes longer than loading
+        network = Predictor(FEATURES[features].width(tailored))
     try:
-        network.load_state_dict(state)
+        network.load_state_dict(state, assign=True)
     except RuntimeError:
         raise UserError(f"predictor {path}: its weights do not fit {features}; {advice}") from None
     return Trained(network.requires_grad_(False).eval().to(device), provenance)

@@ -32,7 +32,7 @@ class Tailor:
     """
 
     def __init__(self, weights: Sequence[Tensor], n: int, generator: torch.Generator) -> None:
-        self._weights = list(weights)
+        self._flat = [_flat(weight) for weight in weights]
         self.indices = [
             draw_indices(weight.numel(), n, generator).to(weight.device) for weight in weights
         ]
@@ -40,5 +40,9 @@ class Tailor:
     def take(self, layers: Sequence[int], out: Tensor) -> None:
         """Write a snapshot of some layers into `out` (len(layers), n), on the device."""
         for row, layer in zip(out.unbind(), layers, strict=True):
-            flat = self._weights[layer].reshape(-1)
-            torch.index_select(flat, 0, self.indices[layer], out=row)
+            torch.index_select(self._flat[layer], 0, self.indices[layer], out=row)
+
+
+def _flat(weight: Tensor) -> Tensor:
+    """All of a dense weight in one dimension, in the order of memory, without a copy."""
+    return weight.as_strided((weight.numel(),), (1,), weight.storage_offset())

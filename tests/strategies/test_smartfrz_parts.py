@@ -180,3 +180,11 @@ def test_bad_predictor_files_are_refused_in_one_line(tmp_path: Path) -> None:
             load(path, CPU)
         assert "\n" not in str(error.value)
         assert "make predictor" in str(error.value)
+
+
+def test_a_tailor_follows_weights_in_any_memory_format() -> None:
+    weight = torch.randn(4, 3, 3, 3, generator=generator()).to(memory_format=torch.channels_last)
+    tailor, taken = Tailor([weight], 108, generator()), torch.empty(1, 108)
+    weight *= 2
+    tailor.take([0], taken)
+    assert torch.equal(taken[0].sort().values, weight.flatten().sort().values)
