@@ -19,7 +19,7 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[list[str]]:
-    text = "\n".join(blocks("")).replace("\\\n", " ")
+    text = "\n".join(blocks("sh")).replace("\\\n", " ")
     return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("freezebench")]
 
 

@@ -27,10 +27,12 @@ from bench.data.folder import (
     read,
 )
 from bench.data.image_data import Part
+from bench.environment import cores
 from bench.seeds import seed_of
 
 AREA = (0.08, 1.0)  # share of the image that a training crop takes, as usual on ImageNet
 ASPECT = (3 / 4, 4 / 3)
+WORKERS = min(4, cores())
 
 
 class ImageStream:
@@ -45,7 +47,7 @@ class ImageStream:
         *,
         resolution: int,
         evaluate_on: Part = "test",
-        workers: int = 4,
+        workers: int = WORKERS,
         held_share: float = 0.1,
         train_limit: int = 0,
     ) -> None:

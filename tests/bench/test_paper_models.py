@@ -20,7 +20,7 @@ FORCED = {
     "full": {},
     "linear": {"t0": 0.25},
     "autofreeze": {"M": 4, "N": 100},
-    "cka_oracle": {"k": 1, "epsilon": 1.0, "samples": 8, "batch": 4, "stages_per_epoch": 2},
+    "cka_oracle": {"k": 2, "epsilon": 1.0, "samples": 8, "batch": 4, "stages_per_epoch": 2},
     "smartfrz": {"warmup": 0.0, "threshold": 1e-6},
     "probe": {},
     "random": {"saving": 0.3},
