@@ -86,7 +86,7 @@ class Bert(nn.Module):
         self.classifier = nn.Linear(width, CLASSES)
 
     def forward(self, words: torch.Tensor) -> torch.Tensor:
-        places = torch.arange(words.shape[1], device=words.device)
+        places = torch.arange(words.shape[1], device=words.device)[None]
         x = self.words(words) + self.positions(places) + self.kinds(torch.zeros_like(words))
         x = self.dropout(self.norm(x))
         for block in self.layer:

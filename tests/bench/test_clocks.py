@@ -70,6 +70,7 @@ def test_a_resumed_run_adds_to_what_the_interrupted_one_read(first, second):
         read = killed.read()
         ticks.now += 5000  # in between, nobody ran
         resumed = Clocks(CPU)
+        run(resumed, ticks, second, "prepare", passed)
         resumed.restore(read)
         run(resumed, ticks, second, "prepare", passed)
         assert resumed.read()["wall"] == {**passed, "whole": ticks.now - 5000}

@@ -190,11 +190,11 @@ def test_prefix_is_the_longest_run_of_frozen_layers_from_the_input_on(frozen, la
     assert prefix == layers or prefix not in frozen
 
 
-def test_counting_leaves_the_model_and_the_random_stream_alone():
-    family = next(f for f in FAMILIES if f.name == "residual")
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_counting_leaves_the_model_and_the_random_stream_alone(family):
     model = family.model()
     layers = family.layers
-    Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze([0, 1])
+    Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze(range(len(layers)))
     before = {k: v.clone() for k, v in model.state_dict().items()}
     modes = [m.training for m in model.modules()]
     gradients = [p.requires_grad for p in model.parameters()]

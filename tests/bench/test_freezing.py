@@ -211,6 +211,17 @@ def test_momentum_starts_anew_after_a_thaw():
     torch.testing.assert_close(weight.detach(), expected)
 
 
+@pytest.mark.parametrize("by_layer", [False, True])
+def test_a_thaw_before_the_first_step_is_as_if_nothing_had_been(by_layer):
+    one, other = (Training(BY_NAME["plain"], by_layer=by_layer) for _ in range(2))
+    one.freezer.freeze([0, 1])
+    one.freezer.thaw([0, 1])
+    for step in range(2):
+        one.step(step)
+        other.step(step)
+    assert not differing(one.model.state_dict(), other.model.state_dict())
+
+
 @settings(max_examples=20)
 @given(st.data(), st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 19))), max_size=8))
 def test_freezing_and_thawing_are_set_operations(data, calls):

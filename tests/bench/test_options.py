@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.errors import UserError
@@ -36,6 +36,7 @@ def test_large_whole_numbers_keep_every_digit(value):
 
 
 @given(st.floats(), st.floats(-10, 10), st.floats(0, 10))
+@example(-0.0, -1.0, 2.0)
 def test_numbers_in_range_are_accepted_from_every_form(value, low, width):
     option = Real(low, low=low, high=low + width)
     for form in (value, repr(value)):

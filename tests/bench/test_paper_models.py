@@ -19,7 +19,7 @@ from bench.sweep import load_profile
 FORCED = {
     "full": {},
     "linear": {"t0": 0.25},
-    "autofreeze": {"M": 4, "N": 100},
+    f"{Path(__file__).parent}/forced_autofreeze.py:ForcedAutoFreeze": {"M": 4},
     "cka_oracle": {"k": 2, "epsilon": 1.0, "samples": 8, "batch": 4, "stages_per_epoch": 2},
     "smartfrz": {"warmup": 0.0, "threshold": 1e-6},
     "probe": {},
