@@ -37,10 +37,8 @@ def layer_outputs(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> 
                 shape = (samples, -1) if by_sample else (-1, tensor.shape[-1])
                 outputs[index] = tensor.reshape(shape)
 
-        for name in (
-            watched,
-            watched.rpartition(".")[0],
-        ):  # a module's hook runs before its parent's
+        # A module's hook runs before that of the one around it, which counts if it stays silent.
+        for name in (watched, watched.rpartition(".")[0]):
             handles.append(modules[name].register_forward_hook(keep))
     training = {name: module.training for name, module in modules.items()}
     model.eval()
