@@ -52,7 +52,7 @@ def counted_by_torch(
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-@settings(max_examples=25)
+@settings(max_examples=50)
 @given(st.data())
 def test_exact_flops_of_a_step_are_those_torch_counts(family, data):
     frozen = data.draw(family.masks())
@@ -90,7 +90,7 @@ class OddConvolutions(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
-@settings(max_examples=25)
+@settings(max_examples=50)
 @given(st.frozensets(st.integers(0, 5)))
 def test_exact_flops_hold_for_every_kind_of_convolution(frozen):
     model, inputs = OddConvolutions(), (torch.randn(1, 3, 12, 12),)
@@ -129,7 +129,7 @@ def test_exact_flops_hold_for_contractions_and_learned_queries(frozen):
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-@settings(max_examples=25)
+@settings(max_examples=50)
 @given(st.data())
 def test_freezing_more_never_costs_more(family, data):
     few, more = data.draw(family.masks()), data.draw(family.masks())

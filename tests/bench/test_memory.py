@@ -30,7 +30,7 @@ def prediction(family: Family) -> SavedModel:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-@settings(max_examples=30)
+@settings(max_examples=60)
 @given(st.data())
 def test_bytes_saved_in_a_real_step_are_those_predicted(family, data):
     frozen, samples = data.draw(family.masks()), data.draw(st.integers(2, 6))
