@@ -35,7 +35,8 @@ class RunFolder:
     @property
     def done(self) -> bool:
         """Whether the run has a result (a diverged run has one too)."""
-        return (self.path / "result.json").exists()
+        with explained(self.path):
+            return (self.path / "result.json").exists()
 
     @property
     def checkpoint(self) -> Path:
@@ -165,6 +166,6 @@ def explained(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UserError(
-                f"no permission to write {path}; use --results DIR with a folder of your own"
+                f"no permission for {path}; use --results DIR with a folder of your own"
             ) from error
         raise

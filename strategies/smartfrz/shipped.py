@@ -61,7 +61,7 @@ def load(path: Path, device: torch.device) -> Trained:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # a safetensors file is no mapping
     except (OSError, SafetensorError) as error:
         reason = "it does not exist" if not path.exists() else str(error)
         raise UserError(f"predictor {path}: cannot be read: {reason}; {advice}") from None
