@@ -22,6 +22,7 @@ SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
 PROFILES = SWEEPS / "profiles"
 REFERENCE_SEED = 1000  # far from the seeds of a cell, whose models a reference must not be
 BACKBONE_SEED = 0
+SCALED = ("lr", "weight_decay")  # fields a method may multiply, since each model has its own
 PLACE = ("device", "precision", "resolution", "threads")  # what a backbone shares with its runs
 
 
@@ -100,16 +101,17 @@ def load_sweep(
     declared = _read(SWEEPS, name, "sweep")
     _check_declared(declared, f"sweep {name}")
     profile = load_profile(profile_name)
-    # A sweep may bring data sets of its own, which no table shows.
-    profile["datasets"] = {**profile["datasets"], **declared.get("datasets", {})}
+    for kind in ("models", "datasets"):  # a sweep may bring its own, which no table shows
+        profile[kind] = {**profile[kind], **declared.get(kind, {})}
     methods = declared["methods"] + (declared.get("controls", []) if controls else [])
-    grid = declared["grid"]
-    chosen = range(seeds) if seeds else grid["seeds"]
     builder = _Builder(profile, files or {}, changes or {})
     entries: list[Entry] = []
-    for model in grid["models"]:
-        for dataset in grid["datasets"]:
-            entries += builder.pair(model, dataset, methods, chosen)
+    for grid in _grids(declared):
+        chosen = [m for m in methods if m["name"] in grid.get("methods", [m["name"]])]
+        for model in grid["models"]:
+            for dataset in grid["datasets"]:
+                numbers = range(seeds) if seeds else grid["seeds"]
+                entries += builder.pair(model, dataset, chosen, numbers)
     return Sweep(
         name=Path(name).stem,
         table=declared.get("table", Path(name).stem),
@@ -148,6 +150,7 @@ class _Builder:
         self, base: Mapping[str, Any], method: Mapping[str, Any], seed: int, match: tuple[str, ...]
     ) -> Spec:
         values = {**base, **method.get("set", {}), "seed": seed, "match": match}
+        values |= {key: values[key] * by for key, by in method.get("scale", {}).items()}
         strategy = method.get("strategy", method["name"])
         values |= {"strategy": strategy, "options": method.get("options", {})}
         if strategy_class(strategy).needs_reference:
@@ -192,20 +195,37 @@ class _Builder:
 def _check_declared(declared: Mapping[str, Any], where: str) -> None:
     """Refuse a sweep with missing or unknown keys, and methods that cannot be told apart."""
     needed = ("title", "grid", "methods")
-    _check_keys(declared, (*needed, "table", "controls", "datasets"), needed, where)
-    grid = ("models", "datasets", "seeds")
-    _check_keys(declared["grid"], grid, grid, f"{where}, [grid]")
+    _check_keys(declared, (*needed, "table", "controls", "models", "datasets"), needed, where)
     methods = [*declared["methods"], *declared.get("controls", [])]
     for method in methods:
-        keys = ("name", "strategy", "options", "match", "set")
+        keys = ("name", "strategy", "options", "match", "set", "scale")
         _check_keys(method, keys, ("name",), f"{where}, method {method.get('name', '?')}")
+        for key in method.get("scale", {}):
+            if key not in SCALED:
+                raise unknown(f"{where}, method {method['name']}: scale", key, list(SCALED))
     names = [method["name"] for method in methods]
+    for grid in _grids(declared):
+        axes = ("models", "datasets", "seeds")
+        _check_keys(grid, (*axes, "methods"), axes, f"{where}, [grid]")
+        for name in grid.get("methods", []):
+            if name not in names:
+                raise unknown(f"{where}, [grid]: methods", name, names)
+        here = grid.get("methods", names)
+        for method in methods:
+            if method["name"] in here and method.get("match", here[0]) not in here:
+                raise unknown(f"{where}, [grid]: methods to match", method["match"], here)
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{where}: two methods are called {name!r}; give each its own name")
     for method in methods:
         if method.get("match", names[0]) not in names:
             raise unknown(f"{where}, method {method['name']}: match", method["match"], names)
+
+
+def _grids(declared: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A sweep's grids: one, or several as [[grid]]."""
+    grids = declared["grid"]
+    return grids if isinstance(grids, list) else [grids]
 
 
 def _check_keys(

@@ -46,17 +46,24 @@ class ThinVGG(nn.Module):
         return scores
 
 
-def resnet(classes: int, resolution: int) -> nn.Module:
+def resnet(
+    classes: int, resolution: int, blocks: tuple[int, ...] = (1, 1, 1, 1), width: int = 16
+) -> nn.Module:
     """Bottleneck ResNet: deep stem, four stages of one block, 19 convolutions."""
     model: nn.Module = ResNet(
         Bottleneck,
-        (1, 1, 1, 1),
+        blocks,
         num_classes=classes,
         stem_type="deep",
         stem_width=8,
-        channels=(16, 32, 64, 128),
+        channels=tuple(width * 2**stage for stage in range(4)),
     )
     return model
+
+
+def resnet_deep(classes: int, resolution: int) -> nn.Module:
+    """Its thinner, deeper kin: six blocks, 25 convolutions."""
+    return resnet(classes, resolution, blocks=(1, 2, 2, 1), width=12)
 
 
 def vgg11(classes: int, resolution: int) -> nn.Module:
@@ -64,28 +71,42 @@ def vgg11(classes: int, resolution: int) -> nn.Module:
 
     Without norms a net this thin does not train in the profile's few hundred steps.
     """
-    width = 16
-    stages: list[str | int] = [width, "M", 2 * width, "M", 4 * width, 4 * width, "M"]
-    stages += [8 * width, 8 * width, "M", 8 * width, 8 * width]
+    return _vgg(classes, 16, (1, 1, 2, 2, 2))
+
+
+def vgg16(classes: int, resolution: int) -> nn.Module:
+    """VGG16 with BatchNorm, thinner still: thirteen convolutions."""
+    return _vgg(classes, 10, (2, 2, 3, 3, 3))
+
+
+def _vgg(classes: int, width: int, convolutions: tuple[int, ...]) -> nn.Module:
+    stages: list[str | int] = []
+    for stage, number in enumerate(convolutions):
+        stages += ["M"] * (stage > 0) + [width * min(2**stage, 8)] * number
     return ThinVGG(make_layers(stages, batch_norm=True), 8 * width, 128, classes)
 
 
-def mobilenet_v2(classes: int, resolution: int) -> nn.Module:
+def mobilenet_v2(classes: int, resolution: int, repeats: int = 2) -> nn.Module:
     """MobileNetV2: seven inverted residuals, 22 convolutions."""
-    blocks = [[1, 16, 1, 1], [4, 32, 2, 2], [4, 48, 2, 1], [4, 80, 2, 2]]
+    blocks = [[1, 16, 1, 1], [4, 32, repeats, 2], [4, 48, repeats, 1], [4, 80, repeats, 2]]
     model: nn.Module = MobileNetV2(
         num_classes=classes, inverted_residual_setting=blocks, width_mult=0.5, dropout=DROPOUT
     )
     return model
 
 
-def deit(classes: int, resolution: int) -> nn.Module:
+def mobilenet_v2_short(classes: int, resolution: int) -> nn.Module:
+    """MobileNetV2 with four inverted residuals, 13 convolutions."""
+    return mobilenet_v2(classes, resolution, repeats=1)
+
+
+def deit(classes: int, resolution: int, width: int = 48, depth: int = 6) -> nn.Module:
     """DeiT: patches of a sixth, six blocks of width 48."""
     model = VisionTransformer(
         img_size=resolution,
         patch_size=6,
-        embed_dim=48,
-        depth=6,
+        embed_dim=width,
+        depth=depth,
         num_heads=3,
         num_classes=classes,
         weight_init="jax",
@@ -97,9 +118,19 @@ def deit(classes: int, resolution: int) -> nn.Module:
     return built
 
 
+def deit_deep(classes: int, resolution: int) -> nn.Module:
+    """DeiT, narrower and deeper: nine blocks of width 36."""
+    return deit(classes, resolution, width=36, depth=9)
+
+
 LAPTOP: dict[str, Callable[[int, int], nn.Module]] = {
     "laptop_resnet": resnet,
     "laptop_vgg11": vgg11,
     "laptop_mobilenet_v2": mobilenet_v2,
     "laptop_deit": deit,
+    # Other widths and depths, for the corpus that the predictor learns from.
+    "laptop_resnet_deep": resnet_deep,
+    "laptop_vgg16": vgg16,
+    "laptop_mobilenet_v2_short": mobilenet_v2_short,
+    "laptop_deit_deep": deit_deep,
 }

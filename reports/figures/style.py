@@ -23,8 +23,9 @@ LOOKS = {
     "probe": ("#7F7F7F", "P"),
     "random": ("#D55E00", "X"),
     "shortened": ("#56B4E9", "p"),
+    "at_once": ("#8C6D1F", "h"),
 }
-SPARE = (("#8C6D1F", "h"), ("#A23B72", "<"), ("#4B7F52", ">"), ("#5E4FA2", "d"), ("#B5651D", "*"))
+SPARE = (("#A23B72", "<"), ("#4B7F52", ">"), ("#5E4FA2", "d"), ("#B5651D", "*"))
 INK, FAINT = "#222222", "#B8B8B8"
 
 SETTINGS: dict[str, Any] = {

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from bench.errors import UserError
 from bench.results import RunFolder
+from bench.seeds import seeded
 from bench.spec import RESULTS_VERSION, Spec
 from bench.sweep import Sweep, load_sweep
-from strategies.smartfrz.corpus import Histories, Recording, histories
+from strategies.smartfrz.corpus import Histories, Origin, Recording, histories
 from strategies.smartfrz.labels import Rule
 from strategies.smartfrz.record import Record
-from strategies.smartfrz.scores import Score, held_out, interval, judges, table, threshold
+from strategies.smartfrz.scores import Score, held_out, interval, table, threshold
 from strategies.smartfrz.shipped import DEFAULT_FEATURES, Trained, save, shipped_path
 from strategies.smartfrz.training import Recipe, train
 
@@ -25,29 +28,50 @@ SOURCES = ("glyphs",)  # data sets, before any colon, that no table reports on
 RULE = Rule()
 RECIPE = Recipe(epochs=24, batch=16, lr=3e-3)
 WARMUP = 0.1  # fraction of a run in which nothing is judged: the first of ten epochs
+TAILORED = 1024
 WRONG = 0.1  # share of layers that may freeze before they converged, on held-out runs
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which predictor: the profile whose source tasks it learns from, what it sees, how it learns.
+
+    tailored: how many of a layer's recorded weights stand for it.
+    """
+
+    profile: str = "laptop"
+    features: str = DEFAULT_FEATURES
+    tailored: int = TAILORED
+    recipe: Recipe = RECIPE
+    rule: Rule = RULE
+
+
 def build(
-    profile: str,
+    choice: Choice,
     results: Path,
     launch: Callable[[Sequence[Spec], Path], Any],
     *,
     out: Path | None = None,
-    features: str = DEFAULT_FEATURES,
-    rule: Rule = RULE,
-    recipe: Recipe = RECIPE,
+    without_family: str = "",
     say: Callable[[str], None] = print,
 ) -> Path:
     """Train a predictor on a profile's source tasks and write it; what is done is not redone.
 
     launch: makes the missing runs of a list. out: where the file goes; default: the shipped one's
-    place. Raises UserError if runs are missing in the end, or a source is no source task.
+    place. without_family: left out of the corpus, to see how the predictor does on it.
+    Raises UserError if runs are missing in the end, or a source is no source task.
     """
-    sweep = load_sweep(SWEEP, profile)
+    features, rule, recipe = choice.features, choice.rule, choice.recipe
+    sweep = load_sweep(SWEEP, choice.profile)
     refuse_targets(sweep)
     launch(sweep.specs, results)
-    recordings = read_recordings(sweep, results, say)
+    recordings = read_recordings(sweep, results, choice.tailored, say)
+    families = {r.origin.family for r in recordings}
+    if without_family and (without_family not in families or not out):
+        raise UserError(
+            f"without family {without_family}: give one of {sorted(families)}, and --out"
+        )
+    recordings = [r for r in recordings if r.origin.family != without_family]
     corpus = histories(recordings, features, recipe.window, rule, WARMUP)
     share = float(corpus.label[corpus.known].float().mean())
     say(
@@ -58,20 +82,21 @@ def build(
     say(table(scores))
     say(f"threshold {limit:.2f}: at most {WRONG:.0%} of held-out layers freeze too early")
     network = train(corpus, recipe)
-    tailored = recordings[0].trace["snapshots"].shape[2]
-    path = out or shipped_path(profile, features, recipe.window, tailored, exactly=True)
+    path = out or shipped_path(
+        choice.profile, features, recipe.window, choice.tailored, exactly=True
+    )
     facts = {
-        "profile": profile,
+        "profile": choice.profile,
         "features": features,
         "window": recipe.window,
-        "tailored": tailored,
+        "tailored": choice.tailored,
         "snapshots_per_epoch": Record.options["snapshots_per_epoch"].default,
         "threshold": limit,
         "rule": asdict(rule),
         "recipe": asdict(recipe),
         "data": sorted({e.spec.data for e in sweep.entries}),
         "pretraining": sorted({s.data for s in sweep.artifacts}),
-        "runs": sorted(r.run for r in recordings),
+        "runs": sorted(r.origin.run for r in recordings),
         "seeds": sorted({e.spec.seed for e in sweep.entries}),
         "results_version": RESULTS_VERSION,
         "scores": {name: _summary(s) for name, s in scores.items()},
@@ -92,9 +117,12 @@ def refuse_targets(sweep: Sweep) -> None:
 
 
 def read_recordings(
-    sweep: Sweep, results: Path, say: Callable[[str], None] = print
+    sweep: Sweep, results: Path, tailored: int, say: Callable[[str], None] = print
 ) -> list[Recording]:
-    """The recorded runs of a sweep; a diverged one is told and left out."""
+    """The recorded runs of a sweep with `tailored` weights a layer; a diverged one is left out.
+
+    A model's role is its family, and which of its kin it is.
+    """
     recordings = []
     for entry in sweep.entries:
         folder = RunFolder(results, entry.spec.id)
@@ -104,27 +132,34 @@ def read_recordings(
             say(f"left out, since it diverged: {entry.spec.label}")
             continue
         trace = load_file(folder.path / "trace.safetensors")
-        roles = entry.roles
-        recordings.append(Recording(entry.spec.id, roles["model"], roles["dataset"], trace))
+        trace["snapshots"] = _some(trace["snapshots"], tailored, entry.spec.id)
+        family = entry.roles["model"].split()[0]
+        origin = Origin(entry.spec.id, family, entry.roles["dataset"])
+        recordings.append(Recording(origin, trace))
     return recordings
+
+
+def _some(snapshots: Tensor, n: int, run: str) -> Tensor:
+    """The same n of a layer's weights in all snapshots (T, L, more)."""
+    recorded = snapshots.shape[2]
+    if n > recorded:
+        raise UserError(f"run {run} recorded {recorded} weights a layer, fewer than {n}")
+    chosen = torch.randperm(recorded, generator=seeded("tailored", run))[:n].sort().values
+    return snapshots[:, :, chosen]
 
 
 def score(corpus: Histories, recipe: Recipe) -> tuple[dict[str, Score], float]:
     """The predictor's and the baselines' held-out scores, and the calibrated threshold."""
-    scores, limit = {}, 0.5
-    for name, judge in judges(recipe).items():
-        scores[name], judged = held_out(corpus, judge)
-        if name == "predictor":
-            limit = threshold(corpus, judged, WRONG)
-    return scores, limit
+    scores = held_out(corpus, recipe)
+    return scores, threshold(corpus, scores["predictor"].judged, WRONG)
 
 
 def _summary(score: Score) -> dict[str, Any]:
     """A score in a few numbers, rounded so that the file is the same on every machine."""
     mean, half = interval(list(score.auroc.values()))
     return {
-        "mean_fold_auroc": round(score.mean_fold, 3),
-        "folds": {k: round(v, 3) for k, v in score.folds.items()},
+        "mean_fold_auroc": round(score.mean_fold(), 3),
+        "folds": {" ".join(k): round(v, 3) for k, v in score.folds.items()},
         "run_auroc": [round(mean, 3), round(half, 3)],
         "run_average_precision": [round(v, 3) for v in interval(list(score.precision.values()))],
     }

@@ -14,15 +14,19 @@ from strategies.smartfrz.labels import Rule
 
 
 @dataclass(frozen=True)
-class Recording:
-    """One recorded run. trace: what `Record` left; see there.
-
-    family and task name what is left out together when generalisation is scored.
-    """
+class Origin:
+    """Where a recording comes from: its run's id, and what is left out with it in a score."""
 
     run: str
     family: str
     task: str
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recorded run. trace: what `Record` left; see there."""
+
+    origin: Origin
     trace: Mapping[str, Tensor]
 
 
@@ -33,7 +37,7 @@ class Histories:
     tokens (N, T, width). newest int64 (N, S): the moment's newest token. label, known bool (N, S):
     whether the layer is converged, and whether the moment counts. progress, moved (N, S): fraction
     of training done and log relative displacement in the window, for the baselines. run (N,):
-    index into recordings.
+    index into origins.
     """
 
     tokens: Tensor
@@ -43,10 +47,10 @@ class Histories:
     progress: Tensor
     moved: Tensor
     run: Tensor
-    recordings: tuple[Recording, ...]
+    origins: tuple[Origin, ...]
 
     def of_runs(self, runs: Sequence[int]) -> Histories:
-        """Only the histories of some recordings, given by their index."""
+        """Only the histories of some origins, given by their index."""
         rows = torch.isin(self.run, torch.tensor(list(runs)))
         names = ("tokens", "newest", "label", "known", "progress", "moved", "run")
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
@@ -76,7 +80,7 @@ def histories(
         longest = max(part[name].shape[1] for part in parts) if name != "run" else 0
         padded[name] = [_pad(part[name], longest) for part in parts]
     tensors = {name: torch.cat(values) for name, values in padded.items()}
-    return Histories(recordings=tuple(recordings), **tensors)
+    return Histories(origins=tuple(r.origin for r in recordings), **tensors)
 
 
 def _of_run(

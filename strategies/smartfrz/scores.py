@@ -4,42 +4,91 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import torch
+import torch.multiprocessing
 from scipy.stats import t as student
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
-from strategies.smartfrz.corpus import Histories
+from bench.environment import cores
+from bench.seeds import seeded
+from strategies.smartfrz.corpus import Histories, Origin
 from strategies.smartfrz.training import Recipe, probabilities, train
 
 Judge = Callable[[Histories, Histories], Tensor]
-SPLITS = ("family", "task")
+SPLITS = {
+    "run": "unseen runs of known families and tasks, in five parts",
+    "family": "an unseen family of architectures",
+    "task": "an unseen task",
+    "both": "an unseen family on an unseen task",
+}
+CHOOSING = ("family", "task")  # the splits by which features, labels and threshold are chosen
+PARTS = 5
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Runs that are left out together, and those that are fitted on; indices of origins."""
+
+    split: str
+    name: str
+    fit: tuple[int, ...]
+    held: tuple[int, ...]
+
+
+def folds(origins: Sequence[Origin], split: str) -> list[Fold]:
+    """All folds of a split; see SPLITS."""
+    everyone = range(len(origins))
+    if split == "run":
+        order = torch.randperm(len(origins), generator=seeded("folds", 0)).tolist()
+        groups = {i: str(place % PARTS) for place, i in enumerate(order)}
+    else:
+        names = {"family": "{0.family}", "task": "{0.task}", "both": "{0.family}, {0.task}"}
+        groups = {i: names[split].format(origins[i]) for i in everyone}
+    made = []
+    for group in sorted(set(groups.values())):
+        held = [i for i in everyone if groups[i] == group]
+        families = {origins[i].family for i in held} if split == "both" else set()
+        tasks = {origins[i].task for i in held} if split == "both" else set()
+        fit = [
+            i
+            for i in everyone
+            if groups[i] != group
+            and origins[i].family not in families
+            and origins[i].task not in tasks
+        ]
+        made.append(Fold(split, group, tuple(fit), tuple(held)))
+    return made
 
 
 @dataclass(frozen=True)
 class Score:
     """A judge's held-out score: every run is judged by what was fitted without its like.
 
-    folds: AUROC of each left-out family and task, over all its moments.
+    folds: AUROC of each fold, by split and fold, over all its moments.
     auroc, precision: per run, AUROC and average precision of every run that has both labels, by
     split and run; intervals are over runs, since moments of one run are not independent.
+    judged: P(freeze) of every moment (N, S) while its like was left out, by split.
     """
 
-    folds: Mapping[str, float]
+    folds: Mapping[tuple[str, str], float]
     auroc: Mapping[tuple[str, str], float]
     precision: Mapping[tuple[str, str], float]
+    judged: Mapping[str, Tensor]
 
-    @property
-    def mean_fold(self) -> float:
-        """The mean of both splits' mean AUROC over folds."""
-        means = []
-        for split in SPLITS:
-            of_split = [v for k, v in self.folds.items() if k.startswith(split)]
-            means.append(sum(of_split) / len(of_split))
-        return sum(means) / len(means)
+    def mean_fold(self, splits: Sequence[str] = CHOOSING) -> float:
+        """The mean over splits of the mean AUROC over a split's folds."""
+        means = [_mean([v for (s, _), v in self.folds.items() if s == split]) for split in splits]
+        return _mean(means)
+
+    def worst_fold(self, splits: Sequence[str] = CHOOSING) -> float:
+        """The lowest AUROC of a fold."""
+        return min(v for (split, _), v in self.folds.items() if split in splits)
 
 
 def judges(recipe: Recipe) -> dict[str, Judge]:
@@ -52,33 +101,83 @@ def judges(recipe: Recipe) -> dict[str, Judge]:
     }
 
 
-def held_out(histories: Histories, judge: Judge) -> tuple[Score, dict[str, Tensor]]:
-    """Leave out each family and each task in turn.
+def held_out(
+    histories: Histories,
+    recipe: Recipe,
+    names: Sequence[str] = ("predictor", "progress alone", "displacement alone", "both"),
+    splits: Sequence[str] = CHOOSING,
+) -> dict[str, Score]:
+    """Score judges on every fold of some splits, folds side by side on all cores."""
+    jobs = [
+        (fold, name)
+        for split in splits
+        for fold in folds(histories.origins, split)
+        for name in names
+    ]
+    context = torch.multiprocessing.get_context("forkserver")  # hands tensors over by sharing them
+    with ProcessPoolExecutor(cores(), context, _share, (histories, recipe)) as pool:
+        answers = list(pool.map(_judge_fold, jobs))
+    scores = {}
+    for name in names:
+        judged = {s: torch.zeros(histories.label.shape, dtype=torch.float64) for s in splits}
+        parts = [(fold, p) for (fold, n), p in zip(jobs, answers, strict=True) if n == name]
+        for fold, p in parts:
+            judged[fold.split][_rows(histories, fold.held)] = p
+        scores[name] = _score(histories, [fold for fold, _ in parts], judged)
+    return scores
 
-    Also P(freeze) of every moment (N, S) while its family, or task, was left out, by split.
-    """
-    folds: dict[str, float] = {}
-    auroc: dict[tuple[str, str], float] = {}
-    precision: dict[tuple[str, str], float] = {}
-    judged: dict[str, Tensor] = {}
-    for split in SPLITS:
-        groups = [str(getattr(r, split)) for r in histories.recordings]
-        judged[split] = torch.zeros(histories.label.shape, dtype=torch.float64)
-        for group in sorted(set(groups)):
-            out = [i for i, g in enumerate(groups) if g == group]
-            fit = histories.of_runs([i for i, g in enumerate(groups) if g != group])
-            held = histories.of_runs(out)
-            p = judge(fit, held).double()
-            judged[split][torch.isin(histories.run, torch.tensor(out))] = p
-            folds[f"{split} {group}"] = _auroc(held, p, held.known)
-            for run in out:
-                moments = held.known & (held.run == run)[:, None]
-                label = held.label[moments]
-                if label.any() and not label.all():
-                    key = (split, histories.recordings[run].run)
-                    auroc[key] = _auroc(held, p, moments)
-                    precision[key] = float(average_precision_score(label, p[moments]))
-    return Score(folds, auroc, precision), judged
+
+_shared: tuple[Histories, Recipe]
+
+
+def _share(histories: Histories, recipe: Recipe) -> None:
+    global _shared  # of this worker process, which serves this one call of held_out
+    _shared = histories, recipe
+    torch.set_num_threads(1)  # the folds share the cores; and other threads, other roundings
+
+
+def _judge_fold(job: tuple[Fold, str]) -> Tensor:
+    histories, recipe = _shared
+    fold, name = job
+    fit, held = histories.of_runs(fold.fit), histories.of_runs(fold.held)
+    return judges(recipe)[name](fit, held).double()
+
+
+def _score(histories: Histories, parts: Sequence[Fold], judged: Mapping[str, Tensor]) -> Score:
+    of_fold, auroc, precision = {}, {}, {}
+    for fold in parts:
+        p = judged[fold.split]
+        rows = _rows(histories, fold.held)
+        of_fold[fold.split, fold.name] = _auroc(histories, p, histories.known & rows[:, None])
+        for run in fold.held:
+            moments = histories.known & (histories.run == run)[:, None]
+            label = histories.label[moments]
+            if label.any() and not label.all():
+                key = (fold.split, histories.origins[run].run)
+                auroc[key] = _auroc(histories, p, moments)
+                precision[key] = float(average_precision_score(label, p[moments]))
+    return Score(of_fold, auroc, precision, judged)
+
+
+def _rows(histories: Histories, runs: Sequence[int]) -> Tensor:
+    return torch.isin(histories.run, torch.tensor(list(runs)))
+
+
+def reliability(histories: Histories, p: Tensor) -> list[tuple[float, float, int]]:
+    """Of moments in ten bins of P(freeze): the mean of P, the share converged, their number."""
+    p, label = p[histories.known], histories.label[histories.known].double()
+    places = (p * BINS).long().clamp(max=BINS - 1)
+    bins = []
+    for i in range(BINS):
+        here = places == i
+        if here.any():
+            bins.append((float(p[here].mean()), float(label[here].mean()), int(here.sum())))
+    return bins
+
+
+def calibration_error(bins: Sequence[tuple[float, float, int]]) -> float:
+    """Expected calibration error: mean distance of P from the share converged, over moments."""
+    return sum(abs(p - share) * n for p, share, n in bins) / sum(n for _, _, n in bins)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -89,11 +188,12 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return mean, float(student.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
 
 
-def difference(score: Score, other: Score) -> tuple[float, float]:
-    """Mean difference of per-run AUROC, paired, both splits averaged by run, and its half-width."""
+def difference(score: Score, other: Score, splits: Sequence[str] = CHOOSING) -> tuple[float, float]:
+    """Mean difference of per-run AUROC, paired, splits averaged by run, and its half-width."""
     runs = sorted({run for _, run in score.auroc})
-    pairs = [[s.auroc[split, run] for split in SPLITS for s in (score, other)] for run in runs]
-    return interval([(a - b + c - d) / 2 for a, b, c, d in pairs])
+    return interval(
+        [_mean([score.auroc[s, run] - other.auroc[s, run] for s in splits]) for run in runs]
+    )
 
 
 def threshold(histories: Histories, judged: Mapping[str, Tensor], wrong: float) -> float:
@@ -104,7 +204,7 @@ def threshold(histories: Histories, judged: Mapping[str, Tensor], wrong: float) 
     """
     for step in range(50, 100):
         froze = bad = 0
-        for p in judged.values():
+        for p in (judged[split] for split in CHOOSING):
             over = (p >= step / 100) & histories.known
             first = over & (over.cumsum(1) == 1)
             froze += int(first.sum())
@@ -114,25 +214,33 @@ def threshold(histories: Histories, judged: Mapping[str, Tensor], wrong: float) 
     return 0.99
 
 
-def table(scores: Mapping[str, Score]) -> str:
-    """All judges' scores as text."""
+def table(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING) -> str:
+    """All judges' scores as text: over the splits together, and by fold."""
     lines = [
         f"{'':22}{'mean fold':>10}{'worst fold':>11}{'AUROC per run':>17}"
         f"{'average precision':>20}{'difference':>17}"
     ]
     first = next(iter(scores.values()))
     for name, score in scores.items():
-        per_run, precise = (interval(list(v.values())) for v in (score.auroc, score.precision))
-        gap = "" if score is first else "{:+.3f} ± {:.3f}".format(*difference(first, score))
+        per_run, precise = (
+            interval([v for (s, _), v in of.items() if s in splits])
+            for of in (score.auroc, score.precision)
+        )
+        gap = "" if score is first else "{:+.3f} ± {:.3f}".format(*difference(first, score, splits))
         lines.append(
-            f"{name:22}{score.mean_fold:10.3f}{min(score.folds.values()):11.3f}"
+            f"{name:22}{score.mean_fold(splits):10.3f}{score.worst_fold(splits):11.3f}"
             f"{per_run[0]:9.3f} ± {per_run[1]:.3f}{precise[0]:12.3f} ± {precise[1]:.3f}{gap:>17}"
         )
     lines.append("AUROC by fold:")
-    for fold in first.folds:
-        values = "  ".join(f"{name} {score.folds[fold]:.2f}" for name, score in scores.items())
-        lines.append(f"  {fold:34}{values}")
+    for split, fold in first.folds:
+        if split in splits:
+            values = (f"{name} {score.folds[split, fold]:.2f}" for name, score in scores.items())
+            lines.append(f"  {f'{split} {fold}':34}" + "  ".join(values))
     return "\n".join(lines)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _auroc(histories: Histories, p: Tensor, moments: Tensor) -> float:

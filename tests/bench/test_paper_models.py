@@ -25,6 +25,7 @@ FORCED = {
     "probe": {},
     "random": {"saving": 0.3},
     "shortened": {"saving": 0.3},
+    "at_once": {"saving": 0.3},
 }
 MODELS = ["resnet50", "vgg11", "mobilenet_v2", "deit_tiny"]
 

@@ -25,6 +25,7 @@ STRATEGIES = [
     "probe",
     "random",
     "shortened",
+    "at_once",
 ]
 
 

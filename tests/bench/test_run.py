@@ -54,7 +54,9 @@ def test_two_seeds_differ_and_one_seed_repeats(tmp_path: Path) -> None:
     assert other["cell"] == one["cell"]
 
 
-@pytest.mark.parametrize("strategy", ["full", "linear", "autofreeze", "random", "shortened"])
+@pytest.mark.parametrize(
+    "strategy", ["full", "linear", "autofreeze", "random", "at_once", "shortened"]
+)
 def test_what_is_recorded_adds_up(strategy: str, tmp_path: Path) -> None:
     spec = tiny(strategy)
     result = made(spec, tmp_path)
@@ -84,7 +86,7 @@ def test_matched_run_costs_what_it_is_matched_to(tmp_path: Path) -> None:
     cell = [tiny("autofreeze", seed=s) for s in (0, 1)]
     costs = [made(spec, tmp_path)["flops"]["exact"]["total"] for spec in cell]
     mean = sum(costs) / 2
-    for strategy in ("linear", "shortened", "random"):
+    for strategy in ("linear", "shortened", "random", "at_once"):
         spec = tiny(strategy, options={}, match=tuple(s.id for s in cell))
         result = made(spec, tmp_path)
         assert result["budget"] == pytest.approx(mean)

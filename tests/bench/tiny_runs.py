@@ -23,6 +23,7 @@ def tiny(strategy: str = "full", **changes: Any) -> Spec:
         "linear": {"t0": 0.2},
         "random": {"saving": 0.3},
         "shortened": {"saving": 0.3},
+        "at_once": {"saving": 0.3},
     }
     values: dict[str, Any] = {
         "model": "laptop_vgg11",

@@ -1,4 +1,4 @@
-"""probe, random and shortened against costs computed by hand."""
+"""probe, random, shortened and at_once against costs computed by hand."""
 
 import pytest
 from hand_view import HandView
@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UserError
+from strategies.at_once import AtOnce
 from strategies.budget import schedule_cost
 from strategies.probe import Probe
 from strategies.random import Random
@@ -68,3 +69,28 @@ def test_shortened_makes_the_steps_it_can_pay_for() -> None:
     view.budget = 1.0
     with pytest.raises(UserError, match="out of reach"):
         Shortened().total_steps(view)
+
+
+def test_at_once_freezes_at_the_latest_step_it_can_pay_for() -> None:
+    view = HandView([10, 20, 30], total_steps=100)
+    full, frozen = view.flops.exact().total, view.flops.exact({0, 1}).total
+    strategy = AtOnce(saving=0.2)
+    strategy.start(view)
+    moment = strategy._moment
+    spent = [m * full + (100 - m) * frozen for m in (moment, moment + 1)]
+    assert spent[0] <= 80 * full < spent[1]
+    view.step = moment
+    assert strategy.stages().due(moment, 10)
+    assert {v.layer for v in strategy.decide(view) if v.freeze} == {0, 1}
+    view.budget = 1.0
+    with pytest.raises(UserError, match="out of reach"):
+        AtOnce().start(view)
+
+
+def test_at_once_with_the_cost_of_full_training_never_freezes() -> None:
+    view = HandView([10, 20, 30], total_steps=100)
+    view.budget = view.flops.exact().total * 100
+    strategy = AtOnce()
+    strategy.start(view)
+    view.step = 100
+    assert not strategy.decide(view)

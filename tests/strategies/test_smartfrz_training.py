@@ -1,13 +1,24 @@
 """Labels, the corpus, training and scores on made-up recordings."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
-from strategies.smartfrz.corpus import Histories, Recording, histories
+from strategies.smartfrz.corpus import Histories, Origin, Recording, histories
 from strategies.smartfrz.labels import Rule
-from strategies.smartfrz.scores import difference, held_out, interval, judges, table, threshold
+from strategies.smartfrz.scores import (
+    calibration_error,
+    difference,
+    folds,
+    held_out,
+    interval,
+    reliability,
+    table,
+    threshold,
+)
+from strategies.smartfrz.study import study
 from strategies.smartfrz.training import Recipe, probabilities, train
 
 torch.set_num_threads(1)
@@ -51,9 +62,7 @@ def recording(run: str, family: str, task: str, seed: int) -> Recording:
     start = torch.randn(1, layers, 32, generator=generator)
     signs = torch.where(torch.arange(moments) % 2 == 0, 1.0, -1.0)[:, None]
     return Recording(
-        run,
-        family,
-        task,
+        Origin(run, family, task),
         {
             "snapshots": start + steps.cumsum(0),
             "progress": progress,
@@ -104,19 +113,59 @@ def test_training_is_repeatable_and_learns_what_there_is_to_learn(corpus: Histor
     again = train(corpus, RECIPE)
     for key, value in network.state_dict().items():
         assert torch.equal(value, again.state_dict()[key])
-    scores = {}
-    for name in ("predictor", "progress alone"):
-        scores[name], _ = held_out(corpus, judges(RECIPE)[name])
-    assert scores["predictor"].mean_fold > 0.95 > scores["progress alone"].mean_fold
+    scores = held_out(corpus, RECIPE, ["predictor", "progress alone"])
+    assert scores["predictor"].mean_fold() > 0.95 > scores["progress alone"].mean_fold()
     mean, half = difference(scores["predictor"], scores["progress alone"])
     assert mean - half > 0
     assert "progress alone" in table(scores)
     assert set(scores["predictor"].folds) == {
-        "family family0",
-        "family family1",
-        "task task0",
-        "task task1",
+        ("family", "family0"),
+        ("family", "family1"),
+        ("task", "task0"),
+        ("task", "task1"),
     }
+
+
+@pytest.mark.parametrize("split", ["run", "family", "task", "both"])
+def test_every_run_is_held_out_once_and_never_fitted_with_its_like(
+    corpus: Histories, split: str
+) -> None:
+    parts = folds(corpus.origins, split)
+    assert sorted(i for fold in parts for i in fold.held) == list(range(len(corpus.origins)))
+    for fold in parts:
+        assert fold.fit
+        held, fitted = ([corpus.origins[i] for i in part] for part in (fold.held, fold.fit))
+        assert not {o.run for o in held} & {o.run for o in fitted}
+        if split in ("family", "both"):
+            assert not {o.family for o in held} & {o.family for o in fitted}
+        if split in ("task", "both"):
+            assert not {o.task for o in held} & {o.task for o in fitted}
+
+
+def test_reliability_and_its_error_by_hand(corpus: Histories) -> None:
+    p = torch.where(corpus.label, 0.95, 0.35).double()
+    bins = reliability(corpus, p)
+    assert [share for _, share, _ in bins] == [0.0, 1.0]
+    assert sum(n for _, _, n in bins) == int(corpus.known.sum())
+    share = float(corpus.label[corpus.known].double().mean())
+    assert calibration_error(bins) == pytest.approx(0.35 * (1 - share) + 0.05 * share)
+
+
+def test_a_study_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
+    runs = [
+        recording(f"{f}{t}", f"family{f}", f"task{t}", 10 * f + t)
+        for f in range(2)
+        for t in range(2)
+    ]
+    kept, told = tmp_path / "study.csv", []
+    recipe = Recipe(window=12, epochs=1, batch=8)
+    rules = {"stable": Rule(k=3, epsilon=0.02)}
+    first = study(runs, recipe, 0.1, kept, ["travel"], rules, told.append)
+    assert len(first) == 4
+    more = study(runs, recipe, 0.1, kept, ["travel", "upstream"], rules, told.append)
+    assert more[:4] == first
+    assert [row["features"] for row in more[4:]] == ["upstream"]
+    assert len(told) == 2
 
 
 def test_the_threshold_rises_until_few_layers_freeze_too_early(corpus: Histories) -> None:
