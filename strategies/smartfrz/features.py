@@ -19,6 +19,7 @@ from bench.view import View
 
 HORIZONS = (1, 2, 4, 8, 16)
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
+LEAST_RATE = 1e-3  # a cosine's last steps have next to none
 FLOOR = 1e-6  # a relative displacement below float32's grain
 
 
@@ -128,6 +129,14 @@ def upstream(moves: Moves, moment: Moment) -> Tensor:
     return _log((moves.size / moves.spread).clamp(max=10).cumsum(1)).T
 
 
+def pace(moves: Moves, moment: Moment) -> Tensor:
+    """Log of the relative displacement over each horizon, per learning rate (layers, 5).
+
+    A layer slows down as the learning rate falls; what is left is the pull of its gradients.
+    """
+    return _log(moves.size / moves.spread / max(moment.rate, LEAST_RATE)).T
+
+
 def progress(moves: Moves, moment: Moment) -> Tensor:
     """How far the run is and its learning rate (layers, 2): not the paper's, but known to it."""
     layers = len(moves.newest)
@@ -153,6 +162,7 @@ def _joined(doc: str, *parts: tuple[int, Part]) -> FeatureSet:
 _TRAVEL = (2 * len(HORIZONS) - 1, travel)
 _QUANTILES = (2 * len(QUANTILES), quantiles)
 _UPSTREAM = (len(HORIZONS), upstream)
+_PACE = (len(HORIZONS), pace)
 _PROGRESS = (2, progress)
 
 FEATURES: Mapping[str, FeatureSet] = {
@@ -162,6 +172,10 @@ FEATURES: Mapping[str, FeatureSet] = {
     "travel+progress": _joined("the same, and how far the run is", _TRAVEL, _PROGRESS),
     "upstream": _joined("how far a layer and all before it moved together", _UPSTREAM),
     "upstream+progress": _joined("the same, and how far the run is", _UPSTREAM, _PROGRESS),
+    "pace": _joined("displacements per learning rate, and straightness", _PACE, _TRAVEL),
     "cascade": _joined("travel of the layer and of all before it", _TRAVEL, _UPSTREAM),
     "cascade+progress": _joined("the same, and how far the run is", _TRAVEL, _UPSTREAM, _PROGRESS),
+    "everything": _joined(
+        "cascade, pace, quantiles and progress", _TRAVEL, _UPSTREAM, _PACE, _QUANTILES, _PROGRESS
+    ),
 }
