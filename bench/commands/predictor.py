@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from bench.commands.places import results_argument
 from bench.errors import UserError
 from bench.options import unknown
+from bench.results import write_whole
 
 if TYPE_CHECKING:
     from bench.spec import Spec
     from strategies.smartfrz.build import Choice
+    from strategies.smartfrz.corpus import Recording
 
 HELP = "train SmartFRZ's predictor from source tasks, score it, or describe one"
 
@@ -31,9 +33,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--without-family", default="", metavar="NAME", help="leave out one family of models"
     )
     train.set_defaults(action=_train)
+    evaluate = actions.add_parser("evaluate", help="held-out scores of every kind, with figures")
+    _corpus_arguments(evaluate)
+    evaluate.add_argument(
+        "--used", action="store_true", help="also train with held-out predictors and compare"
+    )
+    evaluate.set_defaults(action=_evaluate)
+    study = actions.add_parser("study", help="all feature sets under all labelling rules")
+    _corpus_arguments(study)
+    study.set_defaults(action=_study)
+    harm = actions.add_parser("harm", help="which labels tell best what freezing does to accuracy")
+    _corpus_arguments(harm)
+    harm.set_defaults(action=_harm)
     info = actions.add_parser("info", help="size, cost and provenance of a predictor")
     info.add_argument("file", type=Path, nargs="?", default=None, help="default: the shipped one")
     info.add_argument("--profile", default="laptop", help="whose shipped predictor")
+    info.add_argument("--window", type=int, default=0, help="cost alone, for any window W")
+    info.add_argument("--tailored", type=int, default=0, help="cost alone, for any n weights")
+    info.add_argument("--features", default="raw", help="of which tokens, with those two")
     info.set_defaults(action=_info)
 
 
@@ -73,6 +90,64 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
+def _evaluate(args: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from strategies.smartfrz.build import WARMUP
+    from strategies.smartfrz.corpus import histories
+    from strategies.smartfrz.evaluate import evaluate, table
+
+    choice, out = _choice(args), args.results / "reports" / args.profile / "predictor"
+    recordings = _recordings(args)
+    window = choice.recipe.window
+    corpus = histories(recordings, choice.features, window, choice.rule, WARMUP)
+    evaluation = evaluate(corpus, choice.recipe)
+    print(table(evaluation))
+    out.mkdir(parents=True, exist_ok=True)
+    parts = {"splits": evaluation.splits, "runs": evaluation.runs, "reliability": evaluation.bins}
+    for name, rows in parts.items():
+        write_whole(out / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
+    if args.used:
+        from strategies.smartfrz import used
+
+        print(used.table(used.used(choice, args.results, partial(_make, args))))
+    return 0
+
+
+def _study(args: argparse.Namespace) -> int:
+    from strategies.smartfrz.build import WARMUP
+    from strategies.smartfrz.features import FEATURES
+    from strategies.smartfrz.study import study
+
+    choice = _choice(args)
+    kept = args.results / "reports" / args.profile / "predictor" / "study.csv"
+    features = [args.features] if args.features else list(FEATURES)
+    study(_recordings(args), choice.recipe, WARMUP, kept, features)
+    print(kept.read_text())
+    return 0
+
+
+def _harm(args: argparse.Namespace) -> int:
+    from bench.sweep import load_sweep
+    from strategies.smartfrz.harm import rank, read_curves, read_harmed, table
+    from strategies.smartfrz.sources import refuse_targets, source_sweep
+
+    sources = source_sweep(args.profile)
+    sweep = load_sweep("harm", args.profile, changes={"evaluate_on": "validation"})
+    refuse_targets(sweep)
+    _make(args, [*sources.specs, *sweep.specs], args.results)
+    rows = rank(read_harmed(sweep, args.results), read_curves(sources, args.results))
+    print(table(rows))
+    return 0
+
+
+def _recordings(args: argparse.Namespace) -> list[Recording]:
+    from strategies.smartfrz.sources import recordings_of, source_sweep
+
+    sweep = source_sweep(args.profile)
+    return recordings_of(sweep, args.results, partial(_make, args), args.tailored)
+
+
 def _choice(args: argparse.Namespace) -> Choice:
     """What the arguments ask for; raises UserError for a feature set that does not exist."""
     from strategies.smartfrz.build import RECIPE, Choice
@@ -90,8 +165,13 @@ def _choice(args: argparse.Namespace) -> Choice:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from strategies.smartfrz.info import describe
+    from strategies.smartfrz.info import cost, describe
     from strategies.smartfrz.strategy import SmartFRZ
 
+    if args.window or args.tailored:
+        args.window, args.tailored = args.window or 30, args.tailored or 1024
+        choice = _choice(args)
+        print(cost(choice.features, choice.recipe.window, choice.tailored))
+        return 0
     print(describe(args.file or SmartFRZ().files(args.profile)["predictor"]))
     return 0

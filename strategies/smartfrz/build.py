@@ -7,24 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-from torch import Tensor
-
 from bench.errors import UserError
-from bench.results import RunFolder
-from bench.seeds import seeded
 from bench.spec import RESULTS_VERSION, Spec
-from bench.sweep import Sweep, load_sweep
-from strategies.smartfrz.corpus import Histories, Origin, Recording, histories
+from strategies.smartfrz.corpus import Histories, histories
 from strategies.smartfrz.labels import Rule
 from strategies.smartfrz.record import Record
 from strategies.smartfrz.scores import Score, held_out, interval, table, threshold
 from strategies.smartfrz.shipped import DEFAULT_FEATURES, Trained, save, shipped_path
+from strategies.smartfrz.sources import recordings_of, source_sweep
 from strategies.smartfrz.training import Recipe, train
 
-SWEEP = "predictor"
-SOURCES = ("glyphs",)  # data sets, before any colon, that no table reports on
 RULE = Rule()
 RECIPE = Recipe(epochs=24, batch=16, lr=3e-3)
 WARMUP = 0.1  # fraction of a run in which nothing is judged: the first of ten epochs
@@ -62,10 +54,8 @@ def build(
     Raises UserError if runs are missing in the end, or a source is no source task.
     """
     features, rule, recipe = choice.features, choice.rule, choice.recipe
-    sweep = load_sweep(SWEEP, choice.profile)
-    refuse_targets(sweep)
-    launch(sweep.specs, results)
-    recordings = read_recordings(sweep, results, choice.tailored, say)
+    sweep = source_sweep(choice.profile)
+    recordings = recordings_of(sweep, results, launch, choice.tailored, say)
     families = {r.origin.family for r in recordings}
     if without_family and (without_family not in families or not out):
         raise UserError(
@@ -104,48 +94,6 @@ def build(
     save(path, Trained(network, facts))
     say(f"written: {path}")
     return path
-
-
-def refuse_targets(sweep: Sweep) -> None:
-    """Raise UserError if a run of the corpus, or its backbone, saw anything but source tasks."""
-    for spec in sweep.specs:
-        if spec.data.partition(":")[0] not in SOURCES:
-            raise UserError(
-                f"sweep {sweep.name}: {spec.data} is no source task; a predictor that saw it could"
-                " not be judged on it. Use variants of " + ", ".join(SOURCES)
-            )
-
-
-def read_recordings(
-    sweep: Sweep, results: Path, tailored: int, say: Callable[[str], None] = print
-) -> list[Recording]:
-    """The recorded runs of a sweep with `tailored` weights a layer; a diverged one is left out.
-
-    A model's role is its family, and which of its kin it is.
-    """
-    recordings = []
-    for entry in sweep.entries:
-        folder = RunFolder(results, entry.spec.id)
-        if not folder.done:
-            raise UserError(f"{entry.spec.label}: run {entry.spec.id} is not done; run this again")
-        if folder.diverged:
-            say(f"left out, since it diverged: {entry.spec.label}")
-            continue
-        trace = load_file(folder.path / "trace.safetensors")
-        trace["snapshots"] = _some(trace["snapshots"], tailored, entry.spec.id)
-        family = entry.roles["model"].split()[0]
-        origin = Origin(entry.spec.id, family, entry.roles["dataset"])
-        recordings.append(Recording(origin, trace))
-    return recordings
-
-
-def _some(snapshots: Tensor, n: int, run: str) -> Tensor:
-    """The same n of a layer's weights in all snapshots (T, L, more)."""
-    recorded = snapshots.shape[2]
-    if n > recorded:
-        raise UserError(f"run {run} recorded {recorded} weights a layer, fewer than {n}")
-    chosen = torch.randperm(recorded, generator=seeded("tailored", run))[:n].sort().values
-    return snapshots[:, :, chosen]
 
 
 def score(corpus: Histories, recipe: Recipe) -> tuple[dict[str, Score], float]:

@@ -6,29 +6,42 @@ from pathlib import Path
 
 import torch
 
-from strategies.smartfrz.predictor import KEY, flops
+from strategies.smartfrz.features import FEATURES
+from strategies.smartfrz.predictor import KEY, Predictor, flops
 from strategies.smartfrz.shipped import load
 
 LAYERS = 53  # ResNet-50's, the head left out
 
 
+def cost(features: str, window: int, tailored: int) -> str:
+    """Appendix C for any features, window and number of tailored weights, as text."""
+    width = FEATURES[features].width(tailored)
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in Predictor(width).parameters())
+    snapshot = 4 * LAYERS * tailored
+    history = snapshot * window
+    encoded = 4 * LAYERS * window * (width + 2 * KEY)
+    fresh, kept = flops(width, window, window), flops(width, window, 1)
+    return "\n".join(
+        [
+            f"features {features}: tokens of {width}, window {window}, {tailored} weights a layer",
+            f"{parameters:,} parameters, {4 * parameters / 1e6:.2f} MB",
+            f"for {LAYERS} layers (ResNet-50): a snapshot {snapshot / 1e3:.0f} kB, the history "
+            f"{history / 1e6:.1f} MB, its tokens, K and V {encoded / 1e6:.1f} MB",
+            f"one judgement of a layer: {fresh / 1e9:.4f} GFLOPs from nothing, {kept / 1e9:.4f} "
+            "with all tokens but the newest encoded before",
+        ]
+    )
+
+
 def describe(path: Path) -> str:
     """A predictor file in words and numbers; raises UserError if it cannot be read."""
     trained = load(path, torch.device("cpu"))
-    facts, network = trained.provenance, trained.network
-    window, n, width = facts["window"], facts["tailored"], network.inputs
-    parameters = sum(p.numel() for p in network.parameters())
-    fresh = flops(width, window, window)
-    kept = flops(width, window, 1)
+    facts = trained.provenance
     lines = [
         f"predictor {path}",
-        f"features {facts['features']}: tokens of {width}, window {window}, {n} weights a layer, "
-        f"{facts['snapshots_per_epoch']} snapshots an epoch; freezes at P ≥ {facts['threshold']}",
-        f"{parameters:,} parameters, {4 * parameters / 1e6:.2f} MB",
-        f"for {LAYERS} layers (ResNet-50): a snapshot {4 * LAYERS * n / 1e3:.0f} kB, the history "
-        f"{4 * LAYERS * window * (n + width + 2 * KEY) / 1e6:.1f} MB with its tokens, K and V",
-        f"one judgement of a layer: {fresh / 1e9:.4f} GFLOPs from nothing, {kept / 1e9:.4f} with "
-        "all tokens but the newest encoded before",
+        f"freezes at P ≥ {facts['threshold']}, {facts['snapshots_per_epoch']} snapshots an epoch",
+        cost(facts["features"], facts["window"], facts["tailored"]),
     ]
     for key in ("profile", "data", "pretraining", "seeds", "rule", "recipe", "results_version"):
         lines.append(f"{key}: {facts.get(key)}")

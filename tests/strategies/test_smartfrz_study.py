@@ -1,0 +1,116 @@
+"""What a predictor is judged by: harm, use, cost; on made-up runs, by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.cli import main
+from bench.errors import UserError
+from bench.results import RunFolder
+from bench.sweep import load_sweep
+from strategies.smartfrz import harm, used
+from strategies.smartfrz.harm import Harmed, rank, wrong
+from strategies.smartfrz.labels import Rule
+from strategies.smartfrz.sources import refuse_targets, source_sweep
+
+PROBES = torch.linspace(0, 1, 11, dtype=torch.float64)
+# Layer 0 converges at 0.3, layer 1 at 0.7: by then its CKA stands still.
+CURVE = torch.stack([(PROBES / c).clamp(max=1) for c in (0.3, 0.7)], dim=1)
+RULE = Rule("stable", k=2, epsilon=0.05)
+
+
+def test_wrong_freezing_is_the_layer_time_frozen_before_convergence() -> None:
+    assert wrong(RULE, CURVE, PROBES, torch.tensor([0.5, 0.8])) == 0
+    assert wrong(RULE, CURVE, PROBES, torch.tensor([0.2, 0.8])) == pytest.approx(0.4)
+    assert wrong(RULE, CURVE, PROBES, torch.tensor([0.45, 0.5])) == pytest.approx(0.25)
+    assert wrong(None, CURVE, PROBES, torch.tensor([0.5, 1.0])) == pytest.approx(0.25)
+
+
+def test_a_freeze_that_never_comes_is_never_wrong() -> None:
+    assert wrong(RULE, CURVE, PROBES, torch.tensor([1.0, 1.0])) == 0
+
+
+def test_the_rule_that_explains_what_was_lost_comes_first() -> None:
+    draws = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
+    truth = Rule("stable", k=2, epsilon=0.01)
+    curves = {("a", "x"): (CURVE, PROBES), ("b", "x"): (CURVE, PROBES)}
+    harmed = [
+        Harmed(pair, 10 * wrong(truth, CURVE, PROBES, moments), moments)
+        for pair in curves
+        for moments in draws
+    ]
+    rows = rank(harmed, curves)
+    best = {name for name, rho, _, _ in rows if rho == pytest.approx(1)}
+    assert "stable, k = 2, ε = 0.01" in best
+    assert "none" not in best
+
+
+def test_what_froze_is_read_from_results_and_set_beside_full_training(tmp_path: Path) -> None:
+    sweep = load_sweep("harm", "laptop", seeds=1)
+    for entry in sweep.entries:
+        folder = RunFolder(tmp_path, entry.spec.id)
+        folder.create()
+        full = entry.roles["method"] == "full"
+        at = [None, None] if full else [10, 40]
+        layers = [{"frozen_at_step": step} for step in [*at, None]]
+        values = {"status": "done", "accuracy": 90.0 if full else 88.5, "steps": 40}
+        folder.write("result.json", {**values, "layers": layers})
+    harmed = harm.read_harmed(sweep, tmp_path)
+    assert len(harmed) == 24
+    assert {h.lost for h in harmed} == {1.5}
+    assert harmed[0].moments.tolist() == [0.25, 1.0]
+    RunFolder(tmp_path, sweep.entries[0].spec.id).remove("result.json")
+    with pytest.raises(UserError, match="no accuracy"):
+        harm.read_harmed(sweep, tmp_path)
+
+
+def test_use_is_compared_at_equal_cost_seed_by_seed(tmp_path: Path) -> None:
+    sweep = load_sweep("used", "laptop")
+    lost = {"full": 0.0, "smartfrz": 0.5, "at_once": 0.75, "random": 2.0}
+    entries = [e for e in sweep.entries if e.roles["model"] == "vgg11"][:12]
+    for entry in entries:
+        folder = RunFolder(tmp_path, entry.spec.id)
+        folder.create()
+        accuracy = 90 + entry.spec.seed - lost[entry.roles["method"]]
+        flops = {"exact": {"total": 70.0}, "decide": 1.0, "full_exact": 100.0}
+        values: dict[str, Any] = {"status": "done", "accuracy": accuracy, "flops": flops}
+        folder.write("result.json", values)
+    pair = used._pair(entries, tmp_path)
+    assert (pair.model, pair.dataset, pair.seeds) == ("vgg11", "cifar10", 3)
+    assert pair.saved == pytest.approx(0.29)
+    assert pair.lost == pytest.approx({"smartfrz": 0.5, "at_once": 0.75, "random": 2.0})
+    assert pair.gaps == pytest.approx({"at_once": 0.25, "random": 1.5})
+    text = used.table([pair, pair])
+    assert "smartfrz − at_once, over 2 pairs: +0.25 ± 0.00 points: better" in text
+
+
+def test_the_corpus_holds_source_tasks_alone(tmp_path: Path) -> None:
+    assert source_sweep("laptop").entries
+    with pytest.raises(UserError, match="digits10 is no source task"):
+        refuse_targets(load_sweep("table2", "laptop", seeds=1))
+
+
+def test_the_shipped_predictors_saw_source_tasks_alone() -> None:
+    from safetensors import safe_open
+
+    from strategies.smartfrz.shipped import FOLDER
+
+    files = sorted(FOLDER.glob("*.safetensors"))
+    assert files
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads(file.metadata()["provenance"])
+        for name in [*facts["data"], *facts["pretraining"]]:
+            assert name.partition(":")[0] == "glyphs", path
+
+
+def test_info_counts_what_any_window_and_size_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predictor", "info", "--window", "30"]) == 0
+    out = capsys.readouterr().out
+    assert "1,037,122 parameters" in out  # the paper says 4 MB
+    assert "the history 6.5 MB" in out  # the paper: about 6 MB
+    assert main(["predictor", "info", "--window", "1"]) == 2
+    assert "--window 1" in capsys.readouterr().err
