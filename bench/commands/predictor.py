@@ -51,6 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     info.add_argument("--window", type=int, default=0, help="cost alone, for any window W")
     info.add_argument("--tailored", type=int, default=0, help="cost alone, for any n weights")
     info.add_argument("--features", default="raw", help="of which tokens, with those two")
+    info.set_defaults(data_root="")
     info.set_defaults(action=_info)
 
 
@@ -67,6 +68,7 @@ def _corpus_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", default="", help="what a token holds; default: as shipped")
     parser.add_argument("--window", type=int, default=30, help="W, snapshots it looks at")
     parser.add_argument("--tailored", type=int, default=1024, help="n, weights a layer")
+    parser.add_argument("--data-root", default="", metavar="DIR", help="where data sets lie")
     results_argument(parser)
 
 
@@ -132,7 +134,7 @@ def _harm(args: argparse.Namespace) -> int:
     from strategies.smartfrz.harm import rank, read_curves, read_harmed, table
     from strategies.smartfrz.sources import refuse_targets, source_sweep
 
-    sources = source_sweep(args.profile)
+    sources = source_sweep(args.profile, _files(args))
     sweep = load_sweep("harm", args.profile, changes={"evaluate_on": "validation"})
     refuse_targets(sweep)
     _make(args, [*sources.specs, *sweep.specs], args.results)
@@ -144,7 +146,7 @@ def _harm(args: argparse.Namespace) -> int:
 def _recordings(args: argparse.Namespace) -> list[Recording]:
     from strategies.smartfrz.sources import recordings_of, source_sweep
 
-    sweep = source_sweep(args.profile)
+    sweep = source_sweep(args.profile, _files(args))
     return recordings_of(sweep, args.results, partial(_make, args), args.tailored)
 
 
@@ -161,7 +163,12 @@ def _choice(args: argparse.Namespace) -> Choice:
         if value < low:
             raise UserError(f"--{name} {value} is not valid; give a number from {low}")
     recipe = replace(RECIPE, window=args.window)
-    return Choice(args.profile, features, args.tailored, recipe)
+    return Choice(args.profile, features, args.tailored, recipe, files=_files(args))
+
+
+def _files(args: argparse.Namespace) -> dict[str, str]:
+    """The files the user named."""
+    return {"data": args.data_root} if args.data_root else {}
 
 
 def _info(args: argparse.Namespace) -> int:

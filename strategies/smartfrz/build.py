@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
 from bench.spec import RESULTS_VERSION, Spec
-from strategies.smartfrz.corpus import Histories, histories
+from strategies.smartfrz.corpus import histories
 from strategies.smartfrz.labels import Rule
 from strategies.smartfrz.record import Record
-from strategies.smartfrz.scores import Score, held_out, interval, table, threshold
+from strategies.smartfrz.scores import (
+    CHOOSING,
+    Score,
+    folds,
+    held_out,
+    interval,
+    table,
+    threshold,
+)
 from strategies.smartfrz.shipped import DEFAULT_FEATURES, Trained, save, shipped_path
 from strategies.smartfrz.sources import recordings_of, source_sweep
 from strategies.smartfrz.training import Recipe, train
@@ -21,6 +29,7 @@ RULE = Rule()
 RECIPE = Recipe(epochs=24, batch=16, lr=3e-3)
 WARMUP = 0.1  # fraction of a run in which nothing is judged: the first of ten epochs
 TAILORED = 1024
+ARGMAX = 0.5
 WRONG = 0.1  # share of layers that may freeze before they converged, on held-out runs
 
 
@@ -28,7 +37,7 @@ WRONG = 0.1  # share of layers that may freeze before they converged, on held-ou
 class Choice:
     """Which predictor: the profile whose source tasks it learns from, what it sees, how it learns.
 
-    tailored: how many of a layer's recorded weights stand for it.
+    tailored: how many of a layer's recorded weights stand for it. files: as for `load_sweep`.
     """
 
     profile: str = "laptop"
@@ -36,6 +45,7 @@ class Choice:
     tailored: int = TAILORED
     recipe: Recipe = RECIPE
     rule: Rule = RULE
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def build(
@@ -54,7 +64,7 @@ def build(
     Raises UserError if runs are missing in the end, or a source is no source task.
     """
     features, rule, recipe = choice.features, choice.rule, choice.recipe
-    sweep = source_sweep(choice.profile)
+    sweep = source_sweep(choice.profile, choice.files)
     recordings = recordings_of(sweep, results, launch, choice.tailored, say)
     families = {r.origin.family for r in recordings}
     if without_family and (without_family not in families or not out):
@@ -68,9 +78,15 @@ def build(
         f"{len(recordings)} recorded runs, {len(corpus.tokens)} layers, "
         f"{int(corpus.known.sum())} moments, {share:.0%} of them converged ({rule})"
     )
-    scores, limit = score(corpus, recipe)
-    say(table(scores))
-    say(f"threshold {limit:.2f}: at most {WRONG:.0%} of held-out layers freeze too early")
+    splits = [split for split in CHOOSING if len(folds(corpus.origins, split)) > 1]
+    scores = held_out(corpus, recipe, splits=splits) if splits else {}
+    if scores:
+        limit = threshold(corpus, scores["predictor"].judged, WRONG)
+        say(table(scores, splits))
+        say(f"threshold {limit:.2f}: at most {WRONG:.0%} of held-out layers freeze too early")
+    else:
+        limit = ARGMAX
+        say("one family and one task: nothing can be held out; the threshold is argmax's, 0.5")
     network = train(corpus, recipe)
     path = out or shipped_path(
         choice.profile, features, recipe.window, choice.tailored, exactly=True
@@ -96,17 +112,11 @@ def build(
     return path
 
 
-def score(corpus: Histories, recipe: Recipe) -> tuple[dict[str, Score], float]:
-    """The predictor's and the baselines' held-out scores, and the calibrated threshold."""
-    scores = held_out(corpus, recipe)
-    return scores, threshold(corpus, scores["predictor"].judged, WRONG)
-
-
 def _summary(score: Score) -> dict[str, Any]:
     """A score in a few numbers, rounded so that the file is the same on every machine."""
     mean, half = interval(list(score.auroc.values()))
     return {
-        "mean_fold_auroc": round(score.mean_fold(), 3),
+        "mean_fold_auroc": round(score.mean_fold(list({s for s, _ in score.folds})), 3),
         "folds": {" ".join(k): round(v, 3) for k, v in score.folds.items()},
         "run_auroc": [round(mean, 3), round(half, 3)],
         "run_average_precision": [round(v, 3) for v in interval(list(score.precision.values()))],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,33 @@ from bench.errors import UserError
 from bench.results import RunFolder
 from bench.seeds import seeded
 from bench.spec import Spec
-from bench.sweep import Sweep, load_sweep
+from bench.sweep import Sweep, load_profile, load_sweep
 from strategies.smartfrz.corpus import Origin, Recording
-
-SWEEP = "predictor"
-SOURCES = ("glyphs",)  # data sets, before any colon, that no table reports on
 
 Launch = Callable[[Sequence[Spec], Path], Any]
 
 
-def source_sweep(profile: str) -> Sweep:
-    """A profile's recorded runs; raises UserError if any of them saw anything but source tasks."""
-    sweep = load_sweep(SWEEP, profile)
+def source_sweep(profile: str, files: Mapping[str, str] | None = None) -> Sweep:
+    """A profile's recorded runs; raises UserError if any of them saw anything but source tasks.
+
+    files: as for `load_sweep`.
+    """
+    declared = load_profile(profile).get("predictor", {})
+    if not declared.keys() >= {"sweep", "sources"}:
+        raise UserError(f"profile {profile}: [predictor] needs sweep and sources; see laptop.toml")
+    sweep = load_sweep(declared["sweep"], profile, files=files)
     refuse_targets(sweep)
     return sweep
 
 
 def refuse_targets(sweep: Sweep) -> None:
-    """Raise UserError if a run of the corpus, or its backbone, saw anything but source tasks."""
+    """Raise UserError if a run of a sweep, or its backbone, saw anything but source tasks."""
+    sources = sweep.profile["predictor"]["sources"]
     for spec in sweep.specs:
-        if spec.data.partition(":")[0] not in SOURCES:
+        if spec.data.partition(":")[0] not in sources:
             raise UserError(
                 f"sweep {sweep.name}: {spec.data} is no source task; a predictor that saw it could"
-                " not be judged on it. Use variants of " + ", ".join(SOURCES)
+                " not be judged on it. Use variants of " + ", ".join(sources)
             )
 
 
