@@ -119,12 +119,12 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _study(args: argparse.Namespace) -> int:
     from strategies.smartfrz.build import WARMUP
     from strategies.smartfrz.features import FEATURES
-    from strategies.smartfrz.study import study
+    from strategies.smartfrz.study import EPOCHS, study
 
     choice = _choice(args)
     kept = args.results / "reports" / args.profile / "predictor" / "study.csv"
     features = [args.features] if args.features else list(FEATURES)
-    study(_recordings(args), choice.recipe, WARMUP, kept, features)
+    study(_recordings(args), replace(choice.recipe, epochs=EPOCHS), WARMUP, kept, features)
     print(kept.read_text())
     return 0
 
