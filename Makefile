@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/freezebench
 SWEEP_ARGS = --profile $(PROFILE) $(if $(filter-out 0 no,$(CONTROLS)),--controls) \
 	$(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(ARGS)
 
-.PHONY: env table2 predictor report plan flops list test lint format clean
+.PHONY: env table2 figures predictor report plan flops list test lint format clean
 
 env: $(READY)
 
@@ -24,6 +24,9 @@ $(READY): pyproject.toml constraints.txt
 
 table2: $(READY)
 	$(RUN) sweep table2 $(SWEEP_ARGS)
+
+figures: $(READY)
+	$(RUN) sweep curves $(SWEEP_ARGS)
 
 report: $(READY)
 	$(RUN) report table2 $(SWEEP_ARGS)

@@ -33,16 +33,21 @@ def write_table2(
     described, frame = Profile.of(profile), frames.read(wanted, results)
     if frame.empty:
         raise UserError("Table 2 has no runs; check the sweep it is made from")
-    try:
-        with explained(out):
-            out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{error.filename} is a file where a folder must be; move it") from None
+    make_folder(out)
     files = _documents(table2(frame, described), out)
     files += _figures(frame, results, out, described)
     record = out / "table2.json"
     write_whole(record, provenance(frame, described, files, ROLES))
     return [*files, record]
+
+
+def make_folder(out: Path) -> None:
+    """Make a report's folder; raises UserError where that cannot be."""
+    try:
+        with explained(out):
+            out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{error.filename} is a file where a folder must be; move it") from None
 
 
 def _documents(table: Table2, out: Path) -> list[Path]:

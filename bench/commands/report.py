@@ -25,10 +25,11 @@ def main(args: argparse.Namespace) -> int:
 
 
 def write_report(sweep: Sweep, results: Path) -> None:
-    """Write what belongs to a sweep below results/reports and print its table."""
+    """Write what belongs to a sweep below results/reports and print its text."""
+    from reports.curves import write_curves
     from reports.report import write_table2
 
-    writers = {"table2": write_table2}
+    writers = {"table2": write_table2, "curves": write_curves}
     if sweep.table not in writers:
         print(f"sweep {sweep.name} has no report of its own; its runs lie in {results / 'runs'}")
         return

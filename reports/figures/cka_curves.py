@@ -1,0 +1,105 @@
+"""CKA of a run's layers with a trained reference over training: one panel a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from reports.figures.panels import say_unfinished
+from reports.figures.style import INK
+from reports.recordings import SETTLED, settled_at
+
+COLUMNS = 2
+GAP = 0.062  # of a panel's height between two labels
+LIGHTEST = 0.82  # of the colour map; lighter ones do not show on white
+
+
+def cka_curves(curves: pd.DataFrame, titles: Mapping[str, str], title: str) -> Figure:
+    """Draw the layers in `curves` (see reports.recordings.curves), coloured by depth.
+
+    titles: what to call each wanted run, by its id; one that `curves` lacks has an empty panel.
+    """
+    rows = max(1, math.ceil(len(titles) / COLUMNS))
+    figure = Figure(figsize=(4.4 * COLUMNS, 2.5 * rows + 0.8), layout="constrained")
+    grid = figure.subplots(rows, COLUMNS, squeeze=False, gridspec_kw={"wspace": 0.04}).ravel()
+    for axes in grid[len(titles) :]:
+        axes.remove()
+    for axes, (run, name) in zip(grid, titles.items(), strict=False):
+        axes.set_title(name)
+        here = curves[curves.id == run]
+        if here.empty:
+            say_unfinished(axes)
+        else:
+            _panel(axes, here)
+    figure.suptitle(title, fontsize=11)
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def _panel(axes: Axes, here: pd.DataFrame) -> None:
+    """One run: a curve a layer, its name at the end, a mark where it has settled."""
+    ends, labels, colours = [], [], []
+    for (layer, name), curve in here.groupby(["layer", "name"]):
+        colour = mpl.colormaps["viridis"](LIGHTEST * float(curve.depth.iloc[0]))
+        axes.plot(curve.epoch, curve.cka, color=colour, linewidth=1.3)
+        settled = curve[curve.epoch == settled_at(curve)]
+        axes.plot(
+            settled.epoch, settled.cka, marker="o", linestyle="", markersize=4.5,
+            markerfacecolor="white", markeredgecolor=colour, markeredgewidth=1.2, zorder=3,
+        )  # fmt: skip
+        ends.append(float(curve.cka.iloc[-1]))
+        labels.append(f"{layer}  {name}")
+        colours.append(colour)
+    last = float(here.epoch.max())
+    axes.set_xlim(0, last)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.set_ylim(*axes.get_ylim())  # as it is now: labels must not move it
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("CKA with the reference")
+    low, high = axes.get_ylim()
+    for end, height, label, colour in zip(
+        ends, apart([(end - low) / (high - low) for end in ends], GAP), labels, colours, strict=True
+    ):
+        axes.annotate(
+            label, (last, end), xytext=(1.07, height), textcoords="axes fraction", fontsize=7,
+            color=INK, va="center", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.9,
+                        "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)},
+        )  # fmt: skip
+
+
+def apart(heights: Sequence[float], gap: float) -> list[float]:
+    """Heights (0 to 1) moved so that neighbours are `gap` apart, in the same order.
+
+    An unknown height (NaN) counts as 0.
+    """
+    wanted = np.nan_to_num(np.asarray(heights, dtype=float))
+    order = np.argsort(wanted, kind="stable")
+    placed = wanted[order]
+    for i in range(1, len(placed)):
+        placed[i] = max(placed[i], placed[i - 1] + gap)
+    ceiling = 1.0
+    for i in reversed(range(len(placed))):
+        placed[i] = min(placed[i], ceiling)
+        ceiling = placed[i] - gap
+    moved = np.empty_like(placed)
+    moved[order] = placed
+    return [float(height) for height in moved]
+
+
+def _legend() -> list[Line2D]:
+    return [
+        Line2D([], [], color=INK, linewidth=1.3, label="a layer, from first (dark) to last"),
+        Line2D([], [], color=INK, marker="o", linestyle="", markersize=4.5,
+               markerfacecolor="white", markeredgewidth=1.2,
+               label=f"from here on within {SETTLED:g}"),
+    ]  # fmt: skip

@@ -1,0 +1,111 @@
+"""Gradients of a layer's weights, all and sampled: their histograms and how far they differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from reports.figures.panels import say_unfinished
+from reports.figures.style import FAINT, INK
+from reports.sampling import BAND, DRAWS, INSIDE, TAILORED
+
+COLOUR = "#0072B2"
+KOLMOGOROV = 0.8276  # median of the limit of √n · distance, for any continuous distribution
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A layer in words, and its sample: see reports.sampling.histogram and distances."""
+
+    layer: str
+    histogram: pd.DataFrame
+    distances: pd.DataFrame
+
+
+def gradient_sample(
+    comparisons: Mapping[str, Comparison], titles: Mapping[str, str], title: str
+) -> Figure:
+    """Draw a row a run: histograms to the left, Kolmogorov–Smirnov distances to the right.
+
+    titles: what to call each wanted run, by its id; one without a comparison has empty panels.
+    """
+    rows = max(1, len(titles))
+    figure = Figure(figsize=(7.6, 2.15 * rows + 0.9), layout="constrained")
+    grid = figure.subplots(rows, 2, squeeze=False)
+    for (left, right), (run, name) in zip(grid, titles.items(), strict=False):
+        left.set_title(name)
+        if run not in comparisons:
+            say_unfinished(left)
+            say_unfinished(right)
+            continue
+        right.set_title(comparisons[run].layer)
+        _histogram(left, comparisons[run].histogram)
+        _distances(right, comparisons[run].distances)
+    for axes in grid[:, 1]:
+        axes.set_ylim(*_limits(comparisons))
+    figure.suptitle(title, fontsize=11)
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def _histogram(axes: Axes, bins: pd.DataFrame) -> None:
+    """Shares on a log scale: most gradients are near zero, and some exactly there."""
+    edges = np.append(bins.low, bins.high.iloc[-1])
+    power = math.floor(math.log10(edges[-1]))
+    scaled = edges / 10.0**power
+    floor = 0.5 / TAILORED  # half of what one sampled weight is
+    axes.stairs(bins.everything, scaled, baseline=floor, fill=True, color=FAINT)
+    axes.stairs(bins.sampled, scaled, baseline=floor, color=COLOUR, linewidth=1.2)
+    axes.set_yscale("log")
+    axes.set_ylim(floor, 1.5 * max(bins.everything.max(), bins.sampled.max()))
+    axes.set_xlim(scaled[0], scaled[-1])
+    axes.set_xlabel(f"gradient ($10^{{{power}}}$)")
+    axes.set_ylabel("share of weights")
+
+
+def _distances(axes: Axes, distances: pd.DataFrame) -> None:
+    """Median and band over draws, on log scales, where chance alone is a straight line."""
+    sizes = distances["size"]
+    axes.fill_between(sizes, distances.low, distances.high, color=COLOUR, alpha=0.2, linewidth=0)
+    axes.plot(sizes, distances["median"], color=COLOUR, marker="o", markersize=3.2, linewidth=1.2)
+    axes.plot(sizes, KOLMOGOROV / np.sqrt(sizes), color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    here = distances[sizes == TAILORED].iloc[0]
+    axes.annotate(
+        f"{here['median']:.3f} at {TAILORED:,}", (TAILORED, here["median"]), xytext=(-6, -8),
+        textcoords="offset points", ha="right", va="top", fontsize=7, color=COLOUR,
+    )  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    ticks = [0.01, 0.02, 0.05, 0.1, 0.2]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("sampled weights")
+    axes.set_ylabel("KS distance")
+
+
+def _limits(comparisons: Mapping[str, Comparison]) -> tuple[float, float]:
+    """What holds all distances, a little wider."""
+    lows = [c.distances.low[c.distances.low > 0].min() for c in comparisons.values()]
+    highs = [c.distances.high.max() for c in comparisons.values()]
+    return 0.8 * min(lows, default=0.01), 1.2 * max(highs, default=0.1)
+
+
+def _legend() -> list[Line2D | Patch]:
+    low, high = (round(100 * end) for end in BAND)
+    return [
+        Patch(color=FAINT, label=f"all weights of the layer (the inner {100 * INSIDE:g} %)"),
+        Line2D([], [], color=COLOUR, linewidth=1.2, label=f"{TAILORED:,} sampled weights"),
+        Line2D([], [], color=COLOUR, marker="o", markersize=3.2, linewidth=1.2,
+               label=f"distance to all: median and {low}–{high} % of {DRAWS} samples"),
+        Line2D([], [], color=INK, linewidth=0.8, linestyle=(0, (4, 3)),
+               label="0.83 / √n: samples of any continuous distribution"),
+    ]  # fmt: skip

@@ -1,0 +1,39 @@
+"""One panel a run: what stands above it, and what it says when its run is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from reports.caption import Profile
+
+
+def titles(frame: pd.DataFrame, profile: Profile) -> Mapping[str, str]:
+    """What to call each wanted run, by its id: model and data set in two lines.
+
+    Method and seed are named where the runs differ in them.
+    """
+    told = [key for key in ("method", "seed") if frame[key].nunique() > 1]
+    return {
+        run["id"]: "\n".join(
+            [
+                profile.shown(run["model"]),
+                ", ".join(
+                    [
+                        profile.shown(run["dataset"]),
+                        *(f"{key} {run[key]}" for key in told),
+                    ]
+                ),
+            ]
+        )
+        for run in frame.to_dict("records")
+    }
+
+
+def say_unfinished(axes: Axes) -> None:
+    """Leave a panel empty but for the reason."""
+    axes.text(0.5, 0.5, "no finished run", transform=axes.transAxes, ha="center", color="#666666")
+    axes.set_xticks([])
+    axes.set_yticks([])

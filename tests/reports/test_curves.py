@@ -1,0 +1,178 @@
+"""Figures 3 and 4: from recorded runs to pictures, numbers and words."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+from synthetic import EPOCHS, LAYERS, PROFILE, wanted, write
+
+from bench.errors import UserError
+from reports import frame as frames
+from reports import recordings
+from reports.caption import Profile
+from reports.curves import SHOWN, write_curves
+from reports.figures.cka_curves import GAP, apart, cka_curves
+from reports.figures.panels import titles
+
+RUNS = wanted(datasets=["cifar10"], methods=["record"], seeds=1)
+EXPECTED = [
+    "curves.txt", "figure3.svg", "figure3.png", "figure4.svg", "figure4.png",
+    "figure3_histogram.csv", "figure3_distance.csv", "figure4.csv", "curves.json",
+]  # fmt: skip
+
+
+def record(results, run, **changes):
+    """A finished run with a made-up recording: layer i settles at 2 + i / 2 epochs."""
+    folder = write(results, run)
+    probes = np.linspace(0, 1, 2 * EPOCHS + 1)
+    settles = (2 + np.arange(LAYERS - 1) / 2) / EPOCHS
+    cka = 0.9 - 0.5 * np.clip(settles - probes[:, None], 0, None)
+    random = np.random.default_rng(0)
+    trace = {
+        "cka": cka,
+        "cka_biased": (1 + cka) / 2,
+        "probes": probes,
+        "gradient": random.standard_normal(9000).astype(np.float32),
+        "gradient_layer": np.array(5),
+    }
+    trace = {k: v for k, v in (trace | changes).items() if v is not None}
+    save_file(trace, folder / "trace.safetensors")
+    return folder
+
+
+@pytest.fixture
+def results(tmp_path):
+    for run in RUNS[:3]:
+        record(tmp_path / "results", run)
+    return tmp_path / "results"  # the last model has no run
+
+
+def test_all_files_are_written_and_hold_nothing_but_the_results(results, tmp_path):
+    out = tmp_path / "out"
+    files = write_curves(RUNS, results, out, PROFILE)
+    assert [file.name for file in files] == EXPECTED
+    assert sorted(EXPECTED) == sorted(file.name for file in out.iterdir())
+    first = [file.read_bytes() for file in files]
+    assert first == [file.read_bytes() for file in write_curves(RUNS, results, out, PROFILE)]
+    shutil.rmtree(results)
+    files = write_curves(RUNS, results, out, PROFILE)
+    assert [file.name for file in files] == EXPECTED
+    assert files[0].read_text().count("no finished run") == 4
+
+
+def test_the_words_say_what_is_in_the_recordings(results, tmp_path):
+    text = write_curves(RUNS, results, tmp_path / "out", PROFILE)[0].read_text()
+    assert "laptop profile" in text
+    assert text.count("layer 5: layer5, 9,000 weights") == 3
+    assert text.count("no finished run") == 1
+    # CKA climbs 0.05 an epoch, so the last 0.01 takes less than the half epoch between probes.
+    assert "layer 0: layer0                   0.900  from 2\n" in text
+    assert "layer 12: layer12                 0.900  from 8\n" in text
+
+
+def test_the_numbers_are_those_of_the_recordings(results, tmp_path):
+    files = {f.name: f for f in write_curves(RUNS, results, tmp_path / "out", PROFILE)}
+    curves = pd.read_csv(files["figure4.csv"])
+    assert sorted(curves.layer.unique()) == [0, 2, 5, 7, 10, 12]  # SHOWN of 13, evenly
+    assert len(curves) == 3 * SHOWN * (2 * EPOCHS + 1)
+    trace = load_file(results / "runs" / RUNS[1]["id"] / "trace.safetensors")
+    here = curves[(curves.id == RUNS[1]["id"]) & (curves.layer == 7)]
+    np.testing.assert_allclose(here.cka, trace["cka"][:, 7])
+    np.testing.assert_allclose(here.cka_biased, trace["cka_biased"][:, 7])
+    np.testing.assert_allclose(here.epoch, trace["probes"] * EPOCHS)
+    assert set(here.name) == {"layer7"}
+    assert set(here.model) == {RUNS[1]["model"]}
+    distance = pd.read_csv(files["figure3_distance.csv"])
+    assert list(distance.columns) == [
+        "id", "model", "dataset", "method", "seed", "layer", "name", "weights",
+        "size", "median", "low", "high",
+    ]  # fmt: skip
+    assert set(distance.weights) == {9000}
+    histogram = pd.read_csv(files["figure3_histogram.csv"])
+    assert histogram.groupby("id").everything.sum().tolist() == pytest.approx([0.995] * 3, abs=1e-3)
+
+
+def test_the_record_names_every_run_and_its_state(results, tmp_path):
+    values = json.loads(write_curves(RUNS, results, tmp_path / "out", PROFILE)[-1].read_text())
+    assert [run["state"] for run in values["runs"]] == ["done"] * 3 + ["missing"]
+    assert values["files"] == EXPECTED[:-1]
+
+
+def test_every_layer_is_drawn_and_named_and_a_missing_run_said(results):
+    frame = frames.read(RUNS, results)
+    curves = recordings.curves(frame, results)
+    figure = cka_curves(curves, titles(frame, Profile.of(PROFILE)), "CKA")
+    assert [axes.get_title().split()[0] for axes in figure.axes] == [
+        PROFILE["stands_for"][run["model"]] for run in RUNS
+    ]
+    for axes in figure.axes[:3]:
+        drawn = [line.get_ydata() for line in axes.lines if line.get_linestyle() == "-"]
+        assert len(drawn) == LAYERS - 1
+        assert {text.get_text().split()[1] for text in axes.texts} == set(curves.name)
+    assert [text.get_text() for text in figure.axes[3].texts] == ["no finished run"]
+
+
+def test_seeds_and_data_sets_have_panels_of_their_own(tmp_path):
+    runs = wanted(["vgg11"], ["cifar10", "cifar100"], ["record"], seeds=2)
+    for run in runs:
+        record(tmp_path, run)
+    names = titles(frames.read(runs, tmp_path), Profile.of(PROFILE))
+    assert len(set(names.values())) == 4
+    assert names[runs[3]["id"]].endswith("digits100 (for cifar100), seed 1")
+    assert len(write_curves(runs, tmp_path, tmp_path / "out", PROFILE)) == len(EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("values", "epoch"),
+    [
+        ([0.5, 0.9, 0.905, 0.9], 1.0),
+        ([0.9, 0.9, 0.9, 0.9], 0.0),
+        ([0.5, 0.6, 0.7, 0.8], math.nan),
+        ([0.5, 0.9, math.nan, 0.9], math.nan),
+        ([0.9, 0.92, 0.9, 0.905], 2.0),
+    ],
+)
+def test_settled_by_hand(values, epoch):
+    curve = pd.DataFrame({"epoch": [0.0, 1.0, 2.0, 3.0], "cka": values})
+    assert recordings.settled_at(curve) == pytest.approx(epoch, nan_ok=True)
+
+
+@pytest.mark.parametrize("key", ["cka", "gradient"])
+def test_a_run_that_recorded_too_little_is_named(results, tmp_path, key):
+    folder = record(results, RUNS[0], **{key: None})
+    with pytest.raises(UserError, match=rf"{folder.name}.*holds no {key}; .*gradient = true"):
+        write_curves(RUNS, results, tmp_path / "out", PROFILE)
+
+
+def test_a_recording_that_is_not_there_or_damaged(results, tmp_path):
+    trace = results / "runs" / RUNS[0]["id"] / "trace.safetensors"
+    trace.write_bytes(b"not tensors")
+    with pytest.raises(UserError, match="cannot be read"):
+        write_curves(RUNS, results, tmp_path / "out", PROFILE)
+    trace.unlink()
+    with pytest.raises(UserError, match="does not exist; figures 3 and 4 need"):
+        write_curves(RUNS, results, tmp_path / "out", PROFILE)
+
+
+def test_no_runs_wanted(tmp_path):
+    with pytest.raises(UserError, match="no runs"):
+        write_curves([], tmp_path, tmp_path / "out", PROFILE)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_labels_keep_their_order_and_their_distance(heights):
+    placed = apart(heights, GAP)
+    order = np.argsort(heights, kind="stable")
+    gaps = np.diff(np.array(placed)[order])
+    assert (gaps >= GAP - 1e-9).all()
+    assert max(placed) <= 1
+    free = np.diff(np.sort(heights)) >= GAP
+    if free.all():
+        assert placed == pytest.approx(heights)  # nothing to do

@@ -1,0 +1,72 @@
+"""How far samples lie from all values."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import ks_2samp
+
+from reports.sampling import (
+    INSIDE,
+    SIZES,
+    TAILORED,
+    distances,
+    histogram,
+    ks_distance,
+    sample,
+)
+
+# Few values apart, so that many are equal.
+LISTS = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=30)
+
+
+@settings(max_examples=100, deadline=None)
+@given(LISTS, LISTS)
+def test_the_distance_is_scipys(drawn, everything):
+    drawn, everything = (np.array(v, dtype=np.float32) for v in (drawn, everything))
+    ours = ks_distance(drawn, np.sort(everything))
+    assert ours == pytest.approx(ks_2samp(drawn, everything, method="asymp").statistic, abs=1e-12)
+
+
+def test_no_weight_is_drawn_twice_unless_there_are_too_few():
+    random = np.random.default_rng(1)
+    values = np.arange(1000, dtype=np.float32)
+    assert len(set(sample(values, 1000, random))) == 1000
+    assert len(sample(values[:10], 1024, random)) == 1024
+
+
+def test_samples_come_nearer_by_the_root_of_their_size():
+    values = np.random.default_rng(2).standard_normal(200_000).astype(np.float32)
+    found = distances(values)
+    assert found["size"].tolist() == list(SIZES)
+    assert (found.low < found["median"]).all()
+    assert (found["median"] < found.high).all()
+    # Kolmogorov's limit: √n · distance has the median 0.8276.
+    np.testing.assert_allclose(found["median"] * np.sqrt(found["size"]), 0.8276, rtol=0.1)
+
+
+def test_a_sample_of_all_is_all():
+    values = np.random.default_rng(3).standard_normal(SIZES[-1]).astype(np.float32)
+    last = distances(values).iloc[-1]
+    assert last["median"] == last.high == 0
+
+
+def test_a_histogram_counts_all_values_and_the_sampled_ones():
+    values = np.random.default_rng(4).standard_normal(5000).astype(np.float32)
+    bins = histogram(values)
+    assert bins.everything.sum() == pytest.approx(INSIDE, abs=1e-3)
+    counts = bins.sampled * TAILORED
+    np.testing.assert_allclose(counts, counts.round(), atol=1e-9)
+    assert counts.sum() == pytest.approx(INSIDE * TAILORED, abs=12)
+    assert bins.low.iloc[0] == -bins.high.iloc[-1]
+    inside = (values >= bins.low[20]) & (values < bins.high[20])
+    assert bins.everything[20] == pytest.approx(inside.mean(), abs=1e-3)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_histogram_of_next_to_nothing(others):
+    values = np.zeros(3000, dtype=np.float32)
+    values[:others] = 7
+    bins = histogram(values)
+    assert bins.everything.sum() == pytest.approx(1)
+    assert bins.high.iloc[-1] == (7 if others else 1)
