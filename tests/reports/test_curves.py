@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -12,13 +11,16 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from synthetic import EPOCHS, LAYERS, PROFILE, wanted, write
 
+from bench.cli import main
 from bench.errors import UserError
 from reports import frame as frames
 from reports import recordings
 from reports.caption import Profile
 from reports.curves import SHOWN, write_curves
 from reports.figures.cka_curves import GAP, apart, cka_curves
+from reports.figures.gradient_sample import Comparison, gradient_sample
 from reports.figures.panels import titles
+from reports.sampling import TAILORED, distances, histogram
 
 RUNS = wanted(datasets=["cifar10"], methods=["record"], seeds=1)
 EXPECTED = [
@@ -53,21 +55,32 @@ def results(tmp_path):
     return tmp_path / "results"  # the last model has no run
 
 
-def test_all_files_are_written_and_hold_nothing_but_the_results(results, tmp_path):
-    out = tmp_path / "out"
-    files = write_curves(RUNS, results, out, PROFILE)
-    assert [file.name for file in files] == EXPECTED
-    assert sorted(EXPECTED) == sorted(file.name for file in out.iterdir())
-    first = [file.read_bytes() for file in files]
-    assert first == [file.read_bytes() for file in write_curves(RUNS, results, out, PROFILE)]
-    shutil.rmtree(results)
-    files = write_curves(RUNS, results, out, PROFILE)
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """What is written of such results: the runs' folder, and the files by name."""
+    folder = tmp_path_factory.mktemp("written")
+    for run in RUNS[:3]:
+        record(folder / "results", run)
+    files = write_curves(RUNS, folder / "results", folder / "out" / "laptop", PROFILE)
+    return folder / "results", {file.name: file for file in files}
+
+
+def test_all_files_are_written_and_the_same_results_give_the_same_files(written, tmp_path):
+    results, files = written
+    assert list(files) == EXPECTED
+    assert sorted(EXPECTED) == sorted(file.name for file in files["curves.txt"].parent.iterdir())
+    again = write_curves(RUNS, results, tmp_path / "out", PROFILE)
+    assert [f.read_bytes() for f in again] == [f.read_bytes() for f in files.values()]
+
+
+def test_without_results_every_panel_says_so(tmp_path):
+    files = write_curves(RUNS, tmp_path / "results", tmp_path / "out", PROFILE)
     assert [file.name for file in files] == EXPECTED
     assert files[0].read_text().count("no finished run") == 4
 
 
-def test_the_words_say_what_is_in_the_recordings(results, tmp_path):
-    text = write_curves(RUNS, results, tmp_path / "out", PROFILE)[0].read_text()
+def test_the_words_say_what_is_in_the_recordings(written):
+    text = written[1]["curves.txt"].read_text()
     assert "laptop profile" in text
     assert text.count("layer 5: layer5, 9,000 weights") == 3
     assert text.count("no finished run") == 1
@@ -76,8 +89,8 @@ def test_the_words_say_what_is_in_the_recordings(results, tmp_path):
     assert "layer 12: layer12                 0.900  from 8\n" in text
 
 
-def test_the_numbers_are_those_of_the_recordings(results, tmp_path):
-    files = {f.name: f for f in write_curves(RUNS, results, tmp_path / "out", PROFILE)}
+def test_the_numbers_are_those_of_the_recordings(written):
+    results, files = written
     curves = pd.read_csv(files["figure4.csv"])
     assert sorted(curves.layer.unique()) == [0, 2, 5, 7, 10, 12]  # SHOWN of 13, evenly
     assert len(curves) == 3 * SHOWN * (2 * EPOCHS + 1)
@@ -98,8 +111,8 @@ def test_the_numbers_are_those_of_the_recordings(results, tmp_path):
     assert histogram.groupby("id").everything.sum().tolist() == pytest.approx([0.995] * 3, abs=1e-3)
 
 
-def test_the_record_names_every_run_and_its_state(results, tmp_path):
-    values = json.loads(write_curves(RUNS, results, tmp_path / "out", PROFILE)[-1].read_text())
+def test_the_record_names_every_run_and_its_state(written):
+    values = json.loads(written[1]["curves.json"].read_text())
     assert [run["state"] for run in values["runs"]] == ["done"] * 3 + ["missing"]
     assert values["files"] == EXPECTED[:-1]
 
@@ -116,6 +129,24 @@ def test_every_layer_is_drawn_and_named_and_a_missing_run_said(results):
         assert len(drawn) == LAYERS - 1
         assert {text.get_text().split()[1] for text in axes.texts} == set(curves.name)
     assert [text.get_text() for text in figure.axes[3].texts] == ["no finished run"]
+
+
+def test_histograms_and_distances_are_drawn_and_a_missing_run_said():
+    values = np.random.default_rng(0).standard_normal(5000).astype(np.float32)
+    here = Comparison("layer 3", histogram(values), distances(values))
+    figure = gradient_sample({"there": here}, {"there": "a", "absent": "b"}, "Gradients")
+    left, right, *absent = figure.axes
+    drawn = [stairs.get_data().values for stairs in left.patches]
+    assert [list(values) for values in drawn] == [
+        here.histogram.everything.tolist(),
+        here.histogram.sampled.tolist(),
+    ]
+    assert right.get_title() == "layer 3"
+    assert right.lines[0].get_ydata().tolist() == here.distances["median"].tolist()
+    at_tailored = here.distances.set_index("size").loc[TAILORED, "median"]
+    assert right.texts[0].get_text() == f"{at_tailored:.3f} at 1,024"
+    for axes in absent:
+        assert [text.get_text() for text in axes.texts] == ["no finished run"]
 
 
 def test_seeds_and_data_sets_have_panels_of_their_own(tmp_path):
@@ -158,6 +189,27 @@ def test_a_recording_that_is_not_there_or_damaged(results, tmp_path):
     trace.unlink()
     with pytest.raises(UserError, match="does not exist; figures 3 and 4 need"):
         write_curves(RUNS, results, tmp_path / "out", PROFILE)
+
+
+SWEEP = """
+title = "One small model"
+table = "curves"
+grid = {models = ["deit_tiny"], datasets = ["digits from scratch"], seeds = [0]}
+methods = [{name = "record", options = {gradient = true, tailored = 8}}]
+datasets = {"digits from scratch" = {data = "digits10", backbone = {}}}
+"""
+
+
+def test_a_sweep_draws_what_it_trained(tmp_path, capsys):
+    sweep, results = tmp_path / "small.toml", tmp_path / "results"
+    sweep.write_text(SWEEP)
+    small = ["--epochs", "2", "--train-limit", "64", "--results", str(results), "--workers", "1"]
+    assert main(["sweep", str(sweep), *small]) == 0
+    text = capsys.readouterr().out
+    assert "gradient of layer 3: blocks.0.mlp.fc1, 9,216 weights" in text
+    curves = pd.read_csv(results / "reports" / "laptop" / "figure4.csv")
+    assert sorted(curves.epoch.unique()) == [0, 0.5, 1, 1.5, 2]
+    assert curves.layer.nunique() == SHOWN
 
 
 def test_no_runs_wanted(tmp_path):

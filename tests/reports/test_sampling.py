@@ -17,7 +17,7 @@ from reports.sampling import (
 )
 
 # Few values apart, so that many are equal.
-LISTS = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=30)
+LISTS = st.lists(st.integers(-4, 4).map(float), min_size=3, max_size=30)
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,0 +1,159 @@
+"""How well the predictor judges runs it never saw, beside what needs no predictor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from reports.figures.style import INK, SPARE, Looks
+from reports.statistics import t_interval
+
+# Okabe and Ito's palette again; the predictor looks as SmartFRZ does in the other figures.
+JUDGES = {
+    "predictor": ("#0072B2", "D"),
+    "progress alone": ("#E69F00", "s"),
+    "displacement alone": ("#009E73", "^"),
+    "both": ("#CC79A7", "v"),
+}
+SHOWN = {"both": "progress and displacement"}  # "both" is also the name of a split
+SPLITS = {
+    "run": "unseen\nrun",
+    "family": "unseen\nfamily",
+    "task": "unseen\ntask",
+    "both": "unseen family\nand task",
+}
+SCORES = {"auroc": "AUROC", "precision": "average precision"}
+WIDTH = 0.8  # of the space between two splits, for the judges side by side
+LARGEST = 70.0  # area of the largest mark in a reliability diagram, in square points
+
+
+def scores_by_split(
+    runs: pd.DataFrame, title: str = "How well unseen runs are judged, every run by itself"
+) -> Figure:
+    """Draw AUROC and average precision of every run, by split and judge, with their means.
+
+    Columns of runs: split, judge, run, auroc, precision; a row a split, judge and held-out run.
+    A run without a score (NaN) is left out. Means have 95 % t intervals over runs.
+    """
+    judges = _looks(runs.judge)
+    splits = list(dict.fromkeys(runs.split))
+    figure = Figure(figsize=(max(6.0, 2.6 * len(splits)), 3.7), layout="constrained")
+    panels = figure.subplots(1, len(SCORES), gridspec_kw={"wspace": 0.06})
+    for axes, (key, name) in zip(panels, SCORES.items(), strict=True):
+        for i, split in enumerate(splits):
+            for j, (judge, look) in enumerate(judges.items()):
+                here = runs[(runs.split == split) & (runs.judge == judge)]
+                place = i + WIDTH * ((j + 0.5) / len(judges) - 0.5)
+                _column(axes, place, WIDTH / len(judges), here[key].dropna().tolist(), look)
+        axes.set_xticks(range(len(splits)), [SPLITS.get(split, split) for split in splits])
+        axes.set_xlim(-0.55, len(splits) - 0.45)
+        axes.grid(visible=False, axis="x")
+        axes.set_ylabel(name)
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        if key == "auroc":
+            axes.axhline(0.5, color=INK, linewidth=0.6, linestyle=(0, (4, 3)), zorder=1)
+    handles = [
+        *_handles(judges),
+        Line2D([], [], color=INK, marker="o", linestyle="", markersize=2.6, alpha=0.4,
+               markeredgewidth=0, label="one run"),
+        Line2D([], [], color=INK, marker="o", markersize=5, linewidth=1.4, label="mean, 95 %"),
+        Line2D([], [], color=INK, linewidth=0.6, linestyle=(0, (4, 3)), label="chance (AUROC)"),
+    ]  # fmt: skip
+    _finish(figure, title, handles)
+    return figure
+
+
+def reliability(
+    bins: pd.DataFrame, title: str = "Whether P(freeze) is the share that has converged"
+) -> Figure:
+    """Draw a reliability diagram a split: P(freeze) against the share converged.
+
+    Columns of bins: split, judge, p (mean P of a bin's moments), share (of them converged), n
+    (their number, which a mark's area stands for); a row a split, judge and bin.
+    """
+    judges = _looks(bins.judge)
+    splits = list(dict.fromkeys(bins.split))
+    figure = Figure(figsize=(max(3.6, 2.4 * len(splits)), 3.5), layout="constrained")
+    grid = figure.subplots(1, max(1, len(splits)), squeeze=False, sharex=True, sharey=True)[0]
+    largest = max(bins.n, default=1)
+    for axes, split in zip(grid, splits, strict=False):
+        axes.set_title(SPLITS.get(split, split).replace("\n", " "))
+        for judge, (colour, marker) in judges.items():
+            here = bins[(bins.split == split) & (bins.judge == judge)].sort_values("p")
+            axes.plot(here.p, here.share, color=colour, linewidth=0.9)
+            axes.scatter(
+                here.p, here.share, s=LARGEST * here.n / largest, color=colour, marker=marker,
+                alpha=0.75, linewidth=0, zorder=3,
+            )  # fmt: skip
+    for axes in grid:
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.6, linestyle=(0, (4, 3)), zorder=1)
+        axes.set_xlim(-0.03, 1.03)
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_aspect("equal")
+        axes.set_xlabel("P(freeze)")
+    grid[0].set_ylabel("share converged")
+    handles = [
+        *_handles(judges),
+        Line2D([], [], color=INK, linewidth=0.6, linestyle=(0, (4, 3)), label="as said"),
+        Line2D([], [], linestyle="", label=f"(area: moments; the largest mark is {largest:,})"),
+    ]
+    _finish(figure, title, handles)
+    return figure
+
+
+def _column(
+    axes: Axes, place: float, width: float, values: Sequence[float], look: tuple[str, str]
+) -> None:
+    """One judge on one split: a small point a run, their mean and its interval."""
+    if not values:
+        axes.annotate(
+            "no run", (place, 0.5), xycoords=("data", "axes fraction"), rotation=90,
+            ha="center", va="center", fontsize=6.5, color="#666666",
+        )  # fmt: skip
+        return
+    colour, marker = look
+    # Steps of the golden ratio fill the width evenly, however many runs there are.
+    aside = (np.arange(len(values)) * 0.618034 % 1 - 0.5) * width * 0.7
+    axes.plot(
+        place + aside, values, linestyle="", marker="o", markersize=2.6, color=colour, alpha=0.4,
+        markeredgewidth=0, zorder=2,
+    )  # fmt: skip
+    mean = t_interval(values)
+    if mean.known:
+        axes.plot([place] * 2, [mean.low, mean.high], color=INK, linewidth=1.4, zorder=3)
+    axes.plot(
+        [place], [mean.mean], marker=marker, markersize=5.5, color=colour, markeredgecolor=INK,
+        markeredgewidth=0.8, zorder=4,
+    )  # fmt: skip
+
+
+def _looks(names: pd.Series[str]) -> Looks:
+    """Colour and marker of each judge, the known ones first; others get spare ones in order."""
+    found = dict.fromkeys(names)
+    strangers = [name for name in found if name not in JUDGES]
+    known = {name: look for name, look in JUDGES.items() if name in found}
+    return known | {name: SPARE[i % len(SPARE)] for i, name in enumerate(strangers)}
+
+
+def _handles(judges: Looks) -> list[Line2D]:
+    look: dict[str, Any] = {"linestyle": "", "markersize": 5.5}
+    return [
+        Line2D([], [], color=colour, marker=marker, **look, label=SHOWN.get(name, name))
+        for name, (colour, marker) in judges.items()
+    ]
+
+
+def _finish(figure: Figure, title: str, handles: Sequence[Line2D]) -> None:
+    """Title, and a legend in as many lines as its entries need."""
+    figure.suptitle(title, fontsize=11)
+    lines = math.ceil(len(handles) * 1.6 / figure.get_figwidth())
+    columns = math.ceil(len(handles) / lines)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
