@@ -20,7 +20,9 @@ def recorded(view: View, steps: int, **options: bool) -> Record:
     for _ in range(steps):
         train_a_step(view, seed=view.step)
         for parameter in view._model.parameters():
-            parameter.grad = torch.full_like(parameter, view.step)
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            parameter.grad.fill_(view.step)  # in place: what is kept must be a copy
         if record.observations().due(view.step, view.steps_per_epoch):
             record.observe(view)
     return record
@@ -33,11 +35,7 @@ def view_of(tmp_path: Path) -> View:
 
 
 def test_the_largest_layer_but_the_head_at_half_of_the_run(tmp_path: Path) -> None:
-    view = view_of(tmp_path)
-    record = recorded(view, 60, gradient=True)
-    for parameter in view._model.parameters():
-        parameter.grad.zero_()  # what is kept is a copy
-    trace = record.trace()
+    trace = recorded(view_of(tmp_path), 60, gradient=True).trace()
     assert trace["gradient"].tolist() == [50] * 144  # 4 × 4 × 3 × 3; the head has more
     assert trace["gradient"].dtype == torch.float32
     assert trace["gradient_layer"].item() == 1
