@@ -95,6 +95,8 @@ def _train(args: argparse.Namespace) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     import pandas as pd
 
+    from reports.figures import predictor_scores
+    from reports.figures.style import save, styled
     from strategies.smartfrz.build import WARMUP
     from strategies.smartfrz.corpus import histories
     from strategies.smartfrz.evaluate import evaluate, table
@@ -109,6 +111,12 @@ def _evaluate(args: argparse.Namespace) -> int:
     parts = {"splits": evaluation.splits, "runs": evaluation.runs, "reliability": evaluation.bins}
     for name, rows in parts.items():
         write_whole(out / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
+    title = f"Held-out scores of the predictor ({choice.features}) · {args.profile} profile"
+    with styled():
+        drawn = predictor_scores.scores_by_split(pd.DataFrame(evaluation.runs), title=title)
+        save(drawn, out / "scores")
+        drawn = predictor_scores.reliability(pd.DataFrame(evaluation.bins), title=title)
+        save(drawn, out / "reliability")
     if args.used:
         from strategies.smartfrz import used
 
@@ -119,12 +127,12 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _study(args: argparse.Namespace) -> int:
     from strategies.smartfrz.build import WARMUP
     from strategies.smartfrz.features import FEATURES
-    from strategies.smartfrz.study import EPOCHS, study
+    from strategies.smartfrz.study import study
 
     choice = _choice(args)
     kept = args.results / "reports" / args.profile / "predictor" / "study.csv"
     features = [args.features] if args.features else list(FEATURES)
-    study(_recordings(args), replace(choice.recipe, epochs=EPOCHS), WARMUP, kept, features)
+    study(_recordings(args), choice.recipe, WARMUP, kept, features)
     print(kept.read_text())
     return 0
 

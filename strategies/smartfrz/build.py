@@ -26,7 +26,7 @@ from strategies.smartfrz.sources import recordings_of, source_sweep
 from strategies.smartfrz.training import Recipe, train
 
 RULE = Rule()
-RECIPE = Recipe(epochs=24, batch=16, lr=3e-3)
+RECIPE = Recipe()
 WARMUP = 0.1  # fraction of a run in which nothing is judged: the first of ten epochs
 TAILORED = 1024
 ARGMAX = 0.5

@@ -69,10 +69,9 @@ def flops(inputs: int, window: int, fresh: int) -> float:
 
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(inputs, hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, outputs),
-    )
+    linears = [nn.Linear(inputs, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)]
+    for linear in linears:
+        # With torch's own start six layers let through so little that training idles for epochs.
+        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+        nn.init.zeros_(linear.bias)
+    return nn.Sequential(linears[0], nn.ReLU(), linears[1], nn.ReLU(), linears[2])

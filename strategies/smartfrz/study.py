@@ -22,7 +22,6 @@ RULES: Mapping[str, Rule] = {
     "stable, smoothed": Rule("stable", k=4, epsilon=0.01, smooth=3),
     "settled": Rule("settled", epsilon=0.02),
 }
-EPOCHS = 8  # of training a predictor here: enough to tell sets apart, a third of what is shipped
 BASELINES = ("progress alone", "displacement alone", "both")
 COLUMNS = ("labels", "features", "seed", "converged", "mean_fold", "worst_fold", "run", "run_half")
 

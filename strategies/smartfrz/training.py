@@ -22,8 +22,8 @@ class Recipe:
     """
 
     window: int = 30
-    epochs: int = 12
-    batch: int = 32
+    epochs: int = 6
+    batch: int = 16
     optimizer: str = "adamw"
     lr: float = 1e-3
     weight_decay: float = 0.05
