@@ -84,7 +84,7 @@ def corpus() -> Histories:
     return histories(runs, "travel", 12, Rule(k=3, epsilon=0.02), warmup=0.1)
 
 
-RECIPE = Recipe(window=12, epochs=12, batch=8, lr=3e-3)
+RECIPE = Recipe(window=12, epochs=12, batch=8)
 
 
 def test_a_corpus_judges_known_moments_with_the_snapshot_of_the_moment(corpus: Histories) -> None:
