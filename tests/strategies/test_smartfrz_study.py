@@ -59,7 +59,7 @@ def test_what_froze_is_read_from_results_and_set_beside_full_training(tmp_path: 
         values = {"status": "done", "accuracy": 90.0 if full else 88.5, "steps": 40}
         folder.write("result.json", {**values, "layers": layers})
     harmed = harm.read_harmed(sweep, tmp_path)
-    assert len(harmed) == 24
+    assert len(harmed) == 16
     assert {h.lost for h in harmed} == {1.5}
     assert harmed[0].moments.tolist() == [0.25, 1.0]
     RunFolder(tmp_path, sweep.entries[0].spec.id).remove("result.json")
