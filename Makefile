@@ -40,8 +40,9 @@ flops: $(READY)
 list: $(READY)
 	$(RUN) list
 
+# The predictor that smartfrz uses; with ARGS=--all those of Tables 4 and 5 too.
 predictor: $(READY)
-	$(RUN) predictor train --profile $(PROFILE)
+	$(RUN) predictor train --profile $(PROFILE) $(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(ARGS)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 $(ARGS)

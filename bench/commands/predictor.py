@@ -32,6 +32,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--without-family", default="", metavar="NAME", help="leave out one family of models"
     )
+    train.add_argument(
+        "--all", action="store_true", help="all that are shipped: windows and sizes of Tables 4, 5"
+    )
     train.set_defaults(action=_train)
     evaluate = actions.add_parser("evaluate", help="held-out scores of every kind, with figures")
     _corpus_arguments(evaluate)
@@ -80,15 +83,19 @@ def _make(args: argparse.Namespace, specs: Sequence[Spec], results: Path) -> Non
 
 
 def _train(args: argparse.Namespace) -> int:
-    from strategies.smartfrz.build import build
+    from strategies.smartfrz.build import build, shipped_besides
 
-    build(
-        _choice(args),
-        args.results,
-        partial(_make, args),
-        out=args.out,
-        without_family=args.without_family,
-    )
+    if args.all and (args.out or args.without_family):
+        raise UserError("--all writes all shipped files; leave out --out and --without-family")
+    first = _choice(args)
+    for choice in [first, *(shipped_besides(first) if args.all else [])]:
+        build(
+            choice,
+            args.results,
+            partial(_make, args),
+            out=args.out,
+            without_family=args.without_family,
+        )
     return 0
 
 

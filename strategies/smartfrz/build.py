@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ RULE = Rule()
 RECIPE = Recipe()
 WARMUP = 0.1  # fraction of a run in which nothing is judged: the first of ten epochs
 TAILORED = 1024
+WINDOWS = (20, 40, 50)  # besides 30
+SIZES = (512, 2048, 4096)  # besides 1,024
 ARGMAX = 0.5
 WRONG = 0.1  # share of layers that may freeze before they converged, on held-out runs
 
@@ -46,6 +48,12 @@ class Choice:
     recipe: Recipe = RECIPE
     rule: Rule = RULE
     files: Mapping[str, str] = field(default_factory=dict)
+
+
+def shipped_besides(choice: Choice) -> list[Choice]:
+    """Predictors that Tables 4 and 5 need besides the default: other windows, other sizes."""
+    windows = [replace(choice, recipe=replace(choice.recipe, window=w)) for w in WINDOWS]
+    return [*windows, *(replace(choice, tailored=n) for n in SIZES)]
 
 
 def build(
