@@ -6,10 +6,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.errors import UserError
 from bench.inline import run_inline
 from bench.plan import Estimate, make_plan
 from bench.pool import Outcome, Pool, workers_for
 from bench.progress import Progress
+from bench.results import explained
 from bench.spec import Spec
 
 
@@ -21,6 +23,7 @@ def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
     plan = make_plan(specs, results)
     if not plan.todo:
         return Outcome()
+    make_results_folder(results)
     count = workers or workers_for(plan.todo)
     # Workers inherit this before they load torch; more threads than cores slow all of them.
     threads = max(s.threads for s in plan.todo)
@@ -33,3 +36,14 @@ def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
         return Pool(plan, results, count, progress).run()
     finally:
         progress.close()
+
+
+def make_results_folder(results: Path) -> None:
+    """Make the folder of all results; raises UserError where there can be none."""
+    try:
+        with explained(results):
+            results.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(
+            f"{results}: a file is where a folder must be; move it or use --results DIR"
+        ) from None

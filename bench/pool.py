@@ -17,12 +17,15 @@ import torch
 
 from bench.environment import cores
 from bench.errors import UserError
+from bench.heartbeat import NAME as PROGRESS
+from bench.heartbeat import Displaced, Heartbeat, alive_elsewhere, job_name
 from bench.plan import Plan
 from bench.results import RunFolder
 from bench.spec import Spec
 
 HEARTBEAT_SECONDS = 1.0
 STOP_SECONDS = 60.0  # for a checkpoint of a large model
+AWAY_SECONDS = 600.0  # for a file system to come back
 
 
 class Watcher(Protocol):
@@ -60,8 +63,16 @@ def uses_gpus(specs: list[Spec]) -> bool:
 class Pool:
     """Runs a plan: a run starts when those it needs are done; a failure stops only its heirs."""
 
-    def __init__(self, plan: Plan, results: Path, workers: int, watcher: Watcher) -> None:
-        self._results, self._watcher = results, watcher
+    def __init__(
+        self,
+        plan: Plan,
+        results: Path,
+        workers: int,
+        watcher: Watcher,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Hire the workers. stop: asked about once a second; when true, all is as on Ctrl-C."""
+        self._results, self._watcher, self._asked = results, watcher, stop
         self._waiting = list(plan.todo)
         self._done = set(plan.done)
         self._planned = {s.id for s in plan.specs}
@@ -77,17 +88,26 @@ class Pool:
     def run(self) -> Outcome:
         """Work until nothing can be started any more; Ctrl-C lets runs write a checkpoint."""
         try:
-            while self._assign() or any(w.spec for w in self._workers):
+            while not self._asked() and (self._assign() or self._busy()):
                 self._listen()
+            if self._asked():
+                self._wind_up()
         except KeyboardInterrupt:
-            self._outcome.stopped = True
-            self._stop.set()
-            while any(w.spec for w in self._workers):
-                self._listen()
+            self._wind_up()
         finally:
             self._dismiss()
         self._outcome.blocked = [] if self._outcome.stopped else self._waiting
         return self._outcome
+
+    def _busy(self) -> bool:
+        return any(w.spec for w in self._workers)
+
+    def _wind_up(self) -> None:
+        """Let the runs under way write a checkpoint; no other is started."""
+        self._outcome.stopped = True
+        self._stop.set()
+        while self._busy():
+            self._listen()
 
     def _assign(self) -> bool:
         """Give every idle worker a run that can start; whether any was given."""
@@ -134,7 +154,7 @@ class Pool:
                 return
             worker.process.join()
             kind, value = "failed", f"its process ended with exit code {worker.process.exitcode}"
-            RunFolder(self._results, spec.id).write("failure.json", {"reason": value})
+            _note_killed(RunFolder(self._results, spec.id), value)
             self._workers[self._workers.index(worker)] = self._hire(worker.slot)
         worker.spec = None
         if kind == "result":
@@ -219,27 +239,67 @@ def run_and_report(
 
     A run that another process holds is waited for, and its result taken.
     """
-    from bench.mirror import mirror
-    from bench.run import Stopped, execute
-
     folder = RunFolder(results, spec.id)
     try:
         while True:
+            await_folder(results, stop)
             with folder.locked() as ours:
                 if folder.complete(spec):
                     return "result", folder.result()
-                if ours:
-                    result = execute(spec, results, stop=stop, progress=tell)
-                    mirror(spec, folder)
-                    return "result", result
+                if ours and not alive_elsewhere(folder, stop):
+                    with suppress(Displaced):  # then it is held elsewhere, after all
+                        return "result", _execute(spec, folder, results, stop, tell)
             if stop():
                 return "stopped", None
             time.sleep(HEARTBEAT_SECONDS)
-    except Stopped:
-        return "stopped", None
     except Exception as error:
+        from bench.run import Stopped
+
+        if isinstance(error, Stopped):
+            return "stopped", None
         # Whatever went wrong in one run must not end the others; it is recorded and shown.
         return "failed", _record_failure(folder, error)
+
+
+def _execute(
+    spec: Spec,
+    folder: RunFolder,
+    results: Path,
+    stop: Callable[[], bool],
+    tell: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """Make a run that this process holds, with a sign of life, and mirror it."""
+    from bench.mirror import mirror
+    from bench.run import execute
+
+    with Heartbeat(folder) as beat:
+
+        def progress(step: int, steps: int) -> None:
+            beat.tell(step, steps)
+            tell(step, steps)
+
+        result = execute(spec, results, stop=stop, progress=progress)
+    mirror(spec, folder)
+    return result
+
+
+def await_folder(results: Path, stop: Callable[[], bool]) -> None:
+    """Wait while the results folder is away, as a lost file system is for a while.
+
+    To go on would make a new one below the empty mount point. Raises UserError after AWAY_SECONDS.
+    """
+    until = time.monotonic() + AWAY_SECONDS
+    while not results.is_dir() and not stop():
+        if time.monotonic() > until:
+            raise UserError(f"{results} is away; see that its file system is mounted again")
+        time.sleep(HEARTBEAT_SECONDS)
+
+
+def _note_killed(folder: RunFolder, reason: str) -> None:
+    """Record a run whose process was killed; what cannot be written is said by its watcher."""
+    with suppress(OSError, UserError):
+        folder.write("failure.json", {"reason": reason, "killed": True, "job": job_name()})
+        folder.remove(PROGRESS)
 
 
 def _record_failure(folder: RunFolder, error: Exception) -> str:
@@ -248,7 +308,7 @@ def _record_failure(folder: RunFolder, error: Exception) -> str:
     try:
         log = folder.path / "traceback.txt"
         log.write_text("".join(traceback.format_exception(error)))
-        folder.write("failure.json", {"reason": reason, "log": str(log)})
+        folder.write("failure.json", {"reason": reason, "log": str(log), "job": job_name()})
     except (OSError, UserError):
         return f"{reason} (and its folder {folder.path} cannot be written)"
     return reason

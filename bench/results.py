@@ -9,6 +9,9 @@ model.safetensors the trained weights, if another run needs them
 trace.safetensors a strategy's recordings, if it has any
 result.json       written last, in one step; it alone makes the run done
 failure.json      why the last try failed
+progress.json     while a process is at it: how far it is (bench/heartbeat.py)
+
+Where a run stands, read from all that, is said by bench/standing.py.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import errno
 import fcntl
 import json
 import os
+import platform
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,22 +60,6 @@ class RunFolder:
     def diverged(self) -> bool:
         """Whether the run's loss left the finite numbers."""
         return self.done and self.result()["status"] == "diverged"
-
-    def state(self, spec: Spec) -> tuple[str, str]:
-        """Where a run stands, and why if it is bad: done, diverged, failed, running, interrupted
-        (a checkpoint waits) or to do.
-        """
-        if self.complete(spec):
-            result = self.result()
-            return result["status"], result["reason"]
-        if not self.path.exists():
-            return "to do", ""
-        with self.locked() as free:
-            if not free:
-                return "running", ""
-        if (self.path / "failure.json").exists():
-            return "failed", read_json(self.path / "failure.json")["reason"]
-        return ("interrupted" if self.checkpoint.exists() else "to do"), ""
 
     def result(self) -> dict[str, Any]:
         """The result; raises UserError if there is none or it cannot be read."""
@@ -114,6 +102,11 @@ class RunFolder:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 ours = True
             except OSError as error:
+                if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise UserError(
+                        f"the file system of {self.path} has no locks, so two processes could "
+                        "make one run; mount it with locks (Lustre: -o flock), or use --results"
+                    ) from error
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
                     raise
                 ours = False
@@ -142,7 +135,8 @@ def write_whole(path: Path, text: str) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; when the block ends well, it takes the place of `path`."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    # Two machines may use one process number at the same time.
+    temporary = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.tmp")
     try:
         with explained(path):
             yield temporary

@@ -17,6 +17,7 @@ from bench.plan import make_plan
 from bench.pool import Pool
 from bench.results import RunFolder, read_json
 from bench.spec import Spec
+from bench.standing import standing
 
 
 class Notes:
@@ -81,7 +82,7 @@ def test_a_killed_worker_fails_its_run_alone_and_the_next_launch_makes_it(tmp_pa
     assert [s.id for s in outcome.blocked] == [heir.id]
     assert {s.id for s in outcome.finished} == {s.id for s in others}
     folder = RunFolder(tmp_path, slow.id)
-    assert folder.state(slow)[0] == "failed"
+    assert standing(slow, tmp_path).state == "failed"
     assert "exit code" in read_json(folder.path / "failure.json")["reason"]
     assert {s.id for s in make_plan([slow, *others], tmp_path).todo} == {slow.id}
 
