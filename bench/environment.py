@@ -14,6 +14,7 @@ import torch
 
 from bench.spec import RESULTS_VERSION, Spec
 
+RECORDED_COMMIT = "COMMIT"  # a file of a copy of the code, which is no repository
 PACKAGES = ("torch", "torchvision", "timm", "fvcore")
 
 
@@ -59,6 +60,9 @@ def device_name(device: torch.device) -> str:
 def commit() -> str:
     """The commit of the code that runs, with '+' if files differ from it; '' outside git."""
     root = Path(__file__).resolve().parent.parent
+    # A copy may lie within a repository that has moved on.
+    if (root / RECORDED_COMMIT).exists():
+        return (root / RECORDED_COMMIT).read_text().strip()
     try:
         head = _git(root, "rev-parse", "HEAD")
         changed = _git(root, "status", "--porcelain", "--untracked-files=no")

@@ -25,6 +25,7 @@ from bench.spec import Spec
 
 HEARTBEAT_SECONDS = 1.0
 STOP_SECONDS = 60.0  # for a checkpoint of a large model
+PRELOADED = ["bench.run", "bench.mirror"]
 AWAY_SECONDS = 600.0  # for a file system to come back
 
 
@@ -79,7 +80,7 @@ class Pool:
         self._outcome = Outcome()
         # Workers are forked from a server that has imported what they need and done nothing yet.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["bench.run", "bench.mirror"])
+        self._context.set_forkserver_preload(PRELOADED)
         self._stop = self._context.Event()
         count = min(workers, len(self._waiting))
         self._gpus = uses_gpus(plan.todo)

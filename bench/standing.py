@@ -70,9 +70,7 @@ def standing(spec: Spec, results: Path) -> Standing:
         if whole:
             return Standing(result["status"], result["reason"])
     progress = heartbeat.read(folder.path) if heartbeat.NAME in files else None
-    if "lock" in files and _held(folder.path / "lock"):
-        return Standing(RUNNING, progress=progress)
-    if progress and _fresh_elsewhere(progress):
+    if ("lock" in files and _held(folder.path / "lock")) or _fresh_elsewhere(progress):
         return Standing(RUNNING, progress=progress)
     if "failure.json" in files:
         failure = read_json(folder.path / "failure.json")
@@ -88,6 +86,13 @@ def standing(spec: Spec, results: Path) -> Standing:
     return Standing(INTERRUPTED if folder.checkpoint.name in files else TO_DO)
 
 
+def under_way(folder: RunFolder) -> bool:
+    """Whether a process is at a run, here or on a machine whose locks are not seen here."""
+    lock = folder.path / "lock"
+    held = lock.exists() and _held(lock)
+    return held or _fresh_elsewhere(heartbeat.read(folder.path))
+
+
 def _held(lock: Path) -> bool:
     """Whether a process holds the run, as far as locks reach."""
     try:
@@ -98,7 +103,9 @@ def _held(lock: Path) -> bool:
     return False
 
 
-def _fresh_elsewhere(progress: Mapping[str, Any]) -> bool:
+def _fresh_elsewhere(progress: Mapping[str, Any] | None) -> bool:
     """Whether another machine, whose locks may not be seen here, was heard of just now."""
+    if not progress:
+        return False
     fresh = time.time() - progress["time"] < SILENT_SECONDS
     return fresh and progress["host"] != platform.node()

@@ -4,34 +4,71 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from bench.commands.places import check_data, sweep_arguments, sweep_of
+from bench.commands.sending import cluster_arguments
 from bench.errors import UserError
 
-HELP = "make the missing runs of a sweep, then its report"
+if TYPE_CHECKING:
+    from bench.plan import Plan
+    from bench.sweep import Sweep
+
+HELP = "make the missing runs of a sweep, then its report; here, or on Slurm"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     sweep_arguments(parser)
     parser.add_argument(
+        "--launcher",
+        choices=("local", "slurm"),
+        default="local",
+        help="in processes of this machine, or as jobs of a cluster",
+    )
+    parser.add_argument(
         "--workers", type=int, default=0, help="local processes; 0 = as many as fit"
     )
     parser.add_argument("--no-report", action="store_true", help="make the runs only")
+    cluster_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     from bench.commands.plan import describe_plan
     from bench.commands.report import write_report
-    from bench.launch import launch
     from bench.plan import make_plan
     from bench.results import RunFolder
 
     if args.workers < 0:
         raise UserError(f"--workers {args.workers} is not valid; give 0 or more")
+    _check_launcher(args)
     sweep = sweep_of(args)
     check_data(sweep.specs)
     plan = make_plan(sweep.specs, args.results)
-    print(describe_plan(sweep, plan, args.results, args.workers), flush=True)
+    workers = args.workers or (1 if args.launcher == "slurm" else 0)
+    print(describe_plan(sweep, plan, args.results, workers), flush=True)
+    failures = 0
+    if args.launcher == "slurm":
+        if plan.todo:
+            return _send(sweep, plan, args)
+    else:
+        stopped, failures = _make(sweep, args)
+        if stopped:
+            return 130
+    if not args.no_report:
+        write_report(sweep, args.results)
+    diverged = [s for s in sweep.specs if RunFolder(args.results, s.id).diverged]
+    for spec in diverged:
+        print(
+            f"diverged: {spec.label}; a lower learning rate may help, for all methods alike",
+            file=sys.stderr,
+        )
+    return 1 if failures or diverged else 0
+
+
+def _make(sweep: Sweep, args: argparse.Namespace) -> tuple[bool, int]:
+    """Make the missing runs here: whether it was stopped, and how many could not be made."""
+    from bench.launch import launch
+
     outcome = launch(sweep.specs, args.results, args.workers)
     if outcome.failed:
         print(
@@ -41,13 +78,20 @@ def main(args: argparse.Namespace) -> int:
         )
     if outcome.stopped:
         print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    if not args.no_report:
-        write_report(sweep, args.results)
-    diverged = [s for s in sweep.specs if RunFolder(args.results, s.id).diverged]
-    for spec in diverged:
-        print(
-            f"diverged: {spec.label}; a lower learning rate may help, for all methods alike",
-            file=sys.stderr,
-        )
-    return 1 if outcome.failed or outcome.blocked or diverged else 0
+    return outcome.stopped, len(outcome.failed) + len(outcome.blocked)
+
+
+def _send(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
+    """Send the missing runs to the cluster."""
+    from bench.commands.sending import send_missing
+
+    send_missing(sweep, plan, args)
+    return 0
+
+
+def _check_launcher(args: argparse.Namespace) -> None:
+    """Raise UserError for options of one launcher that are given to the other."""
+    if args.launcher == "slurm" and args.workers:
+        raise UserError("--workers is for --launcher local; a cluster file says how jobs are cut")
+    if args.launcher == "local" and (args.cluster or args.dirty):
+        raise UserError("--cluster and --dirty are for --launcher slurm; give it too")

@@ -1,0 +1,219 @@
+"""A real Slurm on one machine: munge, a controller and several nodes, each a slurmd of its own.
+
+Everything lives in one folder: configuration, state, logs, process numbers. Only processes whose
+number was written there are ever ended. Needs root, and Debian's packages (see PACKAGES).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
+
+# A requeued job waits for cred_expire, so it must exceed KillWait: else a job whose node was lost
+# starts beside its own remains, and Slurm takes the node for broken.
+CONFIGURATION = """
+ClusterName=freezebench
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+CryptoType=crypto/munge
+AuthInfo=socket={base}/run/munge.socket,cred_expire=8
+StateSaveLocation={base}/state
+SlurmdSpoolDir={base}/spool/%n
+SlurmctldPidFile={base}/run/slurmctld.pid
+SlurmdPidFile={base}/run/%n.pid
+SlurmctldLogFile={base}/log/slurmctld.log
+SlurmdLogFile={base}/log/%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/none
+ReturnToService=2
+SlurmctldTimeout=10
+SlurmdTimeout=10
+InactiveLimit=0
+KillWait=3
+Waittime=0
+MinJobAge=300
+SchedulerType=sched/backfill
+SchedulerParameters=sched_interval=2,bf_interval=2,default_queue_depth=1000
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SlurmdParameters=config_overrides
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+SlurmctldParameters=preempt_send_user_signal
+{nodes}
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefaultTime=5 PriorityTier=1 GraceTime=20
+PartitionName=high Nodes=ALL MaxTime=INFINITE DefaultTime=5 PriorityTier=10 PreemptMode=OFF
+"""
+
+
+class Cluster:
+    """A cluster in a folder; `environment` points Slurm's commands at it."""
+
+    def __init__(self, base: Path, nodes: int = 3) -> None:
+        self.base = base
+        self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
+        self.environment = {"SLURM_CONF": str(base / "etc" / "slurm.conf")}
+
+    def up(self) -> None:
+        """Start everything; raises RuntimeError with the logs' last lines if it does not come."""
+        for folder in ("etc", "run", "log", "state", *(f"spool/{node}" for node in self.nodes)):
+            (self.base / folder).mkdir(parents=True, exist_ok=True)
+        self.base.chmod(0o755)
+        os.environ.update(self.environment)
+        key = self.base / "etc" / "munge.key"
+        key.touch(mode=0o600)
+        key.write_bytes(secrets.token_bytes(128))
+        self._configure()
+        run = self.base / "run"
+        self._start(
+            "munged", f"--key-file={key}", f"--socket={run}/munge.socket",
+            f"--pid-file={run}/munged.pid", f"--log-file={self.base}/log/munged.log",
+            f"--seed-file={run}/munged.seed",
+        )  # fmt: skip
+        self._wait("munge", lambda: (run / "munge.socket").exists())
+        self._start("slurmctld")
+        self._wait("the controller", lambda: "UP" in ask("scontrol", "ping"))
+        for node in self.nodes:
+            self.revive(node)
+        self._wait("the nodes", lambda: self._idle() == len(self.nodes))
+
+    def down(self) -> None:
+        """Stop everything that was started here, and delete the folder."""
+        for node in self.nodes:
+            self._end_processes_of(node)
+            self._end(self.base / "run" / f"{node}.pid", "slurmd")
+        self._end(self.base / "run" / "slurmctld.pid", "slurmctld")
+        self._end(self.base / "run" / "munged.pid", "munged")
+        shutil.rmtree(self.base, ignore_errors=True)
+
+    def crash(self, node: str) -> None:
+        """The node dies with all that runs on it."""
+        self.lose(node)
+        self._end_processes_of(node)
+
+    def lose(self, node: str) -> None:
+        """Only the node's slurmd dies, as when the network is cut: its processes live on."""
+        self._end(self.base / "run" / f"{node}.pid", "slurmd", signal.SIGKILL)
+
+    def revive(self, node: str) -> None:
+        """The node comes back."""
+        self._start("slurmd", "-N", node)
+
+    def stop_controller(self) -> None:
+        """The controller goes away, in order."""
+        self._end(self.base / "run" / "slurmctld.pid", "slurmctld")
+
+    def start_controller(self) -> None:
+        """The controller comes back."""
+        self._start("slurmctld")
+        self._wait("the controller", lambda: "UP" in ask("scontrol", "ping"))
+
+    def _configure(self) -> None:
+        host = socket.gethostname().partition(".")[0]
+        ports = _free_ports(1 + len(self.nodes))
+        nodes = "\n".join(
+            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
+            "CPUs=1 RealMemory=4000 State=UNKNOWN"
+            for node, port in zip(self.nodes, ports[1:], strict=True)
+        )
+        text = CONFIGURATION.format(host=host, ports=ports, base=self.base, nodes=nodes)
+        (self.base / "etc" / "slurm.conf").write_text(text)
+
+    def _start(self, *command: str) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{command[0]} does not start: {done.stderr.strip()}{self._logs()}")
+
+    def _wait(self, what: str, there: Callable[[], bool], seconds: float = 60) -> None:
+        until = time.monotonic() + seconds
+        while not there():
+            if time.monotonic() > until:
+                raise RuntimeError(f"{what} did not come up{self._logs()}")
+            time.sleep(0.2)
+
+    def _idle(self) -> int:
+        return ask("sinfo", "-h", "-N", "-p", "main", "-o", "%T").split().count("idle")
+
+    def _logs(self) -> str:
+        tails = [
+            f"\n{path.name}: " + "\n".join(path.read_text().splitlines()[-5:])
+            for path in sorted((self.base / "log").glob("*.log"))
+        ]
+        return "".join(tails)
+
+    def _end_processes_of(self, node: str) -> None:
+        """Kill a node's step managers and job processes: those that were started for it."""
+        marks = {f"SLURMD_NODENAME={node}", f"SLURM_CONF={self.environment['SLURM_CONF']}"}
+        log = str(self.base / "log" / f"{node}.log")
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                variables = set((process / "environ").read_bytes().decode(errors="replace").split("\0"))
+                step = (process / "comm").read_text().strip() == "slurmstepd"
+                open_files = {os.readlink(f) for f in (process / "fd").iterdir()} if step else set()
+            except OSError:
+                continue  # it is gone
+            if (step and log in open_files) or marks <= variables:
+                _kill(int(process.name), signal.SIGKILL)
+
+    def _end(self, file: Path, name: str, how: int = signal.SIGTERM) -> None:
+        """End the process whose number is in a file, if it is still the one that wrote it."""
+        try:
+            number = int(file.read_text())
+            command = Path(f"/proc/{number}/comm").read_text().strip()
+        except (OSError, ValueError):
+            return
+        if command == name:
+            _kill(number, how)
+            until = time.monotonic() + 20
+            while _alive(number):
+                if time.monotonic() > until:
+                    _kill(number, signal.SIGKILL)
+                time.sleep(0.1)
+        file.unlink(missing_ok=True)
+
+
+def ask(*command: str) -> str:
+    """What a command prints; '' if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _alive(number: int) -> bool:
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _kill(number: int, how: int) -> None:
+    try:
+        os.kill(number, how)
+    except ProcessLookupError:
+        return
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
