@@ -9,7 +9,10 @@ from collections.abc import Sequence
 
 from bench.errors import UserError
 
-COMMANDS = ("run", "sweep", "plan", "status", "report", "flops", "list", "predictor")
+COMMANDS = (
+    "run", "sweep", "plan", "status", "cancel", "retry", "logs", "merge", "report", "flops", "list",
+    "predictor",
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from bench.data.catalogue import fingerprint
 from bench.errors import UserError
-from bench.models.weights import published_identity
 from bench.registry import checked_options, file_hash, strategy_class
 from bench.spec import Spec
 
@@ -39,6 +38,8 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
     else:
         paths.pop("weights", None)
         if spec.weights == "pretrained":
+            from bench.models.weights import published_identity  # loads torchvision and timm
+
             contents["weights"] = published_identity(spec.model)
         elif spec.weights and not spec.weights.startswith("run:"):
             raise UserError(

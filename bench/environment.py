@@ -8,11 +8,12 @@ import subprocess
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from bench.spec import RESULTS_VERSION, Spec
+
+if TYPE_CHECKING:
+    import torch
 
 RECORDED_COMMIT = "COMMIT"  # a file of a copy of the code, which is no repository
 PACKAGES = ("torch", "torchvision", "timm", "fvcore")
@@ -20,6 +21,8 @@ PACKAGES = ("torch", "torchvision", "timm", "fvcore")
 
 def describe_environment(spec: Spec, device: torch.device) -> dict[str, Any]:
     """Facts about this process and machine, as plain values."""
+    import torch
+
     return {
         "results_version": RESULTS_VERSION,
         "commit": commit(),
@@ -47,6 +50,8 @@ def cores() -> int:
 def device_name(device: torch.device) -> str:
     """The device's product name."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.get_device_name(device)
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

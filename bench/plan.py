@@ -11,6 +11,7 @@ from bench.results import RunFolder
 from bench.spec import Spec
 
 # Assumed before any run has been timed: what one core or one GPU makes of small batches.
+ENOUGH = 20  # runs of a kind that are read to learn how long it takes
 FLOPS_PER_SECOND = {"cpu": 2.0e10, "cuda": 1.0e13}
 
 
@@ -41,15 +42,22 @@ def make_plan(specs: Iterable[Spec], results: Path) -> Plan:
 
 
 def _in_order(by_id: dict[str, Spec]) -> Sequence[Spec]:
-    depth: dict[str, int] = {}
+    depth = depths(by_id.values())
+    return sorted(by_id.values(), key=lambda spec: depth[spec.id])
 
-    def depth_of(run_id: str) -> int:
-        if run_id not in depth:
-            needs = [n for n in by_id[run_id].needs if n in by_id]
-            depth[run_id] = 1 + max((depth_of(n) for n in needs), default=-1)
-        return depth[run_id]
 
-    return sorted(by_id.values(), key=lambda spec: depth_of(spec.id))
+def depths(specs: Iterable[Spec]) -> dict[str, int]:
+    """The longest chain of needs below each run, among these runs; by id."""
+    by_id = {spec.id: spec for spec in specs}
+    below: dict[tuple[str, ...], int] = {}  # runs of a cell share what they need
+
+    def depth_below(needs: tuple[str, ...]) -> int:
+        if needs not in below:
+            levels = [depth_below(by_id[n].needs) for n in set(needs) if n in by_id]
+            below[needs] = 1 + max(levels, default=-1)
+        return below[needs]
+
+    return {spec.id: depth_below(spec.needs) for spec in by_id.values()}
 
 
 class Estimate:
@@ -58,7 +66,7 @@ class Estimate:
     def __init__(self, plan: Plan, results: Path) -> None:
         self._seen: dict[tuple[object, ...], list[float]] = {}
         for spec in plan.specs:
-            if spec.id in plan.done:
+            if spec.id in plan.done and len(self._like(spec)) < ENOUGH:
                 result = RunFolder(results, spec.id).result()
                 self.learn(spec, result["clocks"]["whole"])
 
@@ -66,6 +74,9 @@ class Estimate:
         """Take a finished run into account."""
         for key in _likenesses(spec):
             self._seen.setdefault(key, []).append(seconds)
+
+    def _like(self, spec: Spec) -> list[float]:
+        return self._seen.get(_likenesses(spec)[0], [])
 
     def seconds(self, spec: Spec) -> float:
         """Expected seconds of one run."""
@@ -83,10 +94,14 @@ def _likenesses(spec: Spec) -> list[tuple[object, ...]]:
 
 def full_flops(spec: Spec) -> float:
     """FLOPs (exact) of full training; 0 where the size of the data set is not known here."""
-    from bench.build import anatomy
     from bench.data.catalogue import describe
+    from bench.models.costs import FULL_FLOPS
 
     facts = describe(spec.data, spec.paths.get("data", ""))
     samples = min(facts.train_samples, spec.train_limit or facts.train_samples)
-    _, flops = anatomy(spec.model, facts.classes, spec.resolution)
-    return flops.exact().total * samples * spec.epochs
+    each = FULL_FLOPS.get((spec.model, facts.classes, spec.resolution))
+    if each is None:
+        from bench.build import anatomy
+
+        each = anatomy(spec.model, facts.classes, spec.resolution)[1].exact().total
+    return each * samples * spec.epochs

@@ -13,8 +13,6 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from bench.environment import cores
 from bench.errors import UserError
 from bench.heartbeat import NAME as PROGRESS
@@ -51,6 +49,8 @@ class Outcome:
 def workers_for(specs: list[Spec]) -> int:
     """One worker a GPU; on CPU one a core, or fewer where a run takes several threads."""
     if uses_gpus(specs):
+        import torch  # takes seconds; a launcher of runs on CPU needs none of it
+
         return max(torch.cuda.device_count(), 1)
     threads = max((s.threads for s in specs), default=1)
     return max(cores() // threads, 1)
@@ -196,8 +196,11 @@ class _Worker:
 def _work(pipe: Connection, stopping: Any, gpu: int | None) -> None:
     """A worker's life: receive a run, execute it, say how it went; end when the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which tells us
-    if gpu is not None and torch.cuda.is_available():
-        torch.cuda.set_device(gpu % torch.cuda.device_count())
+    if gpu is not None:
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.set_device(gpu % torch.cuda.device_count())
     teller = _Teller(pipe)
 
     def stop() -> bool:

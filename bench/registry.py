@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Mapping
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 GROUP = "freezebench.strategies"
 
 
+@cache
 def installed() -> dict[str, EntryPoint]:
     """Every installed strategy by name."""
     return {point.name: point for point in entry_points(group=GROUP)}
@@ -48,12 +50,21 @@ def checked_options(reference: str, given: Mapping[str, Any], path: str = "") ->
 
 
 def file_hash(path: Path) -> str:
-    """The first 16 hex digits of a file's sha256; raises UserError if it cannot be read."""
+    """The first 16 hex digits of a file's sha256; raises UserError if it cannot be read.
+
+    A file is read once, and again when its size, its time or its number has changed.
+    """
     try:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
+        facts = path.stat()
+        return _hash(path, facts.st_ino, facts.st_mtime_ns, facts.st_size)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}; check the path") from None
+
+
+@lru_cache(maxsize=1024)
+def _hash(path: Path, number: int, changed: int, size: int) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
 
 
 def _from_file(path: Path, name: str) -> type[Strategy]:

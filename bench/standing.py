@@ -48,7 +48,7 @@ def standings(specs: Iterable[Spec], results: Path) -> dict[str, Standing]:
     """Where each run stands, by id. Raises UserError naming a file that is damaged."""
     runs = results / "runs"
     with explained(runs):
-        present = set(os.listdir(runs)) if runs.is_dir() else set()
+        present = {entry.name for entry in os.scandir(runs)} if runs.is_dir() else set()
     return {
         spec.id: standing(spec, results) if spec.id in present else Standing(TO_DO)
         for spec in specs
@@ -59,7 +59,7 @@ def standing(spec: Spec, results: Path) -> Standing:
     """Where one run stands."""
     folder = RunFolder(results, spec.id)
     try:
-        files = set(os.listdir(folder.path))
+        files = {entry.name for entry in os.scandir(folder.path)}
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return Standing(TO_DO)
@@ -107,5 +107,5 @@ def _fresh_elsewhere(progress: Mapping[str, Any] | None) -> bool:
     """Whether another machine, whose locks may not be seen here, was heard of just now."""
     if not progress:
         return False
-    fresh = time.time() - progress["time"] < SILENT_SECONDS
+    fresh: bool = time.time() - progress["time"] < SILENT_SECONDS
     return fresh and progress["host"] != platform.node()

@@ -101,8 +101,23 @@ class Ledger:
         """Where its jobs find their orders and leave their logs."""
         return self.root / "jobs" / array.name
 
-    def log(self, array: Array, number: str) -> Path:
-        """What a job printed."""
+    def logs_of(self, run: str) -> list[Path]:
+        """Where the jobs printed that a run was sent in, the oldest first."""
+        return [
+            self._log(array, number)
+            for array in self.every()
+            for number, pack in zip(array.jobs, array.packs, strict=False)
+            if run in pack
+        ]
+
+    def log_of(self, number: str) -> Path | None:
+        """Where a job printed; None if it is none of ours."""
+        for array in self.every():
+            if number in array.jobs:
+                return self._log(array, number)
+        return None
+
+    def _log(self, array: Array, number: str) -> Path:
         return self.folder(array) / f"{number}_0_log.out"
 
     @contextmanager

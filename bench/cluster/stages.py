@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bench.plan import depths
 from bench.spec import Spec
 
 Pack = list[Spec]
@@ -53,18 +54,10 @@ def stages(
 
 def _levels(specs: Sequence[Spec]) -> list[list[Spec]]:
     """Runs by the longest chain of needs among them, none of whose links is done."""
-    by_id = {spec.id: spec for spec in specs}
-    depth: dict[str, int] = {}
-
-    def depth_of(spec: Spec) -> int:
-        if spec.id not in depth:
-            needs = [by_id[n] for n in spec.needs if n in by_id]
-            depth[spec.id] = 1 + max((depth_of(n) for n in needs), default=-1)
-        return depth[spec.id]
-
+    depth = depths(specs)
     levels: dict[int, list[Spec]] = {}
     for spec in specs:
-        levels.setdefault(depth_of(spec), []).append(spec)
+        levels.setdefault(depth[spec.id], []).append(spec)
     return [levels[number] for number in sorted(levels)]
 
 

@@ -19,7 +19,7 @@ from bench.cluster.stages import Stage, stages
 from bench.errors import UserError
 from bench.plan import Estimate, Plan
 from bench.spec import Spec
-from bench.standing import FAILED, RUNNING, Standing
+from bench.standing import BLOCKED, FAILED, RUNNING, Standing
 
 # Slurm starts a job again when its node is lost, but not when its process is killed, or when the
 # signal before the time limit comes while Python is still starting: then the job asks for it.
@@ -145,7 +145,7 @@ def reconcile(ledger: Ledger) -> dict[str, Place]:
 
 def _given_up(there: Standing, place: Place) -> bool:
     """Whether a run failed in the very job that is still busy with others."""
-    return there.state == FAILED and there.job == place.number
+    return there.state in (FAILED, BLOCKED) and there.job == place.number
 
 
 def _submit(
@@ -164,10 +164,7 @@ def _submit(
 
     specs = stage.specs
     at_once = settings.at_once(specs)
-    orders = [
-        [carried(spec, code).to_dict() for spec in pack]
-        for pack in stage.packs
-    ]
+    orders = [[carried(spec, code).to_dict() for spec in pack] for pack in stage.packs]
     try:
         executor = submitit.SlurmExecutor(
             folder=ledger.folder(array), max_num_timeout=settings.packing["max_requeues"]

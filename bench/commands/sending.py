@@ -35,7 +35,7 @@ def send_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
     from bench.cluster.code import snapshot
     from bench.cluster.ledger import Ledger
     from bench.cluster.settings import load_settings
-    from bench.cluster.submit import Intent, intend, reconcile, send
+    from bench.cluster.submit import intend, reconcile, send
     from bench.launch import make_results_folder
     from bench.standing import standings
 

@@ -17,7 +17,7 @@ from bench.errors import UserError
 from bench.options import unknown
 
 EMBEDDED = (*digits.RECIPES, *("glyphs" + (f":{v}" if v else "") for v in glyphs.RECIPES))
-NAMES = (*EMBEDDED, *cifar.SETS, "folder:PATH", "imagenet")
+NAMES = (*EMBEDDED, *cifar.NAMES, "folder:PATH", "imagenet")
 HELD_OUT = 0.1  # share of the training images that validation takes where files are read
 
 
@@ -49,7 +49,7 @@ def load(
         data = digits.load(name, resolution, evaluate_on)
     elif kind == "glyphs" and rest in glyphs.RECIPES:
         data = glyphs.load(rest, resolution, evaluate_on)
-    elif name in cifar.SETS:
+    elif name in cifar.NAMES:
         data = _load_cifar(name, resolution, evaluate_on, root)
     elif kind in ("folder", "imagenet"):
         data = folder.load(name, _place(name, root), resolution, evaluate_on, HELD_OUT)
@@ -94,7 +94,7 @@ def fingerprint(name: str, root: Path | None = None) -> str:
     if kind == "glyphs" and rest in glyphs.RECIPES:
         return glyphs.fingerprint(rest)
     digest = hashlib.sha256()
-    if name in cifar.SETS:
+    if name in cifar.NAMES:
         digest.update(cifar.identity(name, root).encode())
     elif name == "imagenet" and root is None:
         digest.update(b"imagenet")
@@ -119,7 +119,7 @@ def describe(name: str, root: str | Path | None = None) -> Facts:
     if kind == "glyphs" and rest in glyphs.RECIPES:
         recipe = glyphs.RECIPES[rest]
         return Facts(recipe.classes, recipe.train_draws)
-    if name in cifar.SETS:
+    if name in cifar.NAMES:
         return Facts(cifar.CLASSES[name], cifar.train_samples(name, place))
     if name == "imagenet" and not place:
         return Facts(1000, 1_281_167)
@@ -144,7 +144,7 @@ def describe_all() -> dict[str, str]:
 
 def needs_root(name: str) -> bool:
     """Whether a data set lies below a root folder that the user names."""
-    return name in cifar.SETS or name == "imagenet"
+    return name in cifar.NAMES or name == "imagenet"
 
 
 def _place(name: str, root: Path | None) -> Path:

@@ -14,20 +14,31 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.datasets import CIFAR10, CIFAR100
 
 from bench.errors import UserError
 
-SETS: dict[str, type[CIFAR10]] = {"cifar10": CIFAR10, "cifar100": CIFAR100}
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
+
+NAMES = ("cifar10", "cifar100")
 CLASSES = {"cifar10": 10, "cifar100": 100}
 TRAIN_SAMPLES = 50_000
+
+
+@cache
+def sets() -> dict[str, type[CIFAR10]]:
+    """torchvision's readers by name; imported late, since a plan of other data needs none."""
+    from torchvision.datasets import CIFAR10, CIFAR100
+
+    return {"cifar10": CIFAR10, "cifar100": CIFAR100}
 
 
 def load(name: str, root: Path | None, *, train: bool) -> tuple[Tensor, Tensor]:
@@ -57,7 +68,7 @@ def identity(name: str, root: Path | None) -> str:
     Those of the Python layout are published and checked on loading, so that they need not be
     read, nor even be there, to plan a run. Zip files are read.
     """
-    if root is None or not _present(name, root) or (root / SETS[name].base_folder).is_dir():
+    if root is None or not _present(name, root) or (root / sets()[name].base_folder).is_dir():
         return json.dumps([_members(name, train=True), _members(name, train=False)])
     digest = hashlib.sha256()
     for train in (True, False):
@@ -72,7 +83,7 @@ def identity(name: str, root: Path | None) -> str:
 
 def _present(name: str, root: Path) -> bool:
     """Whether anything of the set lies at root, in either layout."""
-    return (root / SETS[name].base_folder).is_dir() or any(root.glob(f"{name}_*.zip"))
+    return (root / sets()[name].base_folder).is_dir() or any(root.glob(f"{name}_*.zip"))
 
 
 def train_samples(name: str, root: Path | None) -> int:
@@ -87,24 +98,24 @@ def train_samples(name: str, root: Path | None) -> int:
 def download(name: str, root: Path) -> None:
     """Fetch the Python layout into root; raises UserError where that fails."""
     try:
-        SETS[name](str(root), download=True)
+        sets()[name](str(root), download=True)
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"{name}: download failed ({_line(error)}); "
-            f"put {SETS[name].base_folder}/ or {name}_train.zip and {name}_test.zip into {root}"
+            f"put {sets()[name].base_folder}/ or {name}_train.zip and {name}_test.zip into {root}"
         ) from None
 
 
 def _locate(name: str, root: Path | None, train: bool) -> Path:
     """The zip file of a split, or the root itself if it has the Python layout."""
-    wanted = f"{SETS[name].base_folder}/ (torchvision's) or {name}_train.zip and {name}_test.zip"
+    wanted = f"{sets()[name].base_folder}/ (torchvision's) or {name}_train.zip and {name}_test.zip"
     if root is None:
         raise UserError(
             f"{name}: no data root is given; give --data-root with a folder of {wanted}"
         )
     if not root.is_dir():
         raise UserError(f"{name}: the data root {root} is not a folder; it should hold {wanted}")
-    if (root / SETS[name].base_folder).is_dir():
+    if (root / sets()[name].base_folder).is_dir():
         return root
     zips = sorted(root.glob(f"{name}_train*.zip" if train else f"{name}_test*.zip"))
     if not zips:
@@ -115,13 +126,13 @@ def _locate(name: str, root: Path | None, train: bool) -> Path:
 
 def _members(name: str, train: bool) -> list[tuple[str, str]]:
     """File names of a split in the Python layout and their MD5 sums."""
-    listed = SETS[name].train_list if train else SETS[name].test_list
+    listed = sets()[name].train_list if train else sets()[name].test_list
     return [(str(file), str(md5)) for file, md5 in listed]
 
 
 def _read_python(name: str, root: Path, train: bool) -> tuple[Tensor, Tensor]:
-    folder = root / SETS[name].base_folder
-    meta = SETS[name].meta
+    folder = root / sets()[name].base_folder
+    meta = sets()[name].meta
     for file, md5 in [*_members(name, train), (meta["filename"], meta["md5"])]:
         path = folder / file
         # The sum is checked before anything is unpickled.
@@ -129,7 +140,7 @@ def _read_python(name: str, root: Path, train: bool) -> tuple[Tensor, Tensor]:
             raise UserError(f"{name}: {path} is missing; fetch the archive again")
         if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
             raise UserError(f"{name}: {path} is truncated or altered; fetch the archive again")
-    data = SETS[name](str(root), train=train, download=False)
+    data = sets()[name](str(root), train=train, download=False)
     images = torch.from_numpy(np.asarray(data.data)).permute(0, 3, 1, 2).contiguous()
     return images, torch.tensor(data.targets, dtype=torch.int64)
 

@@ -12,11 +12,14 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from bench.data.image_data import ImageData, Part, moments
 from bench.errors import UserError
 
+# As torchvision's ImageFolder has them; a test holds them against it.
+IMG_EXTENSIONS = (
+    ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
 MEMORY = 4 * 2**30  # bytes of images that are held in memory; larger sets stream
 
 

@@ -164,9 +164,13 @@ class Cluster:
         log = str(self.base / "log" / f"{node}.log")
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                variables = set((process / "environ").read_bytes().decode(errors="replace").split("\0"))
+                variables = set(
+                    (process / "environ").read_bytes().decode(errors="replace").split("\0")
+                )
                 step = (process / "comm").read_text().strip() == "slurmstepd"
-                open_files = {os.readlink(f) for f in (process / "fd").iterdir()} if step else set()
+                open_files = (
+                    {str(f.readlink()) for f in (process / "fd").iterdir()} if step else set()
+                )
             except OSError:
                 continue  # it is gone
             if (step and log in open_files) or marks <= variables:

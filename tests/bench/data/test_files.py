@@ -127,9 +127,9 @@ def no_network(monkeypatch):
     def fail(root, *args, **kwargs):
         raise OSError("no\nnetwork")
 
-    for name, dataset in cifar.SETS.items():
+    for name, dataset in list(cifar.sets().items()):
         offline = type(name, (), {**vars(dataset), "__new__": lambda cls, *a, **k: fail(*a, **k)})
-        monkeypatch.setitem(cifar.SETS, name, offline)
+        monkeypatch.setitem(cifar.sets(), name, offline)
 
 
 @pytest.mark.usefixtures("no_network")

@@ -1,0 +1,38 @@
+"""`freezebench cancel`: take a sweep's jobs out of the queue."""
+
+from __future__ import annotations
+
+import argparse
+
+from bench.commands.places import sweep_arguments, sweep_of
+from bench.errors import UserError
+
+HELP = "take a sweep's jobs out of Slurm's queue; running ones write a checkpoint first"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    sweep_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    from bench.cluster import queue
+    from bench.cluster.ledger import Ledger
+    from bench.cluster.submit import reconcile
+
+    sweep = sweep_of(args)
+    ledger = Ledger(args.results)
+    if not ledger.root.exists():
+        raise UserError(f"nothing was ever sent for {args.results}")
+    wanted = {spec.id for spec in sweep.specs}
+    try:
+        with ledger.locked():  # so that nobody sends them anew meanwhile
+            found = reconcile(ledger)
+            numbers = sorted({place.number for run, place in found.items() if run in wanted})
+            queue.cancel(numbers)
+    except queue.Unreachable as error:
+        raise UserError(f"Slurm does not answer: {error}; try again later") from None
+    if not numbers:
+        print(f"no job of {sweep.name} is in the queue")
+        return 0
+    print(f"{len(numbers)} jobs cancelled; `freezebench sweep` goes on from the checkpoints")
+    return 0
