@@ -4,6 +4,8 @@ PROFILE ?= laptop
 CONTROLS ?=
 DATA_ROOT ?=
 ARGS ?=
+SWEEP ?= table2
+LAUNCHER ?= local
 VENV := .venv
 READY := $(VENV)/ready
 RUN := $(VENV)/bin/freezebench
@@ -12,7 +14,7 @@ RUN := $(VENV)/bin/freezebench
 SWEEP_ARGS = --profile $(PROFILE) $(if $(filter-out 0 no,$(CONTROLS)),--controls) \
 	$(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(ARGS)
 
-.PHONY: env table2 figures predictor report plan flops list test lint format clean
+.PHONY: env table2 figures sweep slurm-test predictor report plan flops list test lint format clean
 
 env: $(READY)
 
@@ -27,6 +29,10 @@ table2: $(READY)
 
 figures: $(READY)
 	$(RUN) sweep curves $(SWEEP_ARGS)
+
+# make sweep SWEEP=window LAUNCHER=slurm ARGS='--cluster gpu.toml'
+sweep: $(READY)
+	$(RUN) sweep $(SWEEP) --launcher $(LAUNCHER) $(SWEEP_ARGS)
 
 report: $(READY)
 	$(RUN) report table2 $(SWEEP_ARGS)
@@ -46,6 +52,10 @@ predictor: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 $(ARGS)
+
+# On a Slurm of its own, brought up on this machine for the time of the tests.
+slurm-test: $(READY)
+	$(VENV)/bin/python tests/slurm/run.py $(ARGS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -21,6 +21,7 @@ from typing import Any
 from bench.results import RunFolder
 
 NAME = "progress.json"
+KEYS = {"token", "host", "node", "pid", "job", "time", "step", "steps", "steps_per_second"}
 PERIOD_SECONDS = 3.0
 # How long another machine's sign of life is watched; network file systems show a folder up to a
 # minute late.
@@ -101,7 +102,7 @@ def read(folder: Path) -> dict[str, Any] | None:
         values = json.loads((folder / NAME).read_text())
     except (OSError, ValueError):
         return None
-    return values if isinstance(values, dict) else None
+    return values if isinstance(values, dict) and values.keys() >= KEYS else None
 
 
 def alive_elsewhere(

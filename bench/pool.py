@@ -250,7 +250,7 @@ def run_and_report(
             with folder.locked() as ours:
                 if folder.complete(spec):
                     return "result", folder.result()
-                if ours and not alive_elsewhere(folder, stop):
+                if ours and not alive_elsewhere(folder, stop) and not folder.complete(spec):
                     with suppress(Displaced):  # then it is held elsewhere, after all
                         return "result", _execute(spec, folder, results, stop, tell)
             if stop():

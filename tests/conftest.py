@@ -1,5 +1,7 @@
 """How the whole suite runs."""
 
+import os
+
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -7,3 +9,6 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("laws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("laws")
 torch.set_num_threads(1)
+
+# They need a cluster, which `make slurm-test` brings up.
+collect_ignore = [] if "FREEZEBENCH_SLURM" in os.environ else ["slurm"]

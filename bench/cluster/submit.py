@@ -21,16 +21,23 @@ from bench.plan import Estimate, Plan
 from bench.spec import Spec
 from bench.standing import BLOCKED, FAILED, RUNNING, Standing
 
-# Slurm starts a job again when its node is lost, but not when its process is killed, or when the
-# signal before the time limit comes while Python is still starting: then the job asks for it.
-# The exit status is 128 + the signal's number: KILL 9, USR2 12.
-TEARDOWN = (
-    "status=$?\n"
-    'case "$status" in 137|140)\n'
-    '  if [ "${SLURM_RESTART_COUNT:-0}" -lt %d ]; then scontrol requeue "$SLURM_JOB_ID"; fi ;;\n'
-    "esac\n"
-    'exit "$status"'
-)
+# Slurm starts a job again when its node is lost, but not when its process is killed (137 = 128 +
+# KILL), when the signal before the time limit comes while Python is still starting (140 = 128 +
+# USR2), or when a node that is just being lost cannot start the process at all (1): then the
+# script asks for it. After 255 submitit has asked already; scancel ends the script itself.
+TEARDOWN = """\
+status=$?
+case "$status" in
+  0|255) most=0 ;;
+  137|140) most=%d ;;
+  *) most=3 ;;
+esac
+if [ "${SLURM_RESTART_COUNT:-0}" -lt "$most" ]; then
+  echo "exit status $status; queueing again"
+  scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"
+"""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,40 @@
+"""One cluster for all tests of this folder, taken down at the end however that comes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster import Cluster
+from lab import HERE, Lab
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Three nodes of one core; its folder is named by the script that starts the tests."""
+    made = Cluster(Path(os.environ["FREEZEBENCH_SLURM"]))
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture
+def lab(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Lab]]:
+    """A maker of labs, which are left tidy."""
+    labs: list[Lab] = []
+
+    def make(sweep: str, *options: str, **how: Any) -> Lab:
+        folder = tmp_path / f"lab{len(labs)}"
+        folder.mkdir()
+        path = HERE / sweep if sweep.endswith(".toml") and "/" not in sweep else Path(sweep)
+        labs.append(Lab(cluster, folder, str(path), options, **how))
+        return labs[-1]
+
+    yield make
+    for each in labs:
+        each.end()

@@ -1,0 +1,63 @@
+"""`make slurm-test`: brings up a Slurm on this machine, runs the tests of this folder, ends it.
+
+Where it cannot be brought up it says so, loudly, and succeeds: nothing was tested then.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+from cluster import PACKAGES, PROGRAMS, Cluster  # noqa: E402  # stands beside this script
+
+
+def main() -> int:
+    """Run the tests, or say why not."""
+    reason = missing()
+    if reason:
+        line = f"SLURM TESTS SKIPPED: {reason}. Nothing about Slurm was tested."
+        print("#" * len(line), line, "#" * len(line), sep="\n")
+        return 0
+    base = Path(tempfile.mkdtemp(prefix="freezebench-slurm-"))
+    environment = {**os.environ, "FREEZEBENCH_SLURM": str(base), "OMP_NUM_THREADS": "1"}
+    environment["PATH"] += ":/usr/sbin:/sbin"
+    command = [sys.executable, "-m", "pytest", str(HERE), "--durations=0", *sys.argv[1:]]
+    try:
+        return subprocess.run(
+            command, env=environment, cwd=HERE.parent.parent, check=False
+        ).returncode
+    finally:
+        Cluster(base).down()  # again, should the tests have been killed
+
+
+def missing() -> str:
+    """Why no cluster can be brought up here; installs Debian's packages if that is all."""
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    if sys.platform != "linux":
+        return "Slurm needs Linux"
+    if os.geteuid() != 0:
+        return "several nodes on one machine need root"
+    if all(shutil.which(program) for program in PROGRAMS):
+        return ""
+    if shutil.which("apt-get") is None:
+        return f"Slurm is not installed, and there is no apt-get to install {' '.join(PACKAGES)}"
+    # No service is to be started: the tests start what they need.
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
+    for command in (install, ["apt-get", "update", "-qq"], install):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if command is install and done.returncode == 0:
+            break
+    absent = [program for program in PROGRAMS if shutil.which(program) is None]
+    last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    return f"apt-get could not install {' '.join(PACKAGES)}: {last}" if absent else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""What goes wrong in a job: failures, kills, a lost file system, preemption, a mirror that fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cluster import Cluster, ask
+from lab import Lab, queue, running, wait
+
+TWO_JOBS = "timeout_min = 30\nsignal_delay_s = 5\n[packing]\nruns_per_job = 3\n"
+LONG = ("--epochs", "40")
+
+SULKY = """
+from pathlib import Path
+from strategies.base import AtSteps, Strategy, Verdict
+
+class Sulky(Strategy):
+    name = "sulky"
+    def stages(self):
+        return AtSteps(frozenset({2}))
+    def decide(self, view):
+        if Path("MARKER").exists():
+            raise RuntimeError("I will not")
+        return [Verdict(0, freeze=True)]
+"""
+
+METHODS = """
+[[methods]]
+name = "sulky"
+strategy = "FILE:Sulky"
+
+[[methods]]
+name = "linear"
+match = "sulky"
+"""
+
+
+def test_a_failed_run_takes_along_only_those_that_need_it(
+    lab: Callable[..., Lab], tmp_path: Path
+) -> None:
+    here = lab("tiny.toml", "--seeds", "2", settings=TWO_JOBS)
+    marker, file = tmp_path / "marker", tmp_path / "sulky.py"
+    file.write_text(SULKY.replace("MARKER", str(marker)))
+    text = Path(here.sweep).read_text() + METHODS.replace("FILE", str(file))
+    here.sweep = str(tmp_path / "sulky.toml")
+    Path(here.sweep).write_text(text)
+    marker.touch()
+    here.send()
+    wait(lambda: not queue(), 120, "end", here.log)
+    assert len(here.done()) == 2
+    told = here.do("status")
+    assert "2 done, 2 failed, 2 blocked" in told
+    assert "RuntimeError: I will not; log: " in told
+    assert "which failed: RuntimeError: I will not" in told
+    failed = next(here.results.glob("runs/*/traceback.txt")).parent.name
+    process = subprocess.run(
+        ["python", "-m", "bench.cli", "logs", failed[:8], "--results", str(here.results)],
+        capture_output=True, text=True, cwd=here.code, check=True,
+    )  # fmt: skip
+    assert "Traceback" in process.stdout
+    assert f"{failed} failed: RuntimeError" in process.stdout  # in the job's log
+    marker.unlink()
+    assert "2 runs" in here.do("retry", "--failed", "--yes", "--dirty")
+    wait(lambda: len(here.done()) == 6 and not queue(), 120, "end", here.log)
+    assert "6 done" in here.do("status")
+
+
+@pytest.fixture
+def wandb() -> Iterator[dict[str, str]]:
+    """Variables that mirror to files on disk."""
+    yield {"WANDB_MODE": "offline"}
+
+
+def test_a_killed_job_comes_back_and_finished_runs_are_mirrored(
+    lab: Callable[..., Lab], wandb: dict[str, str]
+) -> None:
+    here = lab("tiny.toml", "--seeds", "2", *LONG, environment=wandb)
+    here.send()
+    told = wait(here.under_way, 90, "steps", here.log)[0][1]
+    # Not the run's process but the one above it, which submitit started.
+    parents = [
+        int(line) for line in ask("pgrep", "-f", "submitit.core._submit").split()
+        if f"SLURM_CONF={here.cluster.environment['SLURM_CONF']}".encode()
+        in Path(f"/proc/{line}/environ").read_bytes()
+        and b"multiprocessing" not in Path(f"/proc/{line}/cmdline").read_bytes()
+    ]  # fmt: skip
+    assert told["pid"] not in parents
+    for number in parents:
+        os.kill(number, signal.SIGKILL)
+    wait(lambda: len(here.done()) == 2 and not queue(), 180, "end", here.log)
+    assert "exit status 137; queueing again" in here.log()
+    for folder in (here.results / "runs").iterdir():
+        cell = (folder / "spec.json").read_text().partition('"cell": "')[2][:12]
+        (file,) = folder.glob("wandb/offline-run-*/*.wandb")  # one, though it was resumed
+        assert cell.encode() in file.read_bytes()
+        assert file.name == f"run-{folder.name}.wandb"
+
+
+def test_a_mirror_that_fails_hurts_nothing(lab: Callable[..., Lab], tmp_path: Path) -> None:
+    nobody = {
+        "WANDB_MODE": "online", "WANDB_BASE_URL": "http://127.0.0.1:9",
+        "WANDB_API_KEY": "0" * 40, "WANDB_CONFIG_DIR": str(tmp_path), "WANDB_INIT_TIMEOUT": "5",
+    }  # fmt: skip
+    here = lab("tiny.toml", "--seeds", "2", environment=nobody)
+    here.send()
+    wait(lambda: len(here.done()) == 2 and not queue(), 240, "end", here.log)
+    assert "was not mirrored" in here.log()
+    assert "2 done" in here.do("status")
+
+
+def test_a_file_system_that_is_lost_for_a_while(lab: Callable[..., Lab]) -> None:
+    here = lab("tiny.toml", "--seeds", "2", *LONG)
+    here.send()
+    wait(here.under_way, 90, "steps", here.log)
+    away = here.results.with_name("away")
+    here.results.rename(away)
+    time.sleep(8)
+    assert not here.results.exists()  # nobody made a new one in its place
+    away.rename(here.results)
+    wait(lambda: len(here.done()) == 2 and not queue(), 180, "end", here.log)
+
+
+def test_preemption_by_a_better_partition(lab: Callable[..., Lab], cluster: Cluster) -> None:
+    here = lab("tiny.toml", "--seeds", "1", *LONG)
+    here.send()
+    wait(here.under_way, 90, "steps", here.log)
+    (number,) = running()
+    ask("sbatch", "--partition=high", "--nodes=3", "--output=/dev/null", "--wrap=sleep 5")
+    wait(lambda: "cut off; checkpoints are written" in here.log(), 60, "a cut-off", here.log)
+    wait(lambda: len(here.done()) == 1 and not queue(), 180, "end", here.log)
+    (result,) = here.done().values()
+    assert result["resumed"]
+    assert here.log().count("JobEnvironment(job_id=") == 2, number
+
+
+def test_a_crashed_node(lab: Callable[..., Lab], cluster: Cluster) -> None:
+    here = lab("tiny.toml", "--seeds", "1", *LONG)
+    here.send()
+    told = wait(here.under_way, 90, "steps", here.log)[0][1]
+    cluster.crash(told["node"])
+    assert "1 interrupted" in here.do("status") or "1 queued" in here.do("status")
+    wait(lambda: len(here.done()) == 1 and not queue(), 240, "end", here.log)
+    cluster.revive(told["node"])

@@ -1,0 +1,160 @@
+"""Sending: twice, from two shells, by a launcher that is killed, with code that is edited."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cluster import Cluster, ask
+from lab import ROOT, Lab, queue, wait
+
+SMALL_JOBS = "timeout_min = 30\nsignal_delay_s = 5\n[packing]\nruns_per_job = 2\n"
+
+
+@pytest.fixture
+def closed(cluster: Cluster) -> Iterator[Callable[[], None]]:
+    """Nodes on which nothing starts until the given function is called."""
+    nodes = ",".join(cluster.nodes)
+    ask("scontrol", "update", f"nodename={nodes}", "state=drain", "reason=test")
+
+    def opened() -> None:
+        ask("scontrol", "update", f"nodename={nodes}", "state=resume")
+
+    yield opened
+    opened()
+
+
+def queued_runs(lab: Lab) -> Counter[str]:
+    """How often each run is in a job that is in the queue."""
+    numbers = {line.split()[0] for line in queue()}
+    return Counter(
+        run
+        for array in lab.arrays()
+        for number, pack in zip(array.jobs, array.packs, strict=True)
+        if number in numbers
+        for run in pack
+    )
+
+
+def wrapper(folder: Path, script: str) -> str:
+    """A PATH on which sbatch is a script of ours around the real one."""
+    folder.mkdir(exist_ok=True)
+    real = subprocess.run(["which", "sbatch"], capture_output=True, text=True, check=True)
+    file = folder / "sbatch"
+    file.write_text(f"#!/bin/bash\n{script.replace('REAL', real.stdout.strip())}\n")
+    file.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_sent_twice_from_two_shells_and_cancelled(
+    lab: Callable[..., Lab], closed: Callable[[], None]
+) -> None:
+    here = lab("tiny.toml", settings=SMALL_JOBS)
+    shells = [here.start("sweep", "--launcher", "slurm", "--yes", "--dirty") for _ in range(2)]
+    told = [shell.communicate(timeout=120) for shell in shells]
+    assert [shell.returncode for shell in shells] == [0, 0], told
+    assert queued_runs(here) == Counter({run: 1 for run in queued_runs(here)})
+    assert len(queued_runs(here)) == 6
+    assert "6 runs are in the queue already" in here.send()  # and once more
+    assert sum(bool(array.jobs) for array in here.arrays()) == 1
+    assert "6 queued" in here.do("status")
+    here.do("cancel")
+    wait(lambda: not queue(), 30, "an empty queue", here.log)
+    assert "6 to do" in here.do("status")
+    here.send()
+    closed()
+    wait(lambda: len(here.done()) == 6 and not queue(), 120, "end", here.log)
+    assert "6 done" in here.do("status", "--watch")
+
+
+def test_a_launcher_killed_between_sbatch_and_its_note_orphans_nothing(
+    lab: Callable[..., Lab], tmp_path: Path
+) -> None:
+    here = lab("tiny.toml", settings=SMALL_JOBS)
+    path = wrapper(tmp_path / "bin", 'REAL "$@"; kill -KILL $PPID; sleep 1')
+    killed = here.start("sweep", "--launcher", "slurm", "--yes", "--dirty", PATH=path)
+    killed.communicate(timeout=120)
+    assert killed.returncode == -9
+    (orphan,) = {line.split()[0].partition("_")[0] for line in queue()}
+    assert [array.jobs for array in here.arrays()] == [[]]  # nothing was noted
+    assert "6 to do" in here.do("status")  # and nothing has started, since it was sent held
+    here.send()
+    assert not [line for line in queue() if line.startswith(orphan)]
+    assert len(queued_runs(here)) == 6
+    wait(lambda: len(here.done()) == 6 and not queue(), 120, "end", here.log)
+
+
+def test_a_launcher_killed_before_its_release_is_helped_by_the_next(
+    lab: Callable[..., Lab], tmp_path: Path
+) -> None:
+    here = lab("tiny.toml", settings=SMALL_JOBS)
+    path = wrapper(tmp_path / "bin", 'exec REAL "$@"')
+    (tmp_path / "bin" / "scontrol").write_text(
+        f'#!/bin/bash\nif [ "$1" = release ]; then kill -KILL $PPID; sleep 1; fi\n'
+        f'PATH={os.environ["PATH"]} exec scontrol "$@"\n'
+    )
+    (tmp_path / "bin" / "scontrol").chmod(0o755)
+    killed = here.start("sweep", "--launcher", "slurm", "--yes", "--dirty", PATH=path)
+    killed.communicate(timeout=120)
+    assert killed.returncode == -9
+    (held,) = {line.split()[0].partition("_")[0] for line in queue()}
+    assert "nothing to send" in here.send()  # it is released as it is
+    wait(lambda: len(here.done()) == 6 and not queue(), 120, "end", here.log)
+    assert [array.jobs[0].partition("_")[0] for array in here.arrays()] == [held]
+
+
+def test_jobs_run_the_code_and_files_they_were_sent_with(
+    lab: Callable[..., Lab], closed: Callable[[], None], tmp_path: Path
+) -> None:
+    checkout = tmp_path / "checkout"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(checkout)], check=True)
+    here = lab("tiny.toml", "--seeds", "2", code=checkout, settings=SMALL_JOBS)
+    strategy = tmp_path / "mine.py"
+    strategy.write_text(
+        "from strategies.base import Strategy\nclass Mine(Strategy):\n    name = 'mine'\n"
+    )
+    text = Path(here.sweep).read_text()
+    here.sweep = str(tmp_path / "mine.toml")
+    Path(here.sweep).write_text(
+        f'{text}\n[[methods]]\nname = "mine"\nstrategy = "{strategy}:Mine"\n'
+    )
+    here.do("sweep", "--launcher", "slurm", "--yes")
+    # While they wait, everything is edited and committed.
+    strategy.write_text("raise SystemExit('edited')\n")
+    (checkout / "bench" / "run.py").write_text("raise SystemExit('edited')\n")
+    commit = ask("git", "-C", str(checkout), "rev-parse", "HEAD")[:12]
+    author = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run(["git", "-C", checkout, *author, "commit", "-qam", "edited"], check=True)
+    closed()
+    wait(lambda: len(here.done()) == 4 and not queue(), 120, "end", here.log)
+    for path in here.results.glob("runs/*/environment.json"):
+        assert json.loads(path.read_text())["commit"] == commit
+
+
+def test_a_changed_checkout_is_sent_only_when_asked(
+    lab: Callable[..., Lab], tmp_path: Path
+) -> None:
+    checkout = tmp_path / "checkout"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(checkout)], check=True)
+    (checkout / "bench" / "new.py").write_text("")
+    here = lab("tiny.toml", code=checkout)
+    refused = here.start("sweep", "--launcher", "slurm", "--yes")
+    assert "error: bench/new.py and 1 file(s)" in refused.communicate(timeout=60)[1]
+    assert refused.returncode == 2
+    assert not queue()
+
+
+def test_what_slurm_refuses_is_one_line_and_nothing_is_left(lab: Callable[..., Lab]) -> None:
+    here = lab("storm.toml", settings='timeout_min = 30\npartition = "nowhere"\n')
+    refused = here.start("sweep", "--launcher", "slurm", "--yes", "--dirty")
+    errors = refused.communicate(timeout=60)[1]
+    assert refused.returncode == 2
+    assert "invalid partition" in errors.lower()
+    assert len(errors.splitlines()) == 1
+    assert not queue()
+    assert "26 to do" in here.do("status")

@@ -1,0 +1,76 @@
+"""Ten thousand runs: planned, sent and looked at in seconds, in as few calls as a hundred."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cluster import Cluster, ask
+from lab import Lab, queue, wait
+from synthetic import result
+from test_launching import wrapper
+
+SEEDS = 2500  # of four methods
+SECONDS = 5.0
+
+
+def timed(lab: Lab, *command: str) -> tuple[str, float]:
+    """What a command printed, and how long it took."""
+    began = time.monotonic()
+    out = lab.do(*command)
+    return out, time.monotonic() - began
+
+
+def test_ten_thousand_runs(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> None:
+    sweep = tmp_path / "large.toml"
+    text = (Path(__file__).parent / "tiny.toml").read_text()
+    for number in range(3):
+        text += f'\n[[methods]]\nname = "saving {number}"\nstrategy = "shortened"\n'
+        text += f"options = {{saving = 0.{number + 1}}}\n"
+    text = text.replace("seeds = [0, 1, 2, 3, 4, 5]", "seeds = [0]")
+    sweep.write_text(text)
+    here = lab(str(sweep), "--seeds", str(SEEDS))
+
+    for _ in range(2):  # once to have read the files
+        out, plan_seconds = timed(here, "plan")
+    assert "10000 runs" in out
+
+    nodes = ",".join(cluster.nodes)
+    ask("scontrol", "update", f"nodename={nodes}", "state=drain", "reason=test")
+    calls = {}
+    for seeds in (25, SEEDS):
+        counter = tmp_path / f"calls{seeds}"
+        path = wrapper(tmp_path / "bin", f'echo >> {counter}; exec REAL "$@"')
+        some = lab(str(sweep), "--seeds", str(seeds))
+        began = time.monotonic()
+        some.send(PATH=path)
+        print(f"{seeds * 4} runs sent in {time.monotonic() - began:.1f} s")
+        calls[seeds] = len(counter.read_text().splitlines())
+    assert calls[SEEDS] == calls[25] == 1
+    assert len(queue()) <= 1001 + 1000
+    out, queued_seconds = timed(some, "status")
+    assert "10000 queued" in out
+    some.do("cancel")
+    wait(lambda: len(queue()) < 200, 60, "a shorter queue", some.log)
+
+    roles = {"cell": "c", "model": "vgg11", "dataset": "cifar10", "seed": 0, "method": "full"}
+    for number, run in enumerate(run for array in some.arrays() for p in array.packs for run in p):
+        folder = here.results / "runs" / run
+        folder.mkdir(parents=True)
+        (folder / "lock").touch()
+        kind = number % 10
+        if kind == 0:
+            (folder / "failure.json").write_text(json.dumps({"reason": "no", "log": "here"}))
+        elif kind == 1:
+            (folder / "checkpoint.pt").touch()
+        else:
+            (folder / "result.json").write_text(json.dumps(result({"id": run, **roles}), indent=1))
+    out, status_seconds = timed(here, "status")
+    assert "8000 done, 1000 interrupted, 1000 failed" in out
+    print(
+        f"plan {plan_seconds:.1f} s, status {status_seconds:.1f} s, queued {queued_seconds:.1f} s"
+    )
+    assert plan_seconds < SECONDS
+    assert status_seconds < SECONDS

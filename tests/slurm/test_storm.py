@@ -1,0 +1,114 @@
+"""A sweep over three nodes ends complete, and to the bit, though everything happens to it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cluster import Cluster, ask
+from lab import Lab, queue, running, wait
+
+from bench.essence import difference, essence
+from bench.inline import run_inline
+from bench.plan import make_plan
+from bench.sweep import load_sweep
+
+SETTINGS = """
+timeout_min = 30
+signal_delay_s = 5
+[packing]
+max_jobs = 4
+minutes_per_job = 0.01
+"""
+
+
+class Quiet:
+    """Watches runs made here and says nothing."""
+
+    def started(self, spec: Any) -> None: ...
+    def stepped(self, spec: Any, step: int, steps: int) -> None: ...
+    def finished(self, spec: Any, result: Any) -> None: ...
+    def failed(self, spec: Any, reason: str) -> None:
+        raise AssertionError(f"{spec.label}: {reason}")
+
+
+class Results(threading.Thread):
+    """Notes when a result was first seen, and whether one was ever written again."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self._folder, self.first, self.again = folder, dict[str, int](), set[str]()
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(0.5):
+            for path in self._folder.glob("runs/*/result.json"):
+                written = path.stat().st_mtime_ns
+                if self.first.setdefault(path.parent.name, written) != written:
+                    self.again.add(path.parent.name)
+
+
+def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> None:
+    here = lab("storm.toml", settings=SETTINGS)
+    sweep = load_sweep(here.sweep, "laptop")
+    specs = sweep.specs
+    assert len(sweep.entries) >= 24
+    began = time.monotonic()
+    print(here.send())
+    results = Results(here.results)
+    results.start()
+
+    def grid() -> list[str]:
+        """Running jobs of the largest stage."""
+        array = max(here.arrays(), key=lambda a: sum(map(len, a.packs)))
+        return [number for number in running() if number in array.jobs]
+
+    first, second, third = wait(lambda: sorted(grid())[:3] if len(grid()) >= 3 else None, 180,
+                                "three running jobs", here.log)  # fmt: skip
+    # One hits its time limit, of a minute from now on; Slurm ends it as it ends any.
+    ask("scontrol", "update", f"jobid={first}", "timelimit=1")
+
+    # One process is killed: the one that makes a run of the second job.
+    def steps_of(job: str) -> list[int]:
+        return [told["pid"] for _, told in here.under_way() if told["job"] == job]
+
+    os.kill(wait(lambda: steps_of(second), 60, "steps", here.log)[0], signal.SIGKILL)
+    # Two jobs are preempted, in the middle of a run.
+    for job in (second, third):
+        wait(lambda job=job: steps_of(job), 60, "steps", here.log)
+        ask("scontrol", "requeue", job)
+        time.sleep(2)
+    # One slurmd is killed: a node with a job on it, whose processes live on beside the new copy.
+    node = wait(lambda: [line.split()[2] for line in queue() if " RUNNING " in line
+                         and not line.startswith(first)], 60, "a running job", here.log)[0]  # fmt: skip
+    cluster.lose(node)
+    wait(lambda: "down" in ask("sinfo", "-h", "-n", node, "-o", "%T"), 60, "lost node", here.log)
+    print(here.do("status"))
+    cluster.revive(node)
+    wait(lambda: len(here.done()) == len(specs) and not queue(), 400, "end", here.log)
+    results.over.set()
+    print(f"storm: {time.monotonic() - began:.0f} s")
+
+    log = here.log()
+    assert "cut off; checkpoints are written" in log  # the time limit
+    assert "exit code -9" in log  # the killed process
+    starts = re.findall(r"Starting with JobEnvironment\(job_id=(\w+)", log)
+    assert starts.count(second) >= 2
+    assert starts.count(third) >= 2
+    assert starts.count(first) >= 2
+    assert not results.again  # no result was written twice
+    assert any(result["resumed"] for result in here.done().values())
+    print(here.do("status"))
+
+    alone = tmp_path / "alone"
+    outcome = run_inline(make_plan(specs, alone), alone, Quiet())
+    assert len(outcome.finished) == len(specs)
+    for spec in specs:
+        here_, there = here.results / "runs" / spec.id, alone / "runs" / spec.id
+        assert difference(essence(here_), essence(there)) == "", spec.label
