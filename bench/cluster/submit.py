@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,8 @@ def _submit(
             folder=ledger.folder(array), max_num_timeout=settings.packing["max_requeues"]
         )
         executor.update_parameters(**_parameters(array, waits_for, specs, settings, code))
-        with _outside_any_job():
+        # submitit shows what sbatch says; we say it once, in one line.
+        with _outside_any_job(), redirect_stderr(io.StringIO()):
             count = len(orders)
             jobs = executor.map_array(
                 Pack(), [str(code.path)] * count, [str(results.resolve())] * count, orders,

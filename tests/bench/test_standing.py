@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from tiny_runs import made, tiny
 
-from bench import heartbeat
 from bench.heartbeat import Displaced, Heartbeat, alive_elsewhere, read
 from bench.pool import run_and_report
 from bench.results import RunFolder
@@ -100,9 +99,7 @@ def test_a_run_that_another_took_is_left_at_once(tmp_path: Path) -> None:
     assert read(folder.path) == sign()
 
 
-def test_a_run_that_lives_on_another_machine_is_not_made_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_lives_on_another_machine_is_not_made_here(tmp_path: Path) -> None:
     """Locks may not reach there; its sign of life does, whatever its clock says."""
     spec, over = tiny(), threading.Event()
     folder = folder_of(tmp_path)
@@ -117,8 +114,8 @@ def test_a_run_that_lives_on_another_machine_is_not_made_here(
             path.with_suffix(".new").replace(path)
         made(spec, tmp_path / "there")
         result = (tmp_path / "there/runs" / spec.id / "result.json").read_text()
-        (folder.path / "progress.json").unlink()
         folder.write("result.json", json.loads(result))
+        (folder.path / "progress.json").unlink()
 
     thread = threading.Thread(target=elsewhere)
     thread.start()
@@ -126,7 +123,6 @@ def test_a_run_that_lives_on_another_machine_is_not_made_here(
     assert alive_elsewhere(folder, lambda: False)
     assert standing(spec, tmp_path).state != "running"  # its clock is far behind
     threading.Timer(3, over.set).start()
-    monkeypatch.setattr(heartbeat, "WATCH_SECONDS", 10.0)
     kind, result = run_and_report(spec, tmp_path, lambda: False, lambda step, steps: None)
     thread.join()
     assert kind == "result"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cluster import Cluster, ask
 
+from bench.cli import main
 from bench.cluster.ledger import Array, Ledger
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -52,12 +56,25 @@ class Lab:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
-    def do(self, command: str, *more: str, **variables: str) -> str:
-        """Give a command that must succeed; what it printed."""
+    def finish(self, command: str, *more: str, **variables: str) -> str:
+        """Give a command in a process of its own; it must succeed; what it printed."""
         process = self.start(command, *more, **variables)
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, f"{command} {more}: {out}\n{err}"
         return out
+
+    def do(self, command: str, *more: str, **variables: str) -> str:
+        """Give a command in this process, where everything is loaded; it must succeed."""
+        words = [command, self.sweep, *self.options, *more, "--results", str(self.results)]
+        if command in ("sweep", "retry"):
+            words += ["--cluster", str(self.folder / "cluster.toml")]
+        out = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
+            for name, value in {**self.environment, **variables}.items():
+                patch.setenv(name, value)
+            status = main(words)
+        assert status == 0, out.getvalue()
+        return out.getvalue()
 
     def send(self, *more: str, **variables: str) -> str:
         """Send the sweep; files that are not committed yet go along."""

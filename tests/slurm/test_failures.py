@@ -1,17 +1,18 @@
-"""What goes wrong in a job: failures, kills, a lost file system, preemption, a mirror that fails."""
+"""What goes wrong in a job: failures, kills, preemption, a lost node, file system or mirror."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cluster import Cluster, ask
 from lab import Lab, queue, running, wait
+
+from bench.cli import main
 
 TWO_JOBS = "timeout_min = 30\nsignal_delay_s = 5\n[packing]\nruns_per_job = 3\n"
 LONG = ("--epochs", "40")
@@ -42,7 +43,7 @@ match = "sulky"
 
 
 def test_a_failed_run_takes_along_only_those_that_need_it(
-    lab: Callable[..., Lab], tmp_path: Path
+    lab: Callable[..., Lab], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = lab("tiny.toml", "--seeds", "2", settings=TWO_JOBS)
     marker, file = tmp_path / "marker", tmp_path / "sulky.py"
@@ -59,28 +60,18 @@ def test_a_failed_run_takes_along_only_those_that_need_it(
     assert "RuntimeError: I will not; log: " in told
     assert "which failed: RuntimeError: I will not" in told
     failed = next(here.results.glob("runs/*/traceback.txt")).parent.name
-    process = subprocess.run(
-        ["python", "-m", "bench.cli", "logs", failed[:8], "--results", str(here.results)],
-        capture_output=True, text=True, cwd=here.code, check=True,
-    )  # fmt: skip
-    assert "Traceback" in process.stdout
-    assert f"{failed} failed: RuntimeError" in process.stdout  # in the job's log
+    assert main(["logs", failed[:8], "--results", str(here.results)]) == 0
+    logs = capsys.readouterr().out
+    assert "Traceback" in logs
+    assert f"{failed} failed: RuntimeError" in logs  # in the job's log
     marker.unlink()
     assert "2 runs" in here.do("retry", "--failed", "--yes", "--dirty")
     wait(lambda: len(here.done()) == 6 and not queue(), 120, "end", here.log)
     assert "6 done" in here.do("status")
 
 
-@pytest.fixture
-def wandb() -> Iterator[dict[str, str]]:
-    """Variables that mirror to files on disk."""
-    yield {"WANDB_MODE": "offline"}
-
-
-def test_a_killed_job_comes_back_and_finished_runs_are_mirrored(
-    lab: Callable[..., Lab], wandb: dict[str, str]
-) -> None:
-    here = lab("tiny.toml", "--seeds", "2", *LONG, environment=wandb)
+def test_a_killed_job_comes_back_and_finished_runs_are_mirrored(lab: Callable[..., Lab]) -> None:
+    here = lab("tiny.toml", "--seeds", "2", *LONG, environment={"WANDB_MODE": "offline"})
     here.send()
     told = wait(here.under_way, 90, "steps", here.log)[0][1]
     # Not the run's process but the one above it, which submitit started.

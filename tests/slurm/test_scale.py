@@ -19,7 +19,7 @@ SECONDS = 5.0
 def timed(lab: Lab, *command: str) -> tuple[str, float]:
     """What a command printed, and how long it took."""
     began = time.monotonic()
-    out = lab.do(*command)
+    out = lab.finish(*command)
     return out, time.monotonic() - began
 
 

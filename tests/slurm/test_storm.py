@@ -54,6 +54,12 @@ class Results(threading.Thread):
                     self.again.add(path.parent.name)
 
 
+def nodes_without(job: str) -> list[str]:
+    """Nodes on which another job runs."""
+    found = [line.split() for line in queue() if " RUNNING " in line]
+    return [node for number, _, node in found if number != job]
+
+
 def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> None:
     here = lab("storm.toml", settings=SETTINGS)
     sweep = load_sweep(here.sweep, "laptop")
@@ -69,8 +75,10 @@ def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> Non
         array = max(here.arrays(), key=lambda a: sum(map(len, a.packs)))
         return [number for number in running() if number in array.jobs]
 
-    first, second, third = wait(lambda: sorted(grid())[:3] if len(grid()) >= 3 else None, 180,
-                                "three running jobs", here.log)  # fmt: skip
+    def three() -> list[str]:
+        return found if len(found := sorted(grid())) == 3 else []
+
+    first, second, third = wait(three, 180, "three running jobs", here.log)
     # One hits its time limit, of a minute from now on; Slurm ends it as it ends any.
     ask("scontrol", "update", f"jobid={first}", "timelimit=1")
 
@@ -85,8 +93,7 @@ def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> Non
         ask("scontrol", "requeue", job)
         time.sleep(2)
     # One slurmd is killed: a node with a job on it, whose processes live on beside the new copy.
-    node = wait(lambda: [line.split()[2] for line in queue() if " RUNNING " in line
-                         and not line.startswith(first)], 60, "a running job", here.log)[0]  # fmt: skip
+    node = wait(lambda: nodes_without(first), 60, "a running job", here.log)[0]
     cluster.lose(node)
     wait(lambda: "down" in ask("sinfo", "-h", "-n", node, "-o", "%T"), 60, "lost node", here.log)
     print(here.do("status"))
@@ -107,6 +114,7 @@ def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> Non
     print(here.do("status"))
 
     alone = tmp_path / "alone"
+    alone.mkdir()
     outcome = run_inline(make_plan(specs, alone), alone, Quiet())
     assert len(outcome.finished) == len(specs)
     for spec in specs:

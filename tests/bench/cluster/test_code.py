@@ -84,7 +84,7 @@ def test_a_run_reads_copies_of_its_predictor_and_strategy(tmp_path: Path) -> Non
     assert copy.read_bytes() == Path(spec.paths["predictor"]).read_bytes()
     check_contents(sent)
     copy.write_bytes(b"something else")
-    with pytest.raises(UserError, match="predictor.*has changed"):
+    with pytest.raises(UserError, match=r"predictor.*has changed"):
         check_contents(sent)
 
 
