@@ -40,6 +40,7 @@ from bench.standing import FAILED, standing, under_way
 TRIES = 2  # of a run whose process was killed, or whose folder was away
 LOOK_AGAIN_SECONDS = 5.0
 REQUEUE_TRIES = 3
+GLANCES = 10
 USER_SIGNAL = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]  # the one submitit asks Slurm for
 
 
@@ -134,8 +135,9 @@ class _Job:
             for spec in ready:
                 if not outcome.stopped:
                     self._tries[spec.id] += 1
-            if self._cutoffs.leave:
-                self._leave(ready)
+            left = [spec for spec in ready if self._open(spec)]
+            if self._cutoffs.leave and left:
+                self._leave(left)
             self._cutoffs.save = False
 
     def _ready(self) -> list[Spec]:
@@ -190,9 +192,13 @@ class _Job:
 
     def _fail(self, spec: Spec, why: Mapping[str, Any]) -> None:
         folder = RunFolder(self._results, spec.id)
-        with folder.locked() as ours:
-            if ours and not folder.complete(spec):
-                folder.write("failure.json", {**why, "job": job_name()})
+        for _ in range(GLANCES):
+            with folder.locked() as ours:
+                if ours and not folder.complete(spec):
+                    folder.write("failure.json", {**why, "job": job_name()})
+            if ours:
+                break
+            time.sleep(0.2)  # somebody may only be looking, as `status` does
         Printer().failed(spec, why["reason"])
 
     def _leave(self, specs: Sequence[Spec]) -> None:

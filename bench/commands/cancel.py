@@ -27,8 +27,9 @@ def main(args: argparse.Namespace) -> int:
     try:
         with ledger.locked():  # so that nobody sends them anew meanwhile
             found = reconcile(ledger)
-            numbers = sorted({place.number for run, place in found.items() if run in wanted})
-            queue.cancel(numbers)
+            numbers = {place.number for run, place in found.items() if run in wanted}
+            others = {place.number for place in found.values()} - numbers
+            queue.cancel(_whole_arrays(numbers, others))
     except queue.Unreachable as error:
         raise UserError(f"Slurm does not answer: {error}; try again later") from None
     if not numbers:
@@ -36,3 +37,10 @@ def main(args: argparse.Namespace) -> int:
         return 0
     print(f"{len(numbers)} jobs cancelled; `freezebench sweep` goes on from the checkpoints")
     return 0
+
+
+def _whole_arrays(numbers: set[str], others: set[str]) -> list[str]:
+    """The same jobs in few words: an array by its own number if none of its jobs is to stay."""
+    kept = {number.partition("_")[0] for number in others}
+    arrays = ((number, number.partition("_")[0]) for number in numbers)
+    return sorted({number if array in kept else array for number, array in arrays})

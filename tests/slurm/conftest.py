@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import Cluster
+from cluster import Cluster, ask
 from lab import HERE, Lab
 
 
@@ -38,3 +38,16 @@ def lab(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Lab]]:
     yield make
     for each in labs:
         each.end()
+
+
+@pytest.fixture
+def closed(cluster: Cluster) -> Iterator[Callable[[], None]]:
+    """Nodes on which nothing starts until the given function is called."""
+    nodes = ",".join(cluster.nodes)
+    ask("scontrol", "update", f"nodename={nodes}", "state=drain", "reason=test")
+
+    def opened() -> None:
+        ask("scontrol", "update", f"nodename={nodes}", "state=resume")
+
+    yield opened
+    opened()

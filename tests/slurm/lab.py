@@ -111,11 +111,11 @@ class Lab:
 
     def end(self) -> None:
         """Leave nothing of this lab in the queue, and every node up."""
-        for array in self.arrays():
-            ask("scancel", f"--name={array.name}")
-        wait(lambda: not queue(), 60, "an empty queue", self.log)
         for node in self.cluster.nodes:
             ask("scontrol", "update", f"nodename={node}", "state=resume")
+        for array in self.arrays():
+            ask("scancel", f"--name={array.name}")
+        wait(lambda: not queue(), 120, "an empty queue", self.log)
 
 
 def queue() -> list[str]:

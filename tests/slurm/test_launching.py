@@ -6,27 +6,13 @@ import json
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-from cluster import Cluster, ask
+from cluster import ask
 from lab import ROOT, Lab, queue, wait
 
 SMALL_JOBS = "timeout_min = 30\nsignal_delay_s = 5\n[packing]\nruns_per_job = 2\n"
-
-
-@pytest.fixture
-def closed(cluster: Cluster) -> Iterator[Callable[[], None]]:
-    """Nodes on which nothing starts until the given function is called."""
-    nodes = ",".join(cluster.nodes)
-    ask("scontrol", "update", f"nodename={nodes}", "state=drain", "reason=test")
-
-    def opened() -> None:
-        ask("scontrol", "update", f"nodename={nodes}", "state=resume")
-
-    yield opened
-    opened()
 
 
 def queued_runs(lab: Lab) -> Counter[str]:

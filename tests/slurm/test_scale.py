@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cluster import Cluster, ask
+import pytest
 from lab import Lab, queue, wait
 from synthetic import result
 from test_launching import wrapper
@@ -23,7 +23,8 @@ def timed(lab: Lab, *command: str) -> tuple[str, float]:
     return out, time.monotonic() - began
 
 
-def test_ten_thousand_runs(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("closed")
+def test_ten_thousand_runs(lab: Callable[..., Lab], tmp_path: Path) -> None:
     sweep = tmp_path / "large.toml"
     text = (Path(__file__).parent / "tiny.toml").read_text()
     for number in range(3):
@@ -37,8 +38,6 @@ def test_ten_thousand_runs(lab: Callable[..., Lab], cluster: Cluster, tmp_path: 
         out, plan_seconds = timed(here, "plan")
     assert "10000 runs" in out
 
-    nodes = ",".join(cluster.nodes)
-    ask("scontrol", "update", f"nodename={nodes}", "state=drain", "reason=test")
     calls = {}
     for seeds in (25, SEEDS):
         counter = tmp_path / f"calls{seeds}"
@@ -53,7 +52,7 @@ def test_ten_thousand_runs(lab: Callable[..., Lab], cluster: Cluster, tmp_path: 
     out, queued_seconds = timed(some, "status")
     assert "10000 queued" in out
     some.do("cancel")
-    wait(lambda: len(queue()) < 200, 60, "a shorter queue", some.log)
+    wait(lambda: len(queue()) < 50, 60, "a shorter queue", some.log)
 
     roles = {"cell": "c", "model": "vgg11", "dataset": "cifar10", "seed": 0, "method": "full"}
     for number, run in enumerate(run for array in some.arrays() for p in array.packs for run in p):
@@ -67,7 +66,8 @@ def test_ten_thousand_runs(lab: Callable[..., Lab], cluster: Cluster, tmp_path: 
             (folder / "checkpoint.pt").touch()
         else:
             (folder / "result.json").write_text(json.dumps(result({"id": run, **roles}), indent=1))
-    out, status_seconds = timed(here, "status")
+    for _ in range(2):
+        out, status_seconds = timed(here, "status")
     assert "8000 done, 1000 interrupted, 1000 failed" in out
     print(
         f"plan {plan_seconds:.1f} s, status {status_seconds:.1f} s, queued {queued_seconds:.1f} s"
