@@ -149,3 +149,13 @@ def test_an_unknown_name_is_told_with_the_valid_ones(name):
         with pytest.raises(UserError, match="digits10") as caught:
             ask()
         assert "\n" not in str(caught.value)
+
+
+def test_the_digits_are_scikit_learns() -> None:
+    """They are read from its file without importing it."""
+    from sklearn.datasets import load_digits
+
+    images, labels = digits._source()
+    theirs = load_digits()
+    assert torch.equal(images, torch.tensor(theirs.images, dtype=torch.uint8))
+    assert torch.equal(labels, torch.tensor(theirs.target))

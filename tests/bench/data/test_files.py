@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import CIFAR10
 
 from bench.data import catalogue, cifar, folder
 from bench.data.stream import ImageStream
@@ -54,7 +55,7 @@ def zips(tmp_path):
 @pytest.fixture
 def python_layout(tmp_path, monkeypatch):
     """torchvision's layout with small batches, and the sums that belong to them."""
-    base = tmp_path / cifar.CIFAR10.base_folder
+    base = tmp_path / CIFAR10.base_folder
     base.mkdir()
 
     def dump(file, content):
@@ -70,7 +71,7 @@ def python_layout(tmp_path, monkeypatch):
     md5 = dump("batches.meta", {"label_names": [str(i) for i in range(10)]})
     meta = {"filename": "batches.meta", "key": "label_names", "md5": md5}
     for name, value in (("train_list", train), ("test_list", test), ("meta", meta)):
-        monkeypatch.setattr(cifar.CIFAR10, name, value)
+        monkeypatch.setattr(CIFAR10, name, value)
     return tmp_path
 
 
@@ -181,7 +182,7 @@ def test_a_flipped_byte_anywhere_in_a_zip_is_found(zips):
 
 
 def test_damaged_python_files_are_found_before_they_are_unpickled(python_layout):
-    path = python_layout / cifar.CIFAR10.base_folder / "data_batch_3"
+    path = python_layout / CIFAR10.base_folder / "data_batch_3"
     whole = path.read_bytes()
     for content in (whole[:-1], whole + b"x", b""):
         path.write_bytes(content)
@@ -294,3 +295,9 @@ def test_a_stream_crops_differently_each_epoch(tmp_path):
     source = stream(tmp_path, 0)
     one, two = (next(source.training(torch.arange(1), 1, seed=0, epoch=e))[0] for e in (0, 1))
     assert not torch.equal(one, two)
+
+
+def test_images_are_known_by_the_endings_that_torchvision_knows():
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    assert IMG_EXTENSIONS == folder.IMG_EXTENSIONS
