@@ -21,7 +21,7 @@ from bench.sweep import load_sweep
 
 SETTINGS = """
 timeout_min = 30
-signal_delay_s = 5
+signal_delay_s = 20
 [packing]
 max_jobs = 4
 minutes_per_job = 0.01
@@ -79,13 +79,18 @@ def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> Non
         return found if len(found := sorted(grid())) == 3 else []
 
     first, second, third = wait(three, 180, "three running jobs", here.log)
-    # One hits its time limit, of a minute from now on; Slurm ends it as it ends any.
-    ask("scontrol", "update", f"jobid={first}", "timelimit=1")
 
-    # One process is killed: the one that makes a run of the second job.
     def steps_of(job: str) -> list[int]:
+        """The process that makes a run of this job and has made steps."""
         return [told["pid"] for _, told in here.under_way() if told["job"] == job]
 
+    # One hits its time limit, of a minute from now on; Slurm ends it as it ends any. Its run is
+    # made to stand still until the limit is near.
+    ask("scontrol", "update", f"jobid={first}", "timelimit=1")
+    slow = wait(lambda: steps_of(first), 60, "steps", here.log)[0]
+    os.kill(slow, signal.SIGSTOP)
+    threading.Timer(30, os.kill, (slow, signal.SIGCONT)).start()
+    # One process is killed: the one that makes a run of the second job.
     os.kill(wait(lambda: steps_of(second), 60, "steps", here.log)[0], signal.SIGKILL)
     # Two jobs are preempted, in the middle of a run.
     for job in (second, third):
