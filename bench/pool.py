@@ -247,6 +247,8 @@ def run_and_report(
     try:
         while True:
             await_folder(results, stop)
+            if not results.is_dir():
+                return "stopped", None
             with folder.locked() as ours:
                 if folder.complete(spec):
                     return "result", folder.result()

@@ -32,7 +32,7 @@ from bench.cluster.code import check_contents
 from bench.errors import UserError
 from bench.heartbeat import job_name
 from bench.plan import Plan
-from bench.pool import PRELOADED, Pool
+from bench.pool import PRELOADED, Pool, await_folder
 from bench.results import RunFolder, read_json
 from bench.spec import Spec
 from bench.standing import FAILED, standing, under_way
@@ -143,6 +143,8 @@ class _Job:
     def _ready(self) -> list[Spec]:
         """Runs that can be made now; waits while all that is left needs a run under way."""
         while True:
+            # Nothing may be judged, nor written, while the folder is away.
+            await_folder(self._results, self._cutoffs.any)
             ready, waiting = [], []
             still_open = [s for s in self._specs if self._open(s)]
             planned = {s.id for s in still_open}
@@ -154,6 +156,9 @@ class _Job:
                     waiting.append(spec)
                 else:
                     self._block(spec, missing)
+            if not self._results.is_dir():
+                time.sleep(LOOK_AGAIN_SECONDS)
+                continue
             if ready or not waiting:
                 # Those that another process is making come last: it may be done by then.
                 return sorted(ready, key=lambda s: under_way(RunFolder(self._results, s.id)))
@@ -173,6 +178,8 @@ class _Job:
         try:
             check_contents(spec)
         except UserError as error:
+            if not self._results.is_dir():
+                return True  # the file is away with all others; to be looked at again
             self._fail(spec, {"reason": str(error)})
             return False
         return True
@@ -182,6 +189,8 @@ class _Job:
 
     def _block(self, spec: Spec, missing: Sequence[str]) -> None:
         """Record that a run cannot be made, since one that it needs is not done."""
+        if not self._results.is_dir():
+            return  # they may only be away
         first = RunFolder(self._results, missing[0])
         why = "is not done"
         with suppress(UserError):
@@ -192,7 +201,7 @@ class _Job:
 
     def _fail(self, spec: Spec, why: Mapping[str, Any]) -> None:
         folder = RunFolder(self._results, spec.id)
-        for _ in range(GLANCES):
+        for _ in range(GLANCES if self._results.is_dir() else 0):
             with folder.locked() as ours:
                 if ours and not folder.complete(spec):
                     folder.write("failure.json", {**why, "job": job_name()})
