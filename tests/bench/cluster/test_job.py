@@ -60,7 +60,7 @@ def test_a_pack_goes_on_past_failures_and_says_what_is_blocked(
 def test_a_signal_leaves_a_checkpoint_and_the_job_goes_on_to_the_same_bits(
     start: Callable[..., submitit.Job], tmp_path: Path
 ) -> None:
-    spec = tiny("autofreeze", epochs=200)
+    spec = tiny("autofreeze", epochs=120)
     job = start([spec])
     folder = RunFolder(tmp_path, spec.id)
     until = time.monotonic() + 120
