@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cluster import Cluster, ask
-from lab import HERE, Lab
+from lab import HERE, Lab, queue, wait
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +36,11 @@ def lab(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Lab]]:
         return labs[-1]
 
     yield make
+    for node in cluster.nodes:
+        ask("scontrol", "update", f"nodename={node}", "state=resume")
     for each in labs:
         each.end()
+    wait(lambda: not queue(), 120, "an empty queue", lambda: "")
 
 
 @pytest.fixture
