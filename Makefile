@@ -14,7 +14,7 @@ RUN := $(VENV)/bin/freezebench
 SWEEP_ARGS = --profile $(PROFILE) $(if $(filter-out 0 no,$(CONTROLS)),--controls) \
 	$(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(ARGS)
 
-.PHONY: env table2 figures sweep slurm-test predictor report plan flops list test lint format clean
+.PHONY: env table2 figures sweep slurm-test predictor report plan flops list perf test lint format clean
 
 env: $(READY)
 
@@ -45,6 +45,10 @@ flops: $(READY)
 
 list: $(READY)
 	$(RUN) list
+
+# make perf ARGS='--only step,realised --seconds 20'
+perf: $(READY)
+	$(RUN) perf $(ARGS)
 
 # The predictor that smartfrz uses; with ARGS=--all those of Tables 4 and 5 too.
 predictor: $(READY)

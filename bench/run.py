@@ -164,7 +164,7 @@ class Run:
         view, saved_at = self.view, time.monotonic()
         with self.clocks.region("train"):
             while view.step < view.total_steps:
-                self._step()
+                self.step()
                 if self.strategy.observations().due(view.step, view.steps_per_epoch):
                     with self.clocks.inside_step("decide"):
                         self.strategy.observe(view)
@@ -189,7 +189,7 @@ class Run:
                 correct += (output_tensor(self.model(*inputs)).argmax(1) == labels).sum()
             self.accuracy = 100 * correct.item() / self.batches.evaluation_samples
 
-    def _step(self) -> None:
+    def step(self) -> None:
         """One training step."""
         view = self.view
         torch.manual_seed(seed_of(self.spec.seed, "step", view.step))  # for dropout

@@ -25,7 +25,7 @@ def losses_until_first_freeze(strategy: str, results: Path) -> tuple[list[bytes]
     run.prepare(folder)
     bits = []
     while run.view.step < run.view.total_steps and not run.view.frozen:
-        run._step()
+        run.step()
         if run.strategy.observations().due(run.view.step, run.view.steps_per_epoch):
             run.strategy.observe(run.view)
         run._stage()

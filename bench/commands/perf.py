@@ -1,0 +1,63 @@
+"""`freezebench perf`: what the harness costs and what freezing saves, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import tempfile
+from pathlib import Path
+
+from bench.commands.places import results_argument
+from bench.errors import UserError
+from bench.options import unknown
+
+HELP = "what the harness costs and what freezing saves on this machine, in ratios"
+SECTIONS = ("startup", "step", "pipeline", "decide", "memory", "realised")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--only", default="", metavar="A,B", help=f"some sections: {', '.join(SECTIONS)}"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, help="time for each thing that is measured"
+    )
+    parser.add_argument(
+        "--resolution", type=int, default=64, help="pixels for the paper's models, where not 224"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, help="samples a step")
+    parser.add_argument(
+        "--device", default="", help="cpu or cuda; default: cuda where there is one"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    results_argument(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    import torch
+
+    from bench.perf.figures import Figure
+    from bench.perf.record import line, write
+    from bench.perf.subject import Settings
+
+    chosen = args.only.split(",") if args.only else list(SECTIONS)
+    for name in chosen:
+        if name not in SECTIONS:
+            raise unknown("--only: section", name, list(SECTIONS))
+    if not args.seconds > 0:
+        raise UserError(f"--seconds {args.seconds} is not valid; give a number above 0")
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory() as place:
+        settings = Settings(
+            device, args.threads, args.resolution, args.batch_size, args.seconds, Path(place)
+        )
+        for name in chosen:
+            print(f"{name}:", flush=True)
+            for one in importlib.import_module(f"bench.perf.{name}").measure(settings):
+                print(line(one), flush=True)
+                figures.append(one)
+                # What was measured is kept even if the rest is not waited for.
+                written = write(figures, settings, args.results / "perf")
+    print(f"{written[0]}, {written[1]}")
+    return 0

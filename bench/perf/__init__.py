@@ -1,0 +1,1 @@
+"""What the harness costs and what freezing saves, as ratios timed side by side on this machine."""

@@ -1,0 +1,28 @@
+"""What drawing, augmenting and normalising a batch costs beside the step that it feeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+from bench.perf.figures import Figure, figure
+from bench.perf.interleave import Contestant, interleaved, ratios
+from bench.perf.subject import PAPER, SMALLEST, Harness, Settings, spec_of
+
+
+def measure(settings: Settings) -> Iterator[Figure]:
+    """Time of a batch over time of a whole step that makes it, with and without augmentation."""
+    for model in (*PAPER, SMALLEST):
+        for augment in ("none", "standard"):
+            spec = spec_of(settings, model, augment=augment)
+            harness, numbers = Harness(spec, settings.place), count()
+            times = interleaved(
+                {
+                    "batch": Contestant(lambda: harness.run.batches.batch(next(numbers))),  # noqa: B023  # used up in this turn
+                    "step": Contestant(harness.step),
+                },
+                settings.torch_device,
+                settings.seconds / 2,
+            )
+            share = ratios(times["batch"], times["step"])
+            yield figure("pipeline", model, f"augment {augment}", "batch / step", share)

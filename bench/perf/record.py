@@ -1,0 +1,64 @@
+"""Where figures go: lines on the terminal, and a CSV with the machine they were taken on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.environment import PACKAGES, commit, cores, device_name
+from bench.perf.figures import Figure
+from bench.perf.interleave import clock
+from bench.perf.subject import Settings
+from bench.results import write_whole
+
+
+def line(one: Figure) -> str:
+    """A figure on one line: median, quartiles, rounds, and whether its limit is met."""
+    spread = f"[{one.low:.4g}, {one.high:.4g}] of {one.rounds}" if one.rounds > 1 else ""
+    limit = f"{one.limit} {one.verdict}" if one.limit else ""
+    where = f"{one.subject} {one.case}".strip()
+    return f"  {where:48} {one.quantity:28} {one.median:9.4g}  {spread:26} {limit}".rstrip()
+
+
+def write(figures: Sequence[Figure], settings: Settings, folder: Path) -> tuple[Path, Path]:
+    """Write perf.csv and environment.json into a folder; returns both."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    rows = [{**asdict(one), "verdict": one.verdict} for one in figures]
+    writer = csv.DictWriter(text, rows[0].keys() if rows else (), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(folder / "perf.csv", text.getvalue())
+    values = json.dumps(environment(settings), indent=1) + "\n"
+    write_whole(folder / "environment.json", values)
+    return folder / "perf.csv", folder / "environment.json"
+
+
+def environment(settings: Settings) -> dict[str, Any]:
+    """The machine, its load, the versions, and how was measured."""
+    device = settings.torch_device
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "device": device_name(device),
+        "driver": torch.version.cuda if device.type == "cuda" else None,
+        "host": platform.node(),
+        "cores": cores(),
+        "load": os.getloadavg()[0],
+        "clock": clock(device),
+        "threads": settings.threads,
+        "resolution": settings.resolution,
+        "batch_size": settings.batch_size,
+        "seconds": settings.seconds,
+    }

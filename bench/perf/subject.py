@@ -1,0 +1,144 @@
+"""What is measured: a run of the harness, and the same training by hand beside it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from bench.batches import NORMALISATIONS
+from bench.build import data_of
+from bench.contents import resolve
+from bench.layers import Layer
+from bench.perf.bare import BareLoop
+from bench.results import RunFolder
+from bench.run import Run
+from bench.seeds import seeded
+from bench.spec import Spec
+
+PAPER = ("resnet50", "vgg11", "mobilenet_v2", "deit_tiny_patch16_224")
+SMALLEST = "laptop_mobilenet_v2"  # of the laptop profile, in FLOPs a step
+STEPS = 10**6  # more than anybody waits for: nothing ends while it is timed
+SHARES = (0.25, 0.5, 0.75)
+IMAGES, CLASSES = 1280, 10
+
+
+@dataclass(frozen=True)
+class Settings:
+    """On what, and for how long, a section measures.
+
+    resolution: pixels for the paper's models. seconds: a subject's share of time. place: a folder
+    for what a run writes.
+    """
+
+    device: str
+    threads: int
+    resolution: int
+    batch_size: int
+    seconds: float
+    place: Path
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device as torch knows it."""
+        return torch.device(self.device)
+
+
+def spec_of(settings: Settings, model: str, **changes: object) -> Spec:
+    """A run of a laptop model on digits10, or of a paper's model on images of noise."""
+    values: dict[str, object] = {
+        "model": model,
+        "batch_size": settings.batch_size,
+        "device": settings.device,
+        "threads": settings.threads,
+        "lr": 1e-3,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "augment": "none",
+        "normalisation": "half",
+    }
+    if model in PAPER:
+        data = f"folder:{noise_images(settings.place)}"
+        values |= {"data": data, "resolution": settings.resolution, "epochs": 1000}
+    else:
+        values |= {"data": "digits10", "resolution": 24}
+    return resolve(Spec.from_dict({**values, **changes}), "laptop")
+
+
+def noise_images(place: Path) -> Path:
+    """An image folder in the sizes of CIFAR, ten classes of noise; its contents cost no time."""
+    root = place / "noise"
+    if not root.exists():
+        draw = np.random.default_rng(0)
+        for split, count in (("train", IMAGES), ("val", CLASSES)):
+            for i in range(count):
+                path = root / split / f"class{i % CLASSES}" / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+    return root
+
+
+class Harness:
+    """A run of the harness, made ready to step, whose layers can be frozen and thawed at will."""
+
+    def __init__(self, spec: Spec, place: Path) -> None:
+        self.run = Run(spec, place)
+        self.run.view.total_steps = STEPS
+        self.folder = RunFolder(place, spec.id)
+        self.folder.create()
+        self.folder.remove("checkpoint.pt")
+        self.run.prepare(self.folder)
+        self.step = self.run.step
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The model's layers."""
+        return self.run.layers
+
+    def freeze(self, frozen: Collection[int]) -> None:
+        """Freeze these layers and no others, as a stage does, and make the state's first step."""
+        run, wanted = self.run, frozenset(frozen)
+        if wanted != run.freezer.frozen:
+            run.freezer.thaw(run.freezer.frozen - wanted)
+            run.freezer.freeze(wanted - run.freezer.frozen)
+            run.view.frozen = run.freezer.frozen
+            run.accounting.enter_state(run.view.step, run.view.frozen)
+        self.step()
+
+
+def bare_beside(harness: Harness) -> BareLoop:
+    """The same training by hand: a copy of the model, the same images and settings."""
+    run, spec, device = harness.run, harness.run.spec, harness.run.device
+    data = data_of(spec.data, spec.resolution, "test", spec.paths.get("data", ""), 0)
+    mean, std = (torch.tensor(v, device=device) for v in NORMALISATIONS[spec.normalisation])
+    return BareLoop(
+        copy.deepcopy(run.model).requires_grad_(True),
+        run.layers,
+        data.train_images.to(device),
+        data.train_labels.to(device),
+        mean,
+        std,
+        batch_size=spec.batch_size,
+        lr=spec.lr,
+        momentum=spec.momentum,
+        weight_decay=spec.weight_decay,
+        total=STEPS,
+    )
+
+
+def freeze_states(layers: int) -> dict[str, frozenset[int]]:
+    """Prefixes of 25, 50 and 75 % of the layers, and as many drawn at random, never a prefix.
+
+    The first layer and the head train in every random mask.
+    """
+    states = {f"prefix {share:.0%}": frozenset(range(round(share * layers))) for share in SHARES}
+    for share in SHARES:
+        order = torch.randperm(layers - 2, generator=seeded("perf", "mask", layers, str(share)))
+        chosen = (order[: round(share * layers)] + 1).tolist()
+        states[f"random {share:.0%}"] = frozenset(chosen)
+    return states

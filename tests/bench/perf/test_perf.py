@@ -1,0 +1,90 @@
+"""The benchmark measures what it says: the same training by hand, in the same freeze states."""
+
+import csv
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.batches import epoch_order
+from bench.cli import main
+from bench.perf.figures import figure
+from bench.perf.interleave import Contestant, interleaved, ratios
+from bench.perf.subject import SMALLEST, Harness, Settings, bare_beside, freeze_states, spec_of
+
+CPU = torch.device("cpu")
+
+
+def settings(place: Path, seconds: float = 0.2) -> Settings:
+    return Settings("cpu", 1, 32, 8, seconds, place)
+
+
+def test_the_loop_by_hand_trains_to_the_same_weights(tmp_path: Path) -> None:
+    """In every freeze state: what is compared in time is compared like with like."""
+    harness = Harness(spec_of(settings(tmp_path), SMALLEST), tmp_path)
+    run, frozen = harness.run, freeze_states(len(harness.layers))["random 50%"]
+    bare = bare_beside(harness)
+    bare.total = run.view.total_steps
+    bare.order = epoch_order(run.spec.seed, 0, len(bare.labels))
+    for _ in range(3):
+        harness.step()
+        bare.step()
+    bare.freeze(frozen)  # the momentum of what trains starts anew, so it does in the harness
+    harness.run.optimizer.state.clear()
+    harness.freeze(frozen)
+    bare.step()
+    for _ in range(2):
+        harness.step()
+        bare.step()
+    mine, other = run.model.state_dict(), bare.model.state_dict()
+    assert all(torch.allclose(mine[k], other[k], rtol=1e-3, atol=1e-5) for k in mine)
+    for index in frozen:
+        for name in harness.layers[index].parameters:
+            assert run.model.get_parameter(name).grad is None
+            assert bare.model.get_parameter(name).grad is None
+
+
+def test_random_masks_are_no_prefixes_and_spare_the_head() -> None:
+    for layers in (11, 23, 54):
+        states = freeze_states(layers)
+        for share in ("25%", "50%", "75%"):
+            prefix, mask = states[f"prefix {share}"], states[f"random {share}"]
+            assert prefix == set(range(len(prefix)))
+            assert 0 not in mask
+            assert layers - 1 not in mask | prefix
+            assert abs(len(mask) - len(prefix)) <= 2
+
+
+def test_what_takes_longer_is_measured_as_longer() -> None:
+    def busy(milliseconds: float) -> None:
+        until = time.process_time() + milliseconds / 1000
+        while time.process_time() < until:
+            pass
+
+    contestants = {
+        "short": Contestant(lambda: busy(2)),
+        "long": Contestant(lambda: busy(8)),
+    }
+    times = interleaved(contestants, CPU, 0.2)
+    measured = figure("s", "m", "c", "q", ratios(times["long"], times["short"]), "<= 2")
+    assert 3.5 < measured.median < 4.5
+    assert measured.low <= measured.median <= measured.high
+    assert measured.verdict == "MISSED"
+    assert figure("s", "m", "c", "q", [1.0], "<= 2").verdict == "met"
+    assert len(times["long"]) == len(times["short"]) == measured.rounds
+
+
+def test_the_command_writes_figures_and_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["perf", "--only", "startup", "--results", str(tmp_path)]) == 0
+    assert "freezebench --help" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "perf" / "perf.csv").open()))
+    assert {row["section"] for row in rows} == {"startup"}
+    assert all(float(row["low"]) <= float(row["median"]) <= float(row["high"]) for row in rows)
+    machine = json.loads((tmp_path / "perf" / "environment.json").read_text())
+    assert machine["device"]
+    assert main(["perf", "--only", "startip"]) == 2
+    assert "did you mean 'startup'" in capsys.readouterr().err
