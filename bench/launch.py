@@ -36,6 +36,7 @@ def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
         return Pool(plan, results, count, progress).run()
     finally:
         progress.close()
+        progress.sum_up()
 
 
 def make_results_folder(results: Path) -> None:

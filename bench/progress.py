@@ -24,6 +24,9 @@ class Progress:
         self._running: dict[str, tuple[Spec, float]] = {}
         self._began: dict[str, float] = {}
         self._drawn = 0.0
+        self._since = time.monotonic()
+        self._train = 0.0
+        self._timed = 0  # finished runs all of whose time was spent here
 
     def started(self, spec: Spec) -> None:
         """A worker took a run."""
@@ -40,6 +43,9 @@ class Progress:
         """A run has a result."""
         self._gone(spec)
         self._estimate.learn(spec, result["clocks"]["whole"])
+        if not result["resumed"]:
+            self._train += result["clocks"]["train"]
+            self._timed += 1
         if result["status"] == "diverged":
             self._say(f"diverged: {spec.label}: {result['reason']}")
         else:
@@ -60,6 +66,20 @@ class Progress:
         if self._live:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
+
+    def sum_up(self) -> None:
+        """Say what share of the workers' time was training, if more than one run was made.
+
+        What is left of it is evaluating, preparing, deciding, starting up and waiting. Runs that
+        were resumed are left out: their clocks hold time from before.
+        """
+        elapsed = time.monotonic() - self._since
+        if self._timed > 1:
+            share = self._train / (elapsed * self._workers)
+            self._say(
+                f"{self._timed} runs in {duration(elapsed)}, {self._workers} at a time: "
+                f"{share:.0%} of that inside training steps"
+            )
 
     @property
     def _done(self) -> int:
