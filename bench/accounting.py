@@ -19,7 +19,9 @@ class FreezeState:
 
     step_s: seconds of each step. saved_bytes: what autograd saved for the backward pass of its
     first full batch, of `measured` samples; state_bytes: parameters, gradients and optimizer
-    state after that step. The cuda fields are the allocator's peaks, None on a CPU.
+    state after that step. reused: samples whose prefix came out of a cache, each of which saved
+    `prefix_exact` and `prefix_paper` FLOPs of its forward pass. The cuda fields are the
+    allocator's peaks, None on a CPU.
     """
 
     from_step: int
@@ -31,6 +33,9 @@ class FreezeState:
     measured: int = 0
     saved_bytes: int = 0
     state_bytes: int = 0
+    reused: int = 0
+    prefix_exact: float = 0.0
+    prefix_paper: float = 0.0
     cuda_allocated: int | None = None
     cuda_reserved: int | None = None
 
@@ -104,6 +109,8 @@ class Accounting:
         total = Flops(0.0, 0.0)
         for state in self.states:
             total = total + count(frozenset(state.frozen)) * state.samples
+            saved = getattr(state, f"prefix_{convention}") * state.reused
+            total = total + Flops(-saved, 0.0)
         return total
 
     def memory(self) -> dict[str, float | int | None]:

@@ -41,7 +41,9 @@ class Batches:
         self._std = torch.as_tensor(std, dtype=torch.float32, device=device)
         self._generator = torch.Generator()
         self._order = lru_cache(maxsize=2)(self._draw_order)
-        self.samples = usable(len(self._labels), spec.batch_size)
+        self._indices = lru_cache(maxsize=2)(self._draw_indices)
+        self.drawn_from = len(self._labels)  # each epoch leaves out one of them at most
+        self.samples = usable(self.drawn_from, spec.batch_size)
         self.steps_per_epoch = -(-self.samples // spec.batch_size)
         self.evaluation_samples = len(self._eval_labels)
 
@@ -53,6 +55,16 @@ class Batches:
         self._generator.manual_seed(seed_of(self._spec.seed, "augment", step))
         images = augment(self._images[chosen], self._kind, self._generator)
         return self._inputs(images), self._labels[chosen]
+
+    def indices(self, step: int) -> Tensor:
+        """Which samples a step sees, int64 (B,) on the CPU."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        size = self._spec.batch_size
+        return self._indices(epoch)[within * size : min((within + 1) * size, self.samples)]
+
+    def plain(self, samples: Tensor) -> Inputs:
+        """The inputs of some samples, int64 (B,) on the CPU, without augmentation."""
+        return self._inputs(self._images[samples.to(self._device)])
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
         """The evaluation split in order, without augmentation."""
@@ -75,7 +87,10 @@ class Batches:
         return (pixels,)
 
     def _draw_order(self, epoch: int) -> Tensor:
-        return epoch_order(self._spec.seed, epoch, len(self._labels)).to(self._device)
+        return self._draw_indices(epoch).to(self._device)
+
+    def _draw_indices(self, epoch: int) -> Tensor:
+        return epoch_order(self._spec.seed, epoch, len(self._labels))
 
 
 def epoch_order(seed: int, epoch: int, samples: int) -> Tensor:

@@ -31,10 +31,12 @@ from bench.environment import describe_environment
 from bench.errors import UserError
 from bench.freezing import Freezer
 from bench.graph import output_tensor
+from bench.layers import Inputs
 from bench.memory import SavedBytes, state_bytes
 from bench.optimizer import build_optimizer, schedule, set_learning_rates
 from bench.results import RunFolder, read_json, replacing
 from bench.seeds import seed_of
+from bench.shortcut import Shortcut
 from bench.spec import Spec
 from bench.view import View
 
@@ -106,6 +108,7 @@ class Run:
         )
         self.freezer = Freezer(self.model, self.optimizer, self.layers)
         self.accounting = Accounting(self.flops, self.device)
+        self.shortcut: Shortcut | None = None
         self.view = View(
             layers=self.layers,
             flops=self.flops,
@@ -134,6 +137,17 @@ class Run:
         )
         self._describe_environment(folder)
         self.model.train()
+        if self.spec.cache_prefix or self.spec.fold_norms:
+            self.shortcut = Shortcut(
+                self.spec,
+                self.model,
+                self.layers,
+                self.flops,
+                self.batches,
+                self.device,
+                folder.path,
+                self._autocast,
+            )
         with self.clocks.region("decide"):
             self.view.total_steps = self.strategy.total_steps(self.view)
             self.strategy.start(self.view)
@@ -205,7 +219,7 @@ class Run:
         unmeasured = len(labels) > self.accounting.now.measured
         measure = SavedBytes(self.model) if unmeasured else nullcontext()
         with measure, self._autocast():
-            loss = F.cross_entropy(output_tensor(self.model(*inputs)), labels)
+            loss = F.cross_entropy(output_tensor(self._forward(inputs)), labels)
         loss.backward()
         self.optimizer.step()
         self.accounting.end_step(len(labels))
@@ -216,6 +230,11 @@ class Run:
             state.state_bytes = state_bytes(self.model, self.optimizer)
         self.loss_sum += loss.detach()
         view.step += 1
+
+    def _forward(self, inputs: Inputs) -> Any:
+        if self.shortcut is None:
+            return self.model(*inputs)
+        return self.shortcut.forward(self.view.step, inputs, self.accounting.now)
 
     def _stage(self) -> None:
         """Ask the strategy what to freeze, if it wants to be asked now, and do it."""
@@ -234,6 +253,8 @@ class Run:
                 del self.frozen_at[layer]
             if view.frozen != before:
                 self.accounting.enter_state(view.step, view.frozen)
+                if self.shortcut:
+                    self.shortcut.enter(view.step)
             self.decisions += [self._decision(v) for v in verdicts]
             if len(view.frozen) == len(self.layers):
                 raise UserError(
@@ -311,7 +332,7 @@ class Run:
             "clocks": clocks["wall"],
             "cpu": clocks["cpu"],
             "resumed": self.resumed,
-            "memory": self.accounting.memory(),
+            "memory": self.accounting.memory() | self._cached(),
             "layers": [
                 {
                     "index": layer.index,
@@ -325,6 +346,9 @@ class Run:
             "freeze_states": self.accounting.summary(),
         }
 
+    def _cached(self) -> dict[str, Any]:
+        return {"prefix_cache": self.shortcut.bytes_kept()} if self.shortcut else {}
+
     def record(self, folder: RunFolder, result: dict[str, Any]) -> None:
         """Write what the run leaves behind; the result comes last and makes it done."""
         if self.spec.keep_model and result["status"] == "done":
@@ -335,6 +359,8 @@ class Run:
             save_tensors(folder.path / "trace.safetensors", trace)
         folder.write("result.json", result)
         folder.checkpoint.unlink(missing_ok=True)
+        if self.shortcut:
+            self.shortcut.close()
         folder.remove("failure.json")
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -356,6 +382,7 @@ class Run:
             "accounting": self.accounting.state_dict(),
             "clocks": self.clocks.read(),
             "loss_sum": self.loss_sum,
+            "prefix_since": self.shortcut.since if self.shortcut else 0,
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -369,6 +396,8 @@ class Run:
         self.accounting.load_state_dict(state["accounting"])
         self.clocks.restore(state["clocks"])
         self.loss_sum = state["loss_sum"]
+        if self.shortcut:
+            self.shortcut.resume(state["prefix_since"], self.view.step)
         self.accounting.forget_peaks()  # those of loading the checkpoint
         self.resumed = True
 

@@ -40,6 +40,11 @@ FIELDS: Mapping[str, Option] = {
     "precision": Choice("float32", ("float32", "tf32", "bfloat16"), doc="of forward and backward"),
     "channels_last": Flag(False, doc="memory layout of images"),
     "threads": Integer(1, low=1, high=1024, doc="CPU threads of the run"),
+    "cache_prefix": Flag(False, doc="keep what a frozen prefix puts out; needs augment = none"),
+    "cache_device_mib": Integer(4096, doc="MiB of it on the device"),
+    "cache_host_mib": Integer(4096, doc="MiB of it in the host's memory"),
+    "cache_disk_mib": Integer(0, doc="MiB of it on disk"),
+    "fold_norms": Flag(False, doc="fold BatchNorm into the convolutions of a frozen prefix"),
 }
 
 
@@ -78,6 +83,11 @@ class Spec:
     precision: str = "float32"
     channels_last: bool = False
     threads: int = 1
+    cache_prefix: bool = False
+    cache_device_mib: int = 4096
+    cache_host_mib: int = 4096
+    cache_disk_mib: int = 0
+    fold_norms: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     match: tuple[str, ...] = ()
     contents: Mapping[str, str] = field(default_factory=dict)
@@ -90,6 +100,11 @@ class Spec:
         for name in ("model", "data"):
             if not checked[name]:
                 raise UserError(f"run: {name} is missing; give one (see `freezebench list`)")
+        if checked["cache_prefix"] and checked["augment"] != "none":
+            raise UserError(
+                f"run: cache_prefix needs inputs that repeat; augment = {checked['augment']!r} "
+                "draws new ones at every step: set augment to none"
+            )
         for name in ("options", "contents", "paths"):
             checked[name] = MappingProxyType(dict(getattr(self, name)))
         checked["match"] = tuple(self.match)

@@ -12,7 +12,7 @@ from bench.errors import UserError
 from bench.options import unknown
 
 HELP = "what the harness costs and what freezing saves on this machine, in ratios"
-SECTIONS = ("startup", "step", "pipeline", "decide", "memory", "realised")
+SECTIONS = ("startup", "step", "pipeline", "decide", "memory", "shortcut", "realised")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -25,6 +25,8 @@ CHANGEABLE = (
     "precision",
     "resolution",
     "threads",
+    "cache_prefix",
+    "fold_norms",
 )
 
 

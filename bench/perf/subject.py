@@ -108,6 +108,8 @@ class Harness:
             run.freezer.freeze(wanted - run.freezer.frozen)
             run.view.frozen = run.freezer.frozen
             run.accounting.enter_state(run.view.step, run.view.frozen)
+            if run.shortcut:
+                run.shortcut.enter(run.view.step)
         self.step()
 
 

@@ -1,0 +1,62 @@
+"""BatchNorm folded into the convolution before it, in a frozen prefix.
+
+A BatchNorm in eval mode multiplies and shifts each channel by fixed numbers; a convolution can do
+that with other weights. The model's own weights are left alone: the folded ones are copies that
+live as long as the cut does.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import cast
+
+from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+_FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def fold(prefix: fx.GraphModule) -> int:
+    """Fold every plain BatchNorm behind a convolution of a prefix; returns how many there were."""
+    folded = 0
+    for node in list(prefix.graph.nodes):
+        before = node.args[0] if node.args else None
+        if node.op != "call_module" or not isinstance(before, fx.Node):
+            continue
+        norm = prefix.get_submodule(node.target)
+        if before.op != "call_module" or len(before.users) > 1 or not _is_plain(norm):
+            continue
+        convolution = prefix.get_submodule(str(before.target))
+        if type(convolution) not in _FOLDABLE:
+            continue
+        parent, _, name = str(before.target).rpartition(".")
+        # The graph's own containers: the model's hold the convolution as it was.
+        setattr(prefix.get_submodule(parent), name, _folded(convolution, cast(_BatchNorm, norm)))
+        node.replace_all_uses_with(before)
+        prefix.graph.erase_node(node)
+        folded += 1
+    prefix.recompile()
+    return folded
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """A BatchNorm in eval mode with statistics, and nothing else (timm's has an activation)."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    return type(module) in kinds and not module.training and module.running_mean is not None
+
+
+def _folded(convolution: nn.Module, norm: _BatchNorm) -> nn.Module:
+    made = copy.deepcopy(convolution)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    made.weight, made.bias = fuse_conv_bn_weights(
+        convolution.weight,  # type: ignore[arg-type]
+        convolution.bias,  # type: ignore[arg-type]
+        norm.running_mean,
+        norm.running_var,
+        norm.eps,
+        norm.weight,
+        norm.bias,
+    )
+    return made.requires_grad_(False)

@@ -1,0 +1,281 @@
+"""Where a forward pass can be cut: the part that frozen layers alone decide, and the rest.
+
+The model's forward pass is traced to a graph (torch.fx). What follows from the input through
+frozen weights alone is settled: for one sample it is the same at every step. The border are the
+settled tensors that the rest reads, so that a residual branch that crosses it is among them.
+Nothing is taken on trust: a cut is held against the model itself before it is used.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.errors import UserError
+from bench.flops import FlopModel
+from bench.graph import output_tensor
+from bench.layers import Inputs, Layer, has_running_statistics
+
+# Operators that draw random numbers or may do so, by words in their names.
+_RANDOM = ("dropout", "rand", "bernoulli", "multinomial")
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # of the largest logit, at least of 1
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A forward pass in two parts: output = rest(images, *prefix(images)).
+
+    nodes: names of the operations in the prefix; two cuts of one model with the same are the same.
+    layers: the layers that only the prefix uses. exact, paper: forward FLOPs per sample of what
+    the rest does not compute again, in both conventions.
+    """
+
+    prefix: fx.GraphModule
+    rest: fx.GraphModule
+    nodes: frozenset[str]
+    layers: frozenset[int]
+    exact: float
+    paper: float
+
+
+class Splitter:
+    """Cuts the forward pass of one model; made once, asked at every change of what is frozen."""
+
+    def __init__(
+        self, model: nn.Module, layers: Sequence[Layer], flops: FlopModel, inputs: Inputs
+    ) -> None:
+        """Trace the model. Raises UserError if that cannot be done or misses a product.
+
+        inputs: a batch of at least three samples.
+        """
+        self._model, self._layers, self._flops = model, layers, flops
+        name = type(model).__name__
+        try:
+            self._graph = _Tracer().trace(model)
+            copied = fx.GraphModule(copy.deepcopy(model).eval(), self._graph)
+            self._shapes = [_Watcher(copied).shapes(inputs[0][:n]) for n in (2, 3)]
+            self._costs = _Watcher(copied).costs(inputs[0][:1])
+        except UserError:
+            raise
+        except Exception as error:  # tracing fails in as many ways as models are written
+            told = " ".join(str(error).split())[:160] or type(error).__name__
+            raise UserError(
+                f"{name}: its forward pass cannot be traced ({told}), so its frozen prefix can be "
+                "neither cached nor folded; leave cache_prefix and fold_norms off"
+            ) from None
+        counted, expected = sum(self._costs.values()), flops.exact().forward
+        if counted != expected:
+            raise UserError(
+                f"{name}: its traced forward pass has {counted:,} FLOPs, the model {expected:,.0f};"
+                " leave cache_prefix and fold_norms off"
+            )
+        self._owner = {m: layer.index for layer in layers for m in layer.modules}
+
+    def cut(self) -> Cut | None:
+        """The deepest cut for what is frozen now; None if no layer lies before it."""
+        settled = self._settled()
+        rest = [n for n in self._graph.nodes if n not in settled and n.op != "placeholder"]
+        border, again = self._border(rest, settled)
+        needed = _ancestors(border)
+        own = needed - again
+        modules = {n.target for n in own if n.op == "call_module"}
+        modules -= {n.target for n in (*rest, *again) if n.op == "call_module"}
+        gone = self._layers_of(modules)
+        if not gone:
+            return None
+        return Cut(
+            fx.GraphModule(self._model, self._prefix_graph(needed, border)),
+            fx.GraphModule(self._model, self._rest_graph(rest, again, border)),
+            frozenset(n.name for n in own),
+            gone,
+            exact=sum(self._costs[n.name] for n in own),
+            paper=sum(self._flops.forward[i] for i in gone),
+        )
+
+    def _settled(self) -> set[fx.Node]:
+        """The nodes that follow from the input through frozen weights alone, drawing nothing."""
+        settled: set[fx.Node] = set()
+        for node in self._graph.nodes:
+            if all(i in settled for i in node.all_input_nodes) and self._is_fixed(node):
+                settled.add(node)
+        return settled
+
+    def _is_fixed(self, node: fx.Node) -> bool:
+        """Whether a node does the same at every step, for the same inputs."""
+        if node.op == "call_module":
+            module = self._model.get_submodule(str(node.target))
+            trains = any(p.requires_grad for p in module.parameters())
+            return not trains and not any(_varies(m) for m in module.modules())
+        if node.op == "get_attr":
+            owner, _, name = str(node.target).rpartition(".")
+            value = getattr(self._model.get_submodule(owner), name)
+            return not getattr(value, "requires_grad", False)
+        if node.op in ("call_function", "call_method"):
+            word = str(getattr(node.target, "__name__", node.target)).lower()
+            drops = node.kwargs.get("dropout_p") or (
+                node.args[4] if "attention" in word and len(node.args) > 4 else 0
+            )
+            return not drops and not any(part in word for part in _RANDOM)
+        return node.op == "placeholder"
+
+    def _border(
+        self, rest: Iterable[fx.Node], settled: set[fx.Node]
+    ) -> tuple[list[fx.Node], set[fx.Node]]:
+        """The settled tensors that the rest reads, and what it had better compute again.
+
+        A border tensor has a row a sample. What has not (a shape, a weight, a table of positions)
+        is computed again, from border tensors where it needs them.
+        """
+        border: dict[fx.Node, None] = {}
+        again: set[fx.Node] = set()
+        stack = [i for node in rest for i in node.all_input_nodes if i in settled]
+        while stack:
+            node = stack.pop()
+            if node in border or node in again or node.op == "placeholder":
+                continue
+            if self._by_sample(node):
+                border[node] = None
+            else:
+                again.add(node)
+                stack.extend(node.all_input_nodes)
+        order = {node: i for i, node in enumerate(self._graph.nodes)}
+        return sorted(border, key=order.__getitem__), again
+
+    def _by_sample(self, node: fx.Node) -> bool:
+        two, three = (shapes.get(node.name) for shapes in self._shapes)
+        if two is None or three is None:
+            return False
+        return (two[0], three[0]) == (2, 3) and two[1:] == three[1:]
+
+    def _layers_of(self, modules: set[Any]) -> frozenset[int]:
+        """Layers whose weighted modules all lie in the prefix."""
+        used = {str(n.target) for n in self._graph.nodes if n.op == "call_module"}
+        inside = {self._owner[m] for m in map(str, modules) if m in self._owner}
+        return frozenset(
+            i for i in inside if all(m in modules for m in self._layers[i].modules if m in used)
+        )
+
+    def _prefix_graph(self, needed: set[fx.Node], border: Sequence[fx.Node]) -> fx.Graph:
+        graph, env = fx.Graph(), dict[fx.Node, fx.Node]()
+        for node in self._graph.nodes:
+            if node in needed or node.op == "placeholder":
+                env[node] = graph.node_copy(node, env.__getitem__)
+        graph.output(tuple(env[node] for node in border))
+        return graph
+
+    def _rest_graph(
+        self, rest: Sequence[fx.Node], again: set[fx.Node], border: Sequence[fx.Node]
+    ) -> fx.Graph:
+        graph, env = fx.Graph(), dict[fx.Node, fx.Node]()
+        places = [n for n in self._graph.nodes if n.op == "placeholder"]
+        env[places[0]] = graph.node_copy(places[0])
+        for node in border:
+            env[node] = graph.placeholder(node.name)
+        for node in places[1:]:  # they have defaults, and those come last
+            env[node] = graph.node_copy(node)
+        wanted = {*rest, *again}
+        for node in self._graph.nodes:
+            if node in wanted:
+                env[node] = graph.node_copy(node, env.__getitem__)
+        return graph
+
+
+def check_cut(cut: Cut, model: nn.Module, inputs: Inputs) -> None:
+    """Hold a cut against the model; raises UserError unless it does the same to rounding.
+
+    inputs: a few samples. The model is in train mode, as in a step; its buffers and the random
+    streams are left as they were.
+    """
+    (images,) = inputs
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    devices = [images.device] if images.is_cuda else []
+    with torch.random.fork_rng(devices), torch.no_grad():
+        try:
+            torch.manual_seed(0)
+            whole = output_tensor(model(images))
+            torch.manual_seed(1)
+            border = cut.prefix(images)
+            alone = cut.prefix(images[:1])
+            torch.manual_seed(0)
+            parts = output_tensor(cut.rest(images, *(b.clone() for b in cut.prefix(images))))
+        finally:
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        again = cut.prefix(images)
+    same = all(torch.equal(a, b) for a, b in zip(border, again, strict=True))
+    apart = all(_close(a, b[:1]) for a, b in zip(alone, border, strict=True))
+    if not (same and apart and _close(parts, whole)):
+        raise UserError(
+            f"{type(model).__name__}: its forward pass cut behind {len(cut.layers)} frozen layers "
+            "does not give what the model gives; leave cache_prefix and fold_norms off"
+        )
+
+
+class _Tracer(fx.Tracer):
+    """Looks into every module that is made of others; norms with statistics stay whole."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        whole = not any(True for _ in module.children()) or has_running_statistics(module)
+        return whole or super().is_leaf_module(module, name)
+
+
+class _Watcher(fx.Interpreter):
+    """Runs a graph and notes what each of its nodes puts out, or costs."""
+
+    def shapes(self, images: Tensor) -> dict[str, torch.Size]:
+        """Shapes of the tensors that nodes put out, by node."""
+        self._seen: dict[str, torch.Size] = {}
+        with torch.no_grad():
+            self.run(images)
+        return self._seen
+
+    def costs(self, images: Tensor) -> dict[str, int]:
+        """FLOPs of every node."""
+        self._flops: dict[str, int] = {}
+        self._seen = {}
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            self.run(images)
+        return self._flops
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one node and note it."""
+        with FlopCounterMode(display=False) as counter:
+            result = super().run_node(n)
+        if hasattr(self, "_flops"):
+            self._flops[n.name] = counter.get_total_flops()
+        if isinstance(result, Tensor) and result.dim():
+            self._seen[n.name] = result.shape
+        return result
+
+
+def _varies(module: nn.Module) -> bool:
+    """Whether a module does something else at each step: statistics of the batch, or drawing."""
+    if not module.training:
+        return False
+    share = getattr(module, "p", None) or getattr(module, "drop_prob", None) or 0
+    drops = "drop" in type(module).__name__.lower() and share > 0
+    return drops or has_running_statistics(module)
+
+
+def _ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    """The nodes and all they follow from."""
+    found: set[fx.Node] = set()
+    stack = list(nodes)
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found.add(node)
+            stack.extend(node.all_input_nodes)
+    return found
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    limit = TOLERANCE.get(one.dtype, 1e-4) * max(1.0, other.abs().max().item())
+    return bool((one - other).abs().max() <= limit)

@@ -1,0 +1,246 @@
+"""What a frozen prefix puts out for each training sample, computed once and kept.
+
+Rows are kept in the order in which samples are first seen: on the device, then in the host's
+memory, then on disk, each within its budget; samples beyond that are computed each time. Which
+samples a step computes together follows from the order of the data and from the step at which the
+prefix froze, so that a resumed run, whose cache is empty, computes each row with the same
+companions as before: with the same bits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from bench.results import explained
+
+Border = tuple[Tensor, ...]
+Compute = Callable[[Tensor], Border]
+MEBI = 2**20
+
+
+class PrefixCache:
+    """The border tensors of every sample behind one cut.
+
+    samples: of the training set. indices: the samples of a step, int64 (B,) on the CPU. compute:
+    from samples to their border tensors, a row each. budgets: bytes on the device, in the host's
+    memory and on disk; on a CPU the first two are one.
+    """
+
+    def __init__(
+        self,
+        samples: int,
+        indices: Callable[[int], Tensor],
+        compute: Compute,
+        budgets: tuple[int, int, int],
+        device: torch.device,
+        folder: Path,
+    ) -> None:
+        self._samples, self._indices, self._compute = samples, indices, compute
+        self._budgets, self._device, self._folder = budgets, device, folder
+        self._place = torch.full((samples,), -1)  # a sample's row, in order of first appearance
+        self._first = torch.full((samples,), -1)  # the step that saw it first
+        self._filled = torch.zeros(samples, dtype=torch.bool)
+        self._count = 0
+        self._shelves: list[Shelf] = []
+        self._row, self._capacity = 0, samples  # known once there is one
+
+    def replay(self, since: int, step: int) -> None:
+        """Take up the run at `step`, the prefix being frozen since step `since`."""
+        if since < step:
+            self._open(self._compute(self._indices(since)[:2]))
+            for earlier in range(since, step):
+                self._assign(earlier)
+
+    def serve(self, step: int) -> tuple[Border, int]:
+        """The border tensors (B, …) of a step's samples, and how many rows were there already.
+
+        A row counts as there if it was computed once before, also where a resumed run computes it
+        again.
+        """
+        chosen = self._indices(step)
+        fresh = self._place[chosen] < 0
+        border: Border = ()
+        if fresh.any():
+            border = self._compute(chosen[fresh])
+            self._open(border)
+            self._assign(step)
+            self._keep(chosen[fresh], border)
+        self._refill(chosen[~fresh])
+        return self._gather(chosen, fresh, border), int((~fresh).sum())
+
+    def bytes_kept(self) -> dict[str, int]:
+        """Bytes of the rows that have a place, by where they are."""
+        kept, left = {}, self._count
+        for shelf in self._shelves:
+            kept[shelf.name] = min(left, shelf.rows) * self._row
+            left -= min(left, shelf.rows)
+        return kept
+
+    def close(self) -> None:
+        """Forget everything and delete what is on disk."""
+        for shelf in self._shelves:
+            shelf.close()
+        self._shelves = []
+
+    def _open(self, like: Border) -> None:
+        """Make the shelves, once a row's size is known."""
+        if self._shelves:
+            return
+        self._row = sum(t[0].numel() * t.element_size() for t in like)
+        on_device, in_host, on_disk = (budget // self._row for budget in self._budgets)
+        left = self._samples
+        kinds: tuple[tuple[str, int], ...] = (("host", on_device + in_host), ("disk", on_disk))
+        if self._device.type == "cuda":
+            kinds = (("device", on_device), ("host", in_host), ("disk", on_disk))
+        for name, rows in kinds:
+            rows = min(rows, left)
+            left -= rows
+            if name == "disk":
+                self._shelves.append(DiskShelf(rows, like, self._folder))
+            else:
+                where = self._device if name == "device" else torch.device("cpu")
+                self._shelves.append(MemoryShelf(name, rows, like, where))
+        self._capacity = self._samples - left
+
+    def _assign(self, step: int) -> None:
+        """Give a row to each sample that a step saw first, as long as there are any."""
+        chosen = self._indices(step)
+        fresh = chosen[self._place[chosen] < 0][: self._capacity - self._count]
+        self._place[fresh] = torch.arange(self._count, self._count + len(fresh))
+        self._first[fresh] = step
+        self._count += len(fresh)
+
+    def _keep(self, samples: Tensor, border: Border) -> None:
+        placed = self._place[samples] >= 0
+        kept = samples[placed]
+        low = 0
+        where = placed.nonzero()[:, 0].to(self._device)
+        rows = self._place[kept]
+        for shelf in self._shelves:
+            here = (rows >= low) & (rows < low + shelf.rows)
+            if here.any():
+                picked = where[here.to(where.device)]
+                shelf.put(rows[here] - low, tuple(t[picked] for t in border))
+            low += shelf.rows
+        self._filled[kept] = True
+
+    def _refill(self, samples: Tensor) -> None:
+        """Compute anew rows that were lost when the run was interrupted, as they were computed."""
+        lost = samples[~self._filled[samples]]
+        for step in self._first[lost].unique().tolist():
+            chosen = self._indices(step)
+            first = self._first[chosen]
+            # With those that found no room at that step: they were computed together.
+            together = chosen[(first == step) | (first < 0)]
+            self._keep(together, self._compute(together))
+
+    def _gather(self, chosen: Tensor, fresh: Tensor, computed: Border) -> Border:
+        """The rows of a batch: those just computed, and those that are kept."""
+        if fresh.all():
+            return computed
+        rows, low = self._place[chosen], 0
+        parts = [(fresh, computed)] if computed else []
+        for shelf in self._shelves:
+            here = ~fresh & (rows >= low) & (rows < low + shelf.rows)
+            if here.any():
+                parts.append((here, shelf.get(rows[here] - low)))
+            low += shelf.rows
+        if len(parts) == 1:
+            return tuple(t.to(self._device) for t in parts[0][1])
+        gathered = []
+        for i in range(len(parts[0][1])):
+            first = parts[0][1][i]
+            whole = torch.empty(
+                (len(chosen), *first.shape[1:]), dtype=first.dtype, device=self._device
+            )
+            for here, tensors in parts:
+                whole[here.to(self._device)] = tensors[i].to(self._device)
+            gathered.append(whole)
+        return tuple(gathered)
+
+
+class Shelf(Protocol):
+    """Room for the border tensors of some rows."""
+
+    name: str
+    rows: int
+
+    def put(self, rows: Tensor, border: Sequence[Tensor]) -> None:
+        """Write rows."""
+        ...
+
+    def get(self, rows: Tensor) -> Border:
+        """Read rows, in the order asked for."""
+        ...
+
+    def close(self) -> None:
+        """Give the room back."""
+        ...
+
+
+class MemoryShelf:
+    """Rows in the memory of the device or of the host."""
+
+    def __init__(self, name: str, rows: int, like: Border, device: torch.device) -> None:
+        self.name, self.rows = name, rows
+        self._device = device
+        self._kept = [torch.empty((rows, *t.shape[1:]), dtype=t.dtype, device=device) for t in like]
+
+    def put(self, rows: Tensor, border: Sequence[Tensor]) -> None:
+        """Write rows."""
+        for kept, tensor in zip(self._kept, border, strict=True):
+            kept[rows.to(self._device)] = tensor.to(self._device)
+
+    def get(self, rows: Tensor) -> Border:
+        """Read rows, in the order asked for."""
+        places = rows.to(self._device)
+        return tuple(kept.index_select(0, places) for kept in self._kept)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._kept = []
+
+
+class DiskShelf:
+    """Rows in files, one for each border tensor; gone when the run is."""
+
+    name = "disk"
+
+    def __init__(self, rows: int, like: Border, folder: Path) -> None:
+        self.rows = rows
+        self._like = [torch.empty((0, *t.shape[1:]), dtype=t.dtype) for t in like]
+        self._paths = [folder / f"prefix{i}.cache" for i in range(len(like))] if rows else []
+        for path in self._paths:
+            with explained(path):
+                path.write_bytes(b"")
+
+    def put(self, rows: Tensor, border: Sequence[Tensor]) -> None:
+        """Write rows; raises UserError if the disk is full."""
+        for path, tensor in zip(self._paths, border, strict=True):
+            flat = tensor.detach().cpu().contiguous().view(len(rows), -1).view(torch.uint8)
+            with explained(path), path.open("r+b") as file:
+                for row, data in zip(rows.tolist(), flat.numpy(), strict=True):
+                    file.seek(row * flat.shape[1])
+                    file.write(data.tobytes())
+
+    def get(self, rows: Tensor) -> Border:
+        """Read rows, in the order asked for."""
+        found = []
+        for path, like in zip(self._paths, self._like, strict=True):
+            size = like.element_size() * int(torch.tensor(like.shape[1:]).prod())
+            with path.open("rb") as file:
+                data = b"".join(os.pread(file.fileno(), size, row * size) for row in rows.tolist())
+            flat = torch.frombuffer(bytearray(data), dtype=like.dtype)
+            found.append(flat.view(len(rows), *like.shape[1:]))
+        return tuple(found)
+
+    def close(self) -> None:
+        """Delete the files."""
+        for path in self._paths:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,124 @@
+"""What a step runs in place of the whole forward pass while a prefix is frozen.
+
+Both ways are options of a run, off by default: the prefix with its BatchNorm folded into the
+convolutions (`fold_norms`), and the prefix's outputs taken from a cache (`cache_prefix`).
+Evaluation and a strategy's probes always run the model itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.accounting import FreezeState
+from bench.batches import Batches
+from bench.errors import UserError
+from bench.flops import FlopModel
+from bench.fold import fold
+from bench.layers import Inputs, Layer
+from bench.prefix import Cut, Splitter, check_cut
+from bench.prefix_cache import MEBI, Border, PrefixCache
+from bench.spec import Spec
+from bench.streamed_batches import StreamedBatches
+
+CHECKED = 8  # samples on which a cut is held against the model
+
+
+class Shortcut:
+    """The forward pass of a run's steps; made anew whenever another prefix is frozen."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        model: nn.Module,
+        layers: Sequence[Layer],
+        flops: FlopModel,
+        batches: Batches | StreamedBatches,
+        device: torch.device,
+        folder: Path,
+        autocast: Callable[[], AbstractContextManager[Any]],
+    ) -> None:
+        """Raises UserError if the model cannot be cut, or its images are streamed."""
+        if isinstance(batches, StreamedBatches):
+            raise UserError(
+                f"{spec.label}: cache_prefix and fold_norms need images that fit in memory; "
+                "leave them off, or give a lower resolution"
+            )
+        self._spec, self._model, self._batches = spec, model, batches
+        self._device, self._folder, self._autocast = device, folder, autocast
+        self._few = batches.plain(torch.arange(min(CHECKED, batches.samples)))
+        self._splitter = Splitter(model, layers, flops, self._few)
+        self._cut: Cut | None = None
+        self._cache: PrefixCache | None = None
+        self.since = 0
+
+    def enter(self, step: int) -> None:
+        """See what is frozen after `step` finished steps; a prefix that stays keeps its cache."""
+        cut = self._splitter.cut()
+        if cut and self._cut and cut.nodes == self._cut.nodes:
+            return
+        self.close()
+        self.since, self._cut = step, cut
+        if cut is None:
+            return
+        if self._spec.fold_norms:
+            fold(cut.prefix)
+        with self._autocast():
+            check_cut(cut, self._model, self._few)
+        if self._spec.cache_prefix:
+            spec = self._spec
+            budgets = (spec.cache_device_mib, spec.cache_host_mib, spec.cache_disk_mib)
+            self._cache = PrefixCache(
+                self._batches.drawn_from,
+                self._batches.indices,
+                self._compute,
+                (budgets[0] * MEBI, budgets[1] * MEBI, budgets[2] * MEBI),
+                self._device,
+                self._folder,
+            )
+
+    def resume(self, since: int, step: int) -> None:
+        """Take up a run at `step` whose present prefix was first frozen after `since` steps."""
+        self.enter(since)
+        if self._cache:
+            with self._autocast():
+                self._cache.replay(since, step)
+
+    def forward(self, step: int, inputs: Inputs, state: FreezeState) -> Any:
+        """The model's output on the inputs of a step; notes in `state` what was not computed."""
+        if self._cut is None:
+            return self._model(*inputs)
+        if self._cache is None:
+            with torch.no_grad():
+                border = self._cut.prefix(*inputs)
+        else:
+            border, reused = self._cache.serve(step)
+            state.reused += reused
+            state.prefix_exact, state.prefix_paper = self._cut.exact, self._cut.paper
+        return self._cut.rest(*inputs, *(self._laid_out(t) for t in border))
+
+    def bytes_kept(self) -> dict[str, int]:
+        """Bytes of the cache by where they are; empty without one."""
+        return self._cache.bytes_kept() if self._cache else {}
+
+    def close(self) -> None:
+        """Give the cache's memory and files back."""
+        if self._cache:
+            self._cache.close()
+        self._cache = None
+
+    def _compute(self, samples: Tensor) -> Border:
+        assert self._cut is not None
+        with torch.no_grad():
+            border: Border = self._cut.prefix(*self._batches.plain(samples))
+        return border
+
+    def _laid_out(self, tensor: Tensor) -> Tensor:
+        if self._spec.channels_last and tensor.dim() == 4:
+            return tensor.contiguous(memory_format=torch.channels_last)
+        return tensor
