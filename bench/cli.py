@@ -11,7 +11,7 @@ from bench.errors import UserError
 
 COMMANDS = (
     "run", "sweep", "plan", "status", "cancel", "retry", "logs", "merge", "report", "flops", "list",
-    "predictor", "perf",
+    "predictor", "perf", "retime",
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from bench.layers import Inputs, Layer, has_running_statistics
 
 # Operators that draw random numbers or may do so, by words in their names.
 _RANDOM = ("dropout", "rand", "bernoulli", "multinomial")
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # of the largest logit, at least of 1
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # of the largest value, at least of 1
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,9 @@ class Splitter:
 
 
 def check_cut(cut: Cut, model: nn.Module, inputs: Inputs) -> None:
-    """Hold a cut against the model; raises UserError unless it does the same to rounding.
+    """Hold a cut, as `Splitter` made it, against the model; raises UserError unless they agree.
 
+    Both do the same operations on the same numbers, so that rounding has nothing to grow from.
     inputs: a few samples. The model is in train mode, as in a step; its buffers and the random
     streams are left as they were.
     """
@@ -216,6 +217,12 @@ def check_cut(cut: Cut, model: nn.Module, inputs: Inputs) -> None:
             f"{type(model).__name__}: its forward pass cut behind {len(cut.layers)} frozen layers "
             "does not give what the model gives; leave cache_prefix and fold_norms off"
         )
+
+
+def check_same(before: Sequence[Tensor], after: Sequence[Tensor], what: str) -> None:
+    """Raises UserError unless a prefix still puts out the same tensors, to rounding."""
+    if not all(_close(a, b) for a, b in zip(after, before, strict=True)):
+        raise UserError(f"{what} does not give what it gave before; leave fold_norms off")
 
 
 class _Tracer(fx.Tracer):

@@ -21,7 +21,7 @@ from bench.errors import UserError
 from bench.flops import FlopModel
 from bench.fold import fold
 from bench.layers import Inputs, Layer
-from bench.prefix import Cut, Splitter, check_cut
+from bench.prefix import Cut, Splitter, check_cut, check_same
 from bench.prefix_cache import MEBI, Border, PrefixCache
 from bench.spec import Spec
 from bench.streamed_batches import StreamedBatches
@@ -66,10 +66,12 @@ class Shortcut:
         self.since, self._cut = step, cut
         if cut is None:
             return
-        if self._spec.fold_norms:
-            fold(cut.prefix)
         with self._autocast():
             check_cut(cut, self._model, self._few)
+            if self._spec.fold_norms:
+                before = self._border(cut)
+                fold(cut.prefix)
+                check_same(before, self._border(cut), f"{self._spec.label}: its folded prefix")
         if self._spec.cache_prefix:
             spec = self._spec
             budgets = (spec.cache_device_mib, spec.cache_host_mib, spec.cache_disk_mib)
@@ -111,6 +113,11 @@ class Shortcut:
         if self._cache:
             self._cache.close()
         self._cache = None
+
+    def _border(self, cut: Cut) -> Border:
+        with torch.no_grad():
+            border: Border = cut.prefix(*self._few)
+        return border
 
     def _compute(self, samples: Tensor) -> Border:
         assert self._cut is not None

@@ -25,18 +25,21 @@ class Contestant:
 
 
 def interleaved(
-    contestants: Mapping[str, Contestant], device: torch.device, seconds: float
+    contestants: Mapping[str, Contestant],
+    device: torch.device,
+    seconds: float,
+    least: int = LEAST_ROUNDS,
 ) -> dict[str, list[float]]:
     """Seconds of one act of each contestant, a value a round.
 
-    Rounds are made until `seconds` are used, at least three. The order turns by one place a
+    Rounds are made until `seconds` are used, at least `least`. The order turns by one place a
     round, so that nobody always follows the same neighbour.
     """
     names = list(contestants)
     repeats = {name: _repeats(contestants[name], device) for name in names}
     times: dict[str, list[float]] = {name: [] for name in names}
     until = time.monotonic() + seconds
-    while time.monotonic() < until or len(times[names[-1]]) < LEAST_ROUNDS:
+    while time.monotonic() < until or len(times[names[-1]]) < least:
         for name in names:
             contestants[name].ready()
             times[name].append(block(contestants[name].act, repeats[name], device))

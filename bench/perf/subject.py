@@ -84,15 +84,18 @@ def noise_images(place: Path) -> Path:
 
 
 class Harness:
-    """A run of the harness, made ready to step, whose layers can be frozen and thawed at will."""
+    """A run of the harness, made ready to step, whose layers can be frozen and thawed at will.
 
-    def __init__(self, spec: Spec, place: Path) -> None:
-        self.run = Run(spec, place)
-        self.run.view.total_steps = STEPS
-        self.folder = RunFolder(place, spec.id)
+    results: where it finds the weights it starts from. place: where it writes; default: the same.
+    """
+
+    def __init__(self, spec: Spec, results: Path, place: Path | None = None) -> None:
+        self.run = Run(spec, results)
+        self.folder = RunFolder(place or results, spec.id)
         self.folder.create()
         self.folder.remove("checkpoint.pt")
         self.run.prepare(self.folder)
+        self.run.view.total_steps = STEPS
         self.step = self.run.step
 
     @property

@@ -17,7 +17,7 @@ from bench.flops import FlopModel, count_flops
 from bench.fold import fold
 from bench.freezing import Freezer
 from bench.layers import find_layers
-from bench.prefix import Cut, Splitter, check_cut
+from bench.prefix import Cut, Splitter, check_cut, check_same
 
 SAMPLES = 4
 IMAGES = [f for f in FAMILIES if f.name != "bert"]  # what a cut is used for
@@ -146,8 +146,15 @@ def test_folded_norms_change_logits_by_rounding_and_weights_not_at_all(family):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
         same = all(torch.equal(a, b) for a, b in zip(cut.prefix(*inputs), plain, strict=True))
         assert same == (folded == 0)
-        check_cut(cut, model, inputs)
+        check_same(plain, cut.prefix(*inputs), "its prefix")
         assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_a_fold_gone_wrong_is_refused():
+    border = (torch.ones(2, 3), torch.zeros(2))
+    check_same(border, (torch.ones(2, 3) + 5e-5, torch.zeros(2)), "it")
+    with pytest.raises(UserError, match="it does not give what it gave before"):
+        check_same(border, (torch.ones(2, 3) + 5e-4, torch.zeros(2)), "it")
 
 
 class Hidden(nn.Module):
