@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -54,12 +55,16 @@ class View:
 
     def weights(self, layer: int) -> list[torch.Tensor]:
         """The parameters of a layer, the weight first; read only."""
-        return [self._model.get_parameter(n).detach() for n in self.layers[layer].parameters]
+        return [parameter.detach() for parameter in self._parameters[layer]]
 
     def gradients(self, layer: int) -> list[torch.Tensor]:
         """The gradients of a layer's parameters at the step just made; none if it is frozen."""
-        parameters = (self._model.get_parameter(n) for n in self.layers[layer].parameters)
-        return [p.grad for p in parameters if p.grad is not None]
+        return [p.grad for p in self._parameters[layer] if p.grad is not None]
+
+    @cached_property
+    def _parameters(self) -> list[list[nn.Parameter]]:
+        """The parameters of every layer; finding them by name at every step would cost time."""
+        return [[self._model.get_parameter(n) for n in layer.parameters] for layer in self.layers]
 
     def probe(self, samples: int) -> Inputs:
         """A fixed batch of training samples, as in evaluation: no augmentation, never test data.

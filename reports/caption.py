@@ -44,6 +44,10 @@ SAVINGS = (
     "deciding cost against the strategy. Realised = share of time saved / share of FLOPs saved "
     "(paper's convention). A saving is a speed-up only where the verdict is non-inferior."
 )
+REPLAYED = (
+    "Replayed: the time saved that `freezebench retime` rebuilds from the recorded freezes and "
+    "from steps timed in turns with full training; a dash where it was not asked."
+)
 POOLED = (
     "Pooled: every pair of model and data counts once, by its mean difference; t interval over the "
     "pairs. p values are Holm-adjusted over the strategies of this table: p (no worse) is "

@@ -49,6 +49,7 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
     "cuda_reserved": ("memory", "cuda_reserved_peak"),
 }
 DERIVED = ("time_s", "cpu_s", "memory_bytes")
+REPLAYED = "replayed"  # time over full training's, from retime.json; NaN where there is none
 
 
 def read(wanted: Iterable[Mapping[str, Any]], results: Path) -> pd.DataFrame:
@@ -58,7 +59,7 @@ def read(wanted: Iterable[Mapping[str, Any]], results: Path) -> pd.DataFrame:
     """
     rows = [_row(run, results / "runs" / str(run["id"])) for run in wanted]
     frame = pd.DataFrame(rows)
-    for key in (*NUMBERS, *DERIVED):
+    for key in (*NUMBERS, *DERIVED, REPLAYED):
         frame[key] = frame[key].astype(float) if rows else pd.Series(dtype=float)
     return frame
 
@@ -88,10 +89,11 @@ def freezing(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
 def _row(wanted: Mapping[str, Any], folder: Path) -> Run:
     """What is known of one run; raises UserError if a file of it is damaged."""
     row: Run = {**wanted, "state": MISSING, "reason": "", "device": "", "commit": ""}
-    row |= {"resumed": False, **dict.fromkeys((*NUMBERS, *DERIVED), math.nan)}
+    row |= {"resumed": False, **dict.fromkeys((*NUMBERS, *DERIVED, REPLAYED), math.nan)}
     path = folder / "result.json"
     if path.exists():
-        return row | _environment(folder) | _result(_object(path), path, str(wanted["id"]))
+        row |= _environment(folder) | _result(_object(path), path, str(wanted["id"]))
+        return row | {REPLAYED: _replayed(folder, row["device"])}
     if (folder / "failure.json").exists():
         reason = str(_object(folder / "failure.json").get("reason", ""))
         return row | {"state": FAILED, "reason": reason}
@@ -125,6 +127,16 @@ def _environment(folder: Path) -> Run:
         "device": f"{device}, {threads} thread{'s' * (threads != 1)}" if threads else device,
         "commit": str(values.get("commit") or ""),
     }
+
+
+def _replayed(folder: Path, device: str) -> float:
+    """The rebuilt time as a share of full training's; NaN if it was timed on another device."""
+    path = folder / "retime.json"
+    if not path.exists():
+        return math.nan
+    values = _object(path)
+    same = device.startswith(str(_at(values, ("device",), path)))
+    return _number(_at(values, ("time_ratio", "median"), path), path) if same else math.nan
 
 
 def _object(path: Path) -> Run:

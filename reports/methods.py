@@ -6,14 +6,15 @@ accuracies in percent, savings as shares; `published_` is what the paper prints.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reports import caption, published
+from reports import caption, published, statistics
 from reports.caption import Profile
 from reports.cells import Cell
 from reports.compare import Comparison, Pooled, against_full, pool
-from reports.frame import ROLES
+from reports.frame import REPLAYED, ROLES
 from reports.statistics import Interval
 from reports.table import Row, Value, fixed
 
@@ -97,9 +98,9 @@ def row(one: Against, profile: Profile, table: int) -> Row:
     clocks = ("train_s", "decide_s", "cpu_s")
     values |= {key: cell.mean(key) if timed or key not in clocks else None for key in MEANS}
     if method != FULL:
-        values |= _comparison(comparison)
+        values |= _comparison(comparison) | _replayed(cell)
     else:
-        values |= dict.fromkeys(_comparison(comparison))
+        values |= dict.fromkeys(_comparison(comparison) | _replayed(cell))
     return values | published.beside(table, profile.role(model), profile.role(dataset), method)
 
 
@@ -147,6 +148,13 @@ def claims(pools: Mapping[str, Pooled]) -> list[str]:
 def spread(key: str, interval: Interval) -> dict[str, Value]:
     """An interval as three columns."""
     return {key: interval.mean, f"{key}_low": interval.low, f"{key}_high": interval.high}
+
+
+def _replayed(cell: Cell) -> dict[str, Value]:
+    """Time saved as rebuilt by `freezebench retime`, over the runs that it was given."""
+    known = [ratio for ratio in cell.values(REPLAYED) if math.isfinite(ratio)]
+    saved = 1 - statistics.mean(known) if known else None
+    return {"replayed_saved": saved, "replayed_runs": len(known)}
 
 
 def _comparison(comparison: Comparison) -> dict[str, Value]:

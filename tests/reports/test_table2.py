@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 import re
 import shutil
@@ -253,3 +254,23 @@ def test_csv_and_terminal(results):
     lines = render.terminal(table.compact).splitlines()
     assert max(map(len, lines)) <= 120
     assert not any("…" in line for line in lines)
+
+
+def test_replayed_time_stands_beside_the_wall_clocks(results):
+    assert row(build(results), "smartfrz")["replayed_saved"] is None
+
+    def replay(ratios, device):
+        for run, ratio in zip(runs_of("smartfrz"), ratios, strict=False):
+            told = {"device": device, "time_ratio": {"median": ratio}}
+            (results / "runs" / run["id"] / "retime.json").write_text(json.dumps(told))
+
+    replay((0.6, 0.7), "a made-up CPU")
+    table = build(results)
+    assert row(table, "smartfrz")["replayed_saved"] == pytest.approx(0.35)
+    assert row(table, "smartfrz")["replayed_runs"] == 2
+    assert row(table, "full")["replayed_saved"] is None
+    [column] = [c for c in table.against.columns if c.head == "Replayed (%)"]
+    assert column.text(row(table, "smartfrz")) == "35.0"
+    assert column.text(row(table, "linear")) == "–"
+    replay((0.1, 0.1), "another device")  # such times never meet
+    assert row(build(results), "smartfrz")["replayed_saved"] is None
