@@ -101,7 +101,7 @@ class AutoFreeze(Strategy):
         units = self._units(view)
         tensors = [t for layers in units.values() for layer in layers for t in self._sums[layer]]
         order = 1 if self.norm == "l1" else 2
-        flat = torch.stack([n.double() for n in torch._foreach_norm(tensors, order)]).tolist()
+        flat = torch.stack(torch._foreach_norm(tensors, order)).double().tolist()
         norms: dict[int, float] = {}
         values = iter(flat)
         for unit, layers in units.items():
