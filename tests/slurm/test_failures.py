@@ -15,7 +15,7 @@ from lab import Lab, queue, running, wait
 from bench.cli import main
 
 TWO_JOBS = "timeout_min = 30\nsignal_delay_s = 5\n[packing]\nruns_per_job = 3\n"
-LONG = ("--epochs", "40")
+LONG = ("--epochs", "200")  # long enough to be met under way on a fast machine
 
 SULKY = """
 from pathlib import Path
@@ -106,7 +106,7 @@ def test_a_mirror_that_fails_hurts_nothing(lab: Callable[..., Lab], tmp_path: Pa
 
 
 def test_a_file_system_that_is_lost_for_a_while(lab: Callable[..., Lab]) -> None:
-    here = lab("tiny.toml", "--seeds", "2", "--epochs", "20")
+    here = lab("tiny.toml", "--seeds", "2", *LONG)
     # Runs that read a file from there, too.
     text = Path(here.sweep).read_text().replace('name = "full"', 'name = "smartfrz"')
     here.sweep = str(here.folder / "tiny.toml")
