@@ -89,9 +89,12 @@ def build(
     splits = [split for split in CHOOSING if len(folds(corpus.origins, split)) > 1]
     scores = held_out(corpus, recipe, splits=splits) if splits else {}
     if scores:
-        limit = threshold(corpus, scores["predictor"].judged, WRONG)
+        limit, share = threshold(corpus, scores["predictor"].judged, WRONG)
         say(table(scores, splits))
-        say(f"threshold {limit:.2f}: at most {WRONG:.0%} of held-out layers freeze too early")
+        say(
+            f"threshold {limit:.2f}: {share:.1%} of held-out layers freeze too early "
+            f"({WRONG:.0%} are allowed" + (")" if share <= WRONG else ", and no threshold does)")
+        )
     else:
         limit = ARGMAX
         say("one family and one task: nothing can be held out; the threshold is argmax's, 0.5")
@@ -122,10 +125,14 @@ def build(
 
 def _summary(score: Score) -> dict[str, Any]:
     """A score in a few numbers, rounded so that the file is the same on every machine."""
-    mean, half = interval(list(score.auroc.values()))
+    splits = sorted({split for split, _ in score.folds})
+    auroc, precision = (
+        [round(value, 3) for value in interval(score.per_run(of, splits))]
+        for of in (score.auroc, score.precision)
+    )
     return {
-        "mean_fold_auroc": round(score.mean_fold(list({s for s, _ in score.folds})), 3),
+        "mean_fold_auroc": round(score.mean_fold(splits), 3),
         "folds": {" ".join(k): round(v, 3) for k, v in score.folds.items()},
-        "run_auroc": [round(mean, 3), round(half, 3)],
-        "run_average_precision": [round(v, 3) for v in interval(list(score.precision.values()))],
+        "run_auroc": auroc,
+        "run_average_precision": precision,
     }

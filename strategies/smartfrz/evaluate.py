@@ -59,8 +59,7 @@ def _split(
     corpus: Histories, split: str, name: str, score: Score, predictor: Score
 ) -> dict[str, Any]:
     auroc, precision = (
-        interval([v for (s, _), v in of.items() if s == split])
-        for of in (score.auroc, score.precision)
+        interval(score.per_run(of, [split])) for of in (score.auroc, score.precision)
     )
     gap = difference(predictor, score, [split])
     return {

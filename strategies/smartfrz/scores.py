@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import parent_process
+from threading import Thread
 
 import torch
 import torch.multiprocessing
@@ -86,6 +89,16 @@ class Score:
         means = [_mean([v for (s, _), v in self.folds.items() if s == split]) for split in splits]
         return _mean(means)
 
+    def per_run(
+        self, values: Mapping[tuple[str, str], float], splits: Sequence[str] = CHOOSING
+    ) -> list[float]:
+        """A value a run of `auroc` or `precision`: its mean over splits.
+
+        A run is held out once a split; counted each time it would pass for several runs.
+        """
+        runs = sorted({run for _, run in values})
+        return [_mean([values[split, run] for split in splits]) for run in runs]
+
     def worst_fold(self, splits: Sequence[str] = CHOOSING) -> float:
         """The lowest AUROC of a fold."""
         return min(v for (split, _), v in self.folds.items() if split in splits)
@@ -133,7 +146,16 @@ _shared: tuple[Histories, Recipe]
 def _share(histories: Histories, recipe: Recipe) -> None:
     global _shared  # of this worker process, which serves this one call of held_out
     _shared = histories, recipe
+    Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)  # the folds share the cores; and other threads, other roundings
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that waits for its answers is gone, however it went."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _judge_fold(job: tuple[Fold, str]) -> Tensor:
@@ -190,17 +212,18 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 def difference(score: Score, other: Score, splits: Sequence[str] = CHOOSING) -> tuple[float, float]:
     """Mean difference of per-run AUROC, paired, splits averaged by run, and its half-width."""
-    runs = sorted({run for _, run in score.auroc})
-    return interval(
-        [_mean([score.auroc[s, run] - other.auroc[s, run] for s in splits]) for run in runs]
-    )
+    gaps = {key: score.auroc[key] - other.auroc[key] for key in score.auroc}
+    return interval(score.per_run(gaps, splits))
 
 
-def threshold(histories: Histories, judged: Mapping[str, Tensor], wrong: float) -> float:
+def threshold(
+    histories: Histories, judged: Mapping[str, Tensor], wrong: float
+) -> tuple[float, float]:
     """The lowest P(freeze) at which freezing goes wrong in at most a share `wrong` of layers.
 
     A layer freezes at the first moment at which its probability reaches the threshold, and that
-    is wrong if it is labelled as not converged then. Both held-out splits count alike.
+    is wrong if it is labelled as not converged then. All held-out splits count alike. Returns the
+    threshold and its share; where none is good enough, the highest tried, 0.99.
     """
     for step in range(50, 100):
         froze = bad = 0
@@ -210,8 +233,8 @@ def threshold(histories: Histories, judged: Mapping[str, Tensor], wrong: float) 
             froze += int(first.sum())
             bad += int((first & ~histories.label).sum())
         if bad <= wrong * froze:
-            return step / 100
-    return 0.99
+            break
+    return step / 100, bad / max(froze, 1)
 
 
 def table(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING) -> str:
@@ -223,8 +246,7 @@ def table(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING) -> str:
     first = next(iter(scores.values()))
     for name, score in scores.items():
         per_run, precise = (
-            interval([v for (s, _), v in of.items() if s in splits])
-            for of in (score.auroc, score.precision)
+            interval(score.per_run(of, splits)) for of in (score.auroc, score.precision)
         )
         gap = "" if score is first else "{:+.3f} ± {:.3f}".format(*difference(first, score, splits))
         lines.append(

@@ -7,6 +7,8 @@ beside the baselines on the same labels. A row is kept as soon as it is known.
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +25,6 @@ RULES: Mapping[str, Rule] = {
     "settled": Rule("settled", epsilon=0.02),
 }
 BASELINES = ("progress alone", "displacement alone", "both")
-COLUMNS = ("labels", "features", "seed", "converged", "mean_fold", "worst_fold", "run", "run_half")
 
 
 def study(
@@ -37,10 +38,15 @@ def study(
 ) -> list[dict[str, str]]:
     """Score all feature sets under all rules; rows that stand in the file `kept` are not redone.
 
-    A row: labels, features (or baseline), seed, share converged, mean and worst fold AUROC, AUROC
-    per run with its half-width, and the difference to each baseline with its half-width.
+    Rows of another corpus or recipe stay in the file and out of the answer. A row: corpus (a hash
+    of runs, weights a layer and recipe), labels, features (or baseline), seed, share converged,
+    mean and worst fold AUROC, AUROC per run with its half-width, and the difference to each
+    baseline with its half-width.
     """
-    rows = _read(kept)
+    corpus_id = _identity(recordings, recipe, warmup)
+    every = _read(kept)
+    rows = [row for row in every if row["corpus"] == corpus_id]
+    others = [row for row in every if row["corpus"] != corpus_id]
     seen = {(row["labels"], row["features"]) for row in rows}
     for label, rule in rules.items():
         missing = [name for name in features if (label, name) not in seen]
@@ -53,22 +59,38 @@ def study(
             if not base:
                 base = held_out(corpus, recipe, BASELINES)
                 if (label, BASELINES[0]) not in seen:
-                    rows += [_row(label, b, recipe, converged, base[b], {}) for b in BASELINES]
+                    first = {"corpus": corpus_id, "labels": label}
+                    rows += [
+                        {**first, **_row(b, recipe, converged, base[b], {})} for b in BASELINES
+                    ]
             score = held_out(corpus, recipe, ["predictor"])["predictor"]
-            rows.append(_row(label, name, recipe, converged, score, base))
-            _write(kept, rows)
+            row = _row(name, recipe, converged, score, base)
+            rows.append({"corpus": corpus_id, "labels": label, **row})
+            _write(kept, [*others, *rows])
             say(" ".join(f"{key} {value};" for key, value in rows[-1].items() if value))
     return rows
 
 
+def _identity(recordings: Sequence[Recording], recipe: Recipe, warmup: float) -> str:
+    """A hash of what a score depends on besides features and labels."""
+    runs = sorted(r.origin.run for r in recordings)
+    tailored = {r.trace["snapshots"].shape[2] for r in recordings}
+    return hashlib.sha256(f"{runs} {tailored} {recipe} {warmup}".encode()).hexdigest()[:12]
+
+
 def _row(
-    label: str, name: str, recipe: Recipe, converged: float, score: Score, base: Mapping[str, Score]
+    name: str, recipe: Recipe, converged: float, score: Score, base: Mapping[str, Score]
 ) -> dict[str, str]:
-    mean, half = interval([v for (split, _), v in score.auroc.items()])
-    values = (score.mean_fold(), score.worst_fold(), mean, half)
-    row = {"labels": label, "features": name, "seed": str(recipe.seed)}
-    row["converged"] = f"{converged:.3f}"
-    row |= dict(zip(COLUMNS[4:], (f"{v:.4f}" for v in values), strict=True))
+    mean, half = interval(score.per_run(score.auroc))
+    row = {
+        "features": name,
+        "seed": str(recipe.seed),
+        "converged": f"{converged:.3f}",
+        "mean_fold": f"{score.mean_fold():.4f}",
+        "worst_fold": f"{score.worst_fold():.4f}",
+        "run": f"{mean:.4f}",
+        "run_half": f"{half:.4f}",
+    }
     for other in BASELINES:
         gap = difference(score, base[other]) if base else None
         row[f"over {other}"] = f"{gap[0]:+.4f}" if gap else ""
@@ -85,6 +107,8 @@ def _read(path: Path) -> list[dict[str, str]]:
 
 def _write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [",".join(f'"{name}"' for name in rows[0])]
-    lines += [",".join(f'"{value}"' for value in row.values()) for row in rows]
-    write_whole(path, "\n".join(lines) + "\n")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue())

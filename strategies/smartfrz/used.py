@@ -45,7 +45,7 @@ def used(
     launch: Callable[[Sequence[Spec], Path], Any],
     say: Callable[[str], None] = print,
 ) -> list[Pair]:
-    """Train the held-out predictors, make the runs, and compare; what is done is not redone."""
+    """Train the held-out predictors, make the runs that are not done, and compare."""
     pairs = []
     for family in dict.fromkeys(
         e.roles["model"] for e in load_sweep(SWEEP, choice.profile).entries

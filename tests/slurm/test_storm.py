@@ -82,28 +82,40 @@ def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> Non
         array = max(here.arrays(), key=lambda a: sum(map(len, a.packs)))
         return [number for number in running() if number in array.jobs]
 
-    def three() -> list[str]:
-        return found if len(found := sorted(grid())) == 3 else []
+    caught: dict[str, int] = {}
 
-    first, second, third = wait(three, 180, "three running jobs", here.log)
+    def catch(jobs: dict[str, int], among: Callable[[], list[str]]) -> None:
+        """Stop the process of each job's run that has made steps, so that it waits for its fate."""
+        for _, told in here.under_way():
+            job, process = told["job"], told["pid"]
+            new = job not in jobs and process not in caught.values()
+            if new and job in among():
+                with suppress(ProcessLookupError):  # its run ended just now; a next one will come
+                    os.kill(process, signal.SIGSTOP)
+                    jobs[job] = process
 
-    def steps_of(job: str) -> list[int]:
-        """The process that makes a run of this job and has made steps."""
-        return [told["pid"] for _, told in here.under_way() if told["job"] == job]
+    def three() -> dict[str, int]:
+        catch(caught, grid)
+        return caught if len(caught) == 3 else {}
 
-    # One hits its time limit, of a minute from now on; Slurm ends it as it ends any. Its run is
-    # made to stand still until the limit is near.
+    wait(three, 180, "three running jobs", here.log)
+    first, second, third = sorted(caught)
+    # One hits its time limit, of a minute from now on; Slurm ends it as it ends any. Its run
+    # stands still until the limit is near.
     ask("scontrol", "update", f"jobid={first}", "timelimit=1")
-    slow = wait(lambda: steps_of(first), 60, "steps", here.log)[0]
-    os.kill(slow, signal.SIGSTOP)
-    threading.Timer(30, go_on, (slow,)).start()
+    threading.Timer(30, go_on, (caught[first],)).start()
     # One process is killed: the one that makes a run of the second job.
-    os.kill(wait(lambda: steps_of(second), 60, "steps", here.log)[0], signal.SIGKILL)
+    os.kill(caught[second], signal.SIGKILL)
     # Two jobs are preempted, in the middle of a run.
-    for job in (second, third):
-        wait(lambda job=job: steps_of(job), 60, "steps", here.log)
-        ask("scontrol", "requeue", job)
-        time.sleep(2)
+    ask("scontrol", "requeue", third)
+    again: dict[str, int] = {}
+
+    def next_run() -> dict[str, int]:
+        catch(again, lambda: [second])
+        return again
+
+    wait(next_run, 60, "steps of the job's next run", here.log)
+    ask("scontrol", "requeue", second)
     # One slurmd is killed: a node with a job on it, whose processes live on beside the new copy.
     node = wait(lambda: nodes_without(first), 60, "a running job", here.log)[0]
     cluster.lose(node)

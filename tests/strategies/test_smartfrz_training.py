@@ -9,6 +9,7 @@ import torch
 from strategies.smartfrz.corpus import Histories, Origin, Recording, histories
 from strategies.smartfrz.labels import Rule
 from strategies.smartfrz.scores import (
+    Score,
     calibration_error,
     difference,
     folds,
@@ -166,6 +167,11 @@ def test_a_study_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
     assert more[:4] == first
     assert [row["features"] for row in more[4:]] == ["upstream"]
     assert len(told) == 2
+    fewer = study(runs[:3], recipe, 0.1, kept, ["travel"], rules, told.append)
+    assert len(told) == 3  # another corpus: nothing of the first one's is taken over
+    assert {row["corpus"] for row in fewer}.isdisjoint(row["corpus"] for row in more)
+    assert study(runs, recipe, 0.1, kept, ["travel"], rules, told.append) == more
+    assert len(told) == 3
 
 
 def test_the_threshold_rises_until_few_layers_freeze_too_early(corpus: Histories) -> None:
@@ -175,11 +181,23 @@ def test_the_threshold_rises_until_few_layers_freeze_too_early(corpus: Histories
     p = torch.where(sure, 0.8, early)
     wrong_at_first = ~sure[:, 2]
     assert wrong_at_first.float().mean() > 0.5
-    assert threshold(corpus, {"family": p, "task": p}, wrong=0.0) == pytest.approx(0.61)
-    assert threshold(corpus, {"family": p, "task": p}, wrong=1.0) == 0.5
+    limit, share = threshold(corpus, {"family": p, "task": p}, wrong=0.0)
+    assert (limit, share) == (pytest.approx(0.61), 0.0)
+    limit, share = threshold(corpus, {"family": p, "task": p}, wrong=1.0)
+    assert limit == 0.5
+    assert share > 0.5
+    never = torch.where(sure, 0.0, 0.995)
+    assert threshold(corpus, {"family": never}, wrong=0.1) == (0.99, 1.0)
 
 
 def test_interval_by_hand() -> None:
     mean, half = interval([1.0, 2.0, 3.0])
     assert mean == 2
     assert half == pytest.approx(4.303 / 3**0.5, rel=1e-3)  # t with 2 degrees of freedom
+
+
+def test_a_run_that_is_held_out_twice_counts_once() -> None:
+    values = {("family", "a"): 0.6, ("task", "a"): 0.8, ("family", "b"): 0.9, ("task", "b"): 0.9}
+    score = Score({}, values, values, {})
+    assert score.per_run(values) == pytest.approx([0.7, 0.9])
+    assert score.per_run(values, ["task"]) == pytest.approx([0.8, 0.9])
