@@ -20,11 +20,23 @@ PACKAGES = ("torch", "torchvision", "timm", "fvcore")
 
 
 def describe_environment(spec: Spec, device: torch.device) -> dict[str, Any]:
-    """Facts about this process and machine, as plain values."""
+    """Facts about this process and machine and how a run uses them, as plain values."""
     import torch
 
     return {
         "results_version": RESULTS_VERSION,
+        **describe_machine(device),
+        "threads": spec.threads,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+    }
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Code, versions, device and load, as plain values."""
+    import torch
+
+    return {
         "commit": commit(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
@@ -33,9 +45,6 @@ def describe_environment(spec: Spec, device: torch.device) -> dict[str, Any]:
         "host": platform.node(),
         "cores": cores(),
         "load_at_start": os.getloadavg()[0],
-        "threads": spec.threads,
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "cudnn_deterministic": torch.backends.cudnn.deterministic,
     }
 
 

@@ -12,6 +12,7 @@ from typing import cast
 
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 _FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -28,7 +29,7 @@ def fold(prefix: fx.GraphModule) -> int:
         if before.op != "call_module" or len(before.users) > 1 or not _is_plain(norm):
             continue
         convolution = prefix.get_submodule(str(before.target))
-        if type(convolution) not in _FOLDABLE:
+        if not isinstance(convolution, _ConvNd) or type(convolution) not in _FOLDABLE:
             continue
         parent, _, name = str(before.target).rpartition(".")
         # The graph's own containers: the model's hold the convolution as it was.
@@ -46,13 +47,13 @@ def _is_plain(module: nn.Module) -> bool:
     return type(module) in kinds and not module.training and module.running_mean is not None
 
 
-def _folded(convolution: nn.Module, norm: _BatchNorm) -> nn.Module:
+def _folded(convolution: _ConvNd, norm: _BatchNorm) -> nn.Module:
     made = copy.deepcopy(convolution)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     made.weight, made.bias = fuse_conv_bn_weights(
-        convolution.weight,  # type: ignore[arg-type]
-        convolution.bias,  # type: ignore[arg-type]
+        convolution.weight,
+        convolution.bias,
         norm.running_mean,
         norm.running_var,
         norm.eps,

@@ -104,7 +104,7 @@ def send(
             ledger.write(array)
             holder |= {spec.id: _array_of(array.jobs[0]) for spec in stage.specs}
         start(sent, ledger)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: half a sweep must not stay in the queue
         take_back(sent, ledger)
         raise
     return sent

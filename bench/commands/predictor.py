@@ -25,7 +25,8 @@ HELP = "train SmartFRZ's predictor from source tasks, score it, or describe one"
 def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     train = actions.add_parser("train", help="references, labelled histories, training, scores")
-    _corpus_arguments(train)
+    _source_arguments(train)
+    _choice_arguments(train)
     train.add_argument(
         "--out", type=Path, default=None, metavar="FILE", help="where it goes; default: shipped"
     )
@@ -37,23 +38,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     train.set_defaults(action=_train)
     evaluate = actions.add_parser("evaluate", help="held-out scores of every kind, with figures")
-    _corpus_arguments(evaluate)
+    _source_arguments(evaluate)
+    _choice_arguments(evaluate)
     evaluate.add_argument(
         "--used", action="store_true", help="also train with held-out predictors and compare"
     )
     evaluate.set_defaults(action=_evaluate)
     study = actions.add_parser("study", help="all feature sets under all labelling rules")
-    _corpus_arguments(study)
+    _source_arguments(study)
+    _choice_arguments(study, features="one feature set; default: all")
     study.set_defaults(action=_study)
     harm = actions.add_parser("harm", help="which labels tell best what freezing does to accuracy")
-    _corpus_arguments(harm)
+    _source_arguments(harm)
     harm.set_defaults(action=_harm)
     info = actions.add_parser("info", help="size, cost and provenance of a predictor")
     info.add_argument("file", type=Path, nargs="?", default=None, help="default: the shipped one")
     info.add_argument("--profile", default="laptop", help="whose shipped predictor")
     info.add_argument("--window", type=int, default=0, help="cost alone, for any window W")
     info.add_argument("--tailored", type=int, default=0, help="cost alone, for any n weights")
-    info.add_argument("--features", default="raw", help="of which tokens, with those two")
+    info.add_argument("--features", default="", help="cost alone, of these tokens; default: raw")
     info.set_defaults(data_root="")
     info.set_defaults(action=_info)
 
@@ -62,17 +65,23 @@ def main(args: argparse.Namespace) -> int:
     return int(args.action(args) or 0)
 
 
-def _corpus_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which runs a predictor learns from, and what it is shown of them."""
+def _source_arguments(parser: argparse.ArgumentParser) -> None:
+    """On which source tasks runs are made, and where they lie."""
     parser.add_argument("--profile", default="laptop", help="whose source tasks are used")
     parser.add_argument(
         "--workers", type=int, default=0, help="local processes; 0 = as many as fit"
     )
-    parser.add_argument("--features", default="", help="what a token holds; default: as shipped")
-    parser.add_argument("--window", type=int, default=30, help="W, snapshots it looks at")
-    parser.add_argument("--tailored", type=int, default=1024, help="n, weights a layer")
     parser.add_argument("--data-root", default="", metavar="DIR", help="where data sets lie")
     results_argument(parser)
+
+
+def _choice_arguments(
+    parser: argparse.ArgumentParser, features: str = "what a token holds; default: as shipped"
+) -> None:
+    """What a predictor is shown of a run."""
+    parser.add_argument("--features", default="", help=features)
+    parser.add_argument("--window", type=int, default=30, help="W, snapshots it looks at")
+    parser.add_argument("--tailored", type=int, default=1024, help="n, weights a layer")
 
 
 def _make(args: argparse.Namespace, specs: Sequence[Spec], results: Path) -> None:
@@ -190,8 +199,13 @@ def _info(args: argparse.Namespace) -> int:
     from strategies.smartfrz.info import cost, describe
     from strategies.smartfrz.strategy import SmartFRZ
 
-    if args.window or args.tailored:
+    if args.window or args.tailored or args.features:
+        if args.file:
+            raise UserError(
+                "--window, --tailored and --features price any predictor; leave out FILE"
+            )
         args.window, args.tailored = args.window or 30, args.tailored or 1024
+        args.features = args.features or "raw"
         choice = _choice(args)
         print(cost(choice.features, choice.recipe.window, choice.tailored))
         return 0

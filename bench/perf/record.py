@@ -5,17 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from bench.environment import PACKAGES, commit, cores, device_name
+from bench.environment import describe_machine
 from bench.perf.figures import Figure
 from bench.perf.interleave import clock
 from bench.perf.subject import Settings
@@ -48,14 +43,7 @@ def environment(settings: Settings) -> dict[str, Any]:
     """The machine, its load, the versions, and how was measured."""
     device = settings.torch_device
     return {
-        "commit": commit(),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
-        "device": device_name(device),
-        "driver": torch.version.cuda if device.type == "cuda" else None,
-        "host": platform.node(),
-        "cores": cores(),
-        "load": os.getloadavg()[0],
+        **describe_machine(device),
         "clock": clock(device),
         "threads": settings.threads,
         "resolution": settings.resolution,
