@@ -42,11 +42,18 @@ class View:
     step: int = 0
     lr: float = 0.0
     frozen: frozenset[int] = frozenset()
+    _active_at: frozenset[int] | None = field(default=None, repr=False)
+    _active: list[int] = field(default_factory=list, repr=False)
 
     @property
     def active(self) -> list[int]:
         """Indices of the layers that may still freeze: neither frozen nor the head."""
-        return [i for i, layer in enumerate(self.layers) if i not in self.frozen and not layer.head]
+        if self._active_at != self.frozen:
+            self._active_at = self.frozen
+            self._active = [
+                i for i, layer in enumerate(self.layers) if i not in self.frozen and not layer.head
+            ]
+        return list(self._active)
 
     @property
     def epoch(self) -> float:

@@ -53,3 +53,20 @@ class Ring:
         """Take back what `state_dict` gave; the number of layers becomes the saved one."""
         self._ring = state["ring"].to(self._ring.device).clone()
         self.count = state["count"]
+
+
+class Past:
+    """A ring as it was `steps` entries ago, when it could look back over `window` entries.
+
+    The ring must hold that many more.
+    """
+
+    def __init__(self, ring: Ring, steps: int, window: int) -> None:
+        self._ring, self._steps, self._window = ring, steps, window
+
+    def back(self, steps: int) -> Tensor:
+        """The entry `steps` before the newest of then (layers, width)."""
+        return self._ring.back(self._steps + steps)
+
+    def __len__(self) -> int:
+        return min(self._ring.count - self._steps, self._window)

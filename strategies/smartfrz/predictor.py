@@ -71,6 +71,8 @@ def flops(inputs: int, window: int, fresh: int) -> float:
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     linears = [nn.Linear(inputs, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)]
     for linear in linears:
+        if linear.weight.is_meta:
+            continue  # to be loaded; torch draws there in slow Python, of which a run has no need
         # With torch's own start six layers let through so little that training idles for epochs.
         nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
         nn.init.zeros_(linear.bias)

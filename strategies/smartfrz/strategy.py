@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from strategies.base import (
     View,
 )
 from strategies.smartfrz.features import FEATURES, Moment
-from strategies.smartfrz.history import Ring
+from strategies.smartfrz.history import Past, Ring
 from strategies.smartfrz.predictor import KEY, flops
 from strategies.smartfrz.shipped import DEFAULT_FEATURES, load, shipped_path
 from strategies.smartfrz.tailoring import Tailor
@@ -76,7 +77,11 @@ class SmartFRZ(Strategy):
             view.generator("tailoring"),
         )
         rows, width = len(self._layers), FEATURES[self.features].width(self.tailored)
-        self._snapshots = Ring(self.window, rows, self.tailored, view.device)
+        # Tokens are made at the stages, one after the other: between training steps, with cold
+        # caches, each would take twice as long.
+        self._room = math.ceil(self.snapshots_per_epoch / self.stages_per_epoch)
+        self._waiting: list[Moment] = []
+        self._snapshots = Ring(self.window + self._room, rows, self.tailored, view.device)
         self._tokens = Ring(self.window, rows, width, view.device)
         self._encoded = Ring(self.window, rows, 2 * KEY, view.device)  # K and V side by side
         self._flops = 0.0
@@ -95,6 +100,7 @@ class SmartFRZ(Strategy):
 
     def decide(self, view: View) -> Sequence[Verdict]:
         self._follow(view)
+        self._make_tokens()
         if not self._layers or view.epoch < self.warmup:
             return ()
         self._encode()
@@ -109,10 +115,18 @@ class SmartFRZ(Strategy):
         ]
 
     def _snap(self, view: View) -> None:
-        """Take a snapshot of all active layers and make its token."""
+        """Take a snapshot of all active layers."""
         self._tailor.take(self._layers, self._snapshots.push())
-        token = FEATURES[self.features].token(self._snapshots, Moment.of(view))
-        self._tokens.push().copy_(token)
+        self._waiting.append(Moment.of(view))
+        if len(self._waiting) > self._room:
+            self._make_tokens()
+
+    def _make_tokens(self) -> None:
+        """Make the tokens of the snapshots that have none, each from what there was at its time."""
+        for steps, moment in zip(reversed(range(len(self._waiting))), self._waiting, strict=True):
+            then = Past(self._snapshots, steps, self.window)
+            self._tokens.push().copy_(FEATURES[self.features].token(then, moment))
+        self._waiting.clear()
 
     def _encode(self) -> None:
         """Encode the tokens made since the last stage; a token's K and V never change."""
@@ -130,6 +144,7 @@ class SmartFRZ(Strategy):
         active = set(view.active)
         rows = [row for row, layer in enumerate(self._layers) if layer in active]
         if len(rows) < len(self._layers):
+            self._make_tokens()  # of snapshots that hold the frozen ones still
             self._layers = [self._layers[row] for row in rows]
             for ring in (self._snapshots, self._tokens, self._encoded):
                 ring.keep(rows)
@@ -140,6 +155,7 @@ class SmartFRZ(Strategy):
             "snapshots": self._snapshots.state_dict(),
             "tokens": self._tokens.state_dict(),
             "encoded": self._encoded.state_dict(),
+            "waiting": [(moment.progress, moment.rate) for moment in self._waiting],
             "flops": self._flops,
         }
 
@@ -148,6 +164,7 @@ class SmartFRZ(Strategy):
         self._snapshots.load_state_dict(state["snapshots"])
         self._tokens.load_state_dict(state["tokens"])
         self._encoded.load_state_dict(state["encoded"])
+        self._waiting = [Moment(*pair) for pair in state["waiting"]]
         self._flops = state["flops"]
 
     def cost(self) -> float:

@@ -1,9 +1,12 @@
 """AutoFreeze's decisions against traces computed by hand."""
 
+import numpy as np
 import pytest
 from hand_view import HandView
+from hypothesis import given
+from hypothesis import strategies as st
 
-from strategies.autofreeze import AutoFreeze
+from strategies.autofreeze import AutoFreeze, _percentile
 
 
 def interval(strategy: AutoFreeze, view: HandView, grads: dict[int, list[list[float]]]) -> dict:
@@ -86,3 +89,10 @@ def test_state_round_trip_gives_the_same_verdicts() -> None:
     again.start(view)
     again.load_state_dict(strategy.state_dict())
     assert list(again.decide(view)) == list(strategy.decide(view))
+
+
+@given(
+    st.lists(st.floats(0, 1e6), min_size=1, max_size=60), st.floats(0, 100, allow_subnormal=False)
+)
+def test_the_threshold_is_numpys_percentile(values: list[float], percent: float) -> None:
+    assert _percentile(values, percent) == pytest.approx(np.percentile(values, percent), rel=1e-12)
