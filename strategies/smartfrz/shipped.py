@@ -16,7 +16,7 @@ from bench.errors import UserError
 from strategies.smartfrz.features import FEATURES
 from strategies.smartfrz.predictor import Predictor
 
-DEFAULT_FEATURES = "cascade+progress"
+DEFAULT_FEATURES = "upstream+progress"
 FOLDER = Path(__file__).parent / "predictors"
 FORMAT = "freezebench-predictor-1"
 
