@@ -22,8 +22,8 @@ from reports.figures.style import save, styled
 from reports.frame import ROLES
 from reports.provenance import provenance
 from reports.recordings import SETTLED, Gradient, settled_at
-from reports.report import make_folder
 from reports.sampling import BAND, DRAWS, TAILORED
+from reports.write import make_folder
 
 SHOWN = 6  # layers of a run whose curves are drawn, evenly from the first to the last
 KEYS = (*ROLES, "seed")

@@ -52,52 +52,75 @@ DERIVED = ("time_s", "cpu_s", "memory_bytes")
 REPLAYED = "replayed"  # time over full training's, from retime.json; NaN where there is none
 
 
-def read(wanted: Iterable[Mapping[str, Any]], results: Path) -> pd.DataFrame:
-    """One row a wanted run: its keys, `state`, `reason`, `device`, `commit`, `resumed`, NUMBERS.
+class Reader:
+    """Reads the runs of a results folder, each once, however many tables ask for it."""
 
-    Numbers are NaN where the run has none. Raises UserError naming a file that is damaged.
-    """
-    rows = [_row(run, results / "runs" / str(run["id"])) for run in wanted]
-    frame = pd.DataFrame(rows)
-    for key in (*NUMBERS, *DERIVED, REPLAYED):
-        frame[key] = frame[key].astype(float) if rows else pd.Series(dtype=float)
-    return frame
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self._rows: dict[str, Run] = {}
+        self._layers: dict[str, list[Any]] = {}  # of finished runs: index, name, frozen_at_step
+
+    def runs(self, wanted: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+        """One row a wanted run: its keys, `state`, `reason`, `device`, `commit`, `resumed` and
+        NUMBERS.
+
+        Numbers are NaN where the run has none. Raises UserError naming a file that is damaged.
+        """
+        rows = [{**run, **self._row(str(run["id"]))} for run in wanted]
+        frame = pd.DataFrame(rows)
+        for key in (*NUMBERS, *DERIVED, REPLAYED):
+            frame[key] = frame[key].astype(float) if rows else pd.Series(dtype=float)
+        return frame
+
+    def freezing(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """One row a layer of a finished run: the run's roles and seed, `layer`, `name`,
+        `frozen_at` (epochs; NaN: never frozen) and `epochs` (how long the run was).
+        """
+        shared = [key for key in (*ROLES, "seed") if key in frame]
+        columns: dict[str, list[Any]] = {
+            key: [] for key in (*shared, "layer", "name", "frozen_at", "epochs")
+        }
+        for run in frame[frame.state == DONE].to_dict("records"):
+            self._row(run["id"])
+            layers, steps = self._layers[run["id"]], run["steps_per_epoch"]
+            for key in shared:
+                columns[key] += [run[key]] * len(layers)
+            columns["layer"] += [index for index, _, _ in layers]
+            columns["name"] += [name for _, name, _ in layers]
+            columns["frozen_at"] += [frozen / steps for _, _, frozen in layers]
+            columns["epochs"] += [run["steps"] / steps] * len(layers)
+        return pd.DataFrame(columns)
+
+    def _row(self, run_id: str) -> Run:
+        """What is known of one run; raises UserError if a file of it is damaged."""
+        if run_id not in self._rows:
+            folder = self.results / "runs" / run_id
+            path = folder / "result.json"
+            row: Run = {"state": MISSING, "reason": "", "device": "", "commit": ""}
+            row |= {"resumed": False, **dict.fromkeys((*NUMBERS, *DERIVED, REPLAYED), math.nan)}
+            if path.exists():
+                result = _object(path)
+                row |= _environment(folder) | _result(result, path, run_id)
+                row |= {REPLAYED: _replayed(folder, row["device"])}
+                if row["state"] == DONE:
+                    self._layers[run_id] = _layers(result, path)
+            elif (folder / "failure.json").exists():
+                reason = str(_object(folder / "failure.json").get("reason", ""))
+                row |= {"state": FAILED, "reason": reason}
+            elif folder.exists():
+                row |= {"state": UNFINISHED}
+            self._rows[run_id] = row
+        return self._rows[run_id]
+
+
+def read(wanted: Iterable[Mapping[str, Any]], results: Path) -> pd.DataFrame:
+    """The wanted runs, as `Reader.runs` gives them."""
+    return Reader(results).runs(wanted)
 
 
 def freezing(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
-    """One row a layer of a finished run: the run's roles and seed, `layer`, `name`,
-    `frozen_at` (epochs; NaN: never frozen) and `epochs` (how long the run was).
-    """
-    shared = [key for key in (*ROLES, "seed") if key in frame]
-    columns: dict[str, list[Any]] = {
-        key: [] for key in (*shared, "layer", "name", "frozen_at", "epochs")
-    }
-    for run in frame[frame.state == DONE].to_dict("records"):
-        path = results / "runs" / str(run["id"]) / "result.json"
-        layers, steps = _at(_object(path), ("layers",), path), run["steps_per_epoch"]
-        for key in shared:
-            columns[key] += [run[key]] * len(layers)
-        columns["layer"] += [layer["index"] for layer in layers]
-        columns["name"] += [layer["name"] for layer in layers]
-        columns["frozen_at"] += [
-            _number(_at(layer, ("frozen_at_step",), path), path) / steps for layer in layers
-        ]
-        columns["epochs"] += [run["steps"] / steps] * len(layers)
-    return pd.DataFrame(columns)
-
-
-def _row(wanted: Mapping[str, Any], folder: Path) -> Run:
-    """What is known of one run; raises UserError if a file of it is damaged."""
-    row: Run = {**wanted, "state": MISSING, "reason": "", "device": "", "commit": ""}
-    row |= {"resumed": False, **dict.fromkeys((*NUMBERS, *DERIVED, REPLAYED), math.nan)}
-    path = folder / "result.json"
-    if path.exists():
-        row |= _environment(folder) | _result(_object(path), path, str(wanted["id"]))
-        return row | {REPLAYED: _replayed(folder, row["device"])}
-    if (folder / "failure.json").exists():
-        reason = str(_object(folder / "failure.json").get("reason", ""))
-        return row | {"state": FAILED, "reason": reason}
-    return row | ({"state": UNFINISHED} if folder.exists() else {})
+    """The layers of the finished runs of a frame, as `Reader.freezing` gives them."""
+    return Reader(results).freezing(frame)
 
 
 def _result(result: Run, path: Path, run_id: str) -> Run:
@@ -116,6 +139,14 @@ def _result(result: Run, path: Path, run_id: str) -> Run:
         "cpu_s": values["cpu_train_s"] + values["cpu_decide_s"],
         "memory_bytes": values["saved_bytes"] + values["state_bytes"],
     }
+
+
+def _layers(result: Run, path: Path) -> list[tuple[int, str, float]]:
+    """Index, name and the step at which it froze (NaN: never) of each layer."""
+    return [
+        (layer["index"], layer["name"], _number(_at(layer, ("frozen_at_step",), path), path))
+        for layer in _at(result, ("layers",), path)
+    ]
 
 
 def _environment(folder: Path) -> Run:

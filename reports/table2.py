@@ -9,6 +9,10 @@ import pandas as pd
 from reports import caption, methods
 from reports.caption import Profile
 from reports.cells import cells
+from reports.figures.accuracy_cost import accuracy_cost
+from reports.figures.freezing_moment import freezing_moment
+from reports.frame import Reader
+from reports.report import Drawing, Report, file_word
 from reports.table import (
     GIGA,
     TERA,
@@ -85,6 +89,51 @@ SHORT = (
     "lower end above −0.5 points. Time: train + decide. FLOPs: paper's convention. "
     "−FLOPs, −time: shares saved against full; realised: the second by the first."
 )
+
+
+def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
+    """Table 2 with its accuracy against cost, and when which layer froze."""
+    table = table2(frame, profile)
+    return Report(
+        "table2",
+        TITLE,
+        table.parts,
+        (front(frame, profile), *freezing(frame, reader, profile)),
+        frame,
+        compact=(table.compact, table.compact_pooled),
+        numbers={"table2": table.results, "table2_pooled": table.pooled},
+    )
+
+
+def front(frame: pd.DataFrame, profile: Profile) -> Drawing:
+    """Accuracy against computation."""
+    title = "Accuracy against computation"
+    return Drawing(
+        "table2_accuracy_cost",
+        title,
+        "Each small point is a seed, each large one a mean with its 95 % t interval. What lies "
+        "left of full training saved computation; what lies above the dashed line lost no more "
+        "than the margin of 0.5 points.",
+        lambda: accuracy_cost(frame, profile, title),
+    )
+
+
+def freezing(frame: pd.DataFrame, reader: Reader, profile: Profile) -> list[Drawing]:
+    """When each layer froze, a drawing a data set."""
+    moments = reader.freezing(frame)
+
+    def drawing(dataset: str) -> Drawing:
+        title = f"When each layer froze, {profile.shown(dataset)}"
+        here = moments[moments.dataset == dataset]
+        return Drawing(
+            f"table2_freezing_{file_word(dataset)}",
+            title,
+            "Each point is a layer of one seed at the moment it froze; layers that trained to the "
+            "end stand hollow on the line “never”.",
+            lambda: freezing_moment(here, profile, title),
+        )
+
+    return [drawing(dataset) for dataset in dict.fromkeys(frame.dataset)]
 
 
 def results_columns(unit: Unit) -> tuple[Column, ...]:

@@ -7,7 +7,12 @@ import pytest
 from synthetic import PROFILE, wanted, write
 
 from bench.errors import UserError
-from reports.report import write_table2
+from reports.write import write as write_report
+
+
+def write_table2(*arguments):
+    return write_report("table2", *arguments).files
+
 
 RUNS = wanted(models=["vgg11"], seeds=2)
 EXPECTED = [

@@ -1,0 +1,96 @@
+"""Builds the report of a table by its name, and writes it: documents, numbers, figures, origin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import UserError
+from bench.options import unknown
+from bench.results import explained, write_whole
+from reports import render, table2
+from reports.caption import Profile
+from reports.figures.style import save, styled
+from reports.frame import ROLES, Reader
+from reports.provenance import provenance
+from reports.report import Report
+
+# A table's runs, where more can be read of them, and the profile: what is told of them.
+Builder = Callable[[pd.DataFrame, Reader, Profile], Report]
+BUILDERS: Mapping[str, Builder] = {
+    "table2": table2.report,
+}
+
+
+def build(
+    name: str, wanted: Iterable[Mapping[str, Any]], reader: Reader, profile: Mapping[str, Any]
+) -> Report:
+    """The report of the wanted runs (see reports.frame), nothing written yet.
+
+    profile: name, stands_for (the paper's names to those used), device, predictor.
+    Reports of several tables share a reader, so that each result is read once. Raises UserError
+    if there is no such table, a result is damaged, or nothing is wanted.
+    """
+    if name not in BUILDERS:
+        raise unknown("report", name, list(BUILDERS))
+    frame = reader.runs(wanted)
+    if frame.empty:
+        raise UserError(f"{name} has no runs; check the sweep it is made from")
+    return BUILDERS[name](frame, reader, Profile.of(profile))
+
+
+def write(
+    name: str,
+    wanted: Iterable[Mapping[str, Any]],
+    results: Path | Reader,
+    out: Path,
+    profile: Mapping[str, Any],
+) -> Report:
+    """Build a report and write its files into `out`; they are named in the report's `files`.
+
+    results: the results folder, or a reader of it that several reports share. Raises UserError
+    as `build` does, and if `out` cannot be written.
+    """
+    reader = results if isinstance(results, Reader) else Reader(results)
+    report = build(name, wanted, reader, profile)
+    make_folder(out)
+    files = [*_documents(report, out), *_figures(report, out)]
+    record = out / f"{name}.json"
+    write_whole(record, provenance(report.frame, Profile.of(profile), files, ROLES))
+    return replace(report, files=[*files, record])
+
+
+def make_folder(out: Path) -> None:
+    """Make a report's folder; raises UserError where that cannot be."""
+    try:
+        with explained(out):
+            out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{error.filename} is a file where a folder must be; move it") from None
+
+
+def _documents(report: Report, out: Path) -> list[Path]:
+    name = report.name
+    texts = {
+        f"{name}.txt": "\n".join(render.terminal(part) for part in report.compact),
+        f"{name}.md": "\n".join(render.markdown(part) for part in report.parts),
+        **{f"{stem}.csv": render.raw_csv(table) for stem, table in report.numbers.items()},
+        f"{name}.tex": "\n".join(
+            render.latex(part, f"tab:{name}-{i}") for i, part in enumerate(report.parts, start=1)
+        ),
+    }
+    for file, text in texts.items():
+        write_whole(out / file, text)
+    return [out / file for file in texts]
+
+
+def _figures(report: Report, out: Path) -> list[Path]:
+    files = []
+    with styled(), explained(out):
+        for drawing in report.drawings:
+            files += save(drawing.draw(), out / drawing.name)
+    return files
