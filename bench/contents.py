@@ -46,8 +46,6 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
                 f"{spec.label}: weights = {spec.weights!r} is not valid; give '', 'pretrained', "
                 "'run:ID' or 'file'"
             )
-    if spec.warmup and cls.sets_learning_rates:
-        raise UserError(f"{spec.label}: {name} has a schedule of its own; leave warmup at 0")
     if spec.match and not cls.matches:
         raise UserError(f"{spec.label}: strategy {name} cannot be matched to a cost")
     if cls.needs_reference and not spec.reference:

@@ -43,8 +43,15 @@ def schedule(step: int, total: int, warmup: float = 0.0) -> float:
     """
     rise = warmup * total
     if step < rise:
-        return (step + 1) / (rise + 1)
+        return warming(step, total, warmup)
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / (total - rise)))
+
+
+def warming(step: int, total: int, warmup: float) -> float:
+    """What warm-up makes of a learning rate that falls by a schedule of its own: a factor that
+    rises linearly to 1 in the first `warmup` share of the steps, and stays there.
+    """
+    return min(1.0, (step + 1) / (warmup * total + 1))
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> None:

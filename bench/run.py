@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ from bench.freezing import Freezer
 from bench.graph import output_tensor
 from bench.layers import Inputs
 from bench.memory import SavedBytes, state_bytes
-from bench.optimizer import build_optimizer, schedule, set_learning_rates
+from bench.optimizer import build_optimizer, schedule, set_learning_rates, warming
 from bench.results import RunFolder, read_json, replacing
 from bench.seeds import seed_of
 from bench.shortcut import Shortcut
@@ -208,9 +208,10 @@ class Run:
         view = self.view
         torch.manual_seed(seed_of(self.spec.seed, "step", view.step))  # for dropout
         view.lr = self.spec.lr * schedule(view.step, view.total_steps, self.spec.warmup)
-        rates = (
-            self.strategy.learning_rates(view) if self.strategy.sets_learning_rates else [view.lr]
-        )
+        rates: Sequence[float] = [view.lr]
+        if self.strategy.sets_learning_rates:
+            warm = warming(view.step, view.total_steps, self.spec.warmup)
+            rates = [warm * rate for rate in self.strategy.learning_rates(view)]
         set_learning_rates(self.optimizer, rates)
         self.accounting.begin_step()
         inputs, labels = self.batches.batch(view.step)

@@ -1,7 +1,8 @@
 """From a declared grid and a profile to the list of runs, with the runs those need.
 
 A sweep (sweeps/NAME.toml) speaks in roles: the paper's names of models and data sets. A profile
-(sweeps/profiles/NAME.toml) says what stands for each role and how it is trained.
+(sweeps/profiles/NAME.toml) says what stands for each role and how it is trained, and how
+otherwise in a setting that a sweep may name (from scratch).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
 PROFILES = SWEEPS / "profiles"
 REFERENCE_SEED = 1000  # far from the seeds of a cell, whose models a reference must not be
 BACKBONE_SEED = 0
+ROLES = ("models", "datasets", "pairs")  # of a profile; a pair is model/dataset
 SCALED = ("lr", "weight_decay")  # fields a method may multiply, since each model has its own
 PLACE = ("device", "precision", "resolution", "threads")  # what a backbone shares with its runs
 
@@ -98,9 +100,8 @@ def load_sweep(
     files: user-named files, as for `resolve`; "weights:ROLE" is the start of one model.
     changes: fields to set in every run.
     """
-    declared = _read(SWEEPS, name, "sweep")
-    _check_declared(declared, f"sweep {name}")
-    profile = load_profile(profile_name)
+    declared = _declared(name)
+    profile = _in_setting(load_profile(profile_name), declared.get("setting", ""))
     for kind in ("models", "datasets"):  # a sweep may bring its own, which no table shows
         profile[kind] = {**profile[kind], **declared.get(kind, {})}
     methods = declared["methods"] + (declared.get("controls", []) if controls else [])
@@ -114,7 +115,7 @@ def load_sweep(
                 entries += builder.pair(model, dataset, chosen, numbers)
     return Sweep(
         name=Path(name).stem,
-        table=declared.get("table", Path(name).stem),
+        table=declared.get("table", declared["name"]),
         title=declared["title"],
         profile=profile,
         entries=tuple(entries),
@@ -192,10 +193,35 @@ class _Builder:
         return resolve(Spec.from_dict(fields), self._profile["name"], files)
 
 
+def _declared(name: str) -> dict[str, Any]:
+    """A sweep as it is written down, and checked; or the one that it says it is the same as."""
+    declared = _read(SWEEPS, name, "sweep")
+    if "same_as" in declared:
+        _check_keys(declared, ("same_as",), ("same_as",), f"sweep {name}")
+        return _declared(declared["same_as"])
+    _check_declared(declared, f"sweep {name}")
+    return declared | {"name": Path(name).stem}
+
+
+def _in_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
+    """A profile with the values of one of its settings laid over its own, role by role."""
+    settings = profile.get("settings", {})
+    if setting and setting not in settings:
+        raise unknown(f"profile {profile['name']}: setting", setting, settings)
+    own = settings.get(setting, {})
+    _check_keys(own, ("run", *ROLES), (), f"profile {profile['name']}, setting {setting}")
+    laid: dict[str, Any] = {**profile, "run": {**profile["run"], **own.get("run", {})}}
+    for kind in ROLES:
+        old, new = profile.get(kind, {}), own.get(kind, {})
+        laid[kind] = old | {role: {**old.get(role, {}), **new[role]} for role in new}
+    return laid
+
+
 def _check_declared(declared: Mapping[str, Any], where: str) -> None:
     """Refuse a sweep with missing or unknown keys, and methods that cannot be told apart."""
     needed = ("title", "grid", "methods")
-    _check_keys(declared, (*needed, "table", "controls", "models", "datasets"), needed, where)
+    known = (*needed, "table", "setting", "controls", "models", "datasets")
+    _check_keys(declared, known, needed, where)
     methods = [*declared["methods"], *declared.get("controls", [])]
     for method in methods:
         keys = ("name", "strategy", "options", "match", "set", "scale")

@@ -90,7 +90,7 @@ def test_plan_and_status_say_what_is_left(
     assert "smartfrz: 8" in out
     assert main(["status", *common]) == 0
     assert "1 to do" in capsys.readouterr().out
-    assert main(["plan", "table3", "--results", str(tmp_path)]) == 2
+    assert main(["plan", "table33", "--results", str(tmp_path)]) == 2
     assert "table2" in capsys.readouterr().err
 
 
