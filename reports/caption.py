@@ -63,11 +63,12 @@ class Profile:
     stands_for: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
     predictor: str = ""
+    sources: Sequence[str] = ()  # kinds of data (before any colon) that the predictor learned from
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Profile:
         """From a mapping with these keys; others are left alone."""
-        known = ("name", "stands_for", "device", "predictor")
+        known = ("name", "stands_for", "device", "predictor", "sources")
         return cls(**{key: values[key] for key in known if values.get(key)})
 
     def role(self, name: str) -> str:
@@ -91,7 +92,22 @@ def setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
     """On what the runs were made, and with which predictor."""
     devices = sorted(frozenset().union(*(cell.devices for cell in cells))) or [profile.device]
     notes = [f"Device: {'; '.join(devices)}."] if devices != [""] else []
-    return notes + ([f"Predictor: {profile.predictor}."] if profile.predictor else [])
+    if profile.predictor:
+        notes.append(f"Predictor: {profile.predictor}.")
+        notes += _seen(cells, profile)
+    return notes
+
+
+def _seen(cells: Sequence[Cell], profile: Profile) -> list[str]:
+    """Says so where a data set is of the kind that the predictor learned from."""
+    names = dict.fromkeys(cell.roles[1] for cell in cells)
+    used = {name: profile.stands_for.get(profile.role(name), name) for name in names}
+    alike = [n for n, use in used.items() if use.partition(":")[0] in profile.sources]
+    return [
+        f"{profile.shown(name)} is of the kind that the predictor learned from, as ImageNet is in "
+        "the paper: there it does not show what it does on data that are new to it."
+        for name in alike
+    ]
 
 
 def marks(cells: Sequence[Cell]) -> list[str]:

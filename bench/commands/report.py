@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.commands.places import sweep_arguments, sweep_of
+from bench.registry import strategy_class
 
 if TYPE_CHECKING:
+    from bench.spec import Spec
     from bench.sweep import Sweep
 
 HELP = "a sweep's tables and figures from the results on disk"
@@ -49,18 +51,28 @@ def wanted_of(sweep: Sweep) -> list[dict[str, Any]]:
             "cell": e.spec.cell,
             "seed": e.spec.seed,
             "reference": e.spec.reference.removeprefix("run:"),
+            "options": _options(e.spec),
             **e.roles,
         }
         for e in sweep.entries
     ]
 
 
+def _options(spec: Spec) -> dict[str, Any]:
+    """All of a strategy's options, those at their default too."""
+    declared = strategy_class(spec.strategy, spec.paths.get("strategy", "")).options
+    return {key: spec.options.get(key, option.default) for key, option in declared.items()}
+
+
 def profile_of(sweep: Sweep) -> dict[str, Any]:
     """What a report says of the profile (see reports.caption.Profile)."""
+    shown = {e.roles[axis] for e in sweep.entries for axis in ("model", "dataset")}
     roles = {**sweep.profile["models"], **sweep.profile["datasets"]}
+    used = {role: v.get("model", v.get("data")) for role, v in roles.items() if role in shown}
     return {
         "name": sweep.profile["name"],
-        "stands_for": {role: v.get("model", v.get("data")) for role, v in roles.items()},
+        "stands_for": used,
         "device": sweep.profile["run"]["device"],
         "predictor": sweep.predictor,
+        "sources": sweep.profile.get("predictor", {}).get("sources", []),
     }

@@ -21,6 +21,7 @@ PROFILE = {
     "stands_for": STANDS_FOR,
     "device": "a made-up CPU, 1 thread",
     "predictor": "made up",
+    "sources": ["glyphs"],
 }
 MODELS = ("resnet50", "vgg11", "mobilenet_v2", "deit_tiny")
 DATASETS = ("cifar10", "cifar100")

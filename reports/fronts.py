@@ -1,0 +1,24 @@
+"""The drawing of accuracy against computation that tables of methods share."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports.caption import Profile
+from reports.figures.accuracy_cost import accuracy_cost
+from reports.report import Drawing
+from reports.statistics import MARGIN
+
+TITLE = "Accuracy against computation"
+NOTE = (
+    "Each small point is a seed, each large one a mean with its 95 % t interval. What lies left of "
+    "full training saved computation; what lies above the dashed line lost no more than the margin "
+    f"of {MARGIN} points."
+)
+
+
+def front(table: str, frame: pd.DataFrame, profile: Profile) -> Drawing:
+    """Of the runs of a table; one panel a model and data set."""
+    return Drawing(
+        f"{table}_accuracy_cost", TITLE, NOTE, lambda: accuracy_cost(frame, profile, TITLE)
+    )
