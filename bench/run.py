@@ -339,6 +339,7 @@ class Run:
                     "index": layer.index,
                     "name": layer.name,
                     "parameters": layer.size,
+                    "weights": self.model.get_parameter(layer.parameters[0]).numel(),
                     "flops_forward": self.flops.forward[layer.index],
                     "frozen_at_step": self.frozen_at.get(layer.index),
                 }

@@ -14,6 +14,7 @@ from reports import caption, methods
 from reports.caption import Profile
 from reports.cells import cells
 from reports.compare import Pooled
+from reports.report import Drawing, Report
 from reports.table import (
     GIGA,
     TERA,
@@ -57,6 +58,14 @@ class AgainstFull:
     compact: Table
     rows: Sequence[Row]
     pools: Mapping[str, Pooled]
+
+    def report(self, table: str, title: str, frame: pd.DataFrame, *drawings: Drawing) -> Report:
+        """These parts as the report of a table, and nothing else."""
+        parts = (self.results, self.against, self.costs)
+        return Report(
+            table, title, parts, drawings, frame, compact=(self.compact,),
+            numbers={table: self.results},
+        )  # fmt: skip
 
 
 def against_full(

@@ -59,6 +59,7 @@ class Reader:
         self.results = results
         self._rows: dict[str, Run] = {}
         self._layers: dict[str, list[Any]] = {}  # of finished runs: index, name, frozen_at_step
+        self._weights: dict[str, list[int]] = {}
 
     def runs(self, wanted: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         """One row a wanted run: its keys, `state`, `reason`, `device`, `commit`, `resumed` and
@@ -91,6 +92,13 @@ class Reader:
             columns["epochs"] += [run["steps"] / steps] * len(layers)
         return pd.DataFrame(columns)
 
+    def weights(self, run_id: str) -> list[int]:
+        """How many weights each layer of a finished run has, norms and biases not counted; the
+        head is the last. Empty for runs made before results said so.
+        """
+        self._row(run_id)
+        return self._weights.get(run_id, [])
+
     def _row(self, run_id: str) -> Run:
         """What is known of one run; raises UserError if a file of it is damaged."""
         if run_id not in self._rows:
@@ -104,6 +112,8 @@ class Reader:
                 row |= {REPLAYED: _replayed(folder, row["device"])}
                 if row["state"] == DONE:
                     self._layers[run_id] = _layers(result, path)
+                    if all("weights" in layer for layer in result["layers"]):
+                        self._weights[run_id] = [layer["weights"] for layer in result["layers"]]
             elif (folder / "failure.json").exists():
                 reason = str(_object(folder / "failure.json").get("reason", ""))
                 row |= {"state": FAILED, "reason": reason}

@@ -52,6 +52,11 @@ def known(value: Value) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
+def number_of(value: Value) -> float:
+    """A value as a number; NaN where it is none."""
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
 def fixed(value: Value, digits: int = 2, sign: bool = False) -> str:
     """A number with so many decimals, a true minus sign and thousands apart; a dash if unknown."""
     if not isinstance(value, int | float) or not math.isfinite(value):

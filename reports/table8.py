@@ -1,0 +1,24 @@
+"""Table 8: the moment at which linear freezing takes its first layer."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports import sensitivity_tables
+from reports.caption import Profile
+from reports.frame import Reader
+from reports.report import Report
+from reports.sensitivity import Option, sensitivity
+
+TITLE = "Table 8: when linear freezing begins"
+OPTION = Option(table=8, column="t0", option="t0", default=0.5, head="t0 (share of T)")
+NOTE = (
+    "Every t0 is as long as it takes to cost what SmartFRZ does on the same model and data; the "
+    "paper likewise keeps the time the same."
+)
+
+
+def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
+    """Table 8 with its curves."""
+    found = sensitivity(frame, profile, OPTION)
+    return sensitivity_tables.report(found, frame, profile, TITLE, notes=[NOTE], timed=True)
