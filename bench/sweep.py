@@ -7,24 +7,29 @@ otherwise in a setting that a sweep may name (from scratch).
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.contents import resolve
-from bench.errors import UserError
+from bench.declared import (
+    declared_sweep,
+    grids,
+    in_setting,
+    load_profile,
+    profile_names,
+    sweep_names,
+)
 from bench.options import unknown
 from bench.registry import strategy_class
 from bench.spec import FIELDS, Spec
 
-SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
-PROFILES = SWEEPS / "profiles"
+__all__ = ["Entry", "Sweep", "joined", "load_profile", "load_sweep", "profile_names", "sweep_names"]
+
 REFERENCE_SEED = 1000  # far from the seeds of a cell, whose models a reference must not be
 BACKBONE_SEED = 0
-ROLES = ("models", "datasets", "pairs")  # of a profile; a pair is model/dataset
-SCALED = ("lr", "weight_decay")  # fields a method may multiply, since each model has its own
 PLACE = ("device", "precision", "resolution", "threads")  # what a backbone shares with its runs
 
 
@@ -41,7 +46,7 @@ class Sweep:
     """A grid of runs.
 
     table: which table reports it. entries: the runs a report shows. artifacts: what they need
-    besides each other.
+    besides each other. parts: the sweeps that this one is made of, if it is made of several.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Sweep:
     profile: Mapping[str, Any]
     entries: tuple[Entry, ...]
     artifacts: tuple[Spec, ...]
+    parts: tuple[Sweep, ...] = ()
 
     @property
     def specs(self) -> list[Spec]:
@@ -60,6 +66,12 @@ class Sweep:
         return list(unique.values())
 
     @property
+    def shared(self) -> int:
+        """How many runs belong to more than one of its parts."""
+        count = Counter(spec.id for part in self.parts for spec in part.specs)
+        return sum(times > 1 for times in count.values())
+
+    @property
     def predictor(self) -> str:
         """The predictors in use, by file name and content; '' if none is."""
         used = {
@@ -68,21 +80,6 @@ class Sweep:
             if "predictor" in e.spec.contents
         }
         return ", ".join(sorted(used))
-
-
-def sweep_names() -> list[str]:
-    """The sweeps that come with the program."""
-    return _names(SWEEPS)
-
-
-def profile_names() -> list[str]:
-    """The profiles that come with the program."""
-    return _names(PROFILES)
-
-
-def load_profile(name: str) -> dict[str, Any]:
-    """A profile by name or by path; raises UserError if there is none."""
-    return {"name": Path(name).stem, **_read(PROFILES, name, "profile")}
 
 
 def load_sweep(
@@ -100,14 +97,14 @@ def load_sweep(
     files: user-named files, as for `resolve`; "weights:ROLE" is the start of one model.
     changes: fields to set in every run.
     """
-    declared = _declared(name)
-    profile = _in_setting(load_profile(profile_name), declared.get("setting", ""))
+    declared = declared_sweep(name)
+    profile = in_setting(load_profile(profile_name), declared.get("setting", ""))
     for kind in ("models", "datasets"):  # a sweep may bring its own, which no table shows
         profile[kind] = {**profile[kind], **declared.get(kind, {})}
     methods = declared["methods"] + (declared.get("controls", []) if controls else [])
     builder = _Builder(profile, files or {}, changes or {})
     entries: list[Entry] = []
-    for grid in _grids(declared):
+    for grid in grids(declared):
         chosen = [m for m in methods if m["name"] in grid.get("methods", [m["name"]])]
         for model in grid["models"]:
             for dataset in grid["datasets"]:
@@ -120,6 +117,21 @@ def load_sweep(
         profile=profile,
         entries=tuple(entries),
         artifacts=tuple({s.id: s for s in builder.artifacts}.values()),
+    )
+
+
+def joined(sweeps: Sequence[Sweep]) -> Sweep:
+    """Several sweeps of one profile as one, in which a run that many of them want is one run."""
+    if len(sweeps) == 1:
+        return sweeps[0]
+    return Sweep(
+        name="+".join(sweep.name for sweep in sweeps),
+        table="",
+        title="; ".join(sweep.title for sweep in sweeps),
+        profile=sweeps[0].profile,
+        entries=tuple(entry for sweep in sweeps for entry in sweep.entries),
+        artifacts=tuple({a.id: a for sweep in sweeps for a in sweep.artifacts}.values()),
+        parts=tuple(sweeps),
     )
 
 
@@ -191,94 +203,3 @@ class _Builder:
             fields["weights"] = "file"
             files["weights"] = values["weights_file"]
         return resolve(Spec.from_dict(fields), self._profile["name"], files)
-
-
-def _declared(name: str) -> dict[str, Any]:
-    """A sweep as it is written down, and checked; or the one that it says it is the same as."""
-    declared = _read(SWEEPS, name, "sweep")
-    if "same_as" in declared:
-        _check_keys(declared, ("same_as",), ("same_as",), f"sweep {name}")
-        return _declared(declared["same_as"])
-    _check_declared(declared, f"sweep {name}")
-    return declared | {"name": Path(name).stem}
-
-
-def _in_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
-    """A profile with the values of one of its settings laid over its own, role by role."""
-    settings = profile.get("settings", {})
-    if setting and setting not in settings:
-        raise unknown(f"profile {profile['name']}: setting", setting, settings)
-    own = settings.get(setting, {})
-    _check_keys(own, ("run", *ROLES), (), f"profile {profile['name']}, setting {setting}")
-    laid: dict[str, Any] = {**profile, "run": {**profile["run"], **own.get("run", {})}}
-    for kind in ROLES:
-        old, new = profile.get(kind, {}), own.get(kind, {})
-        laid[kind] = old | {role: {**old.get(role, {}), **new[role]} for role in new}
-    return laid
-
-
-def _check_declared(declared: Mapping[str, Any], where: str) -> None:
-    """Refuse a sweep with missing or unknown keys, and methods that cannot be told apart."""
-    needed = ("title", "grid", "methods")
-    known = (*needed, "table", "setting", "controls", "models", "datasets")
-    _check_keys(declared, known, needed, where)
-    methods = [*declared["methods"], *declared.get("controls", [])]
-    for method in methods:
-        keys = ("name", "strategy", "options", "match", "set", "scale")
-        _check_keys(method, keys, ("name",), f"{where}, method {method.get('name', '?')}")
-        for key in method.get("scale", {}):
-            if key not in SCALED:
-                raise unknown(f"{where}, method {method['name']}: scale", key, list(SCALED))
-    names = [method["name"] for method in methods]
-    for grid in _grids(declared):
-        axes = ("models", "datasets", "seeds")
-        _check_keys(grid, (*axes, "methods"), axes, f"{where}, [grid]")
-        for name in grid.get("methods", []):
-            if name not in names:
-                raise unknown(f"{where}, [grid]: methods", name, names)
-        here = grid.get("methods", names)
-        for method in methods:
-            if method["name"] in here and method.get("match", here[0]) not in here:
-                raise unknown(f"{where}, [grid]: methods to match", method["match"], here)
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"{where}: two methods are called {name!r}; give each its own name")
-    for method in methods:
-        if method.get("match", names[0]) not in names:
-            raise unknown(f"{where}, method {method['name']}: match", method["match"], names)
-
-
-def _grids(declared: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """A sweep's grids: one, or several as [[grid]]."""
-    grids = declared["grid"]
-    return grids if isinstance(grids, list) else [grids]
-
-
-def _check_keys(
-    given: Mapping[str, Any], known: Iterable[str], needed: Iterable[str], where: str
-) -> None:
-    for key in given:
-        if key not in known:
-            raise unknown(f"{where}: key", key, list(known))
-    for key in needed:
-        if key not in given:
-            raise UserError(f"{where}: {key} is missing; add it")
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.toml"))
-
-
-def _read(folder: Path, name: str, what: str) -> dict[str, Any]:
-    """A TOML file by path, or by name from a folder."""
-    path = Path(name)
-    if path.suffix != ".toml":
-        if name not in _names(folder):
-            raise unknown(what, name, _names(folder))
-        path = folder / f"{name}.toml"
-    try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"{what} {name}: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{what} {name} is not valid TOML: {error}") from None

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from bench.spec import Spec
     from bench.sweep import Sweep
 
+ALL = "all"
+
 # Fields that sweeps and profiles decide; the rest can be changed for a whole sweep.
 CHANGEABLE = (
     "epochs",
@@ -80,9 +82,23 @@ def given_fields(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def sweep_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which sweep, for which profile, with which changes."""
-    parser.add_argument("sweep", help="a sweep by name or a TOML file")
+def sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> None:
+    """Which sweeps, for which profile, with which changes.
+
+    number: "+", or "*" for commands that take no name for all of them.
+    """
+    given = " (if none is given)" if number == "*" else ""
+    parser.add_argument(
+        "sweep",
+        nargs=number,
+        default=[ALL],
+        help=f"sweeps by name or TOML files; {ALL}: those of all tables and of the curves{given}",
+    )
+    setting_arguments(parser)
+
+
+def setting_arguments(parser: argparse.ArgumentParser) -> None:
+    """For which profile, with which changes."""
     parser.add_argument("--profile", default="laptop", help="a profile by name or a TOML file")
     parser.add_argument("--controls", action="store_true", help="with the sweep's controls")
     parser.add_argument("--seeds", type=int, default=0, help="how many seeds; 0 = the sweep's own")
@@ -99,7 +115,7 @@ def sweep_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def sweep_of(args: argparse.Namespace) -> Sweep:
-    """The sweep that the arguments mean."""
+    """The sweep that the arguments mean; several are joined into one."""
     if args.seeds < 0:
         raise UserError(f"--seeds {args.seeds} is not valid; give a number from 1")
     files = named_files(args)
@@ -111,15 +127,22 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
     # Nothing of what is loaded here becomes garbage; looking for it takes a third of the time.
     gc.disable()
     try:
-        from bench.sweep import load_sweep
+        from bench.declared import all_tables
+        from bench.sweep import joined, load_sweep
 
-        sweep = load_sweep(
-            args.sweep,
-            args.profile,
-            controls=args.controls,
-            seeds=args.seeds or None,
-            files=files,
-            changes=given_fields(args),
+        given = [name for n in args.sweep for name in (all_tables() if n == ALL else [n])]
+        sweep = joined(
+            [
+                load_sweep(
+                    name,
+                    args.profile,
+                    controls=args.controls,
+                    seeds=args.seeds or None,
+                    files=files,
+                    changes=given_fields(args),
+                )
+                for name in dict.fromkeys(given)
+            ]
         )
         gc.freeze()
     finally:

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from bench.plan import Plan
     from bench.sweep import Sweep
 
-HELP = "what a sweep would run, what is done, and how long the rest should take"
+HELP = "what sweeps would run, what is done, and how long the rest should take"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    sweep_arguments(parser)
+    sweep_arguments(parser, "*")
     parser.add_argument(
         "--workers", type=int, default=0, help="local processes; 0 = as many as fit"
     )
@@ -45,7 +45,8 @@ def describe_plan(sweep: Sweep, plan: Plan, results: Path, workers: int) -> str:
     todo = plan.todo
     head = (
         f"{sweep.name}, profile {sweep.profile['name']}: {len(plan.specs)} runs, "
-        f"{len(plan.done)} done, {len(todo)} to do"
+        + (f"{sweep.shared} of them shared between tables, " if sweep.parts else "")
+        + f"{len(plan.done)} done, {len(todo)} to do"
     )
     if not todo:
         return head
@@ -55,4 +56,11 @@ def describe_plan(sweep: Sweep, plan: Plan, results: Path, workers: int) -> str:
     artifacts = {s.id for s in sweep.artifacts}
     kinds = Counter("artifacts" if s.id in artifacts else s.strategy_name for s in todo)
     rows = [f"  {kind}: {number}" for kind, number in kinds.items()]
+    rows += [f"  {part.name}: {_left(part, plan)}" for part in sweep.parts]
     return "\n".join([head, *rows, f"about {duration(seconds)} with {count} at a time"])
+
+
+def _left(part: Sweep, plan: Plan) -> str:
+    """How much of one of several sweeps is left; a run that others share counts in each."""
+    left = sum(spec.id not in plan.done for spec in part.specs)
+    return f"{left} of {len(part.specs)} runs"

@@ -13,27 +13,38 @@ from bench.registry import strategy_class
 if TYPE_CHECKING:
     from bench.spec import Spec
     from bench.sweep import Sweep
+    from reports.frame import Reader
 
-HELP = "a sweep's tables and figures from the results on disk"
+HELP = "the tables and figures of sweeps, from the results on disk"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    sweep_arguments(parser)
+    sweep_arguments(parser, "*")
 
 
 def main(args: argparse.Namespace) -> int:
-    write_report(sweep_of(args), args.results)
+    write_reports(sweep_of(args), args.results)
     return 0
 
 
-def write_report(sweep: Sweep, results: Path) -> None:
+def write_reports(sweep: Sweep, results: Path) -> None:
+    """Write the reports of a sweep, or of those it is made of, and print their texts."""
+    from reports.frame import Reader
+
+    reader = Reader(results)
+    for part in sweep.parts or (sweep,):
+        _write(part, reader)
+
+
+def _write(sweep: Sweep, reader: Reader) -> None:
     """Write what belongs to a sweep below results/reports and print its text."""
     from reports.curves import write_curves
     from reports.write import BUILDERS, write
 
+    results = reader.results
     out = results / "reports" / sweep.profile["name"]
     if sweep.table in BUILDERS:
-        files = write(sweep.table, wanted_of(sweep), results, out, profile_of(sweep)).files
+        files = write(sweep.table, wanted_of(sweep), reader, out, profile_of(sweep)).files
     elif sweep.table == "curves":
         files = write_curves(wanted_of(sweep), results, out, profile_of(sweep))
     else:

@@ -69,7 +69,7 @@ def send_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
         first, last = array.jobs[0], array.jobs[-1]
         print(f"sent {first}" + (f" to {last}" if len(array.jobs) > 1 else ""))
     print(f"code: {code.commit}, kept in {code.path}")
-    print(f"watch: freezebench status {args.sweep} --watch (with the same options)")
+    print(f"watch: freezebench status {' '.join(args.sweep)} --watch (with the same options)")
     return len(now.specs)
 
 

@@ -1,4 +1,4 @@
-"""`freezebench sweep`: make the missing runs of a sweep and print its report."""
+"""`freezebench sweep`: make the missing runs of sweeps, each run once, and print the reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.plan import Plan
     from bench.sweep import Sweep
 
-HELP = "make the missing runs of a sweep, then its report; here, or on Slurm"
+HELP = "make the missing runs of sweeps, then their reports; here, or on Slurm"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from bench.commands.plan import describe_plan
-    from bench.commands.report import write_report
+    from bench.commands.report import write_reports
     from bench.plan import make_plan
     from bench.results import RunFolder
 
@@ -55,7 +55,7 @@ def main(args: argparse.Namespace) -> int:
         if stopped:
             return 130
     if not args.no_report:
-        write_report(sweep, args.results)
+        write_reports(sweep, args.results)
     diverged = [s for s in sweep.specs if RunFolder(args.results, s.id).diverged]
     for spec in diverged:
         print(

@@ -1,0 +1,129 @@
+"""Sweeps and profiles as they are written down: found by name, read, and checked."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.options import unknown
+
+SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
+PROFILES = SWEEPS / "profiles"
+ROLES = ("models", "datasets", "pairs")  # of a profile; a pair is model/dataset
+SCALED = ("lr", "weight_decay")  # fields a method may multiply, since each model has its own
+
+
+def sweep_names() -> list[str]:
+    """The sweeps that come with the program."""
+    return _names(SWEEPS)
+
+
+def all_tables() -> list[str]:
+    """The sweeps behind the paper's tables, in their order, and its Figures 3 and 4."""
+    return [name for name in sweep_names() if re.fullmatch(r"table\d", name)] + ["curves"]
+
+
+def profile_names() -> list[str]:
+    """The profiles that come with the program."""
+    return _names(PROFILES)
+
+
+def load_profile(name: str) -> dict[str, Any]:
+    """A profile by name or by path; raises UserError if there is none."""
+    return {"name": Path(name).stem, **_read(PROFILES, name, "profile")}
+
+
+def declared_sweep(name: str) -> dict[str, Any]:
+    """A sweep as it is written down, and checked; or the one that it says it is the same as."""
+    declared = _read(SWEEPS, name, "sweep")
+    if "same_as" in declared:
+        _check_keys(declared, ("same_as",), ("same_as",), f"sweep {name}")
+        name = declared["same_as"]
+        declared = _read(SWEEPS, name, "sweep")
+    _check_declared(declared, f"sweep {name}")
+    return declared | {"name": Path(name).stem}
+
+
+def in_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
+    """A profile with the values of one of its settings laid over its own, role by role."""
+    settings = profile.get("settings", {})
+    if setting and setting not in settings:
+        raise unknown(f"profile {profile['name']}: setting", setting, settings)
+    own = settings.get(setting, {})
+    _check_keys(own, ("run", *ROLES), (), f"profile {profile['name']}, setting {setting}")
+    laid: dict[str, Any] = {**profile, "run": {**profile["run"], **own.get("run", {})}}
+    for kind in ROLES:
+        old, new = profile.get(kind, {}), own.get(kind, {})
+        laid[kind] = old | {role: {**old.get(role, {}), **new[role]} for role in new}
+    return laid
+
+
+def _check_declared(declared: Mapping[str, Any], where: str) -> None:
+    """Refuse a sweep with missing or unknown keys, and methods that cannot be told apart."""
+    needed = ("title", "grid", "methods")
+    known = (*needed, "table", "setting", "controls", "models", "datasets")
+    _check_keys(declared, known, needed, where)
+    methods = [*declared["methods"], *declared.get("controls", [])]
+    for method in methods:
+        keys = ("name", "strategy", "options", "match", "set", "scale")
+        _check_keys(method, keys, ("name",), f"{where}, method {method.get('name', '?')}")
+        for key in method.get("scale", {}):
+            if key not in SCALED:
+                raise unknown(f"{where}, method {method['name']}: scale", key, list(SCALED))
+    names = [method["name"] for method in methods]
+    for grid in grids(declared):
+        axes = ("models", "datasets", "seeds")
+        _check_keys(grid, (*axes, "methods"), axes, f"{where}, [grid]")
+        for name in grid.get("methods", []):
+            if name not in names:
+                raise unknown(f"{where}, [grid]: methods", name, names)
+        here = grid.get("methods", names)
+        for method in methods:
+            if method["name"] in here and method.get("match", here[0]) not in here:
+                raise unknown(f"{where}, [grid]: methods to match", method["match"], here)
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{where}: two methods are called {name!r}; give each its own name")
+    for method in methods:
+        if method.get("match", names[0]) not in names:
+            raise unknown(f"{where}, method {method['name']}: match", method["match"], names)
+
+
+def grids(declared: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A sweep's grids: one, or several as [[grid]]."""
+    grids = declared["grid"]
+    return grids if isinstance(grids, list) else [grids]
+
+
+def _check_keys(
+    given: Mapping[str, Any], known: Iterable[str], needed: Iterable[str], where: str
+) -> None:
+    for key in given:
+        if key not in known:
+            raise unknown(f"{where}: key", key, list(known))
+    for key in needed:
+        if key not in given:
+            raise UserError(f"{where}: {key} is missing; add it")
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def _read(folder: Path, name: str, what: str) -> dict[str, Any]:
+    """A TOML file by path, or by name from a folder."""
+    path = Path(name)
+    if path.suffix != ".toml":
+        if name not in _names(folder):
+            raise unknown(what, name, _names(folder))
+        path = folder / f"{name}.toml"
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"{what} {name}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{what} {name} is not valid TOML: {error}") from None
