@@ -11,7 +11,7 @@ from small_models import FAMILIES, labels
 from torch.nn import functional as F
 
 from bench.freezing import Freezer
-from bench.optimizer import build_optimizer, schedule, set_learning_rates
+from bench.optimizer import build_optimizer, schedule, set_learning_rates, warming
 
 BY_NAME = {family.name: family for family in FAMILIES}
 
@@ -98,3 +98,11 @@ def test_the_schedule_rises_once_and_falls_to_zero(total, warmup):
 def test_without_warmup_it_is_the_cosine(total, step):
     step = min(step, total)
     assert schedule(step, total) == 0.5 * (1 + math.cos(math.pi * step / total))
+
+
+@given(st.integers(1, 500), st.floats(0, 0.9))
+def test_what_has_a_schedule_of_its_own_rises_as_all_others_do(total, warmup):
+    factors = [warming(step, total, warmup) for step in range(total)]
+    for step, factor in enumerate(factors):
+        assert factor == (schedule(step, total, warmup) if step < warmup * total else 1.0)
+    assert warming(0, total, 0.0) == 1.0

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from bench.build import anatomy
 from bench.cli import main
+from bench.declared import all_tables
 from bench.errors import UserError
+from bench.models.catalogue import build
 from bench.plan import make_plan
 from bench.results import RunFolder
-from bench.sweep import load_profile, load_sweep, profile_names
+from bench.sweep import Sweep, joined, load_profile, load_sweep, profile_names
 
 
 def test_table_2_has_every_cell_and_controls_only_add(tmp_path: Path) -> None:
@@ -121,3 +124,132 @@ def test_a_model_may_start_from_a_local_file(tmp_path: Path) -> None:
         local = entry.roles["model"] == "vgg11"
         assert entry.spec.weights == ("file" if local else "pretrained")
         assert ("weights" in entry.spec.paths) == local
+
+
+TABLES = all_tables()
+
+
+@pytest.fixture(scope="module")
+def sweeps() -> dict[str, Sweep]:
+    """Every table's sweep on the laptop."""
+    return {name: load_sweep(name, "laptop") for name in TABLES}
+
+
+def cell(sweep: Sweep, method: str) -> set[str]:
+    """The ids of all runs of a method."""
+    return {e.spec.id for e in sweep.entries if e.roles["method"] == method}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_can_be_planned_for_the_papers_profile(name: str, tmp_path: Path) -> None:
+    sweep = load_sweep(name, "paper", seeds=1)
+    assert sweep.table == name
+    assert len(make_plan(sweep.specs, tmp_path).todo) == len(sweep.specs)
+
+
+@pytest.mark.parametrize(
+    ("table", "method", "in_table2"),
+    [
+        ("table1", "full", "full"),
+        ("table4", "full", "full"),
+        ("table4", "window 30", "smartfrz"),
+        ("table5", "size 1024", "smartfrz"),
+        ("table8", "smartfrz", "smartfrz"),
+        ("table8", "t0 0.5", "linear"),
+        ("table9", "M 4", "autofreeze"),
+    ],
+)
+def test_a_setting_at_its_default_is_a_run_of_table_2(
+    table: str, method: str, in_table2: str, sweeps: dict[str, Sweep]
+) -> None:
+    here = cell(sweeps[table], method)
+    assert here
+    assert here <= cell(sweeps["table2"], in_table2)
+
+
+def test_tables_4_and_5_are_the_sweeps_that_clusters_know() -> None:
+    for table, name in (("table4", "window"), ("table5", "tailoring")):
+        one, other = load_sweep(table, "laptop"), load_sweep(name, "laptop")
+        assert [e.spec.id for e in one.entries] == [e.spec.id for e in other.entries]
+        assert one.table == other.table == table
+
+
+def test_every_t0_costs_what_smartfrz_does(sweeps: dict[str, Sweep]) -> None:
+    matched = cell(sweeps["table8"], "smartfrz")
+    linear = [e.spec for e in sweeps["table8"].entries if e.spec.strategy == "linear"]
+    assert len(linear) == 4 * 5
+    assert all(set(spec.match) == matched for spec in linear)
+
+
+@pytest.mark.parametrize("name", ["table3", "table7"])
+@pytest.mark.parametrize("profile", profile_names())
+def test_from_scratch_nothing_is_loaded_and_all_methods_train_alike(
+    name: str, profile: str
+) -> None:
+    sweep = load_sweep(name, profile)
+    assert all(spec.weights == "" for spec in sweep.specs)
+    assert sweep.artifacts == ()
+    shared = ("epochs", "lr", "optimizer", "weight_decay", "warmup", "batch_size", "augment")
+    settings: dict[str, set[tuple[object, ...]]] = {}
+    for entry in sweep.entries:
+        told = tuple(getattr(entry.spec, field) for field in shared)
+        settings.setdefault(entry.roles["dataset"], set()).add(told)
+    assert all(len(kinds) == 1 for kinds in settings.values())
+    if profile == "paper":
+        epochs = {e.roles["dataset"]: e.spec.epochs for e in sweep.entries}
+        told = {"table3": {"cifar100": 160, "imagenet": 100}, "table7": {"imagenet": 300}}
+        assert epochs == told[name]
+
+
+def test_half_of_table_5s_layers_have_more_weights_than_its_largest_size(
+    sweeps: dict[str, Sweep],
+) -> None:
+    for entry in sweeps["table5"].entries[::25]:
+        net_layers, _ = anatomy(entry.spec.model, 100, entry.spec.resolution)
+        model = build(entry.spec.model, 100, entry.spec.resolution, seed=0)
+        weights = [model.get_parameter(layer.parameters[0]).numel() for layer in net_layers[:-1]]
+        assert sum(size >= 4096 for size in weights) >= len(weights) / 2
+
+
+def test_joined_sweeps_hold_each_run_once_and_keep_what_one_of_them_keeps(
+    sweeps: dict[str, Sweep], tmp_path: Path
+) -> None:
+    whole = joined(list(sweeps.values()))
+    ids = [spec.id for spec in whole.specs]
+    by_sweep = [{spec.id for spec in sweep.specs} for sweep in sweeps.values()]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == set.union(*by_sweep)
+    assert whole.shared == sum(sum(run in part for part in by_sweep) > 1 for run in set(ids))
+    kept = {spec.id for sweep in sweeps.values() for spec in sweep.specs if spec.keep_model}
+    assert {spec.id for spec in whole.specs if spec.keep_model} == kept
+    assert len(make_plan(whole.specs, tmp_path).todo) == len(ids)
+    assert joined([sweeps["table1"]]) is sweeps["table1"]
+
+
+def test_several_names_are_one_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["--seeds", "1", "--results", str(tmp_path)]
+    assert main(["plan", "table1", "table9", "table1", *common]) == 0
+    out = capsys.readouterr().out
+    # Table 1: 4 runs, 2 references, 2 backbones; Table 9: 5 runs and one backbone of those two.
+    assert "table1+table9, profile laptop: 13 runs, 1 of them shared between tables" in out
+    assert "table1: 8 of 8 runs" in out
+    assert main(["plan", *common]) == 0
+    assert "+".join(TABLES) in capsys.readouterr().out
+    assert main(["status", "table1", "table9", *common]) == 0
+    assert "13 to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('same_as = "table4"\n', "same_as"),
+        ('same_as = "window"\ntitle = "t"\n', "title"),
+        ('same_as = "windows"\n', "windows"),
+        ('title = "t"\nsetting = "scrach"\n' + METHODS, "scrach"),
+    ],
+)
+def test_a_sweep_refers_to_nothing_that_is_not_there(text: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=words):
+        load_sweep(str(file), "laptop")
