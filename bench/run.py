@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
-from torch import Tensor
 
 from bench.accounting import Accounting
+from bench.batches import NOT_ASKED, batch_samples
 from bench.build import (
     anatomy,
     artifacts_of,
@@ -27,6 +26,7 @@ from bench.build import (
 )
 from bench.checkpoint import load_checkpoint, save_checkpoint
 from bench.clocks import Clocks
+from bench.distributed.team import ALONE, Team
 from bench.environment import describe_environment
 from bench.errors import UserError
 from bench.freezing import Freezer
@@ -34,14 +34,14 @@ from bench.graph import output_tensor
 from bench.layers import Inputs
 from bench.memory import SavedBytes, state_bytes
 from bench.optimizer import build_optimizer, schedule, set_learning_rates, warming
-from bench.results import RunFolder, read_json, replacing
+from bench.record import decision_line, epoch_line, record, result_of
+from bench.results import RunFolder, read_json
+from bench.score import METRICS
 from bench.seeds import seed_of
 from bench.shortcut import Shortcut
+from bench.sizes import FlopsBySize
 from bench.spec import Spec
 from bench.view import View
-
-if TYPE_CHECKING:
-    from strategies.base import Verdict
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -61,41 +61,49 @@ def execute(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda step, steps: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    team: Team = ALONE,
 ) -> dict[str, Any]:
     """Train, measure and record a run, going on from its checkpoint if there is one.
 
     stop: asked after every step; when true, a checkpoint is written and Stopped raised.
     progress: told (finished steps, all steps) after every step.
+    team: the processes of a run with replicas, of which each executes it (bench/distributed).
     Returns the result, which is also on disk. Raises UserError for what the user can mend.
     """
-    folder = RunFolder(results, spec.id)
+    folder = team.folder(results, spec.id)
     folder.create()
     folder.clear_leftovers()
-    run = Run(spec, results)
+    run = Run(spec, results, team)
     try:
         run.prepare(folder)
         run.train(folder, stop, progress, checkpoint_seconds)
         run.evaluate()
-        result = run.result("done", "")
+        result = result_of(run, "done", "")
     except Diverged as error:
-        result = run.result("diverged", str(error))
-    run.record(folder, result)
+        result = result_of(run, "diverged", str(error))
+    if team.first:
+        record(run, folder, result)
     return result
 
 
 class Run:
     """The state of one run, from its making to its result."""
 
-    def __init__(self, spec: Spec, results: Path) -> None:
-        self.spec = spec
+    def __init__(self, spec: Spec, results: Path, team: Team = ALONE) -> None:
+        assert team.size == spec.replicas, "a run is made by as many processes as it says"
+        self.spec, self.team = spec, team
         self.device = device_of(spec)
         set_up_process(spec)
         self.clocks = Clocks(self.device)
-        self.batches, classes = batches_of(spec, self.device)
-        self.layers, self.flops = anatomy(spec.model, classes, spec.resolution)
+        self.batches, classes = batches_of(spec, self.device, team)
+        sizes = self.batches.sizes()
+        self.layers, _ = anatomy(spec.model, classes, next(iter(sizes)))
+        by_size = FlopsBySize(lambda size: anatomy(spec.model, classes, size)[1], sizes)
+        self.flops = by_size.mean
         self.model = model_of(spec, classes, self.layers, results).to(self.device)
         if spec.channels_last:
             self.model.to(memory_format=torch.channels_last)
+        self.model = team.joined(self.model)
         self.strategy = strategy_of(spec)
         self.optimizer = build_optimizer(
             spec.optimizer,
@@ -107,7 +115,8 @@ class Run:
             by_layer=self.strategy.sets_learning_rates,
         )
         self.freezer = Freezer(self.model, self.optimizer, self.layers)
-        self.accounting = Accounting(self.flops, self.device)
+        self.accounting = Accounting(by_size, self.device)
+        team.attach(self.model, self.layers)
         self.shortcut: Shortcut | None = None
         self.view = View(
             layers=self.layers,
@@ -127,7 +136,8 @@ class Run:
         self.epochs: list[dict[str, Any]] = []
         self.decisions: list[dict[str, Any]] = []
         self.loss_sum = torch.zeros((), device=self.device)
-        self.accuracy: float | None = None
+        self.score: float | None = None
+        self.scored = 0
         self.resumed = False
 
     def prepare(self, folder: RunFolder) -> None:
@@ -149,7 +159,8 @@ class Run:
                 self._autocast,
             )
         with self.clocks.region("decide"):
-            self.view.total_steps = self.strategy.total_steps(self.view)
+            steps = self.strategy.total_steps(self.view)
+            self.view.total_steps = self.team.first_ones(steps)
             self.strategy.start(self.view)
         if folder.checkpoint.exists():
             self._restore(load_checkpoint(folder.checkpoint, self.spec.id, self.device))
@@ -186,27 +197,33 @@ class Run:
                     self._end_epoch(folder)
                 self._stage()
                 progress(view.step, view.total_steps)
-                stopping = stop()
+                stopping = self.team.agreed(stop())
                 if stopping or time.monotonic() - saved_at >= checkpoint_seconds:
                     with self.clocks.region("prepare"):
-                        save_checkpoint(folder.checkpoint, self._state())
+                        self._save(folder)
                     saved_at = time.monotonic()
                 if stopping and view.step < view.total_steps:
                     raise Stopped
 
     def evaluate(self) -> None:
-        """Score the evaluation split: percent of samples classified correctly."""
+        """Score the evaluation split by the task's metric, in percent."""
         with self.clocks.region("evaluate"), torch.inference_mode(), self._autocast():
+            self.team.share_buffers()
             self.model.eval()
-            correct = torch.zeros((), dtype=torch.int64, device=self.device)
+            predicted, truth = [], []
             for inputs, labels in self.batches.evaluation():
-                correct += (output_tensor(self.model(*inputs)).argmax(1) == labels).sum()
-            self.accuracy = 100 * correct.item() / self.batches.evaluation_samples
+                asked = labels != NOT_ASKED
+                predicted.append(output_tensor(self.model(*inputs)).argmax(-1)[asked])
+                truth.append(labels[asked])
+            told, true = self.team.gathered(predicted), self.team.gathered(truth)
+            self.scored = len(true)
+            self.score = METRICS[self.batches.metric](told, true)
 
     def step(self) -> None:
         """One training step."""
         view = self.view
-        torch.manual_seed(seed_of(self.spec.seed, "step", view.step))  # for dropout
+        # For dropout.
+        torch.manual_seed(seed_of(self.spec.seed, "step", view.step, *self.team.stream))
         view.lr = self.spec.lr * schedule(view.step, view.total_steps, self.spec.warmup)
         rates: Sequence[float] = [view.lr]
         if self.strategy.sets_learning_rates:
@@ -215,21 +232,27 @@ class Run:
         set_learning_rates(self.optimizer, rates)
         self.accounting.begin_step()
         inputs, labels = self.batches.batch(view.step)
+        samples = batch_samples(view.step, self.batches.samples, self.spec.batch_size)
         self.optimizer.zero_grad(set_to_none=True)
         # Once a freeze state, on its first full batch; a short one before it is a stopgap.
-        unmeasured = len(labels) > self.accounting.now.measured
+        size = inputs[0].shape[-1]
+        unmeasured = self.accounting.now.outgrown_by(len(labels), size)
         measure = SavedBytes(self.model) if unmeasured else nullcontext()
         with measure, self._autocast():
-            loss = F.cross_entropy(output_tensor(self._forward(inputs)), labels)
+            logits = output_tensor(self._forward(inputs))
+            loss = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=NOT_ASKED)
+            loss = self.team.weighted(loss, len(labels), samples)
         loss.backward()
+        self.team.sum_gradients()
         self.optimizer.step()
-        self.accounting.end_step(len(labels))
+        self.accounting.end_step(samples, size, self.team.sent)
 
         if isinstance(measure, SavedBytes):
             state = self.accounting.now
-            state.measured, state.saved_bytes = len(labels), measure.bytes
+            state.measured, state.measured_size = len(labels), size
+            state.saved_bytes = measure.bytes
             state.state_bytes = state_bytes(self.model, self.optimizer)
-        self.loss_sum += loss.detach()
+        self.loss_sum += self.team.total(loss.detach())
         view.step += 1
 
     def _forward(self, inputs: Inputs) -> Any:
@@ -242,8 +265,9 @@ class Run:
         view = self.view
         if not self.strategy.stages().due(view.step, view.steps_per_epoch):
             return
+        self.team.share_buffers()
         with self.clocks.region("decide"):
-            verdicts = self.strategy.decide(view)
+            verdicts = self.team.first_ones(self.strategy.decide(view))
             before = self.freezer.frozen
             self.freezer.freeze(v.layer for v in verdicts if v.freeze and v.layer not in before)
             self.freezer.thaw([v.layer for v in verdicts if not v.freeze and v.layer in before])
@@ -253,122 +277,38 @@ class Run:
             for layer in before - view.frozen:
                 del self.frozen_at[layer]
             if view.frozen != before:
+                self.team.regroup()
                 self.accounting.enter_state(view.step, view.frozen)
                 if self.shortcut:
                     self.shortcut.enter(view.step)
-            self.decisions += [self._decision(v) for v in verdicts]
+            self.decisions += [decision_line(view, v) for v in verdicts]
             if len(view.frozen) == len(self.layers):
                 raise UserError(
                     f"{self.spec.label}: every layer is frozen after step {view.step}, so nothing "
                     "trains; a strategy must leave one"
                 )
 
-    def _decision(self, verdict: Verdict) -> dict[str, Any]:
-        """A verdict as plain values, whatever numbers the strategy used."""
-        score, threshold = float(verdict.score), float(verdict.threshold)
-        return {
-            "step": self.view.step,
-            "epoch": self.view.epoch,
-            "layer": int(verdict.layer),
-            "name": self.layers[verdict.layer].name,
-            "score": score if math.isfinite(score) else None,
-            "threshold": threshold if math.isfinite(threshold) else None,
-            "freeze": bool(verdict.freeze),
-        }
-
     def _end_epoch(self, folder: RunFolder) -> None:
         """Write the epoch's line. Raises Diverged if its mean loss is not finite."""
-        view = self.view
         self.accounting.read_device()
-        steps = view.step - (self.epochs[-1]["step"] if self.epochs else 0)
+        steps = self.view.step - (self.epochs[-1]["step"] if self.epochs else 0)
         loss = self.loss_sum.item() / steps
         self.loss_sum.zero_()
-        state = self.accounting.now
-        finite = math.isfinite(loss)
-        self.epochs.append(
-            {
-                "epoch": len(self.epochs) + 1,
-                "step": view.step,
-                "train_loss": loss if finite else None,
-                "frozen": len(view.frozen),
-                "saved_bytes": state.saved_bytes,
-                "state_bytes": state.state_bytes,
-                "cuda_allocated": state.cuda_allocated,
-                "flops_exact": self.accounting.spent("exact").total,
-                "flops_paper": self.accounting.spent("paper").total,
-                "train_s": self.clocks.read()["wall"]["train"],
-            }
-        )
+        self.epochs.append(epoch_line(self, loss))
         with self.clocks.region("prepare"):
             folder.write_lines("epochs.jsonl", self.epochs)
             folder.write_lines("decisions.jsonl", self.decisions)
-        if not finite:
+        if not math.isfinite(loss):
             raise Diverged(f"the training loss of epoch {len(self.epochs)} is not finite")
-
-    def result(self, status: str, reason: str) -> dict[str, Any]:
-        """All that is known of the finished run, as plain values."""
-        clocks = self.clocks.read()
-        full = self.batches.samples * self.spec.epochs
-        return {
-            "id": self.spec.id,
-            "cell": self.spec.cell,
-            "status": status,
-            "reason": reason,
-            "metric": "accuracy",
-            "accuracy": self.accuracy,
-            "eval_count": self.batches.evaluation_samples,
-            "steps": self.view.step,
-            "steps_per_epoch": self.view.steps_per_epoch,
-            "budget": self.view.budget,
-            "flops": {
-                **{
-                    name: {"forward": f.forward, "backward": f.backward, "total": f.total}
-                    for name in ("paper", "exact")
-                    for f in [self.accounting.spent(name)]
-                },
-                "decide": float(self.strategy.cost()),
-                "full_paper": self.flops.paper().total * full,
-                "full_exact": self.flops.exact().total * full,
-            },
-            "clocks": clocks["wall"],
-            "cpu": clocks["cpu"],
-            "resumed": self.resumed,
-            "memory": self.accounting.memory() | self._cached(),
-            "layers": [
-                {
-                    "index": layer.index,
-                    "name": layer.name,
-                    "parameters": layer.size,
-                    "weights": self.model.get_parameter(layer.parameters[0]).numel(),
-                    "flops_forward": self.flops.forward[layer.index],
-                    "frozen_at_step": self.frozen_at.get(layer.index),
-                }
-                for layer in self.layers
-            ],
-            "freeze_states": self.accounting.summary(),
-        }
-
-    def _cached(self) -> dict[str, Any]:
-        return {"prefix_cache": self.shortcut.bytes_kept()} if self.shortcut else {}
-
-    def record(self, folder: RunFolder, result: dict[str, Any]) -> None:
-        """Write what the run leaves behind; the result comes last and makes it done."""
-        if self.spec.keep_model and result["status"] == "done":
-            state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
-            save_tensors(folder.model, state)
-        trace = self.strategy.trace()
-        if trace:
-            save_tensors(folder.path / "trace.safetensors", trace)
-        folder.write("result.json", result)
-        folder.checkpoint.unlink(missing_ok=True)
-        if self.shortcut:
-            self.shortcut.close()
-        folder.remove("failure.json")
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.spec.precision == "bfloat16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return nullcontext()
+
+    def _save(self, folder: RunFolder) -> None:
+        if self.team.first:
+            save_checkpoint(folder.checkpoint, self._state())
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -400,6 +340,7 @@ class Run:
         self.loss_sum = state["loss_sum"]
         if self.shortcut:
             self.shortcut.resume(state["prefix_since"], self.view.step)
+        self.team.regroup()
         self.accounting.forget_peaks()  # those of loading the checkpoint
         self.resumed = True
 
@@ -415,9 +356,3 @@ def set_up_process(spec: Spec) -> None:
     torch.backends.cudnn.benchmark = False
     gc.collect()
     torch.cuda.empty_cache()
-
-
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write a safetensors file in one step."""
-    with replacing(path) as temporary:
-        save_file(tensors, temporary)
