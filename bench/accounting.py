@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from bench.flops import FlopModel, Flops, prefix_length
+from bench.flops import Flops, prefix_length
+from bench.sizes import FlopsBySize
 
 
 @dataclass
@@ -19,9 +20,10 @@ class FreezeState:
 
     step_s: seconds of each step. saved_bytes: what autograd saved for the backward pass of its
     first full batch, of `measured` samples; state_bytes: parameters, gradients and optimizer
-    state after that step. reused: samples whose prefix came out of a cache, each of which saved
-    `prefix_exact` and `prefix_paper` FLOPs of its forward pass. The cuda fields are the
-    allocator's peaks, None on a CPU.
+    state after that step. Where batches differ in size, sizes says how many samples had which,
+    and the bytes are those of the largest batch, of `measured_size`. reused: samples whose prefix
+    came out of a cache, each of which saved `prefix_exact` and `prefix_paper` FLOPs of its
+    forward pass. The cuda fields are the allocator's peaks, None on a CPU.
     """
 
     from_step: int
@@ -31,6 +33,8 @@ class FreezeState:
     samples: int = 0
     step_s: list[float] = field(default_factory=list)
     measured: int = 0
+    measured_size: int = 0
+    sizes: dict[int, int] = field(default_factory=dict)
     saved_bytes: int = 0
     state_bytes: int = 0
     reused: int = 0
@@ -39,12 +43,17 @@ class FreezeState:
     cuda_allocated: int | None = None
     cuda_reserved: int | None = None
 
+    def outgrown_by(self, samples: int, size: int) -> bool:
+        """Whether a batch is larger than the one whose bytes were measured."""
+        return samples * size > self.measured * self.measured_size
+
 
 class Accounting:
     """Adds up a run step by step; everything here is arithmetic on the host."""
 
-    def __init__(self, flops: FlopModel, device: torch.device) -> None:
+    def __init__(self, flops: FlopsBySize, device: torch.device) -> None:
         self._flops, self._device = flops, device
+        self._layers = len(flops.mean.forward)
         self.states: list[FreezeState] = []
         self._pending: list[tuple[FreezeState, Any, Any]] = []
         self._began: Any = None
@@ -59,7 +68,7 @@ class Accounting:
         self.read_device()
         if self.states and self.now.steps == 0:
             self.states.pop()
-        prefix = prefix_length(frozen, len(self._flops.forward))
+        prefix = prefix_length(frozen, self._layers)
         self.states.append(FreezeState(step, sorted(frozen), prefix))
         self.forget_peaks()
 
@@ -77,11 +86,12 @@ class Accounting:
         else:
             self._began = time.perf_counter()
 
-    def end_step(self, samples: int) -> None:
-        """Mark the end of a step that saw `samples` samples."""
+    def end_step(self, samples: int, size: int) -> None:
+        """Mark the end of a step that saw `samples` samples of a size."""
         state = self.now
         state.steps += 1
         state.samples += samples
+        state.sizes[size] = state.sizes.get(size, 0) + samples
         if self._device.type == "cuda":
             ended = torch.cuda.Event(enable_timing=True)
             ended.record()
@@ -105,10 +115,11 @@ class Accounting:
 
     def spent(self, convention: str) -> Flops:
         """Training FLOPs so far in the `paper` or `exact` convention."""
-        count = getattr(self._flops, convention)
         total = Flops(0.0, 0.0)
         for state in self.states:
-            total = total + count(frozenset(state.frozen)) * state.samples
+            frozen = frozenset(state.frozen)
+            for size, samples in state.sizes.items():
+                total = total + getattr(self._flops.at(size), convention)(frozen) * samples
             saved = getattr(state, f"prefix_{convention}") * state.reused
             total = total + Flops(-saved, 0.0)
         return total
@@ -133,6 +144,8 @@ class Accounting:
         for state in self.states:
             row = asdict(state)
             times = row.pop("step_s")
+            if not self._flops.varies:
+                del row["sizes"], row["measured_size"]
             row["step_s_median"] = statistics.median(times) if times else None
             rows.append(row)
         return rows
@@ -144,4 +157,5 @@ class Accounting:
 
     def load_state_dict(self, states: list[Mapping[str, Any]]) -> None:
         """Take back what `state_dict` gave."""
-        self.states = [FreezeState(**state) for state in states]
+        size = next(iter(self._flops.samples))  # of a checkpoint from before sizes were noted
+        self.states = [FreezeState(**{"sizes": {size: s["samples"]}, **s}) for s in states]

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from bench.data.augment import Augment, augment, normalise
 from bench.data.image_data import ImageData
+from bench.data.text_data import Metric
 from bench.errors import UserError
 from bench.layers import Inputs
 from bench.seeds import seed_of, seeded
 from bench.spec import Spec
 
 EVALUATION_BATCH = 250
+NOT_ASKED = -100  # label of what a model is not asked for: words that were not masked
 NORMALISATIONS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -45,7 +47,12 @@ class Batches:
         self.drawn_from = len(self._labels)  # each epoch leaves out one of them at most
         self.samples = usable(self.drawn_from, spec.batch_size)
         self.steps_per_epoch = -(-self.samples // spec.batch_size)
-        self.evaluation_samples = len(self._eval_labels)
+
+    metric: Metric = "accuracy"
+
+    def sizes(self) -> dict[int, int]:
+        """How many samples of full training have which side: all the same."""
+        return {self._spec.resolution: self.samples * self._spec.epochs}
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
         """The inputs (B, 3, R, R) float32 and labels (B,) int64 of a step counted from 0."""

@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from bench.any_batches import AnyBatches
 from bench.batches import Batches
 from bench.data.catalogue import load, stream
 from bench.data.image_data import ImageData, Part
+from bench.data.texts import check_pair, is_text
 from bench.errors import UserError
 from bench.flops import FlopModel, count_flops
-from bench.layers import Layer, find_layers
+from bench.layers import Inputs, Layer, find_layers
+from bench.models.bert import BERTS, skeleton
 from bench.models.catalogue import build as build_model
 from bench.models.weights import load_backbone
 from bench.registry import strategy_class
 from bench.results import RunFolder
 from bench.spec import Spec
 from bench.streamed_batches import StreamedBatches
+from bench.text_batches import text_batches
 
 if TYPE_CHECKING:
     from strategies.base import Strategy
@@ -40,10 +44,16 @@ def data_of(
     )
 
 
-def batches_of(spec: Spec, device: torch.device) -> tuple[Batches | StreamedBatches, int]:
-    """A run's batches and its number of classes; large image folders are streamed."""
+def batches_of(spec: Spec, device: torch.device) -> tuple[AnyBatches, int]:
+    """A run's batches and its number of classes; large image folders are streamed.
+
+    Raises UserError for a model of texts on images, and the reverse.
+    """
     part: Part = "test" if spec.evaluate_on == "test" else "validation"
     root = spec.paths.get("data", "")
+    check_pair(spec.model, spec.data)
+    if is_text(spec.data):
+        return text_batches(spec, part, device)
     streamed = stream(
         spec.data,
         resolution=spec.resolution,
@@ -58,10 +68,17 @@ def batches_of(spec: Spec, device: torch.device) -> tuple[Batches | StreamedBatc
 
 
 @lru_cache(maxsize=64)
-def anatomy(model: str, classes: int, resolution: int) -> tuple[tuple[Layer, ...], FlopModel]:
-    """The layers and FLOPs of a model by name; they do not depend on its weights."""
-    net = build_model(model, classes, resolution, seed=0)
-    sample = (torch.zeros(1, 3, resolution, resolution),)
+def anatomy(model: str, classes: int, size: int) -> tuple[tuple[Layer, ...], FlopModel]:
+    """The layers and FLOPs of a model by name; they do not depend on its weights.
+
+    size: side of the images, or length of the texts.
+    """
+    sample: Inputs
+    if model in BERTS:
+        net, sample = skeleton(model, classes, size)
+    else:
+        net = build_model(model, classes, size, seed=0)
+        sample = (torch.zeros(1, 3, size, size),)
     layers = find_layers(net, sample)
     return layers, count_flops(net, layers, sample)
 
@@ -90,7 +107,7 @@ def strategy_of(spec: Spec) -> Strategy:
 def artifacts_of(spec: Spec, results: Path) -> dict[str, Path]:
     """Local files that the strategy needs, by what they are."""
     files = {k: Path(v) for k, v in spec.paths.items() if k in spec.contents}
-    found = {k: v for k, v in files.items() if k not in ("data", "weights", "strategy")}
+    found = {k: v for k, v in files.items() if k not in ("data", "weights", "vocab", "strategy")}
     if spec.reference:
         found["reference"] = _kept_model(spec, spec.reference, results)
     for what, path in found.items():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from bench.data.catalogue import fingerprint
 from bench.errors import UserError
+from bench.models.bert import BERTS, HUB_VOCABULARY
 from bench.registry import checked_options, file_hash, strategy_class
 from bench.spec import Spec
 
@@ -46,6 +48,10 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
                 f"{spec.label}: weights = {spec.weights!r} is not valid; give '', 'pretrained', "
                 "'run:ID' or 'file'"
             )
+    if spec.model in BERTS:
+        contents["vocab"] = _vocabulary(spec.model, paths)
+    else:
+        paths.pop("vocab", None)
     if spec.match and not cls.matches:
         raise UserError(f"{spec.label}: strategy {name} cannot be matched to a cost")
     if cls.needs_reference and not spec.reference:
@@ -53,6 +59,17 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
     contents["data"] = _data_fingerprint(spec.data, paths.get("data", ""))
     paths = {k: v for k, v in paths.items() if k in contents or k == "data"}
     return spec.but(options=options, contents=contents, paths=paths)
+
+
+def _vocabulary(model: str, paths: dict[str, str]) -> str:
+    """What a BERT's vocabulary holds; where no file is named, one beside the weights is used."""
+    if words := BERTS[model].words:
+        paths.pop("vocab", None)
+        return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+    beside = Path(paths.get("weights", "")).parent / "vocab.txt"
+    if "vocab" not in paths and "weights" in paths and beside.is_file():
+        paths["vocab"] = str(beside)
+    return file_hash(Path(paths["vocab"])) if "vocab" in paths else HUB_VOCABULARY
 
 
 @lru_cache(maxsize=64)

@@ -61,7 +61,6 @@ class Flops:
     @property
     def total(self) -> float:
         """Forward and backward together."""
-        """Forward and backward together."""
         return self.forward + self.backward
 
     def __add__(self, other: Flops) -> Flops:
@@ -104,7 +103,7 @@ class FlopModel:
         )
         return Flops(float(forward), float(backward))
 
-    def exact_forward(self, layer: int) -> int:
+    def exact_forward(self, layer: int) -> float:
         """FLOPs per sample of one layer's own products in the forward pass."""
         return sum(p.flops for p in self.products if p.layer == layer)
 

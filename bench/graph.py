@@ -25,12 +25,12 @@ from bench.layers import Inputs, Layer
 class Product:
     """One matrix product or convolution of the forward pass.
 
-    flops: of its forward pass (1 multiply-add = 2 FLOPs).
+    flops: of its forward pass (1 multiply-add = 2 FLOPs); a mean over sizes of input may be broken.
     operands: for each of its two factors, the layers whose training needs that factor's gradient.
     layer: the layer whose weight is a factor, or None for a product of activations (attention).
     """
 
-    flops: int
+    flops: float
     operands: tuple[int, int]
     layer: int | None
 

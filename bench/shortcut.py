@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.accounting import FreezeState
+from bench.any_batches import AnyBatches
 from bench.batches import Batches
 from bench.errors import UserError
 from bench.flops import FlopModel
@@ -24,7 +25,6 @@ from bench.layers import Inputs, Layer
 from bench.prefix import Cut, Splitter, check_cut, check_same
 from bench.prefix_cache import MEBI, Border, PrefixCache
 from bench.spec import Spec
-from bench.streamed_batches import StreamedBatches
 
 CHECKED = 8  # samples on which a cut is held against the model
 
@@ -38,13 +38,13 @@ class Shortcut:
         model: nn.Module,
         layers: Sequence[Layer],
         flops: FlopModel,
-        batches: Batches | StreamedBatches,
+        batches: AnyBatches,
         device: torch.device,
         folder: Path,
         autocast: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         """Raises UserError if the model cannot be cut, or its images are streamed."""
-        if isinstance(batches, StreamedBatches):
+        if not isinstance(batches, Batches):
             raise UserError(
                 f"{spec.label}: cache_prefix and fold_norms need images that fit in memory; "
                 "leave them off, or give a lower resolution"

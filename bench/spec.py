@@ -29,6 +29,7 @@ FIELDS: Mapping[str, Option] = {
     "weight_decay": Real(0.0, low=0.0, high=1e3, doc="L2 for SGD, decoupled for AdamW"),
     "optimizer": Choice("sgd", ("sgd", "adamw"), doc="optimizer"),
     "resolution": Integer(224, low=8, high=4096, doc="side of the square input, pixels"),
+    "length": Integer(128, low=8, high=512, doc="longest text, tokens; what is longer is cut"),
     "augment": Choice("standard", ("none", "standard"), doc="crop, and flip where it makes sense"),
     "normalisation": Choice("data", ("data", "imagenet", "half"), doc="mean and std of inputs"),
     "weights": Text("", doc="'' = random, 'pretrained', 'run:ID', or 'file' (see paths)"),
@@ -72,6 +73,7 @@ class Spec:
     weight_decay: float = 0.0
     optimizer: str = "sgd"
     resolution: int = 224
+    length: int = 128
     augment: str = "standard"
     normalisation: str = "data"
     weights: str = ""

@@ -15,6 +15,7 @@ from bench.batches import EVALUATION_BATCH, NORMALISATIONS, epoch_order, usable
 from bench.data.augment import normalise
 from bench.data.image_data import moments
 from bench.data.stream import ImageStream
+from bench.data.text_data import Metric
 from bench.layers import Inputs
 from bench.seeds import seeded
 from bench.spec import Spec
@@ -34,9 +35,14 @@ class StreamedBatches:
         self._mean, self._std = mean.to(device), std.to(device)
         self.samples = usable(stream.train_samples, spec.batch_size)
         self.steps_per_epoch = -(-self.samples // spec.batch_size)
-        self.evaluation_samples = stream.eval_samples
         self._epoch: Iterator[tuple[Tensor, Tensor]] = iter(())
         self._next = -1
+
+    metric: Metric = "accuracy"
+
+    def sizes(self) -> dict[int, int]:
+        """How many samples of full training have which side: all the same."""
+        return {self._spec.resolution: self.samples * self._spec.epochs}
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
         """The inputs (B, 3, R, R) float32 and labels (B,) int64 of a step counted from 0."""

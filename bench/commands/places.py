@@ -46,13 +46,16 @@ def file_arguments(parser: argparse.ArgumentParser) -> None:
     """--data-root and --predictor."""
     parser.add_argument("--data-root", default="", metavar="DIR", help="where data sets lie")
     parser.add_argument(
+        "--vocab", default="", metavar="FILE", help="BERT's vocab.txt; else beside its weights"
+    )
+    parser.add_argument(
         "--predictor", default="", metavar="FILE", help="a SmartFRZ predictor (safetensors)"
     )
 
 
 def named_files(args: argparse.Namespace) -> dict[str, str]:
     """The files the user named, by what they are."""
-    named = {"data": args.data_root, "predictor": args.predictor}
+    named = {"data": args.data_root, "vocab": args.vocab, "predictor": args.predictor}
     named["weights"] = getattr(args, "weights_file", "")
     for what, path in named.items():
         if path and not Path(path).expanduser().exists():

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.data import cifar, digits, folder, glyphs
+from bench.data import cifar, digits, folder, glue, glyphs, texts
 from bench.data.augment import resize
 from bench.data.image_data import ImageData, Part, moments
 from bench.data.stream import ImageStream
@@ -17,7 +17,7 @@ from bench.errors import UserError
 from bench.options import unknown
 
 EMBEDDED = (*digits.RECIPES, *("glyphs" + (f":{v}" if v else "") for v in glyphs.RECIPES))
-NAMES = (*EMBEDDED, *cifar.NAMES, "folder:PATH", "imagenet")
+NAMES = (*EMBEDDED, *cifar.NAMES, "folder:PATH", "imagenet", *texts.TEXTS)
 HELD_OUT = 0.1  # share of the training images that validation takes where files are read
 
 
@@ -27,6 +27,7 @@ class Facts:
 
     classes: int
     train_samples: int
+    length: int = 0  # of texts: a typical batch's, tokens
 
 
 def load(
@@ -89,6 +90,8 @@ def fingerprint(name: str, root: Path | None = None) -> str:
     through for it; ImageNet without a root: its name, so that its runs can be planned.
     """
     kind, _, rest = name.partition(":")
+    if texts.is_text(name):
+        return texts.fingerprint(name, root)
     if name in digits.RECIPES:
         return digits.fingerprint(name)
     if kind == "glyphs" and rest in glyphs.RECIPES:
@@ -114,6 +117,8 @@ def describe(name: str, root: str | Path | None = None) -> Facts:
     """Classes and training images of a set that is evaluated on its test part."""
     kind, _, rest = name.partition(":")
     place = Path(root) if root else None
+    if texts.is_text(name):
+        return Facts(*texts.facts(name))
     if name in digits.RECIPES:
         return Facts(10 ** digits.RECIPES[name].slots, digits.RECIPES[name].train_draws)
     if kind == "glyphs" and rest in glyphs.RECIPES:
@@ -139,12 +144,14 @@ def describe_all() -> dict[str, str]:
         lines[name] = f"needs a data root; {classes} classes, torchvision's layout or zip files"
     lines["folder:PATH"] = "any images as PATH/train/CLASS/… and PATH/val/CLASS/…"
     lines["imagenet"] = "the same layout under the data root; 1,000 classes"
-    return lines
+    return lines | texts.lines()
 
 
 def needs_root(name: str) -> bool:
-    """Whether a data set lies below a root folder that the user names."""
-    return name in cifar.NAMES or name == "imagenet"
+    """Whether a data set lies below a root folder that the user must name."""
+    return (
+        name in cifar.NAMES or name == "imagenet" or (name in glue.TASKS and not glue.can_fetch())
+    )
 
 
 def _place(name: str, root: Path | None) -> Path:

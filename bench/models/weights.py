@@ -15,6 +15,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from bench.errors import UserError
+from bench.models.bert import BERTS, HUB, translated
 from bench.models.catalogue import TIMM
 from bench.models.laptop import LAPTOP
 
@@ -52,6 +53,8 @@ def load_backbone(
     """
     heads = (head,) if isinstance(head, str) else tuple(head)
     given = published(name) if source == "pretrained" else read(Path(source))
+    if name in BERTS:
+        given = translated(given)
     shown = f"pretrained weights of {name}" if source == "pretrained" else str(source)
     own = model.state_dict()
     body = {key for key in own if not _under(key, heads)}
@@ -98,10 +101,14 @@ def read(path: Path) -> dict[str, Tensor]:
 
 def published(name: str) -> Mapping[str, Tensor]:
     """The state that torchvision or timm publishes for a model; downloaded if not at hand."""
-    if name in LAPTOP:
+    if name in LAPTOP or (name in BERTS and BERTS[name].shape):
         raise UserError(f"{name} has no published weights; pretrain it, or leave weights empty")
     state: Mapping[str, Tensor]
     try:
+        if name in BERTS:
+            from huggingface_hub import hf_hub_download
+
+            return read(Path(hf_hub_download(HUB, "model.safetensors")))
         if name in torchvision.models.list_models(module=torchvision.models):
             weights = torchvision.models.get_model_weights(name).DEFAULT
             state = weights.get_state_dict(progress=False, check_hash=True)
@@ -110,9 +117,10 @@ def published(name: str) -> Mapping[str, Tensor]:
         return state
     except Exception as error:  # hubs raise many kinds, none of them shared
         told = " ".join(str(error).split())[:160] or type(error).__name__
+        beside = ", its vocab.txt beside it" if name in BERTS else ""
         raise UserError(
             f"pretrained weights of {name}: cannot be fetched ({told}); "
-            "pass --weights FILE.safetensors"
+            f"pass --weights FILE.safetensors{beside}"
         ) from None
 
 
@@ -120,8 +128,10 @@ def published_identity(name: str) -> str:
     """Which published weights a model's name stands for today: their address or tag."""
     if name in torchvision.models.list_models(module=torchvision.models):
         return str(torchvision.models.get_model_weights(name).DEFAULT.url)
-    if name in LAPTOP:
+    if name in LAPTOP or (name in BERTS and BERTS[name].shape):
         raise UserError(f"{name} has no published weights; pretrain it, or leave weights empty")
+    if name in BERTS:
+        return HUB
     config = timm.get_pretrained_cfg(name.removeprefix(TIMM))
     return f"{config.hf_hub_id or config.url}:{config.tag}" if config else name
 

@@ -1,0 +1,100 @@
+"""The words of the grammar: every content word has a synonym, every noun and verb two numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SINGULAR, PLURAL = 0, 1
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # BERT's own, in its order of ids
+
+
+@dataclass(frozen=True)
+class Word:
+    """One entry of the lexicon: its forms (singular, plural, and a verb's participle)."""
+
+    forms: tuple[str, ...]
+
+    def form(self, number: int) -> str:
+        """Its form in a number; words without numbers have one form."""
+        return self.forms[number if len(self.forms) > 1 else 0]
+
+
+Synonyms = tuple[Word, Word]  # two words that mean the same
+
+
+def _pairs(text: str) -> tuple[Synonyms, ...]:
+    """Two synonyms a line, forms parted by strokes."""
+    pairs = []
+    for line in text.strip().splitlines():
+        one, other = (Word(tuple(forms.split("/"))) for forms in line.split())
+        pairs.append((one, other))
+    return tuple(pairs)
+
+
+BEINGS = _pairs("""
+doctor/doctors physician/physicians
+teacher/teachers tutor/tutors
+child/children kid/kids
+lawyer/lawyers attorney/attorneys
+sailor/sailors seaman/seamen
+writer/writers author/authors
+thief/thieves robber/robbers
+king/kings monarch/monarchs
+dog/dogs hound/hounds
+rabbit/rabbits bunny/bunnies
+pig/pigs hog/hogs
+snake/snakes serpent/serpents
+""")
+PLACES = _pairs("""
+house/houses home/homes
+street/streets road/roads
+stone/stones rock/rocks
+ship/ships boat/boats
+shop/shops store/stores
+forest/forests wood/woods
+""")
+TRANSITIVE = _pairs("""
+sees/see/seen spots/spot/spotted
+helps/help/helped aids/aid/aided
+pushes/push/pushed shoves/shove/shoved
+follows/follow/followed trails/trail/trailed
+hits/hit/hit strikes/strike/struck
+finds/find/found locates/locate/located
+scares/scare/scared frightens/frighten/frightened
+calls/call/called summons/summon/summoned
+""")
+INTRANSITIVE = _pairs("""
+sleeps/sleep dozes/doze
+talks/talk chats/chat
+runs/run sprints/sprint
+cries/cry weeps/weep
+falls/fall tumbles/tumble
+shouts/shout yells/yell
+""")
+ADJECTIVES = _pairs("""
+big large
+quick fast
+sad unhappy
+smart clever
+old aged
+quiet silent
+""")
+PREPOSITIONS = _pairs("""
+near beside
+under below
+behind beyond
+""")
+ADVERBS = _pairs("often frequently\nnow presently")
+DETERMINERS = (Word(("the", "the")), Word(("this", "these")), Word(("every", "many")))
+BE = Word(("is", "are"))
+LEXICON = (
+    *BEINGS, *PLACES, *TRANSITIVE, *INTRANSITIVE, *ADJECTIVES, *PREPOSITIONS, *ADVERBS,
+)  # fmt: skip
+FUNCTION = ("who", "and", "by", ",", ".")
+
+
+def vocabulary() -> tuple[str, ...]:
+    """Every token in the order of its id: BERT's special ones, then all forms of all words."""
+    single = [form for word in (*DETERMINERS, BE) for form in word.forms]
+    content = [form for pair in LEXICON for word in pair for form in word.forms]
+    return tuple(dict.fromkeys([*SPECIAL, *FUNCTION, *single, *content]))
