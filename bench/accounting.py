@@ -23,7 +23,9 @@ class FreezeState:
     state after that step. Where batches differ in size, sizes says how many samples had which,
     and the bytes are those of the largest batch, of `measured_size`. reused: samples whose prefix
     came out of a cache, each of which saved `prefix_exact` and `prefix_paper` FLOPs of its
-    forward pass. The cuda fields are the allocator's peaks, None on a CPU.
+    forward pass. sent: bytes of gradients that this process gave to the sums over all processes
+    of the run. The cuda fields are the allocator's peaks, None on a CPU.
+    In a run of several processes samples and sizes are those of all, the rest is this one's.
     """
 
     from_step: int
@@ -40,6 +42,7 @@ class FreezeState:
     reused: int = 0
     prefix_exact: float = 0.0
     prefix_paper: float = 0.0
+    sent: int = 0
     cuda_allocated: int | None = None
     cuda_reserved: int | None = None
 
@@ -57,6 +60,7 @@ class Accounting:
         self.states: list[FreezeState] = []
         self._pending: list[tuple[FreezeState, Any, Any]] = []
         self._began: Any = None
+        self._sent = 0
 
     @property
     def now(self) -> FreezeState:
@@ -86,9 +90,14 @@ class Accounting:
         else:
             self._began = time.perf_counter()
 
-    def end_step(self, samples: int, size: int) -> None:
-        """Mark the end of a step that saw `samples` samples of a size."""
+    def end_step(self, samples: int, size: int, sent: int = 0) -> None:
+        """Mark the end of a step that saw `samples` samples of a size.
+
+        sent: bytes of gradients that this process gave to sums over processes since it started.
+        """
         state = self.now
+        state.sent += sent - self._sent
+        self._sent = sent
         state.steps += 1
         state.samples += samples
         state.sizes[size] = state.sizes.get(size, 0) + samples
@@ -146,6 +155,8 @@ class Accounting:
             times = row.pop("step_s")
             if not self._flops.varies:
                 del row["sizes"], row["measured_size"]
+            if not row["sent"]:  # as of any run in one process
+                del row["sent"]
             row["step_s_median"] = statistics.median(times) if times else None
             rows.append(row)
         return rows

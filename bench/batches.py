@@ -15,6 +15,7 @@ from torch import Tensor
 from bench.data.augment import Augment, augment, normalise
 from bench.data.image_data import ImageData
 from bench.data.text_data import Metric
+from bench.distributed.team import ALONE, Team
 from bench.errors import UserError
 from bench.layers import Inputs
 from bench.seeds import seed_of, seeded
@@ -31,11 +32,13 @@ NORMALISATIONS = {
 class Batches:
     """Device-resident uint8 images, shuffled, augmented and normalised in batches."""
 
-    def __init__(self, data: ImageData, spec: Spec, device: torch.device) -> None:
+    def __init__(
+        self, data: ImageData, spec: Spec, device: torch.device, team: Team = ALONE
+    ) -> None:
         self._images = data.train_images.to(device)
         self._labels = data.train_labels.to(device)
         self._eval_images, self._eval_labels = data.eval_images, data.eval_labels
-        self._spec, self._device = spec, device
+        self._spec, self._device, self._team = spec, device, team
         standard: Augment = "crop+flip" if data.flip else "crop"
         self._kind: Augment = "none" if spec.augment == "none" else standard
         mean, std = NORMALISATIONS.get(spec.normalisation, (data.mean, data.std))
@@ -45,7 +48,7 @@ class Batches:
         self._order = lru_cache(maxsize=2)(self._draw_order)
         self._indices = lru_cache(maxsize=2)(self._draw_indices)
         self.drawn_from = len(self._labels)  # each epoch leaves out one of them at most
-        self.samples = usable(self.drawn_from, spec.batch_size)
+        self.samples = usable(self.drawn_from, spec.batch_size, team.size)
         self.steps_per_epoch = -(-self.samples // spec.batch_size)
 
     metric: Metric = "accuracy"
@@ -55,12 +58,17 @@ class Batches:
         return {self._spec.resolution: self.samples * self._spec.epochs}
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
-        """The inputs (B, 3, R, R) float32 and labels (B,) int64 of a step counted from 0."""
+        """The inputs (B, 3, R, R) float32 and labels (B,) int64 of a step counted from 0.
+
+        Of a run on several processes, this one's share of them.
+        """
         epoch, within = divmod(step, self.steps_per_epoch)
         size = self._spec.batch_size
         chosen = self._order(epoch)[within * size : min((within + 1) * size, self.samples)]
         self._generator.manual_seed(seed_of(self._spec.seed, "augment", step))
-        images = augment(self._images[chosen], self._kind, self._generator)
+        of, mine = len(chosen), self._team.share(len(chosen))
+        chosen = chosen[mine]
+        images = augment(self._images[chosen], self._kind, self._generator, mine.start, of)
         return self._inputs(images), self._labels[chosen]
 
     def indices(self, step: int) -> Tensor:
@@ -74,10 +82,11 @@ class Batches:
         return self._inputs(self._images[samples.to(self._device)])
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
-        """The evaluation split in order, without augmentation."""
+        """This process's batches of the evaluation split, in order, without augmentation."""
+        rank, size = self._team.rank, self._team.size
         for images, labels in zip(
-            self._eval_images.split(EVALUATION_BATCH),
-            self._eval_labels.split(EVALUATION_BATCH),
+            self._eval_images.split(EVALUATION_BATCH)[rank::size],
+            self._eval_labels.split(EVALUATION_BATCH)[rank::size],
             strict=True,
         ):
             yield self._inputs(images.to(self._device)), labels.to(self._device)
@@ -105,8 +114,17 @@ def epoch_order(seed: int, epoch: int, samples: int) -> Tensor:
     return torch.randperm(samples, generator=seeded(seed, "order", epoch))
 
 
-def usable(samples: int, batch_size: int) -> int:
-    """The samples of an epoch: all, but for a last batch of one, which BatchNorm cannot take."""
-    if samples < 2:
+def usable(samples: int, batch_size: int, processes: int = 1) -> int:
+    """The samples of an epoch: all, but for a last batch that BatchNorm cannot take, since it
+    leaves a process with one or none.
+    """
+    if samples < 2 * processes:
         raise UserError(f"{samples} training samples are too few; give more, or a larger limit")
-    return samples - (samples % batch_size == 1)
+    last = samples % batch_size
+    return samples if last >= 2 * processes else samples - last
+
+
+def batch_samples(step: int, samples: int, batch_size: int) -> int:
+    """The size of a step's batch where an epoch has so many samples."""
+    within = step % -(-samples // batch_size)
+    return min(batch_size, samples - within * batch_size)

@@ -14,6 +14,7 @@ from bench.batches import Batches
 from bench.data.catalogue import load, stream
 from bench.data.image_data import ImageData, Part
 from bench.data.texts import check_pair, is_text
+from bench.distributed.team import ALONE, Team
 from bench.errors import UserError
 from bench.flops import FlopModel, count_flops
 from bench.layers import Inputs, Layer, find_layers
@@ -44,7 +45,7 @@ def data_of(
     )
 
 
-def batches_of(spec: Spec, device: torch.device) -> tuple[AnyBatches, int]:
+def batches_of(spec: Spec, device: torch.device, team: Team = ALONE) -> tuple[AnyBatches, int]:
     """A run's batches and its number of classes; large image folders are streamed.
 
     Raises UserError for a model of texts on images, and the reverse.
@@ -53,6 +54,8 @@ def batches_of(spec: Spec, device: torch.device) -> tuple[AnyBatches, int]:
     root = spec.paths.get("data", "")
     check_pair(spec.model, spec.data)
     if is_text(spec.data):
+        if team.size > 1:
+            raise UserError(f"{spec.label}: texts train in one process; leave replicas at 1")
         return text_batches(spec, part, device)
     streamed = stream(
         spec.data,
@@ -60,11 +63,12 @@ def batches_of(spec: Spec, device: torch.device) -> tuple[AnyBatches, int]:
         evaluate_on=part,
         root=Path(root) if root else None,
         train_limit=spec.train_limit,
+        workers=spec.data_workers,
     )
     if streamed is not None:
-        return StreamedBatches(streamed, spec, device), streamed.classes
+        return StreamedBatches(streamed, spec, device, team), streamed.classes
     data = data_of(spec.data, spec.resolution, part, root, spec.train_limit)
-    return Batches(data, spec, device), data.classes
+    return Batches(data, spec, device, team), data.classes
 
 
 @lru_cache(maxsize=64)

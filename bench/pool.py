@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.environment import cores
-from bench.errors import UserError
+from bench.errors import ProcessLost, UserError
 from bench.heartbeat import NAME as PROGRESS
 from bench.heartbeat import Displaced, Heartbeat, alive_elsewhere, job_name
 from bench.plan import Plan
@@ -46,17 +46,26 @@ class Outcome:
     stopped: bool = False
 
 
-def workers_for(specs: list[Spec]) -> int:
-    """One worker a GPU; on CPU one a core, or fewer where a run takes several threads."""
+def workers_for(specs: Sequence[Spec]) -> int:
+    """One worker a GPU; on CPU one a core; fewer where a run takes several of them."""
     if uses_gpus(specs):
         import torch  # takes seconds; a launcher of runs on CPU needs none of it
 
-        return max(torch.cuda.device_count(), 1)
-    threads = max((s.threads for s in specs), default=1)
-    return max(cores() // threads, 1)
+        return max(torch.cuda.device_count() // gpus_of(specs), 1)
+    return max(cores() // threads_of(specs), 1)
 
 
-def uses_gpus(specs: list[Spec]) -> bool:
+def gpus_of(specs: Sequence[Spec]) -> int:
+    """How many GPUs each place for a run must have."""
+    return max((s.replicas for s in specs), default=1)
+
+
+def threads_of(specs: Sequence[Spec]) -> int:
+    """How many CPU threads each place for a run must have."""
+    return max((s.threads * s.replicas for s in specs), default=1)
+
+
+def uses_gpus(specs: Sequence[Spec]) -> bool:
     """Whether any of the runs wants a GPU."""
     return any(s.device == "cuda" for s in specs)
 
@@ -83,7 +92,8 @@ class Pool:
         self._context.set_forkserver_preload(PRELOADED)
         self._stop = self._context.Event()
         count = min(workers, len(self._waiting))
-        self._gpus = uses_gpus(plan.todo)
+        # GPUs of each worker; 0: the runs use none.
+        self._gpus = gpus_of(plan.todo) if uses_gpus(plan.todo) else 0
         self._workers = [self._hire(slot) for slot in range(count)]
 
     def run(self) -> Outcome:
@@ -169,7 +179,7 @@ class Pool:
     def _hire(self, slot: int) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=_work, args=(theirs, self._stop, slot if self._gpus else None)
+            target=_work, args=(theirs, self._stop, slot * self._gpus if self._gpus else None)
         )
         process.start()
         theirs.close()
@@ -275,16 +285,18 @@ def _execute(
     tell: Callable[[int, int], None],
 ) -> dict[str, Any]:
     """Make a run that this process holds, with a sign of life, and mirror it."""
+    from bench.distributed.replicas import execute_replicas
     from bench.mirror import mirror
     from bench.run import execute
 
+    make = execute if spec.replicas == 1 else execute_replicas
     with Heartbeat(folder) as beat:
 
         def progress(step: int, steps: int) -> None:
             beat.tell(step, steps)
             tell(step, steps)
 
-        result = execute(spec, results, stop=stop, progress=progress)
+        result = make(spec, results, stop=stop, progress=progress)
     mirror(spec, folder)
     return result
 
@@ -314,7 +326,9 @@ def _record_failure(folder: RunFolder, error: Exception) -> str:
     try:
         log = folder.path / "traceback.txt"
         log.write_text("".join(traceback.format_exception(error)))
-        folder.write("failure.json", {"reason": reason, "log": str(log), "job": job_name()})
+        failure = {"reason": reason, "log": str(log), "job": job_name()}
+        lost = {"killed": True} if isinstance(error, ProcessLost) else {}
+        folder.write("failure.json", failure | lost)
     except (OSError, UserError):
         return f"{reason} (and its folder {folder.path} cannot be written)"
     return reason

@@ -49,7 +49,11 @@ def epoch_line(run: Run, loss: float) -> dict[str, Any]:
 
 
 def result_of(run: Run, status: str, reason: str) -> dict[str, Any]:
-    """All that is known of a finished run, as plain values."""
+    """All that is known of a finished run, as plain values.
+
+    FLOPs are those of all its processes together, memory is that of the one that needed most,
+    clocks are those of the first, in which it waits for the others too.
+    """
     clocks = run.clocks.read()
     full = run.batches.samples * run.spec.epochs
     cached = {"prefix_cache": run.shortcut.bytes_kept()} if run.shortcut else {}
@@ -70,14 +74,14 @@ def result_of(run: Run, status: str, reason: str) -> dict[str, Any]:
                 for name in ("paper", "exact")
                 for f in [run.accounting.spent(name)]
             },
-            "decide": float(run.strategy.cost()),
+            "decide": float(run.strategy.cost()) * run.team.size,  # each process computes it
             "full_paper": run.flops.paper().total * full,
             "full_exact": run.flops.exact().total * full,
         },
         "clocks": clocks["wall"],
         "cpu": clocks["cpu"],
         "resumed": run.resumed,
-        "memory": run.accounting.memory() | cached,
+        "memory": run.team.largest(run.accounting.memory()) | cached,
         "layers": [
             {
                 "index": layer.index,

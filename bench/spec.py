@@ -41,12 +41,19 @@ FIELDS: Mapping[str, Option] = {
     "precision": Choice("float32", ("float32", "tf32", "bfloat16"), doc="of forward and backward"),
     "channels_last": Flag(False, doc="memory layout of images"),
     "threads": Integer(1, low=1, high=1024, doc="CPU threads of the run"),
+    "replicas": Integer(1, low=1, high=1024, doc="processes that share every batch, one a GPU"),
+    "data_workers": Integer(
+        0, high=256, doc="processes that decode a large image folder; 0 = up to 4; not in the id"
+    ),
     "cache_prefix": Flag(False, doc="keep what a frozen prefix puts out; needs augment = none"),
     "cache_device_mib": Integer(4096, doc="MiB of it on the device"),
     "cache_host_mib": Integer(4096, doc="MiB of it in the host's memory"),
     "cache_disk_mib": Integer(0, doc="MiB of it on disk"),
     "fold_norms": Flag(False, doc="fold BatchNorm into the convolutions of a frozen prefix"),
 }
+
+
+HOW = ("paths", "keep_model", "data_workers")  # changes no result, and no id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +92,8 @@ class Spec:
     precision: str = "float32"
     channels_last: bool = False
     threads: int = 1
+    replicas: int = 1
+    data_workers: int = 0
     cache_prefix: bool = False
     cache_device_mib: int = 4096
     cache_host_mib: int = 4096
@@ -112,6 +121,8 @@ class Spec:
         checked["match"] = tuple(self.match)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        if self.replicas > 1:
+            self._check_replicas()
 
     @cached_property
     def id(self) -> str:
@@ -179,7 +190,7 @@ class Spec:
         identity = {
             f.name: getattr(self, f.name)
             for f in fields(self)
-            if f.name not in ("paths", "keep_model", "options", "contents", "match")
+            if f.name not in (*HOW, "options", "contents", "match")
         }
         identity = {k: v for k, v in identity.items() if k in FIELDS and v != FIELDS[k].default}
         identity["strategy"] = self.strategy_name
@@ -190,6 +201,22 @@ class Spec:
                 identity[name] = list(value) if name == "match" else dict(value)
         identity["results_version"] = RESULTS_VERSION
         return identity
+
+    def _check_replicas(self) -> None:
+        """Raise UserError for what several processes cannot do."""
+        if self.batch_size % self.replicas:
+            raise UserError(
+                f"run: batch_size = {self.batch_size} does not divide by replicas = "
+                f"{self.replicas}; each process takes the same share of a batch"
+            )
+        if self.batch_size < 2 * self.replicas:
+            raise UserError(
+                f"run: batch_size = {self.batch_size} leaves each of {self.replicas} processes "
+                "one sample, which BatchNorm cannot take; give fewer replicas"
+            )
+        for name in ("cache_prefix", "fold_norms"):
+            if getattr(self, name):
+                raise UserError(f"run: {name} works in one process; leave replicas at 1")
 
     @staticmethod
     def _digest(identity: Mapping[str, Any]) -> str:

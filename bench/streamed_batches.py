@@ -16,6 +16,7 @@ from bench.data.augment import normalise
 from bench.data.image_data import moments
 from bench.data.stream import ImageStream
 from bench.data.text_data import Metric
+from bench.distributed.team import ALONE, Team
 from bench.layers import Inputs
 from bench.seeds import seeded
 from bench.spec import Spec
@@ -26,14 +27,16 @@ STATISTICS_SAMPLES = 512  # training images from which mean and std are taken
 class StreamedBatches:
     """Batches decoded as they are needed, in the order of the seed."""
 
-    def __init__(self, stream: ImageStream, spec: Spec, device: torch.device) -> None:
-        self._stream, self._spec, self._device = stream, spec, device
+    def __init__(
+        self, stream: ImageStream, spec: Spec, device: torch.device, team: Team = ALONE
+    ) -> None:
+        self._stream, self._spec, self._device, self._team = stream, spec, device, team
         if spec.normalisation == "data":
             mean, std = moments(stream.samples(self._fixed(STATISTICS_SAMPLES)))
         else:
             mean, std = (torch.tensor(v) for v in NORMALISATIONS[spec.normalisation])
         self._mean, self._std = mean.to(device), std.to(device)
-        self.samples = usable(stream.train_samples, spec.batch_size)
+        self.samples = usable(stream.train_samples, spec.batch_size, team.size)
         self.steps_per_epoch = -(-self.samples // spec.batch_size)
         self._epoch: Iterator[tuple[Tensor, Tensor]] = iter(())
         self._next = -1
@@ -45,7 +48,10 @@ class StreamedBatches:
         return {self._spec.resolution: self.samples * self._spec.epochs}
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
-        """The inputs (B, 3, R, R) float32 and labels (B,) int64 of a step counted from 0."""
+        """The inputs (B, 3, R, R) float32 and labels (B,) int64 of a step counted from 0.
+
+        Of a run on several processes, this one's share of them.
+        """
         epoch, within = divmod(step, self.steps_per_epoch)
         if step != self._next or within == 0:
             order = epoch_order(self._spec.seed, epoch, self._stream.train_samples)
@@ -56,14 +62,16 @@ class StreamedBatches:
                 epoch=epoch,
                 start=within,
                 augment=self._spec.augment != "none",
+                share=self._team.share,
             )
         self._next = step + 1
         images, labels = next(self._epoch)
         return self._inputs(images), labels.to(self._device)
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
-        """The evaluation split in order, without augmentation."""
-        for images, labels in self._stream.evaluation(EVALUATION_BATCH):
+        """This process's batches of the evaluation split, in order, without augmentation."""
+        every = slice(self._team.rank, None, self._team.size)
+        for images, labels in self._stream.evaluation(EVALUATION_BATCH, every):
             yield self._inputs(images), labels.to(self._device)
 
     def probe(self, samples: int) -> Inputs:

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.options import Flag, Integer, Option, Real, Text, check
+from bench.pool import gpus_of, threads_of, uses_gpus
 from bench.spec import Spec
 
 DEFAULT_FILE = "cluster.toml"
@@ -104,20 +105,28 @@ class Settings:
         return float(minutes) * 60
 
     def at_once(self, specs: Sequence[Spec]) -> int:
-        """How many runs a job makes at a time: one a GPU; on CPU as many as its cores allow."""
-        if any(s.device == "cuda" for s in specs):
-            return max(int(self.resources["gpus_per_node"]), 1)
-        threads = max((s.threads for s in specs), default=1)
-        return max(int(self.resources["cpus_per_task"]) // threads, 1)
+        """How many runs a job makes at a time: as many as its GPUs allow, on CPU its cores."""
+        if uses_gpus(specs):
+            return max(int(self.resources["gpus_per_node"]) // gpus_of(specs), 1)
+        return max(int(self.resources["cpus_per_task"]) // threads_of(specs), 1)
 
     def check_for(self, specs: Sequence[Spec]) -> None:
         """Raise UserError if a job as described here cannot make these runs."""
-        gpus = self.resources["gpus_per_node"] or self.resources["gres"]
-        if any(s.device == "cuda" for s in specs) and not gpus:
-            raise UserError(
-                f"{self.file}: the runs need a GPU and a job has none; set gpus_per_node = 1"
-            )
-        threads = max((s.threads for s in specs), default=1)
+        gpus, gres = self.resources["gpus_per_node"], self.resources["gres"]
+        if uses_gpus(specs):
+            wanted = gpus_of(specs)
+            if not gpus and not gres:
+                raise UserError(
+                    f"{self.file}: the runs need a GPU and a job has none; set gpus_per_node = "
+                    f"{wanted}"
+                )
+            # What a gres line grants is the cluster's own language; the run itself will see.
+            if gpus and gpus < wanted:
+                raise UserError(
+                    f"{self.file}: the runs use {wanted} GPUs each and a job has {gpus}; set "
+                    f"gpus_per_node = {wanted}"
+                )
+        threads = threads_of(specs)
         if self.resources["cpus_per_task"] < threads:
             raise UserError(
                 f"{self.file}: the runs use {threads} threads and a job has "

@@ -27,6 +27,9 @@ CHANGEABLE = (
     "precision",
     "resolution",
     "threads",
+    "replicas",
+    "data_workers",
+    "channels_last",
     "cache_prefix",
     "fold_norms",
 )

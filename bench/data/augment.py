@@ -15,20 +15,23 @@ Augment = Literal["none", "crop", "crop+flip"]
 PADDING = 8  # a crop moves by at most a PADDING-th of the side, as 4 pixels of CIFAR's 32
 
 
-def augment(images: Tensor, kind: Augment, generator: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor, kind: Augment, generator: torch.Generator, start: int = 0, of: int = 0
+) -> Tensor:
     """Shift uint8 images (B, 3, R, R) within mirrored borders and, for crop+flip, mirror half.
 
-    The same generator state gives the same images. "none" returns the images untouched and draws
-    nothing.
+    The same generator state gives the same images, and images from `start` on of a batch of `of`
+    the same as in the whole batch; 0 = they are the whole batch. "none" returns the images
+    untouched and draws nothing.
     """
     if kind == "none":
         return images
     count, _, side, _ = images.shape
-    reach = side // PADDING
-    shifts = torch.randint(-reach, reach + 1, (2, count, 1), generator=generator)
+    reach, mine = side // PADDING, slice(start, start + count)
+    shifts = torch.randint(-reach, reach + 1, (2, of or count, 1), generator=generator)[:, mine]
     down, across = _mirrored(shifts + torch.arange(side), side)
     if kind == "crop+flip":
-        flipped = torch.rand(count, 1, generator=generator) < 0.5
+        flipped = torch.rand(of or count, 1, generator=generator)[mine] < 0.5
         across = torch.where(flipped, across.flip(1), across)
     device = images.device
     if device.type == "cuda":

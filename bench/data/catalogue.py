@@ -66,6 +66,7 @@ def stream(
     evaluate_on: Part = "test",
     root: Path | None = None,
     train_limit: int = 0,
+    workers: int = 0,
 ) -> ImageStream | None:
     """An image folder that is too large for memory, to be decoded batch by batch; else None."""
     if name.partition(":")[0] not in ("folder", "imagenet"):
@@ -79,6 +80,7 @@ def stream(
         evaluate_on=evaluate_on,
         held_share=HELD_OUT,
         train_limit=train_limit,
+        workers=workers,
     )
 
 

@@ -39,6 +39,7 @@ class ImageStream:
     """The training and evaluation parts of a folder, decoded batch by batch.
 
     Batches are uint8 (B, 3, R, R) and int64 (B,). Unreadable images raise UserError.
+    workers: processes that decode; 0 = one a core, at most four.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class ImageStream:
         *,
         resolution: int,
         evaluate_on: Part = "test",
-        workers: int = WORKERS,
+        workers: int = 0,
         held_share: float = 0.1,
         train_limit: int = 0,
     ) -> None:
@@ -59,7 +60,7 @@ class ImageStream:
         if train_limit:
             train = limited(train, train_limit)
         self._train, self._held = train, held
-        self._resolution, self._workers = resolution, workers
+        self._resolution, self._workers = resolution, workers or WORKERS
         self.classes = len(train.classes)
         self.train_samples, self.eval_samples = len(train.paths), len(held.paths)
 
@@ -72,43 +73,46 @@ class ImageStream:
         epoch: int,
         start: int = 0,
         augment: bool = True,
+        share: Callable[[int], slice] = slice,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """An epoch's batches in the given order of samples (N,), from batch `start` on.
 
         Each image is a random crop of 8 to 100 % of the area, mirrored half of the time; or its
-        centre, without augmentation.
+        centre, without augmentation. share: which part of a batch, from its size; all by default.
         """
         decode: Callable[[Path, int], Tensor] = partial(_centre, resolution=self._resolution)
         if augment:
             decode = partial(_random_crop, resolution=self._resolution, seed=seed, epoch=epoch)
-        return self._batches(self._train, order.tolist(), batch_size, start, decode)
+        batches = [batch[share(len(batch))] for batch in _split(order.tolist(), batch_size)[start:]]
+        return self._decoded(self._train, batches, decode)
 
     def samples(self, chosen: Sequence[int]) -> Tensor:
         """Some training images' centres, uint8 (len(chosen), 3, R, R)."""
         return read([self._train.paths[i] for i in chosen], self._resolution)
 
-    def evaluation(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The evaluation part in order, each image's centre."""
-        decode = partial(_centre, resolution=self._resolution)
-        return self._batches(self._held, range(self.eval_samples), batch_size, 0, decode)
-
-    def _batches(
-        self,
-        split: Listing,
-        order: Sequence[int],
-        batch_size: int,
-        start: int,
-        decode: Callable[[Path, int], Tensor],
+    def evaluation(
+        self, batch_size: int, every: slice = slice(None)
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        batches = [list(order[i : i + batch_size]) for i in range(0, len(order), batch_size)]
+        """The evaluation part in order, each image's centre. every: which of the batches."""
+        decode = partial(_centre, resolution=self._resolution)
+        batches = _split(list(range(self.eval_samples)), batch_size)[every]
+        return self._decoded(self._held, batches, decode)
+
+    def _decoded(
+        self, split: Listing, batches: list[list[int]], decode: Callable[[Path, int], Tensor]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         return iter(
             DataLoader(
                 _Decoded(split, decode),
-                batch_sampler=batches[start:],
+                batch_sampler=batches,
                 num_workers=self._workers,
                 persistent_workers=False,
             )
         )
+
+
+def _split(order: list[int], size: int) -> list[list[int]]:
+    return [order[i : i + size] for i in range(0, len(order), size)]
 
 
 class _Decoded(Dataset[tuple[Tensor, int]]):

@@ -45,6 +45,7 @@ def test_id_is_stable_across_processes_and_releases() -> None:
         {"precision": "bfloat16"},
         {"channels_last": True},
         {"threads": 2},
+        {"replicas": 2},
         {"options": {"t0": 0.3}},
         {"match": ("abc",)},
         {"contents": {"data": "123"}},
@@ -67,6 +68,7 @@ def test_what_is_left_out_of_the_id_is_listed() -> None:
 
 def test_where_files_lie_does_not_change_the_id() -> None:
     assert PLAIN.but(paths={"data": "/elsewhere"}, keep_model=True).id == PLAIN.id
+    assert PLAIN.but(data_workers=8).id == PLAIN.id
 
 
 def test_an_external_strategys_path_does_not_change_the_id_but_its_contents_do() -> None:

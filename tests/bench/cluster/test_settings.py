@@ -87,3 +87,17 @@ def test_jobs_must_suit_the_runs(tmp_path: Path) -> None:
     assert four.at_once([tiny()]) == 4
     assert four.at_once([tiny().but(threads=3)]) == 1
     assert four.at_once([tiny().but(device="cuda")]) == 2  # one a GPU, whatever the cores
+
+
+def test_a_run_on_several_processes_has_a_gpu_or_a_core_for_each(tmp_path: Path) -> None:
+    job = load_settings(written(tmp_path, "gpus_per_node = 4\ncpus_per_task = 8"))
+    pair, eight = tiny(replicas=2), tiny(replicas=8)
+    assert job.at_once([pair]) == 4
+    assert job.at_once([pair.but(threads=3)]) == 1
+    assert job.at_once([pair.but(device="cuda"), tiny(device="cuda")]) == 2
+    job.check_for([pair.but(device="cuda"), tiny(device="cuda")])
+    job.check_for([eight])
+    with pytest.raises(UserError, match=r"use 8 GPUs each and a job has 4; set gpus_per_node = 8"):
+        job.check_for([eight.but(device="cuda")])
+    with pytest.raises(UserError, match="use 16 threads and a job has 8 cores"):
+        job.check_for([eight.but(threads=2)])

@@ -1,0 +1,179 @@
+"""What two processes agree on, and the buckets their gradients travel in."""
+
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from bench.batches import batch_samples, usable
+from bench.data.augment import augment
+from bench.distributed.buckets import Buckets
+from bench.distributed.team import ALONE, Team, joining
+from bench.errors import UserError
+from bench.freezing import Freezer
+from bench.layers import find_layers
+
+INPUTS = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def net() -> nn.Module:
+    """Three layers, two of them with BatchNorm."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.Flatten(), nn.Linear(64, 5),
+    )  # fmt: skip
+
+
+def on_two(task: Callable[[Team], Any], place: Path) -> list[Any]:
+    """What a function of a team returns on each of two processes, or the error it raises."""
+    context = multiprocessing.get_context("fork")  # importing torch anew would take most of it
+    processes = [context.Process(target=_answer, args=(task, rank, place)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [torch.load(place / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def _answer(task: Callable[[Team], Any], rank: int, place: Path) -> None:
+    with joining(rank, 2, place / "meeting", "cpu") as team:
+        try:
+            answer = task(team)
+        except UserError as error:
+            answer = str(error)
+        torch.save(answer, place / f"{rank}.pt")
+
+
+def gradients(team: Team, most_bytes: int) -> Any:
+    """Gradients of each step while layers freeze and thaw, and what was sent for them."""
+    model = net().eval()  # BatchNorm of a share is not that of the batch
+    layers = find_layers(model, (INPUTS[:1],))
+    freezer = Freezer(model, torch.optim.SGD(model.parameters(), lr=0.1), layers)
+    parameters = list(model.parameters())
+    buckets = Buckets(parameters, most_bytes) if team.size > 1 else None
+    found = []
+    for change in ((), (0,), (1,), ()):
+        freezer.thaw(freezer.frozen)
+        freezer.freeze(change)
+        if buckets:
+            buckets.rebuild()
+        model.zero_grad()
+        mine = INPUTS[team.share(7)]
+        loss = model(mine).square().mean()
+        team.weighted(loss, len(mine), 7).backward()
+        before = buckets.sent if buckets else 0
+        if buckets:
+            buckets.finish()
+            before = buckets.sent - before
+        found.append([None if p.grad is None else p.grad.clone() for p in parameters])
+    return found
+
+
+@pytest.mark.parametrize("most_bytes", [1, 300, 10**6])
+def test_summed_gradients_are_those_of_the_whole_batch(most_bytes: int, tmp_path: Path) -> None:
+    whole = gradients(ALONE, most_bytes)
+    for parts in on_two(lambda team: gradients(team, most_bytes), tmp_path):
+        for expected, got in zip(whole, parts, strict=True):
+            for one, other in zip(expected, got, strict=True):
+                assert (one is None) == (other is None)
+                assert one is None or torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def batchnorm(team: Team) -> list[list[torch.Tensor]]:
+    """Running statistics after two steps, shared; then of a frozen layer after another step."""
+    model = net().train()
+    layers = find_layers(model, (INPUTS[:1],))
+    freezer = Freezer(model, torch.optim.SGD(model.parameters(), lr=0.1), layers)
+    team.attach(model, layers)
+    seen = []
+    for frozen in ((), (0,), ()):
+        freezer.freeze(frozen)
+        team.regroup()
+        model(INPUTS[team.share(8)])
+        own = [b.clone() for b in model.buffers()]
+        team.share_buffers()
+        seen.append([b.clone() for b in model.buffers()])
+        assert team.first or not all(torch.equal(a, b) for a, b in zip(own, seen[-1], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(seen[0][:3], seen[2][:3], strict=True))
+    return seen
+
+
+def test_all_processes_end_with_the_first_ones_statistics_and_frozen_ones_stay(
+    tmp_path: Path,
+) -> None:
+    first, second = on_two(batchnorm, tmp_path)
+    for one, other in zip(first, second, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def agreements(team: Team) -> Any:
+    """One of everything that is agreed on."""
+    return (
+        team.agreed(team.first),
+        team.first_ones({"rank": team.rank}),
+        team.total(torch.tensor(team.rank + 1.0)).item(),
+        team.largest({"bytes": 5 - team.rank, "cuda": None}),
+        team.everyones(team.rank),
+    )
+
+
+def test_what_is_agreed_on(tmp_path: Path) -> None:
+    same = (True, {"rank": 0}, 3.0, {"bytes": 5, "cuda": None}, [0, 1])
+    assert on_two(agreements, tmp_path) == [same, same]
+
+
+def test_other_weights_on_one_process_are_an_error_on_both(tmp_path: Path) -> None:
+    def differing(team: Team) -> None:
+        model = net()
+        with torch.no_grad():
+            model[0].weight[0, 0, 0, 0] += 1e-3 * team.rank
+        team.attach(model, find_layers(model, (INPUTS[:1],)))
+        team.regroup()
+
+    first, second = on_two(differing, tmp_path)
+    assert first == second
+    assert "process 1 of 2 holds other weights than process 0" in first
+
+
+@given(st.integers(0, 2000), st.integers(1, 9))
+def test_shares_are_the_batch_in_order_and_differ_by_one_at_most(samples: int, size: int) -> None:
+    batch = list(range(samples))
+    shares = [batch[Team(rank, size).share(samples)] for rank in range(size)]
+    assert [i for share in shares for i in share] == batch
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert ALONE.share(samples) == slice(0, samples)
+
+
+@given(st.integers(1, 8), st.integers(2, 6), st.integers(0, 500))
+def test_no_process_meets_a_batch_of_one(size: int, each: int, more: int) -> None:
+    batch_size, samples = size * each, 2 * size + more
+    used = usable(samples, batch_size, size)
+    steps = -(-used // batch_size)
+    batches = [batch_samples(step, used, batch_size) for step in range(2 * steps)]
+    assert sum(batches[:steps]) == used
+    assert batches[:steps] == batches[steps:]
+    assert samples - used < 2 * size
+    for rank in range(size):
+        for count in batches[:steps]:
+            share = Team(rank, size).share(count)
+            assert share.stop - share.start >= 2
+
+
+@given(st.integers(1, 12), st.data())
+def test_a_share_is_augmented_as_in_the_whole_batch(count: int, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, count - 1))
+    stop = data.draw(st.integers(start + 1, count))
+    images = torch.arange(count * 3 * 64, dtype=torch.int32).remainder(251).to(torch.uint8)
+    images = images.view(count, 3, 8, 8)
+    whole = augment(images, "crop+flip", torch.Generator().manual_seed(count))
+    draws = torch.Generator().manual_seed(count)
+    part = augment(images[start:stop], "crop+flip", draws, start, count)
+    assert torch.equal(whole[start:stop], part)
