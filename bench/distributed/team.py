@@ -126,6 +126,16 @@ class Team:
         dist.all_reduce(value)
         return value
 
+    def gathered(self, parts: Sequence[Tensor]) -> Tensor:
+        """The rows of every process's tensors below one another, by process; (N, …).
+
+        A process may have none.
+        """
+        if self.size == 1:
+            return torch.cat(list(parts))
+        every = self.everyones([part.cpu() for part in parts])
+        return torch.cat([part for theirs in every for part in theirs])
+
     def agreed(self, value: bool) -> bool:
         """What the first process says."""
         if self.size == 1:
