@@ -14,7 +14,9 @@ RUN := $(VENV)/bin/freezebench
 SWEEP_ARGS = --profile $(PROFILE) $(if $(filter-out 0 no,$(CONTROLS)),--controls) \
 	$(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(ARGS)
 
-.PHONY: env table2 figures sweep slurm-test predictor report plan flops list perf test lint format clean
+TABLES := table1 table2 table3 table4 table5 table6 table7 table8 table9
+
+.PHONY: env $(TABLES) figures sweep slurm-test predictor report plan flops list perf test lint format clean
 
 env: $(READY)
 
@@ -24,8 +26,9 @@ $(READY): pyproject.toml constraints.txt
 		--constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-table2: $(READY)
-	$(RUN) sweep table2 $(SWEEP_ARGS)
+# make table2, make table4, …: its missing runs, then its report.
+$(TABLES): $(READY)
+	$(RUN) sweep $@ $(SWEEP_ARGS)
 
 figures: $(READY)
 	$(RUN) sweep curves $(SWEEP_ARGS)
@@ -34,11 +37,13 @@ figures: $(READY)
 sweep: $(READY)
 	$(RUN) sweep $(SWEEP) --launcher $(LAUNCHER) $(SWEEP_ARGS)
 
+# All tables and the curves: one plan, in which a run that several of them show is made once.
+# What the runs that are there say, without making any: freezebench report
 report: $(READY)
-	$(RUN) report table2 $(SWEEP_ARGS)
+	$(RUN) sweep all $(SWEEP_ARGS)
 
 plan: $(READY)
-	$(RUN) plan table2 $(SWEEP_ARGS)
+	$(RUN) plan $(SWEEP_ARGS)
 
 flops: $(READY)
 	$(RUN) flops --profile $(PROFILE)

@@ -13,7 +13,7 @@ from reports.caption import Profile
 from reports.cells import Cell, cells
 from reports.compare import against_full
 from reports.methods import FULL, spread
-from reports.paper.tables import entries, entry
+from reports.paper.tables import entry
 from reports.paper.tables import number as printed_number
 from reports.table import Row, Unit, Value, number_of, unit_of
 
@@ -107,27 +107,25 @@ def _row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Option) -
         "memory_bytes": cell.mean("memory_bytes"),
         **(saved if method != FULL else dict.fromkeys(saved)),
     }
-    return values | _beside(option, profile.role(model), value)
+    return values | _beside(option, profile.role(model), profile.role(dataset), value)
 
 
-def _beside(option: Option, model: str, value: float) -> dict[str, Value]:
+def _beside(option: Option, model: str, dataset: str, value: float) -> dict[str, Value]:
     """What the paper prints at a value, and its difference to the default there."""
-    ours, usual = (_printed(option, model, at) for at in (value, option.default))
-    accuracy, time = (printed_number(ours, key) for key in ("accuracy", "time_s"))
-    default = printed_number(usual, "accuracy")
+
+    def printed(at: float, key: str) -> float | None:
+        names: dict[str, str | float] = {"model": model, "dataset": dataset, option.column: at}
+        return printed_number(entry(option.table, **names), key)
+
+    accuracy, default = printed(value, "accuracy"), printed(option.default, "accuracy")
     difference = None
     if accuracy is not None and default is not None and value != option.default:
         difference = accuracy - default
     return {
         "published_accuracy": accuracy,
         "published_difference": difference,
-        "published_time_s": time,
+        "published_time_s": printed(value, "time_s"),
     }
-
-
-def _printed(option: Option, model: str, value: float) -> dict[str, str | float]:
-    named = {"model": model} if "model" in entries(option.table)[0] else {}
-    return dict(entry(option.table, **{option.column: value}, **named))
 
 
 def _setting(value: float, option: Option, method: str) -> str:

@@ -63,4 +63,4 @@ def describe_plan(sweep: Sweep, plan: Plan, results: Path, workers: int) -> str:
 def _left(part: Sweep, plan: Plan) -> str:
     """How much of one of several sweeps is left; a run that others share counts in each."""
     left = sum(spec.id not in plan.done for spec in part.specs)
-    return f"{left} of {len(part.specs)} runs"
+    return f"{left} of {len(part.specs)} runs to do"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.commands.places import sweep_arguments, sweep_of
-from bench.registry import strategy_class
 
 if TYPE_CHECKING:
     from bench.spec import Spec
@@ -71,6 +70,8 @@ def wanted_of(sweep: Sweep) -> list[dict[str, Any]]:
 
 def _options(spec: Spec) -> dict[str, Any]:
     """All of a strategy's options, those at their default too."""
+    from bench.registry import strategy_class
+
     declared = strategy_class(spec.strategy, spec.paths.get("strategy", "")).options
     return {key: spec.options.get(key, option.default) for key, option in declared.items()}
 

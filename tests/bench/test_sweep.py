@@ -232,7 +232,7 @@ def test_several_names_are_one_plan(tmp_path: Path, capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     # Table 1: 4 runs, 2 references, 2 backbones; Table 9: 5 runs and one backbone of those two.
     assert "table1+table9, profile laptop: 13 runs, 1 of them shared between tables" in out
-    assert "table1: 8 of 8 runs" in out
+    assert "table1: 8 of 8 runs to do" in out
     assert main(["plan", *common]) == 0
     assert "+".join(TABLES) in capsys.readouterr().out
     assert main(["status", "table1", "table9", *common]) == 0
