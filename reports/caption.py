@@ -63,7 +63,7 @@ class Profile:
     stands_for: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
     predictor: str = ""
-    sources: Sequence[str] = ()  # kinds of data (before any colon) that the predictor learned from
+    sources: Sequence[str] = ()  # the data that the predictor was trained on
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Profile:
@@ -100,13 +100,14 @@ def setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
 
 def _seen(cells: Sequence[Cell], profile: Profile) -> list[str]:
     """Says so where a data set is of the kind that the predictor learned from."""
+    kinds = {source.partition(":")[0] for source in profile.sources}
     names = dict.fromkeys(cell.roles[1] for cell in cells)
     used = {name: profile.stands_for.get(profile.role(name), name) for name in names}
-    alike = [n for n, use in used.items() if use.partition(":")[0] in profile.sources]
     return [
-        f"{profile.shown(name)} is of the kind that the predictor learned from, as ImageNet is in "
-        "the paper: there it does not show what it does on data that are new to it."
-        for name in alike
+        f"SmartFRZ's predictor was trained on {', '.join(profile.sources)}, as the paper's was on "
+        f"ImageNet: {profile.shown(name)} is of a kind that is not new to it."
+        for name in names
+        if used[name].partition(":")[0] in kinds
     ]
 
 

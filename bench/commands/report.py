@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,5 +87,21 @@ def profile_of(sweep: Sweep) -> dict[str, Any]:
         "stands_for": used,
         "device": sweep.profile["run"]["device"],
         "predictor": sweep.predictor,
-        "sources": sweep.profile.get("predictor", {}).get("sources", []),
+        "sources": _sources(sweep),
     }
+
+
+def _sources(sweep: Sweep) -> list[str]:
+    """The data that the predictors in use were trained on, as their files say."""
+    from safetensors import SafetensorError, safe_open
+
+    paths = {e.spec.paths["predictor"] for e in sweep.entries if "predictor" in e.spec.contents}
+    found: set[str] = set()
+    for path in paths:
+        try:
+            with safe_open(path, framework="numpy") as file:
+                told = json.loads((file.metadata() or {}).get("provenance", "{}"))
+        except SafetensorError:  # another strategy's predictor may be any file
+            continue
+        found.update(told.get("data", []))
+    return sorted(found)

@@ -207,8 +207,11 @@ def test_columns_the_paper_does_not_print_are_left_out(made):
 
 @table("table3", "table7", "table4")
 def test_data_that_the_predictor_learned_from_are_named(made):
-    told = "glyphs:noisy (for imagenet) is of the kind that the predictor learned from"
-    assert (told in text(made.report())) == (made.name != "table4")
+    words = text(made.report())
+    told = "ImageNet: glyphs:noisy (for imagenet) is of a kind that is not new to it."
+    assert (told in words) == (made.name != "table4")
+    assert ("predictor was trained on glyphs:few, glyphs:lower" in words) == (told in words)
+    assert "glyphs:noisy" not in made.profile["sources"]
 
 
 @table("table3")
