@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 RECORDED_COMMIT = "COMMIT"  # a file of a copy of the code, which is no repository
-PACKAGES = ("torch", "torchvision", "timm", "fvcore")
+PACKAGES = ("torch", "torchvision", "timm", "transformers", "fvcore")
 
 
 def describe_environment(spec: Spec, device: torch.device) -> dict[str, Any]:

@@ -62,13 +62,12 @@ def find_layers(model: nn.Module, inputs: Inputs) -> tuple[Layer, ...]:
     parameters: dict[str, tuple[str, ...]] = {}
     taken: set[int] = set()  # a weight that two modules share goes with the one that runs first
     for anchor in anchors:
-        own = [
-            (f"{m}.{p}".removeprefix("."), parameter)
-            for m in names[anchor]
-            for p, parameter in modules[m].named_parameters("", False)
-        ]
-        parameters[anchor] = tuple(name for name, p in own if id(p) not in taken)
-        taken.update(id(p) for _, p in own)
+        own: dict[int, str] = {}
+        for m in names[anchor]:
+            for p, parameter in modules[m].named_parameters("", False):
+                own.setdefault(id(parameter), f"{m}.{p}".removeprefix("."))
+        parameters[anchor] = tuple(name for p, name in own.items() if p not in taken)
+        taken.update(own)
     anchors = [anchor for anchor in anchors if parameters[anchor]]
     blocks = _blocks(model, anchors)
     return tuple(

@@ -99,9 +99,10 @@ def full_flops(spec: Spec) -> float:
 
     facts = describe(spec.data, spec.paths.get("data", ""))
     samples = min(facts.train_samples, spec.train_limit or facts.train_samples)
-    each = FULL_FLOPS.get((spec.model, facts.classes, spec.resolution))
+    size = facts.length or spec.resolution
+    each = FULL_FLOPS.get((spec.model, facts.classes, size))
     if each is None:
         from bench.build import anatomy
 
-        each = anatomy(spec.model, facts.classes, spec.resolution)[1].exact().total
+        each = anatomy(spec.model, facts.classes, size)[1].exact().total
     return each * samples * spec.epochs

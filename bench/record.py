@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -100,7 +101,11 @@ def result_of(run: Run, status: str, reason: str) -> dict[str, Any]:
 def record(run: Run, folder: RunFolder, result: dict[str, Any]) -> None:
     """Write what a finished run leaves behind; the result comes last and makes it done."""
     if run.spec.keep_model and result["status"] == "done":
-        state = {k: v.detach().cpu().contiguous() for k, v in run.model.state_dict().items()}
+        # Copies: a file may not hold one tensor under two names (a tied decoder).
+        state = {
+            k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for k, v in run.model.state_dict().items()
+        }
         save_tensors(folder.model, state)
     trace = run.strategy.trace()
     if trace:

@@ -42,12 +42,18 @@ class Reference:
 
         Row 0 is the unbiased form (HSIC₁), row 1 eq. 5.
         """
-        chosen = list(layers)
-        pairs = [
-            (self._kernels(view, batch, chosen), reference[chosen])
-            for batch, reference in zip(self._batches, self._grams, strict=True)
-        ]
-        return torch.stack((cka(pairs, hsic1), cka(pairs, hsic0))).cpu()
+        own = [self._kernels(view, batch, layers) for batch in self._batches]
+        references = [[grams[i] for i in layers] for grams in self._grams]
+        values = torch.full((2, len(layers)), torch.nan, dtype=torch.float64)
+        # A table of positions has a row a position, not a sample: kernels of one size go together.
+        for size in {len(kernel) for kernel in own[0]}:
+            here = [i for i, kernel in enumerate(own[0]) if len(kernel) == size]
+            pairs = [
+                (torch.stack([a[i] for i in here]), torch.stack([b[i] for i in here]))
+                for a, b in zip(own, references, strict=True)
+            ]
+            values[:, here] = torch.stack((cka(pairs, hsic1), cka(pairs, hsic0))).cpu()
+        return values
 
     def _kernels(
         self,
@@ -55,8 +61,8 @@ class Reference:
         batch: Inputs,
         layers: Sequence[int],
         state: dict[str, Tensor] | None = None,
-    ) -> Tensor:
-        """Kernels (len(layers), n, n) of the layers' outputs on one batch."""
+    ) -> list[Tensor]:
+        """The kernel (n, n) of each layer's outputs on one batch."""
         outputs = view.outputs(batch, state)
         if len(outputs) != len(view.layers):
             raise UserError("CKA needs an output of every layer, and this model hides some")
@@ -64,7 +70,7 @@ class Reference:
         n = len(batch[0])
         self.flops += view.flops.exact().forward * n
         self.flops += sum(2.0 * n * output.numel() for output in chosen)
-        return torch.stack([gram(output) for output in chosen])
+        return [gram(output) for output in chosen]
 
 
 def load_reference(path: Path) -> dict[str, Tensor]:

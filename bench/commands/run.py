@@ -15,6 +15,7 @@ from bench.commands.places import (
 from bench.errors import UserError
 from bench.spec import FIELDS
 
+NAMES = {"accuracy": "accuracy, %:", "matthews": "Matthews correlation, times 100:"}
 HELP = "make one run and print its result"
 
 
@@ -76,7 +77,7 @@ def summary(result: dict[str, Any]) -> str:
     frozen = sum(layer["frozen_at_step"] is not None for layer in result["layers"])
     saved = 1 - (flops["exact"]["total"] + flops["decide"]) / flops["full_exact"]
     return (
-        f"accuracy {result['accuracy']:.2f} % of {result['eval_count']} samples\n"
+        f"{NAMES[result['metric']]} {result['accuracy']:.2f} of {result['eval_count']} samples\n"
         f"training {clocks['train']:.1f} s, deciding {clocks['decide']:.2f} s\n"
         f"computation {flops['exact']['total'] / 1e12:.4g} TFLOPs exact "
         f"({100 * saved:.1f} % saved), {flops['paper']['total'] / 1e12:.4g} by the paper's rule\n"

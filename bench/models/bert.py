@@ -68,8 +68,7 @@ def build(name: str, classes: int) -> nn.Module:
     kind = BERTS[name]
     shape: dict[str, Any] = dict(kind.shape)
     if kind.masked:
-        # The decoder as a layer of its own: tied to the embeddings, it would freeze with them.
-        made: nn.Module = BertForMaskedLM(BertConfig(**shape, tie_word_embeddings=False))
+        made: nn.Module = BertForMaskedLM(BertConfig(**shape))
         return made
     classifier: nn.Module = BertForSequenceClassification(BertConfig(**shape, num_labels=classes))
     return classifier

@@ -6,7 +6,7 @@ read these figures; what a run reports is always counted. A test holds each agai
 
 from __future__ import annotations
 
-# (model, classes, resolution): FLOPs (exact) of forward and backward.
+# (model, classes, resolution or length of the texts): FLOPs (exact) of forward and backward.
 FULL_FLOPS: dict[tuple[str, int, int], float] = {
     ("laptop_resnet", 10, 24): 9_604_608.0,
     ("laptop_resnet", 26, 24): 9_653_760.0,
@@ -36,4 +36,9 @@ FULL_FLOPS: dict[tuple[str, int, int], float] = {
     ("mobilenet_v2", 100, 224): 1_776_057_600.0,
     ("deit_tiny_patch16_224", 10, 224): 7_463_155_968.0,
     ("deit_tiny_patch16_224", 100, 224): 7_463_259_648.0,
+    ("laptop_bert", 2, 24): 30_106_368.0,
+    ("laptop_bert", 2, 32): 40_919_808.0,
+    ("laptop_bert_mlm", 0, 32): 43_917_312.0,
+    ("bert-base-uncased", 2, 24): 12_297_839_616.0,
+    ("bert-base-uncased", 2, 72): 37_268_628_480.0,
 }

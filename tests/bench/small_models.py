@@ -94,6 +94,20 @@ class Bert(nn.Module):
         return self.classifier(torch.tanh(self.pooler(x[:, 0])))
 
 
+def _transformers_bert() -> nn.Module:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    class Logits(BertForSequenceClassification):
+        """transformers' own, with dropout, putting out a tensor as the other families do."""
+
+        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+            return super().forward(*inputs).logits
+
+    shape = {"hidden_size": 12, "intermediate_size": 24, "max_position_embeddings": 32}
+    heads = {"num_hidden_layers": 2, "num_attention_heads": 3}
+    return Logits(BertConfig(vocab_size=WORDS, num_labels=CLASSES, **shape, **heads))
+
+
 def _residual() -> nn.Module:
     return ResNet(
         Bottleneck,
@@ -148,6 +162,16 @@ def sentences(samples: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
     return (torch.randint(0, WORDS, (samples, 7), generator=generator),)
 
 
+def texts(samples: int, seed: int = 0, length: int = 7) -> tuple[torch.Tensor, ...]:
+    """A padded batch as a run makes it: ids, the mask of real words, segments."""
+    generator = torch.Generator().manual_seed(seed)
+    ids, segments = (
+        torch.randint(0, high, (samples, length), generator=generator) for high in (WORDS, 2)
+    )
+    lengths = torch.randint(2, length + 1, (samples, 1), generator=generator)
+    return ids, (torch.arange(length) < lengths)[:, None, None], segments
+
+
 def labels(samples: int, seed: int = 0) -> torch.Tensor:
     """A class for each of the samples."""
     return torch.randint(0, CLASSES, (samples,), generator=torch.Generator().manual_seed(seed))
@@ -199,4 +223,5 @@ FAMILIES = (
     Family("vit", _vit, images),
     Family("torch_vit", _torch_vit, images),
     Family("bert", Bert, sentences),
+    Family("transformers_bert", _transformers_bert, texts),
 )

@@ -1,54 +1,27 @@
 """Laws: exact FLOPs are torch's own count to the last one; the paper's are the paper's."""
 
 from functools import cache
-from math import prod
 
 import pytest
 import torch
 import torchvision
+from counted_by_torch import counted_by_torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_models import FAMILIES, Family, labels
+from small_models import FAMILIES, Family
 from timm import create_model
 from timm.layers import StdConv2d
 from torch import nn
-from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.errors import UserError
 from bench.flops import FlopModel, Flops, count_flops, prefix_length
 from bench.freezing import Freezer
-from bench.layers import Inputs, Layer, find_layers
+from bench.layers import find_layers
 
 
 @cache
 def flop_model(family: Family) -> FlopModel:
     return count_flops(family.model(), family.layers, family.inputs(1))
-
-
-def convolution_backward(grad, x, weight, *rest, out_shape=None):
-    """torch's formula, but right for groups: it counts their weight gradient once per group."""
-    transposed, mask = rest[4], rest[7]
-    return sum(mask[:2]) * 2 * prod(x if transposed else grad) * prod(weight[1:])
-
-
-def counted_by_torch(
-    model: nn.Module, layers: tuple[Layer, ...], inputs: Inputs, frozen: frozenset[int]
-) -> tuple[int, int]:
-    """FLOPs of the forward and of the backward pass of one real training step."""
-    Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze(frozen)
-    model.train()
-    corrected = {torch.ops.aten.convolution_backward: convolution_backward}
-    with (
-        sdpa_kernel(SDPBackend.MATH),
-        FlopCounterMode(display=False, custom_mapping=corrected) as counter,
-    ):
-        loss = F.cross_entropy(model(*inputs), labels(len(inputs[0])))
-        forward = counter.get_total_flops()
-        if loss.requires_grad:
-            loss.backward()
-    return forward, counter.get_total_flops() - forward
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)

@@ -1,7 +1,7 @@
 """Pairs of sentences that say the same in other words, or nearly the same.
 
 A scene is what a sentence says; it is put into words in one of several ways: active or passive,
-the place first or last, each word or its synonym. A near miss is a scene with one fact changed.
+each word or its synonym. A near miss is a scene with a few facts changed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import random
 from dataclasses import dataclass, replace
 
 from bench.data.grammar.words import (
-    ADJECTIVES,
     BE,
     BEINGS,
     DETERMINERS,
@@ -25,12 +24,11 @@ PARTICIPLE = 2
 
 @dataclass(frozen=True)
 class Thing:
-    """A noun with what is said of it; indices into the word lists, adjective -1 for none."""
+    """A noun with its determiner; indices into the word lists."""
 
     noun: int
     number: int
     determiner: int
-    adjective: int
 
 
 @dataclass(frozen=True)
@@ -65,50 +63,46 @@ def say(draw: random.Random, said: Scene) -> str:
     if said.where:
         preposition = draw.choice(PREPOSITIONS[said.where[0]]).form(0)
         place = [preposition, *_phrase(draw, said.where[1], PLACES)]
-        words = [*place, ",", *words] if draw.random() < 0.5 else [*words, *place]
+        words += place
     return " ".join([*words, "."])
 
 
 def near_miss(draw: random.Random, said: Scene) -> Scene:
-    """The same scene with one fact changed."""
+    """The same scene with one to three facts changed, each of another kind."""
+    kinds = ("roles", "noun", "number", "verb", *["place"] * (said.where is not None))
+    for kind in draw.sample(kinds, draw.randint(1, 3)):
+        said = _changed(draw, said, kind)
+    return said
+
+
+def _changed(draw: random.Random, said: Scene, kind: str) -> Scene:
     agent, patient = said.agent, said.patient
-    change = draw.choice(("roles", "roles", "noun", "number", "adjective", "verb", "place"))
-    if change == "roles":
+    if kind == "roles":
         return replace(said, agent=patient, patient=agent)
-    if change == "verb":
-        return replace(said, verb=_another(draw, said.verb, TRANSITIVE))
-    if change == "place" and said.where:
-        preposition, place = said.where
-        if draw.random() < 0.5:
-            return replace(said, where=(_another(draw, preposition, PREPOSITIONS), place))
-        place = replace(place, noun=_another(draw, place.noun, PLACES))
-        return replace(said, where=(preposition, place))
-    if change == "adjective" and agent.adjective != patient.adjective:
-        agent, patient = (
-            replace(agent, adjective=patient.adjective),
-            replace(patient, adjective=agent.adjective),
-        )
-        return replace(said, agent=agent, patient=patient)
-    if change == "number":
+    if kind == "verb":
+        return replace(said, verb=_another(draw, (said.verb,), TRANSITIVE))
+    if kind == "number":
         return replace(said, patient=replace(patient, number=1 - patient.number))
-    others = [i for i in range(len(BEINGS)) if i not in (agent.noun, patient.noun)]
-    return replace(said, agent=replace(agent, noun=draw.choice(others)))
+    if kind == "noun":
+        other = _another(draw, (agent.noun, patient.noun), BEINGS)
+        return replace(said, agent=replace(agent, noun=other))
+    assert said.where is not None
+    preposition, place = said.where
+    if draw.random() < 0.5:
+        return replace(said, where=(_another(draw, (preposition,), PREPOSITIONS), place))
+    place = replace(place, noun=_another(draw, (place.noun,), PLACES))
+    return replace(said, where=(preposition, place))
 
 
 def _thing(draw: random.Random, noun: int) -> Thing:
-    adjective = draw.randrange(len(ADJECTIVES)) if draw.random() < 0.4 else -1
-    return Thing(noun, draw.randrange(2), draw.randrange(len(DETERMINERS)), adjective)
+    return Thing(noun, draw.randrange(2), draw.randrange(len(DETERMINERS)))
 
 
 def _phrase(draw: random.Random, thing: Thing, nouns: tuple[Synonyms, ...]) -> list[str]:
-    """Det [Adj] N"""
-    adjectives = ADJECTIVES[thing.adjective : thing.adjective + 1] if thing.adjective >= 0 else ()
-    return [
-        DETERMINERS[thing.determiner].form(thing.number),
-        *(draw.choice(pair).form(0) for pair in adjectives),
-        draw.choice(nouns[thing.noun]).form(thing.number),
-    ]
+    """Det N"""
+    determiner, noun = DETERMINERS[thing.determiner], draw.choice(nouns[thing.noun])
+    return [determiner.form(thing.number), noun.form(thing.number)]
 
 
-def _another(draw: random.Random, index: int, pairs: tuple[Synonyms, ...]) -> int:
-    return draw.choice([i for i in range(len(pairs)) if i != index])
+def _another(draw: random.Random, not_these: tuple[int, ...], pairs: tuple[Synonyms, ...]) -> int:
+    return draw.choice([i for i in range(len(pairs)) if i not in not_these])

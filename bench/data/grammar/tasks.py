@@ -19,7 +19,7 @@ from bench.data.text_data import MASKED, Metric, Text, TextData
 
 def _source(draw: random.Random, number: int) -> Text:
     """A sentence alone, or two that say the same one after the other."""
-    if number % 2:
+    if number % 3 == 0:
         return Text(_written(sentence(draw)))
     said = paraphrase.scene(draw)
     return Text(paraphrase.say(draw, said), paraphrase.say(draw, said))
@@ -33,7 +33,7 @@ def _acceptability(draw: random.Random, number: int) -> Text:
 
 
 def _paraphrase(draw: random.Random, number: int) -> Text:
-    """Two sentences that say the same (1), or in which one fact differs (0)."""
+    """Two sentences that say the same (1), or in which some facts differ (0)."""
     said, label = paraphrase.scene(draw), number % 2
     other = said if label else paraphrase.near_miss(draw, said)
     return Text(paraphrase.say(draw, said), paraphrase.say(draw, other), label)

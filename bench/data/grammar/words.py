@@ -90,7 +90,7 @@ BE = Word(("is", "are"))
 LEXICON = (
     *BEINGS, *PLACES, *TRANSITIVE, *INTRANSITIVE, *ADJECTIVES, *PREPOSITIONS, *ADVERBS,
 )  # fmt: skip
-FUNCTION = ("who", "and", "by", ",", ".")
+FUNCTION = ("who", "and", "by", ".")
 
 
 def vocabulary() -> tuple[str, ...]:

@@ -1,0 +1,19 @@
+"""Scores are those of their definitions, as scikit-learn has them."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, matthews_corrcoef
+
+from bench.score import accuracy, matthews
+
+PAIRS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=60)
+
+
+@pytest.mark.filterwarnings("ignore")  # of undefined cases, which it calls 0 too
+@given(PAIRS)
+def test_scores_agree_with_scikit_learn(pairs):
+    predicted, truth = torch.tensor(pairs).T
+    assert matthews(predicted, truth) == pytest.approx(100 * matthews_corrcoef(truth, predicted))
+    assert accuracy(predicted, truth) == pytest.approx(100 * accuracy_score(truth, predicted))
