@@ -39,6 +39,11 @@ class Batches:
         self._labels = data.train_labels.to(device)
         self._eval_images, self._eval_labels = data.eval_images, data.eval_labels
         self._spec, self._device, self._team = spec, device, team
+        if spec.augment == "randaugment":
+            raise UserError(
+                f"{spec.label}: augment = 'randaugment' works on images that worker processes "
+                "decode, and these fit in memory; give standard"
+            )
         standard: Augment = "crop+flip" if data.flip else "crop"
         self._kind: Augment = "none" if spec.augment == "none" else standard
         mean, std = NORMALISATIONS.get(spec.normalisation, (data.mean, data.std))

@@ -240,7 +240,12 @@ class Run:
         measure = SavedBytes(self.model) if unmeasured else nullcontext()
         with measure, self._autocast():
             logits = output_tensor(self._forward(inputs))
-            loss = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=NOT_ASKED)
+            loss = F.cross_entropy(
+                logits.flatten(0, -2),
+                labels.flatten(),
+                ignore_index=NOT_ASKED,
+                label_smoothing=self.spec.label_smoothing,
+            )
             loss = self.team.weighted(loss, len(labels), samples)
         loss.backward()
         self.team.sum_gradients()

@@ -30,7 +30,12 @@ FIELDS: Mapping[str, Option] = {
     "optimizer": Choice("sgd", ("sgd", "adamw"), doc="optimizer"),
     "resolution": Integer(224, low=8, high=4096, doc="side of the square input, pixels"),
     "length": Integer(128, low=8, high=512, doc="longest text, tokens; what is longer is cut"),
-    "augment": Choice("standard", ("none", "standard"), doc="crop, and flip where it makes sense"),
+    "augment": Choice(
+        "standard",
+        ("none", "standard", "randaugment"),
+        doc="crop, and flip where it makes sense; randaugment besides, on large image folders",
+    ),
+    "label_smoothing": Real(0.0, low=0.0, high=1.0, doc="of the training loss"),
     "normalisation": Choice("data", ("data", "imagenet", "half"), doc="mean and std of inputs"),
     "weights": Text("", doc="'' = random, 'pretrained', 'run:ID', or 'file' (see paths)"),
     "weights_may_lack": Text("", doc="comma-separated prefixes of names that a file may lack"),
@@ -82,6 +87,7 @@ class Spec:
     resolution: int = 224
     length: int = 128
     augment: str = "standard"
+    label_smoothing: float = 0.0
     normalisation: str = "data"
     weights: str = ""
     weights_may_lack: str = ""

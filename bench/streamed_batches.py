@@ -61,7 +61,7 @@ class StreamedBatches:
                 seed=self._spec.seed,
                 epoch=epoch,
                 start=within,
-                augment=self._spec.augment != "none",
+                augment=self._spec.augment,
                 share=self._team.share,
             )
         self._next = step + 1

@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.data import cifar, digits, folder, glue, glyphs, texts
 from bench.data.augment import resize
 from bench.data.image_data import ImageData, Part, moments
-from bench.data.stream import ImageStream
+from bench.data.stream import WORKERS, ImageStream
 from bench.errors import UserError
 from bench.options import unknown
 
@@ -68,7 +68,10 @@ def stream(
     train_limit: int = 0,
     workers: int = 0,
 ) -> ImageStream | None:
-    """An image folder that is too large for memory, to be decoded batch by batch; else None."""
+    """An image folder that is too large for memory, to be decoded batch by batch; else None.
+
+    workers: processes that decode; 0 = one a core, at most four.
+    """
     if name.partition(":")[0] not in ("folder", "imagenet"):
         return None
     place = _place(name, root)
@@ -80,7 +83,7 @@ def stream(
         evaluate_on=evaluate_on,
         held_share=HELD_OUT,
         train_limit=train_limit,
-        workers=workers,
+        workers=workers or WORKERS,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -39,7 +39,7 @@ class ImageStream:
     """The training and evaluation parts of a folder, decoded batch by batch.
 
     Batches are uint8 (B, 3, R, R) and int64 (B,). Unreadable images raise UserError.
-    workers: processes that decode; 0 = one a core, at most four.
+    workers: processes that decode; 0 = this one does.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class ImageStream:
         *,
         resolution: int,
         evaluate_on: Part = "test",
-        workers: int = 0,
+        workers: int = WORKERS,
         held_share: float = 0.1,
         train_limit: int = 0,
     ) -> None:
@@ -60,7 +60,7 @@ class ImageStream:
         if train_limit:
             train = limited(train, train_limit)
         self._train, self._held = train, held
-        self._resolution, self._workers = resolution, workers or WORKERS
+        self._resolution, self._workers = resolution, workers
         self.classes = len(train.classes)
         self.train_samples, self.eval_samples = len(train.paths), len(held.paths)
 
@@ -72,17 +72,24 @@ class ImageStream:
         seed: int,
         epoch: int,
         start: int = 0,
-        augment: bool = True,
+        augment: str = "standard",
         share: Callable[[int], slice] = slice,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """An epoch's batches in the given order of samples (N,), from batch `start` on.
 
-        Each image is a random crop of 8 to 100 % of the area, mirrored half of the time; or its
-        centre, without augmentation. share: which part of a batch, from its size; all by default.
+        Each image is a random crop of 8 to 100 % of the area, mirrored half of the time, with
+        "randaugment" two random operations more; or its centre, for "none".
+        share: which part of a batch, from its size; all by default.
         """
         decode: Callable[[Path, int], Tensor] = partial(_centre, resolution=self._resolution)
-        if augment:
-            decode = partial(_random_crop, resolution=self._resolution, seed=seed, epoch=epoch)
+        if augment != "none":
+            decode = partial(
+                _random_crop,
+                resolution=self._resolution,
+                seed=seed,
+                epoch=epoch,
+                more=augment == "randaugment",
+            )
         batches = [batch[share(len(batch))] for batch in _split(order.tolist(), batch_size)[start:]]
         return self._decoded(self._train, batches, decode)
 
@@ -133,8 +140,13 @@ def _centre(path: Path, index: int, *, resolution: int) -> Tensor:
     return fitted(path, resolution)
 
 
-def _random_crop(path: Path, index: int, *, resolution: int, seed: int, epoch: int) -> Tensor:
-    """A random part of the image, scaled to (3, R, R); torchvision's RandomResizedCrop."""
+def _random_crop(
+    path: Path, index: int, *, resolution: int, seed: int, epoch: int, more: bool
+) -> Tensor:
+    """A random part of the image, scaled to (3, R, R); torchvision's RandomResizedCrop.
+
+    more: RandAugment (Cubuk et al. 2020) on top of it.
+    """
     image = opened(path)
     generator = torch.Generator().manual_seed(seed_of(seed, epoch, index))
     left, top, width, height = _part(image.width, image.height, generator)
@@ -145,7 +157,20 @@ def _random_crop(path: Path, index: int, *, resolution: int, seed: int, epoch: i
     )
     if torch.rand((), generator=generator) < 0.5:
         scaled = scaled.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if more:
+        with torch.random.fork_rng(devices=[]):  # torchvision draws from the global stream
+            torch.manual_seed(seed_of(seed, epoch, index, "randaugment"))
+            scaled = _rand_augment()(scaled)
     return as_tensor(scaled)
+
+
+@lru_cache(maxsize=1)
+def _rand_augment() -> Callable[[Image.Image], Image.Image]:
+    """Two operations of magnitude 9 of 30, as in DeiT's recipe, by torchvision."""
+    from torchvision.transforms import v2
+
+    policy: Callable[[Image.Image], Image.Image] = v2.RandAugment(num_ops=2, magnitude=9)
+    return policy
 
 
 def _part(width: int, height: int, generator: torch.Generator) -> tuple[int, int, int, int]:

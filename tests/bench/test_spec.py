@@ -35,6 +35,8 @@ def test_id_is_stable_across_processes_and_releases() -> None:
         {"optimizer": "adamw"},
         {"resolution": 32},
         {"augment": "none"},
+        {"augment": "randaugment"},
+        {"label_smoothing": 0.1},
         {"normalisation": "half"},
         {"weights": "pretrained"},
         {"weights_may_lack": "layer4"},

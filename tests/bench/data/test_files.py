@@ -13,6 +13,7 @@ from torchvision.datasets import CIFAR10
 
 from bench.data import catalogue, cifar, folder
 from bench.data.stream import ImageStream
+from bench.distributed.team import Team
 from bench.errors import UserError
 
 
@@ -286,6 +287,35 @@ def test_a_streams_evaluation_is_the_folders(pictures):
     assert torch.equal(torch.cat([labels for _, labels in batches]), data.eval_labels)
     held = stream(pictures, 0, evaluate_on="validation")
     assert (held.train_samples, held.eval_samples) == (10, 2)
+
+
+def test_shares_of_a_streams_batches_are_the_batches(pictures):
+    order = torch.arange(12)
+    how = {"seed": 1, "epoch": 2, "augment": "randaugment"}
+    whole = list(stream(pictures, 0).training(order, 5, **how))
+    parts = [
+        list(stream(pictures, 0).training(order, 5, share=Team(rank, 2).share, **how))
+        for rank in range(2)
+    ]
+    for batch, one, other in zip(whole, *parts, strict=True):
+        for kind in range(2):  # images, labels
+            assert torch.equal(batch[kind], torch.cat([one[kind], other[kind]]))
+    every = [list(stream(pictures, 0).evaluation(4, slice(rank, None, 2))) for rank in range(2)]
+    there = stream(pictures, 0).eval_samples
+    assert sum(len(labels) for part in every for _, labels in part) == there
+
+
+def test_randaugment_changes_pixels_and_does_so_alike_every_time(pictures):
+    order = torch.arange(12)
+    plain = torch.cat([x for x, _ in stream(pictures, 0).training(order, 6, seed=1, epoch=0)])
+    more, again = (
+        torch.cat([x for x, _ in stream(pictures, n).training(
+            order, 6, seed=1, epoch=0, augment="randaugment")])
+        for n in (0, 1)
+    )  # fmt: skip
+    assert torch.equal(more, again)
+    assert not torch.equal(more, plain)
+    assert plain.shape == more.shape
 
 
 def test_a_stream_crops_differently_each_epoch(tmp_path):
