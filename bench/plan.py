@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.device_speed import A100
 from bench.errors import UserError
 from bench.results import RunFolder
 from bench.spec import Spec
 
-# Assumed before any run has been timed: what one core or one GPU makes of small batches.
 ENOUGH = 20  # runs of a kind that are read to learn how long it takes
-FLOPS_PER_SECOND = {"cpu": 2.0e10, "cuda": 1.0e13}
+# Assumed before any run has been timed: what one core makes of small batches.
+CPU_FLOPS_PER_SECOND = 2.0e10
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ def depths(specs: Iterable[Spec]) -> dict[str, int]:
 class Estimate:
     """Seconds a run should take: as its like took here before, else from its FLOPs."""
 
-    def __init__(self, plan: Plan, results: Path) -> None:
+    def __init__(self, plan: Plan, results: Path, gpu: float = A100.flops) -> None:
+        """gpu: FLOP/s that one sustains while it trains."""
+        self._gpu = gpu
         self._seen: dict[tuple[object, ...], list[float]] = {}
         for spec in plan.specs:
             if spec.id in plan.done and len(self._like(spec)) < ENOUGH:
@@ -83,7 +86,8 @@ class Estimate:
         for key in _likenesses(spec):
             if seen := self._seen.get(key):
                 return sum(seen) / len(seen)
-        return full_flops(spec) / FLOPS_PER_SECOND[spec.device] + 2.0
+        each = self._gpu if spec.device == "cuda" else CPU_FLOPS_PER_SECOND
+        return full_flops(spec) / (each * spec.replicas) + 2.0
 
 
 def _likenesses(spec: Spec) -> list[tuple[object, ...]]:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.commands.places import sweep_arguments, sweep_of
+from bench.device_speed import A100, Speed, speed_of
 
 if TYPE_CHECKING:
+    from bench.bill import Bill
     from bench.plan import Plan
+    from bench.spec import Spec
     from bench.sweep import Sweep
 
 HELP = "what sweeps would run, what is done, and how long the rest should take"
@@ -22,22 +25,76 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=0, help="local processes; 0 = as many as fit"
     )
     parser.add_argument("--each", action="store_true", help="a line a run, with its id")
+    parser.add_argument(
+        "--device-speed",
+        default="",
+        metavar="NAME=TFLOPS",
+        help="what a GPU sustains in training, TFLOP/s, as V100=8.9; '' = an A100 in TF32",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
+    from bench.bill import make_bill
     from bench.plan import make_plan
+    from bench.pool import uses_gpus
 
+    speed = speed_of(args.device_speed) if args.device_speed else A100
     sweep = sweep_of(args)
     plan = make_plan(sweep.specs, args.results)
-    print(describe_plan(sweep, plan, args.results, args.workers))
+    print(describe_plan(sweep, plan, args.results, args.workers, speed.flops))
+    if args.device_speed or uses_gpus(sweep.specs):
+        print(describe_bill(make_bill(sweep), speed))
     if args.each:
         for spec in plan.specs:
-            print(f"  {spec.id}  {'done' if spec.id in plan.done else 'to do':5}  {spec.label}")
+            print(_run_line(spec, spec.id in plan.done))
     return 0
 
 
-def describe_plan(sweep: Sweep, plan: Plan, results: Path, workers: int) -> str:
-    """The plan in a few lines: counts by method, and the time left."""
+def _run_line(spec: Spec, done: bool) -> str:
+    from bench.bill import is_bound
+    from bench.plan import full_flops
+
+    cost = f"{'≤ ' if is_bound(spec) else ''}{_figure(full_flops(spec) / 1e12)} TFLOPs"
+    return f"  {spec.id}  {'done' if done else 'to do':5}  {cost:>20}  {spec.label}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def describe_bill(bill: Bill, speed: Speed) -> str:
+    """What the runs should cost, by sweep, in PFLOPs and hours of a device."""
+
+    def row(what: str, runs: int, flops: float, bound: bool) -> str:
+        sign = "≤ " if bound else ""
+        cost, hours = f"{sign}{_figure(flops / 1e15)}", f"{sign}{speed.hours(flops):,.1f}"
+        return f"  {what:44}{runs:>6}{cost:>14}{hours:>12}"
+
+    rows = [
+        f"training as planned, {speed.name} at {speed.flops / 1e12:.3g} TFLOP/s sustained; "
+        "≤: at most, what full training costs",
+        f"  {'':44}{'runs':>6}{'PFLOPs':>14}{'GPU hours':>12}",
+    ]
+    for sweep, (runs, flops) in bill.own.items():
+        lines = [line for line in bill.lines if line.sweep == sweep]
+        rows.append(sweep)
+        rows += [row(line.what, line.runs, line.flops, line.bound) for line in lines]
+        bound = any(line.bound for line in lines)
+        what = "all of it" if len(bill.own) == 1 else "all that no table above has"
+        rows.append(row(what, runs, flops, bound))
+    if len(bill.own) > 1:
+        rows.append("all")
+        rows.append(row("each run once", bill.runs, bill.flops, bill.bound))
+    return "\n".join(rows)
+
+
+def describe_plan(
+    sweep: Sweep, plan: Plan, results: Path, workers: int, gpu: float = A100.flops
+) -> str:
+    """The plan in a few lines: counts by method, and the time left.
+
+    gpu: FLOP/s that one sustains, for runs on a GPU whose like was never timed here.
+    """
     from bench.plan import Estimate
     from bench.pool import workers_for
     from bench.progress import duration
@@ -50,7 +107,7 @@ def describe_plan(sweep: Sweep, plan: Plan, results: Path, workers: int) -> str:
     )
     if not todo:
         return head
-    estimate = Estimate(plan, results)
+    estimate = Estimate(plan, results, gpu)
     count = workers or workers_for(todo)
     seconds = sum(estimate.seconds(s) for s in todo) / count
     artifacts = {s.id for s in sweep.artifacts}
