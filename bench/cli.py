@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from bench.errors import UserError
 
 COMMANDS = (
-    "run", "sweep", "plan", "status", "cancel", "retry", "logs", "merge", "report", "flops", "list",
-    "predictor", "perf", "retime",
+    "run", "sweep", "plan", "status", "cancel", "retry", "logs", "merge", "report", "page", "flops",
+    "list", "predictor", "perf", "retime",
 )  # fmt: skip
 
 

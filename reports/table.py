@@ -15,11 +15,12 @@ TERA, GIGA = 1e12, 1e9
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its heading, and the words it makes of a row."""
+    """One column: its heading, the words it makes of a row, and the row's key that orders it."""
 
     head: str
     text: Callable[[Row], str]
     right: bool = True  # numbers are set to the right, names to the left
+    key: str = ""  # without one the words themselves order it
 
 
 @dataclass(frozen=True)
@@ -77,17 +78,17 @@ def significant(value: Value, digits: int = 3) -> str:
 
 def name(head: str, key: str) -> Column:
     """A column of words as they are."""
-    return Column(head, lambda row: str(row[key] or DASH), right=False)
+    return Column(head, lambda row: str(row[key] or DASH), right=False, key=key)
 
 
 def number(head: str, key: str, digits: int = 2, sign: bool = False, scale: float = 1.0) -> Column:
     """A column of numbers with fixed decimals, in units of `scale`."""
-    return Column(head, lambda row: fixed(_scaled(row[key], 1 / scale), digits, sign))
+    return Column(head, lambda row: fixed(_scaled(row[key], 1 / scale), digits, sign), key=key)
 
 
 def rounded(head: str, key: str, digits: int = 3, scale: float = 1.0) -> Column:
     """A column of numbers with significant digits, in units of `scale`."""
-    return Column(head, lambda row: significant(_scaled(row[key], 1 / scale), digits))
+    return Column(head, lambda row: significant(_scaled(row[key], 1 / scale), digits), key=key)
 
 
 def p_value(head: str, key: str) -> Column:
@@ -98,12 +99,12 @@ def p_value(head: str, key: str) -> Column:
         small = isinstance(value, float) and value < 0.001
         return "< 0.001" if small else fixed(value, 3)
 
-    return Column(head, text)
+    return Column(head, text, key=key)
 
 
 def percent(head: str, key: str, digits: int = 1) -> Column:
     """A column of shares, printed in percent."""
-    return Column(head, lambda row: fixed(_scaled(row[key], 100), digits))
+    return Column(head, lambda row: fixed(_scaled(row[key], 100), digits), key=key)
 
 
 def mean_sd(
@@ -122,7 +123,7 @@ def mean_sd(
             words += f" ± {fixed(spread, places)}"
         return words + (str(row[mark] or "") if mark else "")
 
-    return Column(head, text)
+    return Column(head, text, key=key)
 
 
 def interval(
@@ -137,7 +138,7 @@ def interval(
             words += f" [{fixed(low, digits, sign)}, {fixed(high, digits, sign)}]"
         return words + (str(row[mark] or "") if mark else "")
 
-    return Column(head, text)
+    return Column(head, text, key=key)
 
 
 def _scaled(value: Value, factor: float) -> Value:

@@ -1,0 +1,1 @@
+"""One HTML page of all tables and figures, which opens from disk without a network."""

@@ -1,0 +1,101 @@
+"""The reader's first question, answered from Table 2: does freezing pay, and which method most?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reports import methods
+from reports.cells import cells
+from reports.compare import Pooled
+from reports.page.strips import Scale
+from reports.statistics import MARGIN
+from reports.table import DASH, fixed
+
+CONTROLS = ("probe", "random", "shortened", "at_once")  # set beside the methods, never chosen
+FARTHEST = 6 * MARGIN  # an interval that reaches farther is drawn with an arrow
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One method, pooled over the pairs of model and data."""
+
+    method: str
+    control: bool
+    verdict: str
+    pays: bool
+    pairs: str
+    difference: str
+    saved: str
+    # Pixels of the interval's ends and mean; None without an interval. Arrows: it goes on.
+    low: float | None
+    mean: float | None
+    high: float | None
+    beyond_low: bool
+    beyond_high: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A headline, what it rests on, and where each method stands."""
+
+    headline: str
+    sentences: Sequence[str]
+    standings: Sequence[Standing]
+    zero: float
+    margin: float
+
+
+def answer(frame: pd.DataFrame) -> Answer:
+    """Answer from the runs of Table 2."""
+    pools = methods.pooled(methods.compared(cells(frame)))
+    scale = Scale(-FARTHEST, FARTHEST / 3)
+    return Answer(
+        headline({name: one for name, one in pools.items() if name not in CONTROLS}),
+        methods.claims(pools),
+        [_standing(name, one, scale) for name, one in pools.items()],
+        scale.place(0),
+        scale.place(-MARGIN),
+    )
+
+
+def headline(pools: Mapping[str, Pooled]) -> str:
+    """One sentence or two. A method pays if it is no worse than full training by the margin, after
+    Holm's correction, and saves time beyond chance; the one that saves most time pays most.
+    """
+    if not any(one.pairs for one in pools.values()):
+        return "No runs yet: nothing can be said."
+    paying = {name: one for name, one in pools.items() if one.faster}
+    if not paying:
+        close = [name for name, one in pools.items() if one.verdict != "inferior"]
+        tail = f" Not decided: {', '.join(close)}." if close else " All lose too much accuracy."
+        return f"No method can be said to pay: none is both no worse and faster here.{tail}"
+    best = max(paying, key=lambda name: paying[name].time_saved.mean)
+    others = [name for name in paying if name != best]
+    saved = fixed(100 * paying[best].time_saved.mean, 0)
+    tail = f" {', '.join(others)} pay{'s' * (len(others) == 1)} too." if others else ""
+    return (
+        f"Freezing pays, and {best} pays most: it saves {saved} % of the time and loses less than "
+        f"{MARGIN} points of accuracy.{tail}"
+    )
+
+
+def _standing(name: str, one: Pooled, scale: Scale) -> Standing:
+    d, s = one.difference, one.time_saved
+    interval = f" [{fixed(d.low, 2, sign=True)}, {fixed(d.high, 2, sign=True)}]" if d.known else ""
+    return Standing(
+        name,
+        name in CONTROLS,
+        one.verdict,
+        one.faster,
+        f"{one.pairs} of {one.wanted}",
+        fixed(d.mean, 2, sign=True) + interval,
+        f"{fixed(100 * s.mean, 1)} %" if s.n else DASH,
+        scale.place(d.low) if d.known else None,
+        scale.place(d.mean) if d.n else None,
+        scale.place(d.high) if d.known else None,
+        d.low < scale.low,
+        d.high > scale.high,
+    )
