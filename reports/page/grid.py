@@ -28,6 +28,8 @@ class Head:
     text: str
     right: bool
     paper: bool
+    block: bool  # shown only where lines are sorted; else a line above each block says it
+    pinned: bool  # stays in sight when a wide table is scrolled
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,7 @@ class Word:
 
     text: str
     order: str
-    right: bool
-    paper: bool
-    again: bool = False  # repeats the line above, and is shown only where lines are sorted
+    head: Head
     verdict: str = ""
     strip: Strip | None = None
 
@@ -49,7 +49,7 @@ class Line:
 
     words: Sequence[Word]
     anchor: str
-    first: bool  # of its block
+    block: str  # the names of the block that begins here, '' inside one
 
 
 @dataclass(frozen=True)
@@ -67,26 +67,33 @@ class Grid:
 def grid(table: Table, anchor: str, dossiers: Dossiers) -> Grid:
     """Put a table of a report into words."""
     columns = [*table.blocks, *table.columns]
+    heads = [_head(column, place, len(table.blocks)) for place, column in enumerate(columns)]
     lines: list[Line] = []
-    before: list[str] = []
+    before = ""
     for row in table.rows:
-        block = [column.text(row) for column in table.blocks]
-        again = block == before
-        words = [_word(c, row, dossiers, again and c in table.blocks) for c in columns]
-        lines.append(Line(words, dossiers.anchor(row), not again))
+        words = [_word(c, row, h, dossiers) for c, h in zip(columns, heads, strict=True)]
+        block = " · ".join(word.text for word in words if word.head.block)
+        lines.append(Line(words, dossiers.anchor(row), block if block != before else ""))
         before = block
-    heads = [Head(c.head.removeprefix(PAPER), c.right, c.head.startswith(PAPER)) for c in columns]
     return Grid(anchor, table.title, heads, lines, table.notes, any(line.anchor for line in lines))
 
 
-def _word(column: Column, row: Row, dossiers: Dossiers, again: bool) -> Word:
+def _head(column: Column, place: int, blocks: int) -> Head:
+    return Head(
+        column.head.removeprefix(PAPER),
+        column.right,
+        column.head.startswith(PAPER),
+        block=place < blocks,
+        pinned=place == blocks,
+    )
+
+
+def _word(column: Column, row: Row, head: Head, dossiers: Dossiers) -> Word:
     text = column.text(row)
     return Word(
         text,
         _order(column, row, text),
-        column.right,
-        column.head.startswith(PAPER),
-        again,
+        head,
         VERDICTS.get(text, "") if column.key == "verdict" else "",
         dossiers.strip(row, column.key),
     )

@@ -18,6 +18,7 @@ function sorted(rows, column, descending) {
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const original = [...body.rows];
+  const rows = original.filter((row) => !row.classList.contains("block"));
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
     const button = head.querySelector("button");
@@ -28,7 +29,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       for (const other of heads) if (other.hasAttribute("aria-sort")) other.setAttribute("aria-sort", "none");
       head.setAttribute("aria-sort", order);
       table.toggleAttribute("data-sorted", order !== "none");
-      body.append(...(order === "none" ? original : sorted(original, column, order === "descending")));
+      body.append(...(order === "none" ? original : sorted(rows, column, order === "descending")));
     });
   });
 }
