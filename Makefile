@@ -16,7 +16,7 @@ SWEEP_ARGS = --profile $(PROFILE) $(if $(filter-out 0 no,$(CONTROLS)),--controls
 
 TABLES := table1 table2 table3 table4 table5 table6 table7 table8 table9
 
-.PHONY: env $(TABLES) figures sweep slurm-test predictor report plan flops list perf test lint format clean
+.PHONY: env $(TABLES) figures sweep slurm-test page-test page predictor report plan flops list perf test lint format clean
 
 env: $(READY)
 
@@ -65,6 +65,10 @@ test: $(READY)
 # On a Slurm of its own, brought up on this machine for the time of the tests.
 slurm-test: $(READY)
 	$(VENV)/bin/python tests/slurm/run.py $(ARGS)
+
+# The page in Debian's Chromium, as its readers meet it.
+page-test: $(READY)
+	$(VENV)/bin/python tests/page/run.py $(ARGS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

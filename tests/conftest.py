@@ -10,5 +10,6 @@ settings.register_profile("laws", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("laws")
 torch.set_num_threads(1)
 
-# They need a cluster, which `make slurm-test` brings up.
-collect_ignore = [] if "FREEZEBENCH_SLURM" in os.environ else ["slurm"]
+# They need a cluster (`make slurm-test`) and a browser (`make page-test`).
+NEEDS = {"slurm": "FREEZEBENCH_SLURM", "page": "FREEZEBENCH_BROWSER"}
+collect_ignore = [folder for folder, name in NEEDS.items() if name not in os.environ]

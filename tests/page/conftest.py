@@ -1,0 +1,75 @@
+"""A page of made-up runs, and a browser that opens it with no network at hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from made_up import GONE, RUNS
+from playwright.sync_api import Browser, Page, sync_playwright
+from synthetic import PROFILE, write
+
+from reports.caption import Profile
+from reports.frame import Reader
+from reports.page.page import page as page_of
+from reports.report import Report
+from reports.write import build
+
+
+@pytest.fixture(scope="session")
+def table2(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    results = tmp_path_factory.mktemp("results")
+    for run in RUNS:
+        write(results, run)
+    shutil.rmtree(results / "runs" / GONE["id"])
+    return build("table2", RUNS, Reader(results), PROFILE)
+
+
+@pytest.fixture(scope="session")
+def file(table2: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page on disk."""
+    path = tmp_path_factory.mktemp("page") / "index.html"
+    path.write_text(page_of([table2], Profile.of(PROFILE)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as play:
+        made = play.chromium.launch(executable_path=os.environ["FREEZEBENCH_BROWSER"], args=options)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def shown(browser: Browser, file: Path) -> Iterator[Callable[..., Page]]:
+    """Opens the page: width of the screen in pixels, colour scheme. Ends by looking for errors in
+    the console and for requests other than for the file itself.
+    """
+    contexts, troubles, requests = [], [], []
+
+    def opened(width: int = 1280, scheme: str = "light", script: bool = True) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,  # type: ignore[arg-type]
+            java_script_enabled=script,
+        )
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", lambda message: troubles.append(message.text))
+        tab.on("pageerror", lambda error: troubles.append(str(error)))
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.goto(file.as_uri())
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert troubles == []
+    assert [url for url in requests if not url.startswith("data:")] == [file.as_uri()] * len(
+        contexts
+    )
