@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.commands.places import setting_arguments, sweep_of
+from bench.commands.places import sweep_arguments, sweep_of
 
 if TYPE_CHECKING:
-    from reports.report import Report
+    from pathlib import Path
 
-HELP = "one HTML page of all tables and figures, from the results on disk"
+    from bench.sweep import Sweep
+
+HELP = "one HTML page of tables and figures, from the results on disk"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    setting_arguments(parser)
+    sweep_arguments(parser, "*")
 
 
 def main(args: argparse.Namespace) -> int:
+    print(write_page(sweep_of(args), args.results))
+    return 0
+
+
+def write_page(sweep: Sweep, results: Path) -> Path:
+    """Write the page of a sweep, or of those it is made of; returns its path."""
     from bench.commands.report import profile_of, wanted_of
     from bench.results import write_whole
-    from bench.sweep import sweep_names
     from reports.caption import Profile
     from reports.frame import Reader
-    from reports.page.page import ORDER, page
+    from reports.page.page import page
     from reports.write import BUILDERS, build, make_folder
 
-    reader = Reader(args.results)
-    reports: list[Report] = []
-    described: dict[str, Any] = {}
-    for name in ORDER:
-        if name in BUILDERS and name in sweep_names():
-            sweep = sweep_of(argparse.Namespace(**{**vars(args), "sweep": name}))
-            described = profile_of(sweep) | {
-                "predictor": sweep.predictor or described.get("predictor", "")
-            }
-            reports.append(build(name, wanted_of(sweep), reader, described))
-    profile = Profile.of(described)
-    path = args.results / "reports" / profile.name / "index.html"
+    reader = Reader(results)
+    shown = []
+    for part in sweep.parts or (sweep,):
+        if part.table in BUILDERS:
+            described = profile_of(part)
+            report = build(part.table, wanted_of(part), reader, described)
+            shown.append((report, Profile.of(described)))
+    path = results / "reports" / sweep.profile["name"] / "index.html"
     make_folder(path.parent)
-    write_whole(path, page(reports, profile))
-    print(path)
-    return 0
+    write_whole(path, page(shown))
+    return path

@@ -32,7 +32,7 @@ def table2(tmp_path_factory: pytest.TempPathFactory) -> Report:
 def file(table2: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page on disk."""
     path = tmp_path_factory.mktemp("page") / "index.html"
-    path.write_text(page_of([table2], Profile.of(PROFILE)))
+    path.write_text(page_of([(table2, Profile.of(PROFILE))]))
     return path
 
 
