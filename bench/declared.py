@@ -23,8 +23,9 @@ def sweep_names() -> list[str]:
 
 
 def all_tables() -> list[str]:
-    """The sweeps behind the paper's tables, in their order, and its Figures 3 and 4."""
-    return [name for name in sweep_names() if re.fullmatch(r"table\d", name)] + ["curves"]
+    """The sweeps behind the paper's tables, in their order, and its Figures 3 to 5."""
+    tables = [name for name in sweep_names() if re.fullmatch(r"table\d", name)]
+    return [*tables, "curves", "figure5"]
 
 
 def profile_names() -> list[str]:

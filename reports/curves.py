@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from bench.errors import UserError
 from bench.results import explained, write_whole
@@ -19,9 +20,10 @@ from reports.figures.cka_curves import cka_curves
 from reports.figures.gradient_sample import Comparison, gradient_sample
 from reports.figures.panels import titles
 from reports.figures.style import save, styled
-from reports.frame import ROLES
+from reports.frame import ROLES, Reader
 from reports.provenance import provenance
 from reports.recordings import SETTLED, Gradient, settled_at
+from reports.report import Drawing, Report
 from reports.sampling import BAND, DRAWS, TAILORED
 from reports.write import make_folder
 
@@ -52,6 +54,42 @@ def write_curves(
     record = out / "curves.json"
     write_whole(record, provenance(frame, described, files, ROLES))
     return [*files, record]
+
+
+def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
+    """Figures 3 and 4 for a page; their files are written by `write_curves`."""
+    names = titles(frame, profile)
+    third, fourth = "Figure 3: gradients of all and of sampled weights", "Figure 4: CKA in training"
+
+    def gradients() -> Figure:
+        found = recordings.gradients(frame, reader.results)
+        shown = {run: _compare(gradient) for run, gradient in found.items()}
+        return gradient_sample(shown, names, f"{third} · {profile.name} profile")
+
+    def similarity() -> Figure:
+        shown = _some_layers(recordings.curves(frame, reader.results))
+        return cka_curves(shown, names, f"{fourth} · {profile.name} profile")
+
+    low, high = (round(100 * end) for end in BAND)
+    drawings = (
+        Drawing(
+            "figure3",
+            third,
+            f"Left, the gradient of the largest layer and of {TAILORED:,} of its weights; right, "
+            "the distance between the two distributions (Kolmogorov–Smirnov) over sample sizes, "
+            f"the median with {low} to {high} % of {DRAWS} samples.",
+            gradients,
+        ),
+        Drawing(
+            "figure4",
+            fourth,
+            "Unbiased CKA between a layer's output and that of a trained reference, for some "
+            "layers from the first to the last.",
+            similarity,
+        ),
+    )
+    return Report("curves", "Figures 3 and 4: what tailoring keeps, and how CKA settles", (),
+                  drawings, frame)  # fmt: skip
 
 
 def _some_layers(curves: pd.DataFrame) -> pd.DataFrame:

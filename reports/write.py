@@ -12,7 +12,19 @@ import pandas as pd
 from bench.errors import UserError
 from bench.options import unknown
 from bench.results import explained, write_whole
-from reports import render, table1, table2, table3, table4, table5, table6, table7, table8, table9
+from reports import (
+    figure5,
+    render,
+    table1,
+    table2,
+    table3,
+    table4,
+    table5,
+    table6,
+    table7,
+    table8,
+    table9,
+)
 from reports.caption import Profile
 from reports.figures.style import save, styled
 from reports.frame import ROLES, Reader
@@ -31,6 +43,7 @@ BUILDERS: Mapping[str, Builder] = {
     "table7": table7.report,
     "table8": table8.report,
     "table9": table9.report,
+    "figure5": figure5.report,
 }
 
 

@@ -28,6 +28,7 @@ def write_page(sweep: Sweep, results: Path) -> Path:
     """Write the page of a sweep, or of those it is made of; returns its path."""
     from bench.commands.report import profile_of, wanted_of
     from bench.results import write_whole
+    from reports import curves
     from reports.caption import Profile
     from reports.frame import Reader
     from reports.page.page import page
@@ -36,11 +37,14 @@ def write_page(sweep: Sweep, results: Path) -> Path:
     reader = Reader(results)
     shown = []
     for part in sweep.parts or (sweep,):
+        described, wanted = profile_of(part), wanted_of(part)
+        profile = Profile.of(described)
         if part.table in BUILDERS:
-            described = profile_of(part)
-            report = build(part.table, wanted_of(part), reader, described)
-            shown.append((report, Profile.of(described)))
-    path = results / "reports" / sweep.profile["name"] / "index.html"
+            shown.append((build(part.table, wanted, reader, described), profile))
+        elif part.table == "curves":
+            shown.append((curves.report(reader.runs(wanted), reader, profile), profile))
+    name: str = sweep.profile["name"]
+    path = results / "reports" / name / "index.html"
     make_folder(path.parent)
     write_whole(path, page(shown))
     return path

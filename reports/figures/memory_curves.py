@@ -1,0 +1,65 @@
+"""Memory over training: one panel a model, a line a strategy."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from reports.caption import Profile
+from reports.figures.style import INK, Looks, looks
+
+MEBI = 2.0**20
+MEASURES = {  # what is drawn, each on a row of its own where any run measured it
+    "memory_bytes": "saved + state (MiB)",
+    "cuda_allocated": "CUDA, allocated (MiB)",
+}
+
+
+def memory_curves(epochs: pd.DataFrame, profile: Profile, title: str) -> Figure:
+    """Draw one data set's runs (see reports.epochs): every seed thin, their mean thick.
+
+    Shorter trainings (linear freezing matched to another's cost) end earlier.
+    """
+    models = list(dict.fromkeys(epochs.model))
+    methods = looks(epochs.method)
+    rows = [key for key in MEASURES if epochs[key].notna().any()] or ["memory_bytes"]
+    figure = Figure(
+        figsize=(2.6 * max(1, len(models)) + 0.4, 2.1 * len(rows) + 0.9), layout="constrained"
+    )
+    grid = figure.subplots(len(rows), max(1, len(models)), squeeze=False)
+    for i, key in enumerate(rows):
+        for axes, model in zip(grid[i], models, strict=False):
+            _panel(axes, epochs[epochs.model == model], key, methods)
+            if i == 0:
+                axes.set_title(profile.shown(model))
+            if i == len(rows) - 1:
+                axes.set_xlabel("epoch")
+        grid[i][0].set_ylabel(MEASURES[key])
+    figure.suptitle(f"{title} · {profile.name} profile", fontsize=11)
+    figure.legend(handles=_legend(methods), loc="outside lower center", ncols=len(methods) + 2)
+    return figure
+
+
+def _panel(axes: Axes, here: pd.DataFrame, key: str, methods: Looks) -> None:
+    for method, (colour, marker) in methods.items():
+        runs = here[here.method == method]
+        for _, run in runs.groupby("seed"):
+            axes.plot(run.epoch, run[key] / MEBI, color=colour, linewidth=0.6, alpha=0.35)
+        # A mean over the epochs that every seed has: seeds of a matched run may differ in length.
+        counts = runs.groupby("epoch")[key].count()
+        whole = counts.index[counts == runs.seed.nunique()]
+        mean = runs.groupby("epoch")[key].mean().loc[whole] / MEBI
+        axes.plot(mean.index, mean, color=colour, marker=marker, markersize=3, linewidth=1.4)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def _legend(methods: Looks) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=4, linewidth=1.4, label=name)
+        for name, (colour, marker) in methods.items()
+    ]
+    return [*handles, Line2D([], [], color=INK, linewidth=0.6, alpha=0.5, label="one seed")]
