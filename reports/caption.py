@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.errors import UserError
 from reports.cells import Cell
 from reports.frame import DIVERGED, FAILED
 from reports.statistics import MARGIN
@@ -86,6 +87,15 @@ class Profile:
         """Names the profile and all that stands for something else."""
         pairs = [f"{used} for {role}" for role, used in self.stands_for.items() if used != role]
         return f"Profile: {self.name}." + (f" Stand-ins: {', '.join(pairs)}." if pairs else "")
+
+
+def united(profiles: Sequence[Profile]) -> Profile:
+    """What all reports say of their profile, taken together."""
+    if not profiles:
+        raise UserError("none of these sweeps has tables or figures to show; name one of a table")
+    stands = {role: used for one in profiles for role, used in one.stands_for.items()}
+    files = {file: None for one in profiles for file in one.predictor.split(", ") if file}
+    return replace(profiles[0], stands_for=stands, predictor=", ".join(files))
 
 
 def setting(cells: Sequence[Cell], profile: Profile) -> list[str]:

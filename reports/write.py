@@ -79,7 +79,7 @@ def write(
     reader = results if isinstance(results, Reader) else Reader(results)
     report = build(name, wanted, reader, profile)
     make_folder(out)
-    files = [*_documents(report, out), *_figures(report, out)]
+    files = [*write_documents(report, out), *_figures(report, out)]
     record = out / f"{name}.json"
     write_whole(record, provenance(report.frame, Profile.of(profile), files, ROLES))
     return replace(report, files=[*files, record])
@@ -94,7 +94,8 @@ def make_folder(out: Path) -> None:
         raise UserError(f"{error.filename} is a file where a folder must be; move it") from None
 
 
-def _documents(report: Report, out: Path) -> list[Path]:
+def write_documents(report: Report, out: Path) -> list[Path]:
+    """Write a report's text, Markdown, LaTeX and numbers into a folder."""
     name = report.name
     texts = {
         f"{name}.txt": "\n".join(render.terminal(part) for part in report.compact),

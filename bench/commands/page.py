@@ -29,10 +29,12 @@ def write_page(sweep: Sweep, results: Path) -> Path:
     from bench.commands.report import profile_of, wanted_of
     from bench.results import write_whole
     from reports import curves
-    from reports.caption import Profile
+    from reports.caption import Profile, united
+    from reports.claims.report import frames_of
+    from reports.claims.report import report as claims
     from reports.frame import Reader
     from reports.page.page import page
-    from reports.write import BUILDERS, build, make_folder
+    from reports.write import BUILDERS, build, make_folder, write_documents
 
     reader = Reader(results)
     shown = []
@@ -46,5 +48,8 @@ def write_page(sweep: Sweep, results: Path) -> Path:
     name: str = sweep.profile["name"]
     path = results / "reports" / name / "index.html"
     make_folder(path.parent)
-    write_whole(path, page(shown))
+    frames = frames_of([report for report, _ in shown], reader)
+    held = claims(frames, united([profile for _, profile in shown]))
+    write_documents(held, path.parent)
+    write_whole(path, page(shown, held))
     return path

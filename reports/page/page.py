@@ -5,7 +5,7 @@ that changes a number.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -13,8 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.errors import UserError
-from reports.caption import Profile
+from reports.caption import Profile, united
 from reports.frame import DONE
 from reports.page.answer import Answer, answer
 from reports.page.dossier import Dossier, Dossiers
@@ -68,7 +67,7 @@ def page(shown: Sequence[tuple[Report, Profile]], claims: Report | None = None) 
     """The page's text: reports in the order they are shown in, each with what its profile says of
     it; claims stand after them.
     """
-    profile = _united([profile for _, profile in shown])
+    profile = united([profile for _, profile in shown])
     sections = [_section(report, its) for report, its in shown]
     reports = [report for report, _ in shown]
     runs = {run["id"]: run["state"] for one in reports for run in one.frame.to_dict("records")}
@@ -88,15 +87,6 @@ def page(shown: Sequence[tuple[Report, Profile]], claims: Report | None = None) 
         style=_text("page.css"),
         script=_text("page.js"),
     )
-
-
-def _united(profiles: Sequence[Profile]) -> Profile:
-    """What all reports say of their profile, taken together."""
-    if not profiles:
-        raise UserError("none of these sweeps has tables or figures to show; name one of a table")
-    stands = {role: used for one in profiles for role, used in one.stands_for.items()}
-    files = {file: None for one in profiles for file in one.predictor.split(", ") if file}
-    return replace(profiles[0], stands_for=stands, predictor=", ".join(files))
 
 
 def _section(report: Report, profile: Profile) -> Section:

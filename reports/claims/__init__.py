@@ -1,0 +1,1 @@
+"""What the paper claims, held against the runs by rules that are written down beside them."""

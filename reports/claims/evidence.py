@@ -1,0 +1,120 @@
+"""What the rules of claims are given: intervals made of a table's runs, or why there are none.
+
+An interval is over the seeds of one pair of model and data, paired by seed; several pairs are
+either kept apart or pooled, each pair counting once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+
+from reports import statistics
+from reports.cells import Cell, cells
+from reports.statistics import Interval
+
+Frames = Mapping[
+    str, pd.DataFrame
+]  # by table; "moments" and "epochs" hold Figure 5's layers, lines
+Pair = tuple[str, ...]  # model, data set
+Intervals = Mapping[Pair, Interval]
+
+
+class NotThereError(Exception):
+    """A rule's runs are not all there; the message says which."""
+
+
+def sets(frames: Frames, table: str, *methods: str) -> dict[Pair, list[Cell]]:
+    """The cells of some methods, by pair, where the table has them all.
+
+    Raises NotThereError if it has none of them, or if a wanted run of theirs has no number.
+    """
+    frame = frames.get(table)
+    if frame is None or frame.empty:
+        raise NotThereError(f"{table}: no runs")
+    wanted = frame[frame.method.isin(methods)]
+    by_pair: dict[Pair, dict[str, Cell]] = {}
+    for cell in cells(wanted) if len(wanted) else []:
+        by_pair.setdefault(cell.roles[:2], {})[cell.roles[2]] = cell
+    whole = {p: [has[m] for m in methods] for p, has in by_pair.items() if len(has) == len(methods)}
+    if not whole:
+        raise NotThereError(f"{table} has no {' and '.join(methods)}")
+    found = [cell for has in whole.values() for cell in has]
+    done, all_of_them = sum(c.n for c in found), sum(c.wanted for c in found)
+    if done < all_of_them:
+        raise NotThereError(f"{table}: {done} of {all_of_them} runs")
+    return whole
+
+
+def differences(frames: Frames, table: str, ours: str, theirs: str) -> Intervals:
+    """Accuracy of one method less another's, points."""
+    return {
+        pair: statistics.t_interval(
+            statistics.paired_differences(a.by_seed("accuracy"), b.by_seed("accuracy"))
+        )
+        for pair, (a, b) in sets(frames, table, ours, theirs).items()
+    }
+
+
+def savings(frames: Frames, table: str, ours: str, theirs: str, key: str) -> Intervals:
+    """The share of a cost that one method saves against another. Times of different devices do
+    not compare: raises NotThereError.
+    """
+    found = {}
+    for pair, (a, b) in sets(frames, table, ours, theirs).items():
+        if key == "time_s" and len(a.devices | b.devices) > 1:
+            raise NotThereError(f"{table}: times from several devices")
+        found[pair] = statistics.paired_saving(a.by_seed(key), b.by_seed(key))
+    return found
+
+
+def deciding(frames: Frames, table: str, method: str) -> Intervals:
+    """The share of its training time that a method spends on deciding."""
+    return {
+        pair: statistics.t_interval([run["decide_s"] / run["time_s"] for run in cell.finished])
+        for pair, (cell,) in sets(frames, table, method).items()
+    }
+
+
+def realised(frames: Frames, table: str, method: str) -> Interval:
+    """The share of time saved over the share of FLOPs saved, a value a pair, over the pairs."""
+    time = savings(frames, table, method, "full", "time_s")
+    flops = savings(frames, table, method, "full", "paper_total")
+    return statistics.t_interval([time[pair].mean / flops[pair].mean for pair in time])
+
+
+def pooled(intervals: Intervals) -> Interval:
+    """Over the pairs, each counting once by its mean."""
+    return statistics.t_interval([interval.mean for interval in intervals.values()])
+
+
+def memory_saved(frames: Frames, model: str) -> Interval:
+    """The share of full training's memory that SmartFRZ's last epoch saves, over the seeds."""
+    sets(_of(frames, "figure5", model), "figure5", "smartfrz", "full")
+    lines = _of(frames, "epochs", model)["epochs"].sort_values("epoch")
+    ours, full = (
+        lines[lines.method == name].groupby("seed").memory_bytes.last()
+        for name in ("smartfrz", "full")
+    )
+    return statistics.paired_saving(_plain(ours), _plain(full))
+
+
+def by_run(frames: Frames, model: str, measure: Callable[[pd.DataFrame], float]) -> Sequence[float]:
+    """A number made of the layers of each SmartFRZ run of a model: layer and frozen_at."""
+    sets(_of(frames, "figure5", model), "figure5", "smartfrz")
+    moments = _of(frames, "moments", model)["moments"]
+    ours = moments[moments.method == "smartfrz"]
+    return [measure(run) for _, run in ours.groupby("seed")]
+
+
+def _of(frames: Frames, name: str, model: str) -> Frames:
+    """One frame, cut to one model."""
+    frame = frames.get(name)
+    if frame is None:
+        raise NotThereError(f"{name}: no runs")
+    return {name: frame[frame.model == model]}
+
+
+def _plain(series: pd.Series[float]) -> dict[int, float]:
+    return {int(str(seed)): float(value) for seed, value in series.items()}

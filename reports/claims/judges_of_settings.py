@@ -1,0 +1,46 @@
+"""Ways to judge what is claimed of a method's settings (Tables 4, 5, 8, 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.claims import evidence, rules
+from reports.claims.evidence import Frames
+from reports.claims.judges import Finding, Judge, interval
+
+
+def alike(table: str, methods: Sequence[str], default: str, most: float) -> Judge:
+    """No setting differs from the default by as much as `most` points, in any pair."""
+
+    def find(frames: Frames) -> Finding:
+        found = {
+            (*pair, method): one
+            for method in methods
+            for pair, one in evidence.differences(frames, table, method, default).items()
+        }
+        farthest = max(found, key=lambda key: abs(found[key].mean))
+        words = f"farthest: {farthest[-1]} on {farthest[0]}, {interval(found[farthest])} points"
+        return Finding(words, rules.between(list(found.values()), -most, most))
+
+    return Judge(
+        f"Accuracy at each setting − at the default ({default}), paired by seed: holds if every "
+        f"interval lies within ±{most:g} points, not if one lies outside.",
+        find,
+    )
+
+
+def best(table: str, methods: Sequence[str], chosen: str) -> Judge:
+    """No other setting is as accurate as the chosen one."""
+
+    def find(frames: Frames) -> Finding:
+        found = {m: evidence.differences(frames, table, chosen, m) for m in methods}
+        every = {method: one for method, pairs in found.items() for one in pairs.values()}
+        closest = min(every, key=lambda method: every[method].mean)
+        words = f"least ahead of {closest}: {interval(every[closest])} points"
+        return Finding(words, rules.above(list(every.values()), 0.0))
+
+    return Judge(
+        f"Accuracy at {chosen} − at each other setting, paired by seed: holds if every interval "
+        "lies above 0, not if one lies below.",
+        find,
+    )

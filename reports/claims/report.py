@@ -1,0 +1,76 @@
+"""Paper against here: each claim of the paper, its figures, ours, and whether it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from reports.caption import Profile
+from reports.claims.evidence import Frames
+from reports.claims.list import Claim, claims
+from reports.epochs import epochs
+from reports.frame import Reader
+from reports.report import Report
+from reports.table import Row, Table, name
+
+TITLE = "Paper against here"
+NOTES = (
+    "Intervals are two-sided 95 % t intervals, paired by seed; where there are three pairs of "
+    "model and data or more they are pooled over the pairs' means. An interval that reaches over "
+    "the threshold of its rule decides nothing.",
+    "Cannot be told: the interval does not decide, or runs are missing, which the column says.",
+    "The rules are the same for every profile; a verdict is one on this profile's models and data. "
+    "No correction is made over the claims.",
+)
+COLUMNS = (
+    name("Claim", "claim"),
+    name("In the paper", "where"),
+    name("Paper: its figures", "paper"),
+    name("Here", "ours"),
+    name("Verdict", "verdict"),
+    name("Rule", "rule"),
+)
+COMPACT = (name("Claim", "claim"), name("Here", "ours"), name("Verdict", "verdict"))
+
+
+def report(frames: Frames, profile: Profile) -> Report:
+    """The claims held against the runs of all tables (see `frames_of`)."""
+    rows = [row(claim, frames) for claim in claims()]
+    title = f"{TITLE} ({profile.name} profile)"
+    table = Table(title, COLUMNS, rows, (), [profile.sentence, *tally(rows), *NOTES])
+    compact = Table(title, COMPACT, rows, (), tally(rows))
+    return Report(
+        "claims", TITLE, (table,), (), pd.DataFrame(), compact=(compact,), numbers={"claims": table}
+    )
+
+
+def row(claim: Claim, frames: Frames) -> Row:
+    """One claim, judged."""
+    found = claim.judge(frames)
+    return {
+        "claim": claim.text,
+        "where": claim.where,
+        "paper": claim.paper,
+        "ours": found.ours,
+        "verdict": found.verdict,
+        "rule": claim.judge.rule,
+    }
+
+
+def tally(rows: Sequence[Row]) -> list[str]:
+    """How many claims have which verdict."""
+    verdicts = [str(row["verdict"]) for row in rows]
+    counts = [f"{verdicts.count(v)} {v}" for v in ("holds", "does not hold", "cannot be told")]
+    return [f"Of {len(rows)} claims: {', '.join(counts)}."]
+
+
+def frames_of(reports: Sequence[Report], reader: Reader) -> Mapping[str, pd.DataFrame]:
+    """What the rules are given: the runs of each table by its name, and Figure 5's layers and
+    epochs as "moments" and "epochs".
+    """
+    frames = {one.name: one.frame for one in reports}
+    if "figure5" in frames:
+        frames["moments"] = reader.freezing(frames["figure5"])
+        frames["epochs"] = epochs(frames["figure5"], reader.results)
+    return frames

@@ -1,0 +1,52 @@
+"""Rules from intervals to verdicts. Each asks for all intervals to hold, and for one to refute.
+
+An interval that reaches over the threshold decides nothing; nor does one without ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from reports.statistics import Interval
+
+Verdict = Literal["holds", "does not hold", "cannot be told"]
+
+
+def above(intervals: Sequence[Interval], threshold: float) -> Verdict:
+    """Holds if every interval lies above the threshold, not if one lies below it."""
+    if any(one.high < threshold for one in intervals):
+        return "does not hold"
+    return _if(bool(intervals) and all(one.low > threshold for one in intervals))
+
+
+def below(intervals: Sequence[Interval], threshold: float) -> Verdict:
+    """Holds if every interval lies below the threshold, not if one lies above it."""
+    return above([_mirrored(one) for one in intervals], -threshold)
+
+
+def between(intervals: Sequence[Interval], low: float, high: float) -> Verdict:
+    """Holds if every interval lies between the two, not if one lies outside."""
+    return both(above(intervals, low), below(intervals, high))
+
+
+def both(*verdicts: Verdict) -> Verdict:
+    """Holds if all do, not if one does not."""
+    if "does not hold" in verdicts:
+        return "does not hold"
+    return _if(bool(verdicts) and all(verdict == "holds" for verdict in verdicts))
+
+
+def some(values: Sequence[float]) -> Verdict:
+    """Holds if any value is above zero, not if there are values and none is."""
+    if not values:
+        return "cannot be told"
+    return "holds" if any(value > 0 for value in values) else "does not hold"
+
+
+def _if(sure: bool) -> Verdict:
+    return "holds" if sure else "cannot be told"
+
+
+def _mirrored(one: Interval) -> Interval:
+    return Interval(-one.mean, -one.high, -one.low, one.n)
