@@ -75,10 +75,12 @@ def against_full(
     title: str,
     notes: Sequence[str] = (),
     score: str = SCORE,
+    conditional: str = caption.CONDITIONAL,
 ) -> AgainstFull:
     """Build the paper's table of that number from a frame of its runs (see reports.frame).
 
     notes: what is particular to it. score: what the runs' accuracy is, as a heading.
+    conditional: what the intervals do not cover.
     """
     groups = cells(frame)
     compared = methods.compared(groups)
@@ -92,7 +94,7 @@ def against_full(
         Table(f"{title} {here}", results_columns(unit, rows, score), rows, PAIR,
               [*about, caption.SPREAD, caption.TIME, paper(table), *notes, *marks]),
         Table(f"Table {table}, against full training {here}", against_columns(rows), freezing, PAIR,
-              [caption.VERDICT, caption.SAVINGS, caption.REPLAYED, caption.CONDITIONAL, *marks]),
+              [caption.VERDICT, caption.SAVINGS, caption.REPLAYED, conditional, *marks]),
         Table(f"Table {table}, what it cost: {unit.name}, clocks, memory {here}",
               costs_columns(unit), rows, PAIR,
               [caption.CONVENTIONS, caption.TIME, caption.MEMORY]),

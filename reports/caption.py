@@ -22,6 +22,14 @@ CONDITIONAL = (
     "All intervals are conditional on one backbone and one predictor: "
     "they cover the seeds of fine-tuning, not other pretrainings."
 )
+FROM_SCRATCH = (
+    "All intervals are conditional on one predictor: they cover the seeds of training, which draw "
+    "the initial weights and the order of the data."
+)
+ONE_REFERENCE = (
+    "All intervals are conditional on one backbone and one reference: they cover the seeds of "
+    "fine-tuning, not other pretrainings."
+)
 TIME = (
     "Time is the clocks train + decide, as the paper charges freezing decisions to training; "
     "preparing and evaluating are not in it."

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from reports import caption
 from reports.against_full import (
     DIFFERENCE,
     METHOD,
@@ -48,7 +49,7 @@ SHORT = (
 
 def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Table 1 with its accuracy against computation."""
-    built = against_full(frame, profile, 1, TITLE, [REFERENCE])
+    built = against_full(frame, profile, 1, TITLE, [REFERENCE], conditional=caption.ONE_REFERENCE)
     rows = with_reference(built.rows, frame, reader)
     freezing = [row for row in rows if row["method"] != FULL]
     missing = [
@@ -62,7 +63,7 @@ def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
         against_columns(freezing, unit.name, unit.flops),
         freezing,
         built.against.blocks,
-        [*built.against.notes, *missing],
+        [*(n for n in built.against.notes if n != caption.REPLAYED), *missing],
     )
     compact = Table(
         built.compact.title,

@@ -74,7 +74,9 @@ def _panel(axes: Axes, here: Sequence[Cell], methods: Looks, inches: Affine2DBas
     axes.set_xlim(min(costs) - room, max(costs) + room)
     squeeze_below(axes, [_extent(cell) for cell in shown])
     lost = [f"{cell.roles[2]}: {seeds(cell)}" for cell in here if cell.n < cell.wanted]
-    axes.text(0.98, 0.02, "\n".join(lost), transform=axes.transAxes, fontsize=6.5,
+    # Two a line: four lines would reach above the knee, into what it is drawn for.
+    words = "\n".join(",  ".join(lost[i : i + 2]) for i in range(0, len(lost), 2))
+    axes.text(0.98, 0.02, words, transform=axes.transAxes, fontsize=6.5,
               color="#A0001C", ha="right", va="bottom")  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
