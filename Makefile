@@ -37,10 +37,14 @@ figures: $(READY)
 sweep: $(READY)
 	$(RUN) sweep $(SWEEP) --launcher $(LAUNCHER) $(SWEEP_ARGS)
 
-# All tables and the curves: one plan, in which a run that several of them show is made once.
-# What the runs that are there say, without making any: freezebench report
+# All tables and figures: one plan, in which a run that several of them show is made once; then the
+# page. What the runs that are there say, without making any: make page
 report: $(READY)
 	$(RUN) sweep all $(SWEEP_ARGS)
+	$(RUN) page $(SWEEP_ARGS)
+
+page: $(READY)
+	$(RUN) page $(SWEEP_ARGS)
 
 plan: $(READY)
 	$(RUN) plan $(SWEEP_ARGS)
