@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from reports import statistics
+from reports import compare, statistics
 from reports.cells import Cell, cells
 from reports.statistics import Interval
 
@@ -78,10 +78,14 @@ def deciding(frames: Frames, table: str, method: str) -> Intervals:
 
 
 def realised(frames: Frames, table: str, method: str) -> Interval:
-    """The share of time saved over the share of FLOPs saved, a value a pair, over the pairs."""
+    """The share of time saved over the share of FLOPs saved, over the pairs; no interval where a
+    pair saves too few FLOPs for a ratio.
+    """
     time = savings(frames, table, method, "full", "time_s")
     flops = savings(frames, table, method, "full", "paper_total")
-    return statistics.t_interval([time[pair].mean / flops[pair].mean for pair in time])
+    return statistics.t_interval(
+        [compare.realised(time[pair].mean, flops[pair].mean) for pair in time]
+    )
 
 
 def pooled(intervals: Intervals) -> Interval:

@@ -1,0 +1,154 @@
+"""Each claim's rule says that it holds, that it does not, and that it cannot be told."""
+
+import math
+import string
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import PROFILE, wanted
+from worlds import FULL, HARSH, KIND, LAYERS, SAVED_MEMORY, world
+
+from reports import frame as frames
+from reports import render
+from reports.caption import Profile
+from reports.claims import printed, rules
+from reports.claims.judges_of_layers import in_order, inversions
+from reports.claims.list import claims
+from reports.claims.report import report
+from reports.page.page import page
+from reports.report import Report
+from reports.statistics import Interval
+
+CLAIMS = {claim.text: claim for claim in claims()}
+HERE = Profile.of(PROFILE)
+GOOD = world(KIND)
+BAD = world(HARSH, memory=dict.fromkeys(SAVED_MEMORY, 0.1), order=range(LAYERS))
+# Every centre lies on its rule's threshold.
+UNSURE = world(
+    {
+        "cka_oracle": FULL | {"accuracy": 89.5, "flops": 0.44},
+        "linear": FULL | {"accuracy": 89.5},
+        "autofreeze": FULL | {"decide": 0.03},
+        "smartfrz": FULL | {"accuracy": 89.5, "decide": 0.001},
+    },
+    noise=0.03,
+    memory={"resnet50": 0.8, "vgg11": 0.5, "mobilenet_v2": 0.5},
+)
+REVERSED = world(KIND, order=range(LAYERS)[::-1])
+# Computation falls by 40 %, time by 10 %.
+IDLE = world(KIND | {"smartfrz": FULL | {"flops": 0.4, "time": 0.1}})
+
+REALISED = "Freezing speeds training up almost as much as it saves computation."
+ORDER, FRONT = (
+    "Some later layers freeze before earlier ones.",
+    "The front layers tend to freeze first.",
+)
+
+
+def judged(text, frames):
+    return CLAIMS[text].judge(frames).verdict
+
+
+@pytest.mark.parametrize("text", CLAIMS)
+def test_holds_where_it_is_so(text):
+    assert judged(text, GOOD) == "holds"
+
+
+@pytest.mark.parametrize("text", CLAIMS)
+def test_does_not_hold_where_it_is_not_so(text):
+    contrary = {REALISED: IDLE, FRONT: REVERSED}.get(text, BAD)
+    assert judged(text, contrary) == "does not hold"
+
+
+@pytest.mark.parametrize("text", [text for text in CLAIMS if text != ORDER])
+def test_cannot_be_told_where_the_runs_scatter(text):
+    assert judged(text, UNSURE) == "cannot be told"
+
+
+def without_the_last_seed(frame):
+    """A run of every cell has no result."""
+    return frame.assign(state=frame.state.where(frame.seed < frame.seed.max(), "missing"))
+
+
+GONE = {n: without_the_last_seed(f) if "state" in f else f for n, f in GOOD.items()}
+
+
+@pytest.mark.parametrize("text", CLAIMS)
+def test_cannot_be_told_where_one_run_or_all_are_missing(text):
+    found = CLAIMS[text].judge(GONE)
+    assert found.verdict == "cannot be told"
+    assert " of " in found.ours
+    assert judged(text, {}) == "cannot be told"
+
+
+def test_times_of_different_devices_do_not_meet():
+    table2 = GOOD["table2"].copy()
+    table2.loc[table2.method == "full", "device"] = "another"
+    time = CLAIMS["SmartFRZ saves training time against full training."]
+    found = time.judge(GOOD | {"table2": table2})
+    assert found.verdict == "cannot be told"
+    assert "devices" in found.ours
+
+
+ENDS = st.floats(-10, 10)
+INTERVALS = st.lists(
+    st.tuples(ENDS, ENDS).map(lambda e: Interval(sum(e) / 2, min(e), max(e), 5)), max_size=4
+)
+
+
+@given(INTERVALS, ENDS)
+def test_above_and_below_are_mirrors_and_never_both_hold(intervals, threshold):
+    mirrored = [Interval(-i.mean, -i.high, -i.low, i.n) for i in intervals]
+    assert rules.above(intervals, threshold) == rules.below(mirrored, -threshold)
+    verdicts = {rules.above(intervals, threshold), rules.below(intervals, threshold)}
+    assert verdicts != {"holds"}
+
+
+@given(INTERVALS.filter(bool), ENDS)
+def test_an_interval_without_ends_decides_nothing(intervals, threshold):
+    unknown = Interval(0.0, math.nan, math.nan, 1)
+    assert rules.above([unknown], threshold) == "cannot be told"
+    assert rules.above([*intervals, unknown], threshold) != "holds"
+
+
+def layers(*moments):
+    return pd.DataFrame({"layer": range(len(moments)), "frozen_at": moments})
+
+
+def test_the_order_of_freezing():
+    never = math.nan
+    assert inversions(layers(1.0, 2.0, 3.0, never)) == 0
+    assert inversions(layers(never, 2.0, 3.0)) == 2  # the first never froze
+    assert inversions(layers(2.0, 2.0)) == 0
+    assert in_order(layers(1.0, 2.0, 3.0, never)) == 1
+    assert in_order(layers(3.0, 2.0, 1.0)) == -1
+    assert in_order(layers(1.0, never)) == 0
+
+
+def test_the_papers_figures_are_computed_from_its_tables():
+    assert printed.savings(1, "cka_oracle", "full", "tflops") == "mean 45.98 %, from 44.18 to 47.78"
+    scratch = printed.savings(3, "smartfrz", "full", "time_min")
+    assert scratch == "mean 22.36 %, from 20.38 to 24.33"  # "22.4 % on average" in its text
+    assert printed.differences(2, "smartfrz", "linear").startswith("mean +0.68 points")  # "0.7"
+
+
+def test_the_table_has_a_row_a_claim_in_every_format():
+    built = report(GOOD, HERE)
+    assert isinstance(built, Report)
+    (table,) = built.parts
+    assert len(table.rows) == len(CLAIMS) >= 15
+    for text in (render.markdown(table), render.raw_csv(table), render.terminal(table)):
+        assert text.count("holds") >= len(CLAIMS)
+    assert render.latex(table, "tab:claims").count(r"\\") > len(CLAIMS)
+    assert f"{len(CLAIMS)} holds" in table.notes[1]
+    for row in table.rows:
+        assert row["rule"][0] in string.ascii_uppercase
+
+
+def test_the_page_shows_the_verdicts(tmp_path):
+    frame = frames.read(wanted(["vgg11"], ["cifar10"]), tmp_path)
+    shown = Report("table1", "Table 1: made up", (), (), frame)
+    text = page([(shown, HERE)], report(GOOD, HERE))
+    assert text.count('<span class="chip good">holds</span>') == len(CLAIMS)
