@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from reports.caption import Profile
 from reports.figures.style import INK, looks
 
+CROWDED = 2000  # points of a panel, above which an SVG holds them as an image
 WIDTH_OF_SEEDS = 0.6  # of the space between two layers
 NEVER = ("full", "shortened")
 
@@ -59,12 +60,12 @@ def _panel(axes: Axes, here: pd.DataFrame, longest: float, look: tuple[str, str]
     frozen = here.frozen_at.notna()
     axes.plot(
         place[frozen], here.frozen_at[frozen], linestyle="", marker=marker, markersize=3.2,
-        color=colour, alpha=0.75, markeredgewidth=0, zorder=3,
+        color=colour, alpha=0.75, markeredgewidth=0, zorder=3, rasterized=len(here) > CROWDED,
     )  # fmt: skip
     axes.plot(
         place[~frozen], [never] * int((~frozen).sum()), linestyle="", marker=marker,
         markersize=3.2, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=0.6,
-        zorder=3,
+        zorder=3, rasterized=len(here) > CROWDED,
     )  # fmt: skip
     end = float(here.epochs.max())
     axes.axhline(end, color=INK, linewidth=0.6, linestyle=(0, (4, 3)), zorder=1)

@@ -71,7 +71,7 @@ def headline(pools: Mapping[str, Pooled]) -> str:
     if not paying:
         close = [name for name, one in pools.items() if one.verdict != "inferior"]
         tail = f" Not decided: {', '.join(close)}." if close else " All lose too much accuracy."
-        return f"No method can be said to pay: none is both no worse and faster here.{tail}"
+        return f"No method is shown to pay: none to be both no worse and faster here.{tail}"
     best = max(paying, key=lambda name: paying[name].time_saved.mean)
     others = [name for name in paying if name != best]
     saved = fixed(100 * paying[best].time_saved.mean, 0)
@@ -94,7 +94,7 @@ def _standing(name: str, one: Pooled, scale: Scale) -> Standing:
         fixed(d.mean, 2, sign=True) + interval,
         f"{fixed(100 * s.mean, 1)} %" if s.n else DASH,
         scale.place(d.low) if d.known else None,
-        scale.place(d.mean) if d.n else None,
+        scale.place(d.mean) if scale.low <= d.mean <= scale.high else None,
         scale.place(d.high) if d.known else None,
         d.low < scale.low,
         d.high > scale.high,

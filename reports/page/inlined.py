@@ -61,6 +61,8 @@ def _svg(drawing: Drawing) -> str:
     with styled():
         figure = drawing.draw()
         FigureCanvasAgg(figure)
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)  # laid out once, not again to be saved
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None})
     return out.getvalue()
@@ -93,8 +95,8 @@ def _rename(node: ET.Element, prefix: str, used: set[str]) -> None:
             if value in used:
                 node.set("id", f"{prefix}-{value}")
         elif key == f"{{{XLINK}}}href":
-            del node.attrib[key]
-            node.set("href", f"#{prefix}-{value.removeprefix('#')}")
+            del node.attrib[key]  # in HTML it is plain href; an image holds its data there
+            node.set("href", f"#{prefix}-{value[1:]}" if value.startswith("#") else value)
         elif key == "style":
             value = COLOUR.sub(lambda m: f"var({COLOURS[m[0].lower()]})", value)
             node.set(key, REFERENCE.sub(rf"url(#{prefix}-\1)", value))
