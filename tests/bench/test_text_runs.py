@@ -72,7 +72,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(tmp_path: Path, strategy
 
 
 def test_a_runs_computation_is_the_sum_over_its_batches(tmp_path: Path) -> None:
-    spec = tiny(data="grammar:paraphrase", train_limit=40, batch_size=8)
+    spec = tiny(train_limit=40, batch_size=4)
     result = made(spec, tmp_path)
     batches, classes = batches_of(spec, CPU)
     expected, lengths = 0.0, set()
