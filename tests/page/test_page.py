@@ -135,6 +135,12 @@ def test_a_row_opens_its_runs_with_their_ids(shown):
     assert not dialog.is_visible()
 
 
+def test_numbers_of_many_cells_lead_to_all_runs(shown):
+    tab = shown()
+    tab.get_by_role("link", name="The runs behind these numbers").first.click()
+    assert tab.locator("#table2 .dossier").last.is_visible()
+
+
 def test_without_scripts_the_runs_are_found_by_their_links(shown):
     tab = shown(script=False)
     link = tab.locator(HERE).locator("a.open").first
