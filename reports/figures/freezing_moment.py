@@ -28,7 +28,8 @@ def freezing_moment(moments: pd.DataFrame, profile: Profile, title: str) -> Figu
     models = list(dict.fromkeys(moments.model))
     methods = looks(moments.method)
     rows, columns = max(1, len(models)), max(1, len(methods))
-    figure = Figure(figsize=(2.6 * columns + 0.7, 1.7 * rows + 0.9), layout="constrained")
+    size = (max(5.9, 2.6 * columns + 0.7), 1.7 * rows + 0.9)  # room for the legend at least
+    figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex="row", sharey="row")
     for i, model in enumerate(models):
         longest = float(moments[moments.model == model].epochs.max())
