@@ -58,7 +58,7 @@ class Recipe:
 RECIPES = {
     "": Recipe(_source, MASKED, "accuracy", train=12_000, evaluation=500, length=32),
     "acceptability": Recipe(_acceptability, 2, "matthews", train=1920, evaluation=2000, length=24),
-    "paraphrase": Recipe(_paraphrase, 2, "accuracy", train=1920, evaluation=2000, length=32),
+    "paraphrase": Recipe(_paraphrase, 2, "accuracy", train=3200, evaluation=2000, length=32),
 }
 
 

@@ -171,4 +171,4 @@ def test_every_word_is_in_the_vocabulary_and_no_form_has_two_meanings():
 
 def test_the_texts_are_fixed_for_good():
     told = " ".join(texts.fingerprint(name, None) for name in texts.GRAMMAR)
-    assert hashlib.sha256(told.encode()).hexdigest()[:16] == "024ad676853cf871"
+    assert hashlib.sha256(told.encode()).hexdigest()[:16] == "f29fa2f55f39df1a"
