@@ -28,7 +28,7 @@ def layers_of(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(st.data())
 def test_exact_flops_are_those_torch_counts_at_any_length_and_mask(name, data):
     layers = layers_of(name)
