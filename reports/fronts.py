@@ -17,8 +17,10 @@ NOTE = (
 )
 
 
-def front(table: str, frame: pd.DataFrame, profile: Profile) -> Drawing:
-    """Of the runs of a table; one panel a model and data set."""
+def front(
+    table: str, frame: pd.DataFrame, profile: Profile, score: str = "accuracy (%)"
+) -> Drawing:
+    """Of the runs of a table; one panel a model and data set. score: what the height shows."""
     return Drawing(
-        f"{table}_accuracy_cost", TITLE, NOTE, lambda: accuracy_cost(frame, profile, TITLE)
+        f"{table}_accuracy_cost", TITLE, NOTE, lambda: accuracy_cost(frame, profile, TITLE, score)
     )

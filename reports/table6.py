@@ -22,4 +22,4 @@ PREDICTOR = "SmartFRZ's predictor has learnt from networks for images alone, as 
 def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Table 6 with its scores against computation."""
     built = against_full(frame, profile, 6, TITLE, [METRICS, PREDICTOR], SCORE)
-    return built.report("table6", TITLE, frame, front("table6", frame, profile))
+    return built.report("table6", TITLE, frame, front("table6", frame, profile, SCORE.lower()))

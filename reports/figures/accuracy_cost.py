@@ -26,7 +26,9 @@ LEGEND = 1.5  # inches that an entry of the legend takes
 ASIDE = 2.5  # points that seeds stand to the left, and their mean to the right
 
 
-def accuracy_cost(frame: pd.DataFrame, profile: Profile, title: str) -> Figure:
+def accuracy_cost(
+    frame: pd.DataFrame, profile: Profile, title: str, score: str = "accuracy (%)"
+) -> Figure:
     """Draw it; x is the share of full training's FLOPs (paper's convention), y percent.
 
     Where full training has no run, x is in FLOPs.
@@ -43,7 +45,7 @@ def accuracy_cost(frame: pd.DataFrame, profile: Profile, title: str) -> Figure:
             here = [cell for cell in groups if cell.roles[:2] == (model, dataset)]
             _panel(grid[i][j], here, methods, figure.dpi_scale_trans)
             grid[i][j].set_title(f"{profile.shown(model)}\n{profile.shown(dataset)}")
-        grid[i][0].set_ylabel("accuracy (%)")
+        grid[i][0].set_ylabel(score)
     figure.suptitle(f"{title} · {profile.name} profile", fontsize=11)
     handles = _legend(methods)
     lines = math.ceil(len(handles) * LEGEND / size[0])
