@@ -164,7 +164,7 @@ class Team:
         """Raise UserError on every process if one holds another value than the first."""
         values = self.everyones(value)
         for rank, other in enumerate(values):
-            if other != values[0]:
+            if repr(other) != repr(values[0]):  # NaN is like NaN: diverging alike is no difference
                 raise UserError(
                     f"process {rank} of {self.size} holds other {what} than process 0; a strategy "
                     "must decide alike on all, from the seed and from what its view shows"

@@ -143,6 +143,18 @@ def test_other_weights_on_one_process_are_an_error_on_both(tmp_path: Path) -> No
     assert "process 1 of 2 holds other weights than process 0" in first
 
 
+def test_models_that_diverged_alike_are_alike(tmp_path: Path) -> None:
+    def diverged(team: Team) -> str:
+        model = net()
+        with torch.no_grad():
+            model[0].weight.fill_(float("nan"))
+        team.attach(model, find_layers(model, (INPUTS[:1],)))
+        team.regroup()
+        return "alike"
+
+    assert on_two(diverged, tmp_path) == ["alike", "alike"]
+
+
 @given(st.integers(0, 2000), st.integers(1, 9))
 def test_shares_are_the_batch_in_order_and_differ_by_one_at_most(samples: int, size: int) -> None:
     batch = list(range(samples))
