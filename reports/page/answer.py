@@ -10,6 +10,7 @@ import pandas as pd
 from reports import methods
 from reports.cells import cells
 from reports.compare import Pooled
+from reports.frame import DONE
 from reports.page.strips import Scale
 from reports.statistics import MARGIN
 from reports.table import DASH, fixed
@@ -51,9 +52,11 @@ class Answer:
 def answer(frame: pd.DataFrame) -> Answer:
     """Answer from the runs of Table 2."""
     pools = methods.pooled(methods.compared(cells(frame)))
+    done, wanted = int((frame.state == DONE).sum()), len(frame)
+    so_far = f"So far, with {done} of {wanted} runs: " if 0 < done < wanted else ""
     scale = Scale(-FARTHEST, FARTHEST / 3)
     return Answer(
-        headline({name: one for name, one in pools.items() if name not in CONTROLS}),
+        so_far + headline({name: one for name, one in pools.items() if name not in CONTROLS}),
         methods.claims(pools),
         [_standing(name, one, scale) for name, one in pools.items()],
         scale.place(0),

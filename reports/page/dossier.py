@@ -147,4 +147,6 @@ def _facts(one: Against) -> list[tuple[str, str]]:
 def _mean(cell: Cell, key: str, unit: str) -> str:
     if not cell.n:
         return DASH
+    if key == "time_s" and len(cell.devices) > 1:
+        return "of several devices: no mean"
     return f"{fixed(cell.mean(key))} ± {fixed(cell.sd(key))}{unit} over {cell.n} of {cell.wanted}"
