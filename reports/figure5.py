@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -23,7 +23,8 @@ MEBI = 2.0**20
 MEMORY = (
     "Memory of an epoch: the bytes that autograd keeps for the backward pass plus parameters, "
     "gradients and optimizer state, at its end. Saved: the share of full training's last epoch "
-    "that a strategy's last epoch does without; means over the seeds."
+    "that a strategy's last epoch does without; saved over training: the same of the means over "
+    "all epochs. Both are paired by seed, and means over the seeds."
 )
 PAIR = (name("Model", "model"), name("Data", "dataset"))
 COLUMNS = (
@@ -79,12 +80,8 @@ def rows(frame: pd.DataFrame, lines: pd.DataFrame, profile: Profile) -> Sequence
                 "seeds": caption.seeds(cell),
                 "first_bytes": _at_ends(ours, first=True),
                 "last_bytes": _at_ends(ours, first=False),
-                "memory_saved": statistics.mean(list(memory_saved(ours, full).values()))
-                if method != FULL
-                else None,
-                "mean_saved": 1 - ours.memory_bytes.mean() / full.memory_bytes.mean()
-                if method != FULL
-                else None,
+                "memory_saved": None if method == FULL else mean_of(memory_saved(ours, full)),
+                "mean_saved": None if method == FULL else mean_of(_saved(_mean(ours), _mean(full))),
             }
         )
     return found
@@ -92,8 +89,21 @@ def rows(frame: pd.DataFrame, lines: pd.DataFrame, profile: Profile) -> Sequence
 
 def memory_saved(ours: pd.DataFrame, full: pd.DataFrame) -> dict[int, float]:
     """The share of full training's last epoch that the last epoch saves, for each seed of both."""
-    mine, theirs = _last(ours), _last(full)
+    return _saved(_last(ours), _last(full))
+
+
+def mean_of(by_seed: Mapping[int, float]) -> float:
+    """The mean over the seeds."""
+    return statistics.mean(list(by_seed.values()))
+
+
+def _saved(mine: pd.Series[float], theirs: pd.Series[float]) -> dict[int, float]:
     return {int(s): float(1 - mine[s] / theirs[s]) for s in mine.index.intersection(theirs.index)}
+
+
+def _mean(lines: pd.DataFrame) -> pd.Series[float]:
+    """Mean memory of each seed's epochs."""
+    return lines.groupby("seed").memory_bytes.mean()
 
 
 def _last(lines: pd.DataFrame) -> pd.Series[float]:

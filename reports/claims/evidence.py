@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from reports import compare, statistics
+from reports import compare, figure5, statistics
 from reports.cells import Cell, cells
 from reports.statistics import Interval
 
@@ -31,7 +31,9 @@ def sets(frames: Frames, table: str, *methods: str) -> dict[Pair, list[Cell]]:
     Raises NotThereError if it has none of them, or if a wanted run of theirs has no number.
     """
     frame = frames.get(table)
-    if frame is None or frame.empty:
+    if frame is None:
+        raise NotThereError(f"{table} was not asked for")
+    if frame.empty:
         raise NotThereError(f"{table}: no runs")
     wanted = frame[frame.method.isin(methods)]
     by_pair: dict[Pair, dict[str, Cell]] = {}
@@ -96,12 +98,9 @@ def pooled(intervals: Intervals) -> Interval:
 def memory_saved(frames: Frames, model: str) -> Interval:
     """The share of full training's memory that SmartFRZ's last epoch saves, over the seeds."""
     sets(_of(frames, "figure5", model), "figure5", "smartfrz", "full")
-    lines = _of(frames, "epochs", model)["epochs"].sort_values("epoch")
-    ours, full = (
-        lines[lines.method == name].groupby("seed").memory_bytes.last()
-        for name in ("smartfrz", "full")
-    )
-    return statistics.paired_saving(_plain(ours), _plain(full))
+    lines = _of(frames, "epochs", model)["epochs"]
+    ours, full = (lines[lines.method == name] for name in ("smartfrz", "full"))
+    return statistics.t_interval(list(figure5.memory_saved(ours, full).values()))
 
 
 def by_run(frames: Frames, model: str, measure: Callable[[pd.DataFrame], float]) -> Sequence[float]:
@@ -116,9 +115,5 @@ def _of(frames: Frames, name: str, model: str) -> Frames:
     """One frame, cut to one model."""
     frame = frames.get(name)
     if frame is None:
-        raise NotThereError(f"{name}: no runs")
+        raise NotThereError(f"{name} was not asked for")
     return {name: frame[frame.model == model]}
-
-
-def _plain(series: pd.Series[float]) -> dict[int, float]:
-    return {int(str(seed)): float(value) for seed, value in series.items()}

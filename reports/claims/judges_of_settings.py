@@ -34,9 +34,9 @@ def best(table: str, methods: Sequence[str], chosen: str) -> Judge:
 
     def find(frames: Frames) -> Finding:
         found = {m: evidence.differences(frames, table, chosen, m) for m in methods}
-        every = {method: one for method, pairs in found.items() for one in pairs.values()}
-        closest = min(every, key=lambda method: every[method].mean)
-        words = f"least ahead of {closest}: {interval(every[closest])} points"
+        every = {(m, *pair): one for m, pairs in found.items() for pair, one in pairs.items()}
+        closest = min(every, key=lambda key: every[key].mean)
+        words = f"least ahead of {closest[0]}: {interval(every[closest])} points"
         return Finding(words, rules.above(list(every.values()), 0.0))
 
     return Judge(

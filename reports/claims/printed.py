@@ -47,6 +47,18 @@ def spread(table: int, column: str, default: float) -> str:
     )
 
 
+def ahead(table: int, column: str, chosen: float, *others: float) -> str:
+    """Accuracy at one setting less that at others: points, one by one."""
+    values = {_value(row, column): _value(row, "accuracy") for row in entries(table)}
+    return (
+        ", ".join(
+            f"{chosen:g} − {other:g}: {fixed(values[chosen] - values[other], sign=True)}"
+            for other in others
+        )
+        + " points"
+    )
+
+
 def _farthest(values: Mapping[float, float], default: float) -> float:
     return max((value - values[default] for value in values.values()), key=abs)
 

@@ -43,8 +43,20 @@ def test_memory_saved_is_against_full_of_the_same_seed(results):
     row = next(row for row in built.parts[0].rows if row["method"] == "smartfrz")
     expected = sum(1 - (30 + s) / (100 + s) for s in range(3)) / 3
     assert row["memory_saved"] == pytest.approx(expected)
+    # Means over the epochs: 65 and 100 MiB, and the seed's offset.
+    expected = sum(1 - (65 + s) / (100 + s) for s in range(3)) / 3
+    assert row["mean_saved"] == pytest.approx(expected)
     assert row["first_bytes"] == pytest.approx(101 * 2**20)
     assert row["last_bytes"] == pytest.approx(31 * 2**20)
+
+
+def test_a_seed_that_one_side_lacks_does_not_count(results):
+    gone = next(run for run in RUNS if run["method"] == "full" and run["seed"] == 2)
+    shutil.rmtree(results / "runs" / gone["id"])
+    reader = Reader(results)
+    row = report(reader.runs(RUNS), reader, HERE).parts[0].rows[1]
+    assert row["mean_saved"] == pytest.approx(sum(1 - (65 + s) / (100 + s) for s in (0, 1)) / 2)
+    assert row["memory_saved"] == pytest.approx(sum(1 - (30 + s) / (100 + s) for s in (0, 1)) / 2)
 
 
 def test_every_seed_and_epoch_is_drawn(results):

@@ -81,6 +81,7 @@ def test_cannot_be_told_where_one_run_or_all_are_missing(text):
     assert found.verdict == "cannot be told"
     assert " of " in found.ours
     assert judged(text, {}) == "cannot be told"
+    assert "was not asked for" in CLAIMS[text].judge({}).ours
 
 
 def test_times_of_different_devices_do_not_meet():
@@ -132,6 +133,18 @@ def test_the_papers_figures_are_computed_from_its_tables():
     scratch = printed.savings(3, "smartfrz", "full", "time_min")
     assert scratch == "mean 22.36 %, from 20.38 to 24.33"  # "22.4 % on average" in its text
     assert printed.differences(2, "smartfrz", "linear").startswith("mean +0.68 points")  # "0.7"
+    # Of each setting that the claim is about, and of no other.
+    assert printed.ahead(9, "M", 4, 2, 3) == "4 − 2: +0.05, 4 − 3: −0.04 points"
+
+
+def test_a_setting_is_best_only_if_it_is_in_every_pair():
+    frame = GOOD["table8"]
+    worse = frame.assign(model="vgg11", accuracy=frame.accuracy - 9 * (frame.method == "t0 0.5"))
+    claim = CLAIMS["Linear freezing is best at t0 = 0.5."]
+    for first, second in ((frame, worse), (worse, frame)):
+        found = claim.judge(GOOD | {"table8": pd.concat([first, second])})
+        assert found.verdict == "does not hold"
+        assert "−7.00" in found.ours
 
 
 def test_the_table_has_a_row_a_claim_in_every_format():
