@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from bench.declared import (
     profile_names,
     sweep_names,
 )
+from bench.errors import UserError
 from bench.options import unknown
 from bench.registry import strategy_class
 from bench.spec import FIELDS, Spec
@@ -47,6 +48,7 @@ class Sweep:
 
     table: which table reports it. entries: the runs a report shows. artifacts: what they need
     besides each other. parts: the sweeps that this one is made of, if it is made of several.
+    changes: the fields set in every run, whatever sweep and profile say.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Sweep:
     entries: tuple[Entry, ...]
     artifacts: tuple[Spec, ...]
     parts: tuple[Sweep, ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def specs(self) -> list[Spec]:
@@ -117,13 +120,22 @@ def load_sweep(
         profile=profile,
         entries=tuple(entries),
         artifacts=tuple({s.id: s for s in builder.artifacts}.values()),
+        changes=changes or {},
     )
 
 
 def joined(sweeps: Sequence[Sweep]) -> Sweep:
-    """Several sweeps of one profile as one, in which a run that many of them want is one run."""
+    """Several sweeps of one profile as one, in which a run that many of them want is one run.
+
+    Raises UserError if two make the same table: one report would take the other's place.
+    """
     if len(sweeps) == 1:
         return sweeps[0]
+    makers: dict[str, str] = {}
+    for sweep in sweeps:
+        other = makers.setdefault(sweep.table, sweep.name)
+        if other != sweep.name:
+            raise UserError(f"{other} and {sweep.name} both make {sweep.table}; give one of them")
     return Sweep(
         name="+".join(sweep.name for sweep in sweeps),
         table="",
@@ -132,6 +144,7 @@ def joined(sweeps: Sequence[Sweep]) -> Sweep:
         entries=tuple(entry for sweep in sweeps for entry in sweep.entries),
         artifacts=tuple({a.id: a for sweep in sweeps for a in sweep.artifacts}.values()),
         parts=tuple(sweeps),
+        changes=sweeps[0].changes,
     )
 
 

@@ -30,6 +30,15 @@ ONE_REFERENCE = (
     "All intervals are conditional on one backbone and one reference: they cover the seeds of "
     "fine-tuning, not other pretrainings."
 )
+ONE_BACKBONE = (
+    "All intervals are conditional on one backbone: they cover the seeds of fine-tuning, not other "
+    "pretrainings."
+)
+A_PREDICTOR_EACH = (
+    "All intervals are conditional on one backbone, and on one predictor for each setting: they "
+    "cover the seeds of fine-tuning. That a setting's predictor came out well or badly when it was "
+    "trained is not told from what the setting does."
+)
 TIME = (
     "Time is the clocks train + decide, as the paper charges freezing decisions to training; "
     "preparing and evaluating are not in it."
@@ -73,11 +82,12 @@ class Profile:
     device: str = ""
     predictor: str = ""
     sources: Sequence[str] = ()  # the data that the predictor was trained on
+    changes: Mapping[str, Any] = field(default_factory=dict)  # fields set on the command line
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Profile:
         """From a mapping with these keys; others are left alone."""
-        known = ("name", "stands_for", "device", "predictor", "sources")
+        known = ("name", "stands_for", "device", "predictor", "sources", "changes")
         return cls(**{key: values[key] for key in known if values.get(key)})
 
     def role(self, name: str) -> str:
@@ -92,9 +102,14 @@ class Profile:
 
     @property
     def sentence(self) -> str:
-        """Names the profile and all that stands for something else."""
+        """Names the profile, what was set beside it, and all that stands for something else."""
         pairs = [f"{used} for {role}" for role, used in self.stands_for.items() if used != role]
-        return f"Profile: {self.name}." + (f" Stand-ins: {', '.join(pairs)}." if pairs else "")
+        changed = [f"{key} = {value}" for key, value in self.changes.items()]
+        return (
+            f"Profile: {self.name}."
+            + (f" Set otherwise for every run: {', '.join(changed)}." if changed else "")
+            + (f" Stand-ins: {', '.join(pairs)}." if pairs else "")
+        )
 
 
 def united(profiles: Sequence[Profile]) -> Profile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports import sensitivity_tables
+from reports import caption, sensitivity_tables
 from reports.caption import Profile
 from reports.frame import Reader
 from reports.report import Report
@@ -18,4 +18,6 @@ NOTE = "Each window has a predictor of its own, trained on the same source runs.
 def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Table 4 with its curves."""
     found = sensitivity(frame, profile, OPTION)
-    return sensitivity_tables.report(found, frame, profile, TITLE, notes=[NOTE])
+    return sensitivity_tables.report(
+        found, frame, profile, TITLE, notes=[NOTE, caption.A_PREDICTOR_EACH]
+    )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports import sensitivity_tables
+from reports import caption, sensitivity_tables
 from reports.caption import Profile
 from reports.frame import DONE, Reader
 from reports.report import Report
@@ -42,7 +42,7 @@ def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
         profile,
         TITLE,
         extra=[percent("With repl. (%)", "with_replacement", 0)],
-        notes=[NOTE],
+        notes=[NOTE, caption.A_PREDICTOR_EACH],
     )
 
 

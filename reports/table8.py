@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports import sensitivity_tables
+from reports import caption, sensitivity_tables
 from reports.caption import Profile
 from reports.frame import Reader
 from reports.report import Report
@@ -21,4 +21,6 @@ NOTE = (
 def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Table 8 with its curves."""
     found = sensitivity(frame, profile, OPTION)
-    return sensitivity_tables.report(found, frame, profile, TITLE, notes=[NOTE], timed=True)
+    return sensitivity_tables.report(
+        found, frame, profile, TITLE, notes=[NOTE, caption.ONE_BACKBONE], timed=True
+    )

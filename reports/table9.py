@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports import sensitivity_tables
+from reports import caption, sensitivity_tables
 from reports.caption import Profile
 from reports.frame import Reader
 from reports.report import Report
@@ -17,4 +17,6 @@ OPTION = Option(table=9, column="M", option="M", default=4, head="M (intervals a
 def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Table 9 with its curves."""
     found = sensitivity(frame, profile, OPTION)
-    return sensitivity_tables.report(found, frame, profile, TITLE, timed=True)
+    return sensitivity_tables.report(
+        found, frame, profile, TITLE, notes=[caption.ONE_BACKBONE], timed=True
+    )

@@ -88,6 +88,7 @@ def profile_of(sweep: Sweep) -> dict[str, Any]:
         "device": sweep.profile["run"]["device"],
         "predictor": sweep.predictor,
         "sources": _sources(sweep),
+        "changes": dict(sweep.changes),
     }
 
 

@@ -226,6 +226,21 @@ def test_joined_sweeps_hold_each_run_once_and_keep_what_one_of_them_keeps(
     assert joined([sweeps["table1"]]) is sweeps["table1"]
 
 
+def test_two_sweeps_of_one_table_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "table2", "scenario", "--seeds", "1"]) == 2
+    assert "table2 and scenario both make table2" in capsys.readouterr().err
+
+
+def test_reports_say_what_was_set_for_every_run(tmp_path: Path) -> None:
+    common = ["--seeds", "1", "--results", str(tmp_path)]
+    assert main(["report", "table9", *common]) == 0
+    text = tmp_path / "reports" / "laptop" / "table9.md"
+    assert "Set otherwise" not in text.read_text()
+    changes = ["--evaluate-on", "validation", "--epochs", "3"]
+    assert main(["report", "table9", *changes, *common]) == 0
+    assert "every run: epochs = 3, evaluate_on = validation." in text.read_text()
+
+
 def test_several_names_are_one_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["--seeds", "1", "--results", str(tmp_path)]
     assert main(["plan", "table1", "table9", "table1", *common]) == 0

@@ -22,6 +22,7 @@ PROFILE = {
     "device": "a made-up CPU, 1 thread",
     "predictor": "made up",
     "sources": ["glyphs"],
+    "changes": {},
 }
 MODELS = ("resnet50", "vgg11", "mobilenet_v2", "deit_tiny")
 DATASETS = ("cifar10", "cifar100")
