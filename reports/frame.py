@@ -154,7 +154,11 @@ def _result(result: Run, path: Path, run_id: str) -> Run:
 def _layers(result: Run, path: Path) -> list[tuple[int, str, float]]:
     """Index, name and the step at which it froze (NaN: never) of each layer."""
     return [
-        (layer["index"], layer["name"], _number(_at(layer, ("frozen_at_step",), path), path))
+        (
+            int(_number(_at(layer, ("index",), path), path)),
+            str(_at(layer, ("name",), path)),
+            _number(_at(layer, ("frozen_at_step",), path), path),
+        )
         for layer in _at(result, ("layers",), path)
     ]
 

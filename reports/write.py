@@ -90,8 +90,9 @@ def make_folder(out: Path) -> None:
     try:
         with explained(out):
             out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{error.filename} is a file where a folder must be; move it") from None
+    except (FileExistsError, NotADirectoryError):
+        file = next(path for path in (out, *out.parents) if path.exists() and not path.is_dir())
+        raise UserError(f"{file} is a file where a folder must be; move it") from None
 
 
 def write_documents(report: Report, out: Path) -> list[Path]:

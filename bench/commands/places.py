@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import gc
 import os
 from collections.abc import Iterable
@@ -151,6 +152,7 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
             ]
         )
         gc.freeze()
+        atexit.register(gc.unfreeze)  # what stays frozen to the end some libraries report as leaks
     finally:
         gc.enable()
     return sweep

@@ -67,5 +67,15 @@ def test_no_runs_wanted(tmp_path):
 
 def test_a_place_that_cannot_be_written(results, tmp_path):
     (tmp_path / "out").write_text("a file where a folder should be")
-    with pytest.raises(UserError, match="out is a file"):
+    for below in (".", "reports/laptop"):
+        with pytest.raises(UserError, match="out is a file"):
+            write_table2(RUNS, results, tmp_path / "out" / below, PROFILE)
+
+
+def test_a_layer_without_its_keys_is_named(results, tmp_path):
+    path = results / "runs" / RUNS[0]["id"] / "result.json"
+    values = json.loads(path.read_text())
+    del values["layers"][3]["index"]
+    path.write_text(json.dumps(values))
+    with pytest.raises(UserError, match=r"result\.json has no index"):
         write_table2(RUNS, results, tmp_path / "out", PROFILE)
