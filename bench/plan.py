@@ -92,12 +92,13 @@ class Estimate:
 
 def _likenesses(spec: Spec) -> list[tuple[object, ...]]:
     """Groups of comparable runs, the nearest first."""
-    task = (spec.model, spec.data, spec.epochs, spec.resolution, spec.device, spec.train_limit)
+    how = (spec.device, spec.precision, spec.replicas)
+    task = (spec.model, spec.data, spec.epochs, spec.resolution, spec.train_limit, *how)
     return [(*task, spec.strategy_name), task]
 
 
 def full_flops(spec: Spec) -> float:
-    """FLOPs (exact) of full training; 0 where the size of the data set is not known here."""
+    """FLOPs (exact) of full training; of texts, as if every batch had a typical length."""
     from bench.data.catalogue import describe
     from bench.models.costs import FULL_FLOPS
 
