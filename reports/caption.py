@@ -8,12 +8,12 @@ from typing import Any
 
 from bench.errors import UserError
 from reports.cells import Cell
-from reports.frame import DIVERGED, FAILED
+from reports.frame import DIVERGED, FAILED, SLOWED
 from reports.statistics import MARGIN
 
 LISTED = 12  # runs named one by one before the rest is only counted
 
-DIVERGED_MARK, RESUMED_MARK, DEVICES_MARK = "†", "‡", "§"
+DIVERGED_MARK, RESUMED_MARK, DEVICES_MARK, SLOWED_MARK = "†", "‡", "§", "¶"
 
 SPREAD = (
     "± is the sample standard deviation over seeds (ddof = 1); the paper does not define its own."
@@ -154,6 +154,13 @@ def marks(cells: Sequence[Cell]) -> list[str]:
         notes.append(f"{DIVERGED_MARK} a seed diverged; means are over the finished seeds only.")
     if any(cell.resumed for cell in cells):
         notes.append(f"{RESUMED_MARK} a run was interrupted and resumed, which its time includes.")
+    if any(cell.slowed for cell in cells):
+        slowed, finished = sum(cell.slowed for cell in cells), sum(cell.n for cell in cells)
+        notes.append(
+            f"{SLOWED_MARK} something else ran on the same CPU: wall time above {SLOWED:g} × CPU "
+            f"time, in {slowed} of {finished} runs. Such times tell of the machine, not of the "
+            "method, and no speed-up is claimed from them."
+        )
     if any(len(devices) > 1 for devices in timed.values()):
         notes.append(f"{DEVICES_MARK} made on more than one device: such times never meet.")
     return notes
@@ -182,6 +189,7 @@ def mark(cell: Cell, timed: bool = False) -> str:
     words = DIVERGED_MARK * bool(cell.diverged)
     if timed:
         words += RESUMED_MARK * bool(cell.resumed) + DEVICES_MARK * (len(cell.devices) > 1)
+        words += SLOWED_MARK * bool(cell.slowed)
     return f" {words}" if words else ""
 
 

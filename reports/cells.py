@@ -50,6 +50,11 @@ class Cell:
         return sum(run["resumed"] for run in self.finished)
 
     @property
+    def slowed(self) -> int:
+        """How many of the finished had to share their CPU with something else."""
+        return sum(run["slowed"] for run in self.finished)
+
+    @property
     def devices(self) -> frozenset[str]:
         """What the finished runs were timed on; with more than one, times do not compare."""
         return frozenset(run["device"] for run in self.finished)

@@ -24,6 +24,7 @@ class Comparison:
     exact_saved: float  # exact convention, less what deciding cost
     time_saved: Interval  # train and decide clocks, paired by seed; NOTHING across devices
     devices_differ: bool
+    slowed: int  # runs of the two whose time was not theirs alone
 
     @property
     def realised(self) -> float:
@@ -46,6 +47,7 @@ class Pooled:
     time_saved: Interval  # t interval over the pairs' shares
     realised: float  # mean of the pairs' ratios
     verdicts: Mapping[str, int]  # how many pairs had each verdict
+    slowed: int  # runs compared, full training's among them, whose time was not theirs alone
 
     @property
     def no_worse(self) -> bool:
@@ -54,8 +56,10 @@ class Pooled:
 
     @property
     def faster(self) -> bool:
-        """Whether a speed-up may be claimed: no worse, and time saved beyond chance."""
-        return self.no_worse and self.time_saved.low > 0
+        """Whether a speed-up may be claimed: no worse, and time saved beyond chance on a machine
+        that did nothing else.
+        """
+        return self.no_worse and self.time_saved.low > 0 and not self.slowed
 
 
 def realised(time_saved: float, flops_saved: float) -> float:
@@ -78,6 +82,7 @@ def against_full(cell: Cell, full: Cell) -> Comparison:
         _saved(cell.mean("exact_total") + cell.mean("decide_flops"), full.mean("exact_total")),
         time,
         differ,
+        cell.slowed + full.slowed,
     )
 
 
@@ -107,6 +112,7 @@ def pool(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[st
             time_saved=statistics.t_interval(_known([c.time_saved.mean for c in compared])),
             realised=_mean([c.realised for c in compared]),
             verdicts={verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)},
+            slowed=sum(c.slowed for c in compared),
         )
     return pooled
 

@@ -49,6 +49,9 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
     "cuda_reserved": ("memory", "cuda_reserved_peak"),
 }
 DERIVED = ("time_s", "cpu_s", "memory_bytes")
+# Wall over CPU time from which on a run on a CPU counts as slowed: alone on its cores it has 1.0
+# to 1.1, with twice as many processes as cores 2.
+SLOWED = 1.25
 REPLAYED = "replayed"  # time over full training's, from retime.json; NaN where there is none
 
 
@@ -62,8 +65,8 @@ class Reader:
         self._weights: dict[str, list[int]] = {}
 
     def runs(self, wanted: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-        """One row a wanted run: its keys, `state`, `reason`, `device`, `commit`, `resumed` and
-        NUMBERS.
+        """One row a wanted run: its keys, `state`, `reason`, `device`, `commit`, `resumed`,
+        `slowed` (others took its CPU away while it ran) and NUMBERS.
 
         Numbers are NaN where the run has none. Raises UserError naming a file that is damaged.
         """
@@ -105,7 +108,8 @@ class Reader:
             folder = self.results / "runs" / run_id
             path = folder / "result.json"
             row: Run = {"state": MISSING, "reason": "", "device": "", "commit": ""}
-            row |= {"resumed": False, **dict.fromkeys((*NUMBERS, *DERIVED, REPLAYED), math.nan)}
+            row |= {"resumed": False, "slowed": False}
+            row |= {**dict.fromkeys((*NUMBERS, *DERIVED, REPLAYED), math.nan)}
             if path.exists():
                 result = _object(path)
                 row |= _environment(folder) | _result(result, path, run_id)
@@ -140,13 +144,16 @@ def _result(result: Run, path: Path, run_id: str) -> Run:
     values = {key: _number(_at(result, keys, path), path) for key, keys in NUMBERS.items()}
     # A status of "done" is believed only together with a number to show for it.
     done = _at(result, ("status",), path) == "done" and math.isfinite(values["accuracy"])
+    wall, cpu = (values[f"{on}train_s"] + values[f"{on}decide_s"] for on in ("", "cpu_"))
     return {
         "state": DONE if done else DIVERGED,
         "reason": str(result.get("reason") or ""),
         "resumed": bool(result.get("resumed", False)),
+        # On a GPU the CPU waits, and its time says nothing.
+        "slowed": math.isnan(values["cuda_allocated"]) and wall > SLOWED * cpu,
         **values,
-        "time_s": values["train_s"] + values["decide_s"],
-        "cpu_s": values["cpu_train_s"] + values["cpu_decide_s"],
+        "time_s": wall,
+        "cpu_s": cpu,
         "memory_bytes": values["saved_bytes"] + values["state_bytes"],
     }
 

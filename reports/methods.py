@@ -85,6 +85,7 @@ def row(one: Against, profile: Profile, table: int) -> Row:
         "diverged": cell.diverged,
         "failed": cell.failed,
         "resumed": cell.resumed,
+        "slowed": cell.slowed,
         "device": "; ".join(sorted(cell.devices)),
         "mark": caption.mark(cell),
         "time_mark": caption.mark(cell, timed=True),
@@ -136,6 +137,11 @@ def claims(pools: Mapping[str, Pooled]) -> list[str]:
         if one.faster:
             saved = f"{fixed(100 * one.time_saved.mean, 1)} % of time saved"
             sentences.append(f"{over} ({p}); speed-up claimed: {saved}.")
+        elif one.no_worse and one.slowed:
+            sentences.append(
+                f"{over} ({p}); no speed-up claimed: {one.slowed} of the runs compared shared "
+                "their CPU with something else."
+            )
         elif one.no_worse:
             sentences.append(f"{over} ({p}); no speed-up claimed: its time saving may be chance.")
         elif one.verdict == "non-inferior":
@@ -157,6 +163,12 @@ def _replayed(cell: Cell) -> dict[str, Value]:
     return {"replayed_saved": saved, "replayed_runs": len(known)}
 
 
+def _time_mark(comparison: Comparison) -> str:
+    words = caption.DEVICES_MARK * comparison.devices_differ
+    words += caption.SLOWED_MARK * bool(comparison.slowed)
+    return f" {words}" if words else ""
+
+
 def _comparison(comparison: Comparison) -> dict[str, Value]:
     return {
         **spread("difference", comparison.difference),
@@ -165,6 +177,6 @@ def _comparison(comparison: Comparison) -> dict[str, Value]:
         "flops_saved": comparison.flops_saved,
         "exact_saved": comparison.exact_saved,
         **spread("time_saved", comparison.time_saved),
-        "time_saved_mark": f" {caption.DEVICES_MARK}" if comparison.devices_differ else "",
+        "time_saved_mark": _time_mark(comparison),
         "realised": comparison.realised,
     }

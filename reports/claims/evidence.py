@@ -60,13 +60,15 @@ def differences(frames: Frames, table: str, ours: str, theirs: str) -> Intervals
 
 
 def savings(frames: Frames, table: str, ours: str, theirs: str, key: str) -> Intervals:
-    """The share of a cost that one method saves against another. Times of different devices do
-    not compare: raises NotThereError.
+    """The share of a cost that one method saves against another. Raises NotThereError for times
+    that do not compare: of different devices, or of runs that others slowed.
     """
     found = {}
     for pair, (a, b) in sets(frames, table, ours, theirs).items():
         if key == "time_s" and len(a.devices | b.devices) > 1:
             raise NotThereError(f"{table}: times from several devices")
+        if key == "time_s" and a.slowed + b.slowed:
+            raise NotThereError(f"{table}: times of runs that shared their CPU")
         found[pair] = statistics.paired_saving(a.by_seed(key), b.by_seed(key))
     return found
 

@@ -74,6 +74,8 @@ def headline(pools: Mapping[str, Pooled]) -> str:
     if not paying:
         close = [name for name, one in pools.items() if one.verdict != "inferior"]
         tail = f" Not decided: {', '.join(close)}." if close else " All lose too much accuracy."
+        if any(one.slowed for one in pools.values()):
+            tail += " Something else ran on the same CPU, so that times tell nothing."
         return f"No method is shown to pay: none to be both no worse and faster here.{tail}"
     best = max(paying, key=lambda name: paying[name].time_saved.mean)
     others = [name for name in paying if name != best]
@@ -95,7 +97,7 @@ def _standing(name: str, one: Pooled, scale: Scale) -> Standing:
         one.faster,
         f"{one.pairs} of {one.wanted}",
         fixed(d.mean, 2, sign=True) + interval,
-        f"{fixed(100 * s.mean, 1)} %" if s.n else DASH,
+        f"{fixed(100 * s.mean, 1)} %{', CPU shared' * bool(one.slowed)}" if s.n else DASH,
         scale.place(d.low) if d.known else None,
         scale.place(d.mean) if scale.low <= d.mean <= scale.high else None,
         scale.place(d.high) if d.known else None,

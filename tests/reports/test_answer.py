@@ -34,6 +34,20 @@ def test_a_claim_made_on_some_of_the_runs_says_so(results):
     assert headline(results) == "No runs yet: nothing can be said."
 
 
+def test_no_speed_up_is_claimed_from_a_busy_machine(results):
+    assert headline(results).startswith("Freezing pays, and smartfrz pays most")
+    run = next(run for run in RUNS if run["method"] == "full")
+    slow = {"train": 200.0, "decide": 0.0, "evaluate": 1.0, "prepare": 2.0, "whole": 203.0}
+    write(results, run, clocks=slow)  # the CPU clock says what it took
+    assert headline(results).startswith("No method is shown to pay")
+    found = answer(Reader(results).runs(RUNS)).sentences
+    assert any("1 of the runs compared shared their CPU" in words for words in found)
+    report = build("table2", RUNS, Reader(results), PROFILE)
+    row = next(row for row in report.parts[0].rows if row["slowed"])
+    assert "¶" in row["time_mark"]
+    assert any("in 1 of" in note and "¶" in note for note in report.parts[0].notes)
+
+
 def test_runs_of_several_devices_have_no_mean_time(results):
     write(results, RUNS[0], device="another CPU")
     report = build("table2", RUNS, Reader(results), PROFILE)

@@ -93,6 +93,19 @@ def test_times_of_different_devices_do_not_meet():
     assert "devices" in found.ours
 
 
+def test_times_of_a_busy_machine_tell_nothing():
+    table2 = GOOD["table2"].copy()
+    table2.loc[(table2.method == "smartfrz") & (table2.seed == 0), "slowed"] = True
+    for text in CLAIMS:
+        timed = "table2" in CLAIMS[text].judge({}).ours and "time" in text.lower()
+        found = CLAIMS[text].judge(GOOD | {"table2": table2})
+        if timed and "predictor" not in text and "norms" not in text:
+            assert found.verdict == "cannot be told"
+            assert "shared their CPU" in found.ours
+        elif text != REALISED:
+            assert found.verdict == "holds"
+
+
 ENDS = st.floats(-10, 10)
 INTERVALS = st.lists(
     st.tuples(ENDS, ENDS).map(lambda e: Interval(sum(e) / 2, min(e), max(e), 5)), max_size=4

@@ -71,7 +71,7 @@ def table(name, kinds, noise):
                     "id": f"{name}{model}{dataset}{method}{seed}",
                     "cell": f"{model}{dataset}{method}", "model": model, "dataset": dataset,
                     "method": method, "seed": seed, "state": "done", "device": "made up",
-                    "resumed": False, "reason": "",
+                    "resumed": False, "slowed": False, "reason": "",
                     "accuracy": kind["accuracy"] + 40 * about,
                     "paper_total": 1e12 * (1 - kind["flops"]) * (1 + 3 * about),
                     "time_s": time, "decide_s": share * time,
