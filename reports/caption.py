@@ -26,6 +26,11 @@ FROM_SCRATCH = (
     "All intervals are conditional on one predictor: they cover the seeds of training, which draw "
     "the initial weights and the order of the data."
 )
+AUTOFREEZE_FROM_SCRATCH = (
+    "AutoFreeze is made for fine-tuning: it may freeze from its second interval on, half an epoch "
+    "into training, and has no warm-up of its own, so that from scratch it can freeze layers that "
+    "have hardly learnt. It runs here as published."
+)
 ONE_REFERENCE = (
     "All intervals are conditional on one backbone and one reference: they cover the seeds of "
     "fine-tuning, not other pretrainings."
