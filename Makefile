@@ -37,10 +37,10 @@ figures: $(READY)
 sweep: $(READY)
 	$(RUN) sweep $(SWEEP) --launcher $(LAUNCHER) $(SWEEP_ARGS)
 
-# All tables and figures: one plan, in which a run that several of them show is made once; then the
-# page. What the runs that are there say, without making any: make page
+# All tables and figures: one plan, in which a run that several of them show is made once; then
+# their files and the page. What the runs that are there say, without making any: make page
 report: $(READY)
-	$(RUN) sweep all $(SWEEP_ARGS)
+	$(RUN) sweep all --no-report $(SWEEP_ARGS)
 	$(RUN) page $(SWEEP_ARGS)
 
 page: $(READY)

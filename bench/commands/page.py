@@ -1,4 +1,4 @@
-"""`freezebench page`: all tables and figures from the results on disk, in one HTML file."""
+"""`freezebench page`: all reports from the results on disk, and one HTML file of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from bench.sweep import Sweep
 
-HELP = "one HTML page of tables and figures, from the results on disk"
+HELP = "all tables and figures from the results on disk, and one HTML page of them"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def write_page(sweep: Sweep, results: Path) -> Path:
-    """Write the page of a sweep, or of those it is made of; returns its path."""
+    """Write the reports of a sweep, or of those it is made of, and their page; returns its path."""
     from bench.commands.report import profile_of, wanted_of
     from bench.results import write_whole
     from reports import curves
@@ -34,20 +34,21 @@ def write_page(sweep: Sweep, results: Path) -> Path:
     from reports.claims.report import report as claims
     from reports.frame import Reader
     from reports.page.page import page
-    from reports.write import BUILDERS, build, make_folder, write_documents
+    from reports.write import BUILDERS, make_folder, write, write_documents
 
+    name: str = sweep.profile["name"]
+    path = results / "reports" / name / "index.html"
+    make_folder(path.parent)
     reader = Reader(results)
     shown = []
     for part in sweep.parts or (sweep,):
         described, wanted = profile_of(part), wanted_of(part)
         profile = Profile.of(described)
         if part.table in BUILDERS:
-            shown.append((build(part.table, wanted, reader, described), profile))
+            shown.append((write(part.table, wanted, reader, path.parent, described), profile))
         elif part.table == "curves":
+            curves.write_curves(wanted, results, path.parent, described)
             shown.append((curves.report(reader.runs(wanted), reader, profile), profile))
-    name: str = sweep.profile["name"]
-    path = results / "reports" / name / "index.html"
-    make_folder(path.parent)
     frames = frames_of([report for report, _ in shown], reader)
     held = claims(frames, united([profile for _, profile in shown]))
     write_documents(held, path.parent)

@@ -33,9 +33,12 @@ REFERENCE = re.compile(r"url\(#([^)]+)\)")
 COLOUR = re.compile("|".join(COLOURS), re.IGNORECASE)
 
 
-def inlined(drawing: Drawing) -> Markup:
-    """The SVG element of a drawing, named by its title for those who do not see it."""
-    return element(_svg(drawing), drawing.name, f"{drawing.title}. {drawing.note}")
+def inlined(drawing: Drawing, svg: str | None = None) -> Markup:
+    """The SVG element of a drawing, named by its title for those who do not see it.
+
+    svg: the drawing as an SVG document; drawn if it is not given.
+    """
+    return element(svg or _svg(drawing), drawing.name, f"{drawing.title}. {drawing.note}")
 
 
 def element(text: str, prefix: str, label: str) -> Markup:

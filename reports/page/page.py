@@ -20,7 +20,7 @@ from reports.page.dossier import Dossier, Dossiers
 from reports.page.grid import Grid, grid
 from reports.page.inlined import inlined
 from reports.provenance import LIBRARIES, command, commit
-from reports.report import Report
+from reports.report import Drawing, Report
 
 HERE = Path(__file__).parent
 SUMMARISED = "table2"  # the table that answers the reader's first question
@@ -101,7 +101,9 @@ def _section(report: Report, profile: Profile) -> Section:
         len(frame),
         [grid(part, f"{report.name}-{i}", dossiers) for i, part in enumerate(report.parts, 1)],
         [
-            Figure(drawing.name, drawing.title, drawing.note, inlined(drawing) if done else None)
+            Figure(
+                drawing.name, drawing.title, drawing.note, _svg(drawing, report) if done else None
+            )
             for drawing in report.drawings
         ],
         dossiers.all,
@@ -109,6 +111,12 @@ def _section(report: Report, profile: Profile) -> Section:
         sorted({text for text in frame.device if text}) if len(frame) else [],
         f"freezebench sweep {report.name} --profile {profile.name}",
     )
+
+
+def _svg(drawing: Drawing, report: Report) -> Markup:
+    """The drawing as its file just written has it, or drawn now if it was not written."""
+    file = next((f for f in report.files if f.name == f"{drawing.name}.svg"), None)
+    return inlined(drawing, file.read_text() if file else None)
 
 
 def _label(report: Report) -> str:
