@@ -24,7 +24,8 @@ class FreezeState:
     and the bytes are those of the largest batch, of `measured_size`. reused: samples whose prefix
     came out of a cache, each of which saved `prefix_exact` and `prefix_paper` FLOPs of its
     forward pass. sent: bytes of gradients that this process gave to the sums over all processes
-    of the run. The cuda fields are the allocator's peaks, None on a CPU.
+    of the run. compile_s: seconds of the steps in which forward and backward were compiled,
+    within step_s too. The cuda fields are the allocator's peaks, None on a CPU.
     In a run of several processes samples and sizes are those of all, the rest is this one's.
     """
 
@@ -43,6 +44,7 @@ class FreezeState:
     prefix_exact: float = 0.0
     prefix_paper: float = 0.0
     sent: int = 0
+    compile_s: float = 0.0
     cuda_allocated: int | None = None
     cuda_reserved: int | None = None
 
@@ -157,6 +159,8 @@ class Accounting:
                 del row["sizes"], row["measured_size"]
             if not row["sent"]:  # as of any run in one process
                 del row["sent"]
+            if not row["compile_s"]:
+                del row["compile_s"]
             row["step_s_median"] = statistics.median(times) if times else None
             rows.append(row)
         return rows

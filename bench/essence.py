@@ -12,7 +12,7 @@ from bench.results import read_json
 
 # What depends on how fast the machine was, on the allocator's mood, or on where files lie.
 RESULT_CLOCKS = ("clocks", "cpu", "resumed")
-STATE_CLOCKS = ("step_s_median",)
+STATE_CLOCKS = ("step_s_median", "compile_s")
 EPOCH_CLOCKS = ("train_s", "cuda_allocated")
 MEMORY_OF_THE_DEVICE = ("cuda_allocated_peak", "cuda_reserved_peak")
 

@@ -36,7 +36,7 @@ def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
     """Time the freeze states of a done run, write retime.json into its folder, and return it.
 
     time_ratio: train and decide time over the time of full training with the spec's epochs.
-    Raises UserError if the run is not done, or its steps are not all alike within a freeze state.
+    Raises UserError if the run is not done, is compiled, or its steps differ within a freeze state.
     """
     folder = RunFolder(results, spec.id)
     if not folder.done:
@@ -48,6 +48,11 @@ def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
         raise UserError(
             f"{spec.label}: a step's time with cache_prefix depends on what is in the cache; only "
             "runs without it can be timed again"
+        )
+    if spec.compiled:
+        raise UserError(
+            f"{spec.label}: timing its freeze states in turns would compile at every turn; only "
+            "runs without compiled can be timed again"
         )
     states = [state for state in result["freeze_states"] if state["steps"]]
     with tempfile.TemporaryDirectory() as place:

@@ -26,6 +26,7 @@ from bench.build import (
 )
 from bench.checkpoint import load_checkpoint, save_checkpoint
 from bench.clocks import Clocks
+from bench.compiled import Compiled
 from bench.distributed.team import ALONE, Team
 from bench.environment import describe_environment
 from bench.errors import UserError
@@ -118,6 +119,7 @@ class Run:
         self.accounting = Accounting(by_size, self.device)
         team.attach(self.model, self.layers)
         self.shortcut: Shortcut | None = None
+        self.compiled: Compiled | None = None
         self.view = View(
             layers=self.layers,
             flops=self.flops,
@@ -158,6 +160,8 @@ class Run:
                 folder.path,
                 self._autocast,
             )
+        if self.spec.compiled:
+            self._prepare_compiled()
         with self.clocks.region("decide"):
             steps = self.strategy.total_steps(self.view)
             self.view.total_steps = self.team.first_ones(steps)
@@ -167,6 +171,16 @@ class Run:
             return
         self.accounting.enter_state(0, self.freezer.frozen)
         self._stage()
+
+    def _prepare_compiled(self) -> None:
+        spec = self.spec
+        if len(self.batches.sizes()) > 1:
+            raise UserError(
+                f"{spec.label}: compiled needs inputs of one size, its texts differ in length; "
+                "leave it off"
+            )
+        full = min(spec.batch_size, self.batches.samples)
+        self.compiled = Compiled(spec.label, self.model, self.device, full, spec.threads)
 
     def _describe_environment(self, folder: RunFolder) -> None:
         """Write where it runs; a run that goes on elsewhere names both devices."""
@@ -238,16 +252,17 @@ class Run:
         size = inputs[0].shape[-1]
         unmeasured = self.accounting.now.outgrown_by(len(labels), size)
         measure = SavedBytes(self.model) if unmeasured else nullcontext()
-        with measure, self._autocast():
-            logits = output_tensor(self._forward(inputs))
-            loss = F.cross_entropy(
-                logits.flatten(0, -2),
-                labels.flatten(),
-                ignore_index=NOT_ASKED,
-                label_smoothing=self.spec.label_smoothing,
-            )
-            loss = self.team.weighted(loss, len(labels), samples)
-        loss.backward()
+        with self._compiling(len(labels)):
+            with measure, self._autocast():
+                logits = output_tensor(self._forward(inputs))
+                loss = F.cross_entropy(
+                    logits.flatten(0, -2),
+                    labels.flatten(),
+                    ignore_index=NOT_ASKED,
+                    label_smoothing=self.spec.label_smoothing,
+                )
+                loss = self.team.weighted(loss, len(labels), samples)
+            loss.backward()
         self.team.sum_gradients()
         self.optimizer.step()
         self.accounting.end_step(samples, size, self.team.sent)
@@ -261,9 +276,16 @@ class Run:
         view.step += 1
 
     def _forward(self, inputs: Inputs) -> Any:
+        if self.compiled:
+            return self.compiled.forward(inputs)
         if self.shortcut is None:
             return self.model(*inputs)
         return self.shortcut.forward(self.view.step, inputs, self.accounting.now)
+
+    def _compiling(self, samples: int) -> AbstractContextManager[None]:
+        if self.compiled is None:
+            return nullcontext()
+        return self.compiled.step(samples, self.accounting.now)
 
     def _stage(self) -> None:
         """Ask the strategy what to freeze, if it wants to be asked now, and do it."""
@@ -286,6 +308,8 @@ class Run:
                 self.accounting.enter_state(view.step, view.frozen)
                 if self.shortcut:
                     self.shortcut.enter(view.step)
+                if self.compiled:
+                    self.compiled.enter()
             self.decisions += [decision_line(view, v) for v in verdicts]
             if len(view.frozen) == len(self.layers):
                 raise UserError(

@@ -55,6 +55,7 @@ FIELDS: Mapping[str, Option] = {
     "cache_host_mib": Integer(4096, doc="MiB of it in the host's memory"),
     "cache_disk_mib": Integer(0, doc="MiB of it on disk"),
     "fold_norms": Flag(False, doc="fold BatchNorm into the convolutions of a frozen prefix"),
+    "compiled": Flag(False, doc="compile forward and backward anew in each freeze state"),
 }
 
 
@@ -105,6 +106,7 @@ class Spec:
     cache_host_mib: int = 4096
     cache_disk_mib: int = 0
     fold_norms: bool = False
+    compiled: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     match: tuple[str, ...] = ()
     contents: Mapping[str, str] = field(default_factory=dict)
@@ -122,6 +124,9 @@ class Spec:
                 f"run: cache_prefix needs inputs that repeat; augment = {checked['augment']!r} "
                 "draws new ones at every step: set augment to none"
             )
+        for name in ("cache_prefix", "fold_norms"):
+            if checked["compiled"] and checked[name]:
+                raise UserError(f"run: compiled does not go with {name}; leave one of them off")
         for name in ("options", "contents", "paths"):
             checked[name] = MappingProxyType(dict(getattr(self, name)))
         checked["match"] = tuple(self.match)
@@ -220,7 +225,7 @@ class Spec:
                 f"run: batch_size = {self.batch_size} leaves each of {self.replicas} processes "
                 "one sample, which BatchNorm cannot take; give fewer replicas"
             )
-        for name in ("cache_prefix", "fold_norms"):
+        for name in ("cache_prefix", "fold_norms", "compiled"):
             if getattr(self, name):
                 raise UserError(f"run: {name} works in one process; leave replicas at 1")
 

@@ -33,6 +33,7 @@ CHANGEABLE = (
     "channels_last",
     "cache_prefix",
     "fold_norms",
+    "compiled",
 )
 
 

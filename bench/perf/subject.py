@@ -113,6 +113,8 @@ class Harness:
             run.accounting.enter_state(run.view.step, run.view.frozen)
             if run.shortcut:
                 run.shortcut.enter(run.view.step)
+            if run.compiled:
+                run.compiled.enter()
         self.step()
 
 

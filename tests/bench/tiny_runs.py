@@ -56,7 +56,7 @@ def essence(spec: Spec, results: Path) -> dict[str, Any]:
     folder = RunFolder(results, spec.id)
     result = {k: v for k, v in folder.result().items() if k not in CLOCKS}
     result["freeze_states"] = [
-        {k: v for k, v in state.items() if k != "step_s_median"}
+        {k: v for k, v in state.items() if k not in ("step_s_median", "compile_s")}
         for state in result["freeze_states"]
     ]
     epochs = (folder.path / "epochs.jsonl").read_text()

@@ -1,0 +1,251 @@
+"""A compiled run: the same training to rounding, built once a freeze state, the same bits again.
+
+Most laws are held with a backend that runs the traced forward and backward graphs kernel by kernel:
+all but the generated code is as in a run, and no C++ compiler has to be waited for. That code is
+held against eager on one small model.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_models import FAMILIES
+from small_training import differing
+from tiny_runs import essence, made, tiny, weights
+from torch import nn
+from torch.nn import functional as F
+
+from bench import compiled as module
+from bench.accounting import FreezeState
+from bench.compiled import Compiled
+from bench.errors import UserError
+from bench.freezing import Freezer
+from bench.layers import find_layers
+from bench.results import RunFolder
+from bench.run import Stopped, execute
+from bench.spec import Spec
+
+STRATEGY = f"{Path(__file__).parent}/half_then_more.py:HalfThenMore"
+GRAPHS = "aot_eager_decomp_partition"
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BACKEND", GRAPHS)
+
+
+def freezing_run(model: str, **changes: Any) -> Spec:
+    """3 epochs of 6 steps and a short one, in which layers freeze three times."""
+    settings = {"keep_model": True, "epochs": 3, "train_limit": 200, **changes}
+    return tiny(STRATEGY, model=model, **settings)
+
+
+@pytest.mark.usefixtures("graphs")
+@pytest.mark.parametrize("model", ["laptop_resnet", "laptop_vgg11", "laptop_deit"])
+def test_training_is_the_same_to_rounding(model: str, tmp_path: Path) -> None:
+    plain, other = freezing_run(model), freezing_run(model, compiled=True)
+    expected, result = made(plain, tmp_path), made(other, tmp_path)
+    first, second = weights(plain, tmp_path), weights(other, tmp_path)
+    trained = [name for name in first if "tracked" not in name]
+    apart, alike = (torch.cat([w[n].flatten() for n in trained]) for w in (first, second))
+    # Rounding grows from step to step where it tips a ReLU.
+    assert (apart - alike).norm() < 0.01 * alike.norm()
+    assert all(torch.equal(first[n], second[n]) for n in first if "tracked" in n)
+    losses = [essence(spec, tmp_path)["epochs"] for spec in (plain, other)]
+    assert len(losses[0]) == len(losses[1]) == 3
+    states = result["freeze_states"]
+    assert [s["frozen"] for s in states] == [s["frozen"] for s in expected["freeze_states"]]
+    assert all("compile_s" not in s for s in expected["freeze_states"])
+    for state in (s for s in states if s["steps"]):
+        assert 0 < state["compile_s"] < result["clocks"]["train"]
+        assert state["saved_bytes"] > 0
+    assert sum(s["compile_s"] for s in states) < result["clocks"]["train"]
+    assert result["flops"] == expected["flops"]
+
+
+@pytest.mark.usefixtures("graphs")
+def test_stopped_at_every_third_step_it_ends_with_the_same_bits(tmp_path: Path) -> None:
+    spec = freezing_run("laptop_vgg11", compiled=True)
+    made(spec, tmp_path / "straight")
+    stops = 0
+    while True:
+        calls = 0
+
+        def every_third() -> bool:
+            nonlocal calls
+            calls += 1
+            return calls == 3
+
+        try:
+            execute(spec, tmp_path / "broken", stop=every_third)
+            break
+        except Stopped:
+            stops += 1
+    assert stops >= 5
+    assert essence(spec, tmp_path / "straight") == essence(spec, tmp_path / "broken")
+    first, second = (weights(spec, tmp_path / way) for way in ("straight", "broken"))
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    assert "resumed" in RunFolder(tmp_path / "broken", spec.id).result()
+
+
+class Beside:
+    """A model trained by the compiled step, and a copy trained eagerly, frozen alike."""
+
+    def __init__(self, build: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        self.inputs, self.models, self.freezers = inputs, [], []
+        for _ in range(2):
+            torch.manual_seed(0)
+            model = build().train()
+            self.layers = find_layers(model, inputs)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+            self.models.append(model)
+            self.freezers.append(Freezer(model, optimizer, self.layers))
+            self.optimizers = [*getattr(self, "optimizers", []), optimizer]
+        self.compiled = Compiled("a test", self.models[0], inputs[0].device, len(inputs[0]), 1)
+        self.state = FreezeState(0, [], 0)
+
+    def freeze(self, wanted: set[int]) -> None:
+        for freezer in self.freezers:
+            freezer.thaw(freezer.frozen - wanted)
+            freezer.freeze(wanted - freezer.frozen)
+        self.compiled.enter()
+        self.state = FreezeState(0, sorted(wanted), 0)
+
+    def step(self) -> tuple[float, float]:
+        """Losses of the compiled and of the eager step."""
+        losses = []
+        forwards = (self.compiled.forward, lambda inputs: self.models[1](*inputs))
+        for forward, optimizer in zip(forwards, self.optimizers, strict=True):
+            optimizer.zero_grad(set_to_none=True)
+            torch.manual_seed(7)  # dropout draws the same
+            with self.compiled.step(len(self.inputs[0]), self.state):
+                output = forward(self.inputs)
+                loss = F.cross_entropy(output, torch.arange(len(output)) % output.shape[-1])
+                loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return losses[0], losses[1]
+
+
+@pytest.mark.usefixtures("graphs")
+@pytest.mark.parametrize("family", FAMILIES[:4], ids=lambda f: f.name)
+def test_each_freeze_state_is_its_own_graph_however_many_there_are(family: Any) -> None:
+    """More states than torch.compile would build for one function, thaws among them."""
+    beside = Beside(family.model, family.inputs(4))
+    body = len(beside.layers) - 1
+    for number in range(20):
+        beside.freeze({i for i in range(body) if (number >> (i % 5)) & 1 or i == number % body})
+        mine, other = beside.models
+        frozen = [
+            name
+            for i in beside.state.frozen
+            for name in mine.state_dict()
+            if name in beside.layers[i].parameters
+            or name.rpartition(".")[0] in beside.layers[i].modules
+        ]
+        before = {name: mine.state_dict()[name].clone() for name in frozen}
+        for _ in range(2):
+            losses = beside.step()
+            assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        assert not differing({name: mine.state_dict()[name] for name in frozen}, before)
+        assert beside.state.compile_s > 0
+        gradients = [
+            {n for n, p in m.named_parameters() if p.grad is not None} for m in (mine, other)
+        ]
+        assert gradients[0] == gradients[1]
+        for name, value in other.state_dict().items():
+            torch.testing.assert_close(mine.state_dict()[name], value, rtol=1e-3, atol=1e-5)
+
+
+def small_net() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(),
+        nn.Dropout(0.3), nn.Linear(4 * 36, 8), nn.ReLU(), nn.Linear(8, 5),
+    )  # fmt: skip
+
+
+def held_against_eager(device: torch.device) -> None:
+    torch.manual_seed(1)
+    inputs = (torch.randn(6, 3, 8, 8, device=device),)
+    beside = Beside(lambda: small_net().to(device), inputs)
+    mine, other = beside.models
+    for frozen in (set(), {0}):
+        beside.freeze(frozen)
+        before = {k: v.clone() for k, v in mine.state_dict().items()}
+        for _ in range(4):
+            losses = beside.step()
+            assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        after = mine.state_dict()
+        moved = {name for name in after if not torch.equal(after[name], before[name])}
+        still = {name for name in after if name.split(".")[0] in ("0", "1")}
+        assert moved == set(after) - (still if frozen else set())
+        for name, value in other.state_dict().items():
+            torch.testing.assert_close(after[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_generated_code_trains_as_eager_does() -> None:
+    held_against_eager(CPU)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_generated_code_and_cuda_graphs_train_as_eager_does() -> None:
+    held_against_eager(torch.device("cuda"))
+
+
+class Fickle(nn.Module):
+    """Takes another path at every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.calls = nn.Linear(3, 2), 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.linear(x) * self.calls
+
+
+class Broken(nn.Module):
+    """Asks for a value in the middle of the graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x if x.sum().item() > 0 else -x)
+
+
+@pytest.mark.usefixtures("graphs")
+@pytest.mark.parametrize("model", [Fickle(), Broken()], ids=["fickle", "broken"])
+def test_what_cannot_be_compiled_once_is_refused_and_never_run_eagerly(model: nn.Module) -> None:
+    compiled = Compiled("a run", model, CPU, 4, 1)
+
+    def steps() -> None:
+        for _ in range(3):
+            with compiled.step(4, FreezeState(0, [], 0)):
+                compiled.forward((torch.ones(4, 3),))
+
+    with pytest.raises(UserError, match=r"^a run: .*compiled.*leave compiled off$") as caught:
+        steps()
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_compiler_it_is_refused_before_training(tmp_path: Path) -> None:
+    none = {"cpp.cxx": (str(tmp_path / "none"),)}
+    with torch._inductor.config.patch(none), pytest.raises(UserError, match="C\\+\\+ compiler"):
+        made(tiny(compiled=True), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "other", [{"cache_prefix": True}, {"fold_norms": True}, {"replicas": 2}], ids=str
+)
+def test_what_it_does_not_go_with_is_refused(other: dict) -> None:
+    with pytest.raises(UserError, match="compiled") as caught:
+        tiny(compiled=True, augment="none", **other)
+    assert "\n" not in str(caught.value)
+
+
+def test_left_off_it_leaves_ids_alone() -> None:
+    assert tiny(compiled=False).id == tiny().id != tiny(compiled=True).id
