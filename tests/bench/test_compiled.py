@@ -20,6 +20,7 @@ from bench import compiled as module
 from bench.accounting import FreezeState
 from bench.compiled import Compiled
 from bench.errors import UserError
+from bench.essence import essence as essence_of
 from bench.freezing import Freezer
 from bench.layers import find_layers
 from bench.results import RunFolder
@@ -36,16 +37,15 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BACKEND", GRAPHS)
 
 
-def freezing_run(model: str, **changes: Any) -> Spec:
+def freezing_run(**changes: Any) -> Spec:
     """3 epochs of 6 steps and a short one, in which layers freeze three times."""
     settings = {"keep_model": True, "epochs": 3, "train_limit": 200, **changes}
-    return tiny(STRATEGY, model=model, **settings)
+    return tiny(STRATEGY, **settings)
 
 
 @pytest.mark.usefixtures("graphs")
-@pytest.mark.parametrize("model", ["laptop_resnet", "laptop_vgg11", "laptop_deit"])
-def test_training_is_the_same_to_rounding(model: str, tmp_path: Path) -> None:
-    plain, other = freezing_run(model), freezing_run(model, compiled=True)
+def test_training_is_the_same_to_rounding(tmp_path: Path) -> None:
+    plain, other = freezing_run(), freezing_run(compiled=True)
     expected, result = made(plain, tmp_path), made(other, tmp_path)
     first, second = weights(plain, tmp_path), weights(other, tmp_path)
     trained = [name for name in first if "tracked" not in name]
@@ -53,8 +53,10 @@ def test_training_is_the_same_to_rounding(model: str, tmp_path: Path) -> None:
     # Rounding grows from step to step where it tips a ReLU.
     assert (apart - alike).norm() < 0.01 * alike.norm()
     assert all(torch.equal(first[n], second[n]) for n in first if "tracked" in n)
-    losses = [essence(spec, tmp_path)["epochs"] for spec in (plain, other)]
-    assert len(losses[0]) == len(losses[1]) == 3
+    rows = [essence_of(RunFolder(tmp_path, spec.id).path)["epochs"] for spec in (plain, other)]
+    losses = [[row["train_loss"] for row in of_run] for of_run in rows]
+    assert len(losses[0]) == 3
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
     states = result["freeze_states"]
     assert [s["frozen"] for s in states] == [s["frozen"] for s in expected["freeze_states"]]
     assert all("compile_s" not in s for s in expected["freeze_states"])
@@ -67,7 +69,7 @@ def test_training_is_the_same_to_rounding(model: str, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("graphs")
 def test_stopped_at_every_third_step_it_ends_with_the_same_bits(tmp_path: Path) -> None:
-    spec = freezing_run("laptop_vgg11", compiled=True)
+    spec = freezing_run(compiled=True)
     made(spec, tmp_path / "straight")
     stops = 0
     while True:
@@ -87,14 +89,17 @@ def test_stopped_at_every_third_step_it_ends_with_the_same_bits(tmp_path: Path) 
     assert essence(spec, tmp_path / "straight") == essence(spec, tmp_path / "broken")
     first, second = (weights(spec, tmp_path / way) for way in ("straight", "broken"))
     assert all(torch.equal(first[k], second[k]) for k in first)
-    assert "resumed" in RunFolder(tmp_path / "broken", spec.id).result()
+    assert RunFolder(tmp_path / "broken", spec.id).result()["resumed"]
 
 
 class Beside:
     """A model trained by the compiled step, and a copy trained eagerly, frozen alike."""
 
     def __init__(self, build: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        self.inputs, self.models, self.freezers = inputs, [], []
+        self.inputs = inputs
+        self.models: list[nn.Module] = []
+        self.freezers: list[Freezer] = []
+        self.optimizers: list[torch.optim.Optimizer] = []
         for _ in range(2):
             torch.manual_seed(0)
             model = build().train()
@@ -102,7 +107,7 @@ class Beside:
             optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
             self.models.append(model)
             self.freezers.append(Freezer(model, optimizer, self.layers))
-            self.optimizers = [*getattr(self, "optimizers", []), optimizer]
+            self.optimizers.append(optimizer)
         self.compiled = Compiled("a test", self.models[0], inputs[0].device, len(inputs[0]), 1)
         self.state = FreezeState(0, [], 0)
 
@@ -130,7 +135,7 @@ class Beside:
 
 
 @pytest.mark.usefixtures("graphs")
-@pytest.mark.parametrize("family", FAMILIES[:4], ids=lambda f: f.name)
+@pytest.mark.parametrize("family", FAMILIES[:2], ids=lambda f: f.name)
 def test_each_freeze_state_is_its_own_graph_however_many_there_are(family: Any) -> None:
     """More states than torch.compile would build for one function, thaws among them."""
     beside = Beside(family.model, family.inputs(4))
