@@ -5,6 +5,7 @@ all but the generated code is as in a run, and no C++ compiler has to be waited 
 held against eager on one small model.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,7 @@ def held_against_eager(device: torch.device) -> None:
             torch.testing.assert_close(after[name], value, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_generated_code_trains_as_eager_does() -> None:
     held_against_eager(CPU)
 
