@@ -9,7 +9,6 @@ share of train time that the run's CPU clocks (on a GPU: its wall clocks) saw.
 
 from __future__ import annotations
 
-import math
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -22,14 +21,13 @@ import torch
 from bench.environment import commit, device_name
 from bench.errors import UserError
 from bench.perf.interleave import Contestant, clock, interleaved
+from bench.perf.spread import CONFIDENCE, LEAST_ROUNDS, median_interval
 from bench.perf.subject import Harness
 from bench.results import RunFolder
 from bench.spec import Spec
 
 FILE = "retime.json"
 FULL = "full"
-CONFIDENCE = 0.95
-LEAST_ROUNDS = 6  # below, no two of the values bracket a median with 95 % confidence
 
 
 def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
@@ -86,21 +84,6 @@ def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
     }
     folder.write(FILE, told)
     return told
-
-
-def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """An interval that holds the median of what the values are drawn from, at CONFIDENCE.
-
-    Two order statistics: each value lies above the median like a coin, whatever the distribution.
-    Raises ValueError for fewer than six values, of which not even the extremes are wide enough.
-    """
-    count, tail, cut = len(values), 0.0, 0
-    while (tail := tail + math.comb(count, cut) / 2**count) <= (1 - CONFIDENCE) / 2:
-        cut += 1
-    if cut == 0:
-        raise ValueError(f"{count} values are too few for an interval; give at least 6")
-    ordered = sorted(values)
-    return ordered[cut - 1], ordered[count - cut]
 
 
 def _times(

@@ -44,15 +44,12 @@ class View:
     frozen: frozenset[int] = frozenset()
     _active_at: frozenset[int] | None = field(default=None, repr=False)
     _active: list[int] = field(default_factory=list, repr=False)
+    _active_parameters: list[nn.Parameter] = field(default_factory=list, repr=False)
 
     @property
     def active(self) -> list[int]:
         """Indices of the layers that may still freeze: neither frozen nor the head."""
-        if self._active_at != self.frozen:
-            self._active_at = self.frozen
-            self._active = [
-                i for i, layer in enumerate(self.layers) if i not in self.frozen and not layer.head
-            ]
+        self._look_again()
         return list(self._active)
 
     @property
@@ -67,6 +64,24 @@ class View:
     def gradients(self, layer: int) -> list[torch.Tensor]:
         """The gradients of a layer's parameters at the step just made; none if it is frozen."""
         return [p.grad for p in self._parameters[layer] if p.grad is not None]
+
+    def active_gradients(self) -> list[torch.Tensor]:
+        """What `gradients` gives for each active layer in turn, in one list.
+
+        Nothing is searched for: a strategy may ask after every step.
+        """
+        self._look_again()
+        return [g for p in self._active_parameters if (g := p.grad) is not None]
+
+    def _look_again(self) -> None:
+        """Find out what is active, if that may have changed."""
+        if self._active_at is self.frozen:
+            return
+        self._active_at = self.frozen
+        self._active = [
+            i for i, layer in enumerate(self.layers) if i not in self.frozen and not layer.head
+        ]
+        self._active_parameters = [p for i in self._active for p in self._parameters[i]]
 
     @cached_property
     def _parameters(self) -> list[list[nn.Parameter]]:

@@ -47,6 +47,7 @@ class AutoFreeze(Strategy):
     def start(self, view: View) -> None:
         self._sums: list[torch.Tensor] = []  # of every parameter, over the interval
         self._owners: list[int] = []  # the layer of each
+        self._without: frozenset[int] | None = None  # layers that were frozen when sums were made
         self._previous: dict[int, float] = {}
 
     def observations(self) -> Cadence:
@@ -54,27 +55,31 @@ class AutoFreeze(Strategy):
 
     def observe(self, view: View) -> None:
         # Signed sums, one multi-tensor addition for all layers; nothing leaves the device.
-        gradients = [(layer, g) for layer in view.active for g in view.gradients(layer)]
-        if self._sums:
-            torch._foreach_add_(self._sums, [g for _, g in gradients])
-        else:  # an interval begins; within it no layer freezes
-            self._owners = [layer for layer, _ in gradients]
-            self._sums = [g.clone() for _, g in gradients]
+        if self._without == view.frozen:
+            torch._foreach_add_(self._sums, view.active_gradients())
+        else:
+            self._without = view.frozen
+            self._owners = [layer for layer in view.active for _ in view.gradients(layer)]
+            self._sums = [gradient.clone() for gradient in view.active_gradients()]
 
     def stages(self) -> Cadence:
         return PerEpoch(self.M)
 
     def decide(self, view: View) -> Sequence[Verdict]:
         norms = self._interval_norms(view)
-        self._sums.clear()
+        torch._foreach_zero_(self._sums)  # new tensors would cost more
+        verdicts = self._verdicts(view, norms)
+        self._previous = norms
+        return verdicts
+
+    def _verdicts(self, view: View, norms: Mapping[int, float]) -> list[Verdict]:
         changes = {
             unit: abs(self._previous[unit] - norm) / self._previous[unit]
             for unit, norm in norms.items()
             if self._previous.get(unit)
         }
-        self._previous = norms
         if not changes:
-            return ()
+            return []
         threshold = _percentile(list(changes.values()), self.N)
         verdicts, settled = [], True
         for unit, layers in self._units(view).items():
@@ -105,10 +110,17 @@ class AutoFreeze(Strategy):
         return norms
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sums": self._sums, "owners": self._owners, "previous": self._previous}
+        return {
+            "sums": self._sums,
+            "owners": self._owners,
+            "without": None if self._without is None else sorted(self._without),
+            "previous": self._previous,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._sums, self._owners = list(state["sums"]), list(state["owners"])
+        self._sums = [total.clone() for total in state["sums"]]  # they change in place
+        self._owners = list(state["owners"])
+        self._without = None if state["without"] is None else frozenset(state["without"])
         self._previous = dict(state["previous"])
 
 

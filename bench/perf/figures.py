@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from bench.perf.spread import LEAST_ROUNDS, median_interval, quartiles
 
 
 @dataclass(frozen=True)
@@ -12,7 +13,9 @@ class Figure:
     """A median over rounds with its quartiles.
 
     subject: what was measured (a model). case: in which state (a freeze mask, a strategy).
-    quantity: what the number is, with its unit. limit: "<= 1.02", ">= 0.95", or "" for none.
+    quantity: what the number is, with its unit. least, most: between them lies the true median
+    with 95 % confidence; of fewer than six rounds, the extremes, which say less.
+    limit: "<= 1.02", ">= 0.95", or "" for none.
     """
 
     section: str
@@ -22,15 +25,19 @@ class Figure:
     median: float
     low: float
     high: float
+    least: float
+    most: float
     rounds: int
     limit: str = ""
 
     @property
     def verdict(self) -> str:
-        """'met' or 'MISSED' where there is a limit, else ''."""
+        """'met' or 'MISSED' where there is a limit, 'unclear' if it lies within the spread."""
         if not self.limit:
             return ""
         sign, bound = self.limit.split()
+        if self.least < float(bound) < self.most:
+            return "unclear"
         met = self.median <= float(bound) if sign == "<=" else self.median >= float(bound)
         return "met" if met else "MISSED"
 
@@ -40,12 +47,8 @@ def figure(
 ) -> Figure:
     """The figure of some rounds' values; one value stands for itself."""
     low, median, high = quartiles(values)
-    return Figure(section, subject, case, quantity, median, low, high, len(values), limit)
-
-
-def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """Lower quartile, median and upper quartile; a single value is all three."""
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, median, high
+    few = len(values) < LEAST_ROUNDS
+    least, most = (min(values), max(values)) if few else median_interval(values)
+    return Figure(
+        section, subject, case, quantity, median, low, high, least, most, len(values), limit
+    )

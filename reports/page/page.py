@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -135,7 +135,7 @@ def _origin() -> Origin:
     return Origin(
         command(),
         commit(),
-        datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),  # noqa: UP017
+        datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         [(name, version(name)) for name in LIBRARIES],
     )
 

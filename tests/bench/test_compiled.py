@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from interrupted_runs import assert_stops_change_nothing
 from small_models import FAMILIES
 from small_training import differing
-from tiny_runs import essence, made, tiny, weights
+from tiny_runs import made, tiny, weights
 from torch import nn
 from torch.nn import functional as F
 
@@ -25,7 +26,6 @@ from bench.essence import essence as essence_of
 from bench.freezing import Freezer
 from bench.layers import find_layers
 from bench.results import RunFolder
-from bench.run import Stopped, execute
 from bench.spec import Spec
 
 STRATEGY = f"{Path(__file__).parent}/half_then_more.py:HalfThenMore"
@@ -70,27 +70,7 @@ def test_training_is_the_same_to_rounding(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("graphs")
 def test_stopped_at_every_third_step_it_ends_with_the_same_bits(tmp_path: Path) -> None:
-    spec = freezing_run(compiled=True)
-    made(spec, tmp_path / "straight")
-    stops = 0
-    while True:
-        calls = 0
-
-        def every_third() -> bool:
-            nonlocal calls
-            calls += 1
-            return calls == 3
-
-        try:
-            execute(spec, tmp_path / "broken", stop=every_third)
-            break
-        except Stopped:
-            stops += 1
-    assert stops >= 5
-    assert essence(spec, tmp_path / "straight") == essence(spec, tmp_path / "broken")
-    first, second = (weights(spec, tmp_path / way) for way in ("straight", "broken"))
-    assert all(torch.equal(first[k], second[k]) for k in first)
-    assert RunFolder(tmp_path / "broken", spec.id).result()["resumed"]
+    assert_stops_change_nothing(freezing_run(compiled=True), tmp_path)
 
 
 class Beside:

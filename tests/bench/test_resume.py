@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
-from tiny_runs import essence, made, tiny, weights
+from interrupted_runs import assert_same_bits, stopped_every
+from tiny_runs import made, tiny
 
 from bench.errors import UserError
 from bench.results import RunFolder
@@ -42,6 +42,14 @@ def spec_of(strategy: str, results: Path, epochs: int = 2) -> Spec:
     return tiny(strategy, keep_model=True, **changes)
 
 
+def cached_run() -> Spec:
+    """Half of the layers freeze and are cached: a part in memory, a part on disk, the rest not."""
+    freezes = f"{Path(__file__).parent}/half_then_more.py:HalfThenMore"
+    budgets = {"cache_device_mib": 0, "cache_host_mib": 1, "cache_disk_mib": 1}
+    changes = {"augment": "none", "cache_prefix": True, "fold_norms": True, **budgets}
+    return tiny(freezes, keep_model=True, epochs=4, **changes)
+
+
 def slowly(values: dict, results: str) -> None:
     """Execute with a checkpoint at every step, slowly enough to be killed in the middle."""
     execute(
@@ -52,40 +60,33 @@ def slowly(values: dict, results: str) -> None:
     )
 
 
-def assert_same(spec: Spec, one: Path, other: Path) -> None:
-    assert essence(spec, one) == essence(spec, other)
-    first, second = weights(spec, one), weights(spec, other)
-    assert all(torch.equal(first[k], second[k]) for k in first)
-
-
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_stopped_at_every_second_step(strategy: str, tmp_path: Path) -> None:
     spec = spec_of(strategy, tmp_path / "straight")
     made(spec, tmp_path / "straight")
     spec_of(strategy, tmp_path / "broken")
-    for _ in range(20):
-        calls = 0
-
-        def every_second() -> bool:
-            nonlocal calls
-            calls += 1
-            return calls == 2
-
-        try:
-            execute(spec, tmp_path / "broken", stop=every_second)
-            break
-        except Stopped:
-            continue
+    assert stopped_every(2, spec, tmp_path / "broken") >= 3
     assert RunFolder(tmp_path / "broken", spec.id).result()["resumed"]
-    assert_same(spec, tmp_path / "straight", tmp_path / "broken")
+    assert_same_bits(spec, tmp_path / "straight", tmp_path / "broken")
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_killed_five_times_at_random_moments(strategy: str, tmp_path: Path) -> None:
     spec = spec_of(strategy, tmp_path / "straight", epochs=4)
     made(spec, tmp_path / "straight")
-    broken, draw = tmp_path / "broken", random.Random(7)
-    spec_of(strategy, broken)
+    spec_of(strategy, tmp_path / "broken")
+    assert_kills_change_nothing(spec, tmp_path)
+
+
+def test_killed_with_a_cached_prefix(tmp_path: Path) -> None:
+    spec = cached_run()
+    made(spec, tmp_path / "straight")
+    assert_kills_change_nothing(spec, tmp_path)
+
+
+def assert_kills_change_nothing(spec: Spec, place: Path) -> None:
+    """A run killed five times ends with the bits of the one that lies in `straight`."""
+    broken, draw = place / "broken", random.Random(7)
     # Forked, since importing torch in five new processes would take most of the test's time.
     context = multiprocessing.get_context("fork")
     folder = RunFolder(broken, spec.id)
@@ -98,9 +99,12 @@ def test_killed_five_times_at_random_moments(strategy: str, tmp_path: Path) -> N
             time.sleep(draw.uniform(0, 0.06))
             os.kill(process.pid, signal.SIGKILL)
             kills += 1
-        process.join()
+            process.join()
+        else:
+            process.join()
+            assert process.exitcode == 0
     assert kills == 5
-    assert_same(spec, tmp_path / "straight", broken)
+    assert_same_bits(spec, place / "straight", broken)
 
 
 def wait_for_new_checkpoint(folder: RunFolder, process: multiprocessing.Process) -> None:

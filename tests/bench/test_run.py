@@ -133,3 +133,21 @@ def test_images_too_large_for_memory_are_streamed(
     held = made(spec.but(normalisation="half"), tmp_path / "held")
     assert streamed["steps"] == held["steps"] == 2 * 3
     assert streamed["eval_count"] == held["eval_count"] == 6
+
+
+def test_gradients_in_one_list_are_those_of_the_active_layers(tmp_path: Path) -> None:
+    """Before a freeze, after it and after a thaw."""
+    run = Run(tiny(), tmp_path)
+    folder = RunFolder(tmp_path, run.spec.id)
+    folder.create()
+    run.prepare(folder)
+    view = run.view
+    for frozen in [(), (0, 1, 4), (1,), ()]:
+        run.freezer.thaw(run.freezer.frozen - set(frozen))
+        run.freezer.freeze(frozen)
+        view.frozen = run.freezer.frozen
+        run.step()
+        listed = view.active_gradients()
+        expected = [g for layer in view.active for g in view.gradients(layer)]
+        assert len(listed) == sum(len(view.layers[i].parameters) for i in view.active) > 0
+        assert all(a is b for a, b in zip(listed, expected, strict=True))

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import essence, made, tiny, weights
+from interrupted_runs import assert_stops_change_nothing
+from tiny_runs import made, tiny, weights
 
 from bench.build import anatomy
 from bench.errors import UserError
 from bench.prefix_cache import PrefixCache
 from bench.results import RunFolder
-from bench.run import Stopped, execute
 from bench.spec import Spec
 
 MODELS = ["laptop_resnet", "laptop_vgg11", "laptop_mobilenet_v2", "laptop_deit"]
@@ -73,26 +73,7 @@ def test_a_prefix_frozen_throughout_is_computed_once_for_each_sample(tmp_path: P
 def test_stopped_at_every_third_step_it_ends_with_the_same_bits(
     model: str, budgets: dict, tmp_path: Path
 ) -> None:
-    spec = prefix_run(model, fold_norms=True, **CACHED, **budgets)
-    made(spec, tmp_path / "straight")
-    stops = 0
-    while True:
-        calls = 0
-
-        def every_third() -> bool:
-            nonlocal calls
-            calls += 1
-            return calls == 3
-
-        try:
-            execute(spec, tmp_path / "broken", stop=every_third)
-            break
-        except Stopped:
-            stops += 1
-    assert stops >= 5
-    assert essence(spec, tmp_path / "straight") == essence(spec, tmp_path / "broken")
-    first, second = (weights(spec, tmp_path / way) for way in ("straight", "broken"))
-    assert all(torch.equal(first[k], second[k]) for k in first)
+    assert_stops_change_nothing(prefix_run(model, fold_norms=True, **CACHED, **budgets), tmp_path)
 
 
 ORDER = torch.tensor([[4, 1, 7], [0, 2, 4], [5, 4, 9], [1, 0, 9], [8, 7, 3], [6, 2, 3]])

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from made_up import GONE, RUNS
@@ -52,10 +53,12 @@ def shown(browser: Browser, file: Path) -> Iterator[Callable[..., Page]]:
     """
     contexts, troubles, requests = [], [], []
 
-    def opened(width: int = 1280, scheme: str = "light", script: bool = True) -> Page:
+    def opened(
+        width: int = 1280, scheme: Literal["light", "dark"] = "light", script: bool = True
+    ) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": 900},
-            color_scheme=scheme,  # type: ignore[arg-type]
+            color_scheme=scheme,
             java_script_enabled=script,
         )
         contexts.append(context)

@@ -5,6 +5,7 @@ Where there is no Chromium it says so, loudly, and succeeds: nothing was tested 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -29,9 +30,7 @@ def main() -> int:
 
 def found() -> tuple[str, str]:
     """The browser's path, or why there is none; installs Debian's package if that is all."""
-    try:
-        import playwright  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("playwright") is None:
         return "", "playwright is not installed; pip install playwright"
     reason = ""
     if not _program():

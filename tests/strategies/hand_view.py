@@ -51,5 +51,8 @@ class HandView(SimpleNamespace):
     def gradients(self, layer: int) -> list[torch.Tensor]:
         return [torch.tensor(g) for g in self.grads[layer]]
 
+    def active_gradients(self) -> list[torch.Tensor]:
+        return [gradient for layer in self.active for gradient in self.gradients(layer)]
+
     def generator(self, purpose: str) -> torch.Generator:
         return seeded(self.seed, purpose)

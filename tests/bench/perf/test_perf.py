@@ -72,8 +72,26 @@ def test_what_takes_longer_is_measured_as_longer() -> None:
     assert 3.5 < measured.median < 4.5
     assert measured.low <= measured.median <= measured.high
     assert measured.verdict == "MISSED"
-    assert figure("s", "m", "c", "q", [1.0], "<= 2").verdict == "met"
     assert len(times["long"]) == len(times["short"]) == measured.rounds
+
+
+@pytest.mark.parametrize(
+    ("values", "limit", "verdict"),
+    [
+        ([1.0], "<= 2", "met"),
+        ([3.0], "<= 2", "MISSED"),
+        ([1.0, 1.2, 1.1], ">= 0.95", "met"),
+        ([0.7, 0.8, 0.9], ">= 0.95", "MISSED"),
+        ([0.9, 1.0, 1.1], ">= 0.95", "unclear"),
+        # Of ten, the second and the ninth are sure enough; one freak on each side is not heard.
+        ([0.1, *[1.0] * 8, 9.0], "<= 2", "met"),
+        ([0.1, *[1.0] * 7, 9.0, 9.0], "<= 2", "unclear"),
+    ],
+)
+def test_a_limit_within_the_spread_is_neither_met_nor_missed(
+    values: list[float], limit: str, verdict: str
+) -> None:
+    assert figure("s", "m", "c", "q", values, limit).verdict == verdict
 
 
 def test_the_command_writes_figures_and_machine(
