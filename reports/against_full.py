@@ -14,6 +14,7 @@ from reports import caption, methods
 from reports.caption import Profile
 from reports.cells import cells
 from reports.compare import Pooled
+from reports.equal_cost import equal_cost
 from reports.report import Drawing, Report
 from reports.table import (
     GIGA,
@@ -58,14 +59,33 @@ class AgainstFull:
     compact: Table
     rows: Sequence[Row]
     pools: Mapping[str, Pooled]
+    equal_cost: Table | None = None  # where methods were matched
+    compact_equal_cost: Table | None = None
+    pooled: Table | None = None  # where the paper speaks of several pairs of model and data
+    compact_pooled: Table | None = None
+
+    @property
+    def parts(self) -> tuple[Table, ...]:
+        """What a document shows, in order."""
+        several = (self.results, self.against, self.pooled, self.equal_cost, self.costs)
+        return _there(several)
 
     def report(self, table: str, title: str, frame: pd.DataFrame, *drawings: Drawing) -> Report:
-        """These parts as the report of a table, and nothing else."""
-        parts = (self.results, self.against, self.costs)
+        """These parts as the report of a table."""
+        numbers = {
+            table: self.results,
+            f"{table}_pooled": self.pooled,
+            f"{table}_equal_cost": self.equal_cost,
+        }
         return Report(
-            table, title, parts, drawings, frame, compact=(self.compact,),
-            numbers={table: self.results},
-        )  # fmt: skip
+            table,
+            title,
+            self.parts,
+            drawings,
+            frame,
+            compact=_there((self.compact, self.compact_pooled, self.compact_equal_cost)),
+            numbers={stem: part for stem, part in numbers.items() if part},
+        )
 
 
 def against_full(
@@ -90,6 +110,7 @@ def against_full(
     here = f"({profile.name} profile)"
     about = [profile.sentence, *caption.setting(groups, profile)]
     marks = [*caption.marks(groups), *caption.troubles(groups, profile)]
+    equal, short = equal_cost(groups, profile, f"Table {table}, at equal cost {here}")
     return AgainstFull(
         Table(f"{title} {here}", results_columns(unit, rows, score), rows, PAIR,
               [*about, caption.SPREAD, caption.TIME, paper(table), *notes, *marks]),
@@ -102,6 +123,8 @@ def against_full(
               [*about, SHORT, *notes, *marks]),
         rows,
         methods.pooled(compared),
+        equal,
+        short,
     )  # fmt: skip
 
 
@@ -158,6 +181,10 @@ def printed(columns: Mapping[str, Column], rows: Sequence[Row]) -> list[Column]:
         for key, column in columns.items()
         if any(known(row[f"published_{key}"]) for row in rows)
     ]
+
+
+def _there(tables: Sequence[Table | None]) -> tuple[Table, ...]:
+    return tuple(table for table in tables if table)
 
 
 def lower(heading: str) -> str:

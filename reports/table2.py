@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pandas as pd
 
 from reports import caption, methods
-from reports.against_full import DIFFERENCE, METHOD, VERDICT, against_full
+from reports.against_full import DIFFERENCE, METHOD, VERDICT, AgainstFull, against_full
 from reports.caption import Profile
 from reports.figures.freezing_moment import freezing_moment
 from reports.frame import Reader
@@ -46,35 +46,10 @@ COMPACT_POOLED = (
 )
 
 
-@dataclass(frozen=True)
-class Table2:
-    """Table 2 in the parts it is read in; the rows of `results` and `pooled` hold every number."""
-
-    results: Table
-    against: Table
-    costs: Table
-    pooled: Table
-    compact: Table
-    compact_pooled: Table
-
-    @property
-    def parts(self) -> tuple[Table, ...]:
-        """What a document shows, in order."""
-        return (self.results, self.against, self.pooled, self.costs)
-
-
 def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Table 2 with its accuracy against cost, and when which layer froze."""
-    table = table2(frame, profile)
-    return Report(
-        "table2",
-        TITLE,
-        table.parts,
-        (front("table2", frame, profile), *freezing(frame, reader, profile)),
-        frame,
-        compact=(table.compact, table.compact_pooled),
-        numbers={"table2": table.results, "table2_pooled": table.pooled},
-    )
+    drawings = (front("table2", frame, profile), *freezing(frame, reader, profile))
+    return table2(frame, profile).report("table2", TITLE, frame, *drawings)
 
 
 def freezing(frame: pd.DataFrame, reader: Reader, profile: Profile) -> list[Drawing]:
@@ -95,17 +70,17 @@ def freezing(frame: pd.DataFrame, reader: Reader, profile: Profile) -> list[Draw
     return [drawing(dataset) for dataset in dict.fromkeys(frame.dataset)]
 
 
-def table2(frame: pd.DataFrame, profile: Profile) -> Table2:
+def table2(frame: pd.DataFrame, profile: Profile) -> AgainstFull:
     """Build Table 2 from a frame of its runs (see reports.frame.read)."""
     built = against_full(frame, profile, NUMBER, TITLE)
-    pooled = methods.pooled_rows(built.pools, NUMBER)
+    rows = methods.pooled_rows(built.pools, NUMBER)
     claims = methods.claims(built.pools)
     title = f"Table 2, pooled over the pairs of model and data ({profile.name} profile)"
-    return Table2(
-        built.results,
-        built.against,
-        built.costs,
-        Table(title, POOLED, pooled, (), [*claims, caption.POOLED, caption.CONDITIONAL]),
-        built.compact,
-        Table("Pooled over the pairs of model and data", COMPACT_POOLED, pooled, (), claims),
+    notes = [*claims, caption.POOLED, caption.CONDITIONAL]
+    return replace(
+        built,
+        pooled=Table(title, POOLED, rows, (), notes),
+        compact_pooled=Table(
+            "Pooled over the pairs of model and data", COMPACT_POOLED, rows, (), claims
+        ),
     )

@@ -55,12 +55,17 @@ def _write(sweep: Sweep, reader: Reader) -> None:
 
 
 def wanted_of(sweep: Sweep) -> list[dict[str, Any]]:
-    """The runs that a report shows, as reports.frame wants them."""
+    """The runs that a report shows, as reports.frame wants them.
+
+    match: the method whose cost a run was given; "" for none.
+    """
+    methods = {e.spec.id: e.roles.get("method", "") for e in sweep.entries}
     return [
         {
             "id": e.spec.id,
             "cell": e.spec.cell,
             "seed": e.spec.seed,
+            "match": methods.get(e.spec.match[0], "") if e.spec.match else "",
             "reference": e.spec.reference.removeprefix("run:"),
             "options": _options(e.spec),
             **e.roles,

@@ -121,7 +121,7 @@ def test_deleted_runs_are_told_and_a_cell_without_any_is_a_dash(made):
     found = row(report, runs)
     assert found["count"] == "0 of 5"
     assert math.isnan(found["accuracy"])
-    for part in (*report.parts[:1], *report.compact):
+    for part in (report.parts[0], report.compact[0]):
         [place] = [i for i, r in enumerate(part.rows) if r["cell"] == found["cell"]]
         shown = [column.text(part.rows[place]) for column in part.columns]
         assert shown[2] == "–"  # after what is varied and the seeds: its accuracy
@@ -143,9 +143,12 @@ def test_nothing_at_all_is_all_dashes_and_every_drawing_is_drawn(made, tmp_path)
     assert all(r["count"] == "0 of 5" for r in rows(report))
     names = [file.name for file in report.files]
     stems = [f"{d.name}.{ending}" for d in report.drawings for ending in ("svg", "png")]
-    assert names == [f"{made.name}.{ending}" for ending in ("txt", "md", "csv", "tex")] + [
-        *stems, f"{made.name}.json",
+    numbers = [f"{stem}.csv" for stem in report.numbers]
+    assert names == [
+        f"{made.name}.txt", f"{made.name}.md", *numbers, f"{made.name}.tex", *stems,
+        f"{made.name}.json",
     ]  # fmt: skip
+    assert numbers[0] == f"{made.name}.csv"
     assert all(file.stat().st_size > 100 for file in report.files)
 
 
