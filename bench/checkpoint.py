@@ -4,12 +4,53 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bench.errors import UserError
 from bench.results import replacing
+
+if TYPE_CHECKING:
+    from bench.run import Run
+
+
+def state_of(run: Run) -> dict[str, Any]:
+    """All that a run's next step depends on, and all that it has recorded so far."""
+    return {
+        "id": run.spec.id,
+        "step": run.view.step,
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "strategy": run.strategy.state_dict(),
+        "frozen": sorted(run.freezer.frozen),
+        "frozen_at": run.frozen_at,
+        "epochs": run.epochs,
+        "decisions": run.decisions,
+        "accounting": run.accounting.state_dict(),
+        "clocks": run.clocks.read(),
+        "loss_sum": run.loss_sum,
+        "prefix_since": run.shortcut.since if run.shortcut else 0,
+    }
+
+
+def restore(run: Run, state: dict[str, Any]) -> None:
+    """Bring a run that has just been made to where `state_of` was asked."""
+    run.model.load_state_dict(state["model"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.freezer.freeze(state["frozen"])
+    run.strategy.load_state_dict(state["strategy"])
+    run.view.step, run.view.frozen = state["step"], run.freezer.frozen
+    run.frozen_at, run.epochs = state["frozen_at"], state["epochs"]
+    run.decisions = state["decisions"]
+    run.accounting.load_state_dict(state["accounting"])
+    run.clocks.restore(state["clocks"])
+    run.loss_sum = state["loss_sum"]
+    if run.shortcut:
+        run.shortcut.resume(state["prefix_since"], run.view.step)
+    run.team.regroup()
+    run.accounting.forget_peaks()  # those of loading the checkpoint
+    run.resumed = True
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

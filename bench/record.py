@@ -10,12 +10,24 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.results import RunFolder, replacing
+from bench.environment import describe_environment
+from bench.results import RunFolder, read_json, replacing
 
 if TYPE_CHECKING:
     from bench.run import Run
     from bench.view import View
     from strategies.base import Verdict
+
+
+def record_environment(run: Run, folder: RunFolder) -> None:
+    """Write where it runs; a run that goes on elsewhere names both devices."""
+    here = describe_environment(run.spec, run.device)
+    if folder.checkpoint.exists() and (folder.path / "environment.json").exists():
+        before = read_json(folder.path / "environment.json")
+        if here["device"] not in before["device"]:
+            here["device"] = f"{before['device']}, then {here['device']}"
+        here["before"] = before
+    folder.write("environment.json", here)
 
 
 def decision_line(view: View, verdict: Verdict) -> dict[str, Any]:

@@ -24,19 +24,18 @@ from bench.build import (
     model_of,
     strategy_of,
 )
-from bench.checkpoint import load_checkpoint, save_checkpoint
+from bench.checkpoint import load_checkpoint, restore, save_checkpoint, state_of
 from bench.clocks import Clocks
 from bench.compiled import Compiled
 from bench.distributed.team import ALONE, Team
-from bench.environment import describe_environment
 from bench.errors import UserError
 from bench.freezing import Freezer
 from bench.graph import output_tensor
 from bench.layers import Inputs
 from bench.memory import SavedBytes, state_bytes
 from bench.optimizer import build_optimizer, schedule, set_learning_rates, warming
-from bench.record import decision_line, epoch_line, record, result_of
-from bench.results import RunFolder, read_json
+from bench.record import decision_line, epoch_line, record, record_environment, result_of
+from bench.results import RunFolder
 from bench.score import METRICS
 from bench.seeds import seed_of
 from bench.shortcut import Shortcut
@@ -147,7 +146,7 @@ class Run:
         folder.write(
             "spec.json", {"id": self.spec.id, "cell": self.spec.cell, **self.spec.to_dict()}
         )
-        self._describe_environment(folder)
+        record_environment(self, folder)
         self.model.train()
         if self.spec.cache_prefix or self.spec.fold_norms:
             self.shortcut = Shortcut(
@@ -167,7 +166,7 @@ class Run:
             self.view.total_steps = self.team.first_ones(steps)
             self.strategy.start(self.view)
         if folder.checkpoint.exists():
-            self._restore(load_checkpoint(folder.checkpoint, self.spec.id, self.device))
+            restore(self, load_checkpoint(folder.checkpoint, self.spec.id, self.device))
             return
         self.accounting.enter_state(0, self.freezer.frozen)
         self._stage()
@@ -181,16 +180,6 @@ class Run:
             )
         full = min(spec.batch_size, self.batches.samples)
         self.compiled = Compiled(spec.label, self.model, self.device, full, spec.threads)
-
-    def _describe_environment(self, folder: RunFolder) -> None:
-        """Write where it runs; a run that goes on elsewhere names both devices."""
-        here = describe_environment(self.spec, self.device)
-        if folder.checkpoint.exists() and (folder.path / "environment.json").exists():
-            before = read_json(folder.path / "environment.json")
-            if here["device"] not in before["device"]:
-                here["device"] = f"{before['device']}, then {here['device']}"
-            here["before"] = before
-        folder.write("environment.json", here)
 
     def train(
         self,
@@ -337,41 +326,7 @@ class Run:
 
     def _save(self, folder: RunFolder) -> None:
         if self.team.first:
-            save_checkpoint(folder.checkpoint, self._state())
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "id": self.spec.id,
-            "step": self.view.step,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "strategy": self.strategy.state_dict(),
-            "frozen": sorted(self.freezer.frozen),
-            "frozen_at": self.frozen_at,
-            "epochs": self.epochs,
-            "decisions": self.decisions,
-            "accounting": self.accounting.state_dict(),
-            "clocks": self.clocks.read(),
-            "loss_sum": self.loss_sum,
-            "prefix_since": self.shortcut.since if self.shortcut else 0,
-        }
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.freezer.freeze(state["frozen"])
-        self.strategy.load_state_dict(state["strategy"])
-        self.view.step, self.view.frozen = state["step"], self.freezer.frozen
-        self.frozen_at, self.epochs = state["frozen_at"], state["epochs"]
-        self.decisions = state["decisions"]
-        self.accounting.load_state_dict(state["accounting"])
-        self.clocks.restore(state["clocks"])
-        self.loss_sum = state["loss_sum"]
-        if self.shortcut:
-            self.shortcut.resume(state["prefix_since"], self.view.step)
-        self.team.regroup()
-        self.accounting.forget_peaks()  # those of loading the checkpoint
-        self.resumed = True
+            save_checkpoint(folder.checkpoint, state_of(self))
 
 
 def set_up_process(spec: Spec) -> None:

@@ -42,6 +42,20 @@ SEEDS = name("Seeds", "seeds")
 DIFFERENCE = interval("Difference (points) [95 %]", "difference")
 VERDICT = name("Verdict", "verdict")
 
+# What is told of every method against full training, whatever else is.
+LOST_AND_SAVED = (
+    METHOD,
+    DIFFERENCE,
+    VERDICT,
+    percent("FLOPs saved (%)", "flops_saved"),
+    percent("Exact saved (%)", "exact_saved"),
+)
+TIME_SAVED = interval("Time saved (%) [95 %]", "time_saved", "time_saved_mark", 1, 100, sign=False)
+THEIRS = {
+    "difference": number("Paper: difference", "published_difference", sign=True),
+    "flops_saved": percent("Paper: FLOPs saved (%)", "published_flops_saved"),
+}
+
 SHORT = (
     "± sample standard deviation; difference to full paired by seed, t interval; non-inferior: "
     "lower end above −0.5 points. Time: train + decide. FLOPs: paper's convention. "
@@ -156,18 +170,13 @@ def results_columns(unit: Unit, rows: Sequence[Row], score: str = SCORE) -> tupl
 def against_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     """What a method loses and saves, ours and the paper's."""
     theirs = {
-        "difference": number("Paper: difference", "published_difference", sign=True),
-        "flops_saved": percent("Paper: FLOPs saved (%)", "published_flops_saved"),
+        **THEIRS,
         "time_saved": percent("Paper: time saved (%)", "published_time_saved"),
         "realised": number("Paper: realised", "published_realised"),
     }
     return (
-        METHOD,
-        DIFFERENCE,
-        VERDICT,
-        percent("FLOPs saved (%)", "flops_saved"),
-        percent("Exact saved (%)", "exact_saved"),
-        interval("Time saved (%) [95 %]", "time_saved", "time_saved_mark", 1, 100, sign=False),
+        *LOST_AND_SAVED,
+        TIME_SAVED,
         percent("Replayed (%)", "replayed_saved"),
         number("Realised", "realised"),
         *printed(theirs, rows),

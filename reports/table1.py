@@ -9,13 +9,7 @@ from dataclasses import replace
 import pandas as pd
 
 from reports import caption
-from reports.against_full import (
-    DIFFERENCE,
-    METHOD,
-    VERDICT,
-    against_full,
-    printed,
-)
+from reports.against_full import LOST_AND_SAVED, THEIRS, TIME_SAVED, against_full, printed
 from reports.caption import Profile
 from reports.frame import Reader
 from reports.fronts import front
@@ -26,9 +20,7 @@ from reports.table import (
     Row,
     Table,
     Value,
-    interval,
     known,
-    number,
     number_of,
     percent,
     rounded,
@@ -110,20 +102,12 @@ def with_reference(rows: Sequence[Row], frame: pd.DataFrame, reader: Reader) -> 
 
 def against_columns(rows: Sequence[Row], unit: str, flops: float) -> tuple[Column, ...]:
     """What guided freezing loses and saves, and what its reference costs."""
-    theirs = {
-        "difference": number("Paper: difference", "published_difference", sign=True),
-        "flops_saved": percent("Paper: FLOPs saved (%)", "published_flops_saved"),
-    }
     return (
-        METHOD,
-        DIFFERENCE,
-        VERDICT,
-        percent("FLOPs saved (%)", "flops_saved"),
-        percent("Exact saved (%)", "exact_saved"),
+        *LOST_AND_SAVED,
         rounded(f"Reference's training ({unit})", "reference_exact", 4, flops),
         percent("Saved with the reference (%)", "saved_with_reference"),
-        interval("Time saved (%) [95 %]", "time_saved", "time_saved_mark", 1, 100, sign=False),
-        *printed(theirs, rows),
+        TIME_SAVED,
+        *printed(THEIRS, rows),
     )
 
 
