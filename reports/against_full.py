@@ -15,7 +15,7 @@ from reports.caption import Profile
 from reports.cells import cells
 from reports.compare import Pooled
 from reports.equal_cost import equal_cost
-from reports.report import Drawing, Report
+from reports.report import ACCURACY, Drawing, Report
 from reports.table import (
     GIGA,
     TERA,
@@ -34,7 +34,6 @@ from reports.table import (
 )
 
 MEBI = 2.0**20
-SCORE = "Accuracy (%)"
 
 PAIR = (name("Model", "model"), name("Data", "dataset"))
 METHOD = name("Method", "method")
@@ -73,6 +72,7 @@ class AgainstFull:
     compact: Table
     rows: Sequence[Row]
     pools: Mapping[str, Pooled]
+    score: str
     equal_cost: Table | None = None  # where methods were matched
     compact_equal_cost: Table | None = None
     pooled: Table | None = None  # where the paper speaks of several pairs of model and data
@@ -99,6 +99,7 @@ class AgainstFull:
             frame,
             compact=_there((self.compact, self.compact_pooled, self.compact_equal_cost)),
             numbers={stem: part for stem, part in numbers.items() if part},
+            score=self.score,
         )
 
 
@@ -108,7 +109,7 @@ def against_full(
     table: int,
     title: str,
     notes: Sequence[str] = (),
-    score: str = SCORE,
+    score: str = ACCURACY,
     conditional: str = caption.CONDITIONAL,
 ) -> AgainstFull:
     """Build the paper's table of that number from a frame of its runs (see reports.frame).
@@ -137,6 +138,7 @@ def against_full(
               [*about, SHORT, *notes, *marks]),
         rows,
         methods.pooled(compared),
+        score,
         equal,
         short,
     )  # fmt: skip
@@ -150,7 +152,7 @@ def paper(table: int) -> str:
     )
 
 
-def results_columns(unit: Unit, rows: Sequence[Row], score: str = SCORE) -> tuple[Column, ...]:
+def results_columns(unit: Unit, rows: Sequence[Row], score: str = ACCURACY) -> tuple[Column, ...]:
     """The paper's own columns, ours and theirs."""
     theirs = {
         "accuracy": mean_sd(f"Paper: {lower(score)}", "published_accuracy"),
@@ -219,7 +221,7 @@ def costs_columns(unit: Unit) -> tuple[Column, ...]:
     )
 
 
-def compact_columns(unit: Unit, score: str = SCORE) -> tuple[Column, ...]:
+def compact_columns(unit: Unit, score: str = ACCURACY) -> tuple[Column, ...]:
     """What a terminal has room for."""
     return (
         METHOD,

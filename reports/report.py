@@ -26,6 +26,9 @@ class Drawing:
     draw: Callable[[], Figure] = field(repr=False, compare=False)
 
 
+ACCURACY = "Accuracy (%)"
+
+
 @dataclass(frozen=True)
 class Report:
     """All that is told of one table.
@@ -33,6 +36,7 @@ class Report:
     name: table1 to table9. parts: what a document shows, in order. compact: what a
     terminal shows. numbers: tables whose unrounded rows are kept as CSV, by the file's stem.
     frame: its runs (see reports.frame). files: what was written, the text for a terminal first.
+    score: what the runs' accuracy is, as a heading.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Report:
     files: list[Path] = field(default_factory=list)
     compact: tuple[Table, ...] = ()
     numbers: Mapping[str, Table] = field(default_factory=dict)
+    score: str = ACCURACY
 
 
 def file_word(name: str) -> str:

@@ -97,7 +97,7 @@ def _row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Option) -
         "time_mark": caption.mark(cell, timed=True),
         "accuracy": cell.mean("accuracy"),
         "accuracy_sd": cell.sd("accuracy"),
-        **spread("difference", statistics.t_interval(pair) if own else statistics.NOTHING),
+        **spread("to_default", statistics.t_interval(pair) if own else statistics.NOTHING),
         "p_different": statistics.p_different(pair) if own else math.nan,
         "time_s": cell.mean("time_s") if timed else None,
         "time_s_sd": cell.sd("time_s") if timed else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from bench.commands.places import sweep_arguments, sweep_of
+from bench.commands.places import existing_results, sweep_arguments, sweep_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    print(write_page(sweep_of(args), args.results))
+    print(write_page(sweep_of(args), existing_results(args)))
     return 0
 
 

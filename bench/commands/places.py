@@ -159,6 +159,16 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
     return sweep
 
 
+def existing_results(args: argparse.Namespace) -> Path:
+    """The results folder; raises UserError if there is none, a name mistyped for one."""
+    results: Path = args.results
+    if not results.is_dir():
+        raise UserError(
+            f"--results {results}: there is no such folder; make runs with `freezebench sweep`"
+        )
+    return results
+
+
 def check_data(specs: Iterable[Spec]) -> None:
     """Raise UserError before anything starts if a data set needs a folder that is not named."""
     from bench.data.catalogue import needs_root

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.commands.places import sweep_arguments, sweep_of
+from bench.commands.places import existing_results, sweep_arguments, sweep_of
 
 if TYPE_CHECKING:
     from bench.spec import Spec
@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    write_reports(sweep_of(args), args.results)
+    write_reports(sweep_of(args), existing_results(args))
     return 0
 
 

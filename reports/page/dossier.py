@@ -39,6 +39,7 @@ class Dossier:
     anchor: str
     names: Sequence[str]  # model, data, method
     seeds: str
+    score: str  # what the runs' accuracy is
     facts: Sequence[tuple[str, str]]
     runs: Sequence[RunLine]
 
@@ -48,7 +49,7 @@ class Dossiers:
 
     def __init__(self, report: Report, profile: caption.Profile) -> None:
         self._against = methods.compared(cells(report.frame))
-        self._profile, self._name = profile, report.name
+        self._profile, self._name, self._score = profile, report.name, report.score
         self._full = {one.cell.roles[:2]: one.cell for one in self._against if one.method == FULL}
         self._places = {
             (str(one.cell.runs[0]["cell"]), one.method): index
@@ -108,7 +109,8 @@ class Dossiers:
             self._anchor(index),
             (self._profile.shown(model), self._profile.shown(dataset), method),
             caption.seeds(cell),
-            _facts(one),
+            self._score,
+            _facts(one, self._score),
             [
                 RunLine(
                     run["id"],
@@ -126,10 +128,13 @@ class Dossiers:
         )
 
 
-def _facts(one: Against) -> list[tuple[str, str]]:
+def _facts(one: Against, score: str) -> list[tuple[str, str]]:
     """The statistics of a cell, in words."""
     cell, against = one.cell, one.comparison
-    facts = [("Accuracy", _mean(cell, "accuracy", " %")), ("Time", _mean(cell, "time_s", " s"))]
+    facts = [
+        (score.removesuffix(" (%)"), _mean(cell, "accuracy", " %")),
+        ("Time", _mean(cell, "time_s", " s")),
+    ]
     if one.method == FULL or not against.difference.n:
         return facts
     d = against.difference

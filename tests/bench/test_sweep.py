@@ -231,6 +231,16 @@ def test_two_sweeps_of_one_table_are_refused(capsys: pytest.CaptureFixture[str])
     assert "table2 and scenario both make table2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["report", "page"])
+def test_a_results_folder_that_is_not_there_is_not_made(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mistyped = tmp_path / "reslts"
+    assert main([command, "table9", "--results", str(mistyped)]) == 2
+    assert f"--results {mistyped}: there is no such folder" in capsys.readouterr().err
+    assert not mistyped.exists()
+
+
 def test_reports_say_what_was_set_for_every_run(tmp_path: Path) -> None:
     common = ["--seeds", "1", "--results", str(tmp_path)]
     assert main(["report", "table9", *common]) == 0

@@ -233,15 +233,15 @@ def test_a_setting_is_held_against_the_default_seed_by_seed(made):
     report = made.report()
     found = row(report, made.cell("window 50"))
     half = 2.7764451 * math.sqrt(0.05 / 5)  # differences −0.1, −0.1, −0.1, −0.1, −0.6
-    assert found["difference"] == pytest.approx(-0.2)
-    assert found["difference_low"] == pytest.approx(-0.2 - half)
+    assert found["to_default"] == pytest.approx(-0.2)
+    assert found["to_default_low"] == pytest.approx(-0.2 - half)
     assert found["published_difference"] == pytest.approx(82.11 - 81.73)
     default = row(report, made.cell("window 30"))
-    assert math.isnan(default["difference"])
+    assert math.isnan(default["to_default"])
     assert default["published_difference"] is None
     assert default["setting"] == "30 (default)"
     made.remove(made.cell("window 30")[4])
-    assert row(made.report(), made.cell("window 50"))["difference"] == pytest.approx(-0.1)
+    assert row(made.report(), made.cell("window 50"))["to_default"] == pytest.approx(-0.1)
 
 
 @table(*OPTIONS)
