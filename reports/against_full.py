@@ -106,13 +106,14 @@ class AgainstFull:
 def against_full(
     frame: pd.DataFrame,
     profile: Profile,
-    table: int,
+    table: int | None,
     title: str,
     notes: Sequence[str] = (),
     score: str = ACCURACY,
     conditional: str = caption.CONDITIONAL,
 ) -> AgainstFull:
-    """Build the paper's table of that number from a frame of its runs (see reports.frame).
+    """Build the paper's table of that number, or another one (None), from a frame of its runs (see
+    reports.frame).
 
     notes: what is particular to it. score: what the runs' accuracy is, as a heading.
     conditional: what the intervals do not cover.
@@ -123,15 +124,17 @@ def against_full(
     unit = unit_of(cell.mean("paper_total") for cell in groups)
     freezing = [row for row in rows if row["method"] != methods.FULL]
     here = f"({profile.name} profile)"
+    label = title if table is None else f"Table {table}"
+    papers = [] if table is None else [paper(table)]
     about = [profile.sentence, *caption.setting(groups, profile)]
     marks = [*caption.marks(groups), *caption.troubles(groups, profile)]
-    equal, short = equal_cost(groups, profile, f"Table {table}, at equal cost {here}")
+    equal, short = equal_cost(groups, profile, f"{label}, at equal cost {here}")
     return AgainstFull(
         Table(f"{title} {here}", results_columns(unit, rows, score), rows, PAIR,
-              [*about, caption.SPREAD, caption.TIME, paper(table), *notes, *marks]),
-        Table(f"Table {table}, against full training {here}", against_columns(rows), freezing, PAIR,
+              [*about, caption.SPREAD, caption.TIME, *papers, *notes, *marks]),
+        Table(f"{label}, against full training {here}", against_columns(rows), freezing, PAIR,
               [caption.VERDICT, caption.SAVINGS, caption.REPLAYED, conditional, *marks]),
-        Table(f"Table {table}, what it cost: {unit.name}, clocks, memory {here}",
+        Table(f"{label}, what it cost: {unit.name}, clocks, memory {here}",
               costs_columns(unit), rows, PAIR,
               [caption.CONVENTIONS, caption.TIME, caption.MEMORY]),
         Table(f"{title} {here}", compact_columns(unit, score), rows, PAIR,

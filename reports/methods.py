@@ -68,8 +68,8 @@ def pooled(against: Sequence[Against]) -> dict[str, Pooled]:
     return pool(strategies)
 
 
-def row(one: Against, profile: Profile, table: int) -> Row:
-    """The row of one cell, beside what the paper's table of that number prints."""
+def row(one: Against, profile: Profile, table: int | None) -> Row:
+    """The row of one cell, beside what the paper's table of that number, if any, prints."""
     cell, comparison = one.cell, one.comparison
     model, dataset, method = cell.roles
     timed = len(cell.devices) < 2
@@ -105,7 +105,7 @@ def row(one: Against, profile: Profile, table: int) -> Row:
     return values | published.beside(table, profile.role(model), profile.role(dataset), method)
 
 
-def pooled_rows(pools: Mapping[str, Pooled], table: int) -> list[Row]:
+def pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Row]:
     """A row a strategy: pooled over the pairs, and the mean of the paper's pairs beside it."""
     return [
         {

@@ -19,7 +19,7 @@ PRINTED = {  # our key: the paper's columns for it, and what one of its units is
 DERIVED = ("difference", "flops_saved", "time_saved", "realised")
 
 
-def beside(table: int, model: str, dataset: str, method: str) -> dict[str, Value]:
+def beside(table: int | None, model: str, dataset: str, method: str) -> dict[str, Value]:
     """The paper's numbers for one row, keys with `published_` before them; NaN or None where
     it has none.
 
@@ -32,7 +32,7 @@ def beside(table: int, model: str, dataset: str, method: str) -> dict[str, Value
     return {f"published_{key}": (values | derived).get(key) for key in (*PRINTED, *DERIVED)}
 
 
-def mean(table: int, method: str) -> dict[str, Value]:
+def mean(table: int | None, method: str) -> dict[str, Value]:
     """The means over the paper's own pairs of model and data set of what a method saves there."""
     pairs = [
         _derived(row, entry(table, model=row["model"], dataset=row["dataset"], method=FULL))

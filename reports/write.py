@@ -14,6 +14,7 @@ from bench.options import unknown
 from bench.results import explained, write_whole
 from reports import (
     figure5,
+    own,
     render,
     table1,
     table2,
@@ -48,19 +49,26 @@ BUILDERS: Mapping[str, Builder] = {
 
 
 def build(
-    name: str, wanted: Iterable[Mapping[str, Any]], reader: Reader, profile: Mapping[str, Any]
+    name: str,
+    wanted: Iterable[Mapping[str, Any]],
+    reader: Reader,
+    profile: Mapping[str, Any],
+    title: str = "",
 ) -> Report:
     """The report of the wanted runs (see reports.frame), nothing written yet.
 
+    title: what a report that is none of the paper's is called; without one, none is made.
     profile: name, stands_for (the paper's names to those used), device, predictor.
     Reports of several tables share a reader, so that each result is read once. Raises UserError
     if there is no such table, a result is damaged, or nothing is wanted.
     """
-    if name not in BUILDERS:
+    if name not in BUILDERS and not title:
         raise unknown("report", name, list(BUILDERS))
     frame = reader.runs(wanted)
     if frame.empty:
         raise UserError(f"{name} has no runs; check the sweep it is made from")
+    if name not in BUILDERS:
+        return own.report(name, title, frame, Profile.of(profile))
     return BUILDERS[name](frame, reader, Profile.of(profile))
 
 
@@ -70,6 +78,7 @@ def write(
     results: Path | Reader,
     out: Path,
     profile: Mapping[str, Any],
+    title: str = "",
 ) -> Report:
     """Build a report and write its files into `out`; they are named in the report's `files`.
 
@@ -77,7 +86,7 @@ def write(
     as `build` does, and if `out` cannot be written.
     """
     reader = results if isinstance(results, Reader) else Reader(results)
-    report = build(name, wanted, reader, profile)
+    report = build(name, wanted, reader, profile, title)
     make_folder(out)
     files = [*write_documents(report, out), *_figures(report, out)]
     record = out / f"{name}.json"

@@ -41,8 +41,9 @@ def test_a_strategy_of_ones_own_as_documented(
 
     # The same sweep, made short: two seeds, few samples.
     assert main([*table, "--seeds", "2", "--epochs", "2", "--train-limit", "64"]) == 0
-    written = Path("results/reports/laptop/table2.md").read_text()
-    assert "early_half" in written
+    written = Path("results/reports/laptop/mine.md").read_text()
+    assert "Fine-tuning, with EarlyHalf, at equal cost" in written
+    assert "Paper" not in written.split("## ")[1].split("- Profile")[0]  # nor its column
 
 
 def test_the_readme_names_every_strategy_and_command() -> None:

@@ -26,7 +26,7 @@ def main(args: argparse.Namespace) -> int:
 
 def write_page(sweep: Sweep, results: Path) -> Path:
     """Write the reports of a sweep, or of those it is made of, and their page; returns its path."""
-    from bench.commands.report import profile_of, wanted_of
+    from bench.commands.report import own_title, profile_of, wanted_of
     from bench.results import write_whole
     from reports import curves
     from reports.caption import Profile, united
@@ -44,11 +44,13 @@ def write_page(sweep: Sweep, results: Path) -> Path:
     for part in sweep.parts or (sweep,):
         described, wanted = profile_of(part), wanted_of(part)
         profile = Profile.of(described)
-        if part.table in BUILDERS:
-            shown.append((write(part.table, wanted, reader, path.parent, described), profile))
-        elif part.table == "curves":
+        title = own_title(part)
+        if part.table == "curves":
             curves.write_curves(wanted, results, path.parent, described)
             shown.append((curves.report(reader.runs(wanted), reader, profile), profile))
+        elif part.table in BUILDERS or title:
+            report = write(part.table, wanted, reader, path.parent, described, title)
+            shown.append((report, profile))
     frames = frames_of([report for report, _ in shown], reader)
     held = claims(frames, united([profile for _, profile in shown]))
     write_documents(held, path.parent)

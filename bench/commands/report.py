@@ -41,17 +41,24 @@ def _write(sweep: Sweep, reader: Reader) -> None:
     from reports.curves import write_curves
     from reports.write import BUILDERS, write
 
+    title = own_title(sweep)
     results = reader.results
     out = results / "reports" / sweep.profile["name"]
-    if sweep.table in BUILDERS:
-        files = write(sweep.table, wanted_of(sweep), reader, out, profile_of(sweep)).files
-    elif sweep.table == "curves":
+    if sweep.table == "curves":
         files = write_curves(wanted_of(sweep), results, out, profile_of(sweep))
+    elif sweep.table in BUILDERS or title:
+        files = write(sweep.table, wanted_of(sweep), reader, out, profile_of(sweep), title).files
     else:
         print(f"sweep {sweep.name} has no report of its own; its runs lie in {results / 'runs'}")
         return
     print(files[0].read_text())
     print(f"{len(files)} files in {out}", file=sys.stderr)
+
+
+def own_title(sweep: Sweep) -> str:
+    """The title of the report of a sweep that compares methods with full training, else ''."""
+    methods = {e.roles["method"] for e in sweep.entries}
+    return sweep.title if "full" in methods and len(methods) > 1 else ""
 
 
 def wanted_of(sweep: Sweep) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from bench.perf.figures import Figure, figure
 from bench.perf.interleave import block, now, wait_for
+from bench.perf.spread import LEAST_ROUNDS
 from bench.perf.subject import SMALLEST, Harness, Settings, spec_of
 from bench.results import RunFolder
 from bench.run import execute
@@ -42,7 +43,7 @@ def _whole_runs(settings: Settings, strategy: str, limit: str) -> Figure:
     """Runs of ten epochs with different seeds: each gives the ratio of its own two clocks."""
     shares: list[float] = []
     until = time.monotonic() + settings.seconds
-    while len(shares) < 3 or (time.monotonic() < until and len(shares) < 9):
+    while len(shares) < LEAST_ROUNDS or (time.monotonic() < until and len(shares) < 9):
         spec = spec_of(settings, SMALLEST, strategy=strategy, lr=0.03, seed=len(shares))
         RunFolder(settings.place, spec.id).remove("result.json")
         clocks = execute(spec, settings.place)["cpu" if settings.device == "cpu" else "clocks"]

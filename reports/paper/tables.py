@@ -11,8 +11,10 @@ Entry = Mapping[str, str | float]
 
 
 @cache
-def entries(table: int) -> tuple[Entry, ...]:
-    """The rows of the paper's table 1 to 9, numbers as floats and names as text."""
+def entries(table: int | None) -> tuple[Entry, ...]:
+    """The rows of the paper's table 1 to 9, numbers as floats and names as text; none of None."""
+    if table is None:
+        return ()
     text = resources.files("reports.paper").joinpath(f"table{table}.csv").read_text()
     return tuple(
         {key: _value(value) for key, value in row.items()}
@@ -20,7 +22,7 @@ def entries(table: int) -> tuple[Entry, ...]:
     )
 
 
-def entry(table: int, **names: str | float) -> Entry:
+def entry(table: int | None, **names: str | float) -> Entry:
     """The one row of a table with these names, e.g. model="vgg11"; empty if it has none."""
     found = [row for row in entries(table) if names.items() <= row.items()]
     return found[0] if len(found) == 1 else {}

@@ -6,7 +6,7 @@ import pytest
 
 from bench.build import anatomy
 from bench.cli import main
-from bench.declared import all_tables
+from bench.declared import SWEEPS, all_tables
 from bench.errors import UserError
 from bench.models.catalogue import build
 from bench.plan import make_plan
@@ -226,9 +226,26 @@ def test_joined_sweeps_hold_each_run_once_and_keep_what_one_of_them_keeps(
     assert joined([sweeps["table1"]]) is sweeps["table1"]
 
 
-def test_two_sweeps_of_one_table_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["report", "table2", "scenario", "--seeds", "1"]) == 2
-    assert "table2 and scenario both make table2" in capsys.readouterr().err
+def test_two_sweeps_of_one_table_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text('table = "table2"\n' + (SWEEPS / "scenario.toml").read_text())
+    assert main(["report", "table2", str(other), "--seeds", "1"]) == 2
+    assert "table2 and other both make table2" in capsys.readouterr().err
+
+
+def test_a_sweep_of_ones_own_has_a_report_of_its_own(tmp_path: Path) -> None:
+    common = ["--seeds", "1", "--results", str(tmp_path)]
+    assert main(["report", "scenario", "window", *common]) == 0
+    written = {path.name for path in (tmp_path / "reports" / "laptop").glob("*.md")}
+    assert written == {"scenario.md", "table4.md"}
+    text = (tmp_path / "reports" / "laptop" / "scenario.md").read_text()
+    assert "Whether the profile can tell methods apart, pooled over the pairs" in text
+    assert "SmartFRZ paper" not in text
+    assert main(["page", "scenario", *common]) == 0
+    page = (tmp_path / "reports" / "laptop" / "index.html").read_text()
+    assert "Whether the profile can tell methods apart" in page
 
 
 @pytest.mark.parametrize("command", ["report", "page"])

@@ -1,0 +1,56 @@
+"""Methods over all pairs of model and data together: the headline of a table of several pairs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reports import caption, methods
+from reports.against_full import DIFFERENCE, METHOD, VERDICT, AgainstFull, printed
+from reports.caption import Profile
+from reports.table import Table, interval, name, number, p_value, percent
+
+COLUMNS = (
+    METHOD,
+    name("Pairs", "pairs"),
+    DIFFERENCE,
+    VERDICT,
+    p_value("p (no worse), Holm", "p_no_worse"),
+    p_value("p (different), Holm", "p_different"),
+    percent("FLOPs saved (%)", "flops_saved"),
+    percent("Exact saved (%)", "exact_saved"),
+    interval("Time saved (%) [95 %]", "time_saved", "", 1, 100, sign=False),
+    number("Realised", "realised"),
+)
+PAPERS = {
+    "flops_saved": percent("Paper: FLOPs saved (%)", "published_flops_saved"),
+    "time_saved": percent("Paper: time saved (%)", "published_time_saved"),
+    "realised": number("Paper: realised", "published_realised"),
+}
+COMPACT = (
+    name("pairs", "pairs"),
+    interval("difference [95 %]", "difference"),
+    VERDICT,
+    p_value("p (no worse)", "p_no_worse"),
+    percent("−FLOPs %", "flops_saved", 0),
+    percent("−time %", "time_saved", 0),
+    number("realised", "realised"),
+)
+COMPACT_PAPERS = {"realised": number("paper's", "published_realised")}
+
+
+def with_pooled(built: AgainstFull, table: int | None, title: str, profile: Profile) -> AgainstFull:
+    """A table with its methods pooled, beside the means of the paper's table, if of one."""
+    rows = methods.pooled_rows(built.pools, table)
+    claims = methods.claims(built.pools)
+    pooled = f"{title}, pooled over the pairs of model and data"
+    return replace(
+        built,
+        pooled=Table(
+            f"{pooled} ({profile.name} profile)", (*COLUMNS, *printed(PAPERS, rows)), rows, (),
+            [*claims, caption.POOLED, caption.CONDITIONAL],
+        ),
+        compact_pooled=Table(
+            "Pooled over the pairs of model and data",
+            (METHOD, *COMPACT, *printed(COMPACT_PAPERS, rows)), rows, (), claims,
+        ),
+    )  # fmt: skip
