@@ -35,7 +35,20 @@ def state_of(run: Run) -> dict[str, Any]:
 
 
 def restore(run: Run, state: dict[str, Any]) -> None:
-    """Bring a run that has just been made to where `state_of` was asked."""
+    """Bring a run that has just been made to where `state_of` was asked.
+
+    Raises UserError if the state lacks something, since other code wrote it.
+    """
+    try:
+        _restore(run, state)
+    except KeyError as error:
+        raise UserError(
+            f"{run.spec.label}: its checkpoint has no {error}, so another version of the program "
+            "wrote it; delete its folder to start it anew"
+        ) from error
+
+
+def _restore(run: Run, state: dict[str, Any]) -> None:
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
     run.freezer.freeze(state["frozen"])

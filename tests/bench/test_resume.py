@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from interrupted_runs import assert_same_bits, stopped_every
 from tiny_runs import made, tiny
 
@@ -118,11 +119,17 @@ def wait_for_new_checkpoint(folder: RunFolder, process: multiprocessing.Process)
 
 
 def test_an_unreadable_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
-    spec = tiny()
+    spec = tiny("autofreeze")
     folder = RunFolder(tmp_path, spec.id)
     with pytest.raises(Stopped):
         execute(spec, tmp_path, stop=lambda: True)
-    folder.checkpoint.write_bytes(folder.checkpoint.read_bytes()[:1000])
+    whole = folder.checkpoint.read_bytes()
+    lacking = torch.load(folder.checkpoint, weights_only=True)
+    del lacking["strategy"]["sums"]
+    torch.save(lacking, folder.checkpoint)
+    with pytest.raises(UserError, match="no 'sums', so another version"):
+        execute(spec, tmp_path)
+    folder.checkpoint.write_bytes(whole[:1000])
     with pytest.raises(UserError, match=r"cannot be read.*delete it") as caught:
         execute(spec, tmp_path)
     assert "\n" not in str(caught.value)
