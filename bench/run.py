@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +33,7 @@ from bench.graph import output_tensor
 from bench.layers import Inputs
 from bench.memory import SavedBytes, state_bytes
 from bench.optimizer import build_optimizer, schedule, set_learning_rates, warming
+from bench.process import set_up_process
 from bench.record import decision_line, epoch_line, record, record_environment, result_of
 from bench.results import RunFolder
 from bench.score import METRICS
@@ -327,16 +327,3 @@ class Run:
     def _save(self, folder: RunFolder) -> None:
         if self.team.first:
             save_checkpoint(folder.checkpoint, state_of(self))
-
-
-def set_up_process(spec: Spec) -> None:
-    """Threads and arithmetic of a run, and no memory left over from the one before."""
-    torch.set_num_threads(spec.threads)
-    if spec.device != "cuda":
-        return
-    torch.backends.cudnn.allow_tf32 = spec.precision == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = spec.precision == "tf32"
-    torch.backends.cudnn.deterministic = True  # a resumed run ends with the same bits
-    torch.backends.cudnn.benchmark = False
-    gc.collect()
-    torch.cuda.empty_cache()
