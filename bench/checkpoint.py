@@ -43,8 +43,8 @@ def restore(run: Run, state: dict[str, Any]) -> None:
         _restore(run, state)
     except KeyError as error:
         raise UserError(
-            f"{run.spec.label}: its checkpoint has no {error}, so another version of the program "
-            "wrote it; delete its folder to start it anew"
+            f"run {run.spec.id}, {run.spec.label}: its checkpoint has no {error}, so it was "
+            "written by another version of the program or of the strategy; delete it to start anew"
         ) from error
 
 

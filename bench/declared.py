@@ -46,6 +46,8 @@ def declared_sweep(name: str) -> dict[str, Any]:
         name = declared["same_as"]
         declared = _read(SWEEPS, name, "sweep")
     _check_declared(declared, f"sweep {name}")
+    if "table" not in declared and name.endswith(".toml"):
+        _check_own_name(Path(name))
     return declared | {"name": Path(name).stem}
 
 
@@ -68,6 +70,8 @@ def _check_declared(declared: Mapping[str, Any], where: str) -> None:
     needed = ("title", "grid", "methods")
     known = (*needed, "table", "setting", "controls", "models", "datasets")
     _check_keys(declared, known, needed, where)
+    if declared.get("table", "table1") not in all_tables():
+        raise unknown(f"{where}: table", declared["table"], all_tables())
     methods = [*declared["methods"], *declared.get("controls", [])]
     for method in methods:
         keys = ("name", "strategy", "options", "match", "set", "scale")
@@ -92,6 +96,20 @@ def _check_declared(declared: Mapping[str, Any], where: str) -> None:
     for method in methods:
         if method.get("match", names[0]) not in names:
             raise unknown(f"{where}, method {method['name']}: match", method["match"], names)
+
+
+def _check_own_name(path: Path) -> None:
+    """Refuse a name that a report of ours has, or after which no report can be named."""
+    if re.fullmatch(r"(table|figure)\d.*|curves|claims|index|made", path.stem):
+        raise UserError(
+            f"sweep {path}: a report of that name comes with the program; rename the file, or say "
+            "in it which table it makes (table = ...)"
+        )
+    if not re.fullmatch(r"[\w.-]+", path.stem):
+        raise UserError(
+            f"sweep {path}: its report is named after it; rename the file with letters, digits, "
+            "dots, dashes and underscores alone"
+        )
 
 
 def grids(declared: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -131,11 +131,13 @@ def joined(sweeps: Sequence[Sweep]) -> Sweep:
     """
     if len(sweeps) == 1:
         return sweeps[0]
-    makers: dict[str, str] = {}
+    makers: dict[str, Sweep] = {}
     for sweep in sweeps:
-        other = makers.setdefault(sweep.table, sweep.name)
-        if other != sweep.name:
-            raise UserError(f"{other} and {sweep.name} both make {sweep.table}; give one of them")
+        other = makers.setdefault(sweep.table, sweep)
+        if other is not sweep:
+            raise UserError(
+                f"{other.name} and {sweep.name} both make {sweep.table}; give one of them"
+            )
     return Sweep(
         name="+".join(sweep.name for sweep in sweeps),
         table="",
@@ -164,7 +166,13 @@ class _Builder:
         base = self._base(model, dataset)
         cells: dict[str, list[Spec]] = {}
         for method in sorted(methods, key=lambda m: "match" in m):
-            match = tuple(s.id for s in cells[method["match"]]) if "match" in method else ()
+            target = method.get("match")
+            if target and target not in cells:
+                raise UserError(
+                    f"method {method['name']}: match {target!r} is itself matched, or a control "
+                    "and --controls is not given; match a method that stands on its own"
+                )
+            match = tuple(spec.id for spec in cells[target]) if target else ()
             cells[method["name"]] = [self._run(base, method, seed, match) for seed in sorted(seeds)]
         return [
             Entry(spec, {"model": model, "dataset": dataset, "method": method["name"]})

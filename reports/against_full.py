@@ -1,6 +1,7 @@
 """Tables that set methods against full training: results, differences and savings, costs.
 
-Tables 2, 3, 6 and 7 are of this kind; what the paper does not print gets no column.
+Tables 2, 3, 6 and 7 are of this kind, Table 1 and users' own nearly; what the paper does not print
+gets no column.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class AgainstFull:
     score: str
     equal_cost: Table | None = None  # where methods were matched
     compact_equal_cost: Table | None = None
-    pooled: Table | None = None  # where the paper speaks of several pairs of model and data
+    pooled: Table | None = None  # of several pairs of model and data
     compact_pooled: Table | None = None
 
     @property

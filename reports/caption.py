@@ -22,6 +22,10 @@ CONDITIONAL = (
     "All intervals are conditional on one backbone and one predictor: "
     "they cover the seeds of fine-tuning, not other pretrainings."
 )
+SHARED = (
+    "All intervals are conditional on what the runs of all seeds share, such as the weights they "
+    "start from and the predictor they use."
+)
 FROM_SCRATCH = (
     "All intervals are conditional on one predictor: they cover the seeds of training, which draw "
     "the initial weights and the order of the data."

@@ -16,14 +16,16 @@ from reports.statistics import Interval
 from reports.table import Row, Table, interval, name, number, p_value
 
 ALL = "all pairs"
+POOLED = 3  # fewer pairs make an interval over pairs too wide to tell anything
 BETTER, WORSE, NOT_APART = "better", "worse", "not told apart"
+NOT_TOLD = "not told"
 MATCHED = (
-    "Rivals were matched to the method: they stop when they have spent the mean cost of its runs "
-    "on the same model and data (FLOPs of the exact convention, deciding included). The difference "
-    "is the method's accuracy less the rival's, paired by seed, with a 95 % t interval; over all "
-    "pairs each counts once, by its mean. Better or worse: the interval lies on one side of 0 and, "
-    "over all pairs, p is below 0.05 after Holm's correction over the rivals; where a seed "
-    "diverged, nothing is told."
+    "Rivals were given the mean cost of the method's runs on the same model and data as their "
+    "budget (FLOPs of the exact convention, deciding included). The difference is the method's "
+    "accuracy less the rival's, paired by seed, with a 95 % t interval; over all pairs each counts "
+    "once, by its mean. Better or worse: the interval lies on one side of 0 and, over all pairs, p "
+    "is below 0.05 after Holm's correction over the rivals; single pairs are not corrected. Where "
+    "a seed diverged or a pair is missing, nothing is told."
 )
 
 COLUMNS = (
@@ -50,9 +52,11 @@ PLACE = (name("Model", "model"), name("Data", "dataset"))
 def equal_cost(
     cells: Sequence[Cell], profile: Profile, title: str
 ) -> tuple[Table, Table] | tuple[None, None]:
-    """The table, and a short one of all pairs for the terminal; None if nothing was matched.
+    """The table, and a short one for the terminal; None if nothing was matched.
 
-    cells: of model, dataset, method; a run says in `match` which method it was matched to.
+    Pairs are taken together from three on, if one metric scores them all: the short table has
+    these rows alone, or else each pair's. cells: of model, dataset, method; a run says in `match`
+    which method it was matched to.
     """
     found = {cell.roles: cell for cell in cells}
     contests = [
@@ -63,9 +67,16 @@ def equal_cost(
     if not contests:
         return None, None
     single = [_row(method, rival, profile) for method, rival in contests]
-    pooled = _pooled(contests)
+    pairs = {method.roles[:2] for method, _ in contests}
+    pooled = _pooled(contests) if len(pairs) >= POOLED and one_metric(cells) else []
     full = Table(title, COLUMNS, [*pooled, *single], PLACE, [MATCHED])
-    return full, Table(title, COMPACT, pooled, (), [MATCHED])
+    short = Table(title, COMPACT, pooled or single, () if pooled else PLACE, [MATCHED])
+    return full, short
+
+
+def one_metric(cells: Sequence[Cell]) -> bool:
+    """Whether all finished runs are scored alike, so that their points may be averaged."""
+    return len({run["metric"] for cell in cells for run in cell.finished}) < 2
 
 
 def _row(method: Cell, rival: Cell, profile: Profile) -> Row:
@@ -79,7 +90,7 @@ def _row(method: Cell, rival: Cell, profile: Profile) -> Row:
         "rival": rival.roles[2],
         "compared": f"{difference.n} of {rival.wanted} seeds",
         **spread("difference", difference),
-        "outcome": _outcome(difference, method.diverged + rival.diverged),
+        "outcome": NOT_TOLD if method.diverged + rival.diverged else _outcome(difference),
         "p_different": None,
         "cost_ratio": _cost(rival) / _cost(method),
     }
@@ -104,7 +115,7 @@ def _over_pairs(
     difference = statistics.t_interval(means)
     diverged = sum(method.diverged + rival.diverged for method, rival in pairs)
     ratios = [_cost(rival) / _cost(method) for method, rival in pairs]
-    outcome = _outcome(difference, diverged)
+    outcome = NOT_TOLD if diverged or difference.n < len(pairs) else _outcome(difference)
     if outcome in (BETTER, WORSE) and p >= 1 - statistics.LEVEL:
         outcome = NOT_APART  # by Holm's correction, which the interval knows nothing of
     return {
@@ -125,9 +136,9 @@ def _difference(method: Cell, rival: Cell) -> Interval:
     return statistics.t_interval(statistics.paired_differences(*pair))
 
 
-def _outcome(difference: Interval, diverged: int) -> str:
-    if diverged or not difference.known:
-        return "not told"
+def _outcome(difference: Interval) -> str:
+    if not difference.known:
+        return NOT_TOLD
     if difference.low > 0:
         return BETTER
     return WORSE if difference.high < 0 else NOT_APART

@@ -65,8 +65,8 @@ class Reader:
         self._weights: dict[str, list[int]] = {}
 
     def runs(self, wanted: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-        """One row a wanted run: its keys, `state`, `reason`, `device`, `commit`, `resumed`,
-        `slowed` (others took its CPU away while it ran) and NUMBERS.
+        """One row a wanted run: its keys, `state`, `reason`, `device`, `commit`, `metric` (of what
+        is called accuracy), `resumed`, `slowed` (others took its CPU away while it ran), NUMBERS.
 
         Numbers are NaN where the run has none. Raises UserError naming a file that is damaged.
         """
@@ -107,7 +107,7 @@ class Reader:
         if run_id not in self._rows:
             folder = self.results / "runs" / run_id
             path = folder / "result.json"
-            row: Run = {"state": MISSING, "reason": "", "device": "", "commit": ""}
+            row: Run = {"state": MISSING, "reason": "", "device": "", "commit": "", "metric": ""}
             row |= {"resumed": False, "slowed": False}
             row |= {**dict.fromkeys((*NUMBERS, *DERIVED, REPLAYED), math.nan)}
             if path.exists():
@@ -148,6 +148,7 @@ def _result(result: Run, path: Path, run_id: str) -> Run:
     return {
         "state": DONE if done else DIVERGED,
         "reason": str(result.get("reason") or ""),
+        "metric": str(result.get("metric") or "accuracy"),
         "resumed": bool(result.get("resumed", False)),
         # On a GPU the CPU waits, and its time says nothing.
         "slowed": math.isnan(values["cuda_allocated"]) and wall > SLOWED * cpu,

@@ -38,7 +38,13 @@ COMPACT = (
 COMPACT_PAPERS = {"realised": number("paper's", "published_realised")}
 
 
-def with_pooled(built: AgainstFull, table: int | None, title: str, profile: Profile) -> AgainstFull:
+def with_pooled(
+    built: AgainstFull,
+    table: int | None,
+    title: str,
+    profile: Profile,
+    conditional: str = caption.CONDITIONAL,
+) -> AgainstFull:
     """A table with its methods pooled, beside the means of the paper's table, if of one."""
     rows = methods.pooled_rows(built.pools, table)
     claims = methods.claims(built.pools)
@@ -47,7 +53,7 @@ def with_pooled(built: AgainstFull, table: int | None, title: str, profile: Prof
         built,
         pooled=Table(
             f"{pooled} ({profile.name} profile)", (*COLUMNS, *printed(PAPERS, rows)), rows, (),
-            [*claims, caption.POOLED, caption.CONDITIONAL],
+            [*claims, caption.POOLED, conditional],
         ),
         compact_pooled=Table(
             "Pooled over the pairs of model and data",

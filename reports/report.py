@@ -1,4 +1,4 @@
-"""A report as a value: the tables, drawings and runs of one table of the paper."""
+"""A report as a value: the tables, drawings and runs of one table or sweep."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ACCURACY = "Accuracy (%)"
 class Report:
     """All that is told of one table.
 
-    name: table1 to table9. parts: what a document shows, in order. compact: what a
+    name: its files begin with it. parts: what a document shows, in order. compact: what a
     terminal shows. numbers: tables whose unrounded rows are kept as CSV, by the file's stem.
     frame: its runs (see reports.frame). files: what was written, the text for a terminal first.
     score: what the runs' accuracy is, as a heading.

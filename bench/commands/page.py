@@ -25,7 +25,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def write_page(sweep: Sweep, results: Path) -> Path:
-    """Write the reports of a sweep, or of those it is made of, and their page; returns its path."""
+    """Write the reports of a sweep, or of those it is made of, and their page; returns its path.
+
+    The page of users' own sweeps alone has their name, and holds none of the paper's claims.
+    """
     from bench.commands.report import own_title, profile_of, wanted_of
     from bench.results import write_whole
     from reports import curves
@@ -37,11 +40,13 @@ def write_page(sweep: Sweep, results: Path) -> Path:
     from reports.write import BUILDERS, make_folder, write, write_documents
 
     name: str = sweep.profile["name"]
-    path = results / "reports" / name / "index.html"
+    parts = sweep.parts or (sweep,)
+    ours = any(part.table in (*BUILDERS, "curves") for part in parts)
+    path = results / "reports" / name / ("index.html" if ours else f"{sweep.name}.html")
     make_folder(path.parent)
     reader = Reader(results)
     shown = []
-    for part in sweep.parts or (sweep,):
+    for part in parts:
         described, wanted = profile_of(part), wanted_of(part)
         profile = Profile.of(described)
         title = own_title(part)
@@ -51,8 +56,10 @@ def write_page(sweep: Sweep, results: Path) -> Path:
         elif part.table in BUILDERS or title:
             report = write(part.table, wanted, reader, path.parent, described, title)
             shown.append((report, profile))
-    frames = frames_of([report for report, _ in shown], reader)
-    held = claims(frames, united([profile for _, profile in shown]))
-    write_documents(held, path.parent)
+    held = None
+    if ours:
+        frames = frames_of([report for report, _ in shown], reader)
+        held = claims(frames, united([profile for _, profile in shown]))
+        write_documents(held, path.parent)
     write_whole(path, page(shown, held))
     return path

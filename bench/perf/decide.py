@@ -35,8 +35,9 @@ def measure(settings: Settings) -> Iterator[Figure]:
         step = _step_seconds(settings, model)
         yield figure("decide", model, "step at 224 pixels", "seconds", step)
         for strategy, limit in limits.items():
-            share = _seconds_a_step(settings, model, strategy) / sorted(step)[len(step) // 2]
-            yield figure("decide", model, strategy, QUANTITY, [share], limit)
+            deciding = _seconds_a_step(settings, model, strategy)
+            shares = [deciding / seconds for seconds in step]
+            yield figure("decide", model, strategy, QUANTITY, shares, limit)
 
 
 def _whole_runs(settings: Settings, strategy: str, limit: str) -> Figure:

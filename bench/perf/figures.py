@@ -14,7 +14,7 @@ class Figure:
 
     subject: what was measured (a model). case: in which state (a freeze mask, a strategy).
     quantity: what the number is, with its unit. least, most: between them lies the true median
-    with 95 % confidence; of fewer than six rounds, the extremes, which say less.
+    with 95 % confidence, or more; of fewer than six rounds, the extremes, which say less.
     limit: "<= 1.02", ">= 0.95", or "" for none.
     """
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
-LEAST_ROUNDS = 3
+from bench.perf.spread import LEAST_ROUNDS
+
 BLOCK_SECONDS = 0.05  # what is shorter is repeated within a block
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
-from statistics import median
 
 from bench.perf.bare import BareLoop
 from bench.perf.figures import Figure, figure
@@ -51,19 +49,9 @@ def _of_model(settings: Settings, model: str) -> Iterator[Figure]:
         yield tell("realised (paper)", [s / in_paper for s in saved])
         yield tell("realised (exact)", [s / in_exact for s in saved])
         yield tell("time saved by hand", by_hand)
-        yield _against_hand(model, case, saved, by_hand)
+        yield tell("harness / hand, saved", ratios(saved, by_hand), ">= 0.95")
         steps = ratios(times[f"harness {case}"], times[f"bare {case}"])
         yield tell("harness / hand, step", steps)
-
-
-def _against_hand(model: str, case: str, saved: list[float], by_hand: list[float]) -> Figure:
-    """The saving over the best hand's: of the medians, since a round's own ratio of two small
-    differences is mostly noise; the quartiles are those of the rounds' ratios all the same.
-    """
-    of_rounds = figure(
-        "realised", model, case, "harness / hand, saved", ratios(saved, by_hand), ">= 0.95"
-    )
-    return replace(of_rounds, median=median(saved) / median(by_hand))
 
 
 def _freeze_bare(bare: BareLoop, frozen: frozenset[int]) -> None:

@@ -18,9 +18,12 @@ from bench.results import write_whole
 
 
 def line(one: Figure) -> str:
-    """A figure on one line: median, quartiles, rounds, and whether its limit is met."""
+    """A figure on one line: median, quartiles and rounds; its limit, the interval that is held
+    against it, and the verdict.
+    """
     spread = f"[{one.low:.4g}, {one.high:.4g}] of {one.rounds}" if one.rounds > 1 else ""
-    limit = f"{one.limit} {one.verdict}" if one.limit else ""
+    sure = f" ({one.least:.4g} to {one.most:.4g})" if one.rounds > 1 else ""
+    limit = f"{one.limit} {one.verdict}{sure}" if one.limit else ""
     where = f"{one.subject} {one.case}".strip()
     return f"  {where:48} {one.quantity:28} {one.median:9.4g}  {spread:26} {limit}".rstrip()
 

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 
 from bench.perf.figures import Figure, figure
+from bench.perf.spread import LEAST_ROUNDS
 from bench.perf.subject import Settings
 
 COMMANDS = {"--help": "<= 0.7", "plan table2": ""}
-ROUNDS = 5
 
 
 def measure(settings: Settings) -> Iterator[Figure]:
@@ -21,7 +21,7 @@ def measure(settings: Settings) -> Iterator[Figure]:
         if words.startswith("plan"):
             command += ["--results", str(settings.place / "empty")]
         times = []
-        for _ in range(ROUNDS):
+        for _ in range(LEAST_ROUNDS):
             began = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
             times.append(time.perf_counter() - began)

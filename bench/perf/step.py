@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 
 from bench.perf.figures import Figure, figure
-from bench.perf.interleave import BLOCK_SECONDS, LEAST_ROUNDS, block, now, ratios, wait_for
+from bench.perf.interleave import BLOCK_SECONDS, block, now, ratios, wait_for
+from bench.perf.spread import LEAST_ROUNDS
 from bench.perf.subject import SMALLEST, Harness, Settings, bare_beside, spec_of
 from bench.run import Stopped
 

@@ -25,7 +25,9 @@ LOOKS = {
     "shortened": ("#56B4E9", "p"),
     "at_once": ("#8C6D1F", "h"),
 }
-SPARE = (("#A23B72", "<"), ("#4B7F52", ">"), ("#5E4FA2", "d"), ("#B5651D", "*"))
+SPARE = tuple(  # four colours and five markers make twenty looks
+    (("#A23B72", "#4B7F52", "#5E4FA2", "#B5651D")[i % 4], "<>d*8"[i % 5]) for i in range(20)
+)
 INK, FAINT = "#222222", "#B8B8B8"
 
 SETTINGS: dict[str, Any] = {
@@ -49,6 +51,7 @@ SETTINGS: dict[str, Any] = {
     "text.color": INK,
     "axes.labelcolor": INK,
     "legend.frameon": False,
+    "text.parse_math": False,  # a method may be called anything
     "legend.fontsize": 8.5,
     "svg.hashsalt": "freezebench",  # the same results give the same file
     "svg.fonttype": "path",  # looks the same where the font is missing

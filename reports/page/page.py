@@ -23,6 +23,7 @@ from reports.provenance import LIBRARIES, command, commit
 from reports.report import Drawing, Report
 
 HERE = Path(__file__).parent
+TABLES = tuple(f"table{number}" for number in range(1, 10))
 SUMMARISED = "table2"  # the table that answers the reader's first question
 
 
@@ -109,8 +110,14 @@ def _section(report: Report, profile: Profile) -> Section:
         dossiers.all,
         sorted({text[:12] for text in frame.commit if text}) if len(frame) else [],
         sorted({text for text in frame.device if text}) if len(frame) else [],
-        f"freezebench sweep {report.name} --profile {profile.name}",
+        f"freezebench sweep {_sweep(report)} --profile {profile.name}",
     )
+
+
+def _sweep(report: Report) -> str:
+    """What the sweep behind a report is called at the prompt."""
+    ours = report.name in (*TABLES, "figure5", "curves")
+    return report.name if ours else f"{report.name}.toml"
 
 
 def _svg(drawing: Drawing, report: Report) -> Markup:
@@ -121,7 +128,7 @@ def _svg(drawing: Drawing, report: Report) -> Markup:
 
 def _label(report: Report) -> str:
     """table2 as "Table 2"; other reports by the start of their title."""
-    if report.name.startswith("table"):
+    if report.name in TABLES:
         return f"Table {report.name.removeprefix('table')}"
     return report.title.split(":")[0]
 

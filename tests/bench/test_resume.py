@@ -127,7 +127,7 @@ def test_an_unreadable_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
     lacking = torch.load(folder.checkpoint, weights_only=True)
     del lacking["strategy"]["sums"]
     torch.save(lacking, folder.checkpoint)
-    with pytest.raises(UserError, match="no 'sums', so another version"):
+    with pytest.raises(UserError, match="no 'sums', so it was written by another"):
         execute(spec, tmp_path)
     folder.checkpoint.write_bytes(whole[:1000])
     with pytest.raises(UserError, match=r"cannot be read.*delete it") as caught:

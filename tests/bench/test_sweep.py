@@ -244,8 +244,55 @@ def test_a_sweep_of_ones_own_has_a_report_of_its_own(tmp_path: Path) -> None:
     assert "Whether the profile can tell methods apart, pooled over the pairs" in text
     assert "SmartFRZ paper" not in text
     assert main(["page", "scenario", *common]) == 0
-    page = (tmp_path / "reports" / "laptop" / "index.html").read_text()
+    page = (tmp_path / "reports" / "laptop" / "scenario.html").read_text()
     assert "Whether the profile can tell methods apart" in page
+    assert "claims" not in {path.stem for path in (tmp_path / "reports" / "laptop").iterdir()}
+
+
+OWN = """
+title = "Mine"
+{table}
+[grid]
+models = ["vgg11"]
+datasets = ["cifar10"]
+seeds = [0]
+[[methods]]
+name = "full"
+[[methods]]
+name = "random"
+match = "{match}"
+[[methods]]
+name = "shortened"
+match = "full"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "match", "reason"),
+    [
+        ("claims", "", "full", "a report of that name comes with the program"),
+        ("table2x", "", "full", "a report of that name comes with the program"),
+        ("my sweep", "", "full", "rename the file"),
+        ("mine", 'table = "tabel2"', "full", "did you mean 'table2'"),
+        ("mine", "", "shortened", "match 'shortened' is itself matched"),
+    ],
+)
+def test_a_sweep_of_ones_own_that_cannot_be_is_one_line(
+    name: str, table: str, match: str, reason: str, tmp_path: Path
+) -> None:
+    file = tmp_path / f"{name}.toml"
+    file.write_text(OWN.format(table=table, match=match))
+    with pytest.raises(UserError, match=reason):
+        load_sweep(str(file), "laptop")
+
+
+def test_two_sweeps_of_one_name_are_refused(tmp_path: Path) -> None:
+    files = [tmp_path / place / "mine.toml" for place in ("a", "b")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(OWN.format(table="", match="full"))
+    with pytest.raises(UserError, match="mine and mine both make mine"):
+        joined([load_sweep(str(file), "laptop") for file in files])
 
 
 @pytest.mark.parametrize("command", ["report", "page"])

@@ -12,13 +12,13 @@ from reports.caption import Profile
 from reports.cells import cells
 from reports.equal_cost import ALL, equal_cost
 
-MODELS = ("resnet50", "vgg11")
+MODELS = ("resnet50", "vgg11", "mobilenet_v2")
 RUNS = [
     {**run, "match": "smartfrz" if run["method"] == "linear" else ""}
     for run in wanted(models=MODELS, datasets=["cifar10"], methods=["smartfrz", "linear"])
 ]
 # Accuracy of smartfrz less linear's, by seed.
-GAPS = {"resnet50": [1.0, 1.0, 1.0, 1.0, 2.0], "vgg11": [0.4, 0.4, 0.4, 0.4, 0.4]}
+GAPS = {"resnet50": [1.0, 1.0, 1.0, 1.0, 2.0], "vgg11": [0.4] * 5, "mobilenet_v2": [0.5] * 5}
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def test_by_hand(results):
     assert one["difference_low"] == pytest.approx(1.2 - half)
     assert (one["method"], one["rival"], one["outcome"]) == ("smartfrz", "linear", "better")
     pooled = found["all"]
-    # Means 1.2 and 0.4: mean 0.8, sd √0.32, t₁ 12.706; far from telling.
-    assert pooled["difference_high"] == pytest.approx(0.8 + 12.7062 * math.sqrt(0.32 / 2), rel=1e-4)
-    assert pooled["compared"] == "2 of 2 pairs"
+    # Means 1.2, 0.4 and 0.5: mean 0.7, sd √0.19, t₂ 4.303; far from telling.
+    assert pooled["difference_high"] == pytest.approx(0.7 + 4.30265 * math.sqrt(0.19 / 3), rel=1e-4)
+    assert pooled["compared"] == "3 of 3 pairs"
     assert pooled["outcome"] == "not told apart"
     assert 0.9 < pooled["cost_ratio"] < 1.1
 
@@ -57,7 +57,7 @@ def test_a_rival_may_win_and_a_diverged_seed_tells_nothing(results):
             write(results, run, accuracy=95.0 + run["seed"])
     found = rows(results)
     assert {found[name]["outcome"] for name in ("laptop_resnet", "laptop_vgg11")} == {"worse"}
-    assert found["all"]["outcome"] == "not told apart"  # two pairs are few
+    assert found["all"]["outcome"] == "worse"
     write(results, RUNS[0], status="diverged", accuracy=None)
     assert {rows(results)[name]["outcome"] for name in ("all", "laptop_resnet")} == {"not told"}
 
@@ -66,8 +66,31 @@ def test_missing_runs_are_counted_and_compared_with_nothing(results, tmp_path_fa
     half = rows(results, [{**run, "id": f"{run['id']}{'x' * (run['seed'] > 2)}"} for run in RUNS])
     assert half["laptop_resnet"]["compared"] == "3 of 5 seeds"
     nothing = rows(tmp_path_factory.mktemp("empty"))
-    assert nothing["all"]["compared"] == "0 of 2 pairs"
+    assert nothing["all"]["compared"] == "0 of 3 pairs"
     assert nothing["all"]["outcome"] == "not told"
+
+
+def test_a_missing_pair_tells_nothing_over_all_pairs(results):
+    there = rows(results, [{**run, "id": "gone"} if run["model"] == "vgg11" else run
+                           for run in RUNS])  # fmt: skip
+    assert there["all"]["compared"] == "2 of 3 pairs"
+    assert there["all"]["outcome"] == "not told"
+
+
+def tables(results, runs):
+    return equal_cost(cells(frames.read(runs, results)), Profile.of(PROFILE), "title")
+
+
+def test_few_pairs_and_several_metrics_are_not_averaged(results):
+    two = [run for run in RUNS if run["model"] != "vgg11"]
+    full, short = tables(results, two)
+    assert [row["model"] for row in full.rows] == [row["model"] for row in short.rows]
+    assert ALL not in {row["model"] for row in full.rows}
+    assert ALL in {row["model"] for row in tables(results, RUNS)[0].rows}
+    for run in RUNS:
+        if run["model"] == "vgg11":
+            write(results, run, metric="matthews")
+    assert ALL not in {row["model"] for row in tables(results, RUNS)[0].rows}
 
 
 def test_without_matched_methods_there_is_no_table(results):
