@@ -12,6 +12,7 @@ from bench.batches import epoch_order
 from bench.cli import main
 from bench.perf.figures import figure
 from bench.perf.interleave import Contestant, interleaved, ratios
+from bench.perf.realised import saved_beside
 from bench.perf.subject import SMALLEST, Harness, Settings, bare_beside, freeze_states, spec_of
 
 CPU = torch.device("cpu")
@@ -73,6 +74,11 @@ def test_what_takes_longer_is_measured_as_longer() -> None:
     assert measured.low <= measured.median <= measured.high
     assert measured.verdict == "MISSED"
     assert len(times["long"]) == len(times["short"]) == measured.rounds
+
+
+@pytest.mark.parametrize(("mine", "hands"), [(0.3, 0.3), (0.19, 0.2), (0.5, 0.1)])
+def test_what_is_saved_beside_the_hand(mine: float, hands: float) -> None:
+    assert saved_beside([(1 - mine) / (1 - hands)], hands) == pytest.approx([mine / hands])
 
 
 @pytest.mark.parametrize(
