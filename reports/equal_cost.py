@@ -120,7 +120,7 @@ def _over_pairs(
         outcome = NOT_APART  # by Holm's correction, which the interval knows nothing of
     return {
         "model": ALL,
-        "dataset": "",
+        "dataset": "taken together",
         "method": names[0],
         "rival": names[1],
         "compared": f"{difference.n} of {len(pairs)} pairs",
