@@ -66,7 +66,8 @@ def wanted_of(sweep: Sweep) -> list[dict[str, Any]]:
 
     match: the method whose cost a run was given; "" for none.
     """
-    methods = {e.spec.id: e.roles.get("method", "") for e in sweep.entries}
+    # One run may have two names; the first is taken.
+    methods = {e.spec.id: e.roles.get("method", "") for e in reversed(sweep.entries)}
     return [
         {
             "id": e.spec.id,
