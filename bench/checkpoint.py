@@ -44,7 +44,8 @@ def restore(run: Run, state: dict[str, Any]) -> None:
     except KeyError as error:
         raise UserError(
             f"run {run.spec.id}, {run.spec.label}: its checkpoint has no {error}, so it was "
-            "written by another version of the program or of the strategy; delete it to start anew"
+            "written by another version of the program or of the strategy; delete checkpoint.pt in "
+            "the run's folder to start it anew"
         ) from error
 
 

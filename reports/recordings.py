@@ -99,7 +99,8 @@ def _tensor(path: Path, key: str) -> NDArray[Any]:
         raise UserError(f"{path} does not exist; {needed}")
     try:
         with safe_open(path, "numpy") as recording:
-            if key in recording.keys():  # noqa: SIM118  # it is not a mapping
+            names = recording.keys()
+            if key in names:
                 tensor: NDArray[Any] = recording.get_tensor(key)
                 return tensor
     except (OSError, SafetensorError) as error:

@@ -91,7 +91,8 @@ def read(path: Path) -> dict[str, Tensor]:
         raise UserError(f"weights {path}: no such file; give --weights FILE.safetensors")
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # a safetensors file is no mapping
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
         told = " ".join(str(error).split())[:160]
         raise UserError(

@@ -61,7 +61,8 @@ def load(path: Path, device: torch.device) -> Trained:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # a safetensors file is no mapping
+            names = file.keys()
+            state = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         reason = "it does not exist" if not path.exists() else str(error)
         raise UserError(f"predictor {path}: cannot be read: {reason}; {advice}") from None

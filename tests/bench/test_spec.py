@@ -117,6 +117,6 @@ def test_bad_values_name_the_key_the_value_and_the_valid_ones(values: dict, word
 
 def test_a_spec_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        PLAIN.lr = 3  # type: ignore[misc]
+        PLAIN.lr = 3  # type: ignore[misc]  # mypy sees it too
     with pytest.raises(TypeError):
-        PLAIN.options["t0"] = 3  # type: ignore[index]
+        PLAIN.options["t0"] = 3  # type: ignore[index]  # mypy sees it too

@@ -12,9 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from cluster import PACKAGES, PROGRAMS, Cluster  # stands beside this script
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-from cluster import PACKAGES, PROGRAMS, Cluster  # noqa: E402  # stands beside this script
 
 
 def main() -> int:
