@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.commands.places import results_argument
 from bench.errors import UserError
 from bench.options import unknown
+from bench.perf.models import SUBJECTS
 
 HELP = "what the harness costs and what freezing saves on this machine, in ratios"
 SECTIONS = ("startup", "step", "pipeline", "decide", "memory", "shortcut", "realised")
@@ -22,6 +24,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="A,B",
         help=f"some sections: {', '.join(SECTIONS + ON_REQUEST)}",
+    )
+    parser.add_argument(
+        "--models", default="", metavar="A,B", help=f"some models: {', '.join(SUBJECTS)}"
     )
     parser.add_argument(
         "--seconds", type=float, default=30.0, help="time for each thing that is measured"
@@ -44,17 +49,21 @@ def main(args: argparse.Namespace) -> int:
     from bench.perf.record import line, write
     from bench.perf.subject import Settings
 
-    chosen = args.only.split(",") if args.only else list(SECTIONS)
-    for name in chosen:
-        if name not in SECTIONS + ON_REQUEST:
-            raise unknown("--only: section", name, [*SECTIONS, *ON_REQUEST])
+    chosen = _some(args.only, "--only: section", [*SECTIONS, *ON_REQUEST]) or SECTIONS
+    models = _some(args.models, "--models: model", SUBJECTS) or SUBJECTS
     if not args.seconds > 0:
         raise UserError(f"--seconds {args.seconds} is not valid; give a number above 0")
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as place:
         settings = Settings(
-            device, args.threads, args.resolution, args.batch_size, args.seconds, Path(place)
+            device,
+            args.threads,
+            args.resolution,
+            args.batch_size,
+            args.seconds,
+            Path(place),
+            models,
         )
         for name in chosen:
             print(f"{name}:", flush=True)
@@ -63,5 +72,18 @@ def main(args: argparse.Namespace) -> int:
                 figures.append(one)
                 # What was measured is kept even if the rest is not waited for.
                 written = write(figures, settings, args.results / "perf")
+    if not figures:
+        raise UserError(
+            f"{', '.join(chosen)} measures nothing on {', '.join(models)}; see --models"
+        )
     print(f"{written[0]}, {written[1]}")
     return 0
+
+
+def _some(text: str, what: str, known: Iterable[str]) -> list[str]:
+    """The names in a list with commas, each of them known."""
+    names = text.split(",") if text else []
+    for name in names:
+        if name not in known:
+            raise unknown(what, name, list(known))
+    return names

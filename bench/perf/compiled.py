@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from bench.perf.figures import Figure, figure
 from bench.perf.interleave import Contestant, interleaved, ratios
-from bench.perf.subject import SMALLEST, Harness, Settings, freeze_states, spec_of
+from bench.perf.models import SMALLEST
+from bench.perf.subject import Harness, Settings, freeze_states, spec_of
 
 MODELS = (SMALLEST, "resnet50")
 FIRST_STEPS = 3  # as many as build the graph, and one more
@@ -14,7 +15,7 @@ FIRST_STEPS = 3  # as many as build the graph, and one more
 
 def measure(settings: Settings) -> Iterator[Figure]:
     """Step over step with nothing frozen and half as a prefix; seconds on the wall to compile."""
-    for model in MODELS:
+    for model in settings.chosen(MODELS):
         eager = Harness(spec_of(settings, model), settings.place)
         compiled = Harness(spec_of(settings, model, compiled=True), settings.place)
         half = freeze_states(len(eager.layers))["prefix 50%"]

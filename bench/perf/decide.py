@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from bench.perf.figures import Figure, figure
 from bench.perf.interleave import block, now, wait_for
+from bench.perf.models import SMALLEST
 from bench.perf.spread import LEAST_ROUNDS
-from bench.perf.subject import SMALLEST, Harness, Settings, spec_of
+from bench.perf.subject import Harness, Settings, spec_of
 from bench.results import RunFolder
 from bench.run import execute
 
@@ -29,12 +30,12 @@ QUANTITY = "decide / train"
 
 def measure(settings: Settings) -> Iterator[Figure]:
     """Clocks of whole runs of the smallest model; parts of an epoch for those at full size."""
-    for strategy, limit in LIMITS.items():
+    for strategy, limit in LIMITS.items() if settings.chosen([SMALLEST]) else ():
         yield _whole_runs(settings, strategy, limit)
-    for model, limits in AT_224.items():
+    for model in settings.chosen(AT_224):
         step = _step_seconds(settings, model)
         yield figure("decide", model, "step at 224 pixels", "seconds", step)
-        for strategy, limit in limits.items():
+        for strategy, limit in AT_224[model].items():
             deciding = _seconds_a_step(settings, model, strategy)
             shares = [deciding / seconds for seconds in step]
             yield figure("decide", model, strategy, QUANTITY, shares, limit)

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from bench.memory import SavedModel, predict_saved_bytes
 from bench.perf.figures import Figure, figure
-from bench.perf.subject import PAPER, Harness, Settings, freeze_states, spec_of
+from bench.perf.models import PAPER
+from bench.perf.subject import Harness, Settings, freeze_states, spec_of
 
 # Figure 5a of the SmartFRZ paper: shares of the memory of full training that freezing saves.
 CLAIMED = {"resnet50": 0.8, "vgg11": 0.5, "mobilenet_v2": 0.5}
@@ -17,7 +18,7 @@ CLAIMED = {"resnet50": 0.8, "vgg11": 0.5, "mobilenet_v2": 0.5}
 
 def measure(settings: Settings) -> Iterator[Figure]:
     """Measured over predicted bytes at every freeze state, and where the claim is reached."""
-    for model in PAPER:
+    for model in settings.chosen(PAPER):
         harness = Harness(spec_of(settings, model), settings.place)
         predicted = _prediction(harness)
         full = predicted.bytes((), settings.batch_size)

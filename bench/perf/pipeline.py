@@ -8,12 +8,13 @@ from itertools import count
 
 from bench.perf.figures import Figure, figure
 from bench.perf.interleave import Contestant, interleaved, ratios
-from bench.perf.subject import PAPER, SMALLEST, Harness, Settings, spec_of
+from bench.perf.models import SUBJECTS
+from bench.perf.subject import Harness, Settings, spec_of
 
 
 def measure(settings: Settings) -> Iterator[Figure]:
     """Time of a batch over time of a whole step that makes it, with and without augmentation."""
-    for model in (*PAPER, SMALLEST):
+    for model in settings.chosen(SUBJECTS):
         for augment in ("none", "standard"):
             spec = spec_of(settings, model, augment=augment)
             harness, numbers = Harness(spec, settings.place), count()

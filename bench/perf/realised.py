@@ -9,8 +9,9 @@ from statistics import median
 from bench.perf.bare import BareLoop
 from bench.perf.figures import Figure, figure
 from bench.perf.interleave import Contestant, interleaved, ratios
+from bench.perf.models import PAPER
+from bench.perf.operators import unlike
 from bench.perf.subject import (
-    PAPER,
     Harness,
     Settings,
     bare_beside,
@@ -23,7 +24,7 @@ FULL = "full"
 
 def measure(settings: Settings) -> Iterator[Figure]:
     """Time saved at prefixes and random masks, over FLOPs saved and over the best hand's saving."""
-    for model in PAPER:
+    for model in settings.chosen(PAPER):
         yield from _of_model(settings, model)
 
 
@@ -31,6 +32,8 @@ def _of_model(settings: Settings, model: str) -> Iterator[Figure]:
     harness = Harness(spec_of(settings, model), settings.place)
     bare, flops = bare_beside(harness), harness.run.flops
     states = {FULL: frozenset[int](), **freeze_states(len(harness.layers))}
+    for case, frozen in states.items():
+        yield from _work(model, case, harness, bare, frozen)
     contestants: dict[str, Contestant] = {}
     for case, frozen in states.items():
         contestants[f"harness {case}"] = Contestant(harness.step, partial(harness.freeze, frozen))
@@ -55,6 +58,19 @@ def _of_model(settings: Settings, model: str) -> Iterator[Figure]:
         share = saved_beside(ratios(steps, full_steps), median(by_hand))
         yield tell("harness / hand, saved", share, ">= 0.95")
         yield tell("harness / hand, step", steps)
+
+
+def _work(
+    model: str, case: str, harness: Harness, bare: BareLoop, frozen: frozenset[int]
+) -> Iterator[Figure]:
+    """Operators of one step that only one of the two carries out; the same number with and
+    without frozen layers where freezing leaves nothing to do that the hand leaves out.
+    """
+    harness.freeze(frozen)
+    _freeze_bare(bare, frozen)
+    mine, hands = unlike(harness.step, bare.step)
+    yield figure("realised", model, case, "operators, harness only", [mine])
+    yield figure("realised", model, case, "operators, hand only", [hands])
 
 
 def saved_beside(kept: Sequence[float], by_hand: float) -> list[float]:

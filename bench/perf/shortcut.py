@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from bench.perf.figures import Figure, figure
 from bench.perf.interleave import Contestant, interleaved, ratios
-from bench.perf.subject import PAPER, Harness, Settings, freeze_states, spec_of
+from bench.perf.models import PAPER
+from bench.perf.subject import Harness, Settings, freeze_states, spec_of
 
 LIMITS = {("resnet50", "prefix 50%"): "<= 0.80", ("resnet50", "prefix 75%"): "<= 0.60"}
 WAYS = {
@@ -18,7 +19,7 @@ KEPT = 2  # batches in an epoch, so that the cache is soon full
 
 def measure(settings: Settings) -> Iterator[Figure]:
     """Step with a full cache, and with folded norms, over the step of the model as it is."""
-    for model in PAPER:
+    for model in settings.chosen(PAPER):
         small = {"train_limit": KEPT * settings.batch_size}
         harnesses = {
             name: Harness(spec_of(settings, model, **small, **way), settings.place)

@@ -7,19 +7,20 @@ from collections.abc import Iterator
 
 from bench.perf.figures import Figure, figure
 from bench.perf.interleave import BLOCK_SECONDS, block, now, ratios, wait_for
+from bench.perf.models import SMALLEST
 from bench.perf.spread import LEAST_ROUNDS
-from bench.perf.subject import SMALLEST, Harness, Settings, bare_beside, spec_of
+from bench.perf.subject import Harness, Settings, bare_beside, spec_of
 from bench.run import Stopped
 
-SUBJECTS = {"resnet50": "<= 1.02", "deit_tiny_patch16_224": "<= 1.02", SMALLEST: "<= 1.10"}
+LIMITS = {"resnet50": "<= 1.02", "deit_tiny_patch16_224": "<= 1.02", SMALLEST: "<= 1.10"}
 
 
 def measure(settings: Settings) -> Iterator[Figure]:
     """The loop of bench/run.py as it is, all it does between two steps included."""
-    for model, limit in SUBJECTS.items():
+    for model in settings.chosen(LIMITS):
         turns = _Turns(Harness(spec_of(settings, model), settings.place), settings)
         harness, bare = turns.take()
-        yield figure("step", model, "full", "harness / bare", ratios(harness, bare), limit)
+        yield figure("step", model, "full", "harness / bare", ratios(harness, bare), LIMITS[model])
         yield figure("step", model, "full", "bare step (s)", bare)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +16,12 @@ from bench.build import data_of
 from bench.contents import resolve
 from bench.layers import Layer
 from bench.perf.bare import BareLoop
+from bench.perf.models import PAPER, SUBJECTS
 from bench.results import RunFolder
 from bench.run import Run
 from bench.seeds import seeded
 from bench.spec import Spec
 
-PAPER = ("resnet50", "vgg11", "mobilenet_v2", "deit_tiny_patch16_224")
-SMALLEST = "laptop_mobilenet_v2"  # of the laptop profile, in FLOPs a step
 STEPS = 10**6  # more than anybody waits for: nothing ends while it is timed
 SHARES = (0.25, 0.5, 0.75)
 IMAGES, CLASSES = 1280, 10
@@ -33,7 +32,7 @@ class Settings:
     """On what, and for how long, a section measures.
 
     resolution: pixels for the paper's models. seconds: a subject's share of time. place: a folder
-    for what a run writes.
+    for what a run writes. models: those that are measured, of the ones a section is about.
     """
 
     device: str
@@ -42,6 +41,11 @@ class Settings:
     batch_size: int
     seconds: float
     place: Path
+    models: Collection[str] = SUBJECTS
+
+    def chosen(self, models: Iterable[str]) -> list[str]:
+        """Those of a section's models that are to be measured, in their order."""
+        return [model for model in models if model in self.models]
 
     @property
     def torch_device(self) -> torch.device:

@@ -3,17 +3,23 @@
 import csv
 import json
 import time
+from collections import Counter
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
+from hypothesis import strategies as st
 
 from bench.batches import epoch_order
 from bench.cli import main
+from bench.perf.bare import BareLoop
 from bench.perf.figures import figure
 from bench.perf.interleave import Contestant, interleaved, ratios
+from bench.perf.models import SMALLEST
+from bench.perf.operators import operators, unlike
 from bench.perf.realised import saved_beside
-from bench.perf.subject import SMALLEST, Harness, Settings, bare_beside, freeze_states, spec_of
+from bench.perf.subject import Harness, Settings, bare_beside, freeze_states, spec_of
 
 CPU = torch.device("cpu")
 
@@ -45,6 +51,62 @@ def test_the_loop_by_hand_trains_to_the_same_weights(tmp_path: Path) -> None:
         for name in harness.layers[index].parameters:
             assert run.model.get_parameter(name).grad is None
             assert bare.model.get_parameter(name).grad is None
+
+
+MODELS = [SMALLEST, "laptop_resnet", "laptop_vgg11", "laptop_deit"]
+# A batch's pixels are scaled in one operator and five on three numbers each; the hand takes two.
+PIXELS = {
+    "harness": {"mul": 2, "reciprocal": 1, "neg": 1, "div": 1, "addcmul": 1},
+    "hand": {"sub_": 1, "div_": 1},
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def beside(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Harness, BareLoop]:
+    """A harness and the same training by hand."""
+    place = tmp_path_factory.mktemp("beside")
+    harness = Harness(spec_of(settings(place), request.param), place)
+    return harness, bare_beside(harness)
+
+
+@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.given(mask=st.frozensets(st.integers(0, 30)))
+@hypothesis.example(mask=frozenset())
+def test_with_any_layers_frozen_the_harness_does_the_work_of_the_hand(
+    beside: tuple[Harness, BareLoop], mask: frozenset[int]
+) -> None:
+    """The same operators on the same shapes but for a batch's pixels: it saves what the hand saves.
+
+    No clock tells this as sharply.
+    """
+    harness, bare = beside
+    frozen = {index % (len(harness.layers) - 1) for index in mask}
+    harness.freeze(frozen)
+    bare.freeze(frozen)
+    bare.step()
+    mine, hands = operators(harness.step), operators(bare.step)
+    assert _by_name(mine - hands) == PIXELS["harness"]
+    assert _by_name(hands - mine) == PIXELS["hand"]
+    assert (mine & hands).total() > 30
+
+
+def test_an_operator_too_many_is_heard(beside: tuple[Harness, BareLoop]) -> None:
+    _, bare = beside
+    mine, hands = unlike(bare.step, lambda: (bare.step(), torch.zeros(3).sum()))
+    assert (mine, hands) == (0, 2)
+    bare.freeze({0})
+    some = operators(bare.step)
+    bare.freeze({1})
+    assert (operators(bare.step) - some).total() > 0
+
+
+def _by_name(counts: Counter[tuple[object, ...]]) -> dict[str, int]:
+    names: Counter[str] = Counter()
+    for (name, *_), count in counts.items():
+        names[str(name).split(".")[1]] += count
+    return dict(names)
 
 
 def test_random_masks_are_no_prefixes_and_spare_the_head() -> None:
@@ -112,3 +174,9 @@ def test_the_command_writes_figures_and_machine(
     assert machine["device"]
     assert main(["perf", "--only", "startip"]) == 2
     assert "did you mean 'startup'" in capsys.readouterr().err
+
+    assert main(["perf", "--models", "resnet18"]) == 2
+    assert "did you mean 'resnet50'" in capsys.readouterr().err
+    nothing = ["perf", "--only", "compiled", "--models", "vgg11", "--results", str(tmp_path)]
+    assert main(nothing) == 2
+    assert "compiled measures nothing on vgg11" in capsys.readouterr().err
