@@ -67,20 +67,23 @@ class Batches:
 
         Of a run on several processes, this one's share of them.
         """
-        epoch, within = divmod(step, self.steps_per_epoch)
-        size = self._spec.batch_size
-        chosen = self._order(epoch)[within * size : min((within + 1) * size, self.samples)]
+        chosen = self._order(step // self.steps_per_epoch)[self._within(step)]
         self._generator.manual_seed(seed_of(self._spec.seed, "augment", step))
         of, mine = len(chosen), self._team.share(len(chosen))
         chosen = chosen[mine]
         images = augment(self._images[chosen], self._kind, self._generator, mine.start, of)
         return self._inputs(images), self._labels[chosen]
 
+    def blank(self, step: int) -> tuple[Inputs, Tensor]:
+        """A step's labels, and in place of its images zeros of that shape, stored as one."""
+        chosen = self._order(step // self.steps_per_epoch)[self._within(step)]
+        labels = self._labels[chosen[self._team.share(len(chosen))]]
+        side = self._spec.resolution
+        return (torch.zeros((), device=self._device).expand(len(labels), 3, side, side),), labels
+
     def indices(self, step: int) -> Tensor:
         """Which samples a step sees, int64 (B,) on the CPU."""
-        epoch, within = divmod(step, self.steps_per_epoch)
-        size = self._spec.batch_size
-        return self._indices(epoch)[within * size : min((within + 1) * size, self.samples)]
+        return self._indices(step // self.steps_per_epoch)[self._within(step)]
 
     def plain(self, samples: Tensor) -> Inputs:
         """The inputs of some samples, int64 (B,) on the CPU, without augmentation."""
@@ -100,6 +103,11 @@ class Batches:
         """Fixed training samples without augmentation, the same for every seed and strategy."""
         drawn = torch.randperm(len(self._labels), generator=seeded("probe", self._spec.data_name))
         return self._inputs(self._images[drawn[:samples].to(self._device)])
+
+    def _within(self, step: int) -> slice:
+        """Where in its epoch's order a step finds its samples."""
+        first = step % self.steps_per_epoch * self._spec.batch_size
+        return slice(first, min(first + self._spec.batch_size, self.samples))
 
     def _inputs(self, images: Tensor) -> Inputs:
         pixels = normalise(images, self._mean, self._std, self._spec.resolution)

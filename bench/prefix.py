@@ -44,6 +44,12 @@ class Cut:
     exact: float
     paper: float
 
+    @property
+    def rest_reads_images(self) -> bool:
+        """Whether the rest needs the images too, behind what the prefix makes of them."""
+        images = next(iter(self.rest.graph.nodes))
+        return bool(images.users)
+
 
 class Splitter:
     """Cuts the forward pass of one model; made once, asked at every change of what is frozen."""

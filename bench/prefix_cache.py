@@ -74,6 +74,10 @@ class PrefixCache:
         self._refill(chosen[~fresh])
         return self._gather(chosen, fresh, border), int((~fresh).sum())
 
+    def holds(self, step: int) -> bool:
+        """Whether the rows of all of a step's samples are kept."""
+        return bool(self._filled[self._indices(step)].all())
+
     def bytes_kept(self) -> dict[str, int]:
         """Bytes of the rows that have a place, by where they are."""
         kept, left = {}, self._count

@@ -234,7 +234,7 @@ class Run:
             rates = [warm * rate for rate in self.strategy.learning_rates(view)]
         set_learning_rates(self.optimizer, rates)
         self.accounting.begin_step()
-        inputs, labels = self.batches.batch(view.step)
+        inputs, labels = (self.shortcut or self.batches).batch(view.step)
         samples = batch_samples(view.step, self.batches.samples, self.spec.batch_size)
         self.optimizer.zero_grad(set_to_none=True)
         # Once a freeze state, on its first full batch; a short one before it is a stopgap.

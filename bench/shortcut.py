@@ -91,6 +91,16 @@ class Shortcut:
             with self._autocast():
                 self._cache.replay(since, step)
 
+    def batch(self, step: int) -> tuple[Inputs, Tensor]:
+        """The inputs and labels of a step; images that nobody would look at are not made ready."""
+        blank = (
+            self._cut is not None
+            and self._cache is not None
+            and not self._cut.rest_reads_images
+            and self._cache.holds(step)
+        )
+        return self._batches.blank(step) if blank else self._batches.batch(step)
+
     def forward(self, step: int, inputs: Inputs, state: FreezeState) -> Any:
         """The model's output on the inputs of a step; notes in `state` what was not computed."""
         if self._cut is None:

@@ -7,8 +7,10 @@ import torch
 from interrupted_runs import assert_stops_change_nothing
 from tiny_runs import made, tiny, weights
 
+from bench.batches import Batches
 from bench.build import anatomy
 from bench.errors import UserError
+from bench.layers import Inputs
 from bench.prefix_cache import PrefixCache
 from bench.results import RunFolder
 from bench.spec import Spec
@@ -66,6 +68,30 @@ def test_a_prefix_frozen_throughout_is_computed_once_for_each_sample(tmp_path: P
     expected = flops.exact(frozen).forward * state["samples"] - prefix * state["reused"]
     assert result["flops"]["exact"]["forward"] == pytest.approx(expected)
     assert result["memory"]["prefix_cache"] == {"host": 192 * 128 * 4, "disk": 0}
+
+
+def test_images_that_nobody_looks_at_are_not_made_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training on blanks where all rows are kept ends with the bits of training on images."""
+    spec, drawn = prefix_run("laptop_resnet", **{**CACHED, "epochs": 5}), list[int]()
+    draw = Batches.batch
+
+    def batch(self: Batches, step: int) -> tuple[Inputs, torch.Tensor]:
+        drawn.append(step)
+        return draw(self, step)
+
+    monkeypatch.setattr(Batches, "batch", batch)
+    made(spec, tmp_path / "blank")
+    # Six steps are an epoch. Frozen after step 3, it has seen all by step 12; deeper after 14, by
+    # step 24.
+    assert drawn == [step for step in range(24) if step not in (12, 13)]
+    drawn.clear()
+    monkeypatch.setattr(PrefixCache, "holds", lambda self, step: False)
+    made(spec, tmp_path / "seen")
+    assert drawn == list(range(30))
+    first, second = (weights(spec, tmp_path / name) for name in ("blank", "seen"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize("model", MODELS)
