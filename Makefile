@@ -13,6 +13,7 @@ RUN := $(VENV)/bin/freezebench
 # make table2 PROFILE=paper DATA_ROOT=~/data ARGS='--weights resnet50=FILE'
 SWEEP_ARGS = --profile $(PROFILE) $(if $(filter-out 0 no,$(CONTROLS)),--controls) \
 	$(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(ARGS)
+MADE_BY = --launcher $(LAUNCHER)
 
 TABLES := table1 table2 table3 table4 table5 table6 table7 table8 table9
 
@@ -28,20 +29,19 @@ $(READY): pyproject.toml constraints.txt
 
 # make table2, make table4, …: its missing runs, then its report.
 $(TABLES): $(READY)
-	$(RUN) sweep $@ $(SWEEP_ARGS)
+	$(RUN) sweep $@ $(MADE_BY) $(SWEEP_ARGS)
 
 figures: $(READY)
-	$(RUN) sweep curves $(SWEEP_ARGS)
+	$(RUN) sweep curves $(MADE_BY) $(SWEEP_ARGS)
 
 # make sweep SWEEP=window LAUNCHER=slurm ARGS='--cluster gpu.toml'
 sweep: $(READY)
-	$(RUN) sweep $(SWEEP) --launcher $(LAUNCHER) $(SWEEP_ARGS)
+	$(RUN) sweep $(SWEEP) $(MADE_BY) $(SWEEP_ARGS)
 
 # All tables and figures: one plan, in which a run that several of them show is made once; then
 # their files and the page. What the runs that are there say, without making any: make page
 report: $(READY)
-	$(RUN) sweep all --no-report $(SWEEP_ARGS)
-	$(RUN) page $(SWEEP_ARGS)
+	$(RUN) sweep all --page $(MADE_BY) $(SWEEP_ARGS)
 
 page: $(READY)
 	$(RUN) page $(SWEEP_ARGS)

@@ -28,11 +28,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=0, help="local processes; 0 = as many as fit"
     )
-    parser.add_argument("--no-report", action="store_true", help="make the runs only")
+    told = parser.add_mutually_exclusive_group()
+    told.add_argument("--no-report", action="store_true", help="make the runs only")
+    told.add_argument(
+        "--page", action="store_true", help="write one HTML page of all, in place of printing each"
+    )
     cluster_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
+    from bench.commands.page import write_page
     from bench.commands.plan import describe_plan
     from bench.commands.report import write_reports
     from bench.plan import make_plan
@@ -54,7 +59,9 @@ def main(args: argparse.Namespace) -> int:
         stopped, failures = _make(sweep, args)
         if stopped:
             return 130
-    if not args.no_report:
+    if args.page:
+        print(write_page(sweep, args.results))
+    elif not args.no_report:
         write_reports(sweep, args.results)
     diverged = [s for s in sweep.specs if RunFolder(args.results, s.id).diverged]
     for spec in diverged:

@@ -1,5 +1,6 @@
 """Sweeps: from roles and profiles to runs."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from bench.models.catalogue import build
 from bench.plan import make_plan
 from bench.results import RunFolder
 from bench.sweep import Sweep, joined, load_profile, load_sweep, profile_names
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_table_2_has_every_cell_and_controls_only_add(tmp_path: Path) -> None:
@@ -247,6 +250,38 @@ def test_a_sweep_of_ones_own_has_a_report_of_its_own(tmp_path: Path) -> None:
     page = (tmp_path / "reports" / "laptop" / "scenario.html").read_text()
     assert "Whether the profile can tell methods apart" in page
     assert "claims" not in {path.stem for path in (tmp_path / "reports" / "laptop").iterdir()}
+
+
+SOME_DIVERGE = """
+title = "Rates"
+grid = {models = ["vgg11"], datasets = ["calm", "wild"], seeds = [0]}
+methods = [{name = "full"}, {name = "linear"}]
+[datasets]
+calm = {data = "digits10", backbone = {}}
+wild = {data = "digits10", backbone = {}, lr = 1e6}
+"""
+
+
+def test_the_page_of_a_sweep_tells_of_runs_that_diverged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, results = tmp_path / "rates.toml", tmp_path / "results"
+    file.write_text(SOME_DIVERGE)
+    small = ["--epochs", "1", "--train-limit", "64", "--results", str(results), "--workers", "1"]
+    assert main(["sweep", str(file), "--page", *small]) == 1
+    told = capsys.readouterr()
+    assert "diverged: laptop_vgg11" in told.err
+    page = (results / "reports" / "laptop" / "rates.html").read_text()
+    assert "rates.html" in told.out
+    assert "diverged" in page
+    assert "wild" in page
+
+
+@pytest.mark.parametrize("target", ["table2", "report", "figures", "sweep"])
+def test_make_passes_on_who_makes_the_runs(target: str) -> None:
+    command = ["make", "-n", target, "LAUNCHER=slurm", "PROFILE=paper", "ARGS=--cluster gpu.toml"]
+    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert "--launcher slurm --profile paper --cluster gpu.toml" in " ".join(told.split())
 
 
 OWN = """
