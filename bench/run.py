@@ -37,7 +37,7 @@ from bench.process import set_up_process
 from bench.record import decision_line, epoch_line, record, record_environment, result_of
 from bench.results import RunFolder
 from bench.score import METRICS
-from bench.seeds import seed_of
+from bench.seeds import seed_device
 from bench.shortcut import Shortcut
 from bench.sizes import FlopsBySize
 from bench.spec import Spec
@@ -226,7 +226,7 @@ class Run:
         """One training step."""
         view = self.view
         # For dropout.
-        torch.manual_seed(seed_of(self.spec.seed, "step", view.step, *self.team.stream))
+        seed_device(self.device, self.spec.seed, "step", view.step, *self.team.stream)
         view.lr = self.spec.lr * schedule(view.step, view.total_steps, self.spec.warmup)
         rates: Sequence[float] = [view.lr]
         if self.strategy.sets_learning_rates:
