@@ -6,6 +6,7 @@ the core; with several, and on a GPU, it is the time on the wall.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,26 +26,52 @@ class Contestant:
     ready: Callable[[], object] = lambda: None
 
 
+@dataclass(frozen=True)
+class Heat:
+    """Things that are made ready together and then timed in turns, one block each a turn.
+
+    The closer two blocks are in time, the more of the machine's noise cancels in their ratio.
+    """
+
+    acts: Mapping[str, Callable[[], object]]
+    ready: Callable[[], object] = lambda: None
+    turns: int = 1
+
+
 def interleaved(
     contestants: Mapping[str, Contestant],
     device: torch.device,
     seconds: float,
     least: int = LEAST_ROUNDS,
 ) -> dict[str, list[float]]:
-    """Seconds of one act of each contestant, a value a round.
+    """Seconds of one act of each contestant, a value a round; each is a heat of its own."""
+    heats = [Heat({name: one.act}, one.ready) for name, one in contestants.items()]
+    return in_heats(heats, device, seconds, least)
 
-    Rounds are made until `seconds` are used, at least `least`. The order turns by one place a
-    round, so that nobody always follows the same neighbour.
+
+def in_heats(
+    heats: Sequence[Heat], device: torch.device, seconds: float, least: int = LEAST_ROUNDS
+) -> dict[str, list[float]]:
+    """Seconds of each act by its name, a value a round: the median of its turns.
+
+    Rounds are made until `seconds` are used, at least `least`. The order of the heats turns by one
+    place a round, so that none always follows the same neighbour, that of the acts with each turn.
     """
-    names = list(contestants)
-    repeats = {name: _repeats(contestants[name], device) for name in names}
-    times: dict[str, list[float]] = {name: [] for name in names}
-    until = time.monotonic() + seconds
-    while time.monotonic() < until or len(times[names[-1]]) < least:
-        for name in names:
-            contestants[name].ready()
-            times[name].append(block(contestants[name].act, repeats[name], device))
-        names = [*names[1:], names[0]]
+    repeats = {name: count for heat in heats for name, count in _repeats(heat, device).items()}
+    times: dict[str, list[float]] = {name: [] for name in repeats}
+    until, rounds = time.monotonic() + seconds, 0
+    while time.monotonic() < until or rounds < least:
+        first = rounds % len(heats)
+        for heat in (*heats[first:], *heats[:first]):
+            heat.ready()
+            taken: dict[str, list[float]] = {name: [] for name in heat.acts}
+            for turn in range(heat.turns):
+                names = list(heat.acts)
+                for name in names if (rounds + turn) % 2 == 0 else reversed(names):
+                    taken[name].append(block(heat.acts[name], repeats[name], device))
+            for name, seconds_each in taken.items():
+                times[name].append(statistics.median(seconds_each))
+        rounds += 1
     return times
 
 
@@ -79,7 +106,8 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _repeats(contestant: Contestant, device: torch.device) -> int:
-    contestant.ready()
-    once = block(contestant.act, 1, device)
-    return max(1, round(BLOCK_SECONDS / max(once, 1e-6)))
+def _repeats(heat: Heat, device: torch.device) -> dict[str, int]:
+    """How often each act is repeated within a block."""
+    heat.ready()
+    once = {name: block(act, 1, device) for name, act in heat.acts.items()}
+    return {name: max(1, round(BLOCK_SECONDS / max(one, 1e-6))) for name, one in once.items()}

@@ -8,7 +8,7 @@ from statistics import median
 
 from bench.perf.bare import BareLoop
 from bench.perf.figures import Figure, figure
-from bench.perf.interleave import Contestant, interleaved, ratios
+from bench.perf.interleave import Heat, in_heats, ratios
 from bench.perf.models import PAPER
 from bench.perf.operators import unlike
 from bench.perf.subject import (
@@ -20,6 +20,7 @@ from bench.perf.subject import (
 )
 
 FULL = "full"
+TURNS = 3  # steps of each between two changes of what is frozen
 
 
 def measure(settings: Settings) -> Iterator[Figure]:
@@ -34,30 +35,34 @@ def _of_model(settings: Settings, model: str) -> Iterator[Figure]:
     states = {FULL: frozenset[int](), **freeze_states(len(harness.layers))}
     for case, frozen in states.items():
         yield from _work(model, case, harness, bare, frozen)
-    contestants: dict[str, Contestant] = {}
+    heats = [
+        Heat(
+            {f"harness {case}": harness.step, f"bare {case}": bare.step},
+            partial(_freeze, harness, bare, frozen),
+            TURNS,
+        )
+        for case, frozen in states.items()
+    ]
+    times = in_heats(heats, settings.torch_device, settings.seconds)
+    full_steps = ratios(times[f"harness {FULL}"], times[f"bare {FULL}"])
     for case, frozen in states.items():
-        contestants[f"harness {case}"] = Contestant(harness.step, partial(harness.freeze, frozen))
-        contestants[f"bare {case}"] = Contestant(bare.step, partial(_freeze_bare, bare, frozen))
-    times = interleaved(contestants, settings.torch_device, settings.seconds)
-    for case, frozen in states.items():
+        tell = partial(figure, "realised", model, case)
+        steps = ratios(times[f"harness {case}"], times[f"bare {case}"])
+        yield tell("harness / hand, step", steps)
         if case == FULL:
             continue
         saved = _saved(times[f"harness {case}"], times[f"harness {FULL}"])
         by_hand = _saved(times[f"bare {case}"], times[f"bare {FULL}"])
         in_paper = 1 - flops.paper(frozen).total / flops.paper().total
         in_exact = 1 - flops.exact(frozen).total / flops.exact().total
-        tell = partial(figure, "realised", model, case)
         yield tell("time saved", saved)
         yield tell("FLOPs saved (paper)", [in_paper])
         yield tell("FLOPs saved (exact)", [in_exact])
         yield tell("realised (paper)", [s / in_paper for s in saved])
         yield tell("realised (exact)", [s / in_exact for s in saved])
         yield tell("time saved by hand", by_hand)
-        steps = ratios(times[f"harness {case}"], times[f"bare {case}"])
-        full_steps = ratios(times[f"harness {FULL}"], times[f"bare {FULL}"])
         share = saved_beside(ratios(steps, full_steps), median(by_hand))
         yield tell("harness / hand, saved", share, ">= 0.95")
-        yield tell("harness / hand, step", steps)
 
 
 def _work(
@@ -66,8 +71,7 @@ def _work(
     """Operators of one step that only one of the two carries out; the same number with and
     without frozen layers where freezing leaves nothing to do that the hand leaves out.
     """
-    harness.freeze(frozen)
-    _freeze_bare(bare, frozen)
+    _freeze(harness, bare, frozen)
     mine, hands = unlike(harness.step, bare.step)
     yield figure("realised", model, case, "operators, harness only", [mine])
     yield figure("realised", model, case, "operators, hand only", [hands])
@@ -83,7 +87,9 @@ def saved_beside(kept: Sequence[float], by_hand: float) -> list[float]:
     return [(1 - ratio * (1 - by_hand)) / by_hand for ratio in kept]
 
 
-def _freeze_bare(bare: BareLoop, frozen: frozenset[int]) -> None:
+def _freeze(harness: Harness, bare: BareLoop, frozen: frozenset[int]) -> None:
+    """Freeze these layers and no others in both, and make a first step, which allocates."""
+    harness.freeze(frozen)
     bare.freeze(frozen)
     bare.step()
 

@@ -4,6 +4,7 @@ import csv
 import json
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import hypothesis
@@ -15,7 +16,7 @@ from bench.batches import epoch_order
 from bench.cli import main
 from bench.perf.bare import BareLoop
 from bench.perf.figures import figure
-from bench.perf.interleave import Contestant, interleaved, ratios
+from bench.perf.interleave import Contestant, Heat, in_heats, interleaved, ratios
 from bench.perf.models import SMALLEST
 from bench.perf.operators import operators, unlike
 from bench.perf.realised import saved_beside
@@ -136,6 +137,23 @@ def test_what_takes_longer_is_measured_as_longer() -> None:
     assert measured.low <= measured.median <= measured.high
     assert measured.verdict == "MISSED"
     assert len(times["long"]) == len(times["short"]) == measured.rounds
+
+
+def test_a_heat_is_made_ready_once_a_round_and_its_acts_take_turns() -> None:
+    calls: list[str] = []
+
+    def act(name: str) -> None:
+        calls.append(name)
+        time.sleep(0.06)  # so that no act is repeated within a block
+
+    heats = [
+        Heat({n: partial(act, n) for n in names}, partial(calls.append, "ready"), turns=3)
+        for names in ("ab", "cd")
+    ]
+    times = in_heats(heats, torch.device("meta"), seconds=0, least=2)
+    rounds = "".join("." if name == "ready" else name for name in calls)
+    assert rounds == ".ab.cd" + ".abbaab.cddccd" + ".dccddc.baabba"
+    assert all(len(times[name]) == 2 and min(times[name]) >= 0.06 for name in "abcd")
 
 
 @pytest.mark.parametrize(("mine", "hands"), [(0.3, 0.3), (0.19, 0.2), (0.5, 0.1)])
