@@ -7,6 +7,7 @@ otherwise in a setting that a sweep may name (from scratch).
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,7 +49,8 @@ class Sweep:
 
     table: which table reports it. entries: the runs a report shows. artifacts: what they need
     besides each other. parts: the sweeps that this one is made of, if it is made of several.
-    changes: the fields set in every run, whatever sweep and profile say.
+    changes: the fields set in every run, whatever sweep and profile say. asked: the words that
+    ask for it at the prompt, behind `freezebench sweep`.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Sweep:
     artifacts: tuple[Spec, ...]
     parts: tuple[Sweep, ...] = ()
     changes: Mapping[str, Any] = field(default_factory=dict)
+    asked: str = ""
 
     @property
     def specs(self) -> list[Spec]:
@@ -121,7 +124,27 @@ def load_sweep(
         entries=tuple(entries),
         artifacts=tuple({s.id: s for s in builder.artifacts}.values()),
         changes=changes or {},
+        asked=_asked(name, profile_name, controls, seeds or 0, files or {}, changes or {}),
     )
+
+
+def _asked(
+    name: str,
+    profile: str,
+    controls: bool,
+    seeds: int,
+    files: Mapping[str, str],
+    changes: Mapping[str, Any],
+) -> str:
+    words = [name, "--profile", profile, *["--controls"] * controls]
+    words += ["--seeds", str(seeds)] * bool(seeds)
+    for key, value in changes.items():
+        words += [f"--{key.replace('_', '-')}", str(value)]
+    for what, path in files.items():
+        kind, _, role = what.partition(":")
+        option = {"data": "--data-root"}.get(kind, f"--{kind}")
+        words += [option, f"{role}={path}" if role else path]
+    return shlex.join(words)
 
 
 def joined(sweeps: Sequence[Sweep]) -> Sweep:

@@ -184,7 +184,7 @@ def against_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         *LOST_AND_SAVED,
         TIME_SAVED,
         percent("Replayed (%)", "replayed_saved"),
-        number("Realised", "realised"),
+        number("Realised", "realised", mark="time_saved_mark"),
         *printed(theirs, rows),
     )
 
@@ -218,8 +218,8 @@ def costs_columns(unit: Unit) -> tuple[Column, ...]:
         rounded("Exact: backward", "exact_backward", 4, unit.flops),
         rounded("Exact: total", "exact_total", 4, unit.flops),
         rounded("Deciding (GFLOPs)", "decide_flops", 3, GIGA),
-        rounded("Train (s)", "train_s"),
-        rounded("Decide (s)", "decide_s"),
+        rounded("Train (s)", "train_s", mark="time_mark"),
+        rounded("Decide (s)", "decide_s", mark="time_mark"),
         rounded("Saved + state, peak (MiB)", "memory_bytes", 3, MEBI),
         rounded("CUDA, peak (MiB)", "cuda_allocated", 4, MEBI),
     )
@@ -233,9 +233,9 @@ def compact_columns(unit: Unit, score: str = ACCURACY) -> tuple[Column, ...]:
         mean_sd(lower(score).replace("(%)", "%"), "accuracy", mark="mark"),
         interval("difference [95 %]", "difference"),
         VERDICT,
-        rounded("time s", "time_s"),
+        rounded("time s", "time_s", mark="time_mark"),
         rounded(unit.name, "paper_total", 3, unit.flops),
         percent("−FLOPs %", "flops_saved", 0),
-        percent("−time %", "time_saved", 0),
-        number("realised", "realised"),
+        percent("−time %", "time_saved", 0, mark="time_saved_mark"),
+        number("realised", "realised", mark="time_saved_mark"),
     )

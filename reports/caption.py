@@ -64,7 +64,7 @@ MEMORY = (
 VERDICT = (
     "Difference to full training, paired by seed, with a two-sided 95 % t interval. Non-inferior: "
     f"its lower end is above −{MARGIN}; inferior: its upper end is below −{MARGIN}; inconclusive "
-    "otherwise, and at best inconclusive where a seed of the strategy diverged."
+    "otherwise, and at best inconclusive where a seed of the strategy diverged or failed."
 )
 SAVINGS = (
     "Savings are against full training of the same model and data. Exact saved counts what "
@@ -92,11 +92,12 @@ class Profile:
     predictor: str = ""
     sources: Sequence[str] = ()  # the data that the predictor was trained on
     changes: Mapping[str, Any] = field(default_factory=dict)  # fields set on the command line
+    asked: str = ""  # the words behind `freezebench sweep` that ask for these runs
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Profile:
         """From a mapping with these keys; others are left alone."""
-        known = ("name", "stands_for", "device", "predictor", "sources", "changes")
+        known = ("name", "stands_for", "device", "predictor", "sources", "changes", "asked")
         return cls(**{key: values[key] for key in known if values.get(key)})
 
     def role(self, name: str) -> str:
@@ -167,8 +168,9 @@ def marks(cells: Sequence[Cell]) -> list[str]:
         slowed, finished = sum(cell.slowed for cell in cells), sum(cell.n for cell in cells)
         notes.append(
             f"{SLOWED_MARK} something else ran on the same CPU: wall time above {SLOWED:g} × CPU "
-            f"time, in {slowed} of {finished} runs. Such times tell of the machine, not of the "
-            "method, and no speed-up is claimed from them."
+            f"time, in {slowed} of {finished} runs (of several threads some may have had nothing "
+            "to do, which looks alike). Such times tell of the machine, not of the method, and no "
+            "speed-up is claimed from them."
         )
     if any(len(devices) > 1 for devices in timed.values()):
         notes.append(f"{DEVICES_MARK} made on more than one device: such times never meet.")

@@ -45,6 +45,11 @@ class Cell:
         return sum(run["state"] == FAILED for run in self.runs)
 
     @property
+    def lost(self) -> int:
+        """How many ended without a number, one way or the other."""
+        return self.diverged + self.failed
+
+    @property
     def resumed(self) -> int:
         """How many of the finished were interrupted once."""
         return sum(run["resumed"] for run in self.finished)

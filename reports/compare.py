@@ -25,6 +25,7 @@ class Comparison:
     time_saved: Interval  # train and decide clocks, paired by seed; NOTHING across devices
     devices_differ: bool
     slowed: int  # runs of the two whose time was not theirs alone
+    absent: int  # runs of the two without a number
 
     @property
     def realised(self) -> float:
@@ -48,6 +49,8 @@ class Pooled:
     realised: float  # mean of the pairs' ratios
     verdicts: Mapping[str, int]  # how many pairs had each verdict
     slowed: int  # runs compared, full training's among them, whose time was not theirs alone
+    timed: int  # pairs whose times compare
+    absent: int  # runs of the strategy and of full training without a number
 
     @property
     def no_worse(self) -> bool:
@@ -57,9 +60,15 @@ class Pooled:
     @property
     def faster(self) -> bool:
         """Whether a speed-up may be claimed: no worse, and time saved beyond chance on a machine
-        that did nothing else.
+        that did nothing else, with all runs there and the times of all pairs.
         """
-        return self.no_worse and self.time_saved.low > 0 and not self.slowed
+        whole = self.timed == self.pairs == self.wanted and not self.absent
+        return self.no_worse and self.time_saved.low > 0 and not self.slowed and whole
+
+    @property
+    def slower(self) -> bool:
+        """Whether it takes more time than full training, beyond chance."""
+        return self.time_saved.high < 0 and not self.slowed
 
 
 def realised(time_saved: float, flops_saved: float) -> float:
@@ -77,12 +86,13 @@ def against_full(cell: Cell, full: Cell) -> Comparison:
         time = statistics.paired_saving(cell.by_seed("time_s"), full.by_seed("time_s"))
     return Comparison(
         difference,
-        _capped(statistics.verdict(difference), cell.diverged) if difference.n else "",
+        _capped(statistics.verdict(difference), cell.lost) if difference.n else "",
         _saved(cell.mean("paper_total"), full.mean("paper_total")),
         _saved(cell.mean("exact_total") + cell.mean("decide_flops"), full.mean("exact_total")),
         time,
         differ,
         cell.slowed + full.slowed,
+        cell.wanted - cell.n + full.wanted - full.n,
     )
 
 
@@ -99,27 +109,32 @@ def pool(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[st
         difference = statistics.t_interval(means[name])
         compared = [c for _, c in pairs]
         verdicts = [c.verdict for c in compared if c.verdict]
-        diverged = sum(cell.diverged for cell, _ in pairs)
+        lost = sum(cell.lost for cell, _ in pairs)
+        times = _known([c.time_saved.mean for c in compared])
         pooled[name] = Pooled(
             difference,
             pairs=difference.n,
             wanted=len(pairs),
-            verdict=_capped(statistics.verdict(difference), diverged) if difference.n else "",
+            verdict=_capped(statistics.verdict(difference), lost) if difference.n else "",
             p_no_worse=no_worse[name],
             p_different=different[name],
             flops_saved=_mean([c.flops_saved for c in compared]),
             exact_saved=_mean([c.exact_saved for c in compared]),
-            time_saved=statistics.t_interval(_known([c.time_saved.mean for c in compared])),
+            time_saved=statistics.t_interval(times),
             realised=_mean([c.realised for c in compared]),
             verdicts={verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)},
             slowed=sum(c.slowed for c in compared),
+            timed=len(times),
+            absent=sum(c.absent for c in compared),
         )
     return pooled
 
 
-def _capped(verdict: str, diverged: int) -> str:
-    """A strategy with a diverged seed is not called non-inferior on the seeds that survived."""
-    return "inconclusive" if diverged and verdict == "non-inferior" else verdict
+def _capped(verdict: str, lost: int) -> str:
+    """A strategy of which a seed diverged or failed is not called non-inferior on those that did
+    not.
+    """
+    return "inconclusive" if lost and verdict == "non-inferior" else verdict
 
 
 def _saved(ours: float, theirs: float) -> float:

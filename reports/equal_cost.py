@@ -25,7 +25,7 @@ MATCHED = (
     "accuracy less the rival's, paired by seed, with a 95 % t interval; over all pairs each counts "
     "once, by its mean. Better or worse: the interval lies on one side of 0 and, over all pairs, p "
     "is below 0.05 after Holm's correction over the rivals; single pairs are not corrected. Where "
-    "a seed diverged or a pair is missing, nothing is told."
+    "a seed diverged or failed or a pair is missing, nothing is told."
 )
 
 COLUMNS = (
@@ -90,7 +90,7 @@ def _row(method: Cell, rival: Cell, profile: Profile) -> Row:
         "rival": rival.roles[2],
         "compared": f"{difference.n} of {rival.wanted} seeds",
         **spread("difference", difference),
-        "outcome": NOT_TOLD if method.diverged + rival.diverged else _outcome(difference),
+        "outcome": NOT_TOLD if method.lost + rival.lost else _outcome(difference),
         "p_different": None,
         "cost_ratio": _cost(rival) / _cost(method),
     }
@@ -113,9 +113,9 @@ def _over_pairs(
     names: tuple[str, str], pairs: Sequence[tuple[Cell, Cell]], means: Sequence[float], p: float
 ) -> Row:
     difference = statistics.t_interval(means)
-    diverged = sum(method.diverged + rival.diverged for method, rival in pairs)
+    lost = sum(method.lost + rival.lost for method, rival in pairs)
     ratios = [_cost(rival) / _cost(method) for method, rival in pairs]
-    outcome = NOT_TOLD if diverged or difference.n < len(pairs) else _outcome(difference)
+    outcome = NOT_TOLD if lost or difference.n < len(pairs) else _outcome(difference)
     if outcome in (BETTER, WORSE) and p >= 1 - statistics.LEVEL:
         outcome = NOT_APART  # by Holm's correction, which the interval knows nothing of
     return {

@@ -49,8 +49,9 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
     "cuda_reserved": ("memory", "cuda_reserved_peak"),
 }
 DERIVED = ("time_s", "cpu_s", "memory_bytes")
-# Wall over CPU time from which on a run on a CPU counts as slowed: alone on its cores it has 1.0
-# to 1.1, with twice as many processes as cores 2.
+# Wall time, times threads, over CPU time from which on a run on a CPU counts as slowed. With one
+# thread and alone on its core it has 1.0 to 1.1, with twice as many processes as cores 2. Of
+# several threads some may have had nothing to do: a suspicion, and times under it claim nothing.
 SLOWED = 1.25
 REPLAYED = "replayed"  # time over full training's, from retime.json; NaN where there is none
 
@@ -112,7 +113,8 @@ class Reader:
             row |= {**dict.fromkeys((*NUMBERS, *DERIVED, REPLAYED), math.nan)}
             if path.exists():
                 result = _object(path)
-                row |= _environment(folder) | _result(result, path, run_id)
+                made_on, threads = _environment(folder)
+                row |= made_on | _result(result, path, run_id, threads)
                 row |= {REPLAYED: _replayed(folder, row["device"])}
                 if row["state"] == DONE:
                     self._layers[run_id] = _layers(result, path)
@@ -137,7 +139,7 @@ def freezing(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
     return Reader(results).freezing(frame)
 
 
-def _result(result: Run, path: Path, run_id: str) -> Run:
+def _result(result: Run, path: Path, run_id: str, threads: int) -> Run:
     """The numbers of a result.json."""
     if _at(result, ("id",), path) != run_id:
         raise UserError(f"{path} is the result of run {result['id']}; delete its folder")
@@ -151,7 +153,7 @@ def _result(result: Run, path: Path, run_id: str) -> Run:
         "metric": str(result.get("metric") or "accuracy"),
         "resumed": bool(result.get("resumed", False)),
         # On a GPU the CPU waits, and its time says nothing.
-        "slowed": math.isnan(values["cuda_allocated"]) and wall > SLOWED * cpu,
+        "slowed": math.isnan(values["cuda_allocated"]) and wall * threads > SLOWED * cpu,
         **values,
         "time_s": wall,
         "cpu_s": cpu,
@@ -171,15 +173,18 @@ def _layers(result: Run, path: Path) -> list[tuple[int, str, float]]:
     ]
 
 
-def _environment(folder: Path) -> Run:
-    """Where a run was made; times may be compared where `device` is the same text."""
+def _environment(folder: Path) -> tuple[Run, int]:
+    """Where a run was made, and on how many threads; times may be compared where `device` is the
+    same text.
+    """
     path = folder / "environment.json"
     values = _object(path) if path.exists() else {}
     device, threads = str(values.get("device") or "unknown device"), values.get("threads")
-    return {
+    row = {
         "device": f"{device}, {threads} thread{'s' * (threads != 1)}" if threads else device,
         "commit": str(values.get("commit") or ""),
     }
+    return row, int(threads or 1)
 
 
 def _replayed(folder: Path, device: str) -> float:

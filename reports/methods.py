@@ -121,6 +121,7 @@ def pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Row]:
             "flops_saved": one.flops_saved,
             "exact_saved": one.exact_saved,
             **spread("time_saved", one.time_saved),
+            "time_saved_mark": _time_mark(one.timed < one.pairs, one.slowed),
             "realised": one.realised,
             **published.mean(table, method),
         }
@@ -143,12 +144,21 @@ def claims(pools: Mapping[str, Pooled]) -> list[str]:
                 "their CPU with something else."
             )
         elif one.no_worse:
-            sentences.append(f"{over} ({p}); no speed-up claimed: its time saving may be chance.")
+            sentences.append(f"{over} ({p}); no speed-up claimed: {_why_not(one)}.")
         elif one.verdict == "non-inferior":
             sentences.append(f"{over}, but not after Holm's correction ({p}); no speed-up claimed.")
         else:
             sentences.append(f"{over}; no speed-up claimed.")
     return sentences
+
+
+def _why_not(one: Pooled) -> str:
+    """Why a method that is no worse is not called faster, where its runs had their CPU alone."""
+    if one.absent:
+        return f"{one.absent} of its runs or full training's have no result"
+    if one.timed < one.wanted:
+        return f"the times of only {one.timed} of {one.wanted} pairs compare"
+    return "it takes more time" if one.slower else "its time saving may be chance"
 
 
 def spread(key: str, interval: Interval) -> dict[str, Value]:
@@ -163,9 +173,8 @@ def _replayed(cell: Cell) -> dict[str, Value]:
     return {"replayed_saved": saved, "replayed_runs": len(known)}
 
 
-def _time_mark(comparison: Comparison) -> str:
-    words = caption.DEVICES_MARK * comparison.devices_differ
-    words += caption.SLOWED_MARK * bool(comparison.slowed)
+def _time_mark(devices_differ: bool, slowed: int) -> str:
+    words = caption.DEVICES_MARK * devices_differ + caption.SLOWED_MARK * bool(slowed)
     return f" {words}" if words else ""
 
 
@@ -177,6 +186,6 @@ def _comparison(comparison: Comparison) -> dict[str, Value]:
         "flops_saved": comparison.flops_saved,
         "exact_saved": comparison.exact_saved,
         **spread("time_saved", comparison.time_saved),
-        "time_saved_mark": _time_mark(comparison),
+        "time_saved_mark": _time_mark(comparison.devices_differ, comparison.slowed),
         "realised": comparison.realised,
     }

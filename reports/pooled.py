@@ -18,8 +18,8 @@ COLUMNS = (
     p_value("p (different), Holm", "p_different"),
     percent("FLOPs saved (%)", "flops_saved"),
     percent("Exact saved (%)", "exact_saved"),
-    interval("Time saved (%) [95 %]", "time_saved", "", 1, 100, sign=False),
-    number("Realised", "realised"),
+    interval("Time saved (%) [95 %]", "time_saved", "time_saved_mark", 1, 100, sign=False),
+    number("Realised", "realised", mark="time_saved_mark"),
 )
 PAPERS = {
     "flops_saved": percent("Paper: FLOPs saved (%)", "published_flops_saved"),
@@ -32,8 +32,8 @@ COMPACT = (
     VERDICT,
     p_value("p (no worse)", "p_no_worse"),
     percent("−FLOPs %", "flops_saved", 0),
-    percent("−time %", "time_saved", 0),
-    number("realised", "realised"),
+    percent("−time %", "time_saved", 0, mark="time_saved_mark"),
+    number("realised", "realised", mark="time_saved_mark"),
 )
 COMPACT_PAPERS = {"realised": number("paper's", "published_realised")}
 

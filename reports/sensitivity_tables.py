@@ -90,7 +90,8 @@ def curves(found: Sensitivity, profile: Profile, title: str, timed: bool) -> Dra
         f"{option.head}: every seed, and the mean with its 95 % t interval; below, the paper's. "
         "Both rows of a column span as many points of accuracy"
         + (", and as large a share of the time," if timed else "")
-        + " so that slopes compare.",
+        + " so that slopes compare."
+        + (" Times of several devices, or of runs that shared their CPU, are left out." * timed),
         lambda: sensitivity_curves(
             panels, option.head, option.default, f"{title} · {profile.name} profile"
         ),
@@ -98,8 +99,9 @@ def curves(found: Sensitivity, profile: Profile, title: str, timed: bool) -> Dra
 
 
 def _by_seed(cell: Cell, key: str) -> dict[int, float]:
-    """A number of every seed; no times where they come from several devices."""
-    return {} if key == "time_s" and len(cell.devices) > 1 else cell.by_seed(key)
+    """A number of every seed; no times of several devices, or of runs that shared their CPU."""
+    untold = len(cell.devices) > 1 or cell.slowed
+    return {} if key == "time_s" and untold else cell.by_seed(key)
 
 
 def _range(found: Sensitivity, pair: tuple[str, ...], profile: Profile) -> str:
@@ -146,7 +148,7 @@ def _compact(found: Sensitivity, extra: Sequence[Column], timed: bool) -> tuple[
         p_value("p, Holm", "p_different"),
         *extra,
         percent("−FLOPs %", "flops_saved", 0),
-        rounded("time s", "time_s"),
+        rounded("time s", "time_s", mark="time_mark"),
         number("paper's %", "published_accuracy"),
         *times,
     )

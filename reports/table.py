@@ -81,14 +81,24 @@ def name(head: str, key: str) -> Column:
     return Column(head, lambda row: str(row[key] or DASH), right=False, key=key)
 
 
-def number(head: str, key: str, digits: int = 2, sign: bool = False, scale: float = 1.0) -> Column:
-    """A column of numbers with fixed decimals, in units of `scale`."""
-    return Column(head, lambda row: fixed(_scaled(row[key], 1 / scale), digits, sign), key=key)
+def number(
+    head: str, key: str, digits: int = 2, sign: bool = False, scale: float = 1.0, mark: str = ""
+) -> Column:
+    """A column of numbers with fixed decimals, in units of `scale`, and a mark from `mark`."""
+    return Column(
+        head,
+        lambda row: fixed(_scaled(row[key], 1 / scale), digits, sign) + _mark(row, key, mark),
+        key=key,
+    )
 
 
-def rounded(head: str, key: str, digits: int = 3, scale: float = 1.0) -> Column:
-    """A column of numbers with significant digits, in units of `scale`."""
-    return Column(head, lambda row: significant(_scaled(row[key], 1 / scale), digits), key=key)
+def rounded(head: str, key: str, digits: int = 3, scale: float = 1.0, mark: str = "") -> Column:
+    """A column of numbers with significant digits, in units of `scale`, and a mark from `mark`."""
+    return Column(
+        head,
+        lambda row: significant(_scaled(row[key], 1 / scale), digits) + _mark(row, key, mark),
+        key=key,
+    )
 
 
 def p_value(head: str, key: str) -> Column:
@@ -102,9 +112,13 @@ def p_value(head: str, key: str) -> Column:
     return Column(head, text, key=key)
 
 
-def percent(head: str, key: str, digits: int = 1) -> Column:
-    """A column of shares, printed in percent."""
-    return Column(head, lambda row: fixed(_scaled(row[key], 100), digits), key=key)
+def percent(head: str, key: str, digits: int = 1, mark: str = "") -> Column:
+    """A column of shares, printed in percent, and a mark from `mark`."""
+    return Column(
+        head,
+        lambda row: fixed(_scaled(row[key], 100), digits) + _mark(row, key, mark),
+        key=key,
+    )
 
 
 def mean_sd(
@@ -139,6 +153,11 @@ def interval(
         return words + (str(row[mark] or "") if mark else "")
 
     return Column(head, text, key=key)
+
+
+def _mark(row: Row, key: str, mark: str) -> str:
+    """The mark of a number that is there."""
+    return str(row[mark] or "") if mark and known(row[key]) else ""
 
 
 def _scaled(value: Value, factor: float) -> Value:

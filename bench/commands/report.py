@@ -102,6 +102,7 @@ def profile_of(sweep: Sweep) -> dict[str, Any]:
         "predictor": sweep.predictor,
         "sources": _sources(sweep),
         "changes": dict(sweep.changes),
+        "asked": sweep.asked,
     }
 
 

@@ -6,6 +6,7 @@ either kept apart or pooled, each pair counting once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
@@ -74,9 +75,17 @@ def savings(frames: Frames, table: str, ours: str, theirs: str, key: str) -> Int
 
 
 def deciding(frames: Frames, table: str, method: str) -> Intervals:
-    """The share of its training time that a method spends on deciding."""
+    """The share of its training time that a method spends on deciding: of the CPU's, which nothing
+    else on the machine lengthens, or of the wall's for runs on a GPU, for which the CPU waits.
+    """
+
+    def share(run: Mapping[str, float]) -> float:
+        if math.isnan(run["cuda_allocated"]):
+            return run["cpu_decide_s"] / run["cpu_s"]
+        return run["decide_s"] / run["time_s"]
+
     return {
-        pair: statistics.t_interval([run["decide_s"] / run["time_s"] for run in cell.finished])
+        pair: statistics.t_interval([share(run) for run in cell.finished])
         for pair, (cell,) in sets(frames, table, method).items()
     }
 

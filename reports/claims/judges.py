@@ -96,8 +96,8 @@ def decides_within(table: str, method: str, low: float, high: float) -> Judge:
 
     ends = f"between {100 * low:g} and {100 * high:g} %" if low else f"below {100 * high:g} %"
     return Judge(
-        f"Decide clock over train + decide, {method}: holds if in every pair the interval over the "
-        f"seeds lies {ends}, not if one lies outside.",
+        f"Decide clock over train + decide (CPU time; on a GPU, wall time), {method}: holds if in "
+        f"every pair the interval over the seeds lies {ends}, not if one lies outside.",
         find,
     )
 

@@ -12,6 +12,7 @@ from reports.claims.list import Claim, claims
 from reports.epochs import epochs
 from reports.frame import Reader
 from reports.report import Report
+from reports.statistics import MARGIN
 from reports.table import Row, Table, name
 
 TITLE = "Paper against here"
@@ -20,6 +21,7 @@ NOTES = (
     "model and data or more they are pooled over the pairs' means. An interval that reaches over "
     "the threshold of its rule decides nothing.",
     "Cannot be told: the interval does not decide, or runs are missing, which the column says.",
+    f"To lose no accuracy is to lose less than {MARGIN} points, surely.",
     "The rules are the same for every profile; a verdict is one on this profile's models and data. "
     "No correction is made over the claims.",
 )
@@ -39,7 +41,7 @@ def report(frames: Frames, profile: Profile) -> Report:
     rows = [row(claim, frames) for claim in claims()]
     title = f"{TITLE} ({profile.name} profile)"
     table = Table(title, COLUMNS, rows, (), [profile.sentence, *tally(rows), *NOTES])
-    compact = Table(title, COMPACT, rows, (), tally(rows))
+    compact = Table(title, COMPACT, rows, (), [*tally(rows), *NOTES[2:3]])
     return Report(
         "claims", TITLE, (table,), (), pd.DataFrame(), compact=(compact,), numbers={"claims": table}
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -98,7 +99,11 @@ def _paper(axes: Axes, values: Mapping[float, float], places: Mapping[float, int
 
 
 def _same_span(upper: Axes, lower: Axes, relative: bool) -> None:
-    """Let both rows span as many units, or as large a share of the middle, as the wider one."""
+    """Let both rows span as many units, or as large a share of the middle, as the wider one; a row
+    with nothing in it has no say.
+    """
+    if not all(np.isfinite(axes.dataLim.get_points()).all() for axes in (upper, lower)):
+        return
     ends = [axes.get_ylim() for axes in (upper, lower)]
     middles = [(low + high) / 2 for low, high in ends]
     scales = middles if relative else [1.0, 1.0]

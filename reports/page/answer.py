@@ -64,6 +64,9 @@ def answer(frame: pd.DataFrame) -> Answer:
     )
 
 
+NONE = " All that ran lose too much accuracy or take more time."
+
+
 def headline(pools: Mapping[str, Pooled]) -> str:
     """One sentence or two. A method pays if it is no worse than full training by the margin, after
     Holm's correction, and saves time beyond chance; the one that saves most time pays most.
@@ -72,8 +75,12 @@ def headline(pools: Mapping[str, Pooled]) -> str:
         return "No runs yet: nothing can be said."
     paying = {name: one for name, one in pools.items() if one.faster}
     if not paying:
-        close = [name for name, one in pools.items() if one.verdict != "inferior"]
-        tail = f" Not decided: {', '.join(close)}." if close else " All lose too much accuracy."
+        close = [
+            name
+            for name, one in pools.items()
+            if one.verdict in ("non-inferior", "inconclusive") and not one.slower
+        ]
+        tail = f" Not decided: {', '.join(close)}." if close else NONE
         if any(one.slowed for one in pools.values()):
             tail += " Something else ran on the same CPU, so that times tell nothing."
         return f"No method is shown to pay: none to be both no worse and faster here.{tail}"

@@ -146,6 +146,8 @@ def _facts(one: Against, score: str) -> list[tuple[str, str]]:
     if saved.n:
         ends = " to ".join(fixed(100 * end, 1) for end in (saved.low, saved.high))
         time = f"{fixed(100 * saved.mean, 1)} % (95 %: {ends})"
+        if against.slowed:
+            time += f"; in {against.slowed} of the runs something else ran on the same CPU"
     return [*facts, ("Time saved", time)]
 
 

@@ -110,14 +110,8 @@ def _section(report: Report, profile: Profile) -> Section:
         dossiers.all,
         sorted({text[:12] for text in frame.commit if text}) if len(frame) else [],
         sorted({text for text in frame.device if text}) if len(frame) else [],
-        f"freezebench sweep {_sweep(report)} --profile {profile.name}",
+        f"freezebench sweep {profile.asked}" if profile.asked else "",
     )
-
-
-def _sweep(report: Report) -> str:
-    """What the sweep behind a report is called at the prompt."""
-    ours = report.name in (*TABLES, "figure5", "curves")
-    return report.name if ours else f"{report.name}.toml"
 
 
 def _svg(drawing: Drawing, report: Report) -> Markup:

@@ -1,5 +1,6 @@
 """Sweeps: from roles and profiles to runs."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -282,6 +283,26 @@ def test_make_passes_on_who_makes_the_runs(target: str) -> None:
     command = ["make", "-n", target, "LAUNCHER=slurm", "PROFILE=paper", "ARGS=--cluster gpu.toml"]
     told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert "--launcher slurm --profile paper --cluster gpu.toml" in " ".join(told.split())
+
+
+def test_the_page_says_how_to_make_its_runs(tmp_path: Path) -> None:
+    asked = ["table2", "--controls", "--seeds", "2", "--evaluate-on", "validation"]
+    assert main(["page", *asked, "--results", str(tmp_path)]) == 0
+    page = (tmp_path / "reports" / "laptop" / "index.html").read_text()
+    words = "table2 --profile laptop --controls --seeds 2 --evaluate-on validation"
+    assert f"freezebench sweep {words}" in page
+
+
+@pytest.mark.parametrize("table", ["table8", "table9"])
+def test_a_table_of_settings_needs_no_numbers_of_the_paper(table: str, tmp_path: Path) -> None:
+    """Neither for a pair that the paper does not print, nor where no run is there yet."""
+    text = (SWEEPS / f"{table}.toml").read_text()
+    file = tmp_path / "other.toml"
+    file.write_text(
+        f'table = "{table}"\n' + re.sub(r"^models = .*$", 'models = ["vgg11"]', text, flags=re.M)
+    )
+    assert main(["report", str(file), "--results", str(tmp_path)]) == 0
+    assert (tmp_path / "reports" / "laptop" / f"{table}_sensitivity.svg").exists()
 
 
 OWN = """

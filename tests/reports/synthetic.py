@@ -23,6 +23,7 @@ PROFILE = {
     "predictor": "made up",
     "sources": ["glyphs"],
     "changes": {},
+    "asked": "table2 --profile laptop",
 }
 MODELS = ("resnet50", "vgg11", "mobilenet_v2", "deit_tiny")
 DATASETS = ("cifar10", "cifar100")
@@ -118,8 +119,8 @@ def write(results: Path, run: Mapping[str, Any], **changes: Any) -> Path:
     """Write the folder of a finished run; returns it."""
     folder = results / "runs" / run["id"]
     folder.mkdir(parents=True, exist_ok=True)
-    device = changes.pop("device", "a made-up CPU")
-    environment = {"device": device, "threads": 1, "commit": "0" * 40}
+    device, threads = changes.pop("device", "a made-up CPU"), changes.pop("threads", 1)
+    environment = {"device": device, "threads": threads, "commit": "0" * 40}
     (folder / "spec.json").write_text(json.dumps(dict(run)))
     (folder / "environment.json").write_text(json.dumps(environment))
     (folder / "result.json").write_text(json.dumps(result(run, **changes)))

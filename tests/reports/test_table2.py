@@ -13,6 +13,8 @@ from synthetic import DATASETS, FULL_FLOPS, METHODS, PROFILE, result, wanted, wr
 from reports import frame as frames
 from reports import render
 from reports.caption import Profile
+from reports.frame import read
+from reports.page.answer import headline
 from reports.table2 import table2
 
 RUNS = wanted(models=["resnet50", "vgg11"])
@@ -205,7 +207,55 @@ def test_a_speed_up_is_claimed_only_with_its_verdict(results):
             slower = result(run)["clocks"] | {"train": 60.0}
             write(results, run, clocks=slower, cpu=slower)
     claims = {n.split(",")[0]: n for n in build(results).pooled.notes if "pairs:" in n}
-    assert "no speed-up claimed: its time saving may be chance" in claims["smartfrz"]
+    assert "no speed-up claimed: it takes more time" in claims["smartfrz"]
+    assert "Not decided: smartfrz" not in headline(build(results).pools)
+
+
+def test_no_speed_up_is_claimed_from_some_of_the_pairs_or_seeds(results):
+    def claim():
+        notes = build(results).pooled.notes
+        return next(n for n in notes if n.startswith("smartfrz, "))
+
+    assert "speed-up claimed: 3" in claim()
+    for run in runs_of("smartfrz", "vgg11", "cifar10"):
+        write(results, run, device="another made-up CPU")
+    assert "no speed-up claimed: the times of only 3 of 4 pairs compare" in claim()
+    for run in runs_of("smartfrz", "vgg11", "cifar10"):
+        write(results, run)
+    lost = results / "runs" / runs_of("smartfrz", "vgg11", "cifar10")[0]["id"]
+    shutil.rmtree(lost)
+    assert "no speed-up claimed: 1 of its runs or full training's have no result" in claim()
+    lost.mkdir()
+    (lost / "failure.json").write_text('{"reason": "out of memory"}')
+    assert "4 of 4 pairs: inconclusive; no speed-up claimed" in claim()
+
+
+def test_times_of_a_busy_cpu_are_marked_wherever_they_stand(results):
+    for run in RUNS:
+        if run["method"] == "linear":
+            clocks = result(run)["clocks"]
+            write(results, run, cpu={key: value / 2 for key, value in clocks.items()})
+    built = build(results)
+    assert row(built, "linear")["time_saved_mark"] == " ¶"
+    (found,) = (r for r in built.pooled.rows if r["method"] == "linear")
+    assert found["time_saved_mark"] == " ¶"
+    for table in (built.results, built.against, built.costs, built.pooled):
+        lines = [line for line in render.markdown(table).splitlines() if "| linear |" in line]
+        assert lines
+        assert all("¶" in line for line in lines)
+    for table in (built.compact, built.compact_pooled):
+        printed = render.terminal(table).splitlines()
+        lines = [line for line in printed if "linear" in line.split() and "claimed" not in line]
+        assert lines
+        assert all(line.count("¶") >= 2 for line in lines)
+
+
+@pytest.mark.parametrize(("share", "slowed"), [(1.0, True), (1.95, False), (0.5, True)])
+def test_of_two_threads_each_is_asked_for_its_time(results, share, slowed):
+    (run, *_) = runs_of("smartfrz")
+    clocks = result(run)["clocks"]
+    write(results, run, threads=2, cpu={key: share * value for key, value in clocks.items()})
+    assert bool(read(RUNS, results).set_index("id").slowed[run["id"]]) == slowed
 
 
 def test_holm_counts_the_strategies_of_the_table(results):

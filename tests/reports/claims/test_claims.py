@@ -99,11 +99,23 @@ def test_times_of_a_busy_machine_tell_nothing():
     for text in CLAIMS:
         timed = "table2" in CLAIMS[text].judge({}).ours and "time" in text.lower()
         found = CLAIMS[text].judge(GOOD | {"table2": table2})
+        # What deciding takes is told by the CPU's own time.
         if timed and "predictor" not in text and "norms" not in text:
             assert found.verdict == "cannot be told"
             assert "shared their CPU" in found.ours
         elif text != REALISED:
             assert found.verdict == "holds"
+
+
+def test_the_share_of_deciding_is_the_cpus_where_the_cpu_computes():
+    slow = GOOD["table2"].copy()
+    slow["decide_s"], slow["time_s"] = 30.0, 100.0  # others had the CPU meanwhile
+    claim = CLAIMS["SmartFRZ's predictor takes less than 0.1 % of training time."]
+    assert claim.judge(GOOD | {"table2": slow}) == claim.judge(GOOD)
+    slow["cuda_allocated"] = 1e9
+    found = claim.judge(GOOD | {"table2": slow})
+    assert found.ours == "30.00 to 30.00 % of training time"
+    assert found.verdict == "does not hold"
 
 
 ENDS = st.floats(-10, 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pandas as pd
@@ -74,7 +75,8 @@ def table(name, kinds, noise):
                     "resumed": False, "slowed": False, "reason": "",
                     "accuracy": kind["accuracy"] + 40 * about,
                     "paper_total": 1e12 * (1 - kind["flops"]) * (1 + 3 * about),
-                    "time_s": time, "decide_s": share * time,
+                    "time_s": time, "decide_s": share * time, "cuda_allocated": math.nan,
+                    "cpu_s": 0.9 * time, "cpu_decide_s": 0.9 * share * time,
                 })  # fmt: skip
     return pd.DataFrame(rows)
 
