@@ -91,13 +91,23 @@ class Profile:
     device: str = ""
     predictor: str = ""
     sources: Sequence[str] = ()  # the data that the predictor was trained on
+    departures: str = ""  # in what SmartFRZ is not the paper's here
     changes: Mapping[str, Any] = field(default_factory=dict)  # fields set on the command line
     asked: str = ""  # the words behind `freezebench sweep` that ask for these runs
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Profile:
         """From a mapping with these keys; others are left alone."""
-        known = ("name", "stands_for", "device", "predictor", "sources", "changes", "asked")
+        known = (
+            "name",
+            "stands_for",
+            "device",
+            "predictor",
+            "sources",
+            "departures",
+            "changes",
+            "asked",
+        )
         return cls(**{key: values[key] for key in known if values.get(key)})
 
     def role(self, name: str) -> str:
@@ -128,7 +138,10 @@ def united(profiles: Sequence[Profile]) -> Profile:
         raise UserError("none of these sweeps has tables or figures to show; name one of a table")
     stands = {role: used for one in profiles for role, used in one.stands_for.items()}
     files = {file: None for one in profiles for file in one.predictor.split(", ") if file}
-    return replace(profiles[0], stands_for=stands, predictor=", ".join(files))
+    departures = " ".join(dict.fromkeys(one.departures for one in profiles if one.departures))
+    return replace(
+        profiles[0], stands_for=stands, predictor=", ".join(files), departures=departures
+    )
 
 
 def setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
@@ -137,7 +150,7 @@ def setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
     notes = [f"Device: {'; '.join(devices)}."] if devices != [""] else []
     if profile.predictor:
         notes.append(f"Predictor: {profile.predictor}.")
-        notes += _seen(cells, profile)
+        notes += [profile.departures] * bool(profile.departures) + _seen(cells, profile)
     return notes
 
 

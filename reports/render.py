@@ -13,6 +13,7 @@ from itertools import groupby
 from reports.table import Column, Row, Table
 
 # Signs of the tables that LaTeX's text mode does not have, and those that mean something to it.
+SENTENCE = 50  # characters from which a column's words are set as a paragraph in LaTeX
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -50,7 +51,7 @@ def raw_csv(table: Table) -> str:
 def latex(table: Table, label: str) -> str:
     """A `table*` for booktabs, its notes below it in small print."""
     columns = [*table.blocks, *table.columns]
-    layout = "".join("r" if column.right else "l" for column in columns)
+    layout = "".join(_latex_column(column, table) for column in columns)
     lines = [
         r"\begin{table*}",
         r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
@@ -130,6 +131,14 @@ def _markdown(text: str) -> str:
     """Text that Markdown shows as it is; an underscore inside a word needs no help."""
     text = re.sub(r"([\\`*|<]|\](?=\())", r"\\\1", text.replace("\n", " "))
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
+
+
+def _latex_column(column: Column, table: Table) -> str:
+    """Right, left, or where it holds sentences a paragraph of a fifth of the page."""
+    if column.right:
+        return "r"
+    longest = max((len(column.text(row)) for row in table.rows), default=0)
+    return r"p{0.18\textwidth}" if longest > SENTENCE else "l"
 
 
 def _latex(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from bench.spec import Spec
     from bench.sweep import Sweep
     from reports.frame import Reader
+
+PAPERS_FEATURES, PAPERS_LIMIT = "raw", 0.5  # SmartFRZ's, Section 3.3 of its paper
 
 HELP = "the tables and figures of sweeps, from the results on disk"
 
@@ -101,6 +104,7 @@ def profile_of(sweep: Sweep) -> dict[str, Any]:
         "device": sweep.profile["run"]["device"],
         "predictor": sweep.predictor,
         "sources": _sources(sweep),
+        "departures": _departures(sweep),
         "changes": dict(sweep.changes),
         "asked": sweep.asked,
     }
@@ -108,15 +112,42 @@ def profile_of(sweep: Sweep) -> dict[str, Any]:
 
 def _sources(sweep: Sweep) -> list[str]:
     """The data that the predictors in use were trained on, as their files say."""
+    specs = [e.spec for e in sweep.entries if "predictor" in e.spec.contents]
+    paths = {spec.paths["predictor"] for spec in specs}
+    return sorted({data for path in paths for data in _provenance(path).get("data", [])})
+
+
+def _departures(sweep: Sweep) -> str:
+    """In what SmartFRZ, as these runs have it, is not the paper's; "" if it is or is not here."""
+    used = [(e.spec, _options(e.spec)) for e in sweep.entries if e.spec.strategy == "smartfrz"]
+    limits: dict[str, float] = {}
+    for spec, options in used:
+        path = spec.paths.get("predictor", "")
+        calibrated = _provenance(path).get("threshold", PAPERS_LIMIT)
+        limits[Path(path).stem] = options["threshold"] or calibrated
+    features = sorted({o["features"] for _, o in used} - {PAPERS_FEATURES})
+    warmups = sorted({o["warmup"] for _, o in used} - {0})
+    words = []
+    if features:
+        words.append(f"its tokens hold {' or '.join(features)} in place of the weights")
+    if set(limits.values()) - {PAPERS_LIMIT}:
+        each = [f"{limit:g}" for limit in dict.fromkeys(limits.values())]
+        if len(each) > 1:
+            each = [f"{limit:g} ({name})" for name, limit in limits.items()]
+        words.append(f"it freezes at P ≥ {', '.join(each)}, calibrated, in place of the argmax")
+    if warmups:
+        words.append(f"not before epoch {' or '.join(f'{warmup:g}' for warmup in warmups)}")
+    return f"SmartFRZ departs from its paper: {'; '.join(words)} (docs/predictor.md)." * bool(words)
+
+
+@cache
+def _provenance(path: str) -> dict[str, Any]:
+    """What a predictor's file says of its making; nothing where it is another strategy's."""
     from safetensors import SafetensorError, safe_open
 
-    paths = {e.spec.paths["predictor"] for e in sweep.entries if "predictor" in e.spec.contents}
-    found: set[str] = set()
-    for path in paths:
-        try:
-            with safe_open(path, framework="numpy") as file:
-                told = json.loads((file.metadata() or {}).get("provenance", "{}"))
-        except SafetensorError:  # another strategy's predictor may be any file
-            continue
-        found.update(told.get("data", []))
-    return sorted(found)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            told: dict[str, Any] = json.loads((file.metadata() or {}).get("provenance", "{}"))
+    except (SafetensorError, OSError):
+        return {}
+    return told

@@ -39,9 +39,10 @@ COMPACT = (name("Claim", "claim"), name("Here", "ours"), name("Verdict", "verdic
 def report(frames: Frames, profile: Profile) -> Report:
     """The claims held against the runs of all tables (see `frames_of`)."""
     rows = [row(claim, frames) for claim in claims()]
+    about = [profile.departures] * bool(profile.departures)
     title = f"{TITLE} ({profile.name} profile)"
-    table = Table(title, COLUMNS, rows, (), [profile.sentence, *tally(rows), *NOTES])
-    compact = Table(title, COMPACT, rows, (), [*tally(rows), *NOTES[2:3]])
+    table = Table(title, COLUMNS, rows, (), [profile.sentence, *tally(rows), *NOTES, *about])
+    compact = Table(title, COMPACT, rows, (), [*tally(rows), *NOTES[2:3], *about])
     return Report(
         "claims", TITLE, (table,), (), pd.DataFrame(), compact=(compact,), numbers={"claims": table}
     )

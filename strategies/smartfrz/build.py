@@ -92,7 +92,7 @@ def build(
         limit, share = threshold(corpus, scores["predictor"].judged, WRONG)
         say(table(scores, splits))
         say(
-            f"threshold {limit:.2f}: {share:.1%} of held-out layers freeze too early "
+            f"threshold {limit:.2f}: {share:.1%} of freezes in held-out runs come too early "
             f"({WRONG:.0%} are allowed" + (")" if share <= WRONG else ", and no threshold does)")
         )
     else:

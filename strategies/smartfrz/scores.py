@@ -219,7 +219,7 @@ def difference(score: Score, other: Score, splits: Sequence[str] = CHOOSING) -> 
 def threshold(
     histories: Histories, judged: Mapping[str, Tensor], wrong: float
 ) -> tuple[float, float]:
-    """The lowest P(freeze) at which freezing goes wrong in at most a share `wrong` of layers.
+    """The lowest P(freeze) at which at most a share `wrong` of the freezes are wrong.
 
     A layer freezes at the first moment at which its probability reaches the threshold, and that
     is wrong if it is labelled as not converged then. All held-out splits count alike. Returns the

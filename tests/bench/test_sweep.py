@@ -285,6 +285,20 @@ def test_make_passes_on_who_makes_the_runs(target: str) -> None:
     assert "--launcher slurm --profile paper --cluster gpu.toml" in " ".join(told.split())
 
 
+def test_reports_say_in_what_smartfrz_is_not_the_papers(tmp_path: Path) -> None:
+    common = ["--seeds", "1", "--results", str(tmp_path)]
+    assert main(["page", "table2", "table4", "table9", *common]) == 0
+    out = tmp_path / "reports" / "laptop"
+    said = "it freezes at P ≥ {}, calibrated, in place of the argmax; not before epoch 1"
+    text = (out / "table2.md").read_text()
+    assert "its tokens hold upstream+progress in place of the weights" in text.replace("\\", "")
+    assert said.format("0.93") in text
+    limits = "0.92 (laptop-w20-n1024), 0.93 (laptop-w30-n1024), 0.94 (laptop-w40-n1024)"
+    assert limits in (out / "table4.md").read_text()
+    assert "departs" in (out / "claims.md").read_text()
+    assert "departs" not in (out / "table9.md").read_text()  # AutoFreeze
+
+
 def test_the_page_says_how_to_make_its_runs(tmp_path: Path) -> None:
     asked = ["table2", "--controls", "--seeds", "2", "--evaluate-on", "validation"]
     assert main(["page", *asked, "--results", str(tmp_path)]) == 0

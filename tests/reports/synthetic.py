@@ -22,6 +22,7 @@ PROFILE = {
     "device": "a made-up CPU, 1 thread",
     "predictor": "made up",
     "sources": ["glyphs"],
+    "departures": "SmartFRZ departs from its paper: made up.",
     "changes": {},
     "asked": "table2 --profile laptop",
 }
