@@ -138,7 +138,8 @@ def united(profiles: Sequence[Profile]) -> Profile:
         raise UserError("none of these sweeps has tables or figures to show; name one of a table")
     stands = {role: used for one in profiles for role, used in one.stands_for.items()}
     files = {file: None for one in profiles for file in one.predictor.split(", ") if file}
-    departures = " ".join(dict.fromkeys(one.departures for one in profiles if one.departures))
+    # One is enough: they differ in the predictors' thresholds, which each table gives by itself.
+    departures = next((one.departures for one in profiles if one.departures), "")
     return replace(
         profiles[0], stands_for=stands, predictor=", ".join(files), departures=departures
     )

@@ -21,7 +21,7 @@ NOTES = (
     "model and data or more they are pooled over the pairs' means. An interval that reaches over "
     "the threshold of its rule decides nothing.",
     "Cannot be told: the interval does not decide, or runs are missing, which the column says.",
-    f"To lose no accuracy is to lose less than {MARGIN} points, surely.",
+    f"“Loses no accuracy” holds where the loss is below {MARGIN} points beyond chance.",
     "The rules are the same for every profile; a verdict is one on this profile's models and data. "
     "No correction is made over the claims.",
 )
