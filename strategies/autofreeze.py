@@ -20,6 +20,8 @@ from strategies.base import (
     View,
 )
 
+Place = tuple[int, tuple[int, ...], tuple[int, ...]]  # of a gradient: layer, shape, strides
+
 
 class AutoFreeze(Strategy):
     """From the input on, freeze units whose gradient norm changes least between intervals.
@@ -45,34 +47,54 @@ class AutoFreeze(Strategy):
     unit: str
 
     def start(self, view: View) -> None:
-        self._sums: list[torch.Tensor] = []  # of every parameter, over the interval
-        self._owners: list[int] = []  # the layer of each
-        self._without: frozenset[int] | None = None  # layers that were frozen when sums were made
+        self._places: list[Place] = []
+        self._sums = torch.empty(0)  # of every gradient over the interval, one after another
+        self._lay_out()
+        self._without: frozenset[int] | None = None  # layers that were frozen when sums began
         self._previous: dict[int, float] = {}
 
     def observations(self) -> Cadence:
         return EverySteps(1)
 
     def observe(self, view: View) -> None:
-        # Signed sums, one multi-tensor addition for all layers; nothing leaves the device.
-        if self._without == view.frozen:
-            torch._foreach_add_(self._sums, view.active_gradients())
-        else:
+        if self._without != view.frozen:
             self._without = view.frozen
-            self._owners = [layer for layer in view.active for _ in view.gradients(layer)]
-            self._sums = [gradient.clone() for gradient in view.active_gradients()]
+            gradients = [(layer, g) for layer in view.active for g in view.gradients(layer)]
+            self._places = [(layer, tuple(g.shape), g.stride()) for layer, g in gradients]
+            self._sums = torch.zeros(sum(map(_room, self._places)), device=view.device)
+            self._lay_out()
+        # Signed sums, one multi-tensor addition for all layers; nothing leaves the device.
+        torch._foreach_add_(self._by_parameter, view.active_gradients())
+
+    def _lay_out(self) -> None:
+        """See the sums by parameter, where a step adds, and by layer, which a stage reads.
+
+        In one tensor, a stage reads a layer, and clears all of them, in one operation. Strides are
+        the gradients': adding what lies otherwise in memory would cost more.
+        """
+        self._by_parameter: list[torch.Tensor] = []
+        rooms: dict[int, int] = {}
+        for layer, shape, strides in self._places:
+            begin = sum(rooms.values())
+            self._by_parameter.append(self._sums.as_strided(shape, strides, begin))
+            rooms[layer] = rooms.get(layer, 0) + _room((layer, shape, strides))
+        parts = self._sums.split(list(rooms.values()))
+        self._by_layer = dict(zip(rooms, parts, strict=True))
 
     def stages(self) -> Cadence:
         return PerEpoch(self.M)
 
     def decide(self, view: View) -> Sequence[Verdict]:
-        norms = self._interval_norms(view)
-        torch._foreach_zero_(self._sums)  # new tensors would cost more
-        verdicts = self._verdicts(view, norms)
+        units = self._units(view)
+        norms = self._interval_norms(units)
+        self._sums.zero_()
+        verdicts = self._verdicts(units, norms)
         self._previous = norms
         return verdicts
 
-    def _verdicts(self, view: View, norms: Mapping[int, float]) -> list[Verdict]:
+    def _verdicts(
+        self, units: Mapping[int, list[int]], norms: Mapping[int, float]
+    ) -> list[Verdict]:
         changes = {
             unit: abs(self._previous[unit] - norm) / self._previous[unit]
             for unit, norm in norms.items()
@@ -82,7 +104,7 @@ class AutoFreeze(Strategy):
             return []
         threshold = _percentile(list(changes.values()), self.N)
         verdicts, settled = [], True
-        for unit, layers in self._units(view).items():
+        for unit, layers in units.items():
             change = changes.get(unit, math.inf)
             settled = settled and change < threshold
             verdicts += [Verdict(layer, settled, change, threshold) for layer in layers]
@@ -96,32 +118,39 @@ class AutoFreeze(Strategy):
             units.setdefault(unit, []).append(layer)
         return units
 
-    def _interval_norms(self, view: View) -> dict[int, float]:
+    def _interval_norms(self, units: Mapping[int, list[int]]) -> dict[int, float]:
         """η of every active unit over the interval, with one transfer from the device."""
         order = 1 if self.norm == "l1" else 2
-        flat = torch.stack(torch._foreach_norm(self._sums, order)).double().tolist()
-        parts: dict[int, list[float]] = {}
-        for owner, norm in zip(self._owners, flat, strict=True):
-            parts.setdefault(owner, []).append(norm)
+        flat = torch.stack(torch._foreach_norm(list(self._by_layer.values()), order))
+        of_layer = dict(zip(self._by_layer, flat.double().tolist(), strict=True))
         norms: dict[int, float] = {}
-        for unit, layers in self._units(view).items():
-            own = [norm for layer in layers for norm in parts[layer]]
+        for unit, layers in units.items():
+            own = [of_layer[layer] for layer in layers]
             norms[unit] = sum(own) if order == 1 else math.hypot(*own)
         return norms
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "sums": self._sums,
-            "owners": self._owners,
+            "places": self._places,
             "without": None if self._without is None else sorted(self._without),
             "previous": self._previous,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._sums = [total.clone() for total in state["sums"]]  # they change in place
-        self._owners = list(state["owners"])
+        self._places = state["places"]
+        self._sums = state["sums"].clone()  # they change in place
+        self._lay_out()
         self._without = None if state["without"] is None else frozenset(state["without"])
         self._previous = dict(state["previous"])
+
+
+def _room(place: Place) -> int:
+    """Elements kept for a gradient: its own, up to the next 64 bytes.
+
+    So all begin where vector loads are aligned; what is left over stays 0, which no norm sees.
+    """
+    return -(-math.prod(place[1]) // 16) * 16
 
 
 def _percentile(values: Sequence[float], percent: float) -> float:

@@ -33,6 +33,7 @@ class HandView(SimpleNamespace):
         layers, flops = chain(costs, blocks)
         defaults = {
             "seed": 0,
+            "device": torch.device("cpu"),
             "step": 0,
             "frozen": frozenset(),
             "budget": None,

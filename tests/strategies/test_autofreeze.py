@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hand_view import HandView
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +57,40 @@ def test_norm_of_a_layer(norm: str, expected: float) -> None:
     strategy.observe(view)
     strategy.decide(view)
     assert strategy.state_dict()["previous"][0] == pytest.approx(expected)
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(1, 5), st.integers(1, 9)), min_size=1, max_size=3),
+        min_size=1,
+    ),
+    st.integers(1, 3),
+    st.sampled_from(["l1", "l2"]),
+)
+def test_norms_are_those_of_the_summed_gradients(
+    shapes: list[list[tuple[int, int]]], steps: int, norm: str
+) -> None:
+    """Whatever the sizes, and however a gradient lies in memory (channels-last among them)."""
+
+    class Transposed(HandView):
+        def gradients(self, layer: int) -> list[torch.Tensor]:
+            return [torch.tensor(g).t() for g in self.grads[layer]]
+
+    numbers = np.random.default_rng(len(shapes))
+    view, strategy = Transposed([1] * (len(shapes) + 1)), AutoFreeze(norm=norm, unit="layer")
+    strategy.start(view)
+    drawn = [
+        {i: [numbers.normal(size=s) for s in own] for i, own in enumerate(shapes)}
+        for _ in range(steps)
+    ]
+    for view.grads in drawn:
+        strategy.observe(view)
+    strategy.decide(view)
+    order = {"l1": 1, "l2": 2}[norm]
+    for i, own in enumerate(shapes):
+        total = [sum(step[i][j] for step in drawn).ravel() for j in range(len(own))]
+        expected = np.linalg.norm(np.concatenate(total), order)
+        assert strategy.state_dict()["previous"][i] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_transformer_block_freezes_as_one() -> None:
