@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from bench.results import replacing
 
 if TYPE_CHECKING:
     from bench.run import Run
+
+PLAIN = (int, float, bool, str, bytes, type(None))
 
 
 def state_of(run: Run) -> dict[str, Any]:
@@ -68,11 +71,31 @@ def _restore(run: Run, state: dict[str, Any]) -> None:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write plain values and tensors; the old checkpoint stays until the new one is whole."""
+    """Write plain values and tensors; the old checkpoint stays until the new one is whole.
+
+    Raises UserError if a strategy's state holds something else, which could not be read again.
+    """
+    _check_plain(state["strategy"], "state_dict()")
     buffer = io.BytesIO()
     torch.save(state, buffer)
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
+
+
+def _check_plain(value: Any, where: str) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_plain(key, f"a key of {where}")
+            _check_plain(inner, f"{where}[{key!r}]")
+    elif isinstance(value, list | tuple | set):
+        for inner in value:
+            _check_plain(inner, f"an element of {where}")
+    elif type(value) not in PLAIN and not isinstance(value, torch.Tensor):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise UserError(
+            f"the strategy's state cannot be kept: {where} is {kind}; let it hold tensors, numbers "
+            "of Python's, strings, lists and dicts"
+        )
 
 
 def load_checkpoint(path: Path, run_id: str, device: torch.device) -> dict[str, Any]:
@@ -80,6 +103,11 @@ def load_checkpoint(path: Path, run_id: str, device: torch.device) -> dict[str, 
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         owner = state["id"]
+    except (OSError, torch.OutOfMemoryError) as error:
+        raise UserError(
+            f"checkpoint {path} cannot be read now ({error}); give the command again to go on from "
+            "it, or delete it to start this run anew"
+        ) from error
     except Exception as error:
         # torch raises many kinds of error for a damaged file; all mean the same to the user.
         raise UserError(

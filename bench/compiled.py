@@ -63,6 +63,7 @@ class Compiled:
     def enter(self) -> None:
         """Forget what was built: the next full batch is of another freeze state."""
         self._function, self._calls = None, 0
+        torch.compiler.reset()  # on CUDA its graphs hold memory
 
     @contextmanager
     def step(self, samples: int, state: FreezeState) -> Iterator[None]:
@@ -110,9 +111,6 @@ class Compiled:
             ) from error
 
     def _build(self) -> None:
-        # Graphs of the state before are of no use, and on CUDA hold memory.
-        torch.compiler.reset()
-
         def forward(*inputs: torch.Tensor) -> torch.Tensor:
             return output_tensor(self._model(*inputs))
 

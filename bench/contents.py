@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.data.catalogue import fingerprint
 from bench.errors import UserError
 from bench.models.bert import BERTS, HUB_VOCABULARY
-from bench.registry import checked_options, file_hash, strategy_class
+from bench.registry import checked_options, file_hash, foreign_package, strategy_class
 from bench.spec import Spec
 
 
@@ -29,6 +29,8 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
         paths["strategy"] = str(path)
         contents["strategy"] = file_hash(path)
     cls = strategy_class(name, paths.get("strategy", ""))
+    if package := foreign_package(name):
+        contents["strategy"] = package
     options = checked_options(name, spec.options, paths.get("strategy", ""))
     for what, path in cls(**options).files(profile).items():
         paths.setdefault(what, str(path))

@@ -11,9 +11,9 @@ from bench.registry import file_hash
 from bench.results import read_json
 
 # What depends on how fast the machine was, on the allocator's mood, or on where files lie.
-RESULT_CLOCKS = ("clocks", "cpu", "resumed")
-STATE_CLOCKS = ("step_s_median", "compile_s")
-EPOCH_CLOCKS = ("train_s", "cuda_allocated")
+OF_A_RUN = ("clocks", "cpu", "resumed")
+OF_A_STATE = ("step_s_median", "compile_s", "cuda_allocated", "cuda_reserved")
+OF_AN_EPOCH = ("train_s", "cuda_allocated")
 MEMORY_OF_THE_DEVICE = ("cuda_allocated_peak", "cuda_reserved_peak")
 
 
@@ -22,12 +22,12 @@ def essence(folder: Path) -> dict[str, Any]:
 
     Raises UserError naming a file that is missing or damaged.
     """
-    result = _without(read_json(folder / "result.json"), RESULT_CLOCKS)
+    result = _without(read_json(folder / "result.json"), OF_A_RUN)
     spec = _without(read_json(folder / "spec.json"), ("paths", "keep_model"))
     model = folder / "model.safetensors"
     try:
         result["memory"] = _without(result["memory"], MEMORY_OF_THE_DEVICE)
-        result["freeze_states"] = [_without(s, STATE_CLOCKS) for s in result["freeze_states"]]
+        result["freeze_states"] = [_without(s, OF_A_STATE) for s in result["freeze_states"]]
     except (KeyError, TypeError, AttributeError):
         raise UserError(
             f"{folder / 'result.json'} is no result of a run; delete its folder"
@@ -35,7 +35,7 @@ def essence(folder: Path) -> dict[str, Any]:
     return {
         "spec": spec,
         "result": result,
-        "epochs": [_without(row, EPOCH_CLOCKS) for row in _rows(folder / "epochs.jsonl")],
+        "epochs": [_without(row, OF_AN_EPOCH) for row in _rows(folder / "epochs.jsonl")],
         "decisions": _rows(folder / "decisions.jsonl"),
         "model": file_hash(model) if model.exists() else "",
     }

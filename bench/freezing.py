@@ -48,7 +48,7 @@ class Freezer:
             if not 0 <= index < len(self._parameters):
                 last = len(self._parameters) - 1
                 raise UserError(f"layer {index} cannot freeze; the layers are 0 to {last}")
-            self._frozen.add(index)
+            self._frozen.add(int(index))  # numpy's integers can be counted with, but not written
             for parameter in self._parameters[index]:
                 parameter.requires_grad_(False)
                 parameter.grad = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from bench.device_speed import A100
@@ -99,15 +100,22 @@ def _likenesses(spec: Spec) -> list[tuple[object, ...]]:
 
 def full_flops(spec: Spec) -> float:
     """FLOPs (exact) of full training; of texts, as if every batch had a typical length."""
+    root = spec.paths.get("data", "")
+    samples, each = _full_cost(spec.model, spec.data, root, spec.resolution)
+    return each * min(samples, spec.train_limit or samples) * spec.epochs
+
+
+@lru_cache(maxsize=256)  # a folder of images is searched for each, and a live display asks often
+def _full_cost(model: str, data: str, root: str, resolution: int) -> tuple[int, float]:
+    """Training samples of a data set, and the FLOPs of a full step on one of them."""
     from bench.data.catalogue import describe
     from bench.models.costs import FULL_FLOPS
 
-    facts = describe(spec.data, spec.paths.get("data", ""))
-    samples = min(facts.train_samples, spec.train_limit or facts.train_samples)
-    size = facts.length or spec.resolution
-    each = FULL_FLOPS.get((spec.model, facts.classes, size))
+    facts = describe(data, root)
+    size = facts.length or resolution
+    each = FULL_FLOPS.get((model, facts.classes, size))
     if each is None:
         from bench.build import anatomy
 
-        each = anatomy(spec.model, facts.classes, size)[1].exact().total
-    return each * samples * spec.epochs
+        each = anatomy(model, facts.classes, size)[1].exact().total
+    return facts.train_samples, each

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 
 def record_environment(run: Run, folder: RunFolder) -> None:
-    """Write where it runs; a run that goes on elsewhere names both devices."""
+    """Write where it runs; a run that goes on elsewhere names each device once."""
     here = describe_environment(run.spec, run.device)
+    here["devices"] = [here["device"]]
     if folder.checkpoint.exists() and (folder.path / "environment.json").exists():
         before = read_json(folder.path / "environment.json")
-        if here["device"] not in before["device"]:
-            here["device"] = f"{before['device']}, then {here['device']}"
+        here["devices"] = list(dict.fromkeys([*before["devices"], *here["devices"]]))
+        here["device"] = ", then ".join(here["devices"])
         here["before"] = before
     folder.write("environment.json", here)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from strategies.base import Strategy
 
 GROUP = "freezebench.strategies"
+OURS = "freezebench"
 
 
 @cache
@@ -40,6 +41,12 @@ def strategy_class(reference: str, path: str = "") -> type[Strategy]:
         raise unknown("strategy", reference, points)
     found: type[Strategy] = points[reference].load()
     return found
+
+
+def foreign_package(reference: str) -> str:
+    """Name and version of the package that a strategy was installed with; "" for our own."""
+    package = installed()[reference].dist if reference in installed() else None
+    return "" if package is None or package.name == OURS else f"{package.name} {package.version}"
 
 
 def checked_options(reference: str, given: Mapping[str, Any], path: str = "") -> dict[str, Any]:

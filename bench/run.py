@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +41,11 @@ from bench.seeds import seed_device
 from bench.shortcut import Shortcut
 from bench.sizes import FlopsBySize
 from bench.spec import Spec
+from bench.unchanged import check_contents
 from bench.view import View
+
+if TYPE_CHECKING:
+    from strategies.base import Verdict
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -93,6 +97,7 @@ class Run:
         assert team.size == spec.replicas, "a run is made by as many processes as it says"
         self.spec, self.team = spec, team
         self.device = device_of(spec)
+        check_contents(spec)
         set_up_process(spec)
         self.clocks = Clocks(self.device)
         self.batches, classes = batches_of(spec, self.device, team)
@@ -207,6 +212,9 @@ class Run:
                     saved_at = time.monotonic()
                 if stopping and view.step < view.total_steps:
                     raise Stopped
+        # The last stage came after the last epoch's lines were written.
+        with self.clocks.region("prepare"):
+            folder.write_lines("decisions.jsonl", self.decisions)
 
     def evaluate(self) -> None:
         """Score the evaluation split by the task's metric, in percent."""
@@ -277,34 +285,46 @@ class Run:
         return self.compiled.step(samples, self.accounting.now)
 
     def _stage(self) -> None:
-        """Ask the strategy what to freeze, if it wants to be asked now, and do it."""
+        """Ask the strategy what to freeze, if it wants to be asked now, and do it.
+
+        After the last step it is asked too, for its records; then nothing freezes any more.
+        """
         view = self.view
         if not self.strategy.stages().due(view.step, view.steps_per_epoch):
             return
         self.team.share_buffers()
         with self.clocks.region("decide"):
             verdicts = self.team.first_ones(self.strategy.decide(view))
-            before = self.freezer.frozen
-            self.freezer.freeze(v.layer for v in verdicts if v.freeze and v.layer not in before)
-            self.freezer.thaw([v.layer for v in verdicts if not v.freeze and v.layer in before])
-            view.frozen = self.freezer.frozen
-            for layer in view.frozen - before:
-                self.frozen_at[layer] = view.step
-            for layer in before - view.frozen:
-                del self.frozen_at[layer]
-            if view.frozen != before:
-                self.team.regroup()
-                self.accounting.enter_state(view.step, view.frozen)
-                if self.shortcut:
-                    self.shortcut.enter(view.step)
-                if self.compiled:
-                    self.compiled.enter()
+            if view.step < view.total_steps:
+                self._carry_out(verdicts)
             self.decisions += [decision_line(view, v) for v in verdicts]
-            if len(view.frozen) == len(self.layers):
-                raise UserError(
-                    f"{self.spec.label}: every layer is frozen after step {view.step}, so nothing "
-                    "trains; a strategy must leave one"
-                )
+
+    def _carry_out(self, verdicts: Sequence[Verdict]) -> None:
+        """Freeze and thaw what was decided; what changes begins a freeze state.
+
+        Raises UserError if nothing is left that trains.
+        """
+        view, before = self.view, self.freezer.frozen
+        self.freezer.freeze(v.layer for v in verdicts if v.freeze and v.layer not in before)
+        self.freezer.thaw([v.layer for v in verdicts if not v.freeze and v.layer in before])
+        view.frozen = self.freezer.frozen
+        for layer in view.frozen - before:
+            self.frozen_at[layer] = view.step
+        for layer in before - view.frozen:
+            del self.frozen_at[layer]
+        if view.frozen != before:
+            self.team.regroup()
+            self.accounting.enter_state(view.step, view.frozen)
+            if self.shortcut:
+                self.shortcut.enter(view.step)
+            if self.compiled:
+                self.compiled.enter()
+            self.accounting.forget_peaks()  # those of what has just been given back
+        if len(view.frozen) == len(self.layers):
+            raise UserError(
+                f"{self.spec.label}: every layer is frozen after step {view.step}, so nothing "
+                "trains; a strategy must leave one"
+            )
 
     def _end_epoch(self, folder: RunFolder) -> None:
         """Write the epoch's line. Raises Diverged if its mean loss is not finite."""

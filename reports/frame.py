@@ -115,7 +115,7 @@ class Reader:
                 result = _object(path)
                 made_on, threads = _environment(folder)
                 row |= made_on | _result(result, path, run_id, threads)
-                row |= {REPLAYED: _replayed(folder, row["device"])}
+                row |= {REPLAYED: _replayed(folder)}
                 if row["state"] == DONE:
                     self._layers[run_id] = _layers(result, path)
                     if all("weights" in layer for layer in result["layers"]):
@@ -187,13 +187,16 @@ def _environment(folder: Path) -> tuple[Run, int]:
     return row, int(threads or 1)
 
 
-def _replayed(folder: Path, device: str) -> float:
-    """The rebuilt time as a share of full training's; NaN if it was timed on another device."""
+def _replayed(folder: Path) -> float:
+    """The rebuilt time as a share of full training's; NaN unless it was timed on the very device
+    that the whole run was made on.
+    """
     path = folder / "retime.json"
     if not path.exists():
         return math.nan
     values = _object(path)
-    same = device.startswith(str(_at(values, ("device",), path)))
+    made_on = folder / "environment.json"
+    same = made_on.exists() and _object(made_on).get("device") == _at(values, ("device",), path)
     return _number(_at(values, ("time_ratio", "median"), path), path) if same else math.nan
 
 

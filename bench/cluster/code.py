@@ -15,13 +15,12 @@ from pathlib import Path
 
 from bench.environment import RECORDED_COMMIT
 from bench.errors import UserError
-from bench.registry import file_hash
 from bench.results import explained
 from bench.spec import Spec
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("bench", "strategies", "reports", "sweeps", "pyproject.toml")  # what a run may import
-FILES_OF_A_RUN = ("predictor", "strategy")  # small ones, which people edit
+CARRIED = ("predictor", "strategy")  # small files, which people edit
 
 
 @dataclass(frozen=True)
@@ -60,22 +59,10 @@ def carried(spec: Spec, code: Code) -> Spec:
     The run's id stays, since it holds the contents of files and not their places.
     """
     paths = dict(spec.paths)
-    for what in FILES_OF_A_RUN:
+    for what in CARRIED:
         if what in spec.contents and what in paths:
             paths[what] = str(_carry(Path(paths[what]), spec.contents[what], code))
     return spec.but(paths=paths)
-
-
-def check_contents(spec: Spec) -> None:
-    """Raise UserError if a file that a run reads is not the one it was planned with."""
-    for what in (*FILES_OF_A_RUN, "weights"):
-        if what in spec.contents and what in spec.paths:
-            path = Path(spec.paths[what])
-            if file_hash(path) != spec.contents[what]:
-                raise UserError(
-                    f"{spec.label}: its {what} {path} has changed since the run was sent; "
-                    "launch the sweep again"
-                )
 
 
 def _carry(path: Path, content: str, code: Code) -> Path:

@@ -28,7 +28,6 @@ from submitit.core.job_environment import JobEnvironment
 from submitit.core.utils import DelayedSubmission, UncompletedJobError
 
 import bench
-from bench.cluster.code import check_contents
 from bench.errors import UserError
 from bench.heartbeat import job_name
 from bench.plan import Plan
@@ -36,6 +35,7 @@ from bench.pool import PRELOADED, Pool, await_folder
 from bench.results import RunFolder, read_json
 from bench.spec import Spec
 from bench.standing import FAILED, standing, under_way
+from bench.unchanged import check_contents
 
 TRIES = 2  # of a run whose process was killed, or whose folder was away
 LOOK_AGAIN_SECONDS = 5.0

@@ -10,6 +10,7 @@ import pytest
 from tiny_runs import tiny
 
 from bench.build import anatomy
+from bench.data import folder
 from bench.models.costs import FULL_FLOPS
 from bench.plan import ENOUGH, Estimate, Plan, depths
 from bench.results import RunFolder
@@ -44,6 +45,22 @@ def test_an_estimate_reads_some_of_a_kind_only(tmp_path: Path) -> None:
         RunFolder(tmp_path, spec.id).create()
     estimate = Estimate(Plan(specs, frozenset(s.id for s in specs)), tmp_path)
     assert estimate.seconds(specs[0]) == 7.0
+
+
+def test_a_folder_of_images_is_searched_once_for_what_a_run_costs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A display that is drawn while a run trains asks for it at every drawing."""
+    for kind in ("one", "two"):
+        (tmp_path / "train" / kind).mkdir(parents=True)
+        (tmp_path / "train" / kind / "image.png").touch()
+    asked: list[Path] = []
+    search = folder.listing
+    monkeypatch.setattr(folder, "listing", lambda *a: (asked.append(a[0]), search(*a))[1])
+    runs = [tiny(seed=s).but(data=f"folder:{tmp_path}") for s in (0, 1)]
+    estimate = Estimate(Plan(runs, frozenset()), tmp_path)
+    assert estimate.seconds(runs[0]) == estimate.seconds(runs[1]) > 2.0
+    assert asked == [tmp_path]
 
 
 def test_planning_and_jobs_load_no_more_than_they_need() -> None:

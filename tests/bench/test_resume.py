@@ -7,11 +7,13 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from interrupted_runs import assert_same_bits, stopped_every
 from tiny_runs import made, tiny
 
+from bench.checkpoint import save_checkpoint
 from bench.errors import UserError
 from bench.results import RunFolder
 from bench.run import Stopped, execute
@@ -116,6 +118,17 @@ def wait_for_new_checkpoint(folder: RunFolder, process: multiprocessing.Process)
         if path.exists() and path.stat().st_mtime_ns != before:
             return
         time.sleep(0.005)
+
+
+def test_a_state_that_could_not_be_read_again_is_not_kept(tmp_path: Path) -> None:
+    """Plain tensors and values alone are read from a checkpoint; numpy's are neither."""
+    for bad, where in (
+        ({"rows": [np.float64(1.0)]}, r"an element of state_dict\(\)\['rows'\] is numpy.float64"),
+        ({np.int64(3): 1}, r"a key of state_dict\(\) is numpy.int64"),
+    ):
+        with pytest.raises(UserError, match=where):
+            save_checkpoint(tmp_path / "checkpoint.pt", {"strategy": bad})
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unreadable_checkpoint_is_one_clear_line(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from PIL import Image
 from tiny_runs import essence, made, tiny, weights
 
 from bench.clocks import REGIONS
-from bench.results import RunFolder
+from bench.errors import UserError
+from bench.record import record_environment
+from bench.results import RunFolder, read_json
 from bench.run import Run, Stopped, execute
 
 UNTOUCHED_RATES = ["full", "autofreeze", "probe", "random"]
@@ -101,6 +103,59 @@ def test_a_diverging_run_is_recorded_as_such(tmp_path: Path) -> None:
     assert result["accuracy"] is None
     assert "not finite" in result["reason"]
     assert RunFolder(tmp_path, spec.id).complete(spec.but(keep_model=True))
+
+
+LATE = """
+import numpy as np
+from strategies.base import PerEpoch, Strategy, Verdict
+
+class Late(Strategy):
+    name = "late"
+    def stages(self):
+        return PerEpoch(1)
+    def decide(self, view):
+        share = 2 if view.step < view.total_steps else 1
+        return [Verdict(np.int64(i), True, 0.5, 1.0) for i in view.active if i % share == 0]
+"""
+
+
+def test_what_is_decided_after_the_last_step_is_recorded_and_freezes_nothing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "late.py").write_text(LATE)  # with numpy's integers, which JSON does not know
+    spec = tiny(f"{tmp_path / 'late.py'}:Late")
+    result = made(spec, tmp_path)
+    folder = RunFolder(tmp_path, spec.id).path
+    lines = [json.loads(line) for line in (folder / "decisions.jsonl").read_text().splitlines()]
+    assert {line["step"] for line in lines} == {6, 12}
+    for layer in result["layers"][:-1]:
+        assert layer["frozen_at_step"] == (6 if layer["index"] % 2 == 0 else None)
+
+
+def test_a_file_that_has_changed_since_the_plan_is_not_run(tmp_path: Path) -> None:
+    """The id holds what the file said; what runs must be that."""
+    file = tmp_path / "late.py"
+    file.write_text(LATE)
+    spec = tiny(f"{file}:Late")
+    file.write_text(LATE.replace("else 1", "else 3"))
+    with pytest.raises(UserError, match=r"strategy .*late\.py has changed since"):
+        execute(spec, tmp_path)
+    assert tiny(f"{file}:Late").id != spec.id
+
+
+def test_a_run_names_each_device_it_ran_on_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tiny(), tmp_path)
+    folder = RunFolder(tmp_path, run.spec.id)
+    folder.create()
+    told = []
+    for name in ("L40S", "L4", "L4", "L40S"):
+        monkeypatch.setattr("bench.environment.device_name", lambda device, name=name: name)
+        record_environment(run, folder)
+        told.append(read_json(folder.path / "environment.json")["device"])
+        folder.checkpoint.touch()
+    assert told == ["L40S", *["L40S, then L4"] * 3]
 
 
 def test_decisions_never_see_evaluation_images(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 from tiny_runs import tiny
 
 from bench.cluster import code
-from bench.cluster.code import carried, check_contents, snapshot
+from bench.cluster.code import carried, snapshot
 from bench.errors import UserError
+from bench.unchanged import check_contents
 
 
 @pytest.fixture
