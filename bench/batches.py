@@ -20,6 +20,7 @@ from bench.errors import UserError
 from bench.layers import Inputs
 from bench.seeds import seed_of, seeded
 from bench.spec import Spec
+from bench.transfer import onto
 
 EVALUATION_BATCH = 250
 NOT_ASKED = -100  # label of what a model is not asked for: words that were not masked
@@ -87,7 +88,7 @@ class Batches:
 
     def plain(self, samples: Tensor) -> Inputs:
         """The inputs of some samples, int64 (B,) on the CPU, without augmentation."""
-        return self._inputs(self._images[samples.to(self._device)])
+        return self._inputs(self._images[onto(self._device, samples)])
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
         """This process's batches of the evaluation split, in order, without augmentation."""
@@ -116,7 +117,7 @@ class Batches:
         return (pixels,)
 
     def _draw_order(self, epoch: int) -> Tensor:
-        return self._draw_indices(epoch).to(self._device)
+        return onto(self._device, self._draw_indices(epoch))
 
     def _draw_indices(self, epoch: int) -> Tensor:
         return epoch_order(self._spec.seed, epoch, len(self._labels))

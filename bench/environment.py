@@ -41,7 +41,8 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "device": device_name(device),
-        "driver": torch.version.cuda if device.type == "cuda" else None,
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "driver": _driver() if device.type == "cuda" else None,
         "host": platform.node(),
         "cores": cores(),
         "load_at_start": os.getloadavg()[0],
@@ -83,6 +84,17 @@ def commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return head[:12] + ("+" if changed else "")
+
+
+@lru_cache(maxsize=1)
+def _driver() -> str | None:
+    """The version of NVIDIA's driver; None where nvidia-smi does not tell it."""
+    ask = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
+    try:
+        done = subprocess.run(ask, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
 
 
 def _git(root: Path, *arguments: str) -> str:

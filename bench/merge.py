@@ -49,9 +49,12 @@ def merge(sources: Sequence[Path], results: Path) -> Merged:
         if run_id in known:
             other, before = known[run_id]
             if told := difference(before, found):
+                wrong = "the one that is wrong"
+                if found["spec"]["device"] == "cuda":
+                    wrong += ", or either if they differ by rounding alone, as on a GPU they may"
                 raise UserError(
                     f"run {run_id} contradicts itself in {told}: {other} against {folder}; delete "
-                    "the one that is wrong. Nothing was copied"
+                    f"{wrong}. Nothing was copied"
                 )
             if not before["model"] and found["model"]:  # take the one with its weights
                 chosen[run_id] = folder

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.results import explained
+from bench.transfer import onto
 
 Border = tuple[Tensor, ...]
 Compute = Callable[[Tensor], Border]
@@ -124,12 +125,12 @@ class PrefixCache:
         placed = self._place[samples] >= 0
         kept = samples[placed]
         low = 0
-        where = placed.nonzero()[:, 0].to(self._device)
+        where = placed.nonzero()[:, 0]
         rows = self._place[kept]
         for shelf in self._shelves:
             here = (rows >= low) & (rows < low + shelf.rows)
             if here.any():
-                picked = where[here.to(where.device)]
+                picked = onto(self._device, where[here])
                 shelf.put(rows[here] - low, tuple(t[picked] for t in border))
             low += shelf.rows
         self._filled[kept] = True
@@ -156,15 +157,16 @@ class PrefixCache:
                 parts.append((here, shelf.get(rows[here] - low)))
             low += shelf.rows
         if len(parts) == 1:
-            return tuple(t.to(self._device) for t in parts[0][1])
+            return tuple(onto(self._device, t) for t in parts[0][1])
+        placed = [(onto(self._device, here.nonzero()[:, 0]), tensors) for here, tensors in parts]
         gathered = []
         for i in range(len(parts[0][1])):
             first = parts[0][1][i]
             whole = torch.empty(
                 (len(chosen), *first.shape[1:]), dtype=first.dtype, device=self._device
             )
-            for here, tensors in parts:
-                whole[here.to(self._device)] = tensors[i].to(self._device)
+            for rows, tensors in placed:
+                whole.index_copy_(0, rows, onto(self._device, tensors[i]))
             gathered.append(whole)
         return tuple(gathered)
 
@@ -198,12 +200,13 @@ class MemoryShelf:
 
     def put(self, rows: Tensor, border: Sequence[Tensor]) -> None:
         """Write rows."""
+        places = onto(self._device, rows)
         for kept, tensor in zip(self._kept, border, strict=True):
-            kept[rows.to(self._device)] = tensor.to(self._device)
+            kept[places] = tensor.to(self._device)
 
     def get(self, rows: Tensor) -> Border:
         """Read rows, in the order asked for."""
-        places = rows.to(self._device)
+        places = onto(self._device, rows)
         return tuple(kept.index_select(0, places) for kept in self._kept)
 
     def close(self) -> None:

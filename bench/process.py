@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -22,10 +24,28 @@ def set_up_process(spec: Spec) -> None:
         return
     torch.backends.cudnn.allow_tf32 = spec.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = spec.precision == "tf32"
-    torch.backends.cudnn.deterministic = True  # a resumed run ends with the same bits
+    # For the same bits from one making to the next. Kernels outside cuDNN may still add in another
+    # order (the gradients of attention and of adaptive pooling), and have no other form that is
+    # as fast.
+    torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     gc.collect()
     torch.cuda.empty_cache()
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Whole float32 products inside, whatever the run has: to hold one computation against another.
+
+    TF32 keeps 10 bits of each factor, so that what is equal in exact arithmetic differs by 1e-3.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    try:
+        cudnn.allow_tf32 = matmul.allow_tf32 = False
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
 def keep_freed_memory() -> None:

@@ -24,6 +24,7 @@ from bench.fold import fold
 from bench.layers import Inputs, Layer
 from bench.prefix import Cut, Splitter, check_cut, check_same
 from bench.prefix_cache import MEBI, Border, PrefixCache
+from bench.process import without_tf32
 from bench.spec import Spec
 
 CHECKED = 8  # samples on which a cut is held against the model
@@ -66,7 +67,7 @@ class Shortcut:
         self.since, self._cut = step, cut
         if cut is None:
             return
-        with self._autocast():
+        with self._autocast(), without_tf32():
             check_cut(cut, self._model, self._few)
             if self._spec.fold_norms:
                 before = self._border(cut)

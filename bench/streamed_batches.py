@@ -20,6 +20,7 @@ from bench.distributed.team import ALONE, Team
 from bench.layers import Inputs
 from bench.seeds import seeded
 from bench.spec import Spec
+from bench.transfer import onto
 
 STATISTICS_SAMPLES = 512  # training images from which mean and std are taken
 
@@ -66,13 +67,13 @@ class StreamedBatches:
             )
         self._next = step + 1
         images, labels = next(self._epoch)
-        return self._inputs(images), labels.to(self._device)
+        return self._inputs(images), onto(self._device, labels)
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
         """This process's batches of the evaluation split, in order, without augmentation."""
         every = slice(self._team.rank, None, self._team.size)
         for images, labels in self._stream.evaluation(EVALUATION_BATCH, every):
-            yield self._inputs(images), labels.to(self._device)
+            yield self._inputs(images), onto(self._device, labels)
 
     def probe(self, samples: int) -> Inputs:
         """Fixed training samples without augmentation, the same for every seed and strategy."""
@@ -84,7 +85,7 @@ class StreamedBatches:
         return [int(i) for i in drawn[:samples]]
 
     def _inputs(self, images: Tensor) -> Inputs:
-        pixels = normalise(images.to(self._device), self._mean, self._std)
+        pixels = normalise(onto(self._device, images), self._mean, self._std)
         if self._spec.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         return (pixels,)

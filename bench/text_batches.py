@@ -25,6 +25,7 @@ from bench.layers import Inputs
 from bench.models.bert import BERTS
 from bench.seeds import seeded
 from bench.spec import Spec
+from bench.transfer import onto
 
 PAD_TO = 8  # lengths are multiples of this: few shapes, and none that tensor cores dislike
 # Of the words a fifth is asked for; of these half become [MASK], a quarter another word, a quarter
@@ -53,12 +54,13 @@ class TextBatches:
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
         """The inputs and labels (B,) int64 of a step counted from 0."""
         chosen = self._chosen(step)
-        return self._inputs(self._train, chosen), self._train.labels[chosen.to(self._device)]
+        return self._inputs(self._train, chosen), self._train.labels[onto(self._device, chosen)]
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
         """The evaluation split in order."""
         for rows in torch.arange(len(self._evaluation.labels)).split(EVALUATION_BATCH):
-            yield self._inputs(self._evaluation, rows), self._evaluation.labels[rows]
+            labels = self._evaluation.labels[onto(self._device, rows)]
+            yield self._inputs(self._evaluation, rows), labels
 
     def probe(self, samples: int) -> Inputs:
         """Fixed training samples, the same for every seed and strategy."""
@@ -87,9 +89,9 @@ class TextBatches:
 
     def _inputs(self, tokens: Tokens, rows: Tensor) -> Inputs:
         length = self._length(tokens, rows)
-        here = rows.to(self._device)
+        here = onto(self._device, rows)
         places = torch.arange(length, device=self._device)
-        real = places < tokens.lengths[rows].to(self._device)[:, None]
+        real = places < onto(self._device, tokens.lengths[rows])[:, None]
         ids, segments = (_padded(part[here], length) for part in (tokens.ids, tokens.segments))
         return ids, real[:, None, None], segments
 
@@ -117,13 +119,14 @@ class MaskedBatches(TextBatches):
 
     def _masked(self, inputs: Inputs, generator: torch.Generator) -> tuple[Inputs, Tensor]:
         ids, real, segments = inputs
-        chance, kind = torch.rand((2, *ids.shape), generator=generator).to(self._device)
+        chance, kind = onto(self._device, torch.rand((2, *ids.shape), generator=generator))
         words = torch.randint(self._special, self._words, ids.shape, generator=generator)
+        words = onto(self._device, words)
         chance = chance.masked_fill(ids < self._special, 2.0)
         # At least one a text, or a batch could ask for nothing and have no loss.
         asked = (chance < ASKED_SHARE) | (chance == chance.amin(1, keepdim=True))
         shown = torch.where(kind < HIDDEN, self._mask, ids)
-        shown = torch.where((kind >= HIDDEN) & (kind < HIDDEN + REPLACED), words.to(ids), shown)
+        shown = torch.where((kind >= HIDDEN) & (kind < HIDDEN + REPLACED), words, shown)
         labels = ids.masked_fill(~asked, NOT_ASKED)
         return (torch.where(asked, shown, ids), real, segments), labels
 

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.transfer import onto
+
 Augment = Literal["none", "crop", "crop+flip"]
 PADDING = 8  # a crop moves by at most a PADDING-th of the side, as 4 pixels of CIFAR's 32
 
@@ -33,11 +35,8 @@ def augment(
     if kind == "crop+flip":
         flipped = torch.rand(of or count, 1, generator=generator)[mine] < 0.5
         across = torch.where(flipped, across.flip(1), across)
-    device = images.device
-    if device.type == "cuda":
-        # From pinned memory the copy does not wait for the device.
-        down, across = torch.stack([down, across]).pin_memory().to(device, non_blocking=True)
-    each = torch.arange(count, device=device)[:, None, None]
+    down, across = onto(images.device, torch.stack([down, across]))
+    each = torch.arange(count, device=images.device)[:, None, None]
     picked = images.permute(0, 2, 3, 1)[each, down[:, :, None], across[:, None, :]]
     return picked.permute(0, 3, 1, 2)
 
