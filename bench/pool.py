@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import signal
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -81,24 +82,26 @@ class Pool:
         watcher: Watcher,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Hire the workers. stop: asked about once a second; when true, all is as on Ctrl-C."""
+        """stop: asked about once a second; when true, all is as on Ctrl-C."""
         self._results, self._watcher, self._asked = results, watcher, stop
         self._waiting = list(plan.todo)
         self._done = set(plan.done)
         self._planned = {s.id for s in plan.specs}
         self._outcome = Outcome()
-        # Workers are forked from a server that has imported what they need and done nothing yet.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(PRELOADED)
         self._stop = self._context.Event()
-        count = min(workers, len(self._waiting))
+        self._count = min(workers, len(self._waiting))
         # GPUs of each worker; 0: the runs use none.
         self._gpus = gpus_of(plan.todo) if uses_gpus(plan.todo) else 0
-        self._workers = [self._hire(slot) for slot in range(count)]
+        self._workers: list[_Worker] = []
 
     def run(self) -> Outcome:
         """Work until nothing can be started any more; Ctrl-C lets runs write a checkpoint."""
         try:
+            start_server()
+            for slot in range(self._count):
+                with _blocked([signal.SIGINT]):  # or it could leave a process nobody knows of
+                    self._workers.append(self._hire(slot))
             while not self._asked() and (self._assign() or self._busy()):
                 self._listen()
             if self._asked():
@@ -130,8 +133,13 @@ class Pool:
             if ready is None:
                 break
             self._waiting.remove(ready)
+            order = (ready.to_dict(), str(self._results))
+            try:
+                worker.pipe.send(order)
+            except OSError:  # it was killed while it had nothing to do
+                worker = self._replaced(worker)
+                worker.pipe.send(order)
             worker.spec = ready
-            worker.pipe.send((ready.to_dict(), str(self._results)))
             self._watcher.started(ready)
             given = True
         return given
@@ -166,7 +174,7 @@ class Pool:
             worker.process.join()
             kind, value = "failed", f"its process ended with exit code {worker.process.exitcode}"
             _note_killed(RunFolder(self._results, spec.id), value)
-            self._workers[self._workers.index(worker)] = self._hire(worker.slot)
+            self._replaced(worker)
         worker.spec = None
         if kind == "result":
             self._done.add(spec.id)
@@ -185,6 +193,14 @@ class Pool:
         theirs.close()
         return _Worker(slot, process, ours)
 
+    def _replaced(self, worker: _Worker) -> _Worker:
+        """A new worker in the place of one that is no more."""
+        with _blocked([signal.SIGINT]):
+            fresh = self._hire(worker.slot)
+            self._workers[self._workers.index(worker)] = fresh
+        worker.pipe.close()
+        return fresh
+
     def _dismiss(self) -> None:
         self._stop.set()  # whatever ended us, runs under way write a checkpoint
         for worker in self._workers:
@@ -193,6 +209,29 @@ class Pool:
             worker.process.join(timeout=STOP_SECONDS)
             if worker.process.is_alive():
                 worker.process.kill()
+
+
+def start_server(*signals: int) -> None:
+    """Start the server that workers are forked from: it imports what they need and does no more.
+
+    It is deaf to Ctrl-C and to `signals`, and so are they: what is meant for the launcher would
+    end them. A server that runs already stays.
+    """
+    deaf = (signal.SIGINT, *signals)
+    with _blocked(deaf):
+        multiprocessing.resource_tracker.ensure_running()
+    with _blocked(deaf):  # anew, for the tracker's start lets some of them through
+        multiprocessing.forkserver.set_forkserver_preload(PRELOADED)
+        multiprocessing.forkserver.ensure_running()
+
+
+@contextmanager
+def _blocked(signals: Sequence[int]) -> Iterator[None]:
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
 @dataclass

@@ -12,15 +12,13 @@ to every process of a job.
 
 from __future__ import annotations
 
-import multiprocessing.forkserver
-import multiprocessing.resource_tracker
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ import bench
 from bench.errors import UserError
 from bench.heartbeat import job_name
 from bench.plan import Plan
-from bench.pool import PRELOADED, Pool, await_folder
+from bench.pool import Pool, await_folder, start_server
 from bench.results import RunFolder, read_json
 from bench.spec import Spec
 from bench.standing import FAILED, standing, under_way
@@ -60,7 +58,7 @@ class Pack:
             raise UserError(f"this job was sent with the code in {code} and has loaded {loaded}")
         specs = [Spec.from_dict(values) for values in runs]
         with Cutoffs() as cutoffs:
-            _start_deaf_workers()
+            start_server(USER_SIGNAL, signal.SIGTERM, signal.SIGCONT)
             _Job(specs, Path(results), at_once, cutoffs).work()
             return {spec.id: standing(spec, Path(results)).state for spec in specs}
 
@@ -241,28 +239,6 @@ class Printer:
     def failed(self, spec: Spec, reason: str) -> None:
         """A run failed."""
         print(f"{_now()} {spec.id} failed: {reason}", flush=True)
-
-
-def _start_deaf_workers() -> None:
-    """Start the processes that workers come from with Slurm's signals blocked, which they inherit.
-
-    Left alone, a signal meant for the job would end them; that they heard it is not needed.
-    """
-    deaf = (USER_SIGNAL, signal.SIGTERM, signal.SIGCONT)
-    with _blocked(deaf):
-        multiprocessing.resource_tracker.ensure_running()
-    with _blocked(deaf):  # anew, for the tracker's start lets TERM through
-        multiprocessing.forkserver.set_forkserver_preload(PRELOADED)
-        multiprocessing.forkserver.ensure_running()
-
-
-@contextmanager
-def _blocked(signals: Sequence[int]) -> Iterator[None]:
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
 def _clear_stale_pickle() -> None:

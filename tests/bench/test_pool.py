@@ -87,6 +87,45 @@ def test_a_killed_worker_fails_its_run_alone_and_the_next_launch_makes_it(tmp_pa
     assert {s.id for s in make_plan([slow, *others], tmp_path).todo} == {slow.id}
 
 
+def test_a_worker_killed_while_idle_is_replaced(tmp_path: Path) -> None:
+    first, second = tiny(keep_model=True), tiny(seed=1)
+    heir, other = (s.but(weights=f"run:{first.id}") for s in (tiny(seed=2), tiny(seed=3)))
+
+    def kill(what: str, spec: Spec) -> None:
+        if what == "finished" and spec.id == first.id:
+            for worker in pool._workers:
+                if worker.spec is None:
+                    os.kill(worker.process.pid, signal.SIGKILL)
+                    worker.process.join()
+
+    plan = make_plan([first, second, heir, other], tmp_path)
+    pool = Pool(plan, tmp_path, 2, Notes(kill))
+    outcome = pool.run()
+    assert outcome.failed == {}
+    assert {s.id for s in outcome.finished} == {s.id for s in plan.specs}
+
+
+@pytest.mark.parametrize("after", [0.5, 1.5, 2.5, 4.0])
+def test_ctrl_c_at_once_is_one_word(tmp_path: Path, after: float) -> None:
+    """Also while the workers' server imports what they need, which takes seconds."""
+    command = [
+        sys.executable, "-m", "bench.cli", "sweep", "table2", "--seeds", "1",
+        "--results", str(tmp_path), "--workers", "2",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes
+    errors = process.communicate(timeout=90)[1]
+    assert "Traceback" not in errors
+    assert process.returncode == 130
+
+
 def test_a_failing_run_is_recorded_with_its_traceback(tmp_path: Path) -> None:
     bad, good = tiny(weights="run:feedfeedfeed"), tiny()
     with pytest.raises(UserError, match="feedfeedfeed"):
