@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,29 @@ SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
 PROFILES = SWEEPS / "profiles"
 ROLES = ("models", "datasets", "pairs")  # of a profile; a pair is model/dataset
 SCALED = ("lr", "weight_decay")  # fields a method may multiply, since each model has its own
+
+# What stands where, in the words of the message for what does not.
+TEXT, TEXTS, WHOLE = "a text", "a list of texts", "a list of whole numbers from 0 on"
+TABLE, TABLES, NAMED = "a table", "tables, each begun by [[{key}]]", "tables, as [{key}.NAME]"
+NUMBERS = "a table of numbers"
+CHECKS: dict[str, Callable[[Any], bool]] = {
+    TEXT: lambda v: isinstance(v, str),
+    TEXTS: lambda v: isinstance(v, list) and all(isinstance(x, str) for x in v),
+    WHOLE: lambda v: isinstance(v, list) and all(type(x) is int and x >= 0 for x in v),
+    TABLE: lambda v: isinstance(v, dict),
+    TABLES: lambda v: isinstance(v, list) and all(isinstance(x, dict) for x in v),
+    NAMED: lambda v: isinstance(v, dict) and all(isinstance(x, dict) for x in v.values()),
+    NUMBERS: lambda v: isinstance(v, dict) and all(type(x) in (int, float) for x in v.values()),
+}
+OF_A_SWEEP = {
+    "title": TEXT, "table": TEXT, "setting": TEXT, "same_as": TEXT,
+    "methods": TABLES, "controls": TABLES, "models": NAMED, "datasets": NAMED,
+}  # fmt: skip
+OF_A_GRID = {"models": TEXTS, "datasets": TEXTS, "methods": TEXTS, "seeds": WHOLE}
+OF_A_METHOD = {
+    "name": TEXT, "strategy": TEXT, "match": TEXT, "options": TABLE, "set": TABLE, "scale": NUMBERS,
+}  # fmt: skip
+OF_A_PROFILE = {"run": TABLE, **dict.fromkeys((*ROLES, "settings"), NAMED)}
 
 
 def sweep_names() -> list[str]:
@@ -35,7 +58,10 @@ def profile_names() -> list[str]:
 
 def load_profile(name: str) -> dict[str, Any]:
     """A profile by name or by path; raises UserError if there is none."""
-    return {"name": Path(name).stem, **_read(PROFILES, name, "profile")}
+    profile = _read(PROFILES, name, "profile")
+    _check_keys(profile, profile, ("run", "models", "datasets"), f"profile {name}")
+    _check_kinds(profile, OF_A_PROFILE, f"profile {name}")
+    return {"name": Path(name).stem, **profile}
 
 
 def declared_sweep(name: str) -> dict[str, Any]:
@@ -43,6 +69,7 @@ def declared_sweep(name: str) -> dict[str, Any]:
     declared = _read(SWEEPS, name, "sweep")
     if "same_as" in declared:
         _check_keys(declared, ("same_as",), ("same_as",), f"sweep {name}")
+        _check_kinds(declared, OF_A_SWEEP, f"sweep {name}")
         name = declared["same_as"]
         declared = _read(SWEEPS, name, "sweep")
     _check_declared(declared, f"sweep {name}")
@@ -70,19 +97,25 @@ def _check_declared(declared: Mapping[str, Any], where: str) -> None:
     needed = ("title", "grid", "methods")
     known = (*needed, "table", "setting", "controls", "models", "datasets")
     _check_keys(declared, known, needed, where)
+    _check_kinds(declared, OF_A_SWEEP, where)
     if declared.get("table", "table1") not in all_tables():
         raise unknown(f"{where}: table", declared["table"], all_tables())
     methods = [*declared["methods"], *declared.get("controls", [])]
     for method in methods:
         keys = ("name", "strategy", "options", "match", "set", "scale")
-        _check_keys(method, keys, ("name",), f"{where}, method {method.get('name', '?')}")
+        called = f"{where}, method {method.get('name', '?')}"
+        _check_keys(method, keys, ("name",), called)
+        _check_kinds(method, OF_A_METHOD, called)
         for key in method.get("scale", {}):
             if key not in SCALED:
                 raise unknown(f"{where}, method {method['name']}: scale", key, list(SCALED))
     names = [method["name"] for method in methods]
     for grid in grids(declared):
         axes = ("models", "datasets", "seeds")
+        if not isinstance(grid, Mapping):
+            raise UserError(f"{where}: grid is {grid!r}; it must be a table, begun by [grid]")
         _check_keys(grid, (*axes, "methods"), axes, f"{where}, [grid]")
+        _check_kinds(grid, OF_A_GRID, f"{where}, [grid]")
         for name in grid.get("methods", []):
             if name not in names:
                 raise unknown(f"{where}, [grid]: methods", name, names)
@@ -127,6 +160,19 @@ def _check_keys(
     for key in needed:
         if key not in given:
             raise UserError(f"{where}: {key} is missing; add it")
+
+
+def _check_kinds(given: Mapping[str, Any], kinds: Mapping[str, str], where: str) -> None:
+    """Refuse a value of another kind than stands there, and say which."""
+    for key, kind in kinds.items():
+        if key in given and not CHECKS[kind](given[key]):
+            wanted = kind.format(key=key)
+            raise UserError(f"{where}: {key} is {_short(given[key])}; it must be {wanted}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _names(folder: Path) -> list[str]:

@@ -30,11 +30,22 @@ FILE = "retime.json"
 FULL = "full"
 
 
+def cannot_be_timed(spec: Spec) -> str:
+    """Why the freeze states of a run cannot be timed in turns; "" if they can."""
+    if spec.cache_prefix:
+        return "a step's time with cache_prefix depends on what is in the cache"
+    if spec.compiled:
+        return "compiled steps would be compiled anew at every turn"
+    if spec.replicas > 1:
+        return "steps with replicas take several processes"
+    return ""
+
+
 def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
     """Time the freeze states of a done run, write retime.json into its folder, and return it.
 
     time_ratio: train and decide time over the time of full training with the spec's epochs.
-    Raises UserError if the run is not done, is compiled, or its steps differ within a freeze state.
+    Raises UserError if the run is not done, or cannot be timed in turns.
     """
     folder = RunFolder(results, spec.id)
     if not folder.done:
@@ -42,16 +53,8 @@ def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
     result = folder.result()
     if result["status"] != "done":
         raise UserError(f"{spec.label}: diverged, so there is nothing to time again")
-    if spec.cache_prefix:
-        raise UserError(
-            f"{spec.label}: a step's time with cache_prefix depends on what is in the cache; only "
-            "runs without it can be timed again"
-        )
-    if spec.compiled:
-        raise UserError(
-            f"{spec.label}: timing its freeze states in turns would compile at every turn; only "
-            "runs without compiled can be timed again"
-        )
+    if reason := cannot_be_timed(spec):
+        raise UserError(f"{spec.label}: {reason}; only runs without it can be timed again")
     states = [state for state in result["freeze_states"] if state["steps"]]
     with tempfile.TemporaryDirectory() as place:
         times, samples, device = _times(spec, results, Path(place), states, seconds)

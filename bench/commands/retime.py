@@ -8,6 +8,7 @@ from bench.commands.places import sweep_arguments, sweep_of
 from bench.errors import UserError
 
 HELP = "rebuild finished runs' times from steps timed in turns with full training"
+LEFT_OUT = "not done, diverged, or with cache_prefix, compiled or replicas"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from bench.results import RunFolder
-    from bench.retime import FILE, FULL, retime
+    from bench.retime import FILE, FULL, cannot_be_timed, retime
 
     if not args.seconds > 0:
         raise UserError(f"--seconds {args.seconds} is not valid; give a number above 0")
@@ -29,7 +30,7 @@ def main(args: argparse.Namespace) -> int:
         if spec.strategy == FULL or args.only_seed not in (None, spec.seed):
             continue
         folder = RunFolder(args.results, spec.id)
-        if not folder.done or folder.diverged or spec.cache_prefix:
+        if not folder.done or folder.diverged or cannot_be_timed(spec):
             skipped += 1
             continue
         if args.again or not (folder.path / FILE).exists():
@@ -40,5 +41,5 @@ def main(args: argparse.Namespace) -> int:
                 flush=True,
             )
     if skipped:
-        print(f"{skipped} runs left out: not done, diverged, or with a cached prefix")
+        print(f"{skipped} runs left out: {LEFT_OUT}")
     return 0

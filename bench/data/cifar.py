@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import io
 import json
+import os
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -47,7 +48,8 @@ def load(name: str, root: Path | None, *, train: bool) -> tuple[Tensor, Tensor]:
     Raises UserError if the files are missing, truncated or altered.
     """
     if root is not None and root.is_dir():
-        word = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
+        # Of this user's own: a file in /tmp that another made cannot be opened for writing.
+        word = hashlib.sha256(f"{os.getuid()} {root.resolve()}".encode()).hexdigest()[:12]
         with Path(tempfile.gettempdir(), f"freezebench-{name}-{word}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # one process downloads, the others wait for it
             if not _present(name, root):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Part = Literal["test", "validation"]
@@ -31,9 +32,12 @@ class ImageData:
 
 def moments(images: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (3,) of uint8 images (N, 3, R, R) as numbers in [0, 1]."""
-    totals = images.sum(dim=(0, 2, 3)).double()
-    squares = images.flatten(2).int().square_().sum(dim=(0, 2)).double()
+    # In parts: to widen all the images at once takes many times their own memory.
+    sums = torch.zeros(2, images.shape[1], dtype=torch.int64)
+    for part in images.split(256):
+        wide = part.int()
+        sums += torch.stack([wide.sum(dim=(0, 2, 3)), wide.square_().sum(dim=(0, 2, 3))])
     pixels = images.shape[0] * images.shape[2] * images.shape[3]
-    mean = totals / pixels
-    std = (squares / pixels - mean.square()).clamp(min=1e-6).sqrt()
+    mean, squares = sums.double() / pixels
+    std = (squares - mean.square()).clamp(min=1e-6).sqrt()
     return (mean / 255).float(), (std / 255).float()

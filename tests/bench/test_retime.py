@@ -11,7 +11,7 @@ from tiny_runs import essence, made, tiny
 from bench.errors import UserError
 from bench.perf.spread import median_interval
 from bench.results import RunFolder
-from bench.retime import retime
+from bench.retime import cannot_be_timed, retime
 
 
 def test_freezing_more_takes_less_and_the_run_is_left_as_it_was(tmp_path: Path) -> None:
@@ -56,3 +56,6 @@ def test_what_cannot_be_timed_again_is_one_clear_line(tmp_path: Path) -> None:
     made(cached, tmp_path)
     with pytest.raises(UserError, match="cache_prefix"):
         retime(cached, tmp_path, seconds=1)
+    for way, value in (("compiled", True), ("replicas", 2)):
+        assert way in cannot_be_timed(tiny().but(**{way: value}))
+    assert cannot_be_timed(tiny("probe")) == ""

@@ -87,6 +87,46 @@ def test_a_bad_sweep_file_is_one_line(text: str, words: str, tmp_path: Path) -> 
     assert "\n" not in str(caught.value)
 
 
+GRID = '[grid]\nmodels=["vgg11"]\ndatasets=["cifar10"]\nseeds=[0]\n'
+FULL = '[[methods]]\nname="full"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("title = 3\n" + GRID + FULL, "title is 3; it must be a text"),
+        ("title = 't'\n" + GRID + "[methods]\nname='full'", r"each begun by \[\[methods\]\]"),
+        ("title = 't'\n" + GRID.replace("[0]", "3") + FULL, "seeds is 3; it must be a list of wh"),
+        (
+            "title = 't'\n" + GRID.replace('["vgg11"]', '"vgg11"') + FULL,
+            "models is 'vgg11'; it must",
+        ),
+        ("title = 't'\ngrid = 1\n" + FULL, r"grid is 1; it must be a table, begun by \[grid\]"),
+        (
+            "title = 't'\n" + GRID + FULL + "options = 'x'",
+            "full: options is 'x'; it must be a table",
+        ),
+        ("title = 't'\n" + GRID + FULL + "scale = {lr = '2'}", "must be a table of numbers"),
+        ("title = 't'\nmodels = ['a']\n" + GRID + FULL, r"must be tables, as \[models\.NAME\]"),
+    ],
+)
+def test_a_sweep_with_the_wrong_kind_of_value_is_one_line(
+    text: str, words: str, tmp_path: Path
+) -> None:
+    test_a_bad_sweep_file_is_one_line(text, words, tmp_path)
+
+
+def test_a_profile_with_the_wrong_kind_of_value_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    for text, words in (
+        ("run = 1\nmodels = {}\ndatasets = {}", "run is 1"),
+        ("", "run is missing"),
+    ):
+        file.write_text(text)
+        with pytest.raises(UserError, match=words):
+            load_sweep("table2", str(file))
+
+
 def test_plan_and_status_say_what_is_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data.augment import augment, normalise, resize
+from bench.data.image_data import moments
 
 
 def batch(count, side, seed=0):
@@ -91,3 +92,12 @@ def test_resize_keeps_flat_images_flat(resolution):
     resized = resize(flat, resolution)
     assert resized.shape == (3, 3, resolution, resolution)
     assert (resized == 77).all()
+
+
+def test_moments_are_those_of_all_images_at_once() -> None:
+    """They are summed in parts; 300 images are two of them."""
+    images = torch.randint(0, 256, (300, 3, 5, 4), dtype=torch.uint8)
+    mean, std = moments(images)
+    scaled = images.double() / 255
+    torch.testing.assert_close(mean.double(), scaled.mean((0, 2, 3)), rtol=1e-6, atol=0)
+    torch.testing.assert_close(std.double(), scaled.std((0, 2, 3), correction=0), rtol=1e-6, atol=0)
