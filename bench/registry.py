@@ -43,6 +43,7 @@ def strategy_class(reference: str, path: str = "") -> type[Strategy]:
     return found
 
 
+@cache  # it reads the package's files
 def foreign_package(reference: str) -> str:
     """Name and version of the package that a strategy was installed with; "" for our own."""
     package = installed()[reference].dist if reference in installed() else None

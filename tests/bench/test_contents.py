@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from tiny_runs import tiny
 
-from bench.registry import GROUP, installed
+from bench.registry import GROUP, foreign_package, installed
 
 
 def test_the_version_of_a_strategys_package_is_part_of_the_id(
@@ -18,6 +18,8 @@ def test_the_version_of_a_strategys_package_is_part_of_the_id(
         package = SimpleNamespace(name="theirs", version=version)
         point = EntryPoint("theirs", "strategies.full:Full", GROUP)._for(package)
         monkeypatch.setitem(installed(), "theirs", point)
+        foreign_package.cache_clear()
         ids.append(tiny("theirs").id)
     assert ids[0] == ids[1] != ids[2]
     assert "strategy" not in tiny("full").contents
+    foreign_package.cache_clear()
