@@ -297,6 +297,7 @@ class Run:
             verdicts = self.team.first_ones(self.strategy.decide(view))
             if view.step < view.total_steps:
                 self._carry_out(verdicts)
+        with self.clocks.region("prepare"):  # to keep a record is no part of the method
             self.decisions += [decision_line(view, v) for v in verdicts]
 
     def _carry_out(self, verdicts: Sequence[Verdict]) -> None:
