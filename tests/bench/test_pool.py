@@ -130,7 +130,10 @@ def test_ctrl_c_at_once_is_one_word(tmp_path: Path, after: float) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     assert "Traceback" not in errors
-    assert process.returncode == 130
+    assert "stopped" in errors
+    # One and the same to a shell: Python turns the first into the second under -m if Ctrl-C fell
+    # into an exec, of which importing torch has many.
+    assert process.returncode in (130, -signal.SIGINT)
 
 
 def test_a_failing_run_is_recorded_with_its_traceback(tmp_path: Path) -> None:
