@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -15,14 +14,13 @@ from matplotlib.transforms import Affine2DBase, ScaledTranslation
 from reports.caption import Profile, seeds
 from reports.cells import Cell, cells
 from reports.figures.squeeze import squeeze_below
-from reports.figures.style import INK, Looks, looks
+from reports.figures.style import INK, Looks, legend_below, looks
 from reports.methods import FULL
 from reports.statistics import MARGIN, t_interval
 from reports.table import significant, unit_of
 
 ALIKE = 0.05  # cells whose costs differ by less than this share of the axis are set side by side
-STEP = 7  # points between cells set side by side
-LEGEND = 1.5  # inches that an entry of the legend takes
+STEP = 4.5  # points between cells set side by side
 ASIDE = 2.5  # points that seeds stand to the left, and their mean to the right
 
 
@@ -47,10 +45,7 @@ def accuracy_cost(
             grid[i][j].set_title(f"{profile.shown(model)}\n{profile.shown(dataset)}")
         grid[i][0].set_ylabel(score)
     figure.suptitle(f"{title} · {profile.name} profile", fontsize=11)
-    handles = _legend(methods)
-    lines = math.ceil(len(handles) * LEGEND / size[0])
-    columns = math.ceil(len(handles) / lines)
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+    legend_below(figure, _legend(methods))
     return figure
 
 
@@ -117,7 +112,10 @@ def _extent(cell: Cell) -> list[float]:
 
 
 def _side_by_side(here: Sequence[Cell]) -> list[float]:
-    """How far to shift each cell so that those of one cost do not hide each other."""
+    """How far to shift each cell, in points, so that those of one cost do not hide each other.
+
+    Which of two cells is the cheaper one is seen also where both are shifted.
+    """
     costs = [cell.mean("paper_total") for cell in here]
     near = ALIKE * (max(costs, default=0.0) - min(costs, default=0.0))
     order = sorted(range(len(costs)), key=lambda i: costs[i])
@@ -129,7 +127,7 @@ def _side_by_side(here: Sequence[Cell]) -> list[float]:
             groups.append([i])
     shifts = [0.0] * len(costs)
     for group in groups:
-        for place, i in enumerate(sorted(group)):
+        for place, i in enumerate(group):
             shifts[i] = STEP * (place - (len(group) - 1) / 2)
     return shifts
 

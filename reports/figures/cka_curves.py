@@ -19,7 +19,8 @@ from reports.recordings import SETTLED, settled_at
 
 COLUMNS = 2
 GAP = 0.062  # of a panel's height between two labels
-LIGHTEST = 0.82  # of the colour map; lighter ones do not show on white
+# Of the colour map: darker ones do not show on the page in the dark, lighter ones not on white.
+DARKEST, LIGHTEST = 0.25, 0.82
 
 
 def cka_curves(curves: pd.DataFrame, titles: Mapping[str, str], title: str) -> Figure:
@@ -48,7 +49,8 @@ def _panel(axes: Axes, here: pd.DataFrame) -> None:
     """One run: a curve a layer, its name at the end, a mark where it has settled."""
     ends, labels, colours = [], [], []
     for (layer, name), curve in here.groupby(["layer", "name"]):
-        colour = mpl.colormaps["viridis"](LIGHTEST * float(curve.depth.iloc[0]))
+        depth = float(curve.depth.iloc[0])
+        colour = mpl.colormaps["viridis"](DARKEST + (LIGHTEST - DARKEST) * depth)
         axes.plot(curve.epoch, curve.cka, color=colour, linewidth=1.3)
         settled = curve[curve.epoch == settled_at(curve)]
         axes.plot(

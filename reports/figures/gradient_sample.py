@@ -12,12 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
 
 from reports.figures.panels import say_unfinished
 from reports.figures.style import FAINT, INK
 from reports.sampling import BAND, DRAWS, INSIDE, TAILORED
 
 COLOUR = "#0072B2"
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 KOLMOGOROV = 0.8276  # median of the limit of √n · distance, for any continuous distribution
 
 
@@ -65,9 +67,11 @@ def _histogram(axes: Axes, bins: pd.DataFrame) -> None:
     axes.stairs(bins.everything, scaled, baseline=floor, fill=True, color=FAINT)
     axes.stairs(bins.sampled, scaled, baseline=floor, color=COLOUR, linewidth=1.2)
     axes.set_yscale("log")
+    # Log axes label themselves in TeX, which is not read here: style.SETTINGS.
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axes.set_ylim(floor, 1.5 * max(bins.everything.max(), bins.sampled.max()))
     axes.set_xlim(scaled[0], scaled[-1])
-    axes.set_xlabel(f"gradient ($10^{{{power}}}$)")
+    axes.set_xlabel(f"gradient (10{str(power).translate(RAISED)})")
     axes.set_ylabel("share of weights")
 
 

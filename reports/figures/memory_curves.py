@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from reports.caption import Profile
-from reports.figures.style import INK, Looks, looks
+from reports.figures.style import INK, Looks, legend_below, looks
 
 MEBI = 2.0**20
 MEASURES = {  # what is drawn, each on a row of its own where any run measured it
@@ -21,7 +21,7 @@ MEASURES = {  # what is drawn, each on a row of its own where any run measured i
 def memory_curves(epochs: pd.DataFrame, profile: Profile, title: str) -> Figure:
     """Draw one data set's runs (see reports.epochs): every seed thin, their mean thick.
 
-    Shorter trainings (linear freezing matched to another's cost) end earlier.
+    A training matched to another's cost may end earlier or later than the others.
     """
     models = list(dict.fromkeys(epochs.model))
     methods = looks(epochs.method)
@@ -39,7 +39,7 @@ def memory_curves(epochs: pd.DataFrame, profile: Profile, title: str) -> Figure:
                 axes.set_xlabel("epoch")
         grid[i][0].set_ylabel(MEASURES[key])
     figure.suptitle(f"{title} · {profile.name} profile", fontsize=11)
-    figure.legend(handles=_legend(methods), loc="outside lower center", ncols=len(methods) + 2)
+    legend_below(figure, _legend(methods))
     return figure
 
 

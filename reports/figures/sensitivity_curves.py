@@ -74,10 +74,11 @@ def _ours(axes: Axes, curve: Curve, places: Mapping[float, int]) -> None:
         axes.text(0.5, 0.5, "no finished run", transform=axes.transAxes, ha="center",
                   color="#666666")  # fmt: skip
         return
+    # A line breaks where a value is left out: it would seem to say what is there.
+    at = range(len(places))
     for seed in sorted({seed for runs in known.values() for seed in runs}):
-        at = [value for value in sorted(known) if seed in known[value]]
         axes.plot(
-            [places[value] for value in at], [known[value][seed] for value in at], color=OURS,
+            at, [curve[value].get(seed, math.nan) for value in places], color=OURS,
             alpha=0.35, linewidth=0.8, marker="o", markersize=2.6, markeredgewidth=0, zorder=2,
         )  # fmt: skip
     means = {value: t_interval(list(known[value].values())) for value in sorted(known)}
@@ -86,10 +87,13 @@ def _ours(axes: Axes, curve: Curve, places: Mapping[float, int]) -> None:
             axes.plot([places[value]] * 2, [mean.low, mean.high], color=OURS, linewidth=1.2,
                       marker="_", markersize=5, zorder=3)  # fmt: skip
     axes.plot(
-        [places[value] for value in means], [mean.mean for mean in means.values()], color=OURS,
+        at, [means[value].mean if value in means else math.nan for value in places], color=OURS,
         linewidth=1.2, marker="o", markersize=5.5, markeredgecolor="white", markeredgewidth=0.7,
         zorder=4,
     )  # fmt: skip
+    for value in places.keys() - known.keys():
+        axes.text(places[value], 0.03, "left out", transform=axes.get_xaxis_transform(),
+                  rotation=90, fontsize=6.5, color="#666666", ha="center", va="bottom")  # fmt: skip
 
 
 def _paper(axes: Axes, values: Mapping[float, float], places: Mapping[float, int]) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 NEAR = 3.0  # points below the best mean within which a cell keeps the full scale
 SHARE = 0.22  # of the panel's height is given to what lies below the knee
+LEAST = 3.0  # a scale less reduced than that is not worth the reader's trouble
 
 
 def squeeze_below(axes: Axes, cells: Sequence[Sequence[float]]) -> None:
@@ -26,11 +27,11 @@ def squeeze_below(axes: Axes, cells: Sequence[Sequence[float]]) -> None:
     low, high, lowest = min(near), max(everything), min(everything)
     room = 0.12 * max(high - low, 0.5)
     knee = low - room
-    if lowest >= knee:
-        axes.set_ylim(knee, high + room)
+    factor = (knee - lowest) / ((high + room - knee) * SHARE / (1 - SHARE))
+    if factor < LEAST:
+        axes.set_ylim(min(knee, lowest - room), high + room)
         axes.yaxis.set_major_locator(MaxNLocator(5))
         return
-    factor = (knee - lowest) / ((high + room - knee) * SHARE / (1 - SHARE))
 
     def forward(y: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.where(y >= knee, y, knee + (y - knee) / factor)

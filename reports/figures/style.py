@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.style import context
@@ -73,6 +75,17 @@ def looks(methods: Iterable[str]) -> Looks:
     strangers = [name for name in names if name not in LOOKS]
     spare = {name: SPARE[i % len(SPARE)] for i, name in enumerate(strangers)}
     return {name: LOOKS[name] if name in LOOKS else spare[name] for name in names}
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
+    """A legend under all panels, on as few lines as hold it: names may be of any length."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for lines in range(1, len(handles) + 1):
+        columns = math.ceil(len(handles) / lines)
+        legend = figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        if columns == 1 or legend.get_window_extent(renderer).width <= figure.bbox.width:
+            break
+        legend.remove()
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:

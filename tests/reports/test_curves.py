@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.text import Text
 from safetensors.numpy import load_file, save_file
 from synthetic import EPOCHS, LAYERS, PROFILE, wanted, write
 
@@ -20,6 +21,7 @@ from reports.curves import SHOWN, write_curves
 from reports.figures.cka_curves import GAP, apart, cka_curves
 from reports.figures.gradient_sample import Comparison, gradient_sample
 from reports.figures.panels import titles
+from reports.figures.style import styled
 from reports.sampling import TAILORED, distances, histogram
 
 RUNS = wanted(datasets=["cifar10"], methods=["record"], seeds=1)
@@ -147,6 +149,19 @@ def test_histograms_and_distances_are_drawn_and_a_missing_run_said():
     assert right.texts[0].get_text() == f"{at_tailored:.3f} at 1,024"
     for axes in absent:
         assert [text.get_text() for text in axes.texts] == ["no finished run"]
+
+
+def test_no_figure_shows_tex():
+    """Names may hold dollar signs, so that nothing is read as TeX: not what matplotlib writes."""
+    values = 1e-4 * np.random.default_rng(0).standard_normal(5000).astype(np.float32)
+    here = Comparison("layer 3", histogram(values), distances(values))
+    with styled():
+        figure = gradient_sample({"there": here}, {"there": "a"}, "Gradients")
+        figure.draw_without_rendering()
+    shown = [text.get_text() for text in figure.findobj(Text)]
+    assert "gradient (10⁻⁴)" in shown
+    assert "0.01" in shown
+    assert not [text for text in shown if "$" in text or "\\" in text]
 
 
 def test_seeds_and_data_sets_have_panels_of_their_own(tmp_path):

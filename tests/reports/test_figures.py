@@ -14,7 +14,8 @@ from reports import frame as frames
 from reports.caption import Profile
 from reports.figures.accuracy_cost import accuracy_cost
 from reports.figures.freezing_moment import freezing_moment
-from reports.figures.squeeze import squeeze_below
+from reports.figures.sensitivity_curves import Panel, sensitivity_curves
+from reports.figures.squeeze import NEAR, squeeze_below
 from reports.figures.style import LOOKS, looks, save, styled
 
 RUNS = wanted(models=["resnet50", "vgg11"], methods=["full", "linear", "smartfrz", "shortened"])
@@ -106,6 +107,39 @@ def test_every_method_has_a_look_of_its_own():
     names = [*LOOKS, "early_half", "other", "third"]
     assert len(set(looks(names).values())) == len(names)
     assert looks(["early_half"])["early_half"] not in LOOKS.values()
+
+
+def test_a_legend_of_long_names_stays_inside(tmp_path):
+    runs = wanted(
+        ["vgg11"], ["cifar10"], ["full", "linear", *(f"a_rather_{i}{'long' * 6}" for i in "abc")]
+    )
+    for run in runs:
+        write(tmp_path, run)
+    with styled():
+        figure = accuracy_cost(frames.read(runs, tmp_path), HERE, "Accuracy")
+        save(figure, tmp_path / "a")
+    box = figure.legends[0].get_window_extent()
+    assert figure.bbox.x0 <= box.x0
+    assert box.x1 <= figure.bbox.x1
+
+
+def test_a_value_that_is_left_out_breaks_the_line():
+    seeds = {1: 90.0, 2: 91.0}
+    panel = Panel("a", "accuracy (%)", {1: seeds, 2: {}, 3: seeds}, {1: 1.0, 2: 2.0, 3: 3.0})
+    axes = sensitivity_curves([panel], "option", 1, "Curves").axes[0]
+    lines = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 3]
+    assert len(lines) == 3  # two seeds and their mean
+    assert all(np.isnan(line).tolist() == [False, True, False] for line in lines)
+    assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [("left out", 1)]
+
+
+def test_what_lies_just_below_is_not_squeezed():
+    """It would be stretched: a lower part takes its share of the panel however low it is."""
+    axes = Figure().subplots()
+    squeeze_below(axes, [[90.0, 90.4, 89.8], [90.0, 88.0, 86.0], [90 - NEAR - 0.2] * 2])
+    assert axes.get_yscale() == "linear"
+    squeeze_below(axes, [[90.0, 90.4, 89.8], [40.0]])
+    assert axes.get_yscale() == "function"
 
 
 @settings(max_examples=40, deadline=None)
