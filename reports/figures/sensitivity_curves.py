@@ -93,7 +93,8 @@ def _ours(axes: Axes, curve: Curve, places: Mapping[float, int]) -> None:
     )  # fmt: skip
     for value in places.keys() - known.keys():
         axes.text(places[value], 0.03, "left out", transform=axes.get_xaxis_transform(),
-                  rotation=90, fontsize=6.5, color="#666666", ha="center", va="bottom")  # fmt: skip
+                  rotation=90, fontsize=6.5, color="#666666", ha="center", va="bottom",
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
 
 
 def _paper(axes: Axes, values: Mapping[float, float], places: Mapping[float, int]) -> None:

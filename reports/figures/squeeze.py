@@ -23,6 +23,11 @@ def squeeze_below(axes: Axes, cells: Sequence[Sequence[float]]) -> None:
         return
     best = max(float(np.mean(values)) for values in cells)
     near = [v for values in cells if np.mean(values) > best - NEAR for v in values]
+    # One that reaches up among them keeps it too, unless it would take most of the panel.
+    reach = min(near)
+    near += [
+        v for values in cells if max(values) > reach and np.ptp(values) < 2 * NEAR for v in values
+    ]
     everything = [v for values in cells for v in values]
     low, high, lowest = min(near), max(everything), min(everything)
     room = 0.12 * max(high - low, 0.5)
