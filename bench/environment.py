@@ -79,6 +79,8 @@ def commit() -> str:
     if (root / RECORDED_COMMIT).exists():
         return (root / RECORDED_COMMIT).read_text().strip()
     try:
+        # Installed into another project's environment, the code lies in that one's repository.
+        _git(root, "ls-files", "--error-unmatch", str(Path(__file__).resolve()))
         head = _git(root, "rev-parse", "HEAD")
         changed = _git(root, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):

@@ -113,16 +113,16 @@ class RunFolder:
             yield ours
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raises UserError naming the file if it is missing or damaged."""
+def read_json(path: Path, mend: str = "delete its folder to run it again") -> dict[str, Any]:
+    """Read a JSON object; raises UserError naming the file, and what to do about it, if it is
+    missing or damaged.
+    """
     try:
         values: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}); delete its folder to run it again"
-        ) from None
+        raise UserError(f"{path} cannot be read ({error}); {mend}") from None
     return values
 
 
@@ -160,6 +160,7 @@ def explained(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UserError(
-                f"no permission for {path}; use --results DIR with a folder of your own"
+                f"no permission for {path}; use a folder of your own: --results DIR, or --out DIR "
+                "for reports"
             ) from error
         raise

@@ -8,8 +8,8 @@ from typing import Any
 
 from bench.errors import UserError
 from reports.cells import Cell
-from reports.frame import DIVERGED, FAILED, SLOWED
-from reports.statistics import MARGIN
+from reports.frame import DIVERGED, FAILED, SLOWED, UNKNOWN
+from reports.statistics import LEAST, MARGIN, SMALLEST_SHARE
 
 LISTED = 12  # runs named one by one before the rest is only counted
 
@@ -64,12 +64,14 @@ MEMORY = (
 VERDICT = (
     "Difference to full training, paired by seed, with a two-sided 95 % t interval. Non-inferior: "
     f"its lower end is above −{MARGIN}; inferior: its upper end is below −{MARGIN}; inconclusive "
-    "otherwise, and at best inconclusive where a seed of the strategy diverged or failed."
+    f"otherwise, with fewer than {LEAST} seeds, and at best inconclusive while a wanted seed of "
+    "either has no number, be it that it diverged, failed or is not finished."
 )
 SAVINGS = (
     "Savings are against full training of the same model and data. Exact saved counts what "
     "deciding cost against the strategy. Realised = share of time saved / share of FLOPs saved "
-    "(paper's convention). A saving is a speed-up only where the verdict is non-inferior."
+    f"(paper's convention), not told where that is below {100 * SMALLEST_SHARE:g} %. A saving is a "
+    "speed-up only where the verdict is non-inferior."
 )
 REPLAYED = (
     "Replayed: the time saved that `freezebench retime` rebuilds from the recorded freezes and "
@@ -78,7 +80,9 @@ REPLAYED = (
 POOLED = (
     "Pooled: every pair of model and data counts once, by its mean difference; t interval over the "
     "pairs. p values are Holm-adjusted over the strategies of this table: p (no worse) is "
-    "one-sided for a loss below the margin, to be held against 0.025; p (different) is two-sided."
+    "one-sided for a loss below the margin, to be held against 0.025; p (different) is two-sided. "
+    "Realised is told where it is for every pair. A speed-up is claimed of a method that is no "
+    "worse and saves time beyond chance, both after Holm's correction."
 )
 
 
@@ -147,7 +151,9 @@ def united(profiles: Sequence[Profile]) -> Profile:
 
 def setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
     """On what the runs were made, and with which predictor."""
-    devices = sorted(frozenset().union(*(cell.devices for cell in cells))) or [profile.device]
+    made_on = frozenset().union(*(cell.devices for cell in cells))
+    known = {name for name in made_on if not name.startswith(UNKNOWN)}
+    devices = sorted(known) + [f"{UNKNOWN}s"] * (known < made_on) or [profile.device]
     notes = [f"Device: {'; '.join(devices)}."] if devices != [""] else []
     if profile.predictor:
         notes.append(f"Predictor: {profile.predictor}.")

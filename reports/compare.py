@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from reports import statistics
 from reports.cells import Cell
-from reports.statistics import NOTHING, Interval
+from reports.statistics import NOTHING, SMALLEST_SHARE, Interval
 
 ONE_SIDED = (1 - statistics.LEVEL) / 2  # the two-sided interval's share in each tail
-SMALLEST_SHARE = 0.05  # a ratio to fewer FLOPs saved than that is mostly noise
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Pooled:
-    """A strategy over all pairs of model and data; each pair counts once, by its mean."""
+    """A strategy over all pairs of model and data; each pair counts once, by its mean.
+
+    done, planned: its runs with a number, and all. absent: runs of it and of full training without
+    one.
+    """
 
     difference: Interval  # t interval over the pairs' means, points
     pairs: int  # pairs that could be compared
@@ -43,14 +46,22 @@ class Pooled:
     verdict: str
     p_no_worse: float  # Holm-adjusted, one-sided: the claim of non-inferiority
     p_different: float  # Holm-adjusted, two-sided: any difference at all
+    p_faster: float  # Holm-adjusted, one-sided: any time saved
     flops_saved: float
     exact_saved: float
     time_saved: Interval  # t interval over the pairs' shares
-    realised: float  # mean of the pairs' ratios
+    saved: Mapping[tuple[str, ...], float]  # the share of time, of each pair whose times compare
+    realised: float  # mean of the pairs' ratios; NaN where a pair has none
     verdicts: Mapping[str, int]  # how many pairs had each verdict
     slowed: int  # runs compared, full training's among them, whose time was not theirs alone
-    timed: int  # pairs whose times compare
-    absent: int  # runs of the strategy and of full training without a number
+    done: int
+    planned: int
+    absent: int
+
+    @property
+    def timed(self) -> int:
+        """Pairs whose times compare."""
+        return len(self.saved)
 
     @property
     def no_worse(self) -> bool:
@@ -59,11 +70,12 @@ class Pooled:
 
     @property
     def faster(self) -> bool:
-        """Whether a speed-up may be claimed: no worse, and time saved beyond chance on a machine
-        that did nothing else, with all runs there and the times of all pairs.
+        """Whether a speed-up may be claimed: no worse, and time saved beyond chance, both after
+        Holm's correction, on a machine that did nothing else, with all runs there and the times of
+        all pairs.
         """
         whole = self.timed == self.pairs == self.wanted and not self.absent
-        return self.no_worse and self.time_saved.low > 0 and not self.slowed and whole
+        return self.no_worse and self.p_faster < ONE_SIDED and not self.slowed and whole
 
     @property
     def slower(self) -> bool:
@@ -80,19 +92,20 @@ def against_full(cell: Cell, full: Cell) -> Comparison:
     """Compare a cell with full training, seed by seed; seeds that either lacks do not count."""
     pairs = (cell.by_seed("accuracy"), full.by_seed("accuracy"))
     difference = statistics.t_interval(statistics.paired_differences(*pairs))
+    absent = cell.wanted - cell.n + full.wanted - full.n
     differ = len(cell.devices | full.devices) > 1
     time = NOTHING
     if not differ:
         time = statistics.paired_saving(cell.by_seed("time_s"), full.by_seed("time_s"))
     return Comparison(
         difference,
-        _capped(statistics.verdict(difference), cell.lost) if difference.n else "",
+        _capped(statistics.verdict(difference), absent) if difference.n else "",
         _saved(cell.mean("paper_total"), full.mean("paper_total")),
         _saved(cell.mean("exact_total") + cell.mean("decide_flops"), full.mean("exact_total")),
         time,
         differ,
         cell.slowed + full.slowed,
-        cell.wanted - cell.n + full.wanted - full.n,
+        absent,
     )
 
 
@@ -104,47 +117,52 @@ def pool(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[st
     }
     no_worse = statistics.holm({k: statistics.p_no_worse(v) for k, v in means.items()})
     different = statistics.holm({k: statistics.p_different(v) for k, v in means.items()})
+    saved = {
+        name: {cell.roles[:2]: c.time_saved.mean for cell, c in pairs if c.time_saved.n}
+        for name, pairs in strategies.items()
+    }
+    faster = statistics.holm(
+        {k: statistics.p_no_worse(list(v.values()), margin=0) for k, v in saved.items()}
+    )
     pooled = {}
     for name, pairs in strategies.items():
         difference = statistics.t_interval(means[name])
         compared = [c for _, c in pairs]
         verdicts = [c.verdict for c in compared if c.verdict]
-        lost = sum(cell.lost for cell, _ in pairs)
-        times = _known([c.time_saved.mean for c in compared])
+        absent = sum(c.absent for c in compared)
         pooled[name] = Pooled(
             difference,
             pairs=difference.n,
             wanted=len(pairs),
-            verdict=_capped(statistics.verdict(difference), lost) if difference.n else "",
+            verdict=_capped(statistics.verdict(difference), absent) if difference.n else "",
             p_no_worse=no_worse[name],
             p_different=different[name],
+            p_faster=faster[name],
             flops_saved=_mean([c.flops_saved for c in compared]),
             exact_saved=_mean([c.exact_saved for c in compared]),
-            time_saved=statistics.t_interval(times),
-            realised=_mean([c.realised for c in compared]),
+            time_saved=statistics.t_interval(list(saved[name].values())),
+            saved=saved[name],
+            realised=statistics.mean([c.realised for c in compared]),
             verdicts={verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)},
             slowed=sum(c.slowed for c in compared),
-            timed=len(times),
-            absent=sum(c.absent for c in compared),
+            done=sum(cell.n for cell, _ in pairs),
+            planned=sum(cell.wanted for cell, _ in pairs),
+            absent=absent,
         )
     return pooled
 
 
-def _capped(verdict: str, lost: int) -> str:
-    """A strategy of which a seed diverged or failed is not called non-inferior on those that did
-    not.
+def _capped(verdict: str, absent: int) -> str:
+    """A strategy is not called non-inferior on the seeds that happen to be there: others may have
+    diverged, failed, or not be finished.
     """
-    return "inconclusive" if lost and verdict == "non-inferior" else verdict
+    return "inconclusive" if absent and verdict == "non-inferior" else verdict
 
 
 def _saved(ours: float, theirs: float) -> float:
     return 1 - ours / theirs if theirs else math.nan
 
 
-def _known(values: Sequence[float]) -> list[float]:
-    return [value for value in values if not math.isnan(value)]
-
-
 def _mean(values: Sequence[float]) -> float:
     """Mean of the known values."""
-    return statistics.mean(_known(values))
+    return statistics.mean([value for value in values if not math.isnan(value)])

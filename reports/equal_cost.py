@@ -12,11 +12,10 @@ from reports import statistics
 from reports.caption import Profile
 from reports.cells import Cell
 from reports.methods import spread
-from reports.statistics import Interval
+from reports.statistics import LEAST, Interval
 from reports.table import Row, Table, interval, name, number, p_value
 
 ALL = "all pairs"
-POOLED = 3  # fewer pairs make an interval over pairs too wide to tell anything
 BETTER, WORSE, NOT_APART = "better", "worse", "not told apart"
 NOT_TOLD = "not told"
 MATCHED = (
@@ -24,8 +23,9 @@ MATCHED = (
     "budget (FLOPs of the exact convention, deciding included). The difference is the method's "
     "accuracy less the rival's, paired by seed, with a 95 % t interval; over all pairs each counts "
     "once, by its mean. Better or worse: the interval lies on one side of 0 and, over all pairs, p "
-    "is below 0.05 after Holm's correction over the rivals; single pairs are not corrected. Where "
-    "a seed diverged or failed or a pair is missing, nothing is told."
+    "is below 0.05 after Holm's correction over the rivals; single pairs are not corrected. "
+    f"Nothing is told from fewer than {LEAST} seeds, nor while a wanted run of the two has no "
+    "number."
 )
 
 COLUMNS = (
@@ -68,7 +68,7 @@ def equal_cost(
         return None, None
     single = [_row(method, rival, profile) for method, rival in contests]
     pairs = {method.roles[:2] for method, _ in contests}
-    pooled = _pooled(contests) if len(pairs) >= POOLED and one_metric(cells) else []
+    pooled = _pooled(contests) if len(pairs) >= LEAST and one_metric(cells) else []
     full = Table(title, COLUMNS, [*pooled, *single], PLACE, [MATCHED])
     short = Table(title, COMPACT, pooled or single, () if pooled else PLACE, [MATCHED])
     return full, short
@@ -90,7 +90,7 @@ def _row(method: Cell, rival: Cell, profile: Profile) -> Row:
         "rival": rival.roles[2],
         "compared": f"{difference.n} of {rival.wanted} seeds",
         **spread("difference", difference),
-        "outcome": NOT_TOLD if method.lost + rival.lost else _outcome(difference),
+        "outcome": _outcome(difference, whole(method, rival)),
         "p_different": None,
         "cost_ratio": _cost(rival) / _cost(method),
     }
@@ -113,9 +113,8 @@ def _over_pairs(
     names: tuple[str, str], pairs: Sequence[tuple[Cell, Cell]], means: Sequence[float], p: float
 ) -> Row:
     difference = statistics.t_interval(means)
-    lost = sum(method.lost + rival.lost for method, rival in pairs)
     ratios = [_cost(rival) / _cost(method) for method, rival in pairs]
-    outcome = NOT_TOLD if lost or difference.n < len(pairs) else _outcome(difference)
+    outcome = _outcome(difference, all(whole(method, rival) for method, rival in pairs))
     if outcome in (BETTER, WORSE) and p >= 1 - statistics.LEVEL:
         outcome = NOT_APART  # by Holm's correction, which the interval knows nothing of
     return {
@@ -136,8 +135,13 @@ def _difference(method: Cell, rival: Cell) -> Interval:
     return statistics.t_interval(statistics.paired_differences(*pair))
 
 
-def _outcome(difference: Interval) -> str:
-    if not difference.known:
+def whole(*cells: Cell) -> bool:
+    """Whether every wanted run has a number."""
+    return all(cell.n == cell.wanted for cell in cells)
+
+
+def _outcome(difference: Interval, complete: bool) -> str:
+    if not complete or difference.n < LEAST:
         return NOT_TOLD
     if difference.low > 0:
         return BETTER

@@ -53,6 +53,13 @@ DERIVED = ("time_s", "cpu_s", "memory_bytes")
 # thread and alone on its core it has 1.0 to 1.1, with twice as many processes as cores 2. Of
 # several threads some may have had nothing to do: a suspicion, and times under it claim nothing.
 SLOWED = 1.25
+UNKNOWN = "unknown device"
+# What to do about a damaged file; a finished run need not be lost for one beside its result.
+AGAIN = "delete its folder to run it again"
+MENDS = {
+    "environment.json": "delete this file: the run stays, and its time is compared with none",
+    "retime.json": "delete this file; `freezebench retime` makes it anew",
+}
 REPLAYED = "replayed"  # time over full training's, from retime.json; NaN where there is none
 
 
@@ -163,23 +170,35 @@ def _result(result: Run, path: Path, run_id: str, threads: int) -> Run:
 
 def _layers(result: Run, path: Path) -> list[tuple[int, str, float]]:
     """Index, name and the step at which it froze (NaN: never) of each layer."""
+    layers = _at(result, ("layers",), path)
+    if not isinstance(layers, list):
+        raise UserError(f"{path}: layers is no list; {_mend(path)}")
     return [
         (
-            int(_number(_at(layer, ("index",), path), path)),
+            _index(_at(layer, ("index",), path), path),
             str(_at(layer, ("name",), path)),
             _number(_at(layer, ("frozen_at_step",), path), path),
         )
-        for layer in _at(result, ("layers",), path)
+        for layer in layers
     ]
+
+
+def _index(value: Any, path: Path) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UserError(f"{path}: {value!r} is not a layer's index; {_mend(path)}")
+    return value
 
 
 def _environment(folder: Path) -> tuple[Run, int]:
     """Where a run was made, and on how many threads; times may be compared where `device` is the
-    same text.
+    same text, which it is for no two runs of which it is unknown.
     """
     path = folder / "environment.json"
     values = _object(path) if path.exists() else {}
-    device, threads = str(values.get("device") or "unknown device"), values.get("threads")
+    device = str(values.get("device") or f"{UNKNOWN} of run {folder.name}")
+    threads = values.get("threads")
+    if not isinstance(threads, int | None):
+        raise UserError(f"{path}: {threads!r} threads; {_mend(path)}")
     row = {
         "device": f"{device}, {threads} thread{'s' * (threads != 1)}" if threads else device,
         "commit": str(values.get("commit") or ""),
@@ -202,10 +221,14 @@ def _replayed(folder: Path) -> float:
 
 def _object(path: Path) -> Run:
     """A JSON object; raises UserError naming the file if it is damaged or something else."""
-    values: Any = read_json(path)
+    values: Any = read_json(path, _mend(path))
     if not isinstance(values, dict):
-        raise UserError(f"{path} is not a JSON object; delete its folder to run it again")
+        raise UserError(f"{path} is not a JSON object; {_mend(path)}")
     return values
+
+
+def _mend(path: Path) -> str:
+    return MENDS.get(path.name, AGAIN)
 
 
 def _at(values: Run, keys: tuple[str, ...], path: Path) -> Any:
@@ -213,7 +236,7 @@ def _at(values: Run, keys: tuple[str, ...], path: Path) -> Any:
     found: Any = values
     for key in keys:
         if not isinstance(found, dict) or key not in found:
-            raise UserError(f"{path} has no {'.'.join(keys)}; delete its folder to run it again")
+            raise UserError(f"{path} has no {'.'.join(keys)}; {_mend(path)}")
         found = found[key]
     return found
 
@@ -223,5 +246,5 @@ def _number(value: Any, path: Path) -> float:
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"{path}: {value!r} is not a number; delete its folder to run it again")
+        raise UserError(f"{path}: {value!r} is not a number; {_mend(path)}")
     return float(value)

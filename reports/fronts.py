@@ -12,8 +12,8 @@ from reports.statistics import MARGIN
 TITLE = "Accuracy against computation"
 NOTE = (
     "Each small point is a seed, each large one a mean with its 95 % t interval. What lies left of "
-    "full training saved computation; what lies above the dashed line lost no more than the margin "
-    f"of {MARGIN} points."
+    "full training saved computation, by the paper's convention; what lies above the dashed line "
+    f"lost no more than the margin of {MARGIN} points."
 )
 
 

@@ -110,7 +110,7 @@ def pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Row]:
     return [
         {
             "method": method,
-            "pairs": f"{one.pairs} of {one.wanted}",
+            "pairs": pairs(one),
             **spread("difference", one.difference),
             "verdict": one.verdict or None,
             "p_no_worse": one.p_no_worse,
@@ -129,11 +129,17 @@ def pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Row]:
     ]
 
 
+def pairs(one: Pooled, word: str = "") -> str:
+    """How many pairs are pooled, and of how many runs where some are not there."""
+    seeds = f", {one.done} of {one.planned} runs" if one.done < one.planned else ""
+    return f"{one.pairs} of {one.wanted}{word}{seeds}"
+
+
 def claims(pools: Mapping[str, Pooled]) -> list[str]:
     """What may be said of each method's speed: never a saving without the verdict on accuracy."""
     sentences = []
     for method, one in pools.items():
-        over = f"{method}, {one.pairs} of {one.wanted} pairs: {one.verdict or 'no verdict'}"
+        over = f"{method}, {pairs(one, ' pairs')}: {one.verdict or 'no verdict'}"
         p = f"Holm p {'< 0.001' if one.p_no_worse < 0.001 else f'= {one.p_no_worse:.3f}'}"
         if one.faster:
             saved = f"{fixed(100 * one.time_saved.mean, 1)} % of time saved"
@@ -148,14 +154,13 @@ def claims(pools: Mapping[str, Pooled]) -> list[str]:
         elif one.verdict == "non-inferior":
             sentences.append(f"{over}, but not after Holm's correction ({p}); no speed-up claimed.")
         else:
-            sentences.append(f"{over}; no speed-up claimed.")
+            gap = f": {one.absent} of its runs or full training's have no number"
+            sentences.append(f"{over}; no speed-up claimed{gap if one.absent else ''}.")
     return sentences
 
 
 def _why_not(one: Pooled) -> str:
     """Why a method that is no worse is not called faster, where its runs had their CPU alone."""
-    if one.absent:
-        return f"{one.absent} of its runs or full training's have no result"
     if one.timed < one.wanted:
         return f"the times of only {one.timed} of {one.wanted} pairs compare"
     return "it takes more time" if one.slower else "its time saving may be chance"

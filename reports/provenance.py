@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.environment import commit
 from reports.caption import Profile
 
 LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib")
@@ -37,20 +37,3 @@ def provenance(
 def command() -> str:
     """The command line that runs now, without the folder its program lies in."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-
-
-def commit() -> str:
-    """The commit of this source tree, "+" behind it if files differ; "" outside a repository."""
-    here = Path(__file__).parent
-    try:
-        head = _git("rev-parse", "HEAD", folder=here)
-        return head + "+" * bool(_git("status", "--porcelain", "-uno", folder=here))
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
-def _git(*arguments: str, folder: Path) -> str:
-    run = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
-    )
-    return run.stdout.strip()

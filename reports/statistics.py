@@ -17,6 +17,8 @@ from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes a sec
 
 LEVEL = 0.95
 MARGIN = 0.5  # points of accuracy, fixed before any result was seen
+SMALLEST_SHARE = 0.05  # a ratio to fewer FLOPs saved than that is mostly noise
+LEAST = 3  # values that a verdict needs: two that are alike by chance would make it certain
 
 Verdict = Literal["non-inferior", "inferior", "inconclusive"]
 Key = TypeVar("Key", bound=Hashable)
@@ -79,11 +81,13 @@ def paired_saving(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Int
 
 def verdict(difference: Interval, margin: float = MARGIN) -> Verdict:
     """Whether a difference (strategy - full) is no worse than -margin, by its interval alone."""
+    if difference.n < LEAST:
+        return "inconclusive"
     if difference.low > -margin:
         return "non-inferior"
     if difference.high < -margin:
         return "inferior"
-    return "inconclusive"  # also where there is no interval: comparisons with NaN are false
+    return "inconclusive"
 
 
 def p_no_worse(differences: Sequence[float], margin: float = MARGIN) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from bench.commands.places import existing_results, sweep_arguments, sweep_of
+from bench.commands.places import existing_results, out_argument, sweep_arguments, sweep_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,17 +17,19 @@ HELP = "all tables and figures from the results on disk, and one HTML page of th
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     sweep_arguments(parser, "*")
+    out_argument(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    print(write_page(sweep_of(args), existing_results(args)))
+    print(write_page(sweep_of(args), existing_results(args), args.out))
     return 0
 
 
-def write_page(sweep: Sweep, results: Path) -> Path:
+def write_page(sweep: Sweep, results: Path, out: Path | None = None) -> Path:
     """Write the reports of a sweep, or of those it is made of, and their page; returns its path.
 
     The page of users' own sweeps alone has their name, and holds none of the paper's claims.
+    out: a folder for all of it in place of results/reports.
     """
     from bench.commands.report import own_title, profile_of, wanted_of
     from bench.results import write_whole
@@ -42,7 +44,8 @@ def write_page(sweep: Sweep, results: Path) -> Path:
     name: str = sweep.profile["name"]
     parts = sweep.parts or (sweep,)
     ours = any(part.table in (*BUILDERS, "curves") for part in parts)
-    path = results / "reports" / name / ("index.html" if ours else f"{sweep.name}.html")
+    folder = (out or results / "reports") / name
+    path = folder / ("index.html" if ours else f"{sweep.name}.html")
     make_folder(path.parent)
     reader = Reader(results)
     shown = []

@@ -159,6 +159,15 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
     return sweep
 
 
+def out_argument(parser: argparse.ArgumentParser) -> None:
+    """--out DIR."""
+    parser.add_argument(
+        "--out", type=Path, default=None, metavar="DIR",
+        help="folder for the reports, with one in it for each profile (default: reports in that of "
+        "the results)",
+    )  # fmt: skip
+
+
 def existing_results(args: argparse.Namespace) -> Path:
     """The results folder; raises UserError if there is none, a name mistyped for one."""
     results: Path = args.results

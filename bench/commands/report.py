@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.commands.places import existing_results, sweep_arguments, sweep_of
+from bench.commands.places import existing_results, out_argument, sweep_arguments, sweep_of
 
 if TYPE_CHECKING:
     from bench.spec import Spec
@@ -23,30 +23,33 @@ HELP = "the tables and figures of sweeps, from the results on disk"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     sweep_arguments(parser, "*")
+    out_argument(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    write_reports(sweep_of(args), existing_results(args))
+    write_reports(sweep_of(args), existing_results(args), args.out)
     return 0
 
 
-def write_reports(sweep: Sweep, results: Path) -> None:
-    """Write the reports of a sweep, or of those it is made of, and print their texts."""
+def write_reports(sweep: Sweep, results: Path, out: Path | None = None) -> None:
+    """Write the reports of a sweep, or of those it is made of, and print their texts.
+
+    out: a folder for them in place of results/reports.
+    """
     from reports.frame import Reader
 
     reader = Reader(results)
     for part in sweep.parts or (sweep,):
-        _write(part, reader)
+        _write(part, reader, (out or results / "reports") / part.profile["name"])
 
 
-def _write(sweep: Sweep, reader: Reader) -> None:
-    """Write what belongs to a sweep below results/reports and print its text."""
+def _write(sweep: Sweep, reader: Reader, out: Path) -> None:
+    """Write what belongs to a sweep into a folder and print its text."""
     from reports.curves import write_curves
     from reports.write import BUILDERS, write
 
     title = own_title(sweep)
     results = reader.results
-    out = results / "reports" / sweep.profile["name"]
     if sweep.table == "curves":
         files = write_curves(wanted_of(sweep), results, out, profile_of(sweep))
     elif sweep.table in BUILDERS or title:

@@ -42,7 +42,8 @@ def report(frames: Frames, profile: Profile) -> Report:
     about = [profile.departures] * bool(profile.departures)
     title = f"{TITLE} ({profile.name} profile)"
     table = Table(title, COLUMNS, rows, (), [profile.sentence, *tally(rows), *NOTES, *about])
-    compact = Table(title, COMPACT, rows, (), [*tally(rows), *NOTES[2:3], *about])
+    # Claims and findings name models and data as the paper does.
+    compact = Table(title, COMPACT, rows, (), [profile.sentence, *tally(rows), *NOTES[2:3], *about])
     return Report(
         "claims", TITLE, (table,), (), pd.DataFrame(), compact=(compact,), numbers={"claims": table}
     )

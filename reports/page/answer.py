@@ -12,7 +12,7 @@ from reports.cells import cells
 from reports.compare import Pooled
 from reports.frame import DONE
 from reports.page.strips import Scale
-from reports.statistics import MARGIN
+from reports.statistics import LEVEL, MARGIN, holm, p_different
 from reports.table import DASH, fixed
 
 CONTROLS = ("probe", "random", "shortened", "at_once")  # set beside the methods, never chosen
@@ -68,8 +68,9 @@ NONE = " All that ran lose too much accuracy or take more time."
 
 
 def headline(pools: Mapping[str, Pooled]) -> str:
-    """One sentence or two. A method pays if it is no worse than full training by the margin, after
-    Holm's correction, and saves time beyond chance; the one that saves most time pays most.
+    """One sentence or two. A method pays if it is no worse than full training by the margin and
+    saves time beyond chance, both after Holm's correction; one pays most if it saves more than each
+    other that pays, beyond chance over the pairs.
     """
     if not any(one.pairs for one in pools.values()):
         return "No runs yet: nothing can be said."
@@ -84,14 +85,28 @@ def headline(pools: Mapping[str, Pooled]) -> str:
         if any(one.slowed for one in pools.values()):
             tail += " Something else ran on the same CPU, so that times tell nothing."
         return f"No method is shown to pay: none to be both no worse and faster here.{tail}"
-    best = max(paying, key=lambda name: paying[name].time_saved.mean)
-    others = [name for name in paying if name != best]
-    saved = fixed(100 * paying[best].time_saved.mean, 0)
-    tail = f" {', '.join(others)} pay{'s' * (len(others) == 1)} too." if others else ""
+    saved = {name: f"{fixed(100 * one.time_saved.mean, 0)} %" for name, one in paying.items()}
+    best, *others = sorted(paying, key=lambda name: -paying[name].time_saved.mean)
+    without_loss = f"of the time and loses less than {MARGIN} points of accuracy."
+    if not others:
+        return f"Freezing pays with {best}: it saves {saved[best]} {without_loss}"
+    if _ahead(paying[best], [paying[name] for name in others]):
+        tail = f" {', '.join(others)} pay{'s' * (len(others) == 1)} too."
+        return f"Freezing pays, and {best} pays most: it saves {saved[best]} {without_loss}{tail}"
+    each = ", ".join(f"{name} ({saved[name]})" for name in (best, *others))
     return (
-        f"Freezing pays, and {best} pays most: it saves {saved} % of the time and loses less than "
-        f"{MARGIN} points of accuracy.{tail}"
+        f"Freezing pays: {each} each save time and lose less than {MARGIN} points of accuracy; "
+        "which saves most is not told apart."
     )
+
+
+def _ahead(best: Pooled, others: Sequence[Pooled]) -> bool:
+    """Whether it saves more time than each of the others, beyond chance, after Holm."""
+    p = {
+        i: p_different([best.saved[pair] - one.saved[pair] for pair in best.saved])
+        for i, one in enumerate(others)  # who pays has the times of all pairs
+    }
+    return all(value < 1 - LEVEL for value in holm(p).values())
 
 
 def _standing(name: str, one: Pooled, scale: Scale) -> Standing:
@@ -102,7 +117,7 @@ def _standing(name: str, one: Pooled, scale: Scale) -> Standing:
         name in CONTROLS,
         one.verdict,
         one.faster,
-        f"{one.pairs} of {one.wanted}",
+        methods.pairs(one),
         fixed(d.mean, 2, sign=True) + interval,
         f"{fixed(100 * s.mean, 1)} %{', CPU shared' * bool(one.slowed)}" if s.n else DASH,
         scale.place(d.low) if d.known else None,

@@ -13,13 +13,14 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from bench.environment import commit
 from reports.caption import Profile, united
 from reports.frame import DONE
 from reports.page.answer import Answer, answer
 from reports.page.dossier import Dossier, Dossiers
 from reports.page.grid import Grid, grid
 from reports.page.inlined import inlined
-from reports.provenance import LIBRARIES, command, commit
+from reports.provenance import LIBRARIES, command
 from reports.report import Drawing, Report
 
 HERE = Path(__file__).parent

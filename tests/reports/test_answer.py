@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from synthetic import PROFILE, wanted, write
+from synthetic import PROFILE, result, wanted, write
 
 from reports.caption import Profile
 from reports.frame import Reader
@@ -32,6 +32,26 @@ def test_a_claim_made_on_some_of_the_runs_says_so(results):
     assert headline(results).startswith(f"So far, with {len(RUNS) - 1} of {len(RUNS)} runs: ")
     shutil.rmtree(results / "runs")
     assert headline(results) == "No runs yet: nothing can be said."
+
+
+def test_one_of_two_that_pay_alike_does_not_pay_most(results):
+    assert headline(results).startswith("Freezing pays, and smartfrz pays most")
+    for i, run in enumerate(RUNS):
+        if run["method"] == "linear":
+            rival = result({**run, "method": "smartfrz"})
+            shift = 1.02 if i // 8 % 2 else 1 / 1.02  # by pair: now the one, now the other
+            clocks = {key: shift * value for key, value in rival["clocks"].items()}
+            write(results, run, clocks=clocks, cpu=clocks, accuracy=rival["accuracy"])
+    words = headline(results)
+    assert words.startswith("Freezing pays: ")
+    assert "smartfrz (" in words
+    assert "linear (" in words
+    assert words.endswith("which saves most is not told apart.")
+
+
+def test_a_method_that_pays_alone_is_not_called_the_best_of_several(results):
+    frame = Reader(results).runs([run for run in RUNS if run["method"] in ("full", "smartfrz")])
+    assert answer(frame).headline.startswith("Freezing pays with smartfrz: it saves ")
 
 
 def test_no_speed_up_is_claimed_from_a_busy_machine(results):

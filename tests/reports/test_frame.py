@@ -6,10 +6,11 @@ import shutil
 import time
 
 import pytest
-from synthetic import result, wanted, write
+from synthetic import PROFILE, result, wanted, write
 
 from bench.errors import UserError
 from reports import frame as frames
+from reports.caption import Profile, setting
 from reports.cells import cells
 
 ONE = wanted(models=["vgg11"], datasets=["cifar10"], methods=["full"])
@@ -82,10 +83,33 @@ def test_a_damaged_file_is_named(results, name, text):
     assert "\n" not in str(error.value)
 
 
+def test_no_run_is_given_up_for_a_file_beside_its_result(results):
+    folder = results / "runs" / ONE[0]["id"]
+    for name, mend in (
+        ("environment.json", "compared with none"),
+        ("retime.json", "makes it anew"),
+    ):
+        (folder / name).write_text("{")
+        with pytest.raises(UserError, match=f"delete this file.*{mend}"):
+            frames.read(ONE, results)
+        (folder / name).unlink()
+        assert frames.read(ONE, results).state[0] == "done"
+
+
+def test_unknown_devices_are_not_the_same_device(results):
+    for run in ONE:
+        (results / "runs" / run["id"] / "environment.json").unlink()
+    frame = frames.read(ONE, results)
+    assert frame.device.nunique() == len(ONE) > 1
+    assert "Device: unknown devices." in setting(cells(frame), Profile.of(PROFILE))
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"id": "another"},
+        {"layers": None},
+        {"layers": [{"index": None, "name": "a", "frozen_at_step": None}]},
         {"status": None, "accuracy": True},
         {"accuracy": "ninety"},
         {"flops": {"paper": {}}},

@@ -64,6 +64,12 @@ def test_verdict_by_its_rule(low, high, expected):
     assert verdict(Interval((low + high) / 2, low, high, 5)) == expected
 
 
+def test_two_seeds_that_agree_by_chance_tell_nothing():
+    assert verdict(t_interval([0.0, 0.0])) == "inconclusive"
+    assert verdict(t_interval([-2.0, -2.0])) == "inconclusive"
+    assert verdict(t_interval([0.0, 0.0, 0.0])) == "non-inferior"
+
+
 def test_paired_differences_use_common_seeds_only():
     assert paired_differences({3: 90.0, 0: 80.0, 7: 1.0}, {0: 81.0, 3: 88.0, 9: 2.0}) == [-1, 2]
 

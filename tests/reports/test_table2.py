@@ -98,7 +98,7 @@ def test_deleting_folders_shows_n_minus_one_then_a_dash(results):
     )
     assert line == "|  |  | smartfrz | 0 of 5 | – | – | – | 96.12 ± 0.19 | 1,955 | 8,122 |"
     assert row(table, "smartfrz")["verdict"] is None
-    assert table.pooled.rows[2]["pairs"] == "3 of 4"
+    assert table.pooled.rows[2]["pairs"] == "3 of 4, 15 of 20 runs"
 
 
 def test_nothing_at_all_is_all_dashes(tmp_path):
@@ -106,6 +106,27 @@ def test_nothing_at_all_is_all_dashes(tmp_path):
     assert all(r["seeds"] == "0 of 5" for r in table.results.rows)
     assert "80 of 80 runs have no result yet" in text(table)
     assert "no verdict; no speed-up claimed" in text(table)
+
+
+def test_a_verdict_of_some_seeds_is_at_best_inconclusive(results):
+    before = row(build(results), "smartfrz")["verdict"]
+    assert before == "non-inferior"
+    shutil.rmtree(results / "runs" / runs_of("smartfrz")[0]["id"])
+    table = build(results)
+    assert row(table, "smartfrz")["difference_low"] > -0.5
+    assert row(table, "smartfrz")["verdict"] == "inconclusive"
+    assert {r["method"]: r["verdict"] for r in table.pooled.rows}["smartfrz"] == "inconclusive"
+
+
+def test_realised_is_not_a_mean_of_the_pairs_that_have_one(results):
+    pooled = {r["method"]: r["realised"] for r in build(results).pooled.rows}
+    assert pooled["smartfrz"] > 0
+    for run in runs_of("smartfrz", "vgg11", "cifar10"):
+        full = next(r for r in RUNS if r["seed"] == run["seed"] and r["method"] == "full")
+        write(results, run, flops=result(full)["flops"])
+    pooled = {r["method"]: r["realised"] for r in build(results).pooled.rows}
+    assert math.isnan(pooled["smartfrz"])
+    assert pooled["linear"] > 0
 
 
 def test_a_diverged_seed_is_told_and_never_called_non_inferior(results):
@@ -224,10 +245,14 @@ def test_no_speed_up_is_claimed_from_some_of_the_pairs_or_seeds(results):
         write(results, run)
     lost = results / "runs" / runs_of("smartfrz", "vgg11", "cifar10")[0]["id"]
     shutil.rmtree(lost)
-    assert "no speed-up claimed: 1 of its runs or full training's have no result" in claim()
+    words = (
+        "4 of 4 pairs, 19 of 20 runs: inconclusive; no speed-up claimed: 1 of its runs or full "
+        "training's have no number"
+    )
+    assert words in claim()
     lost.mkdir()
     (lost / "failure.json").write_text('{"reason": "out of memory"}')
-    assert "4 of 4 pairs: inconclusive; no speed-up claimed" in claim()
+    assert words in claim()
 
 
 def test_times_of_a_busy_cpu_are_marked_wherever_they_stand(results):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from tiny_runs import tiny
 
 from bench.cluster import code
 from bench.cluster.code import carried, snapshot
+from bench.environment import RECORDED_COMMIT
 from bench.errors import UserError
 from bench.unchanged import check_contents
 
@@ -94,9 +96,17 @@ def test_the_commit_of_a_copy_is_not_that_of_the_repository_around_it(tmp_path: 
     git(tmp_path, "init", "-q")
     (tmp_path / "file").write_text("")
     commit(tmp_path)
+    assert commit_told_by(here.path) == here.commit
+    # Installed there, as packages are, it has none.
+    shutil.copytree(here.path, tmp_path / "env", ignore=shutil.ignore_patterns(RECORDED_COMMIT))
+    assert commit_told_by(tmp_path / "env") == ""
+
+
+def commit_told_by(root: Path) -> str:
     script = "import bench.environment as e; print(e.__file__, e.commit())"
-    told = subprocess.run(
-        [sys.executable, "-c", script], env={"PYTHONPATH": str(here.path)}, cwd=tmp_path,
+    file, told = subprocess.run(
+        [sys.executable, "-c", script], env={"PYTHONPATH": str(root)}, cwd=root.parent,
         capture_output=True, text=True, check=True,
-    ).stdout.split()  # fmt: skip
-    assert told == [str(here.path / "bench/environment.py"), here.commit]
+    ).stdout.rstrip("\n").split(" ")  # fmt: skip
+    assert file == str(root / "bench/environment.py")
+    return told
