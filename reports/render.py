@@ -14,6 +14,8 @@ from reports.table import Column, Row, Table
 
 # Signs of the tables that LaTeX's text mode does not have, and those that mean something to it.
 SENTENCE = 50  # characters from which a column's words are set as a paragraph in LaTeX
+NO_WIDER = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}"
+HEADING = 12  # characters of a heading that stand on one line in LaTeX
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -49,24 +51,27 @@ def raw_csv(table: Table) -> str:
 
 
 def latex(table: Table, label: str) -> str:
-    """A `table*` for booktabs, its notes below it in small print."""
-    columns = [*table.blocks, *table.columns]
-    layout = "".join(_latex_column(column, table) for column in columns)
+    """A `table*` for booktabs and graphicx, no wider than the page, its notes below in small print.
+
+    A block's names stand on a line of their own.
+    """
+    layout = "".join(_latex_column(column, table) for column in table.columns)
     lines = [
         r"\begin{table*}",
         r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
         rf"\caption{{{_latex(table.title)}}}",
         rf"\label{{{label}}}",
-        rf"\begin{{tabular}}{{{layout}}}",
+        rf"{NO_WIDER}{{\begin{{tabular}}{{{layout}}}",
         r"\toprule",
-        _ampersands([_latex(column.head) for column in columns]),
+        _ampersands([_latex_head(column) for column in table.columns]),
     ]
     for words, rows in _blocks(table):
         lines.append(r"\midrule")
-        heads = [words] + [[""] * len(words)] * (len(rows) - 1)
-        for head, cells in zip(heads, rows, strict=True):
-            lines.append(_ampersands([_latex(text) for text in (*head, *cells)]))
-    lines += [r"\bottomrule", r"\end{tabular}"]
+        if words:
+            names = _latex(" · ".join(words))
+            lines.append(rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\textit{{{names}}}}} \\")
+        lines += [_ampersands([_latex(text) for text in cells]) for cells in rows]
+    lines += [r"\bottomrule", r"\end{tabular}}"]
     if table.notes:
         notes = r"\\ ".join(_latex(note) for note in table.notes)
         lines += ["", r"\smallskip", rf"\begin{{minipage}}{{\textwidth}}\scriptsize {notes}"]
@@ -139,6 +144,16 @@ def _latex_column(column: Column, table: Table) -> str:
         return "r"
     longest = max((len(column.text(row)) for row in table.rows), default=0)
     return r"p{0.18\textwidth}" if longest > SENTENCE else "l"
+
+
+def _latex_head(column: Column) -> str:
+    """A heading on as many short lines as it takes."""
+    words = column.head.replace(" %", "\u00a0%")  # a number and its unit stay on one line
+    wrapped = textwrap.wrap(words, HEADING, break_long_words=False)
+    lines = [_latex(line.replace("\u00a0", " ")) for line in wrapped]
+    stacked = r"\\".join(lines)
+    side = "r" if column.right else "l"
+    return rf"\shortstack[{side}]{{{stacked}}}" if len(lines) > 1 else stacked
 
 
 def _latex(text: str) -> str:
