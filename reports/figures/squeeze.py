@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-NEAR = 3.0  # points below the best mean within which a cell keeps the full scale
+NEAR = 4.0  # points below the best mean within which a cell keeps the full scale
 SHARE = 0.22  # of the panel's height is given to what lies below the knee
 LEAST = 3.0  # a scale less reduced than that is not worth the reader's trouble
 

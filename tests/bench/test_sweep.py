@@ -1,8 +1,10 @@
 """Sweeps: from roles and profiles to runs."""
 
+import errno
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -413,6 +415,31 @@ def test_a_results_folder_that_is_not_there_is_not_made(
     assert main([command, "table9", "--results", str(mistyped)]) == 2
     assert f"--results {mistyped}: there is no such folder" in capsys.readouterr().err
     assert not mistyped.exists()
+
+
+@pytest.mark.parametrize("command", ["report", "page"])
+def test_reports_of_a_folder_that_cannot_be_written(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    theirs.mkdir()
+    refused = Path.mkdir
+
+    def mkdir(path: Path, *args: Any, **kwargs: Any) -> None:  # the tests may run as root
+        if theirs in path.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        refused(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    common = [command, "table9", "--seeds", "1", "--results", str(theirs)]
+    assert main(common) == 2
+    assert "--out DIR for reports" in capsys.readouterr().err
+    assert main([*common, "--out", str(ours)]) == 0
+    assert (ours / "laptop" / "table9.md").exists()
+    assert not list(theirs.iterdir())
 
 
 def test_reports_say_what_was_set_for_every_run(tmp_path: Path) -> None:
