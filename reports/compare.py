@@ -23,6 +23,7 @@ class Comparison:
     exact_saved: float  # exact convention, less what deciding cost
     time_saved: Interval  # train and decide clocks, paired by seed; NOTHING across devices
     devices_differ: bool
+    resumed: int  # runs of the two that were interrupted once
     slowed: int  # runs of the two whose time was not theirs alone
     absent: int  # runs of the two without a number
 
@@ -53,6 +54,7 @@ class Pooled:
     saved: Mapping[tuple[str, ...], float]  # the share of time, of each pair whose times compare
     realised: float  # mean of the pairs' ratios; NaN where a pair has none
     verdicts: Mapping[str, int]  # how many pairs had each verdict
+    resumed: int  # runs compared, full training's among them, that were interrupted once
     slowed: int  # runs compared, full training's among them, whose time was not theirs alone
     done: int
     planned: int
@@ -104,6 +106,7 @@ def against_full(cell: Cell, full: Cell) -> Comparison:
         _saved(cell.mean("exact_total") + cell.mean("decide_flops"), full.mean("exact_total")),
         time,
         differ,
+        cell.resumed + full.resumed,
         cell.slowed + full.slowed,
         absent,
     )
@@ -144,6 +147,7 @@ def pool(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[st
             saved=saved[name],
             realised=statistics.mean([c.realised for c in compared]),
             verdicts={verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)},
+            resumed=sum(c.resumed for c in compared),
             slowed=sum(c.slowed for c in compared),
             done=sum(cell.n for cell, _ in pairs),
             planned=sum(cell.wanted for cell, _ in pairs),

@@ -121,7 +121,7 @@ def pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Row]:
             "flops_saved": one.flops_saved,
             "exact_saved": one.exact_saved,
             **spread("time_saved", one.time_saved),
-            "time_saved_mark": _time_mark(one.timed < one.pairs, one.slowed),
+            "time_saved_mark": _time_mark(one, one.timed < one.pairs),
             "realised": one.realised,
             **published.mean(table, method),
         }
@@ -178,8 +178,9 @@ def _replayed(cell: Cell) -> dict[str, Value]:
     return {"replayed_saved": saved, "replayed_runs": len(known)}
 
 
-def _time_mark(devices_differ: bool, slowed: int) -> str:
-    words = caption.DEVICES_MARK * devices_differ + caption.SLOWED_MARK * bool(slowed)
+def _time_mark(one: Comparison | Pooled, devices_differ: bool) -> str:
+    words = caption.RESUMED_MARK * bool(one.resumed) + caption.DEVICES_MARK * devices_differ
+    words += caption.SLOWED_MARK * bool(one.slowed)
     return f" {words}" if words else ""
 
 
@@ -191,6 +192,6 @@ def _comparison(comparison: Comparison) -> dict[str, Value]:
         "flops_saved": comparison.flops_saved,
         "exact_saved": comparison.exact_saved,
         **spread("time_saved", comparison.time_saved),
-        "time_saved_mark": _time_mark(comparison.devices_differ, comparison.slowed),
+        "time_saved_mark": _time_mark(comparison, comparison.devices_differ),
         "realised": comparison.realised,
     }

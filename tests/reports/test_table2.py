@@ -186,8 +186,12 @@ def test_times_of_two_devices_never_meet(results):
 
 def test_a_resumed_run_marks_its_time(results):
     write(results, runs_of("full")[2], resumed=True)
-    words = text(build(results))
+    table = build(results)
+    words = text(table)
     assert "‡ a run was interrupted" in words
+    assert row(table, "smartfrz")["time_saved_mark"] == " ‡"  # it is full's
+    assert row(table, "smartfrz", dataset="digits100 (for cifar100)")["time_saved_mark"] == ""
+    assert {r["time_saved_mark"] for r in table.pooled.rows} == {" ‡"}
     assert re.search(r"\| full \| 5 of 5 \| [\d.]+ ± [\d.]+ \| [\d.]+ ± [\d.]+ ‡", words)
 
 
