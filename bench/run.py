@@ -135,6 +135,7 @@ class Run:
             samples_per_step=self.batches.samples / self.batches.steps_per_epoch,
             budget=budget_of(spec, results),
             artifacts=artifacts_of(spec, results),
+            task=(spec.model, spec.data_name),
             _model=self.model,
             _probe=self.batches.probe,
         )

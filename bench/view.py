@@ -25,6 +25,7 @@ class View:
     samples_per_step: the mean number of samples a step sees.
     budget: training FLOPs (exact) that a matched run may cost, else None.
     artifacts: local files a strategy asked for, by what they are ("reference", "predictor").
+    task: names of the model and the data set.
     """
 
     layers: Sequence[Layer]
@@ -37,6 +38,7 @@ class View:
     samples_per_step: float
     budget: float | None
     artifacts: Mapping[str, Path]
+    task: tuple[str, str]
     _model: nn.Module = field(repr=False)
     _probe: Callable[[int], Inputs] = field(repr=False)
     step: int = 0

@@ -13,8 +13,9 @@ from strategies.budget import SAVING, budget_of, full_cost, schedule_cost, unrea
 class Random(Strategy):
     """Every layer but the head freezes for good at a random step, at a given total cost.
 
-    Layer l freezes after min(T, c·u_l·T) steps with u_l uniform in [0, 1), drawn for the seed;
-    c is solved for the budget. A layer whose moment is T never freezes.
+    Layer l freezes after min(T, c·u_l·T) steps with u_l uniform in [0, 1), drawn for the seed and
+    the task, for a mean over tasks is to be one over as many draws; c is solved for the budget. A
+    layer whose moment is T never freezes.
     """
 
     name = "random"
@@ -24,7 +25,8 @@ class Random(Strategy):
     saving: float
 
     def start(self, view: View) -> None:
-        draws = torch.rand(len(view.layers) - 1, generator=view.generator("moments")).tolist()
+        generator = view.generator(" ".join(("moments", *view.task)))
+        draws = torch.rand(len(view.layers) - 1, generator=generator).tolist()
         budget = budget_of(view, self.saving)
         self._moments = self._solve(view, draws, budget) if budget is not None else {}
 

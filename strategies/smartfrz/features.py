@@ -55,7 +55,7 @@ class FeatureSet:
     """A way to make tokens.
 
     width: width of a token for n tailored weights. token: (layers, width) from the snapshots.
-    Layers are in the order of the network; only those that train are among them.
+    Layers are in the order of the network, those that froze since the start among them.
     """
 
     doc: str
@@ -123,8 +123,8 @@ def quantiles(moves: Moves, moment: Moment) -> Tensor:
 def upstream(moves: Moves, moment: Moment) -> Tensor:
     """Log of the sum of relative displacements of this and all earlier layers (layers, 5).
 
-    A layer's output also changes because those before it move, and CKA judges outputs. Frozen
-    layers do not move and are not among the snapshots.
+    A layer's output also changes because those before it move, and CKA judges outputs. What a layer
+    moved before it froze counts for as long as a horizon reaches back to it.
     """
     return _log((moves.size / moves.spread).clamp(max=10).cumsum(1)).T
 

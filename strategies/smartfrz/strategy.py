@@ -70,13 +70,14 @@ class SmartFRZ(Strategy):
                 )
         self._network = trained.network
         self._limit = self.threshold or float(trained.provenance["threshold"])
-        self._layers = view.active
+        self._watched = view.active
+        self._judge(self._watched)
         self._tailor = Tailor(
             [view.weights(layer.index)[0] for layer in view.layers],
             self.tailored,
             view.generator("tailoring"),
         )
-        rows, width = len(self._layers), FEATURES[self.features].width(self.tailored)
+        rows, width = len(self._watched), FEATURES[self.features].width(self.tailored)
         # Tokens are made at the stages, one after the other: between training steps, with cold
         # caches, each would take twice as long.
         self._room = math.ceil(self.snapshots_per_epoch / self.stages_per_epoch)
@@ -115,8 +116,8 @@ class SmartFRZ(Strategy):
         ]
 
     def _snap(self, view: View) -> None:
-        """Take a snapshot of all active layers."""
-        self._tailor.take(self._layers, self._snapshots.push())
+        """Take a snapshot of all layers: what a frozen one moved before still counts for others."""
+        self._tailor.take(self._watched, self._snapshots.push())
         self._waiting.append(Moment.of(view))
         if len(self._waiting) > self._room:
             self._make_tokens()
@@ -125,7 +126,8 @@ class SmartFRZ(Strategy):
         """Make the tokens of the snapshots that have none, each from what there was at its time."""
         for steps, moment in zip(reversed(range(len(self._waiting))), self._waiting, strict=True):
             then = Past(self._snapshots, steps, self.window)
-            self._tokens.push().copy_(FEATURES[self.features].token(then, moment))
+            tokens = FEATURES[self.features].token(then, moment)
+            self._tokens.push().copy_(tokens if self._rows is None else tokens[self._rows])
         self._waiting.clear()
 
     def _encode(self) -> None:
@@ -140,14 +142,20 @@ class SmartFRZ(Strategy):
         self._flops += len(self._layers) * flops(width, len(self._tokens), fresh)
 
     def _follow(self, view: View) -> None:
-        """Forget the layers that were frozen since the last look."""
+        """Judge no more the layers that were frozen since the last look."""
         active = set(view.active)
         rows = [row for row, layer in enumerate(self._layers) if layer in active]
         if len(rows) < len(self._layers):
-            self._make_tokens()  # of snapshots that hold the frozen ones still
-            self._layers = [self._layers[row] for row in rows]
-            for ring in (self._snapshots, self._tokens, self._encoded):
+            self._make_tokens()  # of the snapshots at which they were judged
+            self._judge([self._layers[row] for row in rows])
+            for ring in (self._tokens, self._encoded):
                 ring.keep(rows)
+
+    def _judge(self, layers: Sequence[int]) -> None:
+        """From now on these layers have tokens; their rows in a snapshot, None for all."""
+        self._layers = list(layers)
+        rows = [self._watched.index(layer) for layer in layers]
+        self._rows = rows if len(rows) < len(self._watched) else None
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -160,7 +168,7 @@ class SmartFRZ(Strategy):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._layers = list(state["layers"])
+        self._judge(state["layers"])
         self._snapshots.load_state_dict(state["snapshots"])
         self._tokens.load_state_dict(state["tokens"])
         self._encoded.load_state_dict(state["encoded"])

@@ -41,6 +41,7 @@ class HandView(SimpleNamespace):
             "total_steps": 100,
             "steps_per_epoch": 10,
             "samples_per_step": 1.0,
+            "task": ("a model", "data"),
             "grads": {},
         }
         super().__init__(layers=layers, flops=flops, **{**defaults, **values})

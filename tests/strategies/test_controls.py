@@ -52,13 +52,16 @@ def test_random_costs_its_budget(costs: list[int], saving: float, seed: int) -> 
     assert len(costs) - 1 not in strategy._moments
 
 
-def test_random_draws_by_the_seed() -> None:
+def test_random_draws_by_the_seed_and_the_task() -> None:
+    """One order for all models and data would be lucky or unlucky everywhere."""
     moments = []
-    for seed in (0, 0, 1):
+    for seed, data in ((0, "a"), (0, "a"), (1, "a"), (0, "b")):
         strategy = Random(saving=0.3)
-        strategy.start(HandView([5] * 8, total_steps=500, seed=seed))
+        strategy.start(HandView([5] * 8, total_steps=500, seed=seed, task=("a model", data)))
         moments.append(strategy._moments)
-    assert moments[0] == moments[1] != moments[2]
+    assert moments[0] == moments[1]
+    assert moments[1] != moments[2]
+    assert moments[1] != moments[3]
 
 
 def test_shortened_makes_the_steps_it_can_pay_for() -> None:

@@ -39,6 +39,7 @@ def tiny_view(model: nn.Module, artifacts: dict[str, Path], **changes: Any) -> V
         "samples_per_step": 4,
         "budget": None,
         "artifacts": artifacts,
+        "task": ("tiny", "noise"),
         "_model": model,
         "_probe": lambda n: (images[:n],),
     }
