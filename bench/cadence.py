@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from bench.errors import UserError
+
 
 class Cadence(Protocol):
     """Says after which steps something is due; step 0 is the moment before training."""
@@ -28,6 +30,9 @@ class EverySteps:
 
     n: int
 
+    def __post_init__(self) -> None:
+        _check(self, self.n)
+
     def due(self, step: int, steps_per_epoch: int) -> bool:
         return step > 0 and step % self.n == 0
 
@@ -37,6 +42,9 @@ class PerEpoch:
     """k times an epoch, evenly, the last time at its end; at most once a step."""
 
     k: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self, self.k)
 
     def due(self, step: int, steps_per_epoch: int) -> bool:
         if step == 0:
@@ -52,3 +60,8 @@ class AtSteps:
 
     def due(self, step: int, steps_per_epoch: int) -> bool:
         return step in self.steps
+
+
+def _check(cadence: Cadence, often: int) -> None:
+    if not isinstance(often, int) or often < 1:
+        raise UserError(f"{cadence} is no cadence; give a whole number from 1")

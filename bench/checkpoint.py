@@ -75,26 +75,27 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
     Raises UserError if a strategy's state holds something else, which could not be read again.
     """
-    _check_plain(state["strategy"], "state_dict()")
+    check_plain(state["strategy"], "the strategy's state_dict()")
     buffer = io.BytesIO()
     torch.save(state, buffer)
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def _check_plain(value: Any, where: str) -> None:
+def check_plain(value: Any, where: str) -> None:
+    """Raise UserError if a strategy's state holds what could not be read again."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            _check_plain(key, f"a key of {where}")
-            _check_plain(inner, f"{where}[{key!r}]")
+            check_plain(key, f"a key of {where}")
+            check_plain(inner, f"{where}[{key!r}]")
     elif isinstance(value, list | tuple | set):
         for inner in value:
-            _check_plain(inner, f"an element of {where}")
+            check_plain(inner, f"an element of {where}")
     elif type(value) not in PLAIN and not isinstance(value, torch.Tensor):
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise UserError(
-            f"the strategy's state cannot be kept: {where} is {kind}; let it hold tensors, numbers "
-            "of Python's, strings, lists and dicts"
+            f"{where} is {kind}, which cannot be kept; let it hold tensors, numbers of Python's, "
+            "strings, lists and dicts"
         )
 
 

@@ -33,6 +33,11 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
         contents["strategy"] = package
     options = checked_options(name, spec.options, paths.get("strategy", ""))
     for what, path in cls(**options).files(profile).items():
+        if what not in paths and not path.exists():
+            raise UserError(
+                f"{spec.label}: no {what} is there for these options ({path}); give others, or a "
+                "file of your own, as --predictor FILE from `freezebench predictor train`"
+            )
         paths.setdefault(what, str(path))
         contents[what] = file_hash(Path(paths[what]))
     if spec.weights == "file":
@@ -56,6 +61,11 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
         paths.pop("vocab", None)
     if spec.match and not cls.matches:
         raise UserError(f"{spec.label}: strategy {name} cannot be matched to a cost")
+    if spec.match and options.get("saving"):
+        raise UserError(
+            f"{spec.label}: saving = {options['saving']} has no effect on a matched run; leave one "
+            "of the two out"
+        )
     if cls.needs_reference and not spec.reference:
         raise UserError(f"{spec.label}: needs a reference; run it in a sweep, or give --reference")
     contents["data"] = _data_fingerprint(spec.data, paths.get("data", ""))

@@ -23,8 +23,13 @@ OURS = "freezebench"
 
 @cache
 def installed() -> dict[str, EntryPoint]:
-    """Every installed strategy by name."""
-    return {point.name: point for point in entry_points(group=GROUP)}
+    """Every installed strategy by name; nobody else's takes the place of one of our own."""
+    points = sorted(entry_points(group=GROUP), key=_ours)
+    return {point.name: point for point in points}
+
+
+def _ours(point: EntryPoint) -> bool:
+    return point.dist is not None and point.dist.name == OURS
 
 
 def strategy_class(reference: str, path: str = "") -> type[Strategy]:
@@ -33,13 +38,25 @@ def strategy_class(reference: str, path: str = "") -> type[Strategy]:
     reference: an installed name, or path/to/file.py:Class. path: where that file lies now.
     Raises UserError if there is none, it cannot be imported, or it is no Strategy.
     """
+    from strategies.base import Strategy
+
     if ":" in reference:
         file, _, name = reference.rpartition(":")
         return _from_file(Path(path or file), name)
     points = installed()
     if reference not in points:
+        if reference.endswith(".py"):
+            raise UserError(f"strategy {reference}: give its class too, as {reference}:MyStrategy")
         raise unknown("strategy", reference, points)
-    found: type[Strategy] = points[reference].load()
+    point = points[reference]
+    try:
+        found = point.load()
+    except Exception as error:
+        raise UserError(
+            f"strategy {reference} ({point.value}) fails on import: {error!r}"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Strategy)):
+        raise UserError(f"strategy {reference}: {point.value} is no Strategy")
     return found
 
 
@@ -87,6 +104,9 @@ def _from_file(path: Path, name: str) -> type[Strategy]:
         sys.modules[module_name] = module  # before it runs: dataclasses look themselves up there
         try:
             spec.loader.exec_module(module)
+        except UserError as error:
+            del sys.modules[module_name]
+            raise UserError(f"strategy {path}: {error}") from None
         except Exception as error:
             del sys.modules[module_name]
             raise UserError(f"strategy {path} fails on import: {error!r}") from error

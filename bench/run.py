@@ -13,6 +13,13 @@ import torch
 import torch.nn.functional as F
 
 from bench.accounting import Accounting
+from bench.answers import (
+    checked_cadence,
+    checked_cost,
+    checked_rates,
+    checked_steps,
+    checked_verdicts,
+)
 from bench.batches import NOT_ASKED, batch_samples
 from bench.build import (
     anatomy,
@@ -23,7 +30,7 @@ from bench.build import (
     model_of,
     strategy_of,
 )
-from bench.checkpoint import load_checkpoint, restore, save_checkpoint, state_of
+from bench.checkpoint import check_plain, load_checkpoint, restore, save_checkpoint, state_of
 from bench.clocks import Clocks
 from bench.compiled import Compiled
 from bench.distributed.team import ALONE, Team
@@ -109,7 +116,7 @@ class Run:
         if spec.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.model = team.joined(self.model)
-        self.strategy = strategy_of(spec)
+        self.strategy, self.named = strategy_of(spec), spec.strategy_name
         self.optimizer = build_optimizer(
             spec.optimizer,
             self.model,
@@ -168,14 +175,22 @@ class Run:
         if self.spec.compiled:
             self._prepare_compiled()
         with self.clocks.region("decide"):
-            steps = self.strategy.total_steps(self.view)
+            steps = checked_steps(self.named, self.strategy.total_steps(self.view))
             self.view.total_steps = self.team.first_ones(steps)
             self.strategy.start(self.view)
+        self._try_strategy()
         if folder.checkpoint.exists():
             restore(self, load_checkpoint(folder.checkpoint, self.spec.id, self.device))
             return
         self.accounting.enter_state(0, self.freezer.frozen)
         self._stage()
+
+    def _try_strategy(self) -> None:
+        """Ask what is asked late in a run, while nothing is lost by a wrong answer."""
+        for method in ("observations", "stages"):
+            checked_cadence(self.named, method, getattr(self.strategy, method)())
+        checked_cost(self.named, self.strategy.cost())
+        check_plain(self.strategy.state_dict(), f"strategy {self.named}: state_dict()")
 
     def _prepare_compiled(self) -> None:
         spec = self.spec
@@ -240,7 +255,8 @@ class Run:
         rates: Sequence[float] = [view.lr]
         if self.strategy.sets_learning_rates:
             warm = warming(view.step, view.total_steps, self.spec.warmup)
-            rates = [warm * rate for rate in self.strategy.learning_rates(view)]
+            answer = self.strategy.learning_rates(view)
+            rates = [warm * r for r in checked_rates(self.named, answer, len(self.layers))]
         set_learning_rates(self.optimizer, rates)
         self.accounting.begin_step()
         inputs, labels = (self.shortcut or self.batches).batch(view.step)
@@ -295,7 +311,8 @@ class Run:
             return
         self.team.share_buffers()
         with self.clocks.region("decide"):
-            verdicts = self.team.first_ones(self.strategy.decide(view))
+            answer = self.strategy.decide(view)
+            verdicts = self.team.first_ones(checked_verdicts(self.named, answer, len(self.layers)))
             if view.step < view.total_steps:
                 self._carry_out(verdicts)
         with self.clocks.region("prepare"):  # to keep a record is no part of the method

@@ -1,4 +1,4 @@
-"""What a strategy may see of a run: everything it needs to decide, nothing it could change."""
+"""What a strategy may see of a run: everything it needs to decide, and must not change."""
 
 from __future__ import annotations
 

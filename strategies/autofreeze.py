@@ -64,7 +64,8 @@ class AutoFreeze(Strategy):
             self._sums = torch.zeros(sum(map(_room, self._places)), device=view.device)
             self._lay_out()
         # Signed sums, one multi-tensor addition for all layers; nothing leaves the device.
-        torch._foreach_add_(self._by_parameter, view.active_gradients())
+        if self._by_parameter:
+            torch._foreach_add_(self._by_parameter, view.active_gradients())
 
     def _lay_out(self) -> None:
         """See the sums by parameter, where a step adds, and by layer, which a stage reads.
@@ -86,6 +87,8 @@ class AutoFreeze(Strategy):
 
     def decide(self, view: View) -> Sequence[Verdict]:
         units = self._units(view)
+        if not units:
+            return ()
         norms = self._interval_norms(units)
         self._sums.zero_()
         verdicts = self._verdicts(units, norms)
@@ -96,9 +99,9 @@ class AutoFreeze(Strategy):
         self, units: Mapping[int, list[int]], norms: Mapping[int, float]
     ) -> list[Verdict]:
         changes = {
-            unit: abs(self._previous[unit] - norm) / self._previous[unit]
+            unit: _change(self._previous[unit], norm)
             for unit, norm in norms.items()
-            if self._previous.get(unit)
+            if unit in self._previous
         }
         if not changes:
             return []
@@ -143,6 +146,13 @@ class AutoFreeze(Strategy):
         self._lay_out()
         self._without = None if state["without"] is None else frozenset(state["without"])
         self._previous = dict(state["previous"])
+
+
+def _change(before: float, now: float) -> float:
+    """The relative change of a norm; one that was zero has changed by nothing or without bound."""
+    if before:
+        return abs(before - now) / before
+    return math.inf if now else 0.0
 
 
 def _room(place: Place) -> int:

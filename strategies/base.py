@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 import torch
 
 from bench.cadence import AtSteps, Cadence, EverySteps, Never, PerEpoch
+from bench.errors import UserError
 from bench.options import Choice, Flag, Integer, Option, Real, Text, check
 from bench.view import View
 
@@ -62,8 +63,9 @@ class Strategy:
     """Decides which layers freeze, and when.
 
     Class attributes are its documentation and its interface:
-    name: the word used on the command line and in tables.
-    options: its parameters, declared with defaults and ranges; each becomes an attribute.
+    name: what messages call it; on the command line it is the entry point's name, or file:class.
+    options: its parameters, declared with defaults and ranges; each becomes an attribute, and has
+    none of the names below.
     sets_learning_rates: it gives every layer a learning rate of its own (`learning_rates`).
     needs_reference: it wants a fully trained model of the same task (`view.artifacts`).
     matches: it trains on a budget, if one is given by `match` or its `saving` option.
@@ -74,6 +76,19 @@ class Strategy:
     sets_learning_rates: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
     matches: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        for key, option in cls.options.items():
+            if hasattr(Strategy, key):
+                raise UserError(
+                    f"{cls.__name__}: option {key} is a method's name; call it otherwise"
+                )
+            if not isinstance(option, Option):
+                raise UserError(
+                    f"{cls.__name__}: option {key} is {option!r}; declare it as an Integer, Real, "
+                    "Choice, Flag or Text"
+                )
 
     def __init__(self, **options: Any) -> None:
         """Take the options; raises UserError for one that is not declared or out of range."""

@@ -82,8 +82,13 @@ def load_reference(path: Path) -> dict[str, Tensor]:
 
 
 def _batches(probe: Inputs, size: int) -> Iterator[Inputs]:
-    """The probe in batches of `size`; a last one of fewer than 4 samples is dropped."""
+    """The probe in batches of `size`; a last one of fewer than 4 samples is dropped.
+
+    Raises UserError if there are not even 4: unbiased HSIC has no estimate from fewer.
+    """
     count = len(probe[0])
+    if count < 4:
+        raise UserError(f"CKA needs at least 4 training samples, and there are {count}")
     for start in range(0, count, size):
         if min(size, count - start) >= 4:
             yield tuple(part[start : start + size] for part in probe)

@@ -34,10 +34,15 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _strategies() -> None:
+    from bench.errors import UserError
     from bench.registry import installed, strategy_class
 
     for name in sorted(installed()):
-        cls = strategy_class(name)
+        try:
+            cls = strategy_class(name)
+        except UserError as error:
+            print(f"  {name:12} cannot be used: {error}")
+            continue
         print(f"  {name:12} {(inspect.getdoc(cls) or '').splitlines()[0]}")
         for key, option in cls.options.items():
             print(f"    {key} = {option.default!r}: {option.doc} ({option.valid()})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from bench.commands.places import (
@@ -58,11 +59,14 @@ def main(args: argparse.Namespace) -> int:
     values["keep_model"] = args.keep_model
     spec = resolve(Spec.from_dict(values), args.profile, named_files(args))
     outcome = launch([spec], args.results, workers=1)
+    folder = RunFolder(args.results, spec.id)
     if spec.id in outcome.failed:
+        log = folder.path / "traceback.txt"
+        if args.debug and log.exists():
+            print(log.read_text(), file=sys.stderr)
         raise UserError(outcome.failed[spec.id])
     if outcome.stopped:
         raise KeyboardInterrupt
-    folder = RunFolder(args.results, spec.id)
     print(summary(folder.result()) + f"\n{folder.path}")
     if folder.diverged:
         raise UserError(f"{spec.label}: diverged; a lower --lr may help. It is recorded as such")

@@ -79,6 +79,11 @@ def build(
         raise UserError(
             f"without family {without_family}: give one of {sorted(families)}, and --out"
         )
+    if families == {without_family}:
+        raise UserError(
+            f"{choice.profile}: all source tasks are of the family {without_family}; without it "
+            "nothing is left to learn from"
+        )
     recordings = [r for r in recordings if r.origin.family != without_family]
     corpus = histories(recordings, features, recipe.window, rule, WARMUP)
     share = float(corpus.label[corpus.known].float().mean())

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.errors import UserError
 from strategies.smartfrz.corpus import Histories
 from strategies.smartfrz.scores import (
     SPLITS,
     Score,
     calibration_error,
     difference,
+    folds,
     held_out,
     interval,
     reliability,
@@ -36,7 +38,13 @@ class Evaluation:
 def evaluate(
     corpus: Histories, recipe: Recipe, splits: Sequence[str] = tuple(SPLITS)
 ) -> Evaluation:
-    """Score the predictor and the baselines on all folds of some splits."""
+    """Score the predictor and the baselines on all folds of some splits.
+
+    Splits that leave nothing to learn from are left out; raises UserError if all do.
+    """
+    splits = [split for split in splits if len(folds(corpus.origins, split)) > 1]
+    if not splits:
+        raise UserError("one family and one task were recorded: nothing can be held out of them")
     scores = held_out(corpus, recipe, splits=splits)
     origins = {origin.run: origin for origin in corpus.origins}
     made = Evaluation(scores, [], [], [])

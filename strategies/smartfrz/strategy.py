@@ -64,9 +64,10 @@ class SmartFRZ(Strategy):
         trained = load(path, view.device)
         for key in ("window", "tailored", "features", "snapshots_per_epoch"):
             if trained.provenance[key] != getattr(self, key):
+                theirs = trained.provenance[key]
                 raise UserError(
-                    f"predictor {path}: trained for {key} = {trained.provenance[key]!r}, not"
-                    f" {getattr(self, key)!r}; change the option or train one with `make predictor`"
+                    f"predictor {path}: trained for {key} = {theirs!r}, not {getattr(self, key)!r};"
+                    f" set {key} = {theirs}, or train another: freezebench predictor train --help"
                 )
         self._network = trained.network
         self._limit = self.threshold or float(trained.provenance["threshold"])

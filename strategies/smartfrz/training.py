@@ -16,8 +16,10 @@ from strategies.smartfrz.predictor import Predictor
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the predictor is trained. optimizer: sgd (with momentum, the paper's) or adamw.
+    """How the predictor is trained, with one cycle of the learning rate and clipped gradients.
 
+    optimizer: sgd, as in the paper, or adamw; the cycle moves its momentum (AdamW's first beta)
+    between 0.85 and 0.95 against the rate, as OneCycleLR does unless told otherwise.
     batch: histories (not moments) a step; a history's tokens are encoded once for all its moments.
     """
 

@@ -53,7 +53,7 @@ def used(
         path = results / "predictors" / f"{choice.profile}-without-{family}.safetensors"
         say(f"a predictor that never saw {family}:")
         build(choice, results, launch, out=path, without_family=family, say=say)
-        sweep = load_sweep(SWEEP, choice.profile, files={"predictor": str(path)})
+        sweep = load_sweep(SWEEP, choice.profile, files={**choice.files, "predictor": str(path)})
         here = [e for e in sweep.entries if e.roles["model"] == family]
         needed = {need for e in here for need in e.spec.needs}
         launch([*(s for s in sweep.artifacts if s.id in needed), *(e.spec for e in here)], results)

@@ -123,8 +123,8 @@ def wait_for_new_checkpoint(folder: RunFolder, process: multiprocessing.Process)
 def test_a_state_that_could_not_be_read_again_is_not_kept(tmp_path: Path) -> None:
     """Plain tensors and values alone are read from a checkpoint; numpy's are neither."""
     for bad, where in (
-        ({"rows": [np.float64(1.0)]}, r"an element of state_dict\(\)\['rows'\] is numpy.float64"),
-        ({np.int64(3): 1}, r"a key of state_dict\(\) is numpy.int64"),
+        ({"rows": [np.float64(1.0)]}, r"an element of .*state_dict\(\)\['rows'\] is numpy.float64"),
+        ({np.int64(3): 1}, r"a key of .*state_dict\(\) is numpy.int64"),
     ):
         with pytest.raises(UserError, match=where):
             save_checkpoint(tmp_path / "checkpoint.pt", {"strategy": bad})

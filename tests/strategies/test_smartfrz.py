@@ -181,7 +181,7 @@ def test_cost_counts_each_token_once(view: View) -> None:
 
 def test_a_predictor_for_other_settings_is_refused(view: View) -> None:
     for key, value in (("window", 7), ("tailored", 32), ("features", "travel")):
-        with pytest.raises(UserError, match=f"{key} = .*make predictor"):
+        with pytest.raises(UserError, match=f"{key} = .*predictor train"):
             started(view, **{key: value})
 
 

@@ -1,0 +1,79 @@
+"""What a strategy answers, checked before it is acted on: one line that names it, and a remedy."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.cadence import Cadence
+    from strategies.base import Verdict
+
+
+def checked_verdicts(strategy: str, answer: Any, layers: int) -> list[Verdict]:
+    """What `decide` gave, as a list. Raises UserError unless it is verdicts on these layers."""
+    wanted = f"let it return a list of Verdict on layers from 0 to {layers - 1}"
+    if not isinstance(answer, Iterable):
+        raise UserError(f"strategy {strategy}: decide() gave {answer!r}; {wanted}")
+    verdicts = list(answer)
+    for verdict in verdicts:
+        try:
+            layer = operator.index(verdict.layer)
+            float(verdict.score), float(verdict.threshold), bool(verdict.freeze)
+        except (AttributeError, TypeError, ValueError, RuntimeError):
+            raise UserError(f"strategy {strategy}: decide() gave {verdict!r}; {wanted}") from None
+        if not 0 <= layer < layers:
+            raise UserError(f"strategy {strategy}: decide() gave layer {layer}; {wanted}")
+    return verdicts
+
+
+def checked_cadence(strategy: str, method: str, answer: Any) -> Cadence:
+    """What `stages` or `observations` gave. Raises UserError unless it is a cadence."""
+    if not callable(getattr(answer, "due", None)):
+        raise UserError(
+            f"strategy {strategy}: {method}() gave {answer!r}; let it return a cadence, as "
+            "PerEpoch(2)"
+        )
+    cadence: Cadence = answer
+    return cadence
+
+
+def checked_steps(strategy: str, answer: Any) -> int:
+    """What `total_steps` gave. Raises UserError unless it is a number of steps."""
+    try:
+        steps = operator.index(answer)
+    except TypeError:
+        steps = 0
+    if steps < 1:
+        raise UserError(
+            f"strategy {strategy}: total_steps() gave {answer!r}; let it return a whole number "
+            "from 1"
+        )
+    return steps
+
+
+def checked_rates(strategy: str, answer: Any, layers: int) -> Sequence[float]:
+    """What `learning_rates` gave. Raises UserError unless it is a rate for each layer."""
+    try:
+        rates = [float(rate) for rate in answer]
+    except (TypeError, ValueError):
+        rates = []
+    if len(rates) != layers:
+        raise UserError(
+            f"strategy {strategy}: learning_rates() gave {answer!r}; let it return {layers} "
+            "numbers, one a layer"
+        )
+    return rates
+
+
+def checked_cost(strategy: str, answer: Any) -> float:
+    """What `cost` gave. Raises UserError unless it is a number of FLOPs."""
+    try:
+        return float(answer)
+    except (TypeError, ValueError):
+        raise UserError(
+            f"strategy {strategy}: cost() gave {answer!r}; let it return FLOPs, a number"
+        ) from None
