@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from bench.errors import UserError
@@ -44,7 +45,8 @@ def schedule_cost(view: View, freeze_at: Mapping[int, int], steps: int) -> float
 
 def unreachable(strategy: str, budget: float, low: float, high: float) -> UserError:
     """The error for a budget outside what a strategy can spend."""
+    reach = f"{low:.4g} to {high:.4g}" if math.isfinite(high) else f"{low:.4g} or more"
     return UserError(
-        f"strategy {strategy}: a budget of {budget:.4g} FLOPs is out of reach; it can spend "
-        f"{low:.4g} to {high:.4g} here. Change its options or what it is matched to"
+        f"strategy {strategy}: a budget of {budget:.4g} FLOPs is out of reach; it can spend {reach} "
+        "here. Change its options or what it is matched to"
     )
