@@ -47,6 +47,6 @@ def unreachable(strategy: str, budget: float, low: float, high: float) -> UserEr
     """The error for a budget outside what a strategy can spend."""
     reach = f"{low:.4g} to {high:.4g}" if math.isfinite(high) else f"{low:.4g} or more"
     return UserError(
-        f"strategy {strategy}: a budget of {budget:.4g} FLOPs is out of reach; it can spend {reach} "
-        "here. Change its options or what it is matched to"
+        f"strategy {strategy}: a budget of {budget:.4g} FLOPs is out of reach; it can spend "
+        f"{reach} here. Change its options or what it is matched to"
     )
