@@ -18,7 +18,7 @@ from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes a sec
 LEVEL = 0.95
 MARGIN = 0.5  # points of accuracy, fixed before any result was seen
 SMALLEST_SHARE = 0.05  # a ratio to fewer FLOPs saved than that is mostly noise
-LEAST = 3  # values that a verdict needs: two that are alike by chance would make it certain
+LEAST = 3  # values that a verdict or a p needs: two that are alike by chance would make it certain
 
 Verdict = Literal["non-inferior", "inferior", "inconclusive"]
 Key = TypeVar("Key", bound=Hashable)
@@ -91,22 +91,22 @@ def verdict(difference: Interval, margin: float = MARGIN) -> Verdict:
 
 
 def p_no_worse(differences: Sequence[float], margin: float = MARGIN) -> float:
-    """One-sided p of H0 "the mean difference is -margin or worse"; NaN below two values.
+    """One-sided p of H0 "the mean difference is -margin or worse"; NaN below LEAST values.
 
-    It is below 0.025 exactly where the 95 % interval's lower end is above -margin.
+    It is below 0.025 exactly where the verdict is "non-inferior".
     """
     shifted = [value + margin for value in differences]
     return float(stdtr(len(shifted) - 1, -_t_statistic(shifted)))
 
 
 def p_different(differences: Sequence[float]) -> float:
-    """Two-sided p of H0 "the mean difference is zero"; NaN below two values."""
+    """Two-sided p of H0 "the mean difference is zero"; NaN below LEAST values."""
     return float(2 * stdtr(len(differences) - 1, -abs(_t_statistic(differences))))
 
 
 def _t_statistic(values: Sequence[float]) -> float:
-    """Student's t of the mean against zero; NaN below two values."""
-    if len(values) < 2:
+    """Student's t of the mean against zero; NaN below LEAST values."""
+    if len(values) < LEAST:
         return math.nan
     centre, error = mean(values), sample_sd(values) / math.sqrt(len(values))
     if error == 0:  # all values alike: certain, or nothing to tell

@@ -68,6 +68,8 @@ def test_two_seeds_that_agree_by_chance_tell_nothing():
     assert verdict(t_interval([0.0, 0.0])) == "inconclusive"
     assert verdict(t_interval([-2.0, -2.0])) == "inconclusive"
     assert verdict(t_interval([0.0, 0.0, 0.0])) == "non-inferior"
+    assert math.isnan(p_no_worse([0.0, 0.0]))
+    assert math.isnan(p_different([1.0, 1.0]))
 
 
 def test_paired_differences_use_common_seeds_only():
@@ -93,9 +95,9 @@ def test_p_values_by_hand():
 
     assert p_different(values) == pytest.approx(2 * tail3(t))
     assert p_no_worse(values) == pytest.approx(tail3((0.3 + MARGIN) / error))
-    assert p_no_worse([0.0, 0.0]) == 0.0
-    assert p_no_worse([-1.0, -1.0]) == 1.0
-    assert p_different([0.0, 0.0]) == 1.0
+    assert p_no_worse([0.0, 0.0, 0.0]) == 0.0
+    assert p_no_worse([-1.0, -1.0, -1.0]) == 1.0
+    assert p_different([0.0, 0.0, 0.0]) == 1.0
 
 
 def test_holm_by_hand():
