@@ -25,7 +25,8 @@ class FreezeState:
     came out of a cache, each of which saved `prefix_exact` and `prefix_paper` FLOPs of its
     forward pass. sent: bytes of gradients that this process gave to the sums over all processes
     of the run. compile_s: seconds of the steps in which forward and backward were compiled,
-    within step_s too. The cuda fields are the allocator's peaks, None on a CPU.
+    within step_s too. The cuda fields are the allocator's peaks, None on a CPU; what it reserved
+    in an earlier state it still has.
     In a run of several processes samples and sizes are those of all, the rest is this one's.
     """
 
@@ -79,9 +80,12 @@ class Accounting:
         self.forget_peaks()
 
     def forget_peaks(self) -> None:
-        """Begin the allocator's peaks anew, with nothing reserved that is not in use."""
+        """Begin the allocator's peaks anew.
+
+        It keeps what it has reserved: to give that back and take it again would cost a method that
+        freezes often a percent of its time, and one that never freezes nothing.
+        """
         if self._device.type == "cuda":
-            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self._device)
 
     def begin_step(self) -> None:

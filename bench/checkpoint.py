@@ -66,7 +66,6 @@ def _restore(run: Run, state: dict[str, Any]) -> None:
     if run.shortcut:
         run.shortcut.resume(state["prefix_since"], run.view.step)
     run.team.regroup()
-    run.accounting.forget_peaks()  # those of loading the checkpoint
     run.resumed = True
 
 

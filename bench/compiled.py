@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
+from torch._dynamo.utils import counters
 from torch._inductor.utils import clear_caches
 
 from bench.accounting import FreezeState
@@ -70,7 +71,8 @@ class Compiled:
         """What surrounds forward and backward of a step; notes in `state` the seconds of building.
 
         They include the steps in which it is built, one on a CPU and two on CUDA. A graph that no
-        longer fits is an error, never built again or left for the eager model in silence.
+        longer fits is an error, never built again or left for the eager model in silence; so is a
+        CUDA graph that torch leaves out.
         """
         if samples != self._samples:
             yield
@@ -80,11 +82,16 @@ class Compiled:
                 torch.compiler.cudagraph_mark_step_begin()
             yield
             return
-        began = time.perf_counter()
+        began, skipped = time.perf_counter(), counters["inductor"]["cudagraph_skips"]
         with self._own_cache():
             if self._function is None:
                 self._build()
             yield
+        if counters["inductor"]["cudagraph_skips"] > skipped:
+            raise UserError(
+                f"{self._label}: torch did not capture its step as a CUDA graph (TORCH_LOGS="
+                "perf_hints shows why); leave compiled off"
+            )
         self._calls += 1
         state.compile_s += time.perf_counter() - began
 
@@ -135,8 +142,8 @@ class Compiled:
 def how(device: torch.device, threads: int) -> Mapping[str, Any]:
     """How torch.compile is called: one graph, of fixed sizes, random numbers as drawn eagerly.
 
-    On CUDA with CUDA graphs (as mode "reduce-overhead"). Nothing is chosen by timing, so that what
-    is built again computes the same bits.
+    On CUDA with CUDA graphs (as mode "reduce-overhead"). On a CPU nothing is chosen by timing, so
+    that what is built again computes the same bits; on CUDA Triton may time pointwise kernels.
     """
     chosen: dict[str, Any] = {"fullgraph": True, "dynamic": False, "backend": BACKEND}
     if BACKEND == "inductor":

@@ -97,7 +97,7 @@ def _times(
     """
     full = Harness(spec.but(strategy="full", options={}, match=(), reference=""), results, place)
     harness = Harness(spec, results, place)
-    contestants = {FULL: Contestant(full.step)}
+    contestants = {FULL: Contestant(full.step, full.step)}
     for state in states:
         ready = partial(harness.freeze, state["frozen"])
         contestants[_name(state)] = Contestant(harness.step, ready)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from bench.accounting import Accounting
 from bench.answers import (
@@ -50,6 +51,7 @@ from bench.sizes import FlopsBySize
 from bench.spec import Spec
 from bench.unchanged import check_contents
 from bench.view import View
+from bench.warm_up import warm_up
 
 if TYPE_CHECKING:
     from strategies.base import Verdict
@@ -117,15 +119,7 @@ class Run:
             self.model.to(memory_format=torch.channels_last)
         self.model = team.joined(self.model)
         self.strategy, self.named = strategy_of(spec), spec.strategy_name
-        self.optimizer = build_optimizer(
-            spec.optimizer,
-            self.model,
-            self.layers,
-            lr=spec.lr,
-            momentum=spec.momentum,
-            weight_decay=spec.weight_decay,
-            by_layer=self.strategy.sets_learning_rates,
-        )
+        self.optimizer = self._optimizer_of(self.model)
         self.freezer = Freezer(self.model, self.optimizer, self.layers)
         self.accounting = Accounting(by_size, self.device)
         team.attach(self.model, self.layers)
@@ -161,6 +155,9 @@ class Run:
         )
         record_environment(self, folder)
         self.model.train()
+        if self.device.type == "cuda":
+            batch = self.batches.probe(min(self.spec.batch_size, self.batches.samples))
+            warm_up(self.model, self._optimizer_of, batch, self._autocast)
         if self.spec.cache_prefix or self.spec.fold_norms:
             self.shortcut = Shortcut(
                 self.spec,
@@ -181,9 +178,21 @@ class Run:
         self._try_strategy()
         if folder.checkpoint.exists():
             restore(self, load_checkpoint(folder.checkpoint, self.spec.id, self.device))
+            self.accounting.forget_peaks()  # those of the checkpoint beside what it was loaded into
             return
         self.accounting.enter_state(0, self.freezer.frozen)
         self._stage()
+
+    def _optimizer_of(self, model: nn.Module) -> torch.optim.Optimizer:
+        return build_optimizer(
+            self.spec.optimizer,
+            model,
+            self.layers,
+            lr=self.spec.lr,
+            momentum=self.spec.momentum,
+            weight_decay=self.spec.weight_decay,
+            by_layer=self.strategy.sets_learning_rates,
+        )
 
     def _try_strategy(self) -> None:
         """Ask what is asked late in a run, while nothing is lost by a wrong answer."""

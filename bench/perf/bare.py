@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.layers import Layer
+from bench.transfer import onto
 
 
 class BareLoop:
@@ -70,7 +71,7 @@ class BareLoop:
     def step(self) -> None:
         """One training step on the next batch."""
         if len(self.order) < self.batch_size:
-            self.order = torch.randperm(len(self.labels)).to(self.images.device)
+            self.order = onto(self.images.device, torch.randperm(len(self.labels)))
         chosen, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
         pixels = self.images[chosen].float().sub_(self.shift).div_(self.scale)
         self.optimizer.param_groups[0]["lr"] = (

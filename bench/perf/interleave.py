@@ -109,5 +109,7 @@ def wait_for(device: torch.device) -> None:
 def _repeats(heat: Heat, device: torch.device) -> dict[str, int]:
     """How often each act is repeated within a block."""
     heat.ready()
+    for act in heat.acts.values():
+        act()  # the very first loads and allocates
     once = {name: block(act, 1, device) for name, act in heat.acts.items()}
     return {name: max(1, round(BLOCK_SECONDS / max(one, 1e-6))) for name, one in once.items()}

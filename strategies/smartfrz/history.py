@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.transfer import onto
+
 
 class Ring:
     """Keeps the newest `window` entries (layers, width), oldest overwritten first.
@@ -34,7 +36,7 @@ class Ring:
     def last(self, entries: int) -> Tensor:
         """The newest `entries` entries (entries, layers, width), oldest first, copied."""
         places = [(self.count - entries + i) % len(self._ring) for i in range(entries)]
-        return self._ring[places]
+        return self._chosen(0, places)
 
     def unordered(self) -> tuple[Tensor, Tensor]:
         """All places (window, layers, width), in no order, and which are filled: bool (window,)."""
@@ -43,7 +45,12 @@ class Ring:
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop the history of all layers but these rows, in this order."""
-        self._ring = self._ring[:, list(rows)].contiguous()
+        self._ring = self._chosen(1, rows)
+
+    def _chosen(self, dim: int, places: Sequence[int]) -> Tensor:
+        """Some places of a dimension, in this order, without waiting for the device."""
+        index = torch.tensor(list(places), dtype=torch.int64)
+        return self._ring.index_select(dim, onto(self._ring.device, index))
 
     def state_dict(self) -> dict[str, Any]:
         """The entries and their number."""

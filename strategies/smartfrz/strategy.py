@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError
+from bench.transfer import onto
 from strategies.base import (
     Cadence,
     Choice,
@@ -71,7 +72,7 @@ class SmartFRZ(Strategy):
                 )
         self._network = trained.network
         self._limit = self.threshold or float(trained.provenance["threshold"])
-        self._watched = view.active
+        self._watched, self._device = view.active, view.device
         self._judge(self._watched)
         self._tailor = Tailor(
             [view.weights(layer.index)[0] for layer in view.layers],
@@ -155,8 +156,8 @@ class SmartFRZ(Strategy):
     def _judge(self, layers: Sequence[int]) -> None:
         """From now on these layers have tokens; their rows in a snapshot, None for all."""
         self._layers = list(layers)
-        rows = [self._watched.index(layer) for layer in layers]
-        self._rows = rows if len(rows) < len(self._watched) else None
+        rows = torch.tensor([self._watched.index(layer) for layer in layers], dtype=torch.int64)
+        self._rows = onto(self._device, rows) if len(rows) < len(self._watched) else None
 
     def state_dict(self) -> dict[str, Any]:
         return {

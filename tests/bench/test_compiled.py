@@ -16,6 +16,7 @@ from small_models import FAMILIES
 from small_training import differing
 from tiny_runs import made, tiny, weights
 from torch import nn
+from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
 from bench import compiled as module
@@ -108,7 +109,8 @@ class Beside:
             torch.manual_seed(7)  # dropout draws the same
             with self.compiled.step(len(self.inputs[0]), self.state):
                 output = forward(self.inputs)
-                loss = F.cross_entropy(output, torch.arange(len(output)) % output.shape[-1])
+                labels = torch.arange(len(output), device=output.device) % output.shape[-1]
+                loss = F.cross_entropy(output, labels)
                 loss.backward()
             optimizer.step()
             losses.append(loss.item())
@@ -217,6 +219,20 @@ def test_what_cannot_be_compiled_once_is_refused_and_never_run_eagerly(model: nn
     with pytest.raises(UserError, match=r"^a run: .*compiled.*leave compiled off$") as caught:
         steps()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("graphs")
+def test_a_cuda_graph_that_torch_leaves_out_is_refused() -> None:
+    """Torch only counts it, and goes on without one."""
+    compiled = Compiled("a run", nn.Linear(3, 2), CPU, 4, 1)
+
+    def step() -> None:
+        with compiled.step(4, FreezeState(0, [], 0)):
+            compiled.forward((torch.ones(4, 3),))
+            counters["inductor"]["cudagraph_skips"] += 1
+
+    with pytest.raises(UserError, match="not capture its step as a CUDA graph"):
+        step()
 
 
 def test_without_a_compiler_it_is_refused_before_training(tmp_path: Path) -> None:
