@@ -43,6 +43,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "device": device_name(device),
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "driver": _driver() if device.type == "cuda" else None,
+        "device_bytes_in_use": _bytes_in_use(device) if device.type == "cuda" else None,
         "host": platform.node(),
         "cores": cores(),
         "load_at_start": os.getloadavg()[0],
@@ -97,6 +98,16 @@ def _driver() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def _bytes_in_use(device: torch.device) -> int:
+    """What all processes hold of a GPU's memory; this one has its context there, and no more yet
+    than its model and data.
+    """
+    import torch
+
+    free, whole = torch.cuda.mem_get_info(device)
+    return whole - free
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -18,13 +18,13 @@ from bench.spec import Spec
 def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
     """Make all runs that are not done: one in this process, several in local workers.
 
-    workers: 0 = as many as fit.
+    workers: 0 = as many as fit. Raises UserError if runs would share a GPU.
     """
     plan = make_plan(specs, results)
     if not plan.todo:
         return Outcome()
     make_results_folder(results)
-    count = workers or workers_for(plan.todo)
+    count = workers_for(plan.todo, workers)
     # Workers inherit this before they load torch; more threads than cores slow all of them.
     threads = max(s.threads for s in plan.todo)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -47,13 +47,22 @@ class Outcome:
     stopped: bool = False
 
 
-def workers_for(specs: Sequence[Spec]) -> int:
-    """One worker a GPU; on CPU one a core; fewer where a run takes several of them."""
-    if uses_gpus(specs):
-        import torch  # takes seconds; a launcher of runs on CPU needs none of it
+def workers_for(specs: Sequence[Spec], asked: int = 0) -> int:
+    """One worker a GPU; on CPU one a core; fewer where a run takes several of them.
 
-        return max(torch.cuda.device_count() // gpus_of(specs), 1)
-    return max(cores() // threads_of(specs), 1)
+    asked: so many instead; 0 = as many as fit. Raises UserError if two would share a GPU.
+    """
+    if not uses_gpus(specs):
+        return asked or max(cores() // threads_of(specs), 1)
+    import torch  # takes seconds; a launcher of runs on CPU needs none of it
+
+    fit = torch.cuda.device_count() // gpus_of(specs)
+    if asked > fit > 0:
+        raise UserError(
+            f"--workers {asked}: a run has its GPU to itself, or its time would say nothing, and "
+            f"the GPUs here hold {fit} at a time; give {fit} at most"
+        )
+    return asked or max(fit, 1)
 
 
 def gpus_of(specs: Sequence[Spec]) -> int:

@@ -15,7 +15,7 @@ from tiny_runs import essence, made, tiny
 
 from bench.errors import UserError
 from bench.plan import make_plan
-from bench.pool import Pool
+from bench.pool import Pool, workers_for
 from bench.results import RunFolder, read_json
 from bench.spec import Spec
 from bench.standing import standing
@@ -134,6 +134,18 @@ def test_ctrl_c_at_once_is_one_word(tmp_path: Path, after: float) -> None:
     # One and the same to a shell: Python turns the first into the second under -m if Ctrl-C fell
     # into an exec, of which importing torch has many.
     assert process.returncode in (130, -signal.SIGINT)
+
+
+def test_two_runs_never_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone, pair = tiny(device="cuda"), tiny(device="cuda", replicas=2)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    assert [workers_for([alone], asked) for asked in (0, 3, 4)] == [4, 3, 4]
+    assert workers_for([alone, pair]) == 2
+    with pytest.raises(UserError, match=r"--workers 3: .* hold 2 at a time; give 2 at most"):
+        workers_for([alone, pair], 3)
+    assert workers_for([tiny()], 3) == 3  # of cores several may be given on purpose
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert workers_for([alone], 3) == 3  # what is wrong there is not their number
 
 
 def test_a_failing_run_is_recorded_with_its_traceback(tmp_path: Path) -> None:
