@@ -91,7 +91,10 @@ class ImageStream:
                 more=augment == "randaugment",
             )
         batches = [batch[share(len(batch))] for batch in _split(order.tolist(), batch_size)[start:]]
-        return self._decoded(self._train, batches, decode)
+        # A loader draws from the global stream as it starts. At an epoch's first step that is part
+        # of the run, and dropout draws what follows; where a run goes on within an epoch it is not.
+        with torch.random.fork_rng(devices=[], enabled=start > 0):
+            return self._decoded(self._train, batches, decode)
 
     def samples(self, chosen: Sequence[int]) -> Tensor:
         """Some training images' centres, uint8 (len(chosen), 3, R, R)."""

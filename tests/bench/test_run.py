@@ -179,6 +179,7 @@ def test_images_too_large_for_memory_are_streamed(
                 Image.fromarray(pixels).save(tmp_path / split / name / f"{i}.png")
     spec = tiny(data=f"folder:{tmp_path}", train_limit=0, batch_size=8, augment="none")
     monkeypatch.setattr("bench.data.folder.MEMORY", 0)
+    monkeypatch.setattr("bench.models.laptop.DROPOUT", 0.3)  # its stream does not see the loader's
     streamed = made(spec, tmp_path / "streamed")
     with pytest.raises(Stopped):
         execute(spec, tmp_path / "broken", stop=lambda: True)
