@@ -131,7 +131,11 @@ def _kept_model(spec: Spec, source: str, results: Path) -> Path:
 
 
 def budget_of(spec: Spec, results: Path) -> float | None:
-    """The mean cost in FLOPs (exact, deciding included) of the runs a spec is matched to."""
+    """The mean cost in FLOPs (exact, deciding included) of the runs a spec is matched to.
+
+    Without what a cache of their prefix spared them: schedules are solved for the cost of freezing
+    alone, and the cache of the matched run then spares it as much again.
+    """
     if not spec.match:
         return None
     costs: list[float] = []
@@ -143,7 +147,8 @@ def budget_of(spec: Spec, results: Path) -> float | None:
         if result["status"] != "done":
             raise UserError(f"{spec.label}: run {run_id}, to whose cost it is matched, diverged")
         flops = result["flops"]
-        costs.append(flops["exact"]["total"] + flops["decide"])
+        spared = sum(s["reused"] * s["prefix_exact"] for s in result["freeze_states"])
+        costs.append(flops["exact"]["total"] + spared + flops["decide"])
     return sum(costs) / len(costs)
 
 

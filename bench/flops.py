@@ -45,7 +45,8 @@ NOT_COUNTED = frozenset(
     frobenius_norm linalg_vector_norm std var var_mean bitwise_not logical_not unflatten numel sin
     cos tril triu scalar_tensor new_ones new_zeros new_full bitwise_and bitwise_or logical_and
     logical_or __and__ __or__ isnan repeat_interleave amax amin tile reshape_as avg_pool1d
-    max_pool1d unfold view_as type_as outer ceil floor round""".split()
+    max_pool1d unfold view_as type_as outer ceil floor round leaky_relu_ elu_ addcmul addcmul_
+    _upsample_bicubic2d_aa""".split()
 )
 _ATTENTION = "aten::scaled_dot_product_attention"
 _PRODUCTS = frozenset(("conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum", _ATTENTION))

@@ -23,8 +23,6 @@ from bench.flops import FlopModel
 from bench.graph import output_tensor
 from bench.layers import Inputs, Layer, has_running_statistics
 
-# Operators that draw random numbers or may do so, by words in their names.
-_RANDOM = ("dropout", "rand", "bernoulli", "multinomial")
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # of the largest value, at least of 1
 
 
@@ -68,6 +66,7 @@ class Splitter:
             copied = fx.GraphModule(copy.deepcopy(model).eval(), self._graph)
             self._shapes = [_Watcher(copied).shapes(inputs[0][:n]) for n in (2, 3)]
             self._costs = _Watcher(copied).costs(inputs[0][:1])
+            self._draws = _Listener(copied.train()).drawing(inputs[0][:3])
         except UserError:
             raise
         except Exception as error:  # tracing fails in as many ways as models are written
@@ -115,21 +114,18 @@ class Splitter:
 
     def _is_fixed(self, node: fx.Node) -> bool:
         """Whether a node does the same at every step, for the same inputs."""
+        if node.name in self._draws:
+            return False
         if node.op == "call_module":
             module = self._model.get_submodule(str(node.target))
             trains = any(p.requires_grad for p in module.parameters())
-            return not trains and not any(_varies(m) for m in module.modules())
+            moves = any(m.training and has_running_statistics(m) for m in module.modules())
+            return not trains and not moves
         if node.op == "get_attr":
             owner, _, name = str(node.target).rpartition(".")
             value = getattr(self._model.get_submodule(owner), name)
             return not getattr(value, "requires_grad", False)
-        if node.op in ("call_function", "call_method"):
-            word = str(getattr(node.target, "__name__", node.target)).lower()
-            drops = node.kwargs.get("dropout_p") or (
-                node.args[4] if "attention" in word and len(node.args) > 4 else 0
-            )
-            return not drops and not any(part in word for part in _RANDOM)
-        return node.op == "placeholder"
+        return node.op != "output"
 
     def _border(
         self, rest: Iterable[fx.Node], settled: set[fx.Node]
@@ -268,13 +264,27 @@ class _Watcher(fx.Interpreter):
         return result
 
 
-def _varies(module: nn.Module) -> bool:
-    """Whether a module does something else at each step: statistics of the batch, or drawing."""
-    if not module.training:
-        return False
-    share = getattr(module, "p", None) or getattr(module, "drop_prob", None) or 0
-    drops = "drop" in type(module).__name__.lower() and share > 0
-    return drops or has_running_statistics(module)
+class _Listener(fx.Interpreter):
+    """Runs a graph and notes which of its nodes draw random numbers, whatever they are called."""
+
+    def drawing(self, images: Tensor) -> frozenset[str]:
+        """Names of the nodes that move a random stream."""
+        self._devices = [images.device] if images.is_cuda else []
+        self._found: set[str] = set()
+        with torch.random.fork_rng(self._devices), torch.no_grad():
+            self.run(images)
+        return frozenset(self._found)
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one node and note it if it draws."""
+        before = self._streams()
+        result = super().run_node(n)
+        if not all(map(torch.equal, before, self._streams())):
+            self._found.add(n.name)
+        return result
+
+    def _streams(self) -> list[Tensor]:
+        return [torch.random.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
 
 
 def _ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -15,6 +15,15 @@ from bench.options import Choice, Flag, Integer, Option, Real, Text, check, unkn
 
 # Raised, with a line in CHANGELOG.md, by every change of code that changes results.
 RESULTS_VERSION = 3
+
+# The same for changes that touch a few runs only, by what tells these from the others: the ids of
+# all other runs stay.
+REVISIONS: Mapping[str, Callable[[Spec], bool]] = {
+    # What draws ends a prefix, whatever it is called; budgets leave out what caching spared.
+    "cut 1": lambda spec: spec.cache_prefix or spec.fold_norms,
+    # A step that rounding took from a whole number of them is made.
+    "shortened 1": lambda spec: spec.strategy == "shortened",
+}
 
 FIELDS: Mapping[str, Option] = {
     "model": Text("", doc="model by name"),
@@ -211,6 +220,8 @@ class Spec:
             if value:
                 identity[name] = list(value) if name == "match" else dict(value)
         identity["results_version"] = RESULTS_VERSION
+        if revisions := [name for name, touches in REVISIONS.items() if touches(self)]:
+            identity["revisions"] = revisions
         return identity
 
     def _check_replicas(self) -> None:

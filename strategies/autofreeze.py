@@ -128,7 +128,7 @@ class AutoFreeze(Strategy):
         of_layer = dict(zip(self._by_layer, flat.double().tolist(), strict=True))
         norms: dict[int, float] = {}
         for unit, layers in units.items():
-            own = [of_layer[layer] for layer in layers]
+            own = [of_layer.get(layer, 0.0) for layer in layers]  # one that never trained has none
             norms[unit] = sum(own) if order == 1 else math.hypot(*own)
         return norms
 

@@ -31,6 +31,13 @@ def full_cost(view: View) -> float:
     return view.flops.exact().total * view.samples_per_step * view.total_steps
 
 
+def share_of_full(view: View, budget: float) -> float:
+    """A budget by the cost of full training, rounded up a little: sums of floats that are equal in
+    exact arithmetic must not lose a step.
+    """
+    return budget / full_cost(view) * (1 + 1e-12)
+
+
 def schedule_cost(view: View, freeze_at: Mapping[int, int], steps: int) -> float:
     """FLOPs (exact) of `steps` steps when layer l freezes after freeze_at[l] of them."""
     total, frozen, last = 0.0, set[int](), 0

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 import torch
 
 from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
-from strategies.budget import SAVING, budget_of, full_cost, schedule_cost, unreachable
+from strategies.budget import (
+    SAVING,
+    budget_of,
+    full_cost,
+    schedule_cost,
+    share_of_full,
+    unreachable,
+)
 
 
 class Random(Strategy):
@@ -49,7 +56,7 @@ class Random(Strategy):
             return schedule_cost(view, moments(c), view.total_steps)
 
         low, high = 0.0, 1 / max(min(draws), 1e-9)  # freeze all at once; freeze nothing
-        if budget >= full_cost(view):
+        if share_of_full(view, budget) >= 1:
             return {}
         if budget < cost(low):
             raise unreachable(self.name, budget, cost(low), full_cost(view))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from strategies.base import Strategy, View
-from strategies.budget import SAVING, budget_of, full_cost, unreachable
+from strategies.budget import SAVING, budget_of, full_cost, share_of_full, unreachable
 
 
 class Shortened(Strategy):
@@ -19,7 +19,7 @@ class Shortened(Strategy):
         budget = budget_of(view, self.saving)
         if budget is None:
             return view.total_steps
-        steps = int(budget / (full_cost(view) / view.total_steps))
+        steps = int(share_of_full(view, budget) * view.total_steps)
         if steps < 1:
             raise unreachable(self.name, budget, full_cost(view) / view.total_steps, float("inf"))
         return steps

@@ -11,11 +11,13 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.ops import StochasticDepth
 
 from bench.errors import UserError
 from bench.flops import FlopModel, count_flops
 from bench.fold import fold
 from bench.freezing import Freezer
+from bench.graph import Product
 from bench.layers import find_layers
 from bench.prefix import Cut, Splitter, check_cut, check_same
 
@@ -123,6 +125,50 @@ def test_dropout_ends_a_prefix():
     assert cut is not None
     assert not any("classifier_2" in node for node in cut.nodes)  # the dropout
     assert cut.layers == frozenset(range(len(names) - 1))  # its linear layer is before it
+
+
+class Drawing(nn.Module):
+    """A convolution, something that draws, another convolution, the head."""
+
+    def __init__(self, draws: nn.Module) -> None:
+        super().__init__()
+        self.first, self.draws = nn.Conv2d(3, 4, 3), draws
+        self.second, self.head = nn.Conv2d(4, 4, 3), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.second(self.draws(self.first(x))).mean((2, 3)))
+
+
+class Noise(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 0.01 * torch.rand_like(x) if self.training else x
+
+
+@pytest.mark.parametrize(
+    ("draws", "length"),
+    [
+        (StochasticDepth(0.01, "row"), 1),
+        (nn.RReLU(), 1),
+        (nn.Dropout2d(0.01), 1),
+        (Noise(), 1),
+        (nn.Dropout(0.0), 2),
+        (StochasticDepth(0.0, "row"), 2),
+        (nn.ReLU(), 2),
+    ],
+    ids=str,
+)
+def test_what_draws_ends_a_prefix_whatever_it_is_called(draws, length):
+    model, inputs = Drawing(draws), (torch.randn(SAMPLES, 3, 8, 8),)
+    layers = find_layers(model, inputs)
+    forward = tuple(2.0 * p for p in (36 * 27 * 4, 16 * 36 * 4, 8))
+    flops = FlopModel(forward, tuple(Product(f, (0, 1 << i), i) for i, f in enumerate(forward)))
+    stream = torch.random.get_rng_state()
+    splitter = Splitter(model, layers, flops, inputs)
+    assert torch.equal(torch.random.get_rng_state(), stream)
+    Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze([0, 1])
+    cut = splitter.cut()
+    assert cut is not None
+    assert cut.layers == frozenset(range(length))
 
 
 @pytest.mark.parametrize("family", IMAGES, ids=lambda f: f.name)

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,16 +85,23 @@ def test_what_is_recorded_adds_up(strategy: str, tmp_path: Path) -> None:
     assert math.isfinite(result["accuracy"])
 
 
-def test_matched_run_costs_what_it_is_matched_to(tmp_path: Path) -> None:
-    cell = [tiny("autofreeze", seed=s) for s in (0, 1)]
-    costs = [made(spec, tmp_path)["flops"]["exact"]["total"] for spec in cell]
-    mean = sum(costs) / 2
+@pytest.mark.parametrize("how", [{}, {"cache_prefix": True, "augment": "none"}], ids=str)
+def test_matched_run_costs_what_it_is_matched_to(tmp_path: Path, how: dict[str, Any]) -> None:
+    """Before a cache of the prefix spares either a part of it."""
+
+    def cost(result: dict[str, Any]) -> float:
+        spared = sum(s["reused"] * s["prefix_exact"] for s in result["freeze_states"])
+        assert (spared > 0) <= bool(how)
+        return result["flops"]["exact"]["total"] + spared
+
+    cell = [tiny("autofreeze", seed=s, **how) for s in (0, 1)]
+    mean = sum(cost(made(spec, tmp_path)) for spec in cell) / 2
     for strategy in ("linear", "shortened", "random", "at_once"):
-        spec = tiny(strategy, options={}, match=tuple(s.id for s in cell))
+        spec = tiny(strategy, options={}, match=tuple(s.id for s in cell), **how)
         result = made(spec, tmp_path)
         assert result["budget"] == pytest.approx(mean)
         step = result["flops"]["full_exact"] / 12
-        assert mean - 2 * step <= result["flops"]["exact"]["total"] <= mean * (1 + 1e-9)
+        assert mean - 2 * step <= cost(result) <= mean * (1 + 1e-9)
 
 
 def test_a_diverging_run_is_recorded_as_such(tmp_path: Path) -> None:

@@ -19,6 +19,16 @@ def test_id_is_stable_across_processes_and_releases() -> None:
     assert PLAIN.id == "5e97e0793338"
 
 
+def test_a_change_for_a_few_runs_leaves_the_ids_of_all_others_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shortened = PLAIN.but(strategy="shortened", options={"saving": 0.3})
+    ids = [shortened.id, PLAIN.id]
+    monkeypatch.setattr("bench.spec.REVISIONS", {"another": lambda s: s.strategy == "shortened"})
+    assert PLAIN.but(seed=0).id == ids[1]
+    assert shortened.but(seed=0).id != ids[0]
+
+
 @pytest.mark.parametrize(
     "change",
     [

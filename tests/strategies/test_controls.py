@@ -52,6 +52,19 @@ def test_random_costs_its_budget(costs: list[int], saving: float, seed: int) -> 
     assert len(costs) - 1 not in strategy._moments
 
 
+@given(steps=st.integers(1, 4000), samples=st.integers(1, 50), cost=st.integers(1, 10**9))
+def test_a_whole_number_of_steps_loses_none_to_rounding(
+    steps: int, samples: int, cost: int
+) -> None:
+    view = HandView([cost, 3 * cost], samples_per_step=samples / 3, total_steps=4000)
+    view.budget = view.flops.exact().total * view.samples_per_step * steps
+    assert Shortened().total_steps(view) == steps
+    random = Random()
+    view.total_steps = steps
+    random.start(view)
+    assert random._moments == {}  # its budget is all that full training costs
+
+
 def test_random_draws_by_the_seed_and_the_task() -> None:
     """One order for all models and data would be lucky or unlucky everywhere."""
     moments = []
