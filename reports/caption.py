@@ -64,13 +64,15 @@ MEMORY = (
 VERDICT = (
     "Difference to full training, paired by seed, with a two-sided 95 % t interval. Non-inferior: "
     f"its lower end is above −{MARGIN}; inferior: its upper end is below −{MARGIN}; inconclusive "
-    f"otherwise, with fewer than {LEAST} seeds, and at best inconclusive while a wanted seed of "
-    "either has no number, be it that it diverged, failed or is not finished."
+    f"otherwise, with fewer than {LEAST} seeds (over all pairs, fewer than {LEAST} pairs), and at "
+    "best inconclusive while a wanted seed of either has no number, be it that it diverged, failed "
+    "or is not finished; over all pairs nothing is tested until then."
 )
 SAVINGS = (
     "Savings are against full training of the same model and data. Exact saved counts what "
     "deciding cost against the strategy. Realised = share of time saved / share of FLOPs saved "
-    f"(paper's convention), not told where that is below {100 * SMALLEST_SHARE:g} %. A saving is a "
+    f"(paper's convention; over all pairs, of the mean shares), not told where that is below "
+    f"{100 * SMALLEST_SHARE:g} %. A saving is a "
     "speed-up only where the verdict is non-inferior."
 )
 REPLAYED = (
@@ -215,11 +217,14 @@ def troubles(cells: Sequence[Cell], profile: Profile) -> list[str]:
     return [f"{line[0].upper()}{line[1:]}." for line in lines]
 
 
-def mark(cell: Cell, timed: bool = False) -> str:
-    """The marks of a cell's mean, or of its mean time."""
+def mark(cell: Cell, timed: bool = False, beside: frozenset[str] = frozenset()) -> str:
+    """The marks of a cell's mean, or of its mean time.
+
+    beside: the devices of what it is held against.
+    """
     words = DIVERGED_MARK * bool(cell.diverged)
     if timed:
-        words += RESUMED_MARK * bool(cell.resumed) + DEVICES_MARK * (len(cell.devices) > 1)
+        words += RESUMED_MARK * bool(cell.resumed) + DEVICES_MARK * (len(cell.devices | beside) > 1)
         words += SLOWED_MARK * bool(cell.slowed)
     return f" {words}" if words else ""
 

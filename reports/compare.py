@@ -52,7 +52,7 @@ class Pooled:
     exact_saved: float
     time_saved: Interval  # t interval over the pairs' shares
     saved: Mapping[tuple[str, ...], float]  # the share of time, of each pair whose times compare
-    realised: float  # mean of the pairs' ratios; NaN where a pair has none
+    realised: float  # mean share of time over mean share of FLOPs; NaN where a pair has no time
     verdicts: Mapping[str, int]  # how many pairs had each verdict
     resumed: int  # runs compared, full training's among them, that were interrupted once
     slowed: int  # runs compared, full training's among them, whose time was not theirs alone
@@ -118,8 +118,13 @@ def pool(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[st
         name: [c.difference.mean for _, c in pairs if c.difference.n]
         for name, pairs in strategies.items()
     }
-    no_worse = statistics.holm({k: statistics.p_no_worse(v) for k, v in means.items()})
-    different = statistics.holm({k: statistics.p_different(v) for k, v in means.items()})
+    # Of the runs that happen to be there nothing is tested: those that are not may differ.
+    tested = {
+        name: means[name] if not any(c.absent for _, c in pairs) else []
+        for name, pairs in strategies.items()
+    }
+    no_worse = statistics.holm({k: statistics.p_no_worse(v) for k, v in tested.items()})
+    different = statistics.holm({k: statistics.p_different(v) for k, v in tested.items()})
     saved = {
         name: {cell.roles[:2]: c.time_saved.mean for cell, c in pairs if c.time_saved.n}
         for name, pairs in strategies.items()
@@ -133,6 +138,7 @@ def pool(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[st
         compared = [c for _, c in pairs]
         verdicts = [c.verdict for c in compared if c.verdict]
         absent = sum(c.absent for c in compared)
+        times = list(saved[name].values())
         pooled[name] = Pooled(
             difference,
             pairs=difference.n,
@@ -143,9 +149,13 @@ def pool(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[st
             p_faster=faster[name],
             flops_saved=_mean([c.flops_saved for c in compared]),
             exact_saved=_mean([c.exact_saved for c in compared]),
-            time_saved=statistics.t_interval(list(saved[name].values())),
+            time_saved=statistics.t_interval(times),
             saved=saved[name],
-            realised=statistics.mean([c.realised for c in compared]),
+            realised=(
+                realised(statistics.mean(times), statistics.mean([c.flops_saved for c in compared]))
+                if len(times) == len(compared)
+                else math.nan
+            ),
             verdicts={verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)},
             resumed=sum(c.resumed for c in compared),
             slowed=sum(c.slowed for c in compared),

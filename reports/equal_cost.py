@@ -24,8 +24,8 @@ MATCHED = (
     "accuracy less the rival's, paired by seed, with a 95 % t interval; over all pairs each counts "
     "once, by its mean. Better or worse: the interval lies on one side of 0 and, over all pairs, p "
     "is below 0.05 after Holm's correction over the rivals; single pairs are not corrected. "
-    f"Nothing is told from fewer than {LEAST} seeds, nor while a wanted run of the two has no "
-    "number."
+    f"Nothing is told from fewer than {LEAST} seeds (over all pairs, {LEAST} pairs), nor while a "
+    "wanted run of the two has no number."
 )
 
 COLUMNS = (

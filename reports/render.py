@@ -7,7 +7,9 @@ import io
 import math
 import re
 import textwrap
+import unicodedata
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from reports.table import Column, Row, Table
@@ -15,6 +17,7 @@ from reports.table import Column, Row, Table
 # Signs of the tables that LaTeX's text mode does not have, and those that mean something to it.
 SENTENCE = 50  # characters from which a column's words are set as a paragraph in LaTeX
 NO_WIDER = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}"
+PAGE = 40  # lines of a table on a page in LaTeX, a row's sentences counted by SENTENCE
 HEADING = 12  # characters of a heading that stand on one line in LaTeX
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -23,7 +26,8 @@ LATEX = {
     "×": r"$\times$", "÷": r"$\div$", "≥": r"$\geq$", "≤": r"$\leq$", "→": r"$\rightarrow$",
     "·": r"$\cdot$", "†": r"$\dagger$", "‡": r"$\ddagger$", "§": r"\S{}", "…": r"\ldots{}",
     "[": "{[}", "]": "{]}", "¶": r"\P{}", "τ": r"$\tau$", "ε": r"$\varepsilon$",
-    "α": r"$\alpha$", "λ": r"$\lambda$", "“": "``", "”": "''",
+    "α": r"$\alpha$", "λ": r"$\lambda$", "σ": r"$\sigma$", "≈": r"$\approx$", "∞": r"$\infty$",
+    "“": "``", "”": "''",
 }  # fmt: skip
 
 
@@ -51,10 +55,35 @@ def raw_csv(table: Table) -> str:
 
 
 def latex(table: Table, label: str) -> str:
-    """A `table*` for booktabs and graphicx, no wider than the page, its notes below in small print.
+    """As many `table*` as its rows need pages, for booktabs and graphicx, no wider than the page.
 
-    A block's names stand on a line of their own.
+    A block's names stand on a line of their own, the notes in small print below the last.
     """
+    pages = _pages(table)
+    parts = []
+    for number, rows in enumerate(pages, 1):
+        last = number == len(pages)
+        title = f"{table.title} ({number} of {len(pages)})" if len(pages) > 1 else table.title
+        part = replace(table, title=title, rows=rows, notes=table.notes if last else [])
+        parts.append(_latex_page(part, label if number == 1 else f"{label}:{number}"))
+    return "\n".join(parts)
+
+
+def _pages(table: Table) -> list[list[Row]]:
+    """The rows by pages, from how many lines their sentences should take."""
+    pages: list[list[Row]] = [[]]
+    used = 0
+    for row in table.rows:
+        lines = 1 + max(len(column.text(row)) // SENTENCE for column in table.columns)
+        if pages[-1] and used + lines > PAGE:
+            pages.append([])
+            used = 0
+        pages[-1].append(row)
+        used += lines
+    return pages
+
+
+def _latex_page(table: Table, label: str) -> str:
     layout = "".join(_latex_column(column, table) for column in table.columns)
     lines = [
         r"\begin{table*}",
@@ -157,7 +186,14 @@ def _latex_head(column: Column) -> str:
 
 
 def _latex(text: str) -> str:
-    return "".join(LATEX.get(sign, sign) for sign in text.replace("\n", " "))
+    """Text as LaTeX takes it: what is in no font of it loses its accents, or is a question mark."""
+
+    def sign(one: str) -> str:
+        if one in LATEX or ord(one) < 256:
+            return LATEX.get(one, one)
+        return unicodedata.normalize("NFKD", one).encode("ascii", "ignore").decode() or "?"
+
+    return "".join(map(sign, text.replace("\n", " ")))
 
 
 def _plain(value: object) -> object:

@@ -82,7 +82,8 @@ def _row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Option) -
     pair = statistics.paired_differences(cell.by_seed("accuracy"), default.by_seed("accuracy"))
     own = not math.isnan(value) and value != option.default
     against = against_full(cell, full)
-    timed = len(cell.devices) < 2
+    devices = frozenset[str]().union(*(other.devices for other in beside))
+    timed = len(devices) < 2
     saved = {"flops_saved": against.flops_saved, "exact_saved": against.exact_saved}
     values: dict[str, Value] = {
         "model": profile.shown(model),
@@ -94,7 +95,7 @@ def _row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Option) -
         "count": f"{cell.n} of {cell.wanted}",
         "seeds": caption.seeds(cell),
         "mark": caption.mark(cell),
-        "time_mark": caption.mark(cell, timed=True),
+        "time_mark": caption.mark(cell, timed=True, beside=devices),
         "accuracy": cell.mean("accuracy"),
         "accuracy_sd": cell.sd("accuracy"),
         **spread("to_default", statistics.t_interval(pair) if own else statistics.NOTHING),

@@ -126,12 +126,15 @@ def mean_sd(
 ) -> Column:
     """A column "mean ± standard deviation", from `key` and `key`_sd, and a mark from `mark`.
 
-    Without `digits`, both have the decimals that give the mean three significant digits.
+    Without `digits`, both have the decimals that give the mean three significant digits, or more
+    where the deviation would show as zero.
     """
 
     def text(row: Row) -> str:
         centre, spread = _scaled(row[key], 1 / scale), _scaled(row[f"{key}_sd"], 1 / scale)
         places = digits if digits is not None else _places(centre)
+        while digits is None and 1e-6 < number_of(spread) < 0.5 * 10**-places:
+            places += 1
         words = fixed(centre, places)
         if known(centre) and known(spread):
             words += f" ± {fixed(spread, places)}"

@@ -91,11 +91,15 @@ def deciding(frames: Frames, table: str, method: str) -> Intervals:
 
 
 def realised(frames: Frames, table: str, method: str) -> Interval:
-    """The share of time saved over the share of FLOPs saved, over the pairs; no interval where a
-    pair saves too few FLOPs for a ratio.
+    """The share of time saved over the share of FLOPs saved, over the pairs. Raises NotThereError
+    where a pair saves too few FLOPs for a ratio.
     """
     time = savings(frames, table, method, "full", "time_s")
     flops = savings(frames, table, method, "full", "paper_total")
+    little = sum(one.mean < statistics.SMALLEST_SHARE for one in flops.values())
+    if little:
+        least = f"{100 * statistics.SMALLEST_SHARE:g} %"
+        raise NotThereError(f"{table}: {little} of {len(flops)} pairs save under {least} of FLOPs")
     return statistics.t_interval(
         [compare.realised(time[pair].mean, flops[pair].mean) for pair in time]
     )

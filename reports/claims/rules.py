@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from reports.statistics import Interval
+from reports.statistics import LEAST, Interval
 
 Verdict = Literal["holds", "does not hold", "cannot be told"]
 
 
 def above(intervals: Sequence[Interval], threshold: float) -> Verdict:
-    """Holds if every interval lies above the threshold, not if one lies below it."""
-    if any(one.high < threshold for one in intervals):
+    """Holds if every interval lies above the threshold, not if one lies below it.
+
+    An interval of fewer than LEAST values decides nothing, as in the tables.
+    """
+    if any(one.high < threshold for one in intervals if one.n >= LEAST):
         return "does not hold"
-    return _if(bool(intervals) and all(one.low > threshold for one in intervals))
+    sure = all(one.low > threshold and one.n >= LEAST for one in intervals)
+    return _if(bool(intervals) and sure)
 
 
 def below(intervals: Sequence[Interval], threshold: float) -> Verdict:

@@ -19,9 +19,9 @@ from reports.methods import FULL
 from reports.statistics import MARGIN, t_interval
 from reports.table import significant, unit_of
 
-ALIKE = 0.05  # cells whose costs differ by less than this share of the axis are set side by side
-STEP = 4.5  # points between cells set side by side
-ASIDE = 2.5  # points that seeds stand to the left, and their mean to the right
+ALIKE = 0.01  # cells whose costs differ by less than this share of the axis are set side by side
+STEP = 3.0  # points between cells set side by side
+ASIDE = 1.5  # points that seeds stand to the left of their cost
 
 
 def accuracy_cost(
@@ -84,8 +84,7 @@ def _points(
     """A cell: its seeds, and their mean with its interval; `shift` is in points to the right."""
     colour, marker = look
     left, right = (
-        axes.transData + ScaledTranslation((shift + aside) / 72, 0, inches)
-        for aside in (-ASIDE, ASIDE)
+        axes.transData + ScaledTranslation((shift + aside) / 72, 0, inches) for aside in (-ASIDE, 0)
     )
     shares, accuracies = [v / unit for v in cell.values("paper_total")], cell.values("accuracy")
     axes.plot(

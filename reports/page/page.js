@@ -41,7 +41,7 @@ document.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close(); // beside the sheet
     return;
   }
-  const found = document.getElementById(link.hash.slice(1));
+  const found = document.getElementById(decodeURIComponent(link.hash.slice(1)));
   const copy = found.cloneNode(true);
   copy.removeAttribute("id");
   dialog.querySelector(".content").replaceChildren(copy);
