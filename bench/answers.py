@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
@@ -19,6 +20,7 @@ def checked_verdicts(strategy: str, answer: Any, layers: int) -> list[Verdict]:
     if not isinstance(answer, Iterable):
         raise UserError(f"strategy {strategy}: decide() gave {answer!r}; {wanted}")
     verdicts = list(answer)
+    judged: set[int] = set()
     for verdict in verdicts:
         try:
             layer = operator.index(verdict.layer)
@@ -27,6 +29,11 @@ def checked_verdicts(strategy: str, answer: Any, layers: int) -> list[Verdict]:
             raise UserError(f"strategy {strategy}: decide() gave {verdict!r}; {wanted}") from None
         if not 0 <= layer < layers:
             raise UserError(f"strategy {strategy}: decide() gave layer {layer}; {wanted}")
+        if layer in judged:
+            raise UserError(
+                f"strategy {strategy}: decide() gave layer {layer} twice; {wanted}, one for each"
+            )
+        judged.add(layer)
     return verdicts
 
 
@@ -58,13 +65,13 @@ def checked_steps(strategy: str, answer: Any) -> int:
 def checked_rates(strategy: str, answer: Any, layers: int) -> Sequence[float]:
     """What `learning_rates` gave. Raises UserError unless it is a rate for each layer."""
     try:
-        rates = [float(rate) for rate in answer]
+        rates = [] if isinstance(answer, Mapping | set) else [float(rate) for rate in answer]
     except (TypeError, ValueError):
         rates = []
-    if len(rates) != layers:
+    if len(rates) != layers or not all(0 <= rate < math.inf for rate in rates):
         raise UserError(
             f"strategy {strategy}: learning_rates() gave {answer!r}; let it return {layers} "
-            "numbers, one a layer"
+            "numbers from 0, one a layer"
         )
     return rates
 
@@ -72,8 +79,11 @@ def checked_rates(strategy: str, answer: Any, layers: int) -> Sequence[float]:
 def checked_cost(strategy: str, answer: Any) -> float:
     """What `cost` gave. Raises UserError unless it is a number of FLOPs."""
     try:
-        return float(answer)
+        cost = float(answer)
     except (TypeError, ValueError):
+        cost = math.nan
+    if not 0 <= cost < math.inf:
         raise UserError(
-            f"strategy {strategy}: cost() gave {answer!r}; let it return FLOPs, a number"
-        ) from None
+            f"strategy {strategy}: cost() gave {answer!r}; let it return FLOPs, a number from 0"
+        )
+    return cost

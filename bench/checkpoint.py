@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +83,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 def check_plain(value: Any, where: str) -> None:
     """Raise UserError if a strategy's state holds what could not be read again."""
-    if isinstance(value, Mapping):
+    if type(value) in (dict, OrderedDict, Counter):  # other mappings could not be read again
         for key, inner in value.items():
             check_plain(key, f"a key of {where}")
             check_plain(inner, f"{where}[{key!r}]")

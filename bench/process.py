@@ -17,8 +17,16 @@ NEVER = -1
 
 
 def set_up_process(spec: Spec) -> None:
-    """Threads and arithmetic of a run, and no memory left over from the one before."""
+    """Threads and arithmetic of a run, and no memory left over from the one before.
+
+    A strategy of the run before, in the same process, may have changed torch's settings.
+    """
     torch.set_num_threads(spec.threads)
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    torch.use_deterministic_algorithms(False)
+    torch.set_flush_denormal(False)
+    torch._C._set_mkldnn_enabled(True)
     if spec.device != "cuda":
         keep_freed_memory()
         return

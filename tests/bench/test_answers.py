@@ -50,6 +50,14 @@ def spec_of(tmp_path: Path) -> Callable[[str, str], Any]:
         ("decide(self, view)", "return [Verdict(-1, False)]", "gave layer -1; .* from 0 to "),
         ("decide(self, view)", "return [Verdict(999, False)]", "gave layer 999"),
         ("decide(self, view)", "return [Verdict(0, True, None)]", r"decide\(\) gave Verdict"),
+        ("decide(self, view)", "return [Verdict(2, True), Verdict(2, False)]", "layer 2 twice"),
+        ("cost(self)", "return -1.0", r"cost\(\) gave -1"),
+        ("cost(self)", "return float('nan')", r"cost\(\) gave nan"),
+        (
+            "state_dict(self)",
+            "import collections; return {'a': collections.defaultdict(list)}",
+            r"\['a'\] is collections.defaultdict",
+        ),
         ("stages(self)", "return 5", r"stages\(\) gave 5; .*PerEpoch"),
         ("stages(self)", "return PerEpoch(0)", r"PerEpoch\(k=0\) is no cadence"),
         ("observations(self)", "return None", r"observations\(\) gave None"),
@@ -67,12 +75,21 @@ def test_a_wrong_answer_names_the_strategy_and_the_remedy(
     assert "\n" not in str(error.value)
 
 
-def test_rates_of_another_number_of_layers_are_refused(
-    spec_of: Callable[[str, str], Any], tmp_path: Path
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        ("[0.1]", r"\[0.1\]"),
+        ("{i: 0.1 for i in range(len(view.layers))}", r"\{0: 0.1"),
+        ("[-0.1] * len(view.layers)", r"\[-0.1"),
+        ("[float('nan')] * len(view.layers)", r"\[nan"),
+    ],
+)
+def test_rates_that_are_not_one_a_layer_are_refused(
+    spec_of: Callable[[str, str], Any], tmp_path: Path, rates: str, said: str
 ) -> None:
-    spec = spec_of("learning_rates(self, view)", "return [0.1]\n    sets_learning_rates = True")
-    with pytest.raises(UserError, match=r"learning_rates\(\) gave \[0.1\]; .* one a layer"):
-        execute(spec, tmp_path / "results")
+    body = f"return {rates}\n    sets_learning_rates = True"
+    with pytest.raises(UserError, match=rf"learning_rates\(\) gave {said}.*; .* one a layer"):
+        execute(spec_of("learning_rates(self, view)", body), tmp_path / "results")
 
 
 def test_verdicts_that_come_one_by_one_are_all_recorded(

@@ -5,8 +5,9 @@ import sys
 
 import pytest
 import torch
+from tiny_runs import tiny
 
-from bench.process import without_tf32
+from bench.process import set_up_process, without_tf32
 
 # Passes through layers of 64 MiB, whose gradients are freed after each; prints the page faults of
 # all but the first.
@@ -47,3 +48,25 @@ def test_tf32_is_off_for_a_while_and_then_as_before() -> None:
         assert (cudnn.allow_tf32, matmul.allow_tf32) == (True, False)
     finally:
         cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+def test_what_a_strategy_set_for_its_process_does_not_reach_the_next_run() -> None:
+    def settings() -> list[object]:
+        return [
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.backends.mkldnn.enabled,
+        ]
+
+    set_up_process(tiny())
+    before = settings()
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.mkldnn.enabled = False
+    try:
+        assert not set(map(str, settings())) <= set(map(str, before))
+    finally:
+        set_up_process(tiny())
+    assert settings() == before
