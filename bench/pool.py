@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -109,7 +110,7 @@ class Pool:
         try:
             start_server()
             for slot in range(self._count):
-                with _blocked([signal.SIGINT]):  # or it could leave a process nobody knows of
+                with _later():  # or it could leave a process nobody knows of
                     self._workers.append(self._hire(slot))
             while not self._asked() and (self._assign() or self._busy()):
                 self._listen()
@@ -204,7 +205,7 @@ class Pool:
 
     def _replaced(self, worker: _Worker) -> _Worker:
         """A new worker in the place of one that is no more."""
-        with _blocked([signal.SIGINT]):
+        with _later():
             fresh = self._hire(worker.slot)
             self._workers[self._workers.index(worker)] = fresh
         worker.pipe.close()
@@ -232,6 +233,25 @@ def start_server(*signals: int) -> None:
     with _blocked(deaf):  # anew, for the tracker's start lets some of them through
         multiprocessing.forkserver.set_forkserver_preload(PRELOADED)
         multiprocessing.forkserver.ensure_running()
+
+
+@contextmanager
+def _later() -> Iterator[None]:
+    """Ctrl-C that falls inside comes at the end of it.
+
+    To block the signal would not do: torch's threads take it, and Python hands it to the main one.
+    """
+    if threading.current_thread() is not threading.main_thread():  # which it does not reach
+        yield
+        return
+    pressed = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed.is_set():
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def test_a_worker_killed_while_idle_is_replaced(tmp_path: Path) -> None:
     assert {s.id for s in outcome.finished} == {s.id for s in plan.specs}
 
 
-@pytest.mark.parametrize("after", [1.5, 3.0])
+@pytest.mark.parametrize("after", [1.5, 3.0, 4.5])
 def test_ctrl_c_at_once_is_one_word(tmp_path: Path, after: float) -> None:
     """Also while the workers' server imports what they need, which takes seconds."""
     command = [
@@ -134,6 +134,33 @@ def test_ctrl_c_at_once_is_one_word(tmp_path: Path, after: float) -> None:
     # One and the same to a shell: Python turns the first into the second under -m if Ctrl-C fell
     # into an exec, of which importing torch has many.
     assert process.returncode in (130, -signal.SIGINT)
+
+
+def test_ctrl_c_while_a_worker_is_hired_leaves_none_that_nobody_knows_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, hired = make_plan([tiny(), tiny(seed=1)], tmp_path), []
+    hire = Pool._hire
+
+    def pressed_meanwhile(pool: Pool, slot: int) -> Any:
+        # To another thread, as the system may: Python hands it to the main one all the same.
+        sender = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT))
+        sender.start()
+        sender.join()
+        hired.append(hire(pool, slot))
+        return hired[-1]
+
+    monkeypatch.setattr(Pool, "_hire", pressed_meanwhile)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        pool = Pool(plan, tmp_path, 2, Notes())
+        assert pool.run().stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert pool._workers == hired
+    assert len(hired) == 1
+    assert not hired[0].process.is_alive()
 
 
 def test_two_runs_never_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
