@@ -105,7 +105,11 @@ def _pooled(contests: Sequence[tuple[Cell, Cell]]) -> list[Row]:
         names: [found.mean for pair in pairs if (found := _difference(*pair)).n]
         for names, pairs in groups.items()
     }
-    p = statistics.holm({names: statistics.p_different(values) for names, values in means.items()})
+    tested = {
+        names: means[names] if all(whole(*pair) for pair in pairs) else []
+        for names, pairs in groups.items()
+    }
+    p = statistics.holm({names: statistics.p_different(values) for names, values in tested.items()})
     return [_over_pairs(names, pairs, means[names], p[names]) for names, pairs in groups.items()]
 
 

@@ -17,7 +17,10 @@ from reports.table import Column, Row, Table
 # Signs of the tables that LaTeX's text mode does not have, and those that mean something to it.
 SENTENCE = 50  # characters from which a column's words are set as a paragraph in LaTeX
 NO_WIDER = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}"
-PAGE = 40  # lines of a table on a page in LaTeX, a row's sentences counted by SENTENCE
+PAGE = 50  # lines of a table on a page in LaTeX
+PARAGRAPH = 24  # characters of a sentence on a line there, in a column of PARAGRAPH_WIDE
+NOTE = 130  # characters of a note on a line there
+PARAGRAPH_WIDE = r"0.18\textwidth"
 HEADING = 12  # characters of a heading that stand on one line in LaTeX
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -57,24 +60,27 @@ def raw_csv(table: Table) -> str:
 def latex(table: Table, label: str) -> str:
     """As many `table*` as its rows need pages, for booktabs and graphicx, no wider than the page.
 
-    A block's names stand on a line of their own, the notes in small print below the last.
+    A block's names stand on a line of their own, the notes in small print below the first.
     """
     pages = _pages(table)
     parts = []
     for number, rows in enumerate(pages, 1):
-        last = number == len(pages)
         title = f"{table.title} ({number} of {len(pages)})" if len(pages) > 1 else table.title
-        part = replace(table, title=title, rows=rows, notes=table.notes if last else [])
+        part = replace(table, title=title, rows=rows, notes=table.notes if number == 1 else [])
         parts.append(_latex_page(part, label if number == 1 else f"{label}:{number}"))
     return "\n".join(parts)
 
 
 def _pages(table: Table) -> list[list[Row]]:
-    """The rows by pages, from how many lines their sentences should take."""
+    """The rows by pages: how many lines should they, their blocks' names and the notes take?"""
     pages: list[list[Row]] = [[]]
-    used = 0
+    used, block = sum(1 + len(note) // NOTE for note in table.notes), None
+    sentences = [column for column in table.columns if "p{" in _latex_column(column, table)]
     for row in table.rows:
-        lines = 1 + max(len(column.text(row)) // SENTENCE for column in table.columns)
+        words = [column.text(row) for column in table.blocks]
+        lines = 1 + max((len(c.text(row)) // PARAGRAPH for c in sentences), default=0)
+        lines += words != block
+        block = words
         if pages[-1] and used + lines > PAGE:
             pages.append([])
             used = 0
@@ -172,7 +178,7 @@ def _latex_column(column: Column, table: Table) -> str:
     if column.right:
         return "r"
     longest = max((len(column.text(row)) for row in table.rows), default=0)
-    return r"p{0.18\textwidth}" if longest > SENTENCE else "l"
+    return rf"p{{{PARAGRAPH_WIDE}}}" if longest > SENTENCE else "l"
 
 
 def _latex_head(column: Column) -> str:

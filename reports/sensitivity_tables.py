@@ -75,7 +75,7 @@ def curves(found: Sensitivity, profile: Profile, title: str, timed: bool) -> Dra
         Panel(
             f"{profile.shown(pair[0])}\n{profile.shown(pair[1])}",
             {"accuracy": "accuracy (%)", "time_s": "time (s)"}[key],
-            {at: _by_seed(cell, key) for at, (cell, _) in found.at_values(pair).items()},
+            {at: _by_seed(cell, row, key) for at, (cell, row) in found.at_values(pair).items()},
             {at: number_of(row[f"published_{key}"])
              for at, (_, row) in found.at_values(pair).items()},
             relative=key == "time_s",
@@ -98,9 +98,9 @@ def curves(found: Sensitivity, profile: Profile, title: str, timed: bool) -> Dra
     )
 
 
-def _by_seed(cell: Cell, key: str) -> dict[int, float]:
+def _by_seed(cell: Cell, row: Row, key: str) -> dict[int, float]:
     """A number of every seed; no times of several devices, or of runs that shared their CPU."""
-    untold = len(cell.devices) > 1 or cell.slowed
+    untold = row["time_s"] is None or cell.slowed
     return {} if key == "time_s" and untold else cell.by_seed(key)
 
 

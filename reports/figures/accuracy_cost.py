@@ -83,7 +83,7 @@ def _points(
 ) -> None:
     """A cell: its seeds, and their mean with its interval; `shift` is in points to the right."""
     colour, marker = look
-    left, right = (
+    left, at = (
         axes.transData + ScaledTranslation((shift + aside) / 72, 0, inches) for aside in (-ASIDE, 0)
     )
     shares, accuracies = [v / unit for v in cell.values("paper_total")], cell.values("accuracy")
@@ -96,11 +96,11 @@ def _points(
     if mean.known:
         axes.plot(
             [centre] * 2, [mean.low, mean.high], color=colour, linewidth=1.2, marker="_",
-            markersize=4, transform=right, zorder=4,
+            markersize=4, transform=at, zorder=4,
         )  # fmt: skip
     axes.plot(
         [centre], [mean.mean], marker=marker, markersize=6, color=colour, markeredgecolor="white",
-        markeredgewidth=0.7, transform=right, zorder=5,
+        markeredgewidth=0.7, transform=at, zorder=5,
     )  # fmt: skip
 
 

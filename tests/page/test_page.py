@@ -166,6 +166,9 @@ def test_print_is_black_on_white_without_what_only_a_screen_needs(shown):
     for name in (".contents", "#scheme", "a.open"):
         assert not tab.locator(name).first.is_visible()
     assert tab.locator("figure svg").first.is_visible()
+    verdicts = tab.locator("td .chip")
+    assert verdicts.count() > 5
+    assert all(verdicts.nth(i).is_visible() for i in range(verdicts.count()))
 
 
 def test_the_page_asks_no_other_machine(file):

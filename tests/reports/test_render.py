@@ -85,6 +85,36 @@ def test_latex_of_any_name_is_balanced(words):
     assert "~" not in text
 
 
+def test_latex_goes_over_pages_with_every_row_once_and_the_notes_once():
+    sentence = "A sentence that takes more than one line of a paragraph in a table. " * 3
+    rows = [{"method": f"row {i}.", "x": sentence} for i in range(40)]
+    columns = (name("Method", "method"), name("Why", "x"))
+    text = latex(Table("Long", columns, rows, (), ("A note.",)), "tab:x")
+    parts = text.split(r"\begin{table*}")[1:]
+    assert len(parts) > 3
+    assert all(part.count(r"\end{table*}") == part.count(r"\bottomrule") == 1 for part in parts)
+    assert all(text.count(f"row {i}.") == 1 for i in range(40))
+    assert text.count("A note.") == parts[0].count("A note.") == 1
+    assert f"Long (1 of {len(parts)})" in parts[0]
+    assert len(set(re.findall(r"\\label{(.*?)}", text))) == len(parts)
+    assert latex(TABLE, "tab:x").count(r"\begin{table*}") == 1
+
+
+def test_latex_of_signs_that_no_font_has():
+    words = "σ ≈ ∞, naïve, Å, ⁻⁴, \u0159 and \u4e2d"
+    table = Table("T", (name("Method", "method"),), [{"method": words}])
+    line = next(x for x in latex(table, "tab:x").splitlines() if x.startswith(r"$\sigma$"))
+    assert line == r"$\sigma$ $\approx$ $\infty$, naïve, Å, ?4, r and ? \\"
+
+
+def test_a_deviation_that_is_not_zero_does_not_show_as_zero():
+    column = mean_sd("time", "x", digits=None)
+    assert column.text({"x": 140.2, "x_sd": 0.3}) == "140.2 ± 0.3"
+    assert column.text({"x": 140.2, "x_sd": 3.0}) == "140 ± 3"
+    assert column.text({"x": 140.0, "x_sd": 0.0}) == "140 ± 0"
+    assert column.text({"x": 140.0, "x_sd": math.nan}) == "140"
+
+
 def test_terminal_keeps_to_its_width():
     lines = terminal(TABLE, width=32).splitlines()
     assert max(map(len, lines)) <= 32

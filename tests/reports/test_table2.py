@@ -147,6 +147,18 @@ def test_a_diverged_seed_is_told_and_never_called_non_inferior(results):
     assert table.pooled.rows[2]["verdict"] == "inconclusive"
 
 
+def test_nothing_is_tested_over_all_pairs_while_a_run_is_missing(results):
+    def pooled():
+        return {r["method"]: r for r in build(results).pooled.rows}
+
+    assert pooled()["smartfrz"]["p_no_worse"] < 0.05
+    shutil.rmtree(results / "runs" / runs_of("smartfrz")[0]["id"])
+    found = pooled()
+    assert math.isnan(found["smartfrz"]["p_no_worse"])
+    assert math.isnan(found["smartfrz"]["p_different"])
+    assert found["linear"]["p_different"] >= 0
+
+
 def test_a_failed_run_is_told(results):
     run = runs_of("linear")[1]
     folder = results / "runs" / run["id"]

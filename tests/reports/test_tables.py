@@ -43,10 +43,10 @@ class Made:
         folder = self.results / "runs" / run["id"]
         folder.mkdir(parents=True, exist_ok=True)
         method = run["method"].split()[0]
+        device = {"device": changes.pop("device", "a made-up CPU"), "threads": 1}
         made = result({**run, "method": LIKE.get(method, method)}) | changes
         for layer, weights in zip(made["layers"], WEIGHTS, strict=True):
             layer["weights"] = weights
-        device = {"device": "a made-up CPU", "threads": 1}
         (folder / "environment.json").write_text(json.dumps(device))
         (folder / "result.json").write_text(json.dumps(made))
 
@@ -256,6 +256,16 @@ def test_p_values_are_corrected_for_all_settings_of_the_table(made):
             made.put(run, status="diverged", accuracy=None)
     [alone] = [r for r in rows(made.report()) if r["cell"] == smallest["cell"]]
     assert smallest["p_different"] == pytest.approx(min(1, len(tested) * alone["p_different"]))
+
+
+@table("table8")
+def test_settings_timed_on_two_devices_are_not_set_beside_each_other(made):
+    other = made.cell(next(run["method"] for run in made.wanted if run["method"] != "full"))
+    for run in other:
+        made.put(run, device="another made-up CPU")
+    beside = [r for r in rows(made.report()) if r["model"] == row(made.report(), other)["model"]]
+    assert all(r["time_s"] is None and "§" in r["time_mark"] for r in beside)
+    assert "§ made on more than one device" in text(made.report())
 
 
 @table(*OPTIONS)

@@ -56,6 +56,15 @@ def test_holds_where_it_is_so(text):
     assert judged(text, GOOD) == "holds"
 
 
+@pytest.mark.parametrize(("low", "high"), [(1.0, 2.0), (-2.0, -1.0)])
+def test_two_seeds_decide_nothing(low, high):
+    two, three = (Interval((low + high) / 2, low, high, n) for n in (2, 3))
+    for rule in (rules.above, rules.below):
+        assert rule([two], 0.0) == "cannot be told"
+        assert rule([three], 0.0) != "cannot be told"
+    assert rules.above([three, two], 0.0) != "holds"
+
+
 @pytest.mark.parametrize("text", CLAIMS)
 def test_does_not_hold_where_it_is_not_so(text):
     contrary = {REALISED: IDLE, FRONT: REVERSED}.get(text, BAD)
