@@ -15,6 +15,7 @@ from reports.report import Drawing, Report
 from reports.sensitivity import Sensitivity
 from reports.table import (
     Column,
+    Row,
     Table,
     fixed,
     interval,
