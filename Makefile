@@ -11,7 +11,7 @@ READY := $(VENV)/ready
 RUN := $(VENV)/bin/freezebench
 
 # make table2 PROFILE=paper DATA_ROOT=~/data ARGS='--weights resnet50=FILE'
-SWEEP_ARGS = --profile $(PROFILE) $(if $(filter-out 0 no,$(CONTROLS)),--controls) \
+SWEEP_ARGS = --profile $(PROFILE) $(if $(filter-out 0 no off false No Off False,$(CONTROLS)),--controls) \
 	$(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(ARGS)
 MADE_BY = --launcher $(LAUNCHER)
 

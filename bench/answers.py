@@ -7,6 +7,9 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,9 +27,12 @@ def checked_verdicts(strategy: str, answer: Any, layers: int) -> list[Verdict]:
     for verdict in verdicts:
         try:
             layer = operator.index(verdict.layer)
-            float(verdict.score), float(verdict.threshold), bool(verdict.freeze)
-        except (AttributeError, TypeError, ValueError, RuntimeError):
-            raise UserError(f"strategy {strategy}: decide() gave {verdict!r}; {wanted}") from None
+            float(verdict.score), float(verdict.threshold)
+            whether = verdict.freeze in (True, False)
+        except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError):
+            whether = False
+        if not whether:
+            raise UserError(f"strategy {strategy}: decide() gave {verdict!r}; {wanted}")
         if not 0 <= layer < layers:
             raise UserError(f"strategy {strategy}: decide() gave layer {layer}; {wanted}")
         if layer in judged:
@@ -74,6 +80,25 @@ def checked_rates(strategy: str, answer: Any, layers: int) -> Sequence[float]:
             "numbers from 0, one a layer"
         )
     return rates
+
+
+def checked_trace(strategy: str, answer: Any) -> dict[str, Tensor]:
+    """What `trace` gave, as copies on the CPU, which may share no memory in a file.
+
+    Raises UserError unless it is dense tensors by name.
+    """
+    named = isinstance(answer, Mapping) and all(
+        isinstance(key, str) and isinstance(value, Tensor) and value.layout is torch.strided
+        for key, value in answer.items()
+    )
+    if not named:
+        raise UserError(
+            f"strategy {strategy}: trace() gave {answer!r}; let it return dense tensors by name"
+        )
+    return {
+        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, value in answer.items()
+    }
 
 
 def checked_cost(strategy: str, answer: Any) -> float:

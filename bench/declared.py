@@ -116,6 +116,11 @@ def _check_declared(declared: Mapping[str, Any], where: str) -> None:
             raise UserError(f"{where}: grid is {grid!r}; it must be a table, begun by [grid]")
         _check_keys(grid, (*axes, "methods"), axes, f"{where}, [grid]")
         _check_kinds(grid, OF_A_GRID, f"{where}, [grid]")
+        for axis in axes:
+            if not grid[axis] or len(set(grid[axis])) < len(grid[axis]):
+                raise UserError(
+                    f"{where}, [grid]: {axis} is {_short(grid[axis])}; give one or more, each once"
+                )
         for name in grid.get("methods", []):
             if name not in names:
                 raise unknown(f"{where}, [grid]: methods", name, names)

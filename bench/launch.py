@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.errors import UserError
 from bench.inline import run_inline
+from bench.mirror import wanted
 from bench.plan import Estimate, make_plan
 from bench.pool import Outcome, Pool, workers_for
 from bench.progress import Progress
@@ -20,6 +21,7 @@ def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
 
     workers: 0 = as many as fit. Raises UserError if runs would share a GPU.
     """
+    wanted()  # a run is mirrored when it is done: too late to hear of a mode that is none
     plan = make_plan(specs, results)
     if not plan.todo:
         return Outcome()

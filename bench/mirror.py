@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.options import unknown
 from bench.results import RunFolder, read_json
 from bench.spec import Spec
 
@@ -20,9 +21,17 @@ SECONDS = 300.0  # for one run; what takes longer is given up
 MODES = ("offline", "online")
 
 
+def wanted() -> bool:
+    """Whether finished runs are mirrored. Raises UserError for a mode that is none."""
+    mode = os.environ.get("WANDB_MODE", "") or "disabled"
+    if mode not in (*MODES, "disabled"):
+        raise unknown("WANDB_MODE", mode, [*MODES, "disabled"])
+    return mode in MODES
+
+
 def mirror(spec: Spec, folder: RunFolder) -> None:
     """Send epochs and result of a done run. A failure is reported and does not hurt the run."""
-    if os.environ.get("WANDB_MODE", "disabled") not in MODES:
+    if not wanted():
         return
     root = Path(__file__).resolve().parent.parent
     command = [sys.executable, "-m", "bench.mirror", str(folder.path.resolve())]

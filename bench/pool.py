@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -104,6 +105,7 @@ class Pool:
         # GPUs of each worker; 0: the runs use none.
         self._gpus = gpus_of(plan.todo) if uses_gpus(plan.todo) else 0
         self._workers: list[_Worker] = []
+        self._insisted = False
 
     def run(self) -> Outcome:
         """Work until nothing can be started any more; Ctrl-C lets runs write a checkpoint."""
@@ -117,7 +119,13 @@ class Pool:
             if self._asked():
                 self._wind_up()
         except KeyboardInterrupt:
+            print(
+                "stopping: each run writes a checkpoint; Ctrl-C again ends them at once",
+                file=sys.stderr,
+            )
+            self._insisted = True  # if what follows does not come to its end
             self._wind_up()
+            self._insisted = False
         finally:
             self._dismiss()
         self._outcome.blocked = [] if self._outcome.stopped else self._waiting
@@ -215,10 +223,14 @@ class Pool:
         self._stop.set()  # whatever ended us, runs under way write a checkpoint
         for worker in self._workers:
             worker.pipe.close()
-        for worker in self._workers:
-            worker.process.join(timeout=STOP_SECONDS)
-            if worker.process.is_alive():
-                worker.process.kill()
+        until = time.monotonic() + (0.0 if self._insisted else STOP_SECONDS)
+        try:
+            for worker in self._workers:
+                worker.process.join(timeout=max(0.0, until - time.monotonic()))
+        finally:  # nobody is left behind who holds a run
+            for worker in self._workers:
+                if worker.process.is_alive():
+                    worker.process.kill()
 
 
 def start_server(*signals: int) -> None:
@@ -336,7 +348,7 @@ def run_and_report(
             if stop():
                 return "stopped", None
             time.sleep(HEARTBEAT_SECONDS)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a strategy may call sys.exit
         from bench.run import Stopped
 
         if isinstance(error, Stopped):
@@ -388,9 +400,9 @@ def _note_killed(folder: RunFolder, reason: str) -> None:
         folder.remove(PROGRESS)
 
 
-def _record_failure(folder: RunFolder, error: Exception) -> str:
+def _record_failure(folder: RunFolder, error: BaseException) -> str:
     reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    reason = reason.splitlines()[0] if reason else type(error).__name__
+    reason = next((line for line in reason.splitlines() if line.strip()), type(error).__name__)
     try:
         log = folder.path / "traceback.txt"
         log.write_text("".join(traceback.format_exception(error)))

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from bench.answers import checked_cost, checked_trace
 from bench.environment import describe_environment
 from bench.results import RunFolder, read_json, replacing
 
@@ -88,7 +89,8 @@ def result_of(run: Run, status: str, reason: str) -> dict[str, Any]:
                 for name in ("paper", "exact")
                 for f in [run.accounting.spent(name)]
             },
-            "decide": float(run.strategy.cost()) * run.team.size,  # each process computes it
+            # Each process of a run decides.
+            "decide": checked_cost(run.named, run.strategy.cost()) * run.team.size,
             "full_paper": run.flops.paper().total * full,
             "full_exact": run.flops.exact().total * full,
         },
@@ -120,8 +122,7 @@ def record(run: Run, folder: RunFolder, result: dict[str, Any]) -> None:
             for k, v in run.model.state_dict().items()
         }
         save_tensors(folder.model, state)
-    trace = run.strategy.trace()
-    if trace:
+    if trace := checked_trace(run.named, run.strategy.trace()):
         save_tensors(folder.path / "trace.safetensors", trace)
     folder.write("result.json", result)
     folder.checkpoint.unlink(missing_ok=True)
@@ -133,4 +134,5 @@ def record(run: Run, folder: RunFolder, result: dict[str, Any]) -> None:
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write a safetensors file in one step."""
     with replacing(path) as temporary:
-        save_file(tensors, temporary)
+        # safetensors' own writing keeps others from reading, and hides why a disk takes no more.
+        temporary.write_bytes(save(tensors))

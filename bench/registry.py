@@ -107,7 +107,7 @@ def _from_file(path: Path, name: str) -> type[Strategy]:
         except UserError as error:
             del sys.modules[module_name]
             raise UserError(f"strategy {path}: {error}") from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[module_name]
             raise UserError(f"strategy {path} fails on import: {error!r}") from error
     found = getattr(sys.modules[module_name], name, None)

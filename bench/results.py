@@ -118,11 +118,14 @@ def read_json(path: Path, mend: str = "delete its folder to run it again") -> di
     missing or damaged.
     """
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
+        with explained(path):
+            values = json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); {mend}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds {type(values).__name__}, not a JSON object; {mend}")
     return values
 
 

@@ -225,9 +225,10 @@ class _Builder:
         pair = profile.get("pairs", {}).get(f"{model}/{dataset}", {})
         values = {**profile["run"], **profile["models"][model], **profile["datasets"][dataset]}
         values |= {**pair, **self._changes}
-        if f"weights:{model}" in self._files:
-            values["weights_file"] = self._files[f"weights:{model}"]
         backbone = values.pop("backbone", None)
+        own = self._files.get(f"weights:{model}")
+        if own and backbone != {}:  # a model from scratch stays one
+            values["weights_file"], backbone = own, None
         if backbone == {}:
             values |= {"weights": "", "weights_file": ""}  # from scratch
         elif backbone is not None:

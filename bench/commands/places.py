@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
+from bench.options import unknown
 from bench.spec import FIELDS
 
 if TYPE_CHECKING:
@@ -153,10 +154,37 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
             ]
         )
         gc.freeze()
+        _check_roles(args.weights, sweep)
         atexit.register(gc.unfreeze)  # what stays frozen to the end some libraries report as leaks
     finally:
         gc.enable()
     return sweep
+
+
+def _check_roles(pairs: Iterable[str], sweep: Sweep) -> None:
+    """Raise UserError for weights of a role that neither the profile nor the sweep knows."""
+    roles = {*sweep.profile["models"], *(entry.roles["model"] for entry in sweep.entries)}
+    for pair in pairs:
+        role = pair.partition("=")[0]
+        if role not in roles:
+            raise unknown("--weights: role", role, sorted(roles))
+
+
+def workers_argument(parser: argparse.ArgumentParser) -> None:
+    """--workers N."""
+    parser.add_argument(
+        "--workers",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="local processes; 0 = as many as fit",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text} is not valid; give 0 or more")
+    return int(text)
 
 
 def out_argument(parser: argparse.ArgumentParser) -> None:

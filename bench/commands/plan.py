@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.commands.places import sweep_arguments, sweep_of
+from bench.commands.places import sweep_arguments, sweep_of, workers_argument
 from bench.device_speed import A100, Speed, speed_of
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ HELP = "what sweeps would run, what is done, and how long the rest should take"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     sweep_arguments(parser, "*")
-    parser.add_argument(
-        "--workers", type=int, default=0, help="local processes; 0 = as many as fit"
-    )
+    workers_argument(parser)
     parser.add_argument("--each", action="store_true", help="a line a run, with its id")
     parser.add_argument(
         "--device-speed",

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.commands.places import results_argument
+from bench.commands.places import results_argument, workers_argument
 from bench.errors import UserError
 from bench.options import unknown
 from bench.results import write_whole
@@ -68,9 +68,7 @@ def main(args: argparse.Namespace) -> int:
 def _source_arguments(parser: argparse.ArgumentParser) -> None:
     """On which source tasks runs are made, and where they lie."""
     parser.add_argument("--profile", default="laptop", help="whose source tasks are used")
-    parser.add_argument(
-        "--workers", type=int, default=0, help="local processes; 0 = as many as fit"
-    )
+    workers_argument(parser)
     parser.add_argument("--data-root", default="", metavar="DIR", help="where data sets lie")
     results_argument(parser)
 
@@ -196,6 +194,7 @@ def _files(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _info(args: argparse.Namespace) -> int:
+    from bench.declared import load_profile
     from strategies.smartfrz.info import cost, describe
     from strategies.smartfrz.strategy import SmartFRZ
 
@@ -209,5 +208,5 @@ def _info(args: argparse.Namespace) -> int:
         choice = _choice(args)
         print(cost(choice.features, choice.recipe.window, choice.tailored))
         return 0
-    print(describe(args.file or SmartFRZ().files(args.profile)["predictor"]))
+    print(describe(args.file or SmartFRZ().files(load_profile(args.profile)["name"])["predictor"]))
     return 0

@@ -45,6 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from bench.contents import resolve
+    from bench.declared import load_profile
     from bench.launch import launch
     from bench.results import RunFolder
     from bench.spec import Spec
@@ -57,7 +58,8 @@ def main(args: argparse.Namespace) -> int:
     else:
         values["weights"] = args.weights
     values["keep_model"] = args.keep_model
-    spec = resolve(Spec.from_dict(values), args.profile, named_files(args))
+    profile = load_profile(args.profile)
+    spec = resolve(Spec.from_dict(values), profile["name"], named_files(args))
     outcome = launch([spec], args.results, workers=1)
     folder = RunFolder(args.results, spec.id)
     if spec.id in outcome.failed:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from bench.commands.places import check_data, sweep_arguments, sweep_of
+from bench.commands.places import check_data, sweep_arguments, sweep_of, workers_argument
 from bench.commands.sending import cluster_arguments
 from bench.errors import UserError
 
@@ -25,9 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="local",
         help="in processes of this machine, or as jobs of a cluster",
     )
-    parser.add_argument(
-        "--workers", type=int, default=0, help="local processes; 0 = as many as fit"
-    )
+    workers_argument(parser)
     told = parser.add_mutually_exclusive_group()
     told.add_argument("--no-report", action="store_true", help="make the runs only")
     told.add_argument(
@@ -43,8 +41,6 @@ def main(args: argparse.Namespace) -> int:
     from bench.plan import make_plan
     from bench.results import RunFolder
 
-    if args.workers < 0:
-        raise UserError(f"--workers {args.workers} is not valid; give 0 or more")
     _check_launcher(args)
     sweep = sweep_of(args)
     check_data(sweep.specs)

@@ -73,12 +73,18 @@ def listing(root: Path, split: str, classes: Sequence[str] | None = None) -> Lis
     labels: list[int] = []
     for label, name in enumerate(known):
         inside = sorted((place / name).rglob("*")) if (place / name).is_dir() else []
-        images = [path for path in inside if path.suffix.lower() in IMG_EXTENSIONS]
+        images = [path for path in inside if _is_image(path)]
         if not images and classes is None:
             raise UserError(f"{place / name}: holds no images ({', '.join(IMG_EXTENSIONS)})")
         paths += images
         labels += [label] * len(images)
+    if not paths:
+        raise UserError(f"{place}: holds no images ({', '.join(IMG_EXTENSIONS)})")
     return Listing(known, tuple(paths), torch.tensor(labels, dtype=torch.int64))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMG_EXTENSIONS and path.is_file()
 
 
 def files(root: Path) -> list[Path]:
@@ -139,7 +145,7 @@ def opened(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         told = " ".join(str(error).split())[:120]
         raise UserError(f"{path}: not a readable image ({told}); remove or replace it") from None
 

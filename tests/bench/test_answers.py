@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from tiny_runs import tiny
 
 from bench.cadence import EverySteps, PerEpoch
 from bench.contents import resolve
 from bench.errors import UserError
+from bench.launch import launch
 from bench.registry import installed, strategy_class
 from bench.results import RunFolder
 from bench.run import execute
@@ -51,6 +54,10 @@ def spec_of(tmp_path: Path) -> Callable[[str, str], Any]:
         ("decide(self, view)", "return [Verdict(999, False)]", "gave layer 999"),
         ("decide(self, view)", "return [Verdict(0, True, None)]", r"decide\(\) gave Verdict"),
         ("decide(self, view)", "return [Verdict(2, True), Verdict(2, False)]", "layer 2 twice"),
+        ("decide(self, view)", "return [Verdict(0, 'no')]", r"decide\(\) gave Verdict"),
+        ("decide(self, view)", "return [Verdict(0, True, 10**400)]", r"decide\(\) gave Verdict"),
+        ("trace(self)", "return [1]", r"trace\(\) gave \[1\]; .*tensors by name"),
+        ("trace(self)", "return {'a': 1}", r"trace\(\) gave {'a': 1}"),
         ("cost(self)", "return -1.0", r"cost\(\) gave -1"),
         ("cost(self)", "return float('nan')", r"cost\(\) gave nan"),
         (
@@ -90,6 +97,32 @@ def test_rates_that_are_not_one_a_layer_are_refused(
     body = f"return {rates}\n    sets_learning_rates = True"
     with pytest.raises(UserError, match=rf"learning_rates\(\) gave {said}.*; .* one a layer"):
         execute(spec_of("learning_rates(self, view)", body), tmp_path / "results")
+
+
+def test_what_a_trace_holds_is_copied(spec_of: Callable[[str, str], Any], tmp_path: Path) -> None:
+    """Transposed, and two views of one memory, which its file could not hold."""
+    body = "import torch; t = torch.arange(6.0).view(2, 3); return {'a': t.t(), 'b': t}"
+    spec = spec_of("trace(self)", body)
+    execute(spec, tmp_path / "results")
+    kept = load_file(RunFolder(tmp_path / "results", spec.id).path / "trace.safetensors")
+    assert torch.equal(kept["a"], kept["b"].t())
+
+
+@pytest.mark.parametrize("status", ["0", "3", "'enough'"])
+def test_a_strategy_that_exits_fails_its_run(
+    spec_of: Callable[[str, str], Any], tmp_path: Path, status: str
+) -> None:
+    spec = spec_of("decide(self, view)", f"raise SystemExit({status})")
+    outcome = launch([spec], tmp_path)
+    assert list(outcome.failed) == [spec.id]
+    assert outcome.failed[spec.id].startswith("SystemExit")
+    assert (RunFolder(tmp_path, spec.id).path / "failure.json").exists()
+
+
+def test_a_file_that_exits_is_no_strategy(tmp_path: Path) -> None:
+    (tmp_path / "exits.py").write_text("raise SystemExit(0)")
+    with pytest.raises(UserError, match="fails on import: SystemExit"):
+        resolve(tiny().but(strategy=f"{tmp_path}/exits.py:Mine"), "laptop")
 
 
 def test_verdicts_that_come_one_by_one_are_all_recorded(

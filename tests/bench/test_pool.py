@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tiny_runs import essence, made, tiny
 
+from bench.contents import resolve
 from bench.errors import UserError
 from bench.plan import make_plan
 from bench.pool import Pool, workers_for
@@ -161,6 +162,41 @@ def test_ctrl_c_while_a_worker_is_hired_leaves_none_that_nobody_knows_of(
     assert pool._workers == hired
     assert len(hired) == 1
     assert not hired[0].process.is_alive()
+
+
+def test_a_run_that_hangs_is_ended_by_a_second_ctrl_c(tmp_path: Path) -> None:
+    """It reaches no step border, where it would stop; nobody is left behind who holds it."""
+    hangs = tmp_path / "hangs.py"
+    hangs.write_text(
+        "import time\nfrom strategies.base import PerEpoch, Strategy\n\n"
+        "class Hangs(Strategy):\n"
+        "    name = 'hangs'\n"
+        "    def stages(self):\n        return PerEpoch(1)\n"
+        "    def decide(self, view):\n"
+        "        open(__file__ + str(view.seed), 'w').close()\n        time.sleep(600)\n"
+    )
+    specs = [resolve(tiny(f"{hangs}:Hangs", seed=seed), "laptop") for seed in (0, 1)]
+    pool = Pool(make_plan(specs, tmp_path), tmp_path, 2, Notes())
+
+    def press() -> None:
+        while not all(Path(f"{hangs}{seed}").exists() for seed in (0, 1)):
+            time.sleep(0.1)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    presser = threading.Thread(target=press)
+    try:
+        presser.start()
+        with pytest.raises(KeyboardInterrupt):
+            pool.run()
+        for worker in pool._workers:
+            worker.process.join(timeout=20)  # which a patient end would exceed
+    finally:
+        presser.join()
+        signal.signal(signal.SIGINT, before)
+    assert not any(worker.process.is_alive() for worker in pool._workers)
 
 
 def test_two_runs_never_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,8 @@ def test_strategies_with_one_seed_are_identical_until_the_first_freeze(tmp_path:
 
 def test_two_seeds_differ_and_one_seed_repeats(tmp_path: Path) -> None:
     one = made(tiny(keep_model=True), tmp_path / "a")
+    kept = RunFolder(tmp_path / "a", one["id"])
+    assert kept.model.stat().st_mode == (kept.path / "result.json").stat().st_mode  # by the umask
     again = made(tiny(keep_model=True), tmp_path / "b")
     other = made(tiny(seed=1), tmp_path / "a")
     assert one["accuracy"] == again["accuracy"]

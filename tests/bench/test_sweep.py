@@ -479,3 +479,39 @@ def test_a_sweep_refers_to_nothing_that_is_not_there(text: str, words: str, tmp_
     file.write_text(text)
     with pytest.raises(UserError, match=words):
         load_sweep(str(file), "laptop")
+
+
+def test_weights_of_ones_own_take_the_place_of_a_backbone_but_not_of_scratch(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "own.safetensors"
+    file.write_bytes(b"weights")
+    files = {"weights:resnet50": str(file)}
+    own = load_sweep("table2", "laptop", seeds=1, files=files)
+    for entry in own.entries:
+        mine = entry.roles["model"] == "resnet50"
+        assert (entry.spec.weights == "file") == mine
+        assert entry.spec.weights.startswith("run:") != mine
+    assert not any(a.model == "laptop_resnet" and "glyphs" in a.data for a in own.artifacts)
+    scratch = load_sweep("table3", "laptop", seeds=1, files=files)
+    assert all(spec.weights == "" for spec in scratch.specs)
+
+
+def test_weights_of_an_unknown_role_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.safetensors"
+    file.write_bytes(b"weights")
+    assert main(["plan", "table2", "--seeds", "1", "--weights", f"resnet={file}"]) == 2
+    assert "--weights: role 'resnet' is unknown" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seeds", ["[]", "[0, 0]"])
+def test_a_grid_names_each_of_its_axes_values_once(tmp_path: Path, seeds: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        f'title = "T"\n[grid]\nmodels = ["resnet50"]\ndatasets = ["cifar10"]\nseeds = {seeds}\n'
+        '[[methods]]\nname = "full"\n'
+    )
+    with pytest.raises(UserError, match=r"\[grid\]: seeds is .*one or more, each once"):
+        load_sweep(str(file), "laptop")

@@ -248,6 +248,9 @@ def test_folder_layout_errors_are_one_line(pictures):
     (pictures / "train" / "cow").mkdir()
     one_line("cow: holds no images", load)
     (pictures / "train" / "cow").rmdir()
+    (pictures / "train" / "bee" / "gone.png").symlink_to("nowhere")  # no image, and no error
+    (pictures / "train" / "bee" / "folder.png").mkdir()
+    catalogue.load(f"folder:{pictures}", resolution=16)
     bad = pictures / "train" / "bee" / "3.png"
     bad.write_bytes(bad.read_bytes()[:60])
     one_line("3.png: not a readable image", load)
@@ -255,6 +258,12 @@ def test_folder_layout_errors_are_one_line(pictures):
     one_line("3.png: not a readable image", load)
     one_line("no such folder", lambda: catalogue.load("folder:/nowhere", resolution=16))
     one_line("no folder is given", lambda: catalogue.load("imagenet", resolution=16))
+
+
+def test_an_evaluation_part_without_images_is_told_before_training(pictures):
+    for path in (pictures / "val").rglob("*.*"):
+        path.unlink()
+    one_line("val: holds no images", lambda: catalogue.load(f"folder:{pictures}", resolution=16))
 
 
 def test_a_folder_too_large_for_memory_is_refused_before_reading(pictures, monkeypatch):
