@@ -174,7 +174,8 @@ class Run:
         with self.clocks.region("decide"):
             steps = checked_steps(self.named, self.strategy.total_steps(self.view))
             self.view.total_steps = self.team.first_ones(steps)
-            self.strategy.start(self.view)
+            with self._looking("start"):
+                self.strategy.start(self.view)
         self._try_strategy()
         if folder.checkpoint.exists():
             restore(self, load_checkpoint(folder.checkpoint, self.spec.id, self.device))
@@ -224,7 +225,7 @@ class Run:
             while view.step < view.total_steps:
                 self.step()
                 if self.strategy.observations().due(view.step, view.steps_per_epoch):
-                    with self.clocks.inside_step("decide"):
+                    with self._looking("observe"), self.clocks.inside_step("decide"):
                         self.strategy.observe(view)
                 if view.step % view.steps_per_epoch == 0 or view.step == view.total_steps:
                     self._end_epoch(folder)
@@ -320,8 +321,10 @@ class Run:
             return
         self.team.share_buffers()
         with self.clocks.region("decide"):
-            answer = self.strategy.decide(view)
-            verdicts = self.team.first_ones(checked_verdicts(self.named, answer, len(self.layers)))
+            with self._looking("decide"):  # which may give its verdicts one by one
+                answer = self.strategy.decide(view)
+                verdicts = checked_verdicts(self.named, answer, len(self.layers))
+            verdicts = self.team.first_ones(verdicts)
             if view.step < view.total_steps:
                 self._carry_out(verdicts)
         with self.clocks.region("prepare"):  # to keep a record is no part of the method
@@ -366,6 +369,9 @@ class Run:
             folder.write_lines("decisions.jsonl", self.decisions)
         if not math.isfinite(loss):
             raise Diverged(f"the training loss of epoch {len(self.epochs)} is not finite")
+
+    def _looking(self, method: str) -> AbstractContextManager[None]:
+        return self.view.only_looked_at(self.named, method)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.spec.precision == "bfloat16":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from bench.errors import UserError
 from bench.flops import FlopModel
 from bench.layers import Inputs, Layer
 from bench.outputs import layer_outputs
@@ -74,6 +76,29 @@ class View:
         """
         self._look_again()
         return [g for p in self._active_parameters if (g := p.grad) is not None]
+
+    @contextmanager
+    def only_looked_at(self, strategy: str, method: str) -> Iterator[None]:
+        """Raise UserError if what a strategy does inside changes the run: then it measures nothing.
+
+        Tensors count how often they were written to; to read that waits for no device. A write
+        through `.data` is not counted.
+        """
+        before = self._seen()
+        yield
+        if self._seen() != before:
+            raise UserError(
+                f"strategy {strategy}: {method}() changed weights, buffers, step, total_steps or "
+                "frozen of the run that it was shown; let it work on clones"
+            )
+
+    def _seen(self) -> tuple[object, ...]:
+        writes = sum(tensor._version for tensor in self._tensors)
+        return self.step, self.total_steps, self.frozen, writes
+
+    @cached_property
+    def _tensors(self) -> list[torch.Tensor]:
+        return [*self._model.parameters(), *self._model.buffers()]
 
     def _look_again(self) -> None:
         """Find out what is active, if that may have changed."""

@@ -99,6 +99,26 @@ def test_rates_that_are_not_one_a_layer_are_refused(
         execute(spec_of("learning_rates(self, view)", body), tmp_path / "results")
 
 
+@pytest.mark.parametrize(
+    "sin",
+    [
+        "view.weights(0)[0].add_(0.5)",
+        "view._model.get_buffer(next(n for n, _ in view._model.named_buffers())).zero_()",
+        "view.step = 10**6",
+        "view.total_steps = 2",
+        "view.frozen = frozenset({0})",
+    ],
+)
+@pytest.mark.parametrize("method", ["start", "observe", "decide"])
+def test_a_strategy_that_changes_what_it_is_shown_is_refused(
+    spec_of: Callable[[str, str], Any], tmp_path: Path, method: str, sin: str
+) -> None:
+    more = "\n    def observations(self):\n        return PerEpoch(1)\n" * (method == "observe")
+    spec = spec_of(f"{method}(self, view)", f"{sin}; return []{more}")
+    with pytest.raises(UserError, match=rf"{method}\(\) changed .* let it work on clones"):
+        execute(spec, tmp_path / "results")
+
+
 def test_what_a_trace_holds_is_copied(spec_of: Callable[[str, str], Any], tmp_path: Path) -> None:
     """Transposed, and two views of one memory, which its file could not hold."""
     body = "import torch; t = torch.arange(6.0).view(2, 3); return {'a': t.t(), 'b': t}"
