@@ -174,8 +174,8 @@ class Run:
         with self.clocks.region("decide"):
             steps = checked_steps(self.named, self.strategy.total_steps(self.view))
             self.view.total_steps = self.team.first_ones(steps)
-            with self._looking("start"):
-                self.strategy.start(self.view)
+        with self._looking("start"), self.clocks.region("decide"):
+            self.strategy.start(self.view)
         self._try_strategy()
         if folder.checkpoint.exists():
             restore(self, load_checkpoint(folder.checkpoint, self.spec.id, self.device))
@@ -320,10 +320,10 @@ class Run:
         if not self.strategy.stages().due(view.step, view.steps_per_epoch):
             return
         self.team.share_buffers()
+        with self._looking("decide"), self.clocks.region("decide"):
+            answer = self.strategy.decide(view)  # which may give its verdicts one by one
+            verdicts = checked_verdicts(self.named, answer, len(self.layers))
         with self.clocks.region("decide"):
-            with self._looking("decide"):  # which may give its verdicts one by one
-                answer = self.strategy.decide(view)
-                verdicts = checked_verdicts(self.named, answer, len(self.layers))
             verdicts = self.team.first_ones(verdicts)
             if view.step < view.total_steps:
                 self._carry_out(verdicts)
@@ -371,6 +371,7 @@ class Run:
             raise Diverged(f"the training loss of epoch {len(self.epochs)} is not finite")
 
     def _looking(self, method: str) -> AbstractContextManager[None]:
+        """Around a strategy's work and its clock: to see that it only looks is not its cost."""
         return self.view.only_looked_at(self.named, method)
 
     def _autocast(self) -> AbstractContextManager[Any]:
