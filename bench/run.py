@@ -158,6 +158,7 @@ class Run:
         if self.device.type == "cuda":
             batch = self.batches.probe(min(self.spec.batch_size, self.batches.samples))
             warm_up(self.model, self._optimizer_of, batch, self._autocast)
+            torch.cuda.empty_cache()  # what the copy had is not reserved by the run
         if self.spec.cache_prefix or self.spec.fold_norms:
             self.shortcut = Shortcut(
                 self.spec,
