@@ -25,6 +25,7 @@ REVISIONS: Mapping[str, Callable[[Spec], bool]] = {
     "shortened 1": lambda spec: spec.strategy == "shortened",
 }
 
+PRECISIONS = ("float32", "tf32", "bfloat16")
 FIELDS: Mapping[str, Option] = {
     "model": Text("", doc="model by name"),
     "data": Text("", doc="data set by name"),
@@ -52,7 +53,7 @@ FIELDS: Mapping[str, Option] = {
     "evaluate_on": Choice("test", ("test", "validation"), doc="which split is scored"),
     "train_limit": Integer(0, doc="use the first samples only; 0 = all"),
     "device": Choice("cpu", ("cpu", "cuda"), doc="class of device"),
-    "precision": Choice("float32", ("float32", "tf32", "bfloat16"), doc="of forward and backward"),
+    "precision": Choice("float32", PRECISIONS, doc="of forward and backward"),
     "channels_last": Flag(False, doc="memory layout of images"),
     "threads": Integer(1, low=1, high=1024, doc="CPU threads of the run"),
     "replicas": Integer(1, low=1, high=1024, doc="processes that share every batch, one a GPU"),

@@ -12,6 +12,7 @@ from bench.commands.places import results_argument
 from bench.errors import UserError
 from bench.options import unknown
 from bench.perf.models import SUBJECTS
+from bench.spec import PRECISIONS
 
 HELP = "what the harness costs and what freezing saves on this machine, in ratios"
 SECTIONS = ("startup", "step", "pipeline", "decide", "memory", "shortcut", "realised")
@@ -34,6 +35,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resolution", type=int, default=64, help="pixels for the paper's models, where not 224"
     )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="float32", help="of forward and backward pass"
+    )
+    parser.add_argument("--channels-last", action="store_true", help="memory layout of images")
     parser.add_argument("--batch-size", type=int, default=32, help="samples a step")
     parser.add_argument(
         "--device", default="", help="cpu or cuda; default: cuda where there is one"
@@ -64,6 +69,8 @@ def main(args: argparse.Namespace) -> int:
             args.seconds,
             Path(place),
             models,
+            args.precision,
+            args.channels_last,
         )
         for name in chosen:
             print(f"{name}:", flush=True)

@@ -23,7 +23,7 @@ class BareLoop:
     """A hand-written training loop.
 
     images uint8 (N, 3, R, R), labels int64 (N,), on the device of the model; mean and std (3,) of
-    pixels in [0, 1]. total: steps of the cosine.
+    pixels in [0, 1]. total: steps of the cosine. bfloat16: forward pass and loss under autocast.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class BareLoop:
         momentum: float,
         weight_decay: float,
         total: int,
+        bfloat16: bool = False,
     ) -> None:
         self.model, self.layers = model, layers
         self.images, self.labels = images, labels
@@ -47,6 +48,7 @@ class BareLoop:
         self.scale = (255 * std).view(1, 3, 1, 1)
         self.batch_size, self.lr, self.total = batch_size, lr, total
         self.momentum, self.weight_decay = momentum, weight_decay
+        self.bfloat16 = bfloat16
         self.step_count = 0
         self.order = torch.empty(0, dtype=torch.int64)
         self.loss = torch.zeros((), device=images.device)
@@ -78,7 +80,8 @@ class BareLoop:
             0.5 * self.lr * (1 + math.cos(math.pi * self.step_count / self.total))
         )
         self.optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(self.model(pixels), self.labels[chosen])
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.bfloat16):
+            loss = F.cross_entropy(self.model(pixels), self.labels[chosen])
         loss.backward()
         self.optimizer.step()
         self.loss += loss.detach()

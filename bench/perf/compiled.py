@@ -9,7 +9,7 @@ from bench.perf.interleave import Contestant, interleaved, ratios
 from bench.perf.models import SMALLEST
 from bench.perf.subject import Harness, Settings, freeze_states, spec_of
 
-MODELS = (SMALLEST, "resnet50")
+MODELS = (SMALLEST, "resnet50", "deit_tiny_patch16_224")
 FIRST_STEPS = 3  # as many as build the graph, and one more
 
 

@@ -51,5 +51,7 @@ def environment(settings: Settings) -> dict[str, Any]:
         "threads": settings.threads,
         "resolution": settings.resolution,
         "batch_size": settings.batch_size,
+        "precision": settings.precision,
+        "channels_last": settings.channels_last,
         "seconds": settings.seconds,
     }

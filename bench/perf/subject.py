@@ -29,10 +29,10 @@ IMAGES, CLASSES = 1280, 10
 
 @dataclass(frozen=True)
 class Settings:
-    """On what, and for how long, a section measures.
+    """Conditions under which a section measures.
 
     resolution: pixels for the paper's models. seconds: a subject's share of time. place: a folder
-    for what a run writes. models: those that are measured, of the ones a section is about.
+    for the files of a run. models: the models to measure. precision and channels_last: as in Spec.
     """
 
     device: str
@@ -42,6 +42,8 @@ class Settings:
     seconds: float
     place: Path
     models: Collection[str] = SUBJECTS
+    precision: str = "float32"
+    channels_last: bool = False
 
     def chosen(self, models: Iterable[str]) -> list[str]:
         """Those of a section's models that are to be measured, in their order."""
@@ -65,6 +67,8 @@ def spec_of(settings: Settings, model: str, **changes: object) -> Spec:
         "weight_decay": 1e-4,
         "augment": "none",
         "normalisation": "half",
+        "precision": settings.precision,
+        "channels_last": settings.channels_last,
     }
     if model in PAPER:
         data = f"folder:{noise_images(settings.place)}"
@@ -139,6 +143,7 @@ def bare_beside(harness: Harness) -> BareLoop:
         momentum=spec.momentum,
         weight_decay=spec.weight_decay,
         total=STEPS,
+        bfloat16=spec.precision == "bfloat16",
     )
 
 

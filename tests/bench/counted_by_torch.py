@@ -33,7 +33,9 @@ def counted_by_torch(
         FlopCounterMode(display=False, custom_mapping=corrected) as counter,
     ):
         logits = output_tensor(model(*inputs))
-        answers = torch.zeros(logits.shape[:-1], dtype=torch.long)  # any will do
+        answers = torch.zeros(
+            logits.shape[:-1], dtype=torch.long, device=logits.device
+        )  # any will do
         loss = F.cross_entropy(logits.flatten(0, -2), answers.flatten())
         forward = counter.get_total_flops()
         if loss.requires_grad:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from tiny_runs import essence, made, weights
 
+from bench.essence import difference
 from bench.results import RunFolder
 from bench.run import Stopped, execute
 from bench.spec import Spec
@@ -32,7 +33,7 @@ def stopped_every(steps: int, spec: Spec, results: Path) -> int:
 
 def assert_same_bits(spec: Spec, one: Path, other: Path) -> None:
     """What was recorded, clocks aside, and the weights of a run in two places."""
-    assert essence(spec, one) == essence(spec, other)
+    assert difference(essence(spec, one), essence(spec, other)) == ""
     first, second = weights(spec, one), weights(spec, other)
     assert all(torch.equal(first[k], second[k]) for k in first)
 

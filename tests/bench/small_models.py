@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from device import DEVICE
 from hypothesis import strategies as st
 from timm.models.resnet import Bottleneck, ResNet
 from timm.models.vision_transformer import VisionTransformer
@@ -153,13 +154,14 @@ def _torch_vit() -> nn.Module:
 
 def images(samples: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
     """A batch of 16 x 16 images."""
-    return (torch.randn(samples, 3, 16, 16, generator=torch.Generator().manual_seed(seed)),)
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(samples, 3, 16, 16, generator=generator).to(DEVICE),)
 
 
 def sentences(samples: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
     """A batch of sentences of seven words."""
     generator = torch.Generator().manual_seed(seed)
-    return (torch.randint(0, WORDS, (samples, 7), generator=generator),)
+    return (torch.randint(0, WORDS, (samples, 7), generator=generator).to(DEVICE),)
 
 
 def texts(samples: int, seed: int = 0, length: int = 7) -> tuple[torch.Tensor, ...]:
@@ -169,12 +171,14 @@ def texts(samples: int, seed: int = 0, length: int = 7) -> tuple[torch.Tensor, .
         torch.randint(0, high, (samples, length), generator=generator) for high in (WORDS, 2)
     )
     lengths = torch.randint(2, length + 1, (samples, 1), generator=generator)
-    return ids, (torch.arange(length) < lengths)[:, None, None], segments
+    mask = (torch.arange(length) < lengths)[:, None, None]
+    return ids.to(DEVICE), mask.to(DEVICE), segments.to(DEVICE)
 
 
 def labels(samples: int, seed: int = 0) -> torch.Tensor:
     """A class for each of the samples."""
-    return torch.randint(0, CLASSES, (samples,), generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, CLASSES, (samples,), generator=generator).to(DEVICE)
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ class Family:
 
     def model(self) -> nn.Module:
         """A new copy of the model, the same each time, in train mode."""
-        return copy.deepcopy(_built(self))
+        return copy.deepcopy(_built(self)).to(DEVICE)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -213,7 +217,7 @@ def _built(family: Family) -> nn.Module:
 
 @cache
 def _layers(family: Family) -> tuple[Layer, ...]:
-    return find_layers(_built(family), family.inputs(2))
+    return find_layers(family.model(), family.inputs(2))
 
 
 FAMILIES = (

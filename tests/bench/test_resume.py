@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from device import DEVICE
 from interrupted_runs import assert_same_bits, stopped_every
 from tiny_runs import made, tiny
 
@@ -90,8 +91,9 @@ def test_killed_with_a_cached_prefix(tmp_path: Path) -> None:
 def assert_kills_change_nothing(spec: Spec, place: Path) -> None:
     """A run killed five times ends with the bits of the one that lies in `straight`."""
     broken, draw = place / "broken", random.Random(7)
-    # Forked, since importing torch in five new processes would take most of the test's time.
-    context = multiprocessing.get_context("fork")
+    # Forked, because five processes that import torch would take most of the test's time. CUDA
+    # cannot be used in a forked process.
+    context = multiprocessing.get_context("fork" if DEVICE.type == "cpu" else "spawn")
     folder = RunFolder(broken, spec.id)
     kills = 0
     while not folder.done:

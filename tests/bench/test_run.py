@@ -32,7 +32,9 @@ def losses_until_first_freeze(strategy: str, results: Path) -> tuple[list[bytes]
         if run.strategy.observations().due(run.view.step, run.view.steps_per_epoch):
             run.strategy.observe(run.view)
         run._stage()
-        bits.append(b"".join(p.detach().numpy().tobytes() for p in run.model.state_dict().values()))
+        bits.append(
+            b"".join(p.detach().cpu().numpy().tobytes() for p in run.model.state_dict().values())
+        )
     return bits, run.view.step
 
 

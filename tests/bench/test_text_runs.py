@@ -1,11 +1,13 @@
 """Laws of whole runs on texts: pairing, resuming, costs by length, where weights come from."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from device import DEVICE
 from tiny_runs import essence, made, weights
 
 from bench.batches import NOT_ASKED
@@ -29,6 +31,7 @@ def tiny(strategy: str = "full", files: dict | None = None, **changes) -> Spec:
     values = {
         "model": "laptop_bert", "data": "grammar:acceptability", "strategy": strategy,
         "options": options, "epochs": 2, "train_limit": 192, "optimizer": "adamw", "lr": 1e-3,
+        "device": DEVICE.type,
     }  # fmt: skip
     return resolve(Spec.from_dict({**values, **changes}), "laptop", files)
 
@@ -205,4 +208,4 @@ def test_runs_on_images_do_not_load_transformers(tmp_path: Path) -> None:
     )
     here = Path(__file__).parent
     subprocess.run([sys.executable, "-c", code], check=True, cwd=here,
-                   env={"PYTHONPATH": f"{here}:{here.parent.parent}", "PATH": ""})  # fmt: skip
+                   env=os.environ | {"PYTHONPATH": ":".join([str(here), *sys.path])})  # fmt: skip

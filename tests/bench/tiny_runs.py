@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from device import DEVICE
 
 from bench.contents import resolve
-from bench.results import RunFolder, read_json
+from bench.essence import essence as recorded_by
+from bench.results import RunFolder
 from bench.run import execute
 from bench.spec import Spec
-
-# What two runs with the same bits may differ in: clocks, and what follows from them.
-CLOCKS = ("clocks", "cpu", "resumed")
 
 
 def tiny(strategy: str = "full", **changes: Any) -> Spec:
@@ -35,6 +34,7 @@ def tiny(strategy: str = "full", **changes: Any) -> Spec:
         "train_limit": 192,
         "lr": 0.02,
         "weight_decay": 1e-3,
+        "device": DEVICE.type,
     }
     return resolve(Spec.from_dict({**values, **changes}), "laptop", changes.pop("files", None))
 
@@ -52,18 +52,5 @@ def weights(spec: Spec, results: Path) -> dict[str, torch.Tensor]:
 
 
 def essence(spec: Spec, results: Path) -> dict[str, Any]:
-    """Everything a run recorded except its clocks."""
-    folder = RunFolder(results, spec.id)
-    result = {k: v for k, v in folder.result().items() if k not in CLOCKS}
-    result["freeze_states"] = [
-        {k: v for k, v in state.items() if k not in ("step_s_median", "compile_s")}
-        for state in result["freeze_states"]
-    ]
-    epochs = (folder.path / "epochs.jsonl").read_text()
-    lines = [line.partition('"train_s"')[0] for line in epochs.splitlines()]
-    return {
-        "spec": read_json(folder.path / "spec.json"),
-        "result": result,
-        "epochs": lines,
-        "decisions": (folder.path / "decisions.jsonl").read_text(),
-    }
+    """Return all that a run recorded except clocks and allocator peaks."""
+    return recorded_by(RunFolder(results, spec.id).path)
