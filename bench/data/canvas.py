@@ -29,6 +29,18 @@ class Look:
     inverted: float = 0.0
     bars: int = 0
 
+    def identity(self) -> str:
+        """Return the text that the fingerprints of data sets hash.
+
+        Run ids depend on it, so its words stay, whatever this class and its fields are called.
+        """
+        return (
+            f"Look(size={self.size!r}, rotation={self.rotation!r}, stretch={self.stretch!r}, "
+            f"shear={self.shear!r}, shift={self.shift!r}, contrast={self.contrast!r}, "
+            f"noise={self.noise!r}, ground={self.ground!r}, tint={self.tint!r}, "
+            f"inverted={self.inverted!r}, bars={self.bars!r})"
+        )
+
 
 def paint(shapes: Tensor, look: Look, resolution: int, generator: torch.Generator) -> Tensor:
     """Draw shapes (N, K, h, w), grey in [0, 1], side by side on N canvases.

@@ -35,6 +35,13 @@ class Recipe:
     train_draws: int
     look: Look
 
+    def identity(self) -> str:
+        """Return the text that the fingerprint hashes; run ids depend on its words."""
+        return (
+            f"Recipe(slots={self.slots!r}, train_draws={self.train_draws!r}, "
+            f"look={self.look.identity()})"
+        )
+
 
 RECIPES = {
     "digits10": Recipe(slots=1, train_draws=1280, look=Look(noise=0.2)),
@@ -61,7 +68,9 @@ def load(name: str, resolution: int, evaluate_on: Part) -> ImageData:
 def fingerprint(name: str) -> str:
     """Hash of the source digits and of everything that is done to them."""
     images, labels = _source()
-    told = f"{name} {RECIPE} {RECIPES[name]} {TEST_SHARE} {VALIDATION_SHARE} {EVAL_DRAWS}"
+    told = (
+        f"{name} {RECIPE} {RECIPES[name].identity()} {TEST_SHARE} {VALIDATION_SHARE} {EVAL_DRAWS}"
+    )
     digest = hashlib.sha256(told.encode())
     digest.update(images.numpy().tobytes())
     digest.update(labels.numpy().tobytes())

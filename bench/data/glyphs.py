@@ -69,6 +69,13 @@ class Recipe:
         """How many there are."""
         return len(self.letters) + len(self.pairs) ** 2
 
+    def identity(self) -> str:
+        """Return the text that the fingerprint hashes; run ids depend on its words."""
+        return (
+            f"Recipe(letters={self.letters!r}, pairs={self.pairs!r}, fonts={self.fonts!r}, "
+            f"train_draws={self.train_draws!r}, look={self.look.identity()})"
+        )
+
 
 CAPITALS = string.ascii_uppercase
 SMALL = string.ascii_lowercase
@@ -107,7 +114,7 @@ def load(variant: str, resolution: int, evaluate_on: Part) -> ImageData:
 def fingerprint(variant: str) -> str:
     """Hash of the letters' bitmaps and of everything that is done to them."""
     recipe = RECIPES[variant]
-    digest = hashlib.sha256(f"{RECIPE} {recipe} {SHAPE} {EVAL_DRAWS}".encode())
+    digest = hashlib.sha256(f"{RECIPE} {recipe.identity()} {SHAPE} {EVAL_DRAWS}".encode())
     for font in recipe.fonts:
         digest.update(_bitmaps(font, recipe.letters + recipe.pairs).numpy().tobytes())
     return digest.hexdigest()[:16]

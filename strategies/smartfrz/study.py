@@ -75,7 +75,9 @@ def _identity(recordings: Sequence[Recording], recipe: Recipe, warmup: float) ->
     """A hash of what a score depends on besides features and labels."""
     runs = sorted(r.origin.run for r in recordings)
     tailored = {r.trace["snapshots"].shape[2] for r in recordings}
-    return hashlib.sha256(f"{runs} {tailored} {recipe} {warmup}".encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{runs} {tailored} {recipe.identity()} {warmup}".encode()).hexdigest()[
+        :12
+    ]
 
 
 def _row(

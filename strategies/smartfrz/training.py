@@ -32,6 +32,14 @@ class Recipe:
     standardise: bool = True
     seed: int = 0
 
+    def identity(self) -> str:
+        """Return the text that the id of a feature study hashes; its words stay."""
+        return (
+            f"Recipe(window={self.window!r}, epochs={self.epochs!r}, batch={self.batch!r}, "
+            f"optimizer={self.optimizer!r}, lr={self.lr!r}, weight_decay={self.weight_decay!r}, "
+            f"standardise={self.standardise!r}, seed={self.seed!r})"
+        )
+
 
 def train(histories: Histories, recipe: Recipe) -> Predictor:
     """Fit a predictor to the labels by cross-entropy; the same inputs give the same bits."""
