@@ -125,3 +125,8 @@ def holm(raw: Mapping[Key, float]) -> dict[Key, float]:
         largest = max(largest, min(1.0, (len(tested) - rank) * raw[key]))
         adjusted[key] = largest
     return adjusted
+
+
+def realised(time_saved: float, flops_saved: float) -> float:
+    """What part of the computation saved shows on the clock."""
+    return time_saved / flops_saved if flops_saved >= SMALLEST_SHARE else math.nan

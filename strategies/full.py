@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strategies.base import Strategy
+from bench.strategy_api.strategy import Strategy
 
 
 class Full(Strategy):

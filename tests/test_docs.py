@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import main
-from bench.results import read_json
+from bench.cli.main import main
+from bench.files import read_json
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,8 +47,8 @@ def test_a_strategy_of_ones_own_as_documented(
 
 
 def test_the_readme_names_every_strategy_and_command() -> None:
-    from bench.cli import COMMANDS
-    from bench.registry import installed
+    from bench.cli.main import COMMANDS
+    from bench.strategy_api.registry import installed
 
     readme = (ROOT / "README.md").read_text()
     for name in set(installed()) - {"record"}:

@@ -6,18 +6,17 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from bench.data import cifar, digits, folder, glue, glyphs, texts
-from bench.data.augment import resize
-from bench.data.image_data import ImageData, Part, moments
-from bench.data.stream import WORKERS, ImageStream
+from bench.data.images import cifar, digits, glyphs, image_folder
+from bench.data.images.augmentation import resize
+from bench.data.images.dataset import ImageData, moments
+from bench.data.images.streaming import WORKERS, ImageStream
+from bench.data.interface.splits import Part, held_out, in_turn
+from bench.data.texts import catalogue, glue
 from bench.errors import UserError
 from bench.options import unknown
 
 EMBEDDED = (*digits.RECIPES, *("glyphs" + (f":{v}" if v else "") for v in glyphs.RECIPES))
-NAMES = (*EMBEDDED, *cifar.NAMES, "folder:PATH", "imagenet", *texts.TEXTS)
+NAMES = (*EMBEDDED, *cifar.NAMES, "folder:PATH", "imagenet", *catalogue.TEXTS)
 HELD_OUT = 0.1  # share of the training images that validation takes where files are read
 
 
@@ -53,7 +52,7 @@ def load(
     elif name in cifar.NAMES:
         data = _load_cifar(name, resolution, evaluate_on, root)
     elif kind in ("folder", "imagenet"):
-        data = folder.load(name, _place(name, root), resolution, evaluate_on, HELD_OUT)
+        data = image_folder.load(name, _place(name, root), resolution, evaluate_on, HELD_OUT)
     else:
         raise unknown("data set", name, list(NAMES))
     return _limited(data, train_limit) if train_limit else data
@@ -75,7 +74,7 @@ def stream(
     if name.partition(":")[0] not in ("folder", "imagenet"):
         return None
     place = _place(name, root)
-    if not folder.too_large(place, resolution):
+    if not image_folder.too_large(place, resolution):
         return None
     return ImageStream(
         place,
@@ -95,8 +94,8 @@ def fingerprint(name: str, root: Path | None = None) -> str:
     through for it; ImageNet without a root: its name, so that its runs can be planned.
     """
     kind, _, rest = name.partition(":")
-    if texts.is_text(name):
-        return texts.fingerprint(name, root)
+    if catalogue.is_text(name):
+        return catalogue.fingerprint(name, root)
     if name in digits.RECIPES:
         return digits.fingerprint(name)
     if kind == "glyphs" and rest in glyphs.RECIPES:
@@ -108,8 +107,8 @@ def fingerprint(name: str, root: Path | None = None) -> str:
         digest.update(b"imagenet")
     elif kind in ("folder", "imagenet"):
         place = _place(name, root)
-        large = folder.too_large(place, 224)
-        for path in folder.files(place):
+        large = image_folder.too_large(place, 224)
+        for path in image_folder.files(place):
             digest.update(f"{path.relative_to(place).as_posix()} {path.stat().st_size}\n".encode())
             if not large:
                 digest.update(path.read_bytes())
@@ -122,8 +121,8 @@ def describe(name: str, root: str | Path | None = None) -> Facts:
     """Classes and training images of a set that is evaluated on its test part."""
     kind, _, rest = name.partition(":")
     place = Path(root) if root else None
-    if texts.is_text(name):
-        return Facts(*texts.facts(name))
+    if catalogue.is_text(name):
+        return Facts(*catalogue.facts(name))
     if name in digits.RECIPES:
         return Facts(10 ** digits.RECIPES[name].slots, digits.RECIPES[name].train_draws)
     if kind == "glyphs" and rest in glyphs.RECIPES:
@@ -134,7 +133,7 @@ def describe(name: str, root: str | Path | None = None) -> Facts:
     if name == "imagenet" and not place:
         return Facts(1000, 1_281_167)
     if kind in ("folder", "imagenet"):
-        listing = folder.listing(_place(name, place), "train")
+        listing = image_folder.listing(_place(name, place), "train")
         return Facts(len(listing.classes), len(listing.paths))
     raise unknown("data set", name, list(NAMES))
 
@@ -149,7 +148,7 @@ def describe_all() -> dict[str, str]:
         lines[name] = f"needs a data root; {classes} classes, torchvision's layout or zip files"
     lines["folder:PATH"] = "any images as PATH/train/CLASS/… and PATH/val/CLASS/…"
     lines["imagenet"] = "the same layout under the data root; 1,000 classes"
-    return lines | texts.lines()
+    return lines | catalogue.lines()
 
 
 def needs_root(name: str) -> bool:
@@ -188,21 +187,6 @@ def _load_cifar(name: str, resolution: int, evaluate_on: Part, root: Path | None
     )
 
 
-def held_out(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Fixed indices that stay in training and that are held out: the same share of each class."""
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-    rank = _rank_in_class(labels[order])
-    count = torch.bincount(labels)[labels[order]]
-    out = rank < (share * count).round().clamp(min=1)
-    return order[~out].sort().values, order[out].sort().values
-
-
-def in_turn(labels: Tensor, classes: int, limit: int) -> Tensor:
-    """Indices of the first samples of every class in turn, up to a limit, in their order."""
-    turns = _rank_in_class(labels) * classes + labels
-    return turns.argsort()[:limit].sort().values
-
-
 def _limited(data: ImageData, limit: int) -> ImageData:
     """The first training images of every class in turn, up to the limit."""
     chosen = in_turn(data.train_labels, data.classes, limit)
@@ -211,12 +195,3 @@ def _limited(data: ImageData, limit: int) -> ImageData:
         data.name, data.classes, images, labels, data.eval_images, data.eval_labels,
         *moments(images), flip=data.flip,
     )  # fmt: skip
-
-
-def _rank_in_class(labels: Tensor) -> Tensor:
-    """How many earlier samples have the same label, for each sample."""
-    order = labels.argsort(stable=True)
-    starts = torch.bincount(labels).cumsum(0) - torch.bincount(labels)
-    rank = torch.empty_like(labels)
-    rank[order] = torch.arange(len(labels)) - starts[labels[order]]
-    return rank

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from bench.data.grammar.words import vocabulary
-from bench.layers import Inputs
+from bench.data.texts.grammar.words import vocabulary
+from bench.layers.discovery import Inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from reports import compare, figure5, statistics
-from reports.cells import Cell, cells
+from reports import statistics
+from reports.paper_figures import figure5
+from reports.runs.cells import Cell, cells
 from reports.statistics import Interval
 
 Frames = Mapping[
@@ -101,7 +102,7 @@ def realised(frames: Frames, table: str, method: str) -> Interval:
         least = f"{100 * statistics.SMALLEST_SHARE:g} %"
         raise NotThereError(f"{table}: {little} of {len(flops)} pairs save under {least} of FLOPs")
     return statistics.t_interval(
-        [compare.realised(time[pair].mean, flops[pair].mean) for pair in time]
+        [statistics.realised(time[pair].mean, flops[pair].mean) for pair in time]
     )
 
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from reports.caption import Profile
+from reports.claims.claims import Claim, claims
 from reports.claims.evidence import Frames
-from reports.claims.list import Claim, claims
-from reports.epochs import epochs
-from reports.frame import Reader
-from reports.report import Report
+from reports.document.profile import Profile
+from reports.document.report import Report
+from reports.document.table import Row, Table, name
+from reports.runs.epochs import epochs
+from reports.runs.run_table import Reader
 from reports.statistics import MARGIN
-from reports.table import Row, Table, name
 
 TITLE = "Paper against here"
 NOTES = (

@@ -11,13 +11,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2DBase, ScaledTranslation
 
-from reports.caption import Profile, seeds
-from reports.cells import Cell, cells
-from reports.figures.squeeze import squeeze_below
+from reports.document.captions import seeds
+from reports.document.profile import Profile
+from reports.document.table import significant, unit_of
+from reports.figures.broken_axis import squeeze_below
 from reports.figures.style import INK, Looks, legend_below, looks
-from reports.methods import FULL
+from reports.runs.cells import Cell, cells
+from reports.runs.run_table import FULL
 from reports.statistics import MARGIN, t_interval
-from reports.table import significant, unit_of
 
 ALIKE = 0.01  # cells whose costs differ by less than this share of the axis are set side by side
 STEP = 3.0  # points between cells set side by side

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.figures.panels import say_unfinished
 from reports.figures.style import INK
-from reports.recordings import SETTLED, settled_at
+from reports.runs.recordings import SETTLED, settled_at
 
 COLUMNS = 2
 GAP = 0.062  # of a panel's height between two labels
@@ -24,7 +24,7 @@ DARKEST, LIGHTEST = 0.25, 0.82
 
 
 def cka_curves(curves: pd.DataFrame, titles: Mapping[str, str], title: str) -> Figure:
-    """Draw the layers in `curves` (see reports.recordings.curves), coloured by depth.
+    """Draw the layers in `curves` (see reports.runs.recordings.curves), coloured by depth.
 
     titles: what to call each wanted run, by its id; one that `curves` lacks has an empty panel.
     """

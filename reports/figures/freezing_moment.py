@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from reports.caption import Profile
+from reports.document.profile import Profile
 from reports.figures.style import INK, looks
 
 CROWDED = 2000  # points of a panel, above which an SVG holds them as an image
@@ -19,7 +19,7 @@ NEVER = ("full", "shortened")
 
 
 def freezing_moment(moments: pd.DataFrame, profile: Profile, title: str) -> Figure:
-    """Draw one data set's runs (see reports.frame.freezing); what trains all
+    """Draw one data set's runs (see reports.runs.run_table.freezing); what trains all
     layers on purpose is left out.
 
     Layers that never froze stand above the end of training, hollow, on a line of their own.

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter
 
 from reports.figures.panels import say_unfinished
 from reports.figures.style import FAINT, INK
-from reports.sampling import BAND, DRAWS, INSIDE, TAILORED
+from reports.runs.gradient_samples import BAND, DRAWS, INSIDE, TAILORED
 
 COLOUR = "#0072B2"
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -25,7 +25,7 @@ KOLMOGOROV = 0.8276  # median of the limit of √n · distance, for any continuo
 
 @dataclass(frozen=True)
 class Comparison:
-    """A layer in words, and its sample: see reports.sampling.histogram and distances."""
+    """A layer in words, and its sample: see reports.runs.gradient_samples."""
 
     layer: str
     histogram: pd.DataFrame

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from reports.caption import Profile
+from reports.document.profile import Profile
 from reports.figures.style import INK, Looks, legend_below, looks
 
 MEBI = 2.0**20
@@ -19,7 +19,7 @@ MEASURES = {  # what is drawn, each on a row of its own where any run measured i
 
 
 def memory_curves(epochs: pd.DataFrame, profile: Profile, title: str) -> Figure:
-    """Draw one data set's runs (see reports.epochs): every seed thin, their mean thick.
+    """Draw one data set's runs (see reports.runs.epochs): every seed thin, their mean thick.
 
     A training matched to another's cost may end earlier or later than the others.
     """

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 
-from reports.caption import Profile
+from reports.document.profile import Profile
 
 
 def titles(frame: pd.DataFrame, profile: Profile) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
-from bench.results import replacing
+from bench.files import replacing
 
 # Okabe and Ito's palette, told apart by readers with any colour vision; markers say it again.
 LOOKS = {

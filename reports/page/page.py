@@ -13,15 +13,15 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.environment import commit
-from reports.caption import Profile, united
-from reports.frame import DONE
-from reports.page.answer import Answer, answer
-from reports.page.dossier import Dossier, Dossiers
-from reports.page.grid import Grid, grid
-from reports.page.inlined import inlined
-from reports.provenance import LIBRARIES, command
-from reports.report import Drawing, Report
+from bench.machine.environment import commit
+from reports.document.profile import Profile, united
+from reports.document.provenance import LIBRARIES, command
+from reports.document.report import Drawing, Report
+from reports.page.html_table import Grid, grid
+from reports.page.inline_svg import inlined
+from reports.page.run_details import Dossier, Dossiers
+from reports.page.summary import Answer, answer
+from reports.runs.run_table import DONE
 
 HERE = Path(__file__).parent
 TABLES = tuple(f"table{number}" for number in range(1, 10))

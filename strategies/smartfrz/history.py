@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.transfer import onto
+from bench.machine.to_device import onto
 
 
 class Ring:

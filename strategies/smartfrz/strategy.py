@@ -11,21 +11,13 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError
-from bench.transfer import onto
-from strategies.base import (
-    Cadence,
-    Choice,
-    Integer,
-    PerEpoch,
-    Real,
-    Strategy,
-    Verdict,
-    View,
-)
+from bench.machine.to_device import onto
+from bench.strategy_api.strategy import Strategy, Verdict
+from strategies.base import Cadence, Choice, Integer, PerEpoch, Real, View
 from strategies.smartfrz.features import FEATURES, Moment
 from strategies.smartfrz.history import Past, Ring
 from strategies.smartfrz.predictor import KEY, flops
-from strategies.smartfrz.shipped import DEFAULT_FEATURES, load, shipped_path
+from strategies.smartfrz.predictor_file import DEFAULT_FEATURES, load, shipped_path
 from strategies.smartfrz.tailoring import Tailor
 
 

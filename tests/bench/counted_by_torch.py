@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.freezing import Freezer
-from bench.graph import output_tensor
-from bench.layers import Inputs, Layer
+from bench.layers.activations import output_tensor
+from bench.layers.discovery import Inputs, Layer
+from bench.layers.freezing import Freezer
 
 
 def convolution_backward(grad, x, weight, *rest, out_shape=None):

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from strategies.autofreeze import AutoFreeze
-from strategies.base import Verdict, View
+from bench.strategy_api.strategy import Verdict
+from strategies.base import View
+from strategies.gradients.autofreeze import AutoFreeze
 
 
 class ForcedAutoFreeze(AutoFreeze):

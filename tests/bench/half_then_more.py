@@ -1,6 +1,7 @@
 """A strategy for tests: half of the layers freeze early, more of them an epoch and a half later."""
 
-from strategies.base import AtSteps, Strategy, Verdict
+from bench.strategy_api.strategy import Strategy, Verdict
+from strategies.base import AtSteps
 
 
 class HalfThenMore(Strategy):

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from tiny_runs import essence, made, weights
 
-from bench.essence import difference
-from bench.results import RunFolder
-from bench.run import Stopped, execute
+from bench.results.comparison import difference
+from bench.results.run_folder import RunFolder
 from bench.spec import Spec
+from bench.training.loop import Stopped, execute
 
 
 def stopped_every(steps: int, spec: Spec, results: Path) -> int:

@@ -18,7 +18,7 @@ from torchvision.models import VisionTransformer as TorchVisionTransformer
 from torchvision.models.mobilenetv2 import MobileNetV2
 from torchvision.models.vgg import make_layers
 
-from bench.layers import Layer, find_layers
+from bench.layers.discovery import Layer, find_layers
 
 CLASSES = 5
 WORDS = 11

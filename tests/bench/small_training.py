@@ -9,9 +9,9 @@ from small_models import Family, labels
 from torch import nn
 from torch.nn import functional as F
 
-from bench.freezing import Freezer
-from bench.layers import Layer
-from bench.optimizer import build_optimizer
+from bench.layers.discovery import Layer
+from bench.layers.freezing import Freezer
+from bench.training.optimizer import build_optimizer
 
 
 class Training:

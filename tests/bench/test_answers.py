@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file
 from tiny_runs import tiny
 
-from bench.cadence import EverySteps, PerEpoch
-from bench.contents import resolve
 from bench.errors import UserError
-from bench.launch import launch
-from bench.registry import installed, strategy_class
-from bench.results import RunFolder
-from bench.run import execute
+from bench.launch.launch import launch
+from bench.planning.run_inputs import resolve
+from bench.results.run_folder import RunFolder
+from bench.strategy_api.cadence import EverySteps, PerEpoch
+from bench.strategy_api.registry import installed, strategy_class
+from bench.training.loop import execute
 
 SOURCE = """
 import numpy as np

@@ -9,16 +9,16 @@ from safetensors.torch import save_file
 from small_models import texts
 from torch.nn import functional as F
 
-from bench.build import anatomy
+from bench.costs.flops_by_input_size import FlopsBySize
+from bench.costs.saved_memory import SavedBytes, predict_saved_bytes
 from bench.errors import UserError
-from bench.freezing import Freezer
-from bench.graph import output_tensor
-from bench.layers import find_layers
-from bench.memory import SavedBytes, predict_saved_bytes
+from bench.layers.activations import output_tensor
+from bench.layers.discovery import find_layers
+from bench.layers.freezing import Freezer
+from bench.models.anatomy import anatomy
 from bench.models.bert import translated
 from bench.models.catalogue import build
 from bench.models.weights import load_backbone
-from bench.sizes import FlopsBySize
 
 SMALL = ("laptop_bert", "laptop_bert_mlm")
 

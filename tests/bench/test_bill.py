@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.bill import Bill, make_bill
-from bench.cli import main
-from bench.device_speed import A100, Speed, speed_of
+from bench.cli.main import main
 from bench.errors import UserError
-from bench.plan import full_flops
-from bench.sweep import Sweep, joined, load_sweep
+from bench.machine.device_speed import A100, Speed, speed_of
+from bench.planning.cost_estimate import Bill, make_bill
+from bench.planning.estimates import full_flops
+from bench.planning.sweep import Sweep, joined, load_sweep
 
 TABLES = ("table1", "table2", "table3", "table7", "table9")
 

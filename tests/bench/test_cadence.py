@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cadence import AtSteps, EverySteps, Never, PerEpoch
+from bench.strategy_api.cadence import AtSteps, EverySteps, Never, PerEpoch
 
 EPOCHS = 3
 

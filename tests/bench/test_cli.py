@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bench.cli import main
+from bench.cli.main import main
 
 TINY = [
     "run", "--model", "laptop_vgg11", "--data", "digits10", "--resolution", "24",
@@ -122,7 +122,7 @@ def test_full_disk(tmp_path: Path) -> None:
         "import resource, signal, sys, errno; from bench import results;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
-        "from bench.cli import main; sys.exit(main(sys.argv[1:]))"
+        "from bench.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, *TINY, "--results", str(tmp_path)],
@@ -167,7 +167,9 @@ def test_list(what: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_is_fast_and_loads_no_torch() -> None:
-    script = "import sys; from bench.cli import parser; parser(); sys.exit('torch' in sys.modules)"
+    script = (
+        "import sys; from bench.cli.main import parser; parser(); sys.exit('torch' in sys.modules)"
+    )
     began = time.perf_counter()
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
     assert time.perf_counter() - began < 5  # a bound on waste, not a benchmark

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.clocks import REGIONS, Clocks
+from bench.costs.clocks import REGIONS, Clocks
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

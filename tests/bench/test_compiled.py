@@ -20,15 +20,15 @@ from torch import nn
 from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
-from bench import compiled as module
-from bench.accounting import FreezeState
-from bench.compiled import Compiled
+from bench.costs.accounting import FreezeState
 from bench.errors import UserError
-from bench.essence import essence as essence_of
-from bench.freezing import Freezer
-from bench.layers import find_layers
-from bench.results import RunFolder
+from bench.layers.discovery import find_layers
+from bench.layers.freezing import Freezer
+from bench.results.comparison import essence as essence_of
+from bench.results.run_folder import RunFolder
 from bench.spec import Spec
+from bench.training import compiled_step
+from bench.training.compiled_step import Compiled
 
 STRATEGY = f"{Path(__file__).parent}/half_then_more.py:HalfThenMore"
 GRAPHS = "aot_eager"
@@ -37,7 +37,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BACKEND", GRAPHS)
+    monkeypatch.setattr(compiled_step, "BACKEND", GRAPHS)
 
 
 def freezing_run(**changes: Any) -> Spec:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from tiny_runs import tiny
 
-from bench.registry import GROUP, foreign_package, installed
+from bench.strategy_api.registry import GROUP, foreign_package, installed
 
 
 def test_the_version_of_a_strategys_package_is_part_of_the_id(

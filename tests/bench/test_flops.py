@@ -13,10 +13,10 @@ from timm import create_model
 from timm.layers import StdConv2d
 from torch import nn
 
+from bench.costs.flops import FlopModel, Flops, count_flops, prefix_length
 from bench.errors import UserError
-from bench.flops import FlopModel, Flops, count_flops, prefix_length
-from bench.freezing import Freezer
-from bench.layers import find_layers
+from bench.layers.discovery import find_layers
+from bench.layers.freezing import Freezer
 
 
 @cache

@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from bench.errors import UserError
-from bench.freezing import Freezer
-from bench.layers import find_layers
+from bench.layers.discovery import find_layers
+from bench.layers.freezing import Freezer
 
 BY_NAME = {family.name: family for family in FAMILIES}
 STEPS = 10

@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.costs.autograd_graph import Product, mask_of, trace_products
 from bench.errors import UserError
-from bench.graph import Product, mask_of, output_tensor, trace_products
+from bench.layers.activations import output_tensor
 
 BY_NAME = {family.name: family for family in FAMILIES}
 

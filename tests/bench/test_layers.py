@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bench.errors import UserError
-from bench.layers import Layer, find_layers
+from bench.layers.discovery import Layer, find_layers
 
 BY_NAME = {family.name: family for family in FAMILIES}
 

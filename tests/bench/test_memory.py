@@ -11,11 +11,11 @@ from small_models import FAMILIES, Family, labels
 from torch import nn
 from torch.nn import functional as F
 
+from bench.costs.saved_memory import SavedBytes, SavedModel, predict_saved_bytes, state_bytes
 from bench.errors import UserError
-from bench.freezing import Freezer
-from bench.layers import find_layers
-from bench.memory import SavedBytes, SavedModel, predict_saved_bytes, state_bytes
-from bench.optimizer import build_optimizer
+from bench.layers.discovery import find_layers
+from bench.layers.freezing import Freezer
+from bench.training.optimizer import build_optimizer
 
 BY_NAME = {family.name: family for family in FAMILIES}
 

@@ -10,11 +10,11 @@ import pytest
 from tiny_runs import essence as essence_of_files
 from tiny_runs import made, tiny
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.errors import UserError
-from bench.essence import difference, essence
-from bench.merge import merge
-from bench.results import RunFolder
+from bench.results.comparison import difference, essence
+from bench.results.merge import merge
+from bench.results.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")

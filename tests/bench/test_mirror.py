@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from tiny_runs import made, tiny
 
-from bench.mirror import mirror
-from bench.results import RunFolder
+from bench.results.run_folder import RunFolder
+from bench.results.wandb_mirror import mirror
 
 
 def test_offline_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from small_models import FAMILIES, labels
 from torch.nn import functional as F
 
-from bench.freezing import Freezer
-from bench.optimizer import build_optimizer, schedule, set_learning_rates, warming
+from bench.layers.freezing import Freezer
+from bench.training.optimizer import build_optimizer, schedule, set_learning_rates, warming
 
 BY_NAME = {family.name: family for family in FAMILIES}
 

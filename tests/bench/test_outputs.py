@@ -9,9 +9,9 @@ from small_models import FAMILIES
 from torch import nn
 
 from bench.errors import UserError
-from bench.freezing import Freezer
-from bench.layers import Layer, find_layers
-from bench.outputs import layer_outputs
+from bench.layers.activations import layer_outputs
+from bench.layers.discovery import Layer, find_layers
+from bench.layers.freezing import Freezer
 
 BY_NAME = {family.name: family for family in FAMILIES}
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.build import anatomy
-from bench.contents import resolve
-from bench.results import RunFolder
-from bench.run import execute
+from bench.models.anatomy import anatomy
+from bench.planning.run_inputs import resolve
+from bench.planning.sweep import load_profile
+from bench.results.run_folder import RunFolder
 from bench.spec import Spec
-from bench.sweep import load_profile
+from bench.training.loop import execute
 
 FORCED = {
     "full": {},

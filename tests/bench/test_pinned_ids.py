@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench.contents import resolve
 from bench.data.catalogue import NAMES
+from bench.planning.run_inputs import resolve
 from bench.spec import Spec
 
 VGG, BERT = "laptop_vgg11", "laptop_bert"

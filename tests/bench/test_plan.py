@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from tiny_runs import tiny
 
-from bench.build import anatomy
-from bench.data import folder
-from bench.models.costs import FULL_FLOPS
-from bench.plan import ENOUGH, Estimate, Plan, depths
-from bench.results import RunFolder
+from bench.data.images import image_folder
+from bench.models.anatomy import anatomy
+from bench.models.flops_table import FULL_FLOPS
+from bench.planning.estimates import ENOUGH, Estimate
+from bench.planning.plan import Plan, depths
+from bench.results.run_folder import RunFolder
 
 
 @pytest.mark.parametrize("known", [key for key in FULL_FLOPS if key[0].startswith("laptop")])
@@ -55,8 +56,8 @@ def test_a_folder_of_images_is_searched_once_for_what_a_run_costs(
         (tmp_path / "train" / kind).mkdir(parents=True)
         (tmp_path / "train" / kind / "image.png").touch()
     asked: list[Path] = []
-    search = folder.listing
-    monkeypatch.setattr(folder, "listing", lambda *a: (asked.append(a[0]), search(*a))[1])
+    search = image_folder.listing
+    monkeypatch.setattr(image_folder, "listing", lambda *a: (asked.append(a[0]), search(*a))[1])
     runs = [tiny(seed=s).but(data=f"folder:{tmp_path}") for s in (0, 1)]
     estimate = Estimate(Plan(runs, frozenset()), tmp_path)
     assert estimate.seconds(runs[0]) == estimate.seconds(runs[1]) > 2.0
@@ -66,9 +67,9 @@ def test_a_folder_of_images_is_searched_once_for_what_a_run_costs(
 def test_planning_and_jobs_load_no_more_than_they_need() -> None:
     """A plan builds no network, so needs none of what builds them; a job's own process no torch."""
     for code, barred in (
-        ("from bench.sweep import load_sweep; load_sweep('table2', 'laptop', seeds=1)",
+        ("from bench.planning.sweep import load_sweep; load_sweep('table2', 'laptop', seeds=1)",
          ["torchvision", "timm", "sklearn"]),
-        ("import bench.cluster.job", ["torch", "numpy"]),
+        ("import bench.launch.slurm.job", ["torch", "numpy"]),
     ):  # fmt: skip
         script = f"{code}\nimport sys; print([m for m in {barred} if m in sys.modules])"
         told = subprocess.run(

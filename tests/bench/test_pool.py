@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 from tiny_runs import essence, made, tiny
 
-from bench.contents import resolve
 from bench.errors import UserError
-from bench.plan import make_plan
-from bench.pool import Pool, workers_for
-from bench.results import RunFolder, read_json
+from bench.files import read_json
+from bench.launch.capacity import workers_for
+from bench.launch.pool import Pool
+from bench.planning.plan import make_plan
+from bench.planning.run_inputs import resolve
+from bench.results.run_folder import RunFolder
+from bench.results.run_status import standing
 from bench.spec import Spec
-from bench.standing import standing
 
 
 class Notes:
@@ -111,7 +113,7 @@ def test_a_worker_killed_while_idle_is_replaced(tmp_path: Path) -> None:
 def test_ctrl_c_at_once_is_one_word(tmp_path: Path, after: float) -> None:
     """Also while the workers' server imports what they need, which takes seconds."""
     command = [
-        sys.executable, "-m", "bench.cli", "sweep", "table2", "--seeds", "1",
+        sys.executable, "-m", "bench.cli.main", "sweep", "table2", "--seeds", "1",
         "--results", str(tmp_path), "--workers", "2",
     ]  # fmt: skip
     process = subprocess.Popen(
@@ -235,7 +237,8 @@ def test_two_holders_of_one_run(tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_a_checkpoint_and_the_next_call_goes_on(tmp_path: Path) -> None:
     command = [
-        sys.executable, "-m", "bench.cli", "run", "--model", "laptop_vgg11", "--data", "digits10",
+        sys.executable, "-m", "bench.cli.main", "run", "--model", "laptop_vgg11",
+        "--data", "digits10",
         "--resolution", "24", "--epochs", "300", "--train-limit", "96", "--results", str(tmp_path),
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -270,7 +273,7 @@ def test_when_the_launcher_dies_its_runs_write_a_checkpoint_and_are_not_failed(
 ) -> None:
     script = (
         "import sys; from pathlib import Path; from tiny_runs import tiny;"
-        "from bench.launch import launch;"
+        "from bench.launch.launch import launch;"
         "launch([tiny(epochs=400), tiny(epochs=400, seed=1)], Path(sys.argv[1]), 2)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}

@@ -13,13 +13,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import StochasticDepth
 
+from bench.costs.autograd_graph import Product
+from bench.costs.flops import FlopModel, count_flops
 from bench.errors import UserError
-from bench.flops import FlopModel, count_flops
-from bench.fold import fold
-from bench.freezing import Freezer
-from bench.graph import Product
-from bench.layers import find_layers
-from bench.prefix import Cut, Splitter, check_cut, check_same
+from bench.layers.discovery import find_layers
+from bench.layers.freezing import Freezer
+from bench.prefix.cut_checks import check_cut, check_same
+from bench.prefix.fold_batchnorm import fold
+from bench.prefix.graph_split import Cut, Splitter
 
 SAMPLES = 4
 IMAGES = [f for f in FAMILIES if not f.name.endswith("bert")]  # what a cut is used for

@@ -7,13 +7,13 @@ import pytest
 import torch
 from tiny_runs import tiny
 
-from bench.process import set_up_process, without_tf32
+from bench.machine.torch_settings import set_up_process, without_tf32
 
 # Passes through layers of 64 MiB, whose gradients are freed after each; prints the page faults of
 # all but the first.
 PASSES = """
 import resource, torch
-from bench.process import keep_freed_memory
+from bench.machine.torch_settings import keep_freed_memory
 if {kept}:
     keep_freed_memory()
 net = torch.nn.Sequential(*[torch.nn.Linear(4096, 4096) for _ in range(2)])

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tiny_runs import tiny
 
-from bench.plan import Estimate, make_plan
-from bench.progress import Progress
+from bench.launch.progress import Progress
+from bench.planning.estimates import Estimate
+from bench.planning.plan import make_plan
 
 
 def result(train: float, resumed: bool = False) -> dict:

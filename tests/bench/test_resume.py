@@ -14,11 +14,11 @@ from device import DEVICE
 from interrupted_runs import assert_same_bits, stopped_every
 from tiny_runs import made, tiny
 
-from bench.checkpoint import save_checkpoint
 from bench.errors import UserError
-from bench.results import RunFolder
-from bench.run import Stopped, execute
+from bench.results.run_folder import RunFolder
 from bench.spec import Spec
+from bench.training.checkpoint import save_checkpoint
+from bench.training.loop import Stopped, execute
 
 STRATEGIES = [
     "full",

@@ -9,9 +9,9 @@ import pytest
 from tiny_runs import essence, made, tiny
 
 from bench.errors import UserError
-from bench.perf.spread import median_interval
-from bench.results import RunFolder
-from bench.retime import cannot_be_timed, retime
+from bench.perf.median_interval import median_interval
+from bench.perf.replay import cannot_be_timed, retime
+from bench.results.run_folder import RunFolder
 
 
 def test_freezing_more_takes_less_and_the_run_is_left_as_it_was(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 from tiny_runs import essence, made, tiny, weights
 
-from bench.clocks import REGIONS
+from bench.costs.clocks import REGIONS
 from bench.errors import UserError
-from bench.record import record_environment
-from bench.results import RunFolder, read_json
-from bench.run import Run, Stopped, execute
+from bench.files import read_json
+from bench.results.run_folder import RunFolder
+from bench.training.loop import Run, Stopped, execute
+from bench.training.run_record import record_environment
 
 UNTOUCHED_RATES = ["full", "autofreeze", "probe", "random"]
 
@@ -163,7 +164,7 @@ def test_a_run_names_each_device_it_ran_on_once(
     folder.create()
     told = []
     for name in ("L40S", "L4", "L4", "L40S"):
-        monkeypatch.setattr("bench.environment.device_name", lambda device, name=name: name)
+        monkeypatch.setattr("bench.machine.environment.device_name", lambda device, name=name: name)
         record_environment(run, folder)
         told.append(read_json(folder.path / "environment.json")["device"])
         folder.checkpoint.touch()
@@ -190,7 +191,7 @@ def test_images_too_large_for_memory_are_streamed(
                 pixels = draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(tmp_path / split / name / f"{i}.png")
     spec = tiny(data=f"folder:{tmp_path}", train_limit=0, batch_size=8, augment="none")
-    monkeypatch.setattr("bench.data.folder.MEMORY", 0)
+    monkeypatch.setattr("bench.data.images.image_folder.MEMORY", 0)
     monkeypatch.setattr("bench.models.laptop.DROPOUT", 0.3)  # its stream does not see the loader's
     streamed = made(spec, tmp_path / "streamed")
     with pytest.raises(Stopped):

@@ -8,12 +8,12 @@ from device import DEVICE
 from interrupted_runs import assert_stops_change_nothing
 from tiny_runs import made, tiny, weights
 
-from bench.batches import Batches
-from bench.build import anatomy
+from bench.batches.images import Batches
 from bench.errors import UserError
-from bench.layers import Inputs
-from bench.prefix_cache import PrefixCache
-from bench.results import RunFolder
+from bench.layers.discovery import Inputs
+from bench.models.anatomy import anatomy
+from bench.prefix.cache import PrefixCache
+from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 
 MODELS = ["laptop_resnet", "laptop_vgg11", "laptop_mobilenet_v2", "laptop_deit"]

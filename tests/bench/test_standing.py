@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from tiny_runs import made, tiny
 
-from bench.heartbeat import Displaced, Heartbeat, alive_elsewhere, read
-from bench.pool import run_and_report
-from bench.results import RunFolder
-from bench.standing import Standing, standing, standings
+from bench.launch.attempt import run_and_report
+from bench.results.heartbeat import Displaced, Heartbeat, alive_elsewhere, read
+from bench.results.run_folder import RunFolder
+from bench.results.run_status import Standing, standing, standings
 
 
 def folder_of(results: Path, **files: dict[str, Any]) -> RunFolder:

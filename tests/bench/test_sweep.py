@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from bench.build import anatomy
-from bench.cli import main
-from bench.declared import SWEEPS, all_tables
+from bench.cli.main import main
 from bench.errors import UserError
+from bench.models.anatomy import anatomy
 from bench.models.catalogue import build
-from bench.plan import make_plan
-from bench.results import RunFolder
-from bench.sweep import Sweep, joined, load_profile, load_sweep, profile_names
+from bench.planning.plan import make_plan
+from bench.planning.sweep import Sweep, joined, load_profile, load_sweep, profile_names
+from bench.planning.sweep_files import SWEEPS, all_tables
+from bench.results.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 

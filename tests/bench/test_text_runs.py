@@ -10,17 +10,19 @@ import torch
 from device import DEVICE
 from tiny_runs import essence, made, weights
 
-from bench.batches import NOT_ASKED
-from bench.build import anatomy, batches_of, model_of
-from bench.contents import resolve
-from bench.data.grammar.words import vocabulary
-from bench.data.text_data import Text
-from bench.data.texts import load
-from bench.data.tokens import tokenize, tokenizer_of
+from bench.batches.factory import batches_of
+from bench.batches.order import NOT_ASKED
+from bench.data.texts.catalogue import load
+from bench.data.texts.dataset import Text
+from bench.data.texts.grammar.words import vocabulary
 from bench.errors import UserError
-from bench.results import RunFolder
-from bench.run import Stopped, execute
+from bench.models.anatomy import anatomy
+from bench.models.tokenizer import tokenize, tokenizer_of
+from bench.planning.run_inputs import resolve
+from bench.results.run_folder import RunFolder
 from bench.spec import Spec
+from bench.training.components import model_of
+from bench.training.loop import Stopped, execute
 
 CPU = torch.device("cpu")
 

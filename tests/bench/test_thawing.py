@@ -8,7 +8,7 @@ from small_models import FAMILIES
 from small_training import Training, differing, parameters
 from torch import nn
 
-from bench.freezing import Freezer
+from bench.layers.freezing import Freezer
 
 BY_NAME = {family.name: family for family in FAMILIES}
 

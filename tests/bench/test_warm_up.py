@@ -10,9 +10,9 @@ from small_models import FAMILIES
 from small_training import Training
 from tiny_runs import essence, made, tiny, weights
 
-from bench import run as loop
-from bench.optimizer import build_optimizer
-from bench.warm_up import STEPS, warm_up
+from bench.training import loop
+from bench.training.optimizer import build_optimizer
+from bench.training.warm_up import STEPS, warm_up
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)

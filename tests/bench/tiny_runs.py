@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from device import DEVICE
 
-from bench.contents import resolve
-from bench.essence import essence as recorded_by
-from bench.results import RunFolder
-from bench.run import execute
+from bench.planning.run_inputs import resolve
+from bench.results.comparison import essence as recorded_by
+from bench.results.run_folder import RunFolder
 from bench.spec import Spec
+from bench.training.loop import execute
 
 
 def tiny(strategy: str = "full", **changes: Any) -> Spec:

@@ -13,11 +13,11 @@ from made_up import GONE, RUNS
 from playwright.sync_api import Browser, Page, sync_playwright
 from synthetic import PROFILE, write
 
-from reports.caption import Profile
-from reports.frame import Reader
+from reports.document.profile import Profile
+from reports.document.report import Report
 from reports.page.page import page as page_of
-from reports.report import Report
-from reports.write import build
+from reports.publishing.build import build
+from reports.runs.run_table import Reader
 
 
 @pytest.fixture(scope="session")

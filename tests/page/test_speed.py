@@ -6,10 +6,10 @@ import time
 
 from synthetic import PROFILE, wanted, write
 
-from reports.caption import Profile
-from reports.frame import Reader
+from reports.document.profile import Profile
 from reports.page.page import page
-from reports.write import build
+from reports.publishing.build import build
+from reports.runs.run_table import Reader
 
 SECONDS = 10
 

@@ -5,11 +5,11 @@ import shutil
 import pytest
 from synthetic import PROFILE, result, wanted, write
 
-from reports.caption import Profile
-from reports.frame import Reader
-from reports.page.answer import answer
-from reports.page.dossier import Dossiers
-from reports.write import build
+from reports.document.profile import Profile
+from reports.page.run_details import Dossiers
+from reports.page.summary import answer
+from reports.publishing.build import build
+from reports.runs.run_table import Reader
 
 RUNS = wanted(seeds=2)
 

@@ -12,17 +12,16 @@ from matplotlib.text import Text
 from safetensors.numpy import load_file, save_file
 from synthetic import EPOCHS, LAYERS, PROFILE, wanted, write
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.errors import UserError
-from reports import frame as frames
-from reports import recordings
-from reports.caption import Profile
-from reports.curves import SHOWN, write_curves
+from reports.document.profile import Profile
 from reports.figures.cka_curves import GAP, apart, cka_curves
 from reports.figures.gradient_sample import Comparison, gradient_sample
 from reports.figures.panels import titles
 from reports.figures.style import styled
-from reports.sampling import TAILORED, distances, histogram
+from reports.paper_figures.figures3_4 import SHOWN, write_curves
+from reports.runs import recordings, run_table
+from reports.runs.gradient_samples import TAILORED, distances, histogram
 
 RUNS = wanted(datasets=["cifar10"], methods=["record"], seeds=1)
 EXPECTED = [
@@ -120,7 +119,7 @@ def test_the_record_names_every_run_and_its_state(written):
 
 
 def test_every_layer_is_drawn_and_named_and_a_missing_run_said(results):
-    frame = frames.read(RUNS, results)
+    frame = run_table.read(RUNS, results)
     curves = recordings.curves(frame, results)
     figure = cka_curves(curves, titles(frame, Profile.of(PROFILE)), "CKA")
     assert [axes.get_title().split()[0] for axes in figure.axes] == [
@@ -168,7 +167,7 @@ def test_seeds_and_data_sets_have_panels_of_their_own(tmp_path):
     runs = wanted(["vgg11"], ["cifar10", "cifar100"], ["record"], seeds=2)
     for run in runs:
         record(tmp_path, run)
-    names = titles(frames.read(runs, tmp_path), Profile.of(PROFILE))
+    names = titles(run_table.read(runs, tmp_path), Profile.of(PROFILE))
     assert len(set(names.values())) == 4
     assert names[runs[3]["id"]].endswith("digits100 (for cifar100), seed 1")
     assert len(write_curves(runs, tmp_path, tmp_path / "out", PROFILE)) == len(EXPECTED)

@@ -5,12 +5,12 @@ import math
 import pytest
 from synthetic import PROFILE, wanted, write
 
-from bench.commands.report import wanted_of
-from bench.sweep import load_sweep
-from reports import frame as frames
-from reports.caption import Profile
-from reports.cells import cells
-from reports.equal_cost import ALL, equal_cost
+from bench.planning.sweep import load_sweep
+from reports.comparison.equal_cost_table import ALL, equal_cost
+from reports.document.profile import Profile
+from reports.publishing.from_sweep import wanted_of
+from reports.runs import run_table
+from reports.runs.cells import cells
 
 MODELS = ("resnet50", "vgg11", "mobilenet_v2")
 RUNS = [
@@ -30,7 +30,7 @@ def results(tmp_path):
 
 
 def rows(results, runs=RUNS):
-    full, compact = equal_cost(cells(frames.read(runs, results)), Profile.of(PROFILE), "title")
+    full, compact = equal_cost(cells(run_table.read(runs, results)), Profile.of(PROFILE), "title")
     assert compact.rows == [row for row in full.rows if row["model"] == ALL]
     return {row["model"].split()[0]: row for row in full.rows}
 
@@ -78,7 +78,7 @@ def test_a_missing_pair_tells_nothing_over_all_pairs(results):
 
 
 def tables(results, runs):
-    return equal_cost(cells(frames.read(runs, results)), Profile.of(PROFILE), "title")
+    return equal_cost(cells(run_table.read(runs, results)), Profile.of(PROFILE), "title")
 
 
 def test_few_pairs_and_several_metrics_are_not_averaged(results):
@@ -95,7 +95,10 @@ def test_few_pairs_and_several_metrics_are_not_averaged(results):
 
 def test_without_matched_methods_there_is_no_table(results):
     alone = [{**run, "match": ""} for run in RUNS]
-    assert equal_cost(cells(frames.read(alone, results)), Profile.of(PROFILE), "t") == (None, None)
+    assert equal_cost(cells(run_table.read(alone, results)), Profile.of(PROFILE), "t") == (
+        None,
+        None,
+    )
 
 
 def test_a_sweep_says_who_was_matched_to_whom():

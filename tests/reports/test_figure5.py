@@ -7,11 +7,11 @@ import pytest
 from synthetic import EPOCHS, PROFILE, wanted, write
 
 from bench.errors import UserError
-from bench.sweep import load_sweep
-from reports.caption import Profile
-from reports.epochs import epochs
-from reports.figure5 import report
-from reports.frame import Reader
+from bench.planning.sweep import load_sweep
+from reports.document.profile import Profile
+from reports.paper_figures.figure5 import report
+from reports.runs.epochs import epochs
+from reports.runs.run_table import Reader
 
 RUNS = wanted(["resnet50", "vgg11"], ["cifar100"], ["full", "smartfrz"], seeds=3)
 HERE = Profile.of(PROFILE)

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from synthetic import EPOCHS, LAYERS, PROFILE, result, wanted, write
 
-from reports import frame as frames
-from reports.caption import Profile
+from reports.document.profile import Profile
 from reports.figures.accuracy_cost import accuracy_cost
+from reports.figures.broken_axis import NEAR, squeeze_below
 from reports.figures.freezing_moment import freezing_moment
 from reports.figures.sensitivity_curves import Panel, sensitivity_curves
-from reports.figures.squeeze import NEAR, squeeze_below
 from reports.figures.style import LOOKS, looks, save, styled
+from reports.runs import run_table
 
 RUNS = wanted(models=["resnet50", "vgg11"], methods=["full", "linear", "smartfrz", "shortened"])
 HERE = Profile.of(PROFILE)
@@ -36,7 +36,7 @@ def drawn(axes):
 
 
 def test_accuracy_cost_shows_every_seed_inside_its_panel(results):
-    figure = accuracy_cost(frames.read(RUNS, results), HERE, "Accuracy")
+    figure = accuracy_cost(run_table.read(RUNS, results), HERE, "Accuracy")
     assert "laptop profile" in figure.get_suptitle()
     assert len(figure.axes) == 4
     for axes in figure.axes:
@@ -54,7 +54,7 @@ def test_accuracy_cost_says_what_is_missing(results):
     write(results, RUNS[7], status="diverged", accuracy=None)
     for run in RUNS[:5]:
         shutil.rmtree(results / "runs" / run["id"])
-    axes = accuracy_cost(frames.read(RUNS, results), HERE, "Accuracy").axes[0]
+    axes = accuracy_cost(run_table.read(RUNS, results), HERE, "Accuracy").axes[0]
     words = "\n".join(text.get_text() for text in axes.texts)
     assert "full: 0 of 5" in words
     assert "linear: 4 of 5 (1 diverged)" in words
@@ -62,7 +62,7 @@ def test_accuracy_cost_says_what_is_missing(results):
 
 
 def test_freezing_moments_show_every_layer_and_seed(results):
-    moments = frames.freezing(frames.read(RUNS, results), results)
+    moments = run_table.freezing(run_table.read(RUNS, results), results)
     moments = moments[moments.dataset == "cifar10"]
     figure = freezing_moment(moments, HERE, "When")
     assert len(figure.axes) == 4  # two models, linear and smartfrz
@@ -78,22 +78,22 @@ def test_freezing_moments_show_every_layer_and_seed(results):
 
 
 def test_figures_of_nothing(tmp_path):
-    frame = frames.read(RUNS, tmp_path)
+    frame = run_table.read(RUNS, tmp_path)
     with styled():
         save(accuracy_cost(frame, HERE, "Accuracy"), tmp_path / "a")
-        save(freezing_moment(frames.freezing(frame, tmp_path), HERE, "When"), tmp_path / "b")
+        save(freezing_moment(run_table.freezing(frame, tmp_path), HERE, "When"), tmp_path / "b")
 
 
 def test_one_seed_and_one_strategy(tmp_path):
     runs = wanted(["vgg11"], ["cifar10"], ["full"], seeds=1)
     write(tmp_path, runs[0])
-    frame = frames.read(runs, tmp_path)
+    frame = run_table.read(runs, tmp_path)
     with styled():
         save(accuracy_cost(frame, HERE, "Accuracy"), tmp_path / "a")
 
 
 def test_the_same_results_give_the_same_file_and_leave_matplotlib_alone(results, tmp_path):
-    frame, before = frames.read(RUNS, results), dict(mpl.rcParams)
+    frame, before = run_table.read(RUNS, results), dict(mpl.rcParams)
     pictures = []
     for stem in ("a", "b"):
         with styled():
@@ -116,7 +116,7 @@ def test_a_legend_of_long_names_stays_inside(tmp_path):
     for run in runs:
         write(tmp_path, run)
     with styled():
-        figure = accuracy_cost(frames.read(runs, tmp_path), HERE, "Accuracy")
+        figure = accuracy_cost(run_table.read(runs, tmp_path), HERE, "Accuracy")
         save(figure, tmp_path / "a")
     box = figure.legends[0].get_window_extent()
     assert figure.bbox.x0 <= box.x0

@@ -9,9 +9,10 @@ import pytest
 from synthetic import PROFILE, result, wanted, write
 
 from bench.errors import UserError
-from reports import frame as frames
-from reports.caption import Profile, setting
-from reports.cells import cells
+from reports.document.captions import setting
+from reports.document.profile import Profile
+from reports.runs import run_table
+from reports.runs.cells import cells
 
 ONE = wanted(models=["vgg11"], datasets=["cifar10"], methods=["full"])
 
@@ -25,7 +26,7 @@ def results(tmp_path):
 
 def test_a_row_a_wanted_run_and_no_other(results):
     write(results, {**ONE[0], "id": "stranger"})
-    frame = frames.read(ONE, results)
+    frame = run_table.read(ONE, results)
     assert list(frame.id) == [run["id"] for run in ONE]
     assert set(frame.state) == {"done"}
     expected = result(ONE[2])
@@ -45,7 +46,7 @@ def test_every_state_is_told(results):
     (folders[1] / "failure.json").write_text(json.dumps({"reason": "disk full", "log": ""}))
     (folders[2] / "result.json").unlink()
     shutil.rmtree(folders[3])
-    frame = frames.read(ONE, results)
+    frame = run_table.read(ONE, results)
     assert list(frame.state) == ["diverged", "failed", "unfinished", "missing", "done"]
     assert list(frame.reason)[:2] == ["loss is nan", "disk full"]
     [cell] = cells(frame)
@@ -56,19 +57,19 @@ def test_every_state_is_told(results):
 
 def test_done_without_a_number_is_not_done(results):
     write(results, ONE[0], accuracy=math.nan)
-    assert frames.read(ONE, results).state[0] == "diverged"
+    assert run_table.read(ONE, results).state[0] == "diverged"
 
 
 def test_a_result_beats_the_failure_of_an_earlier_try(results):
     path = results / "runs" / ONE[0]["id"] / "failure.json"
     path.write_text("{}")
-    assert frames.read(ONE, results).state[0] == "done"
+    assert run_table.read(ONE, results).state[0] == "done"
 
 
 def test_no_results_folder_at_all(tmp_path):
-    frame = frames.read(ONE, tmp_path / "nowhere")
+    frame = run_table.read(ONE, tmp_path / "nowhere")
     assert set(frame.state) == {"missing"}
-    assert frames.read([], tmp_path).empty
+    assert run_table.read([], tmp_path).empty
 
 
 @pytest.mark.parametrize("text", ['{"id": "vgg11-cif', "[1, 2]", "", "\x00\x00"])
@@ -79,7 +80,7 @@ def test_a_damaged_file_is_named(results, name, text):
         (folder / "result.json").unlink()
     (folder / name).write_text(text)
     with pytest.raises(UserError, match=rf"{ONE[0]['id']}/{name}") as error:
-        frames.read(ONE, results)
+        run_table.read(ONE, results)
     assert "\n" not in str(error.value)
 
 
@@ -91,15 +92,15 @@ def test_no_run_is_given_up_for_a_file_beside_its_result(results):
     ):
         (folder / name).write_text("{")
         with pytest.raises(UserError, match=f"delete this file.*{mend}"):
-            frames.read(ONE, results)
+            run_table.read(ONE, results)
         (folder / name).unlink()
-        assert frames.read(ONE, results).state[0] == "done"
+        assert run_table.read(ONE, results).state[0] == "done"
 
 
 def test_unknown_devices_are_not_the_same_device(results):
     for run in ONE:
         (results / "runs" / run["id"] / "environment.json").unlink()
-    frame = frames.read(ONE, results)
+    frame = run_table.read(ONE, results)
     assert frame.device.nunique() == len(ONE) > 1
     assert "Device: unknown devices." in setting(cells(frame), Profile.of(PROFILE))
 
@@ -119,22 +120,22 @@ def test_unknown_devices_are_not_the_same_device(results):
 def test_a_result_of_another_shape_is_named(results, change):
     write(results, ONE[1], **change)
     with pytest.raises(UserError, match=rf"{ONE[1]['id']}/result\.json"):
-        frames.read(ONE, results)
+        run_table.read(ONE, results)
 
 
 def test_settings_never_share_a_row(results):
     other = {**ONE[1], "cell": "another"}
     with pytest.raises(UserError, match="2 settings"):
-        cells(frames.read([ONE[0], other], results))
+        cells(run_table.read([ONE[0], other], results))
     twice = {**ONE[0], "id": ONE[1]["id"]}
     with pytest.raises(UserError, match="1 seeds"):
-        cells(frames.read([ONE[0], twice], results))
+        cells(run_table.read([ONE[0], twice], results))
 
 
 def test_cells_keep_the_order_in_which_names_first_appear(tmp_path):
     runs = wanted(["vgg11", "resnet50"], ["cifar100", "cifar10"], ["smartfrz", "full"], seeds=1)
     runs = [*runs[5:], *runs[:5]]  # resnet50 first, in the middle of its runs
-    order = [cell.roles for cell in cells(frames.read(runs, tmp_path))]
+    order = [cell.roles for cell in cells(run_table.read(runs, tmp_path))]
     assert order == sorted(
         order,
         key=lambda r: (r[0] != "resnet50", r[1] != runs[0]["dataset"], r[2] != runs[0]["method"]),
@@ -148,7 +149,7 @@ def test_freezing_moments_in_epochs(results):
     ]
     write(results, ONE[0], layers=layers, steps=600, steps_per_epoch=60)
     write(results, ONE[1], status="diverged", accuracy=None, layers=layers)
-    moments = frames.freezing(frames.read(ONE[:2], results), results)
+    moments = run_table.freezing(run_table.read(ONE[:2], results), results)
     assert list(moments.seed) == [0, 0]
     assert moments.frozen_at[0] == 1.5
     assert math.isnan(moments.frozen_at[1])
@@ -166,6 +167,6 @@ def test_ten_thousand_results_in_ten_seconds(tmp_path):
         (folder / "result.json").write_text(text.replace(runs[0]["id"], run["id"]))
         (folder / "environment.json").write_text('{"device": "a made-up CPU", "threads": 1}')
     start = time.process_time()
-    found = cells(frames.read(runs, tmp_path))
+    found = cells(run_table.read(runs, tmp_path))
     assert time.process_time() - start < 10
     assert sum(cell.n for cell in found) == 10_000

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from reports import published
-from reports.paper.tables import entries, entry, number
+from reports.paper import derived_numbers
+from reports.paper.printed_tables import entries, entry, number
 
 
 def test_every_table_is_there():
@@ -30,21 +30,21 @@ def test_full_training_in_the_paper_costs_what_was_recounted():
 
 
 def test_realised_shares_of_the_paper():
-    shares = {m: published.mean(2, m) for m in ("smartfrz", "linear", "autofreeze")}
+    shares = {m: derived_numbers.mean(2, m) for m in ("smartfrz", "linear", "autofreeze")}
     rounded = {m: round(float(s["published_realised"]), 2) for m, s in shares.items()}
     assert rounded == {"smartfrz": 0.70, "linear": 0.70, "autofreeze": 0.49}
 
 
 def test_what_stands_beside_a_row():
-    row = published.beside(2, "resnet50", "cifar10", "linear")
+    row = derived_numbers.beside(2, "resnet50", "cifar10", "linear")
     assert row["published_difference"] == pytest.approx(-0.05)
     assert row["published_flops_saved"] == pytest.approx(1 - 8247 / 12360)
     assert row["published_time_saved"] == pytest.approx(1 - 1980 / 2594)
-    full = published.beside(2, "resnet50", "cifar10", "full")
+    full = derived_numbers.beside(2, "resnet50", "cifar10", "full")
     assert full["published_accuracy"] == 96.10
     assert full["published_difference"] is None
-    minutes = published.beside(7, "deit_tiny", "imagenet", "full")
+    minutes = derived_numbers.beside(7, "deit_tiny", "imagenet", "full")
     assert minutes["published_time_s"] == 2190 * 60
-    unknown = published.beside(2, "alexnet", "cifar10", "linear")
+    unknown = derived_numbers.beside(2, "alexnet", "cifar10", "linear")
     assert all(value is None or math.isnan(value) for value in unknown.values())
-    assert math.isnan(published.mean(2, "probe")["published_realised"])
+    assert math.isnan(derived_numbers.mean(2, "probe")["published_realised"])

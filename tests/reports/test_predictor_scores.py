@@ -8,13 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from reports.figures.predictor_scores import (
-    JUDGES,
-    LARGEST,
-    SPLITS,
-    reliability,
-    scores_by_split,
-)
+from reports.figures.predictor_scores import JUDGES, LARGEST, SPLITS, reliability, scores_by_split
 from reports.figures.style import save, styled
 from reports.statistics import t_interval
 

@@ -9,8 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.render import latex, markdown, raw_csv, terminal
-from reports.table import Table, fixed, interval, mean_sd, name, number, percent, significant
+from reports.document.csv_file import raw_csv
+from reports.document.latex import latex
+from reports.document.markdown import markdown
+from reports.document.table import (
+    Table,
+    fixed,
+    interval,
+    mean_sd,
+    name,
+    number,
+    percent,
+    significant,
+)
+from reports.document.terminal import terminal
 
 ROWS = [
     {"model": "a_b", "method": "full", "x": 91.234, "x_sd": 0.5, "mark": "", "share": None},

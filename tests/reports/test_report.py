@@ -7,7 +7,7 @@ import pytest
 from synthetic import PROFILE, wanted, write
 
 from bench.errors import UserError
-from reports.write import write as write_report
+from reports.publishing.build import write as write_report
 
 
 def write_table2(*arguments):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from reports.sampling import (
+from reports.runs.gradient_samples import (
     INSIDE,
     SIZES,
     TAILORED,

@@ -10,13 +10,13 @@ from statistics import mean
 import pytest
 from synthetic import STANDS_FOR, result
 
-from bench.commands.report import profile_of, wanted_of
-from bench.sweep import load_sweep
-from reports import frame as frames
-from reports import render
-from reports.frame import Reader
-from reports.paper.tables import entries
-from reports.write import BUILDERS, build, write
+from bench.planning.sweep import load_sweep
+from reports.document import latex
+from reports.paper.printed_tables import entries
+from reports.publishing.build import BUILDERS, build, write
+from reports.publishing.from_sweep import profile_of, wanted_of
+from reports.runs import run_table
+from reports.runs.run_table import Reader
 
 TABLES = [name for name in BUILDERS if name.startswith("table") and name != "table2"]
 OPTIONS = ("table4", "table5", "table8", "table9")
@@ -88,7 +88,7 @@ def row(report, cell):
 
 
 def text(report):
-    return "\n".join(render.markdown(part) for part in report.parts)
+    return "\n".join(latex.markdown(part) for part in report.parts)
 
 
 @table(*TABLES)
@@ -156,10 +156,10 @@ def test_nothing_at_all_is_all_dashes_and_every_drawing_is_drawn(made, tmp_path)
 def test_terminal_and_csv(made):
     report = made.report()
     for part in report.compact:
-        lines = render.terminal(part).splitlines()
+        lines = latex.terminal(part).splitlines()
         assert max(map(len, lines)) <= 120
         assert not any("…" in line for line in lines[:20])
-    numbers = list(csv.DictReader(io.StringIO(render.raw_csv(report.numbers[made.name]))))
+    numbers = list(csv.DictReader(io.StringIO(latex.raw_csv(report.numbers[made.name]))))
     assert [float(n["accuracy"]) for n in numbers] == [r["accuracy"] for r in rows(report)]
 
 
@@ -316,8 +316,8 @@ def test_results_that_do_not_say_how_large_layers_are_give_a_dash(made):
 def test_a_run_that_several_tables_show_is_read_once(tmp_path, monkeypatch):
     tables = [Made(name, tmp_path) for name in ("table1", "table4", "table9")]
     opened = []
-    whole = frames._object
-    monkeypatch.setattr(frames, "_object", lambda path: opened.append(path) or whole(path))
+    whole = run_table._object
+    monkeypatch.setattr(run_table, "_object", lambda path: opened.append(path) or whole(path))
     reader = Reader(tmp_path / "results")
     for one in tables:
         build(one.name, one.wanted, reader, one.profile)

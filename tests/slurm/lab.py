@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from cluster import Cluster, ask
 
-from bench.cli import main
-from bench.cluster.ledger import Array, Ledger
+from bench.cli.main import main
+from bench.launch.slurm.submissions import Array, Ledger
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HERE = Path(__file__).resolve().parent
@@ -46,7 +46,7 @@ class Lab:
 
     def start(self, command: str, *more: str, **variables: str) -> subprocess.Popen[str]:
         """Begin a freezebench command on the lab's sweep."""
-        words = [sys.executable, "-m", "bench.cli", command, self.sweep, *self.options, *more]
+        words = [sys.executable, "-m", "bench.cli.main", command, self.sweep, *self.options, *more]
         environment = {
             **os.environ, **self.environment, **variables, "PYTHONPATH": str(self.code),
             "OMP_NUM_THREADS": "1",

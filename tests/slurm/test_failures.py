@@ -12,7 +12,7 @@ import pytest
 from cluster import Cluster, ask
 from lab import Lab, queue, running, wait
 
-from bench.cli import main
+from bench.cli.main import main
 
 TWO_JOBS = "timeout_min = 30\nsignal_delay_s = 5\n[packing]\nruns_per_job = 3\n"
 LONG = ("--epochs", "200")  # long enough to be met under way on a fast machine

@@ -15,10 +15,10 @@ from typing import Any
 from cluster import Cluster, ask
 from lab import Lab, queue, running, wait
 
-from bench.essence import difference, essence
-from bench.inline import run_inline
-from bench.plan import make_plan
-from bench.sweep import load_sweep
+from bench.launch.in_process import run_inline
+from bench.planning.plan import make_plan
+from bench.planning.sweep import load_sweep
+from bench.results.comparison import difference, essence
 
 SETTINGS = """
 timeout_min = 30

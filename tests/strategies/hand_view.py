@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from bench.flops import FlopModel
-from bench.graph import Product
-from bench.layers import Layer
+from bench.costs.autograd_graph import Product
+from bench.costs.flops import FlopModel
+from bench.layers.discovery import Layer
 from bench.seeds import seeded
 
 
@@ -27,7 +27,7 @@ def chain(costs: list[int], blocks: list[int] | None = None) -> tuple[tuple[Laye
 
 
 class HandView(SimpleNamespace):
-    """Looks like bench.view.View; gradients are what the test puts into `grads`."""
+    """Looks like bench.strategy_api.view.View; gradients are what the test puts into `grads`."""
 
     def __init__(self, costs: list[int], blocks: list[int] | None = None, **values: Any) -> None:
         layers, flops = chain(costs, blocks)

@@ -7,7 +7,7 @@ from hand_view import HandView
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.autofreeze import AutoFreeze, _percentile
+from strategies.gradients.autofreeze import AutoFreeze, _percentile
 
 
 def interval(strategy: AutoFreeze, view: HandView, grads: dict[int, list[list[float]]]) -> dict:

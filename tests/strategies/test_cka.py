@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.cka import cka, gram, hsic0, hsic1, linear_cka
+from strategies.representations.similarity import cka, gram, hsic0, hsic1, linear_cka
 
 
 def drawn(n: int, p: int, seed: int) -> torch.Tensor:

@@ -7,10 +7,10 @@ from tiny_view import tiny_net, tiny_view
 from torch import nn
 
 from bench.errors import UserError
-from bench.view import View
-from strategies.cka import linear_cka
-from strategies.cka_oracle import CKAOracle
-from strategies.cka_reference import Reference
+from bench.strategy_api.view import View
+from strategies.representations.cka_oracle import CKAOracle
+from strategies.representations.reference import Reference
+from strategies.representations.similarity import linear_cka
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UserError
-from strategies.at_once import AtOnce
 from strategies.budget import schedule_cost
-from strategies.probe import Probe
-from strategies.random import Random
-from strategies.shortened import Shortened
+from strategies.controls.at_once import AtOnce
+from strategies.controls.probe import Probe
+from strategies.controls.random import Random
+from strategies.controls.shortened import Shortened
 
 
 def test_schedule_cost_by_hand() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bench.errors import UserError
 from strategies.budget import schedule_cost
-from strategies.linear import Linear
+from strategies.schedules.linear import Linear
 
 
 def test_moments_are_spaced_evenly_from_t0_to_the_end() -> None:

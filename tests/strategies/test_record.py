@@ -7,10 +7,10 @@ from safetensors.torch import load_file, save_file
 from tiny_runs import made, tiny
 from tiny_view import tiny_net, tiny_view, train_a_step
 
-from bench.results import RunFolder
-from bench.run import Stopped, execute
-from bench.view import View
-from strategies.smartfrz.record import Record
+from bench.results.run_folder import RunFolder
+from bench.strategy_api.view import View
+from bench.training.loop import Stopped, execute
+from strategies.smartfrz.training.recorder import Record
 
 
 def recorded(view: View, steps: int, **options: bool) -> Record:

@@ -9,13 +9,13 @@ from safetensors.torch import save_file
 from tiny_view import tiny_net, tiny_view, train_a_step
 
 from bench.errors import UserError
-from bench.view import View
-from strategies.smartfrz.corpus import make_tokens
+from bench.strategy_api.view import View
 from strategies.smartfrz.features import FEATURES
 from strategies.smartfrz.predictor import Predictor, flops
-from strategies.smartfrz.record import Record
-from strategies.smartfrz.shipped import Trained, save
+from strategies.smartfrz.predictor_file import Trained, save
 from strategies.smartfrz.strategy import SmartFRZ
+from strategies.smartfrz.training.corpus import make_tokens
+from strategies.smartfrz.training.recorder import Record
 
 torch.set_num_threads(1)
 
@@ -72,7 +72,7 @@ def run(view: View, strategy: SmartFRZ, steps: int, freeze: bool = False) -> lis
 
 def by_hand(path: Path, snapshots: list[list[torch.Tensor]], moments: Any) -> list[float]:
     """P(freeze) of each layer from all its snapshots, with nothing kept between stages."""
-    from strategies.smartfrz.shipped import load
+    from strategies.smartfrz.predictor_file import load
 
     trace = {
         "snapshots": torch.stack([torch.stack(s) for s in snapshots]),

@@ -12,7 +12,7 @@ from bench.errors import UserError
 from strategies.smartfrz.features import FEATURES, Moment
 from strategies.smartfrz.history import Ring
 from strategies.smartfrz.predictor import Predictor, flops
-from strategies.smartfrz.shipped import Trained, load, save
+from strategies.smartfrz.predictor_file import Trained, load, save
 from strategies.smartfrz.tailoring import Tailor, draw_indices
 
 CPU = torch.device("cpu")

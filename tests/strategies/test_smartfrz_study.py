@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.errors import UserError
-from bench.results import RunFolder
-from bench.sweep import load_sweep
-from strategies.smartfrz import harm, used
-from strategies.smartfrz.harm import Harmed, rank, wrong
-from strategies.smartfrz.labels import Rule
-from strategies.smartfrz.sources import refuse_targets, source_sweep
+from bench.planning.sweep import load_sweep
+from bench.results.run_folder import RunFolder
+from strategies.smartfrz.studies import in_use_study, label_study
+from strategies.smartfrz.studies.label_study import Harmed, rank, wrong
+from strategies.smartfrz.training.labels import Rule
+from strategies.smartfrz.training.source_runs import refuse_targets, source_sweep
 
 PROBES = torch.linspace(0, 1, 11, dtype=torch.float64)
 # Layer 0 converges at 0.3, layer 1 at 0.7: by then its CKA stands still.
@@ -58,13 +58,13 @@ def test_what_froze_is_read_from_results_and_set_beside_full_training(tmp_path: 
         layers = [{"frozen_at_step": step} for step in [*at, None]]
         values = {"status": "done", "accuracy": 90.0 if full else 88.5, "steps": 40}
         folder.write("result.json", {**values, "layers": layers})
-    harmed = harm.read_harmed(sweep, tmp_path)
+    harmed = label_study.read_harmed(sweep, tmp_path)
     assert len(harmed) == 16
     assert {h.lost for h in harmed} == {1.5}
     assert harmed[0].moments.tolist() == [0.25, 1.0]
     RunFolder(tmp_path, sweep.entries[0].spec.id).remove("result.json")
     with pytest.raises(UserError, match="no accuracy"):
-        harm.read_harmed(sweep, tmp_path)
+        label_study.read_harmed(sweep, tmp_path)
 
 
 def test_use_is_compared_at_equal_cost_seed_by_seed(tmp_path: Path) -> None:
@@ -78,12 +78,12 @@ def test_use_is_compared_at_equal_cost_seed_by_seed(tmp_path: Path) -> None:
         flops = {"exact": {"total": 70.0}, "decide": 1.0, "full_exact": 100.0}
         values: dict[str, Any] = {"status": "done", "accuracy": accuracy, "flops": flops}
         folder.write("result.json", values)
-    pair = used._pair(entries, tmp_path)
+    pair = in_use_study._pair(entries, tmp_path)
     assert (pair.model, pair.dataset, pair.seeds) == ("vgg11", "cifar10", 3)
     assert pair.saved == pytest.approx(0.29)
     assert pair.lost == pytest.approx({"smartfrz": 0.5, "at_once": 0.75, "random": 2.0})
     assert pair.gaps == pytest.approx({"at_once": 0.25, "random": 1.5})
-    text = used.table([pair, pair])
+    text = in_use_study.table([pair, pair])
     assert "smartfrz − at_once, over 2 pairs: +0.25 ± 0.00 points: better" in text
 
 
@@ -96,7 +96,7 @@ def test_the_corpus_holds_source_tasks_alone(tmp_path: Path) -> None:
 def test_the_shipped_predictors_saw_source_tasks_alone() -> None:
     from safetensors import safe_open
 
-    from strategies.smartfrz.shipped import FOLDER
+    from strategies.smartfrz.predictor_file import FOLDER
 
     files = sorted(FOLDER.glob("*.safetensors"))
     assert files

@@ -6,21 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from strategies.smartfrz.corpus import Histories, Origin, Recording, histories
-from strategies.smartfrz.labels import Rule
-from strategies.smartfrz.scores import (
-    Score,
-    calibration_error,
-    difference,
-    folds,
-    held_out,
-    interval,
-    reliability,
-    table,
-    threshold,
-)
-from strategies.smartfrz.study import study
-from strategies.smartfrz.training import Recipe, probabilities, train
+from strategies.smartfrz.studies.feature_study import study
+from strategies.smartfrz.training.calibration import calibration_error, reliability, threshold
+from strategies.smartfrz.training.corpus import Histories, Origin, Recording, histories
+from strategies.smartfrz.training.fit import Recipe, probabilities, train
+from strategies.smartfrz.training.folds import folds
+from strategies.smartfrz.training.held_out import Score, difference, held_out, interval, table
+from strategies.smartfrz.training.labels import Rule
 
 torch.set_num_threads(1)
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.flops import count_flops
-from bench.layers import find_layers
-from bench.view import View
+from bench.costs.flops import count_flops
+from bench.layers.discovery import find_layers
+from bench.strategy_api.view import View
 
 
 def tiny_net(seed: int = 0) -> nn.Module:

@@ -10,18 +10,23 @@ from pathlib import Path
 import pytest
 from tiny_runs import tiny
 
-from bench.cluster import code
-from bench.cluster.code import carried, snapshot
-from bench.environment import RECORDED_COMMIT
 from bench.errors import UserError
-from bench.unchanged import check_contents
+from bench.launch.slurm import code_snapshot
+from bench.launch.slurm.code_snapshot import carried, snapshot
+from bench.machine.environment import RECORDED_COMMIT
+from bench.training.input_check import check_contents
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small repository in the program's place."""
     root = tmp_path / "checkout"
-    for name in ("bench/run.py", "strategies/full.py", "sweeps/table.toml", "tests/test_it.py"):
+    for name in (
+        "bench/training/loop.py",
+        "strategies/full.py",
+        "sweeps/table.toml",
+        "tests/test_it.py",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(f"# {name}\n")
     (root / "pyproject.toml").write_text("")
@@ -30,7 +35,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / ".gitignore").write_text("*.pyc\n")
     git(root, "init", "-q")
     commit(root)
-    monkeypatch.setattr(code, "ROOT", root)
+    monkeypatch.setattr(code_snapshot, "PROJECT", root)
     return root
 
 
@@ -46,19 +51,19 @@ def commit(root: Path) -> None:
 
 def test_the_commit_is_copied_and_stays(checkout: Path, tmp_path: Path) -> None:
     first = snapshot(tmp_path / "results", dirty=False)
-    assert (first.path / "bench/run.py").read_text() == "# bench/run.py\n"
+    assert (first.path / "bench/training/loop.py").read_text() == "# bench/training/loop.py\n"
     assert not (first.path / "tests").exists()
     assert (first.path / "COMMIT").read_text() == first.commit
     assert snapshot(tmp_path / "results", dirty=False) == first
-    (checkout / "bench/run.py").write_text("edited")
+    (checkout / "bench/training/loop.py").write_text("edited")
     commit(checkout)
     second = snapshot(tmp_path / "results", dirty=False)
     assert second.commit != first.commit
-    assert (first.path / "bench/run.py").read_text() == "# bench/run.py\n"
-    assert (second.path / "bench/run.py").read_text() == "edited"
+    assert (first.path / "bench/training/loop.py").read_text() == "# bench/training/loop.py\n"
+    assert (second.path / "bench/training/loop.py").read_text() == "edited"
 
 
-@pytest.mark.parametrize("name", ["bench/run.py", "strategies/new.py"])
+@pytest.mark.parametrize("name", ["bench/training/loop.py", "strategies/new.py"])
 def test_changes_are_copied_only_when_asked(name: str, checkout: Path, tmp_path: Path) -> None:
     clean = snapshot(tmp_path, dirty=False)
     (checkout / name).write_text("edited")
@@ -79,7 +84,7 @@ def test_changes_are_copied_only_when_asked(name: str, checkout: Path, tmp_path:
 
 def test_a_run_reads_copies_of_its_predictor_and_strategy(tmp_path: Path) -> None:
     spec = tiny("smartfrz")
-    own = code.Code("abc", tmp_path / "slurm" / "code" / "abc")
+    own = code_snapshot.Code("abc", tmp_path / "slurm" / "code" / "abc")
     sent = carried(spec, own)
     assert sent.id == spec.id
     copy = Path(sent.paths["predictor"])
@@ -103,10 +108,10 @@ def test_the_commit_of_a_copy_is_not_that_of_the_repository_around_it(tmp_path: 
 
 
 def commit_told_by(root: Path) -> str:
-    script = "import bench.environment as e; print(e.__file__, e.commit())"
+    script = "import bench.machine.environment as e; print(e.__file__, e.commit())"
     file, told = subprocess.run(
         [sys.executable, "-c", script], env={"PYTHONPATH": str(root)}, cwd=root.parent,
         capture_output=True, text=True, check=True,
     ).stdout.rstrip("\n").split(" ")  # fmt: skip
-    assert file == str(root / "bench/environment.py")
+    assert file == str(root / "bench/machine/environment.py")
     return told

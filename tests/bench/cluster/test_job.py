@@ -13,9 +13,10 @@ import submitit
 from tiny_runs import essence, made, tiny
 
 import bench
-from bench import heartbeat
-from bench.cluster.job import Pack
-from bench.results import RunFolder, read_json
+from bench.files import read_json
+from bench.launch.slurm.job import Pack
+from bench.results import heartbeat
+from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 
 CODE = str(Path(bench.__file__).resolve().parent.parent)

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from tiny_runs import tiny
 
-from bench.cluster.ledger import Array, Ledger, places
-from bench.cluster.queue import Job
-from bench.cluster.settings import load_settings
-from bench.cluster.submit import intend
-from bench.plan import make_plan
-from bench.results import RunFolder
-from bench.standing import standings
+from bench.launch.slurm.cluster_file import load_settings
+from bench.launch.slurm.slurm_commands import Job
+from bench.launch.slurm.submissions import Array, Ledger, places
+from bench.launch.slurm.submit import intend
+from bench.planning.plan import make_plan
+from bench.results.run_folder import RunFolder
+from bench.results.run_status import standings
 
 
 def job(number: str, state: str = "PENDING") -> Job:
@@ -52,7 +52,8 @@ def test_what_is_written_is_read_again_and_names_differ(tmp_path: Path) -> None:
 
 def test_a_second_launcher_waits(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from bench.cluster.ledger import Ledger\n"
+        "import sys, time\nfrom pathlib import Path\n"
+        "from bench.launch.slurm.submissions import Ledger\n"
         "with Ledger(Path(sys.argv[1])).locked():\n    print('held', flush=True); time.sleep(2)"
     )
     other = subprocess.Popen(

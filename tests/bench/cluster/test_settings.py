@@ -8,8 +8,8 @@ import pytest
 import submitit
 from tiny_runs import tiny
 
-from bench.cluster.settings import RESOURCES, load_settings
 from bench.errors import UserError
+from bench.launch.slurm.cluster_file import RESOURCES, load_settings
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "cluster.example.toml"
 

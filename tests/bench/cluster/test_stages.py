@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_runs import tiny
 
-from bench.cluster.stages import stages
+from bench.launch.slurm.packing import stages
 
 LIMITS = {"seconds_per_job": 100.0, "runs_per_job": 0, "most_jobs": 1000, "at_once": 1}
 

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data.augment import augment, normalise, resize
-from bench.data.image_data import moments
+from bench.data.images.augmentation import augment, normalise, resize
+from bench.data.images.dataset import moments
 
 
 def batch(count, side, seed=0):

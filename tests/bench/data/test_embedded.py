@@ -5,7 +5,8 @@ import time
 import pytest
 import torch
 
-from bench.data import catalogue, digits, glyphs
+from bench.data import catalogue
+from bench.data.images import digits, glyphs
 from bench.errors import UserError
 
 

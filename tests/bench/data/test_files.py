@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from bench.data import catalogue, cifar, folder
-from bench.data.stream import ImageStream
-from bench.distributed.team import Team
+from bench.data import catalogue
+from bench.data.images import cifar, image_folder
+from bench.data.images.streaming import ImageStream
+from bench.distributed.process_group import Team
 from bench.errors import UserError
 
 
@@ -267,7 +268,7 @@ def test_an_evaluation_part_without_images_is_told_before_training(pictures):
 
 
 def test_a_folder_too_large_for_memory_is_refused_before_reading(pictures, monkeypatch):
-    monkeypatch.setattr(folder, "MEMORY", 100)
+    monkeypatch.setattr(image_folder, "MEMORY", 100)
     one_line("do not fit in memory", lambda: catalogue.load(f"folder:{pictures}", resolution=16))
 
 
@@ -339,4 +340,4 @@ def test_a_stream_crops_differently_each_epoch(tmp_path):
 def test_images_are_known_by_the_endings_that_torchvision_knows():
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
-    assert IMG_EXTENSIONS == folder.IMG_EXTENSIONS
+    assert IMG_EXTENSIONS == image_folder.IMG_EXTENSIONS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.data import glue, texts
+from bench.data.texts import catalogue, glue
 from bench.errors import UserError
 
 HEADER = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String"
@@ -53,7 +53,7 @@ def test_cola_is_the_same_in_both_layouts(cola):
     public, packed = (glue.load("cola", "test", cola / name) for name in ("public", "glue"))
     assert public == packed
     assert (len(public.train), len(public.evaluation), public.metric) == (40, 10, "matthews")
-    prints = {texts.fingerprint("cola", cola / name) for name in ("public", "glue")}
+    prints = {catalogue.fingerprint("cola", cola / name) for name in ("public", "glue")}
     assert len(prints) == 1
 
 
@@ -71,11 +71,11 @@ def test_validation_is_held_out_of_training_and_dev_is_not_in_it(cola):
 
 
 def test_contents_make_the_fingerprint(cola):
-    before = texts.fingerprint("cola", cola / "glue")
+    before = catalogue.fingerprint("cola", cola / "glue")
     path = cola / "glue/CoLA/dev.tsv"
     write(path, path.read_text("utf-8-sig").splitlines()[:-1])
-    texts.load.cache_clear()
-    assert texts.fingerprint("cola", cola / "glue") != before
+    catalogue.load.cache_clear()
+    assert catalogue.fingerprint("cola", cola / "glue") != before
 
 
 BAD = {

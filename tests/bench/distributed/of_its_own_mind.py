@@ -2,7 +2,8 @@
 
 import os
 
-from strategies.base import AtSteps, Strategy, Verdict
+from bench.strategy_api.strategy import Strategy, Verdict
+from strategies.base import AtSteps
 
 
 class OfItsOwnMind(Strategy):

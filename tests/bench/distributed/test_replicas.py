@@ -13,13 +13,14 @@ import pytest
 import torch
 from tiny_runs import essence, made, tiny, weights
 
-from bench.distributed.replicas import execute_replicas
 from bench.errors import ProcessLost, UserError
-from bench.plan import make_plan
-from bench.pool import Pool
-from bench.results import RunFolder, read_json
-from bench.run import Stopped
+from bench.files import read_json
+from bench.launch.pool import Pool
+from bench.launch.replicas import execute_replicas
+from bench.planning.plan import make_plan
+from bench.results.run_folder import RunFolder
 from bench.spec import Spec
+from bench.training.loop import Stopped
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "smartfrz": {"stages_per_epoch": 3, "warmup": 0.0, "threshold": 0.2},
@@ -119,7 +120,8 @@ def test_a_killed_process_ends_the_run_with_one_line_and_it_goes_on(tmp_path: Pa
 
 def test_ctrl_c_stops_all_processes_and_the_next_call_goes_on(tmp_path: Path) -> None:
     command = [
-        sys.executable, "-m", "bench.cli", "run", "--model", "laptop_deit", "--data", "digits10",
+        sys.executable, "-m", "bench.cli.main", "run", "--model", "laptop_deit",
+        "--data", "digits10",
         "--resolution", "24", "--epochs", "300", "--train-limit", "96", "--replicas", "2",
         "--results", str(tmp_path),
     ]  # fmt: skip

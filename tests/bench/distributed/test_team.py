@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from bench.batches import batch_samples, usable
-from bench.data.augment import augment
-from bench.distributed.buckets import Buckets
-from bench.distributed.team import ALONE, Team, joining
+from bench.batches.order import batch_samples, usable
+from bench.data.images.augmentation import augment
+from bench.distributed.gradient_buckets import Buckets
+from bench.distributed.process_group import ALONE, Team, joining
 from bench.errors import UserError
-from bench.freezing import Freezer
-from bench.layers import find_layers
+from bench.layers.discovery import find_layers
+from bench.layers.freezing import Freezer
 
 INPUTS = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

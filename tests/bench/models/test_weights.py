@@ -5,10 +5,10 @@ import torch
 from safetensors.torch import save_file
 
 from bench.errors import UserError
+from bench.files import file_hash
 from bench.models import weights
 from bench.models.catalogue import build
 from bench.models.weights import load_backbone
-from bench.registry import file_hash
 
 MODEL, HEAD = "laptop_mobilenet_v2", "classifier.1"
 

@@ -12,15 +12,15 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from bench.batches import epoch_order
-from bench.cli import main
-from bench.perf.bare import BareLoop
-from bench.perf.figures import figure
-from bench.perf.interleave import Contestant, Heat, in_heats, interleaved, ratios
-from bench.perf.models import SMALLEST
-from bench.perf.operators import operators, unlike
-from bench.perf.realised import saved_beside
-from bench.perf.subject import Harness, Settings, bare_beside, freeze_states, spec_of
+from bench.batches.order import epoch_order
+from bench.cli.main import main
+from bench.perf.dispatched_operators import operators, unlike
+from bench.perf.harness import Harness, Settings, bare_beside, freeze_states, spec_of
+from bench.perf.interleaved_timing import Contestant, Heat, in_heats, interleaved, ratios
+from bench.perf.measurement import figure
+from bench.perf.reference_loop import BareLoop
+from bench.perf.sections.realised import saved_beside
+from bench.perf.subjects import SMALLEST
 
 CPU = torch.device("cpu")
 

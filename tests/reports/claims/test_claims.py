@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from synthetic import PROFILE, wanted
 from worlds import FULL, HARSH, KIND, LAYERS, SAVED_MEMORY, world
 
-from reports import frame as frames
-from reports import render
-from reports.caption import Profile
-from reports.claims import printed, rules
-from reports.claims.judges_of_layers import in_order, inversions
-from reports.claims.list import claims
+from reports.claims import paper_ranges, verdict_rules
+from reports.claims.claims import claims
+from reports.claims.layer_criteria import in_order, inversions
 from reports.claims.report import report
+from reports.document import latex
+from reports.document.profile import Profile
+from reports.document.report import Report
 from reports.page.page import page
-from reports.report import Report
+from reports.runs import run_table
 from reports.statistics import Interval
 
 CLAIMS = {claim.text: claim for claim in claims()}
@@ -59,10 +59,10 @@ def test_holds_where_it_is_so(text):
 @pytest.mark.parametrize(("low", "high"), [(1.0, 2.0), (-2.0, -1.0)])
 def test_two_seeds_decide_nothing(low, high):
     two, three = (Interval((low + high) / 2, low, high, n) for n in (2, 3))
-    for rule in (rules.above, rules.below):
+    for rule in (verdict_rules.above, verdict_rules.below):
         assert rule([two], 0.0) == "cannot be told"
         assert rule([three], 0.0) != "cannot be told"
-    assert rules.above([three, two], 0.0) != "holds"
+    assert verdict_rules.above([three, two], 0.0) != "holds"
 
 
 @pytest.mark.parametrize("text", CLAIMS)
@@ -136,16 +136,19 @@ INTERVALS = st.lists(
 @given(INTERVALS, ENDS)
 def test_above_and_below_are_mirrors_and_never_both_hold(intervals, threshold):
     mirrored = [Interval(-i.mean, -i.high, -i.low, i.n) for i in intervals]
-    assert rules.above(intervals, threshold) == rules.below(mirrored, -threshold)
-    verdicts = {rules.above(intervals, threshold), rules.below(intervals, threshold)}
+    assert verdict_rules.above(intervals, threshold) == verdict_rules.below(mirrored, -threshold)
+    verdicts = {
+        verdict_rules.above(intervals, threshold),
+        verdict_rules.below(intervals, threshold),
+    }
     assert verdicts != {"holds"}
 
 
 @given(INTERVALS.filter(bool), ENDS)
 def test_an_interval_without_ends_decides_nothing(intervals, threshold):
     unknown = Interval(0.0, math.nan, math.nan, 1)
-    assert rules.above([unknown], threshold) == "cannot be told"
-    assert rules.above([*intervals, unknown], threshold) != "holds"
+    assert verdict_rules.above([unknown], threshold) == "cannot be told"
+    assert verdict_rules.above([*intervals, unknown], threshold) != "holds"
 
 
 def layers(*moments):
@@ -163,12 +166,17 @@ def test_the_order_of_freezing():
 
 
 def test_the_papers_figures_are_computed_from_its_tables():
-    assert printed.savings(1, "cka_oracle", "full", "tflops") == "mean 45.98 %, from 44.18 to 47.78"
-    scratch = printed.savings(3, "smartfrz", "full", "time_min")
+    assert (
+        paper_ranges.savings(1, "cka_oracle", "full", "tflops")
+        == "mean 45.98 %, from 44.18 to 47.78"
+    )
+    scratch = paper_ranges.savings(3, "smartfrz", "full", "time_min")
     assert scratch == "mean 22.36 %, from 20.38 to 24.33"  # "22.4 % on average" in its text
-    assert printed.differences(2, "smartfrz", "linear").startswith("mean +0.68 points")  # "0.7"
+    assert paper_ranges.differences(2, "smartfrz", "linear").startswith(
+        "mean +0.68 points"
+    )  # "0.7"
     # Of each setting that the claim is about, and of no other.
-    assert printed.ahead(9, "M", 4, 2, 3) == "4 − 2: +0.05, 4 − 3: −0.04 points"
+    assert paper_ranges.ahead(9, "M", 4, 2, 3) == "4 − 2: +0.05, 4 − 3: −0.04 points"
 
 
 def test_a_setting_is_best_only_if_it_is_in_every_pair():
@@ -186,16 +194,16 @@ def test_the_table_has_a_row_a_claim_in_every_format():
     assert isinstance(built, Report)
     (table,) = built.parts
     assert len(table.rows) == len(CLAIMS) >= 15
-    for text in (render.markdown(table), render.raw_csv(table), render.terminal(table)):
+    for text in (latex.markdown(table), latex.raw_csv(table), latex.terminal(table)):
         assert text.count("holds") >= len(CLAIMS)
-    assert render.latex(table, "tab:claims").count(r"\\") > len(CLAIMS)
+    assert latex.latex(table, "tab:claims").count(r"\\") > len(CLAIMS)
     assert f"{len(CLAIMS)} holds" in table.notes[1]
     for row in table.rows:
         assert row["rule"][0] in string.ascii_uppercase
 
 
 def test_the_page_shows_the_verdicts(tmp_path):
-    frame = frames.read(wanted(["vgg11"], ["cifar10"]), tmp_path)
+    frame = run_table.read(wanted(["vgg11"], ["cifar10"]), tmp_path)
     shown = Report("table1", "Table 1: made up", (), (), frame)
     text = page([(shown, HERE)], report(GOOD, HERE))
     assert text.count('<span class="chip good">holds</span>') == len(CLAIMS)

@@ -1,0 +1,65 @@
+"""Batches of a run, built from its spec."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from bench.batches.images import Batches
+from bench.batches.interface import AnyBatches
+from bench.batches.streamed_images import StreamedBatches
+from bench.batches.texts import text_batches
+from bench.data.catalogue import load, stream
+from bench.data.images.dataset import ImageData
+from bench.data.interface.splits import Part
+from bench.data.texts.catalogue import is_text
+from bench.distributed.process_group import ALONE, Team
+from bench.errors import UserError
+from bench.models.compatibility import check_pair
+from bench.spec import Spec
+
+if TYPE_CHECKING:
+    pass
+
+
+@lru_cache(maxsize=4)
+def data_of(
+    name: str, resolution: int, evaluate_on: Part, root: str, train_limit: int
+) -> ImageData:
+    """A data set, kept for the next runs of this process that need it."""
+    return load(
+        name,
+        resolution=resolution,
+        evaluate_on=evaluate_on,
+        root=Path(root) if root else None,
+        train_limit=train_limit,
+    )
+
+
+def batches_of(spec: Spec, device: torch.device, team: Team = ALONE) -> tuple[AnyBatches, int]:
+    """A run's batches and its number of classes; large image folders are streamed.
+
+    Raises UserError for a model of texts on images, and the reverse.
+    """
+    part: Part = "test" if spec.evaluate_on == "test" else "validation"
+    root = spec.paths.get("data", "")
+    check_pair(spec.model, spec.data)
+    if is_text(spec.data):
+        if team.size > 1:
+            raise UserError(f"{spec.label}: texts train in one process; leave replicas at 1")
+        return text_batches(spec, part, device)
+    streamed = stream(
+        spec.data,
+        resolution=spec.resolution,
+        evaluate_on=part,
+        root=Path(root) if root else None,
+        train_limit=spec.train_limit,
+        workers=spec.data_workers,
+    )
+    if streamed is not None:
+        return StreamedBatches(streamed, spec, device, team), streamed.classes
+    data = data_of(spec.data, spec.resolution, part, root, spec.train_limit)
+    return Batches(data, spec, device, team), data.classes

@@ -1,0 +1,117 @@
+"""The batches a run sees, in an order and with augmentation drawn from the seed alone.
+
+Nothing about the strategy enters, so that two strategies with one seed see the same samples.
+Each step's draws come from a stream of that step, so a resumed run needs no generator's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from bench.batches.order import EVALUATION_BATCH, epoch_order, usable
+from bench.data.images.augmentation import NORMALISATIONS, Augment, augment, normalise
+from bench.data.images.dataset import ImageData
+from bench.data.interface.metrics import Metric
+from bench.distributed.process_group import ALONE, Team
+from bench.errors import UserError
+from bench.layers.discovery import Inputs
+from bench.machine.to_device import onto
+from bench.seeds import seed_of, seeded
+from bench.spec import Spec
+
+
+class Batches:
+    """Device-resident uint8 images, shuffled, augmented and normalised in batches."""
+
+    def __init__(
+        self, data: ImageData, spec: Spec, device: torch.device, team: Team = ALONE
+    ) -> None:
+        self._images = data.train_images.to(device)
+        self._labels = data.train_labels.to(device)
+        self._eval_images, self._eval_labels = data.eval_images, data.eval_labels
+        self._spec, self._device, self._team = spec, device, team
+        if spec.augment == "randaugment":
+            raise UserError(
+                f"{spec.label}: augment = 'randaugment' works on images that worker processes "
+                "decode, and these fit in memory; give standard"
+            )
+        standard: Augment = "crop+flip" if data.flip else "crop"
+        self._kind: Augment = "none" if spec.augment == "none" else standard
+        mean, std = NORMALISATIONS.get(spec.normalisation, (data.mean, data.std))
+        self._mean = torch.as_tensor(mean, dtype=torch.float32, device=device)
+        self._std = torch.as_tensor(std, dtype=torch.float32, device=device)
+        self._generator = torch.Generator()
+        self._order = lru_cache(maxsize=2)(self._draw_order)
+        self._indices = lru_cache(maxsize=2)(self._draw_indices)
+        self.drawn_from = len(self._labels)  # each epoch leaves out one of them at most
+        self.samples = usable(self.drawn_from, spec.batch_size, team.size)
+        self.steps_per_epoch = -(-self.samples // spec.batch_size)
+
+    metric: Metric = "accuracy"
+
+    def sizes(self) -> dict[int, int]:
+        """How many samples of full training have which side: all the same."""
+        return {self._spec.resolution: self.samples * self._spec.epochs}
+
+    def batch(self, step: int) -> tuple[Inputs, Tensor]:
+        """The inputs (B, 3, R, R) float32 and labels (B,) int64 of a step counted from 0.
+
+        Of a run on several processes, this one's share of them.
+        """
+        chosen = self._order(step // self.steps_per_epoch)[self._within(step)]
+        self._generator.manual_seed(seed_of(self._spec.seed, "augment", step))
+        of, mine = len(chosen), self._team.share(len(chosen))
+        chosen = chosen[mine]
+        images = augment(self._images[chosen], self._kind, self._generator, mine.start, of)
+        return self._inputs(images), self._labels[chosen]
+
+    def blank(self, step: int) -> tuple[Inputs, Tensor]:
+        """A step's labels, and in place of its images zeros of that shape, stored as one."""
+        chosen = self._order(step // self.steps_per_epoch)[self._within(step)]
+        labels = self._labels[chosen[self._team.share(len(chosen))]]
+        side = self._spec.resolution
+        return (torch.zeros((), device=self._device).expand(len(labels), 3, side, side),), labels
+
+    def indices(self, step: int) -> Tensor:
+        """Which samples a step sees, int64 (B,) on the CPU."""
+        return self._indices(step // self.steps_per_epoch)[self._within(step)]
+
+    def plain(self, samples: Tensor) -> Inputs:
+        """The inputs of some samples, int64 (B,) on the CPU, without augmentation."""
+        return self._inputs(self._images[onto(self._device, samples)])
+
+    def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
+        """This process's batches of the evaluation split, in order, without augmentation."""
+        rank, size = self._team.rank, self._team.size
+        for images, labels in zip(
+            self._eval_images.split(EVALUATION_BATCH)[rank::size],
+            self._eval_labels.split(EVALUATION_BATCH)[rank::size],
+            strict=True,
+        ):
+            yield self._inputs(images.to(self._device)), labels.to(self._device)
+
+    def probe(self, samples: int) -> Inputs:
+        """Fixed training samples without augmentation, the same for every seed and strategy."""
+        drawn = torch.randperm(len(self._labels), generator=seeded("probe", self._spec.data_name))
+        return self._inputs(self._images[drawn[:samples].to(self._device)])
+
+    def _within(self, step: int) -> slice:
+        """Where in its epoch's order a step finds its samples."""
+        first = step % self.steps_per_epoch * self._spec.batch_size
+        return slice(first, min(first + self._spec.batch_size, self.samples))
+
+    def _inputs(self, images: Tensor) -> Inputs:
+        pixels = normalise(images, self._mean, self._std, self._spec.resolution)
+        if self._spec.channels_last:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        return (pixels,)
+
+    def _draw_order(self, epoch: int) -> Tensor:
+        return onto(self._device, self._draw_indices(epoch))
+
+    def _draw_indices(self, epoch: int) -> Tensor:
+        return epoch_order(self._spec.seed, epoch, len(self._labels))

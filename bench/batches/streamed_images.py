@@ -1,0 +1,92 @@
+"""The batches of a run whose images do not fit in memory: worker processes decode them.
+
+It offers what bench.batches.images.Batches offers and keeps its promises: order and
+augmentation come
+from the seed alone, and a resumed run sees the same pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from bench.batches.order import EVALUATION_BATCH, epoch_order, usable
+from bench.data.images.augmentation import NORMALISATIONS, normalise
+from bench.data.images.dataset import moments
+from bench.data.images.streaming import ImageStream
+from bench.data.interface.metrics import Metric
+from bench.distributed.process_group import ALONE, Team
+from bench.layers.discovery import Inputs
+from bench.machine.to_device import onto
+from bench.seeds import seeded
+from bench.spec import Spec
+
+STATISTICS_SAMPLES = 512  # training images from which mean and std are taken
+
+
+class StreamedBatches:
+    """Batches decoded as they are needed, in the order of the seed."""
+
+    def __init__(
+        self, stream: ImageStream, spec: Spec, device: torch.device, team: Team = ALONE
+    ) -> None:
+        self._stream, self._spec, self._device, self._team = stream, spec, device, team
+        if spec.normalisation == "data":
+            mean, std = moments(stream.samples(self._fixed(STATISTICS_SAMPLES)))
+        else:
+            mean, std = (torch.tensor(v) for v in NORMALISATIONS[spec.normalisation])
+        self._mean, self._std = mean.to(device), std.to(device)
+        self.samples = usable(stream.train_samples, spec.batch_size, team.size)
+        self.steps_per_epoch = -(-self.samples // spec.batch_size)
+        self._epoch: Iterator[tuple[Tensor, Tensor]] = iter(())
+        self._next = -1
+
+    metric: Metric = "accuracy"
+
+    def sizes(self) -> dict[int, int]:
+        """How many samples of full training have which side: all the same."""
+        return {self._spec.resolution: self.samples * self._spec.epochs}
+
+    def batch(self, step: int) -> tuple[Inputs, Tensor]:
+        """The inputs (B, 3, R, R) float32 and labels (B,) int64 of a step counted from 0.
+
+        Of a run on several processes, this one's share of them.
+        """
+        epoch, within = divmod(step, self.steps_per_epoch)
+        if step != self._next or within == 0:
+            order = epoch_order(self._spec.seed, epoch, self._stream.train_samples)
+            self._epoch = self._stream.training(
+                order[: self.samples],
+                self._spec.batch_size,
+                seed=self._spec.seed,
+                epoch=epoch,
+                start=within,
+                augment=self._spec.augment,
+                share=self._team.share,
+            )
+        self._next = step + 1
+        images, labels = next(self._epoch)
+        return self._inputs(images), onto(self._device, labels)
+
+    def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
+        """This process's batches of the evaluation split, in order, without augmentation."""
+        every = slice(self._team.rank, None, self._team.size)
+        for images, labels in self._stream.evaluation(EVALUATION_BATCH, every):
+            yield self._inputs(images), onto(self._device, labels)
+
+    def probe(self, samples: int) -> Inputs:
+        """Fixed training samples without augmentation, the same for every seed and strategy."""
+        return self._inputs(self._stream.samples(self._fixed(samples)))
+
+    def _fixed(self, samples: int) -> list[int]:
+        count = self._stream.train_samples
+        drawn = torch.randperm(count, generator=seeded("probe", self._spec.data_name))
+        return [int(i) for i in drawn[:samples]]
+
+    def _inputs(self, images: Tensor) -> Inputs:
+        pixels = normalise(onto(self._device, images), self._mean, self._std)
+        if self._spec.channels_last:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        return (pixels,)

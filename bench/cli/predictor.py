@@ -1,0 +1,212 @@
+"""`freezebench predictor`: train SmartFRZ's predictor, score it, or say what one is."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli.arguments import results_argument, workers_argument
+from bench.errors import UserError
+from bench.files import write_whole
+from bench.options import unknown
+
+if TYPE_CHECKING:
+    from bench.spec import Spec
+    from strategies.smartfrz.training.corpus import Recording
+    from strategies.smartfrz.training.train_predictor import Choice
+
+HELP = "train SmartFRZ's predictor from source tasks, score it, or describe one"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    train = actions.add_parser("train", help="references, labelled histories, training, scores")
+    _source_arguments(train)
+    _choice_arguments(train)
+    train.add_argument(
+        "--out", type=Path, default=None, metavar="FILE", help="where it goes; default: shipped"
+    )
+    train.add_argument(
+        "--without-family", default="", metavar="NAME", help="leave out one family of models"
+    )
+    train.add_argument(
+        "--all", action="store_true", help="all that are shipped: windows and sizes of Tables 4, 5"
+    )
+    train.set_defaults(action=_train)
+    evaluate = actions.add_parser("evaluate", help="held-out scores of every kind, with figures")
+    _source_arguments(evaluate)
+    _choice_arguments(evaluate)
+    evaluate.add_argument(
+        "--used", action="store_true", help="also train with held-out predictors and compare"
+    )
+    evaluate.set_defaults(action=_evaluate)
+    study = actions.add_parser("study", help="all feature sets under all labelling rules")
+    _source_arguments(study)
+    _choice_arguments(study, features="one feature set; default: all")
+    study.set_defaults(action=_study)
+    harm = actions.add_parser("harm", help="which labels tell best what freezing does to accuracy")
+    _source_arguments(harm)
+    harm.set_defaults(action=_harm)
+    info = actions.add_parser("info", help="size, cost and provenance of a predictor")
+    info.add_argument("file", type=Path, nargs="?", default=None, help="default: the shipped one")
+    info.add_argument("--profile", default="laptop", help="whose shipped predictor")
+    info.add_argument("--window", type=int, default=0, help="cost alone, for any window W")
+    info.add_argument("--tailored", type=int, default=0, help="cost alone, for any n weights")
+    info.add_argument("--features", default="", help="cost alone, of these tokens; default: raw")
+    info.set_defaults(data_root="")
+    info.set_defaults(action=_info)
+
+
+def main(args: argparse.Namespace) -> int:
+    return int(args.action(args) or 0)
+
+
+def _source_arguments(parser: argparse.ArgumentParser) -> None:
+    """On which source tasks runs are made, and where they lie."""
+    parser.add_argument("--profile", default="laptop", help="whose source tasks are used")
+    workers_argument(parser)
+    parser.add_argument("--data-root", default="", metavar="DIR", help="where data sets lie")
+    results_argument(parser)
+
+
+def _choice_arguments(
+    parser: argparse.ArgumentParser, features: str = "what a token holds; default: as shipped"
+) -> None:
+    """What a predictor is shown of a run."""
+    parser.add_argument("--features", default="", help=features)
+    parser.add_argument("--window", type=int, default=30, help="W, snapshots it looks at")
+    parser.add_argument("--tailored", type=int, default=1024, help="n, weights a layer")
+
+
+def _make(args: argparse.Namespace, specs: Sequence[Spec], results: Path) -> None:
+    from bench.launch.launch import launch
+
+    if launch(specs, results, args.workers).stopped:
+        raise KeyboardInterrupt
+
+
+def _train(args: argparse.Namespace) -> int:
+    from strategies.smartfrz.training.train_predictor import build, shipped_besides
+
+    if args.all and (args.out or args.without_family):
+        raise UserError("--all writes all shipped files; leave out --out and --without-family")
+    first = _choice(args)
+    for choice in [first, *(shipped_besides(first) if args.all else [])]:
+        build(
+            choice,
+            args.results,
+            partial(_make, args),
+            out=args.out,
+            without_family=args.without_family,
+        )
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from reports.figures import predictor_scores
+    from reports.figures.style import save, styled
+    from strategies.smartfrz.studies.evaluation import evaluate, table
+    from strategies.smartfrz.training.corpus import histories
+    from strategies.smartfrz.training.train_predictor import WARMUP
+
+    choice, out = _choice(args), args.results / "reports" / args.profile / "predictor"
+    recordings = _recordings(args)
+    window = choice.recipe.window
+    corpus = histories(recordings, choice.features, window, choice.rule, WARMUP)
+    evaluation = evaluate(corpus, choice.recipe)
+    print(table(evaluation))
+    out.mkdir(parents=True, exist_ok=True)
+    parts = {"splits": evaluation.splits, "runs": evaluation.runs, "reliability": evaluation.bins}
+    for name, rows in parts.items():
+        write_whole(out / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
+    title = f"Held-out scores of the predictor ({choice.features}) · {args.profile} profile"
+    with styled():
+        drawn = predictor_scores.scores_by_split(pd.DataFrame(evaluation.runs), title=title)
+        save(drawn, out / "scores")
+        drawn = predictor_scores.reliability(pd.DataFrame(evaluation.bins), title=title)
+        save(drawn, out / "reliability")
+    if args.used:
+        from strategies.smartfrz.studies import in_use_study
+
+        print(in_use_study.table(in_use_study.used(choice, args.results, partial(_make, args))))
+    return 0
+
+
+def _study(args: argparse.Namespace) -> int:
+    from strategies.smartfrz.features import FEATURES
+    from strategies.smartfrz.studies.feature_study import study
+    from strategies.smartfrz.training.train_predictor import WARMUP
+
+    choice = _choice(args)
+    kept = args.results / "reports" / args.profile / "predictor" / "study.csv"
+    features = [args.features] if args.features else list(FEATURES)
+    study(_recordings(args), choice.recipe, WARMUP, kept, features)
+    print(kept.read_text())
+    return 0
+
+
+def _harm(args: argparse.Namespace) -> int:
+    from bench.planning.sweep import load_sweep
+    from strategies.smartfrz.studies.label_study import rank, read_curves, read_harmed, table
+    from strategies.smartfrz.training.source_runs import refuse_targets, source_sweep
+
+    sources = source_sweep(args.profile, _files(args))
+    sweep = load_sweep("harm", args.profile, changes={"evaluate_on": "validation"})
+    refuse_targets(sweep)
+    _make(args, [*sources.specs, *sweep.specs], args.results)
+    rows = rank(read_harmed(sweep, args.results), read_curves(sources, args.results))
+    print(table(rows))
+    return 0
+
+
+def _recordings(args: argparse.Namespace) -> list[Recording]:
+    from strategies.smartfrz.training.source_runs import recordings_of, source_sweep
+
+    sweep = source_sweep(args.profile, _files(args))
+    return recordings_of(sweep, args.results, partial(_make, args), args.tailored)
+
+
+def _choice(args: argparse.Namespace) -> Choice:
+    """What the arguments ask for; raises UserError for a feature set that does not exist."""
+    from strategies.smartfrz.features import FEATURES
+    from strategies.smartfrz.predictor_file import DEFAULT_FEATURES
+    from strategies.smartfrz.training.train_predictor import RECIPE, Choice
+
+    features = args.features or DEFAULT_FEATURES
+    if features not in FEATURES:
+        raise unknown("--features", features, FEATURES)
+    for name, value, low in (("window", args.window, 2), ("tailored", args.tailored, 8)):
+        if value < low:
+            raise UserError(f"--{name} {value} is not valid; give a number from {low}")
+    recipe = replace(RECIPE, window=args.window)
+    return Choice(args.profile, features, args.tailored, recipe, files=_files(args))
+
+
+def _files(args: argparse.Namespace) -> dict[str, str]:
+    """The files the user named."""
+    return {"data": args.data_root} if args.data_root else {}
+
+
+def _info(args: argparse.Namespace) -> int:
+    from bench.planning.sweep_files import load_profile
+    from strategies.smartfrz.describe import cost, describe
+    from strategies.smartfrz.strategy import SmartFRZ
+
+    if args.window or args.tailored or args.features:
+        if args.file:
+            raise UserError(
+                "--window, --tailored and --features price any predictor; leave out FILE"
+            )
+        args.window, args.tailored = args.window or 30, args.tailored or 1024
+        args.features = args.features or "raw"
+        choice = _choice(args)
+        print(cost(choice.features, choice.recipe.window, choice.tailored))
+        return 0
+    print(describe(args.file or SmartFRZ().files(load_profile(args.profile)["name"])["predictor"]))
+    return 0

@@ -1,0 +1,121 @@
+"""`freezebench plan`: what a sweep would run, what is done, and how long the rest should take."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli.arguments import sweep_arguments, sweep_of, workers_argument
+from bench.machine.device_speed import A100, Speed, speed_of
+
+if TYPE_CHECKING:
+    from bench.planning.cost_estimate import Bill
+    from bench.planning.plan import Plan
+    from bench.planning.sweep import Sweep
+    from bench.spec import Spec
+
+HELP = "what sweeps would run, what is done, and how long the rest should take"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    sweep_arguments(parser, "*")
+    workers_argument(parser)
+    parser.add_argument("--each", action="store_true", help="a line a run, with its id")
+    parser.add_argument(
+        "--device-speed",
+        default="",
+        metavar="NAME=TFLOPS",
+        help="what a GPU sustains in training, TFLOP/s, as V100=8.9; '' = an A100 in TF32",
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    from bench.launch.capacity import uses_gpus
+    from bench.planning.cost_estimate import make_bill
+    from bench.planning.plan import make_plan
+
+    speed = speed_of(args.device_speed) if args.device_speed else A100
+    sweep = sweep_of(args)
+    plan = make_plan(sweep.specs, args.results)
+    print(describe_plan(sweep, plan, args.results, args.workers, speed.flops))
+    if args.device_speed or uses_gpus(sweep.specs):
+        print(describe_bill(make_bill(sweep), speed))
+    if args.each:
+        for spec in plan.specs:
+            print(_run_line(spec, spec.id in plan.done))
+    return 0
+
+
+def _run_line(spec: Spec, done: bool) -> str:
+    from bench.planning.cost_estimate import is_bound
+    from bench.planning.estimates import full_flops
+
+    cost = f"{'≤ ' if is_bound(spec) else ''}{_figure(full_flops(spec) / 1e12)} TFLOPs"
+    return f"  {spec.id}  {'done' if done else 'to do':5}  {cost:>20}  {spec.label}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def describe_bill(bill: Bill, speed: Speed) -> str:
+    """What the runs should cost, by sweep, in PFLOPs and hours of a device."""
+
+    def row(what: str, runs: int, flops: float, bound: bool) -> str:
+        sign = "≤ " if bound else ""
+        cost, hours = f"{sign}{_figure(flops / 1e15)}", f"{sign}{speed.hours(flops):,.1f}"
+        return f"  {what:44}{runs:>6}{cost:>14}{hours:>12}"
+
+    rows = [
+        f"training as planned, {speed.name} at {speed.flops / 1e12:.3g} TFLOP/s sustained; "
+        "≤: at most, what full training costs",
+        f"  {'':44}{'runs':>6}{'PFLOPs':>14}{'GPU hours':>12}",
+    ]
+    for sweep, (runs, flops) in bill.own.items():
+        lines = [line for line in bill.lines if line.sweep == sweep]
+        rows.append(sweep)
+        rows += [row(line.what, line.runs, line.flops, line.bound) for line in lines]
+        bound = any(line.bound for line in lines)
+        what = "all of it" if len(bill.own) == 1 else "all that no table above has"
+        rows.append(row(what, runs, flops, bound))
+    if len(bill.own) > 1:
+        rows.append("all")
+        rows.append(row("each run once", bill.runs, bill.flops, bill.bound))
+    return "\n".join(rows)
+
+
+def describe_plan(
+    sweep: Sweep, plan: Plan, results: Path, workers: int, gpu: float = A100.flops
+) -> str:
+    """The plan in a few lines: counts by method, and the time left.
+
+    gpu: FLOP/s that one sustains, for runs on a GPU whose like was never timed here.
+    """
+    from bench.launch.capacity import workers_for
+    from bench.launch.progress import duration
+    from bench.planning.estimates import Estimate
+
+    todo = plan.todo
+    head = (
+        f"{sweep.name}, profile {sweep.profile['name']}: {len(plan.specs)} runs, "
+        + (f"{sweep.shared} of them shared between tables, " if sweep.parts else "")
+        + f"{len(plan.done)} done, {len(todo)} to do"
+    )
+    if not todo:
+        return head
+    estimate = Estimate(plan, results, gpu)
+    count = workers or workers_for(todo)
+    seconds = sum(estimate.seconds(s) for s in todo) / count
+    artifacts = {s.id for s in sweep.artifacts}
+    kinds = Counter("artifacts" if s.id in artifacts else s.strategy_name for s in todo)
+    rows = [f"  {kind}: {number}" for kind, number in kinds.items()]
+    rows += [f"  {part.name}: {_left(part, plan)}" for part in sweep.parts]
+    return "\n".join([head, *rows, f"about {duration(seconds)} with {count} at a time"])
+
+
+def _left(part: Sweep, plan: Plan) -> str:
+    """How much of one of several sweeps is left; a run that others share counts in each."""
+    left = sum(spec.id not in plan.done for spec in part.specs)
+    return f"{left} of {len(part.specs)} runs to do"

@@ -1,0 +1,101 @@
+"""`freezebench run`: make one run, or one a seed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from bench.cli.arguments import (
+    field_arguments,
+    file_arguments,
+    given_fields,
+    named_files,
+    results_argument,
+)
+from bench.errors import UserError
+from bench.spec import FIELDS
+
+NAMES = {"accuracy": "accuracy, %:", "matthews": "Matthews correlation, times 100:"}
+HELP = "make one run and print its result"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", default="laptop", help="whose predictor is used by default")
+    field_arguments(parser, tuple(n for n in FIELDS if n not in ("weights", "reference")))
+    parser.add_argument(
+        "--weights",
+        default="",
+        metavar="SOURCE",
+        help="'pretrained', run:ID, or a safetensors file; nothing = random",
+    )
+    parser.add_argument("--reference", default="", metavar="run:ID", help="for cka_oracle")
+    parser.add_argument(
+        "-o",
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a parameter of the strategy; may be given several times",
+    )
+    parser.add_argument("--keep-model", action="store_true", help="keep the trained weights")
+    file_arguments(parser)
+    results_argument(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    from bench.launch.launch import launch
+    from bench.planning.run_inputs import resolve
+    from bench.planning.sweep_files import load_profile
+    from bench.results.run_folder import RunFolder
+    from bench.spec import Spec
+
+    values: dict[str, Any] = given_fields(args)
+    values |= {"options": _options(args.option), "reference": args.reference}
+    args.weights_file = ""
+    if args.weights and args.weights != "pretrained" and not args.weights.startswith("run:"):
+        args.weights_file, values["weights"] = args.weights, "file"
+    else:
+        values["weights"] = args.weights
+    values["keep_model"] = args.keep_model
+    profile = load_profile(args.profile)
+    spec = resolve(Spec.from_dict(values), profile["name"], named_files(args))
+    outcome = launch([spec], args.results, workers=1)
+    folder = RunFolder(args.results, spec.id)
+    if spec.id in outcome.failed:
+        log = folder.path / "traceback.txt"
+        if args.debug and log.exists():
+            print(log.read_text(), file=sys.stderr)
+        raise UserError(outcome.failed[spec.id])
+    if outcome.stopped:
+        raise KeyboardInterrupt
+    print(summary(folder.result()) + f"\n{folder.path}")
+    if folder.diverged:
+        raise UserError(f"{spec.label}: diverged; a lower --lr may help. It is recorded as such")
+    return 0
+
+
+def summary(result: dict[str, Any]) -> str:
+    """A run's result in a few lines."""
+    if result["status"] == "diverged":
+        return f"diverged: {result['reason']}"
+    flops, clocks = result["flops"], result["clocks"]
+    frozen = sum(layer["frozen_at_step"] is not None for layer in result["layers"])
+    saved = 1 - (flops["exact"]["total"] + flops["decide"]) / flops["full_exact"]
+    return (
+        f"{NAMES[result['metric']]} {result['accuracy']:.2f} of {result['eval_count']} samples\n"
+        f"training {clocks['train']:.1f} s, deciding {clocks['decide']:.2f} s\n"
+        f"computation {flops['exact']['total'] / 1e12:.4g} TFLOPs exact "
+        f"({100 * saved:.1f} % saved), {flops['paper']['total'] / 1e12:.4g} by the paper's rule\n"
+        f"layers frozen {frozen} of {len(result['layers'])}"
+    )
+
+
+def _options(pairs: list[str]) -> dict[str, str]:
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UserError(f"--option {pair!r} is not valid; give KEY=VALUE")
+        options[key] = value
+    return options

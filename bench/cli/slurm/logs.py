@@ -1,0 +1,64 @@
+"""`freezebench logs`: what is written about one run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli.arguments import results_argument
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.launch.slurm.submissions import Ledger
+
+HELP = "why a run failed and what its jobs printed"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="the run's id, or the beginning of it (see plan --each)")
+    parser.add_argument("--lines", type=int, default=40, help="of each log, the last ones")
+    results_argument(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    from bench.launch.slurm.submissions import Ledger
+
+    if args.lines < 1:
+        raise UserError(f"--lines {args.lines} is not valid; give 1 or more")
+    ledger = Ledger(args.results)
+    run_id = _whole_id(args.run, args.results, ledger)
+    shown = 0
+    for path in _files(args.results / "runs" / run_id, run_id, ledger):
+        if path.exists() and path.stat().st_size:
+            print(f"==> {path}")
+            print("\n".join(path.read_text(errors="replace").splitlines()[-args.lines :]))
+            shown += 1
+    if not shown:
+        print(f"nothing is written about run {run_id} yet")
+    return 0
+
+
+def _files(folder: Path, run_id: str, ledger: Ledger) -> Iterator[Path]:
+    """The run's own failure first, then its jobs' logs, the oldest first."""
+    yield folder / "failure.json"
+    yield folder / "traceback.txt"
+    for log in ledger.logs_of(run_id):
+        yield log
+        yield log.with_suffix(".err")
+
+
+def _whole_id(beginning: str, results: Path, ledger: Ledger) -> str:
+    """The one run whose id begins so; raises UserError if there is none, or more than one."""
+    runs = results / "runs"
+    known = {path.name for path in runs.iterdir()} if runs.is_dir() else set()
+    known |= {run for array in ledger.every() for pack in array.packs for run in pack}
+    found = sorted(run for run in known if run.startswith(beginning))
+    if not found:
+        raise UserError(f"no run in {results} has an id that begins with {beginning!r}")
+    if len(found) > 1:
+        raise UserError(
+            f"{beginning!r} begins {len(found)} ids: {', '.join(found[:5])} …; give more"
+        )
+    return found[0]

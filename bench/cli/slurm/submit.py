@@ -1,0 +1,109 @@
+"""What `sweep` and `retry` share where runs go to Slurm: say what would be sent, ask, send it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.launch.slurm.cluster_file import Settings
+    from bench.launch.slurm.submit import Intent
+    from bench.planning.plan import Plan
+    from bench.planning.sweep import Sweep
+
+
+def cluster_arguments(parser: argparse.ArgumentParser) -> None:
+    """--cluster, --yes and --dirty."""
+    parser.add_argument(
+        "--cluster",
+        default="",
+        metavar="FILE",
+        help="what a job asks of Slurm (TOML); cluster.toml if not given",
+    )
+    parser.add_argument("--yes", action="store_true", help="send without asking")
+    parser.add_argument(
+        "--dirty", action="store_true", help="send files that differ from the commit as they are"
+    )
+
+
+def send_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
+    """Send the runs of a plan that are missing and not queued; returns the number of runs sent."""
+    from bench.files import make_results_folder
+    from bench.launch.slurm import slurm_commands
+    from bench.launch.slurm.cluster_file import load_settings
+    from bench.launch.slurm.code_snapshot import snapshot
+    from bench.launch.slurm.submissions import Ledger
+    from bench.launch.slurm.submit import intend, reconcile, send
+    from bench.results.run_status import standings
+
+    settings = load_settings(args.cluster)
+    settings.check_for(plan.todo)
+    slurm_commands.require()
+    make_results_folder(args.results)
+    ledger = Ledger(args.results)
+
+    def look() -> Intent:
+        """What is to be sent as of now; the ledger is held, so nobody else sends the same."""
+        there = standings(plan.specs, args.results)
+        return intend(plan, there, reconcile(ledger), settings, args.results)
+
+    try:
+        with ledger.locked():
+            code = snapshot(args.results, args.dirty)
+            intent = look()
+        print(describe(intent, settings), flush=True)
+        if not intent.specs:
+            return 0
+        _ask(args.yes)
+        with ledger.locked():  # not while a person thinks; so look once more
+            now = look()
+            if {s.id for s in now.specs} != {s.id for s in intent.specs}:
+                print(f"meanwhile things have moved on: {describe(now, settings)}", flush=True)
+            arrays = send(now, ledger, settings, code, sweep.name, args.results)
+    except slurm_commands.Unreachable as error:
+        raise UserError(f"Slurm does not answer: {error}; try again later") from None
+    for array in arrays:
+        first, last = array.jobs[0], array.jobs[-1]
+        print(f"sent {first}" + (f" to {last}" if len(array.jobs) > 1 else ""))
+    print(f"code: {code.commit}, kept in {code.path}")
+    print(f"watch: freezebench status {' '.join(args.sweep)} --watch (with the same options)")
+    return len(now.specs)
+
+
+def describe(intent: Intent, settings: Settings) -> str:
+    """What would be sent, in a few lines."""
+    lines = []
+    if intent.queued:
+        lines.append(f"{len(intent.queued)} runs are in the queue already")
+    if intent.elsewhere:
+        lines.append(f"{len(intent.elsewhere)} runs are being made by another process")
+    for number, stage in enumerate(intent.stages, start=1):
+        at_once = settings.at_once(stage.specs)
+        lines.append(
+            f"stage {number}: {len(stage.specs)} runs in {len(stage.packs)} jobs"
+            + (f", {at_once} at a time in a job" if at_once > 1 else "")
+        )
+    if intent.stages:
+        given = settings.parameters()
+        words = ", ".join(
+            f"{key} {given[key]}"
+            for key in ("partition", "account", "qos", "gpus_per_node", "cpus_per_task", "mem")
+            if key in given
+        )
+        lines.append(f"each job: at most {settings.timeout_min} min, {words}")
+    else:
+        lines.append("nothing to send")
+    return "\n".join(lines)
+
+
+def _ask(yes: bool) -> None:
+    """Raise UserError or KeyboardInterrupt unless the user agrees."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError("nobody can be asked here; give --yes to send")
+    if input("send? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise KeyboardInterrupt

@@ -1,0 +1,146 @@
+"""What the autograd graph of one training step holds, and what would be left of it if frozen.
+
+The graph of a full step is walked once. Every node is marked with the layers whose parameters it
+can reach: when all of those are frozen, autograd does not build the node at all. Sets of layers
+are bit masks: bit i stands for layer i.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from bench.layers.activations import output_tensor
+from bench.layers.discovery import Inputs, Layer
+
+
+@dataclass(frozen=True)
+class Product:
+    """One matrix product or convolution of the forward pass.
+
+    flops: of its forward pass (1 multiply-add = 2 FLOPs); a mean over sizes of input may be broken.
+    operands: for each of its two factors, the layers whose training needs that factor's gradient.
+    layer: the layer whose weight is a factor, or None for a product of activations (attention).
+    """
+
+    flops: float
+    operands: tuple[int, int]
+    layer: int | None
+
+
+def mask_of(layers: Iterable[int]) -> int:
+    """The bit mask of a set of layer indices."""
+    return sum(1 << i for i in set(layers))
+
+
+def trace_products(
+    model: nn.Module, layers: Sequence[Layer], inputs: Inputs
+) -> tuple[Product, ...]:
+    """List every product in the backward graph of one full training step on a copy of the model.
+
+    Attention runs by its plain formula, so that each of its two products is seen by itself.
+    """
+    model = copy.deepcopy(model).eval().requires_grad_(True)
+    owner = {
+        id(model.get_parameter(name)): layer.index for layer in layers for name in layer.parameters
+    }
+    with sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+        root = output_tensor(model(*inputs)).grad_fn
+    reach = reachable_layers(root, owner)
+    activations = _activations(reach)
+    products = []
+    for node in reach:
+        count = _PRODUCTS.get(_kind(node))
+        if count is None:
+            continue
+        edges = [edge for edge, _ in node.next_functions]
+        factors = edges[-2:] if _kind(node) != "ConvolutionBackward0" else edges[:2]
+        first, second = (reach.get(edge, 0) for edge in factors)
+        # Left of a product may stand a parameter too (learned queries): the right one names it.
+        weights = [reach[e] for e in reversed(factors) if e in reach and e not in activations]
+        layer = weights[0].bit_length() - 1 if weights else None
+        products.append(Product(count(node), (first, second), layer))
+    return tuple(products)
+
+
+def reachable_layers(root: Any, owner: dict[int, int]) -> dict[Any, int]:
+    """Every node under `root` with the mask of layers that it can reach."""
+    reach: dict[Any, int] = {}
+    stack = [(root, False)]
+    while stack:
+        node, children_done = stack.pop()
+        if node in reach:
+            continue
+        children = [child for child, _ in node.next_functions if child is not None]
+        if children_done:
+            mask = 0
+            for child in children:
+                mask |= reach[child]
+            if hasattr(node, "variable"):
+                mask |= 1 << owner[id(node.variable)]
+            reach[node] = mask
+        else:
+            stack.append((node, True))
+            stack.extend((child, False) for child in children)
+    return reach
+
+
+def _kind(node: Any) -> str:
+    return type(node).__name__
+
+
+def _activations(reach: dict[Any, int]) -> set[Any]:
+    """The nodes that the model's input went into: a product or a look-up lies behind them.
+
+    `reach` holds children before their parents.
+    """
+    found: set[Any] = set()
+    for node in reach:
+        children = (child for child, _ in node.next_functions)
+        if _kind(node) in _SOURCES or any(child in found for child in children):
+            found.add(node)
+    return found
+
+
+def _output_shape(node: Any) -> Sequence[int]:
+    shape: Sequence[int] = node._input_metadata[0].shape
+    return shape
+
+
+def _convolution(node: Any) -> int:
+    weight: Sequence[int] = node._saved_weight.shape
+    # A transposed convolution spreads each input position over a kernel; a plain one gathers.
+    positions: Sequence[int] = (
+        node._saved_input.shape if node._saved_transposed else _output_shape(node)
+    )
+    return int(2 * prod(positions) * prod(weight[1:]))
+
+
+def _matrix_product(node: Any) -> int:
+    sizes = getattr(node, "_saved_mat1_sym_sizes", None) or node._saved_self_sym_sizes
+    return 2 * prod(_output_shape(node)) * int(sizes[-1])
+
+
+def _batched_product(node: Any) -> int:
+    left, right = ("batch1", "batch2") if hasattr(node, "_saved_batch1") else ("self", "mat2")
+    first, second = getattr(node, f"_saved_{left}"), getattr(node, f"_saved_{right}")
+    # Each factor is saved only for the other one's gradient.
+    inner = first.shape[-1] if first is not None else second.shape[-2]
+    return 2 * prod(_output_shape(node)) * int(inner)
+
+
+_PRODUCTS = {
+    "ConvolutionBackward0": _convolution,
+    "AddmmBackward0": _matrix_product,
+    "MmBackward0": _matrix_product,
+    "BmmBackward0": _batched_product,
+    "BaddbmmBackward0": _batched_product,
+}
+_SOURCES = frozenset(_PRODUCTS) | {"EmbeddingBackward0"}

@@ -1,0 +1,204 @@
+"""What a training step costs in FLOPs, for any set of frozen layers, in two conventions.
+
+1 multiply-add = 2 FLOPs. Costs are per sample of one input shape.
+
+paper: what the tables of the SmartFRZ paper hold. fvcore's default operators counted in eval mode
+    (a fused attention product is not among them, norms and pooling are). The backward pass of a
+    layer costs 2 x its forward while it trains, 1 x frozen behind a layer that trains, 0 x in the
+    frozen prefix.
+exact: what autograd does. Products alone (convolution, linear, attention); each factor's gradient
+    costs as much as the product and is computed only if a layer that trains lies behind it.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+with warnings.catch_warnings():
+    # fvcore scripts a function on import, which newer versions of torch call deprecated.
+    warnings.simplefilter("ignore", FutureWarning)
+    from fvcore.nn import FlopCountAnalysis
+from torch import nn
+
+from bench.costs.autograd_graph import Product, mask_of, trace_products
+from bench.errors import UserError
+from bench.layers.discovery import Inputs, Layer, execution_order
+
+# Operators of a forward pass that hold no multiply-add; any other uncounted one is an error.
+NOT_COUNTED = frozenset(
+    """add add_ sub rsub mul mul_ div div_ neg pow square sqrt rsqrt exp log abs sum mean cumsum
+    clamp clamp_ clamp_min clamp_max clip minimum maximum where masked_fill masked_fill_ eq ne lt
+    gt le ge relu relu_ relu6 hardtanh hardtanh_ hardswish hardswish_ hardsigmoid hardsigmoid_
+    sigmoid sigmoid_ silu silu_ gelu tanh elu leaky_relu prelu softplus mish mish_ softmax
+    log_softmax dropout dropout_ feature_dropout bernoulli_ rand max_pool2d avg_pool2d
+    adaptive_avg_pool2d adaptive_avg_pool1d adaptive_max_pool2d lp_pool2d embedding pad roll expand
+    expand_as repeat meshgrid arange ones zeros full ones_like zeros_like empty_like fill_ zero_
+    copy_ clone cat stack unbind gather index index_select index_put_ topk sort argmax max flip
+    rot90 pixel_unshuffle pixel_shuffle channel_shuffle im2col col2im upsample_bicubic2d norm
+    frobenius_norm linalg_vector_norm std var var_mean bitwise_not logical_not unflatten numel sin
+    cos tril triu scalar_tensor new_ones new_zeros new_full bitwise_and bitwise_or logical_and
+    logical_or __and__ __or__ isnan repeat_interleave amax amin tile reshape_as avg_pool1d
+    max_pool1d unfold view_as type_as outer ceil floor round leaky_relu_ elu_ addcmul addcmul_
+    _upsample_bicubic2d_aa""".split()
+)
+_ATTENTION = "aten::scaled_dot_product_attention"
+_PRODUCTS = frozenset(("conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum", _ATTENTION))
+
+
+@dataclass(frozen=True)
+class Flops:
+    """FLOPs of a forward pass and of the backward pass that follows it."""
+
+    forward: float
+    backward: float
+
+    @property
+    def total(self) -> float:
+        """Forward and backward together."""
+        return self.forward + self.backward
+
+    def __add__(self, other: Flops) -> Flops:
+        return Flops(self.forward + other.forward, self.backward + other.backward)
+
+    def __mul__(self, samples: float) -> Flops:
+        return Flops(self.forward * samples, self.backward * samples)
+
+
+@dataclass(frozen=True)
+class FlopModel:
+    """FLOPs per sample of one model at one input shape.
+
+    forward: per layer, by fvcore in the paper's convention.
+    products: every product of the backward graph, for the exact convention.
+    What a step pays once whatever its batch (Swin v2 makes its position bias by a small network)
+    is counted for each sample, as fvcore does.
+    """
+
+    forward: tuple[float, ...]
+    products: tuple[Product, ...]
+
+    def paper(self, frozen: Collection[int] = ()) -> Flops:
+        """A training step's FLOPs per sample in the paper's convention, `frozen` being frozen."""
+        prefix = prefix_length(frozen, len(self.forward))
+        backward = 0.0
+        for index, cost in enumerate(self.forward):
+            if index not in frozen:
+                backward += 2 * cost
+            elif index >= prefix:
+                backward += cost
+        return Flops(sum(self.forward), backward)
+
+    def exact(self, frozen: Collection[int] = ()) -> Flops:
+        """A training step's FLOPs per sample as autograd spends them, `frozen` being frozen."""
+        training = ~mask_of(frozen)
+        forward = sum(p.flops for p in self.products)
+        backward = sum(
+            p.flops * sum(bool(operand & training) for operand in p.operands) for p in self.products
+        )
+        return Flops(float(forward), float(backward))
+
+    def exact_forward(self, layer: int) -> float:
+        """FLOPs per sample of one layer's own products in the forward pass."""
+        return sum(p.flops for p in self.products if p.layer == layer)
+
+
+def prefix_length(frozen: Collection[int], layers: int) -> int:
+    """The length of the longest run of frozen layers from the input on."""
+    return next((i for i in range(layers) if i not in frozen), layers)
+
+
+def count_flops(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> FlopModel:
+    """Count a model's products and operators once, on copies; the model is left as it was.
+
+    inputs: one sample. Raises UserError for an operator that is neither counted nor known to
+    hold no multiply-add, and if fvcore and the autograd graph disagree.
+    """
+    products = trace_products(model, layers, inputs)
+    forward, by_fvcore = _count_with_fvcore(model, layers, inputs)
+    by_graph = sum(p.flops for p in products)
+    if by_fvcore != by_graph:
+        raise UserError(
+            f"{type(model).__name__}: fvcore counts {by_fvcore:,} FLOPs in products, the autograd"
+            f" graph {by_graph:,}; its FLOPs cannot be stated"
+        )
+    return FlopModel(forward, products)
+
+
+def _count_with_fvcore(
+    model: nn.Module, layers: Sequence[Layer], inputs: Inputs
+) -> tuple[tuple[float, ...], int]:
+    """FLOPs per layer in the paper's convention, and FLOPs of all products, attention included."""
+    # Counting in train mode would move BatchNorm's running statistics; without gradients,
+    # torch's own attention would run as one operator.
+    analysis = FlopCountAnalysis(copy.deepcopy(model).eval().requires_grad_(True), inputs)
+    analysis.set_op_handle(_ATTENTION, _attention_products, "aten::einsum", _einsum)
+    analysis.set_op_handle("aten::_convolution_mode", _padded_convolution)
+    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    analysis.tracer_warnings("none")
+    counts = analysis.by_module_and_operator()
+    _refuse_unknown(analysis.unsupported_ops(), type(model).__name__)
+
+    owner = {module: layer.index for layer in layers for module in layer.modules if module}
+    own = {name: dict(counter) for name, counter in counts.items()}
+    for name, counter in counts.items():
+        parent = name.rpartition(".")[0] if name else None
+        if parent is not None:
+            for operator, count in counter.items():
+                own[parent][operator] -= count
+    forward = [0.0] * len(layers)
+    products = 0.0
+    current = 0
+    order = execution_order(model, inputs)
+    for name in order + [n for n in own if n not in order]:
+        # What belongs to no layer (pooling) counts with the layer that ran before it.
+        current = owner.get(name, current)
+        for operator, count in own[name].items():
+            if operator != _ATTENTION:
+                forward[current] += 2 * count
+            if operator in _PRODUCTS:
+                products += 2 * count
+    return tuple(forward), int(products)
+
+
+def _attention_products(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """Multiply-adds of a fused attention: queries by keys, then by values."""
+    queries, keys, values = (value.type().sizes() for value in inputs[:3])
+    return Counter({_ATTENTION: prod(queries[:-1]) * keys[-2] * (keys[-1] + values[-1])})
+
+
+def _einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """Multiply-adds of a contraction of two factors; fvcore's own count is rounded to 4 digits."""
+    equation = str(inputs[0].toIValue()).replace(" ", "")
+    shapes = [value.type().sizes() for value in inputs[1].node().inputs()]
+    terms = equation.partition("->")[0].split(",")
+    if len(terms) != 2 or "." in equation:
+        raise UserError(f"einsum {equation!r}: its cost is not known; only two factors are counted")
+    sizes = {
+        k: n
+        for term, shape in zip(terms, shapes, strict=True)
+        for k, n in zip(term, shape, strict=True)
+    }
+    return Counter({"einsum": prod(sizes.values())})
+
+
+def _padded_convolution(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """Multiply-adds of a convolution whose padding is given by a word ("same")."""
+    weight, output = inputs[1].type().sizes(), outputs[0].type().sizes()
+    return Counter({"conv": prod(output) * prod(weight[1:])})
+
+
+def _refuse_unknown(unsupported: Iterable[str], model: str) -> None:
+    unknown = sorted(op for op in unsupported if op.removeprefix("aten::") not in NOT_COUNTED)
+    if unknown:
+        raise UserError(
+            f"{model}: operators of unknown cost: {', '.join(unknown)}; if they hold no"
+            " multiply-add, add them to NOT_COUNTED in bench/costs/flops.py"
+        )

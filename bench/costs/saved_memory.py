@@ -1,0 +1,226 @@
+"""How many bytes training keeps: what autograd saves for the backward pass, and the state.
+
+Both follow from the model, the batch and what is frozen alone, so they are the same whenever they
+are counted; what an allocator makes of them on a GPU is measured elsewhere.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from bench.costs.autograd_graph import mask_of, reachable_layers
+from bench.errors import UserError
+from bench.layers.activations import output_tensor
+from bench.layers.discovery import Inputs, Layer
+from bench.layers.freezing import thawed_copy
+
+Loss = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class SavedStorage:
+    """One piece of memory that the backward pass reads.
+
+    fixed, per_sample: its bytes are fixed + per_sample x samples of the batch.
+    layers: mask of the layers (bit i: layer i) any of which keeps it while it trains.
+    """
+
+    fixed: int
+    per_sample: int
+    layers: int
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What autograd saves in a forward pass in train mode, for any batch and any frozen layers."""
+
+    storages: tuple[SavedStorage, ...]
+
+    def bytes(self, frozen: Collection[int] = (), samples: int = 1) -> int:
+        """Bytes saved for a batch of `samples`, `frozen` being frozen."""
+        training = ~mask_of(frozen)
+        return sum(s.fixed + s.per_sample * samples for s in self.storages if s.layers & training)
+
+
+def predict_saved_bytes(
+    model: nn.Module, layers: Sequence[Layer], inputs: Inputs, loss: Loss | None = None
+) -> SavedModel:
+    """Read off the graph of a full training step what autograd saves, frozen or not.
+
+    inputs: a batch, of which the first sample is used. loss: from logits to what backward starts
+    at, if that is not the sum of the logits. The model runs as it is, twice, on a copy, and no
+    random stream moves. Parameters, buffers and scalars are not counted.
+    An operator that picks another kernel once it is frozen is predicted by the kernel of the full
+    step (a fused attention with a learned bias). Raises UserError if the graph does not show all
+    that is saved.
+    """
+    two, three = (_walk(model, layers, inputs, loss, samples) for samples in (2, 3))
+    if [layers for _, layers in two] != [layers for _, layers in three]:
+        raise UserError(
+            f"{type(model).__name__}: its graph depends on the size of the batch; the bytes"
+            " saved for backward cannot be predicted"
+        )
+    return SavedModel(
+        tuple(
+            SavedStorage(3 * of_two - 2 * of_three, of_three - of_two, mask)
+            for (of_two, mask), (of_three, _) in zip(two, three, strict=True)
+        )
+    )
+
+
+class SavedBytes:
+    """Measures what autograd saves for backward in the forward pass run inside it.
+
+        with SavedBytes(model) as saved:
+            loss = criterion(model(images), labels)
+        saved.bytes
+
+    bytes: of the distinct storages that the graph holds at the end of the block, without the
+    model's parameters and buffers and without scalars. Nothing is copied and no result changes.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._saved: list[weakref.ref[torch.Tensor]] = []
+        self._hooks: torch.autograd.graph.saved_tensors_hooks | None = None
+        self.bytes = 0
+
+    def __enter__(self) -> SavedBytes:
+        self._saved.clear()
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack)
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._hooks is not None
+        self._hooks.__exit__(kind, error, trace)
+        self._hooks = None
+        own = _own_addresses(self._model)
+        held = [tensor for reference in self._saved if (tensor := reference()) is not None]
+        sizes = {_address(tensor): tensor.untyped_storage().nbytes() for tensor in held}
+        self.bytes = sum(size for where, size in sizes.items() if where not in own)
+        self._saved.clear()
+
+    def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
+        # An alias without a history: the graph holding its own output would never be freed.
+        alias = tensor.detach()
+        if tensor.dim():
+            self._saved.append(weakref.ref(alias))
+        return alias
+
+
+def state_bytes(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of parameters, of gradients that exist, and of the optimizer's state."""
+    parameters = list(model.parameters())
+    held = parameters + [p.grad for p in parameters if p.grad is not None]
+    for state in optimizer.state.values():
+        held += [value for value in state.values() if isinstance(value, torch.Tensor)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in held)
+
+
+def _unpack(alias: torch.Tensor) -> torch.Tensor:
+    return alias
+
+
+def _address(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _own_addresses(model: nn.Module) -> set[int]:
+    """Where parameters and buffers lie; some models replace a buffer while they run."""
+    return {_address(tensor) for tensor in (*model.parameters(), *model.buffers())}
+
+
+def _walk(
+    model: nn.Module, layers: Sequence[Layer], inputs: Inputs, loss: Loss | None, samples: int
+) -> list[tuple[int, int]]:
+    """Bytes and layers of every storage that a full step with so many samples saves."""
+    model = thawed_copy(model)
+    modules = dict(model.named_modules())
+    owner: dict[int, int] = {}
+    statistics: dict[int, int] = {}
+    for layer in layers:
+        owner.update((id(model.get_parameter(name)), layer.index) for name in layer.parameters)
+        for name in layer.modules:
+            for buffer in modules[name].buffers(recurse=False):
+                statistics[_address(buffer)] = layer.index
+    for module in modules.values():
+        if isinstance(module, _DropoutNd):
+            module.inplace = False  # in place on a view, its graph does not show what it saves
+    batch = tuple(x[:1].repeat_interleave(samples, 0) for x in inputs)
+    devices = [x.device for x in batch if x.is_cuda]
+    with torch.random.fork_rng(devices), torch.enable_grad(), SavedBytes(model) as measured:
+        root = output_tensor(model(*batch))
+        root = loss(root) if loss else root
+    reach = reachable_layers(root.grad_fn, owner)
+    own = _own_addresses(model)
+    sizes: dict[int, int] = {}
+    masks: dict[int, int] = {}
+    for node, mask in reach.items():
+        for tensor, needed_by in _saved_by(node, mask, reach, statistics):
+            where = _address(tensor)
+            if tensor.dim() and where not in own and tensor.numel():
+                sizes[where] = tensor.untyped_storage().nbytes()
+                masks[where] = masks.get(where, 0) | needed_by
+    if sum(sizes.values()) != measured.bytes:
+        raise UserError(
+            f"{type(model).__name__}: {measured.bytes:,} bytes are saved for backward, its graph"
+            f" shows {sum(sizes.values()):,}; they cannot be predicted"
+        )
+    return [(sizes[where], masks[where]) for where in sizes]
+
+
+# Operators that save a factor only while another one needs its gradient: the name of what is
+# saved, and the place of that other one among the operator's differentiable inputs. These are
+# the guards of torch's generated code; operators that are not here save all or nothing.
+_SAVED_FOR = {
+    "AddmmBackward0": {"mat1": 2, "mat2": 1},
+    "AddbmmBackward0": {"batch1": 2, "batch2": 1},
+    "AddcdivBackward0": {"tensor1": 2},
+    "AddcmulBackward0": {"tensor1": 2, "tensor2": 1},
+    "AddmvBackward0": {"mat": 2, "vec": 1},
+    "AddrBackward0": {"vec1": 2, "vec2": 1},
+    "BaddbmmBackward0": {"batch1": 2, "batch2": 1},
+    "BmmBackward0": {"self": 1, "mat2": 0},
+    "DivBackward0": {"self": 1},
+    "DotBackward0": {"self": 1, "tensor": 0},
+    "LerpBackward1": {"self": 2, "end": 2},
+    "MmBackward0": {"self": 1, "mat2": 0},
+    "MulBackward0": {"self": 1, "other": 0},
+    "MvBackward0": {"self": 1, "vec": 0},
+}
+
+
+def _saved_by(
+    node: Any, mask: int, reach: dict[Any, int], statistics: dict[int, int]
+) -> Iterator[tuple[torch.Tensor, int]]:
+    """The tensors a node saves, each with the layers of which one must train to keep it."""
+    kind = type(node).__name__
+    mean = getattr(node, "_saved_running_mean", None)
+    for name in (name for name in dir(node) if name.startswith("_saved_")):
+        needed_by = mask
+        place = _SAVED_FOR.get(kind, {}).get(name.removeprefix("_saved_"))
+        if place is not None:
+            needed_by = reach.get(node.next_functions[place][0], 0)
+        elif mean is not None and _address(mean) in statistics and "_saved_result" in name:
+            # A frozen BatchNorm is in eval mode and has no statistics of the batch to save.
+            needed_by = 1 << statistics[_address(mean)]
+        value = getattr(node, name)
+        for tensor in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(tensor, torch.Tensor):
+                yield tensor, needed_by
+    for tensor in getattr(node, "saved_tensors", None) or ():  # a function written in Python
+        yield tensor, mask

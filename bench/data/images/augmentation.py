@@ -1,0 +1,84 @@
+"""Augmentation and normalisation of uint8 batches, on the device where the images live.
+
+Random numbers come from the CPU generator that is passed in, so they are the same on every device.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.machine.to_device import onto
+
+Augment = Literal["none", "crop", "crop+flip"]
+PADDING = 8  # a crop moves by at most a PADDING-th of the side, as 4 pixels of CIFAR's 32
+
+
+def augment(
+    images: Tensor, kind: Augment, generator: torch.Generator, start: int = 0, of: int = 0
+) -> Tensor:
+    """Shift uint8 images (B, 3, R, R) within mirrored borders and, for crop+flip, mirror half.
+
+    The same generator state gives the same images, and images from `start` on of a batch of `of`
+    the same as in the whole batch; 0 = they are the whole batch. "none" returns the images
+    untouched and draws nothing.
+    """
+    if kind == "none":
+        return images
+    count, _, side, _ = images.shape
+    reach, mine = side // PADDING, slice(start, start + count)
+    shifts = torch.randint(-reach, reach + 1, (2, of or count, 1), generator=generator)[:, mine]
+    down, across = _mirrored(shifts + torch.arange(side), side)
+    if kind == "crop+flip":
+        flipped = torch.rand(of or count, 1, generator=generator)[mine] < 0.5
+        across = torch.where(flipped, across.flip(1), across)
+    down, across = onto(images.device, torch.stack([down, across]))
+    each = torch.arange(count, device=images.device)[:, None, None]
+    picked = images.permute(0, 2, 3, 1)[each, down[:, :, None], across[:, None, :]]
+    return picked.permute(0, 3, 1, 2)
+
+
+def _mirrored(index: Tensor, side: int) -> Tensor:
+    """Indices outside 0 … side − 1 reflected back into it, the border not repeated."""
+    index = index.abs()
+    return torch.where(index >= side, 2 * (side - 1) - index, index)
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor, resolution: int = 0) -> Tensor:
+    """uint8 images (B, 3, h, w) to float32 with the given mean and std (3,) of values in [0, 1].
+
+    With a resolution, images of another size are scaled to it first (bilinear), so that small
+    originals can stay small in memory.
+    """
+    pixels = images.float()
+    if resolution and images.shape[-1] != resolution:
+        pixels = _scaled(pixels, resolution)
+    scale = (1 / (255 * std)).view(1, 3, 1, 1)
+    return torch.addcmul((-mean / std).view(1, 3, 1, 1), pixels, scale).contiguous()
+
+
+def resize(images: Tensor, resolution: int) -> Tensor:
+    """uint8 images (N, 3, h, w) to (N, 3, resolution, resolution), bilinear, antialiased."""
+    if images.shape[-2:] == (resolution, resolution):
+        return images
+    parts = [
+        _scaled(part.float(), resolution).round_().clamp_(0, 255).to(torch.uint8)
+        for part in images.split(512)
+    ]
+    return torch.cat(parts)
+
+
+def _scaled(pixels: Tensor, resolution: int) -> Tensor:
+    shrinks = resolution < pixels.shape[-1]
+    return F.interpolate(
+        pixels, (resolution, resolution), mode="bilinear", align_corners=False, antialias=shrinks
+    )
+
+
+NORMALISATIONS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}

@@ -1,0 +1,128 @@
+"""digits10 and digits100: scikit-learn's handwritten digits, jittered, coloured and noisy.
+
+digits10 shows one digit, digits100 two side by side (class = 10 x left + right). Test images come
+from digits that no training image uses; validation images from training digits then left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data.images.dataset import ImageData, moments
+from bench.data.images.rendering import Look, paint
+from bench.data.interface.splits import Part
+from bench.errors import UserError
+
+FILE = "datasets/data/digits.csv.gz"  # of scikit-learn's package
+RECIPE = 1  # raise it when a change of code changes the images
+TEST_SHARE = 0.3
+VALIDATION_SHARE = 0.2
+EVAL_DRAWS = 5000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How many digits an image shows, how many training draws are made, and how they look."""
+
+    slots: int
+    train_draws: int
+    look: Look
+
+    def identity(self) -> str:
+        """Return the text that the fingerprint hashes; run ids depend on its words."""
+        return (
+            f"Recipe(slots={self.slots!r}, train_draws={self.train_draws!r}, "
+            f"look={self.look.identity()})"
+        )
+
+
+RECIPES = {
+    "digits10": Recipe(slots=1, train_draws=1280, look=Look(noise=0.2)),
+    "digits100": Recipe(slots=2, train_draws=1920, look=Look(noise=0.1)),
+}
+
+
+def load(name: str, resolution: int, evaluate_on: Part) -> ImageData:
+    """Draw the fixed training set and 5,000 evaluation images of digits10 or digits100."""
+    recipe = RECIPES[name]
+    parts = split()
+    train = parts["train"]
+    if evaluate_on == "test":
+        train = torch.cat([train, parts["validation"]])
+    images, labels = _draw(recipe, train, recipe.train_draws, resolution, seed=1)
+    held, answers = _draw(
+        recipe, parts[evaluate_on], EVAL_DRAWS, resolution, seed=2 if evaluate_on == "test" else 3
+    )
+    return ImageData(
+        name, 10**recipe.slots, images, labels, held, answers, *moments(images), flip=False
+    )
+
+
+def fingerprint(name: str) -> str:
+    """Hash of the source digits and of everything that is done to them."""
+    images, labels = _source()
+    told = (
+        f"{name} {RECIPE} {RECIPES[name].identity()} {TEST_SHARE} {VALIDATION_SHARE} {EVAL_DRAWS}"
+    )
+    digest = hashlib.sha256(told.encode())
+    digest.update(images.numpy().tobytes())
+    digest.update(labels.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def _source() -> tuple[Tensor, Tensor]:
+    """The 1,797 digits: uint8 (N, 8, 8) from 0 to 16, and their labels.
+
+    Read from the file that scikit-learn ships, which takes less time than importing it. Raises
+    UserError where it is not there.
+    """
+    package = find_spec("sklearn")
+    path = Path(package.origin if package and package.origin else "").parent / FILE
+    try:
+        rows = np.loadtxt(path, delimiter=",", dtype=np.int64)
+    except OSError as error:
+        raise UserError(f"digits: {path} cannot be read ({error}); install scikit-learn") from None
+    images = torch.from_numpy(rows[:, :-1]).to(torch.uint8).reshape(-1, 8, 8)
+    return images, torch.from_numpy(rows[:, -1].copy())
+
+
+def split() -> dict[str, Tensor]:
+    """Indices of the source digits in the train, validation and test parts, which are disjoint."""
+    order = torch.randperm(len(_source()[1]), generator=torch.Generator().manual_seed(0))
+    tests = int(TEST_SHARE * len(order))
+    held = int(VALIDATION_SHARE * len(order))
+    return {
+        "test": order[:tests],
+        "validation": order[tests : tests + held],
+        "train": order[tests + held :],
+    }
+
+
+def _draw(
+    recipe: Recipe, digits: Tensor, draws: int, resolution: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Images and labels of a number of draws, all classes equally often, in random order."""
+    generator = torch.Generator().manual_seed(seed)
+    images, labels = _source()
+    classes = 10**recipe.slots
+    wanted = torch.arange(draws) % classes
+    wanted = wanted[torch.randperm(draws, generator=generator)]
+    chosen = torch.empty(draws, recipe.slots, dtype=torch.int64)
+    for slot in range(recipe.slots):
+        digit = wanted // 10 ** (recipe.slots - 1 - slot) % 10
+        for value in range(10):
+            pool = digits[labels[digits] == value]
+            here = torch.nonzero(digit == value)[:, 0]
+            picks = torch.randint(len(pool), (len(here),), generator=generator)
+            chosen[here, slot] = pool[picks]
+    shapes = images[chosen].float() / 16
+    return paint(shapes, recipe.look, resolution, generator), wanted

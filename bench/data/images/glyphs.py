@@ -1,0 +1,174 @@
+"""glyphs: letters drawn from the fonts that matplotlib ships; the source task and its variants.
+
+Evaluation images use fonts that no training image uses. No digit is ever drawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from bench.data.images.dataset import ImageData, moments
+from bench.data.images.rendering import Look, paint
+from bench.data.interface.splits import Part
+
+RECIPE = 1  # raise it when a change of code changes the images
+SHAPE = 10  # side of a letter before it is drawn: as coarse as the digits that are the targets
+EVAL_DRAWS = 5000
+
+SANS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-BoldOblique", "DejaVuSans-Oblique", "cmss10")
+MONO = (
+    "DejaVuSansMono",
+    "DejaVuSansMono-Bold",
+    "DejaVuSansMono-BoldOblique",
+    "DejaVuSansMono-Oblique",
+    "cmtt10",
+)
+SERIF = (
+    "DejaVuSerif",
+    "DejaVuSerif-Bold",
+    "DejaVuSerif-BoldItalic",
+    "DejaVuSerif-Italic",
+    "STIXGeneral",
+    "STIXGeneralBol",
+    "STIXGeneralBolIta",
+    "STIXGeneralItalic",
+    "cmb10",
+    "cmr10",
+    "cmti10",
+)
+ALL = SANS + MONO + SERIF
+MIXED = string.ascii_uppercase + "abdefghnqrt"  # lower case only where it differs in shape
+
+
+PLAIN = Look()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Letters that are shown alone and in pairs, the fonts, the number of draws, and the look.
+
+    A class is a letter, or an ordered pair of the letters of `pairs`.
+    """
+
+    letters: str = MIXED
+    pairs: str = ""
+    fonts: tuple[str, ...] = ALL
+    train_draws: int = 2560
+    look: Look = PLAIN
+
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+        return len(self.letters) + len(self.pairs) ** 2
+
+    def identity(self) -> str:
+        """Return the text that the fingerprint hashes; run ids depend on its words."""
+        return (
+            f"Recipe(letters={self.letters!r}, pairs={self.pairs!r}, fonts={self.fonts!r}, "
+            f"train_draws={self.train_draws!r}, look={self.look.identity()})"
+        )
+
+
+CAPITALS = string.ascii_uppercase
+SMALL = string.ascii_lowercase
+RECIPES = {
+    # What backbones are pretrained on: one letter or two, so that both targets are near.
+    "": Recipe(letters=CAPITALS, pairs="ACEHKMRSTX", train_draws=6400),
+    "mixed": Recipe(),
+    "upper": Recipe(letters=CAPITALS),
+    "lower": Recipe(letters=SMALL),
+    "few": Recipe(letters="ABEHKMRSXZ", train_draws=1280, look=Look(noise=0.2)),
+    "noisy": Recipe(look=Look(noise=0.3)),
+    "tilted": Recipe(look=Look(rotation=25.0, shear=0.3, stretch=0.2)),
+    "barred": Recipe(look=Look(bars=2)),
+    "serif": Recipe(fonts=SERIF),
+    "mono": Recipe(fonts=MONO, letters=SMALL, train_draws=1280),
+    "pairs": Recipe(letters="", pairs="BDFGJLNPQU"),
+    "lowerpairs": Recipe(letters="", pairs="abdeghnqrt"),
+}
+
+
+def load(variant: str, resolution: int, evaluate_on: Part) -> ImageData:
+    """Draw the fixed training set and 5,000 evaluation images of a variant ("" is the default)."""
+    recipe = RECIPES[variant]
+    fonts = split(recipe)
+    train = fonts["train"] if evaluate_on == "validation" else fonts["train"] + fonts["validation"]
+    images, labels = _draw(recipe, train, recipe.train_draws, resolution, seed=1)
+    held, answers = _draw(
+        recipe, fonts[evaluate_on], EVAL_DRAWS, resolution, seed=2 if evaluate_on == "test" else 3
+    )
+    name = f"glyphs:{variant}" if variant else "glyphs"
+    return ImageData(
+        name, recipe.classes, images, labels, held, answers, *moments(images), flip=False
+    )
+
+
+def fingerprint(variant: str) -> str:
+    """Hash of the letters' bitmaps and of everything that is done to them."""
+    recipe = RECIPES[variant]
+    digest = hashlib.sha256(f"{RECIPE} {recipe.identity()} {SHAPE} {EVAL_DRAWS}".encode())
+    for font in recipe.fonts:
+        digest.update(_bitmaps(font, recipe.letters + recipe.pairs).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def split(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """The recipe's fonts in disjoint train, validation and test parts (three, one and one of 5)."""
+    return {
+        "train": tuple(font for i, font in enumerate(recipe.fonts) if i % 5 not in (1, 3)),
+        "validation": recipe.fonts[1::5],
+        "test": recipe.fonts[3::5],
+    }
+
+
+@cache
+def _bitmaps(font: str, letters: str) -> Tensor:
+    """The letters as uint8 (len(letters), SHAPE, SHAPE), each filling its square's height."""
+    path = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{font}.ttf")
+    face = ImageFont.truetype(str(path), 2 * SHAPE)
+    return torch.stack([_bitmap(face, letter) for letter in letters])
+
+
+def _bitmap(face: ImageFont.FreeTypeFont, letter: str) -> Tensor:
+    left, top, right, bottom = (int(edge) for edge in face.getbbox(letter))
+    side = max(right - left, bottom - top)
+    image = Image.new("L", (side, side))
+    corner = ((side - (right - left)) / 2 - left, (side - (bottom - top)) / 2 - top)
+    ImageDraw.Draw(image).text(corner, letter, fill=255, font=face)
+    small = image.resize((SHAPE, SHAPE), Image.Resampling.BOX)
+    return torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).view(SHAPE, SHAPE)
+
+
+def _draw(
+    recipe: Recipe, fonts: tuple[str, ...], draws: int, resolution: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Images and labels of a number of draws in random order.
+
+    Where letters stand both alone and in pairs, half of the draws are of each kind.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    alone = draws * bool(recipe.letters) // (1 + bool(recipe.pairs))
+    parts = [(recipe.letters, 1, alone, 0), (recipe.pairs, 2, draws - alone, len(recipe.letters))]
+    images, labels = [], []
+    for letters, slots, count, first_label in parts:
+        if not count:
+            continue
+        bitmaps = torch.stack([_bitmaps(font, letters) for font in fonts])
+        classes = torch.arange(count) % len(letters) ** slots
+        powers = len(letters) ** torch.arange(slots - 1, -1, -1)
+        chosen = classes[:, None] // powers % len(letters)
+        picks = torch.randint(len(fonts), (count, slots), generator=generator)
+        shapes = bitmaps[picks, chosen].float() / 255
+        images.append(paint(shapes, recipe.look, resolution, generator))
+        labels.append(first_label + classes)
+    order = torch.randperm(draws, generator=generator)
+    return torch.cat(images)[order], torch.cat(labels)[order]

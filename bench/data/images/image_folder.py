@@ -1,0 +1,156 @@
+"""Image folders (torchvision's ImageFolder and ImageNet's layout: train/CLASS/…, val/CLASS/…)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bench.data.images.dataset import ImageData, moments
+from bench.data.interface.splits import Part
+from bench.errors import UserError
+
+# As torchvision's ImageFolder has them; a test holds them against it.
+IMG_EXTENSIONS = (
+    ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+MEMORY = 4 * 2**30  # bytes of images that are held in memory; larger sets stream
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A split on disk: class names in alphabetical order, files and their labels (N,)."""
+
+    classes: tuple[str, ...]
+    paths: tuple[Path, ...]
+    labels: Tensor
+
+
+def load(name: str, root: Path, resolution: int, evaluate_on: Part, held_share: float) -> ImageData:
+    """Read a folder's images, each fitted once to resolution × resolution, into memory.
+
+    Raises UserError for a wrong layout, an unreadable image, or a set too large for memory.
+    """
+    train = listing(root, "train")
+    if evaluate_on == "test":
+        test = listing(root, "val", train.classes)
+    else:
+        train, test = hold_out(train, held_share)
+    size = (len(train.paths) + len(test.paths)) * 3 * resolution**2
+    if size > MEMORY:
+        raise UserError(
+            f"{name}: {len(train.paths):,} images of {resolution} × {resolution} do not fit in "
+            "memory; give a lower resolution, or a folder with fewer images"
+        )
+    images, held = read(train.paths, resolution), read(test.paths, resolution)
+    return ImageData(
+        name, len(train.classes), images, train.labels, held, test.labels, *moments(images),
+        flip=True,
+    )  # fmt: skip
+
+
+def listing(root: Path, split: str, classes: Sequence[str] | None = None) -> Listing:
+    """The images of root/split; labels follow `classes` where given (those of training)."""
+    place = root / split
+    if not place.is_dir():
+        raise UserError(
+            f"{place}: no such folder; an image folder holds train/CLASS/ and val/CLASS/"
+        )
+    found = sorted(entry.name for entry in place.iterdir() if entry.is_dir())
+    if not found:
+        raise UserError(f"{place}: holds no class folders; images lie in {split}/CLASS/")
+    known = tuple(classes or found)
+    strangers = sorted(set(found) - set(known))
+    if strangers:
+        raise UserError(f"{place / strangers[0]}: a class that train/ does not have")
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(known):
+        inside = sorted((place / name).rglob("*")) if (place / name).is_dir() else []
+        images = [path for path in inside if _is_image(path)]
+        if not images and classes is None:
+            raise UserError(f"{place / name}: holds no images ({', '.join(IMG_EXTENSIONS)})")
+        paths += images
+        labels += [label] * len(images)
+    if not paths:
+        raise UserError(f"{place}: holds no images ({', '.join(IMG_EXTENSIONS)})")
+    return Listing(known, tuple(paths), torch.tensor(labels, dtype=torch.int64))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMG_EXTENSIONS and path.is_file()
+
+
+def files(root: Path) -> list[Path]:
+    """All images of both splits in a fixed order; val/ may be missing."""
+    train = listing(root, "train")
+    test = listing(root, "val", train.classes).paths if (root / "val").is_dir() else ()
+    return [*train.paths, *test]
+
+
+def hold_out(split: Listing, share: float) -> tuple[Listing, Listing]:
+    """A split without, and only with, a fixed share of each class."""
+    from bench.data.interface.splits import held_out
+
+    kept, held = held_out(split.labels, share)
+    return _subset(split, kept), _subset(split, held)
+
+
+def limited(split: Listing, limit: int) -> Listing:
+    """The first images of every class in turn, up to a limit."""
+    from bench.data.interface.splits import in_turn
+
+    return _subset(split, in_turn(split.labels, len(split.classes), limit))
+
+
+def too_large(root: Path, resolution: int) -> bool:
+    """Whether a folder's images do not fit in memory at a resolution."""
+    return len(files(root)) * 3 * resolution**2 > MEMORY
+
+
+def _subset(split: Listing, chosen: Tensor) -> Listing:
+    paths = tuple(split.paths[i] for i in chosen.tolist())
+    return Listing(split.classes, paths, split.labels[chosen])
+
+
+def read(paths: Sequence[Path], resolution: int) -> Tensor:
+    """Images uint8 (N, 3, resolution, resolution), each fitted by `fitted`."""
+    with ThreadPoolExecutor(4) as pool:
+        images = list(pool.map(partial(fitted, resolution=resolution), paths))
+    return torch.stack(images) if images else torch.empty(0, 3, resolution, resolution).byte()
+
+
+def fitted(path: Path, resolution: int) -> Tensor:
+    """One image uint8 (3, R, R): its shorter side scaled to R × 256 / 224, then the centre.
+
+    That is ImageNet's usual evaluation. Images not larger than R are scaled to R alone.
+    """
+    image = opened(path)
+    short = min(image.size)
+    target = round(resolution * 256 / 224) if short > resolution else resolution
+    width, height = (max(target, round(side * target / short)) for side in image.size)
+    scaled = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = (scaled.width - resolution) // 2, (scaled.height - resolution) // 2
+    return as_tensor(scaled.crop((left, top, left + resolution, top + resolution)))
+
+
+def opened(path: Path) -> Image.Image:
+    """The image in RGB; raises UserError naming a file that cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        told = " ".join(str(error).split())[:120]
+        raise UserError(f"{path}: not a readable image ({told}); remove or replace it") from None
+
+
+def as_tensor(image: Image.Image) -> Tensor:
+    """An RGB image as uint8 (3, H, W)."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

@@ -1,0 +1,191 @@
+"""Image folders too large for memory: worker processes decode each batch as it is needed.
+
+Every random choice depends on the seed, the epoch and the sample alone, so that neither the
+number of workers nor a resumed run changes a pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from bench.data.images.image_folder import (
+    Listing,
+    as_tensor,
+    fitted,
+    hold_out,
+    limited,
+    listing,
+    opened,
+    read,
+)
+from bench.data.interface.splits import Part
+from bench.machine.environment import cores
+from bench.seeds import seed_of
+
+AREA = (0.08, 1.0)  # share of the image that a training crop takes, as usual on ImageNet
+ASPECT = (3 / 4, 4 / 3)
+WORKERS = min(4, cores())
+
+
+class ImageStream:
+    """The training and evaluation parts of a folder, decoded batch by batch.
+
+    Batches are uint8 (B, 3, R, R) and int64 (B,). Unreadable images raise UserError.
+    workers: processes that decode; 0 = this one does.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        resolution: int,
+        evaluate_on: Part = "test",
+        workers: int = WORKERS,
+        held_share: float = 0.1,
+        train_limit: int = 0,
+    ) -> None:
+        train = listing(root, "train")
+        if evaluate_on == "test":
+            held = listing(root, "val", train.classes)
+        else:
+            train, held = hold_out(train, held_share)
+        if train_limit:
+            train = limited(train, train_limit)
+        self._train, self._held = train, held
+        self._resolution, self._workers = resolution, workers
+        self.classes = len(train.classes)
+        self.train_samples, self.eval_samples = len(train.paths), len(held.paths)
+
+    def training(
+        self,
+        order: Tensor,
+        batch_size: int,
+        *,
+        seed: int,
+        epoch: int,
+        start: int = 0,
+        augment: str = "standard",
+        share: Callable[[int], slice] = slice,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """An epoch's batches in the given order of samples (N,), from batch `start` on.
+
+        Each image is a random crop of 8 to 100 % of the area, mirrored half of the time, with
+        "randaugment" two random operations more; or its centre, for "none".
+        share: which part of a batch, from its size; all by default.
+        """
+        decode: Callable[[Path, int], Tensor] = partial(_centre, resolution=self._resolution)
+        if augment != "none":
+            decode = partial(
+                _random_crop,
+                resolution=self._resolution,
+                seed=seed,
+                epoch=epoch,
+                more=augment == "randaugment",
+            )
+        batches = [batch[share(len(batch))] for batch in _split(order.tolist(), batch_size)[start:]]
+        # A loader draws from the global stream as it starts. At an epoch's first step that is part
+        # of the run, and dropout draws what follows; where a run goes on within an epoch it is not.
+        with torch.random.fork_rng(devices=[], enabled=start > 0):
+            return self._decoded(self._train, batches, decode)
+
+    def samples(self, chosen: Sequence[int]) -> Tensor:
+        """Some training images' centres, uint8 (len(chosen), 3, R, R)."""
+        return read([self._train.paths[i] for i in chosen], self._resolution)
+
+    def evaluation(
+        self, batch_size: int, every: slice = slice(None)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The evaluation part in order, each image's centre. every: which of the batches."""
+        decode = partial(_centre, resolution=self._resolution)
+        batches = _split(list(range(self.eval_samples)), batch_size)[every]
+        return self._decoded(self._held, batches, decode)
+
+    def _decoded(
+        self, split: Listing, batches: list[list[int]], decode: Callable[[Path, int], Tensor]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        return iter(
+            DataLoader(
+                _Decoded(split, decode),
+                batch_sampler=batches,
+                num_workers=self._workers,
+                persistent_workers=False,
+            )
+        )
+
+
+def _split(order: list[int], size: int) -> list[list[int]]:
+    return [order[i : i + size] for i in range(0, len(order), size)]
+
+
+class _Decoded(Dataset[tuple[Tensor, int]]):
+    """Samples of a listing, decoded by a function of path and index."""
+
+    def __init__(self, split: Listing, decode: Callable[[Path, int], Tensor]) -> None:
+        self._paths, self._labels = split.paths, split.labels.tolist()
+        self._decode = decode
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self._decode(self._paths[index], index), self._labels[index]
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+def _centre(path: Path, index: int, *, resolution: int) -> Tensor:
+    return fitted(path, resolution)
+
+
+def _random_crop(
+    path: Path, index: int, *, resolution: int, seed: int, epoch: int, more: bool
+) -> Tensor:
+    """A random part of the image, scaled to (3, R, R); torchvision's RandomResizedCrop.
+
+    more: RandAugment (Cubuk et al. 2020) on top of it.
+    """
+    image = opened(path)
+    generator = torch.Generator().manual_seed(seed_of(seed, epoch, index))
+    left, top, width, height = _part(image.width, image.height, generator)
+    scaled = image.resize(
+        (resolution, resolution),
+        Image.Resampling.BILINEAR,
+        box=(left, top, left + width, top + height),
+    )
+    if torch.rand((), generator=generator) < 0.5:
+        scaled = scaled.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if more:
+        with torch.random.fork_rng(devices=[]):  # torchvision draws from the global stream
+            torch.manual_seed(seed_of(seed, epoch, index, "randaugment"))
+            scaled = _rand_augment()(scaled)
+    return as_tensor(scaled)
+
+
+@lru_cache(maxsize=1)
+def _rand_augment() -> Callable[[Image.Image], Image.Image]:
+    """Two operations of magnitude 9 of 30, as in DeiT's recipe, by torchvision."""
+    from torchvision.transforms import v2
+
+    policy: Callable[[Image.Image], Image.Image] = v2.RandAugment(num_ops=2, magnitude=9)
+    return policy
+
+
+def _part(width: int, height: int, generator: torch.Generator) -> tuple[int, int, int, int]:
+    """Left, top, width and height of a random part; the centre if ten tries do not fit."""
+    for _ in range(10):
+        draw = torch.rand(2, generator=generator).tolist()
+        area = width * height * (AREA[0] + (AREA[1] - AREA[0]) * draw[0])
+        aspect = math.exp(math.log(ASPECT[0]) + math.log(ASPECT[1] / ASPECT[0]) * draw[1])
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            left = int(torch.randint(width - w + 1, (), generator=generator))
+            top = int(torch.randint(height - h + 1, (), generator=generator))
+            return left, top, w, h
+    side = min(width, height)
+    return (width - side) // 2, (height - side) // 2, side, side

@@ -1,0 +1,1 @@
+"""Parts that every data set shares: descriptor, splits and metrics."""

@@ -1,0 +1,163 @@
+"""GLUE's MRPC and CoLA: from files as they are distributed, or through the datasets library.
+
+GLUE keeps the labels of its test parts to itself: its dev part is what is reported, here as in
+the literature, and `evaluate_on = validation` holds out a tenth of the training part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.data.interface.metrics import Metric
+from bench.data.interface.splits import Part
+from bench.data.texts.dataset import Text, TextData
+from bench.errors import UserError
+
+HUB = "nyu-mll/glue"
+HELD_OUT = 0.1  # share of the training part that validation takes
+
+
+@dataclass(frozen=True)
+class Task:
+    """How a task is laid out in files and on the hub, and how it is scored.
+
+    layouts: below the root, the training files and the dev files. row: one line's fields to a
+    text. fields: names of the hub's columns. train: published number of training texts.
+    length: of a typical batch, tokens.
+    """
+
+    layouts: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    row: Callable[[Sequence[str]], Text]
+    header: bool
+    fields: tuple[str, ...]
+    metric: Metric
+    train: int
+    length: int
+
+
+def _cola_row(fields: Sequence[str]) -> Text:
+    """source, label, the author's mark, sentence"""
+    _, label, _, sentence = fields
+    return Text(_filled(sentence), label=_label(label))
+
+
+def _mrpc_row(fields: Sequence[str]) -> Text:
+    """label, two ids, two sentences"""
+    label, _, _, first, second = fields
+    return Text(_filled(first), _filled(second), _label(label))
+
+
+# As GLUE's own archive has it, or as CoLA's makers distribute it: GLUE's dev is both of theirs.
+_GLUE = (("train.tsv",), ("dev.tsv",))
+_PUBLIC = (("in_domain_train.tsv",), ("in_domain_dev.tsv", "out_of_domain_dev.tsv"))
+TASKS = {
+    "mrpc": Task((_GLUE,), _mrpc_row, True, ("sentence1", "sentence2"), "accuracy", 3668, 72),
+    "cola": Task((_GLUE, _PUBLIC), _cola_row, False, ("sentence",), "matthews", 8551, 24),
+}
+FOLDERS = {"mrpc": ("mrpc", "MRPC", "."), "cola": ("cola", "CoLA", ".")}
+
+
+def load(name: str, evaluate_on: Part, root: Path | None) -> TextData:
+    """MRPC or CoLA; the evaluation part is GLUE's dev, or held out of training.
+
+    Raises UserError for missing files and bad lines, naming file and line.
+    """
+    task = TASKS[name]
+    train, dev = _files(name, root) if root else _hub(name)
+    if evaluate_on == "validation":
+        from bench.data.interface.splits import held_out
+
+        kept, held = held_out(torch.tensor([text.label for text in train]), HELD_OUT)
+        train, dev = [train[i] for i in kept.tolist()], [train[i] for i in held.tolist()]
+    return TextData(name, 2, task.metric, tuple(train), tuple(dev))
+
+
+def can_fetch() -> bool:
+    """Whether the library that fetches it is installed."""
+    return find_spec("datasets") is not None
+
+
+def _files(name: str, root: Path) -> tuple[list[Text], list[Text]]:
+    task = TASKS[name]
+    for folder in FOLDERS[name]:
+        for train, dev in task.layouts:
+            if all((root / folder / file).is_file() for file in (*train, *dev)):
+                return (
+                    [text for file in train for text in read(root / folder / file, name)],
+                    [text for file in dev for text in read(root / folder / file, name)],
+                )
+    wanted = " or ".join(" and ".join((*train, *dev)) for train, dev in task.layouts)
+    raise UserError(
+        f"{name}: no {wanted} in {root} or its folders {' and '.join(FOLDERS[name][:2])}; "
+        "give --data-root the folder that holds GLUE's files"
+    )
+
+
+def read(path: Path, name: str) -> list[Text]:
+    """The texts of one file; fields are parted by tabs and quotes mean nothing.
+
+    Raises UserError naming the first line that is not as it should be.
+    """
+    task = TASKS[name]
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); download it again") from None
+    texts = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or (task.header and number == 1):
+            continue
+        fields = line.rstrip("\r").split("\t")
+        try:
+            texts.append(task.row(fields))
+        except ValueError:
+            wanted = (task.row.__doc__ or "").strip()
+            raise UserError(
+                f"{path}, line {number}: {len(fields)} fields that are not {wanted} (label 0 or "
+                "1); download it again"
+            ) from None
+    if not texts:
+        raise UserError(f"{path}: holds no texts; download it again")
+    return texts
+
+
+def _label(text: str) -> int:
+    if text not in ("0", "1"):
+        raise ValueError
+    return int(text)
+
+
+def _filled(text: str) -> str:
+    if not text.strip():
+        raise ValueError
+    return text.strip()
+
+
+def _hub(name: str) -> tuple[list[Text], list[Text]]:
+    """The same through the datasets library, which keeps what it fetched."""
+    task = TASKS[name]
+    try:
+        from datasets import load_dataset
+
+        parts = load_dataset(HUB, name)
+        train, dev = (
+            [_from_hub(row, task.fields) for row in parts[part]] for part in ("train", "validation")
+        )
+    except Exception as error:  # a missing library, no network, a moved file: many kinds
+        told = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(
+            f"{name}: cannot be fetched ({told}); give --data-root DIR with GLUE's files, or "
+            "install freezebench[hub] and allow the network"
+        ) from None
+    return train, dev
+
+
+def _from_hub(row: Mapping[str, Any], fields: Sequence[str]) -> Text:
+    first, *second = (str(row[field]).strip() for field in fields)
+    return Text(first, second[0] if second else "", int(row["label"]))

@@ -1,0 +1,108 @@
+"""Pairs of sentences that say the same in other words, or nearly the same.
+
+A scene is what a sentence says; it is put into words in one of several ways: active or passive,
+each word or its synonym. A near miss is a scene with a few facts changed.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+
+from bench.data.texts.grammar.words import (
+    BE,
+    BEINGS,
+    DETERMINERS,
+    PLACES,
+    PREPOSITIONS,
+    TRANSITIVE,
+    Synonyms,
+)
+
+PARTICIPLE = 2
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A noun with its determiner; indices into the word lists."""
+
+    noun: int
+    number: int
+    determiner: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Who does what to whom, and where (preposition and place, or None)."""
+
+    agent: Thing
+    verb: int
+    patient: Thing
+    where: tuple[int, Thing] | None
+
+
+def scene(draw: random.Random) -> Scene:
+    """Any scene; its agent and its patient are different nouns."""
+    agent, patient = draw.sample(range(len(BEINGS)), 2)
+    where = None
+    if draw.random() < 0.5:
+        place = _thing(draw, draw.randrange(len(PLACES)))
+        where = (draw.randrange(len(PREPOSITIONS)), place)
+    return Scene(_thing(draw, agent), draw.randrange(len(TRANSITIVE)), _thing(draw, patient), where)
+
+
+def say(draw: random.Random, said: Scene) -> str:
+    """One of the ways to put a scene into words."""
+    agent, patient = (_phrase(draw, thing, BEINGS) for thing in (said.agent, said.patient))
+    verb = draw.choice(TRANSITIVE[said.verb])
+    if draw.random() < 0.5:
+        words = [*agent, verb.form(said.agent.number), *patient]
+    else:
+        passive = [BE.form(said.patient.number), verb.forms[PARTICIPLE], "by"]
+        words = [*patient, *passive, *agent]
+    if said.where:
+        preposition = draw.choice(PREPOSITIONS[said.where[0]]).form(0)
+        place = [preposition, *_phrase(draw, said.where[1], PLACES)]
+        words += place
+    return " ".join([*words, "."])
+
+
+def near_miss(draw: random.Random, said: Scene) -> Scene:
+    """The same scene with one to three facts changed, each of another kind."""
+    kinds = ("roles", "noun", "number", "verb", *["place"] * (said.where is not None))
+    for kind in draw.sample(kinds, draw.randint(1, 3)):
+        said = _changed(draw, said, kind)
+    return said
+
+
+def _changed(draw: random.Random, said: Scene, kind: str) -> Scene:
+    agent, patient = said.agent, said.patient
+    if kind == "roles":
+        return replace(said, agent=patient, patient=agent)
+    if kind == "verb":
+        return replace(said, verb=_another(draw, (said.verb,), TRANSITIVE))
+    if kind == "number":
+        return replace(said, patient=replace(patient, number=1 - patient.number))
+    if kind == "noun":
+        other = _another(draw, (agent.noun, patient.noun), BEINGS)
+        return replace(said, agent=replace(agent, noun=other))
+    assert said.where is not None
+    preposition, place = said.where
+    if draw.random() < 0.5:
+        return replace(said, where=(_another(draw, (preposition,), PREPOSITIONS), place))
+    place = replace(place, noun=_another(draw, (place.noun,), PLACES))
+    return replace(said, where=(preposition, place))
+
+
+def _thing(draw: random.Random, noun: int) -> Thing:
+    return Thing(noun, draw.randrange(2), draw.randrange(len(DETERMINERS)))
+
+
+def _phrase(draw: random.Random, thing: Thing, nouns: tuple[Synonyms, ...]) -> list[str]:
+    """Det N"""
+    determiner, noun = DETERMINERS[thing.determiner], draw.choice(nouns[thing.noun])
+    return [determiner.form(thing.number), noun.form(thing.number)]
+
+
+def _another(draw: random.Random, not_these: tuple[int, ...], pairs: tuple[Synonyms, ...]) -> int:
+    return draw.choice([i for i in range(len(pairs)) if i not in not_these])

@@ -1,0 +1,161 @@
+"""Sentences with number agreement and relative clauses, and what makes one unacceptable.
+
+    S   → NP VP [PP] .
+    NP  → Det [Adj] Being [PP | who VP' | who NP' Vt] | NP and NP
+    VP  → Vi [Adv] | Vt NP | be Adj
+    PP  → Prep Det [Adj] Place
+
+A finite verb agrees with its subject, a determiner with its noun. No relative clause follows a
+place or a coordination, so that none could be read as another noun's.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.data.texts.grammar.words import (
+    ADJECTIVES,
+    ADVERBS,
+    BE,
+    BEINGS,
+    DETERMINERS,
+    INTRANSITIVE,
+    PLACES,
+    PLURAL,
+    PREPOSITIONS,
+    SINGULAR,
+    TRANSITIVE,
+    Synonyms,
+    Word,
+)
+
+DEEPEST = 2  # relative clauses within one another
+
+
+@dataclass(frozen=True)
+class Token:
+    """One word of a sentence: its form, what it is, and the form of the other number."""
+
+    form: str
+    kind: str
+    other: str = ""
+
+
+Sentence = list[Token]
+Fault = Callable[[random.Random, Sentence], Sentence]  # [] where it does not apply
+
+
+def sentence(draw: random.Random) -> Sentence:
+    """An acceptable sentence, without its full stop."""
+    subject, number = _noun_phrase(draw, 0)
+    place = _place(draw) if draw.random() < 0.2 else []
+    return [*subject, *_predicate(draw, number, 0, "verb"), *place]
+
+
+def violate(draw: random.Random, whole: Sentence) -> Sentence:
+    """An unacceptable sentence: an acceptable one with one fault."""
+    found: Sentence = []
+    while not found:  # every sentence has a main verb to spoil
+        found = draw.choice(FAULTS)(draw, whole)
+    return found
+
+
+def _noun_phrase(draw: random.Random, depth: int) -> tuple[Sentence, int]:
+    """A noun phrase and its number."""
+    if depth < DEEPEST and draw.random() < 0.12:
+        first, _ = _noun(draw)
+        second, _ = _noun(draw)
+        return [*first, Token("and", "and"), *second], PLURAL
+    noun, number = _noun(draw)
+    if depth < DEEPEST and draw.random() < 0.65:
+        kind = draw.random()
+        if kind < 0.4:
+            noun += _place(draw)
+        elif kind < 0.7:
+            clause = _predicate(draw, number, depth + 1, "inner verb")
+            noun += [Token("who", "who"), *clause]
+        else:
+            subject, of_subject = _noun_phrase(draw, DEEPEST)
+            verb = _one(draw, TRANSITIVE, "inner verb", of_subject)
+            noun += [Token("who", "who"), *subject, verb]
+    return noun, number
+
+
+def _noun(draw: random.Random) -> tuple[Sentence, int]:
+    number = draw.randrange(2)
+    return _described(draw, BEINGS, number), number
+
+
+def _described(draw: random.Random, nouns: tuple[Synonyms, ...], number: int) -> Sentence:
+    """Det [Adj] N"""
+    adjective = [_one(draw, ADJECTIVES, "adjective")] if draw.random() < 0.3 else []
+    determiner = _in(draw.choice(DETERMINERS), number, "determiner")
+    return [determiner, *adjective, _one(draw, nouns, "noun", number)]
+
+
+def _place(draw: random.Random) -> Sentence:
+    """Prep Det [Adj] Place"""
+    return [_one(draw, PREPOSITIONS, "preposition"), *_described(draw, PLACES, draw.randrange(2))]
+
+
+def _predicate(draw: random.Random, number: int, depth: int, kind: str) -> Sentence:
+    """Vi [Adv] | Vt NP | be Adj, in the number of its subject."""
+    which = draw.random()
+    if which < 0.4:
+        adverb = [_one(draw, ADVERBS, "adverb")] if draw.random() < 0.3 else []
+        return [_one(draw, INTRANSITIVE, kind, number), *adverb]
+    if which < 0.75:
+        return [_one(draw, TRANSITIVE, kind, number), *_noun_phrase(draw, depth + 1)[0]]
+    return [_in(BE, number, kind), _one(draw, ADJECTIVES, "adjective")]
+
+
+def _one(
+    draw: random.Random, pairs: tuple[Synonyms, ...], kind: str, number: int = SINGULAR
+) -> Token:
+    """Any word of a list in a number."""
+    return _in(draw.choice(draw.choice(pairs)), number, kind)
+
+
+def _in(word: Word, number: int, kind: str) -> Token:
+    return Token(word.form(number), kind, word.form(1 - number))
+
+
+def _wrong_number(kind: str) -> Fault:
+    """A word of a kind takes the form of the other number."""
+
+    def fault(draw: random.Random, whole: Sentence) -> Sentence:
+        places = [i for i, t in enumerate(whole) if t.kind == kind and t.form != t.other]
+        if not places:
+            return []
+        at = draw.choice(places)
+        return [*whole[:at], Token(whole[at].other, kind, whole[at].form), *whole[at + 1 :]]
+
+    return fault
+
+
+def _wrong_order(draw: random.Random, whole: Sentence) -> Sentence:
+    """A determiner stands after the word that it should come before."""
+    at = draw.choice([i for i, t in enumerate(whole) if t.kind == "determiner"])
+    return [*whole[:at], whole[at + 1], whole[at], *whole[at + 2 :]]
+
+
+def _bare_noun(draw: random.Random, whole: Sentence) -> Sentence:
+    """A singular noun lacks its determiner (plurals and coordinated nouns can do without)."""
+    singular = {d.form(SINGULAR) for d in DETERMINERS} - {d.form(PLURAL) for d in DETERMINERS}
+    places = [i for i, t in enumerate(whole) if t.form in singular]
+    places = [i for i in places if whole[i - 1].kind != "and"]
+    if not places:
+        return []
+    at = draw.choice(places)
+    return [*whole[:at], *whole[at + 1 :]]
+
+
+FAULTS: tuple[Fault, ...] = (
+    *[_wrong_number("verb")] * 4,
+    _wrong_number("inner verb"),
+    _wrong_number("determiner"),
+    _wrong_order,
+    _bare_noun,
+)

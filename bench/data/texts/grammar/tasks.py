@@ -1,0 +1,96 @@
+"""grammar: sentences to pretrain on, and the tasks drawn from them; fixed to the letter.
+
+Test, validation and training texts are drawn in this order, and none is drawn twice; nor does
+the source task hold a text of the others.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from bench.data.interface.metrics import Metric
+from bench.data.interface.splits import Part
+from bench.data.texts.dataset import MASKED, Text, TextData
+from bench.data.texts.grammar import paraphrase
+from bench.data.texts.grammar.sentences import Sentence, sentence, violate
+
+
+def _source(draw: random.Random, number: int) -> Text:
+    """A sentence alone, or two that say the same one after the other."""
+    if number % 3 == 0:
+        return Text(_written(sentence(draw)))
+    said = paraphrase.scene(draw)
+    return Text(paraphrase.say(draw, said), paraphrase.say(draw, said))
+
+
+def _acceptability(draw: random.Random, number: int) -> Text:
+    """An acceptable sentence (1) or one with a fault (0)."""
+    whole = sentence(draw)
+    label = number % 2
+    return Text(_written(whole if label else violate(draw, whole)), label=label)
+
+
+def _paraphrase(draw: random.Random, number: int) -> Text:
+    """Two sentences that say the same (1), or in which some facts differ (0)."""
+    said, label = paraphrase.scene(draw), number % 2
+    other = said if label else paraphrase.near_miss(draw, said)
+    return Text(paraphrase.say(draw, said), paraphrase.say(draw, other), label)
+
+
+def _written(tokens: Sentence) -> str:
+    return " ".join([*(t.form for t in tokens), "."])
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a task's texts are drawn, how many of them, and how it is scored."""
+
+    draw: Callable[[random.Random, int], Text]
+    classes: int
+    metric: Metric
+    train: int
+    evaluation: int
+    length: int  # of a typical batch, tokens
+
+
+RECIPES = {
+    "": Recipe(_source, MASKED, "accuracy", train=12_000, evaluation=500, length=32),
+    "acceptability": Recipe(_acceptability, 2, "matthews", train=1920, evaluation=2000, length=24),
+    "paraphrase": Recipe(_paraphrase, 2, "accuracy", train=3200, evaluation=2000, length=32),
+}
+
+
+def load(variant: str, evaluate_on: Part) -> TextData:
+    """A task of the grammar, by its variant ("" is the source)."""
+    recipe, parts = RECIPES[variant], _parts(variant)
+    name = f"grammar:{variant}" if variant else "grammar"
+    return TextData(name, recipe.classes, recipe.metric, parts["train"], parts[evaluate_on])
+
+
+@cache
+def _parts(variant: str) -> dict[str, list[Text]]:
+    recipe = RECIPES[variant]
+    sizes = {"test": recipe.evaluation, "validation": recipe.evaluation, "train": recipe.train}
+    taken = _written_elsewhere() if not variant else set[tuple[str, str]]()
+    parts: dict[str, list[Text]] = {}
+    for part, size in sizes.items():
+        draw = random.Random(f"{variant} {part}")
+        parts[part] = []
+        while len(parts[part]) < size:
+            text = recipe.draw(draw, len(parts[part]))
+            words = (text.first, text.second)
+            if words not in taken:
+                taken.add(words)
+                parts[part].append(text)
+        draw.shuffle(parts[part])
+    return parts
+
+
+def _written_elsewhere() -> set[tuple[str, str]]:
+    """The texts of the tasks that are trained for, which the source must not show."""
+    tasks = [variant for variant in RECIPES if variant]
+    texts = [text for variant in tasks for part in _parts(variant).values() for text in part]
+    return {(text.first, text.second) for text in texts}

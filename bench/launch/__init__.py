@@ -1,0 +1,1 @@
+"""Launching of many runs, on this machine and on Slurm."""

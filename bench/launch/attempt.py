@@ -1,0 +1,107 @@
+"""One attempt at a run, and the record of its failure."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bench.errors import ProcessLost, UserError
+from bench.results.heartbeat import NAME as PROGRESS
+from bench.results.heartbeat import Displaced, Heartbeat, alive_elsewhere, job_name
+from bench.results.run_folder import RunFolder
+from bench.spec import Spec
+
+HEARTBEAT_SECONDS = 1.0
+AWAY_SECONDS = 600.0  # for a file system to come back
+
+
+def run_and_report(
+    spec: Spec, results: Path, stop: Callable[[], bool], tell: Callable[[int, int], None]
+) -> tuple[str, Any]:
+    """Execute a run and say how it ended: ("result", result), ("stopped", None), ("failed", why).
+
+    A run that another process holds is waited for, and its result taken.
+    """
+    folder = RunFolder(results, spec.id)
+    try:
+        while True:
+            await_folder(results, stop)
+            if not results.is_dir():
+                return "stopped", None
+            with folder.locked() as ours:
+                if folder.complete(spec):
+                    return "result", folder.result()
+                if ours and not alive_elsewhere(folder, stop) and not folder.complete(spec):
+                    with suppress(Displaced):  # then it is held elsewhere, after all
+                        return "result", _execute(spec, folder, results, stop, tell)
+            if stop():
+                return "stopped", None
+            time.sleep(HEARTBEAT_SECONDS)
+    except (Exception, SystemExit) as error:  # a strategy may call sys.exit
+        from bench.training.loop import Stopped
+
+        if isinstance(error, Stopped):
+            return "stopped", None
+        # Whatever went wrong in one run must not end the others; it is recorded and shown.
+        return "failed", _record_failure(folder, error)
+
+
+def _execute(
+    spec: Spec,
+    folder: RunFolder,
+    results: Path,
+    stop: Callable[[], bool],
+    tell: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """Make a run that this process holds, with a sign of life, and mirror it."""
+    from bench.launch.replicas import execute_replicas
+    from bench.results.wandb_mirror import mirror
+    from bench.training.loop import execute
+
+    make = execute if spec.replicas == 1 else execute_replicas
+    with Heartbeat(folder) as beat:
+
+        def progress(step: int, steps: int) -> None:
+            beat.tell(step, steps)
+            tell(step, steps)
+
+        result = make(spec, results, stop=stop, progress=progress)
+    mirror(spec, folder)
+    return result
+
+
+def await_folder(results: Path, stop: Callable[[], bool]) -> None:
+    """Wait while the results folder is away, as a lost file system is for a while.
+
+    To go on would make a new one below the empty mount point. Raises UserError after AWAY_SECONDS.
+    """
+    until = time.monotonic() + AWAY_SECONDS
+    while not results.is_dir() and not stop():
+        if time.monotonic() > until:
+            raise UserError(f"{results} is away; see that its file system is mounted again")
+        time.sleep(HEARTBEAT_SECONDS)
+
+
+def _note_killed(folder: RunFolder, reason: str) -> None:
+    """Record a run whose process was killed; what cannot be written is said by its watcher."""
+    with suppress(OSError, UserError):
+        folder.write("failure.json", {"reason": reason, "killed": True, "job": job_name()})
+        folder.remove(PROGRESS)
+
+
+def _record_failure(folder: RunFolder, error: BaseException) -> str:
+    reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    reason = next((line for line in reason.splitlines() if line.strip()), type(error).__name__)
+    try:
+        log = folder.path / "traceback.txt"
+        log.write_text("".join(traceback.format_exception(error)))
+        failure = {"reason": reason, "log": str(log), "job": job_name()}
+        lost = {"killed": True} if isinstance(error, ProcessLost) else {}
+        folder.write("failure.json", failure | lost)
+    except (OSError, UserError):
+        return f"{reason} (and its folder {folder.path} cannot be written)"
+    return reason

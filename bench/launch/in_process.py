@@ -1,0 +1,54 @@
+"""Runs in this process, one after the other: for one run, where starting a worker is waste."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from threading import Event
+
+from bench.launch.attempt import run_and_report
+from bench.launch.outcome import Outcome, Watcher
+from bench.planning.plan import Plan
+
+
+def run_inline(plan: Plan, results: Path, watcher: Watcher) -> Outcome:
+    """Make the runs of a plan in order; Ctrl-C lets the run write a checkpoint."""
+    outcome, done = Outcome(), set(plan.done)
+    planned = {s.id for s in plan.specs}
+    with interrupt_as_event() as stop:
+        for spec in plan.todo:
+            if any(n in planned and n not in done for n in spec.needs):
+                outcome.blocked.append(spec)
+                continue
+            watcher.started(spec)
+            kind, value = run_and_report(spec, results, stop.is_set, partial(watcher.stepped, spec))
+            if kind == "result":
+                done.add(spec.id)
+                outcome.finished.append(spec)
+                watcher.finished(spec, value)
+            elif kind == "failed":
+                outcome.failed[spec.id] = value
+                watcher.failed(spec, value)
+            else:
+                outcome.stopped = True
+                break
+    return outcome
+
+
+@contextmanager
+def interrupt_as_event() -> Iterator[Event]:
+    """Turn the first Ctrl-C into an event, so that a step is never cut in two."""
+    stop = Event()
+
+    def interrupted(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the second one insists
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

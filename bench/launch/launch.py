@@ -1,0 +1,43 @@
+"""One function takes a list of runs and makes those that are missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.files import make_results_folder
+from bench.launch.capacity import workers_for
+from bench.launch.in_process import run_inline
+from bench.launch.outcome import Outcome
+from bench.launch.pool import Pool
+from bench.launch.progress import Progress
+from bench.planning.estimates import Estimate
+from bench.planning.plan import make_plan
+from bench.results.wandb_mirror import wanted
+from bench.spec import Spec
+
+
+def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
+    """Make all runs that are not done: one in this process, several in local workers.
+
+    workers: 0 = as many as fit. Raises UserError if runs would share a GPU.
+    """
+    wanted()  # a run is mirrored when it is done: too late to hear of a mode that is none
+    plan = make_plan(specs, results)
+    if not plan.todo:
+        return Outcome()
+    make_results_folder(results)
+    count = workers_for(plan.todo, workers)
+    # Workers inherit this before they load torch; more threads than cores slow all of them.
+    threads = max(s.threads for s in plan.todo)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, str(threads))
+    progress = Progress(plan, Estimate(plan, results), count)
+    try:
+        if len(plan.todo) == 1:
+            return run_inline(plan, results, progress)
+        return Pool(plan, results, count, progress).run()
+    finally:
+        progress.close()
+        progress.sum_up()

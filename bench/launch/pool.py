@@ -1,0 +1,195 @@
+"""Runs in local worker processes: one a core or a GPU, each with one run at a time."""
+
+from __future__ import annotations
+
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from bench.launch.attempt import HEARTBEAT_SECONDS, _note_killed
+from bench.launch.capacity import gpus_of, uses_gpus
+from bench.launch.outcome import Outcome, Watcher
+from bench.launch.worker import _work, _Worker, start_server
+from bench.planning.plan import Plan
+from bench.results.run_folder import RunFolder
+from bench.spec import Spec
+
+STOP_SECONDS = 60.0  # for a checkpoint of a large model
+
+
+class Pool:
+    """Runs a plan: a run starts when those it needs are done; a failure stops only its heirs."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        results: Path,
+        workers: int,
+        watcher: Watcher,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """stop: asked about once a second; when true, all is as on Ctrl-C."""
+        self._results, self._watcher, self._asked = results, watcher, stop
+        self._waiting = list(plan.todo)
+        self._done = set(plan.done)
+        self._planned = {s.id for s in plan.specs}
+        self._outcome = Outcome()
+        self._context = multiprocessing.get_context("forkserver")
+        self._stop = self._context.Event()
+        self._count = min(workers, len(self._waiting))
+        # GPUs of each worker; 0: the runs use none.
+        self._gpus = gpus_of(plan.todo) if uses_gpus(plan.todo) else 0
+        self._workers: list[_Worker] = []
+        self._insisted = False
+
+    def run(self) -> Outcome:
+        """Work until nothing can be started any more; Ctrl-C lets runs write a checkpoint."""
+        try:
+            start_server()
+            for slot in range(self._count):
+                with _later():  # or it could leave a process nobody knows of
+                    self._workers.append(self._hire(slot))
+            while not self._asked() and (self._assign() or self._busy()):
+                self._listen()
+            if self._asked():
+                self._wind_up()
+        except KeyboardInterrupt:
+            print(
+                "stopping: each run writes a checkpoint; Ctrl-C again ends them at once",
+                file=sys.stderr,
+            )
+            self._insisted = True  # if what follows does not come to its end
+            self._wind_up()
+            self._insisted = False
+        finally:
+            self._dismiss()
+        self._outcome.blocked = [] if self._outcome.stopped else self._waiting
+        return self._outcome
+
+    def _busy(self) -> bool:
+        return any(w.spec for w in self._workers)
+
+    def _wind_up(self) -> None:
+        """Let the runs under way write a checkpoint; no other is started."""
+        self._outcome.stopped = True
+        self._stop.set()
+        while self._busy():
+            self._listen()
+
+    def _assign(self) -> bool:
+        """Give every idle worker a run that can start; whether any was given."""
+        given = False
+        for worker in self._workers:
+            if worker.spec is not None:
+                continue
+            ready = next((s for s in self._waiting if self._ready(s)), None)
+            if ready is None:
+                break
+            self._waiting.remove(ready)
+            order = (ready.to_dict(), str(self._results))
+            try:
+                worker.pipe.send(order)
+            except OSError:  # it was killed while it had nothing to do
+                worker = self._replaced(worker)
+                worker.pipe.send(order)
+            worker.spec = ready
+            self._watcher.started(ready)
+            given = True
+        return given
+
+    def _ready(self, spec: Spec) -> bool:
+        # make_plan has seen to it that what is needed and not planned is done already.
+        return all(n in self._done or n not in self._planned for n in spec.needs)
+
+    def _listen(self) -> None:
+        busy = [w for w in self._workers if w.spec]
+        sources: list[Any] = [source for w in busy for source in (w.pipe, w.process.sentinel)]
+        ready = wait(sources, timeout=HEARTBEAT_SECONDS)
+        for worker in busy:
+            if worker.pipe in ready or worker.process.sentinel in ready:
+                self._hear(worker)
+
+    def _hear(self, worker: _Worker) -> None:
+        if worker.spec is None:
+            return
+        spec = worker.spec
+        message: tuple[str, Any] = ("", None)
+        with suppress(EOFError, OSError):  # a process that died closes its end
+            if worker.pipe.poll():
+                message = worker.pipe.recv()
+        kind, value = message
+        if kind == "step":
+            self._watcher.stepped(spec, *value)
+            return
+        if not kind:
+            if worker.process.is_alive():
+                return
+            worker.process.join()
+            kind, value = "failed", f"its process ended with exit code {worker.process.exitcode}"
+            _note_killed(RunFolder(self._results, spec.id), value)
+            self._replaced(worker)
+        worker.spec = None
+        if kind == "result":
+            self._done.add(spec.id)
+            self._outcome.finished.append(spec)
+            self._watcher.finished(spec, value)
+        elif kind != "stopped":
+            self._outcome.failed[spec.id] = value
+            self._watcher.failed(spec, value)
+
+    def _hire(self, slot: int) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=_work, args=(theirs, self._stop, slot * self._gpus if self._gpus else None)
+        )
+        process.start()
+        theirs.close()
+        return _Worker(slot, process, ours)
+
+    def _replaced(self, worker: _Worker) -> _Worker:
+        """A new worker in the place of one that is no more."""
+        with _later():
+            fresh = self._hire(worker.slot)
+            self._workers[self._workers.index(worker)] = fresh
+        worker.pipe.close()
+        return fresh
+
+    def _dismiss(self) -> None:
+        self._stop.set()  # whatever ended us, runs under way write a checkpoint
+        for worker in self._workers:
+            worker.pipe.close()
+        until = time.monotonic() + (0.0 if self._insisted else STOP_SECONDS)
+        try:
+            for worker in self._workers:
+                worker.process.join(timeout=max(0.0, until - time.monotonic()))
+        finally:  # nobody is left behind who holds a run
+            for worker in self._workers:
+                if worker.process.is_alive():
+                    worker.process.kill()
+
+
+@contextmanager
+def _later() -> Iterator[None]:
+    """Ctrl-C that falls inside comes at the end of it.
+
+    To block the signal would not do: torch's threads take it, and Python hands it to the main one.
+    """
+    if threading.current_thread() is not threading.main_thread():  # which it does not reach
+        yield
+        return
+    pressed = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed.is_set():
+        raise KeyboardInterrupt

@@ -1,0 +1,148 @@
+"""The code that jobs run: a copy of the launching commit, so that the checkout may be edited."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import UserError
+from bench.files import PROJECT, explained
+from bench.machine.environment import RECORDED_COMMIT
+from bench.spec import Spec
+
+PARTS = ("bench", "strategies", "reports", "sweeps", "pyproject.toml")  # what a run may import
+CARRIED = ("predictor", "strategy")  # small files, which people edit
+
+
+@dataclass(frozen=True)
+class Code:
+    """A copy of the code. commit: of which it is; '+' and a hash behind it if files differed."""
+
+    commit: str
+    path: Path
+
+
+def snapshot(results: Path, dirty: bool) -> Code:
+    """Copy the code of the checkout's commit below the results folder, or find it there.
+
+    dirty: copy the files as they are, though some differ from the commit. Raises UserError if
+    some do and dirty is false.
+    """
+    head = _git("rev-parse", "HEAD")[:12] if (PROJECT / ".git").exists() else ""
+    changed = _changed() if head else []
+    if changed and not dirty:
+        raise UserError(
+            f"{changed[0]} and {len(changed)} file(s) in all differ from the commit; commit them, "
+            "or give --dirty to send them as they are"
+        )
+    if head and not changed:
+        return _kept(results, head, _of_commit(head))
+    files = _of_folder()
+    digest = hashlib.sha256()
+    for name, content in files:
+        digest.update(f"{name}\n{len(content)}\n".encode() + content)
+    return _kept(results, f"{head or 'installed'}+{digest.hexdigest()[:8]}", files)
+
+
+def carried(spec: Spec, code: Code) -> Spec:
+    """The same run, reading its predictor and strategy from copies beside the code.
+
+    The run's id stays, since it holds the contents of files and not their places.
+    """
+    paths = dict(spec.paths)
+    for what in CARRIED:
+        if what in spec.contents and what in paths:
+            paths[what] = str(_carry(Path(paths[what]), spec.contents[what], code))
+    return spec.but(paths=paths)
+
+
+def _carry(path: Path, content: str, code: Code) -> Path:
+    """A copy of a file at a place named by its content."""
+    place = code.path.parent.parent / "files" / content / path.name
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = place.with_name(f"{place.name}.{uuid.uuid4().hex}.tmp")
+        with explained(place):
+            shutil.copyfile(path, temporary)
+            temporary.replace(place)
+    return place
+
+
+def _kept(results: Path, commit: str, files: Iterable[tuple[str, bytes]]) -> Code:
+    """The copy of these files, made in one step if it is not there yet."""
+    place = results.resolve() / "slurm" / "code" / commit
+    if not place.exists():
+        temporary = place.with_name(f"{commit}.{uuid.uuid4().hex}.tmp")
+        with explained(place):
+            for name, content in [*files, (RECORDED_COMMIT, commit.encode())]:
+                path = temporary / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+                path.chmod(0o444)  # what a job runs is not to be edited
+            try:
+                temporary.rename(place)
+            except OSError:
+                if not place.exists():  # else another launcher was faster, with the same files
+                    raise
+                shutil.rmtree(temporary)
+    return Code(commit, place)
+
+
+def _of_commit(commit: str) -> list[tuple[str, bytes]]:
+    archive = subprocess.run(
+        ["git", "-C", str(PROJECT), "archive", "--format=tar", commit, *PARTS],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    files = []
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        for member in tar:
+            handle = tar.extractfile(member) if member.isfile() else None
+            if handle:
+                files.append((member.name, handle.read()))
+    return files
+
+
+def _of_folder() -> list[tuple[str, bytes]]:
+    """The files as they are: tracked and new ones in a checkout, all of an installed package."""
+    if (PROJECT / ".git").exists():
+        listed = _git("ls-files", "-z", "-co", "--exclude-standard", "--", *PARTS)
+        names = sorted(n for n in listed.split("\0") if n and (PROJECT / n).is_file())
+    else:
+        names = sorted(
+            str((Path(folder) / name).relative_to(PROJECT))
+            for part in PARTS
+            for folder, _, files in os.walk(PROJECT / part)
+            for name in files
+            if "__pycache__" not in folder
+        )
+    return [(name, (PROJECT / name).read_bytes()) for name in names]
+
+
+def _changed() -> list[str]:
+    """Files of the code that differ from the commit, new ones included."""
+    lines = _git("status", "--porcelain", "--untracked-files=all", "--", *PARTS).splitlines()
+    return [line[3:] for line in lines]
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(PROJECT), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UserError(f"git {arguments[0]} fails in {PROJECT}: {error}") from None
+    return done.stdout.rstrip("\n")

@@ -1,0 +1,242 @@
+"""Sends the missing runs of a plan to Slurm: an array a stage, tied by dependencies."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.launch.slurm import slurm_commands
+from bench.launch.slurm.cluster_file import Settings
+from bench.launch.slurm.code_snapshot import Code, carried
+from bench.launch.slurm.packing import Stage, stages
+from bench.launch.slurm.submissions import LATE_SECONDS, Array, Ledger, Place, places
+from bench.planning.estimates import Estimate
+from bench.planning.plan import Plan
+from bench.results.run_status import BLOCKED, FAILED, RUNNING, Standing
+from bench.spec import Spec
+
+# Slurm starts a job again when its node is lost, but not when its process is killed (137 = 128 +
+# KILL), when the signal before the time limit comes while Python is still starting (140 = 128 +
+# USR2), or when a node that is just being lost cannot start the process at all (1): then the
+# script asks for it. After 255 submitit has asked already; scancel ends the script itself.
+TEARDOWN = """\
+status=$?
+case "$status" in
+  0|255) most=0 ;;
+  137|140) most=%d ;;
+  *) most=3 ;;
+esac
+if [ "${SLURM_RESTART_COUNT:-0}" -lt "$most" ]; then
+  echo "exit status $status; queueing again"
+  scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"
+"""
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What would be sent. queued: runs in a job already; elsewhere: runs that a process holds."""
+
+    stages: list[Stage]
+    queued: dict[str, Place]
+    elsewhere: list[Spec]
+
+    @property
+    def specs(self) -> list[Spec]:
+        """All runs that would be sent."""
+        return [spec for stage in self.stages for spec in stage.specs]
+
+
+def intend(
+    plan: Plan,
+    there: dict[str, Standing],
+    queued: dict[str, Place],
+    settings: Settings,
+    results: Path,
+) -> Intent:
+    """What is missing, and neither queued nor under way. there: where every run stands."""
+    todo, elsewhere = [], []
+    for spec in plan.todo:
+        if there[spec.id].state == RUNNING:
+            elsewhere.append(spec)
+        elif spec.id not in queued or _given_up(there[spec.id], queued[spec.id]):
+            todo.append(spec)
+    estimate = Estimate(plan, results)
+    return Intent(
+        stages(
+            todo,
+            estimate.seconds,
+            seconds_per_job=settings.seconds_per_job,
+            runs_per_job=settings.packing["runs_per_job"],
+            most_jobs=min(settings.packing["max_jobs"], slurm_commands.largest_array()),
+            at_once=settings.at_once(todo),
+        ),
+        {run: place for run, place in queued.items() if run not in {s.id for s in todo}},
+        elsewhere,
+    )
+
+
+def send(
+    intent: Intent, ledger: Ledger, settings: Settings, code: Code, sweep: str, results: Path
+) -> list[Array]:
+    """Send all stages; all or nothing. The ledger must be held.
+
+    Raises UserError with Slurm's words if it refuses one; what was sent before it is taken back.
+    """
+    sent: list[Array] = []
+    holder: dict[str, str] = {run: _array_of(place.number) for run, place in intent.queued.items()}
+    try:
+        for stage in intent.stages:
+            waits_for = {holder[n] for spec in stage.specs for n in spec.needs if n in holder}
+            packs = [[spec.id for spec in pack] for pack in stage.packs]
+            array = Array.new(sweep, code.commit, packs)
+            ledger.write(array)  # before it is sent, so that it can be found if we are killed
+            sent.append(array)
+            array.jobs = _submit(stage, array, sorted(waits_for), ledger, settings, code, results)
+            ledger.write(array)
+            holder |= {spec.id: _array_of(array.jobs[0]) for spec in stage.specs}
+        start(sent, ledger)
+    except BaseException:  # Ctrl-C too: half a sweep must not stay in the queue
+        take_back(sent, ledger)
+        raise
+    return sent
+
+
+def start(arrays: Iterable[Array], ledger: Ledger) -> None:
+    """Release arrays whose numbers are written down."""
+    for array in arrays:
+        slurm_commands.release([_array_of(array.jobs[0])])
+        array.released = True
+        ledger.write(array)
+
+
+def take_back(arrays: Iterable[Array], ledger: Ledger) -> None:
+    """Cancel arrays that have not started, by name, since their numbers may not be known."""
+    for array in arrays:
+        found = [job.id for job in slurm_commands.jobs_called([array.name])]
+        slurm_commands.cancel(sorted({_array_of(number) for number in found}))
+        if array.jobs:
+            array.ended = True
+            ledger.write(array)
+        # One without a number stays written down: its sbatch may still be on its way.
+
+
+def reconcile(ledger: Ledger) -> dict[str, Place]:
+    """Bring the ledger and Slurm's queue together; where runs are queued. It must be held.
+
+    What a killed launcher left is mended: an array without a number never started and is
+    cancelled, one that was not released is released now. Raises slurm_commands.Unreachable.
+    """
+    live = ledger.live()
+    jobs = slurm_commands.jobs_called(array.name for array in live)
+    present = {job.name for job in jobs}
+    for array in live:
+        if not array.jobs:
+            take_back([array], ledger)
+            if time.time() - array.sent_at > LATE_SECONDS:
+                ledger.strike(array)
+        elif array.name not in present:
+            array.ended = True
+            ledger.write(array)
+        elif not array.released:
+            start([array], ledger)
+    return places((array for array in live if array.jobs and not array.ended), jobs)
+
+
+def _given_up(there: Standing, place: Place) -> bool:
+    """Whether a run failed in the very job that is still busy with others."""
+    return there.state in (FAILED, BLOCKED) and there.job == place.number
+
+
+def _submit(
+    stage: Stage,
+    array: Array,
+    waits_for: Sequence[str],
+    ledger: Ledger,
+    settings: Settings,
+    code: Code,
+    results: Path,
+) -> list[str]:
+    """Send one array, held; the numbers of its jobs."""
+    import submitit
+
+    from bench.launch.slurm.job import Pack
+
+    specs = stage.specs
+    at_once = settings.at_once(specs)
+    orders = [[carried(spec, code).to_dict() for spec in pack] for pack in stage.packs]
+    try:
+        executor = submitit.SlurmExecutor(
+            folder=ledger.folder(array), max_num_timeout=settings.packing["max_requeues"]
+        )
+        executor.update_parameters(**_parameters(array, waits_for, specs, settings, code))
+        # submitit shows what sbatch says; we say it once, in one line.
+        with _outside_any_job(), redirect_stderr(io.StringIO()):
+            count = len(orders)
+            jobs = executor.map_array(
+                Pack(), [str(code.path)] * count, [str(results.resolve())] * count, orders,
+                [at_once] * count,
+            )  # fmt: skip
+    except (RuntimeError, OSError) as error:
+        words = " ".join(str(error).split())
+        raise UserError(f"Slurm takes no job as {settings.file} describes it: {words}") from error
+    return [str(job.job_id) for job in jobs]
+
+
+@contextmanager
+def _outside_any_job() -> Iterator[None]:
+    """Hide the variables of a job we may be in, which sbatch would take for wishes.
+
+    submitit's clean_env hides SLURM_CONF too, without which some clusters are not found.
+    """
+    prefixes = ("SLURM_", "SLURMD_", "SUBMITIT_")
+    names = [n for n in os.environ if n.startswith(prefixes) and n != "SLURM_CONF"]
+    hidden = {name: os.environ.pop(name) for name in names}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _parameters(
+    array: Array, waits_for: Sequence[str], specs: Sequence[Spec], settings: Settings, code: Code
+) -> dict[str, Any]:
+    """All that submitit's executor is told."""
+    given = settings.parameters()
+    threads = max(spec.threads for spec in specs)
+    place = shlex.quote(str(code.path))
+    given["setup"] = [
+        *settings.resources["setup"],
+        # Python looks into the current folder first, and a job starts in the launcher's.
+        f"cd {place}",
+        f"export PYTHONPATH={place}${{PYTHONPATH:+:$PYTHONPATH}}",
+        f"export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads}",
+    ]
+    given["teardown"] = [TEARDOWN % settings.packing["max_requeues"]]
+    # Since Slurm 22.05 a step no longer takes over how many cores its job has.
+    given["srun_args"] = [f"--cpus-per-task={settings.resources['cpus_per_task']}"]
+    given["job_name"] = array.name
+    if waits_for:
+        # Not afterok: a failed run must not hold up those that do not need it. Each job looks
+        # for itself whether what its runs need is there.
+        given["dependency"] = "afterany:" + ":".join(waits_for)
+    given["additional_parameters"] = {
+        **settings.resources["additional_parameters"],
+        "hold": True,
+        "requeue": True,  # a cluster's default may be not to
+    }
+    return given
+
+
+def _array_of(number: str) -> str:
+    """The number of the whole array that a job belongs to."""
+    return number.partition("_")[0]

@@ -1,0 +1,1 @@
+"""Hardware and process settings of a run."""

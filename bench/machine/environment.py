@@ -1,0 +1,117 @@
+"""Where a run ran: versions, device, commit, and what ran beside it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.files import PROJECT
+from bench.spec import RESULTS_VERSION, Spec
+
+if TYPE_CHECKING:
+    import torch
+
+RECORDED_COMMIT = "COMMIT"  # a file of a copy of the code, which is no repository
+PACKAGES = ("torch", "torchvision", "timm", "transformers", "fvcore")
+
+
+def describe_environment(spec: Spec, device: torch.device) -> dict[str, Any]:
+    """Facts about this process and machine and how a run uses them, as plain values."""
+    import torch
+
+    return {
+        "results_version": RESULTS_VERSION,
+        **describe_machine(device),
+        "threads": spec.threads,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+    }
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Code, versions, device and load, as plain values."""
+    import torch
+
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "device": device_name(device),
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "driver": _driver() if device.type == "cuda" else None,
+        "device_bytes_in_use": _bytes_in_use(device) if device.type == "cuda" else None,
+        "host": platform.node(),
+        "cores": cores(),
+        "load_at_start": os.getloadavg()[0],
+    }
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@lru_cache(maxsize=8)
+def device_name(device: torch.device) -> str:
+    """The device's product name."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+@lru_cache(maxsize=1)
+def commit() -> str:
+    """The commit of the code that runs, with '+' if files differ from it; '' outside git."""
+    # A copy may lie within a repository that has moved on.
+    if (PROJECT / RECORDED_COMMIT).exists():
+        return (PROJECT / RECORDED_COMMIT).read_text().strip()
+    try:
+        # Installed into another project's environment, the code lies in that one's repository.
+        _git(PROJECT, "ls-files", "--error-unmatch", str(Path(__file__).resolve()))
+        head = _git(PROJECT, "rev-parse", "HEAD")
+        changed = _git(PROJECT, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return head[:12] + ("+" if changed else "")
+
+
+@lru_cache(maxsize=1)
+def _driver() -> str | None:
+    """The version of NVIDIA's driver; None where nvidia-smi does not tell it."""
+    ask = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
+    try:
+        done = subprocess.run(ask, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _bytes_in_use(device: torch.device) -> int:
+    """What all processes hold of a GPU's memory; this one has its context there, and no more yet
+    than its model and data.
+    """
+    import torch
+
+    free, whole = torch.cuda.mem_get_info(device)
+    return whole - free
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()

@@ -1,0 +1,32 @@
+"""Layers and FLOPs of a model by name."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+
+from bench.costs.flops import FlopModel, count_flops
+from bench.layers.discovery import Inputs, Layer, find_layers
+from bench.models.bert import BERTS, skeleton
+from bench.models.catalogue import build as build_model
+
+if TYPE_CHECKING:
+    pass
+
+
+@lru_cache(maxsize=64)
+def anatomy(model: str, classes: int, size: int) -> tuple[tuple[Layer, ...], FlopModel]:
+    """The layers and FLOPs of a model by name; they do not depend on its weights.
+
+    size: side of the images, or length of the texts.
+    """
+    sample: Inputs
+    if model in BERTS:
+        net, sample = skeleton(model, classes, size)
+    else:
+        net = build_model(model, classes, size, seed=0)
+        sample = (torch.zeros(1, 3, size, size),)
+    layers = find_layers(net, sample)
+    return layers, count_flops(net, layers, sample)

@@ -1,0 +1,160 @@
+"""What is measured: a run of the harness, and the same training by hand beside it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from bench.batches.factory import data_of
+from bench.data.images.augmentation import NORMALISATIONS
+from bench.layers.discovery import Layer
+from bench.perf.reference_loop import BareLoop
+from bench.perf.subjects import PAPER, SUBJECTS
+from bench.planning.run_inputs import resolve
+from bench.results.run_folder import RunFolder
+from bench.seeds import seeded
+from bench.spec import Spec
+from bench.training.loop import Run
+
+STEPS = 10**6  # more than anybody waits for: nothing ends while it is timed
+SHARES = (0.25, 0.5, 0.75)
+IMAGES, CLASSES = 1280, 10
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Conditions under which a section measures.
+
+    resolution: pixels for the paper's models. seconds: a subject's share of time. place: a folder
+    for the files of a run. models: the models to measure. precision and channels_last: as in Spec.
+    """
+
+    device: str
+    threads: int
+    resolution: int
+    batch_size: int
+    seconds: float
+    place: Path
+    models: Collection[str] = SUBJECTS
+    precision: str = "float32"
+    channels_last: bool = False
+
+    def chosen(self, models: Iterable[str]) -> list[str]:
+        """Those of a section's models that are to be measured, in their order."""
+        return [model for model in models if model in self.models]
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device as torch knows it."""
+        return torch.device(self.device)
+
+
+def spec_of(settings: Settings, model: str, **changes: object) -> Spec:
+    """A run of a laptop model on digits10, or of a paper's model on images of noise."""
+    values: dict[str, object] = {
+        "model": model,
+        "batch_size": settings.batch_size,
+        "device": settings.device,
+        "threads": settings.threads,
+        "lr": 1e-3,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "augment": "none",
+        "normalisation": "half",
+        "precision": settings.precision,
+        "channels_last": settings.channels_last,
+    }
+    if model in PAPER:
+        data = f"folder:{noise_images(settings.place)}"
+        values |= {"data": data, "resolution": settings.resolution, "epochs": 1000}
+    else:
+        values |= {"data": "digits10", "resolution": 24}
+    return resolve(Spec.from_dict({**values, **changes}), "laptop")
+
+
+def noise_images(place: Path) -> Path:
+    """An image folder in the sizes of CIFAR, ten classes of noise; its contents cost no time."""
+    root = place / "noise"
+    if not root.exists():
+        draw = np.random.default_rng(0)
+        for split, count in (("train", IMAGES), ("val", CLASSES)):
+            for i in range(count):
+                path = root / split / f"class{i % CLASSES}" / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+    return root
+
+
+class Harness:
+    """A run of the harness, made ready to step, whose layers can be frozen and thawed at will.
+
+    results: where it finds the weights it starts from. place: where it writes; default: the same.
+    """
+
+    def __init__(self, spec: Spec, results: Path, place: Path | None = None) -> None:
+        self.run = Run(spec, results)
+        self.folder = RunFolder(place or results, spec.id)
+        self.folder.create()
+        self.folder.remove("checkpoint.pt")
+        self.run.prepare(self.folder)
+        self.run.view.total_steps = STEPS
+        self.step = self.run.step
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The model's layers."""
+        return self.run.layers
+
+    def freeze(self, frozen: Collection[int]) -> None:
+        """Freeze these layers and no others, as a stage does, and make the state's first step."""
+        run, wanted = self.run, frozenset(frozen)
+        if wanted != run.freezer.frozen:
+            run.freezer.thaw(run.freezer.frozen - wanted)
+            run.freezer.freeze(wanted - run.freezer.frozen)
+            run.view.frozen = run.freezer.frozen
+            run.accounting.enter_state(run.view.step, run.view.frozen)
+            if run.shortcut:
+                run.shortcut.enter(run.view.step)
+            if run.compiled:
+                run.compiled.enter()
+        self.step()
+
+
+def bare_beside(harness: Harness) -> BareLoop:
+    """The same training by hand: a copy of the model, the same images and settings."""
+    run, spec, device = harness.run, harness.run.spec, harness.run.device
+    data = data_of(spec.data, spec.resolution, "test", spec.paths.get("data", ""), 0)
+    mean, std = (torch.tensor(v, device=device) for v in NORMALISATIONS[spec.normalisation])
+    return BareLoop(
+        copy.deepcopy(run.model).requires_grad_(True),
+        run.layers,
+        data.train_images.to(device),
+        data.train_labels.to(device),
+        mean,
+        std,
+        batch_size=spec.batch_size,
+        lr=spec.lr,
+        momentum=spec.momentum,
+        weight_decay=spec.weight_decay,
+        total=STEPS,
+        bfloat16=spec.precision == "bfloat16",
+    )
+
+
+def freeze_states(layers: int) -> dict[str, frozenset[int]]:
+    """Prefixes of 25, 50 and 75 % of the layers, and as many drawn at random, never a prefix.
+
+    The first layer and the head train in every random mask.
+    """
+    states = {f"prefix {share:.0%}": frozenset(range(round(share * layers))) for share in SHARES}
+    for share in SHARES:
+        order = torch.randperm(layers - 2, generator=seeded("perf", "mask", layers, str(share)))
+        chosen = (order[: round(share * layers)] + 1).tolist()
+        states[f"random {share:.0%}"] = frozenset(chosen)
+    return states

@@ -1,0 +1,88 @@
+"""The loop that a careful person writes by hand: what the harness is held against.
+
+It trains the same model on the same images with the same optimizer and nothing else: no clocks,
+no accounting, no strategy. With layers frozen it does what is best in plain PyTorch: frozen
+weights ask for no gradient, so that autograd builds no graph below what trains; their BatchNorm is
+in eval mode; the optimizer knows only what trains, and is the fused one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.layers.discovery import Layer
+from bench.machine.to_device import onto
+
+
+class BareLoop:
+    """A hand-written training loop.
+
+    images uint8 (N, 3, R, R), labels int64 (N,), on the device of the model; mean and std (3,) of
+    pixels in [0, 1]. total: steps of the cosine. bfloat16: forward pass and loss under autocast.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Sequence[Layer],
+        images: Tensor,
+        labels: Tensor,
+        mean: Tensor,
+        std: Tensor,
+        *,
+        batch_size: int,
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        total: int,
+        bfloat16: bool = False,
+    ) -> None:
+        self.model, self.layers = model, layers
+        self.images, self.labels = images, labels
+        self.shift = (255 * mean).view(1, 3, 1, 1)
+        self.scale = (255 * std).view(1, 3, 1, 1)
+        self.batch_size, self.lr, self.total = batch_size, lr, total
+        self.momentum, self.weight_decay = momentum, weight_decay
+        self.bfloat16 = bfloat16
+        self.step_count = 0
+        self.order = torch.empty(0, dtype=torch.int64)
+        self.loss = torch.zeros((), device=images.device)
+        self.freeze(())
+
+    def freeze(self, frozen: Collection[int]) -> None:
+        """Train all layers but these; the optimizer is made anew."""
+        self.model.train()
+        for layer in self.layers:
+            for name in layer.parameters:
+                parameter = self.model.get_parameter(name)
+                parameter.requires_grad_(layer.index not in frozen)
+                parameter.grad = None
+            if layer.index in frozen:
+                for name in layer.modules:
+                    self.model.get_submodule(name).eval()
+        trains = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.SGD(
+            trains, self.lr, self.momentum, weight_decay=self.weight_decay, fused=True
+        )
+
+    def step(self) -> None:
+        """One training step on the next batch."""
+        if len(self.order) < self.batch_size:
+            self.order = onto(self.images.device, torch.randperm(len(self.labels)))
+        chosen, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
+        pixels = self.images[chosen].float().sub_(self.shift).div_(self.scale)
+        self.optimizer.param_groups[0]["lr"] = (
+            0.5 * self.lr * (1 + math.cos(math.pi * self.step_count / self.total))
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.bfloat16):
+            loss = F.cross_entropy(self.model(pixels), self.labels[chosen])
+        loss.backward()
+        self.optimizer.step()
+        self.loss += loss.detach()
+        self.step_count += 1

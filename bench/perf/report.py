@@ -1,0 +1,57 @@
+"""Where figures go: lines on the terminal, and a CSV with the machine they were taken on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.files import write_whole
+from bench.machine.environment import describe_machine
+from bench.perf.harness import Settings
+from bench.perf.interleaved_timing import clock
+from bench.perf.measurement import Figure
+
+
+def line(one: Figure) -> str:
+    """A figure on one line: median, quartiles and rounds; its limit, the interval that is held
+    against it, and the verdict.
+    """
+    spread = f"[{one.low:.4g}, {one.high:.4g}] of {one.rounds}" if one.rounds > 1 else ""
+    sure = f" ({one.least:.4g} to {one.most:.4g})" if one.rounds > 1 else ""
+    limit = f"{one.limit} {one.verdict}{sure}" if one.limit else ""
+    where = f"{one.subject} {one.case}".strip()
+    return f"  {where:48} {one.quantity:28} {one.median:9.4g}  {spread:26} {limit}".rstrip()
+
+
+def write(figures: Sequence[Figure], settings: Settings, folder: Path) -> tuple[Path, Path]:
+    """Write perf.csv and environment.json into a folder; returns both."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    rows = [{**asdict(one), "verdict": one.verdict} for one in figures]
+    writer = csv.DictWriter(text, rows[0].keys() if rows else (), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(folder / "perf.csv", text.getvalue())
+    values = json.dumps(environment(settings), indent=1) + "\n"
+    write_whole(folder / "environment.json", values)
+    return folder / "perf.csv", folder / "environment.json"
+
+
+def environment(settings: Settings) -> dict[str, Any]:
+    """The machine, its load, the versions, and how was measured."""
+    device = settings.torch_device
+    return {
+        **describe_machine(device),
+        "clock": clock(device),
+        "threads": settings.threads,
+        "resolution": settings.resolution,
+        "batch_size": settings.batch_size,
+        "precision": settings.precision,
+        "channels_last": settings.channels_last,
+        "seconds": settings.seconds,
+    }

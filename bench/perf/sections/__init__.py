@@ -1,0 +1,1 @@
+"""Sections of `freezebench perf`: one file a section."""

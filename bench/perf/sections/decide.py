@@ -1,0 +1,102 @@
+"""What deciding costs beside training, at every strategy's default cadence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from bench.perf.harness import Harness, Settings, spec_of
+from bench.perf.interleaved_timing import block, now, wait_for
+from bench.perf.measurement import Figure, figure
+from bench.perf.median_interval import LEAST_ROUNDS
+from bench.perf.subjects import SMALLEST
+from bench.results.run_folder import RunFolder
+from bench.training.loop import execute
+
+LIMITS = {
+    "full": "<= 0.00001",
+    "linear": "<= 0.002",
+    "autofreeze": "<= 0.01",
+    "smartfrz": "<= 0.01",
+}
+# At 224 pixels an epoch of CIFAR; deciding and stepping are timed apart and brought together.
+AT_224 = {
+    "resnet50": {**LIMITS, "smartfrz": "<= 0.001"},
+    "vgg11": {**LIMITS, "autofreeze": "<= 0.03", "smartfrz": ""},
+}
+STEPS_PER_EPOCH, EPOCHS = 1563, 10
+QUANTITY = "decide / train"
+
+
+def measure(settings: Settings) -> Iterator[Figure]:
+    """Clocks of whole runs of the smallest model; parts of an epoch for those at full size."""
+    for strategy, limit in LIMITS.items() if settings.chosen([SMALLEST]) else ():
+        yield _whole_runs(settings, strategy, limit)
+    for model in settings.chosen(AT_224):
+        step = _step_seconds(settings, model)
+        yield figure("decide", model, "step at 224 pixels", "seconds", step)
+        for strategy, limit in AT_224[model].items():
+            deciding = _seconds_a_step(settings, model, strategy)
+            shares = [deciding / seconds for seconds in step]
+            yield figure("decide", model, strategy, QUANTITY, shares, limit)
+
+
+def _whole_runs(settings: Settings, strategy: str, limit: str) -> Figure:
+    """Runs of ten epochs with different seeds: each gives the ratio of its own two clocks."""
+    shares: list[float] = []
+    until = time.monotonic() + settings.seconds
+    while len(shares) < LEAST_ROUNDS or (time.monotonic() < until and len(shares) < 9):
+        spec = spec_of(settings, SMALLEST, strategy=strategy, lr=0.03, seed=len(shares))
+        RunFolder(settings.place, spec.id).remove("result.json")
+        clocks = execute(spec, settings.place)["cpu" if settings.device == "cpu" else "clocks"]
+        shares.append(clocks["decide"] / clocks["train"])
+    return figure("decide", SMALLEST, strategy, QUANTITY, shares, limit)
+
+
+def _step_seconds(settings: Settings, model: str) -> list[float]:
+    """Seconds of full steps at 224 pixels; at least two, since the first allocates."""
+    harness = Harness(spec_of(settings, model, resolution=224), settings.place)
+    times: list[float] = []
+    until = time.monotonic() + settings.seconds
+    harness.step()
+    while not times or (time.monotonic() < until and len(times) < 20):
+        times.append(block(harness.step, 1, settings.torch_device))
+    return times
+
+
+def _seconds_a_step(settings: Settings, model: str, strategy: str) -> float:
+    """Seconds of deciding a training step, by going through an epoch's calls without the steps.
+
+    Nothing freezes, so that all layers are looked at: an upper bound. What is decided on does not
+    depend on the resolution; the gradients are those of one small step.
+    """
+    spec = spec_of(settings, model, resolution=32, strategy=strategy, epochs=EPOCHS)
+    harness = Harness(spec, settings.place)
+    harness.step()
+    view, decider = harness.run.view, harness.run.strategy
+    view.steps_per_epoch, view.total_steps = STEPS_PER_EPOCH, STEPS_PER_EPOCH * EPOCHS
+    if strategy == "linear":
+        decider.start(view)  # its moments follow from the length of the run
+    observations, stages = decider.observations(), decider.stages()
+    spent = {"observe": 0.0, "decide": 0.0}
+    calls = {"observe": 0, "decide": 0}
+    due = {"observe": 0, "decide": 0}
+    until = time.monotonic() + settings.seconds
+    for step in range(1, STEPS_PER_EPOCH * EPOCHS + 1):
+        view.step = step
+        for name, cadence in (("observe", observations), ("decide", stages)):
+            if not cadence.due(step, STEPS_PER_EPOCH):
+                continue
+            due[name] += 1
+            if time.monotonic() < until:
+                wait_for(settings.torch_device)
+                began = now(settings.torch_device)
+                getattr(decider, name)(view)
+                wait_for(settings.torch_device)
+                spent[name] += now(settings.torch_device) - began
+                calls[name] += 1
+    return sum(
+        spent[name] / calls[name] * due[name] / (STEPS_PER_EPOCH * EPOCHS)
+        for name in due
+        if calls[name]
+    )

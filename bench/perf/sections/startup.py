@@ -1,0 +1,28 @@
+"""How long a command takes before it says anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from bench.perf.harness import Settings
+from bench.perf.measurement import Figure, figure
+from bench.perf.median_interval import LEAST_ROUNDS
+
+COMMANDS = {"--help": "<= 0.7", "plan table2": ""}
+
+
+def measure(settings: Settings) -> Iterator[Figure]:
+    """Seconds of whole commands in processes of their own."""
+    for words, limit in COMMANDS.items():
+        command = [sys.executable, "-m", "bench.cli.main", *words.split()]
+        if words.startswith("plan"):
+            command += ["--results", str(settings.place / "empty")]
+        times = []
+        for _ in range(LEAST_ROUNDS):
+            began = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            times.append(time.perf_counter() - began)
+        yield figure("startup", f"freezebench {words}", "", "seconds", times, limit)

@@ -1,0 +1,80 @@
+"""What planned runs should cost before any is made: FLOPs of training, and hours of a device.
+
+A run that freezes, or is matched to one that does, costs less than full training, by how much no
+plan can know: it is billed as full training, an upper bound. Evaluating and deciding are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.planning.estimates import full_flops
+from bench.spec import Spec
+
+if TYPE_CHECKING:
+    from bench.planning.sweep import Sweep
+
+EXACT = ("full",)  # strategies that cost what full training does; for others it is a bound
+
+
+@dataclass(frozen=True)
+class Line:
+    """Runs of one sweep that differ in seed only, or what its runs need besides ("artifacts").
+
+    flops: of all of them. bound: whether that is an upper bound.
+    """
+
+    sweep: str
+    what: str
+    runs: int
+    flops: float
+    bound: bool
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Lines by sweep, each with every run it shows; runs and flops: of all, each run once.
+
+    own: by sweep, its runs that no sweep before it has, and their FLOPs.
+    """
+
+    lines: tuple[Line, ...]
+    own: dict[str, tuple[int, float]]
+    runs: int
+    flops: float
+    bound: bool
+
+
+def make_bill(sweep: Sweep) -> Bill:
+    """What the runs of a sweep, or of several joined, should cost."""
+    lines: list[Line] = []
+    own: dict[str, tuple[int, float]] = {}
+    billed: dict[str, float] = {}
+    bound = False
+    for part in sweep.parts or (sweep,):
+        groups: dict[str, dict[str, Spec]] = {}
+        for spec in part.artifacts:
+            groups.setdefault(f"artifacts: {spec.model} {spec.data_name}", {})[spec.id] = spec
+        for entry in part.entries:
+            what = " ".join(entry.roles[axis] for axis in ("model", "dataset", "method"))
+            groups.setdefault(what, {})[entry.spec.id] = entry.spec
+        fresh = {s.id: full_flops(s) for s in part.specs if s.id not in billed}
+        own[part.name] = (len(fresh), sum(fresh.values()))
+        billed |= fresh
+        for what, specs in groups.items():
+            line = _line(part.name, what, list(specs.values()), billed)
+            bound |= line.bound
+            lines.append(line)
+    return Bill(tuple(lines), own, len(billed), sum(billed.values()), bound)
+
+
+def _line(sweep: str, what: str, specs: Sequence[Spec], billed: dict[str, float]) -> Line:
+    total = sum(billed[spec.id] for spec in specs)
+    return Line(sweep, what, len(specs), total, is_bound(specs[0]))
+
+
+def is_bound(spec: Spec) -> bool:
+    """Whether full training's cost is only an upper bound of the run's."""
+    return spec.strategy_name not in EXACT

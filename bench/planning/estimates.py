@@ -1,0 +1,74 @@
+"""Estimates of how long runs will take."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from bench.machine.device_speed import A100
+from bench.planning.plan import Plan
+from bench.results.run_folder import RunFolder
+from bench.spec import Spec
+
+ENOUGH = 20  # runs of a kind that are read to learn how long it takes
+# Assumed before any run has been timed: what one core makes of small batches.
+CPU_FLOPS_PER_SECOND = 2.0e10
+
+
+class Estimate:
+    """Seconds a run should take: as its like took here before, else from its FLOPs."""
+
+    def __init__(self, plan: Plan, results: Path, gpu: float = A100.flops) -> None:
+        """gpu: FLOP/s that one sustains while it trains."""
+        self._gpu = gpu
+        self._seen: dict[tuple[object, ...], list[float]] = {}
+        for spec in plan.specs:
+            if spec.id in plan.done and len(self._like(spec)) < ENOUGH:
+                result = RunFolder(results, spec.id).result()
+                self.learn(spec, result["clocks"]["whole"])
+
+    def learn(self, spec: Spec, seconds: float) -> None:
+        """Take a finished run into account."""
+        for key in _likenesses(spec):
+            self._seen.setdefault(key, []).append(seconds)
+
+    def _like(self, spec: Spec) -> list[float]:
+        return self._seen.get(_likenesses(spec)[0], [])
+
+    def seconds(self, spec: Spec) -> float:
+        """Expected seconds of one run."""
+        for key in _likenesses(spec):
+            if seen := self._seen.get(key):
+                return sum(seen) / len(seen)
+        each = self._gpu if spec.device == "cuda" else CPU_FLOPS_PER_SECOND
+        return full_flops(spec) / (each * spec.replicas) + 2.0
+
+
+def _likenesses(spec: Spec) -> list[tuple[object, ...]]:
+    """Groups of comparable runs, the nearest first."""
+    how = (spec.device, spec.precision, spec.replicas)
+    task = (spec.model, spec.data, spec.epochs, spec.resolution, spec.train_limit, *how)
+    return [(*task, spec.strategy_name), task]
+
+
+def full_flops(spec: Spec) -> float:
+    """FLOPs (exact) of full training; of texts, as if every batch had a typical length."""
+    root = spec.paths.get("data", "")
+    samples, each = _full_cost(spec.model, spec.data, root, spec.resolution)
+    return each * min(samples, spec.train_limit or samples) * spec.epochs
+
+
+@lru_cache(maxsize=256)  # a folder of images is searched for each, and a live display asks often
+def _full_cost(model: str, data: str, root: str, resolution: int) -> tuple[int, float]:
+    """Training samples of a data set, and the FLOPs of a full step on one of them."""
+    from bench.data.catalogue import describe
+    from bench.models.flops_table import FULL_FLOPS
+
+    facts = describe(data, root)
+    size = facts.length or resolution
+    each = FULL_FLOPS.get((model, facts.classes, size))
+    if each is None:
+        from bench.models.anatomy import anatomy
+
+        each = anatomy(model, facts.classes, size)[1].exact().total
+    return facts.train_samples, each

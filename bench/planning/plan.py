@@ -1,0 +1,56 @@
+"""What would run, what is done, and how long the rest should take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import UserError
+from bench.results.run_folder import RunFolder
+from bench.spec import Spec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Runs in an order in which each comes after those it needs."""
+
+    specs: tuple[Spec, ...]
+    done: frozenset[str]
+
+    @property
+    def todo(self) -> list[Spec]:
+        """The runs that are left."""
+        return [s for s in self.specs if s.id not in self.done]
+
+
+def make_plan(specs: Iterable[Spec], results: Path) -> Plan:
+    """Order the runs and see which are done; raises UserError if one needs an unknown run."""
+    by_id = {spec.id: spec for spec in specs}
+    done = frozenset(i for i, s in by_id.items() if RunFolder(results, i).complete(s))
+    for spec in by_id.values():
+        for need in spec.needs:
+            if need not in by_id and not RunFolder(results, need).done:
+                raise UserError(
+                    f"{spec.label}: needs run {need}, which is neither done nor planned"
+                )
+    return Plan(tuple(_in_order(by_id)), done)
+
+
+def _in_order(by_id: dict[str, Spec]) -> Sequence[Spec]:
+    depth = depths(by_id.values())
+    return sorted(by_id.values(), key=lambda spec: depth[spec.id])
+
+
+def depths(specs: Iterable[Spec]) -> dict[str, int]:
+    """The longest chain of needs below each run, among these runs; by id."""
+    by_id = {spec.id: spec for spec in specs}
+    below: dict[tuple[str, ...], int] = {}  # runs of a cell share what they need
+
+    def depth_below(needs: tuple[str, ...]) -> int:
+        if needs not in below:
+            levels = [depth_below(by_id[n].needs) for n in set(needs) if n in by_id]
+            below[needs] = 1 + max(levels, default=-1)
+        return below[needs]
+
+    return {spec.id: depth_below(spec.needs) for spec in by_id.values()}

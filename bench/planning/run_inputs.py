@@ -1,0 +1,90 @@
+"""Filling in what a run reads: where its files lie, and the hashes of what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from bench.data.catalogue import fingerprint
+from bench.errors import UserError
+from bench.files import file_hash
+from bench.models.bert import BERTS, HUB_VOCABULARY
+from bench.spec import Spec
+from bench.strategy_api.registry import checked_options, foreign_package, strategy_class
+
+
+def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) -> Spec:
+    """The same run with checked options and with the contents of all it reads.
+
+    profile: whose files a strategy takes where the user names none.
+    files: what the user names: "data" (a root folder), "weights" (safetensors), "predictor", …
+    Raises UserError for a bad option or a file that cannot be read.
+    """
+    paths = {k: str(Path(v).expanduser().resolve()) for k, v in (files or {}).items() if v}
+    contents = {}
+    name = spec.strategy
+    if ":" in name:
+        path = Path(name.rpartition(":")[0]).expanduser().resolve()
+        paths["strategy"] = str(path)
+        contents["strategy"] = file_hash(path)
+    cls = strategy_class(name, paths.get("strategy", ""))
+    if package := foreign_package(name):
+        contents["strategy"] = package
+    options = checked_options(name, spec.options, paths.get("strategy", ""))
+    for what, path in cls(**options).files(profile).items():
+        if what not in paths and not path.exists():
+            raise UserError(
+                f"{spec.label}: no {what} is there for these options ({path}); give others, or a "
+                "file of your own, as --predictor FILE from `freezebench predictor train`"
+            )
+        paths.setdefault(what, str(path))
+        contents[what] = file_hash(Path(paths[what]))
+    if spec.weights == "file":
+        if "weights" not in paths:
+            raise UserError(f"{spec.label}: weights = 'file' but no file is named; --weights FILE")
+        contents["weights"] = file_hash(Path(paths["weights"]))
+    else:
+        paths.pop("weights", None)
+        if spec.weights == "pretrained":
+            from bench.models.weights import published_identity
+
+            contents["weights"] = published_identity(spec.model)
+        elif spec.weights and not spec.weights.startswith("run:"):
+            raise UserError(
+                f"{spec.label}: weights = {spec.weights!r} is not valid; give '', 'pretrained', "
+                "'run:ID' or 'file'"
+            )
+    if spec.model in BERTS:
+        contents["vocab"] = _vocabulary(spec.model, paths)
+    else:
+        paths.pop("vocab", None)
+    if spec.match and not cls.matches:
+        raise UserError(f"{spec.label}: strategy {name} cannot be matched to a cost")
+    if spec.match and options.get("saving"):
+        raise UserError(
+            f"{spec.label}: saving = {options['saving']} has no effect on a matched run; leave one "
+            "of the two out"
+        )
+    if cls.needs_reference and not spec.reference:
+        raise UserError(f"{spec.label}: needs a reference; run it in a sweep, or give --reference")
+    contents["data"] = _data_fingerprint(spec.data, paths.get("data", ""))
+    paths = {k: v for k, v in paths.items() if k in contents or k == "data"}
+    return spec.but(options=options, contents=contents, paths=paths)
+
+
+def _vocabulary(model: str, paths: dict[str, str]) -> str:
+    """What a BERT's vocabulary holds; where no file is named, one beside the weights is used."""
+    if words := BERTS[model].words:
+        paths.pop("vocab", None)
+        return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+    beside = Path(paths.get("weights", "")).parent / "vocab.txt"
+    if "vocab" not in paths and "weights" in paths and beside.is_file():
+        paths["vocab"] = str(beside)
+    return file_hash(Path(paths["vocab"])) if "vocab" in paths else HUB_VOCABULARY
+
+
+@lru_cache(maxsize=64)
+def _data_fingerprint(name: str, root: str) -> str:
+    return fingerprint(name, Path(root) if root else None)

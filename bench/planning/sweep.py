@@ -1,0 +1,250 @@
+"""From a declared grid and a profile to the list of runs, with the runs those need.
+
+A sweep (sweeps/NAME.toml) speaks in roles: the paper's names of models and data sets. A profile
+(sweeps/profiles/NAME.toml) says what stands for each role and how it is trained, and how
+otherwise in a setting that a sweep may name (from scratch).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.options import unknown
+from bench.planning.run_inputs import resolve
+from bench.planning.sweep_files import (
+    declared_sweep,
+    grids,
+    in_setting,
+    load_profile,
+    profile_names,
+    sweep_names,
+)
+from bench.spec import FIELDS, Spec
+from bench.strategy_api.registry import strategy_class
+
+__all__ = ["Entry", "Sweep", "joined", "load_profile", "load_sweep", "profile_names", "sweep_names"]
+
+REFERENCE_SEED = 1000  # far from the seeds of a cell, whose models a reference must not be
+BACKBONE_SEED = 0
+PLACE = ("device", "precision", "resolution", "threads")  # what a backbone shares with its runs
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run of a table's grid with its roles: model, dataset, method."""
+
+    spec: Spec
+    roles: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid of runs.
+
+    table: which table reports it. entries: the runs a report shows. artifacts: what they need
+    besides each other. parts: the sweeps that this one is made of, if it is made of several.
+    changes: the fields set in every run, whatever sweep and profile say. asked: the words that
+    ask for it at the prompt, behind `freezebench sweep`.
+    """
+
+    name: str
+    table: str
+    title: str
+    profile: Mapping[str, Any]
+    entries: tuple[Entry, ...]
+    artifacts: tuple[Spec, ...]
+    parts: tuple[Sweep, ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    asked: str = ""
+
+    @property
+    def specs(self) -> list[Spec]:
+        """All runs, each once, artifacts first."""
+        unique = {s.id: s for s in [*self.artifacts, *(e.spec for e in self.entries)]}
+        for spec in self.artifacts:  # keep_model is not in the id, and an artifact's must be kept
+            unique[spec.id] = spec
+        return list(unique.values())
+
+    @property
+    def shared(self) -> int:
+        """How many runs belong to more than one of its parts."""
+        count = Counter(spec.id for part in self.parts for spec in part.specs)
+        return sum(times > 1 for times in count.values())
+
+    @property
+    def predictor(self) -> str:
+        """The predictors in use, by file name and content; '' if none is."""
+        used = {
+            f"{Path(e.spec.paths['predictor']).name} ({e.spec.contents['predictor'][:8]})"
+            for e in self.entries
+            if "predictor" in e.spec.contents
+        }
+        return ", ".join(sorted(used))
+
+
+def load_sweep(
+    name: str,
+    profile_name: str,
+    *,
+    controls: bool = False,
+    seeds: int | None = None,
+    files: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Sweep:
+    """Expand a sweep for a profile.
+
+    controls: include the methods listed as controls. seeds: how many, in place of the sweep's.
+    files: user-named files, as for `resolve`; "weights:ROLE" is the start of one model.
+    changes: fields to set in every run.
+    """
+    declared = declared_sweep(name)
+    profile = in_setting(load_profile(profile_name), declared.get("setting", ""))
+    for kind in ("models", "datasets"):  # a sweep may bring its own, which no table shows
+        profile[kind] = {**profile[kind], **declared.get(kind, {})}
+    methods = declared["methods"] + (declared.get("controls", []) if controls else [])
+    builder = _Builder(profile, files or {}, changes or {})
+    entries: list[Entry] = []
+    for grid in grids(declared):
+        chosen = [m for m in methods if m["name"] in grid.get("methods", [m["name"]])]
+        for model in grid["models"]:
+            for dataset in grid["datasets"]:
+                numbers = range(seeds) if seeds else grid["seeds"]
+                entries += builder.pair(model, dataset, chosen, numbers)
+    return Sweep(
+        name=Path(name).stem,
+        table=declared.get("table", declared["name"]),
+        title=declared["title"],
+        profile=profile,
+        entries=tuple(entries),
+        artifacts=tuple({s.id: s for s in builder.artifacts}.values()),
+        changes=changes or {},
+        asked=_asked(name, profile_name, controls, seeds or 0, files or {}, changes or {}),
+    )
+
+
+def _asked(
+    name: str,
+    profile: str,
+    controls: bool,
+    seeds: int,
+    files: Mapping[str, str],
+    changes: Mapping[str, Any],
+) -> str:
+    words = [name, "--profile", profile, *["--controls"] * controls]
+    words += ["--seeds", str(seeds)] * bool(seeds)
+    for key, value in changes.items():
+        words += [f"--{key.replace('_', '-')}", str(value)]
+    for what, path in files.items():
+        kind, _, role = what.partition(":")
+        option = {"data": "--data-root"}.get(kind, f"--{kind}")
+        words += [option, f"{role}={path}" if role else path]
+    return shlex.join(words)
+
+
+def joined(sweeps: Sequence[Sweep]) -> Sweep:
+    """Several sweeps of one profile as one, in which a run that many of them want is one run.
+
+    Raises UserError if two make the same table: one report would take the other's place.
+    """
+    if len(sweeps) == 1:
+        return sweeps[0]
+    makers: dict[str, Sweep] = {}
+    for sweep in sweeps:
+        other = makers.setdefault(sweep.table, sweep)
+        if other is not sweep:
+            raise UserError(
+                f"{other.name} and {sweep.name} both make {sweep.table}; give one of them"
+            )
+    return Sweep(
+        name="+".join(sweep.name for sweep in sweeps),
+        table="",
+        title="; ".join(sweep.title for sweep in sweeps),
+        profile=sweeps[0].profile,
+        entries=tuple(entry for sweep in sweeps for entry in sweep.entries),
+        artifacts=tuple({a.id: a for sweep in sweeps for a in sweep.artifacts}.values()),
+        parts=tuple(sweeps),
+        changes=sweeps[0].changes,
+    )
+
+
+class _Builder:
+    """Makes the runs of one profile and collects the artifacts they need."""
+
+    def __init__(
+        self, profile: Mapping[str, Any], files: Mapping[str, str], changes: Mapping[str, Any]
+    ) -> None:
+        self._profile, self._files, self._changes = profile, files, changes
+        self.artifacts: list[Spec] = []
+
+    def pair(
+        self, model: str, dataset: str, methods: Iterable[Mapping[str, Any]], seeds: Iterable[int]
+    ) -> list[Entry]:
+        """All runs of one model and data set. Matched methods are made after those they match."""
+        base = self._base(model, dataset)
+        cells: dict[str, list[Spec]] = {}
+        for method in sorted(methods, key=lambda m: "match" in m):
+            target = method.get("match")
+            if target and target not in cells:
+                raise UserError(
+                    f"method {method['name']}: match {target!r} is itself matched, or a control "
+                    "and --controls is not given; match a method that stands on its own"
+                )
+            match = tuple(spec.id for spec in cells[target]) if target else ()
+            cells[method["name"]] = [self._run(base, method, seed, match) for seed in sorted(seeds)]
+        return [
+            Entry(spec, {"model": model, "dataset": dataset, "method": method["name"]})
+            for method in methods
+            for spec in cells[method["name"]]
+        ]
+
+    def _run(
+        self, base: Mapping[str, Any], method: Mapping[str, Any], seed: int, match: tuple[str, ...]
+    ) -> Spec:
+        values = {**base, **method.get("set", {}), "seed": seed, "match": match}
+        values |= {key: values[key] * by for key, by in method.get("scale", {}).items()}
+        strategy = method.get("strategy", method["name"])
+        values |= {"strategy": strategy, "options": method.get("options", {})}
+        if strategy_class(strategy).needs_reference:
+            reference = self._resolved({**base, "seed": REFERENCE_SEED}).but(keep_model=True)
+            self.artifacts.append(reference)
+            values["reference"] = f"run:{reference.id}"
+        return self._resolved(values)
+
+    def _base(self, model: str, dataset: str) -> dict[str, Any]:
+        """The fields that all methods on one model and data set share."""
+        profile = self._profile
+        for kind, role in (("models", model), ("datasets", dataset)):
+            if role not in profile[kind]:
+                raise unknown(f"profile {profile['name']}: {kind}", role, profile[kind])
+        pair = profile.get("pairs", {}).get(f"{model}/{dataset}", {})
+        values = {**profile["run"], **profile["models"][model], **profile["datasets"][dataset]}
+        values |= {**pair, **self._changes}
+        backbone = values.pop("backbone", None)
+        own = self._files.get(f"weights:{model}")
+        if own and backbone != {}:  # a model from scratch stays one
+            values["weights_file"], backbone = own, None
+        if backbone == {}:
+            values |= {"weights": "", "weights_file": ""}  # from scratch
+        elif backbone is not None:
+            shared = {k: v for k, v in profile["run"].items() if k in FIELDS}
+            shared |= {k: v for k, v in self._changes.items() if k in PLACE}
+            pretraining = {**shared, "model": values["model"], **backbone}
+            pretraining |= {"seed": BACKBONE_SEED, "evaluate_on": "test"}
+            artifact = self._resolved(pretraining).but(keep_model=True)
+            self.artifacts.append(artifact)
+            values["weights"] = f"run:{artifact.id}"
+        return values
+
+    def _resolved(self, values: Mapping[str, Any]) -> Spec:
+        fields = {k: v for k, v in values.items() if k != "weights_file"}
+        files = {k: v for k, v in self._files.items() if not k.startswith("weights:")}
+        if values.get("weights_file") and not fields.get("weights", "").startswith("run:"):
+            fields["weights"] = "file"
+            files["weights"] = values["weights_file"]
+        return resolve(Spec.from_dict(fields), self._profile["name"], files)

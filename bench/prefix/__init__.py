@@ -1,0 +1,1 @@
+"""Running the frozen prefix once per sample, or with BatchNorm folded."""

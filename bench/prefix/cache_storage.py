@@ -1,0 +1,98 @@
+"""Storage of cached activations: on the device, in host memory and on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from bench.files import explained
+from bench.machine.to_device import onto
+
+Border = tuple[Tensor, ...]
+
+
+class Shelf(Protocol):
+    """Room for the border tensors of some rows."""
+
+    name: str
+    rows: int
+
+    def put(self, rows: Tensor, border: Sequence[Tensor]) -> None:
+        """Write rows."""
+        ...
+
+    def get(self, rows: Tensor) -> Border:
+        """Read rows, in the order asked for."""
+        ...
+
+    def close(self) -> None:
+        """Give the room back."""
+        ...
+
+
+class MemoryShelf:
+    """Rows in the memory of the device or of the host."""
+
+    def __init__(self, name: str, rows: int, like: Border, device: torch.device) -> None:
+        self.name, self.rows = name, rows
+        self._device = device
+        self._kept = [torch.empty((rows, *t.shape[1:]), dtype=t.dtype, device=device) for t in like]
+
+    def put(self, rows: Tensor, border: Sequence[Tensor]) -> None:
+        """Write rows."""
+        places = onto(self._device, rows)
+        for kept, tensor in zip(self._kept, border, strict=True):
+            kept[places] = tensor.to(self._device)
+
+    def get(self, rows: Tensor) -> Border:
+        """Read rows, in the order asked for."""
+        places = onto(self._device, rows)
+        return tuple(kept.index_select(0, places) for kept in self._kept)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._kept = []
+
+
+class DiskShelf:
+    """Rows in files, one for each border tensor; gone when the run is."""
+
+    name = "disk"
+
+    def __init__(self, rows: int, like: Border, folder: Path) -> None:
+        self.rows = rows
+        self._like = [torch.empty((0, *t.shape[1:]), dtype=t.dtype) for t in like]
+        self._paths = [folder / f"prefix{i}.cache" for i in range(len(like))] if rows else []
+        for path in self._paths:
+            with explained(path):
+                path.write_bytes(b"")
+
+    def put(self, rows: Tensor, border: Sequence[Tensor]) -> None:
+        """Write rows; raises UserError if the disk is full."""
+        for path, tensor in zip(self._paths, border, strict=True):
+            flat = tensor.detach().cpu().contiguous().view(len(rows), -1).view(torch.uint8)
+            with explained(path), path.open("r+b") as file:
+                for row, data in zip(rows.tolist(), flat.numpy(), strict=True):
+                    file.seek(row * flat.shape[1])
+                    file.write(data.tobytes())
+
+    def get(self, rows: Tensor) -> Border:
+        """Read rows, in the order asked for."""
+        found = []
+        for path, like in zip(self._paths, self._like, strict=True):
+            size = like.element_size() * int(torch.tensor(like.shape[1:]).prod())
+            with path.open("rb") as file:
+                data = b"".join(os.pread(file.fileno(), size, row * size) for row in rows.tolist())
+            flat = torch.frombuffer(bytearray(data), dtype=like.dtype)
+            found.append(flat.view(len(rows), *like.shape[1:]))
+        return tuple(found)
+
+    def close(self) -> None:
+        """Delete the files."""
+        for path in self._paths:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,56 @@
+"""Checks that a model cut in two computes the same as the whole model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import UserError
+from bench.layers.activations import output_tensor
+from bench.layers.discovery import Inputs
+from bench.prefix.graph_split import TOLERANCE, Cut
+
+
+def check_cut(cut: Cut, model: nn.Module, inputs: Inputs) -> None:
+    """Hold a cut, as `Splitter` made it, against the model; raises UserError unless they agree.
+
+    Both do the same operations on the same numbers, so that rounding has nothing to grow from.
+    inputs: a few samples. The model is in train mode, as in a step; its buffers and the random
+    streams are left as they were.
+    """
+    (images,) = inputs
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    devices = [images.device] if images.is_cuda else []
+    with torch.random.fork_rng(devices), torch.no_grad():
+        try:
+            torch.manual_seed(0)
+            whole = output_tensor(model(images))
+            torch.manual_seed(1)
+            border = cut.prefix(images)
+            alone = cut.prefix(images[:1])
+            torch.manual_seed(0)
+            parts = output_tensor(cut.rest(images, *(b.clone() for b in cut.prefix(images))))
+        finally:
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        again = cut.prefix(images)
+    same = all(torch.equal(a, b) for a, b in zip(border, again, strict=True))
+    apart = all(_close(a, b[:1]) for a, b in zip(alone, border, strict=True))
+    if not (same and apart and _close(parts, whole)):
+        raise UserError(
+            f"{type(model).__name__}: its forward pass cut behind {len(cut.layers)} frozen layers "
+            "does not give what the model gives; leave cache_prefix and fold_norms off"
+        )
+
+
+def check_same(before: Sequence[Tensor], after: Sequence[Tensor], what: str) -> None:
+    """Raises UserError unless a prefix still puts out the same tensors, to rounding."""
+    if not all(_close(a, b) for a, b in zip(after, before, strict=True)):
+        raise UserError(f"{what} does not give what it gave before; leave fold_norms off")
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    limit = TOLERANCE.get(one.dtype, 1e-4) * max(1.0, other.abs().max().item())
+    return bool((one - other).abs().max() <= limit)

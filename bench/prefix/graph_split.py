@@ -1,0 +1,199 @@
+"""Where a forward pass can be cut: the part that frozen layers alone decide, and the rest.
+
+The model's forward pass is traced to a graph (torch.fx). What follows from the input through
+frozen weights alone is settled: for one sample it is the same at every step. The border are the
+settled tensors that the rest reads, so that a residual branch that crosses it is among them.
+Nothing is taken on trust: a cut is held against the model itself before it is used.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from bench.costs.flops import FlopModel
+from bench.errors import UserError
+from bench.layers.discovery import Inputs, Layer, has_running_statistics
+from bench.prefix.tracing import _Listener, _Tracer, _Watcher
+
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # of the largest value, at least of 1
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A forward pass in two parts: output = rest(images, *prefix(images)).
+
+    nodes: names of the operations in the prefix; two cuts of one model with the same are the same.
+    layers: the layers that only the prefix uses. exact, paper: forward FLOPs per sample of what
+    the rest does not compute again, in both conventions.
+    """
+
+    prefix: fx.GraphModule
+    rest: fx.GraphModule
+    nodes: frozenset[str]
+    layers: frozenset[int]
+    exact: float
+    paper: float
+
+    @property
+    def rest_reads_images(self) -> bool:
+        """Whether the rest needs the images too, behind what the prefix makes of them."""
+        images = next(iter(self.rest.graph.nodes))
+        return bool(images.users)
+
+
+class Splitter:
+    """Cuts the forward pass of one model; made once, asked at every change of what is frozen."""
+
+    def __init__(
+        self, model: nn.Module, layers: Sequence[Layer], flops: FlopModel, inputs: Inputs
+    ) -> None:
+        """Trace the model. Raises UserError if that cannot be done or misses a product.
+
+        inputs: a batch of at least three samples.
+        """
+        self._model, self._layers, self._flops = model, layers, flops
+        name = type(model).__name__
+        try:
+            self._graph = _Tracer().trace(model)
+            copied = fx.GraphModule(copy.deepcopy(model).eval(), self._graph)
+            self._shapes = [_Watcher(copied).shapes(inputs[0][:n]) for n in (2, 3)]
+            self._costs = _Watcher(copied).costs(inputs[0][:1])
+            self._draws = _Listener(copied.train()).drawing(inputs[0][:3])
+        except UserError:
+            raise
+        except Exception as error:  # tracing fails in as many ways as models are written
+            told = " ".join(str(error).split())[:160] or type(error).__name__
+            raise UserError(
+                f"{name}: its forward pass cannot be traced ({told}), so its frozen prefix can be "
+                "neither cached nor folded; leave cache_prefix and fold_norms off"
+            ) from None
+        counted, expected = sum(self._costs.values()), flops.exact().forward
+        if counted != expected:
+            raise UserError(
+                f"{name}: its traced forward pass has {counted:,} FLOPs, the model {expected:,.0f};"
+                " leave cache_prefix and fold_norms off"
+            )
+        self._owner = {m: layer.index for layer in layers for m in layer.modules}
+
+    def cut(self) -> Cut | None:
+        """The deepest cut for what is frozen now; None if no layer lies before it."""
+        settled = self._settled()
+        rest = [n for n in self._graph.nodes if n not in settled and n.op != "placeholder"]
+        border, again = self._border(rest, settled)
+        needed = _ancestors(border)
+        own = needed - again
+        modules = {n.target for n in own if n.op == "call_module"}
+        modules -= {n.target for n in (*rest, *again) if n.op == "call_module"}
+        gone = self._layers_of(modules)
+        if not gone:
+            return None
+        return Cut(
+            fx.GraphModule(self._model, self._prefix_graph(needed, border)),
+            fx.GraphModule(self._model, self._rest_graph(rest, again, border)),
+            frozenset(n.name for n in own),
+            gone,
+            exact=sum(self._costs[n.name] for n in own),
+            paper=sum(self._flops.forward[i] for i in gone),
+        )
+
+    def _settled(self) -> set[fx.Node]:
+        """The nodes that follow from the input through frozen weights alone, drawing nothing."""
+        settled: set[fx.Node] = set()
+        for node in self._graph.nodes:
+            if all(i in settled for i in node.all_input_nodes) and self._is_fixed(node):
+                settled.add(node)
+        return settled
+
+    def _is_fixed(self, node: fx.Node) -> bool:
+        """Whether a node does the same at every step, for the same inputs."""
+        if node.name in self._draws:
+            return False
+        if node.op == "call_module":
+            module = self._model.get_submodule(str(node.target))
+            trains = any(p.requires_grad for p in module.parameters())
+            moves = any(m.training and has_running_statistics(m) for m in module.modules())
+            return not trains and not moves
+        if node.op == "get_attr":
+            owner, _, name = str(node.target).rpartition(".")
+            value = getattr(self._model.get_submodule(owner), name)
+            return not getattr(value, "requires_grad", False)
+        return node.op != "output"
+
+    def _border(
+        self, rest: Iterable[fx.Node], settled: set[fx.Node]
+    ) -> tuple[list[fx.Node], set[fx.Node]]:
+        """The settled tensors that the rest reads, and what it had better compute again.
+
+        A border tensor has a row a sample. What has not (a shape, a weight, a table of positions)
+        is computed again, from border tensors where it needs them.
+        """
+        border: dict[fx.Node, None] = {}
+        again: set[fx.Node] = set()
+        stack = [i for node in rest for i in node.all_input_nodes if i in settled]
+        while stack:
+            node = stack.pop()
+            if node in border or node in again or node.op == "placeholder":
+                continue
+            if self._by_sample(node):
+                border[node] = None
+            else:
+                again.add(node)
+                stack.extend(node.all_input_nodes)
+        order = {node: i for i, node in enumerate(self._graph.nodes)}
+        return sorted(border, key=order.__getitem__), again
+
+    def _by_sample(self, node: fx.Node) -> bool:
+        two, three = (shapes.get(node.name) for shapes in self._shapes)
+        if two is None or three is None:
+            return False
+        return (two[0], three[0]) == (2, 3) and two[1:] == three[1:]
+
+    def _layers_of(self, modules: set[Any]) -> frozenset[int]:
+        """Layers whose weighted modules all lie in the prefix."""
+        used = {str(n.target) for n in self._graph.nodes if n.op == "call_module"}
+        inside = {self._owner[m] for m in map(str, modules) if m in self._owner}
+        return frozenset(
+            i for i in inside if all(m in modules for m in self._layers[i].modules if m in used)
+        )
+
+    def _prefix_graph(self, needed: set[fx.Node], border: Sequence[fx.Node]) -> fx.Graph:
+        graph, env = fx.Graph(), dict[fx.Node, fx.Node]()
+        for node in self._graph.nodes:
+            if node in needed or node.op == "placeholder":
+                env[node] = graph.node_copy(node, env.__getitem__)
+        graph.output(tuple(env[node] for node in border))
+        return graph
+
+    def _rest_graph(
+        self, rest: Sequence[fx.Node], again: set[fx.Node], border: Sequence[fx.Node]
+    ) -> fx.Graph:
+        graph, env = fx.Graph(), dict[fx.Node, fx.Node]()
+        places = [n for n in self._graph.nodes if n.op == "placeholder"]
+        env[places[0]] = graph.node_copy(places[0])
+        for node in border:
+            env[node] = graph.placeholder(node.name)
+        for node in places[1:]:  # they have defaults, and those come last
+            env[node] = graph.node_copy(node)
+        wanted = {*rest, *again}
+        for node in self._graph.nodes:
+            if node in wanted:
+                env[node] = graph.node_copy(node, env.__getitem__)
+        return graph
+
+
+def _ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    """The nodes and all they follow from."""
+    found: set[fx.Node] = set()
+    stack = list(nodes)
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found.add(node)
+            stack.extend(node.all_input_nodes)
+    return found

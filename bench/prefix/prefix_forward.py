@@ -1,0 +1,144 @@
+"""What a step runs in place of the whole forward pass while a prefix is frozen.
+
+Both ways are options of a run, off by default: the prefix with its BatchNorm folded into the
+convolutions (`fold_norms`), and the prefix's outputs taken from a cache (`cache_prefix`).
+Evaluation and a strategy's probes always run the model itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.batches.images import Batches
+from bench.batches.interface import AnyBatches
+from bench.costs.accounting import FreezeState
+from bench.costs.flops import FlopModel
+from bench.errors import UserError
+from bench.layers.discovery import Inputs, Layer
+from bench.machine.torch_settings import without_tf32
+from bench.prefix.cache import MEBI, PrefixCache
+from bench.prefix.cache_storage import Border
+from bench.prefix.cut_checks import check_cut, check_same
+from bench.prefix.fold_batchnorm import fold
+from bench.prefix.graph_split import Cut, Splitter
+from bench.spec import Spec
+
+CHECKED = 8  # samples on which a cut is held against the model
+
+
+class Shortcut:
+    """The forward pass of a run's steps; made anew whenever another prefix is frozen."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        model: nn.Module,
+        layers: Sequence[Layer],
+        flops: FlopModel,
+        batches: AnyBatches,
+        device: torch.device,
+        folder: Path,
+        autocast: Callable[[], AbstractContextManager[Any]],
+    ) -> None:
+        """Raises UserError if the model cannot be cut, or its images are streamed."""
+        if not isinstance(batches, Batches):
+            raise UserError(
+                f"{spec.label}: cache_prefix and fold_norms need images that fit in memory; "
+                "leave them off, or give a lower resolution"
+            )
+        self._spec, self._model, self._batches = spec, model, batches
+        self._device, self._folder, self._autocast = device, folder, autocast
+        self._few = batches.plain(torch.arange(min(CHECKED, batches.samples)))
+        self._splitter = Splitter(model, layers, flops, self._few)
+        self._cut: Cut | None = None
+        self._cache: PrefixCache | None = None
+        self.since = 0
+
+    def enter(self, step: int) -> None:
+        """See what is frozen after `step` finished steps; a prefix that stays keeps its cache."""
+        cut = self._splitter.cut()
+        if cut and self._cut and cut.nodes == self._cut.nodes:
+            return
+        self.close()
+        self.since, self._cut = step, cut
+        if cut is None:
+            return
+        with self._autocast(), without_tf32():
+            check_cut(cut, self._model, self._few)
+            if self._spec.fold_norms:
+                before = self._border(cut)
+                fold(cut.prefix)
+                check_same(before, self._border(cut), f"{self._spec.label}: its folded prefix")
+        if self._spec.cache_prefix:
+            spec = self._spec
+            budgets = (spec.cache_device_mib, spec.cache_host_mib, spec.cache_disk_mib)
+            self._cache = PrefixCache(
+                self._batches.drawn_from,
+                self._batches.indices,
+                self._compute,
+                (budgets[0] * MEBI, budgets[1] * MEBI, budgets[2] * MEBI),
+                self._device,
+                self._folder,
+            )
+
+    def resume(self, since: int, step: int) -> None:
+        """Take up a run at `step` whose present prefix was first frozen after `since` steps."""
+        self.enter(since)
+        if self._cache:
+            with self._autocast():
+                self._cache.replay(since, step)
+
+    def batch(self, step: int) -> tuple[Inputs, Tensor]:
+        """The inputs and labels of a step; images that nobody would look at are not made ready."""
+        blank = (
+            self._cut is not None
+            and self._cache is not None
+            and not self._cut.rest_reads_images
+            and self._cache.holds(step)
+        )
+        return self._batches.blank(step) if blank else self._batches.batch(step)
+
+    def forward(self, step: int, inputs: Inputs, state: FreezeState) -> Any:
+        """The model's output on the inputs of a step; notes in `state` what was not computed."""
+        if self._cut is None:
+            return self._model(*inputs)
+        if self._cache is None:
+            with torch.no_grad():
+                border = self._cut.prefix(*inputs)
+        else:
+            border, reused = self._cache.serve(step)
+            state.reused += reused
+            state.prefix_exact, state.prefix_paper = self._cut.exact, self._cut.paper
+        return self._cut.rest(*inputs, *(self._laid_out(t) for t in border))
+
+    def bytes_kept(self) -> dict[str, int]:
+        """Bytes of the cache by where they are; empty without one."""
+        return self._cache.bytes_kept() if self._cache else {}
+
+    def close(self) -> None:
+        """Give the cache's memory and files back."""
+        if self._cache:
+            self._cache.close()
+        self._cache = None
+
+    def _border(self, cut: Cut) -> Border:
+        with torch.no_grad():
+            border: Border = cut.prefix(*self._few)
+        return border
+
+    def _compute(self, samples: Tensor) -> Border:
+        assert self._cut is not None
+        with torch.no_grad():
+            border: Border = self._cut.prefix(*self._batches.plain(samples))
+        return border
+
+    def _laid_out(self, tensor: Tensor) -> Tensor:
+        if self._spec.channels_last and tensor.dim() == 4:
+            return tensor.contiguous(memory_format=torch.channels_last)
+        return tensor

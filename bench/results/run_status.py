@@ -1,0 +1,112 @@
+"""Where a run stands, read from its folder alone; nothing is written or held."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import platform
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.results import heartbeat
+from bench.results.run_folder import RunFolder
+from bench.files import explained, read_json
+from bench.spec import Spec
+
+SILENT_SECONDS = 60.0  # a run whose last sign of life is older is said to be silent
+
+DONE, DIVERGED, FAILED, BLOCKED = "done", "diverged", "failed", "blocked"
+RUNNING, INTERRUPTED, TO_DO = "running", "interrupted", "to do"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands.
+
+    state: done, diverged, failed (its last try ended in an error), blocked (so did one that it
+    needs), running, interrupted (nobody is at it; the next launch goes on from its checkpoint)
+    or to do. reason: why, if it is bad. log: where more is written. job: the Slurm job behind
+    the last failure. progress: the last sign of life of one that runs or died.
+    """
+
+    state: str
+    reason: str = ""
+    log: str = ""
+    job: str = ""
+    progress: Mapping[str, Any] | None = None
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last sign of life, as the clocks of the two machines have it."""
+        return max(time.time() - self.progress["time"], 0.0) if self.progress else 0.0
+
+
+def standings(specs: Iterable[Spec], results: Path) -> dict[str, Standing]:
+    """Where each run stands, by id. Raises UserError naming a file that is damaged."""
+    runs = results / "runs"
+    with explained(runs):
+        present = {entry.name for entry in os.scandir(runs)} if runs.is_dir() else set()
+    return {
+        spec.id: standing(spec, results) if spec.id in present else Standing(TO_DO)
+        for spec in specs
+    }
+
+
+def standing(spec: Spec, results: Path) -> Standing:
+    """Where one run stands."""
+    folder = RunFolder(results, spec.id)
+    try:
+        files = {entry.name for entry in os.scandir(folder.path)}
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return Standing(TO_DO)
+        raise
+    if "result.json" in files:
+        result = folder.result()
+        whole = not spec.keep_model or result["status"] == DIVERGED or folder.model.name in files
+        if whole:
+            return Standing(result["status"], result["reason"])
+    progress = heartbeat.read(folder.path) if heartbeat.NAME in files else None
+    if ("lock" in files and _held(folder.path / "lock")) or _fresh_elsewhere(progress):
+        return Standing(RUNNING, progress=progress)
+    if "failure.json" in files:
+        failure = read_json(folder.path / "failure.json")
+        state = BLOCKED if failure.get("blocked_by") else FAILED
+        return Standing(
+            state, failure["reason"], failure.get("log", ""), failure.get("job", ""), progress
+        )
+    if progress:
+        where = f"job {progress['job']}" if progress["job"] else f"process {progress['pid']}"
+        return Standing(
+            INTERRUPTED, f"{where} on {progress['node']} ended without a word", progress=progress
+        )
+    return Standing(INTERRUPTED if folder.checkpoint.name in files else TO_DO)
+
+
+def under_way(folder: RunFolder) -> bool:
+    """Whether a process is at a run, here or on a machine whose locks are not seen here."""
+    lock = folder.path / "lock"
+    held = lock.exists() and _held(lock)
+    return held or _fresh_elsewhere(heartbeat.read(folder.path))
+
+
+def _held(lock: Path) -> bool:
+    """Whether a process holds the run, as far as locks reach."""
+    try:
+        with lock.open("r") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EAGAIN, errno.EACCES)
+    return False
+
+
+def _fresh_elsewhere(progress: Mapping[str, Any] | None) -> bool:
+    """Whether another machine, whose locks may not be seen here, was heard of just now."""
+    if not progress:
+        return False
+    fresh: bool = time.time() - progress["time"] < SILENT_SECONDS
+    return fresh and progress["host"] != platform.node()

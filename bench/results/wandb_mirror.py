@@ -1,0 +1,80 @@
+"""A finished run mirrored to Weights & Biases; the files on disk are the truth.
+
+Off unless WANDB_MODE is set to `offline` or `online`. A run is mirrored in one go after it is
+done, outside its clocks, since an offline run cannot be resumed. That is done by a process of its
+own (`python -m bench.results.wandb_mirror FOLDER`), since a client without an answer may wait for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.options import unknown
+from bench.results.run_folder import RunFolder
+from bench.files import PROJECT, read_json
+from bench.spec import Spec
+
+SECONDS = 300.0  # for one run; what takes longer is given up
+MODES = ("offline", "online")
+
+
+def wanted() -> bool:
+    """Whether finished runs are mirrored. Raises UserError for a mode that is none."""
+    mode = os.environ.get("WANDB_MODE", "") or "disabled"
+    if mode not in (*MODES, "disabled"):
+        raise unknown("WANDB_MODE", mode, [*MODES, "disabled"])
+    return mode in MODES
+
+
+def mirror(spec: Spec, folder: RunFolder) -> None:
+    """Send epochs and result of a done run. A failure is reported and does not hurt the run."""
+    if not wanted():
+        return
+    command = [sys.executable, "-m", "bench.results.wandb_mirror", str(folder.path.resolve())]
+    try:
+        done = subprocess.run(
+            command, cwd=PROJECT, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+        lines = done.stderr.strip().splitlines()
+        trouble = (lines[-1] if lines else f"status {done.returncode}") if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        trouble = f"no answer in {SECONDS:.0f} s"
+    except OSError as error:
+        trouble = str(error)
+    if trouble:
+        print(f"wandb: {spec.label} was not mirrored: {trouble}", file=sys.stderr)
+
+
+def send(path: Path) -> None:
+    """Mirror the run in a folder; raises whatever goes wrong."""
+    import wandb
+
+    values = read_json(path / "spec.json")
+    spec = Spec.from_dict({k: v for k, v in values.items() if k not in ("id", "cell")})
+    result = read_json(path / "result.json")
+    online = os.environ["WANDB_MODE"] == "online"
+    run = wandb.init(
+        project=os.environ.get("WANDB_PROJECT", "freezebench"),
+        id=spec.id,
+        name=spec.label,
+        group=spec.cell,
+        job_type=spec.strategy_name,
+        config=spec.to_dict(),
+        dir=str(path),
+        mode="online" if online else "offline",
+        resume="allow" if online else None,
+        settings=wandb.Settings(silent=True),
+    )
+    for line in (path / "epochs.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        run.log({k: v for k, v in row.items() if v is not None}, step=row["step"])
+    run.summary.update({k: result[k] for k in ("status", "accuracy", "steps", "flops", "clocks")})
+    run.finish()
+
+
+if __name__ == "__main__":
+    send(Path(sys.argv[1]))

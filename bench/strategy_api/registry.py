@@ -1,0 +1,103 @@
+"""Strategies by name: installed ones through entry points, others as path/to/file.py:Class."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError
+from bench.files import file_hash
+from bench.options import check, unknown
+
+if TYPE_CHECKING:
+    from bench.strategy_api.strategy import Strategy
+
+GROUP = "freezebench.strategies"
+OURS = "freezebench"
+
+
+@cache
+def installed() -> dict[str, EntryPoint]:
+    """Every installed strategy by name; nobody else's takes the place of one of our own."""
+    points = sorted(entry_points(group=GROUP), key=_ours)
+    return {point.name: point for point in points}
+
+
+def _ours(point: EntryPoint) -> bool:
+    return point.dist is not None and point.dist.name == OURS
+
+
+def strategy_class(reference: str, path: str = "") -> type[Strategy]:
+    """The class of a strategy.
+
+    reference: an installed name, or path/to/file.py:Class. path: where that file lies now.
+    Raises UserError if there is none, it cannot be imported, or it is no Strategy.
+    """
+    from bench.strategy_api.strategy import Strategy
+
+    if ":" in reference:
+        file, _, name = reference.rpartition(":")
+        return _from_file(Path(path or file), name)
+    points = installed()
+    if reference not in points:
+        if reference.endswith(".py"):
+            raise UserError(f"strategy {reference}: give its class too, as {reference}:MyStrategy")
+        raise unknown("strategy", reference, points)
+    point = points[reference]
+    try:
+        found = point.load()
+    except Exception as error:
+        raise UserError(
+            f"strategy {reference} ({point.value}) fails on import: {error!r}"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Strategy)):
+        raise UserError(f"strategy {reference}: {point.value} is no Strategy")
+    return found
+
+
+@cache  # it reads the package's files
+def foreign_package(reference: str) -> str:
+    """Name and version of the package that a strategy was installed with; "" for our own."""
+    package = installed()[reference].dist if reference in installed() else None
+    return "" if package is None or package.name == OURS else f"{package.name} {package.version}"
+
+
+def checked_options(reference: str, given: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """The given options in canonical form, those at their default left out."""
+    declared = strategy_class(reference, path).options
+    values = check(f"strategy {reference}", declared, given)
+    return {k: v for k, v in values.items() if v != declared[k].default}
+
+
+def _from_file(path: Path, name: str) -> type[Strategy]:
+    from bench.strategy_api.strategy import Strategy
+
+    module_name = f"freezebench_external_{file_hash(path)}"
+    if module_name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        if spec is None or spec.loader is None:
+            raise UserError(f"strategy {path}: not a Python file; give path/to/file.py:Class")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module  # before it runs: dataclasses look themselves up there
+        try:
+            spec.loader.exec_module(module)
+        except UserError as error:
+            del sys.modules[module_name]
+            raise UserError(f"strategy {path}: {error}") from None
+        except (Exception, SystemExit) as error:
+            del sys.modules[module_name]
+            raise UserError(f"strategy {path} fails on import: {error!r}") from error
+    found = getattr(sys.modules[module_name], name, None)
+    if not (isinstance(found, type) and issubclass(found, Strategy)):
+        classes = [
+            key
+            for key, value in vars(sys.modules[module_name]).items()
+            if isinstance(value, type) and issubclass(value, Strategy) and value is not Strategy
+        ]
+        raise unknown(f"{path}: strategy class", name, classes)
+    return found

@@ -1,0 +1,139 @@
+"""What a run leaves behind: its lines of decisions and epochs, its result, its weights."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from bench.files import read_json, replacing
+from bench.machine.environment import describe_environment
+from bench.results.run_folder import RunFolder
+from bench.strategy_api.output_checks import checked_cost, checked_trace
+
+if TYPE_CHECKING:
+    from bench.strategy_api.strategy import Verdict
+    from bench.strategy_api.view import View
+    from bench.training.loop import Run
+
+
+def record_environment(run: Run, folder: RunFolder) -> None:
+    """Write where it runs; a run that goes on elsewhere names each device once."""
+    here = describe_environment(run.spec, run.device)
+    here["devices"] = [here["device"]]
+    if folder.checkpoint.exists() and (folder.path / "environment.json").exists():
+        before = read_json(folder.path / "environment.json")
+        here["devices"] = list(dict.fromkeys([*before["devices"], *here["devices"]]))
+        here["device"] = ", then ".join(here["devices"])
+        here["before"] = before
+    folder.write("environment.json", here)
+
+
+def decision_line(view: View, verdict: Verdict) -> dict[str, Any]:
+    """A verdict as plain values, whatever numbers the strategy used."""
+    score, threshold = float(verdict.score), float(verdict.threshold)
+    return {
+        "step": view.step,
+        "epoch": view.epoch,
+        "layer": int(verdict.layer),
+        "name": view.layers[verdict.layer].name,
+        "score": score if math.isfinite(score) else None,
+        "threshold": threshold if math.isfinite(threshold) else None,
+        "freeze": bool(verdict.freeze),
+    }
+
+
+def epoch_line(run: Run, loss: float) -> dict[str, Any]:
+    """The state of a run at an epoch's end; loss is the mean over its steps."""
+    state = run.accounting.now
+    return {
+        "epoch": len(run.epochs) + 1,
+        "step": run.view.step,
+        "train_loss": loss if math.isfinite(loss) else None,
+        "frozen": len(run.view.frozen),
+        "saved_bytes": state.saved_bytes,
+        "state_bytes": state.state_bytes,
+        "cuda_allocated": state.cuda_allocated,
+        "flops_exact": run.accounting.spent("exact").total,
+        "flops_paper": run.accounting.spent("paper").total,
+        "train_s": run.clocks.read()["wall"]["train"],
+    }
+
+
+def result_of(run: Run, status: str, reason: str) -> dict[str, Any]:
+    """All that is known of a finished run, as plain values.
+
+    FLOPs are those of all its processes together, memory is that of the one that needed most,
+    clocks are those of the first, in which it waits for the others too.
+    """
+    clocks = run.clocks.read()
+    full = run.batches.samples * run.spec.epochs
+    cached = {"prefix_cache": run.shortcut.bytes_kept()} if run.shortcut else {}
+    return {
+        "id": run.spec.id,
+        "cell": run.spec.cell,
+        "status": status,
+        "reason": reason,
+        "metric": run.batches.metric,
+        "accuracy": run.score,
+        "eval_count": run.scored,
+        "steps": run.view.step,
+        "steps_per_epoch": run.view.steps_per_epoch,
+        "budget": run.view.budget,
+        "flops": {
+            **{
+                name: {"forward": f.forward, "backward": f.backward, "total": f.total}
+                for name in ("paper", "exact")
+                for f in [run.accounting.spent(name)]
+            },
+            # Each process of a run decides.
+            "decide": checked_cost(run.named, run.strategy.cost()) * run.team.size,
+            "full_paper": run.flops.paper().total * full,
+            "full_exact": run.flops.exact().total * full,
+        },
+        "clocks": clocks["wall"],
+        "cpu": clocks["cpu"],
+        "resumed": run.resumed,
+        "memory": run.team.largest(run.accounting.memory()) | cached,
+        "layers": [
+            {
+                "index": layer.index,
+                "name": layer.name,
+                "parameters": layer.size,
+                "weights": run.model.get_parameter(layer.parameters[0]).numel(),
+                "flops_forward": run.flops.forward[layer.index],
+                "frozen_at_step": run.frozen_at.get(layer.index),
+            }
+            for layer in run.layers
+        ],
+        "freeze_states": run.accounting.summary(),
+    }
+
+
+def record(run: Run, folder: RunFolder, result: dict[str, Any]) -> None:
+    """Write what a finished run leaves behind; the result comes last and makes it done."""
+    if run.spec.keep_model and result["status"] == "done":
+        # Copies: a file may not hold one tensor under two names (a tied decoder).
+        state = {
+            k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for k, v in run.model.state_dict().items()
+        }
+        save_tensors(folder.model, state)
+    if trace := checked_trace(run.named, run.strategy.trace()):
+        save_tensors(folder.path / "trace.safetensors", trace)
+    folder.write("result.json", result)
+    folder.checkpoint.unlink(missing_ok=True)
+    if run.shortcut:
+        run.shortcut.close()
+    folder.remove("failure.json")
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a safetensors file in one step."""
+    with replacing(path) as temporary:
+        # safetensors' own writing keeps others from reading, and hides why a disk takes no more.
+        temporary.write_bytes(save(tensors))

@@ -1,0 +1,164 @@
+"""Ways to judge a claim: each is a sentence that says the rule, and the rule.
+
+Where there are three pairs of model and data or more they are pooled (a t interval over the
+pairs' means); below that each pair has to hold by itself, with its interval over the seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from reports.claims import evidence, verdict_rules
+from reports.claims.evidence import Frames, Intervals, NotThereError
+from reports.claims.verdict_rules import Verdict
+from reports.document.table import fixed
+from reports.statistics import MARGIN, Interval
+
+POOLED = 3  # pairs from which on they are pooled
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found here, in words, and whether the claim holds."""
+
+    ours: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Judge:
+    """`rule` says what `find` does."""
+
+    rule: str
+    find: Callable[[Frames], Finding]
+
+    def __call__(self, frames: Frames) -> Finding:
+        """What the runs say; without all of them nothing can be told."""
+        try:
+            return self.find(frames)
+        except NotThereError as reason:
+            return Finding(f"– ({reason})", "cannot be told")
+
+
+def no_worse(table: str, ours: str, theirs: str, each: bool = False) -> Judge:
+    """A method loses no more than the margin against another. each: in every pair by itself."""
+
+    def find(frames: Frames) -> Finding:
+        found, words = _points(evidence.differences(frames, table, ours, theirs), each)
+        return Finding(words, verdict_rules.above(found, -MARGIN))
+
+    return Judge(
+        f"Accuracy, {ours} − {theirs}, paired by seed{_over(each)}: holds if the interval lies "
+        f"above −{MARGIN} points, not if below.",
+        find,
+    )
+
+
+def better(table: str, ours: str, theirs: str) -> Judge:
+    """A method is more accurate than another."""
+
+    def find(frames: Frames) -> Finding:
+        found, words = _points(evidence.differences(frames, table, ours, theirs))
+        return Finding(words, verdict_rules.above(found, 0.0))
+
+    return Judge(
+        f"Accuracy, {ours} − {theirs}, paired by seed{_over()}: holds if the interval lies above "
+        "0, not if below.",
+        find,
+    )
+
+
+def saves(table: str, ours: str, theirs: str, key: str, what: str, least: float = 0.0) -> Judge:
+    """A method saves more than a share of a cost against another."""
+
+    def find(frames: Frames) -> Finding:
+        found, words = _shares(evidence.savings(frames, table, ours, theirs, key))
+        return Finding(words, verdict_rules.above(found, least))
+
+    return Judge(
+        f"Share of {what} that {ours} saves against {theirs}, paired by seed{_over()}: holds if "
+        f"the interval lies above {fixed(100 * least, 0)} %, not if below.",
+        find,
+    )
+
+
+def decides_within(table: str, method: str, low: float, high: float) -> Judge:
+    """Deciding takes between two shares of training time, in every pair."""
+
+    def find(frames: Frames) -> Finding:
+        shares = evidence.deciding(frames, table, method)
+        values = [100 * one.mean for one in shares.values()]
+        words = f"{fixed(min(values))} to {fixed(max(values))} % of training time"
+        found = list(shares.values())
+        verdict = (
+            verdict_rules.between(found, low, high) if low else verdict_rules.below(found, high)
+        )
+        return Finding(words, verdict)
+
+    ends = f"between {100 * low:g} and {100 * high:g} %" if low else f"below {100 * high:g} %"
+    return Judge(
+        f"Decide clock over train + decide (CPU time; on a GPU, wall time), {method}: holds if in "
+        f"every pair the interval over the seeds lies {ends}, not if one lies outside.",
+        find,
+    )
+
+
+def realises(table: str, method: str, least: float) -> Judge:
+    """Time is saved nearly as computation is."""
+
+    def find(frames: Frames) -> Finding:
+        one = evidence.realised(frames, table, method)
+        return Finding(interval(one, sign=False), verdict_rules.above([one], least))
+
+    return Judge(
+        f"Share of time saved over share of FLOPs saved, {method}, over the pairs: holds if the "
+        f"interval lies above {least:g}, not if below.",
+        find,
+    )
+
+
+def all_of(*judges: Judge) -> Judge:
+    """A claim in several parts."""
+
+    def find(frames: Frames) -> Finding:
+        found = [judge(frames) for judge in judges]
+        return Finding(
+            "; ".join(f.ours for f in found), verdict_rules.both(*(f.verdict for f in found))
+        )
+
+    return Judge(" And: ".join(judge.rule for judge in judges), find)
+
+
+def _points(found: Intervals, each: bool = False) -> tuple[list[Interval], str]:
+    if len(found) >= POOLED and not each:
+        one = evidence.pooled(found)
+        return [one], f"{interval(one)} points over {one.n} pairs"
+    return list(found.values()), _listed({pair: interval(one) for pair, one in found.items()})
+
+
+def _shares(found: Intervals) -> tuple[list[Interval], str]:
+    if len(found) >= POOLED:
+        one = evidence.pooled(found)
+        return [one], f"{percent(one)} over {one.n} pairs"
+    return list(found.values()), _listed({pair: percent(one) for pair, one in found.items()})
+
+
+def _listed(words: Mapping[tuple[str, ...], str]) -> str:
+    return "; ".join(f"{model} {dataset} {text}" for (model, dataset), text in words.items())
+
+
+def _over(each: bool = False) -> str:
+    return ", in every pair" if each else " (pooled over the pairs; below three, in every pair)"
+
+
+def interval(one: Interval, sign: bool = True) -> str:
+    """An interval in words."""
+    mean, low, high = (fixed(value, 2, sign) for value in (one.mean, one.low, one.high))
+    return f"{mean} [{low}, {high}]"
+
+
+def percent(one: Interval) -> str:
+    """An interval of shares in words, percent."""
+    mean, low, high = (fixed(100 * value, 1) for value in (one.mean, one.low, one.high))
+    return f"{mean} % [{low}, {high}]"

@@ -1,0 +1,1 @@
+"""Comparison of methods with full training, with each other and with the paper."""

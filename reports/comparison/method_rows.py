@@ -1,0 +1,200 @@
+"""Rows of a table that sets methods against full training: everything known of each, unrounded.
+
+These rows are what the CSV holds. FLOPs are in FLOPs, times in seconds, memory in bytes,
+accuracies in percent, savings as shares; `published_` is what the paper prints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from reports import statistics
+from reports.comparison.against_full import Comparison, Pooled, against_full, pool
+from reports.document import captions
+from reports.document.profile import Profile
+from reports.document.table import Row, Value, fixed
+from reports.paper import derived_numbers
+from reports.runs.cells import Cell
+from reports.runs.run_table import FULL, REPLAYED, ROLES
+from reports.statistics import Interval
+
+MEANS = (  # of the finished runs of a cell
+    "train_s",
+    "decide_s",
+    "cpu_s",
+    "paper_forward",
+    "paper_backward",
+    "exact_forward",
+    "exact_backward",
+    "exact_total",
+    "decide_flops",
+    "saved_bytes",
+    "saved_bytes_mean",
+    "state_bytes",
+    "memory_bytes",
+    "cuda_allocated",
+    "cuda_reserved",
+)
+
+
+@dataclass(frozen=True)
+class Against:
+    """A cell beside the comparison with its full training."""
+
+    cell: Cell
+    comparison: Comparison
+
+    @property
+    def method(self) -> str:
+        """The strategy of the cell."""
+        return self.cell.roles[ROLES.index("method")]
+
+
+def compared(cells: Sequence[Cell]) -> list[Against]:
+    """Each cell (model, dataset, method) against the full training of its model and data set."""
+    full = {cell.roles[:2]: cell for cell in cells if cell.roles[2] == FULL}
+    none = {cell.roles[:2]: Cell((*cell.roles[:2], FULL), []) for cell in cells}
+    whole = none | full
+    return [Against(cell, against_full(cell, whole[cell.roles[:2]])) for cell in cells]
+
+
+def pooled(against: Sequence[Against]) -> dict[str, Pooled]:
+    """Each method but full training, over all pairs of model and data set."""
+    strategies: dict[str, list[tuple[Cell, Comparison]]] = {}
+    for one in against:
+        if one.method != FULL:
+            strategies.setdefault(one.method, []).append((one.cell, one.comparison))
+    return pool(strategies)
+
+
+def row(one: Against, profile: Profile, table: int | None) -> Row:
+    """The row of one cell, beside what the paper's table of that number, if any, prints."""
+    cell, comparison = one.cell, one.comparison
+    model, dataset, method = cell.roles
+    timed = len(cell.devices) < 2
+    values: dict[str, Value] = {
+        "model": profile.shown(model),
+        "dataset": profile.shown(dataset),
+        "method": method,
+        "cell": str(cell.runs[0]["cell"]),
+        "count": f"{cell.n} of {cell.wanted}",
+        "seeds": captions.seeds(cell),
+        "finished": cell.n,
+        "wanted": cell.wanted,
+        "diverged": cell.diverged,
+        "failed": cell.failed,
+        "resumed": cell.resumed,
+        "slowed": cell.slowed,
+        "device": "; ".join(sorted(cell.devices)),
+        "mark": captions.mark(cell),
+        "time_mark": captions.mark(cell, timed=True),
+        "accuracy": cell.mean("accuracy"),
+        "accuracy_sd": cell.sd("accuracy"),
+        "time_s": cell.mean("time_s") if timed else None,
+        "time_s_sd": cell.sd("time_s") if timed else None,
+        "paper_total": cell.mean("paper_total"),
+        "paper_total_sd": cell.sd("paper_total"),
+    }
+    clocks = ("train_s", "decide_s", "cpu_s")
+    values |= {key: cell.mean(key) if timed or key not in clocks else None for key in MEANS}
+    if method != FULL:
+        values |= _comparison(comparison) | _replayed(cell)
+    else:
+        values |= dict.fromkeys(_comparison(comparison) | _replayed(cell))
+    return values | derived_numbers.beside(
+        table, profile.role(model), profile.role(dataset), method
+    )
+
+
+def pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Row]:
+    """A row a strategy: pooled over the pairs, and the mean of the paper's pairs beside it."""
+    return [
+        {
+            "method": method,
+            "pairs": pairs(one),
+            **spread("difference", one.difference),
+            "verdict": one.verdict or None,
+            "p_no_worse": one.p_no_worse,
+            "p_different": one.p_different,
+            "non_inferior_pairs": one.verdicts.get("non-inferior", 0),
+            "inconclusive_pairs": one.verdicts.get("inconclusive", 0),
+            "inferior_pairs": one.verdicts.get("inferior", 0),
+            "flops_saved": one.flops_saved,
+            "exact_saved": one.exact_saved,
+            **spread("time_saved", one.time_saved),
+            "time_saved_mark": _time_mark(one, one.timed < one.pairs),
+            "realised": one.realised,
+            **derived_numbers.mean(table, method),
+        }
+        for method, one in pools.items()
+    ]
+
+
+def pairs(one: Pooled, word: str = "") -> str:
+    """How many pairs are pooled, and of how many runs where some are not there."""
+    seeds = f", {one.done} of {one.planned} runs" if one.done < one.planned else ""
+    return f"{one.pairs} of {one.wanted}{word}{seeds}"
+
+
+def claims(pools: Mapping[str, Pooled]) -> list[str]:
+    """What may be said of each method's speed: never a saving without the verdict on accuracy."""
+    sentences = []
+    for method, one in pools.items():
+        over = f"{method}, {pairs(one, ' pairs')}: {one.verdict or 'no verdict'}"
+        p = f"Holm p {'< 0.001' if one.p_no_worse < 0.001 else f'= {one.p_no_worse:.3f}'}"
+        if one.faster:
+            saved = f"{fixed(100 * one.time_saved.mean, 1)} % of time saved"
+            sentences.append(f"{over} ({p}); speed-up claimed: {saved}.")
+        elif one.no_worse and one.slowed:
+            sentences.append(
+                f"{over} ({p}); no speed-up claimed: {one.slowed} of the runs compared shared "
+                "their CPU with something else."
+            )
+        elif one.no_worse:
+            sentences.append(f"{over} ({p}); no speed-up claimed: {_why_not(one)}.")
+        elif one.verdict == "non-inferior":
+            sentences.append(f"{over}, but not after Holm's correction ({p}); no speed-up claimed.")
+        else:
+            gap = f": {one.absent} of its runs or full training's have no number"
+            sentences.append(f"{over}; no speed-up claimed{gap if one.absent else ''}.")
+    return sentences
+
+
+def _why_not(one: Pooled) -> str:
+    """Why a method that is no worse is not called faster, where its runs had their CPU alone."""
+    if one.timed < one.wanted:
+        return f"the times of only {one.timed} of {one.wanted} pairs compare"
+    return "it takes more time" if one.slower else "its time saving may be chance"
+
+
+def spread(key: str, interval: Interval) -> dict[str, Value]:
+    """An interval as three columns."""
+    return {key: interval.mean, f"{key}_low": interval.low, f"{key}_high": interval.high}
+
+
+def _replayed(cell: Cell) -> dict[str, Value]:
+    """Time saved as rebuilt by `freezebench retime`, over the runs that it was given."""
+    known = [ratio for ratio in cell.values(REPLAYED) if math.isfinite(ratio)]
+    saved = 1 - statistics.mean(known) if known else None
+    return {"replayed_saved": saved, "replayed_runs": len(known)}
+
+
+def _time_mark(one: Comparison | Pooled, devices_differ: bool) -> str:
+    words = captions.RESUMED_MARK * bool(one.resumed) + captions.DEVICES_MARK * devices_differ
+    words += captions.SLOWED_MARK * bool(one.slowed)
+    return f" {words}" if words else ""
+
+
+def _comparison(comparison: Comparison) -> dict[str, Value]:
+    return {
+        **spread("difference", comparison.difference),
+        "paired_seeds": comparison.difference.n,
+        "verdict": comparison.verdict or None,
+        "flops_saved": comparison.flops_saved,
+        "exact_saved": comparison.exact_saved,
+        **spread("time_saved", comparison.time_saved),
+        "time_saved_mark": _time_mark(comparison, comparison.devices_differ),
+        "realised": comparison.realised,
+    }

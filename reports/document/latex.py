@@ -1,0 +1,119 @@
+"""Writes a table as Markdown, CSV, LaTeX (booktabs) and plain text for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
+
+from reports.document.table import Column, Row, Table, _blocks
+
+# Signs of the tables that LaTeX's text mode does not have, and those that mean something to it.
+SENTENCE = 50  # characters from which a column's words are set as a paragraph in LaTeX
+NO_WIDER = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}"
+PAGE = 50  # lines of a table on a page in LaTeX
+PARAGRAPH = 24  # characters of a sentence on a line there, in a column of PARAGRAPH_WIDE
+NOTE = 130  # characters of a note on a line there
+PARAGRAPH_WIDE = r"0.18\textwidth"
+HEADING = 12  # characters of a heading that stand on one line in LaTeX
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"$<$", ">": r"$>$", "|": r"$|$", "±": r"$\pm$", "−": r"$-$", "–": "--", "—": "---",
+    "×": r"$\times$", "÷": r"$\div$", "≥": r"$\geq$", "≤": r"$\leq$", "→": r"$\rightarrow$",
+    "·": r"$\cdot$", "†": r"$\dagger$", "‡": r"$\ddagger$", "§": r"\S{}", "…": r"\ldots{}",
+    "[": "{[}", "]": "{]}", "¶": r"\P{}", "τ": r"$\tau$", "ε": r"$\varepsilon$",
+    "α": r"$\alpha$", "λ": r"$\lambda$", "σ": r"$\sigma$", "≈": r"$\approx$", "∞": r"$\infty$",
+    "“": "``", "”": "''",
+}  # fmt: skip
+
+
+def latex(table: Table, label: str) -> str:
+    """As many `table*` as its rows need pages, for booktabs and graphicx, no wider than the page.
+
+    A block's names stand on a line of their own, the notes in small print below the first.
+    """
+    pages = _pages(table)
+    parts = []
+    for number, rows in enumerate(pages, 1):
+        title = f"{table.title} ({number} of {len(pages)})" if len(pages) > 1 else table.title
+        part = replace(table, title=title, rows=rows, notes=table.notes if number == 1 else [])
+        parts.append(_latex_page(part, label if number == 1 else f"{label}:{number}"))
+    return "\n".join(parts)
+
+
+def _pages(table: Table) -> list[list[Row]]:
+    """The rows by pages: how many lines should they, their blocks' names and the notes take?"""
+    pages: list[list[Row]] = [[]]
+    used, block = sum(1 + len(note) // NOTE for note in table.notes), None
+    sentences = [column for column in table.columns if "p{" in _latex_column(column, table)]
+    for row in table.rows:
+        words = [column.text(row) for column in table.blocks]
+        lines = 1 + max((len(c.text(row)) // PARAGRAPH for c in sentences), default=0)
+        lines += words != block
+        block = words
+        if pages[-1] and used + lines > PAGE:
+            pages.append([])
+            used = 0
+        pages[-1].append(row)
+        used += lines
+    return pages
+
+
+def _latex_page(table: Table, label: str) -> str:
+    layout = "".join(_latex_column(column, table) for column in table.columns)
+    lines = [
+        r"\begin{table*}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+        rf"\caption{{{_latex(table.title)}}}",
+        rf"\label{{{label}}}",
+        rf"{NO_WIDER}{{\begin{{tabular}}{{{layout}}}",
+        r"\toprule",
+        _ampersands([_latex_head(column) for column in table.columns]),
+    ]
+    for words, rows in _blocks(table):
+        lines.append(r"\midrule")
+        if words:
+            names = _latex(" · ".join(words))
+            lines.append(rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\textit{{{names}}}}} \\")
+        lines += [_ampersands([_latex(text) for text in cells]) for cells in rows]
+    lines += [r"\bottomrule", r"\end{tabular}}"]
+    if table.notes:
+        notes = r"\\ ".join(_latex(note) for note in table.notes)
+        lines += ["", r"\smallskip", rf"\begin{{minipage}}{{\textwidth}}\scriptsize {notes}"]
+        lines.append(r"\end{minipage}")
+    return "\n".join([*lines, r"\end{table*}"]) + "\n"
+
+
+def _ampersands(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _latex_column(column: Column, table: Table) -> str:
+    """Right, left, or where it holds sentences a paragraph of a fifth of the page."""
+    if column.right:
+        return "r"
+    longest = max((len(column.text(row)) for row in table.rows), default=0)
+    return rf"p{{{PARAGRAPH_WIDE}}}" if longest > SENTENCE else "l"
+
+
+def _latex_head(column: Column) -> str:
+    """A heading on as many short lines as it takes."""
+    words = column.head.replace(" %", "\u00a0%")  # a number and its unit stay on one line
+    wrapped = textwrap.wrap(words, HEADING, break_long_words=False)
+    lines = [_latex(line.replace("\u00a0", " ")) for line in wrapped]
+    stacked = r"\\".join(lines)
+    side = "r" if column.right else "l"
+    return rf"\shortstack[{side}]{{{stacked}}}" if len(lines) > 1 else stacked
+
+
+def _latex(text: str) -> str:
+    """Text as LaTeX takes it: what is in no font of it loses its accents, or is a question mark."""
+
+    def sign(one: str) -> str:
+        if one in LATEX or ord(one) < 256:
+            return LATEX.get(one, one)
+        return unicodedata.normalize("NFKD", one).encode("ascii", "ignore").decode() or "?"
+
+    return "".join(map(sign, text.replace("\n", " ")))

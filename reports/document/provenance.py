@@ -1,0 +1,39 @@
+"""How a report was made: the command, the commit, and the runs behind its numbers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.machine.environment import commit
+from reports.document.profile import Profile
+
+LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib")
+
+
+def provenance(
+    frame: pd.DataFrame, profile: Profile, files: Sequence[Path], roles: Sequence[str]
+) -> str:
+    """The record that lies beside a report, as JSON."""
+    keys = ("id", "cell", *roles, "seed", "state", "reason", "device", "commit")
+    values: dict[str, Any] = {
+        "command": command(),
+        "commit": commit(),
+        "profile": asdict(profile),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "files": [file.name for file in files],
+        "runs": [{key: run[key] for key in keys} for run in frame.to_dict("records")],
+    }
+    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+
+
+def command() -> str:
+    """The command line that runs now, without the folder its program lies in."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])

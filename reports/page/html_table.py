@@ -1,0 +1,107 @@
+"""A table as a page shows it: words, what they are sorted by, and the runs behind each row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports.document.table import Column, Row, Table
+from reports.page.dot_plots import Strip
+from reports.page.run_details import Dossiers
+
+PAPER = "Paper: "  # how the heads of the paper's own numbers begin
+VERDICTS = {  # a verdict's words, and how they are coloured
+    "non-inferior": "good",
+    "inferior": "bad",
+    "inconclusive": "open",
+    "holds": "good",
+    "does not hold": "bad",
+    "cannot be told": "open",
+}
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a column."""
+
+    text: str
+    right: bool
+    paper: bool
+    block: bool  # shown only where lines are sorted; else a line above each block says it
+    pinned: bool  # stays in sight when a wide table is scrolled
+
+
+@dataclass(frozen=True)
+class Word:
+    """One cell: its text, its place in the order of its column ('' is last), its looks."""
+
+    text: str
+    order: str
+    head: Head
+    verdict: str = ""
+    strip: Strip | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row; `anchor` is where its runs are listed, '' if it is not made of one cell."""
+
+    words: Sequence[Word]
+    anchor: str
+    block: str  # the names of the block that begins here, '' inside one
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table."""
+
+    anchor: str
+    title: str
+    heads: Sequence[Head]
+    lines: Sequence[Line]
+    notes: Sequence[str]
+    with_runs: bool
+
+
+def grid(table: Table, anchor: str, dossiers: Dossiers) -> Grid:
+    """Put a table of a report into words."""
+    columns = [*table.blocks, *table.columns]
+    heads = [_head(column, place, len(table.blocks)) for place, column in enumerate(columns)]
+    lines: list[Line] = []
+    before = ""
+    for row in table.rows:
+        words = [_word(c, row, h, dossiers) for c, h in zip(columns, heads, strict=True)]
+        block = " · ".join(word.text for word in words if word.head.block)
+        lines.append(Line(words, dossiers.anchor(row), block if block != before else ""))
+        before = block
+    return Grid(anchor, table.title, heads, lines, table.notes, any(line.anchor for line in lines))
+
+
+def _head(column: Column, place: int, blocks: int) -> Head:
+    return Head(
+        column.head.removeprefix(PAPER),
+        column.right,
+        column.head.startswith(PAPER),
+        block=place < blocks,
+        pinned=place == blocks,
+    )
+
+
+def _word(column: Column, row: Row, head: Head, dossiers: Dossiers) -> Word:
+    text = column.text(row)
+    return Word(
+        text,
+        _order(column, row, text),
+        head,
+        VERDICTS.get(text, "") if column.key == "verdict" else "",
+        dossiers.strip(row, column.key),
+    )
+
+
+def _order(column: Column, row: Row, text: str) -> str:
+    """What a cell is sorted by: its unrounded number, or its words; '' where nothing is known."""
+    value = row.get(column.key, text) if column.key else text
+    if isinstance(value, int | float):
+        return repr(float(value)) if math.isfinite(value) else ""
+    return str(value) if value else ""

@@ -1,0 +1,161 @@
+"""What stands behind a row: its runs one by one, and the statistics made of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from reports.comparison import method_rows
+from reports.comparison.method_rows import Against
+from reports.document import captions
+from reports.document.profile import Profile
+from reports.document.report import Report
+from reports.document.table import DASH, Row, fixed, significant
+from reports.page import dot_plots
+from reports.page.dot_plots import Scale, Strip
+from reports.runs.cells import Cell, cells
+from reports.runs.run_table import DONE, FULL
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """One run in words."""
+
+    id: str
+    seed: int
+    state: str
+    accuracy: str
+    difference: str
+    time: str
+    flops: str
+    device: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """A cell's runs and statistics; `anchor` is its place on the page."""
+
+    anchor: str
+    names: Sequence[str]  # model, data, method
+    seeds: str
+    score: str  # what the runs' accuracy is
+    facts: Sequence[tuple[str, str]]
+    runs: Sequence[RunLine]
+
+
+class Dossiers:
+    """The dossiers of a report, found by the rows of its tables."""
+
+    def __init__(self, report: Report, profile: Profile) -> None:
+        self._against = method_rows.compared(cells(report.frame))
+        self._profile, self._name, self._score = profile, report.name, report.score
+        self._full = {one.cell.roles[:2]: one.cell for one in self._against if one.method == FULL}
+        self._places = {
+            (str(one.cell.runs[0]["cell"]), one.method): index
+            for index, one in enumerate(self._against)
+        }
+
+    @cached_property
+    def all(self) -> list[Dossier]:
+        """One a cell, in the order of the table."""
+        return [self._dossier(index, one) for index, one in enumerate(self._against)]
+
+    def anchor(self, row: Row) -> str:
+        """The place of the runs behind a row; '' where a row is not made of one cell."""
+        index = self._places.get((str(row.get("cell")), str(row.get("method"))))
+        return "" if index is None else self._anchor(index)
+
+    def strip(self, row: Row, key: str) -> Strip | None:
+        """The seeds behind a row's accuracy or difference; None for other keys and rows."""
+        index = self._places.get((str(row.get("cell")), str(row.get("method"))))
+        if index is None:
+            return None
+        one = self._against[index]
+        pair = one.cell.roles[:2]
+        if key == "accuracy":
+            return dot_plots.accuracies(one.cell, self._accuracy_scales[pair])
+        if key == "difference" and one.method != FULL:
+            full = self._full.get(pair)
+            return dot_plots.differences(one, full, self._difference_scales[pair])
+        return None
+
+    @cached_property
+    def _accuracy_scales(self) -> Mapping[tuple[str, ...], Scale]:
+        """One a pair of model and data, so that its methods compare."""
+        values: dict[tuple[str, ...], list[float]] = {}
+        for one in self._against:
+            values.setdefault(one.cell.roles[:2], []).extend(one.cell.values("accuracy"))
+        return {pair: dot_plots.scale_of(here) for pair, here in values.items()}
+
+    @cached_property
+    def _difference_scales(self) -> Mapping[tuple[str, ...], Scale]:
+        values: dict[tuple[str, ...], list[float]] = {}
+        for one in self._against:
+            pair = one.cell.roles[:2]
+            if one.method != FULL:
+                here = dot_plots.by_seed(one.cell, self._full.get(pair)).values()
+                values.setdefault(pair, [0.0, -1.0]).extend(here)
+        return {pair: dot_plots.scale_of(here) for pair, here in values.items()}
+
+    def _anchor(self, index: int) -> str:
+        return f"runs-{self._name}-{index}"
+
+    def _dossier(self, index: int, one: Against) -> Dossier:
+        cell = one.cell
+        model, dataset, method = cell.roles
+        paired = dot_plots.by_seed(cell, self._full.get(cell.roles[:2])) if method != FULL else {}
+        return Dossier(
+            self._anchor(index),
+            (self._profile.shown(model), self._profile.shown(dataset), method),
+            captions.seeds(cell),
+            self._score,
+            _facts(one, self._score),
+            [
+                RunLine(
+                    run["id"],
+                    run["seed"],
+                    run["state"] + (f": {run['reason']}" if run["reason"] else ""),
+                    fixed(run["accuracy"]),
+                    fixed(paired.get(run["seed"], math.nan), sign=True),
+                    significant(run["time_s"]) if run["state"] == DONE else DASH,
+                    significant(run["paper_total"] / 1e9, 4),
+                    run["device"] or DASH,
+                    run["commit"][:12] or DASH,
+                )
+                for run in cell.runs
+            ],
+        )
+
+
+def _facts(one: Against, score: str) -> list[tuple[str, str]]:
+    """The statistics of a cell, in words."""
+    cell, against = one.cell, one.comparison
+    facts = [
+        (score.removesuffix(" (%)"), _mean(cell, "accuracy", " %")),
+        ("Time", _mean(cell, "time_s", " s")),
+    ]
+    if one.method == FULL or not against.difference.n:
+        return facts
+    d = against.difference
+    mean, low, high = (fixed(value, 2, sign=True) for value in (d.mean, d.low, d.high))
+    words = f"{mean} points, 95 % t interval [{low}, {high}] over {d.n} paired seeds"
+    facts.append(("Difference to full", f"{words}: {against.verdict}"))
+    facts.append(("FLOPs saved", f"{fixed(100 * against.flops_saved, 1)} %"))
+    saved, time = against.time_saved, "on different devices: not compared"
+    if saved.n:
+        ends = " to ".join(fixed(100 * end, 1) for end in (saved.low, saved.high))
+        time = f"{fixed(100 * saved.mean, 1)} % (95 %: {ends})"
+        if against.slowed:
+            time += f"; in {against.slowed} of the runs something else ran on the same CPU"
+    return [*facts, ("Time saved", time)]
+
+
+def _mean(cell: Cell, key: str, unit: str) -> str:
+    if not cell.n:
+        return DASH
+    if key == "time_s" and len(cell.devices) > 1:
+        return "of several devices: no mean"
+    return f"{fixed(cell.mean(key))} ± {fixed(cell.sd(key))}{unit} over {cell.n} of {cell.wanted}"

@@ -1,0 +1,128 @@
+"""The reader's first question, answered from Table 2: does freezing pay, and which method most?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reports.comparison import method_rows
+from reports.comparison.against_full import Pooled
+from reports.document.table import DASH, fixed
+from reports.page.dot_plots import Scale
+from reports.runs.cells import cells
+from reports.runs.run_table import DONE
+from reports.statistics import LEVEL, MARGIN, holm, p_different
+
+CONTROLS = ("probe", "random", "shortened", "at_once")  # set beside the methods, never chosen
+FARTHEST = 6 * MARGIN  # an interval that reaches farther is drawn with an arrow
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One method, pooled over the pairs of model and data."""
+
+    method: str
+    control: bool
+    verdict: str
+    pays: bool
+    pairs: str
+    difference: str
+    saved: str
+    # Pixels of the interval's ends and mean; None without an interval. Arrows: it goes on.
+    low: float | None
+    mean: float | None
+    high: float | None
+    beyond_low: bool
+    beyond_high: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A headline, what it rests on, and where each method stands."""
+
+    headline: str
+    sentences: Sequence[str]
+    standings: Sequence[Standing]
+    zero: float
+    margin: float
+
+
+def answer(frame: pd.DataFrame) -> Answer:
+    """Answer from the runs of Table 2."""
+    pools = method_rows.pooled(method_rows.compared(cells(frame)))
+    done, wanted = int((frame.state == DONE).sum()), len(frame)
+    so_far = f"So far, with {done} of {wanted} runs: " if 0 < done < wanted else ""
+    scale = Scale(-FARTHEST, FARTHEST / 3)
+    return Answer(
+        so_far + headline({name: one for name, one in pools.items() if name not in CONTROLS}),
+        method_rows.claims(pools),
+        [_standing(name, one, scale) for name, one in pools.items()],
+        scale.place(0),
+        scale.place(-MARGIN),
+    )
+
+
+NONE = " All that ran lose too much accuracy or take more time."
+
+
+def headline(pools: Mapping[str, Pooled]) -> str:
+    """One sentence or two. A method pays if it is no worse than full training by the margin and
+    saves time beyond chance, both after Holm's correction; one pays most if it saves more than each
+    other that pays, beyond chance over the pairs.
+    """
+    if not any(one.pairs for one in pools.values()):
+        return "No runs yet: nothing can be said."
+    paying = {name: one for name, one in pools.items() if one.faster}
+    if not paying:
+        close = [
+            name
+            for name, one in pools.items()
+            if one.verdict in ("non-inferior", "inconclusive") and not one.slower
+        ]
+        tail = f" Not decided: {', '.join(close)}." if close else NONE
+        if any(one.slowed for one in pools.values()):
+            tail += " Something else ran on the same CPU, so that times tell nothing."
+        return f"No method is shown to pay: none to be both no worse and faster here.{tail}"
+    saved = {name: f"{fixed(100 * one.time_saved.mean, 0)} %" for name, one in paying.items()}
+    best, *others = sorted(paying, key=lambda name: -paying[name].time_saved.mean)
+    without_loss = f"of the time and loses less than {MARGIN} points of accuracy."
+    if not others:
+        return f"Freezing pays with {best}: it saves {saved[best]} {without_loss}"
+    if _ahead(paying[best], [paying[name] for name in others]):
+        tail = f" {', '.join(others)} pay{'s' * (len(others) == 1)} too."
+        return f"Freezing pays, and {best} pays most: it saves {saved[best]} {without_loss}{tail}"
+    each = ", ".join(f"{name} ({saved[name]})" for name in (best, *others))
+    return (
+        f"Freezing pays: {each} each save time and lose less than {MARGIN} points of accuracy; "
+        "which saves most is not told apart."
+    )
+
+
+def _ahead(best: Pooled, others: Sequence[Pooled]) -> bool:
+    """Whether it saves more time than each of the others, beyond chance, after Holm."""
+    p = {
+        i: p_different([best.saved[pair] - one.saved[pair] for pair in best.saved])
+        for i, one in enumerate(others)  # who pays has the times of all pairs
+    }
+    return all(value < 1 - LEVEL for value in holm(p).values())
+
+
+def _standing(name: str, one: Pooled, scale: Scale) -> Standing:
+    d, s = one.difference, one.time_saved
+    interval = f" [{fixed(d.low, 2, sign=True)}, {fixed(d.high, 2, sign=True)}]" if d.known else ""
+    return Standing(
+        name,
+        name in CONTROLS,
+        one.verdict,
+        one.faster,
+        method_rows.pairs(one),
+        fixed(d.mean, 2, sign=True) + interval,
+        f"{fixed(100 * s.mean, 1)} %{', CPU shared' * bool(one.slowed)}" if s.n else DASH,
+        scale.place(d.low) if d.known else None,
+        scale.place(d.mean) if scale.low <= d.mean <= scale.high else None,
+        scale.place(d.high) if d.known else None,
+        d.low < scale.low,
+        d.high > scale.high,
+    )

@@ -1,0 +1,186 @@
+"""Writes figures 3 and 4 from recorded runs: pictures, their numbers, a summary, their origin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench.errors import UserError
+from bench.files import explained, make_folder, write_whole
+from reports.document.profile import Profile
+from reports.document.provenance import provenance
+from reports.document.report import Drawing, Report
+from reports.figures.cka_curves import cka_curves
+from reports.figures.gradient_sample import Comparison, gradient_sample
+from reports.figures.panels import titles
+from reports.figures.style import save, styled
+from reports.runs import gradient_samples, recordings, run_table
+from reports.runs.gradient_samples import BAND, DRAWS, TAILORED
+from reports.runs.recordings import SETTLED, Gradient, settled_at
+from reports.runs.run_table import ROLES, Reader
+
+SHOWN = 6  # layers of a run whose curves are drawn, evenly from the first to the last
+KEYS = (*ROLES, "seed")
+
+
+def write_curves(
+    wanted: Iterable[Mapping[str, Any]], results: Path, out: Path, profile: Mapping[str, Any]
+) -> list[Path]:
+    """Write figures 3 and 4 of the wanted runs (see reports.runs.run_table) of a results folder.
+
+    The runs are those of strategy record with gradient = true. profile: as for Table 2.
+    Returns the files; the first is the text for a terminal. Raises UserError if a result is
+    damaged, a recording is not there, or `out` cannot be written.
+    """
+    described, frame = Profile.of(profile), run_table.read(wanted, results)
+    if frame.empty:
+        raise UserError("figures 3 and 4 have no runs; check the sweep they are made from")
+    curves = _some_layers(recordings.curves(frame, results))
+    gradients = recordings.gradients(frame, results)
+    comparisons = {run: _compare(gradient) for run, gradient in gradients.items()}
+    make_folder(out)
+    summary = out / "curves.txt"
+    write_whole(summary, _summary(frame, described, curves, comparisons))
+    files = [summary, *_figures(frame, described, curves, comparisons, out)]
+    files += _numbers(frame, curves, gradients, comparisons, out)
+    record = out / "curves.json"
+    write_whole(record, provenance(frame, described, files, ROLES))
+    return [*files, record]
+
+
+def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
+    """Figures 3 and 4 for a page; their files are written by `write_curves`."""
+    names = titles(frame, profile)
+    third, fourth = "Figure 3: gradients of all and of sampled weights", "Figure 4: CKA in training"
+
+    def gradients() -> Figure:
+        found = recordings.gradients(frame, reader.results)
+        shown = {run: _compare(gradient) for run, gradient in found.items()}
+        return gradient_sample(shown, names, f"{third} · {profile.name} profile")
+
+    def similarity() -> Figure:
+        shown = _some_layers(recordings.curves(frame, reader.results))
+        return cka_curves(shown, names, f"{fourth} · {profile.name} profile")
+
+    low, high = (round(100 * end) for end in BAND)
+    drawings = (
+        Drawing(
+            "figure3",
+            third,
+            f"Left, the gradient of the largest layer and of {TAILORED:,} of its weights; right, "
+            "the distance between the two distributions (Kolmogorov–Smirnov) over sample sizes, "
+            f"the median with {low} to {high} % of {DRAWS} samples.",
+            gradients,
+        ),
+        Drawing(
+            "figure4",
+            fourth,
+            "Unbiased CKA between a layer's output and that of a trained reference, for some "
+            "layers from the first to the last.",
+            similarity,
+        ),
+    )
+    return Report("curves", "Figures 3 and 4: what tailoring keeps, and how CKA settles", (),
+                  drawings, frame)  # fmt: skip
+
+
+def _some_layers(curves: pd.DataFrame) -> pd.DataFrame:
+    """Of each run SHOWN layers, evenly from the first to the last."""
+    parts = [
+        here[here.layer.isin(np.linspace(0, here.layer.max(), SHOWN).round())]
+        for _, here in curves.groupby("id", sort=False)
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else curves
+
+
+def _compare(gradient: Gradient) -> Comparison:
+    size = len(gradient.values)
+    return Comparison(
+        f"layer {gradient.layer}: {gradient.name}\n{size:,} weights",
+        gradient_samples.histogram(gradient.values),
+        gradient_samples.distances(gradient.values),
+    )
+
+
+def _figures(
+    frame: pd.DataFrame,
+    profile: Profile,
+    curves: pd.DataFrame,
+    comparisons: Mapping[str, Comparison],
+    out: Path,
+) -> list[Path]:
+    names = titles(frame, profile)
+    with styled(), explained(out):
+        third = f"Gradients of all and of sampled weights · {profile.name} profile"
+        fourth = f"Unbiased CKA over training · {profile.name} profile"
+        return [
+            *save(gradient_sample(comparisons, names, third), out / "figure3"),
+            *save(cka_curves(curves, names, fourth), out / "figure4"),
+        ]
+
+
+def _numbers(
+    frame: pd.DataFrame,
+    curves: pd.DataFrame,
+    gradients: Mapping[str, Gradient],
+    comparisons: Mapping[str, Comparison],
+    out: Path,
+) -> list[Path]:
+    """What is drawn, as comma-separated values with the runs' roles before it."""
+    of_runs = frame[["id", *KEYS]]
+    layers = pd.DataFrame(
+        [(run, g.layer, g.name, len(g.values)) for run, g in gradients.items()],
+        columns=["id", "layer", "name", "weights"],
+    )
+    tables = {
+        "figure3_histogram": _by_run({run: c.histogram for run, c in comparisons.items()}, layers),
+        "figure3_distance": _by_run({run: c.distances for run, c in comparisons.items()}, layers),
+        "figure4": curves.drop(columns="depth"),
+    }
+    for name, table in tables.items():
+        text = of_runs.merge(table, on="id").to_csv(index=False, lineterminator="\n")
+        write_whole(out / f"{name}.csv", text)
+    return [out / f"{name}.csv" for name in tables]
+
+
+def _by_run(tables: Mapping[str, pd.DataFrame], layers: pd.DataFrame) -> pd.DataFrame:
+    """One table of several, each row with its run's id and layer."""
+    if not tables:
+        return layers
+    return layers.merge(pd.concat(tables, names=["id"]).reset_index("id"), on="id")
+
+
+def _summary(
+    frame: pd.DataFrame,
+    profile: Profile,
+    curves: pd.DataFrame,
+    comparisons: Mapping[str, Comparison],
+) -> str:
+    """What the figures show, in words."""
+    low, high = (round(100 * end) for end in BAND)
+    lines = [f"Figures 3 and 4 · {profile.name} profile", profile.sentence]
+    for run, title in titles(frame, profile).items():
+        lines += ["", title.replace("\n", " on ")]
+        if run not in comparisons:
+            lines.append("  no finished run")
+            continue
+        distances = comparisons[run].distances
+        here = distances[distances["size"] == TAILORED].iloc[0]
+        lines += [
+            f"  gradient of {comparisons[run].layer.replace(chr(10), ', ')}",
+            f"    KS distance of {TAILORED:,} sampled weights to all: {here['median']:.3f} "
+            f"({low}–{high} % of {DRAWS} samples: {here['low']:.3f} to {here['high']:.3f})",
+            f"  CKA with the reference, and the epoch from which it stays within {SETTLED:g}",
+        ]
+        shown = curves[curves.id == run]
+        for (layer, name), curve in shown.groupby(["layer", "name"]):
+            epoch = settled_at(curve)
+            when = "not before the end" if math.isnan(epoch) else f"from {epoch:.3g}"
+            lines.append(f"    {f'layer {layer}: {name}':34}{curve.cka.iloc[-1]:.3f}  {when}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,121 @@
+"""Builds the report of a table by its name, and writes it: documents, numbers, figures, origin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import UserError
+from bench.files import explained, make_folder, write_whole
+from bench.options import unknown
+from reports.document.csv_file import raw_csv
+from reports.document.latex import latex
+from reports.document.markdown import markdown
+from reports.document.profile import Profile
+from reports.document.provenance import provenance
+from reports.document.report import Report
+from reports.document.terminal import terminal
+from reports.figures.style import save, styled
+from reports.paper_figures import figure5
+from reports.runs.run_table import ROLES, Reader
+from reports.tables import (
+    table1,
+    table2,
+    table3,
+    table4,
+    table5,
+    table6,
+    table7,
+    table8,
+    table9,
+    user_sweep,
+)
+
+# A table's runs, where more can be read of them, and the profile: what is told of them.
+Builder = Callable[[pd.DataFrame, Reader, Profile], Report]
+BUILDERS: Mapping[str, Builder] = {
+    "table1": table1.report,
+    "table2": table2.report,
+    "table3": table3.report,
+    "table4": table4.report,
+    "table5": table5.report,
+    "table6": table6.report,
+    "table7": table7.report,
+    "table8": table8.report,
+    "table9": table9.report,
+    "figure5": figure5.report,
+}
+
+
+def build(
+    name: str,
+    wanted: Iterable[Mapping[str, Any]],
+    reader: Reader,
+    profile: Mapping[str, Any],
+    title: str = "",
+) -> Report:
+    """The report of the wanted runs (see reports.runs.run_table), nothing written yet.
+
+    title: what a report that is none of the paper's is called; without one, none is made.
+    profile: name, stands_for (the paper's names to those used), device, predictor.
+    Reports of several tables share a reader, so that each result is read once. Raises UserError
+    if there is no such table, a result is damaged, or nothing is wanted.
+    """
+    if name not in BUILDERS and not title:
+        raise unknown("report", name, list(BUILDERS))
+    frame = reader.runs(wanted)
+    if frame.empty:
+        raise UserError(f"{name} has no runs; check the sweep it is made from")
+    if name not in BUILDERS:
+        return user_sweep.report(name, title, frame, Profile.of(profile))
+    return BUILDERS[name](frame, reader, Profile.of(profile))
+
+
+def write(
+    name: str,
+    wanted: Iterable[Mapping[str, Any]],
+    results: Path | Reader,
+    out: Path,
+    profile: Mapping[str, Any],
+    title: str = "",
+) -> Report:
+    """Build a report and write its files into `out`; they are named in the report's `files`.
+
+    results: the results folder, or a reader of it that several reports share. Raises UserError
+    as `build` does, and if `out` cannot be written.
+    """
+    reader = results if isinstance(results, Reader) else Reader(results)
+    report = build(name, wanted, reader, profile, title)
+    make_folder(out)
+    files = [*write_documents(report, out), *_figures(report, out)]
+    record = out / f"{name}.json"
+    write_whole(record, provenance(report.frame, Profile.of(profile), files, ROLES))
+    return replace(report, files=[*files, record])
+
+
+def write_documents(report: Report, out: Path) -> list[Path]:
+    """Write a report's text, Markdown, LaTeX and numbers into a folder."""
+    name = report.name
+    texts = {
+        f"{name}.txt": "\n".join(terminal(part) for part in report.compact),
+        f"{name}.md": "\n".join(markdown(part) for part in report.parts),
+        **{f"{stem}.csv": raw_csv(table) for stem, table in report.numbers.items()},
+        f"{name}.tex": "\n".join(
+            latex(part, f"tab:{name}-{i}") for i, part in enumerate(report.parts, start=1)
+        ),
+    }
+    for file, text in texts.items():
+        write_whole(out / file, text)
+    return [out / file for file in texts]
+
+
+def _figures(report: Report, out: Path) -> list[Path]:
+    files = []
+    with styled(), explained(out):
+        for drawing in report.drawings:
+            files += save(drawing.draw(), out / drawing.name)
+    return files

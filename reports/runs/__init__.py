@@ -1,0 +1,1 @@
+"""Results on disk as data frames: runs, cells, epochs and recordings."""

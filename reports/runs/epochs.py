@@ -1,0 +1,47 @@
+"""What runs measured epoch by epoch: memory, frozen layers, loss."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import UserError
+from reports.runs.run_table import DONE, ROLES
+
+# Column: the key in epochs.jsonl. Bytes, and how many layers are frozen at the epoch's end.
+NUMBERS = ("epoch", "saved_bytes", "state_bytes", "cuda_allocated", "frozen")
+
+
+def epochs(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
+    """One row an epoch of a finished run: the run's roles and seed, NUMBERS, and `memory_bytes`
+    (saved for backward + state); NaN where a run did not measure something.
+
+    Raises UserError naming a file that is damaged or not there.
+    """
+    shared = [key for key in (*ROLES, "seed") if key in frame]
+    rows = []
+    for run in frame[frame.state == DONE].to_dict("records"):
+        path = results / "runs" / run["id"] / "epochs.jsonl"
+        for line in _lines(path):
+            rows.append({**{key: run[key] for key in shared}, **line})
+    table = pd.DataFrame(rows, columns=[*shared, *NUMBERS])
+    for key in NUMBERS:
+        table[key] = table[key].astype(float)
+    table["memory_bytes"] = table.saved_bytes + table.state_bytes
+    return table
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        return [{key: _number(line[key]) for key in NUMBERS} for line in lines]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: {error!r}; delete its folder to run it again") from None
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)

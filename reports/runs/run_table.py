@@ -1,0 +1,253 @@
+"""Which of the wanted runs are there, and what they measured: one row a run.
+
+A wanted run is a mapping with `id`, `cell`, `seed` and the roles that make a table's rows
+(`model`, `dataset`, `method`, or others such as `window`). Only wanted runs are read; what else
+lies in the results folder does not count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import UserError
+from bench.files import read_json
+
+Run = dict[str, Any]
+ROLES = ("model", "dataset", "method")
+
+DONE = "done"  # finished with a number
+DIVERGED = "diverged"  # finished without one
+FAILED = "failed"  # its last try ended in an error
+UNFINISHED = "unfinished"  # its folder is there, its result is not: running, or cut off
+MISSING = "missing"  # no trace of it
+
+# Column of the frame: where in result.json it is found. FLOPs, seconds, bytes, percent.
+NUMBERS: Mapping[str, tuple[str, ...]] = {
+    "accuracy": ("accuracy",),
+    "steps": ("steps",),
+    "steps_per_epoch": ("steps_per_epoch",),
+    "paper_forward": ("flops", "paper", "forward"),
+    "paper_backward": ("flops", "paper", "backward"),
+    "paper_total": ("flops", "paper", "total"),
+    "exact_forward": ("flops", "exact", "forward"),
+    "exact_backward": ("flops", "exact", "backward"),
+    "exact_total": ("flops", "exact", "total"),
+    "decide_flops": ("flops", "decide"),
+    "train_s": ("clocks", "train"),
+    "decide_s": ("clocks", "decide"),
+    "cpu_train_s": ("cpu", "train"),
+    "cpu_decide_s": ("cpu", "decide"),
+    "saved_bytes": ("memory", "saved_bytes_peak"),
+    "saved_bytes_mean": ("memory", "saved_bytes_mean"),
+    "state_bytes": ("memory", "state_bytes_peak"),
+    "cuda_allocated": ("memory", "cuda_allocated_peak"),
+    "cuda_reserved": ("memory", "cuda_reserved_peak"),
+}
+DERIVED = ("time_s", "cpu_s", "memory_bytes")
+# Wall time, times threads, over CPU time from which on a run on a CPU counts as slowed. With one
+# thread and alone on its core it has 1.0 to 1.1, with twice as many processes as cores 2. Of
+# several threads some may have had nothing to do: a suspicion, and times under it claim nothing.
+SLOWED = 1.25
+UNKNOWN = "unknown device"
+# What to do about a damaged file; a finished run need not be lost for one beside its result.
+AGAIN = "delete its folder to run it again"
+MENDS = {
+    "environment.json": "delete this file: the run stays, and its time is compared with none",
+    "retime.json": "delete this file; `freezebench retime` makes it anew",
+}
+REPLAYED = "replayed"  # time over full training's, from retime.json; NaN where there is none
+
+
+class Reader:
+    """Reads the runs of a results folder, each once, however many tables ask for it."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self._rows: dict[str, Run] = {}
+        self._layers: dict[str, list[Any]] = {}  # of finished runs: index, name, frozen_at_step
+        self._weights: dict[str, list[int]] = {}
+
+    def runs(self, wanted: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+        """One row a wanted run: its keys, `state`, `reason`, `device`, `commit`, `metric` (of what
+        is called accuracy), `resumed`, `slowed` (others took its CPU away while it ran), NUMBERS.
+
+        Numbers are NaN where the run has none. Raises UserError naming a file that is damaged.
+        """
+        rows = [{**run, **self._row(str(run["id"]))} for run in wanted]
+        frame = pd.DataFrame(rows)
+        for key in (*NUMBERS, *DERIVED, REPLAYED):
+            frame[key] = frame[key].astype(float) if rows else pd.Series(dtype=float)
+        return frame
+
+    def freezing(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """One row a layer of a finished run: the run's roles and seed, `layer`, `name`,
+        `frozen_at` (epochs; NaN: never frozen) and `epochs` (how long the run was).
+        """
+        shared = [key for key in (*ROLES, "seed") if key in frame]
+        columns: dict[str, list[Any]] = {
+            key: [] for key in (*shared, "layer", "name", "frozen_at", "epochs")
+        }
+        for run in frame[frame.state == DONE].to_dict("records"):
+            self._row(run["id"])
+            layers, steps = self._layers[run["id"]], run["steps_per_epoch"]
+            for key in shared:
+                columns[key] += [run[key]] * len(layers)
+            columns["layer"] += [index for index, _, _ in layers]
+            columns["name"] += [name for _, name, _ in layers]
+            columns["frozen_at"] += [frozen / steps for _, _, frozen in layers]
+            columns["epochs"] += [run["steps"] / steps] * len(layers)
+        return pd.DataFrame(columns)
+
+    def weights(self, run_id: str) -> list[int]:
+        """How many weights each layer of a finished run has, norms and biases not counted; the
+        head is the last. Empty for runs made before results said so.
+        """
+        self._row(run_id)
+        return self._weights.get(run_id, [])
+
+    def _row(self, run_id: str) -> Run:
+        """What is known of one run; raises UserError if a file of it is damaged."""
+        if run_id not in self._rows:
+            folder = self.results / "runs" / run_id
+            path = folder / "result.json"
+            row: Run = {"state": MISSING, "reason": "", "device": "", "commit": "", "metric": ""}
+            row |= {"resumed": False, "slowed": False}
+            row |= {**dict.fromkeys((*NUMBERS, *DERIVED, REPLAYED), math.nan)}
+            if path.exists():
+                result = _object(path)
+                made_on, threads = _environment(folder)
+                row |= made_on | _result(result, path, run_id, threads)
+                row |= {REPLAYED: _replayed(folder)}
+                if row["state"] == DONE:
+                    self._layers[run_id] = _layers(result, path)
+                    if all("weights" in layer for layer in result["layers"]):
+                        self._weights[run_id] = [layer["weights"] for layer in result["layers"]]
+            elif (folder / "failure.json").exists():
+                reason = str(_object(folder / "failure.json").get("reason", ""))
+                row |= {"state": FAILED, "reason": reason}
+            elif folder.exists():
+                row |= {"state": UNFINISHED}
+            self._rows[run_id] = row
+        return self._rows[run_id]
+
+
+def read(wanted: Iterable[Mapping[str, Any]], results: Path) -> pd.DataFrame:
+    """The wanted runs, as `Reader.runs` gives them."""
+    return Reader(results).runs(wanted)
+
+
+def freezing(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
+    """The layers of the finished runs of a frame, as `Reader.freezing` gives them."""
+    return Reader(results).freezing(frame)
+
+
+def _result(result: Run, path: Path, run_id: str, threads: int) -> Run:
+    """The numbers of a result.json."""
+    if _at(result, ("id",), path) != run_id:
+        raise UserError(f"{path} is the result of run {result['id']}; delete its folder")
+    values = {key: _number(_at(result, keys, path), path) for key, keys in NUMBERS.items()}
+    # A status of "done" is believed only together with a number to show for it.
+    done = _at(result, ("status",), path) == "done" and math.isfinite(values["accuracy"])
+    wall, cpu = (values[f"{on}train_s"] + values[f"{on}decide_s"] for on in ("", "cpu_"))
+    return {
+        "state": DONE if done else DIVERGED,
+        "reason": str(result.get("reason") or ""),
+        "metric": str(result.get("metric") or "accuracy"),
+        "resumed": bool(result.get("resumed", False)),
+        # On a GPU the CPU waits, and its time says nothing.
+        "slowed": math.isnan(values["cuda_allocated"]) and wall * threads > SLOWED * cpu,
+        **values,
+        "time_s": wall,
+        "cpu_s": cpu,
+        "memory_bytes": values["saved_bytes"] + values["state_bytes"],
+    }
+
+
+def _layers(result: Run, path: Path) -> list[tuple[int, str, float]]:
+    """Index, name and the step at which it froze (NaN: never) of each layer."""
+    layers = _at(result, ("layers",), path)
+    if not isinstance(layers, list):
+        raise UserError(f"{path}: layers is no list; {_mend(path)}")
+    return [
+        (
+            _index(_at(layer, ("index",), path), path),
+            str(_at(layer, ("name",), path)),
+            _number(_at(layer, ("frozen_at_step",), path), path),
+        )
+        for layer in layers
+    ]
+
+
+def _index(value: Any, path: Path) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UserError(f"{path}: {value!r} is not a layer's index; {_mend(path)}")
+    return value
+
+
+def _environment(folder: Path) -> tuple[Run, int]:
+    """Where a run was made, and on how many threads; times may be compared where `device` is the
+    same text, which it is for no two runs of which it is unknown.
+    """
+    path = folder / "environment.json"
+    values = _object(path) if path.exists() else {}
+    device = str(values.get("device") or f"{UNKNOWN} of run {folder.name}")
+    threads = values.get("threads")
+    if not isinstance(threads, int | None):
+        raise UserError(f"{path}: {threads!r} threads; {_mend(path)}")
+    row = {
+        "device": f"{device}, {threads} thread{'s' * (threads != 1)}" if threads else device,
+        "commit": str(values.get("commit") or ""),
+    }
+    return row, int(threads or 1)
+
+
+def _replayed(folder: Path) -> float:
+    """The rebuilt time as a share of full training's; NaN unless it was timed on the very device
+    that the whole run was made on.
+    """
+    path = folder / "retime.json"
+    if not path.exists():
+        return math.nan
+    values = _object(path)
+    made_on = folder / "environment.json"
+    same = made_on.exists() and _object(made_on).get("device") == _at(values, ("device",), path)
+    return _number(_at(values, ("time_ratio", "median"), path), path) if same else math.nan
+
+
+def _object(path: Path) -> Run:
+    """A JSON object; raises UserError naming the file if it is damaged or something else."""
+    values: Any = read_json(path, _mend(path))
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not a JSON object; {_mend(path)}")
+    return values
+
+
+def _mend(path: Path) -> str:
+    return MENDS.get(path.name, AGAIN)
+
+
+def _at(values: Run, keys: tuple[str, ...], path: Path) -> Any:
+    """A value deep in a JSON object; raises UserError if it is not there."""
+    found: Any = values
+    for key in keys:
+        if not isinstance(found, dict) or key not in found:
+            raise UserError(f"{path} has no {'.'.join(keys)}; {_mend(path)}")
+        found = found[key]
+    return found
+
+
+def _number(value: Any, path: Path) -> float:
+    """A number or null (NaN)."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"{path}: {value!r} is not a number; {_mend(path)}")
+    return float(value)
+
+
+FULL = "full"

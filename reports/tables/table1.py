@@ -1,0 +1,125 @@
+"""Table 1: freezing guided by the similarity to a trained reference, with and without its cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from reports.comparison.against_full_table import (
+    LOST_AND_SAVED,
+    THEIRS,
+    TIME_SAVED,
+    against_full,
+    printed,
+)
+from reports.document import captions
+from reports.document.profile import Profile
+from reports.document.report import Report
+from reports.document.table import (
+    Column,
+    Row,
+    Table,
+    Value,
+    known,
+    number_of,
+    percent,
+    rounded,
+    unit_of,
+)
+from reports.figures.accuracy_cost_drawing import front
+from reports.runs.run_table import FULL, Reader
+
+TITLE = "Table 1: freezing guided by similarity to a trained reference"
+REFERENCE = (
+    "CKA is compared with that of a reference: the same model trained in full on the same data "
+    "with another seed. It is trained once for all seeds, and each seed is charged for the whole "
+    "of it under “with the reference”, as whoever trains one network would be: exact FLOPs, "
+    "deciding included. A negative saving is a loss. The paper counts neither of the two."
+)
+SHORT = (
+    "exact %: exact FLOPs saved, deciding counted; with ref. %: and the training of the reference."
+)
+
+
+def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
+    """Table 1 with its accuracy against computation."""
+    built = against_full(frame, profile, 1, TITLE, [REFERENCE], conditional=captions.ONE_REFERENCE)
+    rows = with_reference(built.rows, frame, reader)
+    freezing = [row for row in rows if row["method"] != FULL]
+    missing = [
+        f"The reference of {row['model']} on {row['dataset']} has no result yet."
+        for row in freezing
+        if not known(row["reference_exact"])
+    ]
+    unit = unit_of(number_of(row["paper_total"]) for row in rows)
+    against = Table(
+        built.against.title,
+        against_columns(freezing, unit.name, unit.flops),
+        freezing,
+        built.against.blocks,
+        [*(n for n in built.against.notes if n != captions.REPLAYED), *missing],
+    )
+    compact = Table(
+        built.compact.title,
+        compact_columns(built.compact.columns),
+        rows,
+        built.compact.blocks,
+        [*(n for n in built.compact.notes if n != REFERENCE), SHORT, *missing],
+    )
+    built = replace(
+        built,
+        results=replace(built.results, rows=rows),
+        against=against,
+        compact=compact,
+    )
+    return built.report("table1", TITLE, frame, front("table1", frame, profile))
+
+
+def with_reference(rows: Sequence[Row], frame: pd.DataFrame, reader: Reader) -> list[Row]:
+    """The rows with what their reference's own training cost, and what is saved in spite of it."""
+    full = {
+        (row["model"], row["dataset"]): number_of(row["exact_total"])
+        for row in rows
+        if row["method"] == FULL
+    }
+    references = dict(zip(frame.cell, frame.reference, strict=True))
+    wanted = [{"id": run} for run in dict.fromkeys(references.values()) if run]
+    runs = {run["id"]: run for run in reader.runs(wanted).to_dict("records")}
+    longer: list[Row] = []
+    for row in rows:
+        run = references[str(row["cell"])]
+        own: dict[str, Value] = {
+            "reference": run or None,
+            "reference_exact": None,
+            "saved_with_reference": None,
+        }
+        if run:
+            cost = float(runs[run]["exact_total"])
+            spent = number_of(row["exact_total"]) + number_of(row["decide_flops"]) + cost
+            whole = full.get((row["model"], row["dataset"]), math.nan)
+            own |= {"reference_exact": cost, "saved_with_reference": 1 - spent / whole}
+        longer.append({**row, **own})
+    return longer
+
+
+def against_columns(rows: Sequence[Row], unit: str, flops: float) -> tuple[Column, ...]:
+    """What guided freezing loses and saves, and what its reference costs."""
+    return (
+        *LOST_AND_SAVED,
+        rounded(f"Reference's training ({unit})", "reference_exact", 4, flops),
+        percent("Saved with the reference (%)", "saved_with_reference"),
+        TIME_SAVED,
+        *printed(THEIRS, rows),
+    )
+
+
+def compact_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """What a terminal has room for: the reference in place of what is realised."""
+    return (
+        *(column for column in columns if column.head not in ("realised", "time s")),
+        percent("exact %", "exact_saved", 0),
+        percent("with ref. %", "saved_with_reference", 0),
+    )

@@ -1,0 +1,25 @@
+"""Table 3: freezing methods against full training, a convolutional network from scratch."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports.comparison.against_full_table import against_full
+from reports.document import captions
+from reports.document.profile import Profile
+from reports.document.report import Report
+from reports.figures.accuracy_cost_drawing import front
+from reports.runs.run_table import Reader
+
+TITLE = "Table 3: freezing methods against full training, from scratch"
+CAPTION = (
+    "The paper's caption of this table says CIFAR-10, its column and its text CIFAR-100, which is "
+    "what is meant here; it prints no computation."
+)
+
+
+def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
+    """Table 3 with its accuracy against computation."""
+    notes = [CAPTION, captions.AUTOFREEZE_FROM_SCRATCH]
+    built = against_full(frame, profile, 3, TITLE, notes, conditional=captions.FROM_SCRATCH)
+    return built.report("table3", TITLE, frame, front("table3", frame, profile))

@@ -1,0 +1,1 @@
+"""Control methods: what a freezing strategy has to beat."""

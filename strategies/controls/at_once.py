@@ -1,0 +1,43 @@
+"""Control: freeze by progress alone. A predictor that does no better has learned nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.strategy_api.strategy import Strategy, Verdict
+from strategies.base import AtSteps, Cadence, View
+from strategies.budget import SAVING, budget_of, schedule_cost, unreachable
+
+
+class AtOnce(Strategy):
+    """Every layer but the head freezes for good at one step, the latest that meets a total cost."""
+
+    name = "at_once"
+    options = {"saving": SAVING}
+    matches = True
+
+    saving: float
+
+    def start(self, view: View) -> None:
+        budget = budget_of(view, self.saving)
+        self._moment = view.total_steps if budget is None else self._solve(view, budget)
+
+    def stages(self) -> Cadence:
+        return AtSteps(frozenset({self._moment}))
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        if view.step == view.total_steps:
+            return ()
+        return [Verdict(layer, True, view.step, self._moment) for layer in view.active]
+
+    def _solve(self, view: View, budget: float) -> int:
+        steps, body = view.total_steps, range(len(view.layers) - 1)
+
+        def cost(moment: int) -> float:
+            return schedule_cost(view, dict.fromkeys(body, moment), steps)
+
+        if budget < cost(0):
+            raise unreachable(self.name, budget, cost(0), cost(steps))
+        # A step's cost before the freeze and after it are constants: the cost is a line.
+        a_step = (cost(steps) - cost(0)) / steps
+        return min(steps, int((budget - cost(0)) / a_step * (1 + 1e-12)))

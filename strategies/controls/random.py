@@ -1,0 +1,67 @@
+"""Control: freeze at random moments. A method that does no better has not chosen its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from bench.strategy_api.strategy import Strategy, Verdict
+from strategies.base import AtSteps, Cadence, View
+from strategies.budget import (
+    SAVING,
+    budget_of,
+    full_cost,
+    schedule_cost,
+    share_of_full,
+    unreachable,
+)
+
+
+class Random(Strategy):
+    """Every layer but the head freezes for good at a random step, at a given total cost.
+
+    Layer l freezes after min(T, c·u_l·T) steps with u_l uniform in [0, 1), drawn for the seed and
+    the task, for a mean over tasks is to be one over as many draws; c is solved for the budget. A
+    layer whose moment is T never freezes.
+    """
+
+    name = "random"
+    options = {"saving": SAVING}
+    matches = True
+
+    saving: float
+
+    def start(self, view: View) -> None:
+        generator = view.generator(" ".join(("moments", *view.task)))
+        draws = torch.rand(len(view.layers) - 1, generator=generator).tolist()
+        budget = budget_of(view, self.saving)
+        self._moments = self._solve(view, draws, budget) if budget is not None else {}
+
+    def stages(self) -> Cadence:
+        return AtSteps(frozenset(self._moments.values()))
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        return [
+            Verdict(layer, True, view.step, self._moments[layer])
+            for layer in view.active
+            if self._moments.get(layer, view.total_steps) <= view.step
+        ]
+
+    def _solve(self, view: View, draws: list[float], budget: float) -> dict[int, int]:
+        def moments(c: float) -> dict[int, int]:
+            steps = view.total_steps
+            return {i: min(steps, int(c * u * steps)) for i, u in enumerate(draws)}
+
+        def cost(c: float) -> float:
+            return schedule_cost(view, moments(c), view.total_steps)
+
+        low, high = 0.0, 1 / max(min(draws), 1e-9)  # freeze all at once; freeze nothing
+        if share_of_full(view, budget) >= 1:
+            return {}
+        if budget < cost(low):
+            raise unreachable(self.name, budget, cost(low), full_cost(view))
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if cost(middle) <= budget else (low, middle)
+        return {i: t for i, t in moments(low).items() if t < view.total_steps}

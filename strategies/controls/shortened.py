@@ -1,0 +1,26 @@
+"""Control: full training with fewer steps. Freezing has to beat simply stopping earlier."""
+
+from __future__ import annotations
+
+from bench.strategy_api.strategy import Strategy
+from strategies.base import View
+from strategies.budget import SAVING, budget_of, full_cost, share_of_full, unreachable
+
+
+class Shortened(Strategy):
+    """Full training on a budget: fewer steps, the cosine ending there."""
+
+    name = "shortened"
+    options = {"saving": SAVING}
+    matches = True
+
+    saving: float
+
+    def total_steps(self, view: View) -> int:
+        budget = budget_of(view, self.saving)
+        if budget is None:
+            return view.total_steps
+        steps = int(share_of_full(view, budget) * view.total_steps)
+        if steps < 1:
+            raise unreachable(self.name, budget, full_cost(view) / view.total_steps, float("inf"))
+        return steps

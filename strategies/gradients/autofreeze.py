@@ -1,0 +1,163 @@
+"""AutoFreeze (Liu et al. 2021, arXiv 2102.01386): freeze where the gradient norm has settled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from bench.strategy_api.strategy import Strategy, Verdict
+from strategies.base import Cadence, Choice, EverySteps, Integer, PerEpoch, Real, View
+
+Place = tuple[int, tuple[int, ...], tuple[int, ...]]  # of a gradient: layer, shape, strides
+
+
+class AutoFreeze(Strategy):
+    """From the input on, freeze units whose gradient norm changes least between intervals.
+
+    M times an epoch: η_l is the norm of unit l's gradient summed over the interval,
+    r_l = |η_l(previous) − η_l| / η_l(previous). From the first active unit on, freeze while r_l
+    lies below the N-th percentile of r over the active units. The first interval is the baseline.
+    The head is outside the percentile and never freezes. A unit is a layer (convolution with its
+    BatchNorm) or a transformer block. L1 sums are the authors' code, L2 the paper's word.
+    """
+
+    name = "autofreeze"
+    options = {
+        "N": Real(50.0, low=0.0, high=100.0, doc="percentile of r below which a unit may freeze"),
+        "M": Integer(4, low=1, high=1000, doc="intervals an epoch"),
+        "norm": Choice("l1", ("l1", "l2"), doc="norm of the summed gradient"),
+        "unit": Choice("block", ("block", "layer"), doc="what freezes: transformer block or layer"),
+    }
+
+    N: float
+    M: int
+    norm: str
+    unit: str
+
+    def start(self, view: View) -> None:
+        self._places: list[Place] = []
+        self._sums = torch.empty(0)  # of every gradient over the interval, one after another
+        self._lay_out()
+        self._without: frozenset[int] | None = None  # layers that were frozen when sums began
+        self._previous: dict[int, float] = {}
+
+    def observations(self) -> Cadence:
+        return EverySteps(1)
+
+    def observe(self, view: View) -> None:
+        if self._without != view.frozen:
+            self._without = view.frozen
+            gradients = [(layer, g) for layer in view.active for g in view.gradients(layer)]
+            self._places = [(layer, tuple(g.shape), g.stride()) for layer, g in gradients]
+            self._sums = torch.zeros(sum(map(_room, self._places)), device=view.device)
+            self._lay_out()
+        # Signed sums, one multi-tensor addition for all layers; nothing leaves the device.
+        if self._by_parameter:
+            torch._foreach_add_(self._by_parameter, view.active_gradients())
+
+    def _lay_out(self) -> None:
+        """See the sums by parameter, where a step adds, and by layer, which a stage reads.
+
+        In one tensor, a stage reads a layer, and clears all of them, in one operation. Strides are
+        the gradients': adding what lies otherwise in memory would cost more.
+        """
+        self._by_parameter: list[torch.Tensor] = []
+        rooms: dict[int, int] = {}
+        for layer, shape, strides in self._places:
+            begin = sum(rooms.values())
+            self._by_parameter.append(self._sums.as_strided(shape, strides, begin))
+            rooms[layer] = rooms.get(layer, 0) + _room((layer, shape, strides))
+        parts = self._sums.split(list(rooms.values()))
+        self._by_layer = dict(zip(rooms, parts, strict=True))
+
+    def stages(self) -> Cadence:
+        return PerEpoch(self.M)
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        units = self._units(view)
+        if not units:
+            return ()
+        norms = self._interval_norms(units)
+        self._sums.zero_()
+        verdicts = self._verdicts(units, norms)
+        self._previous = norms
+        return verdicts
+
+    def _verdicts(
+        self, units: Mapping[int, list[int]], norms: Mapping[int, float]
+    ) -> list[Verdict]:
+        changes = {
+            unit: _change(self._previous[unit], norm)
+            for unit, norm in norms.items()
+            if unit in self._previous
+        }
+        if not changes:
+            return []
+        threshold = _percentile(list(changes.values()), self.N)
+        verdicts, settled = [], True
+        for unit, layers in units.items():
+            change = changes.get(unit, math.inf)
+            settled = settled and change < threshold
+            verdicts += [Verdict(layer, settled, change, threshold) for layer in layers]
+        return verdicts
+
+    def _units(self, view: View) -> dict[int, list[int]]:
+        """The active layers of each unit, in order from the input."""
+        units: dict[int, list[int]] = {}
+        for layer in view.active:
+            unit = view.layers[layer].block if self.unit == "block" else layer
+            units.setdefault(unit, []).append(layer)
+        return units
+
+    def _interval_norms(self, units: Mapping[int, list[int]]) -> dict[int, float]:
+        """η of every active unit over the interval, with one transfer from the device."""
+        order = 1 if self.norm == "l1" else 2
+        flat = torch.stack(torch._foreach_norm(list(self._by_layer.values()), order))
+        of_layer = dict(zip(self._by_layer, flat.double().tolist(), strict=True))
+        norms: dict[int, float] = {}
+        for unit, layers in units.items():
+            own = [of_layer.get(layer, 0.0) for layer in layers]  # one that never trained has none
+            norms[unit] = sum(own) if order == 1 else math.hypot(*own)
+        return norms
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "sums": self._sums,
+            "places": self._places,
+            "without": None if self._without is None else sorted(self._without),
+            "previous": self._previous,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._places = state["places"]
+        self._sums = state["sums"].clone()  # they change in place
+        self._lay_out()
+        self._without = None if state["without"] is None else frozenset(state["without"])
+        self._previous = dict(state["previous"])
+
+
+def _change(before: float, now: float) -> float:
+    """The relative change of a norm; one that was zero has changed by nothing or without bound."""
+    if before:
+        return abs(before - now) / before
+    return math.inf if now else 0.0
+
+
+def _room(place: Place) -> int:
+    """Elements kept for a gradient: its own, up to the next 64 bytes.
+
+    So all begin where vector loads are aligned; what is left over stays 0, which no norm sees.
+    """
+    return -(-math.prod(place[1]) // 16) * 16
+
+
+def _percentile(values: Sequence[float], percent: float) -> float:
+    """As numpy's default, linear between neighbours; numpy's takes longer than all the norms."""
+    ordered = sorted(values)
+    place = (len(ordered) - 1) * percent / 100
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)

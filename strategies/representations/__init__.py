@@ -1,0 +1,1 @@
+"""Strategies that compare what layers put out with a reference model."""

@@ -1,0 +1,1 @@
+"""Strategies that follow a schedule fixed before training."""

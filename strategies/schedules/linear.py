@@ -1,0 +1,81 @@
+"""Linear freezing: FreezeOut (Brock et al. 2017, arXiv 1706.04983; SmartFRZ paper, eq. 6)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.strategy_api.strategy import Strategy, Verdict
+from strategies.base import AtSteps, Cadence, Choice, Flag, Real, View
+from strategies.budget import SAVING, budget_of, schedule_cost, unreachable
+
+
+class Linear(Strategy):
+    """Each layer anneals its learning rate to zero at a time of its own, then freezes.
+
+    lr_i(t) = 0.5 · lr_i(0) · (1 + cos(π t / t_i)), t_i spaced from t0·T for the first layer to T
+    for the head, which never freezes. With a budget, T is solved so that the run costs it.
+    """
+
+    name = "linear"
+    options = {
+        "t0": Real(0.5, low=0.0, high=1.0, doc="when the first layer freezes, as a share of T"),
+        "spacing": Choice("linear", ("linear", "cubic"), doc="cubic: every t_i / T is cubed"),
+        "scaled": Flag(False, doc="lr_i(0) = lr / t_i: layers that freeze early learn faster"),
+        "saving": SAVING,
+    }
+    sets_learning_rates = True
+    matches = True
+
+    t0: float
+    spacing: str
+    scaled: bool
+    saving: float
+
+    def moments(self, view: View, steps: int) -> list[int]:
+        """The step t_i at which each layer's learning rate reaches zero, for T = steps."""
+        last = len(view.layers) - 1
+        shares = [self.t0 + (1 - self.t0) * i / max(last, 1) for i in range(last + 1)]
+        if self.spacing == "cubic":
+            shares = [share**3 for share in shares]
+        return [max(0, round(share * steps)) for share in shares]
+
+    def total_steps(self, view: View) -> int:
+        budget = budget_of(view, self.saving)
+        if budget is None:
+            return view.total_steps
+        low, high = 1, 2
+        while self._cost(view, high) <= budget:
+            high *= 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._cost(view, middle) <= budget else (low, middle)
+        if self._cost(view, low) > budget:
+            raise unreachable(self.name, budget, self._cost(view, 1), math.inf)
+        return low
+
+    def start(self, view: View) -> None:
+        self._moments = self.moments(view, view.total_steps)
+
+    def stages(self) -> Cadence:
+        return AtSteps(frozenset(self._moments[:-1]))
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        return [
+            Verdict(layer, view.step >= self._moments[layer], view.step, self._moments[layer])
+            for layer in view.active
+            if view.step >= self._moments[layer]
+        ]
+
+    def learning_rates(self, view: View) -> Sequence[float]:
+        rates = []
+        for moment in self._moments:
+            share = moment / view.total_steps
+            initial = view.base_lr / share if self.scaled and share else view.base_lr
+            cosine = math.cos(math.pi * min(view.step, moment) / moment) if moment else -1.0
+            rates.append(0.5 * initial * (1 + cosine))
+        return rates
+
+    def _cost(self, view: View, steps: int) -> float:
+        moments = dict(enumerate(self.moments(view, steps)[:-1]))
+        return schedule_cost(view, moments, steps)

@@ -1,0 +1,100 @@
+"""How a predictor scores on every kind of unseen run, as rows for tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import UserError
+from strategies.smartfrz.training.calibration import calibration_error, reliability
+from strategies.smartfrz.training.corpus import Histories
+from strategies.smartfrz.training.fit import Recipe
+from strategies.smartfrz.training.folds import SPLITS, folds
+from strategies.smartfrz.training.held_out import Score, difference, held_out, interval
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Rows of plain values.
+
+    splits: a row a split and judge. runs: a row a split, judge and run that has both labels.
+    bins: a row a split, judge and tenth of P(freeze).
+    """
+
+    scores: dict[str, Score]
+    splits: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+    bins: list[dict[str, Any]]
+
+
+def evaluate(
+    corpus: Histories, recipe: Recipe, splits: Sequence[str] = tuple(SPLITS)
+) -> Evaluation:
+    """Score the predictor and the baselines on all folds of some splits.
+
+    Splits that leave nothing to learn from are left out; raises UserError if all do.
+    """
+    splits = [split for split in splits if len(folds(corpus.origins, split)) > 1]
+    if not splits:
+        raise UserError("one family and one task were recorded: nothing can be held out of them")
+    scores = held_out(corpus, recipe, splits=splits)
+    origins = {origin.run: origin for origin in corpus.origins}
+    made = Evaluation(scores, [], [], [])
+    for split in splits:
+        for name, score in scores.items():
+            made.splits.append(_split(corpus, split, name, score, scores["predictor"]))
+            for (s, run), auroc in score.auroc.items():
+                if s == split:
+                    origin = origins[run]
+                    where = {"family": origin.family, "task": origin.task}
+                    values = {"auroc": auroc, "precision": score.precision[s, run]}
+                    row = {"split": split, "judge": name, "run": run, **where, **values}
+                    made.runs.append(row)
+            for p, share, n in reliability(corpus, score.judged[split]):
+                made.bins.append({"split": split, "judge": name, "p": p, "share": share, "n": n})
+    return made
+
+
+def _split(
+    corpus: Histories, split: str, name: str, score: Score, predictor: Score
+) -> dict[str, Any]:
+    auroc, precision = (
+        interval(score.per_run(of, [split])) for of in (score.auroc, score.precision)
+    )
+    gap = difference(predictor, score, [split])
+    return {
+        "split": split,
+        "judge": name,
+        "folds": sum(s == split for s, _ in score.folds),
+        "mean_fold": score.mean_fold([split]),
+        "worst_fold": score.worst_fold([split]),
+        "auroc": auroc[0],
+        "auroc_half": auroc[1],
+        "precision": precision[0],
+        "precision_half": precision[1],
+        "calibration_error": calibration_error(reliability(corpus, score.judged[split])),
+        "predictor_over_it": gap[0],
+        "predictor_over_it_half": gap[1],
+    }
+
+
+def table(evaluation: Evaluation) -> str:
+    """The splits as text, with what each leaves out."""
+    lines = []
+    for split in dict.fromkeys(row["split"] for row in evaluation.splits):
+        rows = [row for row in evaluation.splits if row["split"] == split]
+        lines.append(f"{SPLITS[split]} ({rows[0]['folds']} folds)")
+        lines.append(
+            f"  {'':20}{'mean fold':>10}{'worst':>7}{'AUROC per run':>17}"
+            f"{'average precision':>20}{'calibration':>13}{'predictor over it':>20}"
+        )
+        for row in rows:
+            gap = f"{row['predictor_over_it']:+.3f} ± {row['predictor_over_it_half']:.3f}"
+            lines.append(
+                f"  {row['judge']:20}{row['mean_fold']:10.3f}{row['worst_fold']:7.3f}"
+                f"{row['auroc']:9.3f} ± {row['auroc_half']:.3f}{row['precision']:12.3f} ± "
+                f"{row['precision_half']:.3f}{row['calibration_error']:13.3f}"
+                f"{gap if row['judge'] != 'predictor' else '':>20}"
+            )
+    return "\n".join(lines)

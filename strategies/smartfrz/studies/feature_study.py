@@ -1,0 +1,116 @@
+"""Which features and which labels make a predictor that holds on what it never saw.
+
+Every feature set is trained on labels of every rule and scored on left-out families and tasks,
+beside the baselines on the same labels. A row is kept as soon as it is known.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from bench.files import write_whole
+from strategies.smartfrz.features import FEATURES
+from strategies.smartfrz.training.corpus import Recording, histories
+from strategies.smartfrz.training.fit import Recipe
+from strategies.smartfrz.training.held_out import Score, difference, held_out, interval
+from strategies.smartfrz.training.labels import Rule
+
+RULES: Mapping[str, Rule] = {
+    "stable": Rule("stable", k=4, epsilon=0.01),
+    "stable, smoothed": Rule("stable", k=4, epsilon=0.01, smooth=3),
+    "settled": Rule("settled", epsilon=0.02),
+}
+BASELINES = ("progress alone", "displacement alone", "both")
+
+
+def study(
+    recordings: Sequence[Recording],
+    recipe: Recipe,
+    warmup: float,
+    kept: Path,
+    features: Sequence[str] = tuple(FEATURES),
+    rules: Mapping[str, Rule] = RULES,
+    say: Callable[[str], None] = print,
+) -> list[dict[str, str]]:
+    """Score all feature sets under all rules; rows that stand in the file `kept` are not redone.
+
+    Rows of another corpus or recipe stay in the file and out of the answer. A row: corpus (a hash
+    of runs, weights a layer and recipe), labels, features (or baseline), seed, share converged,
+    mean and worst fold AUROC, AUROC per run with its half-width, and the difference to each
+    baseline with its half-width.
+    """
+    corpus_id = _identity(recordings, recipe, warmup)
+    every = _read(kept)
+    rows = [row for row in every if row["corpus"] == corpus_id]
+    others = [row for row in every if row["corpus"] != corpus_id]
+    seen = {(row["labels"], row["features"]) for row in rows}
+    for label, rule in rules.items():
+        missing = [name for name in features if (label, name) not in seen]
+        if not missing:
+            continue
+        base: dict[str, Score] = {}
+        for name in missing:
+            corpus = histories(recordings, name, recipe.window, rule, warmup)
+            converged = float(corpus.label[corpus.known].float().mean())
+            if not base:
+                base = held_out(corpus, recipe, BASELINES)
+                if (label, BASELINES[0]) not in seen:
+                    first = {"corpus": corpus_id, "labels": label}
+                    rows += [
+                        {**first, **_row(b, recipe, converged, base[b], {})} for b in BASELINES
+                    ]
+            score = held_out(corpus, recipe, ["predictor"])["predictor"]
+            row = _row(name, recipe, converged, score, base)
+            rows.append({"corpus": corpus_id, "labels": label, **row})
+            _write(kept, [*others, *rows])
+            say(" ".join(f"{key} {value};" for key, value in rows[-1].items() if value))
+    return rows
+
+
+def _identity(recordings: Sequence[Recording], recipe: Recipe, warmup: float) -> str:
+    """A hash of what a score depends on besides features and labels."""
+    runs = sorted(r.origin.run for r in recordings)
+    tailored = {r.trace["snapshots"].shape[2] for r in recordings}
+    return hashlib.sha256(f"{runs} {tailored} {recipe.identity()} {warmup}".encode()).hexdigest()[
+        :12
+    ]
+
+
+def _row(
+    name: str, recipe: Recipe, converged: float, score: Score, base: Mapping[str, Score]
+) -> dict[str, str]:
+    mean, half = interval(score.per_run(score.auroc))
+    row = {
+        "features": name,
+        "seed": str(recipe.seed),
+        "converged": f"{converged:.3f}",
+        "mean_fold": f"{score.mean_fold():.4f}",
+        "worst_fold": f"{score.worst_fold():.4f}",
+        "run": f"{mean:.4f}",
+        "run_half": f"{half:.4f}",
+    }
+    for other in BASELINES:
+        gap = difference(score, base[other]) if base else None
+        row[f"over {other}"] = f"{gap[0]:+.4f}" if gap else ""
+        row[f"over {other}, half"] = f"{gap[1]:.4f}" if gap else ""
+    return row
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue())

@@ -1,0 +1,98 @@
+"""Training the predictor offline on labelled histories."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.seeds import seed_of, seeded
+from strategies.smartfrz.predictor import Predictor
+from strategies.smartfrz.training.corpus import Histories
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the predictor is trained, with one cycle of the learning rate and clipped gradients.
+
+    optimizer: sgd, as in the paper, or adamw; the cycle moves its momentum (AdamW's first beta)
+    between 0.85 and 0.95 against the rate, as OneCycleLR does unless told otherwise.
+    batch: histories (not moments) a step; a history's tokens are encoded once for all its moments.
+    """
+
+    window: int = 30
+    epochs: int = 6
+    batch: int = 16
+    optimizer: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    standardise: bool = True
+    seed: int = 0
+
+    def identity(self) -> str:
+        """Return the text that the id of a feature study hashes; its words stay."""
+        return (
+            f"Recipe(window={self.window!r}, epochs={self.epochs!r}, batch={self.batch!r}, "
+            f"optimizer={self.optimizer!r}, lr={self.lr!r}, weight_decay={self.weight_decay!r}, "
+            f"standardise={self.standardise!r}, seed={self.seed!r})"
+        )
+
+
+def train(histories: Histories, recipe: Recipe) -> Predictor:
+    """Fit a predictor to the labels by cross-entropy; the same inputs give the same bits."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of("predictor", recipe.seed))
+        network = Predictor(histories.tokens.shape[2])
+    if recipe.standardise:
+        _standardise(network, histories, recipe.window)
+    if recipe.optimizer == "adamw":
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(
+            network.parameters(), recipe.lr, weight_decay=recipe.weight_decay
+        )
+    else:
+        optimizer = torch.optim.SGD(
+            network.parameters(), recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay
+        )
+    generator = seeded("predictor", "order", recipe.seed)
+    count = len(histories.tokens)
+    steps = recipe.epochs * math.ceil(count / recipe.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, steps, pct_start=0.1)
+    visible, queries = histories.visible(recipe.window), histories.queries()
+    for _ in range(recipe.epochs):
+        for rows in torch.randperm(count, generator=generator).split(recipe.batch):
+            known = histories.known[rows]
+            logits = _judge(network, histories.tokens[rows], queries[rows], visible[rows])
+            loss = F.cross_entropy(logits[known], histories.label[rows][known].long())
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+    return network.eval().requires_grad_(False)
+
+
+def probabilities(network: Predictor, histories: Histories, window: int) -> Tensor:
+    """P(freeze) at every moment of every history (N, S)."""
+    visible, queries = histories.visible(window), histories.queries()
+    parts = []
+    with torch.no_grad():
+        for rows in torch.arange(len(histories.tokens)).split(256):
+            logits = _judge(network, histories.tokens[rows], queries[rows], visible[rows])
+            parts.append(logits.softmax(dim=2)[:, :, 1])
+    return torch.cat(parts)
+
+
+def _judge(network: Predictor, tokens: Tensor, queries: Tensor, visible: Tensor) -> Tensor:
+    keys, values = network.encode(tokens)
+    return network.attend(queries, keys, values, visible)
+
+
+def _standardise(network: Predictor, histories: Histories, window: int) -> None:
+    """Give every column of the tokens that are looked at mean 0 and standard deviation 1."""
+    seen = (histories.visible(window) & histories.known[:, :, None]).any(dim=1)
+    tokens = histories.tokens[seen]
+    network.shift.copy_(tokens.mean(0))
+    network.scale.copy_(1 / tokens.std(0).clamp(min=1e-3))

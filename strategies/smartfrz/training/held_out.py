@@ -1,0 +1,198 @@
+"""How well a predictor judges runs it never saw, beside what needs no predictor at all."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from threading import Thread
+
+import torch
+import torch.multiprocessing
+from scipy.stats import t as student
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, roc_auc_score
+from torch import Tensor
+
+from bench.machine.environment import cores
+from strategies.smartfrz.training.corpus import Histories
+from strategies.smartfrz.training.fit import Recipe, probabilities, train
+from strategies.smartfrz.training.folds import CHOOSING, Fold, folds
+
+Judge = Callable[[Histories, Histories], Tensor]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A judge's held-out score: every run is judged by what was fitted without its like.
+
+    folds: AUROC of each fold, by split and fold, over all its moments.
+    auroc, precision: per run, AUROC and average precision of every run that has both labels, by
+    split and run; intervals are over runs, since moments of one run are not independent.
+    judged: P(freeze) of every moment (N, S) while its like was left out, by split.
+    """
+
+    folds: Mapping[tuple[str, str], float]
+    auroc: Mapping[tuple[str, str], float]
+    precision: Mapping[tuple[str, str], float]
+    judged: Mapping[str, Tensor]
+
+    def mean_fold(self, splits: Sequence[str] = CHOOSING) -> float:
+        """The mean over splits of the mean AUROC over a split's folds."""
+        means = [_mean([v for (s, _), v in self.folds.items() if s == split]) for split in splits]
+        return _mean(means)
+
+    def per_run(
+        self, values: Mapping[tuple[str, str], float], splits: Sequence[str] = CHOOSING
+    ) -> list[float]:
+        """A value a run of `auroc` or `precision`: its mean over splits.
+
+        A run is held out once a split; counted each time it would pass for several runs.
+        """
+        runs = sorted({run for _, run in values})
+        return [_mean([values[split, run] for split in splits]) for run in runs]
+
+    def worst_fold(self, splits: Sequence[str] = CHOOSING) -> float:
+        """The lowest AUROC of a fold."""
+        return min(v for (split, _), v in self.folds.items() if split in splits)
+
+
+def judges(recipe: Recipe) -> dict[str, Judge]:
+    """The predictor and the baselines, each fitted on some histories to judge others."""
+    return {
+        "predictor": lambda fit, held: probabilities(train(fit, recipe), held, recipe.window),
+        "progress alone": lambda fit, held: _logistic(fit, held, ["progress"]),
+        "displacement alone": lambda fit, held: _logistic(fit, held, ["moved"]),
+        "both": lambda fit, held: _logistic(fit, held, ["progress", "moved"]),
+    }
+
+
+def held_out(
+    histories: Histories,
+    recipe: Recipe,
+    names: Sequence[str] = ("predictor", "progress alone", "displacement alone", "both"),
+    splits: Sequence[str] = CHOOSING,
+) -> dict[str, Score]:
+    """Score judges on every fold of some splits, folds side by side on all cores."""
+    jobs = [
+        (fold, name)
+        for split in splits
+        for fold in folds(histories.origins, split)
+        for name in names
+    ]
+    context = torch.multiprocessing.get_context("forkserver")  # hands tensors over by sharing them
+    with ProcessPoolExecutor(cores(), context, _share, (histories, recipe)) as pool:
+        answers = list(pool.map(_judge_fold, jobs))
+    scores = {}
+    for name in names:
+        judged = {s: torch.zeros(histories.label.shape, dtype=torch.float64) for s in splits}
+        parts = [(fold, p) for (fold, n), p in zip(jobs, answers, strict=True) if n == name]
+        for fold, p in parts:
+            judged[fold.split][_rows(histories, fold.held)] = p
+        scores[name] = _score(histories, [fold for fold, _ in parts], judged)
+    return scores
+
+
+_shared: tuple[Histories, Recipe]
+
+
+def _share(histories: Histories, recipe: Recipe) -> None:
+    global _shared  # of this worker process, which serves this one call of held_out
+    _shared = histories, recipe
+    Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)  # the folds share the cores; and other threads, other roundings
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that waits for its answers is gone, however it went."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _judge_fold(job: tuple[Fold, str]) -> Tensor:
+    histories, recipe = _shared
+    fold, name = job
+    fit, held = histories.of_runs(fold.fit), histories.of_runs(fold.held)
+    return judges(recipe)[name](fit, held).double()
+
+
+def _score(histories: Histories, parts: Sequence[Fold], judged: Mapping[str, Tensor]) -> Score:
+    of_fold, auroc, precision = {}, {}, {}
+    for fold in parts:
+        p = judged[fold.split]
+        rows = _rows(histories, fold.held)
+        of_fold[fold.split, fold.name] = _auroc(histories, p, histories.known & rows[:, None])
+        for run in fold.held:
+            moments = histories.known & (histories.run == run)[:, None]
+            label = histories.label[moments]
+            if label.any() and not label.all():
+                key = (fold.split, histories.origins[run].run)
+                auroc[key] = _auroc(histories, p, moments)
+                precision[key] = float(average_precision_score(label, p[moments]))
+    return Score(of_fold, auroc, precision, judged)
+
+
+def _rows(histories: Histories, runs: Sequence[int]) -> Tensor:
+    return torch.isin(histories.run, torch.tensor(list(runs)))
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and half-width of its 95 % t interval."""
+    n = len(values)
+    mean = sum(values) / n
+    deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1)) if n > 1 else math.nan
+    return mean, float(student.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
+
+
+def difference(score: Score, other: Score, splits: Sequence[str] = CHOOSING) -> tuple[float, float]:
+    """Mean difference of per-run AUROC, paired, splits averaged by run, and its half-width."""
+    gaps = {key: score.auroc[key] - other.auroc[key] for key in score.auroc}
+    return interval(score.per_run(gaps, splits))
+
+
+def table(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING) -> str:
+    """All judges' scores as text: over the splits together, and by fold."""
+    lines = [
+        f"{'':22}{'mean fold':>10}{'worst fold':>11}{'AUROC per run':>17}"
+        f"{'average precision':>20}{'difference':>17}"
+    ]
+    first = next(iter(scores.values()))
+    for name, score in scores.items():
+        per_run, precise = (
+            interval(score.per_run(of, splits)) for of in (score.auroc, score.precision)
+        )
+        gap = "" if score is first else "{:+.3f} ± {:.3f}".format(*difference(first, score, splits))
+        lines.append(
+            f"{name:22}{score.mean_fold(splits):10.3f}{score.worst_fold(splits):11.3f}"
+            f"{per_run[0]:9.3f} ± {per_run[1]:.3f}{precise[0]:12.3f} ± {precise[1]:.3f}{gap:>17}"
+        )
+    lines.append("AUROC by fold:")
+    for split, fold in first.folds:
+        if split in splits:
+            values = (f"{name} {score.folds[split, fold]:.2f}" for name, score in scores.items())
+            lines.append(f"  {f'{split} {fold}':34}" + "  ".join(values))
+    return "\n".join(lines)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _auroc(histories: Histories, p: Tensor, moments: Tensor) -> float:
+    label = histories.label[moments]
+    if label.all() or not label.any():
+        return math.nan
+    return float(roc_auc_score(label, p[moments]))
+
+
+def _logistic(fit: Histories, held: Histories, names: Sequence[str]) -> Tensor:
+    """P(freeze) by logistic regression on some of the histories' own columns."""
+    inputs, asked = (torch.stack([getattr(h, name) for name in names], dim=-1) for h in (fit, held))
+    model = LogisticRegression().fit(inputs[fit.known].numpy(), fit.label[fit.known].numpy())
+    p = model.predict_proba(asked.reshape(-1, len(names)).numpy())[:, 1]
+    return torch.from_numpy(p).reshape(held.label.shape)

@@ -1,0 +1,121 @@
+"""Full training that records what the predictor learns from: snapshots and CKA."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.strategy_api.strategy import Strategy, Verdict
+from strategies.base import Cadence, Flag, Integer, PerEpoch, View
+from strategies.representations.reference import Reference
+from strategies.smartfrz.features import Moment
+from strategies.smartfrz.tailoring import Tailor
+
+
+class Record(Strategy):
+    """Freeze nothing; record tailored weights, and CKA with a trained reference.
+
+    The recording (`trace.safetensors`) holds, T snapshots and S probes over L layers (all but the
+    head): snapshots (T, L, n), progress (T,), rate (T,), cka and cka_biased (S, L), probes (S,):
+    the progress at each probe. Both begin before the first step.
+
+    With `gradient` it also holds one step's gradient of the largest weight tensor but the head's:
+    gradient (size,), and gradient_layer (), the index of its layer. The step is the first in the
+    second half of the run that a snapshot follows; a run that diverged before it has neither.
+    """
+
+    name = "record"
+    options = {
+        "tailored": Integer(1024, low=8, high=65536, doc="n, weights that stand for a layer"),
+        "snapshots_per_epoch": Integer(6, low=1, high=1000, doc="snapshots an epoch"),
+        "probes_per_epoch": Integer(2, low=1, high=1000, doc="CKA probes an epoch"),
+        "samples": Integer(256, low=4, doc="training images on which outputs are compared"),
+        "batch": Integer(64, low=4, doc="images compared at once"),
+        "gradient": Flag(False, doc="keep the largest layer's gradient at half of the run"),
+    }
+    needs_reference = True
+
+    tailored: int
+    snapshots_per_epoch: int
+    probes_per_epoch: int
+    samples: int
+    batch: int
+    gradient: bool
+
+    def start(self, view: View) -> None:
+        self._layers = view.active
+        self._largest = max(self._layers, key=lambda i: view.weights(i)[0].numel())
+        self._gradient: Tensor | None = None
+        self._tailor = Tailor(
+            [view.weights(layer.index)[0] for layer in view.layers],
+            self.tailored,
+            view.generator("tailoring"),
+        )
+        self._reference = Reference(view, self.samples, self.batch)
+        self._snapshots: list[Tensor] = []
+        self._moments: list[tuple[float, float]] = []
+        self._cka: list[Tensor] = []
+        self._probes: list[float] = []
+        self.observe(view)
+        self.decide(view)
+
+    def observations(self) -> Cadence:
+        return PerEpoch(self.snapshots_per_epoch)
+
+    def observe(self, view: View) -> None:
+        snapshot = torch.empty(len(self._layers), self.tailored, device=view.device)
+        self._tailor.take(self._layers, snapshot)
+        self._snapshots.append(snapshot)
+        moment = Moment.of(view)
+        self._moments.append((moment.progress, moment.rate))
+        if self.gradient and self._gradient is None and 2 * view.step >= view.total_steps:
+            weight = view.gradients(self._largest)[0]
+            self._gradient = weight.flatten().to(torch.float32, copy=True)
+
+    def stages(self) -> Cadence:
+        return PerEpoch(self.probes_per_epoch)
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        self._cka.append(self._reference.cka(view, self._layers))
+        self._probes.append(view.step / view.total_steps)
+        return ()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "snapshots": torch.stack(self._snapshots),
+            "moments": list(self._moments),
+            "cka": torch.stack(self._cka),
+            "probes": list(self._probes),
+            "flops": self._reference.flops,
+            "gradient": self._gradient,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._snapshots = list(state["snapshots"].unbind())
+        self._moments = [(progress, rate) for progress, rate in state["moments"]]
+        self._cka = list(state["cka"].cpu().unbind())
+        self._probes = list(state["probes"])
+        self._reference.flops = state["flops"]
+        self._gradient = state.get("gradient")
+
+    def cost(self) -> float:
+        return self._reference.flops
+
+    def trace(self) -> dict[str, Tensor]:
+        curves = torch.stack(self._cka)
+        moments = torch.tensor(self._moments, dtype=torch.float64)
+        trace = {
+            "snapshots": torch.stack(self._snapshots).cpu(),
+            "progress": moments[:, 0].contiguous(),
+            "rate": moments[:, 1].contiguous(),
+            "cka": curves[:, 0].contiguous(),
+            "cka_biased": curves[:, 1].contiguous(),
+            "probes": torch.tensor(self._probes, dtype=torch.float64),
+        }
+        if self._gradient is not None:
+            trace["gradient"] = self._gradient.cpu()
+            trace["gradient_layer"] = torch.tensor(self._largest)
+        return trace
