@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from bench.errors import UserError
 from bench.options import Real
-from bench.strategy_api.view import View
+from strategies.base import View
 
 SAVING = Real(
     0.0, low=0.0, high=0.95, doc="share of full training's FLOPs to save; 0 = as the run says"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from bench.strategy_api.strategy import Strategy
+from strategies.base import Strategy
 
 
 class Full(Strategy):
     """Full training; nothing freezes."""
 
     name = "full"
+    look = ("#000000", "o")
+    freezes = False
+    costs_full_training = True

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 from bench.planning.estimates import full_flops
 from bench.spec import Spec
+from bench.strategy_api.built_in import find_built_in
 
 if TYPE_CHECKING:
     from bench.planning.sweep import Sweep
-
-EXACT = ("full",)  # strategies that cost what full training does; for others it is a bound
 
 
 @dataclass(frozen=True)
@@ -77,4 +76,5 @@ def _line(sweep: str, what: str, specs: Sequence[Spec], billed: dict[str, float]
 
 def is_bound(spec: Spec) -> bool:
     """Whether full training's cost is only an upper bound of the run's."""
-    return spec.strategy_name not in EXACT
+    facts = find_built_in().get(spec.strategy)
+    return facts is None or not facts.costs_full_training

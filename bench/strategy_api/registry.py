@@ -1,4 +1,7 @@
-"""Strategies by name: installed ones through entry points, others as path/to/file.py:Class."""
+"""Strategies by name: built-in ones, those of other packages, and path/to/file.py:Class.
+
+Other packages register theirs as entry points of the group "freezebench.strategies".
+"""
 
 from __future__ import annotations
 
@@ -13,23 +16,20 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UserError
 from bench.files import file_hash
 from bench.options import check, unknown
+from bench.strategy_api.built_in import find_built_in
 
 if TYPE_CHECKING:
     from bench.strategy_api.strategy import Strategy
 
 GROUP = "freezebench.strategies"
-OURS = "freezebench"
 
 
 @cache
 def installed() -> dict[str, EntryPoint]:
-    """Every installed strategy by name; nobody else's takes the place of one of our own."""
-    points = sorted(entry_points(group=GROUP), key=_ours)
-    return {point.name: point for point in points}
-
-
-def _ours(point: EntryPoint) -> bool:
-    return point.dist is not None and point.dist.name == OURS
+    """Return every strategy by name. A built-in name cannot be taken by another package."""
+    others = {point.name: point for point in entry_points(group=GROUP)}
+    built_in = find_built_in().values()
+    return others | {facts.name: EntryPoint(facts.name, facts.place, GROUP) for facts in built_in}
 
 
 def strategy_class(reference: str, path: str = "") -> type[Strategy]:
@@ -64,7 +64,7 @@ def strategy_class(reference: str, path: str = "") -> type[Strategy]:
 def foreign_package(reference: str) -> str:
     """Name and version of the package that a strategy was installed with; "" for our own."""
     package = installed()[reference].dist if reference in installed() else None
-    return "" if package is None or package.name == OURS else f"{package.name} {package.version}"
+    return f"{package.name} {package.version}" if package else ""
 
 
 def checked_options(reference: str, given: Mapping[str, Any], path: str = "") -> dict[str, Any]:

@@ -32,12 +32,17 @@ class Strategy:
     """Decides which layers freeze, and when.
 
     Class attributes are its documentation and its interface:
-    name: what messages call it; on the command line it is the entry point's name, or file:class.
+    name: what messages and the command line call it.
     options: its parameters, declared with defaults and ranges; each becomes an attribute, and has
     none of the names below.
     sets_learning_rates: it gives every layer a learning rate of its own (`learning_rates`).
     needs_reference: it wants a fully trained model of the same task (`view.artifacts`).
     matches: it trains on a budget, if one is given by `match` or its `saving` option.
+    look: its colour and matplotlib marker in figures; without one it gets a spare look.
+    is_control: it is compared with the methods and never named as the best of them.
+    freezes: it may freeze layers, so that figures of freezing moments show it.
+    costs_full_training: it costs what full training costs, so that a plan knows its price.
+    Plans and reports read the last four of built-in strategies, as literals, without an import.
     """
 
     name: ClassVar[str] = ""
@@ -45,6 +50,10 @@ class Strategy:
     sets_learning_rates: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
     matches: ClassVar[bool] = False
+    look: ClassVar[tuple[str, str] | None] = None
+    is_control: ClassVar[bool] = False
+    freezes: ClassVar[bool] = True
+    costs_full_training: ClassVar[bool] = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from bench.strategy_api.built_in import find_built_in
 from reports.document.profile import Profile
 from reports.figures.style import INK, looks
 
 CROWDED = 2000  # points of a panel, above which an SVG holds them as an image
 WIDTH_OF_SEEDS = 0.6  # of the space between two layers
-NEVER = ("full", "shortened")
 
 
 def freezing_moment(moments: pd.DataFrame, profile: Profile, title: str) -> Figure:
@@ -24,7 +24,8 @@ def freezing_moment(moments: pd.DataFrame, profile: Profile, title: str) -> Figu
 
     Layers that never froze stand above the end of training, hollow, on a line of their own.
     """
-    moments = moments[~moments.method.isin(NEVER)]
+    never = [name for name, facts in find_built_in().items() if not facts.freezes]
+    moments = moments[~moments.method.isin(never)]
     models = list(dict.fromkeys(moments.model))
     methods = looks(moments.method)
     rows, columns = max(1, len(models)), max(1, len(methods))

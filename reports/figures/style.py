@@ -14,19 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 
 from bench.files import replacing
+from bench.strategy_api.built_in import find_built_in
 
-# Okabe and Ito's palette, told apart by readers with any colour vision; markers say it again.
-LOOKS = {
-    "full": ("#000000", "o"),
-    "linear": ("#E69F00", "s"),
-    "autofreeze": ("#009E73", "^"),
-    "smartfrz": ("#0072B2", "D"),
-    "cka_oracle": ("#CC79A7", "v"),
-    "probe": ("#7F7F7F", "P"),
-    "random": ("#D55E00", "X"),
-    "shortened": ("#56B4E9", "p"),
-    "at_once": ("#8C6D1F", "h"),
-}
+# Looks of strategies are Okabe and Ito's palette, distinct to readers with any colour vision;
+# markers repeat the distinction.
 SPARE = tuple(  # four colours and five markers make twenty looks
     (("#A23B72", "#4B7F52", "#5E4FA2", "#B5651D")[i % 4], "<>d*8"[i % 5]) for i in range(20)
 )
@@ -70,11 +61,15 @@ def styled() -> Iterator[None]:
 
 
 def looks(methods: Iterable[str]) -> Looks:
-    """Colour and marker of each method; those not known here get spare ones in order."""
+    """Return colour and marker of each method.
+
+    A built-in strategy states its look; other methods get spare looks in order.
+    """
+    known = {name: facts.look for name, facts in find_built_in().items() if facts.look}
     names = list(dict.fromkeys(methods))
-    strangers = [name for name in names if name not in LOOKS]
+    strangers = [name for name in names if name not in known]
     spare = {name: SPARE[i % len(SPARE)] for i, name in enumerate(strangers)}
-    return {name: LOOKS[name] if name in LOOKS else spare[name] for name in names}
+    return {name: known.get(name) or spare[name] for name in names}
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:

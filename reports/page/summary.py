@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.strategy_api.built_in import find_built_in
 from reports.comparison import method_rows
 from reports.comparison.against_full import Pooled
 from reports.document.table import DASH, fixed
@@ -15,7 +16,6 @@ from reports.runs.cells import cells
 from reports.runs.run_table import DONE
 from reports.statistics import LEVEL, MARGIN, holm, p_different
 
-CONTROLS = ("probe", "random", "shortened", "at_once")  # set beside the methods, never chosen
 FARTHEST = 6 * MARGIN  # an interval that reaches farther is drawn with an arrow
 
 
@@ -56,7 +56,7 @@ def answer(frame: pd.DataFrame) -> Answer:
     so_far = f"So far, with {done} of {wanted} runs: " if 0 < done < wanted else ""
     scale = Scale(-FARTHEST, FARTHEST / 3)
     return Answer(
-        so_far + headline({name: one for name, one in pools.items() if name not in CONTROLS}),
+        so_far + headline({name: one for name, one in pools.items() if not _is_control(name)}),
         method_rows.claims(pools),
         [_standing(name, one, scale) for name, one in pools.items()],
         scale.place(0),
@@ -114,7 +114,7 @@ def _standing(name: str, one: Pooled, scale: Scale) -> Standing:
     interval = f" [{fixed(d.low, 2, sign=True)}, {fixed(d.high, 2, sign=True)}]" if d.known else ""
     return Standing(
         name,
-        name in CONTROLS,
+        _is_control(name),
         one.verdict,
         one.faster,
         method_rows.pairs(one),
@@ -126,3 +126,9 @@ def _standing(name: str, one: Pooled, scale: Scale) -> Standing:
         d.low < scale.low,
         d.high > scale.high,
     )
+
+
+def _is_control(method: str) -> bool:
+    """Whether a method is a control, which the headline never names as the best."""
+    facts = find_built_in().get(method)
+    return facts is not None and facts.is_control

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.strategy_api.strategy import Strategy, Verdict
-from strategies.base import AtSteps, Cadence, View
+from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
 from strategies.budget import SAVING, budget_of, schedule_cost, unreachable
 
 
@@ -13,6 +12,8 @@ class AtOnce(Strategy):
     """Every layer but the head freezes for good at one step, the latest that meets a total cost."""
 
     name = "at_once"
+    look = ("#8C6D1F", "h")
+    is_control = True
     options = {"saving": SAVING}
     matches = True
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.strategy_api.strategy import Strategy, Verdict
-from strategies.base import AtSteps, Cadence, View
+from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
 
 
 class Probe(Strategy):
     """Everything but the head frozen from the start."""
 
     name = "probe"
+    look = ("#7F7F7F", "P")
+    is_control = True
 
     def stages(self) -> Cadence:
         return AtSteps(frozenset({0}))

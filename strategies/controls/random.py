@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from bench.strategy_api.strategy import Strategy, Verdict
-from strategies.base import AtSteps, Cadence, View
+from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
 from strategies.budget import (
     SAVING,
     budget_of,
@@ -27,6 +26,8 @@ class Random(Strategy):
     """
 
     name = "random"
+    look = ("#D55E00", "X")
+    is_control = True
     options = {"saving": SAVING}
     matches = True
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bench.strategy_api.strategy import Strategy
-from strategies.base import View
+from strategies.base import Strategy, View
 from strategies.budget import SAVING, budget_of, full_cost, share_of_full, unreachable
 
 
@@ -11,6 +10,9 @@ class Shortened(Strategy):
     """Full training on a budget: fewer steps, the cosine ending there."""
 
     name = "shortened"
+    look = ("#56B4E9", "p")
+    is_control = True
+    freezes = False
     options = {"saving": SAVING}
     matches = True
 

@@ -8,8 +8,17 @@ from typing import Any
 
 import torch
 
-from bench.strategy_api.strategy import Strategy, Verdict
-from strategies.base import Cadence, Choice, EverySteps, Integer, PerEpoch, Real, View
+from strategies.base import (
+    Cadence,
+    Choice,
+    EverySteps,
+    Integer,
+    PerEpoch,
+    Real,
+    Strategy,
+    Verdict,
+    View,
+)
 
 Place = tuple[int, tuple[int, ...], tuple[int, ...]]  # of a gradient: layer, shape, strides
 
@@ -25,6 +34,7 @@ class AutoFreeze(Strategy):
     """
 
     name = "autofreeze"
+    look = ("#009E73", "^")
     options = {
         "N": Real(50.0, low=0.0, high=100.0, doc="percentile of r below which a unit may freeze"),
         "M": Integer(4, low=1, high=1000, doc="intervals an epoch"),

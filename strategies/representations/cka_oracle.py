@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.strategy_api.strategy import Strategy, Verdict
-from strategies.base import Cadence, Choice, Integer, PerEpoch, Real, View
+from strategies.base import Cadence, Choice, Integer, PerEpoch, Real, Strategy, Verdict, View
 from strategies.representations.reference import Reference
 
 SPREADS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -27,6 +26,7 @@ class CKAOracle(Strategy):
     """
 
     name = "cka_oracle"
+    look = ("#CC79A7", "v")
     options = {
         "k": Integer(3, low=2, high=1000, doc="values that must agree"),
         "epsilon": Real(0.01, low=0, high=1, doc="spread below which a layer freezes"),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.errors import UserError
 from bench.layers.discovery import Inputs
-from bench.strategy_api.view import View
+from strategies.base import View
 from strategies.representations.similarity import cka, gram, hsic0, hsic1
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.strategy_api.strategy import Strategy, Verdict
-from strategies.base import AtSteps, Cadence, Choice, Flag, Real, View
+from strategies.base import AtSteps, Cadence, Choice, Flag, Real, Strategy, Verdict, View
 from strategies.budget import SAVING, budget_of, schedule_cost, unreachable
 
 
@@ -18,6 +17,7 @@ class Linear(Strategy):
     """
 
     name = "linear"
+    look = ("#E69F00", "s")
     options = {
         "t0": Real(0.5, low=0.0, high=1.0, doc="when the first layer freezes, as a share of T"),
         "spacing": Choice("linear", ("linear", "cubic"), doc="cubic: every t_i / T is cubed"),

@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from bench.strategy_api.view import View
+from strategies.base import View
 
 HORIZONS = (1, 2, 4, 8, 16)
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)

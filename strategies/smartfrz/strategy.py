@@ -12,8 +12,7 @@ from torch import Tensor
 
 from bench.errors import UserError
 from bench.machine.to_device import onto
-from bench.strategy_api.strategy import Strategy, Verdict
-from strategies.base import Cadence, Choice, Integer, PerEpoch, Real, View
+from strategies.base import Cadence, Choice, Integer, PerEpoch, Real, Strategy, Verdict, View
 from strategies.smartfrz.features import FEATURES, Moment
 from strategies.smartfrz.history import Past, Ring
 from strategies.smartfrz.predictor import KEY, flops
@@ -29,6 +28,7 @@ class SmartFRZ(Strategy):
     """
 
     name = "smartfrz"
+    look = ("#0072B2", "D")
     options = {
         "window": Integer(30, low=2, high=1000, doc="W, snapshots the predictor looks at"),
         "tailored": Integer(1024, low=8, high=65536, doc="n, weights that stand for a layer"),

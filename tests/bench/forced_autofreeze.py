@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.strategy_api.strategy import Verdict
-from strategies.base import View
+from strategies.base import Verdict, View
 from strategies.gradients.autofreeze import AutoFreeze
 
 

@@ -1,7 +1,6 @@
 """A strategy for tests: half of the layers freeze early, more of them an epoch and a half later."""
 
-from bench.strategy_api.strategy import Strategy, Verdict
-from strategies.base import AtSteps
+from strategies.base import AtSteps, Strategy, Verdict
 
 
 class HalfThenMore(Strategy):

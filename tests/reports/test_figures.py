@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from synthetic import EPOCHS, LAYERS, PROFILE, result, wanted, write
 
+from bench.strategy_api.built_in import find_built_in
 from reports.document.profile import Profile
 from reports.figures.accuracy_cost import accuracy_cost
 from reports.figures.broken_axis import NEAR, squeeze_below
 from reports.figures.freezing_moment import freezing_moment
 from reports.figures.sensitivity_curves import Panel, sensitivity_curves
-from reports.figures.style import LOOKS, looks, save, styled
+from reports.figures.style import looks, save, styled
 from reports.runs import run_table
 
 RUNS = wanted(models=["resnet50", "vgg11"], methods=["full", "linear", "smartfrz", "shortened"])
@@ -104,9 +105,10 @@ def test_the_same_results_give_the_same_file_and_leave_matplotlib_alone(results,
 
 
 def test_every_method_has_a_look_of_its_own():
-    names = [*LOOKS, "early_half", "other", "third"]
+    known = {name: facts.look for name, facts in find_built_in().items() if facts.look}
+    names = [*known, "early_half", "other", "third"]
     assert len(set(looks(names).values())) == len(names)
-    assert looks(["early_half"])["early_half"] not in LOOKS.values()
+    assert looks(["early_half"])["early_half"] not in known.values()
 
 
 def test_a_legend_of_long_names_stays_inside(tmp_path):

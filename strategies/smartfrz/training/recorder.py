@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.strategy_api.strategy import Strategy, Verdict
-from strategies.base import Cadence, Flag, Integer, PerEpoch, View
+from strategies.base import Cadence, Flag, Integer, PerEpoch, Strategy, Verdict, View
 from strategies.representations.reference import Reference
 from strategies.smartfrz.features import Moment
 from strategies.smartfrz.tailoring import Tailor

@@ -2,8 +2,7 @@
 
 import os
 
-from bench.strategy_api.strategy import Strategy, Verdict
-from strategies.base import AtSteps
+from strategies.base import AtSteps, Strategy, Verdict
 
 
 class OfItsOwnMind(Strategy):

@@ -1,0 +1,78 @@
+"""Built-in strategies, found by reading the source files in strategies/ without importing them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.files import PROJECT
+
+FOLDER = PROJECT / "strategies"
+NAMED = re.compile(r'^    name = "', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class StrategyFacts:
+    """Facts that a strategy states as literal class attributes (see bench.strategy_api.strategy).
+
+    place: "module:Class". summary: first line of the class docstring.
+    """
+
+    name: str
+    place: str
+    summary: str
+    look: tuple[str, str] | None = None
+    is_control: bool = False
+    freezes: bool = True
+    costs_full_training: bool = False
+
+
+STATED = ("look", "is_control", "freezes", "costs_full_training")
+
+
+@cache
+def find_built_in() -> dict[str, StrategyFacts]:
+    """Return the facts of every built-in strategy by its name, in alphabetical order.
+
+    Raises UserError if two strategies have one name.
+    """
+    found: dict[str, StrategyFacts] = {}
+    for path in sorted(FOLDER.rglob("*.py")):
+        for facts in _read_facts(path):
+            if facts.name in found:
+                raise UserError(
+                    f"strategies {found[facts.name].place} and {facts.place} are both named "
+                    f"{facts.name!r}; rename one of them"
+                )
+            found[facts.name] = facts
+    return dict(sorted(found.items()))
+
+
+def _read_facts(path: Path) -> list[StrategyFacts]:
+    """Return the strategies of a file: its top-level classes that state a name."""
+    text = path.read_text()
+    if not NAMED.search(text):
+        return []
+    module = ".".join(path.relative_to(PROJECT).with_suffix("").parts)
+    found = []
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef) and (name := _read_literals(node, ("name",)).get("name")):
+            summary = (ast.get_docstring(node) or "").partition("\n")[0]
+            stated = _read_literals(node, STATED)
+            found.append(StrategyFacts(name, f"{module}:{node.name}", summary, **stated))
+    return found
+
+
+def _read_literals(node: ast.ClassDef, names: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        target.id: ast.literal_eval(statement.value)
+        for statement in node.body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name) and target.id in names
+    }
