@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ from bench.planning.run_inputs import resolve
 from bench.results.run_folder import RunFolder
 from bench.seeds import seeded
 from bench.spec import Spec
-from bench.training.loop import Run
+from bench.training.loop import prepare
+from bench.training.run_state import RunState
+from bench.training.training_step import take_step
 
 STEPS = 10**6  # more than anybody waits for: nothing ends while it is timed
 SHARES = (0.25, 0.5, 0.75)
@@ -98,13 +101,13 @@ class Harness:
     """
 
     def __init__(self, spec: Spec, results: Path, place: Path | None = None) -> None:
-        self.run = Run(spec, results)
+        self.run = RunState(spec, results)
         self.folder = RunFolder(place or results, spec.id)
         self.folder.create()
         self.folder.remove("checkpoint.pt")
-        self.run.prepare(self.folder)
+        prepare(self.run, self.folder)
         self.run.view.total_steps = STEPS
-        self.step = self.run.step
+        self.step = partial(take_step, self.run)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

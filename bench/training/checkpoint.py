@@ -13,12 +13,12 @@ from bench.errors import UserError
 from bench.files import replacing
 
 if TYPE_CHECKING:
-    from bench.training.loop import Run
+    from bench.training.run_state import RunState
 
 PLAIN = (int, float, bool, str, bytes, type(None))
 
 
-def state_of(run: Run) -> dict[str, Any]:
+def state_of(run: RunState) -> dict[str, Any]:
     """All that a run's next step depends on, and all that it has recorded so far."""
     return {
         "id": run.spec.id,
@@ -37,7 +37,7 @@ def state_of(run: Run) -> dict[str, Any]:
     }
 
 
-def restore(run: Run, state: dict[str, Any]) -> None:
+def restore(run: RunState, state: dict[str, Any]) -> None:
     """Bring a run that has just been made to where `state_of` was asked.
 
     Raises UserError if the state lacks something, since other code wrote it.
@@ -52,7 +52,7 @@ def restore(run: Run, state: dict[str, Any]) -> None:
         ) from error
 
 
-def _restore(run: Run, state: dict[str, Any]) -> None:
+def _restore(run: RunState, state: dict[str, Any]) -> None:
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
     run.freezer.freeze(state["frozen"])

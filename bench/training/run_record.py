@@ -18,10 +18,10 @@ from bench.strategy_api.output_checks import checked_cost, checked_trace
 if TYPE_CHECKING:
     from bench.strategy_api.strategy import Verdict
     from bench.strategy_api.view import View
-    from bench.training.loop import Run
+    from bench.training.run_state import RunState
 
 
-def record_environment(run: Run, folder: RunFolder) -> None:
+def record_environment(run: RunState, folder: RunFolder) -> None:
     """Write where it runs; a run that goes on elsewhere names each device once."""
     here = describe_environment(run.spec, run.device)
     here["devices"] = [here["device"]]
@@ -47,7 +47,7 @@ def decision_line(view: View, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def epoch_line(run: Run, loss: float) -> dict[str, Any]:
+def epoch_line(run: RunState, loss: float) -> dict[str, Any]:
     """The state of a run at an epoch's end; loss is the mean over its steps."""
     state = run.accounting.now
     return {
@@ -64,7 +64,7 @@ def epoch_line(run: Run, loss: float) -> dict[str, Any]:
     }
 
 
-def result_of(run: Run, status: str, reason: str) -> dict[str, Any]:
+def result_of(run: RunState, status: str, reason: str) -> dict[str, Any]:
     """All that is known of a finished run, as plain values.
 
     FLOPs are those of all its processes together, memory is that of the one that needed most,
@@ -114,7 +114,7 @@ def result_of(run: Run, status: str, reason: str) -> dict[str, Any]:
     }
 
 
-def record(run: Run, folder: RunFolder, result: dict[str, Any]) -> None:
+def record(run: RunState, folder: RunFolder, result: dict[str, Any]) -> None:
     """Write what a finished run leaves behind; the result comes last and makes it done."""
     if run.spec.keep_model and result["status"] == "done":
         # Copies: a file may not hold one tensor under two names (a tied decoder).

@@ -15,24 +15,27 @@ from bench.costs.clocks import REGIONS
 from bench.errors import UserError
 from bench.files import read_json
 from bench.results.run_folder import RunFolder
-from bench.training.loop import Run, Stopped, execute
+from bench.training.freezing_stage import run_stage
+from bench.training.loop import Stopped, execute, prepare
 from bench.training.run_record import record_environment
+from bench.training.run_state import RunState
+from bench.training.training_step import take_step
 
 UNTOUCHED_RATES = ["full", "autofreeze", "probe", "random"]
 
 
 def losses_until_first_freeze(strategy: str, results: Path) -> tuple[list[bytes], int]:
     """The weights' bits after every step up to the first freeze."""
-    run = Run(tiny(strategy), results)
+    run = RunState(tiny(strategy), results)
     folder = RunFolder(results, run.spec.id)
     folder.create()
-    run.prepare(folder)
+    prepare(run, folder)
     bits = []
     while run.view.step < run.view.total_steps and not run.view.frozen:
-        run.step()
+        take_step(run)
         if run.strategy.observations().due(run.view.step, run.view.steps_per_epoch):
             run.strategy.observe(run.view)
-        run._stage()
+        run_stage(run)
         bits.append(
             b"".join(p.detach().cpu().numpy().tobytes() for p in run.model.state_dict().values())
         )
@@ -159,7 +162,7 @@ def test_a_file_that_has_changed_since_the_plan_is_not_run(tmp_path: Path) -> No
 def test_a_run_names_each_device_it_ran_on_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run(tiny(), tmp_path)
+    run = RunState(tiny(), tmp_path)
     folder = RunFolder(tmp_path, run.spec.id)
     folder.create()
     told = []
@@ -172,12 +175,12 @@ def test_a_run_names_each_device_it_ran_on_once(
 
 
 def test_decisions_never_see_evaluation_images(tmp_path: Path) -> None:
-    run = Run(tiny(), tmp_path)
+    run = RunState(tiny(), tmp_path)
     (probe,) = run.view.probe(64)
     normalised = run.batches._inputs(run.batches._images)[0]
     for image in probe:
         assert (normalised == image).flatten(1).all(1).any()
-    assert torch.equal(probe, Run(tiny("autofreeze", seed=3), tmp_path).view.probe(64)[0])
+    assert torch.equal(probe, RunState(tiny("autofreeze", seed=3), tmp_path).view.probe(64)[0])
 
 
 def test_images_too_large_for_memory_are_streamed(
@@ -206,16 +209,16 @@ def test_images_too_large_for_memory_are_streamed(
 
 def test_gradients_in_one_list_are_those_of_the_active_layers(tmp_path: Path) -> None:
     """Before a freeze, after it and after a thaw."""
-    run = Run(tiny(), tmp_path)
+    run = RunState(tiny(), tmp_path)
     folder = RunFolder(tmp_path, run.spec.id)
     folder.create()
-    run.prepare(folder)
+    prepare(run, folder)
     view = run.view
     for frozen in [(), (0, 1, 4), (1,), ()]:
         run.freezer.thaw(run.freezer.frozen - set(frozen))
         run.freezer.freeze(frozen)
         view.frozen = run.freezer.frozen
-        run.step()
+        take_step(run)
         listed = view.active_gradients()
         expected = [g for layer in view.active for g in view.gradients(layer)]
         assert len(listed) == sum(len(view.layers[i].parameters) for i in view.active) > 0

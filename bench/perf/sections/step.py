@@ -10,7 +10,7 @@ from bench.perf.interleaved_timing import BLOCK_SECONDS, block, now, ratios, wai
 from bench.perf.measurement import Figure, figure
 from bench.perf.median_interval import LEAST_ROUNDS
 from bench.perf.subjects import SMALLEST, SUBJECTS
-from bench.training.loop import Stopped
+from bench.training.loop import Stopped, train
 
 LIMITS = {"resnet50": "<= 1.02", "deit_tiny_patch16_224": "<= 1.02", SMALLEST: "<= 1.10"}
 
@@ -49,7 +49,7 @@ class _Turns:
         self._began = now(self._device)
         run, folder = self._harness.run, self._harness.folder
         try:
-            run.train(folder, self._enough, self._told, checkpoint_seconds=float("inf"))
+            train(run, folder, self._enough, self._told, checkpoint_seconds=float("inf"))
         except Stopped:
             folder.checkpoint.unlink()
         return self._times

@@ -1,0 +1,62 @@
+"""One freezing stage of a run: ask the strategy, freeze and thaw, record the decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.errors import UserError
+from bench.strategy_api.output_checks import checked_verdicts
+from bench.training.run_record import decision_line
+from bench.training.run_state import RunState
+
+if TYPE_CHECKING:
+    from bench.strategy_api.strategy import Verdict
+
+
+def run_stage(run: RunState) -> None:
+    """Ask the strategy what to freeze, if it wants to be asked now, and do it.
+
+    After the last step it is asked too, for its records; then nothing freezes any more.
+    """
+    view = run.view
+    if not run.strategy.stages().due(view.step, view.steps_per_epoch):
+        return
+    run.team.share_buffers()
+    with run.watch_strategy("decide"), run.clocks.region("decide"):
+        answer = run.strategy.decide(view)  # which may give its verdicts one by one
+        verdicts = checked_verdicts(run.named, answer, len(run.layers))
+    with run.clocks.region("decide"):
+        verdicts = run.team.first_ones(verdicts)
+        if view.step < view.total_steps:
+            _apply_verdicts(run, verdicts)
+    with run.clocks.region("prepare"):  # to keep a record is no part of the method
+        run.decisions += [decision_line(view, v) for v in verdicts]
+
+
+def _apply_verdicts(run: RunState, verdicts: Sequence[Verdict]) -> None:
+    """Freeze and thaw what was decided; what changes begins a freeze state.
+
+    Raises UserError if nothing is left that trains.
+    """
+    view, before = run.view, run.freezer.frozen
+    run.freezer.freeze(v.layer for v in verdicts if v.freeze and v.layer not in before)
+    run.freezer.thaw([v.layer for v in verdicts if not v.freeze and v.layer in before])
+    view.frozen = run.freezer.frozen
+    for layer in view.frozen - before:
+        run.frozen_at[layer] = view.step
+    for layer in before - view.frozen:
+        del run.frozen_at[layer]
+    if view.frozen != before:
+        run.team.regroup()
+        run.accounting.enter_state(view.step, view.frozen)
+        if run.shortcut:
+            run.shortcut.enter(view.step)
+        if run.compiled:
+            run.compiled.enter()
+        run.accounting.forget_peaks()  # those of what has just been given back
+    if len(view.frozen) == len(run.layers):
+        raise UserError(
+            f"{run.spec.label}: every layer is frozen after step {view.step}, so nothing "
+            "trains; a strategy must leave one"
+        )

@@ -1,0 +1,107 @@
+"""Parts of one run: data, model, strategy, optimizer, clocks and records, as a training step
+and a freezing stage share them.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.batches.factory import batches_of
+from bench.costs.accounting import Accounting
+from bench.costs.clocks import Clocks
+from bench.costs.flops_by_input_size import FlopsBySize
+from bench.distributed.process_group import ALONE, Team
+from bench.layers.freezing import Freezer
+from bench.machine.torch_settings import set_up_process
+from bench.models.anatomy import anatomy
+from bench.prefix.prefix_forward import Shortcut
+from bench.spec import Spec
+from bench.strategy_api.view import View
+from bench.training.compiled_step import Compiled
+from bench.training.components import artifacts_of, budget_of, device_of, model_of, strategy_of
+from bench.training.input_check import check_contents
+from bench.training.optimizer import build_optimizer
+
+
+class RunState:
+    """State of one run, from its construction to its result.
+
+    frozen_at: layer index to the step at which it froze. loss_sum: sum of the losses since the
+    last epoch's end, on the device. score: of the evaluation split, in percent; None before it.
+    """
+
+    def __init__(self, spec: Spec, results: Path, team: Team = ALONE) -> None:
+        assert team.size == spec.replicas, "a run is made by as many processes as it says"
+        self.spec, self.team = spec, team
+        self.device = device_of(spec)
+        check_contents(spec)
+        set_up_process(spec)
+        self.clocks = Clocks(self.device)
+        self.batches, classes = batches_of(spec, self.device, team)
+        sizes = self.batches.sizes()
+        self.layers, _ = anatomy(spec.model, classes, next(iter(sizes)))
+        by_size = FlopsBySize(lambda size: anatomy(spec.model, classes, size)[1], sizes)
+        self.flops = by_size.mean
+        self.model = model_of(spec, classes, self.layers, results).to(self.device)
+        if spec.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        self.model = team.joined(self.model)
+        self.strategy, self.named = strategy_of(spec), spec.strategy_name
+        self.optimizer = self.build_optimizer(self.model)
+        self.freezer = Freezer(self.model, self.optimizer, self.layers)
+        self.accounting = Accounting(by_size, self.device)
+        team.attach(self.model, self.layers)
+        self.shortcut: Shortcut | None = None
+        self.compiled: Compiled | None = None
+        self.view = View(
+            layers=self.layers,
+            flops=self.flops,
+            seed=spec.seed,
+            device=self.device,
+            base_lr=spec.lr,
+            total_steps=spec.epochs * self.batches.steps_per_epoch,
+            steps_per_epoch=self.batches.steps_per_epoch,
+            samples_per_step=self.batches.samples / self.batches.steps_per_epoch,
+            budget=budget_of(spec, results),
+            artifacts=artifacts_of(spec, results),
+            task=(spec.model, spec.data_name),
+            _model=self.model,
+            _probe=self.batches.probe,
+        )
+        self.frozen_at: dict[int, int] = {}
+        self.epochs: list[dict[str, Any]] = []
+        self.decisions: list[dict[str, Any]] = []
+        self.loss_sum = torch.zeros((), device=self.device)
+        self.score: float | None = None
+        self.scored = 0
+        self.resumed = False
+
+    def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimizer of the spec for the model or a copy of it."""
+        return build_optimizer(
+            self.spec.optimizer,
+            model,
+            self.layers,
+            lr=self.spec.lr,
+            momentum=self.spec.momentum,
+            weight_decay=self.spec.weight_decay,
+            by_layer=self.strategy.sets_learning_rates,
+        )
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context of forward passes in the precision of the spec."""
+        if self.spec.precision == "bfloat16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def watch_strategy(self, method: str) -> AbstractContextManager[None]:
+        """Check that a call of the strategy does not modify the run.
+
+        The check itself is not charged to the strategy's clock.
+        """
+        return self.view.only_looked_at(self.named, method)
