@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 import tempfile
 import threading
@@ -23,7 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import ProcessLost, UserError
-from bench.launch.worker import PRELOADED
+from bench.launch.messages import (
+    PRELOADED,
+    Failure,
+    Message,
+    ProgressSender,
+    ignore_interrupts,
+    send,
+)
 from bench.spec import Spec
 
 LISTEN_SECONDS = 0.5
@@ -33,11 +39,11 @@ CAUSE_SECONDS = 1.0
 
 @dataclass
 class _Replica:
-    """One process of a run, our end of its pipe, and its last word: (kind, value, traceback)."""
+    """One process of a run, our end of its pipe, and its last message but progress."""
 
     process: Any
     pipe: Connection
-    last_word: tuple[str, Any, str] | None = None
+    last_word: Message | None = None
 
     @property
     def over(self) -> bool:
@@ -123,11 +129,11 @@ def _listen(replicas: list[_Replica], progress: Callable[[int, int], None]) -> N
     for replica in replicas:
         with suppress(EOFError, OSError):
             while replica.last_word is None and replica.pipe.poll():
-                kind, value, trace = replica.pipe.recv()
+                kind, value = replica.pipe.recv()
                 if kind == "step":
                     progress(*value)
                 else:
-                    replica.last_word = (kind, value, trace)
+                    replica.last_word = (kind, value)
 
 
 def _raise_cause(replicas: list[_Replica]) -> None:
@@ -140,12 +146,18 @@ def _raise_cause(replicas: list[_Replica]) -> None:
                 f"process {rank} of {of} ended with exit code {replica.process.exitcode}; the "
                 "same command goes on from the last checkpoint"
             )
-    failures = [(r, *x.last_word) for r, x in enumerate(replicas) if x.last_word]
-    failures = [f for f in failures if f[1] == "failed"]
+    words = [
+        (rank, *replica.last_word) for rank, replica in enumerate(replicas) if replica.last_word
+    ]
+    failures: list[tuple[int, Failure]] = [(rank, v) for rank, kind, v in words if kind == "failed"]
     # What a lost connection does to the others is not the cause.
-    for rank, _, (reason, users), trace in sorted(failures, key=lambda f: not f[2][1]):
-        error: Exception = UserError(reason) if users else RuntimeError(f"process {rank}: {reason}")
-        error.add_note(trace)
+    for rank, failure in sorted(failures, key=lambda pair: not pair[1].users):
+        error: Exception = (
+            UserError(failure.reason)
+            if failure.users
+            else RuntimeError(f"process {rank}: {failure.reason}")
+        )
+        error.add_note(failure.trace)
         raise error
 
 
@@ -180,7 +192,7 @@ class _Order:
 
 def _live(order: _Order, pipe: Connection, stopping: Any) -> None:
     """The life of one process: join the others, execute the run, say how it went."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which tells us
+    ignore_interrupts()
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all are on this machine
@@ -199,13 +211,13 @@ def _live(order: _Order, pipe: Connection, stopping: Any) -> None:
                     spec,
                     order.results,
                     stop=stopping.is_set,
-                    progress=_Teller(pipe) if team.first else lambda step, steps: None,
+                    progress=ProgressSender(pipe) if team.first else lambda step, steps: None,
                     checkpoint_seconds=order.checkpoint_seconds,
                     team=team,
                 )
-                pipe.send(("result", result, ""))
+                pipe.send(("result", result))
             except Stopped:
-                pipe.send(("stopped", None, ""))
+                pipe.send(("stopped", None))
             except Exception as error:
                 # Said before the connections to the others go, so that the cause is heard first.
                 _tell_failure(pipe, error)
@@ -217,8 +229,7 @@ def _live(order: _Order, pipe: Connection, stopping: Any) -> None:
 def _tell_failure(pipe: Connection, error: Exception) -> None:
     users = isinstance(error, UserError)
     reason = str(error) if users else f"{type(error).__name__}: {error}"
-    with suppress(OSError):
-        pipe.send(("failed", (reason, users), "".join(traceback.format_exception(error))))
+    send(pipe, ("failed", Failure(reason, users, "".join(traceback.format_exception(error)))))
 
 
 def _end_with_parent(pipe: Connection) -> None:
@@ -226,16 +237,3 @@ def _end_with_parent(pipe: Connection) -> None:
     with suppress(EOFError, OSError):
         pipe.recv()  # nothing is ever sent
     os._exit(1)
-
-
-class _Teller:
-    """Tells the parent of progress, about once a second."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe, self._last = pipe, 0.0
-
-    def __call__(self, step: int, steps: int) -> None:
-        now = time.monotonic()
-        if now - self._last >= LISTEN_SECONDS:
-            self._last = now
-            self._pipe.send(("step", (step, steps), ""))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +12,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from bench.launch.attempt import HEARTBEAT_SECONDS, run_and_report
+from bench.launch.attempt import run_and_report
+from bench.launch.messages import PRELOADED, ProgressSender, ignore_interrupts, send
 from bench.spec import Spec
-
-PRELOADED = ["bench.training.loop", "bench.results.wandb_mirror"]
 
 
 def start_server(*signals: int) -> None:
@@ -52,17 +50,17 @@ class _Worker:
 
 def _work(pipe: Connection, stopping: Any, gpu: int | None) -> None:
     """A worker's life: receive a run, execute it, say how it went; end when the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which tells us
+    ignore_interrupts()
     if gpu is not None:
         import torch
 
         if torch.cuda.is_available():
             torch.cuda.set_device(gpu % torch.cuda.device_count())
-    teller = _Teller(pipe)
+    progress = ProgressSender(pipe)
 
     def stop() -> bool:
         # A parent that was killed cannot tell us to stop: nobody listens any more.
-        return bool(stopping.is_set()) or teller.alone
+        return bool(stopping.is_set()) or progress.alone
 
     while True:
         try:
@@ -70,24 +68,5 @@ def _work(pipe: Connection, stopping: Any, gpu: int | None) -> None:
         except (EOFError, OSError):
             return
         spec = Spec.from_dict(values)
-        message = run_and_report(spec, Path(results), stop, teller)
-        try:
-            pipe.send(message)
-        except OSError:
+        if not send(pipe, run_and_report(spec, Path(results), stop, progress)):
             return
-
-
-class _Teller:
-    """Tells of progress down a pipe, at most once a heartbeat; notices when nobody listens."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe, self._last, self.alone = pipe, 0.0, False
-
-    def __call__(self, step: int, steps: int) -> None:
-        now = time.monotonic()
-        if now - self._last >= HEARTBEAT_SECONDS:
-            self._last = now
-            try:
-                self._pipe.send(("step", (step, steps)))
-            except OSError:
-                self.alone = True
