@@ -8,8 +8,7 @@ import pytest
 
 from bench.cli.main import main
 from bench.files import read_json
-
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
 
 
 def blocks(language: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,17 +11,13 @@ from bench.batches.images import Batches
 from bench.batches.interface import AnyBatches
 from bench.batches.streamed_images import StreamedBatches
 from bench.batches.texts import text_batches
-from bench.data.catalogue import load, stream
-from bench.data.images.dataset import ImageData
+from bench.data.catalogue import holds_texts, load, stream
+from bench.data.images.image_data import ImageData
 from bench.data.interface.splits import Part
-from bench.data.texts.catalogue import is_text
 from bench.distributed.process_group import ALONE, Team
 from bench.errors import UserError
 from bench.models.compatibility import check_pair
 from bench.spec import Spec
-
-if TYPE_CHECKING:
-    pass
 
 
 @lru_cache(maxsize=4)
@@ -47,7 +42,7 @@ def batches_of(spec: Spec, device: torch.device, team: Team = ALONE) -> tuple[An
     part: Part = "test" if spec.evaluate_on == "test" else "validation"
     root = spec.paths.get("data", "")
     check_pair(spec.model, spec.data)
-    if is_text(spec.data):
+    if holds_texts(spec.data):
         if team.size > 1:
             raise UserError(f"{spec.label}: texts train in one process; leave replicas at 1")
         return text_batches(spec, part, device)

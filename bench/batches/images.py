@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.batches.order import EVALUATION_BATCH, epoch_order, usable
 from bench.data.images.augmentation import NORMALISATIONS, Augment, augment, normalise
-from bench.data.images.dataset import ImageData
+from bench.data.images.image_data import ImageData
 from bench.data.interface.metrics import Metric
 from bench.distributed.process_group import ALONE, Team
 from bench.errors import UserError

@@ -17,15 +17,15 @@ from torch import Tensor
 
 from bench.batches.interface import AnyBatches
 from bench.batches.order import EVALUATION_BATCH, NOT_ASKED, epoch_order, usable
+from bench.data.catalogue import load_texts
 from bench.data.interface.metrics import Metric
 from bench.data.interface.splits import Part
-from bench.data.texts.catalogue import load
 from bench.data.texts.dataset import MASKED
 from bench.data.texts.grammar.words import SPECIAL
 from bench.layers.discovery import Inputs
 from bench.machine.to_device import onto
-from bench.models.bert import BERTS
-from bench.models.tokenizer import Tokens, tokenize, tokenizer_of
+from bench.models.texts.catalogue import list_text_models
+from bench.models.texts.tokenizer import Tokens, tokenize, tokenizer_of
 from bench.seeds import seeded
 from bench.spec import Spec
 
@@ -141,10 +141,10 @@ def _padded(rows: Tensor, length: int) -> Tensor:
 
 def text_batches(spec: Spec, part: Part, device: torch.device) -> tuple[AnyBatches, int]:
     """A run's batches of texts and its number of classes."""
-    data = load(spec.data, part, spec.paths.get("data", ""), spec.train_limit)
-    vocabulary = spec.paths.get("vocab", "")
-    tokenizer = tokenizer_of(spec.model, Path(vocabulary) if vocabulary else None)
-    longest = min(spec.length, BERTS[spec.model].positions)
+    data = load_texts(spec.data, part, spec.paths.get("data", ""), spec.train_limit)
+    vocabulary, model = spec.paths.get("vocab", ""), list_text_models()[spec.model]
+    tokenizer = tokenizer_of(model, Path(vocabulary) if vocabulary else None)
+    longest = min(spec.length, model.positions)
     train, evaluation = (
         tokenize(tokenizer, texts, longest, data.name) for texts in (data.train, data.evaluation)
     )

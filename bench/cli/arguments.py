@@ -208,8 +208,8 @@ def existing_results(args: argparse.Namespace) -> Path:
 
 def check_data(specs: Iterable[Spec]) -> None:
     """Raise UserError before anything starts if a data set needs a folder that is not named."""
-    from bench.data.catalogue import needs_root
+    from bench.data.catalogue import find_data_set
 
     for spec in specs:
-        if needs_root(spec.data) and "data" not in spec.paths:
+        if find_data_set(spec.data).needs_root and "data" not in spec.paths:
             raise UserError(f"{spec.data}: give --data-root DIR, where its files lie or shall go")

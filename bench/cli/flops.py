@@ -15,10 +15,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from bench.data.catalogue import describe
-    from bench.data.texts.catalogue import is_text
+    from bench.data.catalogue import describe, holds_texts
     from bench.models.anatomy import anatomy
-    from bench.models.bert import BERTS
+    from bench.models.texts.catalogue import find_text_model
     from bench.planning.sweep import load_profile
 
     profile, root = load_profile(args.profile), named_files(args).get("data", "")
@@ -29,7 +28,7 @@ def main(args: argparse.Namespace) -> int:
     for role, settings in profile["models"].items():
         for dataset in profile["datasets"].values():
             values = {**profile["run"], **settings, **dataset}
-            if is_text(values["data"]) != (values["model"] in BERTS):
+            if holds_texts(values["data"]) != (find_text_model(values["model"]) is not None):
                 continue
             facts = describe(values["data"], root)
             size = facts.length or values["resolution"]  # texts: of a typical batch

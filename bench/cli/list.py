@@ -56,10 +56,10 @@ def _models() -> None:
 
 
 def _data() -> None:
-    from bench.data.catalogue import describe_all
+    from bench.data.catalogue import list_data_sets
 
-    for name, text in describe_all().items():
-        print(f"  {name:24} {text}")
+    for data_set in list_data_sets():
+        print(f"  {data_set.name:24} {data_set.summary}")
 
 
 def _sweeps() -> None:

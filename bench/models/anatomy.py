@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import torch
 
 from bench.costs.flops import FlopModel, count_flops
 from bench.layers.discovery import Inputs, Layer, find_layers
-from bench.models.bert import BERTS, skeleton
 from bench.models.catalogue import build as build_model
-
-if TYPE_CHECKING:
-    pass
+from bench.models.texts.catalogue import find_text_model
 
 
 @lru_cache(maxsize=64)
@@ -23,8 +19,8 @@ def anatomy(model: str, classes: int, size: int) -> tuple[tuple[Layer, ...], Flo
     size: side of the images, or length of the texts.
     """
     sample: Inputs
-    if model in BERTS:
-        net, sample = skeleton(model, classes, size)
+    if text_model := find_text_model(model):
+        net, sample = text_model.sketch(classes, size)
     else:
         net = build_model(model, classes, size, seed=0)
         sample = (torch.zeros(1, 3, size, size),)

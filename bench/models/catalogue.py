@@ -11,9 +11,8 @@ import torchvision
 from torch import nn
 
 from bench.errors import UserError
-from bench.models.bert import BERTS
-from bench.models.bert import build as build_bert
 from bench.models.laptop import LAPTOP
+from bench.models.texts.catalogue import find_text_model, list_text_models
 from bench.options import unknown
 
 TIMM = "timm:"
@@ -30,8 +29,8 @@ def build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            if name in BERTS:
-                return build_bert(name, classes)
+            if text_model := find_text_model(name):
+                return text_model.build(classes)
             if name in LAPTOP:
                 return LAPTOP[name](classes, resolution)
             if name in _torchvision_names():
@@ -53,7 +52,7 @@ def describe() -> dict[str, str]:
     for name in ("resnet50", "vgg11", "mobilenet_v2"):
         lines[name] = "torchvision's; the paper's"
     lines["deit_tiny_patch16_224"] = "timm's; the paper's DeiT-T"
-    lines |= {name: bert.doc for name, bert in BERTS.items()}
+    lines |= {name: model.summary for name, model in list_text_models().items()}
     lines["NAME"] = "any torchvision classification model by name"
     lines["NAME or timm:NAME"] = "any timm model by name"
     return lines
@@ -94,10 +93,11 @@ def _timm(name: str, classes: int, resolution: int) -> nn.Module:
 
 
 def _unknown(name: str) -> UserError:
-    known = [*LAPTOP, *BERTS, *sorted(_torchvision_names()), *sorted(_timm_names())]
+    ours = [*LAPTOP, *list_text_models()]
+    known = [*ours, *sorted(_torchvision_names()), *sorted(_timm_names())]
     full = unknown("model", name.removeprefix(TIMM), known)
     return UserError(
         str(full).partition("; valid:")[0]
-        + f"; valid: {', '.join([*LAPTOP, *BERTS])}, and any name of torchvision.models or timm "
-        f"({len(known) - len(LAPTOP) - len(BERTS):,} of them)"
+        + f"; valid: {', '.join(ours)}, and any name of torchvision.models or timm "
+        f"({len(known) - len(ours):,} of them)"
     )

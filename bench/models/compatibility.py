@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from bench.data.texts.catalogue import TEXTS, is_text
+from bench.data.catalogue import find_data_set, list_data_sets
+from bench.data.texts.dataset import TextSet
 from bench.errors import UserError
-from bench.models.bert import BERTS
+from bench.models.texts.catalogue import find_text_model, list_text_models
 
 
 def check_pair(model: str, data: str) -> None:
     """Raise UserError where a model and a data set do not belong together."""
-    masked = model in BERTS and BERTS[model].masked
-    if is_text(data) != (model in BERTS):
-        one, other = ("texts", "images") if is_text(data) else ("images", "texts")
-        fit = f"models of texts are {', '.join(BERTS)}; data sets are {', '.join(TEXTS)}"
+    text_model, data_set = find_text_model(model), find_data_set(data)
+    if isinstance(data_set, TextSet) != (text_model is not None):
+        one, other = ("images", "texts") if text_model else ("texts", "images")
+        sets = [each.name for each in list_data_sets() if isinstance(each, TextSet)]
+        fit = (
+            f"models of texts are {', '.join(list_text_models())}; data sets are {', '.join(sets)}"
+        )
         raise UserError(f"{data} holds {one} and {model} takes {other}; {fit}")
-    if is_text(data) and masked != (data == "grammar"):
+    if text_model and isinstance(data_set, TextSet) and text_model.masked != data_set.masked:
         raise UserError(
             f"{model} cannot be trained on {data}: masked words are predicted by a model whose "
             "name ends in _mlm, on grammar; other tasks take any other BERT"

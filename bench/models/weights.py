@@ -15,9 +15,9 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from bench.errors import UserError
-from bench.models.bert import BERTS, HUB, translated
 from bench.models.catalogue import TIMM
 from bench.models.laptop import LAPTOP
+from bench.models.texts.catalogue import find_text_model
 
 COUNTER = "num_batches_tracked"  # BatchNorm's step count: many exporters leave it out
 SHOWN = 4  # how many names a message lists
@@ -53,8 +53,8 @@ def load_backbone(
     """
     heads = (head,) if isinstance(head, str) else tuple(head)
     given = published(name) if source == "pretrained" else read(Path(source))
-    if name in BERTS:
-        given = translated(given)
+    if text_model := find_text_model(name):
+        given = text_model.rename_weights(given)
     shown = f"pretrained weights of {name}" if source == "pretrained" else str(source)
     own = model.state_dict()
     body = {key for key in own if not _under(key, heads)}
@@ -102,14 +102,15 @@ def read(path: Path) -> dict[str, Tensor]:
 
 def published(name: str) -> Mapping[str, Tensor]:
     """The state that torchvision or timm publishes for a model; downloaded if not at hand."""
-    if name in LAPTOP or (name in BERTS and BERTS[name].shape):
+    text_model = find_text_model(name)
+    if name in LAPTOP or (text_model and not text_model.hub):
         raise UserError(f"{name} has no published weights; pretrain it, or leave weights empty")
     state: Mapping[str, Tensor]
     try:
-        if name in BERTS:
+        if text_model:
             from huggingface_hub import hf_hub_download
 
-            return read(Path(hf_hub_download(HUB, "model.safetensors")))
+            return read(Path(hf_hub_download(text_model.hub, "model.safetensors")))
         if name in torchvision.models.list_models(module=torchvision.models):
             weights = torchvision.models.get_model_weights(name).DEFAULT
             state = weights.get_state_dict(progress=False, check_hash=True)
@@ -118,7 +119,7 @@ def published(name: str) -> Mapping[str, Tensor]:
         return state
     except Exception as error:  # hubs raise many kinds, none of them shared
         told = " ".join(str(error).split())[:160] or type(error).__name__
-        beside = ", its vocab.txt beside it" if name in BERTS else ""
+        beside = ", its vocab.txt beside it" if text_model else ""
         raise UserError(
             f"pretrained weights of {name}: cannot be fetched ({told}); "
             f"pass --weights FILE.safetensors{beside}"
@@ -129,10 +130,11 @@ def published_identity(name: str) -> str:
     """Which published weights a model's name stands for today: their address or tag."""
     if name in torchvision.models.list_models(module=torchvision.models):
         return str(torchvision.models.get_model_weights(name).DEFAULT.url)
-    if name in LAPTOP or (name in BERTS and BERTS[name].shape):
+    text_model = find_text_model(name)
+    if name in LAPTOP or (text_model and not text_model.hub):
         raise UserError(f"{name} has no published weights; pretrain it, or leave weights empty")
-    if name in BERTS:
-        return HUB
+    if text_model:
+        return text_model.hub
     config = timm.get_pretrained_cfg(name.removeprefix(TIMM))
     return f"{config.hf_hub_id or config.url}:{config.tag}" if config else name
 

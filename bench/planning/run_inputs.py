@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from bench.data.catalogue import fingerprint
+from bench.data.catalogue import find_data_set
 from bench.errors import UserError
 from bench.files import file_hash
-from bench.models.bert import BERTS, HUB_VOCABULARY
+from bench.models.texts.catalogue import find_text_model
+from bench.models.texts.descriptor import TextModel
 from bench.spec import Spec
 from bench.strategy_api.registry import checked_options, foreign_package, strategy_class
 
@@ -56,8 +57,8 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
                 f"{spec.label}: weights = {spec.weights!r} is not valid; give '', 'pretrained', "
                 "'run:ID' or 'file'"
             )
-    if spec.model in BERTS:
-        contents["vocab"] = _vocabulary(spec.model, paths)
+    if text_model := find_text_model(spec.model):
+        contents["vocab"] = _vocabulary(text_model, paths)
     else:
         paths.pop("vocab", None)
     if spec.match and not cls.matches:
@@ -74,17 +75,17 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
     return spec.but(options=options, contents=contents, paths=paths)
 
 
-def _vocabulary(model: str, paths: dict[str, str]) -> str:
-    """What a BERT's vocabulary holds; where no file is named, one beside the weights is used."""
-    if words := BERTS[model].words:
+def _vocabulary(model: TextModel, paths: dict[str, str]) -> str:
+    """Return the hash of a vocabulary; without a file, the one beside the weights is used."""
+    if model.words:
         paths.pop("vocab", None)
-        return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+        return hashlib.sha256("\n".join(model.words).encode()).hexdigest()[:16]
     beside = Path(paths.get("weights", "")).parent / "vocab.txt"
     if "vocab" not in paths and "weights" in paths and beside.is_file():
         paths["vocab"] = str(beside)
-    return file_hash(Path(paths["vocab"])) if "vocab" in paths else HUB_VOCABULARY
+    return file_hash(Path(paths["vocab"])) if "vocab" in paths else model.vocabulary_hash
 
 
 @lru_cache(maxsize=64)
 def _data_fingerprint(name: str, root: str) -> str:
-    return fingerprint(name, Path(root) if root else None)
+    return find_data_set(name).fingerprint(Path(root) if root else None)

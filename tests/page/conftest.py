@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from made_up import GONE, RUNS
 from playwright.sync_api import Browser, Page, sync_playwright
-from synthetic import PROFILE, write
 
 from reports.document.profile import Profile
 from reports.document.report import Report
 from reports.page.page import page as page_of
 from reports.publishing.build import build
 from reports.runs.run_table import Reader
+from tests.support.page_results import GONE, RUNS
+from tests.support.synthetic_results import PROFILE, write
 
 
 @pytest.fixture(scope="session")

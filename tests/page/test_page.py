@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from made_up import GONE, RUNS
+from tests.support.page_results import GONE, RUNS
 
 WIDE = "document.documentElement.scrollWidth"
 GROUND = "getComputedStyle(document.body).backgroundColor"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 
-from synthetic import PROFILE, wanted, write
-
 from reports.document.profile import Profile
 from reports.page.page import page
 from reports.publishing.build import build
 from reports.runs.run_table import Reader
+from tests.support.synthetic_results import PROFILE, wanted, write
 
 SECONDS = 10
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import Cluster, ask
-from lab import HERE, Lab, queue, wait
+
+from tests.support.slurm_cluster import Cluster, ask
+from tests.support.slurm_lab import HERE, Lab, queue, wait
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, ask
-from lab import Lab, queue, running, wait
 
 from bench.cli.main import main
+from tests.support.slurm_cluster import Cluster, ask
+from tests.support.slurm_lab import Lab, queue, running, wait
 
 TWO_JOBS = "timeout_min = 30\nsignal_delay_s = 5\n[packing]\nruns_per_job = 3\n"
 LONG = ("--epochs", "200")  # long enough to be met under way on a fast machine

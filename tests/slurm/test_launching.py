@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from cluster import ask
-from lab import ROOT, Lab, queue, wait
+from tests.support.paths import ROOT
+from tests.support.slurm_cluster import ask
+from tests.support.slurm_lab import Lab, queue, wait
 
 SMALL_JOBS = "timeout_min = 30\nsignal_delay_s = 5\n[packing]\nruns_per_job = 2\n"
 

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab import Lab, queue, wait
-from synthetic import result
 from test_launching import wrapper
+
+from tests.support.slurm_lab import Lab, queue, wait
+from tests.support.synthetic_results import result
 
 SEEDS = 2500  # of four methods
 SECONDS = 5.0

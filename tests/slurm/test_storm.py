@@ -12,13 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cluster import Cluster, ask
-from lab import Lab, queue, running, wait
-
 from bench.launch.in_process import run_inline
 from bench.planning.plan import make_plan
 from bench.planning.sweep import load_sweep
 from bench.results.comparison import difference, essence
+from tests.support.slurm_cluster import Cluster, ask
+from tests.support.slurm_lab import Lab, queue, running, wait
 
 SETTINGS = """
 timeout_min = 30

@@ -24,6 +24,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from bench.data.images.augmentation import resize
+from bench.data.images.dataset import HELD_OUT, ImageSet
+from bench.data.images.image_data import ImageData, moments
+from bench.data.interface.descriptor import Facts, hash_parts
+from bench.data.interface.splits import Part, held_out
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,6 +45,45 @@ def sets() -> dict[str, type[CIFAR10]]:
     from torchvision.datasets import CIFAR10, CIFAR100
 
     return {"cifar10": CIFAR10, "cifar100": CIFAR100}
+
+
+class CifarSet(ImageSet):
+    """CIFAR-10 or CIFAR-100 below a root folder."""
+
+    needs_root = True
+
+    @property
+    def summary(self) -> str:
+        """One line for `freezebench list`."""
+        return f"needs a data root; {CLASSES[self.name]} classes, torchvision's layout or zip files"
+
+    def describe(self, root: Path | None) -> Facts:
+        """Return its facts; the number of images is the published one where files are absent."""
+        return Facts(CLASSES[self.name], train_samples(self.name, root))
+
+    def fingerprint(self, root: Path | None) -> str:
+        """Return a hash of the sums of its files."""
+        return hash_parts([identity(self.name, root).encode()])
+
+    def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
+        """Load both parts, or the training part alone with a tenth of it held out."""
+        images, labels = load(self.name, root, train=True)
+        if evaluate_on == "validation":
+            kept, held = held_out(labels, HELD_OUT)
+            images, labels, eval_images, eval_labels = (
+                images[kept], labels[kept], images[held], labels[held],
+            )  # fmt: skip
+        else:
+            eval_images, eval_labels = load(self.name, root, train=False)
+        if resolution < images.shape[-1]:
+            images, eval_images = resize(images, resolution), resize(eval_images, resolution)
+        return ImageData(
+            self.name, CLASSES[self.name], images, labels, eval_images, eval_labels,
+            *moments(images), flip=True,
+        )  # fmt: skip
+
+
+DATA_SETS = tuple(CifarSet(name) for name in NAMES)
 
 
 def load(name: str, root: Path | None, *, train: bool) -> tuple[Tensor, Tensor]:

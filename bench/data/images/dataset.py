@@ -1,40 +1,41 @@
-"""What every image data set looks like once it is loaded."""
+"""Descriptor of a set of images."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import abstractmethod
+from pathlib import Path
 
-import torch
-from torch import Tensor
+from bench.data.images.image_data import ImageData
+from bench.data.images.streaming import ImageStream
+from bench.data.interface.descriptor import DataSet
+from bench.data.interface.splits import Part
 
-
-@dataclass(frozen=True)
-class ImageData:
-    """A labelled image set in memory; nobody may write to its tensors.
-
-    Images are uint8 (N, 3, R, R), labels int64 (N,). mean and std (3,) are those of the training
-    images in [0, 1]. flip says whether mirrored images keep their label.
-    """
-
-    name: str
-    classes: int
-    train_images: Tensor
-    train_labels: Tensor
-    eval_images: Tensor
-    eval_labels: Tensor
-    mean: Tensor
-    std: Tensor
-    flip: bool
+HELD_OUT = 0.1  # share of the training images that validation takes where files are read
 
 
-def moments(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (3,) of uint8 images (N, 3, R, R) as numbers in [0, 1]."""
-    # In parts: to widen all the images at once takes many times their own memory.
-    sums = torch.zeros(2, images.shape[1], dtype=torch.int64)
-    for part in images.split(256):
-        wide = part.int()
-        sums += torch.stack([wide.sum(dim=(0, 2, 3)), wide.square_().sum(dim=(0, 2, 3))])
-    pixels = images.shape[0] * images.shape[2] * images.shape[3]
-    mean, squares = sums.double() / pixels
-    std = (squares - mean.square()).clamp(min=1e-6).sqrt()
-    return (mean / 255).float(), (std / 255).float()
+class ImageSet(DataSet):
+    """Descriptor of a set of images."""
+
+    @abstractmethod
+    def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
+        """Load the set with images of at most resolution × resolution, in memory.
+
+        Smaller originals keep their size. With evaluate_on="validation" the evaluation images
+        come from the training part and test images are not read. Raises UserError for missing or
+        damaged files.
+        """
+
+    def stream(
+        self,
+        resolution: int,
+        evaluate_on: Part,
+        root: Path | None,
+        *,
+        train_limit: int,
+        workers: int,
+    ) -> ImageStream | None:
+        """Return the set as a stream decoded batch by batch if it is too large for memory.
+
+        workers: processes that decode; 0 = one a core, at most four.
+        """
+        return None

@@ -6,7 +6,6 @@ from digits that no training image uses; validation images from training digits 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -16,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.images.dataset import ImageData, moments
+from bench.data.images.dataset import ImageSet
+from bench.data.images.image_data import ImageData, moments
 from bench.data.images.rendering import Look, paint
+from bench.data.interface.descriptor import Facts, hash_parts
 from bench.data.interface.splits import Part
 from bench.errors import UserError
 
@@ -50,8 +51,40 @@ RECIPES = {
 }
 
 
-def load(name: str, resolution: int, evaluate_on: Part) -> ImageData:
-    """Draw the fixed training set and 5,000 evaluation images of digits10 or digits100."""
+class DigitSet(ImageSet):
+    """digits10 or digits100."""
+
+    embedded = True
+
+    @property
+    def summary(self) -> str:
+        """One line for `freezebench list`."""
+        facts = self.describe(None)
+        return f"embedded; {facts.classes} classes, {facts.train_samples:,} training draws"
+
+    def describe(self, root: Path | None) -> Facts:
+        """Return its facts."""
+        recipe = RECIPES[self.name]
+        return Facts(10**recipe.slots, recipe.train_draws)
+
+    def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
+        """Draw the fixed training set and 5,000 evaluation images."""
+        return _load(self.name, resolution, evaluate_on)
+
+    def fingerprint(self, root: Path | None) -> str:
+        """Return a hash of the source digits and of the recipe that draws from them."""
+        images, labels = _source()
+        text = (
+            f"{self.name} {RECIPE} {RECIPES[self.name].identity()} {TEST_SHARE} "
+            f"{VALIDATION_SHARE} {EVAL_DRAWS}"
+        )
+        return hash_parts([text.encode(), images.numpy().tobytes(), labels.numpy().tobytes()])
+
+
+DATA_SETS = tuple(DigitSet(name) for name in RECIPES)
+
+
+def _load(name: str, resolution: int, evaluate_on: Part) -> ImageData:
     recipe = RECIPES[name]
     parts = split()
     train = parts["train"]
@@ -64,18 +97,6 @@ def load(name: str, resolution: int, evaluate_on: Part) -> ImageData:
     return ImageData(
         name, 10**recipe.slots, images, labels, held, answers, *moments(images), flip=False
     )
-
-
-def fingerprint(name: str) -> str:
-    """Hash of the source digits and of everything that is done to them."""
-    images, labels = _source()
-    told = (
-        f"{name} {RECIPE} {RECIPES[name].identity()} {TEST_SHARE} {VALIDATION_SHARE} {EVAL_DRAWS}"
-    )
-    digest = hashlib.sha256(told.encode())
-    digest.update(images.numpy().tobytes())
-    digest.update(labels.numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,6 @@ Evaluation images use fonts that no training image uses. No digit is ever drawn.
 
 from __future__ import annotations
 
-import hashlib
 import string
 from dataclasses import dataclass
 from functools import cache
@@ -16,8 +15,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from bench.data.images.dataset import ImageData, moments
+from bench.data.images.dataset import ImageSet
+from bench.data.images.image_data import ImageData, moments
 from bench.data.images.rendering import Look, paint
+from bench.data.interface.descriptor import Facts, hash_parts
 from bench.data.interface.splits import Part
 
 RECIPE = 1  # raise it when a change of code changes the images
@@ -97,28 +98,52 @@ RECIPES = {
 }
 
 
-def load(variant: str, resolution: int, evaluate_on: Part) -> ImageData:
-    """Draw the fixed training set and 5,000 evaluation images of a variant ("" is the default)."""
-    recipe = RECIPES[variant]
+class GlyphSet(ImageSet):
+    """A variant of glyphs; the plain name is the source task of backbones."""
+
+    embedded = True
+
+    @property
+    def recipe(self) -> Recipe:
+        """How its images are drawn."""
+        return RECIPES[self.name.partition(":")[2]]
+
+    @property
+    def summary(self) -> str:
+        """One line for `freezebench list`."""
+        facts = self.describe(None)
+        return f"embedded; {facts.classes} classes, {facts.train_samples:,} training draws"
+
+    def describe(self, root: Path | None) -> Facts:
+        """Return its facts."""
+        return Facts(self.recipe.classes, self.recipe.train_draws)
+
+    def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
+        """Draw the fixed training set and 5,000 evaluation images."""
+        return _load(self.name, self.recipe, resolution, evaluate_on)
+
+    def fingerprint(self, root: Path | None) -> str:
+        """Return a hash of the letters' bitmaps and of the recipe that draws them."""
+        recipe = self.recipe
+        letters = recipe.letters + recipe.pairs
+        bitmaps = (_bitmaps(font, letters).numpy().tobytes() for font in recipe.fonts)
+        text = f"{RECIPE} {recipe.identity()} {SHAPE} {EVAL_DRAWS}"
+        return hash_parts([text.encode(), *bitmaps])
+
+
+DATA_SETS = tuple(GlyphSet("glyphs" + (f":{variant}" if variant else "")) for variant in RECIPES)
+
+
+def _load(name: str, recipe: Recipe, resolution: int, evaluate_on: Part) -> ImageData:
     fonts = split(recipe)
     train = fonts["train"] if evaluate_on == "validation" else fonts["train"] + fonts["validation"]
     images, labels = _draw(recipe, train, recipe.train_draws, resolution, seed=1)
     held, answers = _draw(
         recipe, fonts[evaluate_on], EVAL_DRAWS, resolution, seed=2 if evaluate_on == "test" else 3
     )
-    name = f"glyphs:{variant}" if variant else "glyphs"
     return ImageData(
         name, recipe.classes, images, labels, held, answers, *moments(images), flip=False
     )
-
-
-def fingerprint(variant: str) -> str:
-    """Hash of the letters' bitmaps and of everything that is done to them."""
-    recipe = RECIPES[variant]
-    digest = hashlib.sha256(f"{RECIPE} {recipe.identity()} {SHAPE} {EVAL_DRAWS}".encode())
-    for font in recipe.fonts:
-        digest.update(_bitmaps(font, recipe.letters + recipe.pairs).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def split(recipe: Recipe) -> dict[str, tuple[str, ...]]:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.data.images.dataset import ImageData, moments
+from bench.data.images.image_data import ImageData, moments
 from bench.data.interface.splits import Part
 from bench.errors import UserError
 

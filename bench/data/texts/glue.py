@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
+from bench.data.interface.descriptor import Facts, hash_parts
 from bench.data.interface.metrics import Metric
-from bench.data.interface.splits import Part
-from bench.data.texts.dataset import Text, TextData
+from bench.data.interface.splits import Part, held_out
+from bench.data.texts.dataset import Text, TextData, TextSet
 from bench.errors import UserError
 
 HUB = "nyu-mll/glue"
@@ -63,24 +64,44 @@ TASKS = {
 FOLDERS = {"mrpc": ("mrpc", "MRPC", "."), "cola": ("cola", "CoLA", ".")}
 
 
-def load(name: str, evaluate_on: Part, root: Path | None) -> TextData:
-    """MRPC or CoLA; the evaluation part is GLUE's dev, or held out of training.
+class GlueSet(TextSet):
+    """MRPC or CoLA; the evaluation part is GLUE's dev, or held out of training."""
 
-    Raises UserError for missing files and bad lines, naming file and line.
-    """
-    task = TASKS[name]
-    train, dev = _files(name, root) if root else _hub(name)
-    if evaluate_on == "validation":
-        from bench.data.interface.splits import held_out
+    @property
+    def needs_root(self) -> bool:
+        """Whether the library that fetches it is absent."""
+        return find_spec("datasets") is None
 
-        kept, held = held_out(torch.tensor([text.label for text in train]), HELD_OUT)
-        train, dev = [train[i] for i in kept.tolist()], [train[i] for i in held.tolist()]
-    return TextData(name, 2, task.metric, tuple(train), tuple(dev))
+    @property
+    def summary(self) -> str:
+        """One line for `freezebench list`."""
+        task = TASKS[self.name]
+        return (
+            "GLUE's, from files below a data root or through the datasets library; 2 classes, "
+            f"{task.train:,} training texts, scored by {task.metric}"
+        )
+
+    def describe(self, root: Path | None) -> Facts:
+        """Return its published facts."""
+        task = TASKS[self.name]
+        return Facts(2, task.train, task.length)
+
+    def fingerprint(self, root: Path | None) -> str:
+        """Return a hash of all texts, or of the name where the hub holds them."""
+        if root is None:
+            return hash_parts([f"{HUB}/{self.name}".encode()])
+        return super().fingerprint(root)
+
+    def load(self, evaluate_on: Part, root: Path | None) -> TextData:
+        """Load both parts. Raises UserError for missing files and bad lines, naming the line."""
+        train, dev = _files(self.name, root) if root else _hub(self.name)
+        if evaluate_on == "validation":
+            kept, held = held_out(torch.tensor([text.label for text in train]), HELD_OUT)
+            train, dev = [train[i] for i in kept.tolist()], [train[i] for i in held.tolist()]
+        return TextData(self.name, 2, TASKS[self.name].metric, tuple(train), tuple(dev))
 
 
-def can_fetch() -> bool:
-    """Whether the library that fetches it is installed."""
-    return find_spec("datasets") is not None
+DATA_SETS = tuple(GlueSet(name) for name in TASKS)
 
 
 def _files(name: str, root: Path) -> tuple[list[Text], list[Text]]:

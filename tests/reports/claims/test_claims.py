@@ -7,8 +7,6 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import PROFILE, wanted
-from worlds import FULL, HARSH, KIND, LAYERS, SAVED_MEMORY, world
 
 from reports.claims import paper_ranges, verdict_rules
 from reports.claims.claims import claims
@@ -20,6 +18,8 @@ from reports.document.report import Report
 from reports.page.page import page
 from reports.runs import run_table
 from reports.statistics import Interval
+from tests.support.claim_results import FULL, HARSH, KIND, LAYERS, SAVED_MEMORY, world
+from tests.support.synthetic_results import PROFILE, wanted
 
 CLAIMS = {claim.text: claim for claim in claims()}
 HERE = Profile.of(PROFILE)

@@ -10,10 +10,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
+from bench.data.interface.descriptor import Facts
 from bench.data.interface.metrics import Metric
 from bench.data.interface.splits import Part
-from bench.data.texts.dataset import MASKED, Text, TextData
+from bench.data.texts.dataset import MASKED, Text, TextData, TextSet
 from bench.data.texts.grammar import paraphrase
 from bench.data.texts.grammar.sentences import Sentence, sentence, violate
 
@@ -63,11 +65,41 @@ RECIPES = {
 }
 
 
-def load(variant: str, evaluate_on: Part) -> TextData:
-    """A task of the grammar, by its variant ("" is the source)."""
-    recipe, parts = RECIPES[variant], _parts(variant)
-    name = f"grammar:{variant}" if variant else "grammar"
-    return TextData(name, recipe.classes, recipe.metric, parts["train"], parts[evaluate_on])
+class GrammarSet(TextSet):
+    """A task of the grammar; the plain name is the source task."""
+
+    embedded = True
+
+    @property
+    def variant(self) -> str:
+        """The task's key in RECIPES."""
+        return self.name.partition(":")[2]
+
+    @property
+    def masked(self) -> bool:
+        """Whether masked words are to be predicted."""
+        return RECIPES[self.variant].classes == MASKED
+
+    @property
+    def summary(self) -> str:
+        """One line for `freezebench list`."""
+        facts = self.describe(None)
+        task = f"{facts.classes} classes" if facts.classes else "masked words"
+        return f"embedded; {task}, {facts.train_samples:,} training texts"
+
+    def describe(self, root: Path | None) -> Facts:
+        """Return its facts."""
+        recipe = RECIPES[self.variant]
+        return Facts(recipe.classes, recipe.train, recipe.length)
+
+    def load(self, evaluate_on: Part, root: Path | None) -> TextData:
+        """Draw its texts."""
+        recipe, parts = RECIPES[self.variant], _parts(self.variant)
+        train, evaluation = parts["train"], parts[evaluate_on]
+        return TextData(self.name, recipe.classes, recipe.metric, train, evaluation)
+
+
+DATA_SETS = tuple(GrammarSet("grammar" + (f":{variant}" if variant else "")) for variant in RECIPES)
 
 
 @cache

@@ -1,0 +1,116 @@
+"""Image folders by name: folder:PATH, and imagenet below the root folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.data.images import image_folder
+from bench.data.images.dataset import HELD_OUT, ImageSet
+from bench.data.images.image_data import ImageData
+from bench.data.images.streaming import WORKERS, ImageStream
+from bench.data.interface.descriptor import DataSet, Facts, hash_parts
+from bench.data.interface.splits import Part
+from bench.errors import UserError
+
+
+@dataclass(frozen=True)
+class FolderSet(ImageSet):
+    """Images as PATH/train/CLASS/… and PATH/val/CLASS/….
+
+    Folders as large as ImageNet stream. Their fingerprint holds paths and sizes of files alone,
+    because reading every byte would take too long.
+    """
+
+    @property
+    def summary(self) -> str:
+        """One line for `freezebench list`."""
+        return "any images as PATH/train/CLASS/… and PATH/val/CLASS/…"
+
+    def find(self, name: str) -> DataSet | None:
+        """Return the set of a name that begins with folder:."""
+        return replace(self, name=name) if name.partition(":")[0] == "folder" else None
+
+    def place(self, root: Path | None) -> Path:
+        """Return the folder that holds train/ and val/. Raises UserError if none is named."""
+        path = self.name.partition(":")[2]
+        if path:
+            return Path(path).expanduser()
+        if root is None:
+            raise UserError(
+                f"{self.name}: no folder is given; write folder:PATH, or give --data-root for "
+                "imagenet"
+            )
+        return root
+
+    def describe(self, root: Path | None) -> Facts:
+        """Return its facts."""
+        found = image_folder.listing(self.place(root), "train")
+        return Facts(len(found.classes), len(found.paths))
+
+    def fingerprint(self, root: Path | None) -> str:
+        """Return a hash of every image's relative path, size and bytes."""
+        return hash_parts(self._list_contents(self.place(root)))
+
+    def _list_contents(self, place: Path) -> Iterator[bytes]:
+        large = image_folder.too_large(place, 224)
+        for path in image_folder.files(place):
+            yield f"{path.relative_to(place).as_posix()} {path.stat().st_size}\n".encode()
+            if not large:
+                yield path.read_bytes()
+
+    def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
+        """Read all images, each fitted once to resolution × resolution."""
+        return image_folder.load(self.name, self.place(root), resolution, evaluate_on, HELD_OUT)
+
+    def stream(
+        self,
+        resolution: int,
+        evaluate_on: Part,
+        root: Path | None,
+        *,
+        train_limit: int,
+        workers: int,
+    ) -> ImageStream | None:
+        """Return the folder as a stream if it is too large for memory."""
+        place = self.place(root)
+        if not image_folder.too_large(place, resolution):
+            return None
+        return ImageStream(
+            place,
+            resolution=resolution,
+            evaluate_on=evaluate_on,
+            held_share=HELD_OUT,
+            train_limit=train_limit,
+            workers=workers or WORKERS,
+        )
+
+
+class ImageNetSet(FolderSet):
+    """ImageNet in the layout of an image folder.
+
+    Without a root its published facts and its name stand for it, so that runs can be planned.
+    """
+
+    needs_root = True
+
+    @property
+    def summary(self) -> str:
+        """One line for `freezebench list`."""
+        return "the same layout under the data root; 1,000 classes"
+
+    def find(self, name: str) -> DataSet | None:
+        """Return this set for its own name."""
+        return self if name == self.name else None
+
+    def describe(self, root: Path | None) -> Facts:
+        """Return its facts."""
+        return super().describe(root) if root else Facts(1000, 1_281_167)
+
+    def fingerprint(self, root: Path | None) -> str:
+        """Return a hash of its files, or of its name."""
+        return super().fingerprint(root) if root else hash_parts([b"imagenet"])
+
+
+DATA_SETS = (FolderSet("folder:PATH"), ImageNetSet("imagenet"))

@@ -1,0 +1,49 @@
+"""A set of images in memory, and the moments of its pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bench.data.interface.splits import in_turn
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A labelled image set in memory; nobody may write to its tensors.
+
+    Images are uint8 (N, 3, R, R), labels int64 (N,). mean and std (3,) are those of the training
+    images in [0, 1]. flip says whether mirrored images keep their label.
+    """
+
+    name: str
+    classes: int
+    train_images: Tensor
+    train_labels: Tensor
+    eval_images: Tensor
+    eval_labels: Tensor
+    mean: Tensor
+    std: Tensor
+    flip: bool
+
+    def limit(self, samples: int) -> ImageData:
+        """Return the set with the first training images of every class in turn, up to a number."""
+        chosen = in_turn(self.train_labels, self.classes, samples)
+        images, labels = self.train_images[chosen], self.train_labels[chosen]
+        mean, std = moments(images)
+        return replace(self, train_images=images, train_labels=labels, mean=mean, std=std)
+
+
+def moments(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (3,) of uint8 images (N, 3, R, R) as numbers in [0, 1]."""
+    # In parts: to widen all the images at once takes many times their own memory.
+    sums = torch.zeros(2, images.shape[1], dtype=torch.int64)
+    for part in images.split(256):
+        wide = part.int()
+        sums += torch.stack([wide.sum(dim=(0, 2, 3)), wide.square_().sum(dim=(0, 2, 3))])
+    pixels = images.shape[0] * images.shape[2] * images.shape[3]
+    mean, squares = sums.double() / pixels
+    std = (squares - mean.square()).clamp(min=1e-6).sqrt()
+    return (mean / 255).float(), (std / 255).float()

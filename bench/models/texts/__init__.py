@@ -1,0 +1,1 @@
+"""Models of texts: one file a family, and their tokenizer."""

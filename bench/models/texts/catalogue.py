@@ -1,0 +1,26 @@
+"""Models of texts by name, found in the modules of bench/models/texts/."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from bench.models import texts
+from bench.models.texts.descriptor import TextModel
+
+
+@cache
+def list_text_models() -> dict[str, TextModel]:
+    """Return the descriptors of all models of texts by name."""
+    return {
+        model.name: model
+        for module in pkgutil.iter_modules(texts.__path__, f"{texts.__name__}.")
+        if module.name != __name__
+        for model in getattr(importlib.import_module(module.name), "TEXT_MODELS", ())
+    }
+
+
+def find_text_model(name: str) -> TextModel | None:
+    """Return the descriptor of a model of texts; None for a name that is none."""
+    return list_text_models().get(name)

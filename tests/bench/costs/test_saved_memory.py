@@ -1,0 +1,192 @@
+"""Laws: what autograd saves is what is predicted from one full step, whatever is frozen."""
+
+import gc
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from bench.costs.saved_memory import SavedBytes, SavedModel, predict_saved_bytes, state_bytes
+from bench.errors import UserError
+from bench.layers.discovery import find_layers
+from bench.layers.freezing import Freezer
+from bench.training.optimizer import build_optimizer
+from tests.support.small_models import FAMILIES, Family, labels
+
+BY_NAME = {family.name: family for family in FAMILIES}
+
+
+def loss_of(logits: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(logits, labels(len(logits)))
+
+
+@cache
+def prediction(family: Family) -> SavedModel:
+    return predict_saved_bytes(family.model(), family.layers, family.inputs(1), loss_of)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+@settings(max_examples=60)
+@given(st.data())
+def test_bytes_saved_in_a_real_step_are_those_predicted(family, data):
+    frozen, samples = data.draw(family.masks()), data.draw(st.integers(2, 6))
+    model = family.model()
+    Freezer(model, torch.optim.SGD(model.parameters()), family.layers).freeze(frozen)
+    with SavedBytes(model.train()) as saved:
+        loss = loss_of(model(*family.inputs(samples)))
+    loss.backward()
+    assert saved.bytes == prediction(family).bytes(frozen, samples)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+@settings(max_examples=20)
+@given(st.data())
+def test_freezing_more_never_saves_more_bytes_and_a_prefix_saves_fewer(family, data):
+    few, more = data.draw(family.masks()), data.draw(family.masks())
+    predicted = prediction(family)
+    assert predicted.bytes(few | more, 4) <= predicted.bytes(few, 4)
+    body = range(len(family.layers) - 1)
+    assert predicted.bytes(body, 4) < predicted.bytes((), 4) / 2
+    assert predicted.bytes(range(len(family.layers)), 4) == 0
+
+
+def test_bytes_by_hand():
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 5))
+    inputs = (torch.randn(7, 4),)
+    layers = find_layers(model, inputs)
+    predicted = predict_saved_bytes(model, layers, inputs)
+    images, hidden = 7 * 4 * 4, 7 * 3 * 4  # the hidden values serve ReLU and the second weight
+    for frozen, expected in {(): images + hidden, (0,): hidden, (1,): images + hidden}.items():
+        Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze(frozen)
+        with SavedBytes(model) as saved:
+            output = model(*inputs)
+        assert output.requires_grad
+        assert saved.bytes == predicted.bytes(frozen, 7) == expected
+        model.requires_grad_(True)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_measuring_changes_no_bit_of_a_step(family):
+    gradients = []
+    for measured in (False, True):
+        model = family.model()
+        torch.manual_seed(1)
+        if measured:
+            with SavedBytes(model):
+                loss = loss_of(model(*family.inputs(3)))
+        else:
+            loss = loss_of(model(*family.inputs(3)))
+        loss.backward()
+        gradients.append([loss, *(p.grad for p in model.parameters()), *model.buffers()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_measuring_keeps_nothing_alive(family):
+    model = family.model()
+    gc.collect()
+    gc.disable()  # a cycle would wait for the collector
+    try:
+        with SavedBytes(model) as saved:
+            loss = loss_of(model(*family.inputs(3)))
+            held = list(saved._saved)
+        assert any(reference() is not None for reference in held)
+        del loss
+        assert all(reference() is None for reference in held)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_predicting_leaves_the_model_and_the_random_stream_alone(family):
+    model = family.model()
+    Freezer(model, torch.optim.SGD(model.parameters()), family.layers).freeze([0, 1])
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    trains = [p.requires_grad for p in model.parameters()]
+    stream = torch.random.get_rng_state()
+    predicted = predict_saved_bytes(model.eval(), family.layers, family.inputs(1), loss_of)
+    assert predicted == prediction(family)  # whatever is frozen already
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert trains == [p.requires_grad for p in model.parameters()]
+    assert not any(module.training for module in model.modules())
+    assert torch.equal(stream, torch.random.get_rng_state())
+
+
+class Unused(nn.Module):
+    """Computes what nobody uses, replaces a buffer, and drops out in place on a view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.aside, self.head = nn.Linear(4, 4), nn.Linear(4, 64), nn.Linear(4, 5)
+        self.dropout = nn.Dropout(0.5, inplace=True)
+        self.register_buffer("seen", torch.zeros(4))
+
+    def forward(self, x):
+        self.seen = torch.full((16,), 0.5)
+        x = self.body(x)
+        self.aside(x).exp()
+        return self.head(self.dropout((x * self.seen[:4]).unflatten(1, (2, 2)).flatten(1)))
+
+
+@settings(max_examples=10)
+@given(st.frozensets(st.integers(0, 1)), st.integers(1, 5))
+def test_only_what_the_graph_holds_at_the_end_counts(frozen, samples):
+    model = Unused()
+    inputs = (torch.randn(samples, 2, 2).flatten(1),)
+    layers = find_layers(model, inputs)
+    predicted = predict_saved_bytes(model, layers, inputs)
+    Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze(frozen)
+    with SavedBytes(model.train()) as saved:
+        output = model(*inputs)
+    assert output.requires_grad
+    assert saved.bytes == predicted.bytes(frozen, samples)
+
+
+class InPlaceOnView(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(4, 4), nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = self.body(x)
+        x[:, :2].mul_(torch.rand(len(x), 2))
+        return self.head(x)
+
+
+def test_what_the_graph_does_not_show_is_not_predicted():
+    model, inputs = InPlaceOnView(), (torch.randn(2, 4),)
+    with pytest.raises(UserError, match="bytes are saved for backward, its graph shows"):
+        predict_saved_bytes(model, find_layers(model, inputs), inputs)
+
+
+def test_after_an_error_nothing_is_watched():
+    model = nn.Linear(4, 5)
+    with pytest.raises(ZeroDivisionError), SavedBytes(model) as saved:
+        raise ZeroDivisionError
+    output = model(torch.randn(2, 4))
+    assert output.requires_grad
+    assert saved.bytes == 0
+    assert not saved._saved
+
+
+@pytest.mark.parametrize(("name", "copies", "more"), [("sgd", 3, 0), ("adamw", 4, 4)])
+def test_state_bytes_by_hand(name, copies, more):
+    """Weights, gradients and the optimizer's copies; AdamW counts steps for each parameter."""
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 5, bias=False))
+    inputs = (torch.randn(2, 4),)
+    layers = find_layers(model, inputs)
+    optimizer = build_optimizer(
+        name, model, layers, lr=0.1, momentum=0.9, weight_decay=0.0, by_layer=False
+    )
+    first, head = 4 * (4 * 3 + 3), 4 * (3 * 5)
+    assert state_bytes(model, optimizer) == first + head
+    model(*inputs).sum().backward()
+    assert state_bytes(model, optimizer) == 2 * (first + head)
+    optimizer.step()
+    assert state_bytes(model, optimizer) == copies * (first + head) + 3 * more
+    Freezer(model, optimizer, layers).freeze([0])
+    assert state_bytes(model, optimizer) == first + copies * head + more

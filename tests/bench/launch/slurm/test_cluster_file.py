@@ -1,0 +1,104 @@
+"""Cluster files: what is taken, and one clear line for what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import submitit
+
+from bench.errors import UserError
+from bench.launch.slurm.cluster_file import RESOURCES, load_settings
+from tests.support.paths import ROOT
+from tests.support.tiny_runs import tiny
+
+EXAMPLE = ROOT / "docs" / "cluster.example.toml"
+
+
+def written(folder: Path, text: str) -> str:
+    file = folder / "cluster.toml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_the_example_is_valid_and_names_every_key() -> None:
+    load_settings(str(EXAMPLE))
+    text = EXAMPLE.read_text()
+    assert [key for key in RESOURCES if key not in text] == []
+
+
+def test_submitit_knows_every_name(tmp_path: Path) -> None:
+    """Every key, set to something, is taken by submitit's own check."""
+    file = written(
+        tmp_path,
+        'partition = "p"\naccount = "a"\nqos = "q"\nconstraint = "c"\ngpus_per_node = 2\n'
+        'gres = "g"\nmem_gb = 1.5\nexclude = "n1"\nnodelist = "n2"\nexclusive = true\n'
+        'mail_type = "END"\nmail_user = "m"\nsetup = ["module load cuda"]\ncpus_per_task = 3\n'
+        'additional_parameters = {reservation = "r"}\n',
+    )
+    given = load_settings(file).parameters()
+    assert given["mem"] == "1536M"
+    valid = submitit.SlurmExecutor._valid_parameters()
+    assert set(given) <= valid
+    assert {**given}.keys() >= {"time", "partition", "exclusive", "setup"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("partitoin = 'x'", ["partitoin", "did you mean 'partition'", "account"]),
+        ("slurm_partition = 'x'", ["slurm_partition", "did you mean 'partition'"]),
+        ("timeout_min = '2:00:00'", ["timeout_min", "2:00:00", "whole number"]),
+        ("timeout_min = 1.5", ["timeout_min", "1.5"]),
+        ("timeout_min = 0", ["timeout_min", "from 1"]),
+        ("cpus_per_task = -1", ["cpus_per_task", "-1"]),
+        ("mem_gb = 'lots'", ["mem_gb", "lots"]),
+        ("setup = 'module load x'", ["setup", "a list of texts"]),
+        ("additional_parameters = {time = '1:00'}", ["'time'", "timeout_min"]),
+        ("additional_parameters = {job_name = 'x'}", ["job_name", "sets itself"]),
+        ("additional_parameters = {x = [1]}", ["additional_parameters", "a table"]),
+        ("[packing]\nruns_per_jib = 1", ["[packing]", "did you mean 'runs_per_job'"]),
+        ("packing = 3", ["packing", "[packing]"]),
+        ("timeout_min = 1\nsignal_delay_s = 90", ["signal_delay_s = 90", "1 min"]),
+        ("timeout_min = ", ["not valid TOML"]),
+    ],
+)
+def test_a_bad_file_is_one_line(text: str, words: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load_settings(written(tmp_path, text))
+    line = str(caught.value)
+    assert "\n" not in line
+    assert "cluster.toml" in line
+    assert all(word in line for word in words), line
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"does not exist.*cluster\.example\.toml"):
+        load_settings(str(tmp_path / "cluster.toml"))
+
+
+def test_jobs_must_suit_the_runs(tmp_path: Path) -> None:
+    none = load_settings(written(tmp_path, ""))
+    none.check_for([tiny()])
+    with pytest.raises(UserError, match="gpus_per_node = 1"):
+        none.check_for([tiny().but(device="cuda")])
+    with pytest.raises(UserError, match="cpus_per_task = 4"):
+        none.check_for([tiny().but(threads=4)])
+    four = load_settings(written(tmp_path, "gpus_per_node = 2\ncpus_per_task = 4"))
+    assert four.at_once([tiny()]) == 4
+    assert four.at_once([tiny().but(threads=3)]) == 1
+    assert four.at_once([tiny().but(device="cuda")]) == 2  # one a GPU, whatever the cores
+
+
+def test_a_run_on_several_processes_has_a_gpu_or_a_core_for_each(tmp_path: Path) -> None:
+    job = load_settings(written(tmp_path, "gpus_per_node = 4\ncpus_per_task = 8"))
+    pair, eight = tiny(replicas=2), tiny(replicas=8)
+    assert job.at_once([pair]) == 4
+    assert job.at_once([pair.but(threads=3)]) == 1
+    assert job.at_once([pair.but(device="cuda"), tiny(device="cuda")]) == 2
+    job.check_for([pair.but(device="cuda"), tiny(device="cuda")])
+    job.check_for([eight])
+    with pytest.raises(UserError, match=r"use 8 GPUs each and a job has 4; set gpus_per_node = 8"):
+        job.check_for([eight.but(device="cuda")])
+    with pytest.raises(UserError, match="use 16 threads and a job has 8 cores"):
+        job.check_for([eight.but(threads=2)])

@@ -1,0 +1,117 @@
+"""The copy of the code that jobs run: what is in it, and that nothing changes it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UserError
+from bench.launch.slurm import code_snapshot
+from bench.launch.slurm.code_snapshot import carried, snapshot
+from bench.machine.environment import RECORDED_COMMIT
+from bench.training.input_check import check_contents
+from tests.support.tiny_runs import tiny
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small repository in the program's place."""
+    root = tmp_path / "checkout"
+    for name in (
+        "bench/training/loop.py",
+        "strategies/full.py",
+        "sweeps/table.toml",
+        "tests/test_it.py",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"# {name}\n")
+    (root / "pyproject.toml").write_text("")
+    (root / "reports").mkdir()
+    (root / "reports" / "table.py").write_text("")
+    (root / ".gitignore").write_text("*.pyc\n")
+    git(root, "init", "-q")
+    commit(root)
+    monkeypatch.setattr(code_snapshot, "PROJECT", root)
+    return root
+
+
+def git(root: Path, *arguments: str) -> None:
+    author = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run(["git", "-C", str(root), *author, *arguments], check=True)
+
+
+def commit(root: Path) -> None:
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "change")
+
+
+def test_the_commit_is_copied_and_stays(checkout: Path, tmp_path: Path) -> None:
+    first = snapshot(tmp_path / "results", dirty=False)
+    assert (first.path / "bench/training/loop.py").read_text() == "# bench/training/loop.py\n"
+    assert not (first.path / "tests").exists()
+    assert (first.path / "COMMIT").read_text() == first.commit
+    assert snapshot(tmp_path / "results", dirty=False) == first
+    (checkout / "bench/training/loop.py").write_text("edited")
+    commit(checkout)
+    second = snapshot(tmp_path / "results", dirty=False)
+    assert second.commit != first.commit
+    assert (first.path / "bench/training/loop.py").read_text() == "# bench/training/loop.py\n"
+    assert (second.path / "bench/training/loop.py").read_text() == "edited"
+
+
+@pytest.mark.parametrize("name", ["bench/training/loop.py", "strategies/new.py"])
+def test_changes_are_copied_only_when_asked(name: str, checkout: Path, tmp_path: Path) -> None:
+    clean = snapshot(tmp_path, dirty=False)
+    (checkout / name).write_text("edited")
+    with pytest.raises(UserError, match=rf"{name}.*--dirty"):
+        snapshot(tmp_path, dirty=False)
+    changed = snapshot(tmp_path, dirty=True)
+    assert changed.commit.startswith(clean.commit + "+")
+    assert (changed.path / name).read_text() == "edited"
+    (checkout / name).write_text("edited again")
+    assert snapshot(tmp_path, dirty=True).commit != changed.commit
+    # What the program never imports may change.
+    git(checkout, "checkout", "-q", ".")
+    (checkout / name).unlink(missing_ok=True)
+    git(checkout, "checkout", "-q", ".")
+    (checkout / "tests/test_it.py").write_text("edited")
+    assert snapshot(tmp_path, dirty=False) == clean
+
+
+def test_a_run_reads_copies_of_its_predictor_and_strategy(tmp_path: Path) -> None:
+    spec = tiny("smartfrz")
+    own = code_snapshot.Code("abc", tmp_path / "slurm" / "code" / "abc")
+    sent = carried(spec, own)
+    assert sent.id == spec.id
+    copy = Path(sent.paths["predictor"])
+    assert copy.is_relative_to(tmp_path)
+    assert copy.read_bytes() == Path(spec.paths["predictor"]).read_bytes()
+    check_contents(sent)
+    copy.write_bytes(b"something else")
+    with pytest.raises(UserError, match=r"predictor.*has changed"):
+        check_contents(sent)
+
+
+def test_the_commit_of_a_copy_is_not_that_of_the_repository_around_it(tmp_path: Path) -> None:
+    here = snapshot(tmp_path / "results", dirty=True)
+    git(tmp_path, "init", "-q")
+    (tmp_path / "file").write_text("")
+    commit(tmp_path)
+    assert commit_told_by(here.path) == here.commit
+    # Installed there, as packages are, it has none.
+    shutil.copytree(here.path, tmp_path / "env", ignore=shutil.ignore_patterns(RECORDED_COMMIT))
+    assert commit_told_by(tmp_path / "env") == ""
+
+
+def commit_told_by(root: Path) -> str:
+    script = "import bench.machine.environment as e; print(e.__file__, e.commit())"
+    file, told = subprocess.run(
+        [sys.executable, "-c", script], env={"PYTHONPATH": str(root)}, cwd=root.parent,
+        capture_output=True, text=True, check=True,
+    ).stdout.rstrip("\n").split(" ")  # fmt: skip
+    assert file == str(root / "bench/machine/environment.py")
+    return told

@@ -1,0 +1,99 @@
+"""What a job does, in a real one of submitit's local executor: no cluster is needed for that."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import submitit
+
+import bench
+from bench.files import read_json
+from bench.launch.slurm.job import Pack
+from bench.results import heartbeat
+from bench.results.run_folder import RunFolder
+from bench.spec import Spec
+from tests.support.tiny_runs import essence, made, tiny
+
+CODE = str(Path(bench.__file__).resolve().parent.parent)
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., submitit.Job]:
+    """Start a pack in a process of its own."""
+    monkeypatch.setenv("PYTHONPATH", CODE)
+
+    def go(specs: list[Spec], code: str = CODE) -> submitit.Job:
+        executor = submitit.LocalExecutor(tmp_path / "jobs")
+        executor.update_parameters(timeout_min=10)
+        runs = [spec.to_dict() for spec in specs]
+        return executor.submit(Pack(), code, str(tmp_path), runs, 1)
+
+    return go
+
+
+def test_a_pack_goes_on_past_failures_and_says_what_is_blocked(
+    start: Callable[..., submitit.Job], tmp_path: Path
+) -> None:
+    broken = RunFolder(tmp_path, "feedfeedfeed")  # done, but its weights are gone
+    broken.create()
+    broken.write("result.json", {"status": "done", "reason": ""})
+    failed = RunFolder(tmp_path, "badbadbadbad")
+    failed.create()
+    failed.write("failure.json", {"reason": "no luck"})
+    bad = tiny(weights="run:feedfeedfeed")
+    blocked = tiny(weights="run:badbadbadbad")
+    heir = tiny("shortened", options={}, match=(bad.id,))
+    good = tiny(seed=3)
+    states = start([heir, blocked, bad, good]).result()
+    assert states == {
+        heir.id: "blocked", blocked.id: "blocked", bad.id: "failed", good.id: "done",
+    }  # fmt: skip
+    why = read_json(RunFolder(tmp_path, blocked.id).path / "failure.json")
+    assert why["reason"] == "needs run badbadbadbad, which failed: no luck"
+    assert why["blocked_by"] == ["badbadbadbad"]
+
+
+def test_a_signal_leaves_a_checkpoint_and_the_job_goes_on_to_the_same_bits(
+    start: Callable[..., submitit.Job], tmp_path: Path
+) -> None:
+    spec = tiny("autofreeze", epochs=120)
+    job = start([spec])
+    folder = RunFolder(tmp_path, spec.id)
+    until = time.monotonic() + 120
+    while not (heartbeat.read(folder.path) or {}).get("step"):
+        assert time.monotonic() < until, job.stderr()
+        time.sleep(0.1)
+    for task in Path(f"/proc/{job._process.pid}/task").glob("*/children"):
+        for child in task.read_text().split():  # the controller between us is no Slurm
+            os.kill(int(child), signal.SIGUSR2)
+    assert job.result() == {spec.id: "done"}
+    assert folder.result()["resumed"]
+    assert "cut off; checkpoints are written" in job.stdout()
+    made(spec, tmp_path / "straight")
+    assert essence(spec, tmp_path) == essence(spec, tmp_path / "straight")
+
+
+def test_a_job_that_loads_other_code_than_it_was_sent_with_makes_nothing(
+    start: Callable[..., submitit.Job], tmp_path: Path
+) -> None:
+    with pytest.raises(submitit.core.utils.FailedJobError, match="was sent with the code in"):
+        start([tiny()], str(tmp_path)).result()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_that_changed_since_is_found(
+    start: Callable[..., submitit.Job], tmp_path: Path
+) -> None:
+    spec = tiny("smartfrz")
+    file = tmp_path / "predictor.safetensors"
+    file.write_bytes(b"edited")
+    sent = spec.but(paths={**spec.paths, "predictor": str(file)})
+    assert start([sent]).result() == {spec.id: "failed"}
+    reason = read_json(RunFolder(tmp_path, spec.id).path / "failure.json")["reason"]
+    assert "predictor" in reason
+    assert "has changed" in reason

@@ -1,0 +1,104 @@
+"""The ledger of what was sent, without a cluster: what it believes, and who may write in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.launch.slurm.cluster_file import load_settings
+from bench.launch.slurm.slurm_commands import Job
+from bench.launch.slurm.submissions import Array, Ledger, places
+from bench.launch.slurm.submit import intend
+from bench.planning.plan import make_plan
+from bench.results.run_folder import RunFolder
+from bench.results.run_status import standings
+from tests.support.tiny_runs import tiny
+
+
+def job(number: str, state: str = "PENDING") -> Job:
+    return Job(number, "name", state, "Resources", "")
+
+
+def test_runs_are_queued_while_their_job_is() -> None:
+    array = Array.new("window", "abc", [["a", "b"], ["c"]])
+    array.jobs = ["7_0", "7_1"]
+    assert set(places([array], [job("7_1")])) == {"c"}
+    assert set(places([array], [])) == set()
+    assert places([array], [job("7_0", "RUNNING")])["a"].number == "7_0"
+    # Nobody to be asked: what is written down is believed.
+    assert set(places([array], None)) == {"a", "b", "c"}
+    array.jobs = []  # never sent, as far as is known
+    assert set(places([array], None)) == set()
+
+
+def test_what_is_written_is_read_again_and_names_differ(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    arrays = [Array.new("window", "abc", [[str(i)]]) for i in range(3)]
+    assert len({array.name for array in arrays}) == 3
+    for array in arrays:
+        ledger.write(array)
+    arrays[1].ended = True
+    ledger.write(arrays[1])
+    assert ledger.every() == arrays
+    assert ledger.live() == [arrays[0], arrays[2]]
+    ledger.strike(arrays[0])
+    assert ledger.live() == [arrays[2]]
+
+
+def test_a_second_launcher_waits(tmp_path: Path) -> None:
+    script = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from bench.launch.slurm.submissions import Ledger\n"
+        "with Ledger(Path(sys.argv[1])).locked():\n    print('held', flush=True); time.sleep(2)"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True,
+        env={**os.environ},
+    )  # fmt: skip
+    assert other.stdout
+    assert other.stdout.readline() == "held\n"
+    began = time.monotonic()
+    with Ledger(tmp_path).locked():
+        assert time.monotonic() - began > 1
+    other.wait()
+
+
+@pytest.fixture
+def _largest_array(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A scontrol that answers the one question that planning asks."""
+    command = tmp_path / "scontrol"
+    command.write_text("#!/bin/sh\necho 'MaxArraySize            = 3'\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("_largest_array")
+def test_only_what_is_missing_would_be_sent(tmp_path: Path) -> None:
+    done, queued, failed, given_up, new = specs = [tiny(seed=i) for i in range(5)]
+    for spec, file, values in (
+        (done, "result.json", {"status": "done", "reason": "", "clocks": {"whole": 1.0}}),
+        (failed, "failure.json", {"reason": "no", "job": "5_0"}),
+        (given_up, "failure.json", {"reason": "no", "job": "7_0"}),
+    ):
+        RunFolder(tmp_path, spec.id).create()
+        RunFolder(tmp_path, spec.id).write(file, values)
+    array = Array.new("window", "abc", [[queued.id, given_up.id]])
+    array.jobs = ["7_0"]
+    (tmp_path / "cluster.toml").write_text("[packing]\nruns_per_job = 1")
+    settings = load_settings(str(tmp_path / "cluster.toml"))
+    there = standings(specs, tmp_path)
+    found = places([array], [job("7_0", "RUNNING")])
+    intent = intend(make_plan(specs, tmp_path), there, found, settings, tmp_path)
+    # A run that failed in a job which is still busy with others will not be made by that job.
+    assert {s.id for s in intent.specs} == {failed.id, given_up.id, new.id}
+    assert set(intent.queued) == {queued.id}
+    # The largest array of this cluster holds three jobs.
+    many = [tiny(seed=i) for i in range(10, 20)]
+    plan = make_plan(many, tmp_path)
+    intent = intend(plan, standings(many, tmp_path), {}, settings, tmp_path)
+    assert [len(pack) for pack in intent.stages[0].packs] == [3, 4, 3]

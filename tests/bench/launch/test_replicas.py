@@ -1,0 +1,171 @@
+"""One run on two processes: the same as on one, resumed or broken off, and never half done."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.errors import ProcessLost, UserError
+from bench.files import read_json
+from bench.launch.pool import Pool
+from bench.launch.replicas import execute_replicas
+from bench.planning.plan import make_plan
+from bench.results.run_folder import RunFolder
+from bench.spec import Spec
+from bench.training.loop import Stopped
+from tests.support.paths import SUPPORT
+from tests.support.tiny_runs import essence, made, tiny, weights
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "smartfrz": {"stages_per_epoch": 3, "warmup": 0.0, "threshold": 0.2},
+}
+
+
+def pair(strategy: str, **changes: Any) -> Spec:
+    """A run on two processes of a model with neither BatchNorm nor dropout."""
+    if strategy in OPTIONS:
+        changes["options"] = OPTIONS[strategy]
+    values = {"model": "laptop_deit", "augment": "standard", "keep_model": True, "replicas": 2}
+    return tiny(strategy, **{**values, **changes})
+
+
+@pytest.mark.parametrize("strategy", ["full", "linear", "autofreeze", "smartfrz"])
+def test_without_batchnorm_two_processes_make_the_run_of_one(strategy: str, tmp_path: Path) -> None:
+    two = pair(strategy)
+    one = two.but(replicas=1)
+    assert one.id != two.id
+    shared = execute_replicas(two, tmp_path)
+    alone = made(one, tmp_path)
+    assert [s["frozen"] for s in shared["freeze_states"]] == [
+        s["frozen"] for s in alone["freeze_states"]
+    ]
+    if strategy != "full":
+        assert shared["freeze_states"][-1]["frozen"]
+    for convention in ("paper", "exact"):
+        assert shared["flops"][convention] == alone["flops"][convention]
+    assert shared["flops"]["decide"] == 2 * alone["flops"]["decide"]
+    assert shared["accuracy"] == pytest.approx(alone["accuracy"], abs=0.5)
+    first, second = weights(two, tmp_path), weights(one, tmp_path)
+    for name, value in second.items():
+        assert torch.allclose(first[name], value, rtol=1e-3, atol=1e-5), name
+    losses = [
+        [row["train_loss"] for row in essence(spec, tmp_path)["epochs"]] for spec in (two, one)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_frozen_prefix_is_not_communicated(tmp_path: Path) -> None:
+    result = execute_replicas(pair("linear"), tmp_path)
+    sizes = [layer["parameters"] for layer in result["layers"]]
+    states = [state for state in result["freeze_states"] if state["steps"]]
+    assert len(states) > 2
+    for state in states:
+        trains = sum(n for i, n in enumerate(sizes) if i not in state["frozen"])
+        assert state["sent"] == state["steps"] * 4 * trains  # float32
+    per_step = [state["sent"] / state["steps"] for state in states]
+    assert per_step == sorted(per_step, reverse=True)
+    assert per_step[-1] < per_step[0]
+
+
+class WishToStop:
+    """A wish to stop that comes once a run has begun to make steps."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def stop(self) -> bool:
+        return self.seen
+
+    def progress(self, step: int, steps: int) -> None:
+        self.seen = True
+
+
+@pytest.mark.parametrize("model", ["laptop_deit", "laptop_resnet"])
+def test_stopped_and_resumed_it_ends_with_the_same_bits(model: str, tmp_path: Path) -> None:
+    spec = pair("autofreeze", model=model, epochs=6)
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    execute_replicas(spec, straight)
+    wish = WishToStop()
+    with pytest.raises(Stopped):
+        execute_replicas(spec, broken, stop=wish.stop, progress=wish.progress)
+    folder = RunFolder(broken, spec.id)
+    assert folder.checkpoint.exists()
+    assert not folder.done
+    assert execute_replicas(spec, broken)["resumed"]
+    assert essence(spec, straight) == essence(spec, broken)
+    first, second = weights(spec, straight), weights(spec, broken)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_killed_process_ends_the_run_with_one_line_and_it_goes_on(tmp_path: Path) -> None:
+    spec = pair("autofreeze", epochs=20)
+    folder = RunFolder(tmp_path, spec.id)
+
+    def kill_one(step: int, steps: int) -> None:
+        if folder.checkpoint.exists():
+            os.kill(multiprocessing.active_children()[-1].pid, signal.SIGKILL)
+
+    with pytest.raises(ProcessLost, match=r"of 2 ended with exit code -9; the same command") as e:
+        execute_replicas(spec, tmp_path, progress=kill_one, checkpoint_seconds=0)
+    assert "\n" not in str(e.value)
+    assert folder.checkpoint.exists()
+    assert execute_replicas(spec, tmp_path)["resumed"]
+
+
+def test_ctrl_c_stops_all_processes_and_the_next_call_goes_on(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "bench.cli.main", "run", "--model", "laptop_deit",
+        "--data", "digits10",
+        "--resolution", "24", "--epochs", "300", "--train-limit", "96", "--replicas", "2",
+        "--results", str(tmp_path),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/*/epochs.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
+    _, words = process.communicate(timeout=120)
+    assert process.returncode == 130, words
+    assert list(tmp_path.glob("runs/*/checkpoint.pt"))
+    assert not list(tmp_path.glob("runs/*/failure.json"))
+
+
+def test_a_pool_makes_such_runs_and_says_when_the_processes_disagree(tmp_path: Path) -> None:
+    good = pair("full", data="digits10", seed=1)
+    bad = pair(f"{SUPPORT}/of_its_own_mind.py:OfItsOwnMind")
+    outcome = Pool(make_plan([good, bad], tmp_path), tmp_path, 1, Deaf()).run()
+    assert [s.id for s in outcome.finished] == [good.id]
+    assert "process 1 of 2 holds other weights than process 0" in outcome.failed[bad.id]
+    folder = RunFolder(tmp_path, bad.id)
+    assert "check_same" in (folder.path / "traceback.txt").read_text()
+    assert "killed" not in read_json(folder.path / "failure.json")
+
+
+class Deaf:
+    """A watcher that does nothing."""
+
+    def started(self, spec: Spec) -> None: ...
+    def stepped(self, spec: Spec, step: int, steps: int) -> None: ...
+    def finished(self, spec: Spec, result: dict[str, Any]) -> None: ...
+    def failed(self, spec: Spec, reason: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"batch_size": 31}, "batch_size = 31 does not divide by replicas = 2"),
+        ({"batch_size": 2}, "leaves each of 2 processes one sample"),
+        ({"augment": "none", "cache_prefix": True}, "cache_prefix works in one process"),
+        ({"fold_norms": True}, "fold_norms works in one process"),
+    ],
+)
+def test_what_several_processes_cannot_do_is_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        tiny(replicas=2, **change)

@@ -1,0 +1,112 @@
+"""Laws: a layer's output is what its module puts out, seen without disturbing the model."""
+
+import pytest
+import torch
+import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from bench.errors import UserError
+from bench.layers.activations import layer_outputs
+from bench.layers.discovery import Layer, find_layers
+from bench.layers.freezing import Freezer
+from tests.support.small_models import FAMILIES
+
+BY_NAME = {family.name: family for family in FAMILIES}
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+@settings(max_examples=5)
+@given(st.data())
+def test_looking_leaves_no_trace_and_sees_the_same_twice(family, data):
+    model = family.model()
+    Freezer(model, torch.optim.SGD(model.parameters()), family.layers).freeze(
+        data.draw(family.masks())
+    )
+    model.train(data.draw(st.booleans()))
+    inputs = family.inputs(3)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    stream = torch.random.get_rng_state()
+    first, second = (layer_outputs(model, family.layers, inputs) for _ in range(2))
+    assert len(first) == len(family.layers)
+    for layer, output in zip(family.layers, first, strict=True):
+        assert output.dim() == 2
+        assert len(output) == (7 if "position" in layer.name else 3)
+    assert not any(output.requires_grad for output in first)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert modes == [module.training for module in model.modules()]
+    assert torch.equal(stream, torch.random.get_rng_state())
+    assert not any(module._forward_hooks for module in model.modules())
+    # The head's output is what the model puts out in evaluation: no dropout, running statistics.
+    torch.testing.assert_close(first[-1], model.eval()(*inputs).detach())
+
+
+def test_outputs_by_hand_after_the_norm_and_before_what_runs_in_place():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(),
+        nn.Linear(4 * 4 * 4, 6), nn.ReLU(inplace=True), nn.Linear(6, 5),
+    )  # fmt: skip
+    inputs = (torch.randn(8, 3, 6, 6),)
+    model(*inputs)  # moves the running statistics
+    layers = find_layers(model, inputs)
+    conv, body, head = layer_outputs(model, layers, inputs)
+    model.eval()
+    with torch.no_grad():
+        after_norm = model[1](model[0](*inputs))
+        assert torch.equal(conv, after_norm.flatten(1))
+        assert (conv < 0).any()
+        hidden = model[4](after_norm.relu().flatten(1))
+        assert torch.equal(body, hidden)
+        assert (body < 0).any()
+        assert torch.equal(head, model[6](hidden.relu()))
+
+
+def test_a_sample_s_output_is_its_own_row_whatever_windows_a_model_makes():
+    model = torchvision.models.SwinTransformer(
+        patch_size=[2, 2], embed_dim=8, depths=[2, 2], num_heads=[2, 2], window_size=[2, 2],
+        num_classes=5,
+    )  # fmt: skip
+    images = torch.randn(3, 3, 16, 16)
+    layers = find_layers(model, (images,))
+    together = layer_outputs(model, layers, (images,))
+    alone = [layer_outputs(model, layers, (image[None],)) for image in images]
+    assert len(together) == len(layers)  # also of weights used without their module
+    for index, rows in enumerate(together):
+        by_image = torch.cat([outputs[index] for outputs in alone])
+        torch.testing.assert_close(rows, by_image, rtol=1e-4, atol=1e-5)
+
+
+def test_the_first_output_counts_where_a_layer_runs_twice():
+    shared = nn.Linear(4, 4)
+    model = nn.Sequential(shared, nn.ReLU(), shared, nn.Linear(4, 5))
+    inputs = (torch.randn(2, 4),)
+    layers = find_layers(model, inputs)
+    assert torch.equal(layer_outputs(model, layers, inputs)[0], shared(*inputs).detach())
+
+
+def test_the_model_is_as_it_was_also_after_an_error():
+    model = BY_NAME["residual"].model()
+    with pytest.raises(RuntimeError):
+        layer_outputs(model, BY_NAME["residual"].layers, (torch.randn(2, 4, 16, 16),))
+    assert all(module.training for module in model.modules())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+class Aside(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(4, 4), nn.Linear(4, 5)
+        self.parts = nn.ModuleList([nn.Linear(4, 4)])
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+def test_a_layer_that_never_runs_is_named():
+    model, inputs = Aside(), (torch.randn(2, 4),)
+    aside = Layer(2, "parts.0", ("parts.0",), ("parts.0.weight",), 16, 2, head=True)
+    with pytest.raises(UserError, match=r"no output is seen of parts\.0"):
+        layer_outputs(model, (*find_layers(model, inputs), aside), inputs)

@@ -1,0 +1,173 @@
+"""Laws: what is frozen does not move by a bit; what is not trains as if written by hand."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from bench.errors import UserError
+from bench.layers.discovery import find_layers
+from bench.layers.freezing import Freezer
+from tests.support.small_models import FAMILIES, labels
+from tests.support.small_training import Training, differing, parameters, train_step
+
+BY_NAME = {family.name: family for family in FAMILIES}
+STEPS = 10
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+@settings(max_examples=15)
+@given(st.data())
+def test_frozen_layers_do_not_move_by_a_bit_and_the_others_do(family, data):
+    name = data.draw(st.sampled_from(["sgd", "sgd", "adamw"]))
+    training = Training(family, name, by_layer=data.draw(st.booleans()))
+    when = data.draw(st.dictionaries(st.integers(0, STEPS - 1), family.masks(), max_size=3))
+    then: dict[int, dict[str, torch.Tensor]] = {}
+    for step in range(STEPS):
+        for index in when.get(step, frozenset()) - training.freezer.frozen:
+            then[index] = training.state(index)
+        training.freezer.freeze(when.get(step, ()))
+        held = parameters(training, training.freezer.frozen)
+        assert all(parameter.grad is None for parameter in held)
+        before = {layer.index: training.state(layer.index) for layer in training.layers}
+        training.step(step)
+        for layer in training.layers:
+            moved = differing(before[layer.index], training.state(layer.index))
+            assert bool(moved) == (layer.index not in training.freezer.frozen), layer.name
+    assert training.freezer.frozen == then.keys()
+    assert not any(differing(training.state(index), state) for index, state in then.items())
+    for parameter in parameters(training, then):
+        assert not parameter.requires_grad
+        assert parameter.grad is None
+        assert parameter not in training.optimizer.state
+    active = set(range(len(training.layers))) - then.keys()
+    assert all(parameter in training.optimizer.state for parameter in parameters(training, active))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+@settings(max_examples=12)
+@given(st.data())
+def test_training_with_freezes_is_a_loop_written_by_hand_bit_for_bit(family, data):
+    frozen = data.draw(family.masks())
+    at = data.draw(st.integers(0, 3))
+    training = Training(family)
+    by_hand = family.model()
+    optimizer = torch.optim.SGD(
+        by_hand.parameters(), lr=0.05, momentum=0.9, weight_decay=0.01, fused=True
+    )
+    held = [name for index in frozen for name in training.layers[index].parameters]
+    modules = {name for index in frozen for name in training.layers[index].modules}
+    for step in range(5):
+        if step == at:
+            training.freezer.freeze(frozen)
+        training.step(step)
+        by_hand.train()
+        if step >= at:
+            for name in held:
+                by_hand.get_parameter(name).requires_grad_(False)
+                by_hand.get_parameter(name).grad = None
+            for name in modules:
+                if isinstance(by_hand.get_submodule(name), nn.BatchNorm2d):
+                    by_hand.get_submodule(name).eval()
+        train_step(by_hand, optimizer, family, step)
+    assert not differing(training.model.state_dict(), by_hand.state_dict())
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+@settings(max_examples=12)
+@given(st.data())
+def test_no_gradient_is_computed_before_the_end_of_the_prefix(family, data):
+    training = Training(family)
+    prefix = data.draw(st.integers(0, len(training.layers) - 1))
+    more = data.draw(family.masks())
+    training.freezer.freeze(more | frozenset(range(prefix)))
+    training.model.train()
+    outputs: list[tuple[int, torch.Tensor]] = []
+    reached: set[int] = set()
+    for layer in training.layers:
+
+        def watch(_: object, __: object, output: object, index: int = layer.index) -> None:
+            tensor = output[0] if isinstance(output, tuple) else output
+            assert isinstance(tensor, torch.Tensor)
+            outputs.append((index, tensor))
+            if tensor.requires_grad:
+                tensor.register_hook(lambda _: reached.add(index))
+
+        training.model.get_submodule(layer.name).register_forward_hook(watch)
+    F.cross_entropy(training.model(*family.inputs(3)), labels(3)).backward()
+    assert len(outputs) == len(training.layers)
+    for index, output in outputs:
+        if index < prefix:
+            assert output.grad_fn is None
+            assert not output.requires_grad
+    frozen = training.freezer.frozen
+    active = set(range(len(training.layers))) - frozen
+    assert active <= reached
+    assert all(index >= prefix for index in reached)
+    for layer in training.layers:
+        for name in layer.parameters:
+            gradient = training.model.get_parameter(name).grad
+            assert (gradient is None) == (layer.index in frozen)
+
+
+@pytest.mark.parametrize("index", [-1, 5])
+def test_a_layer_that_does_not_exist_is_refused(index):
+    training = Training(BY_NAME["plain"])
+    with pytest.raises(UserError, match=rf"layer {index} cannot freeze; the layers are 0 to 4"):
+        training.freezer.freeze([index])
+    assert not training.freezer.frozen
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_a_copy_of_a_frozen_model_is_frozen_and_stands_alone(duplicate):
+    training = Training(BY_NAME["residual"])
+    training.freezer.freeze(range(10))
+    copied = duplicate(training.model)
+    norm = copied.get_submodule("layer1.0.bn1")
+    assert norm is not training.model.get_submodule("layer1.0.bn1")
+    assert norm.train() is norm
+    copied.train()
+    assert not norm.training
+    assert not norm.weight.requires_grad
+    assert copied.get_submodule("layer4.0.bn1").training
+    training.freezer.thaw(range(10))
+    training.step(0)
+    copied.train()
+    assert not norm.training
+    assert norm.num_batches_tracked == 0
+
+
+def test_the_state_of_a_frozen_model_goes_into_a_new_one():
+    training = Training(BY_NAME["residual"])
+    training.step(0)
+    training.freezer.freeze(range(10))
+    training.step(1)
+    fresh = BY_NAME["residual"].model()
+    fresh.load_state_dict(training.model.state_dict())
+    assert not differing(fresh.state_dict(), training.model.state_dict())
+    inputs = BY_NAME["residual"].inputs(2)
+    assert torch.equal(fresh.eval()(*inputs), training.model.eval()(*inputs))
+
+
+class TrackedInstanceNorm(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.InstanceNorm2d(4, track_running_stats=True)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x):
+        return self.head(self.norm(self.conv(x)).mean((2, 3)))
+
+
+def test_every_norm_with_running_statistics_freezes():
+    model, inputs = TrackedInstanceNorm(), (torch.randn(2, 3, 8, 8),)
+    layers = find_layers(model, inputs)
+    Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze([0])
+    model.train()(*inputs)
+    assert torch.equal(model.norm.running_mean, torch.zeros(4))

@@ -1,0 +1,81 @@
+"""The paper's models at full size under every strategy: four steps, with a freeze in between.
+
+The profile that needs a GPU is thereby known to run, from its settings to its results.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.models.anatomy import anatomy
+from bench.planning.run_inputs import resolve
+from bench.planning.sweep import load_profile
+from bench.results.run_folder import RunFolder
+from bench.spec import Spec
+from bench.training.loop import execute
+from tests.support.paths import SUPPORT
+
+FORCED = {
+    "full": {},
+    "linear": {"t0": 0.25},
+    f"{SUPPORT}/forced_autofreeze.py:ForcedAutoFreeze": {"M": 4},
+    "cka_oracle": {"k": 2, "epsilon": 1.0, "samples": 8, "batch": 4, "stages_per_epoch": 2},
+    "smartfrz": {"warmup": 0.0, "threshold": 1e-6},
+    "probe": {},
+    "random": {"saving": 0.3},
+    "shortened": {"saving": 0.3},
+    "at_once": {"saving": 0.3},
+}
+MODELS = ["resnet50", "vgg11", "mobilenet_v2", "deit_tiny"]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image folder of 16 training and 4 test images in two classes."""
+    root, draw = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 2)):
+        for name in ("cat", "dog"):
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = draw.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+def spec_of(model: str, strategy: str, images: Path, **changes: object) -> Spec:
+    """A run of the paper profile, brought to four steps on a CPU with random weights."""
+    profile = load_profile("paper")
+    values = {**profile["run"], **profile["models"][model], "data": f"folder:{images}"}
+    values |= {"device": "cpu", "weights": "", "epochs": 1, "batch_size": 4}
+    values |= {"strategy": strategy, "options": FORCED[strategy], **changes}
+    return resolve(Spec.from_dict(values), "paper")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_four_steps_with_every_strategy(model: str, images: Path, results: Path) -> None:
+    reference = spec_of(model, "full", images, keep_model=True)
+    for strategy in FORCED:
+        changes = {"reference": f"run:{reference.id}"} if strategy == "cka_oracle" else {}
+        spec = reference if strategy == "full" else spec_of(model, strategy, images, **changes)
+        result = execute(spec, results)
+        assert result["status"] == "done"
+        assert result["steps"] == (2 if strategy == "shortened" else 4)
+        layers, flops = anatomy(spec.model, 2, 224)
+        frozen = {
+            i for i, layer in enumerate(result["layers"]) if layer["frozen_at_step"] is not None
+        }
+        assert bool(frozen) == (strategy not in ("full", "shortened")), strategy
+        assert len(layers) - 1 not in frozen
+        states = result["freeze_states"]
+        spent = sum(flops.exact(frozenset(s["frozen"])).total * s["samples"] for s in states)
+        assert result["flops"]["exact"]["total"] == pytest.approx(spent)
+        if frozen:
+            assert states[-1]["saved_bytes"] <= states[0]["saved_bytes"] or strategy == "probe"
+    RunFolder(results, reference.id).model.unlink()  # VGG11's is half a gigabyte

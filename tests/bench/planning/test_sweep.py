@@ -1,0 +1,516 @@
+"""Sweeps: from roles and profiles to runs."""
+
+import errno
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cli.main import main
+from bench.errors import UserError
+from bench.models.anatomy import anatomy
+from bench.models.catalogue import build
+from bench.planning.plan import make_plan
+from bench.planning.sweep import Sweep, joined, load_profile, load_sweep, profile_names
+from bench.planning.sweep_files import SWEEPS, all_tables
+from bench.results.run_folder import RunFolder
+from tests.support.paths import ROOT
+
+
+def test_table_2_has_every_cell_and_controls_only_add(tmp_path: Path) -> None:
+    plain, wide = load_sweep("table2", "laptop"), load_sweep("table2", "laptop", controls=True)
+    assert len(plain.entries) == 4 * 2 * 4 * 5
+    assert len(wide.entries) == 4 * 2 * 7 * 5
+    assert len({e.spec.id for e in wide.entries}) == len(wide.entries)
+    ids = {e.spec.id for e in wide.entries}
+    assert {e.spec.id for e in plain.entries} < ids
+    assert len(plain.artifacts) == 4  # one backbone a model, shared by all
+    assert all(a.keep_model for a in plain.artifacts)
+    assert make_plan(wide.specs, tmp_path).todo[:4] == list(plain.artifacts)
+
+
+def test_matched_runs_name_all_seeds_of_the_cell_they_are_matched_to() -> None:
+    sweep = load_sweep("table2", "laptop", controls=True)
+    cells: dict[tuple[str, ...], set[str]] = {}
+    for entry in sweep.entries:
+        cells.setdefault(tuple(entry.roles.values()), set()).add(entry.spec.id)
+    for entry in sweep.entries:
+        model, dataset, method = entry.roles.values()
+        matched = method in ("linear", "random", "shortened")
+        expected = cells[model, dataset, "smartfrz"] if matched else set()
+        assert set(entry.spec.match) == expected
+
+
+def test_strategies_differ_in_nothing_but_the_strategy() -> None:
+    sweep = load_sweep("table2", "laptop")
+    shared = ("model", "data", "epochs", "lr", "weights", "weight_decay", "resolution", "augment")
+    groups: dict[tuple[str, str], set[tuple[object, ...]]] = {}
+    for entry in sweep.entries:
+        key = entry.roles["model"], entry.roles["dataset"]
+        groups.setdefault(key, set()).add(tuple(getattr(entry.spec, f) for f in shared))
+    assert all(len(settings) == 1 for settings in groups.values())
+
+
+@pytest.mark.parametrize("profile", profile_names())
+def test_profiles_can_be_planned_without_any_file(profile: str) -> None:
+    assert load_profile(profile)["description"]
+    assert len(load_sweep("table2", profile, seeds=1).entries) == 32
+
+
+def test_deleting_a_run_makes_it_missing_again(tmp_path: Path) -> None:
+    sweep = load_sweep("table2", "laptop", seeds=1)
+    first = sweep.entries[0].spec
+    folder = RunFolder(tmp_path, first.id)
+    folder.create()
+    folder.write("result.json", {"status": "done"})
+    assert first.id in make_plan(sweep.specs, tmp_path).done
+    folder.remove("result.json")
+    assert first.id not in make_plan(sweep.specs, tmp_path).done
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("title = [", "not valid TOML"),
+        ('title = "t"\n[grid]\nmodels=["resnet51"]\ndatasets=["cifar10"]\nseeds=[0]\n'
+         '[[methods]]\nname="full"', "resnet51"),
+        ('title = "t"\n[grid]\nmodels=["vgg11"]\ndatasets=["cifar10"]\nseeds=[0]\n'
+         '[[methods]]\nname="fool"', "fool"),
+    ],
+)  # fmt: skip
+def test_a_bad_sweep_file_is_one_line(text: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=words) as caught:
+        load_sweep(str(file), "laptop")
+    assert "\n" not in str(caught.value)
+
+
+GRID = '[grid]\nmodels=["vgg11"]\ndatasets=["cifar10"]\nseeds=[0]\n'
+FULL = '[[methods]]\nname="full"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("title = 3\n" + GRID + FULL, "title is 3; it must be a text"),
+        ("title = 't'\n" + GRID + "[methods]\nname='full'", r"each begun by \[\[methods\]\]"),
+        ("title = 't'\n" + GRID.replace("[0]", "3") + FULL, "seeds is 3; it must be a list of wh"),
+        (
+            "title = 't'\n" + GRID.replace('["vgg11"]', '"vgg11"') + FULL,
+            "models is 'vgg11'; it must",
+        ),
+        ("title = 't'\ngrid = 1\n" + FULL, r"grid is 1; it must be a table, begun by \[grid\]"),
+        (
+            "title = 't'\n" + GRID + FULL + "options = 'x'",
+            "full: options is 'x'; it must be a table",
+        ),
+        ("title = 't'\n" + GRID + FULL + "scale = {lr = '2'}", "must be a table of numbers"),
+        ("title = 't'\nmodels = ['a']\n" + GRID + FULL, r"must be tables, as \[models\.NAME\]"),
+    ],
+)
+def test_a_sweep_with_the_wrong_kind_of_value_is_one_line(
+    text: str, words: str, tmp_path: Path
+) -> None:
+    test_a_bad_sweep_file_is_one_line(text, words, tmp_path)
+
+
+def test_a_profile_with_the_wrong_kind_of_value_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    for text, words in (
+        ("run = 1\nmodels = {}\ndatasets = {}", "run is 1"),
+        ("", "run is missing"),
+    ):
+        file.write_text(text)
+        with pytest.raises(UserError, match=words):
+            load_sweep("table2", str(file))
+
+
+def test_plan_and_status_say_what_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["table2", "--seeds", "1", "--results", str(tmp_path)]
+    assert main(["plan", *common]) == 0
+    out = capsys.readouterr().out
+    assert "36 runs, 0 done, 36 to do" in out
+    assert "smartfrz: 8" in out
+    assert main(["status", *common]) == 0
+    assert "1 to do" in capsys.readouterr().out
+    assert main(["plan", "table33", "--results", str(tmp_path)]) == 2
+    assert "table2" in capsys.readouterr().err
+
+
+METHODS = '[grid]\nmodels=["vgg11"]\ndatasets=["cifar10"]\nseeds=[0]\n[[methods]]\nname="full"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('title = "t"\n' + METHODS + '[[methods]]\nname="full"\n', "two methods"),
+        ('title = "t"\n' + METHODS + "option = {t0 = 0.3}\n", "option"),
+        (METHODS, "title is missing"),
+        ('title = "t"\n' + METHODS + '[[methods]]\nname="linear"\nmatch="smart"\n', "smart"),
+    ],
+)
+def test_a_mistyped_sweep_never_runs_something_else(text: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=words):
+        load_sweep(str(file), "laptop")
+
+
+def test_a_model_may_start_from_a_local_file(tmp_path: Path) -> None:
+    file = tmp_path / "vgg.safetensors"
+    file.write_bytes(b"weights")
+    sweep = load_sweep("table2", "paper", seeds=1, files={"weights:vgg11": str(file)})
+    for entry in sweep.entries:
+        local = entry.roles["model"] == "vgg11"
+        assert entry.spec.weights == ("file" if local else "pretrained")
+        assert ("weights" in entry.spec.paths) == local
+
+
+TABLES = all_tables()
+
+
+@pytest.fixture(scope="module")
+def sweeps() -> dict[str, Sweep]:
+    """Every table's sweep on the laptop."""
+    return {name: load_sweep(name, "laptop") for name in TABLES}
+
+
+def cell(sweep: Sweep, method: str) -> set[str]:
+    """The ids of all runs of a method."""
+    return {e.spec.id for e in sweep.entries if e.roles["method"] == method}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_can_be_planned_for_the_papers_profile(name: str, tmp_path: Path) -> None:
+    sweep = load_sweep(name, "paper", seeds=1)
+    assert sweep.table == name
+    assert len(make_plan(sweep.specs, tmp_path).todo) == len(sweep.specs)
+
+
+@pytest.mark.parametrize(
+    ("table", "method", "in_table2"),
+    [
+        ("table1", "full", "full"),
+        ("table4", "full", "full"),
+        ("table4", "window 30", "smartfrz"),
+        ("table5", "size 1024", "smartfrz"),
+        ("table8", "smartfrz", "smartfrz"),
+        ("table8", "t0 0.5", "linear"),
+        ("table9", "M 4", "autofreeze"),
+    ],
+)
+def test_a_setting_at_its_default_is_a_run_of_table_2(
+    table: str, method: str, in_table2: str, sweeps: dict[str, Sweep]
+) -> None:
+    here = cell(sweeps[table], method)
+    assert here
+    assert here <= cell(sweeps["table2"], in_table2)
+
+
+def test_tables_4_and_5_are_the_sweeps_that_clusters_know() -> None:
+    for table, name in (("table4", "window"), ("table5", "tailoring")):
+        one, other = load_sweep(table, "laptop"), load_sweep(name, "laptop")
+        assert [e.spec.id for e in one.entries] == [e.spec.id for e in other.entries]
+        assert one.table == other.table == table
+
+
+def test_every_t0_costs_what_smartfrz_does(sweeps: dict[str, Sweep]) -> None:
+    matched = cell(sweeps["table8"], "smartfrz")
+    linear = [e.spec for e in sweeps["table8"].entries if e.spec.strategy == "linear"]
+    assert len(linear) == 4 * 5
+    assert all(set(spec.match) == matched for spec in linear)
+
+
+@pytest.mark.parametrize("name", ["table3", "table7"])
+@pytest.mark.parametrize("profile", profile_names())
+def test_from_scratch_nothing_is_loaded_and_all_methods_train_alike(
+    name: str, profile: str
+) -> None:
+    sweep = load_sweep(name, profile)
+    assert all(spec.weights == "" for spec in sweep.specs)
+    assert sweep.artifacts == ()
+    shared = ("epochs", "lr", "optimizer", "weight_decay", "warmup", "batch_size", "augment")
+    settings: dict[str, set[tuple[object, ...]]] = {}
+    for entry in sweep.entries:
+        told = tuple(getattr(entry.spec, field) for field in shared)
+        settings.setdefault(entry.roles["dataset"], set()).add(told)
+    assert all(len(kinds) == 1 for kinds in settings.values())
+    if profile == "paper":
+        epochs = {e.roles["dataset"]: e.spec.epochs for e in sweep.entries}
+        told = {"table3": {"cifar100": 160, "imagenet": 100}, "table7": {"imagenet": 300}}
+        assert epochs == told[name]
+
+
+def test_half_of_table_5s_layers_have_more_weights_than_its_largest_size(
+    sweeps: dict[str, Sweep],
+) -> None:
+    for entry in sweeps["table5"].entries[::25]:
+        net_layers, _ = anatomy(entry.spec.model, 100, entry.spec.resolution)
+        model = build(entry.spec.model, 100, entry.spec.resolution, seed=0)
+        weights = [model.get_parameter(layer.parameters[0]).numel() for layer in net_layers[:-1]]
+        assert sum(size >= 4096 for size in weights) >= len(weights) / 2
+
+
+def test_joined_sweeps_hold_each_run_once_and_keep_what_one_of_them_keeps(
+    sweeps: dict[str, Sweep], tmp_path: Path
+) -> None:
+    whole = joined(list(sweeps.values()))
+    ids = [spec.id for spec in whole.specs]
+    by_sweep = [{spec.id for spec in sweep.specs} for sweep in sweeps.values()]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == set.union(*by_sweep)
+    assert whole.shared == sum(sum(run in part for part in by_sweep) > 1 for run in set(ids))
+    kept = {spec.id for sweep in sweeps.values() for spec in sweep.specs if spec.keep_model}
+    assert {spec.id for spec in whole.specs if spec.keep_model} == kept
+    assert len(make_plan(whole.specs, tmp_path).todo) == len(ids)
+    assert joined([sweeps["table1"]]) is sweeps["table1"]
+
+
+def test_two_sweeps_of_one_table_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text('table = "table2"\n' + (SWEEPS / "scenario.toml").read_text())
+    assert main(["report", "table2", str(other), "--seeds", "1"]) == 2
+    assert "table2 and other both make table2" in capsys.readouterr().err
+
+
+def test_a_sweep_of_ones_own_has_a_report_of_its_own(tmp_path: Path) -> None:
+    common = ["--seeds", "1", "--results", str(tmp_path)]
+    assert main(["report", "scenario", "window", *common]) == 0
+    written = {path.name for path in (tmp_path / "reports" / "laptop").glob("*.md")}
+    assert written == {"scenario.md", "table4.md"}
+    text = (tmp_path / "reports" / "laptop" / "scenario.md").read_text()
+    assert "Whether the profile can tell methods apart, pooled over the pairs" in text
+    assert "SmartFRZ paper" not in text
+    assert main(["page", "scenario", *common]) == 0
+    page = (tmp_path / "reports" / "laptop" / "scenario.html").read_text()
+    assert "Whether the profile can tell methods apart" in page
+    assert "claims" not in {path.stem for path in (tmp_path / "reports" / "laptop").iterdir()}
+
+
+SOME_DIVERGE = """
+title = "Rates"
+grid = {models = ["vgg11"], datasets = ["calm", "wild"], seeds = [0]}
+methods = [{name = "full"}, {name = "linear"}]
+[datasets]
+calm = {data = "digits10", backbone = {}}
+wild = {data = "digits10", backbone = {}, lr = 1e6}
+"""
+
+
+def test_the_page_of_a_sweep_tells_of_runs_that_diverged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, results = tmp_path / "rates.toml", tmp_path / "results"
+    file.write_text(SOME_DIVERGE)
+    small = ["--epochs", "1", "--train-limit", "64", "--results", str(results), "--workers", "1"]
+    assert main(["sweep", str(file), "--page", *small]) == 1
+    told = capsys.readouterr()
+    assert "diverged: laptop_vgg11" in told.err
+    page = (results / "reports" / "laptop" / "rates.html").read_text()
+    assert "rates.html" in told.out
+    assert "diverged" in page
+    assert "wild" in page
+
+
+@pytest.mark.parametrize("target", ["table2", "report", "figures", "sweep"])
+def test_make_passes_on_who_makes_the_runs(target: str) -> None:
+    command = ["make", "-n", target, "LAUNCHER=slurm", "PROFILE=paper", "ARGS=--cluster gpu.toml"]
+    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert "--launcher slurm --profile paper --cluster gpu.toml" in " ".join(told.split())
+
+
+def test_reports_say_in_what_smartfrz_is_not_the_papers(tmp_path: Path) -> None:
+    common = ["--seeds", "1", "--results", str(tmp_path)]
+    assert main(["page", "table2", "table4", "table9", *common]) == 0
+    out = tmp_path / "reports" / "laptop"
+    said = "it freezes at P ≥ {}, calibrated, in place of the argmax; not before epoch 1"
+    text = (out / "table2.md").read_text()
+    assert "its tokens hold upstream+progress in place of the weights" in text.replace("\\", "")
+    assert said.format("0.93") in text
+    limits = "0.92 (laptop-w20-n1024), 0.93 (laptop-w30-n1024), 0.94 (laptop-w40-n1024)"
+    assert limits in (out / "table4.md").read_text()
+    assert "departs" in (out / "claims.md").read_text()
+    assert "departs" not in (out / "table9.md").read_text()  # AutoFreeze
+
+
+def test_the_page_says_how_to_make_its_runs(tmp_path: Path) -> None:
+    asked = ["table2", "--controls", "--seeds", "2", "--evaluate-on", "validation"]
+    assert main(["page", *asked, "--results", str(tmp_path)]) == 0
+    page = (tmp_path / "reports" / "laptop" / "index.html").read_text()
+    words = "table2 --profile laptop --controls --seeds 2 --evaluate-on validation"
+    assert f"freezebench sweep {words}" in page
+
+
+@pytest.mark.parametrize("table", ["table8", "table9"])
+def test_a_table_of_settings_needs_no_numbers_of_the_paper(table: str, tmp_path: Path) -> None:
+    """Neither for a pair that the paper does not print, nor where no run is there yet."""
+    text = (SWEEPS / f"{table}.toml").read_text()
+    file = tmp_path / "other.toml"
+    file.write_text(
+        f'table = "{table}"\n' + re.sub(r"^models = .*$", 'models = ["vgg11"]', text, flags=re.M)
+    )
+    assert main(["report", str(file), "--results", str(tmp_path)]) == 0
+    assert (tmp_path / "reports" / "laptop" / f"{table}_sensitivity.svg").exists()
+
+
+OWN = """
+title = "Mine"
+{table}
+[grid]
+models = ["vgg11"]
+datasets = ["cifar10"]
+seeds = [0]
+[[methods]]
+name = "full"
+[[methods]]
+name = "random"
+match = "{match}"
+[[methods]]
+name = "shortened"
+match = "full"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "match", "reason"),
+    [
+        ("claims", "", "full", "a report of that name comes with the program"),
+        ("table2x", "", "full", "a report of that name comes with the program"),
+        ("my sweep", "", "full", "rename the file"),
+        ("mine", 'table = "tabel2"', "full", "did you mean 'table2'"),
+        ("mine", "", "shortened", "match 'shortened' is itself matched"),
+    ],
+)
+def test_a_sweep_of_ones_own_that_cannot_be_is_one_line(
+    name: str, table: str, match: str, reason: str, tmp_path: Path
+) -> None:
+    file = tmp_path / f"{name}.toml"
+    file.write_text(OWN.format(table=table, match=match))
+    with pytest.raises(UserError, match=reason):
+        load_sweep(str(file), "laptop")
+
+
+def test_two_sweeps_of_one_name_are_refused(tmp_path: Path) -> None:
+    files = [tmp_path / place / "mine.toml" for place in ("a", "b")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(OWN.format(table="", match="full"))
+    with pytest.raises(UserError, match="mine and mine both make mine"):
+        joined([load_sweep(str(file), "laptop") for file in files])
+
+
+@pytest.mark.parametrize("command", ["report", "page"])
+def test_a_results_folder_that_is_not_there_is_not_made(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mistyped = tmp_path / "reslts"
+    assert main([command, "table9", "--results", str(mistyped)]) == 2
+    assert f"--results {mistyped}: there is no such folder" in capsys.readouterr().err
+    assert not mistyped.exists()
+
+
+@pytest.mark.parametrize("command", ["report", "page"])
+def test_reports_of_a_folder_that_cannot_be_written(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    theirs.mkdir()
+    refused = Path.mkdir
+
+    def mkdir(path: Path, *args: Any, **kwargs: Any) -> None:  # the tests may run as root
+        if theirs in path.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        refused(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    common = [command, "table9", "--seeds", "1", "--results", str(theirs)]
+    assert main(common) == 2
+    assert "--out DIR for reports" in capsys.readouterr().err
+    assert main([*common, "--out", str(ours)]) == 0
+    assert (ours / "laptop" / "table9.md").exists()
+    assert not list(theirs.iterdir())
+
+
+def test_reports_say_what_was_set_for_every_run(tmp_path: Path) -> None:
+    common = ["--seeds", "1", "--results", str(tmp_path)]
+    assert main(["report", "table9", *common]) == 0
+    text = tmp_path / "reports" / "laptop" / "table9.md"
+    assert "Set otherwise" not in text.read_text()
+    changes = ["--evaluate-on", "validation", "--epochs", "3"]
+    assert main(["report", "table9", *changes, *common]) == 0
+    assert "every run: epochs = 3, evaluate_on = validation." in text.read_text()
+
+
+def test_several_names_are_one_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["--seeds", "1", "--results", str(tmp_path)]
+    assert main(["plan", "table1", "table9", "table1", *common]) == 0
+    out = capsys.readouterr().out
+    # Table 1: 4 runs, 2 references, 2 backbones; Table 9: 5 runs and one backbone of those two.
+    assert "table1+table9, profile laptop: 13 runs, 1 of them shared between tables" in out
+    assert "table1: 8 of 8 runs to do" in out
+    assert main(["plan", *common]) == 0
+    assert "+".join(TABLES) in capsys.readouterr().out
+    assert main(["status", "table1", "table9", *common]) == 0
+    assert "13 to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('same_as = "table4"\n', "same_as"),
+        ('same_as = "window"\ntitle = "t"\n', "title"),
+        ('same_as = "windows"\n', "windows"),
+        ('title = "t"\nsetting = "scrach"\n' + METHODS, "scrach"),
+    ],
+)
+def test_a_sweep_refers_to_nothing_that_is_not_there(text: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=words):
+        load_sweep(str(file), "laptop")
+
+
+def test_weights_of_ones_own_take_the_place_of_a_backbone_but_not_of_scratch(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "own.safetensors"
+    file.write_bytes(b"weights")
+    files = {"weights:resnet50": str(file)}
+    own = load_sweep("table2", "laptop", seeds=1, files=files)
+    for entry in own.entries:
+        mine = entry.roles["model"] == "resnet50"
+        assert (entry.spec.weights == "file") == mine
+        assert entry.spec.weights.startswith("run:") != mine
+    assert not any(a.model == "laptop_resnet" and "glyphs" in a.data for a in own.artifacts)
+    scratch = load_sweep("table3", "laptop", seeds=1, files=files)
+    assert all(spec.weights == "" for spec in scratch.specs)
+
+
+def test_weights_of_an_unknown_role_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.safetensors"
+    file.write_bytes(b"weights")
+    assert main(["plan", "table2", "--seeds", "1", "--weights", f"resnet={file}"]) == 2
+    assert "--weights: role 'resnet' is unknown" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seeds", ["[]", "[0, 0]"])
+def test_a_grid_names_each_of_its_axes_values_once(tmp_path: Path, seeds: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        f'title = "T"\n[grid]\nmodels = ["resnet50"]\ndatasets = ["cifar10"]\nseeds = {seeds}\n'
+        '[[methods]]\nname = "full"\n'
+    )
+    with pytest.raises(UserError, match=r"\[grid\]: seeds is .*one or more, each once"):
+        load_sweep(str(file), "laptop")

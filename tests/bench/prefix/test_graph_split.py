@@ -1,0 +1,243 @@
+"""Laws: a cut forward pass is the whole one to rounding, and costs what torch counts."""
+
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.ops import StochasticDepth
+
+from bench.costs.autograd_graph import Product
+from bench.costs.flops import FlopModel, count_flops
+from bench.errors import UserError
+from bench.layers.discovery import find_layers
+from bench.layers.freezing import Freezer
+from bench.prefix.cut_checks import check_cut, check_same
+from bench.prefix.fold_batchnorm import fold
+from bench.prefix.graph_split import Cut, Splitter
+from tests.support.small_models import FAMILIES, Family, labels
+
+SAMPLES = 4
+IMAGES = [f for f in FAMILIES if not f.name.endswith("bert")]  # what a cut is used for
+
+
+@cache
+def flop_model(family: Family) -> FlopModel:
+    return count_flops(family.model(), family.layers, family.inputs(1))
+
+
+def frozen_and_cut(family: Family, frozen: frozenset[int]) -> tuple[nn.Module, Cut | None]:
+    """A model in train mode with some layers frozen, and its cut."""
+    model = family.model()
+    # Statistics other than 0 and 1, or folding would have nothing to do.
+    generator = torch.Generator().manual_seed(1)
+    for name, buffer in model.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            centre = 1 if name.endswith("var") else 0
+            buffer.copy_(centre + 0.2 * torch.rand(buffer.shape, generator=generator))
+    splitter = Splitter(model, family.layers, flop_model(family), family.inputs(SAMPLES))
+    Freezer(model, torch.optim.SGD(model.parameters()), family.layers).freeze(frozen)
+    return model, splitter.cut()
+
+
+def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
+    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return found
+
+
+@pytest.mark.parametrize("family", IMAGES, ids=lambda f: f.name)
+@settings(max_examples=25)
+@given(st.data())
+def test_logits_gradients_and_buffers_are_those_of_the_whole_pass(family, data):
+    frozen = data.draw(family.masks())
+    model, cut = frozen_and_cut(family, frozen)
+    if cut is None:
+        assert 0 not in frozen
+        return
+    assert cut.layers <= frozen
+    check_cut(cut, model, family.inputs(SAMPLES))
+    inputs, state = family.inputs(SAMPLES), {k: v.clone() for k, v in model.state_dict().items()}
+    outcomes = []
+    for way in ("whole", "cut"):
+        model.load_state_dict(state)
+        torch.manual_seed(3)  # dropout
+        if way == "whole":
+            logits = model(*inputs)
+        else:
+            with torch.no_grad():
+                border = cut.prefix(*inputs)
+            assert all(len(t) == SAMPLES and not t.requires_grad for t in border)
+            logits = cut.rest(*inputs, *border)
+        F.cross_entropy(logits, labels(SAMPLES)).backward()
+        buffers = {k: v.clone() for k, v in model.named_buffers()}
+        outcomes.append((logits.detach(), gradients(model), buffers))
+    (whole, first, moved), (parts, second, moved_too) = outcomes
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-5)
+    assert first.keys() == second.keys()
+    for name in first:
+        torch.testing.assert_close(second[name], first[name], rtol=1e-3, atol=1e-5)
+    for name in moved:
+        torch.testing.assert_close(moved_too[name], moved[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", IMAGES, ids=lambda f: f.name)
+@settings(max_examples=25)
+@given(st.data())
+def test_what_is_not_computed_again_is_counted_as_torch_counts(family, data):
+    frozen = data.draw(family.masks())
+    model, cut = frozen_and_cut(family, frozen)
+    saved = cut.exact if cut else 0
+    with sdpa_kernel(SDPBackend.MATH):
+        with torch.no_grad():
+            border = cut.prefix(*family.inputs(SAMPLES)) if cut else ()
+        with FlopCounterMode(display=False) as counter:
+            if cut:
+                cut.rest(*family.inputs(SAMPLES), *border)
+            else:
+                model(*family.inputs(SAMPLES))
+    full = flop_model(family).exact(frozen).forward
+    assert counter.get_total_flops() == SAMPLES * (full - saved)
+    if cut:
+        assert cut.paper == sum(flop_model(family).forward[i] for i in cut.layers)
+
+
+@pytest.mark.parametrize("family", IMAGES, ids=lambda f: f.name)
+def test_the_deeper_the_prefix_the_more_is_saved(family):
+    body = len(family.layers) - 1
+    cuts = [frozen_and_cut(family, frozenset(range(n)))[1] for n in range(body + 1)]
+    saved = [cut.exact if cut else 0 for cut in cuts]
+    assert saved[0] == 0
+    assert saved == sorted(saved)
+    assert saved[1] > 0
+    if family.name == "depthwise":  # no branch that draws before the head
+        assert all(cut.layers == frozenset(range(n)) for n, cut in enumerate(cuts) if cut)
+
+
+def test_dropout_ends_a_prefix():
+    family = next(f for f in FAMILIES if f.name == "plain")
+    names = [layer.name for layer in family.layers]
+    cut = frozen_and_cut(family, frozenset(range(len(names) - 1)))[1]
+    assert cut is not None
+    assert not any("classifier_2" in node for node in cut.nodes)  # the dropout
+    assert cut.layers == frozenset(range(len(names) - 1))  # its linear layer is before it
+
+
+class Drawing(nn.Module):
+    """A convolution, something that draws, another convolution, the head."""
+
+    def __init__(self, draws: nn.Module) -> None:
+        super().__init__()
+        self.first, self.draws = nn.Conv2d(3, 4, 3), draws
+        self.second, self.head = nn.Conv2d(4, 4, 3), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.second(self.draws(self.first(x))).mean((2, 3)))
+
+
+class Noise(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 0.01 * torch.rand_like(x) if self.training else x
+
+
+@pytest.mark.parametrize(
+    ("draws", "length"),
+    [
+        (StochasticDepth(0.01, "row"), 1),
+        (nn.RReLU(), 1),
+        (nn.Dropout2d(0.01), 1),
+        (Noise(), 1),
+        (nn.Dropout(0.0), 2),
+        (StochasticDepth(0.0, "row"), 2),
+        (nn.ReLU(), 2),
+    ],
+    ids=str,
+)
+def test_what_draws_ends_a_prefix_whatever_it_is_called(draws, length):
+    model, inputs = Drawing(draws), (torch.randn(SAMPLES, 3, 8, 8),)
+    layers = find_layers(model, inputs)
+    forward = tuple(2.0 * p for p in (36 * 27 * 4, 16 * 36 * 4, 8))
+    flops = FlopModel(forward, tuple(Product(f, (0, 1 << i), i) for i, f in enumerate(forward)))
+    stream = torch.random.get_rng_state()
+    splitter = Splitter(model, layers, flops, inputs)
+    assert torch.equal(torch.random.get_rng_state(), stream)
+    Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze([0, 1])
+    cut = splitter.cut()
+    assert cut is not None
+    assert cut.layers == frozenset(range(length))
+
+
+@pytest.mark.parametrize("family", IMAGES, ids=lambda f: f.name)
+def test_folded_norms_change_logits_by_rounding_and_weights_not_at_all(family):
+    inputs, body = family.inputs(SAMPLES), len(family.layers) - 1
+    for count in range(1, body + 1):
+        model, cut = frozen_and_cut(family, frozenset(range(count)))
+        if cut is None:
+            continue
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        plain = cut.prefix(*inputs)
+        folded = fold(cut.prefix)
+        norms = sum(
+            isinstance(model.get_submodule(m), nn.BatchNorm2d)
+            for i in cut.layers
+            for m in family.layers[i].modules
+        )
+        # timm's norms with an activation inside stay as they are; here there are none.
+        assert folded == norms
+        for one, other in zip(cut.prefix(*inputs), plain, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+        same = all(torch.equal(a, b) for a, b in zip(cut.prefix(*inputs), plain, strict=True))
+        assert same == (folded == 0)
+        check_same(plain, cut.prefix(*inputs), "its prefix")
+        assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_a_fold_gone_wrong_is_refused():
+    border = (torch.ones(2, 3), torch.zeros(2))
+    check_same(border, (torch.ones(2, 3) + 5e-5, torch.zeros(2)), "it")
+    with pytest.raises(UserError, match="it does not give what it gave before"):
+        check_same(border, (torch.ones(2, 3) + 5e-4, torch.zeros(2)), "it")
+
+
+class Hidden(nn.Module):
+    """A pass that depends on the step: what looks settled is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = Noisy(), nn.Linear(6, 5)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+class Noisy(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(6, 6)
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x) * self.calls
+
+
+def test_a_prefix_that_changes_in_secret_is_refused():
+    model, inputs = Hidden().train(), (torch.randn(4, 6),)
+    layers = find_layers(model, inputs)
+    splitter = Splitter(model, layers, count_flops(model, layers, (inputs[0][:1],)), inputs)
+    Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze([0])
+    cut = splitter.cut()
+    assert cut is not None
+    with pytest.raises(UserError, match="does not give what the model gives"):
+        check_cut(cut, model, inputs)
+
+
+def test_a_pass_that_cannot_be_traced_is_one_clear_line():
+    bert = next(f for f in FAMILIES if f.name == "bert")  # it unpacks a shape
+    with pytest.raises(UserError, match=r"cannot be traced.*leave cache_prefix") as caught:
+        Splitter(bert.model(), bert.layers, flop_model(bert), bert.inputs(SAMPLES))
+    assert "\n" not in str(caught.value)

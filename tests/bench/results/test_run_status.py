@@ -1,0 +1,136 @@
+"""Where a run stands, and its sign of life while a process is at it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.tiny_runs import made, tiny
+
+from bench.launch.attempt import run_and_report
+from bench.results.heartbeat import Displaced, Heartbeat, alive_elsewhere, read
+from bench.results.run_folder import RunFolder
+from bench.results.run_status import Standing, standing, standings
+
+
+def folder_of(results: Path, **files: dict[str, Any]) -> RunFolder:
+    folder = RunFolder(results, tiny().id)
+    folder.create()
+    for name, values in files.items():
+        folder.write(f"{name}.json", values)
+    return folder
+
+
+def sign(**changes: Any) -> dict[str, Any]:
+    """A sign of life from another machine."""
+    values = {
+        "token": "another", "host": "elsewhere", "node": "n7", "pid": 1, "job": "7_1", "time": 1,
+        "step": 3, "steps": 9, "steps_per_second": 1.0,
+    }  # fmt: skip
+    return {**values, **changes}
+
+
+def test_states_from_files(tmp_path: Path) -> None:
+    spec = tiny()
+    assert standing(spec, tmp_path) == Standing("to do")
+    folder = folder_of(tmp_path)
+    assert standing(spec, tmp_path).state == "to do"
+    folder.checkpoint.touch()
+    assert standing(spec, tmp_path).state == "interrupted"
+    folder.write("failure.json", {"reason": "no", "log": "there", "job": "7_1"})
+    assert standing(spec, tmp_path) == Standing("failed", "no", "there", "7_1")
+    folder.write("failure.json", {"reason": "needs", "blocked_by": ["x"]})
+    assert standing(spec, tmp_path).state == "blocked"
+    with folder.locked():
+        assert standing(spec, tmp_path).state == "running"
+    folder.write("result.json", {"status": "diverged", "reason": "loss"})
+    assert standing(spec, tmp_path) == Standing("diverged", "loss")
+    keeps = spec.but(keep_model=True)
+    folder.write("result.json", {"status": "done", "reason": ""})
+    assert standing(keeps, tmp_path).state == "blocked"  # its weights are gone: not done
+    assert standings([spec, tiny(seed=5)], tmp_path)[tiny(seed=5).id].state == "to do"
+
+
+def test_looking_leaves_no_trace(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    standings([tiny(), tiny(seed=1)], tmp_path)
+    assert list((tmp_path / "runs").iterdir()) == [folder.path]
+    assert list(folder.path.iterdir()) == []
+
+
+def test_a_sign_of_life_tells_the_step_and_goes_at_the_end(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    with folder.locked(), Heartbeat(folder, period=0.05) as beat:
+        assert standing(tiny(), tmp_path).progress is not None
+        beat.tell(10, 100)
+        time.sleep(0.1)
+        beat.tell(12, 100)
+        time.sleep(0.3)
+        told = read(folder.path)
+        assert told
+        assert (told["step"], told["steps"]) == (12, 100)
+        assert 2 < told["steps_per_second"] <= 20
+    assert read(folder.path) is None
+
+
+def test_a_process_that_died_is_told_from_one_that_is_silent(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, progress=sign(time=time.time() - 300))
+    dead = standing(tiny(), tmp_path)
+    assert dead.state == "interrupted"
+    assert "job 7_1 on n7" in dead.reason
+    with folder.locked():
+        silent = standing(tiny(), tmp_path)
+    assert silent.state == "running"
+    assert 299 < silent.silence < 400
+
+
+def test_a_run_that_another_took_is_left_at_once(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    with Heartbeat(folder, period=0.05) as beat:
+        beat.tell(1, 9)
+        folder.write("progress.json", sign())
+        time.sleep(0.3)
+        with pytest.raises(Displaced):
+            beat.tell(2, 9)
+    assert read(folder.path) == sign()
+
+
+def test_a_run_that_lives_on_another_machine_is_not_made_here(tmp_path: Path) -> None:
+    """Locks may not reach there; its sign of life does, whatever its clock says."""
+    spec, over = tiny(), threading.Event()
+    folder = folder_of(tmp_path)
+
+    def elsewhere() -> None:
+        beat = 0
+        while not over.wait(0.2):
+            beat += 1
+            told = sign(time=beat)
+            path = folder.path / "progress.json"
+            path.with_suffix(".new").write_text(json.dumps(told))
+            path.with_suffix(".new").replace(path)
+        made(spec, tmp_path / "there")
+        result = (tmp_path / "there/runs" / spec.id / "result.json").read_text()
+        folder.write("result.json", json.loads(result))
+        (folder.path / "progress.json").unlink()
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    time.sleep(0.5)
+    assert alive_elsewhere(folder, lambda: False)
+    assert standing(spec, tmp_path).state != "running"  # its clock is far behind
+    threading.Timer(3, over.set).start()
+    kind, result = run_and_report(spec, tmp_path, lambda: False, lambda step, steps: None)
+    thread.join()
+    assert kind == "result"
+    assert not folder.checkpoint.exists()
+    assert not (folder.path / "epochs.jsonl").exists()  # nothing was trained here
+    assert result == folder.result()
+
+
+def test_a_run_that_died_on_another_machine_is_made_here(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, progress=sign())
+    assert not alive_elsewhere(folder, lambda: False, patience=1.5)

@@ -1,0 +1,35 @@
+"""The mirror to Weights & Biases: real offline files, and a failure that hurts nothing."""
+
+from pathlib import Path
+
+import pytest
+from tests.support.tiny_runs import made, tiny
+
+from bench.results.run_folder import RunFolder
+from bench.results.wandb_mirror import mirror
+
+
+def test_offline_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    spec = tiny()
+    made(spec, tmp_path)
+    folder = RunFolder(tmp_path, spec.id)
+    mirror(spec, folder)
+    (file,) = folder.path.glob("wandb/offline-run-*/*.wandb")
+    content = file.read_bytes()
+    for text in (spec.id, spec.cell, "train_loss", "accuracy"):
+        assert text.encode() in content
+
+
+def test_a_failure_is_told_and_does_not_hurt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    mirror(tiny(), RunFolder(tmp_path, "never-made"))
+    assert "was not mirrored" in capsys.readouterr().err
+
+
+def test_off_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    mirror(tiny(), RunFolder(tmp_path, "never-made"))
+    assert not list(tmp_path.rglob("*.wandb"))

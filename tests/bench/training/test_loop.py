@@ -1,0 +1,225 @@
+"""One run: pairing across strategies, what is recorded, divergence."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.costs.clocks import REGIONS
+from bench.errors import UserError
+from bench.files import read_json
+from bench.results.run_folder import RunFolder
+from bench.training.freezing_stage import run_stage
+from bench.training.loop import Stopped, execute, prepare
+from bench.training.run_record import record_environment
+from bench.training.run_state import RunState
+from bench.training.training_step import take_step
+from tests.support.tiny_runs import essence, made, tiny, weights
+
+UNTOUCHED_RATES = ["full", "autofreeze", "probe", "random"]
+
+
+def losses_until_first_freeze(strategy: str, results: Path) -> tuple[list[bytes], int]:
+    """The weights' bits after every step up to the first freeze."""
+    run = RunState(tiny(strategy), results)
+    folder = RunFolder(results, run.spec.id)
+    folder.create()
+    prepare(run, folder)
+    bits = []
+    while run.view.step < run.view.total_steps and not run.view.frozen:
+        take_step(run)
+        if run.strategy.observations().due(run.view.step, run.view.steps_per_epoch):
+            run.strategy.observe(run.view)
+        run_stage(run)
+        bits.append(
+            b"".join(p.detach().cpu().numpy().tobytes() for p in run.model.state_dict().values())
+        )
+    return bits, run.view.step
+
+
+def test_strategies_with_one_seed_are_identical_until_the_first_freeze(tmp_path: Path) -> None:
+    full, steps = losses_until_first_freeze("full", tmp_path)
+    assert len(set(full)) == steps == 12
+    for strategy in UNTOUCHED_RATES[1:]:
+        bits, until = losses_until_first_freeze(strategy, tmp_path)
+        assert bits == full[: len(bits)], strategy
+        assert strategy != "autofreeze" or until >= 2
+
+
+def test_two_seeds_differ_and_one_seed_repeats(tmp_path: Path) -> None:
+    one = made(tiny(keep_model=True), tmp_path / "a")
+    kept = RunFolder(tmp_path / "a", one["id"])
+    assert kept.model.stat().st_mode == (kept.path / "result.json").stat().st_mode  # by the umask
+    again = made(tiny(keep_model=True), tmp_path / "b")
+    other = made(tiny(seed=1), tmp_path / "a")
+    assert one["accuracy"] == again["accuracy"]
+    assert essence(tiny(), tmp_path / "a") == essence(tiny(), tmp_path / "b")
+    first, second = (weights(tiny(), tmp_path / place) for place in "ab")
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    assert other["id"] != one["id"]
+    assert other["cell"] == one["cell"]
+
+
+@pytest.mark.parametrize(
+    "strategy", ["full", "linear", "autofreeze", "random", "at_once", "shortened"]
+)
+def test_what_is_recorded_adds_up(strategy: str, tmp_path: Path) -> None:
+    spec = tiny(strategy)
+    result = made(spec, tmp_path)
+    assert sum(result["clocks"][r] for r in REGIONS) == pytest.approx(result["clocks"]["whole"])
+    assert sum(result["cpu"][r] for r in REGIONS) == pytest.approx(result["cpu"]["whole"])
+    states = result["freeze_states"]
+    assert sum(s["steps"] for s in states) == result["steps"]
+    assert all(s["saved_bytes"] > 0 and s["state_bytes"] > 0 for s in states if s["steps"])
+    exact, paper = result["flops"]["exact"], result["flops"]["paper"]
+    for count in (exact, paper):
+        assert count["forward"] + count["backward"] == pytest.approx(count["total"])
+    frozen = [layer for layer in result["layers"] if layer["frozen_at_step"] is not None]
+    if strategy == "full":
+        assert exact["total"] == pytest.approx(result["flops"]["full_exact"])
+        assert paper["total"] == pytest.approx(result["flops"]["full_paper"])
+        assert not frozen
+    else:
+        assert exact["total"] < result["flops"]["full_exact"]
+    folder = RunFolder(tmp_path, spec.id)
+    lines = [json.loads(line) for line in (folder.path / "decisions.jsonl").open()]
+    assert {d["layer"] for d in lines if d["freeze"]} == {layer["index"] for layer in frozen}
+    assert all(layer["index"] != len(result["layers"]) - 1 for layer in frozen)
+    assert math.isfinite(result["accuracy"])
+
+
+@pytest.mark.parametrize("how", [{}, {"cache_prefix": True, "augment": "none"}], ids=str)
+def test_matched_run_costs_what_it_is_matched_to(tmp_path: Path, how: dict[str, Any]) -> None:
+    """Before a cache of the prefix spares either a part of it."""
+
+    def cost(result: dict[str, Any]) -> float:
+        spared = sum(s["reused"] * s["prefix_exact"] for s in result["freeze_states"])
+        assert (spared > 0) <= bool(how)
+        return result["flops"]["exact"]["total"] + spared
+
+    cell = [tiny("autofreeze", seed=s, **how) for s in (0, 1)]
+    mean = sum(cost(made(spec, tmp_path)) for spec in cell) / 2
+    for strategy in ("linear", "shortened", "random", "at_once"):
+        spec = tiny(strategy, options={}, match=tuple(s.id for s in cell), **how)
+        result = made(spec, tmp_path)
+        assert result["budget"] == pytest.approx(mean)
+        step = result["flops"]["full_exact"] / 12
+        assert mean - 2 * step <= cost(result) <= mean * (1 + 1e-9)
+
+
+def test_a_diverging_run_is_recorded_as_such(tmp_path: Path) -> None:
+    spec = tiny(lr=1e6)
+    result = made(spec, tmp_path)
+    assert result["status"] == "diverged"
+    assert result["accuracy"] is None
+    assert "not finite" in result["reason"]
+    assert RunFolder(tmp_path, spec.id).complete(spec.but(keep_model=True))
+
+
+LATE = """
+import numpy as np
+from strategies.base import PerEpoch, Strategy, Verdict
+
+class Late(Strategy):
+    name = "late"
+    def stages(self):
+        return PerEpoch(1)
+    def decide(self, view):
+        share = 2 if view.step < view.total_steps else 1
+        return [Verdict(np.int64(i), True, 0.5, 1.0) for i in view.active if i % share == 0]
+"""
+
+
+def test_what_is_decided_after_the_last_step_is_recorded_and_freezes_nothing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "late.py").write_text(LATE)  # with numpy's integers, which JSON does not know
+    spec = tiny(f"{tmp_path / 'late.py'}:Late")
+    result = made(spec, tmp_path)
+    folder = RunFolder(tmp_path, spec.id).path
+    lines = [json.loads(line) for line in (folder / "decisions.jsonl").read_text().splitlines()]
+    assert {line["step"] for line in lines} == {6, 12}
+    for layer in result["layers"][:-1]:
+        assert layer["frozen_at_step"] == (6 if layer["index"] % 2 == 0 else None)
+
+
+def test_a_file_that_has_changed_since_the_plan_is_not_run(tmp_path: Path) -> None:
+    """The id holds what the file said; what runs must be that."""
+    file = tmp_path / "late.py"
+    file.write_text(LATE)
+    spec = tiny(f"{file}:Late")
+    file.write_text(LATE.replace("else 1", "else 3"))
+    with pytest.raises(UserError, match=r"strategy .*late\.py has changed since"):
+        execute(spec, tmp_path)
+    assert tiny(f"{file}:Late").id != spec.id
+
+
+def test_a_run_names_each_device_it_ran_on_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunState(tiny(), tmp_path)
+    folder = RunFolder(tmp_path, run.spec.id)
+    folder.create()
+    told = []
+    for name in ("L40S", "L4", "L4", "L40S"):
+        monkeypatch.setattr("bench.machine.environment.device_name", lambda device, name=name: name)
+        record_environment(run, folder)
+        told.append(read_json(folder.path / "environment.json")["device"])
+        folder.checkpoint.touch()
+    assert told == ["L40S", *["L40S, then L4"] * 3]
+
+
+def test_decisions_never_see_evaluation_images(tmp_path: Path) -> None:
+    run = RunState(tiny(), tmp_path)
+    (probe,) = run.view.probe(64)
+    normalised = run.batches._inputs(run.batches._images)[0]
+    for image in probe:
+        assert (normalised == image).flatten(1).all(1).any()
+    assert torch.equal(probe, RunState(tiny("autofreeze", seed=3), tmp_path).view.probe(64)[0])
+
+
+def test_images_too_large_for_memory_are_streamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 10), ("val", 3)):
+        for name in ("cat", "dog"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / split / name / f"{i}.png")
+    spec = tiny(data=f"folder:{tmp_path}", train_limit=0, batch_size=8, augment="none")
+    monkeypatch.setattr("bench.data.images.image_folder.MEMORY", 0)
+    monkeypatch.setattr("bench.models.laptop.DROPOUT", 0.3)  # its stream does not see the loader's
+    streamed = made(spec, tmp_path / "streamed")
+    with pytest.raises(Stopped):
+        execute(spec, tmp_path / "broken", stop=lambda: True)
+    execute(spec, tmp_path / "broken")
+    assert essence(spec, tmp_path / "broken") == essence(spec, tmp_path / "streamed")
+    monkeypatch.undo()
+    held = made(spec.but(normalisation="half"), tmp_path / "held")
+    assert streamed["steps"] == held["steps"] == 2 * 3
+    assert streamed["eval_count"] == held["eval_count"] == 6
+
+
+def test_gradients_in_one_list_are_those_of_the_active_layers(tmp_path: Path) -> None:
+    """Before a freeze, after it and after a thaw."""
+    run = RunState(tiny(), tmp_path)
+    folder = RunFolder(tmp_path, run.spec.id)
+    folder.create()
+    prepare(run, folder)
+    view = run.view
+    for frozen in [(), (0, 1, 4), (1,), ()]:
+        run.freezer.thaw(run.freezer.frozen - set(frozen))
+        run.freezer.freeze(frozen)
+        view.frozen = run.freezer.frozen
+        take_step(run)
+        listed = view.active_gradients()
+        expected = [g for layer in view.active for g in view.gradients(layer)]
+        assert len(listed) == sum(len(view.layers[i].parameters) for i in view.active) > 0
+        assert all(a is b for a, b in zip(listed, expected, strict=True))

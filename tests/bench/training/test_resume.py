@@ -1,0 +1,153 @@
+"""A run that is killed at random moments ends with the same bits as one that is not."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.errors import UserError
+from bench.results.run_folder import RunFolder
+from bench.spec import Spec
+from bench.training.checkpoint import save_checkpoint
+from bench.training.loop import Stopped, execute
+from tests.support.device import DEVICE
+from tests.support.interrupted_runs import assert_same_bits, stopped_every
+from tests.support.paths import SUPPORT
+from tests.support.tiny_runs import made, tiny
+
+STRATEGIES = [
+    "full",
+    "linear",
+    "autofreeze",
+    "cka_oracle",
+    "smartfrz",
+    "probe",
+    "random",
+    "shortened",
+    "at_once",
+]
+
+
+def spec_of(strategy: str, results: Path, epochs: int = 2) -> Spec:
+    """A tiny run, with the reference it may need made first."""
+    changes: dict = {"epochs": epochs}
+    if strategy == "cka_oracle":
+        reference = tiny(seed=1000, keep_model=True)
+        if not RunFolder(results, reference.id).done:
+            made(reference, results)
+        changes |= {"reference": f"run:{reference.id}", "options": {"epsilon": 0.5, "k": 2}}
+    if strategy == "smartfrz":
+        changes["options"] = {"stages_per_epoch": 3, "warmup": 0.0, "threshold": 0.2}
+    return tiny(strategy, keep_model=True, **changes)
+
+
+def cached_run() -> Spec:
+    """Half of the layers freeze and are cached: a part in memory, a part on disk, the rest not."""
+    freezes = f"{SUPPORT}/half_then_more.py:HalfThenMore"
+    budgets = {"cache_device_mib": 0, "cache_host_mib": 1, "cache_disk_mib": 1}
+    changes = {"augment": "none", "cache_prefix": True, "fold_norms": True, **budgets}
+    return tiny(freezes, keep_model=True, epochs=4, **changes)
+
+
+def slowly(values: dict, results: str) -> None:
+    """Execute with a checkpoint at every step, slowly enough to be killed in the middle."""
+    execute(
+        Spec.from_dict(values),
+        Path(results),
+        progress=lambda step, steps: time.sleep(0.05),
+        checkpoint_seconds=0,
+    )
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_stopped_at_every_second_step(strategy: str, tmp_path: Path) -> None:
+    spec = spec_of(strategy, tmp_path / "straight")
+    made(spec, tmp_path / "straight")
+    spec_of(strategy, tmp_path / "broken")
+    assert stopped_every(2, spec, tmp_path / "broken") >= 3
+    assert RunFolder(tmp_path / "broken", spec.id).result()["resumed"]
+    assert_same_bits(spec, tmp_path / "straight", tmp_path / "broken")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_killed_five_times_at_random_moments(strategy: str, tmp_path: Path) -> None:
+    spec = spec_of(strategy, tmp_path / "straight", epochs=4)
+    made(spec, tmp_path / "straight")
+    spec_of(strategy, tmp_path / "broken")
+    assert_kills_change_nothing(spec, tmp_path)
+
+
+def test_killed_with_a_cached_prefix(tmp_path: Path) -> None:
+    spec = cached_run()
+    made(spec, tmp_path / "straight")
+    assert_kills_change_nothing(spec, tmp_path)
+
+
+def assert_kills_change_nothing(spec: Spec, place: Path) -> None:
+    """A run killed five times ends with the bits of the one that lies in `straight`."""
+    broken, draw = place / "broken", random.Random(7)
+    # Forked, because five processes that import torch would take most of the test's time. CUDA
+    # cannot be used in a forked process.
+    context = multiprocessing.get_context("fork" if DEVICE.type == "cpu" else "spawn")
+    folder = RunFolder(broken, spec.id)
+    kills = 0
+    while not folder.done:
+        process = context.Process(target=slowly, args=(spec.to_dict(), str(broken)))
+        process.start()
+        if kills < 5:
+            wait_for_new_checkpoint(folder, process)
+            time.sleep(draw.uniform(0, 0.06))
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+            process.join()
+        else:
+            process.join()
+            assert process.exitcode == 0
+    assert kills == 5
+    assert_same_bits(spec, place / "straight", broken)
+
+
+def wait_for_new_checkpoint(folder: RunFolder, process: multiprocessing.Process) -> None:
+    """Wait until the process has written a checkpoint of its own."""
+    path = folder.checkpoint
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    while process.is_alive():
+        if path.exists() and path.stat().st_mtime_ns != before:
+            return
+        time.sleep(0.005)
+
+
+def test_a_state_that_could_not_be_read_again_is_not_kept(tmp_path: Path) -> None:
+    """Plain tensors and values alone are read from a checkpoint; numpy's are neither."""
+    for bad, where in (
+        ({"rows": [np.float64(1.0)]}, r"an element of .*state_dict\(\)\['rows'\] is numpy.float64"),
+        ({np.int64(3): 1}, r"a key of .*state_dict\(\) is numpy.int64"),
+    ):
+        with pytest.raises(UserError, match=where):
+            save_checkpoint(tmp_path / "checkpoint.pt", {"strategy": bad})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unreadable_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
+    spec = tiny("autofreeze")
+    folder = RunFolder(tmp_path, spec.id)
+    with pytest.raises(Stopped):
+        execute(spec, tmp_path, stop=lambda: True)
+    whole = folder.checkpoint.read_bytes()
+    lacking = torch.load(folder.checkpoint, weights_only=True)
+    del lacking["strategy"]["sums"]
+    torch.save(lacking, folder.checkpoint)
+    with pytest.raises(UserError, match="no 'sums', so it was written by another"):
+        execute(spec, tmp_path)
+    folder.checkpoint.write_bytes(whole[:1000])
+    with pytest.raises(UserError, match=r"cannot be read.*delete it") as caught:
+        execute(spec, tmp_path)
+    assert "\n" not in str(caught.value)
+    folder.checkpoint.unlink()
+    assert execute(spec, tmp_path)["status"] == "done"

@@ -1,0 +1,59 @@
+"""Warming up makes whole steps, and leaves the run as if there had been none."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.training import loop
+from bench.training.optimizer import build_optimizer
+from bench.training.warm_up import STEPS, warm_up
+from tests.support.small_models import FAMILIES
+from tests.support.small_training import Training
+from tests.support.tiny_runs import essence, made, tiny, weights
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_nothing_of_the_model_or_the_random_streams_moves(family: Any) -> None:
+    training, made_for, steps = Training(family), [], []
+
+    def optimizer_of(model: torch.nn.Module) -> torch.optim.Optimizer:
+        made_for.append(model)
+        optimizer = build_optimizer(
+            "sgd", model, training.layers, lr=0.1, momentum=0.9, weight_decay=0.1, by_layer=False
+        )
+        optimizer.register_step_post_hook(lambda *_: steps.append(1))
+        return optimizer
+
+    training.freezer.freeze([0])
+    before = {name: t.clone() for name, t in training.model.state_dict().items()}
+    stream = torch.random.get_rng_state()
+    warm_up(training.model, optimizer_of, family.inputs(3), nullcontext)
+    assert len(steps) == STEPS
+    assert torch.equal(torch.random.get_rng_state(), stream)
+    for name, tensor in training.model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    assert all(p.grad is None for p in training.model.parameters())
+    (copied,) = made_for
+    moved = [n for n, p in copied.named_parameters() if not torch.equal(p, before[n])]
+    assert set(training.layers[0].parameters) & set(moved)  # frozen or not, it is stepped
+
+
+def test_a_run_that_warms_up_has_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = tiny("smartfrz", keep_model=True)
+    made(spec, tmp_path / "cold")
+    prepare = loop.RunState.prepare
+
+    def warm(run: loop.RunState, folder: Any) -> None:
+        warm_up(run.model, run.build_optimizer, run.batches.probe(8), run.autocast)
+        prepare(run, folder)
+
+    monkeypatch.setattr(loop.RunState, "prepare", warm)
+    made(spec, tmp_path / "warm")
+    assert essence(spec, tmp_path / "warm") == essence(spec, tmp_path / "cold")
+    cold = weights(spec, tmp_path / "cold")
+    assert all(torch.equal(t, cold[n]) for n, t in weights(spec, tmp_path / "warm").items())

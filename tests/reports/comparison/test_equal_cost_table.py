@@ -1,0 +1,106 @@
+"""Methods beside rivals of the same cost: who was matched to whom, and what may be said."""
+
+import math
+
+import pytest
+
+from bench.planning.sweep import load_sweep
+from reports.comparison.equal_cost_table import ALL, equal_cost
+from reports.document.profile import Profile
+from reports.publishing.from_sweep import wanted_of
+from reports.runs import run_table
+from reports.runs.cells import cells
+from tests.support.synthetic_results import PROFILE, wanted, write
+
+MODELS = ("resnet50", "vgg11", "mobilenet_v2")
+RUNS = [
+    {**run, "match": "smartfrz" if run["method"] == "linear" else ""}
+    for run in wanted(models=MODELS, datasets=["cifar10"], methods=["smartfrz", "linear"])
+]
+# Accuracy of smartfrz less linear's, by seed.
+GAPS = {"resnet50": [1.0, 1.0, 1.0, 1.0, 2.0], "vgg11": [0.4] * 5, "mobilenet_v2": [0.5] * 5}
+
+
+@pytest.fixture
+def results(tmp_path):
+    for run in RUNS:
+        gap = GAPS[run["model"]][run["seed"]] if run["method"] == "smartfrz" else 0.0
+        write(tmp_path, run, accuracy=90.0 + run["seed"] + gap)
+    return tmp_path
+
+
+def rows(results, runs=RUNS):
+    full, compact = equal_cost(cells(run_table.read(runs, results)), Profile.of(PROFILE), "title")
+    assert compact.rows == [row for row in full.rows if row["model"] == ALL]
+    return {row["model"].split()[0]: row for row in full.rows}
+
+
+def test_by_hand(results):
+    found = rows(results)
+    one = found["laptop_resnet"]
+    # 1, 1, 1, 1, 2: mean 1.2, sd √0.2, t₄ 2.776
+    half = 2.7764451 * math.sqrt(0.2 / 5)
+    assert one["difference"] == pytest.approx(1.2)
+    assert one["difference_low"] == pytest.approx(1.2 - half)
+    assert (one["method"], one["rival"], one["outcome"]) == ("smartfrz", "linear", "better")
+    pooled = found["all"]
+    # Means 1.2, 0.4 and 0.5: mean 0.7, sd √0.19, t₂ 4.303; far from telling.
+    assert pooled["difference_high"] == pytest.approx(0.7 + 4.30265 * math.sqrt(0.19 / 3), rel=1e-4)
+    assert pooled["compared"] == "3 of 3 pairs"
+    assert pooled["outcome"] == "not told apart"
+    assert 0.9 < pooled["cost_ratio"] < 1.1
+
+
+def test_a_rival_may_win_and_a_diverged_seed_tells_nothing(results):
+    for run in RUNS:
+        if run["method"] == "linear":
+            write(results, run, accuracy=95.0 + run["seed"])
+    found = rows(results)
+    assert {found[name]["outcome"] for name in ("laptop_resnet", "laptop_vgg11")} == {"worse"}
+    assert found["all"]["outcome"] == "worse"
+    write(results, RUNS[0], status="diverged", accuracy=None)
+    assert {rows(results)[name]["outcome"] for name in ("all", "laptop_resnet")} == {"not told"}
+
+
+def test_missing_runs_are_counted_and_compared_with_nothing(results, tmp_path_factory):
+    half = rows(results, [{**run, "id": f"{run['id']}{'x' * (run['seed'] > 2)}"} for run in RUNS])
+    assert half["laptop_resnet"]["compared"] == "3 of 5 seeds"
+    nothing = rows(tmp_path_factory.mktemp("empty"))
+    assert nothing["all"]["compared"] == "0 of 3 pairs"
+    assert nothing["all"]["outcome"] == "not told"
+
+
+def test_a_missing_pair_tells_nothing_over_all_pairs(results):
+    there = rows(results, [{**run, "id": "gone"} if run["model"] == "vgg11" else run
+                           for run in RUNS])  # fmt: skip
+    assert there["all"]["compared"] == "2 of 3 pairs"
+    assert there["all"]["outcome"] == "not told"
+
+
+def tables(results, runs):
+    return equal_cost(cells(run_table.read(runs, results)), Profile.of(PROFILE), "title")
+
+
+def test_few_pairs_and_several_metrics_are_not_averaged(results):
+    two = [run for run in RUNS if run["model"] != "vgg11"]
+    full, short = tables(results, two)
+    assert [row["model"] for row in full.rows] == [row["model"] for row in short.rows]
+    assert ALL not in {row["model"] for row in full.rows}
+    assert ALL in {row["model"] for row in tables(results, RUNS)[0].rows}
+    for run in RUNS:
+        if run["model"] == "vgg11":
+            write(results, run, metric="matthews")
+    assert ALL not in {row["model"] for row in tables(results, RUNS)[0].rows}
+
+
+def test_without_matched_methods_there_is_no_table(results):
+    alone = [{**run, "match": ""} for run in RUNS]
+    assert equal_cost(cells(run_table.read(alone, results)), Profile.of(PROFILE), "t") == (
+        None,
+        None,
+    )
+
+
+def test_a_sweep_says_who_was_matched_to_whom():
+    found = {run["method"]: run["match"] for run in wanted_of(load_sweep("table2", "laptop"))}
+    assert found == {"full": "", "linear": "smartfrz", "autofreeze": "", "smartfrz": ""}

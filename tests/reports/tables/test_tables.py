@@ -1,0 +1,331 @@
+"""Tables 1 and 3 to 9 from made-up results of their own sweeps' runs."""
+
+import csv
+import io
+import json
+import math
+import shutil
+from statistics import mean
+
+import pytest
+
+from bench.planning.sweep import load_sweep
+from reports.document import latex
+from reports.paper.printed_tables import entries
+from reports.publishing.build import BUILDERS, build, write
+from reports.publishing.from_sweep import profile_of, wanted_of
+from reports.runs import run_table
+from reports.runs.run_table import Reader
+from tests.support.synthetic_results import STANDS_FOR, result
+
+TABLES = [name for name in BUILDERS if name.startswith("table") and name != "table2"]
+OPTIONS = ("table4", "table5", "table8", "table9")
+LIKE = {"window": "smartfrz", "size": "smartfrz", "t0": "linear", "M": "autofreeze"}
+WEIGHTS = [100, 600, 1100, 2100, 4200, 9000, 9000, 9000, 9000, 9000, 9000, 9000, 9000, 7]
+
+
+class Made:
+    """A table's sweep, and made-up results of its runs below a folder."""
+
+    def __init__(self, name, folder):
+        sweep = load_sweep(name, "laptop")
+        self.name, self.results = name, folder / "results"
+        self.wanted, self.profile = wanted_of(sweep), profile_of(sweep)
+        self.references = [spec for spec in sweep.artifacts if spec.data == "digits100"]
+        for run in self.wanted:
+            self.put(run)
+        for spec in self.references:
+            self.put({"id": spec.id, "cell": spec.cell, "seed": spec.seed, "model": "x",
+                      "dataset": "cifar100", "method": "full"})  # fmt: skip
+
+    def put(self, run, **changes):
+        """Write the result of a run."""
+        folder = self.results / "runs" / run["id"]
+        folder.mkdir(parents=True, exist_ok=True)
+        method = run["method"].split()[0]
+        device = {"device": changes.pop("device", "a made-up CPU"), "threads": 1}
+        made = result({**run, "method": LIKE.get(method, method)}) | changes
+        for layer, weights in zip(made["layers"], WEIGHTS, strict=True):
+            layer["weights"] = weights
+        (folder / "environment.json").write_text(json.dumps(device))
+        (folder / "result.json").write_text(json.dumps(made))
+
+    def remove(self, run):
+        """Delete a run's folder."""
+        shutil.rmtree(self.results / "runs" / run["id"])
+
+    def report(self):
+        """The table's report from the results as they are now."""
+        return build(self.name, self.wanted, Reader(self.results), self.profile)
+
+    def cell(self, method, model="resnet50", dataset=None):
+        """The wanted runs of a cell."""
+        dataset = dataset or self.wanted[0]["dataset"]
+        roles = {"method": method, "model": model, "dataset": dataset}
+        return [run for run in self.wanted if roles.items() <= run.items()]
+
+    def result(self, run):
+        """What a run's folder says."""
+        return json.loads((self.results / "runs" / run["id"] / "result.json").read_text())
+
+
+@pytest.fixture
+def made(request, tmp_path):
+    return Made(request.param, tmp_path)
+
+
+def table(*names):
+    return pytest.mark.parametrize("made", names, indirect=True)
+
+
+def rows(report):
+    return report.numbers[report.name].rows
+
+
+def row(report, cell):
+    [found] = [r for r in rows(report) if r["cell"] == cell[0]["cell"]]
+    return found
+
+
+def text(report):
+    return "\n".join(latex.markdown(part) for part in report.parts)
+
+
+@table(*TABLES)
+def test_every_cell_has_the_mean_of_its_runs(made):
+    report = made.report()
+    cells = {run["cell"] for run in made.wanted}
+    assert {r["cell"] for r in rows(report)} == cells
+    assert len(rows(report)) == len(cells)
+    for cell in cells:
+        runs = [run for run in made.wanted if run["cell"] == cell]
+        found = row(report, runs)
+        assert found["count"] == "5 of 5"
+        accuracies = [made.result(run)["accuracy"] for run in runs]
+        assert found["accuracy"] == pytest.approx(mean(accuracies))
+        totals = [made.result(run)["flops"]["paper"]["total"] for run in runs]
+        assert found["paper_total"] == pytest.approx(mean(totals))
+
+
+@table(*TABLES)
+def test_deleted_runs_are_told_and_a_cell_without_any_is_a_dash(made):
+    runs = made.cell(made.wanted[-1]["method"], made.wanted[-1]["model"],
+                     made.wanted[-1]["dataset"])  # fmt: skip
+    made.remove(runs[0])
+    report = made.report()
+    assert row(report, runs)["count"] == "4 of 5"
+    assert f"1 of {len(made.wanted)} runs have no result yet" in text(report)
+    for run in runs[1:]:
+        made.remove(run)
+    report = made.report()
+    found = row(report, runs)
+    assert found["count"] == "0 of 5"
+    assert math.isnan(found["accuracy"])
+    for part in (report.parts[0], report.compact[0]):
+        [place] = [i for i, r in enumerate(part.rows) if r["cell"] == found["cell"]]
+        shown = [column.text(part.rows[place]) for column in part.columns]
+        assert shown[2] == "–"  # after what is varied and the seeds: its accuracy
+
+
+@table(*TABLES)
+def test_a_diverged_seed_is_marked_and_its_run_named(made):
+    run = made.cell("full", made.wanted[-1]["model"], made.wanted[-1]["dataset"])[2]
+    made.put(run, status="diverged", accuracy=None, reason="loss is nan")
+    words = text(made.report())
+    assert "4 of 5 (1 diverged)" in words
+    assert f"(run {run['id']}): loss is nan." in words
+
+
+@table(*TABLES)
+def test_nothing_at_all_is_all_dashes_and_every_drawing_is_drawn(made, tmp_path):
+    shutil.rmtree(made.results)
+    report = write(made.name, made.wanted, made.results, tmp_path / "out", made.profile)
+    assert all(r["count"] == "0 of 5" for r in rows(report))
+    names = [file.name for file in report.files]
+    stems = [f"{d.name}.{ending}" for d in report.drawings for ending in ("svg", "png")]
+    numbers = [f"{stem}.csv" for stem in report.numbers]
+    assert names == [
+        f"{made.name}.txt", f"{made.name}.md", *numbers, f"{made.name}.tex", *stems,
+        f"{made.name}.json",
+    ]  # fmt: skip
+    assert numbers[0] == f"{made.name}.csv"
+    assert all(file.stat().st_size > 100 for file in report.files)
+
+
+@table(*TABLES)
+def test_terminal_and_csv(made):
+    report = made.report()
+    for part in report.compact:
+        lines = latex.terminal(part).splitlines()
+        assert max(map(len, lines)) <= 120
+        assert not any("…" in line for line in lines[:20])
+    numbers = list(csv.DictReader(io.StringIO(latex.raw_csv(report.numbers[made.name]))))
+    assert [float(n["accuracy"]) for n in numbers] == [r["accuracy"] for r in rows(report)]
+
+
+@table(*TABLES)
+def test_all_numbers_of_the_papers_table_stand_beside_ours(made):
+    report = made.report()
+    printed = sorted(entry["accuracy"] for entry in entries(int(made.name[-1])))
+    shown = [r["published_accuracy"] for r in rows(report)]
+    assert sorted(v for v in shown if v is not None and not math.isnan(v)) == printed
+
+
+@table("table1")
+def test_the_references_own_training_is_charged(made):
+    report = made.report()
+    guided = row(report, made.cell("cka_oracle"))
+    [reference] = {run["reference"] for run in made.cell("cka_oracle")}
+    cost = made.result({"id": reference})["flops"]["exact"]["total"]
+    whole = row(report, made.cell("full"))["exact_total"]
+    assert guided["reference_exact"] == cost
+    spent = guided["exact_total"] + guided["decide_flops"]
+    assert guided["exact_saved"] == pytest.approx(1 - spent / whole)
+    assert guided["saved_with_reference"] == pytest.approx(1 - (spent + cost) / whole)
+    assert guided["saved_with_reference"] < 0
+    assert row(report, made.cell("full"))["saved_with_reference"] is None
+
+
+@table("table1")
+def test_a_reference_without_a_result_is_told(made):
+    [reference] = {run["reference"] for run in made.cell("cka_oracle", "vgg11")}
+    made.remove({"id": reference})
+    report = made.report()
+    assert math.isnan(row(report, made.cell("cka_oracle", "vgg11"))["saved_with_reference"])
+    assert not math.isnan(row(report, made.cell("cka_oracle"))["saved_with_reference"])
+    note = (
+        "The reference of laptop_vgg11 (for vgg11) on digits100 (for cifar100) has no result yet."
+    )
+    assert note in text(report)
+
+
+@table("table3", "table7")
+def test_columns_the_paper_does_not_print_are_left_out(made):
+    report = made.report()
+    heads = [column.head for part in report.parts for column in part.columns]
+    assert "Paper: time (s)" in heads
+    assert "Paper: time saved (%)" in heads
+    assert not any("Paper" in head and ("comp" in head or "FLOPs" in head) for head in heads)
+
+
+@table("table3", "table7", "table4")
+def test_data_that_the_predictor_learned_from_are_named(made):
+    words = text(made.report())
+    told = "ImageNet: glyphs:noisy (for imagenet) is of a kind that is not new to it."
+    assert (told in words) == (made.name != "table4")
+    assert ("predictor was trained on glyphs:few, glyphs:lower" in words) == (told in words)
+    assert "glyphs:noisy" not in made.profile["sources"]
+
+
+@table("table3")
+def test_the_papers_caption_is_corrected(made):
+    assert "caption of this table says CIFAR-10" in text(made.report())
+
+
+@table("table4")
+def test_a_setting_is_held_against_the_default_seed_by_seed(made):
+    for method, accuracies in (
+        ("window 30", [80, 81, 82, 83, 84]),
+        ("window 50", [79.9, 80.9, 81.9, 82.9, 83.4]),
+    ):
+        for run, accuracy in zip(made.cell(method), accuracies, strict=True):
+            made.put(run, accuracy=accuracy)
+    report = made.report()
+    found = row(report, made.cell("window 50"))
+    half = 2.7764451 * math.sqrt(0.05 / 5)  # differences −0.1, −0.1, −0.1, −0.1, −0.6
+    assert found["to_default"] == pytest.approx(-0.2)
+    assert found["to_default_low"] == pytest.approx(-0.2 - half)
+    assert found["published_difference"] == pytest.approx(82.11 - 81.73)
+    default = row(report, made.cell("window 30"))
+    assert math.isnan(default["to_default"])
+    assert default["published_difference"] is None
+    assert default["setting"] == "30 (default)"
+    made.remove(made.cell("window 30")[4])
+    assert row(made.report(), made.cell("window 50"))["to_default"] == pytest.approx(-0.1)
+
+
+@table(*OPTIONS)
+def test_p_values_are_corrected_for_all_settings_of_the_table(made):
+    tested = [r for r in rows(made.report()) if not math.isnan(r["p_different"])]
+    models = {run["model"] for run in made.wanted}
+    assert len(tested) == 3 * len(models)  # four settings, one of them the default
+    smallest = min(tested, key=lambda r: r["p_different"])
+    others = [r["cell"] for r in tested if r is not smallest]
+    for run in made.wanted:
+        if run["cell"] in others:
+            made.put(run, status="diverged", accuracy=None)
+    [alone] = [r for r in rows(made.report()) if r["cell"] == smallest["cell"]]
+    assert smallest["p_different"] == pytest.approx(min(1, len(tested) * alone["p_different"]))
+
+
+@table("table8")
+def test_settings_timed_on_two_devices_are_not_set_beside_each_other(made):
+    other = made.cell(next(run["method"] for run in made.wanted if run["method"] != "full"))
+    for run in other:
+        made.put(run, device="another made-up CPU")
+    beside = [r for r in rows(made.report()) if r["model"] == row(made.report(), other)["model"]]
+    assert all(r["time_s"] is None and "§" in r["time_mark"] for r in beside)
+    assert "§ made on more than one device" in text(made.report())
+
+
+@table(*OPTIONS)
+def test_how_far_the_settings_lie_apart_is_said_only_where_all_are_there(made):
+    model = made.profile["stands_for"]["resnet50"]
+    report = made.report()
+    here = [r for r in rows(report) if r["value"] and r["model"].startswith(model)]
+    width = max(r["accuracy"] for r in here) - min(r["accuracy"] for r in here)
+    assert f"best setting {width:.2f} points of mean accuracy here" in text(report)
+    for run in made.cell(here[0]["method"]):
+        made.remove(run)
+    assert "best setting unknown of mean accuracy here" in text(made.report())
+
+
+@table(*OPTIONS)
+def test_curves_show_every_seed_at_its_value(made):
+    [drawing] = made.report().drawings
+    figure = drawing.draw()
+    shown = {round(y, 6) for axes in figure.axes for line in axes.lines for y in line.get_ydata()}
+    option = {"table4": "window", "table5": "tailored", "table8": "t0", "table9": "M"}[made.name]
+    for run in made.wanted:
+        if option in run["options"]:
+            assert round(made.result(run)["accuracy"], 6) in shown
+    printed = {entry["accuracy"] for entry in entries(int(made.name[-1]))}
+    assert printed <= shown
+    for upper, lower in zip(*[iter(figure.axes)] * (len(figure.axes) // 2), strict=False):
+        assert upper.get_ylim()[0] < upper.get_ylim()[1]
+        assert lower.get_ylim()[0] < lower.get_ylim()[1]
+
+
+@table("table5")
+def test_layers_smaller_than_the_size_are_counted(made):
+    shares = {r["value"]: r["with_replacement"] for r in rows(made.report())}
+    assert shares == {None: None, 512: 1 / 13, 1024: 2 / 13, 2048: 3 / 13, 4096: 4 / 13}
+
+
+@table("table5")
+def test_results_that_do_not_say_how_large_layers_are_give_a_dash(made):
+    for run in made.wanted:
+        folder = made.results / "runs" / run["id"]
+        told = made.result(run)
+        for layer in told["layers"]:
+            del layer["weights"]
+        (folder / "result.json").write_text(json.dumps(told))
+    assert {r["with_replacement"] for r in rows(made.report())} == {None}
+
+
+def test_a_run_that_several_tables_show_is_read_once(tmp_path, monkeypatch):
+    tables = [Made(name, tmp_path) for name in ("table1", "table4", "table9")]
+    opened = []
+    whole = run_table._object
+    monkeypatch.setattr(run_table, "_object", lambda path: opened.append(path) or whole(path))
+    reader = Reader(tmp_path / "results")
+    for one in tables:
+        build(one.name, one.wanted, reader, one.profile)
+    assert len(opened) == len(set(opened))
+    assert {run["id"] for one in tables for run in one.wanted} <= {p.parent.name for p in opened}
+
+
+def test_stand_ins_of_other_tables_are_not_listed(tmp_path):
+    profile = Made("table1", tmp_path).profile
+    models = ("resnet50", "vgg11", "cifar100")
+    assert profile["stands_for"] == {role: STANDS_FOR[role] for role in models}

@@ -1,0 +1,112 @@
+"""probe, random, shortened and at_once against costs computed by hand."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.errors import UserError
+from strategies.budget import schedule_cost
+from strategies.controls.at_once import AtOnce
+from strategies.controls.probe import Probe
+from strategies.controls.random import Random
+from strategies.controls.shortened import Shortened
+from tests.support.hand_view import HandView
+
+
+def test_schedule_cost_by_hand() -> None:
+    view = HandView([10, 20, 30], samples_per_step=2.0)
+    # Full step: forward 60, weight gradients 60, input gradients 20 + 30 (the first has none): 170.
+    # Layer 0 frozen: 60 + 50 + 30 = 140. Layers 0 and 1: 60 + 30 = 90.
+    assert schedule_cost(view, {}, 10) == 2 * 1700
+    assert schedule_cost(view, {0: 4, 1: 7}, 10) == 2 * (4 * 170 + 3 * 140 + 3 * 90)
+    assert schedule_cost(view, {1: 0, 0: 0}, 10) == 2 * 900
+    assert schedule_cost(view, {0: 50}, 10) == 2 * 1700
+
+
+def test_probe_freezes_all_but_the_head_before_training() -> None:
+    view, strategy = HandView([1] * 4), Probe()
+    strategy.start(view)
+    assert strategy.stages().due(0, 10)
+    assert [v.layer for v in strategy.decide(view) if v.freeze] == [0, 1, 2]
+    assert not any(strategy.stages().due(step, 10) for step in range(1, 100))
+
+
+@given(
+    costs=st.lists(st.integers(1, 50), min_size=3, max_size=15),
+    saving=st.floats(0.05, 0.3),
+    seed=st.integers(0, 1000),
+)
+def test_random_costs_its_budget(costs: list[int], saving: float, seed: int) -> None:
+    view = HandView(costs, total_steps=2000, seed=seed)
+    strategy = Random(saving=saving)
+    full = view.flops.exact().total * 2000
+    try:
+        strategy.start(view)
+    except UserError:
+        # Out of reach: even freezing everything at once cannot save as much.
+        at_once = dict.fromkeys(range(len(costs) - 1), 0)
+        assert schedule_cost(view, at_once, 2000) > (1 - saving) * full
+        return
+    spent = schedule_cost(view, strategy._moments, 2000)
+    assert (1 - saving) * full * 0.98 < spent <= (1 - saving) * full * (1 + 1e-9)
+    assert len(costs) - 1 not in strategy._moments
+
+
+@given(steps=st.integers(1, 4000), samples=st.integers(1, 50), cost=st.integers(1, 10**9))
+def test_a_whole_number_of_steps_loses_none_to_rounding(
+    steps: int, samples: int, cost: int
+) -> None:
+    view = HandView([cost, 3 * cost], samples_per_step=samples / 3, total_steps=4000)
+    view.budget = view.flops.exact().total * view.samples_per_step * steps
+    assert Shortened().total_steps(view) == steps
+    random = Random()
+    view.total_steps = steps
+    random.start(view)
+    assert random._moments == {}  # its budget is all that full training costs
+
+
+def test_random_draws_by_the_seed_and_the_task() -> None:
+    """One order for all models and data would be lucky or unlucky everywhere."""
+    moments = []
+    for seed, data in ((0, "a"), (0, "a"), (1, "a"), (0, "b")):
+        strategy = Random(saving=0.3)
+        strategy.start(HandView([5] * 8, total_steps=500, seed=seed, task=("a model", data)))
+        moments.append(strategy._moments)
+    assert moments[0] == moments[1]
+    assert moments[1] != moments[2]
+    assert moments[1] != moments[3]
+
+
+def test_shortened_makes_the_steps_it_can_pay_for() -> None:
+    view = HandView([10, 20, 30], total_steps=100)
+    assert Shortened(saving=0.4).total_steps(view) == 60
+    view.budget = 50 * 170 + 1
+    assert Shortened().total_steps(view) == 50
+    view.budget = 1.0
+    with pytest.raises(UserError, match="out of reach"):
+        Shortened().total_steps(view)
+
+
+def test_at_once_freezes_at_the_latest_step_it_can_pay_for() -> None:
+    view = HandView([10, 20, 30], total_steps=100)
+    full, frozen = view.flops.exact().total, view.flops.exact({0, 1}).total
+    strategy = AtOnce(saving=0.2)
+    strategy.start(view)
+    moment = strategy._moment
+    spent = [m * full + (100 - m) * frozen for m in (moment, moment + 1)]
+    assert spent[0] <= 80 * full < spent[1]
+    view.step = moment
+    assert strategy.stages().due(moment, 10)
+    assert {v.layer for v in strategy.decide(view) if v.freeze} == {0, 1}
+    view.budget = 1.0
+    with pytest.raises(UserError, match="out of reach"):
+        AtOnce().start(view)
+
+
+def test_at_once_with_the_cost_of_full_training_never_freezes() -> None:
+    view = HandView([10, 20, 30], total_steps=100)
+    view.budget = view.flops.exact().total * 100
+    strategy = AtOnce()
+    strategy.start(view)
+    view.step = 100
+    assert not strategy.decide(view)

@@ -1,0 +1,133 @@
+"""AutoFreeze's decisions against traces computed by hand."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strategies.gradients.autofreeze import AutoFreeze, _percentile
+from tests.support.hand_view import HandView
+
+
+def interval(strategy: AutoFreeze, view: HandView, grads: dict[int, list[list[float]]]) -> dict:
+    """One interval of one step with these gradients; the verdicts by layer."""
+    view.grads = grads
+    strategy.observe(view)
+    verdicts = {v.layer: v for v in strategy.decide(view)}
+    view.frozen |= {i for i, v in verdicts.items() if v.freeze}
+    return verdicts
+
+
+def test_freezes_from_the_input_on_while_below_the_median() -> None:
+    view, strategy = HandView([1] * 5), AutoFreeze()
+    strategy.start(view)
+    first = {0: [[1.0, 1.0]], 1: [[2.0]], 2: [[4.0]], 3: [[8.0]]}
+    assert interval(strategy, view, first) == {}  # the baseline
+    # r = |2 − 1.8|/2 = 0.1, 0.3, 0.2, 0.5: the median is 0.25.
+    verdicts = interval(strategy, view, {0: [[0.9, -0.9]], 1: [[1.4]], 2: [[3.2]], 3: [[4.0]]})
+    assert [verdicts[i].score for i in range(4)] == pytest.approx([0.1, 0.3, 0.2, 0.5])
+    assert verdicts[0].threshold == pytest.approx(0.25)
+    # Layer 2 lies below the threshold, but layer 1 before it does not.
+    assert [verdicts[i].freeze for i in range(4)] == [True, False, False, False]
+    # Next interval, active 1 … 3: r = 0.0, 0.25, 0.5 with median 0.25: layer 1 alone.
+    verdicts = interval(strategy, view, {1: [[1.4]], 2: [[2.4]], 3: [[6.0]]})
+    assert [verdicts[i].freeze for i in (1, 2, 3)] == [True, False, False]
+    assert 0 not in verdicts
+
+
+def test_gradients_are_summed_with_sign_over_the_interval() -> None:
+    view, strategy = HandView([1, 1, 1]), AutoFreeze(N=100)
+    strategy.start(view)
+    for gradient in ([3.0], [-1.0]):
+        view.grads = {0: [gradient], 1: [[1.0]]}
+        strategy.observe(view)
+    strategy.decide(view)
+    view.grads = {0: [[1.0]], 1: [[4.0]]}
+    strategy.observe(view)
+    verdicts = strategy.decide(view)
+    assert [v.score for v in verdicts] == pytest.approx([0.5, 1.0])  # 2 → 1 and 2 → 4
+
+
+@pytest.mark.parametrize(("norm", "expected"), [("l1", 7 + 5), ("l2", (3**2 + 4**2 + 5**2) ** 0.5)])
+def test_norm_of_a_layer(norm: str, expected: float) -> None:
+    view, strategy = HandView([1, 1]), AutoFreeze(norm=norm)
+    strategy.start(view)
+    view.grads = {0: [[3.0, -4.0], [5.0]]}
+    strategy.observe(view)
+    strategy.decide(view)
+    assert strategy.state_dict()["previous"][0] == pytest.approx(expected)
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(1, 5), st.integers(1, 9)), min_size=1, max_size=3),
+        min_size=1,
+    ),
+    st.integers(1, 3),
+    st.sampled_from(["l1", "l2"]),
+)
+def test_norms_are_those_of_the_summed_gradients(
+    shapes: list[list[tuple[int, int]]], steps: int, norm: str
+) -> None:
+    """Whatever the sizes, and however a gradient lies in memory (channels-last among them)."""
+
+    class Transposed(HandView):
+        def gradients(self, layer: int) -> list[torch.Tensor]:
+            return [torch.tensor(g).t() for g in self.grads[layer]]
+
+    numbers = np.random.default_rng(len(shapes))
+    view, strategy = Transposed([1] * (len(shapes) + 1)), AutoFreeze(norm=norm, unit="layer")
+    strategy.start(view)
+    drawn = [
+        {i: [numbers.normal(size=s) for s in own] for i, own in enumerate(shapes)}
+        for _ in range(steps)
+    ]
+    for view.grads in drawn:
+        strategy.observe(view)
+    strategy.decide(view)
+    order = {"l1": 1, "l2": 2}[norm]
+    for i, own in enumerate(shapes):
+        total = [sum(step[i][j] for step in drawn).ravel() for j in range(len(own))]
+        expected = np.linalg.norm(np.concatenate(total), order)
+        assert strategy.state_dict()["previous"][i] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_transformer_block_freezes_as_one() -> None:
+    view = HandView([1] * 5, blocks=[0, 0, 1, 1, 2])
+    strategy = AutoFreeze(N=100)
+    strategy.start(view)
+    interval(strategy, view, {0: [[1.0]], 1: [[1.0]], 2: [[1.0]], 3: [[1.0]]})
+    # Block 0: 2 → 2, r = 0; block 1: 2 → 4, r = 1 = the 100th percentile, which is not below it.
+    verdicts = interval(strategy, view, {0: [[0.5]], 1: [[1.5]], 2: [[2.0]], 3: [[2.0]]})
+    assert [verdicts[i].freeze for i in range(4)] == [True, True, False, False]
+    assert verdicts[0].score == verdicts[1].score == 0
+
+
+def test_a_frozen_layer_has_no_norm_and_does_not_move_the_boundary() -> None:
+    view, strategy = HandView([1] * 4), AutoFreeze()
+    strategy.start(view)
+    interval(strategy, view, {0: [[1.0]], 1: [[1.0]], 2: [[1.0]]})
+    view.frozen = frozenset({0})
+    verdicts = interval(strategy, view, {1: [[1.1]], 2: [[1.5]]})
+    assert set(verdicts) == {1, 2}
+    assert verdicts[1].threshold == pytest.approx(0.3)
+
+
+def test_state_round_trip_gives_the_same_verdicts() -> None:
+    view, strategy = HandView([1] * 4), AutoFreeze()
+    strategy.start(view)
+    interval(strategy, view, {0: [[1.0]], 1: [[1.0]], 2: [[1.0]]})
+    view.grads = {0: [[1.2]], 1: [[0.7]], 2: [[1.6]]}
+    strategy.observe(view)
+    again = AutoFreeze()
+    again.start(view)
+    again.load_state_dict(strategy.state_dict())
+    assert list(again.decide(view)) == list(strategy.decide(view))
+
+
+@given(
+    st.lists(st.floats(0, 1e6), min_size=1, max_size=60), st.floats(0, 100, allow_subnormal=False)
+)
+def test_the_threshold_is_numpys_percentile(values: list[float], percent: float) -> None:
+    assert _percentile(values, percent) == pytest.approx(np.percentile(values, percent), rel=1e-12)

@@ -1,0 +1,80 @@
+"""FreezeOut against schedules and costs computed by hand."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.errors import UserError
+from strategies.budget import schedule_cost
+from strategies.schedules.linear import Linear
+from tests.support.hand_view import HandView
+
+
+def test_moments_are_spaced_evenly_from_t0_to_the_end() -> None:
+    view = HandView([1, 1, 1, 1, 1], total_steps=100)
+    assert Linear(t0=0.5).moments(view, 100) == [50, 62, 75, 88, 100]
+    assert Linear(t0=0.0).moments(view, 100) == [0, 25, 50, 75, 100]
+    # Cubic: every share is cubed, 0.5³ = 0.125, 0.625³ = 0.244, 0.75³ = 0.422, 0.875³ = 0.670.
+    assert Linear(t0=0.5, spacing="cubic").moments(view, 1000) == [125, 244, 422, 670, 1000]
+
+
+def test_learning_rates_follow_equation_6() -> None:
+    view = HandView([1, 1, 1], total_steps=100, base_lr=0.1)
+    strategy = Linear(t0=0.5)
+    strategy.start(view)
+    view.step = 25
+    rates = strategy.learning_rates(view)
+    for rate, moment in zip(rates, [50, 75, 100], strict=True):
+        assert rate == pytest.approx(0.5 * 0.1 * (1 + math.cos(math.pi * 25 / moment)))
+    view.step = 50
+    assert strategy.learning_rates(view)[0] == pytest.approx(0.0)
+
+
+def test_scaled_rates_start_at_lr_over_the_layers_share() -> None:
+    view = HandView([1, 1, 1], total_steps=100, base_lr=0.1)
+    strategy = Linear(t0=0.5, scaled=True)
+    strategy.start(view)
+    assert strategy.learning_rates(view) == pytest.approx([0.2, 0.1 / 0.75, 0.1])
+
+
+def test_layers_freeze_at_their_moments_and_the_head_never() -> None:
+    view = HandView([1, 1, 1, 1], total_steps=90)
+    strategy = Linear(t0=0.5)
+    strategy.start(view)
+    frozen = {}
+    for step in range(1, 91):
+        view.step = step
+        if strategy.stages().due(step, 10):
+            for verdict in strategy.decide(view):
+                assert verdict.freeze
+                frozen[verdict.layer] = step
+                view.frozen |= {verdict.layer}
+    assert frozen == {0: 45, 1: 60, 2: 75}
+
+
+@given(
+    costs=st.lists(st.integers(1, 50), min_size=2, max_size=12),
+    t0=st.floats(0.1, 0.9),
+    saving=st.floats(0.1, 0.8),
+)
+def test_solved_length_costs_the_budget_within_one_step(
+    costs: list[int], t0: float, saving: float
+) -> None:
+    view = HandView(costs, total_steps=400)
+    full = view.flops.exact().total
+    view.budget = (1 - saving) * full * 400
+    strategy = Linear(t0=t0)
+    view.total_steps = strategy.total_steps(view)
+    moments = dict(enumerate(strategy.moments(view, view.total_steps)[:-1]))
+    spent = schedule_cost(view, moments, view.total_steps)
+    assert spent <= view.budget
+    # One more step of training could only shift each freeze by a step.
+    assert spent > view.budget - 2 * full * len(costs)
+
+
+def test_a_budget_below_one_step_is_an_error() -> None:
+    view = HandView([10, 10, 10], budget=1.0)
+    with pytest.raises(UserError, match="out of reach"):
+        Linear().total_steps(view)

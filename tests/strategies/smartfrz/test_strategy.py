@@ -1,0 +1,214 @@
+"""SmartFRZ and its recorder on a tiny network: decisions, resuming, cost."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bench.errors import UserError
+from bench.strategy_api.view import View
+from strategies.smartfrz.features import FEATURES
+from strategies.smartfrz.predictor import Predictor, flops
+from strategies.smartfrz.predictor_file import Trained, save
+from strategies.smartfrz.strategy import SmartFRZ
+from strategies.smartfrz.training.corpus import make_tokens
+from strategies.smartfrz.training.recorder import Record
+from tests.support.tiny_view import tiny_net, tiny_view, train_a_step
+
+torch.set_num_threads(1)
+
+OPTIONS: dict[str, Any] = {
+    "window": 6,
+    "tailored": 16,
+    "snapshots_per_epoch": 5,
+    "stages_per_epoch": 2,
+    "features": "cascade",
+    "threshold": 0.5,
+}
+
+
+def predictor(tmp_path: Path, seed: int = 0, **facts: Any) -> Path:
+    """A file with an untrained predictor whose verdicts differ from layer to layer."""
+    torch.manual_seed(seed)
+    network = Predictor(FEATURES[str(OPTIONS["features"])].width(16))
+    path = tmp_path / "predictor.safetensors"
+    known = {k: v for k, v in OPTIONS.items() if k not in ("stages_per_epoch",)}
+    save(path, Trained(network, {**known, **facts}))
+    return path
+
+
+@pytest.fixture
+def view(tmp_path: Path) -> View:
+    return tiny_view(tiny_net(), {"predictor": predictor(tmp_path)})
+
+
+def started(view: View, **options: Any) -> SmartFRZ:
+    strategy = SmartFRZ(**{**OPTIONS, **options})
+    strategy.start(view)
+    return strategy
+
+
+def begun(files: dict[str, Path], **options: Any) -> tuple[View, SmartFRZ]:
+    view = tiny_view(tiny_net(), files)
+    return view, started(view, **options)
+
+
+def run(view: View, strategy: SmartFRZ, steps: int, freeze: bool = False) -> list[Any]:
+    """Train on for some steps as the runner does; all verdicts."""
+    seen = []
+    for _ in range(steps):
+        train_a_step(view, seed=view.step)
+        if strategy.observations().due(view.step, view.steps_per_epoch):
+            strategy.observe(view)
+        if strategy.stages().due(view.step, view.steps_per_epoch):
+            verdicts = strategy.decide(view)
+            seen.append([(view.step, v.layer, v.freeze, v.score) for v in verdicts])
+            if freeze:
+                view.frozen |= {v.layer for v in verdicts if v.freeze}
+    return seen
+
+
+def by_hand(path: Path, snapshots: list[list[torch.Tensor]], moments: Any) -> list[float]:
+    """P(freeze) of each layer from all its snapshots, with nothing kept between stages."""
+    from strategies.smartfrz.predictor_file import load
+
+    trace = {
+        "snapshots": torch.stack([torch.stack(s) for s in snapshots]),
+        "progress": torch.tensor([m[0] for m in moments]),
+        "rate": torch.tensor([m[1] for m in moments]),
+    }
+    tokens, _ = make_tokens(trace, "cascade", OPTIONS["window"])
+    window = tokens[-OPTIONS["window"] :].transpose(0, 1)
+    network = load(path, torch.device("cpu")).network
+    logits = network(window, torch.ones(window.shape[:2], dtype=torch.bool))
+    return logits.softmax(1)[:, 1].tolist()
+
+
+@pytest.mark.parametrize("freeze_at", [100, 8])
+def test_verdicts_equal_those_of_the_whole_history_at_once(view: View, freeze_at: int) -> None:
+    """Also once a layer froze: what it moved before still counts for those behind it."""
+    strategy = started(view, warmup=0.0)
+    taken: list[list[torch.Tensor]] = []
+    moments = []
+
+    def take() -> None:
+        rate = view.lr / view.base_lr if view.step else 1.0
+        moments.append((view.step / view.total_steps, rate))
+        taken.append(
+            [view.weights(i)[0].flatten()[strategy._tailor.indices[i]].clone() for i in (0, 1)]
+        )
+
+    take()
+    for _ in range(20):
+        train_a_step(view, seed=view.step)
+        if view.step % 2 == 0:
+            strategy.observe(view)
+            take()
+        if view.step == freeze_at:
+            view.frozen = frozenset({0})
+        if view.step % 5 == 0:
+            verdicts = {v.layer: v.score for v in strategy.decide(view)}
+            expected = dict(enumerate(by_hand(view.artifacts["predictor"], taken, moments)))
+            for layer in view.frozen:
+                del expected[layer]
+            assert verdicts == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_layer_freezes_from_the_threshold_on_and_the_head_is_never_judged(view: View) -> None:
+    low = started(view, threshold=1e-9, warmup=0.0)
+    assert [(v.layer, v.freeze, v.threshold) for v in low.decide(view)] == [
+        (0, True, 1e-9),
+        (1, True, 1e-9),
+    ]
+    high = started(view, threshold=1.0, warmup=0.0)
+    assert not any(v.freeze for v in high.decide(view))
+
+
+def test_the_files_own_threshold_counts_unless_one_is_given(tmp_path: Path) -> None:
+    view = tiny_view(tiny_net(), {"predictor": predictor(tmp_path, threshold=0.77)})
+    strategy = started(view, threshold=0.0, warmup=0.0)
+    assert {v.threshold for v in strategy.decide(view)} == {0.77}
+
+
+def test_a_later_layer_may_freeze_first_and_the_others_go_on_undisturbed(view: View) -> None:
+    strategy = started(view)
+    run(view, strategy, 12)
+    before = {v.layer: v.score for v in strategy.decide(view)}
+    view.frozen = frozenset({1})
+    after = strategy.decide(view)
+    assert [v.layer for v in after] == [0]
+    assert after[0].score == pytest.approx(before[0], abs=1e-6)
+    state = strategy.state_dict()
+    assert [len(state[key]["ring"][0]) for key in ("snapshots", "tokens", "encoded")] == [2, 1, 1]
+    view.frozen = frozenset({0, 1})
+    run(view, strategy, 5)
+    assert strategy.decide(view) == ()
+
+
+def test_nothing_is_judged_during_the_warm_up(view: View) -> None:
+    stages = run(view, started(view, warmup=1.5), 20)
+    assert [bool(verdicts) for verdicts in stages] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("killed", [1, 7, 10, 13])
+def test_a_resumed_run_gives_the_same_verdicts(tmp_path: Path, killed: int) -> None:
+    files = {"predictor": predictor(tmp_path, seed=6)}
+    scores = sorted(v[3] for stage in run(*begun(files), 30) for v in stage)
+    limit = {"threshold": scores[len(scores) // 2]}
+    expected = run(*begun(files, **limit), 30, freeze=True)
+    verdicts = [freeze for stage in expected for _, _, freeze, _ in stage]
+    assert any(verdicts)
+    assert not all(verdicts)
+
+    view, first = begun(files, **limit)
+    seen = run(view, first, killed, freeze=True)
+    state = first.state_dict()
+    second = SmartFRZ(**{**OPTIONS, **limit})
+    second.start(view)
+    second.load_state_dict(state)
+    seen += run(view, second, 30 - killed, freeze=True)
+    assert seen == expected
+
+
+def test_cost_counts_each_token_once(view: View) -> None:
+    strategy = started(view, warmup=0.0)
+    run(view, strategy, 10)  # stages after 5 and 10 steps: 3 tokens, then 3 more
+    width = FEATURES["cascade"].width(16)
+    assert strategy.cost() == 2 * (flops(width, 3, 3) + flops(width, 6, 3))
+
+
+def test_a_predictor_for_other_settings_is_refused(view: View) -> None:
+    for key, value in (("window", 7), ("tailored", 32), ("features", "travel")):
+        with pytest.raises(UserError, match=f"{key} = .*predictor train"):
+            started(view, **{key: value})
+
+
+def test_a_recording_holds_what_a_run_of_the_strategy_sees(tmp_path: Path) -> None:
+    reference = tmp_path / "reference.safetensors"
+    save_file(tiny_net(1).state_dict(), reference)
+    files = {"reference": reference, "predictor": predictor(tmp_path)}
+    view = tiny_view(tiny_net(), files)
+    record = Record(tailored=16, snapshots_per_epoch=5, samples=16, batch=8)
+    record.start(view)
+    strategy = started(view)
+    for _ in range(20):
+        train_a_step(view, seed=view.step)
+        for each in (record, strategy):
+            if each.observations().due(view.step, view.steps_per_epoch):
+                each.observe(view)
+            if each.stages().due(view.step, view.steps_per_epoch):
+                each.decide(view)
+    trace = record.trace()
+    assert trace["snapshots"].shape == (11, 2, 16)
+    assert trace["cka"].shape == trace["cka_biased"].shape == (5, 2)
+    assert trace["probes"].tolist() == [0, 0.05, 0.1, 0.15, 0.2]
+    tokens, _ = make_tokens(trace, "cascade", OPTIONS["window"])
+    torch.testing.assert_close(tokens[-6:], strategy._tokens.last(6), rtol=0, atol=0)
+
+    again = Record(tailored=16, snapshots_per_epoch=5, samples=16, batch=8)
+    again.start(view)
+    again.load_state_dict(record.state_dict())
+    torch.testing.assert_close(again.trace(), trace, rtol=0, atol=0)
+    assert again.cost() == record.cost()

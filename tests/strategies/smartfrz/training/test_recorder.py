@@ -1,0 +1,82 @@
+"""The gradient that a recording keeps: of which layer, of which step, and through interruptions."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from bench.results.run_folder import RunFolder
+from bench.strategy_api.view import View
+from bench.training.loop import Stopped, execute
+from strategies.smartfrz.training.recorder import Record
+from tests.support.tiny_runs import made, tiny
+from tests.support.tiny_view import tiny_net, tiny_view, train_a_step
+
+
+def recorded(view: View, steps: int, **options: bool) -> Record:
+    """A recorder after some steps, in each of which every gradient is the number of the step."""
+    record = Record(tailored=16, snapshots_per_epoch=5, samples=16, batch=8, **options)
+    record.start(view)
+    for _ in range(steps):
+        train_a_step(view, seed=view.step)
+        for parameter in view._model.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            parameter.grad.fill_(view.step)  # in place: what is kept must be a copy
+        if record.observations().due(view.step, view.steps_per_epoch):
+            record.observe(view)
+    return record
+
+
+def view_of(tmp_path: Path) -> View:
+    reference = tmp_path / "reference.safetensors"
+    save_file(tiny_net(1).state_dict(), reference)
+    return tiny_view(tiny_net(), {"reference": reference})
+
+
+def test_the_largest_layer_but_the_head_at_half_of_the_run(tmp_path: Path) -> None:
+    trace = recorded(view_of(tmp_path), 60, gradient=True).trace()
+    assert trace["gradient"].tolist() == [50] * 144  # 4 × 4 × 3 × 3; the head has more
+    assert trace["gradient"].dtype == torch.float32
+    assert trace["gradient_layer"].item() == 1
+
+
+def test_nothing_is_kept_before_half_nor_unasked(tmp_path: Path) -> None:
+    early = recorded(view_of(tmp_path), 49, gradient=True).trace()
+    unasked = recorded(view_of(tmp_path), 60).trace()
+    for trace in (early, unasked):
+        assert {"gradient", "gradient_layer"}.isdisjoint(trace)
+
+
+def test_a_run_without_it_keeps_its_id() -> None:
+    plain, off, on = (
+        tiny("record", options=options, reference="run:another")
+        for options in ({}, {"gradient": False}, {"gradient": True})
+    )
+    assert off.id == plain.id != on.id
+
+
+def test_interrupted_before_and_after_half_the_trace_is_the_same(tmp_path: Path) -> None:
+    options = {"gradient": True, "tailored": 8, "samples": 16, "batch": 16}
+    traces = []
+    for name, stops in (("straight", set()), ("broken", {3, 8})):
+        reference = tiny(seed=1000, keep_model=True)
+        made(reference, tmp_path / name)
+        spec = tiny("record", options=options, reference=f"run:{reference.id}")
+        folder, steps = RunFolder(tmp_path / name, spec.id), []
+        while not folder.done:
+            try:
+                execute(
+                    spec,
+                    tmp_path / name,
+                    progress=lambda step, _, steps=steps: steps.append(step),
+                    stop=lambda steps=steps, stops=stops: steps[-1] in stops,
+                )
+            except Stopped:
+                continue
+        assert folder.result()["resumed"] == bool(stops)
+        traces.append(load_file(folder.path / "trace.safetensors"))
+    assert traces[0]["gradient"].abs().max() > 0
+    assert traces[0].keys() == traces[1].keys()
+    for key, tensor in traces[0].items():
+        assert torch.equal(tensor, traces[1][key])

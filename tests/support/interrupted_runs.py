@@ -1,0 +1,46 @@
+"""Runs that are stopped again and again, beside the same run left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from bench.results.comparison import difference
+from bench.results.run_folder import RunFolder
+from bench.spec import Spec
+from bench.training.loop import Stopped, execute
+from tests.support.tiny_runs import essence, made, weights
+
+
+def stopped_every(steps: int, spec: Spec, results: Path) -> int:
+    """Execute a run that is stopped after so many steps, anew each time; how often it was."""
+    stops = 0
+    while True:
+        calls = 0
+
+        def now() -> bool:
+            nonlocal calls
+            calls += 1
+            return calls == steps
+
+        try:
+            execute(spec, results, stop=now)
+            return stops
+        except Stopped:
+            stops += 1
+
+
+def assert_same_bits(spec: Spec, one: Path, other: Path) -> None:
+    """What was recorded, clocks aside, and the weights of a run in two places."""
+    assert difference(essence(spec, one), essence(spec, other)) == ""
+    first, second = weights(spec, one), weights(spec, other)
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def assert_stops_change_nothing(spec: Spec, place: Path) -> None:
+    """A run stopped at every third step ends with the bits of one that never was."""
+    made(spec, place / "straight")
+    assert stopped_every(3, spec, place / "broken") >= 5
+    assert_same_bits(spec, place / "straight", place / "broken")
+    assert RunFolder(place / "broken", spec.id).result()["resumed"]

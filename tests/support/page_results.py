@@ -1,0 +1,9 @@
+"""The made-up runs that the page is tested on."""
+
+from __future__ import annotations
+
+from tests.support.synthetic_results import wanted
+
+MODELS, DATASETS = ("resnet50", "vgg11"), ("cifar10", "cifar100")
+RUNS = wanted(MODELS, DATASETS, ["full", "linear", "autofreeze", "smartfrz"])
+GONE = RUNS[7]  # a seed of linear freezing without a result

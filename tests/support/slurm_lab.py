@@ -1,0 +1,134 @@
+"""What the tests on a cluster share: commands as a user gives them, and waiting with a bound."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cli.main import main
+from bench.launch.slurm.submissions import Array, Ledger
+from tests.support.paths import ROOT, TESTS
+from tests.support.slurm_cluster import Cluster, ask
+
+HERE = TESTS / "slurm"
+
+
+@dataclass
+class Lab:
+    """A results folder, a cluster file, and commands with the same options every time."""
+
+    cluster: Cluster
+    folder: Path
+    sweep: str
+    options: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    code: Path = ROOT
+    settings: str = "timeout_min = 30\nsignal_delay_s = 5\n"
+
+    def __post_init__(self) -> None:
+        (self.folder / "cluster.toml").write_text(self.settings)
+
+    @property
+    def results(self) -> Path:
+        """Where runs lie."""
+        return self.folder / "results"
+
+    def start(self, command: str, *more: str, **variables: str) -> subprocess.Popen[str]:
+        """Begin a freezebench command on the lab's sweep."""
+        words = [sys.executable, "-m", "bench.cli.main", command, self.sweep, *self.options, *more]
+        environment = {
+            **os.environ, **self.environment, **variables, "PYTHONPATH": str(self.code),
+            "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        return subprocess.Popen(
+            [*words, "--results", str(self.results)], cwd=self.folder, env=environment, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def finish(self, command: str, *more: str, **variables: str) -> str:
+        """Give a command in a process of its own; it must succeed; what it printed."""
+        process = self.start(command, *more, **variables)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, f"{command} {more}: {out}\n{err}"
+        return out
+
+    def do(self, command: str, *more: str, **variables: str) -> str:
+        """Give a command in this process, where everything is loaded; it must succeed."""
+        words = [command, self.sweep, *self.options, *more, "--results", str(self.results)]
+        if command in ("sweep", "retry"):
+            words += ["--cluster", str(self.folder / "cluster.toml")]
+        out = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
+            for name, value in {**self.environment, **variables}.items():
+                patch.setenv(name, value)
+            status = main(words)
+        assert status == 0, out.getvalue()
+        return out.getvalue()
+
+    def send(self, *more: str, **variables: str) -> str:
+        """Send the sweep; files that are not committed yet go along."""
+        return self.do("sweep", "--launcher", "slurm", "--yes", "--dirty", *more, **variables)
+
+    def arrays(self) -> list[Array]:
+        """All arrays ever sent."""
+        return Ledger(self.results).every()
+
+    def log(self) -> str:
+        """All that the jobs printed."""
+        logs = sorted(self.results.glob("slurm/jobs/*/*_log.*"))
+        return "\n".join(f"== {path.name}\n{path.read_text()}" for path in logs)
+
+    def done(self) -> dict[str, dict[str, Any]]:
+        """Results by run."""
+        found = self.results.glob("runs/*/result.json")
+        return {path.parent.name: json.loads(path.read_text()) for path in found}
+
+    def progress(self, run: Path) -> Mapping[str, Any]:
+        """A run's sign of life; empty if there is none just now."""
+        try:
+            values: Mapping[str, Any] = json.loads((run / "progress.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return values
+
+    def under_way(self) -> list[tuple[Path, Mapping[str, Any]]]:
+        """Runs that have made steps and are not done, with their sign of life."""
+        found = [
+            (p.parent, self.progress(p.parent)) for p in self.results.glob("runs/*/progress.json")
+        ]
+        return [(folder, told) for folder, told in found if told.get("step")]
+
+    def end(self) -> None:
+        """Take all of this lab out of the queue."""
+        for array in self.arrays():
+            ask("scancel", f"--name={array.name}")
+
+
+def queue() -> list[str]:
+    """Lines of squeue: number, state, node."""
+    return ask("squeue", "-h", "-r", "-o", "%i %T %N").splitlines()
+
+
+def running() -> list[str]:
+    """Numbers of running jobs."""
+    return [line.split()[0] for line in queue() if line.split()[1] == "RUNNING"]
+
+
+def wait(there: Callable[[], Any], seconds: float, what: str, log: Callable[[], str]) -> Any:
+    """Wait until something is there, and return it; fails with the logs after some seconds."""
+    until = time.monotonic() + seconds
+    while not (found := there()):
+        assert time.monotonic() < until, f"no {what} in {seconds} s; queue: {queue()}\n{log()}"
+        time.sleep(0.3)
+    return found

@@ -1,0 +1,231 @@
+"""One small member of each family of models, and what the laws about them draw from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from hypothesis import strategies as st
+from timm.models.resnet import Bottleneck, ResNet
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+from torch.nn import functional as F
+from torchvision.models import VisionTransformer as TorchVisionTransformer
+from torchvision.models.mobilenetv2 import MobileNetV2
+from torchvision.models.vgg import make_layers
+
+from bench.layers.discovery import Layer, find_layers
+from tests.support.device import DEVICE
+
+CLASSES = 5
+WORDS = 11
+
+
+class Plain(nn.Module):
+    """VGG: convolutions with biases, pooling, linear layers with dropout; no norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = make_layers([4, "M", 8, 8, "M"])
+        self.classifier = nn.Sequential(
+            nn.Linear(8 * 4 * 4, 12),
+            nn.ReLU(True),
+            nn.Dropout(0.3),
+            nn.Linear(12, CLASSES),
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.features(images).flatten(1))
+
+
+class Attention(nn.Module):
+    """Separate queries, keys and values, as BERT has them."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.dense = nn.Linear(width, width)
+        self.dropout = nn.Dropout(0.1)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        split = (*x.shape[:2], self.heads, -1)
+        q, k, v = (f(x).view(split).transpose(1, 2) for f in (self.query, self.key, self.value))
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return self.norm(x + self.dropout(self.dense(mixed)))
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads)
+        self.intermediate = nn.Linear(width, 2 * width)
+        self.output = nn.Linear(2 * width, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.attention(x)
+        return self.norm(x + self.output(F.gelu(self.intermediate(x))))
+
+
+class Bert(nn.Module):
+    """BERT: three embeddings, blocks with the norms behind, a pooler, a classifier."""
+
+    def __init__(self, width: int = 12, depth: int = 2, heads: int = 3, length: int = 7) -> None:
+        super().__init__()
+        self.words = nn.Embedding(WORDS, width, padding_idx=0)
+        self.positions = nn.Embedding(length, width)
+        self.kinds = nn.Embedding(2, width)
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(0.1)
+        self.layer = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.pooler = nn.Linear(width, width)
+        self.classifier = nn.Linear(width, CLASSES)
+
+    def forward(self, words: torch.Tensor) -> torch.Tensor:
+        places = torch.arange(words.shape[1], device=words.device)[None]
+        x = self.words(words) + self.positions(places) + self.kinds(torch.zeros_like(words))
+        x = self.dropout(self.norm(x))
+        for block in self.layer:
+            x = block(x)
+        return self.classifier(torch.tanh(self.pooler(x[:, 0])))
+
+
+def _transformers_bert() -> nn.Module:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    class Logits(BertForSequenceClassification):
+        """transformers' own, with dropout, putting out a tensor as the other families do."""
+
+        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+            return super().forward(*inputs).logits
+
+    shape = {"hidden_size": 12, "intermediate_size": 24, "max_position_embeddings": 32}
+    heads = {"num_hidden_layers": 2, "num_attention_heads": 3}
+    return Logits(BertConfig(vocab_size=WORDS, num_labels=CLASSES, **shape, **heads))
+
+
+def _residual() -> nn.Module:
+    return ResNet(
+        Bottleneck,
+        (1, 1, 1, 1),
+        num_classes=CLASSES,
+        stem_type="deep",
+        stem_width=4,
+        channels=(4, 4, 4, 8),
+        drop_path_rate=0.2,
+    )
+
+
+def _depthwise() -> nn.Module:
+    blocks = [[1, 8, 1, 1], [3, 8, 2, 2]]
+    return MobileNetV2(CLASSES, width_mult=0.25, inverted_residual_setting=blocks)
+
+
+def _vit() -> nn.Module:
+    return VisionTransformer(
+        img_size=16,
+        patch_size=8,
+        embed_dim=12,
+        depth=2,
+        num_heads=3,
+        num_classes=CLASSES,
+        proj_drop_rate=0.1,
+        drop_path_rate=0.2,
+    )
+
+
+def _torch_vit() -> nn.Module:
+    return TorchVisionTransformer(
+        image_size=16,
+        patch_size=8,
+        num_layers=2,
+        num_heads=3,
+        hidden_dim=12,
+        mlp_dim=24,
+        num_classes=CLASSES,
+        dropout=0.1,
+    )
+
+
+def images(samples: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    """A batch of 16 x 16 images."""
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(samples, 3, 16, 16, generator=generator).to(DEVICE),)
+
+
+def sentences(samples: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    """A batch of sentences of seven words."""
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randint(0, WORDS, (samples, 7), generator=generator).to(DEVICE),)
+
+
+def texts(samples: int, seed: int = 0, length: int = 7) -> tuple[torch.Tensor, ...]:
+    """A padded batch as a run makes it: ids, the mask of real words, segments."""
+    generator = torch.Generator().manual_seed(seed)
+    ids, segments = (
+        torch.randint(0, high, (samples, length), generator=generator) for high in (WORDS, 2)
+    )
+    lengths = torch.randint(2, length + 1, (samples, 1), generator=generator)
+    mask = (torch.arange(length) < lengths)[:, None, None]
+    return ids.to(DEVICE), mask.to(DEVICE), segments.to(DEVICE)
+
+
+def labels(samples: int, seed: int = 0) -> torch.Tensor:
+    """A class for each of the samples."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, CLASSES, (samples,), generator=generator).to(DEVICE)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A way to build a small model, and its layers."""
+
+    name: str
+    _build: Callable[[], nn.Module]
+    inputs: Callable[..., tuple[torch.Tensor, ...]]
+
+    def model(self) -> nn.Module:
+        """A new copy of the model, the same each time, in train mode."""
+        return copy.deepcopy(_built(self)).to(DEVICE)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers of the model."""
+        return _layers(self)
+
+    def masks(self) -> st.SearchStrategy[frozenset[int]]:
+        """Random sets of layers to freeze: a prefix and some more, never the head."""
+        body = len(self.layers) - 1
+        return st.builds(
+            lambda prefix, more: frozenset(range(prefix)) | more,
+            st.integers(0, body),
+            st.frozensets(st.integers(0, body - 1)),
+        )
+
+
+@cache
+def _built(family: Family) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return family._build().train()
+
+
+@cache
+def _layers(family: Family) -> tuple[Layer, ...]:
+    return find_layers(family.model(), family.inputs(2))
+
+
+FAMILIES = (
+    Family("plain", Plain, images),
+    Family("residual", _residual, images),
+    Family("depthwise", _depthwise, images),
+    Family("vit", _vit, images),
+    Family("torch_vit", _torch_vit, images),
+    Family("bert", Bert, sentences),
+    Family("transformers_bert", _transformers_bert, texts),
+)

@@ -1,0 +1,56 @@
+"""Runs small enough for a test: a few steps of the laptop models on a few digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.planning.run_inputs import resolve
+from bench.results.comparison import essence as recorded_by
+from bench.results.run_folder import RunFolder
+from bench.spec import Spec
+from bench.training.loop import execute
+from tests.support.device import DEVICE
+
+
+def tiny(strategy: str = "full", **changes: Any) -> Spec:
+    """A run of 2 epochs of 6 steps; every strategy freezes something within it."""
+    options = {
+        "autofreeze": {"M": 3, "N": 90},
+        "linear": {"t0": 0.2},
+        "random": {"saving": 0.3},
+        "shortened": {"saving": 0.3},
+        "at_once": {"saving": 0.3},
+    }
+    values: dict[str, Any] = {
+        "model": "laptop_vgg11",
+        "data": "digits10",
+        "strategy": strategy,
+        "options": options.get(strategy, {}),
+        "epochs": 2,
+        "resolution": 24,
+        "train_limit": 192,
+        "lr": 0.02,
+        "weight_decay": 1e-3,
+        "device": DEVICE.type,
+    }
+    return resolve(Spec.from_dict({**values, **changes}), "laptop", changes.pop("files", None))
+
+
+def made(spec: Spec, results: Path, **how: Any) -> dict[str, Any]:
+    """Execute a run and return its result."""
+    return execute(spec, results, **how)
+
+
+def weights(spec: Spec, results: Path) -> dict[str, torch.Tensor]:
+    """The kept weights of a done run."""
+    from safetensors.torch import load_file
+
+    return load_file(RunFolder(results, spec.id).model)
+
+
+def essence(spec: Spec, results: Path) -> dict[str, Any]:
+    """Return all that a run recorded except clocks and allocator peaks."""
+    return recorded_by(RunFolder(results, spec.id).path)
