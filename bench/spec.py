@@ -26,57 +26,19 @@ REVISIONS: Mapping[str, Callable[[Spec], bool]] = {
 }
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
-FIELDS: Mapping[str, Option] = {
-    "model": Text("", doc="model by name"),
-    "data": Text("", doc="data set by name"),
-    "strategy": Text("full", doc="strategy by name, or path/to/file.py:Class"),
-    "seed": Integer(0, doc="draws the head, the order of the data and their augmentation"),
-    "epochs": Integer(10, low=1, high=100_000, doc="passes over the training set"),
-    "batch_size": Integer(32, low=1, high=1_000_000, doc="samples a step"),
-    "lr": Real(0.01, low=0.0, high=1e6, doc="learning rate at the start; cosine to zero"),
-    "warmup": Real(0.0, low=0.0, high=0.9, doc="share of the steps in which lr rises from zero"),
-    "momentum": Real(0.9, low=0.0, high=1.0, doc="of SGD"),
-    "weight_decay": Real(0.0, low=0.0, high=1e3, doc="L2 for SGD, decoupled for AdamW"),
-    "optimizer": Choice("sgd", ("sgd", "adamw"), doc="optimizer"),
-    "resolution": Integer(224, low=8, high=4096, doc="side of the square input, pixels"),
-    "length": Integer(128, low=8, high=512, doc="longest text, tokens; what is longer is cut"),
-    "augment": Choice(
-        "standard",
-        ("none", "standard", "randaugment"),
-        doc="crop, and flip where it makes sense; randaugment besides, on large image folders",
-    ),
-    "label_smoothing": Real(0.0, low=0.0, high=1.0, doc="of the training loss"),
-    "normalisation": Choice("data", ("data", "imagenet", "half"), doc="mean and std of inputs"),
-    "weights": Text("", doc="'' = random, 'pretrained', 'run:ID', or 'file' (see paths)"),
-    "weights_may_lack": Text("", doc="comma-separated prefixes of names that a file may lack"),
-    "reference": Text("", doc="'run:ID' of a fully trained model of the same task"),
-    "evaluate_on": Choice("test", ("test", "validation"), doc="which split is scored"),
-    "train_limit": Integer(0, doc="use the first samples only; 0 = all"),
-    "device": Choice("cpu", ("cpu", "cuda"), doc="class of device"),
-    "precision": Choice("float32", PRECISIONS, doc="of forward and backward"),
-    "channels_last": Flag(False, doc="memory layout of images"),
-    "threads": Integer(1, low=1, high=1024, doc="CPU threads of the run"),
-    "replicas": Integer(1, low=1, high=1024, doc="processes that share every batch, one a GPU"),
-    "data_workers": Integer(
-        0, high=256, doc="processes that decode a large image folder; 0 = up to 4; not in the id"
-    ),
-    "cache_prefix": Flag(False, doc="keep what a frozen prefix puts out; needs augment = none"),
-    "cache_device_mib": Integer(4096, doc="MiB of it on the device"),
-    "cache_host_mib": Integer(4096, doc="MiB of it in the host's memory"),
-    "cache_disk_mib": Integer(0, doc="MiB of it on disk"),
-    "fold_norms": Flag(False, doc="fold BatchNorm into the convolutions of a frozen prefix"),
-    "compiled": Flag(False, doc="compile forward and backward anew in each freeze state"),
-}
-
-
 HOW = ("paths", "keep_model", "data_workers")  # changes no result, and no id
+
+
+def _declare(option: Option) -> Any:
+    """Return a dataclass field with the default and the checks of an option."""
+    return field(default=option.default, metadata={"option": option})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """One model trained once on one data set with one strategy and one seed.
 
-    Fields are described in FIELDS; besides them:
+    Each declared field holds its default, range and meaning (see FIELDS). The others are:
     options: the strategy's parameters that differ from their defaults.
     match: ids of the runs whose mean cost is this run's budget.
     contents: sha256 of what the run reads: data, weights, predictor, an external strategy's file.
@@ -84,39 +46,77 @@ class Spec:
     keep_model: keep the trained weights, for runs that another needs; not part of the id.
     """
 
-    model: str
-    data: str
-    strategy: str = "full"
-    seed: int = 0
-    epochs: int = 10
-    batch_size: int = 32
-    lr: float = 0.01
-    warmup: float = 0.0
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    optimizer: str = "sgd"
-    resolution: int = 224
-    length: int = 128
-    augment: str = "standard"
-    label_smoothing: float = 0.0
-    normalisation: str = "data"
-    weights: str = ""
-    weights_may_lack: str = ""
-    reference: str = ""
-    evaluate_on: str = "test"
-    train_limit: int = 0
-    device: str = "cpu"
-    precision: str = "float32"
-    channels_last: bool = False
-    threads: int = 1
-    replicas: int = 1
-    data_workers: int = 0
-    cache_prefix: bool = False
-    cache_device_mib: int = 4096
-    cache_host_mib: int = 4096
-    cache_disk_mib: int = 0
-    fold_norms: bool = False
-    compiled: bool = False
+    model: str = _declare(Text("", doc="model by name"))
+    data: str = _declare(Text("", doc="data set by name"))
+    strategy: str = _declare(Text("full", doc="strategy by name, or path/to/file.py:Class"))
+    seed: int = _declare(
+        Integer(0, doc="draws the head, the order of the data and their augmentation")
+    )
+    epochs: int = _declare(Integer(10, low=1, high=100_000, doc="passes over the training set"))
+    batch_size: int = _declare(Integer(32, low=1, high=1_000_000, doc="samples a step"))
+    lr: float = _declare(
+        Real(0.01, low=0.0, high=1e6, doc="learning rate at the start; cosine to zero")
+    )
+    warmup: float = _declare(
+        Real(0.0, low=0.0, high=0.9, doc="share of the steps in which lr rises from zero")
+    )
+    momentum: float = _declare(Real(0.9, low=0.0, high=1.0, doc="of SGD"))
+    weight_decay: float = _declare(
+        Real(0.0, low=0.0, high=1e3, doc="L2 for SGD, decoupled for AdamW")
+    )
+    optimizer: str = _declare(Choice("sgd", ("sgd", "adamw"), doc="optimizer"))
+    resolution: int = _declare(
+        Integer(224, low=8, high=4096, doc="side of the square input, pixels")
+    )
+    length: int = _declare(
+        Integer(128, low=8, high=512, doc="longest text, tokens; what is longer is cut")
+    )
+    augment: str = _declare(
+        Choice(
+            "standard",
+            ("none", "standard", "randaugment"),
+            doc="crop, and flip where it makes sense; randaugment besides, on large image folders",
+        )
+    )
+    label_smoothing: float = _declare(Real(0.0, low=0.0, high=1.0, doc="of the training loss"))
+    normalisation: str = _declare(
+        Choice("data", ("data", "imagenet", "half"), doc="mean and std of inputs")
+    )
+    weights: str = _declare(
+        Text("", doc="'' = random, 'pretrained', 'run:ID', or 'file' (see paths)")
+    )
+    weights_may_lack: str = _declare(
+        Text("", doc="comma-separated prefixes of names that a file may lack")
+    )
+    reference: str = _declare(Text("", doc="'run:ID' of a fully trained model of the same task"))
+    evaluate_on: str = _declare(Choice("test", ("test", "validation"), doc="which split is scored"))
+    train_limit: int = _declare(Integer(0, doc="use the first samples only; 0 = all"))
+    device: str = _declare(Choice("cpu", ("cpu", "cuda"), doc="class of device"))
+    precision: str = _declare(Choice("float32", PRECISIONS, doc="of forward and backward"))
+    channels_last: bool = _declare(Flag(False, doc="memory layout of images"))
+    threads: int = _declare(Integer(1, low=1, high=1024, doc="CPU threads of the run"))
+    replicas: int = _declare(
+        Integer(1, low=1, high=1024, doc="processes that share every batch, one a GPU")
+    )
+    data_workers: int = _declare(
+        Integer(
+            0,
+            high=256,
+            doc="processes that decode a large image folder; 0 = up to 4; not in the id",
+        )
+    )
+    cache_prefix: bool = _declare(
+        Flag(False, doc="keep what a frozen prefix puts out; needs augment = none")
+    )
+    cache_device_mib: int = _declare(Integer(4096, doc="MiB of it on the device"))
+    cache_host_mib: int = _declare(Integer(4096, doc="MiB of it in the host's memory"))
+    cache_disk_mib: int = _declare(Integer(0, doc="MiB of it on disk"))
+    fold_norms: bool = _declare(
+        Flag(False, doc="fold BatchNorm into the convolutions of a frozen prefix")
+    )
+    compiled: bool = _declare(
+        Flag(False, doc="compile forward and backward anew in each freeze state")
+    )
     options: Mapping[str, Any] = field(default_factory=dict)
     match: tuple[str, ...] = ()
     contents: Mapping[str, str] = field(default_factory=dict)
@@ -245,3 +245,8 @@ class Spec:
     def _digest(identity: Mapping[str, Any]) -> str:
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+FIELDS: Mapping[str, Option] = {
+    f.name: f.metadata["option"] for f in fields(Spec) if "option" in f.metadata
+}

@@ -18,10 +18,10 @@ from bench.errors import UserError
 from bench.options import unknown
 from bench.planning.run_inputs import resolve
 from bench.planning.sweep_files import (
-    declared_sweep,
-    grids,
+    Method,
     in_setting,
     load_profile,
+    load_sweep_file,
     profile_names,
     sweep_names,
 )
@@ -103,23 +103,23 @@ def load_sweep(
     files: user-named files, as for `resolve`; "weights:ROLE" is the start of one model.
     changes: fields to set in every run.
     """
-    declared = declared_sweep(name)
-    profile = in_setting(load_profile(profile_name), declared.get("setting", ""))
+    stem, declared = load_sweep_file(name)
+    profile = in_setting(load_profile(profile_name), declared.setting)
     for kind in ("models", "datasets"):  # a sweep may bring its own, which no table shows
-        profile[kind] = {**profile[kind], **declared.get(kind, {})}
-    methods = declared["methods"] + (declared.get("controls", []) if controls else [])
+        profile[kind] = {**profile[kind], **getattr(declared, kind)}
+    methods = declared.all_methods if controls else declared.methods
     builder = _Builder(profile, files or {}, changes or {})
     entries: list[Entry] = []
-    for grid in grids(declared):
-        chosen = [m for m in methods if m["name"] in grid.get("methods", [m["name"]])]
-        for model in grid["models"]:
-            for dataset in grid["datasets"]:
-                numbers = range(seeds) if seeds else grid["seeds"]
+    for grid in declared.grid:
+        chosen = [m for m in methods if grid.methods is None or m.name in grid.methods]
+        for model in grid.models:
+            for dataset in grid.datasets:
+                numbers = range(seeds) if seeds else grid.seeds
                 entries += builder.pair(model, dataset, chosen, numbers)
     return Sweep(
         name=Path(name).stem,
-        table=declared.get("table", declared["name"]),
-        title=declared["title"],
+        table=declared.table or stem,
+        title=declared.title,
         profile=profile,
         entries=tuple(entries),
         artifacts=tuple({s.id: s for s in builder.artifacts}.values()),
@@ -183,33 +183,33 @@ class _Builder:
         self.artifacts: list[Spec] = []
 
     def pair(
-        self, model: str, dataset: str, methods: Iterable[Mapping[str, Any]], seeds: Iterable[int]
+        self, model: str, dataset: str, methods: Sequence[Method], seeds: Iterable[int]
     ) -> list[Entry]:
         """All runs of one model and data set. Matched methods are made after those they match."""
         base = self._base(model, dataset)
         cells: dict[str, list[Spec]] = {}
-        for method in sorted(methods, key=lambda m: "match" in m):
-            target = method.get("match")
+        for method in sorted(methods, key=lambda m: bool(m.match)):
+            target = method.match
             if target and target not in cells:
                 raise UserError(
-                    f"method {method['name']}: match {target!r} is itself matched, or a control "
+                    f"method {method.name}: match {target!r} is itself matched, or a control "
                     "and --controls is not given; match a method that stands on its own"
                 )
             match = tuple(spec.id for spec in cells[target]) if target else ()
-            cells[method["name"]] = [self._run(base, method, seed, match) for seed in sorted(seeds)]
+            cells[method.name] = [self._run(base, method, seed, match) for seed in sorted(seeds)]
         return [
-            Entry(spec, {"model": model, "dataset": dataset, "method": method["name"]})
+            Entry(spec, {"model": model, "dataset": dataset, "method": method.name})
             for method in methods
-            for spec in cells[method["name"]]
+            for spec in cells[method.name]
         ]
 
     def _run(
-        self, base: Mapping[str, Any], method: Mapping[str, Any], seed: int, match: tuple[str, ...]
+        self, base: Mapping[str, Any], method: Method, seed: int, match: tuple[str, ...]
     ) -> Spec:
-        values = {**base, **method.get("set", {}), "seed": seed, "match": match}
-        values |= {key: values[key] * by for key, by in method.get("scale", {}).items()}
-        strategy = method.get("strategy", method["name"])
-        values |= {"strategy": strategy, "options": method.get("options", {})}
+        values = {**base, **method.set, "seed": seed, "match": match}
+        values |= {key: values[key] * by for key, by in method.scale.items()}
+        strategy = method.strategy or method.name
+        values |= {"strategy": strategy, "options": method.options}
         if strategy_class(strategy).needs_reference:
             reference = self._resolved({**base, "seed": REFERENCE_SEED}).but(keep_model=True)
             self.artifacts.append(reference)

@@ -1,12 +1,14 @@
-"""Sweeps and profiles as they are written down: found by name, read, and checked."""
+"""Sweep and profile files: found by name, read as TOML and validated."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from bench.errors import UserError
 from bench.files import PROJECT
@@ -17,28 +19,91 @@ PROFILES = SWEEPS / "profiles"
 ROLES = ("models", "datasets", "pairs")  # of a profile; a pair is model/dataset
 SCALED = ("lr", "weight_decay")  # fields a method may multiply, since each model has its own
 
-# What stands where, in the words of the message for what does not.
-TEXT, TEXTS, WHOLE = "a text", "a list of texts", "a list of whole numbers from 0 on"
-TABLE, TABLES, NAMED = "a table", "tables, each begun by [[{key}]]", "tables, as [{key}.NAME]"
-NUMBERS = "a table of numbers"
-CHECKS: dict[str, Callable[[Any], bool]] = {
-    TEXT: lambda v: isinstance(v, str),
-    TEXTS: lambda v: isinstance(v, list) and all(isinstance(x, str) for x in v),
-    WHOLE: lambda v: isinstance(v, list) and all(type(x) is int and x >= 0 for x in v),
-    TABLE: lambda v: isinstance(v, dict),
-    TABLES: lambda v: isinstance(v, list) and all(isinstance(x, dict) for x in v),
-    NAMED: lambda v: isinstance(v, dict) and all(isinstance(x, dict) for x in v.values()),
-    NUMBERS: lambda v: isinstance(v, dict) and all(type(x) in (int, float) for x in v.values()),
-}
-OF_A_SWEEP = {
-    "title": TEXT, "table": TEXT, "setting": TEXT, "same_as": TEXT,
-    "methods": TABLES, "controls": TABLES, "models": NAMED, "datasets": NAMED,
-}  # fmt: skip
-OF_A_GRID = {"models": TEXTS, "datasets": TEXTS, "methods": TEXTS, "seeds": WHOLE}
-OF_A_METHOD = {
-    "name": TEXT, "strategy": TEXT, "match": TEXT, "options": TABLE, "set": TABLE, "scale": NUMBERS,
-}  # fmt: skip
-OF_A_PROFILE = {"run": TABLE, **dict.fromkeys((*ROLES, "settings"), NAMED)}
+# Field types; the description completes the message "KEY is VALUE; it must be …".
+Text = Annotated[str, Field(description="a text")]
+Texts = Annotated[list[str], Field(description="a list of texts")]
+Seeds = Annotated[list[NonNegativeInt], Field(description="a list of whole numbers from 0 on")]
+Values = Annotated[dict[str, Any], Field(description="a table")]
+Factors = Annotated[dict[str, float], Field(description="a table of numbers")]
+ByName = Annotated[dict[str, dict[str, Any]], Field(description="tables, as [{key}.NAME]")]
+
+
+class _Table(BaseModel):
+    """A TOML table: no value is converted, no unknown key is taken."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Method(_Table):
+    """A row of a sweep: a strategy with its options, and fields set for its runs alone.
+
+    match: the method whose mean cost is its budget. scale: factors of lr and weight_decay.
+    """
+
+    name: Text
+    strategy: Text = ""
+    match: Text = ""
+    options: Values = {}
+    set: Values = {}
+    scale: Factors = {}
+
+
+class Grid(_Table):
+    """Axes of a sweep; methods: those of the sweep that this grid runs, all if it names none."""
+
+    models: Texts
+    datasets: Texts
+    seeds: Seeds
+    methods: Texts | None = None
+
+
+Methods = Annotated[list[Method], Field(description="tables, each begun by [[{key}]]")]
+
+
+class SweepFile(_Table):
+    """A sweep as its file declares it.
+
+    table: the table that reports it; "" for a report of its own. setting: of the profile.
+    """
+
+    title: Text
+    grid: Annotated[
+        list[Grid],
+        BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
+        Field(description="a table, begun by [grid]"),
+    ]
+    methods: Methods
+    table: Text = ""
+    setting: Text = ""
+    controls: Methods = []
+    models: ByName = {}
+    datasets: ByName = {}
+
+    @property
+    def all_methods(self) -> list[Method]:
+        """Methods and controls."""
+        return [*self.methods, *self.controls]
+
+
+class Alias(_Table):
+    """A sweep file that only names another sweep."""
+
+    same_as: Text
+
+
+class ProfileFile(_Table):
+    """Keys of a profile that this module reads; other keys belong to their readers."""
+
+    model_config = ConfigDict(extra="allow")
+
+    run: Values
+    models: ByName
+    datasets: ByName
+    pairs: ByName = {}
+    settings: ByName = {}
+
+
+Declared = TypeVar("Declared", bound=_Table)
 
 
 def sweep_names() -> list[str]:
@@ -58,25 +123,26 @@ def profile_names() -> list[str]:
 
 
 def load_profile(name: str) -> dict[str, Any]:
-    """A profile by name or by path; raises UserError if there is none."""
+    """Return a profile by name or by path. Raises UserError if there is none or it is invalid."""
     profile = _read(PROFILES, name, "profile")
-    _check_keys(profile, profile, ("run", "models", "datasets"), f"profile {name}")
-    _check_kinds(profile, OF_A_PROFILE, f"profile {name}")
+    _validate(ProfileFile, profile, f"profile {name}")
     return {"name": Path(name).stem, **profile}
 
 
-def declared_sweep(name: str) -> dict[str, Any]:
-    """A sweep as it is written down, and checked; or the one that it says it is the same as."""
+def load_sweep_file(name: str) -> tuple[str, SweepFile]:
+    """Return the name of a sweep and its validated file; an alias stands for the other's.
+
+    Raises UserError for a missing file, a bad value, and methods that cannot be told apart.
+    """
     declared = _read(SWEEPS, name, "sweep")
     if "same_as" in declared:
-        _check_keys(declared, ("same_as",), ("same_as",), f"sweep {name}")
-        _check_kinds(declared, OF_A_SWEEP, f"sweep {name}")
-        name = declared["same_as"]
+        name = _validate(Alias, declared, f"sweep {name}").same_as
         declared = _read(SWEEPS, name, "sweep")
-    _check_declared(declared, f"sweep {name}")
+    sweep = _validate(SweepFile, declared, f"sweep {name}")
+    _check_references(sweep, f"sweep {name}")
     if "table" not in declared and name.endswith(".toml"):
         _check_own_name(Path(name))
-    return declared | {"name": Path(name).stem}
+    return Path(name).stem, sweep
 
 
 def in_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
@@ -85,7 +151,10 @@ def in_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
     if setting and setting not in settings:
         raise unknown(f"profile {profile['name']}: setting", setting, settings)
     own = settings.get(setting, {})
-    _check_keys(own, ("run", *ROLES), (), f"profile {profile['name']}, setting {setting}")
+    for key in own:
+        if key not in ("run", *ROLES):
+            where = f"profile {profile['name']}, setting {setting}"
+            raise unknown(f"{where}: key", key, ["run", *ROLES])
     laid: dict[str, Any] = {**profile, "run": {**profile["run"], **own.get("run", {})}}
     for kind in ROLES:
         old, new = profile.get(kind, {}), own.get(kind, {})
@@ -93,48 +162,33 @@ def in_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
     return laid
 
 
-def _check_declared(declared: Mapping[str, Any], where: str) -> None:
-    """Refuse a sweep with missing or unknown keys, and methods that cannot be told apart."""
-    needed = ("title", "grid", "methods")
-    known = (*needed, "table", "setting", "controls", "models", "datasets")
-    _check_keys(declared, known, needed, where)
-    _check_kinds(declared, OF_A_SWEEP, where)
-    if declared.get("table", "table1") not in all_tables():
-        raise unknown(f"{where}: table", declared["table"], all_tables())
-    methods = [*declared["methods"], *declared.get("controls", [])]
-    for method in methods:
-        keys = ("name", "strategy", "options", "match", "set", "scale")
-        called = f"{where}, method {method.get('name', '?')}"
-        _check_keys(method, keys, ("name",), called)
-        _check_kinds(method, OF_A_METHOD, called)
-        for key in method.get("scale", {}):
+def _check_references(sweep: SweepFile, where: str) -> None:
+    """Raise UserError for names that refer to nothing, and for names and values given twice."""
+    if sweep.table and sweep.table not in all_tables():
+        raise unknown(f"{where}: table", sweep.table, all_tables())
+    names = [method.name for method in sweep.all_methods]
+    for method in sweep.all_methods:
+        for key in method.scale:
             if key not in SCALED:
-                raise unknown(f"{where}, method {method['name']}: scale", key, list(SCALED))
-    names = [method["name"] for method in methods]
-    for grid in grids(declared):
-        axes = ("models", "datasets", "seeds")
-        if not isinstance(grid, Mapping):
-            raise UserError(f"{where}: grid is {grid!r}; it must be a table, begun by [grid]")
-        _check_keys(grid, (*axes, "methods"), axes, f"{where}, [grid]")
-        _check_kinds(grid, OF_A_GRID, f"{where}, [grid]")
-        for axis in axes:
-            if not grid[axis] or len(set(grid[axis])) < len(grid[axis]):
+                raise unknown(f"{where}, method {method.name}: scale", key, list(SCALED))
+        if names.count(method.name) > 1:
+            raise UserError(f"{where}: two methods are called {method.name!r}; rename one")
+        if method.match and method.match not in names:
+            raise unknown(f"{where}, method {method.name}: match", method.match, names)
+    for grid in sweep.grid:
+        for axis in ("models", "datasets", "seeds"):
+            values: Sequence[object] = getattr(grid, axis)
+            if not values or len(set(values)) < len(values):
                 raise UserError(
-                    f"{where}, [grid]: {axis} is {_short(grid[axis])}; give one or more, each once"
+                    f"{where}, [grid]: {axis} is {_short(values)}; give one or more, each once"
                 )
-        for name in grid.get("methods", []):
+        here = names if grid.methods is None else grid.methods
+        for name in here:
             if name not in names:
                 raise unknown(f"{where}, [grid]: methods", name, names)
-        here = grid.get("methods", names)
-        for method in methods:
-            if method["name"] in here and method.get("match", here[0]) not in here:
-                raise unknown(f"{where}, [grid]: methods to match", method["match"], here)
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"{where}: two methods are called {name!r}; give each its own name")
-    for method in methods:
-        if method.get("match", names[0]) not in names:
-            raise unknown(f"{where}, method {method['name']}: match", method["match"], names)
+        for method in sweep.all_methods:
+            if method.name in here and method.match and method.match not in here:
+                raise unknown(f"{where}, [grid]: methods to match", method.match, here)
 
 
 def _check_own_name(path: Path) -> None:
@@ -151,29 +205,31 @@ def _check_own_name(path: Path) -> None:
         )
 
 
-def grids(declared: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """A sweep's grids: one, or several as [[grid]]."""
-    grids = declared["grid"]
-    return grids if isinstance(grids, list) else [grids]
-
-
-def _check_keys(
-    given: Mapping[str, Any], known: Iterable[str], needed: Iterable[str], where: str
-) -> None:
-    for key in given:
-        if key not in known:
-            raise unknown(f"{where}: key", key, list(known))
-    for key in needed:
-        if key not in given:
-            raise UserError(f"{where}: {key} is missing; add it")
-
-
-def _check_kinds(given: Mapping[str, Any], kinds: Mapping[str, str], where: str) -> None:
-    """Refuse a value of another kind than stands there, and say which."""
-    for key, kind in kinds.items():
-        if key in given and not CHECKS[kind](given[key]):
-            wanted = kind.format(key=key)
-            raise UserError(f"{where}: {key} is {_short(given[key])}; it must be {wanted}")
+def _validate(kind: type[Declared], values: Mapping[str, Any], where: str) -> Declared:
+    """Return the values as a model. Raises UserError that names key, value and what is valid."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+    # A mistyped key explains a missing one.
+    fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
+    model: type[BaseModel] = kind
+    given: Any = values
+    path: list[Any] = list(fault["loc"])
+    if path[0] in ("methods", "controls") and len(path) > 2:
+        model, given = Method, given[path[0]][path[1]]
+        where, path = f"{where}, method {given.get('name', '?')}", path[2:]
+    elif path[0] == "grid" and len(path) > 2:
+        grids = given["grid"]
+        model, given = Grid, grids[path[1]] if isinstance(grids, list) else grids
+        where, path = f"{where}, [grid]", path[2:]
+    key = str(path[0])
+    if fault["type"] == "missing":
+        raise UserError(f"{where}: {key} is missing; add it")
+    if key not in model.model_fields:
+        raise unknown(f"{where}: key", key, list(model.model_fields))
+    wanted = (model.model_fields[key].description or "").format(key=key)
+    raise UserError(f"{where}: {key} is {_short(given[key])}; it must be {wanted}")
 
 
 def _short(value: Any) -> str:
