@@ -13,7 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from bench.errors import UserError
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 # Folder that holds the packages bench, strategies, reports and sweeps.
 PROJECT = Path(__file__).resolve().parent.parent
@@ -112,3 +116,29 @@ def make_folder(out: Path) -> None:
     except (FileExistsError, NotADirectoryError):
         file = next(path for path in (out, *out.parents) if path.exists() and not path.is_dir())
         raise UserError(f"{file} is a file where a folder must be; move it") from None
+
+
+@contextmanager
+def hold_lock(path: Path, seconds: float = -1) -> Iterator[bool]:
+    """Hold an exclusive lock on a file; yield False if another process holds it all the time.
+
+    seconds: how long to wait; 0 = one try, -1 = for ever. The lock ends with the process, however
+    that ends. Raises UserError if the file system has no locks.
+    """
+    lock = FileLock(path, timeout=seconds, poll_interval=0.2, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise
+        raise UserError(
+            f"the file system of {path.parent} has no locks, so two processes could write the same "
+            "files; mount it with locks (Lustre: -o flock), or use --results"
+        ) from error
+    try:
+        yield True
+    finally:
+        lock.release()

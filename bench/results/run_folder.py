@@ -16,19 +16,17 @@ Where a run stands, read from all that, is said by bench/results/run_status.py.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
 from bench.spec import Spec
-from bench.files import read_json
+from bench.files import hold_lock, read_json
 from bench.files import write_whole
 from bench.files import explained
 
@@ -98,21 +96,9 @@ class RunFolder:
         The lock goes when the process does, however it ends.
         """
         self.create()
-        with explained(self.path):
-            handle = (self.path / "lock").open("a")
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                ours = True
-            except OSError as error:
-                if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                    raise UserError(
-                        f"the file system of {self.path} has no locks, so two processes could "
-                        "make one run; mount it with locks (Lustre: -o flock), or use --results"
-                    ) from error
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise
-                ours = False
+        with ExitStack() as stack:
+            with explained(self.path):
+                ours = stack.enter_context(hold_lock(self.path / "lock", seconds=0))
             yield ours
 
 

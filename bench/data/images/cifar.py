@@ -7,7 +7,6 @@ labels.npy and sheets of tiles, checked by the sums in meta.json where it has th
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
@@ -30,6 +29,7 @@ from bench.data.images.image_data import ImageData, moments
 from bench.data.interface.descriptor import Facts, hash_parts
 from bench.data.interface.splits import Part, held_out
 from bench.errors import UserError
+from bench.files import hold_lock
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
@@ -94,8 +94,8 @@ def load(name: str, root: Path | None, *, train: bool) -> tuple[Tensor, Tensor]:
     if root is not None and root.is_dir():
         # Of this user's own: a file in /tmp that another made cannot be opened for writing.
         word = hashlib.sha256(f"{os.getuid()} {root.resolve()}".encode()).hexdigest()[:12]
-        with Path(tempfile.gettempdir(), f"freezebench-{name}-{word}.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # one process downloads, the others wait for it
+        # One process downloads and the others wait for it.
+        with hold_lock(Path(tempfile.gettempdir(), f"freezebench-{name}-{word}.lock")):
             if not _present(name, root):
                 download(name, root)
     found = _locate(name, root, train)

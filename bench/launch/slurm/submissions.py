@@ -7,8 +7,6 @@ array without a number has never started, and its name finds it in the queue.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import getpass
 import json
 import platform
@@ -22,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.files import explained, read_json, write_whole
+from bench.files import explained, hold_lock, read_json, write_whole
 from bench.launch.slurm.slurm_commands import Job
 
 WAIT_SECONDS = 600.0  # for another launcher
@@ -128,16 +126,18 @@ class Ledger:
         """
         with explained(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-            handle = (self.root / "lock").open("a")
-        with handle:
-            until, told = time.monotonic() + WAIT_SECONDS, False
-            while not _take(handle.fileno(), self.root):
-                if time.monotonic() > until:
-                    raise UserError(f"another launcher has held {self.root} for long; look for it")
-                if not told:
-                    print("another launcher is at work here; waiting for it", file=sys.stderr)
-                    told = True
-                time.sleep(0.5)
+        path = self.root / "lock"
+        with hold_lock(path, seconds=0) as ours:
+            if ours:
+                yield
+                return
+        print("another launcher is at work here; waiting for it", file=sys.stderr)
+        with hold_lock(path, WAIT_SECONDS) as ours:
+            if not ours:
+                raise UserError(
+                    f"timed out waiting for the lock {path}: another `freezebench` process holds "
+                    "it; stop it or wait"
+                )
             yield
 
     def _path(self, array: Array) -> Path:
@@ -158,19 +158,6 @@ def places(arrays: Iterable[Array], queue: Iterable[Job] | None) -> dict[str, Pl
             if job or queue is None:
                 found.update({run: Place(array, number, job) for run in pack})
     return found
-
-
-def _take(descriptor: int, root: Path) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            return False
-        raise UserError(
-            f"the file system of {root} has no locks ({error.strerror}); mount it with locks "
-            "(Lustre: -o flock), or use --results"
-        ) from None
-    return True
 
 
 def _user() -> str:
