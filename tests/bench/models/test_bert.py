@@ -135,4 +135,9 @@ def test_a_checkpoint_that_lacks_a_block_is_refused(tmp_path):
 
 def test_translating_keeps_the_tensors_themselves():
     tensor = torch.ones(3)
-    assert list_text_models()["laptop_bert"].rename_weights({"bert.x.LayerNorm.gamma": tensor})["bert.x.LayerNorm.weight"] is tensor
+    assert (
+        list_text_models()["laptop_bert"].rename_weights({"bert.x.LayerNorm.gamma": tensor})[
+            "bert.x.LayerNorm.weight"
+        ]
+        is tensor
+    )

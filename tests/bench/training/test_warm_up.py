@@ -46,13 +46,13 @@ def test_a_run_that_warms_up_has_the_same_bits(
 ) -> None:
     spec = tiny("smartfrz", keep_model=True)
     made(spec, tmp_path / "cold")
-    prepare = loop.RunState.prepare
+    prepare = loop.prepare
 
     def warm(run: loop.RunState, folder: Any) -> None:
         warm_up(run.model, run.build_optimizer, run.batches.probe(8), run.autocast)
         prepare(run, folder)
 
-    monkeypatch.setattr(loop.RunState, "prepare", warm)
+    monkeypatch.setattr(loop, "prepare", warm)
     made(spec, tmp_path / "warm")
     assert essence(spec, tmp_path / "warm") == essence(spec, tmp_path / "cold")
     cold = weights(spec, tmp_path / "cold")

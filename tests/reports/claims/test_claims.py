@@ -12,9 +12,12 @@ from reports.claims import paper_ranges, verdict_rules
 from reports.claims.claims import claims
 from reports.claims.layer_criteria import in_order, inversions
 from reports.claims.report import report
-from reports.document import latex
+from reports.document.csv_file import raw_csv
+from reports.document.latex import latex
+from reports.document.markdown import markdown
 from reports.document.profile import Profile
 from reports.document.report import Report
+from reports.document.terminal import terminal
 from reports.page.page import page
 from reports.runs import run_table
 from reports.statistics import Interval
@@ -194,9 +197,9 @@ def test_the_table_has_a_row_a_claim_in_every_format():
     assert isinstance(built, Report)
     (table,) = built.parts
     assert len(table.rows) == len(CLAIMS) >= 15
-    for text in (latex.markdown(table), latex.raw_csv(table), latex.terminal(table)):
+    for text in (markdown(table), raw_csv(table), terminal(table)):
         assert text.count("holds") >= len(CLAIMS)
-    assert latex.latex(table, "tab:claims").count(r"\\") > len(CLAIMS)
+    assert latex(table, "tab:claims").count(r"\\") > len(CLAIMS)
     assert f"{len(CLAIMS)} holds" in table.notes[1]
     for row in table.rows:
         assert row["rule"][0] in string.ascii_uppercase

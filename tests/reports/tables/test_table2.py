@@ -9,8 +9,11 @@ import shutil
 
 import pytest
 
-from reports.document import latex
+from reports.document.csv_file import raw_csv
+from reports.document.latex import latex
+from reports.document.markdown import markdown
 from reports.document.profile import Profile
+from reports.document.terminal import terminal
 from reports.page.summary import headline
 from reports.runs import run_table
 from reports.runs.run_table import read
@@ -56,7 +59,7 @@ def set_accuracy(results, method, accuracies, **changes):
 
 
 def text(table):
-    return "\n".join(latex.markdown(part) for part in table.parts)
+    return "\n".join(markdown(part) for part in table.parts)
 
 
 def test_rows_hold_the_means_of_the_results(results):
@@ -101,7 +104,7 @@ def test_deleting_folders_shows_n_minus_one_then_a_dash(results):
     for run in runs[1:]:
         shutil.rmtree(results / "runs" / run["id"])
     table = build(results)
-    line = next(line for line in latex.markdown(table.results).splitlines() if "| 0 of 5 |" in line)
+    line = next(line for line in markdown(table.results).splitlines() if "| 0 of 5 |" in line)
     assert line == "|  |  | smartfrz | 0 of 5 | – | – | – | 96.12 ± 0.19 | 1,955 | 8,122 |"
     assert row(table, "smartfrz")["verdict"] is None
     assert table.pooled.rows[2]["pairs"] == "3 of 4, 15 of 20 runs"
@@ -288,11 +291,11 @@ def test_times_of_a_busy_cpu_are_marked_wherever_they_stand(results):
     (found,) = (r for r in built.pooled.rows if r["method"] == "linear")
     assert found["time_saved_mark"] == " ¶"
     for table in (built.results, built.against, built.costs, built.pooled):
-        lines = [line for line in latex.markdown(table).splitlines() if "| linear |" in line]
+        lines = [line for line in markdown(table).splitlines() if "| linear |" in line]
         assert lines
         assert all("¶" in line for line in lines)
     for table in (built.compact, built.compact_pooled):
-        printed = latex.terminal(table).splitlines()
+        printed = terminal(table).splitlines()
         lines = [line for line in printed if "linear" in line.split() and "claimed" not in line]
         assert lines
         assert all(line.count("¶") >= 2 for line in lines)
@@ -342,15 +345,15 @@ def test_a_strategy_from_elsewhere_appears(tmp_path):
         write(tmp_path, run)
     table = build(tmp_path, runs)
     assert "early_half\\|x" in text(table)
-    assert any("early\\_half$|$x" in latex.latex(part, "l") for part in table.parts)
+    assert any("early\\_half$|$x" in latex(part, "l") for part in table.parts)
 
 
 def test_csv_and_terminal(results):
     table = build(results)
-    rows = list(csv.DictReader(io.StringIO(latex.raw_csv(table.results))))
+    rows = list(csv.DictReader(io.StringIO(raw_csv(table.results))))
     assert len(rows) == len(METHODS) * 4
     assert float(rows[0]["accuracy"]) == table.results.rows[0]["accuracy"]
-    lines = latex.terminal(table.compact).splitlines()
+    lines = terminal(table.compact).splitlines()
     assert max(map(len, lines)) <= 120
     assert not any("…" in line for line in lines)
 

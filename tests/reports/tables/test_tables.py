@@ -10,7 +10,9 @@ from statistics import mean
 import pytest
 
 from bench.planning.sweep import load_sweep
-from reports.document import latex
+from reports.document.csv_file import raw_csv
+from reports.document.markdown import markdown
+from reports.document.terminal import terminal
 from reports.paper.printed_tables import entries
 from reports.publishing.build import BUILDERS, build, write
 from reports.publishing.from_sweep import profile_of, wanted_of
@@ -88,7 +90,7 @@ def row(report, cell):
 
 
 def text(report):
-    return "\n".join(latex.markdown(part) for part in report.parts)
+    return "\n".join(markdown(part) for part in report.parts)
 
 
 @table(*TABLES)
@@ -156,10 +158,10 @@ def test_nothing_at_all_is_all_dashes_and_every_drawing_is_drawn(made, tmp_path)
 def test_terminal_and_csv(made):
     report = made.report()
     for part in report.compact:
-        lines = latex.terminal(part).splitlines()
+        lines = terminal(part).splitlines()
         assert max(map(len, lines)) <= 120
         assert not any("…" in line for line in lines[:20])
-    numbers = list(csv.DictReader(io.StringIO(latex.raw_csv(report.numbers[made.name]))))
+    numbers = list(csv.DictReader(io.StringIO(raw_csv(report.numbers[made.name]))))
     assert [float(n["accuracy"]) for n in numbers] == [r["accuracy"] for r in rows(report)]
 
 
