@@ -26,7 +26,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 def make_results_folder(results: Path) -> None:
     """Make the folder of all results; raises UserError where there can be none."""
     try:
-        with explained(results):
+        with explain_errors(results):
             results.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError(
@@ -34,7 +34,7 @@ def make_results_folder(results: Path) -> None:
         ) from None
 
 
-def file_hash(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """The first 16 hex digits of a file's sha256; raises UserError if it cannot be read.
 
     A file is read once, and again when its size, its time or its number has changed.
@@ -57,7 +57,7 @@ def read_json(path: Path, mend: str = "delete its folder to run it again") -> di
     missing or damaged.
     """
     try:
-        with explained(path):
+        with explain_errors(path):
             values = json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
@@ -68,19 +68,19 @@ def read_json(path: Path, mend: str = "delete its folder to run it again") -> di
     return values
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Write a text file through a temporary one, so that a reader never sees half of it."""
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         temporary.write_text(text)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replace_atomically(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; when the block ends well, it takes the place of `path`."""
     # Two machines may use one process number at the same time.
     temporary = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.tmp")
     try:
-        with explained(path):
+        with explain_errors(path):
             yield temporary
             with temporary.open("rb") as handle:
                 os.fsync(handle.fileno())
@@ -90,7 +90,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explain_errors(path: Path) -> Iterator[None]:
     """Turn a full disk and a lack of permission into one line that says what to do."""
     try:
         yield
@@ -111,7 +111,7 @@ def explained(path: Path) -> Iterator[None]:
 def make_folder(out: Path) -> None:
     """Make a report's folder; raises UserError where that cannot be."""
     try:
-        with explained(out):
+        with explain_errors(out):
             out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         file = next(path for path in (out, *out.parents) if path.exists() and not path.is_dir())

@@ -18,7 +18,7 @@ class Option:
     default: Any
     doc: str = field(default="", kw_only=True)
 
-    def valid(self) -> str:
+    def describe_valid(self) -> str:
         """The valid values in words, for messages and `freezebench list`."""
         raise NotImplementedError
 
@@ -34,7 +34,7 @@ class Integer(Option):
     low: int = 0
     high: int = 2**53
 
-    def valid(self) -> str:
+    def describe_valid(self) -> str:
         if self.high == type(self).high:
             return f"a whole number of at least {self.low}"
         return f"a whole number from {self.low} to {self.high}"
@@ -56,7 +56,7 @@ class Real(Option):
     low: float = float("-inf")
     high: float = float("inf")
 
-    def valid(self) -> str:
+    def describe_valid(self) -> str:
         if math.isfinite(self.low) and math.isfinite(self.high):
             return f"a number from {self.low:g} to {self.high:g}"
         if math.isfinite(self.low):
@@ -78,7 +78,7 @@ class Choice(Option):
 
     choices: tuple[str, ...] = ()
 
-    def valid(self) -> str:
+    def describe_valid(self) -> str:
         return "one of " + ", ".join(self.choices)
 
     def accept(self, value: Any) -> str:
@@ -91,7 +91,7 @@ class Choice(Option):
 class Flag(Option):
     """Yes or no."""
 
-    def valid(self) -> str:
+    def describe_valid(self) -> str:
         return "true or false"
 
     def accept(self, value: Any) -> bool:
@@ -106,7 +106,7 @@ class Flag(Option):
 class Text(Option):
     """Any text."""
 
-    def valid(self) -> str:
+    def describe_valid(self) -> str:
         return "a text"
 
     def accept(self, value: Any) -> str:
@@ -115,14 +115,16 @@ class Text(Option):
         return value
 
 
-def check(owner: str, declared: Mapping[str, Option], given: Mapping[str, Any]) -> dict[str, Any]:
+def check_options(
+    owner: str, declared: Mapping[str, Option], given: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return every declared option with its given or default value, in declared order.
 
     Raises UserError naming the key, the value and the valid ones.
     """
     for key in given:
         if key not in declared:
-            raise unknown(f"{owner}: option", key, declared)
+            raise make_unknown_error(f"{owner}: option", key, declared)
     values = {}
     for key, option in declared.items():
         value = given.get(key, option.default)
@@ -130,12 +132,12 @@ def check(owner: str, declared: Mapping[str, Option], given: Mapping[str, Any]) 
             values[key] = option.accept(value)
         except (ValueError, TypeError, OverflowError):
             raise UserError(
-                f"{owner}: {key} = {value!r} is not valid; give {option.valid()}"
+                f"{owner}: {key} = {value!r} is not valid; give {option.describe_valid()}"
             ) from None
     return values
 
 
-def unknown(what: str, word: str, known: Mapping[str, Any] | list[str]) -> UserError:
+def make_unknown_error(what: str, word: str, known: Mapping[str, Any] | list[str]) -> UserError:
     """The error for a word that is not among the known ones, with the nearest and all of them."""
     names = list(known)
     near = difflib.get_close_matches(str(word), names, n=1)

@@ -11,7 +11,16 @@ from types import MappingProxyType
 from typing import Any
 
 from bench.errors import UserError
-from bench.options import Choice, Flag, Integer, Option, Real, Text, check, unknown
+from bench.options import (
+    Choice,
+    Flag,
+    Integer,
+    Option,
+    Real,
+    Text,
+    check_options,
+    make_unknown_error,
+)
 
 # Raised, with a line in CHANGELOG.md, by every change of code that changes results.
 RESULTS_VERSION = 3
@@ -125,7 +134,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         """Check every field; raises UserError naming the key, the value and the valid ones."""
-        checked = check("run", FIELDS, {name: getattr(self, name) for name in FIELDS})
+        checked = check_options("run", FIELDS, {name: getattr(self, name) for name in FIELDS})
         for name in ("model", "data"):
             if not checked[name]:
                 raise UserError(f"run: {name} is missing; give one (see `freezebench list`)")
@@ -148,14 +157,14 @@ class Spec:
     @cached_property
     def id(self) -> str:
         """Twelve hex digits from all that changes the result."""
-        return self._digest(self._identity())
+        return self._hash_identity(self._collect_identity())
 
     @cached_property
     def cell(self) -> str:
         """The id that runs share which differ in seed only."""
-        identity = self._identity()
+        identity = self._collect_identity()
         identity.pop("seed", None)
-        return self._digest(identity)
+        return self._hash_identity(identity)
 
     @property
     def strategy_name(self) -> str:
@@ -194,17 +203,17 @@ class Spec:
         known = {f.name for f in fields(cls)}
         for key in values:
             if key not in known:
-                raise unknown("run: key", key, sorted(known))
+                raise make_unknown_error("run: key", key, sorted(known))
         missing = {"model", "data"} - set(values)
         if missing:
             raise UserError(f"run: {' and '.join(sorted(missing))} missing; give it")
         return cls(**values)
 
-    def but(self, **changes: Any) -> Spec:
+    def with_changes(self, **changes: Any) -> Spec:
         """The same run with some fields changed."""
         return replace(self, **changes)
 
-    def _identity(self) -> dict[str, Any]:
+    def _collect_identity(self) -> dict[str, Any]:
         """What changes the result. Values at their default stay out, so that adding an option
         leaves old ids alone.
         """
@@ -242,7 +251,7 @@ class Spec:
                 raise UserError(f"run: {name} works in one process; leave replicas at 1")
 
     @staticmethod
-    def _digest(identity: Mapping[str, Any]) -> str:
+    def _hash_identity(identity: Mapping[str, Any]) -> str:
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

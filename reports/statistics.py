@@ -42,44 +42,44 @@ class Interval:
 NOTHING = Interval(math.nan, math.nan, math.nan, 0)
 
 
-def mean(values: Sequence[float]) -> float:
+def compute_mean(values: Sequence[float]) -> float:
     """The mean; NaN of nothing."""
     return float(np.mean(values)) if len(values) else math.nan
 
 
-def sample_sd(values: Sequence[float]) -> float:
+def compute_sample_sd(values: Sequence[float]) -> float:
     """The sample standard deviation (ddof = 1); NaN below two values."""
     return float(np.std(values, ddof=1)) if len(values) >= 2 else math.nan
 
 
-def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+def compute_t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """The mean and its two-sided t interval with n - 1 degrees of freedom."""
     n = len(values)
     if n < 2:
-        return Interval(mean(values), math.nan, math.nan, n)
-    half = float(stdtrit(n - 1, 0.5 + level / 2)) * sample_sd(values) / math.sqrt(n)
-    centre = mean(values)
+        return Interval(compute_mean(values), math.nan, math.nan, n)
+    half = float(stdtrit(n - 1, 0.5 + level / 2)) * compute_sample_sd(values) / math.sqrt(n)
+    centre = compute_mean(values)
     return Interval(centre, centre - half, centre + half, n)
 
 
-def paired_differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
+def pair_differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
     """ours - theirs for every seed that both have, in the order of the seeds."""
     return [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
 
 
-def paired_saving(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval:
+def compute_paired_saving(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval:
     """The share of a positive cost that `ours` saves against `theirs`, paired by seed.
 
     Computed on log-ratios, which a slow machine shifts alike for both, and turned back:
     1 - exp(mean log(ours / theirs)).
     """
     seeds = sorted(s for s in ours.keys() & theirs.keys() if ours[s] > 0 and theirs[s] > 0)
-    logs = t_interval([math.log(ours[s] / theirs[s]) for s in seeds])
+    logs = compute_t_interval([math.log(ours[s] / theirs[s]) for s in seeds])
     low, high = -math.expm1(logs.high), -math.expm1(logs.low)
     return Interval(-math.expm1(logs.mean), low, high, logs.n)
 
 
-def verdict(difference: Interval, margin: float = MARGIN) -> Verdict:
+def judge_difference(difference: Interval, margin: float = MARGIN) -> Verdict:
     """Whether a difference (strategy - full) is no worse than -margin, by its interval alone."""
     if difference.n < LEAST:
         return "inconclusive"
@@ -90,31 +90,31 @@ def verdict(difference: Interval, margin: float = MARGIN) -> Verdict:
     return "inconclusive"
 
 
-def p_no_worse(differences: Sequence[float], margin: float = MARGIN) -> float:
+def compute_p_no_worse(differences: Sequence[float], margin: float = MARGIN) -> float:
     """One-sided p of H0 "the mean difference is -margin or worse"; NaN below LEAST values.
 
     It is below 0.025 exactly where the verdict is "non-inferior".
     """
     shifted = [value + margin for value in differences]
-    return float(stdtr(len(shifted) - 1, -_t_statistic(shifted)))
+    return float(stdtr(len(shifted) - 1, -_compute_t_statistic(shifted)))
 
 
-def p_different(differences: Sequence[float]) -> float:
+def compute_p_different(differences: Sequence[float]) -> float:
     """Two-sided p of H0 "the mean difference is zero"; NaN below LEAST values."""
-    return float(2 * stdtr(len(differences) - 1, -abs(_t_statistic(differences))))
+    return float(2 * stdtr(len(differences) - 1, -abs(_compute_t_statistic(differences))))
 
 
-def _t_statistic(values: Sequence[float]) -> float:
+def _compute_t_statistic(values: Sequence[float]) -> float:
     """Student's t of the mean against zero; NaN below LEAST values."""
     if len(values) < LEAST:
         return math.nan
-    centre, error = mean(values), sample_sd(values) / math.sqrt(len(values))
+    centre, error = compute_mean(values), compute_sample_sd(values) / math.sqrt(len(values))
     if error == 0:  # all values alike: certain, or nothing to tell
         return math.copysign(math.inf, centre) if centre else 0.0
     return centre / error
 
 
-def holm(raw: Mapping[Key, float]) -> dict[Key, float]:
+def apply_holm(raw: Mapping[Key, float]) -> dict[Key, float]:
     """Holm's step-down correction of a family of p values; NaN (no test made) stays NaN
     and does not count.
     """
@@ -127,6 +127,6 @@ def holm(raw: Mapping[Key, float]) -> dict[Key, float]:
     return adjusted
 
 
-def realised(time_saved: float, flops_saved: float) -> float:
+def compute_realised(time_saved: float, flops_saved: float) -> float:
     """What part of the computation saved shows on the clock."""
     return time_saved / flops_saved if flops_saved >= SMALLEST_SHARE else math.nan

@@ -14,7 +14,7 @@ SAVING = Real(
 )
 
 
-def budget_of(view: View, saving: float) -> float | None:
+def resolve_budget(view: View, saving: float) -> float | None:
     """Training FLOPs (exact) a run may cost: its matched budget, else 1 − saving of full training.
 
     None if neither is given.
@@ -22,23 +22,23 @@ def budget_of(view: View, saving: float) -> float | None:
     if view.budget is not None:
         return view.budget
     if saving:
-        return (1 - saving) * full_cost(view)
+        return (1 - saving) * compute_full_cost(view)
     return None
 
 
-def full_cost(view: View) -> float:
+def compute_full_cost(view: View) -> float:
     """FLOPs (exact) of full training for the run's own number of steps."""
     return view.flops.exact().total * view.samples_per_step * view.total_steps
 
 
-def share_of_full(view: View, budget: float) -> float:
+def compute_budget_share(view: View, budget: float) -> float:
     """A budget by the cost of full training, rounded up a little: sums of floats that are equal in
     exact arithmetic must not lose a step.
     """
-    return budget / full_cost(view) * (1 + 1e-12)
+    return budget / compute_full_cost(view) * (1 + 1e-12)
 
 
-def schedule_cost(view: View, freeze_at: Mapping[int, int], steps: int) -> float:
+def compute_schedule_cost(view: View, freeze_at: Mapping[int, int], steps: int) -> float:
     """FLOPs (exact) of `steps` steps when layer l freezes after freeze_at[l] of them."""
     total, frozen, last = 0.0, set[int](), 0
     for layer, moment in sorted(freeze_at.items(), key=lambda item: item[1]):
@@ -50,7 +50,7 @@ def schedule_cost(view: View, freeze_at: Mapping[int, int], steps: int) -> float
     return total * view.samples_per_step
 
 
-def unreachable(strategy: str, budget: float, low: float, high: float) -> UserError:
+def make_budget_error(strategy: str, budget: float, low: float, high: float) -> UserError:
     """The error for a budget outside what a strategy can spend."""
     reach = f"{low:.4g} to {high:.4g}" if math.isfinite(high) else f"{low:.4g} or more"
     return UserError(

@@ -10,18 +10,18 @@ import torch
 from bench.batches.images import Batches
 from bench.batches.interface import AnyBatches
 from bench.batches.streamed_images import StreamedBatches
-from bench.batches.texts import text_batches
-from bench.data.catalogue import holds_texts, load, stream
+from bench.batches.texts import make_text_batches
+from bench.data.catalogue import holds_texts, load, open_stream
 from bench.data.images.image_data import ImageData
 from bench.data.interface.splits import Part
-from bench.distributed.process_group import ALONE, Team
+from bench.distributed.process_group import ALONE, ProcessGroup
 from bench.errors import UserError
 from bench.models.compatibility import check_pair
 from bench.spec import Spec
 
 
 @lru_cache(maxsize=4)
-def data_of(
+def load_data(
     name: str, resolution: int, evaluate_on: Part, root: str, train_limit: int
 ) -> ImageData:
     """A data set, kept for the next runs of this process that need it."""
@@ -34,7 +34,9 @@ def data_of(
     )
 
 
-def batches_of(spec: Spec, device: torch.device, team: Team = ALONE) -> tuple[AnyBatches, int]:
+def make_batches(
+    spec: Spec, device: torch.device, team: ProcessGroup = ALONE
+) -> tuple[AnyBatches, int]:
     """A run's batches and its number of classes; large image folders are streamed.
 
     Raises UserError for a model of texts on images, and the reverse.
@@ -45,8 +47,8 @@ def batches_of(spec: Spec, device: torch.device, team: Team = ALONE) -> tuple[An
     if holds_texts(spec.data):
         if team.size > 1:
             raise UserError(f"{spec.label}: texts train in one process; leave replicas at 1")
-        return text_batches(spec, part, device)
-    streamed = stream(
+        return make_text_batches(spec, part, device)
+    streamed = open_stream(
         spec.data,
         resolution=spec.resolution,
         evaluate_on=part,
@@ -56,5 +58,5 @@ def batches_of(spec: Spec, device: torch.device, team: Team = ALONE) -> tuple[An
     )
     if streamed is not None:
         return StreamedBatches(streamed, spec, device, team), streamed.classes
-    data = data_of(spec.data, spec.resolution, part, root, spec.train_limit)
+    data = load_data(spec.data, spec.resolution, part, root, spec.train_limit)
     return Batches(data, spec, device, team), data.classes

@@ -12,15 +12,15 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from bench.batches.order import EVALUATION_BATCH, epoch_order, usable
+from bench.batches.order import EVALUATION_BATCH, count_usable_samples, draw_epoch_order
 from bench.data.images.augmentation import NORMALISATIONS, Augment, augment, normalise
 from bench.data.images.image_data import ImageData
 from bench.data.interface.metrics import Metric
-from bench.distributed.process_group import ALONE, Team
+from bench.distributed.process_group import ALONE, ProcessGroup
 from bench.errors import UserError
 from bench.layers.discovery import Inputs
-from bench.machine.to_device import onto
-from bench.seeds import seed_of, seeded
+from bench.machine.to_device import move_to_device
+from bench.seeds import derive_seed, make_generator
 from bench.spec import Spec
 
 
@@ -28,7 +28,7 @@ class Batches:
     """Device-resident uint8 images, shuffled, augmented and normalised in batches."""
 
     def __init__(
-        self, data: ImageData, spec: Spec, device: torch.device, team: Team = ALONE
+        self, data: ImageData, spec: Spec, device: torch.device, team: ProcessGroup = ALONE
     ) -> None:
         self._images = data.train_images.to(device)
         self._labels = data.train_labels.to(device)
@@ -48,7 +48,7 @@ class Batches:
         self._order = lru_cache(maxsize=2)(self._draw_order)
         self._indices = lru_cache(maxsize=2)(self._draw_indices)
         self.drawn_from = len(self._labels)  # each epoch leaves out one of them at most
-        self.samples = usable(self.drawn_from, spec.batch_size, team.size)
+        self.samples = count_usable_samples(self.drawn_from, spec.batch_size, team.size)
         self.steps_per_epoch = -(-self.samples // spec.batch_size)
 
     metric: Metric = "accuracy"
@@ -62,27 +62,27 @@ class Batches:
 
         Of a run on several processes, this one's share of them.
         """
-        chosen = self._order(step // self.steps_per_epoch)[self._within(step)]
-        self._generator.manual_seed(seed_of(self._spec.seed, "augment", step))
+        chosen = self._order(step // self.steps_per_epoch)[self._locate_in_epoch(step)]
+        self._generator.manual_seed(derive_seed(self._spec.seed, "augment", step))
         of, mine = len(chosen), self._team.share(len(chosen))
         chosen = chosen[mine]
         images = augment(self._images[chosen], self._kind, self._generator, mine.start, of)
-        return self._inputs(images), self._labels[chosen]
+        return self._prepare_inputs(images), self._labels[chosen]
 
-    def blank(self, step: int) -> tuple[Inputs, Tensor]:
+    def make_blank_batch(self, step: int) -> tuple[Inputs, Tensor]:
         """A step's labels, and in place of its images zeros of that shape, stored as one."""
-        chosen = self._order(step // self.steps_per_epoch)[self._within(step)]
+        chosen = self._order(step // self.steps_per_epoch)[self._locate_in_epoch(step)]
         labels = self._labels[chosen[self._team.share(len(chosen))]]
         side = self._spec.resolution
         return (torch.zeros((), device=self._device).expand(len(labels), 3, side, side),), labels
 
     def indices(self, step: int) -> Tensor:
         """Which samples a step sees, int64 (B,) on the CPU."""
-        return self._indices(step // self.steps_per_epoch)[self._within(step)]
+        return self._indices(step // self.steps_per_epoch)[self._locate_in_epoch(step)]
 
-    def plain(self, samples: Tensor) -> Inputs:
+    def prepare_unaugmented(self, samples: Tensor) -> Inputs:
         """The inputs of some samples, int64 (B,) on the CPU, without augmentation."""
-        return self._inputs(self._images[onto(self._device, samples)])
+        return self._prepare_inputs(self._images[move_to_device(self._device, samples)])
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
         """This process's batches of the evaluation split, in order, without augmentation."""
@@ -92,26 +92,28 @@ class Batches:
             self._eval_labels.split(EVALUATION_BATCH)[rank::size],
             strict=True,
         ):
-            yield self._inputs(images.to(self._device)), labels.to(self._device)
+            yield self._prepare_inputs(images.to(self._device)), labels.to(self._device)
 
     def probe(self, samples: int) -> Inputs:
         """Fixed training samples without augmentation, the same for every seed and strategy."""
-        drawn = torch.randperm(len(self._labels), generator=seeded("probe", self._spec.data_name))
-        return self._inputs(self._images[drawn[:samples].to(self._device)])
+        drawn = torch.randperm(
+            len(self._labels), generator=make_generator("probe", self._spec.data_name)
+        )
+        return self._prepare_inputs(self._images[drawn[:samples].to(self._device)])
 
-    def _within(self, step: int) -> slice:
+    def _locate_in_epoch(self, step: int) -> slice:
         """Where in its epoch's order a step finds its samples."""
         first = step % self.steps_per_epoch * self._spec.batch_size
         return slice(first, min(first + self._spec.batch_size, self.samples))
 
-    def _inputs(self, images: Tensor) -> Inputs:
+    def _prepare_inputs(self, images: Tensor) -> Inputs:
         pixels = normalise(images, self._mean, self._std, self._spec.resolution)
         if self._spec.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         return (pixels,)
 
     def _draw_order(self, epoch: int) -> Tensor:
-        return onto(self._device, self._draw_indices(epoch))
+        return move_to_device(self._device, self._draw_indices(epoch))
 
     def _draw_indices(self, epoch: int) -> Tensor:
-        return epoch_order(self._spec.seed, epoch, len(self._labels))
+        return draw_epoch_order(self._spec.seed, epoch, len(self._labels))

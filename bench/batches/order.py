@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError
-from bench.seeds import seeded
+from bench.seeds import make_generator
 
 EVALUATION_BATCH = 250
 NOT_ASKED = -100  # label of what a model is not asked for: words that were not masked
 
 
-def epoch_order(seed: int, epoch: int, samples: int) -> Tensor:
+def draw_epoch_order(seed: int, epoch: int, samples: int) -> Tensor:
     """The order of the samples in an epoch, (samples,) int64."""
-    return torch.randperm(samples, generator=seeded(seed, "order", epoch))
+    return torch.randperm(samples, generator=make_generator(seed, "order", epoch))
 
 
-def usable(samples: int, batch_size: int, processes: int = 1) -> int:
+def count_usable_samples(samples: int, batch_size: int, processes: int = 1) -> int:
     """The samples of an epoch: all, but for a last batch that BatchNorm cannot take, since it
     leaves a process with one or none.
     """
@@ -27,7 +27,7 @@ def usable(samples: int, batch_size: int, processes: int = 1) -> int:
     return samples if last >= 2 * processes else samples - last
 
 
-def batch_samples(step: int, samples: int, batch_size: int) -> int:
+def count_batch_samples(step: int, samples: int, batch_size: int) -> int:
     """The size of a step's batch where an epoch has so many samples."""
     within = step % -(-samples // batch_size)
     return min(batch_size, samples - within * batch_size)

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from bench.batches.order import EVALUATION_BATCH, epoch_order, usable
+from bench.batches.order import EVALUATION_BATCH, count_usable_samples, draw_epoch_order
 from bench.data.images.augmentation import NORMALISATIONS, normalise
-from bench.data.images.image_data import moments
+from bench.data.images.image_data import compute_moments
 from bench.data.images.streaming import ImageStream
 from bench.data.interface.metrics import Metric
-from bench.distributed.process_group import ALONE, Team
+from bench.distributed.process_group import ALONE, ProcessGroup
 from bench.layers.discovery import Inputs
-from bench.machine.to_device import onto
-from bench.seeds import seeded
+from bench.machine.to_device import move_to_device
+from bench.seeds import make_generator
 from bench.spec import Spec
 
 STATISTICS_SAMPLES = 512  # training images from which mean and std are taken
@@ -30,15 +30,15 @@ class StreamedBatches:
     """Batches decoded as they are needed, in the order of the seed."""
 
     def __init__(
-        self, stream: ImageStream, spec: Spec, device: torch.device, team: Team = ALONE
+        self, stream: ImageStream, spec: Spec, device: torch.device, team: ProcessGroup = ALONE
     ) -> None:
         self._stream, self._spec, self._device, self._team = stream, spec, device, team
         if spec.normalisation == "data":
-            mean, std = moments(stream.samples(self._fixed(STATISTICS_SAMPLES)))
+            mean, std = compute_moments(stream.samples(self._draw_probe(STATISTICS_SAMPLES)))
         else:
             mean, std = (torch.tensor(v) for v in NORMALISATIONS[spec.normalisation])
         self._mean, self._std = mean.to(device), std.to(device)
-        self.samples = usable(stream.train_samples, spec.batch_size, team.size)
+        self.samples = count_usable_samples(stream.train_samples, spec.batch_size, team.size)
         self.steps_per_epoch = -(-self.samples // spec.batch_size)
         self._epoch: Iterator[tuple[Tensor, Tensor]] = iter(())
         self._next = -1
@@ -56,7 +56,7 @@ class StreamedBatches:
         """
         epoch, within = divmod(step, self.steps_per_epoch)
         if step != self._next or within == 0:
-            order = epoch_order(self._spec.seed, epoch, self._stream.train_samples)
+            order = draw_epoch_order(self._spec.seed, epoch, self._stream.train_samples)
             self._epoch = self._stream.training(
                 order[: self.samples],
                 self._spec.batch_size,
@@ -68,25 +68,25 @@ class StreamedBatches:
             )
         self._next = step + 1
         images, labels = next(self._epoch)
-        return self._inputs(images), onto(self._device, labels)
+        return self._prepare_inputs(images), move_to_device(self._device, labels)
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
         """This process's batches of the evaluation split, in order, without augmentation."""
         every = slice(self._team.rank, None, self._team.size)
         for images, labels in self._stream.evaluation(EVALUATION_BATCH, every):
-            yield self._inputs(images), onto(self._device, labels)
+            yield self._prepare_inputs(images), move_to_device(self._device, labels)
 
     def probe(self, samples: int) -> Inputs:
         """Fixed training samples without augmentation, the same for every seed and strategy."""
-        return self._inputs(self._stream.samples(self._fixed(samples)))
+        return self._prepare_inputs(self._stream.samples(self._draw_probe(samples)))
 
-    def _fixed(self, samples: int) -> list[int]:
+    def _draw_probe(self, samples: int) -> list[int]:
         count = self._stream.train_samples
-        drawn = torch.randperm(count, generator=seeded("probe", self._spec.data_name))
+        drawn = torch.randperm(count, generator=make_generator("probe", self._spec.data_name))
         return [int(i) for i in drawn[:samples]]
 
-    def _inputs(self, images: Tensor) -> Inputs:
-        pixels = normalise(onto(self._device, images), self._mean, self._std)
+    def _prepare_inputs(self, images: Tensor) -> Inputs:
+        pixels = normalise(move_to_device(self._device, images), self._mean, self._std)
         if self._spec.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         return (pixels,)

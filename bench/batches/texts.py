@@ -16,17 +16,17 @@ import torch
 from torch import Tensor
 
 from bench.batches.interface import AnyBatches
-from bench.batches.order import EVALUATION_BATCH, NOT_ASKED, epoch_order, usable
+from bench.batches.order import EVALUATION_BATCH, NOT_ASKED, count_usable_samples, draw_epoch_order
 from bench.data.catalogue import load_texts
 from bench.data.interface.metrics import Metric
 from bench.data.interface.splits import Part
 from bench.data.texts.dataset import MASKED
 from bench.data.texts.grammar.words import SPECIAL
 from bench.layers.discovery import Inputs
-from bench.machine.to_device import onto
+from bench.machine.to_device import move_to_device
 from bench.models.texts.catalogue import list_text_models
-from bench.models.texts.tokenizer import Tokens, tokenize, tokenizer_of
-from bench.seeds import seeded
+from bench.models.texts.tokenizer import Tokens, load_tokenizer, tokenize
+from bench.seeds import make_generator
 from bench.spec import Spec
 
 PAD_TO = 8  # lengths are multiples of this: few shapes, and none that tensor cores dislike
@@ -50,32 +50,34 @@ class TextBatches:
         self._train, self._evaluation = train.to(device), evaluation.to(device)
         self._spec, self._device, self.metric = spec, device, metric
         self._order = lru_cache(maxsize=2)(self._draw_order)
-        self.samples = usable(len(train.labels), spec.batch_size)
+        self.samples = count_usable_samples(len(train.labels), spec.batch_size)
         self.steps_per_epoch = -(-self.samples // spec.batch_size)
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
         """The inputs and labels (B,) int64 of a step counted from 0."""
         chosen = self._chosen(step)
-        return self._inputs(self._train, chosen), self._train.labels[onto(self._device, chosen)]
+        return self._prepare_inputs(self._train, chosen), self._train.labels[
+            move_to_device(self._device, chosen)
+        ]
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
         """The evaluation split in order."""
         for rows in torch.arange(len(self._evaluation.labels)).split(EVALUATION_BATCH):
-            labels = self._evaluation.labels[onto(self._device, rows)]
-            yield self._inputs(self._evaluation, rows), labels
+            labels = self._evaluation.labels[move_to_device(self._device, rows)]
+            yield self._prepare_inputs(self._evaluation, rows), labels
 
     def probe(self, samples: int) -> Inputs:
         """Fixed training samples, the same for every seed and strategy."""
         count = len(self._train.labels)
-        drawn = torch.randperm(count, generator=seeded("probe", self._spec.data_name))
-        return self._inputs(self._train, drawn[:samples])
+        drawn = torch.randperm(count, generator=make_generator("probe", self._spec.data_name))
+        return self._prepare_inputs(self._train, drawn[:samples])
 
     def sizes(self) -> dict[int, int]:
         """How many samples of full training are padded to each length."""
         sizes: Counter[int] = Counter()
         for step in range(self._spec.epochs * self.steps_per_epoch):
             chosen = self._chosen(step)
-            sizes[self._length(self._train, chosen)] += len(chosen)
+            sizes[self._compute_length(self._train, chosen)] += len(chosen)
         return dict(sizes)
 
     def _chosen(self, step: int) -> Tensor:
@@ -84,17 +86,17 @@ class TextBatches:
         return self._order(epoch)[within * size : min((within + 1) * size, self.samples)]
 
     def _draw_order(self, epoch: int) -> Tensor:
-        return epoch_order(self._spec.seed, epoch, len(self._train.labels))
+        return draw_epoch_order(self._spec.seed, epoch, len(self._train.labels))
 
-    def _length(self, tokens: Tokens, rows: Tensor) -> int:
+    def _compute_length(self, tokens: Tokens, rows: Tensor) -> int:
         return -(-int(tokens.lengths[rows].max()) // PAD_TO) * PAD_TO
 
-    def _inputs(self, tokens: Tokens, rows: Tensor) -> Inputs:
-        length = self._length(tokens, rows)
-        here = onto(self._device, rows)
+    def _prepare_inputs(self, tokens: Tokens, rows: Tensor) -> Inputs:
+        length = self._compute_length(tokens, rows)
+        here = move_to_device(self._device, rows)
         places = torch.arange(length, device=self._device)
-        real = places < onto(self._device, tokens.lengths[rows])[:, None]
-        ids, segments = (_padded(part[here], length) for part in (tokens.ids, tokens.segments))
+        real = places < move_to_device(self._device, tokens.lengths[rows])[:, None]
+        ids, segments = (_pad_rows(part[here], length) for part in (tokens.ids, tokens.segments))
         return ids, real[:, None, None], segments
 
 
@@ -112,18 +114,20 @@ class MaskedBatches(TextBatches):
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
         """The inputs and labels of a step; other words are masked at each."""
         inputs, _ = super().batch(step)
-        return self._masked(inputs, seeded(self._spec.seed, "mask", step))
+        return self._mask_words(inputs, make_generator(self._spec.seed, "mask", step))
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
         """The evaluation split in order, the same words masked in every run."""
         for number, (inputs, _) in enumerate(super().evaluation()):
-            yield self._masked(inputs, seeded("mask", self._spec.data_name, number))
+            yield self._mask_words(inputs, make_generator("mask", self._spec.data_name, number))
 
-    def _masked(self, inputs: Inputs, generator: torch.Generator) -> tuple[Inputs, Tensor]:
+    def _mask_words(self, inputs: Inputs, generator: torch.Generator) -> tuple[Inputs, Tensor]:
         ids, real, segments = inputs
-        chance, kind = onto(self._device, torch.rand((2, *ids.shape), generator=generator))
+        chance, kind = move_to_device(
+            self._device, torch.rand((2, *ids.shape), generator=generator)
+        )
         words = torch.randint(self._special, self._words, ids.shape, generator=generator)
-        words = onto(self._device, words)
+        words = move_to_device(self._device, words)
         chance = chance.masked_fill(ids < self._special, 2.0)
         # At least one a text, or a batch could ask for nothing and have no loss.
         asked = (chance < ASKED_SHARE) | (chance == chance.amin(1, keepdim=True))
@@ -133,17 +137,17 @@ class MaskedBatches(TextBatches):
         return (torch.where(asked, shown, ids), real, segments), labels
 
 
-def _padded(rows: Tensor, length: int) -> Tensor:
+def _pad_rows(rows: Tensor, length: int) -> Tensor:
     """Rows (B, at least or less than `length`) as int64 (B, length); padding is 0 in both uses."""
     rows = rows[:, :length].long()
     return torch.nn.functional.pad(rows, (0, length - rows.shape[1]))
 
 
-def text_batches(spec: Spec, part: Part, device: torch.device) -> tuple[AnyBatches, int]:
+def make_text_batches(spec: Spec, part: Part, device: torch.device) -> tuple[AnyBatches, int]:
     """A run's batches of texts and its number of classes."""
     data = load_texts(spec.data, part, spec.paths.get("data", ""), spec.train_limit)
     vocabulary, model = spec.paths.get("vocab", ""), list_text_models()[spec.model]
-    tokenizer = tokenizer_of(model, Path(vocabulary) if vocabulary else None)
+    tokenizer = load_tokenizer(model, Path(vocabulary) if vocabulary else None)
     longest = min(spec.length, model.positions)
     train, evaluation = (
         tokenize(tokenizer, texts, longest, data.name) for texts in (data.train, data.evaluation)

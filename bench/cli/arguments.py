@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
-from bench.options import unknown
+from bench.options import make_unknown_error
 from bench.spec import FIELDS
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ CHANGEABLE = (
 )
 
 
-def results_argument(parser: argparse.ArgumentParser) -> None:
+def add_results_argument(parser: argparse.ArgumentParser) -> None:
     """--results DIR."""
     parser.add_argument(
         "--results",
@@ -48,7 +48,7 @@ def results_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def file_arguments(parser: argparse.ArgumentParser) -> None:
+def add_file_arguments(parser: argparse.ArgumentParser) -> None:
     """--data-root and --predictor."""
     parser.add_argument("--data-root", default="", metavar="DIR", help="where data sets lie")
     parser.add_argument(
@@ -59,7 +59,7 @@ def file_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def named_files(args: argparse.Namespace) -> dict[str, str]:
+def collect_files(args: argparse.Namespace) -> dict[str, str]:
     """The files the user named, by what they are."""
     named = {"data": args.data_root, "vocab": args.vocab, "predictor": args.predictor}
     named["weights"] = getattr(args, "weights_file", "")
@@ -69,7 +69,7 @@ def named_files(args: argparse.Namespace) -> dict[str, str]:
     return {what: path for what, path in named.items() if path}
 
 
-def field_arguments(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
+def add_field_arguments(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
     """A --option for each field of a run; those not given stay None."""
     for name in names:
         option = FIELDS[name]
@@ -78,11 +78,11 @@ def field_arguments(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> 
             dest=f"field_{name}",
             metavar="X",
             default=None,
-            help=f"{option.doc} ({option.valid()})",
+            help=f"{option.doc} ({option.describe_valid()})",
         )
 
 
-def given_fields(args: argparse.Namespace) -> dict[str, Any]:
+def collect_fields(args: argparse.Namespace) -> dict[str, Any]:
     """The run's fields given on the command line."""
     return {
         key.removeprefix("field_"): value
@@ -91,7 +91,7 @@ def given_fields(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> None:
+def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> None:
     """Which sweeps, for which profile, with which changes.
 
     number: "+", or "*" for commands that take no name for all of them.
@@ -103,15 +103,15 @@ def sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> None:
         default=[ALL],
         help=f"sweeps by name or TOML files; {ALL}: those of all tables and of the curves{given}",
     )
-    setting_arguments(parser)
+    add_setting_arguments(parser)
 
 
-def setting_arguments(parser: argparse.ArgumentParser) -> None:
+def add_setting_arguments(parser: argparse.ArgumentParser) -> None:
     """For which profile, with which changes."""
     parser.add_argument("--profile", default="laptop", help="a profile by name or a TOML file")
     parser.add_argument("--controls", action="store_true", help="with the sweep's controls")
     parser.add_argument("--seeds", type=int, default=0, help="how many seeds; 0 = the sweep's own")
-    file_arguments(parser)
+    add_file_arguments(parser)
     parser.add_argument(
         "--weights",
         action="append",
@@ -119,15 +119,15 @@ def setting_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ROLE=FILE",
         help="safetensors file a model starts from, as resnet50=FILE; may be given several times",
     )
-    field_arguments(parser, CHANGEABLE)
-    results_argument(parser)
+    add_field_arguments(parser, CHANGEABLE)
+    add_results_argument(parser)
 
 
-def sweep_of(args: argparse.Namespace) -> Sweep:
+def resolve_sweep(args: argparse.Namespace) -> Sweep:
     """The sweep that the arguments mean; several are joined into one."""
     if args.seeds < 0:
         raise UserError(f"--seeds {args.seeds} is not valid; give a number from 1")
-    files = named_files(args)
+    files = collect_files(args)
     for pair in args.weights:
         role, equals, file = pair.partition("=")
         if not equals or not Path(file).expanduser().is_file():
@@ -136,11 +136,11 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
     # Nothing of what is loaded here becomes garbage; looking for it takes a third of the time.
     gc.disable()
     try:
-        from bench.planning.sweep import joined, load_sweep
-        from bench.planning.sweep_files import all_tables
+        from bench.planning.sweep import join_sweeps, load_sweep
+        from bench.planning.sweep_files import list_tables
 
-        given = [name for n in args.sweep for name in (all_tables() if n == ALL else [n])]
-        sweep = joined(
+        given = [name for n in args.sweep for name in (list_tables() if n == ALL else [n])]
+        sweep = join_sweeps(
             [
                 load_sweep(
                     name,
@@ -148,7 +148,7 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
                     controls=args.controls,
                     seeds=args.seeds or None,
                     files=files,
-                    changes=given_fields(args),
+                    changes=collect_fields(args),
                 )
                 for name in dict.fromkeys(given)
             ]
@@ -167,27 +167,27 @@ def _check_roles(pairs: Iterable[str], sweep: Sweep) -> None:
     for pair in pairs:
         role = pair.partition("=")[0]
         if role not in roles:
-            raise unknown("--weights: role", role, sorted(roles))
+            raise make_unknown_error("--weights: role", role, sorted(roles))
 
 
-def workers_argument(parser: argparse.ArgumentParser) -> None:
+def add_workers_argument(parser: argparse.ArgumentParser) -> None:
     """--workers N."""
     parser.add_argument(
         "--workers",
-        type=_count,
+        type=_parse_count,
         default=0,
         metavar="N",
         help="local processes; 0 = as many as fit",
     )
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text} is not valid; give 0 or more")
     return int(text)
 
 
-def out_argument(parser: argparse.ArgumentParser) -> None:
+def add_out_argument(parser: argparse.ArgumentParser) -> None:
     """--out DIR."""
     parser.add_argument(
         "--out", type=Path, default=None, metavar="DIR",
@@ -196,7 +196,7 @@ def out_argument(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def existing_results(args: argparse.Namespace) -> Path:
+def require_results(args: argparse.Namespace) -> Path:
     """The results folder; raises UserError if there is none, a name mistyped for one."""
     results: Path = args.results
     if not results.is_dir():

@@ -19,12 +19,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     kinds = {
-        "strategies": _strategies,
-        "models": _models,
-        "data": _data,
-        "sweeps": _sweeps,
-        "profiles": _profiles,
-        "fields": _fields,
+        "strategies": _print_strategies,
+        "models": _print_models,
+        "data": _print_data,
+        "sweeps": _print_sweeps,
+        "profiles": _print_profiles,
+        "fields": _print_fields,
     }
     for kind, show in kinds.items():
         if args.what in (None, kind):
@@ -33,50 +33,50 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _strategies() -> None:
+def _print_strategies() -> None:
     from bench.errors import UserError
-    from bench.strategy_api.registry import installed, strategy_class
+    from bench.strategy_api.registry import find_strategies, load_strategy_class
 
-    for name in sorted(installed()):
+    for name in sorted(find_strategies()):
         try:
-            cls = strategy_class(name)
+            cls = load_strategy_class(name)
         except UserError as error:
             print(f"  {name:12} cannot be used: {error}")
             continue
         print(f"  {name:12} {(inspect.getdoc(cls) or '').splitlines()[0]}")
         for key, option in cls.options.items():
-            print(f"    {key} = {option.default!r}: {option.doc} ({option.valid()})")
+            print(f"    {key} = {option.default!r}: {option.doc} ({option.describe_valid()})")
 
 
-def _models() -> None:
+def _print_models() -> None:
     from bench.models.catalogue import describe
 
     for name, text in describe().items():
         print(f"  {name:24} {text}")
 
 
-def _data() -> None:
+def _print_data() -> None:
     from bench.data.catalogue import list_data_sets
 
     for data_set in list_data_sets():
         print(f"  {data_set.name:24} {data_set.summary}")
 
 
-def _sweeps() -> None:
-    from bench.planning.sweep import sweep_names
+def _print_sweeps() -> None:
+    from bench.planning.sweep_files import list_sweeps
 
-    print("  " + ", ".join(sweep_names()))
+    print("  " + ", ".join(list_sweeps()))
 
 
-def _profiles() -> None:
-    from bench.planning.sweep import load_profile, profile_names
+def _print_profiles() -> None:
+    from bench.planning.sweep_files import list_profiles, load_profile
 
-    for name in profile_names():
+    for name in list_profiles():
         print(f"  {name:12} {load_profile(name)['description']}")
 
 
-def _fields() -> None:
+def _print_fields() -> None:
     from bench.spec import FIELDS
 
     for name, option in FIELDS.items():
-        print(f"  {name} = {option.default!r}: {option.doc} ({option.valid()})")
+        print(f"  {name} = {option.default!r}: {option.doc} ({option.describe_valid()})")

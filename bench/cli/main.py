@@ -31,7 +31,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and do it; returns the exit status."""
-    args = parser().parse_args(arguments)
+    args = build_parser().parse_args(arguments)
     try:
         return int(args.command(args) or 0)
     except UserError as error:
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     top = argparse.ArgumentParser(
         prog="freezebench",

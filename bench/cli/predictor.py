@@ -9,15 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import results_argument, workers_argument
+from bench.cli.arguments import add_results_argument, add_workers_argument
 from bench.errors import UserError
-from bench.files import write_whole
-from bench.options import unknown
+from bench.files import write_atomically
+from bench.options import make_unknown_error
 
 if TYPE_CHECKING:
     from bench.spec import Spec
     from strategies.smartfrz.training.corpus import Recording
-    from strategies.smartfrz.training.train_predictor import Choice
+    from strategies.smartfrz.training.train_predictor import PredictorConfig
 
 HELP = "train SmartFRZ's predictor from source tasks, score it, or describe one"
 
@@ -25,8 +25,8 @@ HELP = "train SmartFRZ's predictor from source tasks, score it, or describe one"
 def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     train = actions.add_parser("train", help="references, labelled histories, training, scores")
-    _source_arguments(train)
-    _choice_arguments(train)
+    _add_source_arguments(train)
+    _add_choice_arguments(train)
     train.add_argument(
         "--out", type=Path, default=None, metavar="FILE", help="where it goes; default: shipped"
     )
@@ -38,19 +38,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     train.set_defaults(action=_train)
     evaluate = actions.add_parser("evaluate", help="held-out scores of every kind, with figures")
-    _source_arguments(evaluate)
-    _choice_arguments(evaluate)
+    _add_source_arguments(evaluate)
+    _add_choice_arguments(evaluate)
     evaluate.add_argument(
         "--used", action="store_true", help="also train with held-out predictors and compare"
     )
     evaluate.set_defaults(action=_evaluate)
     study = actions.add_parser("study", help="all feature sets under all labelling rules")
-    _source_arguments(study)
-    _choice_arguments(study, features="one feature set; default: all")
+    _add_source_arguments(study)
+    _add_choice_arguments(study, features="one feature set; default: all")
     study.set_defaults(action=_study)
     harm = actions.add_parser("harm", help="which labels tell best what freezing does to accuracy")
-    _source_arguments(harm)
-    harm.set_defaults(action=_harm)
+    _add_source_arguments(harm)
+    harm.set_defaults(action=_rank_labels)
     info = actions.add_parser("info", help="size, cost and provenance of a predictor")
     info.add_argument("file", type=Path, nargs="?", default=None, help="default: the shipped one")
     info.add_argument("--profile", default="laptop", help="whose shipped predictor")
@@ -58,22 +58,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     info.add_argument("--tailored", type=int, default=0, help="cost alone, for any n weights")
     info.add_argument("--features", default="", help="cost alone, of these tokens; default: raw")
     info.set_defaults(data_root="")
-    info.set_defaults(action=_info)
+    info.set_defaults(action=_show_info)
 
 
 def main(args: argparse.Namespace) -> int:
     return int(args.action(args) or 0)
 
 
-def _source_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
     """On which source tasks runs are made, and where they lie."""
     parser.add_argument("--profile", default="laptop", help="whose source tasks are used")
-    workers_argument(parser)
+    add_workers_argument(parser)
     parser.add_argument("--data-root", default="", metavar="DIR", help="where data sets lie")
-    results_argument(parser)
+    add_results_argument(parser)
 
 
-def _choice_arguments(
+def _add_choice_arguments(
     parser: argparse.ArgumentParser, features: str = "what a token holds; default: as shipped"
 ) -> None:
     """What a predictor is shown of a run."""
@@ -90,13 +90,13 @@ def _make(args: argparse.Namespace, specs: Sequence[Spec], results: Path) -> Non
 
 
 def _train(args: argparse.Namespace) -> int:
-    from strategies.smartfrz.training.train_predictor import build, shipped_besides
+    from strategies.smartfrz.training.train_predictor import build_predictor, list_variants
 
     if args.all and (args.out or args.without_family):
         raise UserError("--all writes all shipped files; leave out --out and --without-family")
-    first = _choice(args)
-    for choice in [first, *(shipped_besides(first) if args.all else [])]:
-        build(
+    first = _parse_choice(args)
+    for choice in [first, *(list_variants(first) if args.all else [])]:
+        build_predictor(
             choice,
             args.results,
             partial(_make, args),
@@ -110,92 +110,103 @@ def _evaluate(args: argparse.Namespace) -> int:
     import pandas as pd
 
     from reports.figures import predictor_scores
-    from reports.figures.style import save, styled
-    from strategies.smartfrz.studies.evaluation import evaluate, table
-    from strategies.smartfrz.training.corpus import histories
+    from reports.figures.style import apply_style, save_figure
+    from strategies.smartfrz.studies.evaluation import evaluate_splits, format_evaluation
+    from strategies.smartfrz.training.corpus import build_histories
     from strategies.smartfrz.training.train_predictor import WARMUP
 
-    choice, out = _choice(args), args.results / "reports" / args.profile / "predictor"
-    recordings = _recordings(args)
+    choice, out = _parse_choice(args), args.results / "reports" / args.profile / "predictor"
+    recordings = _collect_recordings(args)
     window = choice.recipe.window
-    corpus = histories(recordings, choice.features, window, choice.rule, WARMUP)
-    evaluation = evaluate(corpus, choice.recipe)
-    print(table(evaluation))
+    corpus = build_histories(recordings, choice.features, window, choice.rule, WARMUP)
+    evaluation = evaluate_splits(corpus, choice.recipe)
+    print(format_evaluation(evaluation))
     out.mkdir(parents=True, exist_ok=True)
     parts = {"splits": evaluation.splits, "runs": evaluation.runs, "reliability": evaluation.bins}
     for name, rows in parts.items():
-        write_whole(out / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
+        write_atomically(out / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
     title = f"Held-out scores of the predictor ({choice.features}) · {args.profile} profile"
-    with styled():
-        drawn = predictor_scores.scores_by_split(pd.DataFrame(evaluation.runs), title=title)
-        save(drawn, out / "scores")
-        drawn = predictor_scores.reliability(pd.DataFrame(evaluation.bins), title=title)
-        save(drawn, out / "reliability")
+    with apply_style():
+        drawn = predictor_scores.draw_split_scores(pd.DataFrame(evaluation.runs), title=title)
+        save_figure(drawn, out / "scores")
+        drawn = predictor_scores.draw_reliability(pd.DataFrame(evaluation.bins), title=title)
+        save_figure(drawn, out / "reliability")
     if args.used:
         from strategies.smartfrz.studies import in_use_study
 
-        print(in_use_study.table(in_use_study.used(choice, args.results, partial(_make, args))))
+        print(
+            in_use_study.format_pairs(
+                in_use_study.compare_in_use(choice, args.results, partial(_make, args))
+            )
+        )
     return 0
 
 
 def _study(args: argparse.Namespace) -> int:
     from strategies.smartfrz.features import FEATURES
-    from strategies.smartfrz.studies.feature_study import study
+    from strategies.smartfrz.studies.feature_study import run_study
     from strategies.smartfrz.training.train_predictor import WARMUP
 
-    choice = _choice(args)
+    choice = _parse_choice(args)
     kept = args.results / "reports" / args.profile / "predictor" / "study.csv"
     features = [args.features] if args.features else list(FEATURES)
-    study(_recordings(args), choice.recipe, WARMUP, kept, features)
+    run_study(_collect_recordings(args), choice.recipe, WARMUP, kept, features)
     print(kept.read_text())
     return 0
 
 
-def _harm(args: argparse.Namespace) -> int:
+def _rank_labels(args: argparse.Namespace) -> int:
     from bench.planning.sweep import load_sweep
-    from strategies.smartfrz.studies.label_study import rank, read_curves, read_harmed, table
-    from strategies.smartfrz.training.source_runs import refuse_targets, source_sweep
+    from strategies.smartfrz.studies.label_study import (
+        format_ranking,
+        rank_rules,
+        read_curves,
+        read_harmed,
+    )
+    from strategies.smartfrz.training.source_runs import load_source_sweep, refuse_targets
 
-    sources = source_sweep(args.profile, _files(args))
+    sources = load_source_sweep(args.profile, _collect_files(args))
     sweep = load_sweep("harm", args.profile, changes={"evaluate_on": "validation"})
     refuse_targets(sweep)
     _make(args, [*sources.specs, *sweep.specs], args.results)
-    rows = rank(read_harmed(sweep, args.results), read_curves(sources, args.results))
-    print(table(rows))
+    rows = rank_rules(read_harmed(sweep, args.results), read_curves(sources, args.results))
+    print(format_ranking(rows))
     return 0
 
 
-def _recordings(args: argparse.Namespace) -> list[Recording]:
-    from strategies.smartfrz.training.source_runs import recordings_of, source_sweep
+def _collect_recordings(args: argparse.Namespace) -> list[Recording]:
+    from strategies.smartfrz.training.source_runs import load_recordings, load_source_sweep
 
-    sweep = source_sweep(args.profile, _files(args))
-    return recordings_of(sweep, args.results, partial(_make, args), args.tailored)
+    sweep = load_source_sweep(args.profile, _collect_files(args))
+    return load_recordings(sweep, args.results, partial(_make, args), args.tailored)
 
 
-def _choice(args: argparse.Namespace) -> Choice:
+def _parse_choice(args: argparse.Namespace) -> PredictorConfig:
     """What the arguments ask for; raises UserError for a feature set that does not exist."""
     from strategies.smartfrz.features import FEATURES
     from strategies.smartfrz.predictor_file import DEFAULT_FEATURES
-    from strategies.smartfrz.training.train_predictor import RECIPE, Choice
+    from strategies.smartfrz.training.train_predictor import RECIPE, PredictorConfig
 
     features = args.features or DEFAULT_FEATURES
     if features not in FEATURES:
-        raise unknown("--features", features, FEATURES)
+        raise make_unknown_error("--features", features, FEATURES)
     for name, value, low in (("window", args.window, 2), ("tailored", args.tailored, 8)):
         if value < low:
             raise UserError(f"--{name} {value} is not valid; give a number from {low}")
     recipe = replace(RECIPE, window=args.window)
-    return Choice(args.profile, features, args.tailored, recipe, files=_files(args))
+    return PredictorConfig(
+        args.profile, features, args.tailored, recipe, files=_collect_files(args)
+    )
 
 
-def _files(args: argparse.Namespace) -> dict[str, str]:
+def _collect_files(args: argparse.Namespace) -> dict[str, str]:
     """The files the user named."""
     return {"data": args.data_root} if args.data_root else {}
 
 
-def _info(args: argparse.Namespace) -> int:
+def _show_info(args: argparse.Namespace) -> int:
     from bench.planning.sweep_files import load_profile
-    from strategies.smartfrz.describe import cost, describe
+    from strategies.smartfrz.describe import describe_cost, describe_predictor
     from strategies.smartfrz.strategy import SmartFRZ
 
     if args.window or args.tailored or args.features:
@@ -205,8 +216,12 @@ def _info(args: argparse.Namespace) -> int:
             )
         args.window, args.tailored = args.window or 30, args.tailored or 1024
         args.features = args.features or "raw"
-        choice = _choice(args)
-        print(cost(choice.features, choice.recipe.window, choice.tailored))
+        choice = _parse_choice(args)
+        print(describe_cost(choice.features, choice.recipe.window, choice.tailored))
         return 0
-    print(describe(args.file or SmartFRZ().files(load_profile(args.profile)["name"])["predictor"]))
+    print(
+        describe_predictor(
+            args.file or SmartFRZ().files(load_profile(args.profile)["name"])["predictor"]
+        )
+    )
     return 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from bench.costs.flops import Flops, prefix_length
+from bench.costs.flops import Flops, count_frozen_prefix
 from bench.costs.flops_by_input_size import FlopsBySize
 
 
@@ -49,7 +49,7 @@ class FreezeState:
     cuda_allocated: int | None = None
     cuda_reserved: int | None = None
 
-    def outgrown_by(self, samples: int, size: int) -> bool:
+    def is_outgrown_by(self, samples: int, size: int) -> bool:
         """Whether a batch is larger than the one whose bytes were measured."""
         return samples * size > self.measured * self.measured_size
 
@@ -75,7 +75,7 @@ class Accounting:
         self.read_device()
         if self.states and self.now.steps == 0:
             self.states.pop()
-        prefix = prefix_length(frozen, self._layers)
+        prefix = count_frozen_prefix(frozen, self._layers)
         self.states.append(FreezeState(step, sorted(frozen), prefix))
         self.forget_peaks()
 
@@ -128,7 +128,7 @@ class Accounting:
             self.now.cuda_allocated = max(allocated, self.now.cuda_allocated or 0)
             self.now.cuda_reserved = max(reserved, self.now.cuda_reserved or 0)
 
-    def spent(self, convention: str) -> Flops:
+    def sum_flops(self, convention: str) -> Flops:
         """Training FLOPs so far in the `paper` or `exact` convention."""
         total = Flops(0.0, 0.0)
         for state in self.states:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bench.layers.activations import output_tensor
+from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs, Layer
 
 
@@ -35,7 +35,7 @@ class Product:
     layer: int | None
 
 
-def mask_of(layers: Iterable[int]) -> int:
+def make_mask(layers: Iterable[int]) -> int:
     """The bit mask of a set of layer indices."""
     return sum(1 << i for i in set(layers))
 
@@ -52,16 +52,16 @@ def trace_products(
         id(model.get_parameter(name)): layer.index for layer in layers for name in layer.parameters
     }
     with sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
-        root = output_tensor(model(*inputs)).grad_fn
-    reach = reachable_layers(root, owner)
-    activations = _activations(reach)
+        root = get_logits(model(*inputs)).grad_fn
+    reach = find_reachable_layers(root, owner)
+    activations = _find_activations(reach)
     products = []
     for node in reach:
-        count = _PRODUCTS.get(_kind(node))
+        count = _PRODUCTS.get(_get_kind(node))
         if count is None:
             continue
         edges = [edge for edge, _ in node.next_functions]
-        factors = edges[-2:] if _kind(node) != "ConvolutionBackward0" else edges[:2]
+        factors = edges[-2:] if _get_kind(node) != "ConvolutionBackward0" else edges[:2]
         first, second = (reach.get(edge, 0) for edge in factors)
         # Left of a product may stand a parameter too (learned queries): the right one names it.
         weights = [reach[e] for e in reversed(factors) if e in reach and e not in activations]
@@ -70,7 +70,7 @@ def trace_products(
     return tuple(products)
 
 
-def reachable_layers(root: Any, owner: dict[int, int]) -> dict[Any, int]:
+def find_reachable_layers(root: Any, owner: dict[int, int]) -> dict[Any, int]:
     """Every node under `root` with the mask of layers that it can reach."""
     reach: dict[Any, int] = {}
     stack = [(root, False)]
@@ -92,11 +92,11 @@ def reachable_layers(root: Any, owner: dict[int, int]) -> dict[Any, int]:
     return reach
 
 
-def _kind(node: Any) -> str:
+def _get_kind(node: Any) -> str:
     return type(node).__name__
 
 
-def _activations(reach: dict[Any, int]) -> set[Any]:
+def _find_activations(reach: dict[Any, int]) -> set[Any]:
     """The nodes that the model's input went into: a product or a look-up lies behind them.
 
     `reach` holds children before their parents.
@@ -104,43 +104,43 @@ def _activations(reach: dict[Any, int]) -> set[Any]:
     found: set[Any] = set()
     for node in reach:
         children = (child for child, _ in node.next_functions)
-        if _kind(node) in _SOURCES or any(child in found for child in children):
+        if _get_kind(node) in _SOURCES or any(child in found for child in children):
             found.add(node)
     return found
 
 
-def _output_shape(node: Any) -> Sequence[int]:
+def _get_output_shape(node: Any) -> Sequence[int]:
     shape: Sequence[int] = node._input_metadata[0].shape
     return shape
 
 
-def _convolution(node: Any) -> int:
+def _count_convolution(node: Any) -> int:
     weight: Sequence[int] = node._saved_weight.shape
     # A transposed convolution spreads each input position over a kernel; a plain one gathers.
     positions: Sequence[int] = (
-        node._saved_input.shape if node._saved_transposed else _output_shape(node)
+        node._saved_input.shape if node._saved_transposed else _get_output_shape(node)
     )
     return int(2 * prod(positions) * prod(weight[1:]))
 
 
-def _matrix_product(node: Any) -> int:
+def _count_matrix_product(node: Any) -> int:
     sizes = getattr(node, "_saved_mat1_sym_sizes", None) or node._saved_self_sym_sizes
-    return 2 * prod(_output_shape(node)) * int(sizes[-1])
+    return 2 * prod(_get_output_shape(node)) * int(sizes[-1])
 
 
-def _batched_product(node: Any) -> int:
+def _count_batched_product(node: Any) -> int:
     left, right = ("batch1", "batch2") if hasattr(node, "_saved_batch1") else ("self", "mat2")
     first, second = getattr(node, f"_saved_{left}"), getattr(node, f"_saved_{right}")
     # Each factor is saved only for the other one's gradient.
     inner = first.shape[-1] if first is not None else second.shape[-2]
-    return 2 * prod(_output_shape(node)) * int(inner)
+    return 2 * prod(_get_output_shape(node)) * int(inner)
 
 
 _PRODUCTS = {
-    "ConvolutionBackward0": _convolution,
-    "AddmmBackward0": _matrix_product,
-    "MmBackward0": _matrix_product,
-    "BmmBackward0": _batched_product,
-    "BaddbmmBackward0": _batched_product,
+    "ConvolutionBackward0": _count_convolution,
+    "AddmmBackward0": _count_matrix_product,
+    "MmBackward0": _count_matrix_product,
+    "BmmBackward0": _count_batched_product,
+    "BaddbmmBackward0": _count_batched_product,
 }
 _SOURCES = frozenset(_PRODUCTS) | {"EmbeddingBackward0"}

@@ -29,7 +29,7 @@ class Clocks:
         self._events: list[tuple[str, Any, Any, float]] = []
 
     @contextmanager
-    def region(self, name: str) -> Iterator[None]:
+    def time_region(self, name: str) -> Iterator[None]:
         """Charge what runs inside to a region, and what follows to the one before."""
         outer = self._enter(name)
         try:
@@ -38,8 +38,8 @@ class Clocks:
             self._enter(outer)
 
     @contextmanager
-    def inside_step(self, name: str) -> Iterator[None]:
-        """Like `region`, without a synchronisation: on CUDA events mark the borders.
+    def time_inside_step(self, name: str) -> Iterator[None]:
+        """Like `time_region`, without a synchronisation: on CUDA events mark the borders.
 
         The time is moved from the surrounding region at the next border. Regions do not nest in it.
         """

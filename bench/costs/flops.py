@@ -27,9 +27,9 @@ with warnings.catch_warnings():
     from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
-from bench.costs.autograd_graph import Product, mask_of, trace_products
+from bench.costs.autograd_graph import Product, make_mask, trace_products
 from bench.errors import UserError
-from bench.layers.discovery import Inputs, Layer, execution_order
+from bench.layers.discovery import Inputs, Layer, find_execution_order
 
 # Operators of a forward pass that hold no multiply-add; any other uncounted one is an error.
 NOT_COUNTED = frozenset(
@@ -86,7 +86,7 @@ class FlopModel:
 
     def paper(self, frozen: Collection[int] = ()) -> Flops:
         """A training step's FLOPs per sample in the paper's convention, `frozen` being frozen."""
-        prefix = prefix_length(frozen, len(self.forward))
+        prefix = count_frozen_prefix(frozen, len(self.forward))
         backward = 0.0
         for index, cost in enumerate(self.forward):
             if index not in frozen:
@@ -97,7 +97,7 @@ class FlopModel:
 
     def exact(self, frozen: Collection[int] = ()) -> Flops:
         """A training step's FLOPs per sample as autograd spends them, `frozen` being frozen."""
-        training = ~mask_of(frozen)
+        training = ~make_mask(frozen)
         forward = sum(p.flops for p in self.products)
         backward = sum(
             p.flops * sum(bool(operand & training) for operand in p.operands) for p in self.products
@@ -109,7 +109,7 @@ class FlopModel:
         return sum(p.flops for p in self.products if p.layer == layer)
 
 
-def prefix_length(frozen: Collection[int], layers: int) -> int:
+def count_frozen_prefix(frozen: Collection[int], layers: int) -> int:
     """The length of the longest run of frozen layers from the input on."""
     return next((i for i in range(layers) if i not in frozen), layers)
 
@@ -138,8 +138,8 @@ def _count_with_fvcore(
     # Counting in train mode would move BatchNorm's running statistics; without gradients,
     # torch's own attention would run as one operator.
     analysis = FlopCountAnalysis(copy.deepcopy(model).eval().requires_grad_(True), inputs)
-    analysis.set_op_handle(_ATTENTION, _attention_products, "aten::einsum", _einsum)
-    analysis.set_op_handle("aten::_convolution_mode", _padded_convolution)
+    analysis.set_op_handle(_ATTENTION, _count_attention, "aten::einsum", _count_einsum)
+    analysis.set_op_handle("aten::_convolution_mode", _count_padded_convolution)
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none")
@@ -156,7 +156,7 @@ def _count_with_fvcore(
     forward = [0.0] * len(layers)
     products = 0.0
     current = 0
-    order = execution_order(model, inputs)
+    order = find_execution_order(model, inputs)
     for name in order + [n for n in own if n not in order]:
         # What belongs to no layer (pooling) counts with the layer that ran before it.
         current = owner.get(name, current)
@@ -168,13 +168,13 @@ def _count_with_fvcore(
     return tuple(forward), int(products)
 
 
-def _attention_products(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+def _count_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     """Multiply-adds of a fused attention: queries by keys, then by values."""
     queries, keys, values = (value.type().sizes() for value in inputs[:3])
     return Counter({_ATTENTION: prod(queries[:-1]) * keys[-2] * (keys[-1] + values[-1])})
 
 
-def _einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+def _count_einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     """Multiply-adds of a contraction of two factors; fvcore's own count is rounded to 4 digits."""
     equation = str(inputs[0].toIValue()).replace(" ", "")
     shapes = [value.type().sizes() for value in inputs[1].node().inputs()]
@@ -189,7 +189,7 @@ def _einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     return Counter({"einsum": prod(sizes.values())})
 
 
-def _padded_convolution(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+def _count_padded_convolution(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     """Multiply-adds of a convolution whose padding is given by a word ("same")."""
     weight, output = inputs[1].type().sizes(), outputs[0].type().sizes()
     return Counter({"conv": prod(output) * prod(weight[1:])})

@@ -16,11 +16,11 @@ import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from bench.costs.autograd_graph import mask_of, reachable_layers
+from bench.costs.autograd_graph import find_reachable_layers, make_mask
 from bench.errors import UserError
-from bench.layers.activations import output_tensor
+from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs, Layer
-from bench.layers.freezing import thawed_copy
+from bench.layers.freezing import copy_thawed
 
 Loss = Callable[[torch.Tensor], torch.Tensor]
 
@@ -46,7 +46,7 @@ class SavedModel:
 
     def bytes(self, frozen: Collection[int] = (), samples: int = 1) -> int:
         """Bytes saved for a batch of `samples`, `frozen` being frozen."""
-        training = ~mask_of(frozen)
+        training = ~make_mask(frozen)
         return sum(s.fixed + s.per_sample * samples for s in self.storages if s.layers & training)
 
 
@@ -62,7 +62,7 @@ def predict_saved_bytes(
     step (a fused attention with a learned bias). Raises UserError if the graph does not show all
     that is saved.
     """
-    two, three = (_walk(model, layers, inputs, loss, samples) for samples in (2, 3))
+    two, three = (_list_saved_storages(model, layers, inputs, loss, samples) for samples in (2, 3))
     if [layers for _, layers in two] != [layers for _, layers in three]:
         raise UserError(
             f"{type(model).__name__}: its graph depends on the size of the batch; the bytes"
@@ -108,9 +108,9 @@ class SavedBytes:
         assert self._hooks is not None
         self._hooks.__exit__(kind, error, trace)
         self._hooks = None
-        own = _own_addresses(self._model)
+        own = _find_own_addresses(self._model)
         held = [tensor for reference in self._saved if (tensor := reference()) is not None]
-        sizes = {_address(tensor): tensor.untyped_storage().nbytes() for tensor in held}
+        sizes = {_get_address(tensor): tensor.untyped_storage().nbytes() for tensor in held}
         self.bytes = sum(size for where, size in sizes.items() if where not in own)
         self._saved.clear()
 
@@ -122,7 +122,7 @@ class SavedBytes:
         return alias
 
 
-def state_bytes(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def count_state_bytes(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """Bytes of parameters, of gradients that exist, and of the optimizer's state."""
     parameters = list(model.parameters())
     held = parameters + [p.grad for p in parameters if p.grad is not None]
@@ -135,20 +135,20 @@ def _unpack(alias: torch.Tensor) -> torch.Tensor:
     return alias
 
 
-def _address(tensor: torch.Tensor) -> int:
+def _get_address(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def _own_addresses(model: nn.Module) -> set[int]:
+def _find_own_addresses(model: nn.Module) -> set[int]:
     """Where parameters and buffers lie; some models replace a buffer while they run."""
-    return {_address(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    return {_get_address(tensor) for tensor in (*model.parameters(), *model.buffers())}
 
 
-def _walk(
+def _list_saved_storages(
     model: nn.Module, layers: Sequence[Layer], inputs: Inputs, loss: Loss | None, samples: int
 ) -> list[tuple[int, int]]:
     """Bytes and layers of every storage that a full step with so many samples saves."""
-    model = thawed_copy(model)
+    model = copy_thawed(model)
     modules = dict(model.named_modules())
     owner: dict[int, int] = {}
     statistics: dict[int, int] = {}
@@ -156,22 +156,22 @@ def _walk(
         owner.update((id(model.get_parameter(name)), layer.index) for name in layer.parameters)
         for name in layer.modules:
             for buffer in modules[name].buffers(recurse=False):
-                statistics[_address(buffer)] = layer.index
+                statistics[_get_address(buffer)] = layer.index
     for module in modules.values():
         if isinstance(module, _DropoutNd):
             module.inplace = False  # in place on a view, its graph does not show what it saves
     batch = tuple(x[:1].repeat_interleave(samples, 0) for x in inputs)
     devices = [x.device for x in batch if x.is_cuda]
     with torch.random.fork_rng(devices), torch.enable_grad(), SavedBytes(model) as measured:
-        root = output_tensor(model(*batch))
+        root = get_logits(model(*batch))
         root = loss(root) if loss else root
-    reach = reachable_layers(root.grad_fn, owner)
-    own = _own_addresses(model)
+    reach = find_reachable_layers(root.grad_fn, owner)
+    own = _find_own_addresses(model)
     sizes: dict[int, int] = {}
     masks: dict[int, int] = {}
     for node, mask in reach.items():
-        for tensor, needed_by in _saved_by(node, mask, reach, statistics):
-            where = _address(tensor)
+        for tensor, needed_by in _list_saved_tensors(node, mask, reach, statistics):
+            where = _get_address(tensor)
             if tensor.dim() and where not in own and tensor.numel():
                 sizes[where] = tensor.untyped_storage().nbytes()
                 masks[where] = masks.get(where, 0) | needed_by
@@ -204,7 +204,7 @@ _SAVED_FOR = {
 }
 
 
-def _saved_by(
+def _list_saved_tensors(
     node: Any, mask: int, reach: dict[Any, int], statistics: dict[int, int]
 ) -> Iterator[tuple[torch.Tensor, int]]:
     """The tensors a node saves, each with the layers of which one must train to keep it."""
@@ -215,9 +215,9 @@ def _saved_by(
         place = _SAVED_FOR.get(kind, {}).get(name.removeprefix("_saved_"))
         if place is not None:
             needed_by = reach.get(node.next_functions[place][0], 0)
-        elif mean is not None and _address(mean) in statistics and "_saved_result" in name:
+        elif mean is not None and _get_address(mean) in statistics and "_saved_result" in name:
             # A frozen BatchNorm is in eval mode and has no statistics of the batch to save.
-            needed_by = 1 << statistics[_address(mean)]
+            needed_by = 1 << statistics[_get_address(mean)]
         value = getattr(node, name)
         for tensor in value if isinstance(value, (tuple, list)) else (value,):
             if isinstance(tensor, torch.Tensor):

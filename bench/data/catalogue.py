@@ -15,7 +15,7 @@ from bench.data.interface.descriptor import DataSet, Facts
 from bench.data.interface.splits import Part
 from bench.data.texts.dataset import TextData, TextSet
 from bench.errors import UserError
-from bench.options import unknown
+from bench.options import make_unknown_error
 
 
 @cache
@@ -34,7 +34,7 @@ def find_data_set(name: str) -> DataSet:
     for data_set in list_data_sets():
         if found := data_set.find(name):
             return found
-    raise unknown("data set", name, [data_set.name for data_set in list_data_sets()])
+    raise make_unknown_error("data set", name, [data_set.name for data_set in list_data_sets()])
 
 
 def load(
@@ -54,7 +54,7 @@ def load(
     return data.limit(train_limit) if train_limit else data
 
 
-def stream(
+def open_stream(
     name: str,
     *,
     resolution: int,

@@ -61,7 +61,7 @@ class Buckets:
             room -= size
             bucket = self._buckets[-1]
             bucket.parameters.append(parameter)
-            hook = parameter.register_post_accumulate_grad_hook(self._arrival(bucket))
+            hook = parameter.register_post_accumulate_grad_hook(self._make_arrival_hook(bucket))
             self._hooks.append(hook)
         self._begin()
 
@@ -87,7 +87,7 @@ class Buckets:
             bucket.missing = len(bucket.parameters)
             bucket.gradients, bucket.flat, bucket.work = [], None, None
 
-    def _arrival(self, bucket: _Bucket) -> Any:
+    def _make_arrival_hook(self, bucket: _Bucket) -> Any:
         def arrived(parameter: Tensor) -> None:
             bucket.missing -= 1
             # Strictly in order: gradients may come in another order on another process.

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from bench.distributed.gradient_buckets import Buckets
-from bench.distributed.read_only_folder import Onlooker
+from bench.distributed.read_only_folder import ReadOnlyFolder
 from bench.errors import UserError
 from bench.layers.discovery import Layer, has_running_statistics
 from bench.results.run_folder import RunFolder
@@ -25,7 +25,7 @@ from bench.results.run_folder import RunFolder
 T = TypeVar("T")
 
 
-class Team:
+class ProcessGroup:
     """One process of `size`, numbered `rank` from 0; the first of them writes and decides."""
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
@@ -54,9 +54,9 @@ class Team:
 
     def folder(self, results: Path, run_id: str) -> RunFolder:
         """The run's folder; only the first process changes anything in it."""
-        return RunFolder(results, run_id) if self.first else Onlooker(results, run_id)
+        return RunFolder(results, run_id) if self.first else ReadOnlyFolder(results, run_id)
 
-    def joined(self, model: nn.Module) -> nn.Module:
+    def sync_batchnorm(self, model: nn.Module) -> nn.Module:
         """The model whose BatchNorm sees the whole batch: on CUDA; on CPU torch has none.
 
         There each process normalises by its own share, and `share_buffers` spreads the running
@@ -90,8 +90,8 @@ class Team:
         self.check_same("layers that train", training)
         self.check_same("weights", torch.stack(list(norms)).tolist())
 
-    def weighted(self, loss: Tensor, mine: int, everyones: int) -> Tensor:
-        """The mean loss of `mine` samples as a part of the mean of `everyones`; parts add up."""
+    def weight_loss(self, loss: Tensor, mine: int, everyones: int) -> Tensor:
+        """Return the mean loss of `mine` samples as a part of the mean of all processes' samples."""
         return loss if self.size == 1 else loss * (mine / everyones)
 
     def sum_gradients(self) -> None:
@@ -126,17 +126,17 @@ class Team:
         dist.all_reduce(value)
         return value
 
-    def gathered(self, parts: Sequence[Tensor]) -> Tensor:
+    def gather_rows(self, parts: Sequence[Tensor]) -> Tensor:
         """The rows of every process's tensors below one another, by process; (N, …).
 
         A process may have none.
         """
         if self.size == 1:
             return torch.cat(list(parts))
-        every = self.everyones([part.cpu() for part in parts])
+        every = self.gather_values([part.cpu() for part in parts])
         return torch.cat([part for theirs in every for part in theirs])
 
-    def agreed(self, value: bool) -> bool:
+    def broadcast_flag(self, value: bool) -> bool:
         """What the first process says."""
         if self.size == 1:
             return value
@@ -144,7 +144,7 @@ class Team:
         dist.broadcast(said, src=0)
         return bool(said)
 
-    def first_ones(self, value: T) -> T:
+    def broadcast_value(self, value: T) -> T:
         """The first process's value, as a copy."""
         if self.size == 1:
             return value
@@ -152,7 +152,7 @@ class Team:
         dist.broadcast_object_list(said, src=0)
         return said[0]
 
-    def everyones(self, value: T) -> list[T]:
+    def gather_values(self, value: T) -> list[T]:
         """Every process's value, by rank."""
         if self.size == 1:
             return [value]
@@ -162,7 +162,7 @@ class Team:
 
     def check_same(self, what: str, value: object) -> None:
         """Raise UserError on every process if one holds another value than the first."""
-        values = self.everyones(value)
+        values = self.gather_values(value)
         for rank, other in enumerate(values):
             if repr(other) != repr(values[0]):  # NaN is like NaN: diverging alike is no difference
                 raise UserError(
@@ -170,21 +170,21 @@ class Team:
                     "must decide alike on all, from the seed and from what its view shows"
                 )
 
-    def largest(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def reduce_max(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Of each number the largest that any process has."""
         if self.size == 1:
             return dict(values)
-        every = self.everyones(dict(values))
+        every = self.gather_values(dict(values))
         return {
             key: max((v[key] for v in every if v[key] is not None), default=None) for key in values
         }
 
 
-ALONE = Team()
+ALONE = ProcessGroup()
 
 
 @contextmanager
-def joining(rank: int, size: int, meeting: Path, device: str) -> Iterator[Team]:
+def join_processes(rank: int, size: int, meeting: Path, device: str) -> Iterator[ProcessGroup]:
     """Be process `rank` of `size` while inside; blocks until all are there.
 
     meeting: a file that does not exist yet, the same for all, on this machine.
@@ -196,6 +196,6 @@ def joining(rank: int, size: int, meeting: Path, device: str) -> Iterator[Team]:
         world_size=size,
     )
     try:
-        yield Team(rank, size)
+        yield ProcessGroup(rank, size)
     finally:
         dist.destroy_process_group()

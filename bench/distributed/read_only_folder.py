@@ -8,7 +8,7 @@ from typing import Any
 from bench.results.run_folder import RunFolder
 
 
-class Onlooker(RunFolder):
+class ReadOnlyFolder(RunFolder):
     """Writes nothing and deletes nothing."""
 
     def create(self) -> None:

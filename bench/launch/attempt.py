@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.errors import ProcessLost, UserError
 from bench.results.heartbeat import NAME as PROGRESS
-from bench.results.heartbeat import Displaced, Heartbeat, alive_elsewhere, job_name
+from bench.results.heartbeat import Displaced, Heartbeat, get_job_name, is_alive_elsewhere
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 
@@ -32,10 +32,10 @@ def run_and_report(
             await_folder(results, stop)
             if not results.is_dir():
                 return "stopped", None
-            with folder.locked() as ours:
-                if folder.complete(spec):
+            with folder.hold_lock() as ours:
+                if folder.is_complete(spec):
                     return "result", folder.result()
-                if ours and not alive_elsewhere(folder, stop) and not folder.complete(spec):
+                if ours and not is_alive_elsewhere(folder, stop) and not folder.is_complete(spec):
                     with suppress(Displaced):  # then it is held elsewhere, after all
                         return "result", _execute(spec, folder, results, stop, tell)
             if stop():
@@ -59,18 +59,18 @@ def _execute(
 ) -> dict[str, Any]:
     """Make a run that this process holds, with a sign of life, and mirror it."""
     from bench.launch.replicas import execute_replicas
-    from bench.results.wandb_mirror import mirror
+    from bench.results.wandb_mirror import mirror_run
     from bench.training.loop import execute
 
     make = execute if spec.replicas == 1 else execute_replicas
     with Heartbeat(folder) as beat:
 
         def progress(step: int, steps: int) -> None:
-            beat.tell(step, steps)
+            beat.note_step(step, steps)
             tell(step, steps)
 
         result = make(spec, results, stop=stop, progress=progress)
-    mirror(spec, folder)
+    mirror_run(spec, folder)
     return result
 
 
@@ -89,7 +89,7 @@ def await_folder(results: Path, stop: Callable[[], bool]) -> None:
 def _note_killed(folder: RunFolder, reason: str) -> None:
     """Record a run whose process was killed; what cannot be written is said by its watcher."""
     with suppress(OSError, UserError):
-        folder.write("failure.json", {"reason": reason, "killed": True, "job": job_name()})
+        folder.write("failure.json", {"reason": reason, "killed": True, "job": get_job_name()})
         folder.remove(PROGRESS)
 
 
@@ -99,7 +99,7 @@ def _record_failure(folder: RunFolder, error: BaseException) -> str:
     try:
         log = folder.path / "traceback.txt"
         log.write_text("".join(traceback.format_exception(error)))
-        failure = {"reason": reason, "log": str(log), "job": job_name()}
+        failure = {"reason": reason, "log": str(log), "job": get_job_name()}
         lost = {"killed": True} if isinstance(error, ProcessLost) else {}
         folder.write("failure.json", failure | lost)
     except (OSError, UserError):

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.errors import UserError
-from bench.machine.environment import cores
+from bench.machine.environment import count_cores
 from bench.spec import Spec
 
 
-def workers_for(specs: Sequence[Spec], asked: int = 0) -> int:
+def count_workers(specs: Sequence[Spec], asked: int = 0) -> int:
     """One worker a GPU; on CPU one a core; fewer where a run takes several of them.
 
     asked: so many instead; 0 = as many as fit. Raises UserError if two would share a GPU.
     """
     if not uses_gpus(specs):
-        return asked or max(cores() // threads_of(specs), 1)
+        return asked or max(count_cores() // count_threads(specs), 1)
     import torch  # takes seconds; a launcher of runs on CPU needs none of it
 
-    fit = torch.cuda.device_count() // gpus_of(specs)
+    fit = torch.cuda.device_count() // count_gpus(specs)
     if asked > fit > 0:
         raise UserError(
             f"--workers {asked}: a run has its GPU to itself, or its time would say nothing, and "
@@ -27,12 +27,12 @@ def workers_for(specs: Sequence[Spec], asked: int = 0) -> int:
     return asked or max(fit, 1)
 
 
-def gpus_of(specs: Sequence[Spec]) -> int:
+def count_gpus(specs: Sequence[Spec]) -> int:
     """How many GPUs each place for a run must have."""
     return max((s.replicas for s in specs), default=1)
 
 
-def threads_of(specs: Sequence[Spec]) -> int:
+def count_threads(specs: Sequence[Spec]) -> int:
     """How many CPU threads each place for a run must have."""
     return max((s.threads * s.replicas for s in specs), default=1)
 

@@ -18,7 +18,7 @@ def run_inline(plan: Plan, results: Path, watcher: Watcher) -> Outcome:
     """Make the runs of a plan in order; Ctrl-C lets the run write a checkpoint."""
     outcome, done = Outcome(), set(plan.done)
     planned = {s.id for s in plan.specs}
-    with interrupt_as_event() as stop:
+    with catch_interrupt() as stop:
         for spec in plan.todo:
             if any(n in planned and n not in done for n in spec.needs):
                 outcome.blocked.append(spec)
@@ -39,7 +39,7 @@ def run_inline(plan: Plan, results: Path, watcher: Watcher) -> Outcome:
 
 
 @contextmanager
-def interrupt_as_event() -> Iterator[Event]:
+def catch_interrupt() -> Iterator[Event]:
     """Turn the first Ctrl-C into an event, so that a step is never cut in two."""
     stop = Event()
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.files import make_results_folder
-from bench.launch.capacity import workers_for
+from bench.launch.capacity import count_workers
 from bench.launch.in_process import run_inline
 from bench.launch.outcome import Outcome
 from bench.launch.pool import Pool
 from bench.launch.progress import Progress
 from bench.planning.estimates import Estimate
 from bench.planning.plan import make_plan
-from bench.results.wandb_mirror import wanted
+from bench.results.wandb_mirror import is_mirror_enabled
 from bench.spec import Spec
 
 
@@ -23,12 +23,12 @@ def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
 
     workers: 0 = as many as fit. Raises UserError if runs would share a GPU.
     """
-    wanted()  # a run is mirrored when it is done: too late to hear of a mode that is none
+    is_mirror_enabled()  # raises for an unknown mode now, not after the first finished run
     plan = make_plan(specs, results)
     if not plan.todo:
         return Outcome()
     make_results_folder(results)
-    count = workers_for(plan.todo, workers)
+    count = count_workers(plan.todo, workers)
     # Workers inherit this before they load torch; more threads than cores slow all of them.
     threads = max(s.threads for s in plan.todo)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.launch.attempt import HEARTBEAT_SECONDS, _note_killed
-from bench.launch.capacity import gpus_of, uses_gpus
+from bench.launch.capacity import count_gpus, uses_gpus
 from bench.launch.outcome import Outcome, Watcher
-from bench.launch.worker import _work, _Worker, start_server
+from bench.launch.worker import _run_worker, _Worker, start_server
 from bench.planning.plan import Plan
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
@@ -46,7 +46,7 @@ class Pool:
         self._stop = self._context.Event()
         self._count = min(workers, len(self._waiting))
         # GPUs of each worker; 0: the runs use none.
-        self._gpus = gpus_of(plan.todo) if uses_gpus(plan.todo) else 0
+        self._gpus = count_gpus(plan.todo) if uses_gpus(plan.todo) else 0
         self._workers: list[_Worker] = []
         self._insisted = False
 
@@ -55,34 +55,34 @@ class Pool:
         try:
             start_server()
             for slot in range(self._count):
-                with _later():  # or it could leave a process nobody knows of
-                    self._workers.append(self._hire(slot))
-            while not self._asked() and (self._assign() or self._busy()):
-                self._listen()
+                with _defer_interrupt():  # or it could leave a process nobody knows of
+                    self._workers.append(self._start_worker(slot))
+            while not self._asked() and (self._assign() or self._has_busy_workers()):
+                self._wait_for_messages()
             if self._asked():
-                self._wind_up()
+                self._stop_runs()
         except KeyboardInterrupt:
             print(
                 "stopping: each run writes a checkpoint; Ctrl-C again ends them at once",
                 file=sys.stderr,
             )
             self._insisted = True  # if what follows does not come to its end
-            self._wind_up()
+            self._stop_runs()
             self._insisted = False
         finally:
-            self._dismiss()
+            self._stop_workers()
         self._outcome.blocked = [] if self._outcome.stopped else self._waiting
         return self._outcome
 
-    def _busy(self) -> bool:
+    def _has_busy_workers(self) -> bool:
         return any(w.spec for w in self._workers)
 
-    def _wind_up(self) -> None:
+    def _stop_runs(self) -> None:
         """Let the runs under way write a checkpoint; no other is started."""
         self._outcome.stopped = True
         self._stop.set()
-        while self._busy():
-            self._listen()
+        while self._has_busy_workers():
+            self._wait_for_messages()
 
     def _assign(self) -> bool:
         """Give every idle worker a run that can start; whether any was given."""
@@ -98,7 +98,7 @@ class Pool:
             try:
                 worker.pipe.send(order)
             except OSError:  # it was killed while it had nothing to do
-                worker = self._replaced(worker)
+                worker = self._replace_worker(worker)
                 worker.pipe.send(order)
             worker.spec = ready
             self._watcher.started(ready)
@@ -109,15 +109,15 @@ class Pool:
         # make_plan has seen to it that what is needed and not planned is done already.
         return all(n in self._done or n not in self._planned for n in spec.needs)
 
-    def _listen(self) -> None:
+    def _wait_for_messages(self) -> None:
         busy = [w for w in self._workers if w.spec]
         sources: list[Any] = [source for w in busy for source in (w.pipe, w.process.sentinel)]
         ready = wait(sources, timeout=HEARTBEAT_SECONDS)
         for worker in busy:
             if worker.pipe in ready or worker.process.sentinel in ready:
-                self._hear(worker)
+                self._handle_message(worker)
 
-    def _hear(self, worker: _Worker) -> None:
+    def _handle_message(self, worker: _Worker) -> None:
         if worker.spec is None:
             return
         spec = worker.spec
@@ -135,7 +135,7 @@ class Pool:
             worker.process.join()
             kind, value = "failed", f"its process ended with exit code {worker.process.exitcode}"
             _note_killed(RunFolder(self._results, spec.id), value)
-            self._replaced(worker)
+            self._replace_worker(worker)
         worker.spec = None
         if kind == "result":
             self._done.add(spec.id)
@@ -145,24 +145,24 @@ class Pool:
             self._outcome.failed[spec.id] = value
             self._watcher.failed(spec, value)
 
-    def _hire(self, slot: int) -> _Worker:
+    def _start_worker(self, slot: int) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=_work, args=(theirs, self._stop, slot * self._gpus if self._gpus else None)
+            target=_run_worker, args=(theirs, self._stop, slot * self._gpus if self._gpus else None)
         )
         process.start()
         theirs.close()
         return _Worker(slot, process, ours)
 
-    def _replaced(self, worker: _Worker) -> _Worker:
+    def _replace_worker(self, worker: _Worker) -> _Worker:
         """A new worker in the place of one that is no more."""
-        with _later():
-            fresh = self._hire(worker.slot)
+        with _defer_interrupt():
+            fresh = self._start_worker(worker.slot)
             self._workers[self._workers.index(worker)] = fresh
         worker.pipe.close()
         return fresh
 
-    def _dismiss(self) -> None:
+    def _stop_workers(self) -> None:
         self._stop.set()  # whatever ended us, runs under way write a checkpoint
         for worker in self._workers:
             worker.pipe.close()
@@ -177,7 +177,7 @@ class Pool:
 
 
 @contextmanager
-def _later() -> Iterator[None]:
+def _defer_interrupt() -> Iterator[None]:
     """Ctrl-C that falls inside comes at the end of it.
 
     To block the signal would not do: torch's threads take it, and Python hands it to the main one.

@@ -42,24 +42,26 @@ class Progress:
 
     def finished(self, spec: Spec, result: dict[str, Any]) -> None:
         """A run has a result."""
-        self._gone(spec)
+        self._forget_run(spec)
         self._estimate.learn(spec, result["clocks"]["whole"])
         if not result["resumed"]:
             self._train += result["clocks"]["train"]
             self._timed += 1
         if result["status"] == "diverged":
-            self._say(f"diverged: {spec.label}: {result['reason']}")
+            self._print_line(f"diverged: {spec.label}: {result['reason']}")
         else:
             seconds = result["clocks"]["whole"]
-            text = f"{spec.label}: {result['accuracy']:.2f} % in {duration(seconds)}"
+            text = f"{spec.label}: {result['accuracy']:.2f} % in {format_duration(seconds)}"
             if not self._live:
-                self._say(f"[{self._done}/{self._count}] {text}; {self._time_left()} left")
+                self._print_line(
+                    f"[{self._done}/{self._count}] {text}; {self._format_time_left()} left"
+                )
         self._draw()
 
     def failed(self, spec: Spec, reason: str) -> None:
         """A run failed."""
-        self._gone(spec)
-        self._say(f"failed: {spec.label}: {reason}")
+        self._forget_run(spec)
+        self._print_line(f"failed: {spec.label}: {reason}")
         self._draw()
 
     def close(self) -> None:
@@ -77,8 +79,8 @@ class Progress:
         elapsed = time.monotonic() - self._since
         if self._timed > 1:
             share = self._train / (elapsed * self._workers)
-            self._say(
-                f"{self._timed} runs in {duration(elapsed)}, {self._workers} at a time: "
+            self._print_line(
+                f"{self._timed} runs in {format_duration(elapsed)}, {self._workers} at a time: "
                 f"{share:.0%} of that inside training steps"
             )
 
@@ -86,17 +88,17 @@ class Progress:
     def _done(self) -> int:
         return self._count - len(self._left)
 
-    def _gone(self, spec: Spec) -> None:
+    def _forget_run(self, spec: Spec) -> None:
         self._left.pop(spec.id, None)
         self._running.pop(spec.id, None)
 
-    def _time_left(self) -> str:
+    def _format_time_left(self) -> str:
         seconds = sum(self._estimate.seconds(s) for s in self._left.values())
         for spec, share in self._running.values():
             seconds -= share * self._estimate.seconds(spec)
-        return duration(max(seconds, 0) / self._workers)
+        return format_duration(max(seconds, 0) / self._workers)
 
-    def _say(self, text: str) -> None:
+    def _print_line(self, text: str) -> None:
         self.close()
         print(text, file=self._stream, flush=True)
 
@@ -105,12 +107,12 @@ class Progress:
             return
         self._drawn = time.monotonic()
         running = "; ".join(f"{s.label} {share:.0%}" for s, share in self._running.values())
-        line = f"[{self._done}/{self._count}] {self._time_left()} left  {running}"
+        line = f"[{self._done}/{self._count}] {self._format_time_left()} left  {running}"
         self._stream.write(f"\r\x1b[K{line[:118]}")
         self._stream.flush()
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds in words: 8 s, 3 min, 2.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"

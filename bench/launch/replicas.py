@@ -62,7 +62,7 @@ def execute_replicas(
 
     Raises ProcessLost if one of them was killed, UserError for what the user can mend.
     """
-    first_gpu = _first_gpu(spec)
+    first_gpu = _choose_first_gpu(spec)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     stopping = context.Event()
@@ -71,13 +71,13 @@ def execute_replicas(
         try:
             for rank in range(spec.replicas):
                 ours, theirs = context.Pipe()
-                order = _Order(rank, spec.to_dict(), results, Path(place) / "meeting",
+                order = _ReplicaTask(rank, spec.to_dict(), results, Path(place) / "meeting",
                                first_gpu + rank, checkpoint_seconds)  # fmt: skip
-                process = context.Process(target=_live, args=(order, theirs, stopping))
+                process = context.Process(target=_run_replica, args=(order, theirs, stopping))
                 process.start()
                 theirs.close()
                 replicas.append(_Replica(process, ours))
-            return _await(replicas, stop, stopping, progress)
+            return _await_result(replicas, stop, stopping, progress)
         finally:
             for replica in replicas:
                 if not replica.last_word or replica.last_word[0] == "failed":
@@ -88,7 +88,7 @@ def execute_replicas(
                 replica.pipe.close()
 
 
-def _await(
+def _await_result(
     replicas: list[_Replica],
     stop: Callable[[], bool],
     stopping: Any,
@@ -99,7 +99,7 @@ def _await(
         if stop():
             stopping.set()
         _listen(replicas, progress)
-        if any(_gone(replica) for replica in replicas):
+        if any(_has_failed(replica) for replica in replicas):
             until = time.monotonic() + CAUSE_SECONDS
             while time.monotonic() < until and not all(r.over for r in replicas):
                 _listen(replicas, progress)
@@ -116,7 +116,7 @@ def _await(
     return result
 
 
-def _gone(replica: _Replica) -> bool:
+def _has_failed(replica: _Replica) -> bool:
     """Whether a process failed or ended without a word."""
     return replica.over and (replica.last_word is None or replica.last_word[0] == "failed")
 
@@ -161,7 +161,7 @@ def _raise_cause(replicas: list[_Replica]) -> None:
         raise error
 
 
-def _first_gpu(spec: Spec) -> int:
+def _choose_first_gpu(spec: Spec) -> int:
     """The first of this machine's GPUs that the run may take; its others follow."""
     if spec.device != "cuda":
         return 0
@@ -179,7 +179,7 @@ def _first_gpu(spec: Spec) -> int:
 
 
 @dataclass(frozen=True)
-class _Order:
+class _ReplicaTask:
     """What one process is told."""
 
     rank: int
@@ -190,7 +190,7 @@ class _Order:
     checkpoint_seconds: float
 
 
-def _live(order: _Order, pipe: Connection, stopping: Any) -> None:
+def _run_replica(order: _ReplicaTask, pipe: Connection, stopping: Any) -> None:
     """The life of one process: join the others, execute the run, say how it went."""
     ignore_interrupts()
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
@@ -200,12 +200,12 @@ def _live(order: _Order, pipe: Connection, stopping: Any) -> None:
     try:
         import torch
 
-        from bench.distributed.process_group import joining
+        from bench.distributed.process_group import join_processes
         from bench.training.loop import Stopped, execute
 
         if spec.device == "cuda":
             torch.cuda.set_device(order.gpu)
-        with joining(order.rank, spec.replicas, order.meeting, spec.device) as team:
+        with join_processes(order.rank, spec.replicas, order.meeting, spec.device) as team:
             try:
                 result = execute(
                     spec,
@@ -220,13 +220,13 @@ def _live(order: _Order, pipe: Connection, stopping: Any) -> None:
                 pipe.send(("stopped", None))
             except Exception as error:
                 # Said before the connections to the others go, so that the cause is heard first.
-                _tell_failure(pipe, error)
+                _send_failure(pipe, error)
                 os._exit(1)
     except Exception as error:
-        _tell_failure(pipe, error)
+        _send_failure(pipe, error)
 
 
-def _tell_failure(pipe: Connection, error: Exception) -> None:
+def _send_failure(pipe: Connection, error: Exception) -> None:
     users = isinstance(error, UserError)
     reason = str(error) if users else f"{type(error).__name__}: {error}"
     send(pipe, ("failed", Failure(reason, users, "".join(traceback.format_exception(error)))))

@@ -24,15 +24,15 @@ def start_server(*signals: int) -> None:
     end them. A server that runs already stays.
     """
     deaf = (signal.SIGINT, *signals)
-    with _blocked(deaf):
+    with _block_signals(deaf):
         multiprocessing.resource_tracker.ensure_running()
-    with _blocked(deaf):  # anew, for the tracker's start lets some of them through
+    with _block_signals(deaf):  # anew, for the tracker's start lets some of them through
         multiprocessing.forkserver.set_forkserver_preload(PRELOADED)
         multiprocessing.forkserver.ensure_running()
 
 
 @contextmanager
-def _blocked(signals: Sequence[int]) -> Iterator[None]:
+def _block_signals(signals: Sequence[int]) -> Iterator[None]:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
@@ -48,7 +48,7 @@ class _Worker:
     spec: Spec | None = None
 
 
-def _work(pipe: Connection, stopping: Any, gpu: int | None) -> None:
+def _run_worker(pipe: Connection, stopping: Any, gpu: int | None) -> None:
     """A worker's life: receive a run, execute it, say how it went; end when the pipe closes."""
     ignore_interrupts()
     if gpu is not None:

@@ -13,7 +13,9 @@ from bench.errors import UserError
 from bench.layers.discovery import Inputs, Layer
 
 
-def layer_outputs(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> list[torch.Tensor]:
+def compute_layer_outputs(
+    model: nn.Module, layers: Sequence[Layer], inputs: Inputs
+) -> list[torch.Tensor]:
     """Run one batch in eval mode and return every layer's output, flattened to (samples, features).
 
     The output of a layer is that of its BatchNorm where it has one, else of the weighted module;
@@ -57,7 +59,7 @@ def layer_outputs(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> 
     return [outputs[layer.index] for layer in layers]
 
 
-def output_tensor(output: Any) -> torch.Tensor:
+def get_logits(output: Any) -> torch.Tensor:
     """The logits of a model's output: itself, or the `logits` of a transformers output.
 
     Raises UserError for an output without logits (a detector's, a model with two heads).

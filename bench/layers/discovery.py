@@ -50,14 +50,14 @@ def find_layers(model: nn.Module, inputs: Inputs) -> tuple[Layer, ...]:
     inputs: a small batch that the model accepts. The model itself is left as it was.
     Raises UserError if the model has no module with weights.
     """
-    order = execution_order(model, inputs)
+    order = find_execution_order(model, inputs)
     modules = dict(model.named_modules())
     weighted = [name for name in order if isinstance(modules[name], _WEIGHTED)]
     # A module inside another weighted one (an attention's output projection) is part of it.
     anchors = [n for n in weighted if not any(n.startswith(f"{other}.") for other in weighted)]
     if not anchors:
         raise UserError(f"{type(model).__name__} has no layer with weights; nothing can freeze")
-    attached = _attach(model, order, anchors)
+    attached = _assign_modules(model, order, anchors)
     names = {anchor: [anchor, *(m for m in attached[anchor] if m != anchor)] for anchor in anchors}
     parameters: dict[str, tuple[str, ...]] = {}
     taken: set[int] = set()  # a weight that two modules share goes with the one that runs first
@@ -69,7 +69,7 @@ def find_layers(model: nn.Module, inputs: Inputs) -> tuple[Layer, ...]:
         parameters[anchor] = tuple(name for p, name in own.items() if p not in taken)
         taken.update(own)
     anchors = [anchor for anchor in anchors if parameters[anchor]]
-    blocks = _blocks(model, anchors)
+    blocks = _find_blocks(model, anchors)
     return tuple(
         Layer(
             index,
@@ -84,7 +84,7 @@ def find_layers(model: nn.Module, inputs: Inputs) -> tuple[Layer, ...]:
     )
 
 
-def execution_order(model: nn.Module, inputs: Inputs) -> list[str]:
+def find_execution_order(model: nn.Module, inputs: Inputs) -> list[str]:
     """Names of the modules in the order in which the forward pass first enters them.
 
     A module that is never entered but whose weights are used (torchvision's Swin attention calls
@@ -125,7 +125,7 @@ def has_running_statistics(module: nn.Module) -> bool:
     return any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False))
 
 
-def _attach(model: nn.Module, order: list[str], anchors: list[str]) -> dict[str, list[str]]:
+def _assign_modules(model: nn.Module, order: list[str], anchors: list[str]) -> dict[str, list[str]]:
     """Give every module that owns parameters or norm statistics to one anchor.
 
     A LayerNorm goes with the layer after it (pre-norm), other norms and small modules with the
@@ -172,13 +172,13 @@ def _is_layer_norm(module: nn.Module) -> bool:
     return any("layernorm" in kind or "rmsnorm" in kind for kind in kinds)
 
 
-def _blocks(model: nn.Module, anchors: list[str]) -> list[int]:
+def _find_blocks(model: nn.Module, anchors: list[str]) -> list[int]:
     """The block of each layer: transformer blocks count as one, other layers stand alone.
 
     Layers before the first block join it, those between two blocks join the later, those after
     the last block join it; the head stands alone.
     """
-    roots = _block_roots(model)
+    roots = _find_block_roots(model)
     owners = [
         max((r for r in roots if a.startswith(f"{r}.")), key=len, default="") for a in anchors
     ]
@@ -194,7 +194,7 @@ def _blocks(model: nn.Module, anchors: list[str]) -> list[int]:
     return [*blocks, len(seen)]
 
 
-def _block_roots(model: nn.Module) -> set[str]:
+def _find_block_roots(model: nn.Module) -> set[str]:
     """Names of the transformer blocks: numbered modules with an attention inside.
 
     An attention is a module so named that holds linear layers; the gates of convolutional nets

@@ -80,7 +80,7 @@ class Freezer:
         return any("momentum_buffer" in self._optimizer.state.get(p, ()) for p in group)
 
 
-def thawed_copy(model: nn.Module) -> nn.Module:
+def copy_thawed(model: nn.Module) -> nn.Module:
     """A copy in train mode in which no layer is frozen."""
     copied = copy.deepcopy(model)
     for module in copied.modules():

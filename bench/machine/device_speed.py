@@ -15,7 +15,7 @@ class Speed:
     name: str
     flops: float
 
-    def hours(self, flops: float) -> float:
+    def estimate_hours(self, flops: float) -> float:
         """Hours of one device for so many FLOPs."""
         return flops / self.flops / 3600
 
@@ -26,7 +26,7 @@ class Speed:
 A100 = Speed("A100, TF32", 938 * 24.3e9)
 
 
-def speed_of(text: str) -> Speed:
+def parse_speed(text: str) -> Speed:
     """A device's speed from NAME=NUMBER, in TFLOP/s; raises UserError if it is none."""
     name, equals, number = text.partition("=")
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(?:TFLOP/s)?\s*", number, re.IGNORECASE)

@@ -38,20 +38,20 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     import torch
 
     return {
-        "commit": commit(),
+        "commit": get_commit(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
-        "device": device_name(device),
+        "device": get_device_name(device),
         "cuda": torch.version.cuda if device.type == "cuda" else None,
-        "driver": _driver() if device.type == "cuda" else None,
-        "device_bytes_in_use": _bytes_in_use(device) if device.type == "cuda" else None,
+        "driver": _get_driver_version() if device.type == "cuda" else None,
+        "device_bytes_in_use": _measure_used_bytes(device) if device.type == "cuda" else None,
         "host": platform.node(),
-        "cores": cores(),
+        "cores": count_cores(),
         "load_at_start": os.getloadavg()[0],
     }
 
 
-def cores() -> int:
+def count_cores() -> int:
     """Cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -59,7 +59,7 @@ def cores() -> int:
 
 
 @lru_cache(maxsize=8)
-def device_name(device: torch.device) -> str:
+def get_device_name(device: torch.device) -> str:
     """The device's product name."""
     if device.type == "cuda":
         import torch
@@ -74,23 +74,23 @@ def device_name(device: torch.device) -> str:
 
 
 @lru_cache(maxsize=1)
-def commit() -> str:
+def get_commit() -> str:
     """The commit of the code that runs, with '+' if files differ from it; '' outside git."""
     # A copy may lie within a repository that has moved on.
     if (PROJECT / RECORDED_COMMIT).exists():
         return (PROJECT / RECORDED_COMMIT).read_text().strip()
     try:
         # Installed into another project's environment, the code lies in that one's repository.
-        _git(PROJECT, "ls-files", "--error-unmatch", str(Path(__file__).resolve()))
-        head = _git(PROJECT, "rev-parse", "HEAD")
-        changed = _git(PROJECT, "status", "--porcelain", "--untracked-files=no")
+        _run_git(PROJECT, "ls-files", "--error-unmatch", str(Path(__file__).resolve()))
+        head = _run_git(PROJECT, "rev-parse", "HEAD")
+        changed = _run_git(PROJECT, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return ""
     return head[:12] + ("+" if changed else "")
 
 
 @lru_cache(maxsize=1)
-def _driver() -> str | None:
+def _get_driver_version() -> str | None:
     """The version of NVIDIA's driver; None where nvidia-smi does not tell it."""
     ask = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
     try:
@@ -100,7 +100,7 @@ def _driver() -> str | None:
     return done.stdout.strip()
 
 
-def _bytes_in_use(device: torch.device) -> int:
+def _measure_used_bytes(device: torch.device) -> int:
     """What all processes hold of a GPU's memory; this one has its context there, and no more yet
     than its model and data.
     """
@@ -110,7 +110,7 @@ def _bytes_in_use(device: torch.device) -> int:
     return whole - free
 
 
-def _git(root: Path, *arguments: str) -> str:
+def _run_git(root: Path, *arguments: str) -> str:
     done = subprocess.run(
         ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
     )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def onto(device: torch.device, tensor: Tensor) -> Tensor:
+def move_to_device(device: torch.device, tensor: Tensor) -> Tensor:
     """The tensor on the device.
 
     A copy to CUDA from ordinary memory waits for all that is queued there; one from pinned memory

@@ -42,7 +42,7 @@ def set_up_process(spec: Spec) -> None:
 
 
 @contextmanager
-def without_tf32() -> Iterator[None]:
+def disable_tf32() -> Iterator[None]:
     """Whole float32 products inside, whatever the run has: to hold one computation against another.
 
     TF32 keeps 10 bits of each factor, so that what is equal in exact arithmetic differs by 1e-3.

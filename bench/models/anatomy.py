@@ -13,7 +13,7 @@ from bench.models.texts.catalogue import find_text_model
 
 
 @lru_cache(maxsize=64)
-def anatomy(model: str, classes: int, size: int) -> tuple[tuple[Layer, ...], FlopModel]:
+def analyze_model(model: str, classes: int, size: int) -> tuple[tuple[Layer, ...], FlopModel]:
     """The layers and FLOPs of a model by name; they do not depend on its weights.
 
     size: side of the images, or length of the texts.

@@ -13,7 +13,7 @@ from torch import nn
 from bench.errors import UserError
 from bench.models.laptop import LAPTOP
 from bench.models.texts.catalogue import find_text_model, list_text_models
-from bench.options import unknown
+from bench.options import make_unknown_error
 
 TIMM = "timm:"
 
@@ -33,17 +33,17 @@ def build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
                 return text_model.build(classes)
             if name in LAPTOP:
                 return LAPTOP[name](classes, resolution)
-            if name in _torchvision_names():
-                return _torchvision(name, classes, resolution)
-            if short in _timm_names():
-                return _timm(short, classes, resolution)
+            if name in _list_torchvision():
+                return _build_torchvision(name, classes, resolution)
+            if short in _list_timm():
+                return _build_timm(short, classes, resolution)
         except (ValueError, TypeError, AssertionError, RuntimeError) as error:
             told = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(
                 f"model {name} cannot be built for {classes} classes at {resolution} × "
                 f"{resolution} ({told}); change the resolution"
             ) from None
-    raise _unknown(name)
+    raise _make_unknown_error(name)
 
 
 def describe() -> dict[str, str]:
@@ -59,16 +59,16 @@ def describe() -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _torchvision_names() -> frozenset[str]:
+def _list_torchvision() -> frozenset[str]:
     return frozenset(torchvision.models.list_models(module=torchvision.models))
 
 
 @lru_cache(maxsize=1)
-def _timm_names() -> frozenset[str]:
+def _list_timm() -> frozenset[str]:
     return frozenset(timm.list_models())
 
 
-def _torchvision(name: str, classes: int, resolution: int) -> nn.Module:
+def _build_torchvision(name: str, classes: int, resolution: int) -> nn.Module:
     builder = torchvision.models.get_model_builder(name)
     options: dict[str, object] = {"num_classes": classes}
     if name.startswith("vit_"):
@@ -80,7 +80,7 @@ def _torchvision(name: str, classes: int, resolution: int) -> nn.Module:
     return model
 
 
-def _timm(name: str, classes: int, resolution: int) -> nn.Module:
+def _build_timm(name: str, classes: int, resolution: int) -> nn.Module:
     # Transformers fix their input at build time; convolutional nets refuse the argument.
     model: nn.Module
     try:
@@ -92,10 +92,10 @@ def _timm(name: str, classes: int, resolution: int) -> nn.Module:
     return model
 
 
-def _unknown(name: str) -> UserError:
+def _make_unknown_error(name: str) -> UserError:
     ours = [*LAPTOP, *list_text_models()]
-    known = [*ours, *sorted(_torchvision_names()), *sorted(_timm_names())]
-    full = unknown("model", name.removeprefix(TIMM), known)
+    known = [*ours, *sorted(_list_torchvision()), *sorted(_list_timm())]
+    full = make_unknown_error("model", name.removeprefix(TIMM), known)
     return UserError(
         str(full).partition("; valid:")[0]
         + f"; valid: {', '.join(ours)}, and any name of torchvision.models or timm "

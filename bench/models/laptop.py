@@ -46,7 +46,7 @@ class ThinVGG(nn.Module):
         return scores
 
 
-def resnet(
+def build_resnet(
     classes: int, resolution: int, blocks: tuple[int, ...] = (1, 1, 1, 1), width: int = 16
 ) -> nn.Module:
     """Bottleneck ResNet: deep stem, four stages of one block, 19 convolutions."""
@@ -61,32 +61,32 @@ def resnet(
     return model
 
 
-def resnet_deep(classes: int, resolution: int) -> nn.Module:
+def build_resnet_deep(classes: int, resolution: int) -> nn.Module:
     """Its thinner, deeper kin: six blocks, 25 convolutions."""
-    return resnet(classes, resolution, blocks=(1, 2, 2, 1), width=12)
+    return build_resnet(classes, resolution, blocks=(1, 2, 2, 1), width=12)
 
 
-def vgg11(classes: int, resolution: int) -> nn.Module:
+def build_vgg11(classes: int, resolution: int) -> nn.Module:
     """VGG11 with BatchNorm: eight convolutions and three linear layers.
 
     Without norms a net this thin does not train in the profile's few hundred steps.
     """
-    return _vgg(classes, 16, (1, 1, 2, 2, 2))
+    return _build_vgg(classes, 16, (1, 1, 2, 2, 2))
 
 
-def vgg16(classes: int, resolution: int) -> nn.Module:
+def build_vgg16(classes: int, resolution: int) -> nn.Module:
     """VGG16 with BatchNorm, thinner still: thirteen convolutions."""
-    return _vgg(classes, 10, (2, 2, 3, 3, 3))
+    return _build_vgg(classes, 10, (2, 2, 3, 3, 3))
 
 
-def _vgg(classes: int, width: int, convolutions: tuple[int, ...]) -> nn.Module:
+def _build_vgg(classes: int, width: int, convolutions: tuple[int, ...]) -> nn.Module:
     stages: list[str | int] = []
     for stage, number in enumerate(convolutions):
         stages += ["M"] * (stage > 0) + [width * min(2**stage, 8)] * number
     return ThinVGG(make_layers(stages, batch_norm=True), 8 * width, 128, classes)
 
 
-def mobilenet_v2(classes: int, resolution: int, repeats: int = 2) -> nn.Module:
+def build_mobilenet_v2(classes: int, resolution: int, repeats: int = 2) -> nn.Module:
     """MobileNetV2: seven inverted residuals, 22 convolutions."""
     blocks = [[1, 16, 1, 1], [4, 32, repeats, 2], [4, 48, repeats, 1], [4, 80, repeats, 2]]
     model: nn.Module = MobileNetV2(
@@ -95,12 +95,12 @@ def mobilenet_v2(classes: int, resolution: int, repeats: int = 2) -> nn.Module:
     return model
 
 
-def mobilenet_v2_short(classes: int, resolution: int) -> nn.Module:
+def build_mobilenet_v2_short(classes: int, resolution: int) -> nn.Module:
     """MobileNetV2 with four inverted residuals, 13 convolutions."""
-    return mobilenet_v2(classes, resolution, repeats=1)
+    return build_mobilenet_v2(classes, resolution, repeats=1)
 
 
-def deit(classes: int, resolution: int, width: int = 48, depth: int = 6) -> nn.Module:
+def build_deit(classes: int, resolution: int, width: int = 48, depth: int = 6) -> nn.Module:
     """DeiT: patches of a sixth, six blocks of width 48."""
     model = VisionTransformer(
         img_size=resolution,
@@ -118,19 +118,19 @@ def deit(classes: int, resolution: int, width: int = 48, depth: int = 6) -> nn.M
     return built
 
 
-def deit_deep(classes: int, resolution: int) -> nn.Module:
+def build_deit_deep(classes: int, resolution: int) -> nn.Module:
     """DeiT, narrower and deeper: nine blocks of width 36."""
-    return deit(classes, resolution, width=36, depth=9)
+    return build_deit(classes, resolution, width=36, depth=9)
 
 
 LAPTOP: dict[str, Callable[[int, int], nn.Module]] = {
-    "laptop_resnet": resnet,
-    "laptop_vgg11": vgg11,
-    "laptop_mobilenet_v2": mobilenet_v2,
-    "laptop_deit": deit,
+    "laptop_resnet": build_resnet,
+    "laptop_vgg11": build_vgg11,
+    "laptop_mobilenet_v2": build_mobilenet_v2,
+    "laptop_deit": build_deit,
     # Other widths and depths, for the corpus that the predictor learns from.
-    "laptop_resnet_deep": resnet_deep,
-    "laptop_vgg16": vgg16,
-    "laptop_mobilenet_v2_short": mobilenet_v2_short,
-    "laptop_deit_deep": deit_deep,
+    "laptop_resnet_deep": build_resnet_deep,
+    "laptop_vgg16": build_vgg16,
+    "laptop_mobilenet_v2_short": build_mobilenet_v2_short,
+    "laptop_deit_deep": build_deit_deep,
 }

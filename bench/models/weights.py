@@ -24,7 +24,7 @@ SHOWN = 4  # how many names a message lists
 
 
 @dataclass(frozen=True)
-class Report:
+class LoadReport:
     """Which tensors were loaded, and which of the model's, outside its head, were not.
 
     resampled: position embeddings of another resolution, interpolated as timm does.
@@ -42,7 +42,7 @@ def load_backbone(
     head: str | Sequence[str],
     name: str = "",
     allow_missing: Sequence[str] = (),
-) -> Report:
+) -> LoadReport:
     """Copy weights into everything but the head; nothing is changed if anything does not fit.
 
     source: a safetensors file, or "pretrained" for what torchvision or timm publishes under
@@ -52,25 +52,25 @@ def load_backbone(
     shapes, and where a download fails.
     """
     heads = (head,) if isinstance(head, str) else tuple(head)
-    given = published(name) if source == "pretrained" else read(Path(source))
+    given = load_published(name) if source == "pretrained" else read(Path(source))
     if text_model := find_text_model(name):
         given = text_model.rename_weights(given)
     shown = f"pretrained weights of {name}" if source == "pretrained" else str(source)
     own = model.state_dict()
-    body = {key for key in own if not _under(key, heads)}
+    body = {key for key in own if not _is_under(key, heads)}
     missing = sorted(key for key in body - given.keys() if not key.endswith(COUNTER))
-    barred = [key for key in missing if not _under(key, allow_missing)]
+    barred = [key for key in missing if not _is_under(key, allow_missing)]
     if barred:
         raise UserError(
-            f"{shown}: lacks {_listed(barred)}; if the model may start without them, "
-            f"allow it (allow_missing: {', '.join(_prefixes(barred))})"
+            f"{shown}: lacks {_format_keys(barred)}; if the model may start without them, "
+            f"allow it (allow_missing: {', '.join(_list_prefixes(barred))})"
         )
-    strange = sorted(key for key in given.keys() - own.keys() if not _under(key, heads))
+    strange = sorted(key for key in given.keys() - own.keys() if not _is_under(key, heads))
     if strange:
-        raise UserError(f"{shown}: has {_listed(strange)}, unknown to {name or 'the model'}")
+        raise UserError(f"{shown}: has {_format_keys(strange)}, unknown to {name or 'the model'}")
     matched = sorted(body & given.keys())
-    resampled = [key for key in matched if _positions(key, given[key], own[key])]
-    given = {**given, **{key: _resampled(given[key], own[key]) for key in resampled}}
+    resampled = [key for key in matched if _needs_resampling(key, given[key], own[key])]
+    given = {**given, **{key: _resample_positions(given[key], own[key]) for key in resampled}}
     for key in matched:
         if given[key].shape != own[key].shape:
             raise UserError(
@@ -82,7 +82,7 @@ def load_backbone(
     with torch.no_grad():
         for key in matched:
             own[key].copy_(given[key])
-    return Report(tuple(matched), tuple(missing), tuple(resampled))
+    return LoadReport(tuple(matched), tuple(missing), tuple(resampled))
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -100,7 +100,7 @@ def read(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def published(name: str) -> Mapping[str, Tensor]:
+def load_published(name: str) -> Mapping[str, Tensor]:
     """The state that torchvision or timm publishes for a model; downloaded if not at hand."""
     text_model = find_text_model(name)
     if name in LAPTOP or (text_model and not text_model.hub):
@@ -126,7 +126,7 @@ def published(name: str) -> Mapping[str, Tensor]:
         ) from None
 
 
-def published_identity(name: str) -> str:
+def identify_published(name: str) -> str:
     """Which published weights a model's name stands for today: their address or tag."""
     if name in torchvision.models.list_models(module=torchvision.models):
         return str(torchvision.models.get_model_weights(name).DEFAULT.url)
@@ -139,34 +139,34 @@ def published_identity(name: str) -> str:
     return f"{config.hf_hub_id or config.url}:{config.tag}" if config else name
 
 
-def _positions(key: str, given: Tensor, own: Tensor) -> bool:
+def _needs_resampling(key: str, given: Tensor, own: Tensor) -> bool:
     """Whether these are position embeddings (1, prefix + side², width) of two grid sizes."""
     if not key.endswith(("pos_embed", "pos_embedding")) or given.shape == own.shape:
         return False
     same = given.ndim == own.ndim == 3 and given.shape[2] == own.shape[2]
-    return same and _grid(given)[0] == _grid(own)[0]
+    return same and _get_grid(given)[0] == _get_grid(own)[0]
 
 
-def _grid(positions: Tensor) -> tuple[int, int]:
+def _get_grid(positions: Tensor) -> tuple[int, int]:
     """Number of prefix tokens and side of the square grid behind them."""
     side = math.isqrt(positions.shape[1])
     return positions.shape[1] - side**2, side
 
 
-def _resampled(given: Tensor, own: Tensor) -> Tensor:
-    prefix, side = _grid(own)
+def _resample_positions(given: Tensor, own: Tensor) -> Tensor:
+    prefix, side = _get_grid(own)
     fitted: Tensor = resample_abs_pos_embed(given.float(), [side, side], num_prefix_tokens=prefix)
     return fitted
 
 
-def _under(key: str, prefixes: Sequence[str]) -> bool:
+def _is_under(key: str, prefixes: Sequence[str]) -> bool:
     return any(key == prefix or key.startswith(prefix + ".") for prefix in prefixes)
 
 
-def _listed(keys: Sequence[str]) -> str:
+def _format_keys(keys: Sequence[str]) -> str:
     more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
     return f"{len(keys)} tensors: {', '.join(keys[:SHOWN])}{more}"
 
 
-def _prefixes(keys: Sequence[str]) -> list[str]:
+def _list_prefixes(keys: Sequence[str]) -> list[str]:
     return sorted({key.partition(".")[0] for key in keys})

@@ -11,25 +11,25 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-def operators(act: Callable[[], object]) -> Counter[tuple[object, ...]]:
+def count_operators(act: Callable[[], object]) -> Counter[tuple[object, ...]]:
     """What `act` dispatches, forward and backward: each operator with its shapes and switches.
 
     Views are left out, which touch no data. A list of tensors, which the optimizer takes, counts
     without its order.
     """
     counts: Counter[tuple[object, ...]] = Counter()
-    with _Listening(counts):
+    with _OperatorCounter(counts):
         act()
     return counts
 
 
-def unlike(harness: Callable[[], object], hand: Callable[[], object]) -> tuple[int, int]:
+def compare_operators(harness: Callable[[], object], hand: Callable[[], object]) -> tuple[int, int]:
     """How many operators only the harness carries out, and how many only the loop by hand."""
-    mine, hands = operators(harness), operators(hand)
+    mine, hands = count_operators(harness), count_operators(hand)
     return (mine - hands).total(), (hands - mine).total()
 
 
-class _Listening(TorchDispatchMode):
+class _OperatorCounter(TorchDispatchMode):
     def __init__(self, counts: Counter[tuple[object, ...]]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.counts = counts
@@ -42,16 +42,16 @@ class _Listening(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> object:
         if not func.is_view:
-            self.counts[(str(func), *map(_essence, args))] += 1
+            self.counts[(str(func), *map(_describe_argument, args))] += 1
         return func(*args, **(kwargs or {}))
 
 
-def _essence(argument: object) -> object:
+def _describe_argument(argument: object) -> object:
     """The shape of a tensor, a switch's value (is this gradient asked for), or a type's name."""
     if isinstance(argument, Tensor):
         return str(list(argument.shape))
     if isinstance(argument, (list, tuple)):
         if all(isinstance(part, Tensor) for part in argument):
             return tuple(sorted(str(list(part.shape)) for part in argument))
-        return tuple(map(_essence, argument))
+        return tuple(map(_describe_argument, argument))
     return argument if isinstance(argument, bool) else type(argument).__name__

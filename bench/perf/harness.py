@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench.batches.factory import data_of
+from bench.batches.factory import load_data
 from bench.data.images.augmentation import NORMALISATIONS
 from bench.layers.discovery import Layer
 from bench.perf.reference_loop import BareLoop
 from bench.perf.subjects import PAPER, SUBJECTS
 from bench.planning.run_inputs import resolve
 from bench.results.run_folder import RunFolder
-from bench.seeds import seeded
+from bench.seeds import make_generator
 from bench.spec import Spec
 from bench.training.loop import prepare
 from bench.training.run_state import RunState
@@ -31,7 +31,7 @@ IMAGES, CLASSES = 1280, 10
 
 
 @dataclass(frozen=True)
-class Settings:
+class PerfSettings:
     """Conditions under which a section measures.
 
     resolution: pixels for the paper's models. seconds: a subject's share of time. place: a folder
@@ -48,7 +48,7 @@ class Settings:
     precision: str = "float32"
     channels_last: bool = False
 
-    def chosen(self, models: Iterable[str]) -> list[str]:
+    def select_models(self, models: Iterable[str]) -> list[str]:
         """Those of a section's models that are to be measured, in their order."""
         return [model for model in models if model in self.models]
 
@@ -58,7 +58,7 @@ class Settings:
         return torch.device(self.device)
 
 
-def spec_of(settings: Settings, model: str, **changes: object) -> Spec:
+def make_spec(settings: PerfSettings, model: str, **changes: object) -> Spec:
     """A run of a laptop model on digits10, or of a paper's model on images of noise."""
     values: dict[str, object] = {
         "model": model,
@@ -74,14 +74,14 @@ def spec_of(settings: Settings, model: str, **changes: object) -> Spec:
         "channels_last": settings.channels_last,
     }
     if model in PAPER:
-        data = f"folder:{noise_images(settings.place)}"
+        data = f"folder:{write_noise_images(settings.place)}"
         values |= {"data": data, "resolution": settings.resolution, "epochs": 1000}
     else:
         values |= {"data": "digits10", "resolution": 24}
     return resolve(Spec.from_dict({**values, **changes}), "laptop")
 
 
-def noise_images(place: Path) -> Path:
+def write_noise_images(place: Path) -> Path:
     """An image folder in the sizes of CIFAR, ten classes of noise; its contents cost no time."""
     root = place / "noise"
     if not root.exists():
@@ -129,10 +129,10 @@ class Harness:
         self.step()
 
 
-def bare_beside(harness: Harness) -> BareLoop:
+def build_bare_loop(harness: Harness) -> BareLoop:
     """The same training by hand: a copy of the model, the same images and settings."""
     run, spec, device = harness.run, harness.run.spec, harness.run.device
-    data = data_of(spec.data, spec.resolution, "test", spec.paths.get("data", ""), 0)
+    data = load_data(spec.data, spec.resolution, "test", spec.paths.get("data", ""), 0)
     mean, std = (torch.tensor(v, device=device) for v in NORMALISATIONS[spec.normalisation])
     return BareLoop(
         copy.deepcopy(run.model).requires_grad_(True),
@@ -150,14 +150,16 @@ def bare_beside(harness: Harness) -> BareLoop:
     )
 
 
-def freeze_states(layers: int) -> dict[str, frozenset[int]]:
+def make_freeze_states(layers: int) -> dict[str, frozenset[int]]:
     """Prefixes of 25, 50 and 75 % of the layers, and as many drawn at random, never a prefix.
 
     The first layer and the head train in every random mask.
     """
     states = {f"prefix {share:.0%}": frozenset(range(round(share * layers))) for share in SHARES}
     for share in SHARES:
-        order = torch.randperm(layers - 2, generator=seeded("perf", "mask", layers, str(share)))
+        order = torch.randperm(
+            layers - 2, generator=make_generator("perf", "mask", layers, str(share))
+        )
         chosen = (order[: round(share * layers)] + 1).tolist()
         states[f"random {share:.0%}"] = frozenset(chosen)
     return states

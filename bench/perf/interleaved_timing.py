@@ -19,7 +19,7 @@ BLOCK_SECONDS = 0.05  # what is shorter is repeated within a block
 
 
 @dataclass(frozen=True)
-class Contestant:
+class TimedCall:
     """Something to be timed: `ready` is called before each block, outside the clock."""
 
     act: Callable[[], object]
@@ -27,7 +27,7 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Heat:
+class TimingGroup:
     """Things that are made ready together and then timed in turns, one block each a turn.
 
     The closer two blocks are in time, the more of the machine's noise cancels in their ratio.
@@ -38,26 +38,28 @@ class Heat:
     turns: int = 1
 
 
-def interleaved(
-    contestants: Mapping[str, Contestant],
+def time_interleaved(
+    contestants: Mapping[str, TimedCall],
     device: torch.device,
     seconds: float,
     least: int = LEAST_ROUNDS,
 ) -> dict[str, list[float]]:
     """Seconds of one act of each contestant, a value a round; each is a heat of its own."""
-    heats = [Heat({name: one.act}, one.ready) for name, one in contestants.items()]
-    return in_heats(heats, device, seconds, least)
+    heats = [TimingGroup({name: one.act}, one.ready) for name, one in contestants.items()]
+    return time_groups(heats, device, seconds, least)
 
 
-def in_heats(
-    heats: Sequence[Heat], device: torch.device, seconds: float, least: int = LEAST_ROUNDS
+def time_groups(
+    heats: Sequence[TimingGroup], device: torch.device, seconds: float, least: int = LEAST_ROUNDS
 ) -> dict[str, list[float]]:
     """Seconds of each act by its name, a value a round: the median of its turns.
 
     Rounds are made until `seconds` are used, at least `least`. The order of the heats turns by one
     place a round, so that none always follows the same neighbour, that of the acts with each turn.
     """
-    repeats = {name: count for heat in heats for name, count in _repeats(heat, device).items()}
+    repeats = {
+        name: count for heat in heats for name, count in _choose_repeats(heat, device).items()
+    }
     times: dict[str, list[float]] = {name: [] for name in repeats}
     until, rounds = time.monotonic() + seconds, 0
     while time.monotonic() < until or rounds < least:
@@ -68,34 +70,34 @@ def in_heats(
             for turn in range(heat.turns):
                 names = list(heat.acts)
                 for name in names if (rounds + turn) % 2 == 0 else reversed(names):
-                    taken[name].append(block(heat.acts[name], repeats[name], device))
+                    taken[name].append(time_block(heat.acts[name], repeats[name], device))
             for name, seconds_each in taken.items():
                 times[name].append(statistics.median(seconds_each))
         rounds += 1
     return times
 
 
-def block(act: Callable[[], object], repeats: int, device: torch.device) -> float:
+def time_block(act: Callable[[], object], repeats: int, device: torch.device) -> float:
     """Seconds of one act, as the mean of a block of them; the device is waited for at its ends."""
     wait_for(device)
-    began = now(device)
+    began = read_clock(device)
     for _ in range(repeats):
         act()
     wait_for(device)
-    return (now(device) - began) / repeats
+    return (read_clock(device) - began) / repeats
 
 
-def now(device: torch.device) -> float:
+def read_clock(device: torch.device) -> float:
     """The clock in seconds: see the head of this file."""
-    return time.process_time() if clock(device) == "CPU" else time.perf_counter()
+    return time.process_time() if name_clock(device) == "CPU" else time.perf_counter()
 
 
-def clock(device: torch.device) -> str:
+def name_clock(device: torch.device) -> str:
     """Which clock is read: 'CPU' or 'wall'."""
     return "CPU" if device.type == "cpu" and torch.get_num_threads() == 1 else "wall"
 
 
-def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> list[float]:
+def compute_ratios(numerator: Sequence[float], denominator: Sequence[float]) -> list[float]:
     """The ratio within each round: what slows a whole round down cancels."""
     return [a / b for a, b in zip(numerator, denominator, strict=True)]
 
@@ -106,10 +108,10 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _repeats(heat: Heat, device: torch.device) -> dict[str, int]:
+def _choose_repeats(heat: TimingGroup, device: torch.device) -> dict[str, int]:
     """How often each act is repeated within a block."""
     heat.ready()
     for act in heat.acts.values():
         act()  # the very first loads and allocates
-    once = {name: block(act, 1, device) for name, act in heat.acts.items()}
+    once = {name: time_block(act, 1, device) for name, act in heat.acts.items()}
     return {name: max(1, round(BLOCK_SECONDS / max(one, 1e-6))) for name, one in once.items()}

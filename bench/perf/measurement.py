@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.perf.median_interval import LEAST_ROUNDS, median_interval, quartiles
+from bench.perf.median_interval import LEAST_ROUNDS, compute_median_interval, compute_quartiles
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """A median over rounds with its quartiles.
 
     subject: what was measured (a model). case: in which state (a freeze mask, a strategy).
@@ -42,13 +42,13 @@ class Figure:
         return "met" if met else "MISSED"
 
 
-def figure(
+def make_measurement(
     section: str, subject: str, case: str, quantity: str, values: Sequence[float], limit: str = ""
-) -> Figure:
+) -> Measurement:
     """The figure of some rounds' values; one value stands for itself."""
-    low, median, high = quartiles(values)
+    low, median, high = compute_quartiles(values)
     few = len(values) < LEAST_ROUNDS
-    least, most = (min(values), max(values)) if few else median_interval(values)
-    return Figure(
+    least, most = (min(values), max(values)) if few else compute_median_interval(values)
+    return Measurement(
         section, subject, case, quantity, median, low, high, least, most, len(values), limit
     )

@@ -10,7 +10,7 @@ CONFIDENCE = 0.95
 LEAST_ROUNDS = 6  # below, no two of the values bracket a median with 95 % confidence
 
 
-def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+def compute_quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     """Lower quartile, median and upper quartile; a single value is all three."""
     if len(values) == 1:
         return values[0], values[0], values[0]
@@ -18,7 +18,7 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, median, high
 
 
-def median_interval(values: Sequence[float]) -> tuple[float, float]:
+def compute_median_interval(values: Sequence[float]) -> tuple[float, float]:
     """An interval that holds the median of what the values are drawn from, at CONFIDENCE.
 
     Two order statistics: each value lies above the median like a coin, whatever the distribution.

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.layers.discovery import Layer
-from bench.machine.to_device import onto
+from bench.machine.to_device import move_to_device
 
 
 class BareLoop:
@@ -73,7 +73,7 @@ class BareLoop:
     def step(self) -> None:
         """One training step on the next batch."""
         if len(self.order) < self.batch_size:
-            self.order = onto(self.images.device, torch.randperm(len(self.labels)))
+            self.order = move_to_device(self.images.device, torch.randperm(len(self.labels)))
         chosen, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
         pixels = self.images[chosen].float().sub_(self.shift).div_(self.scale)
         self.optimizer.param_groups[0]["lr"] = (

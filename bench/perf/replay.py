@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from bench.errors import UserError
-from bench.machine.environment import commit, device_name
+from bench.machine.environment import get_commit, get_device_name
 from bench.perf.harness import Harness
-from bench.perf.interleaved_timing import Contestant, clock, interleaved
-from bench.perf.median_interval import CONFIDENCE, LEAST_ROUNDS, median_interval
+from bench.perf.interleaved_timing import TimedCall, name_clock, time_interleaved
+from bench.perf.median_interval import CONFIDENCE, LEAST_ROUNDS, compute_median_interval
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 
@@ -30,7 +30,7 @@ FILE = "retime.json"
 FULL = "full"
 
 
-def cannot_be_timed(spec: Spec) -> str:
+def find_timing_obstacle(spec: Spec) -> str:
     """Why the freeze states of a run cannot be timed in turns; "" if they can."""
     if spec.cache_prefix:
         return "a step's time with cache_prefix depends on what is in the cache"
@@ -53,24 +53,26 @@ def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
     result = folder.result()
     if result["status"] != "done":
         raise UserError(f"{spec.label}: diverged, so there is nothing to time again")
-    if reason := cannot_be_timed(spec):
+    if reason := find_timing_obstacle(spec):
         raise UserError(f"{spec.label}: {reason}; only runs without it can be timed again")
     states = [state for state in result["freeze_states"] if state["steps"]]
     with tempfile.TemporaryDirectory() as place:
-        times, samples, device = _times(spec, results, Path(place), states, seconds)
+        times, samples, device = _time_states(spec, results, Path(place), states, seconds)
     clocks = result["cpu"] if spec.device == "cpu" else result["clocks"]
     decide = clocks["decide"] / clocks["train"]
     ratios = [
-        (1 + decide) * sum(s["samples"] * times[_name(s)][i] for s in states) / (samples * full)
+        (1 + decide)
+        * sum(s["samples"] * times[_name_state(s)][i] for s in states)
+        / (samples * full)
         for i, full in enumerate(times[FULL])
     ]
-    low, high = median_interval(ratios)
+    low, high = compute_median_interval(ratios)
     told = {
         "id": spec.id,
-        "device": device_name(device),
-        "clock": clock(device),
+        "device": get_device_name(device),
+        "clock": name_clock(device),
         "threads": spec.threads,
-        "commit": commit(),
+        "commit": get_commit(),
         "rounds": len(ratios),
         "confidence": CONFIDENCE,
         "decide_share": decide,
@@ -79,7 +81,7 @@ def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
             {
                 "from_step": s["from_step"],
                 "steps": s["steps"],
-                "step_s": statistics.median(times[_name(s)]),
+                "step_s": statistics.median(times[_name_state(s)]),
             }
             for s in states
         ],
@@ -89,23 +91,25 @@ def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
     return told
 
 
-def _times(
+def _time_states(
     spec: Spec, results: Path, place: Path, states: Sequence[dict[str, Any]], seconds: float
 ) -> tuple[dict[str, list[float]], int, torch.device]:
     """Seconds a step of full training and of every freeze state, a value a round; the samples
     that full training sees in the spec's epochs; the device.
     """
-    full = Harness(spec.but(strategy="full", options={}, match=(), reference=""), results, place)
+    full = Harness(
+        spec.with_changes(strategy="full", options={}, match=(), reference=""), results, place
+    )
     harness = Harness(spec, results, place)
-    contestants = {FULL: Contestant(full.step, full.step)}
+    contestants = {FULL: TimedCall(full.step, full.step)}
     for state in states:
         ready = partial(harness.freeze, state["frozen"])
-        contestants[_name(state)] = Contestant(harness.step, ready)
+        contestants[_name_state(state)] = TimedCall(harness.step, ready)
     run = full.run
-    times = interleaved(contestants, run.device, seconds, LEAST_ROUNDS)
+    times = time_interleaved(contestants, run.device, seconds, LEAST_ROUNDS)
     return times, run.batches.samples * spec.epochs, run.device
 
 
-def _name(state: dict[str, Any]) -> str:
+def _name_state(state: dict[str, Any]) -> str:
     """A name for what is frozen: states with the same layers share their timing."""
     return "frozen " + " ".join(map(str, state["frozen"]))

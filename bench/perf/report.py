@@ -10,14 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.files import write_whole
+from bench.files import write_atomically
 from bench.machine.environment import describe_machine
-from bench.perf.harness import Settings
-from bench.perf.interleaved_timing import clock
-from bench.perf.measurement import Figure
+from bench.perf.harness import PerfSettings
+from bench.perf.interleaved_timing import name_clock
+from bench.perf.measurement import Measurement
 
 
-def line(one: Figure) -> str:
+def format_measurement(one: Measurement) -> str:
     """A figure on one line: median, quartiles and rounds; its limit, the interval that is held
     against it, and the verdict.
     """
@@ -28,7 +28,9 @@ def line(one: Figure) -> str:
     return f"  {where:48} {one.quantity:28} {one.median:9.4g}  {spread:26} {limit}".rstrip()
 
 
-def write(figures: Sequence[Figure], settings: Settings, folder: Path) -> tuple[Path, Path]:
+def write_measurements(
+    figures: Sequence[Measurement], settings: PerfSettings, folder: Path
+) -> tuple[Path, Path]:
     """Write perf.csv and environment.json into a folder; returns both."""
     folder.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
@@ -36,18 +38,18 @@ def write(figures: Sequence[Figure], settings: Settings, folder: Path) -> tuple[
     writer = csv.DictWriter(text, rows[0].keys() if rows else (), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(folder / "perf.csv", text.getvalue())
-    values = json.dumps(environment(settings), indent=1) + "\n"
-    write_whole(folder / "environment.json", values)
+    write_atomically(folder / "perf.csv", text.getvalue())
+    values = json.dumps(describe_environment(settings), indent=1) + "\n"
+    write_atomically(folder / "environment.json", values)
     return folder / "perf.csv", folder / "environment.json"
 
 
-def environment(settings: Settings) -> dict[str, Any]:
+def describe_environment(settings: PerfSettings) -> dict[str, Any]:
     """The machine, its load, the versions, and how was measured."""
     device = settings.torch_device
     return {
         **describe_machine(device),
-        "clock": clock(device),
+        "clock": name_clock(device),
         "threads": settings.threads,
         "resolution": settings.resolution,
         "batch_size": settings.batch_size,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.planning.estimates import full_flops
+from bench.planning.estimates import count_full_flops
 from bench.spec import Spec
 from bench.strategy_api.built_in import find_built_in
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Line:
+class CostLine:
     """Runs of one sweep that differ in seed only, or what its runs need besides ("artifacts").
 
     flops: of all of them. bound: whether that is an upper bound.
@@ -33,22 +33,22 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Bill:
+class CostEstimate:
     """Lines by sweep, each with every run it shows; runs and flops: of all, each run once.
 
     own: by sweep, its runs that no sweep before it has, and their FLOPs.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[CostLine, ...]
     own: dict[str, tuple[int, float]]
     runs: int
     flops: float
     bound: bool
 
 
-def make_bill(sweep: Sweep) -> Bill:
+def estimate_cost(sweep: Sweep) -> CostEstimate:
     """What the runs of a sweep, or of several joined, should cost."""
-    lines: list[Line] = []
+    lines: list[CostLine] = []
     own: dict[str, tuple[int, float]] = {}
     billed: dict[str, float] = {}
     bound = False
@@ -59,22 +59,24 @@ def make_bill(sweep: Sweep) -> Bill:
         for entry in part.entries:
             what = " ".join(entry.roles[axis] for axis in ("model", "dataset", "method"))
             groups.setdefault(what, {})[entry.spec.id] = entry.spec
-        fresh = {s.id: full_flops(s) for s in part.specs if s.id not in billed}
+        fresh = {s.id: count_full_flops(s) for s in part.specs if s.id not in billed}
         own[part.name] = (len(fresh), sum(fresh.values()))
         billed |= fresh
         for what, specs in groups.items():
-            line = _line(part.name, what, list(specs.values()), billed)
+            line = _make_cost_line(part.name, what, list(specs.values()), billed)
             bound |= line.bound
             lines.append(line)
-    return Bill(tuple(lines), own, len(billed), sum(billed.values()), bound)
+    return CostEstimate(tuple(lines), own, len(billed), sum(billed.values()), bound)
 
 
-def _line(sweep: str, what: str, specs: Sequence[Spec], billed: dict[str, float]) -> Line:
+def _make_cost_line(
+    sweep: str, what: str, specs: Sequence[Spec], billed: dict[str, float]
+) -> CostLine:
     total = sum(billed[spec.id] for spec in specs)
-    return Line(sweep, what, len(specs), total, is_bound(specs[0]))
+    return CostLine(sweep, what, len(specs), total, is_upper_bound(specs[0]))
 
 
-def is_bound(spec: Spec) -> bool:
+def is_upper_bound(spec: Spec) -> bool:
     """Whether full training's cost is only an upper bound of the run's."""
     facts = find_built_in().get(spec.strategy)
     return facts is None or not facts.costs_full_training

@@ -29,37 +29,37 @@ class Estimate:
 
     def learn(self, spec: Spec, seconds: float) -> None:
         """Take a finished run into account."""
-        for key in _likenesses(spec):
+        for key in _make_group_keys(spec):
             self._seen.setdefault(key, []).append(seconds)
 
     def _like(self, spec: Spec) -> list[float]:
-        return self._seen.get(_likenesses(spec)[0], [])
+        return self._seen.get(_make_group_keys(spec)[0], [])
 
     def seconds(self, spec: Spec) -> float:
         """Expected seconds of one run."""
-        for key in _likenesses(spec):
+        for key in _make_group_keys(spec):
             if seen := self._seen.get(key):
                 return sum(seen) / len(seen)
         each = self._gpu if spec.device == "cuda" else CPU_FLOPS_PER_SECOND
-        return full_flops(spec) / (each * spec.replicas) + 2.0
+        return count_full_flops(spec) / (each * spec.replicas) + 2.0
 
 
-def _likenesses(spec: Spec) -> list[tuple[object, ...]]:
+def _make_group_keys(spec: Spec) -> list[tuple[object, ...]]:
     """Groups of comparable runs, the nearest first."""
     how = (spec.device, spec.precision, spec.replicas)
     task = (spec.model, spec.data, spec.epochs, spec.resolution, spec.train_limit, *how)
     return [(*task, spec.strategy_name), task]
 
 
-def full_flops(spec: Spec) -> float:
+def count_full_flops(spec: Spec) -> float:
     """FLOPs (exact) of full training; of texts, as if every batch had a typical length."""
     root = spec.paths.get("data", "")
-    samples, each = _full_cost(spec.model, spec.data, root, spec.resolution)
+    samples, each = _compute_full_cost(spec.model, spec.data, root, spec.resolution)
     return each * min(samples, spec.train_limit or samples) * spec.epochs
 
 
 @lru_cache(maxsize=256)  # a folder of images is searched for each, and a live display asks often
-def _full_cost(model: str, data: str, root: str, resolution: int) -> tuple[int, float]:
+def _compute_full_cost(model: str, data: str, root: str, resolution: int) -> tuple[int, float]:
     """Training samples of a data set, and the FLOPs of a full step on one of them."""
     from bench.data.catalogue import describe
     from bench.models.flops_table import FULL_FLOPS
@@ -68,7 +68,7 @@ def _full_cost(model: str, data: str, root: str, resolution: int) -> tuple[int, 
     size = facts.length or resolution
     each = FULL_FLOPS.get((model, facts.classes, size))
     if each is None:
-        from bench.models.anatomy import anatomy
+        from bench.models.anatomy import analyze_model
 
-        each = anatomy(model, facts.classes, size)[1].exact().total
+        each = analyze_model(model, facts.classes, size)[1].exact().total
     return facts.train_samples, each

@@ -27,22 +27,22 @@ class Plan:
 def make_plan(specs: Iterable[Spec], results: Path) -> Plan:
     """Order the runs and see which are done; raises UserError if one needs an unknown run."""
     by_id = {spec.id: spec for spec in specs}
-    done = frozenset(i for i, s in by_id.items() if RunFolder(results, i).complete(s))
+    done = frozenset(i for i, s in by_id.items() if RunFolder(results, i).is_complete(s))
     for spec in by_id.values():
         for need in spec.needs:
             if need not in by_id and not RunFolder(results, need).done:
                 raise UserError(
                     f"{spec.label}: needs run {need}, which is neither done nor planned"
                 )
-    return Plan(tuple(_in_order(by_id)), done)
+    return Plan(tuple(_sort_by_depth(by_id)), done)
 
 
-def _in_order(by_id: dict[str, Spec]) -> Sequence[Spec]:
-    depth = depths(by_id.values())
+def _sort_by_depth(by_id: dict[str, Spec]) -> Sequence[Spec]:
+    depth = compute_depths(by_id.values())
     return sorted(by_id.values(), key=lambda spec: depth[spec.id])
 
 
-def depths(specs: Iterable[Spec]) -> dict[str, int]:
+def compute_depths(specs: Iterable[Spec]) -> dict[str, int]:
     """The longest chain of needs below each run, among these runs; by id."""
     by_id = {spec.id: spec for spec in specs}
     below: dict[tuple[str, ...], int] = {}  # runs of a cell share what they need

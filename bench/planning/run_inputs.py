@@ -9,11 +9,11 @@ from pathlib import Path
 
 from bench.data.catalogue import find_data_set
 from bench.errors import UserError
-from bench.files import file_hash
+from bench.files import hash_file
 from bench.models.texts.catalogue import find_text_model
 from bench.models.texts.descriptor import TextModel
 from bench.spec import Spec
-from bench.strategy_api.registry import checked_options, foreign_package, strategy_class
+from bench.strategy_api.registry import find_foreign_package, load_strategy_class, normalize_options
 
 
 def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) -> Spec:
@@ -29,11 +29,11 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
     if ":" in name:
         path = Path(name.rpartition(":")[0]).expanduser().resolve()
         paths["strategy"] = str(path)
-        contents["strategy"] = file_hash(path)
-    cls = strategy_class(name, paths.get("strategy", ""))
-    if package := foreign_package(name):
+        contents["strategy"] = hash_file(path)
+    cls = load_strategy_class(name, paths.get("strategy", ""))
+    if package := find_foreign_package(name):
         contents["strategy"] = package
-    options = checked_options(name, spec.options, paths.get("strategy", ""))
+    options = normalize_options(name, spec.options, paths.get("strategy", ""))
     for what, path in cls(**options).files(profile).items():
         if what not in paths and not path.exists():
             raise UserError(
@@ -41,24 +41,24 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
                 "file of your own, as --predictor FILE from `freezebench predictor train`"
             )
         paths.setdefault(what, str(path))
-        contents[what] = file_hash(Path(paths[what]))
+        contents[what] = hash_file(Path(paths[what]))
     if spec.weights == "file":
         if "weights" not in paths:
             raise UserError(f"{spec.label}: weights = 'file' but no file is named; --weights FILE")
-        contents["weights"] = file_hash(Path(paths["weights"]))
+        contents["weights"] = hash_file(Path(paths["weights"]))
     else:
         paths.pop("weights", None)
         if spec.weights == "pretrained":
-            from bench.models.weights import published_identity
+            from bench.models.weights import identify_published
 
-            contents["weights"] = published_identity(spec.model)
+            contents["weights"] = identify_published(spec.model)
         elif spec.weights and not spec.weights.startswith("run:"):
             raise UserError(
                 f"{spec.label}: weights = {spec.weights!r} is not valid; give '', 'pretrained', "
                 "'run:ID' or 'file'"
             )
     if text_model := find_text_model(spec.model):
-        contents["vocab"] = _vocabulary(text_model, paths)
+        contents["vocab"] = _hash_vocabulary(text_model, paths)
     else:
         paths.pop("vocab", None)
     if spec.match and not cls.matches:
@@ -70,12 +70,12 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
         )
     if cls.needs_reference and not spec.reference:
         raise UserError(f"{spec.label}: needs a reference; run it in a sweep, or give --reference")
-    contents["data"] = _data_fingerprint(spec.data, paths.get("data", ""))
+    contents["data"] = _hash_data(spec.data, paths.get("data", ""))
     paths = {k: v for k, v in paths.items() if k in contents or k == "data"}
-    return spec.but(options=options, contents=contents, paths=paths)
+    return spec.with_changes(options=options, contents=contents, paths=paths)
 
 
-def _vocabulary(model: TextModel, paths: dict[str, str]) -> str:
+def _hash_vocabulary(model: TextModel, paths: dict[str, str]) -> str:
     """Return the hash of a vocabulary; without a file, the one beside the weights is used."""
     if model.words:
         paths.pop("vocab", None)
@@ -83,9 +83,9 @@ def _vocabulary(model: TextModel, paths: dict[str, str]) -> str:
     beside = Path(paths.get("weights", "")).parent / "vocab.txt"
     if "vocab" not in paths and "weights" in paths and beside.is_file():
         paths["vocab"] = str(beside)
-    return file_hash(Path(paths["vocab"])) if "vocab" in paths else model.vocabulary_hash
+    return hash_file(Path(paths["vocab"])) if "vocab" in paths else model.vocabulary_hash
 
 
 @lru_cache(maxsize=64)
-def _data_fingerprint(name: str, root: str) -> str:
+def _hash_data(name: str, root: str) -> str:
     return find_data_set(name).fingerprint(Path(root) if root else None)

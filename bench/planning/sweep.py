@@ -15,20 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.options import unknown
+from bench.options import make_unknown_error
 from bench.planning.run_inputs import resolve
 from bench.planning.sweep_files import (
     Method,
-    in_setting,
+    apply_setting,
     load_profile,
     load_sweep_file,
-    profile_names,
-    sweep_names,
 )
 from bench.spec import FIELDS, Spec
-from bench.strategy_api.registry import strategy_class
-
-__all__ = ["Entry", "Sweep", "joined", "load_profile", "load_sweep", "profile_names", "sweep_names"]
+from bench.strategy_api.registry import load_strategy_class
 
 REFERENCE_SEED = 1000  # far from the seeds of a cell, whose models a reference must not be
 BACKBONE_SEED = 0
@@ -104,7 +100,7 @@ def load_sweep(
     changes: fields to set in every run.
     """
     stem, declared = load_sweep_file(name)
-    profile = in_setting(load_profile(profile_name), declared.setting)
+    profile = apply_setting(load_profile(profile_name), declared.setting)
     for kind in ("models", "datasets"):  # a sweep may bring its own, which no table shows
         profile[kind] = {**profile[kind], **getattr(declared, kind)}
     methods = declared.all_methods if controls else declared.methods
@@ -124,11 +120,11 @@ def load_sweep(
         entries=tuple(entries),
         artifacts=tuple({s.id: s for s in builder.artifacts}.values()),
         changes=changes or {},
-        asked=_asked(name, profile_name, controls, seeds or 0, files or {}, changes or {}),
+        asked=_build_command(name, profile_name, controls, seeds or 0, files or {}, changes or {}),
     )
 
 
-def _asked(
+def _build_command(
     name: str,
     profile: str,
     controls: bool,
@@ -147,7 +143,7 @@ def _asked(
     return shlex.join(words)
 
 
-def joined(sweeps: Sequence[Sweep]) -> Sweep:
+def join_sweeps(sweeps: Sequence[Sweep]) -> Sweep:
     """Several sweeps of one profile as one, in which a run that many of them want is one run.
 
     Raises UserError if two make the same table: one report would take the other's place.
@@ -196,32 +192,36 @@ class _Builder:
                     "and --controls is not given; match a method that stands on its own"
                 )
             match = tuple(spec.id for spec in cells[target]) if target else ()
-            cells[method.name] = [self._run(base, method, seed, match) for seed in sorted(seeds)]
+            cells[method.name] = [
+                self._build_run(base, method, seed, match) for seed in sorted(seeds)
+            ]
         return [
             Entry(spec, {"model": model, "dataset": dataset, "method": method.name})
             for method in methods
             for spec in cells[method.name]
         ]
 
-    def _run(
+    def _build_run(
         self, base: Mapping[str, Any], method: Method, seed: int, match: tuple[str, ...]
     ) -> Spec:
         values = {**base, **method.set, "seed": seed, "match": match}
         values |= {key: values[key] * by for key, by in method.scale.items()}
         strategy = method.strategy or method.name
         values |= {"strategy": strategy, "options": method.options}
-        if strategy_class(strategy).needs_reference:
-            reference = self._resolved({**base, "seed": REFERENCE_SEED}).but(keep_model=True)
+        if load_strategy_class(strategy).needs_reference:
+            reference = self._resolve_spec({**base, "seed": REFERENCE_SEED}).with_changes(
+                keep_model=True
+            )
             self.artifacts.append(reference)
             values["reference"] = f"run:{reference.id}"
-        return self._resolved(values)
+        return self._resolve_spec(values)
 
     def _base(self, model: str, dataset: str) -> dict[str, Any]:
         """The fields that all methods on one model and data set share."""
         profile = self._profile
         for kind, role in (("models", model), ("datasets", dataset)):
             if role not in profile[kind]:
-                raise unknown(f"profile {profile['name']}: {kind}", role, profile[kind])
+                raise make_unknown_error(f"profile {profile['name']}: {kind}", role, profile[kind])
         pair = profile.get("pairs", {}).get(f"{model}/{dataset}", {})
         values = {**profile["run"], **profile["models"][model], **profile["datasets"][dataset]}
         values |= {**pair, **self._changes}
@@ -236,12 +236,12 @@ class _Builder:
             shared |= {k: v for k, v in self._changes.items() if k in PLACE}
             pretraining = {**shared, "model": values["model"], **backbone}
             pretraining |= {"seed": BACKBONE_SEED, "evaluate_on": "test"}
-            artifact = self._resolved(pretraining).but(keep_model=True)
+            artifact = self._resolve_spec(pretraining).with_changes(keep_model=True)
             self.artifacts.append(artifact)
             values["weights"] = f"run:{artifact.id}"
         return values
 
-    def _resolved(self, values: Mapping[str, Any]) -> Spec:
+    def _resolve_spec(self, values: Mapping[str, Any]) -> Spec:
         fields = {k: v for k, v in values.items() if k != "weights_file"}
         files = {k: v for k, v in self._files.items() if not k.startswith("weights:")}
         if values.get("weights_file") and not fields.get("weights", "").startswith("run:"):

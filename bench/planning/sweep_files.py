@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeI
 
 from bench.errors import UserError
 from bench.files import PROJECT
-from bench.options import unknown
+from bench.options import make_unknown_error
 
 SWEEPS = PROJECT / "sweeps"
 PROFILES = SWEEPS / "profiles"
@@ -106,25 +106,25 @@ class ProfileFile(_Table):
 Declared = TypeVar("Declared", bound=_Table)
 
 
-def sweep_names() -> list[str]:
+def list_sweeps() -> list[str]:
     """The sweeps that come with the program."""
-    return _names(SWEEPS)
+    return _list_names(SWEEPS)
 
 
-def all_tables() -> list[str]:
+def list_tables() -> list[str]:
     """The sweeps behind the paper's tables, in their order, and its Figures 3 to 5."""
-    tables = [name for name in sweep_names() if re.fullmatch(r"table\d", name)]
+    tables = [name for name in list_sweeps() if re.fullmatch(r"table\d", name)]
     return [*tables, "curves", "figure5"]
 
 
-def profile_names() -> list[str]:
+def list_profiles() -> list[str]:
     """The profiles that come with the program."""
-    return _names(PROFILES)
+    return _list_names(PROFILES)
 
 
 def load_profile(name: str) -> dict[str, Any]:
     """Return a profile by name or by path. Raises UserError if there is none or it is invalid."""
-    profile = _read(PROFILES, name, "profile")
+    profile = _read_toml(PROFILES, name, "profile")
     _validate(ProfileFile, profile, f"profile {name}")
     return {"name": Path(name).stem, **profile}
 
@@ -134,10 +134,10 @@ def load_sweep_file(name: str) -> tuple[str, SweepFile]:
 
     Raises UserError for a missing file, a bad value, and methods that cannot be told apart.
     """
-    declared = _read(SWEEPS, name, "sweep")
+    declared = _read_toml(SWEEPS, name, "sweep")
     if "same_as" in declared:
         name = _validate(Alias, declared, f"sweep {name}").same_as
-        declared = _read(SWEEPS, name, "sweep")
+        declared = _read_toml(SWEEPS, name, "sweep")
     sweep = _validate(SweepFile, declared, f"sweep {name}")
     _check_references(sweep, f"sweep {name}")
     if "table" not in declared and name.endswith(".toml"):
@@ -145,16 +145,16 @@ def load_sweep_file(name: str) -> tuple[str, SweepFile]:
     return Path(name).stem, sweep
 
 
-def in_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
+def apply_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
     """A profile with the values of one of its settings laid over its own, role by role."""
     settings = profile.get("settings", {})
     if setting and setting not in settings:
-        raise unknown(f"profile {profile['name']}: setting", setting, settings)
+        raise make_unknown_error(f"profile {profile['name']}: setting", setting, settings)
     own = settings.get(setting, {})
     for key in own:
         if key not in ("run", *ROLES):
             where = f"profile {profile['name']}, setting {setting}"
-            raise unknown(f"{where}: key", key, ["run", *ROLES])
+            raise make_unknown_error(f"{where}: key", key, ["run", *ROLES])
     laid: dict[str, Any] = {**profile, "run": {**profile["run"], **own.get("run", {})}}
     for kind in ROLES:
         old, new = profile.get(kind, {}), own.get(kind, {})
@@ -164,31 +164,31 @@ def in_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
 
 def _check_references(sweep: SweepFile, where: str) -> None:
     """Raise UserError for names that refer to nothing, and for names and values given twice."""
-    if sweep.table and sweep.table not in all_tables():
-        raise unknown(f"{where}: table", sweep.table, all_tables())
+    if sweep.table and sweep.table not in list_tables():
+        raise make_unknown_error(f"{where}: table", sweep.table, list_tables())
     names = [method.name for method in sweep.all_methods]
     for method in sweep.all_methods:
         for key in method.scale:
             if key not in SCALED:
-                raise unknown(f"{where}, method {method.name}: scale", key, list(SCALED))
+                raise make_unknown_error(f"{where}, method {method.name}: scale", key, list(SCALED))
         if names.count(method.name) > 1:
             raise UserError(f"{where}: two methods are called {method.name!r}; rename one")
         if method.match and method.match not in names:
-            raise unknown(f"{where}, method {method.name}: match", method.match, names)
+            raise make_unknown_error(f"{where}, method {method.name}: match", method.match, names)
     for grid in sweep.grid:
         for axis in ("models", "datasets", "seeds"):
             values: Sequence[object] = getattr(grid, axis)
             if not values or len(set(values)) < len(values):
                 raise UserError(
-                    f"{where}, [grid]: {axis} is {_short(values)}; give one or more, each once"
+                    f"{where}, [grid]: {axis} is {_shorten(values)}; give one or more, each once"
                 )
         here = names if grid.methods is None else grid.methods
         for name in here:
             if name not in names:
-                raise unknown(f"{where}, [grid]: methods", name, names)
+                raise make_unknown_error(f"{where}, [grid]: methods", name, names)
         for method in sweep.all_methods:
             if method.name in here and method.match and method.match not in here:
-                raise unknown(f"{where}, [grid]: methods to match", method.match, here)
+                raise make_unknown_error(f"{where}, [grid]: methods to match", method.match, here)
 
 
 def _check_own_name(path: Path) -> None:
@@ -227,26 +227,26 @@ def _validate(kind: type[Declared], values: Mapping[str, Any], where: str) -> De
     if fault["type"] == "missing":
         raise UserError(f"{where}: {key} is missing; add it")
     if key not in model.model_fields:
-        raise unknown(f"{where}: key", key, list(model.model_fields))
+        raise make_unknown_error(f"{where}: key", key, list(model.model_fields))
     wanted = (model.model_fields[key].description or "").format(key=key)
-    raise UserError(f"{where}: {key} is {_short(given[key])}; it must be {wanted}")
+    raise UserError(f"{where}: {key} is {_shorten(given[key])}; it must be {wanted}")
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _names(folder: Path) -> list[str]:
+def _list_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.toml"))
 
 
-def _read(folder: Path, name: str, what: str) -> dict[str, Any]:
+def _read_toml(folder: Path, name: str, what: str) -> dict[str, Any]:
     """A TOML file by path, or by name from a folder."""
     path = Path(name)
     if path.suffix != ".toml":
-        if name not in _names(folder):
-            raise unknown(what, name, _names(folder))
+        if name not in _list_names(folder):
+            raise make_unknown_error(what, name, _list_names(folder))
         path = folder / f"{name}.toml"
     try:
         return tomllib.loads(path.read_text())

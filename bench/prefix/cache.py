@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.machine.to_device import onto
-from bench.prefix.cache_storage import Border, DiskShelf, MemoryShelf, Shelf
+from bench.machine.to_device import move_to_device
+from bench.prefix.cache_storage import Border, DiskStore, MemoryStore, RowStore
 
 Compute = Callable[[Tensor], Border]
 MEBI = 2**20
@@ -45,7 +45,7 @@ class PrefixCache:
         self._first = torch.full((samples,), -1)  # the step that saw it first
         self._filled = torch.zeros(samples, dtype=torch.bool)
         self._count = 0
-        self._shelves: list[Shelf] = []
+        self._shelves: list[RowStore] = []
         self._row, self._capacity = 0, samples  # known once there is one
 
     def replay(self, since: int, step: int) -> None:
@@ -72,11 +72,11 @@ class PrefixCache:
         self._refill(chosen[~fresh])
         return self._gather(chosen, fresh, border), int((~fresh).sum())
 
-    def holds(self, step: int) -> bool:
+    def has_rows(self, step: int) -> bool:
         """Whether the rows of all of a step's samples are kept."""
         return bool(self._filled[self._indices(step)].all())
 
-    def bytes_kept(self) -> dict[str, int]:
+    def count_kept_bytes(self) -> dict[str, int]:
         """Bytes of the rows that have a place, by where they are."""
         kept, left = {}, self._count
         for shelf in self._shelves:
@@ -104,10 +104,10 @@ class PrefixCache:
             rows = min(rows, left)
             left -= rows
             if name == "disk":
-                self._shelves.append(DiskShelf(rows, like, self._folder))
+                self._shelves.append(DiskStore(rows, like, self._folder))
             else:
                 where = self._device if name == "device" else torch.device("cpu")
-                self._shelves.append(MemoryShelf(name, rows, like, where))
+                self._shelves.append(MemoryStore(name, rows, like, where))
         self._capacity = self._samples - left
 
     def _assign(self, step: int) -> None:
@@ -127,7 +127,7 @@ class PrefixCache:
         for shelf in self._shelves:
             here = (rows >= low) & (rows < low + shelf.rows)
             if here.any():
-                picked = onto(self._device, where[here])
+                picked = move_to_device(self._device, where[here])
                 shelf.put(rows[here] - low, tuple(t[picked] for t in border))
             low += shelf.rows
         self._filled[kept] = True
@@ -154,8 +154,10 @@ class PrefixCache:
                 parts.append((here, shelf.get(rows[here] - low)))
             low += shelf.rows
         if len(parts) == 1:
-            return tuple(onto(self._device, t) for t in parts[0][1])
-        placed = [(onto(self._device, here.nonzero()[:, 0]), tensors) for here, tensors in parts]
+            return tuple(move_to_device(self._device, t) for t in parts[0][1])
+        placed = [
+            (move_to_device(self._device, here.nonzero()[:, 0]), tensors) for here, tensors in parts
+        ]
         gathered = []
         for i in range(len(parts[0][1])):
             first = parts[0][1][i]
@@ -163,6 +165,6 @@ class PrefixCache:
                 (len(chosen), *first.shape[1:]), dtype=first.dtype, device=self._device
             )
             for rows, tensors in placed:
-                whole.index_copy_(0, rows, onto(self._device, tensors[i]))
+                whole.index_copy_(0, rows, move_to_device(self._device, tensors[i]))
             gathered.append(whole)
         return tuple(gathered)

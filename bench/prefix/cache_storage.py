@@ -10,13 +10,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from bench.files import explained
-from bench.machine.to_device import onto
+from bench.files import explain_errors
+from bench.machine.to_device import move_to_device
 
 Border = tuple[Tensor, ...]
 
 
-class Shelf(Protocol):
+class RowStore(Protocol):
     """Room for the border tensors of some rows."""
 
     name: str
@@ -35,7 +35,7 @@ class Shelf(Protocol):
         ...
 
 
-class MemoryShelf:
+class MemoryStore:
     """Rows in the memory of the device or of the host."""
 
     def __init__(self, name: str, rows: int, like: Border, device: torch.device) -> None:
@@ -45,13 +45,13 @@ class MemoryShelf:
 
     def put(self, rows: Tensor, border: Sequence[Tensor]) -> None:
         """Write rows."""
-        places = onto(self._device, rows)
+        places = move_to_device(self._device, rows)
         for kept, tensor in zip(self._kept, border, strict=True):
             kept[places] = tensor.to(self._device)
 
     def get(self, rows: Tensor) -> Border:
         """Read rows, in the order asked for."""
-        places = onto(self._device, rows)
+        places = move_to_device(self._device, rows)
         return tuple(kept.index_select(0, places) for kept in self._kept)
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class MemoryShelf:
         self._kept = []
 
 
-class DiskShelf:
+class DiskStore:
     """Rows in files, one for each border tensor; gone when the run is."""
 
     name = "disk"
@@ -69,14 +69,14 @@ class DiskShelf:
         self._like = [torch.empty((0, *t.shape[1:]), dtype=t.dtype) for t in like]
         self._paths = [folder / f"prefix{i}.cache" for i in range(len(like))] if rows else []
         for path in self._paths:
-            with explained(path):
+            with explain_errors(path):
                 path.write_bytes(b"")
 
     def put(self, rows: Tensor, border: Sequence[Tensor]) -> None:
         """Write rows; raises UserError if the disk is full."""
         for path, tensor in zip(self._paths, border, strict=True):
             flat = tensor.detach().cpu().contiguous().view(len(rows), -1).view(torch.uint8)
-            with explained(path), path.open("r+b") as file:
+            with explain_errors(path), path.open("r+b") as file:
                 for row, data in zip(rows.tolist(), flat.numpy(), strict=True):
                     file.seek(row * flat.shape[1])
                     file.write(data.tobytes())

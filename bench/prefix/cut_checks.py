@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError
-from bench.layers.activations import output_tensor
+from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs
 from bench.prefix.graph_split import TOLERANCE, Cut
 
@@ -26,19 +26,19 @@ def check_cut(cut: Cut, model: nn.Module, inputs: Inputs) -> None:
     with torch.random.fork_rng(devices), torch.no_grad():
         try:
             torch.manual_seed(0)
-            whole = output_tensor(model(images))
+            whole = get_logits(model(images))
             torch.manual_seed(1)
             border = cut.prefix(images)
             alone = cut.prefix(images[:1])
             torch.manual_seed(0)
-            parts = output_tensor(cut.rest(images, *(b.clone() for b in cut.prefix(images))))
+            parts = get_logits(cut.rest(images, *(b.clone() for b in cut.prefix(images))))
         finally:
             for buffer, before in buffers:
                 buffer.copy_(before)
         again = cut.prefix(images)
     same = all(torch.equal(a, b) for a, b in zip(border, again, strict=True))
-    apart = all(_close(a, b[:1]) for a, b in zip(alone, border, strict=True))
-    if not (same and apart and _close(parts, whole)):
+    apart = all(_is_close(a, b[:1]) for a, b in zip(alone, border, strict=True))
+    if not (same and apart and _is_close(parts, whole)):
         raise UserError(
             f"{type(model).__name__}: its forward pass cut behind {len(cut.layers)} frozen layers "
             "does not give what the model gives; leave cache_prefix and fold_norms off"
@@ -47,10 +47,10 @@ def check_cut(cut: Cut, model: nn.Module, inputs: Inputs) -> None:
 
 def check_same(before: Sequence[Tensor], after: Sequence[Tensor], what: str) -> None:
     """Raises UserError unless a prefix still puts out the same tensors, to rounding."""
-    if not all(_close(a, b) for a, b in zip(after, before, strict=True)):
+    if not all(_is_close(a, b) for a, b in zip(after, before, strict=True)):
         raise UserError(f"{what} does not give what it gave before; leave fold_norms off")
 
 
-def _close(one: Tensor, other: Tensor) -> bool:
+def _is_close(one: Tensor, other: Tensor) -> bool:
     limit = TOLERANCE.get(one.dtype, 1e-4) * max(1.0, other.abs().max().item())
     return bool((one - other).abs().max() <= limit)

@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 _FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def fold(prefix: fx.GraphModule) -> int:
+def fold_batchnorms(prefix: fx.GraphModule) -> int:
     """Fold every plain BatchNorm behind a convolution of a prefix; returns how many there were."""
     folded = 0
     for node in list(prefix.graph.nodes):
@@ -33,7 +33,11 @@ def fold(prefix: fx.GraphModule) -> int:
             continue
         parent, _, name = str(before.target).rpartition(".")
         # The graph's own containers: the model's hold the convolution as it was.
-        setattr(prefix.get_submodule(parent), name, _folded(convolution, cast(_BatchNorm, norm)))
+        setattr(
+            prefix.get_submodule(parent),
+            name,
+            _fold_convolution(convolution, cast(_BatchNorm, norm)),
+        )
         node.replace_all_uses_with(before)
         prefix.graph.erase_node(node)
         folded += 1
@@ -47,7 +51,7 @@ def _is_plain(module: nn.Module) -> bool:
     return type(module) in kinds and not module.training and module.running_mean is not None
 
 
-def _folded(convolution: _ConvNd, norm: _BatchNorm) -> nn.Module:
+def _fold_convolution(convolution: _ConvNd, norm: _BatchNorm) -> nn.Module:
     made = copy.deepcopy(convolution)
     assert norm.running_mean is not None
     assert norm.running_var is not None

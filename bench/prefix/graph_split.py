@@ -19,7 +19,7 @@ from torch import fx, nn
 from bench.costs.flops import FlopModel
 from bench.errors import UserError
 from bench.layers.discovery import Inputs, Layer, has_running_statistics
-from bench.prefix.tracing import _Listener, _Tracer, _Watcher
+from bench.prefix.tracing import _NodeRecorder, _RandomNodeFinder, _Tracer
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # of the largest value, at least of 1
 
@@ -62,9 +62,9 @@ class Splitter:
         try:
             self._graph = _Tracer().trace(model)
             copied = fx.GraphModule(copy.deepcopy(model).eval(), self._graph)
-            self._shapes = [_Watcher(copied).shapes(inputs[0][:n]) for n in (2, 3)]
-            self._costs = _Watcher(copied).costs(inputs[0][:1])
-            self._draws = _Listener(copied.train()).drawing(inputs[0][:3])
+            self._shapes = [_NodeRecorder(copied).trace_shapes(inputs[0][:n]) for n in (2, 3)]
+            self._costs = _NodeRecorder(copied).costs(inputs[0][:1])
+            self._draws = _RandomNodeFinder(copied.train()).find_random_nodes(inputs[0][:3])
         except UserError:
             raise
         except Exception as error:  # tracing fails in as many ways as models are written
@@ -83,26 +83,26 @@ class Splitter:
 
     def cut(self) -> Cut | None:
         """The deepest cut for what is frozen now; None if no layer lies before it."""
-        settled = self._settled()
+        settled = self._find_constant_nodes()
         rest = [n for n in self._graph.nodes if n not in settled and n.op != "placeholder"]
-        border, again = self._border(rest, settled)
-        needed = _ancestors(border)
+        border, again = self._get_cut_tensors(rest, settled)
+        needed = _find_ancestors(border)
         own = needed - again
         modules = {n.target for n in own if n.op == "call_module"}
         modules -= {n.target for n in (*rest, *again) if n.op == "call_module"}
-        gone = self._layers_of(modules)
+        gone = self._find_whole_layers(modules)
         if not gone:
             return None
         return Cut(
-            fx.GraphModule(self._model, self._prefix_graph(needed, border)),
-            fx.GraphModule(self._model, self._rest_graph(rest, again, border)),
+            fx.GraphModule(self._model, self._build_prefix_graph(needed, border)),
+            fx.GraphModule(self._model, self._build_rest_graph(rest, again, border)),
             frozenset(n.name for n in own),
             gone,
             exact=sum(self._costs[n.name] for n in own),
             paper=sum(self._flops.forward[i] for i in gone),
         )
 
-    def _settled(self) -> set[fx.Node]:
+    def _find_constant_nodes(self) -> set[fx.Node]:
         """The nodes that follow from the input through frozen weights alone, drawing nothing."""
         settled: set[fx.Node] = set()
         for node in self._graph.nodes:
@@ -125,7 +125,7 @@ class Splitter:
             return not getattr(value, "requires_grad", False)
         return node.op != "output"
 
-    def _border(
+    def _get_cut_tensors(
         self, rest: Iterable[fx.Node], settled: set[fx.Node]
     ) -> tuple[list[fx.Node], set[fx.Node]]:
         """The settled tensors that the rest reads, and what it had better compute again.
@@ -140,7 +140,7 @@ class Splitter:
             node = stack.pop()
             if node in border or node in again or node.op == "placeholder":
                 continue
-            if self._by_sample(node):
+            if self._is_per_sample(node):
                 border[node] = None
             else:
                 again.add(node)
@@ -148,13 +148,13 @@ class Splitter:
         order = {node: i for i, node in enumerate(self._graph.nodes)}
         return sorted(border, key=order.__getitem__), again
 
-    def _by_sample(self, node: fx.Node) -> bool:
+    def _is_per_sample(self, node: fx.Node) -> bool:
         two, three = (shapes.get(node.name) for shapes in self._shapes)
         if two is None or three is None:
             return False
         return (two[0], three[0]) == (2, 3) and two[1:] == three[1:]
 
-    def _layers_of(self, modules: set[Any]) -> frozenset[int]:
+    def _find_whole_layers(self, modules: set[Any]) -> frozenset[int]:
         """Layers whose weighted modules all lie in the prefix."""
         used = {str(n.target) for n in self._graph.nodes if n.op == "call_module"}
         inside = {self._owner[m] for m in map(str, modules) if m in self._owner}
@@ -162,7 +162,7 @@ class Splitter:
             i for i in inside if all(m in modules for m in self._layers[i].modules if m in used)
         )
 
-    def _prefix_graph(self, needed: set[fx.Node], border: Sequence[fx.Node]) -> fx.Graph:
+    def _build_prefix_graph(self, needed: set[fx.Node], border: Sequence[fx.Node]) -> fx.Graph:
         graph, env = fx.Graph(), dict[fx.Node, fx.Node]()
         for node in self._graph.nodes:
             if node in needed or node.op == "placeholder":
@@ -170,7 +170,7 @@ class Splitter:
         graph.output(tuple(env[node] for node in border))
         return graph
 
-    def _rest_graph(
+    def _build_rest_graph(
         self, rest: Sequence[fx.Node], again: set[fx.Node], border: Sequence[fx.Node]
     ) -> fx.Graph:
         graph, env = fx.Graph(), dict[fx.Node, fx.Node]()
@@ -187,7 +187,7 @@ class Splitter:
         return graph
 
 
-def _ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+def _find_ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
     """The nodes and all they follow from."""
     found: set[fx.Node] = set()
     stack = list(nodes)

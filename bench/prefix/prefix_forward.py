@@ -21,18 +21,18 @@ from bench.costs.accounting import FreezeState
 from bench.costs.flops import FlopModel
 from bench.errors import UserError
 from bench.layers.discovery import Inputs, Layer
-from bench.machine.torch_settings import without_tf32
+from bench.machine.torch_settings import disable_tf32
 from bench.prefix.cache import MEBI, PrefixCache
 from bench.prefix.cache_storage import Border
 from bench.prefix.cut_checks import check_cut, check_same
-from bench.prefix.fold_batchnorm import fold
+from bench.prefix.fold_batchnorm import fold_batchnorms
 from bench.prefix.graph_split import Cut, Splitter
 from bench.spec import Spec
 
 CHECKED = 8  # samples on which a cut is held against the model
 
 
-class Shortcut:
+class PrefixForward:
     """The forward pass of a run's steps; made anew whenever another prefix is frozen."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Shortcut:
             )
         self._spec, self._model, self._batches = spec, model, batches
         self._device, self._folder, self._autocast = device, folder, autocast
-        self._few = batches.plain(torch.arange(min(CHECKED, batches.samples)))
+        self._few = batches.prepare_unaugmented(torch.arange(min(CHECKED, batches.samples)))
         self._splitter = Splitter(model, layers, flops, self._few)
         self._cut: Cut | None = None
         self._cache: PrefixCache | None = None
@@ -69,12 +69,14 @@ class Shortcut:
         self.since, self._cut = step, cut
         if cut is None:
             return
-        with self._autocast(), without_tf32():
+        with self._autocast(), disable_tf32():
             check_cut(cut, self._model, self._few)
             if self._spec.fold_norms:
-                before = self._border(cut)
-                fold(cut.prefix)
-                check_same(before, self._border(cut), f"{self._spec.label}: its folded prefix")
+                before = self._get_cut_tensors(cut)
+                fold_batchnorms(cut.prefix)
+                check_same(
+                    before, self._get_cut_tensors(cut), f"{self._spec.label}: its folded prefix"
+                )
         if self._spec.cache_prefix:
             spec = self._spec
             budgets = (spec.cache_device_mib, spec.cache_host_mib, spec.cache_disk_mib)
@@ -100,9 +102,9 @@ class Shortcut:
             self._cut is not None
             and self._cache is not None
             and not self._cut.rest_reads_images
-            and self._cache.holds(step)
+            and self._cache.has_rows(step)
         )
-        return self._batches.blank(step) if blank else self._batches.batch(step)
+        return self._batches.make_blank_batch(step) if blank else self._batches.batch(step)
 
     def forward(self, step: int, inputs: Inputs, state: FreezeState) -> Any:
         """The model's output on the inputs of a step; notes in `state` what was not computed."""
@@ -115,11 +117,11 @@ class Shortcut:
             border, reused = self._cache.serve(step)
             state.reused += reused
             state.prefix_exact, state.prefix_paper = self._cut.exact, self._cut.paper
-        return self._cut.rest(*inputs, *(self._laid_out(t) for t in border))
+        return self._cut.rest(*inputs, *(self._convert_layout(t) for t in border))
 
-    def bytes_kept(self) -> dict[str, int]:
+    def count_kept_bytes(self) -> dict[str, int]:
         """Bytes of the cache by where they are; empty without one."""
-        return self._cache.bytes_kept() if self._cache else {}
+        return self._cache.count_kept_bytes() if self._cache else {}
 
     def close(self) -> None:
         """Give the cache's memory and files back."""
@@ -127,7 +129,7 @@ class Shortcut:
             self._cache.close()
         self._cache = None
 
-    def _border(self, cut: Cut) -> Border:
+    def _get_cut_tensors(self, cut: Cut) -> Border:
         with torch.no_grad():
             border: Border = cut.prefix(*self._few)
         return border
@@ -135,10 +137,10 @@ class Shortcut:
     def _compute(self, samples: Tensor) -> Border:
         assert self._cut is not None
         with torch.no_grad():
-            border: Border = self._cut.prefix(*self._batches.plain(samples))
+            border: Border = self._cut.prefix(*self._batches.prepare_unaugmented(samples))
         return border
 
-    def _laid_out(self, tensor: Tensor) -> Tensor:
+    def _convert_layout(self, tensor: Tensor) -> Tensor:
         if self._spec.channels_last and tensor.dim() == 4:
             return tensor.contiguous(memory_format=torch.channels_last)
         return tensor

@@ -20,10 +20,10 @@ class _Tracer(fx.Tracer):
         return whole or super().is_leaf_module(module, name)
 
 
-class _Watcher(fx.Interpreter):
+class _NodeRecorder(fx.Interpreter):
     """Runs a graph and notes what each of its nodes puts out, or costs."""
 
-    def shapes(self, images: Tensor) -> dict[str, torch.Size]:
+    def trace_shapes(self, images: Tensor) -> dict[str, torch.Size]:
         """Shapes of the tensors that nodes put out, by node."""
         self._seen: dict[str, torch.Size] = {}
         with torch.no_grad():
@@ -49,10 +49,10 @@ class _Watcher(fx.Interpreter):
         return result
 
 
-class _Listener(fx.Interpreter):
+class _RandomNodeFinder(fx.Interpreter):
     """Runs a graph and notes which of its nodes draw random numbers, whatever they are called."""
 
-    def drawing(self, images: Tensor) -> frozenset[str]:
+    def find_random_nodes(self, images: Tensor) -> frozenset[str]:
         """Names of the nodes that move a random stream."""
         self._devices = [images.device] if images.is_cuda else []
         self._found: set[str] = set()
@@ -62,11 +62,11 @@ class _Listener(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         """Run one node and note it if it draws."""
-        before = self._streams()
+        before = self._read_random_states()
         result = super().run_node(n)
-        if not all(map(torch.equal, before, self._streams())):
+        if not all(map(torch.equal, before, self._read_random_states())):
             self._found.add(n.name)
         return result
 
-    def _streams(self) -> list[Tensor]:
+    def _read_random_states(self) -> list[Tensor]:
         return [torch.random.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]

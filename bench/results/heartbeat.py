@@ -53,10 +53,10 @@ class Heartbeat:
         self._ended.set()
         self._thread.join()
         with suppress(OSError):
-            if self._ours():
+            if self._is_ours():
                 self._path.unlink()
 
-    def tell(self, step: int, steps: int) -> None:
+    def note_step(self, step: int, steps: int) -> None:
         """Take note of a finished step. Raises Displaced if another process took the run."""
         if self._displaced.is_set():
             raise Displaced
@@ -69,12 +69,12 @@ class Heartbeat:
         while not self._ended.wait(self._period):
             # A file system that is away for a while must not end the run: the next beat tells.
             with suppress(OSError):
-                if not self._ours():
+                if not self._is_ours():
                     self._displaced.set()
                     return
                 self._write()
 
-    def _ours(self) -> bool:
+    def _is_ours(self) -> bool:
         there = read(self._path.parent)
         return there is None or there.get("token") == self._token
 
@@ -85,7 +85,7 @@ class Heartbeat:
             "host": platform.node(),
             "node": os.environ.get("SLURMD_NODENAME", platform.node()),
             "pid": os.getpid(),
-            "job": job_name(),
+            "job": get_job_name(),
             "time": time.time(),
             "step": self._step,
             "steps": self._steps,
@@ -105,7 +105,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     return values if isinstance(values, dict) and values.keys() >= KEYS else None
 
 
-def alive_elsewhere(
+def is_alive_elsewhere(
     folder: RunFolder, stop: Callable[[], bool], patience: float = WATCH_SECONDS
 ) -> bool:
     """Whether another machine is at this run, though its lock could be had here.
@@ -128,7 +128,7 @@ def alive_elsewhere(
     return False
 
 
-def job_name() -> str:
+def get_job_name() -> str:
     """The Slurm job this process belongs to, as Slurm writes it (12_3, or 12); '' outside one."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")

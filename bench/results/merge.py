@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.results.comparison import difference, essence
+from bench.results.comparison import find_difference, read_reproducible
 from bench.results.run_folder import RunFolder
-from bench.files import read_json, replacing
+from bench.files import read_json, replace_atomically
 from bench.spec import Spec
 
 # The order in which files are copied: the result makes a run done, so it comes last.
@@ -38,18 +38,18 @@ def merge(sources: Sequence[Path], results: Path) -> Merged:
     merged = Merged()
     chosen: dict[str, Path] = {}
     known: dict[str, tuple[Path, dict[str, Any]]] = {}
-    for run_id, folder in _runs(sources):
-        if not _complete(folder):
+    for run_id, folder in _find_runs(sources):
+        if not _is_complete(folder):
             merged.unfinished.append(run_id)
             continue
-        found = _checked(run_id, folder)
+        found = _check_run(run_id, folder)
         own = RunFolder(results, run_id)
         if run_id not in known and own.done:
-            known[run_id] = (own.path, _checked(run_id, own.path))
+            known[run_id] = (own.path, _check_run(run_id, own.path))
             merged.same.append(run_id)
         if run_id in known:
             other, before = known[run_id]
-            if told := difference(before, found):
+            if told := find_difference(before, found):
                 wrong = "the one that is wrong"
                 if found["spec"]["device"] == "cuda":
                     wrong += ", or either if they differ by rounding alone, as on a GPU they may"
@@ -70,7 +70,7 @@ def merge(sources: Sequence[Path], results: Path) -> Merged:
     return merged
 
 
-def _runs(sources: Iterable[Path]) -> Iterable[tuple[str, Path]]:
+def _find_runs(sources: Iterable[Path]) -> Iterable[tuple[str, Path]]:
     """Every run folder of the sources."""
     folders = []
     for source in sources:
@@ -81,18 +81,18 @@ def _runs(sources: Iterable[Path]) -> Iterable[tuple[str, Path]]:
     return folders
 
 
-def _complete(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
     """Whether a run is done, with its weights if it was to keep them."""
     if not (folder / LAST).exists():
         return False
     values = read_json(folder / "spec.json")
     spec = Spec.from_dict({k: v for k, v in values.items() if k not in ("id", "cell")})
-    return RunFolder(folder.parent.parent, folder.name).complete(spec)
+    return RunFolder(folder.parent.parent, folder.name).is_complete(spec)
 
 
-def _checked(run_id: str, folder: Path) -> dict[str, Any]:
+def _check_run(run_id: str, folder: Path) -> dict[str, Any]:
     """What a done run recorded; raises UserError unless it is this run's, and whole."""
-    found = essence(folder)
+    found = read_reproducible(folder)
     values = {k: v for k, v in found["spec"].items() if k not in ("id", "cell")}
     spec = Spec.from_dict(values)
     for what, named in (("spec", found["spec"]), ("result", found["result"])):
@@ -108,7 +108,7 @@ def _checked(run_id: str, folder: Path) -> dict[str, Any]:
 
 def _copy(folder: Path, target: RunFolder) -> None:
     """Copy a run's files, its result last. Raises UserError if somebody makes the run just now."""
-    with target.locked() as ours:
+    with target.hold_lock() as ours:
         if not ours:
             raise UserError(
                 f"run {target.path.name} is being made here; merge again when it is done"
@@ -118,7 +118,7 @@ def _copy(folder: Path, target: RunFolder) -> None:
             if (folder / name).is_dir():  # what wandb keeps
                 shutil.copytree(folder / name, target.path / name, dirs_exist_ok=True)
             elif not name.endswith(".tmp"):
-                with replacing(target.path / name) as temporary:
+                with replace_atomically(target.path / name) as temporary:
                     shutil.copyfile(folder / name, temporary)
         for name in LEFT_OUT[1:]:
             target.remove(name)

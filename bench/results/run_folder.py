@@ -27,8 +27,8 @@ from typing import Any
 from bench.errors import UserError
 from bench.spec import Spec
 from bench.files import hold_lock, read_json
-from bench.files import write_whole
-from bench.files import explained
+from bench.files import write_atomically
+from bench.files import explain_errors
 
 
 class RunFolder:
@@ -40,7 +40,7 @@ class RunFolder:
     @property
     def done(self) -> bool:
         """Whether the run has a result (a diverged run has one too)."""
-        with explained(self.path):
+        with explain_errors(self.path):
             return (self.path / "result.json").exists()
 
     @property
@@ -53,7 +53,7 @@ class RunFolder:
         """The trained weights, if they are kept."""
         return self.path / "model.safetensors"
 
-    def complete(self, spec: Spec) -> bool:
+    def is_complete(self, spec: Spec) -> bool:
         """Whether nothing is left to do for a spec: a result, and the weights if they are kept."""
         return self.done and (not spec.keep_model or self.model.exists() or self.diverged)
 
@@ -68,16 +68,16 @@ class RunFolder:
 
     def create(self) -> None:
         """Make the folder; raises UserError where that is not allowed."""
-        with explained(self.path):
+        with explain_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
 
     def write(self, name: str, values: Mapping[str, Any]) -> None:
         """Write a JSON file in one step: it is there whole or not at all."""
-        write_whole(self.path / name, json.dumps(values, indent=1, allow_nan=False) + "\n")
+        write_atomically(self.path / name, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
     def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write a file of JSON lines in one step."""
-        write_whole(self.path / name, "".join(json.dumps(row) + "\n" for row in rows))
+        write_atomically(self.path / name, "".join(json.dumps(row) + "\n" for row in rows))
 
     def remove(self, name: str) -> None:
         """Delete a file of the folder, if it is there."""
@@ -90,14 +90,14 @@ class RunFolder:
         self.remove("failure.json")
 
     @contextmanager
-    def locked(self) -> Iterator[bool]:
+    def hold_lock(self) -> Iterator[bool]:
         """Hold the run while inside; yields False if another process holds it.
 
         The lock goes when the process does, however it ends.
         """
         self.create()
         with ExitStack() as stack:
-            with explained(self.path):
+            with explain_errors(self.path):
                 ours = stack.enter_context(hold_lock(self.path / "lock", seconds=0))
             yield ours
 

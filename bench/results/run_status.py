@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.results import heartbeat
 from bench.results.run_folder import RunFolder
-from bench.files import explained, read_json
+from bench.files import explain_errors, read_json
 from bench.spec import Spec
 
 SILENT_SECONDS = 60.0  # a run whose last sign of life is older is said to be silent
@@ -24,7 +24,7 @@ RUNNING, INTERRUPTED, TO_DO = "running", "interrupted", "to do"
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunStatus:
     """Where a run stands.
 
     state: done, diverged, failed (its last try ended in an error), blocked (so did one that it
@@ -45,56 +45,56 @@ class Standing:
         return max(time.time() - self.progress["time"], 0.0) if self.progress else 0.0
 
 
-def standings(specs: Iterable[Spec], results: Path) -> dict[str, Standing]:
+def read_statuses(specs: Iterable[Spec], results: Path) -> dict[str, RunStatus]:
     """Where each run stands, by id. Raises UserError naming a file that is damaged."""
     runs = results / "runs"
-    with explained(runs):
+    with explain_errors(runs):
         present = {entry.name for entry in os.scandir(runs)} if runs.is_dir() else set()
     return {
-        spec.id: standing(spec, results) if spec.id in present else Standing(TO_DO)
+        spec.id: read_status(spec, results) if spec.id in present else RunStatus(TO_DO)
         for spec in specs
     }
 
 
-def standing(spec: Spec, results: Path) -> Standing:
+def read_status(spec: Spec, results: Path) -> RunStatus:
     """Where one run stands."""
     folder = RunFolder(results, spec.id)
     try:
         files = {entry.name for entry in os.scandir(folder.path)}
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return Standing(TO_DO)
+            return RunStatus(TO_DO)
         raise
     if "result.json" in files:
         result = folder.result()
         whole = not spec.keep_model or result["status"] == DIVERGED or folder.model.name in files
         if whole:
-            return Standing(result["status"], result["reason"])
+            return RunStatus(result["status"], result["reason"])
     progress = heartbeat.read(folder.path) if heartbeat.NAME in files else None
-    if ("lock" in files and _held(folder.path / "lock")) or _fresh_elsewhere(progress):
-        return Standing(RUNNING, progress=progress)
+    if ("lock" in files and _is_held(folder.path / "lock")) or _is_fresh_elsewhere(progress):
+        return RunStatus(RUNNING, progress=progress)
     if "failure.json" in files:
         failure = read_json(folder.path / "failure.json")
         state = BLOCKED if failure.get("blocked_by") else FAILED
-        return Standing(
+        return RunStatus(
             state, failure["reason"], failure.get("log", ""), failure.get("job", ""), progress
         )
     if progress:
         where = f"job {progress['job']}" if progress["job"] else f"process {progress['pid']}"
-        return Standing(
+        return RunStatus(
             INTERRUPTED, f"{where} on {progress['node']} ended without a word", progress=progress
         )
-    return Standing(INTERRUPTED if folder.checkpoint.name in files else TO_DO)
+    return RunStatus(INTERRUPTED if folder.checkpoint.name in files else TO_DO)
 
 
-def under_way(folder: RunFolder) -> bool:
+def is_running(folder: RunFolder) -> bool:
     """Whether a process is at a run, here or on a machine whose locks are not seen here."""
     lock = folder.path / "lock"
-    held = lock.exists() and _held(lock)
-    return held or _fresh_elsewhere(heartbeat.read(folder.path))
+    held = lock.exists() and _is_held(lock)
+    return held or _is_fresh_elsewhere(heartbeat.read(folder.path))
 
 
-def _held(lock: Path) -> bool:
+def _is_held(lock: Path) -> bool:
     """Whether a process holds the run, as far as locks reach."""
     try:
         with lock.open("r") as handle:
@@ -104,7 +104,7 @@ def _held(lock: Path) -> bool:
     return False
 
 
-def _fresh_elsewhere(progress: Mapping[str, Any] | None) -> bool:
+def _is_fresh_elsewhere(progress: Mapping[str, Any] | None) -> bool:
     """Whether another machine, whose locks may not be seen here, was heard of just now."""
     if not progress:
         return False

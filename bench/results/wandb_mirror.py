@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.options import unknown
+from bench.options import make_unknown_error
 from bench.results.run_folder import RunFolder
 from bench.files import PROJECT, read_json
 from bench.spec import Spec
@@ -22,17 +22,17 @@ SECONDS = 300.0  # for one run; what takes longer is given up
 MODES = ("offline", "online")
 
 
-def wanted() -> bool:
+def is_mirror_enabled() -> bool:
     """Whether finished runs are mirrored. Raises UserError for a mode that is none."""
     mode = os.environ.get("WANDB_MODE", "") or "disabled"
     if mode not in (*MODES, "disabled"):
-        raise unknown("WANDB_MODE", mode, [*MODES, "disabled"])
+        raise make_unknown_error("WANDB_MODE", mode, [*MODES, "disabled"])
     return mode in MODES
 
 
-def mirror(spec: Spec, folder: RunFolder) -> None:
+def mirror_run(spec: Spec, folder: RunFolder) -> None:
     """Send epochs and result of a done run. A failure is reported and does not hurt the run."""
-    if not wanted():
+    if not is_mirror_enabled():
         return
     command = [sys.executable, "-m", "bench.results.wandb_mirror", str(folder.path.resolve())]
     try:
@@ -49,7 +49,7 @@ def mirror(spec: Spec, folder: RunFolder) -> None:
         print(f"wandb: {spec.label} was not mirrored: {trouble}", file=sys.stderr)
 
 
-def send(path: Path) -> None:
+def send_run(path: Path) -> None:
     """Mirror the run in a folder; raises whatever goes wrong."""
     import wandb
 
@@ -77,4 +77,4 @@ def send(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    send(Path(sys.argv[1]))
+    send_run(Path(sys.argv[1]))

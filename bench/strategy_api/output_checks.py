@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.strategy_api.strategy import Verdict
 
 
-def checked_verdicts(strategy: str, answer: Any, layers: int) -> list[Verdict]:
+def check_verdicts(strategy: str, answer: Any, layers: int) -> list[Verdict]:
     """What `decide` gave, as a list. Raises UserError unless it is verdicts on these layers."""
     wanted = f"let it return a list of Verdict on layers from 0 to {layers - 1}"
     if not isinstance(answer, Iterable):
@@ -43,7 +43,7 @@ def checked_verdicts(strategy: str, answer: Any, layers: int) -> list[Verdict]:
     return verdicts
 
 
-def checked_cadence(strategy: str, method: str, answer: Any) -> Cadence:
+def check_cadence(strategy: str, method: str, answer: Any) -> Cadence:
     """What `stages` or `observations` gave. Raises UserError unless it is a cadence."""
     if not callable(getattr(answer, "due", None)):
         raise UserError(
@@ -54,7 +54,7 @@ def checked_cadence(strategy: str, method: str, answer: Any) -> Cadence:
     return cadence
 
 
-def checked_steps(strategy: str, answer: Any) -> int:
+def check_steps(strategy: str, answer: Any) -> int:
     """What `total_steps` gave. Raises UserError unless it is a number of steps."""
     try:
         steps = operator.index(answer)
@@ -68,7 +68,7 @@ def checked_steps(strategy: str, answer: Any) -> int:
     return steps
 
 
-def checked_rates(strategy: str, answer: Any, layers: int) -> Sequence[float]:
+def check_rates(strategy: str, answer: Any, layers: int) -> Sequence[float]:
     """What `learning_rates` gave. Raises UserError unless it is a rate for each layer."""
     try:
         rates = [] if isinstance(answer, Mapping | set) else [float(rate) for rate in answer]
@@ -82,7 +82,7 @@ def checked_rates(strategy: str, answer: Any, layers: int) -> Sequence[float]:
     return rates
 
 
-def checked_trace(strategy: str, answer: Any) -> dict[str, Tensor]:
+def check_trace(strategy: str, answer: Any) -> dict[str, Tensor]:
     """What `trace` gave, as copies on the CPU, which may share no memory in a file.
 
     Raises UserError unless it is dense tensors by name.
@@ -101,7 +101,7 @@ def checked_trace(strategy: str, answer: Any) -> dict[str, Tensor]:
     }
 
 
-def checked_cost(strategy: str, answer: Any) -> float:
+def check_cost(strategy: str, answer: Any) -> float:
     """What `cost` gave. Raises UserError unless it is a number of FLOPs."""
     try:
         cost = float(answer)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
-from bench.files import file_hash
-from bench.options import check, unknown
+from bench.files import hash_file
+from bench.options import check_options, make_unknown_error
 from bench.strategy_api.built_in import find_built_in
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ GROUP = "freezebench.strategies"
 
 
 @cache
-def installed() -> dict[str, EntryPoint]:
+def find_strategies() -> dict[str, EntryPoint]:
     """Return every strategy by name. A built-in name cannot be taken by another package."""
     others = {point.name: point for point in entry_points(group=GROUP)}
     built_in = find_built_in().values()
     return others | {facts.name: EntryPoint(facts.name, facts.place, GROUP) for facts in built_in}
 
 
-def strategy_class(reference: str, path: str = "") -> type[Strategy]:
+def load_strategy_class(reference: str, path: str = "") -> type[Strategy]:
     """The class of a strategy.
 
     reference: an installed name, or path/to/file.py:Class. path: where that file lies now.
@@ -42,12 +42,12 @@ def strategy_class(reference: str, path: str = "") -> type[Strategy]:
 
     if ":" in reference:
         file, _, name = reference.rpartition(":")
-        return _from_file(Path(path or file), name)
-    points = installed()
+        return _load_from_file(Path(path or file), name)
+    points = find_strategies()
     if reference not in points:
         if reference.endswith(".py"):
             raise UserError(f"strategy {reference}: give its class too, as {reference}:MyStrategy")
-        raise unknown("strategy", reference, points)
+        raise make_unknown_error("strategy", reference, points)
     point = points[reference]
     try:
         found = point.load()
@@ -61,23 +61,23 @@ def strategy_class(reference: str, path: str = "") -> type[Strategy]:
 
 
 @cache  # it reads the package's files
-def foreign_package(reference: str) -> str:
+def find_foreign_package(reference: str) -> str:
     """Name and version of the package that a strategy was installed with; "" for our own."""
-    package = installed()[reference].dist if reference in installed() else None
+    package = find_strategies()[reference].dist if reference in find_strategies() else None
     return f"{package.name} {package.version}" if package else ""
 
 
-def checked_options(reference: str, given: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+def normalize_options(reference: str, given: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     """The given options in canonical form, those at their default left out."""
-    declared = strategy_class(reference, path).options
-    values = check(f"strategy {reference}", declared, given)
+    declared = load_strategy_class(reference, path).options
+    values = check_options(f"strategy {reference}", declared, given)
     return {k: v for k, v in values.items() if v != declared[k].default}
 
 
-def _from_file(path: Path, name: str) -> type[Strategy]:
+def _load_from_file(path: Path, name: str) -> type[Strategy]:
     from bench.strategy_api.strategy import Strategy
 
-    module_name = f"freezebench_external_{file_hash(path)}"
+    module_name = f"freezebench_external_{hash_file(path)}"
     if module_name not in sys.modules:
         spec = importlib.util.spec_from_file_location(module_name, path)
         if spec is None or spec.loader is None:
@@ -99,5 +99,5 @@ def _from_file(path: Path, name: str) -> type[Strategy]:
             for key, value in vars(sys.modules[module_name]).items()
             if isinstance(value, type) and issubclass(value, Strategy) and value is not Strategy
         ]
-        raise unknown(f"{path}: strategy class", name, classes)
+        raise make_unknown_error(f"{path}: strategy class", name, classes)
     return found

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 
 from bench.errors import UserError
-from bench.options import Option, check
+from bench.options import Option, check_options
 from bench.strategy_api.cadence import Cadence, Never
 from bench.strategy_api.view import View
 
@@ -70,7 +70,7 @@ class Strategy:
 
     def __init__(self, **options: Any) -> None:
         """Take the options; raises UserError for one that is not declared or out of range."""
-        for key, value in check(f"strategy {self.name}", self.options, options).items():
+        for key, value in check_options(f"strategy {self.name}", self.options, options).items():
             setattr(self, key, value)
 
     def files(self, profile: str) -> Mapping[str, Path]:

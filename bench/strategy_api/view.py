@@ -14,9 +14,9 @@ from torch import nn
 
 from bench.costs.flops import FlopModel
 from bench.errors import UserError
-from bench.layers.activations import layer_outputs
+from bench.layers.activations import compute_layer_outputs
 from bench.layers.discovery import Inputs, Layer
-from bench.seeds import seeded
+from bench.seeds import make_generator
 
 
 @dataclass
@@ -53,7 +53,7 @@ class View:
     @property
     def active(self) -> list[int]:
         """Indices of the layers that may still freeze: neither frozen nor the head."""
-        self._look_again()
+        self._refresh_active()
         return list(self._active)
 
     @property
@@ -74,7 +74,7 @@ class View:
 
         Nothing is searched for: a strategy may ask after every step.
         """
-        self._look_again()
+        self._refresh_active()
         return [g for p in self._active_parameters if (g := p.grad) is not None]
 
     @contextmanager
@@ -100,7 +100,7 @@ class View:
     def _tensors(self) -> list[torch.Tensor]:
         return [*self._model.parameters(), *self._model.buffers()]
 
-    def _look_again(self) -> None:
+    def _refresh_active(self) -> None:
         """Find out what is active, if that may have changed."""
         if self._active_at is self.frozen:
             return
@@ -133,8 +133,8 @@ class View:
         if state is not None:
             model = copy.deepcopy(model)
             model.load_state_dict(state)
-        return layer_outputs(model, self.layers, inputs)
+        return compute_layer_outputs(model, self.layers, inputs)
 
     def generator(self, purpose: str) -> torch.Generator:
         """A random generator on the CPU of the strategy's own, from the run's seed."""
-        return seeded(self.seed, "strategy", purpose)
+        return make_generator(self.seed, "strategy", purpose)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.errors import UserError
-from bench.files import replacing
+from bench.files import replace_atomically
 
 if TYPE_CHECKING:
     from bench.training.run_state import RunState
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PLAIN = (int, float, bool, str, bytes, type(None))
 
 
-def state_of(run: RunState) -> dict[str, Any]:
+def capture_state(run: RunState) -> dict[str, Any]:
     """All that a run's next step depends on, and all that it has recorded so far."""
     return {
         "id": run.spec.id,
@@ -38,7 +38,7 @@ def state_of(run: RunState) -> dict[str, Any]:
 
 
 def restore(run: RunState, state: dict[str, Any]) -> None:
-    """Bring a run that has just been made to where `state_of` was asked.
+    """Bring a run that has just been made to where `capture_state` was asked.
 
     Raises UserError if the state lacks something, since other code wrote it.
     """
@@ -77,7 +77,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     check_plain(state["strategy"], "the strategy's state_dict()")
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 
 

@@ -23,7 +23,7 @@ from torch._inductor.utils import clear_caches
 
 from bench.costs.accounting import FreezeState
 from bench.errors import UserError
-from bench.layers.activations import output_tensor
+from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs
 
 BACKEND = "inductor"
@@ -43,7 +43,7 @@ class Compiled:
         threads: how many kernels are built at a time. Raises UserError if nothing can be compiled.
         """
         self._label, self._model, self._samples = label, model, samples
-        self._how = how(device, threads)
+        self._how = choose_compile_options(device, threads)
         self._building_calls, self._calls = BUILDING[device.type], 0
         # What earlier runs compiled would make this one's compiling look cheap: a cache of its own.
         torch.compiler.reset()
@@ -52,12 +52,12 @@ class Compiled:
         self._function: Any = None
         one = torch.ones(2, device=device)
         try:
-            with self._own_cache():
+            with self._use_own_cache():
                 torch.compile(torch.sin, **self._how)(one)
         except Exception as error:
             raise UserError(
-                f"{label}: nothing can be compiled here ({_first_line(error)}); compiled needs a "
-                "C++ compiler (g++, or what CXX names) and, on CUDA, Triton; or leave it off"
+                f"{label}: nothing can be compiled here ({_get_first_line(error)}); compiled needs "
+                "a C++ compiler (g++, or what CXX names) and, on CUDA, Triton; or leave it off"
             ) from error
         self.enter()
 
@@ -83,7 +83,7 @@ class Compiled:
             yield
             return
         began, skipped = time.perf_counter(), counters["inductor"]["cudagraph_skips"]
-        with self._own_cache():
+        with self._use_own_cache():
             if self._function is None:
                 self._build()
             yield
@@ -114,17 +114,18 @@ class Compiled:
             else:
                 raise
             raise UserError(
-                f"{self._label}: its forward pass {what} ({_first_line(error)}); leave compiled off"
+                f"{self._label}: its forward pass {what} ({_get_first_line(error)}); leave "
+                "compiled off"
             ) from error
 
     def _build(self) -> None:
         def forward(*inputs: torch.Tensor) -> torch.Tensor:
-            return output_tensor(self._model(*inputs))
+            return get_logits(self._model(*inputs))
 
         self._function = torch.compile(forward, **self._how)
 
     @contextmanager
-    def _own_cache(self) -> Iterator[None]:
+    def _use_own_cache(self) -> Iterator[None]:
         folders = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
         before = {name: os.environ.get(name) for name in folders}
         for name, folder in folders.items():
@@ -139,7 +140,7 @@ class Compiled:
                     os.environ[name] = value
 
 
-def how(device: torch.device, threads: int) -> Mapping[str, Any]:
+def choose_compile_options(device: torch.device, threads: int) -> Mapping[str, Any]:
     """How torch.compile is called: one graph, of fixed sizes, random numbers as drawn eagerly.
 
     On CUDA with CUDA graphs (as mode "reduce-overhead"). On a CPU nothing is chosen by timing, so
@@ -156,5 +157,5 @@ def how(device: torch.device, threads: int) -> Mapping[str, Any]:
     return chosen
 
 
-def _first_line(error: Exception) -> str:
+def _get_first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -14,19 +14,21 @@ from bench.models.catalogue import build as build_model
 from bench.models.weights import load_backbone
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
-from bench.strategy_api.registry import strategy_class
+from bench.strategy_api.registry import load_strategy_class
 
 if TYPE_CHECKING:
     from bench.strategy_api.strategy import Strategy
 
 
-def model_of(spec: Spec, classes: int, layers: tuple[Layer, ...], results: Path) -> nn.Module:
+def make_initial_model(
+    spec: Spec, classes: int, layers: tuple[Layer, ...], results: Path
+) -> nn.Module:
     """The model with its starting weights: random by the seed, the backbone loaded over them."""
     model = build_model(spec.model, classes, spec.resolution, spec.seed)
     if not spec.weights:
         return model
     if spec.weights.startswith("run:"):
-        source: str | Path = _kept_model(spec, spec.weights, results)
+        source: str | Path = _find_kept_model(spec, spec.weights, results)
     elif spec.weights == "pretrained":
         source = "pretrained"
     else:
@@ -36,24 +38,24 @@ def model_of(spec: Spec, classes: int, layers: tuple[Layer, ...], results: Path)
     return model
 
 
-def strategy_of(spec: Spec) -> Strategy:
+def build_strategy(spec: Spec) -> Strategy:
     """The spec's strategy with its options."""
-    return strategy_class(spec.strategy, spec.paths.get("strategy", ""))(**spec.options)
+    return load_strategy_class(spec.strategy, spec.paths.get("strategy", ""))(**spec.options)
 
 
-def artifacts_of(spec: Spec, results: Path) -> dict[str, Path]:
+def find_artifacts(spec: Spec, results: Path) -> dict[str, Path]:
     """Local files that the strategy needs, by what they are."""
     files = {k: Path(v) for k, v in spec.paths.items() if k in spec.contents}
     found = {k: v for k, v in files.items() if k not in ("data", "weights", "vocab", "strategy")}
     if spec.reference:
-        found["reference"] = _kept_model(spec, spec.reference, results)
+        found["reference"] = _find_kept_model(spec, spec.reference, results)
     for what, path in found.items():
         if not path.exists():
             raise UserError(f"{spec.label}: its {what} {path} does not exist; make it first")
     return found
 
 
-def _kept_model(spec: Spec, source: str, results: Path) -> Path:
+def _find_kept_model(spec: Spec, source: str, results: Path) -> Path:
     """The trained weights of a run:ID; raises UserError if it diverged or did not keep them."""
     folder = RunFolder(results, source.removeprefix("run:"))
     if folder.diverged:
@@ -63,7 +65,7 @@ def _kept_model(spec: Spec, source: str, results: Path) -> Path:
     return folder.model
 
 
-def budget_of(spec: Spec, results: Path) -> float | None:
+def compute_budget(spec: Spec, results: Path) -> float | None:
     """The mean cost in FLOPs (exact, deciding included) of the runs a spec is matched to.
 
     Without what a cache of their prefix spared them: schedules are solved for the cost of freezing
@@ -85,7 +87,7 @@ def budget_of(spec: Spec, results: Path) -> float | None:
     return sum(costs) / len(costs)
 
 
-def device_of(spec: Spec) -> torch.device:
+def choose_device(spec: Spec) -> torch.device:
     """The device of a run; raises UserError where this machine has none of its class."""
     if spec.device == "cuda" and not torch.cuda.is_available():
         raise UserError(f"{spec.label}: device cuda is not available here; use --device cpu")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError
-from bench.strategy_api.output_checks import checked_verdicts
-from bench.training.run_record import decision_line
+from bench.strategy_api.output_checks import check_verdicts
+from bench.training.run_record import make_decision_line
 from bench.training.run_state import RunState
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ def run_stage(run: RunState) -> None:
     if not run.strategy.stages().due(view.step, view.steps_per_epoch):
         return
     run.team.share_buffers()
-    with run.watch_strategy("decide"), run.clocks.region("decide"):
+    with run.watch_strategy("decide"), run.clocks.time_region("decide"):
         answer = run.strategy.decide(view)  # which may give its verdicts one by one
-        verdicts = checked_verdicts(run.named, answer, len(run.layers))
-    with run.clocks.region("decide"):
-        verdicts = run.team.first_ones(verdicts)
+        verdicts = check_verdicts(run.named, answer, len(run.layers))
+    with run.clocks.time_region("decide"):
+        verdicts = run.team.broadcast_value(verdicts)
         if view.step < view.total_steps:
             _apply_verdicts(run, verdicts)
-    with run.clocks.region("prepare"):  # to keep a record is no part of the method
-        run.decisions += [decision_line(view, v) for v in verdicts]
+    with run.clocks.time_region("prepare"):  # to keep a record is no part of the method
+        run.decisions += [make_decision_line(view, v) for v in verdicts]
 
 
 def _apply_verdicts(run: RunState, verdicts: Sequence[Verdict]) -> None:

@@ -6,44 +6,41 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from bench.batches.order import NOT_ASKED
 from bench.data.interface.metrics import METRICS
-from bench.distributed.process_group import ALONE, Team
+from bench.distributed.process_group import ALONE, ProcessGroup
 from bench.errors import UserError
-from bench.layers.activations import output_tensor
-from bench.prefix.prefix_forward import Shortcut
+from bench.layers.activations import get_logits
+from bench.prefix.prefix_forward import PrefixForward
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 from bench.strategy_api.output_checks import (
-    checked_cadence,
-    checked_cost,
-    checked_steps,
+    check_cadence,
+    check_cost,
+    check_steps,
 )
 from bench.training.checkpoint import (
+    capture_state,
     check_plain,
     load_checkpoint,
     restore,
     save_checkpoint,
-    state_of,
 )
 from bench.training.compiled_step import Compiled
 from bench.training.freezing_stage import run_stage
 from bench.training.run_record import (
-    epoch_line,
-    record,
+    make_epoch_line,
+    make_result,
     record_environment,
-    result_of,
+    write_run_record,
 )
 from bench.training.run_state import RunState
 from bench.training.training_step import take_step
 from bench.training.warm_up import warm_up
-
-if TYPE_CHECKING:
-    pass
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -63,7 +60,7 @@ def execute(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda step, steps: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    team: Team = ALONE,
+    team: ProcessGroup = ALONE,
 ) -> dict[str, Any]:
     """Train, measure and record a run, going on from its checkpoint if there is one.
 
@@ -80,11 +77,11 @@ def execute(
         prepare(run, folder)
         train(run, folder, stop, progress, checkpoint_seconds)
         evaluate(run)
-        result = result_of(run, "done", "")
+        result = make_result(run, "done", "")
     except Diverged as error:
-        result = result_of(run, "diverged", str(error))
+        result = make_result(run, "diverged", str(error))
     if team.first:
-        record(run, folder, result)
+        write_run_record(run, folder, result)
     return result
 
 
@@ -98,7 +95,7 @@ def prepare(run: RunState, folder: RunFolder) -> None:
         warm_up(run.model, run.build_optimizer, batch, run.autocast)
         torch.cuda.empty_cache()  # what the copy had is not reserved by the run
     if run.spec.cache_prefix or run.spec.fold_norms:
-        run.shortcut = Shortcut(
+        run.shortcut = PrefixForward(
             run.spec,
             run.model,
             run.layers,
@@ -110,10 +107,10 @@ def prepare(run: RunState, folder: RunFolder) -> None:
         )
     if run.spec.compiled:
         _prepare_compiled_step(run)
-    with run.clocks.region("decide"):
-        steps = checked_steps(run.named, run.strategy.total_steps(run.view))
-        run.view.total_steps = run.team.first_ones(steps)
-    with run.watch_strategy("start"), run.clocks.region("decide"):
+    with run.clocks.time_region("decide"):
+        steps = check_steps(run.named, run.strategy.total_steps(run.view))
+        run.view.total_steps = run.team.broadcast_value(steps)
+    with run.watch_strategy("start"), run.clocks.time_region("decide"):
         run.strategy.start(run.view)
     _check_late_answers(run)
     if folder.checkpoint.exists():
@@ -127,8 +124,8 @@ def prepare(run: RunState, folder: RunFolder) -> None:
 def _check_late_answers(run: RunState) -> None:
     """Ask what is asked late in a run, while nothing is lost by a wrong answer."""
     for method in ("observations", "stages"):
-        checked_cadence(run.named, method, getattr(run.strategy, method)())
-    checked_cost(run.named, run.strategy.cost())
+        check_cadence(run.named, method, getattr(run.strategy, method)())
+    check_cost(run.named, run.strategy.cost())
     check_plain(run.strategy.state_dict(), f"strategy {run.named}: state_dict()")
 
 
@@ -152,39 +149,39 @@ def train(
 ) -> None:
     """Make the remaining steps; check the loss and write a line at each epoch's end."""
     view, saved_at = run.view, time.monotonic()
-    with run.clocks.region("train"):
+    with run.clocks.time_region("train"):
         while view.step < view.total_steps:
             take_step(run)
             if run.strategy.observations().due(view.step, view.steps_per_epoch):
-                with run.watch_strategy("observe"), run.clocks.inside_step("decide"):
+                with run.watch_strategy("observe"), run.clocks.time_inside_step("decide"):
                     run.strategy.observe(view)
             if view.step % view.steps_per_epoch == 0 or view.step == view.total_steps:
                 _end_epoch(run, folder)
             run_stage(run)
             progress(view.step, view.total_steps)
-            stopping = run.team.agreed(stop())
+            stopping = run.team.broadcast_flag(stop())
             if stopping or time.monotonic() - saved_at >= checkpoint_seconds:
-                with run.clocks.region("prepare"):
+                with run.clocks.time_region("prepare"):
                     _save(run, folder)
                 saved_at = time.monotonic()
             if stopping and view.step < view.total_steps:
                 raise Stopped
     # The last stage came after the last epoch's lines were written.
-    with run.clocks.region("prepare"):
+    with run.clocks.time_region("prepare"):
         folder.write_lines("decisions.jsonl", run.decisions)
 
 
 def evaluate(run: RunState) -> None:
     """Score the evaluation split by the task's metric, in percent."""
-    with run.clocks.region("evaluate"), torch.inference_mode(), run.autocast():
+    with run.clocks.time_region("evaluate"), torch.inference_mode(), run.autocast():
         run.team.share_buffers()
         run.model.eval()
         predicted, truth = [], []
         for inputs, labels in run.batches.evaluation():
             asked = labels != NOT_ASKED
-            predicted.append(output_tensor(run.model(*inputs)).argmax(-1)[asked])
+            predicted.append(get_logits(run.model(*inputs)).argmax(-1)[asked])
             truth.append(labels[asked])
-        told, true = run.team.gathered(predicted), run.team.gathered(truth)
+        told, true = run.team.gather_rows(predicted), run.team.gather_rows(truth)
         run.scored = len(true)
         run.score = METRICS[run.batches.metric](told, true)
 
@@ -195,8 +192,8 @@ def _end_epoch(run: RunState, folder: RunFolder) -> None:
     steps = run.view.step - (run.epochs[-1]["step"] if run.epochs else 0)
     loss = run.loss_sum.item() / steps
     run.loss_sum.zero_()
-    run.epochs.append(epoch_line(run, loss))
-    with run.clocks.region("prepare"):
+    run.epochs.append(make_epoch_line(run, loss))
+    with run.clocks.time_region("prepare"):
         folder.write_lines("epochs.jsonl", run.epochs)
         folder.write_lines("decisions.jsonl", run.decisions)
     if not math.isfinite(loss):
@@ -205,4 +202,4 @@ def _end_epoch(run: RunState, folder: RunFolder) -> None:
 
 def _save(run: RunState, folder: RunFolder) -> None:
     if run.team.first:
-        save_checkpoint(folder.checkpoint, state_of(run))
+        save_checkpoint(folder.checkpoint, capture_state(run))

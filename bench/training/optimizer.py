@@ -37,17 +37,17 @@ def build_optimizer(
     )
 
 
-def schedule(step: int, total: int, warmup: float = 0.0) -> float:
+def compute_lr_factor(step: int, total: int, warmup: float = 0.0) -> float:
     """The learning rate's factor at a step: linear from 0 to 1 in the first `warmup` share of
     the steps, then a cosine to 0 at `total`.
     """
     rise = warmup * total
     if step < rise:
-        return warming(step, total, warmup)
+        return compute_warmup_factor(step, total, warmup)
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / (total - rise)))
 
 
-def warming(step: int, total: int, warmup: float) -> float:
+def compute_warmup_factor(step: int, total: int, warmup: float) -> float:
     """What warm-up makes of a learning rate that falls by a schedule of its own: a factor that
     rises linearly to 1 in the first `warmup` share of the steps, and stays there.
     """

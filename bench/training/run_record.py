@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from bench.files import read_json, replacing
+from bench.files import read_json, replace_atomically
 from bench.machine.environment import describe_environment
 from bench.results.run_folder import RunFolder
-from bench.strategy_api.output_checks import checked_cost, checked_trace
+from bench.strategy_api.output_checks import check_cost, check_trace
 
 if TYPE_CHECKING:
     from bench.strategy_api.strategy import Verdict
@@ -33,7 +33,7 @@ def record_environment(run: RunState, folder: RunFolder) -> None:
     folder.write("environment.json", here)
 
 
-def decision_line(view: View, verdict: Verdict) -> dict[str, Any]:
+def make_decision_line(view: View, verdict: Verdict) -> dict[str, Any]:
     """A verdict as plain values, whatever numbers the strategy used."""
     score, threshold = float(verdict.score), float(verdict.threshold)
     return {
@@ -47,7 +47,7 @@ def decision_line(view: View, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def epoch_line(run: RunState, loss: float) -> dict[str, Any]:
+def make_epoch_line(run: RunState, loss: float) -> dict[str, Any]:
     """The state of a run at an epoch's end; loss is the mean over its steps."""
     state = run.accounting.now
     return {
@@ -58,13 +58,13 @@ def epoch_line(run: RunState, loss: float) -> dict[str, Any]:
         "saved_bytes": state.saved_bytes,
         "state_bytes": state.state_bytes,
         "cuda_allocated": state.cuda_allocated,
-        "flops_exact": run.accounting.spent("exact").total,
-        "flops_paper": run.accounting.spent("paper").total,
+        "flops_exact": run.accounting.sum_flops("exact").total,
+        "flops_paper": run.accounting.sum_flops("paper").total,
         "train_s": run.clocks.read()["wall"]["train"],
     }
 
 
-def result_of(run: RunState, status: str, reason: str) -> dict[str, Any]:
+def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
     """All that is known of a finished run, as plain values.
 
     FLOPs are those of all its processes together, memory is that of the one that needed most,
@@ -72,7 +72,7 @@ def result_of(run: RunState, status: str, reason: str) -> dict[str, Any]:
     """
     clocks = run.clocks.read()
     full = run.batches.samples * run.spec.epochs
-    cached = {"prefix_cache": run.shortcut.bytes_kept()} if run.shortcut else {}
+    cached = {"prefix_cache": run.shortcut.count_kept_bytes()} if run.shortcut else {}
     return {
         "id": run.spec.id,
         "cell": run.spec.cell,
@@ -88,17 +88,17 @@ def result_of(run: RunState, status: str, reason: str) -> dict[str, Any]:
             **{
                 name: {"forward": f.forward, "backward": f.backward, "total": f.total}
                 for name in ("paper", "exact")
-                for f in [run.accounting.spent(name)]
+                for f in [run.accounting.sum_flops(name)]
             },
             # Each process of a run decides.
-            "decide": checked_cost(run.named, run.strategy.cost()) * run.team.size,
+            "decide": check_cost(run.named, run.strategy.cost()) * run.team.size,
             "full_paper": run.flops.paper().total * full,
             "full_exact": run.flops.exact().total * full,
         },
         "clocks": clocks["wall"],
         "cpu": clocks["cpu"],
         "resumed": run.resumed,
-        "memory": run.team.largest(run.accounting.memory()) | cached,
+        "memory": run.team.reduce_max(run.accounting.memory()) | cached,
         "layers": [
             {
                 "index": layer.index,
@@ -114,7 +114,7 @@ def result_of(run: RunState, status: str, reason: str) -> dict[str, Any]:
     }
 
 
-def record(run: RunState, folder: RunFolder, result: dict[str, Any]) -> None:
+def write_run_record(run: RunState, folder: RunFolder, result: dict[str, Any]) -> None:
     """Write what a finished run leaves behind; the result comes last and makes it done."""
     if run.spec.keep_model and result["status"] == "done":
         # Copies: a file may not hold one tensor under two names (a tied decoder).
@@ -123,7 +123,7 @@ def record(run: RunState, folder: RunFolder, result: dict[str, Any]) -> None:
             for k, v in run.model.state_dict().items()
         }
         save_tensors(folder.model, state)
-    if trace := checked_trace(run.named, run.strategy.trace()):
+    if trace := check_trace(run.named, run.strategy.trace()):
         save_tensors(folder.path / "trace.safetensors", trace)
     folder.write("result.json", result)
     folder.checkpoint.unlink(missing_ok=True)
@@ -134,6 +134,6 @@ def record(run: RunState, folder: RunFolder, result: dict[str, Any]) -> None:
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write a safetensors file in one step."""
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         # safetensors' own writing keeps others from reading, and hides why a disk takes no more.
         temporary.write_bytes(save(tensors))

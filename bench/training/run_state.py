@@ -11,20 +11,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.batches.factory import batches_of
+from bench.batches.factory import make_batches
 from bench.costs.accounting import Accounting
 from bench.costs.clocks import Clocks
 from bench.costs.flops_by_input_size import FlopsBySize
-from bench.distributed.process_group import ALONE, Team
+from bench.distributed.process_group import ALONE, ProcessGroup
 from bench.layers.freezing import Freezer
 from bench.machine.torch_settings import set_up_process
-from bench.models.anatomy import anatomy
-from bench.prefix.prefix_forward import Shortcut
+from bench.models.anatomy import analyze_model
+from bench.prefix.prefix_forward import PrefixForward
 from bench.spec import Spec
 from bench.strategy_api.view import View
 from bench.training.compiled_step import Compiled
-from bench.training.components import artifacts_of, budget_of, device_of, model_of, strategy_of
-from bench.training.input_check import check_contents
+from bench.training.components import (
+    build_strategy,
+    choose_device,
+    compute_budget,
+    find_artifacts,
+    make_initial_model,
+)
+from bench.training.input_check import check_unchanged
 from bench.training.optimizer import build_optimizer
 
 
@@ -35,28 +41,28 @@ class RunState:
     last epoch's end, on the device. score: of the evaluation split, in percent; None before it.
     """
 
-    def __init__(self, spec: Spec, results: Path, team: Team = ALONE) -> None:
+    def __init__(self, spec: Spec, results: Path, team: ProcessGroup = ALONE) -> None:
         assert team.size == spec.replicas, "a run is made by as many processes as it says"
         self.spec, self.team = spec, team
-        self.device = device_of(spec)
-        check_contents(spec)
+        self.device = choose_device(spec)
+        check_unchanged(spec)
         set_up_process(spec)
         self.clocks = Clocks(self.device)
-        self.batches, classes = batches_of(spec, self.device, team)
+        self.batches, classes = make_batches(spec, self.device, team)
         sizes = self.batches.sizes()
-        self.layers, _ = anatomy(spec.model, classes, next(iter(sizes)))
-        by_size = FlopsBySize(lambda size: anatomy(spec.model, classes, size)[1], sizes)
+        self.layers, _ = analyze_model(spec.model, classes, next(iter(sizes)))
+        by_size = FlopsBySize(lambda size: analyze_model(spec.model, classes, size)[1], sizes)
         self.flops = by_size.mean
-        self.model = model_of(spec, classes, self.layers, results).to(self.device)
+        self.model = make_initial_model(spec, classes, self.layers, results).to(self.device)
         if spec.channels_last:
             self.model.to(memory_format=torch.channels_last)
-        self.model = team.joined(self.model)
-        self.strategy, self.named = strategy_of(spec), spec.strategy_name
+        self.model = team.sync_batchnorm(self.model)
+        self.strategy, self.named = build_strategy(spec), spec.strategy_name
         self.optimizer = self.build_optimizer(self.model)
         self.freezer = Freezer(self.model, self.optimizer, self.layers)
         self.accounting = Accounting(by_size, self.device)
         team.attach(self.model, self.layers)
-        self.shortcut: Shortcut | None = None
+        self.shortcut: PrefixForward | None = None
         self.compiled: Compiled | None = None
         self.view = View(
             layers=self.layers,
@@ -67,8 +73,8 @@ class RunState:
             total_steps=spec.epochs * self.batches.steps_per_epoch,
             steps_per_epoch=self.batches.steps_per_epoch,
             samples_per_step=self.batches.samples / self.batches.steps_per_epoch,
-            budget=budget_of(spec, results),
-            artifacts=artifacts_of(spec, results),
+            budget=compute_budget(spec, results),
+            artifacts=find_artifacts(spec, results),
             task=(spec.model, spec.data_name),
             _model=self.model,
             _probe=self.batches.probe,

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch.nn.functional as F
 
-from bench.batches.order import NOT_ASKED, batch_samples
-from bench.costs.saved_memory import SavedBytes, state_bytes
-from bench.layers.activations import output_tensor
+from bench.batches.order import NOT_ASKED, count_batch_samples
+from bench.costs.saved_memory import SavedBytes, count_state_bytes
+from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs
 from bench.seeds import seed_device
-from bench.strategy_api.output_checks import checked_rates
-from bench.training.optimizer import schedule, set_learning_rates, warming
+from bench.strategy_api.output_checks import check_rates
+from bench.training.optimizer import compute_lr_factor, compute_warmup_factor, set_learning_rates
 from bench.training.run_state import RunState
 
 
@@ -23,31 +23,31 @@ def take_step(run: RunState) -> None:
     view = run.view
     # For dropout.
     seed_device(run.device, run.spec.seed, "step", view.step, *run.team.stream)
-    view.lr = run.spec.lr * schedule(view.step, view.total_steps, run.spec.warmup)
+    view.lr = run.spec.lr * compute_lr_factor(view.step, view.total_steps, run.spec.warmup)
     rates: Sequence[float] = [view.lr]
     if run.strategy.sets_learning_rates:
-        warm = warming(view.step, view.total_steps, run.spec.warmup)
+        warm = compute_warmup_factor(view.step, view.total_steps, run.spec.warmup)
         answer = run.strategy.learning_rates(view)
-        rates = [warm * r for r in checked_rates(run.named, answer, len(run.layers))]
+        rates = [warm * r for r in check_rates(run.named, answer, len(run.layers))]
     set_learning_rates(run.optimizer, rates)
     run.accounting.begin_step()
     inputs, labels = (run.shortcut or run.batches).batch(view.step)
-    samples = batch_samples(view.step, run.batches.samples, run.spec.batch_size)
+    samples = count_batch_samples(view.step, run.batches.samples, run.spec.batch_size)
     run.optimizer.zero_grad(set_to_none=True)
     # Once a freeze state, on its first full batch; a short one before it is a stopgap.
     size = inputs[0].shape[-1]
-    unmeasured = run.accounting.now.outgrown_by(len(labels), size)
+    unmeasured = run.accounting.now.is_outgrown_by(len(labels), size)
     measure = SavedBytes(run.model) if unmeasured else nullcontext()
     with _enter_compiled_step(run, len(labels)):
         with measure, run.autocast():
-            logits = output_tensor(_compute_output(run, inputs))
+            logits = get_logits(_compute_output(run, inputs))
             loss = F.cross_entropy(
                 logits.flatten(0, -2),
                 labels.flatten(),
                 ignore_index=NOT_ASKED,
                 label_smoothing=run.spec.label_smoothing,
             )
-            loss = run.team.weighted(loss, len(labels), samples)
+            loss = run.team.weight_loss(loss, len(labels), samples)
         loss.backward()
     run.team.sum_gradients()
     run.optimizer.step()
@@ -57,7 +57,7 @@ def take_step(run: RunState) -> None:
         state = run.accounting.now
         state.measured, state.measured_size = len(labels), size
         state.saved_bytes = measure.bytes
-        state.state_bytes = state_bytes(run.model, run.optimizer)
+        state.state_bytes = count_state_bytes(run.model, run.optimizer)
     run.loss_sum += run.team.total(loss.detach())
     view.step += 1
 

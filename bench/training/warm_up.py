@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.layers.activations import output_tensor
+from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs
-from bench.layers.freezing import thawed_copy
+from bench.layers.freezing import copy_thawed
 
 STEPS = 2
 
@@ -30,14 +30,14 @@ def warm_up(
     """Train a copy of the model for two steps; of the model itself nothing moves, nor any random
     stream. No real step is made for free: labels are made up, and the copy is thrown away.
     """
-    copied = thawed_copy(model)
+    copied = copy_thawed(model)
     optimizer = optimizer_of(copied)
     devices = [x.device for x in inputs if x.is_cuda]
     with torch.random.fork_rng(devices):
         for _ in range(STEPS):
             optimizer.zero_grad(set_to_none=True)
             with autocast():
-                logits = output_tensor(copied(*inputs)).flatten(0, -2)
+                logits = get_logits(copied(*inputs)).flatten(0, -2)
                 labels = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
                 loss = F.cross_entropy(logits, labels)
             loss.backward()

@@ -23,177 +23,178 @@ class Claim:
     judge: Judge
 
 
-def claims() -> tuple[Claim, ...]:
+def list_claims() -> tuple[Claim, ...]:
     """In the order of the paper's tables."""
-    theirs = paper_ranges.savings
+    theirs = paper_ranges.format_savings
     return (
         Claim(
             "Freezing guided by similarity to a trained reference loses no accuracy.",
             "Section 3.4, Table 1",
-            paper_ranges.differences(1, "cka_oracle", "full"),
-            criteria.no_worse("table1", "cka_oracle", "full"),
+            paper_ranges.format_differences(1, "cka_oracle", "full"),
+            criteria.require_no_worse("table1", "cka_oracle", "full"),
         ),
         Claim(
             "Freezing guided by similarity saves 44 to 48 % of the computation.",
             "Section 3.4, Table 1",
             theirs(1, "cka_oracle", "full", "tflops"),
-            criteria.saves(
+            criteria.require_saving(
                 "table1", "cka_oracle", "full", "paper_total", "FLOPs",
-                min(paper_ranges.shares(1, "cka_oracle", "full", "tflops")),
+                min(paper_ranges.compute_shares(1, "cka_oracle", "full", "tflops")),
             ),
         ),
         Claim(
             "Fine-tuning with SmartFRZ loses no accuracy against full training.",
             "Section 4.2, Table 2",
-            paper_ranges.differences(2, "smartfrz", "full"),
-            criteria.no_worse("table2", "smartfrz", "full"),
+            paper_ranges.format_differences(2, "smartfrz", "full"),
+            criteria.require_no_worse("table2", "smartfrz", "full"),
         ),
         Claim(
             "SmartFRZ saves computation against full training.",
             "Section 4.2, Table 2",
             theirs(2, "smartfrz", "full", "tflops"),
-            criteria.saves("table2", "smartfrz", "full", "paper_total", "FLOPs"),
+            criteria.require_saving("table2", "smartfrz", "full", "paper_total", "FLOPs"),
         ),
         Claim(
             "SmartFRZ saves training time against full training.",
             "Section 4.2, Table 2",
             theirs(2, "smartfrz", "full", "time_s"),
-            criteria.saves("table2", "smartfrz", "full", "time_s", "training time"),
+            criteria.require_saving("table2", "smartfrz", "full", "time_s", "training time"),
         ),
         Claim(
             "Freezing speeds training up almost as much as it saves computation.",
             "Section 2",
-            paper_ranges.realised(2, "smartfrz"),
-            criteria.realises("table2", "smartfrz", 0.9),
+            paper_ranges.format_realised(2, "smartfrz"),
+            criteria.require_realised("table2", "smartfrz", 0.9),
         ),
         Claim(
             "At the same cost SmartFRZ is more accurate than linear freezing.",
             "Section 4.2, Table 2",
-            paper_ranges.differences(2, "smartfrz", "linear"),
-            criteria.better("table2", "smartfrz", "linear"),
+            paper_ranges.format_differences(2, "smartfrz", "linear"),
+            criteria.require_better("table2", "smartfrz", "linear"),
         ),
         Claim(
             "SmartFRZ loses to linear freezing nowhere.",
             "Section 4.2, Table 2",
-            paper_ranges.differences(2, "smartfrz", "linear"),
-            criteria.no_worse("table2", "smartfrz", "linear", each=True),
+            paper_ranges.format_differences(2, "smartfrz", "linear"),
+            criteria.require_no_worse("table2", "smartfrz", "linear", each=True),
         ),
         Claim(
             "SmartFRZ is as accurate as AutoFreeze.",
             "Section 4.2, Table 2",
-            paper_ranges.differences(2, "smartfrz", "autofreeze"),
-            criteria.no_worse("table2", "smartfrz", "autofreeze"),
+            paper_ranges.format_differences(2, "smartfrz", "autofreeze"),
+            criteria.require_no_worse("table2", "smartfrz", "autofreeze"),
         ),
         Claim(
             "SmartFRZ takes less time than AutoFreeze.",
             "Section 4.2, Table 2",
             theirs(2, "smartfrz", "autofreeze", "time_s"),
-            criteria.saves("table2", "smartfrz", "autofreeze", "time_s", "training time"),
+            criteria.require_saving("table2", "smartfrz", "autofreeze", "time_s", "training time"),
         ),
         Claim(
             "AutoFreeze spends 3 to 20 % of training time on its gradient norms.",
             "Section 4.2",
             "3 % (VGG11), 11 % (DeiT-T), 12 % (MobileNetV2), 20 % (ResNet50)",
-            criteria.decides_within("table2", "autofreeze", 0.03, 0.20),
+            criteria.require_decide_share("table2", "autofreeze", 0.03, 0.20),
         ),
         Claim(
             "SmartFRZ's predictor takes less than 0.1 % of training time.",
             "Appendix C",
             "less than 0.1 %",
-            criteria.decides_within("table2", "smartfrz", 0.0, 0.001),
+            criteria.require_decide_share("table2", "smartfrz", 0.0, 0.001),
         ),
         Claim(
             "From scratch, too, SmartFRZ loses no accuracy against full training.",
             "Section 4.2, Table 3",
-            paper_ranges.differences(3, "smartfrz", "full"),
-            criteria.no_worse("table3", "smartfrz", "full"),
+            paper_ranges.format_differences(3, "smartfrz", "full"),
+            criteria.require_no_worse("table3", "smartfrz", "full"),
         ),
         Claim(
             "From scratch SmartFRZ saves training time.",
             "Section 4.2, Table 3",
             theirs(3, "smartfrz", "full", "time_min"),
-            criteria.saves("table3", "smartfrz", "full", "time_s", "training time"),
+            criteria.require_saving("table3", "smartfrz", "full", "time_s", "training time"),
         ),
         Claim(
             "From scratch SmartFRZ is more accurate than linear freezing and AutoFreeze.",
             "Section 4.2, Table 3",
-            f"linear: {paper_ranges.differences(3, 'smartfrz', 'linear')}; "
-            f"AutoFreeze: {paper_ranges.differences(3, 'smartfrz', 'autofreeze')}",
-            criteria.all_of(
-                criteria.better("table3", "smartfrz", "linear"),
-                criteria.better("table3", "smartfrz", "autofreeze"),
+            f"linear: {paper_ranges.format_differences(3, 'smartfrz', 'linear')}; "
+            f"AutoFreeze: {paper_ranges.format_differences(3, 'smartfrz', 'autofreeze')}",
+            criteria.require_all(
+                criteria.require_better("table3", "smartfrz", "linear"),
+                criteria.require_better("table3", "smartfrz", "autofreeze"),
             ),
         ),
         Claim(
             "SmartFRZ cuts memory by more than 80 % (ResNet50).",
             "Section 4.3, Figure 5a",
             "more than 80 %",
-            layer_criteria.memory_falls(["resnet50"], 0.8),
+            layer_criteria.require_memory_saving(["resnet50"], 0.8),
         ),
         Claim(
             "SmartFRZ cuts memory by about 50 % or more (VGG11, MobileNetV2).",
             "Section 4.3, Figure 5a",
             "about 50 %",
-            layer_criteria.memory_falls(["vgg11", "mobilenet_v2"], ABOUT_HALF),
+            layer_criteria.require_memory_saving(["vgg11", "mobilenet_v2"], ABOUT_HALF),
         ),
         Claim(
             "Some later layers freeze before earlier ones.",
             "Section 4.3, Figure 5b",
             "some do (ResNet50)",
-            layer_criteria.freezes_out_of_order("resnet50"),
+            layer_criteria.require_inversions("resnet50"),
         ),
         Claim(
             "The front layers tend to freeze first.",
             "Section 4.3, Figure 5b",
             "they do (ResNet50)",
-            layer_criteria.freezes_front_first("resnet50"),
+            layer_criteria.require_front_first("resnet50"),
         ),
         Claim(
             "The window's size hardly matters.",
             "Section 4.4, Table 4",
-            f"farthest from window 30: {paper_ranges.spread(4, 'window', 30)}",
-            setting_criteria.alike("table4", WINDOWS, "window 30", 1.0),
+            f"farthest from window 30: {paper_ranges.format_spread(4, 'window', 30)}",
+            setting_criteria.require_similar("table4", WINDOWS, "window 30", 1.0),
         ),
         Claim(
             "The tailored size hardly matters: less than 1 %.",
             "Section 4.4, Table 5",
-            f"farthest from 1,024: {paper_ranges.spread(5, 'tailored_size', 1024)}",
-            setting_criteria.alike("table5", SIZES, "size 1024", 1.0),
+            f"farthest from 1,024: {paper_ranges.format_spread(5, 'tailored_size', 1024)}",
+            setting_criteria.require_similar("table5", SIZES, "size 1024", 1.0),
         ),
         Claim(
             "Fine-tuning BERT with SmartFRZ loses no accuracy.",
             "Appendix A.1, Table 6",
-            paper_ranges.differences(6, "smartfrz", "full"),
-            criteria.no_worse("table6", "smartfrz", "full"),
+            paper_ranges.format_differences(6, "smartfrz", "full"),
+            criteria.require_no_worse("table6", "smartfrz", "full"),
         ),
         Claim(
             "On BERT SmartFRZ is more accurate than linear freezing and AutoFreeze.",
             "Appendix A.1, Table 6",
-            f"linear: {paper_ranges.differences(6, 'smartfrz', 'linear')}; "
-            f"AutoFreeze: {paper_ranges.differences(6, 'smartfrz', 'autofreeze')}",
-            criteria.all_of(
-                criteria.better("table6", "smartfrz", "linear"),
-                criteria.better("table6", "smartfrz", "autofreeze"),
+            f"linear: {paper_ranges.format_differences(6, 'smartfrz', 'linear')}; "
+            f"AutoFreeze: {paper_ranges.format_differences(6, 'smartfrz', 'autofreeze')}",
+            criteria.require_all(
+                criteria.require_better("table6", "smartfrz", "linear"),
+                criteria.require_better("table6", "smartfrz", "autofreeze"),
             ),
         ),
         Claim(
             "DeiT-T from scratch loses no accuracy with SmartFRZ.",
             "Appendix A.2, Table 7",
-            paper_ranges.differences(7, "smartfrz", "full"),
-            criteria.no_worse("table7", "smartfrz", "full"),
+            paper_ranges.format_differences(7, "smartfrz", "full"),
+            criteria.require_no_worse("table7", "smartfrz", "full"),
         ),
         Claim(
             "Linear freezing is best at t0 = 0.5.",
             "Appendix B, Table 8",
-            paper_ranges.ahead(8, "t0", 0.5, 0.3, 0.4, 0.6),
-            setting_criteria.best("table8", STARTS, "t0 0.5"),
+            paper_ranges.format_lead(8, "t0", 0.5, 0.3, 0.4, 0.6),
+            setting_criteria.require_best("table8", STARTS, "t0 0.5"),
         ),
         Claim(
             "AutoFreeze looking 4 times an epoch keeps the accuracy of fewer looks.",
             "Appendix B, Table 9",
-            paper_ranges.ahead(9, "M", 4, 2, 3),
-            criteria.all_of(
-                criteria.no_worse("table9", "M 4", "M 2"), criteria.no_worse("table9", "M 4", "M 3")
+            paper_ranges.format_lead(9, "M", 4, 2, 3),
+            criteria.require_all(
+                criteria.require_no_worse("table9", "M 4", "M 2"),
+                criteria.require_no_worse("table9", "M 4", "M 3"),
             ),
         ),
     )  # fmt: skip

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from reports.claims import evidence, verdict_rules
-from reports.claims.evidence import Frames, Intervals, NotThereError
+from reports.claims.evidence import Frames, Intervals, MissingRunsError
 from reports.claims.verdict_rules import Verdict
-from reports.document.table import fixed
+from reports.document.table import format_fixed
 from reports.statistics import MARGIN, Interval
 
 POOLED = 3  # pairs from which on they are pooled
@@ -37,62 +37,71 @@ class Judge:
         """What the runs say; without all of them nothing can be told."""
         try:
             return self.find(frames)
-        except NotThereError as reason:
+        except MissingRunsError as reason:
             return Finding(f"– ({reason})", "cannot be told")
 
 
-def no_worse(table: str, ours: str, theirs: str, each: bool = False) -> Judge:
+def require_no_worse(table: str, ours: str, theirs: str, each: bool = False) -> Judge:
     """A method loses no more than the margin against another. each: in every pair by itself."""
 
     def find(frames: Frames) -> Finding:
-        found, words = _points(evidence.differences(frames, table, ours, theirs), each)
-        return Finding(words, verdict_rules.above(found, -MARGIN))
+        found, words = _describe_points(
+            evidence.compute_differences(frames, table, ours, theirs), each
+        )
+        return Finding(words, verdict_rules.check_above(found, -MARGIN))
 
     return Judge(
-        f"Accuracy, {ours} − {theirs}, paired by seed{_over(each)}: holds if the interval lies "
+        f"Accuracy, {ours} − {theirs}, paired by seed{_describe_pooling(each)}: holds if the "
+        "interval lies "
         f"above −{MARGIN} points, not if below.",
         find,
     )
 
 
-def better(table: str, ours: str, theirs: str) -> Judge:
+def require_better(table: str, ours: str, theirs: str) -> Judge:
     """A method is more accurate than another."""
 
     def find(frames: Frames) -> Finding:
-        found, words = _points(evidence.differences(frames, table, ours, theirs))
-        return Finding(words, verdict_rules.above(found, 0.0))
+        found, words = _describe_points(evidence.compute_differences(frames, table, ours, theirs))
+        return Finding(words, verdict_rules.check_above(found, 0.0))
 
     return Judge(
-        f"Accuracy, {ours} − {theirs}, paired by seed{_over()}: holds if the interval lies above "
+        f"Accuracy, {ours} − {theirs}, paired by seed{_describe_pooling()}: holds if the interval "
+        "lies above "
         "0, not if below.",
         find,
     )
 
 
-def saves(table: str, ours: str, theirs: str, key: str, what: str, least: float = 0.0) -> Judge:
+def require_saving(
+    table: str, ours: str, theirs: str, key: str, what: str, least: float = 0.0
+) -> Judge:
     """A method saves more than a share of a cost against another."""
 
     def find(frames: Frames) -> Finding:
-        found, words = _shares(evidence.savings(frames, table, ours, theirs, key))
-        return Finding(words, verdict_rules.above(found, least))
+        found, words = _describe_shares(evidence.compute_savings(frames, table, ours, theirs, key))
+        return Finding(words, verdict_rules.check_above(found, least))
 
     return Judge(
-        f"Share of {what} that {ours} saves against {theirs}, paired by seed{_over()}: holds if "
-        f"the interval lies above {fixed(100 * least, 0)} %, not if below.",
+        f"Share of {what} that {ours} saves against {theirs}, paired by seed{_describe_pooling()}: "
+        "holds if "
+        f"the interval lies above {format_fixed(100 * least, 0)} %, not if below.",
         find,
     )
 
 
-def decides_within(table: str, method: str, low: float, high: float) -> Judge:
+def require_decide_share(table: str, method: str, low: float, high: float) -> Judge:
     """Deciding takes between two shares of training time, in every pair."""
 
     def find(frames: Frames) -> Finding:
-        shares = evidence.deciding(frames, table, method)
+        shares = evidence.compute_decide_share(frames, table, method)
         values = [100 * one.mean for one in shares.values()]
-        words = f"{fixed(min(values))} to {fixed(max(values))} % of training time"
+        words = f"{format_fixed(min(values))} to {format_fixed(max(values))} % of training time"
         found = list(shares.values())
         verdict = (
-            verdict_rules.between(found, low, high) if low else verdict_rules.below(found, high)
+            verdict_rules.check_between(found, low, high)
+            if low
+            else verdict_rules.check_below(found, high)
         )
         return Finding(words, verdict)
 
@@ -104,12 +113,12 @@ def decides_within(table: str, method: str, low: float, high: float) -> Judge:
     )
 
 
-def realises(table: str, method: str, least: float) -> Judge:
+def require_realised(table: str, method: str, least: float) -> Judge:
     """Time is saved nearly as computation is."""
 
     def find(frames: Frames) -> Finding:
-        one = evidence.realised(frames, table, method)
-        return Finding(interval(one, sign=False), verdict_rules.above([one], least))
+        one = evidence.compute_realised(frames, table, method)
+        return Finding(format_interval(one, sign=False), verdict_rules.check_above([one], least))
 
     return Judge(
         f"Share of time saved over share of FLOPs saved, {method}, over the pairs: holds if the "
@@ -118,47 +127,52 @@ def realises(table: str, method: str, least: float) -> Judge:
     )
 
 
-def all_of(*judges: Judge) -> Judge:
+def require_all(*judges: Judge) -> Judge:
     """A claim in several parts."""
 
     def find(frames: Frames) -> Finding:
         found = [judge(frames) for judge in judges]
         return Finding(
-            "; ".join(f.ours for f in found), verdict_rules.both(*(f.verdict for f in found))
+            "; ".join(f.ours for f in found),
+            verdict_rules.combine_verdicts(*(f.verdict for f in found)),
         )
 
     return Judge(" And: ".join(judge.rule for judge in judges), find)
 
 
-def _points(found: Intervals, each: bool = False) -> tuple[list[Interval], str]:
+def _describe_points(found: Intervals, each: bool = False) -> tuple[list[Interval], str]:
     if len(found) >= POOLED and not each:
-        one = evidence.pooled(found)
-        return [one], f"{interval(one)} points over {one.n} pairs"
-    return list(found.values()), _listed({pair: interval(one) for pair, one in found.items()})
+        one = evidence.pool_intervals(found)
+        return [one], f"{format_interval(one)} points over {one.n} pairs"
+    return list(found.values()), _join_pairs(
+        {pair: format_interval(one) for pair, one in found.items()}
+    )
 
 
-def _shares(found: Intervals) -> tuple[list[Interval], str]:
+def _describe_shares(found: Intervals) -> tuple[list[Interval], str]:
     if len(found) >= POOLED:
-        one = evidence.pooled(found)
-        return [one], f"{percent(one)} over {one.n} pairs"
-    return list(found.values()), _listed({pair: percent(one) for pair, one in found.items()})
+        one = evidence.pool_intervals(found)
+        return [one], f"{format_percent(one)} over {one.n} pairs"
+    return list(found.values()), _join_pairs(
+        {pair: format_percent(one) for pair, one in found.items()}
+    )
 
 
-def _listed(words: Mapping[tuple[str, ...], str]) -> str:
+def _join_pairs(words: Mapping[tuple[str, ...], str]) -> str:
     return "; ".join(f"{model} {dataset} {text}" for (model, dataset), text in words.items())
 
 
-def _over(each: bool = False) -> str:
+def _describe_pooling(each: bool = False) -> str:
     return ", in every pair" if each else " (pooled over the pairs; below three, in every pair)"
 
 
-def interval(one: Interval, sign: bool = True) -> str:
+def format_interval(one: Interval, sign: bool = True) -> str:
     """An interval in words."""
-    mean, low, high = (fixed(value, 2, sign) for value in (one.mean, one.low, one.high))
+    mean, low, high = (format_fixed(value, 2, sign) for value in (one.mean, one.low, one.high))
     return f"{mean} [{low}, {high}]"
 
 
-def percent(one: Interval) -> str:
+def format_percent(one: Interval) -> str:
     """An interval of shares in words, percent."""
-    mean, low, high = (fixed(100 * value, 1) for value in (one.mean, one.low, one.high))
+    mean, low, high = (format_fixed(100 * value, 1) for value in (one.mean, one.low, one.high))
     return f"{mean} % [{low}, {high}]"

@@ -13,7 +13,7 @@ import pandas as pd
 
 from reports import statistics
 from reports.paper_figures import figure5
-from reports.runs.cells import Cell, cells
+from reports.runs.cells import Cell, build_cells
 from reports.statistics import Interval
 
 Frames = Mapping[
@@ -23,59 +23,59 @@ Pair = tuple[str, ...]  # model, data set
 Intervals = Mapping[Pair, Interval]
 
 
-class NotThereError(Exception):
+class MissingRunsError(Exception):
     """A rule's runs are not all there; the message says which."""
 
 
-def sets(frames: Frames, table: str, *methods: str) -> dict[Pair, list[Cell]]:
+def select_cells(frames: Frames, table: str, *methods: str) -> dict[Pair, list[Cell]]:
     """The cells of some methods, by pair, where the table has them all.
 
     Raises NotThereError if it has none of them, or if a wanted run of theirs has no number.
     """
     frame = frames.get(table)
     if frame is None:
-        raise NotThereError(f"{table} was not asked for")
+        raise MissingRunsError(f"{table} was not asked for")
     if frame.empty:
-        raise NotThereError(f"{table}: no runs")
+        raise MissingRunsError(f"{table}: no runs")
     wanted = frame[frame.method.isin(methods)]
     by_pair: dict[Pair, dict[str, Cell]] = {}
-    for cell in cells(wanted) if len(wanted) else []:
+    for cell in build_cells(wanted) if len(wanted) else []:
         by_pair.setdefault(cell.roles[:2], {})[cell.roles[2]] = cell
     whole = {p: [has[m] for m in methods] for p, has in by_pair.items() if len(has) == len(methods)}
     if not whole:
-        raise NotThereError(f"{table} has no {' and '.join(methods)}")
+        raise MissingRunsError(f"{table} has no {' and '.join(methods)}")
     found = [cell for has in whole.values() for cell in has]
     done, all_of_them = sum(c.n for c in found), sum(c.wanted for c in found)
     if done < all_of_them:
-        raise NotThereError(f"{table}: {done} of {all_of_them} runs")
+        raise MissingRunsError(f"{table}: {done} of {all_of_them} runs")
     return whole
 
 
-def differences(frames: Frames, table: str, ours: str, theirs: str) -> Intervals:
+def compute_differences(frames: Frames, table: str, ours: str, theirs: str) -> Intervals:
     """Accuracy of one method less another's, points."""
     return {
-        pair: statistics.t_interval(
-            statistics.paired_differences(a.by_seed("accuracy"), b.by_seed("accuracy"))
+        pair: statistics.compute_t_interval(
+            statistics.pair_differences(a.by_seed("accuracy"), b.by_seed("accuracy"))
         )
-        for pair, (a, b) in sets(frames, table, ours, theirs).items()
+        for pair, (a, b) in select_cells(frames, table, ours, theirs).items()
     }
 
 
-def savings(frames: Frames, table: str, ours: str, theirs: str, key: str) -> Intervals:
+def compute_savings(frames: Frames, table: str, ours: str, theirs: str, key: str) -> Intervals:
     """The share of a cost that one method saves against another. Raises NotThereError for times
     that do not compare: of different devices, or of runs that others slowed.
     """
     found = {}
-    for pair, (a, b) in sets(frames, table, ours, theirs).items():
+    for pair, (a, b) in select_cells(frames, table, ours, theirs).items():
         if key == "time_s" and len(a.devices | b.devices) > 1:
-            raise NotThereError(f"{table}: times from several devices")
+            raise MissingRunsError(f"{table}: times from several devices")
         if key == "time_s" and a.slowed + b.slowed:
-            raise NotThereError(f"{table}: times of runs that shared their CPU")
-        found[pair] = statistics.paired_saving(a.by_seed(key), b.by_seed(key))
+            raise MissingRunsError(f"{table}: times of runs that shared their CPU")
+        found[pair] = statistics.compute_paired_saving(a.by_seed(key), b.by_seed(key))
     return found
 
 
-def deciding(frames: Frames, table: str, method: str) -> Intervals:
+def compute_decide_share(frames: Frames, table: str, method: str) -> Intervals:
     """The share of its training time that a method spends on deciding: of the CPU's, which nothing
     else on the machine lengthens, or of the wall's for runs on a GPU, for which the CPU waits.
     """
@@ -86,50 +86,54 @@ def deciding(frames: Frames, table: str, method: str) -> Intervals:
         return run["decide_s"] / run["time_s"]
 
     return {
-        pair: statistics.t_interval([share(run) for run in cell.finished])
-        for pair, (cell,) in sets(frames, table, method).items()
+        pair: statistics.compute_t_interval([share(run) for run in cell.finished])
+        for pair, (cell,) in select_cells(frames, table, method).items()
     }
 
 
-def realised(frames: Frames, table: str, method: str) -> Interval:
+def compute_realised(frames: Frames, table: str, method: str) -> Interval:
     """The share of time saved over the share of FLOPs saved, over the pairs. Raises NotThereError
     where a pair saves too few FLOPs for a ratio.
     """
-    time = savings(frames, table, method, "full", "time_s")
-    flops = savings(frames, table, method, "full", "paper_total")
+    time = compute_savings(frames, table, method, "full", "time_s")
+    flops = compute_savings(frames, table, method, "full", "paper_total")
     little = sum(one.mean < statistics.SMALLEST_SHARE for one in flops.values())
     if little:
         least = f"{100 * statistics.SMALLEST_SHARE:g} %"
-        raise NotThereError(f"{table}: {little} of {len(flops)} pairs save under {least} of FLOPs")
-    return statistics.t_interval(
-        [statistics.realised(time[pair].mean, flops[pair].mean) for pair in time]
+        raise MissingRunsError(
+            f"{table}: {little} of {len(flops)} pairs save under {least} of FLOPs"
+        )
+    return statistics.compute_t_interval(
+        [statistics.compute_realised(time[pair].mean, flops[pair].mean) for pair in time]
     )
 
 
-def pooled(intervals: Intervals) -> Interval:
+def pool_intervals(intervals: Intervals) -> Interval:
     """Over the pairs, each counting once by its mean."""
-    return statistics.t_interval([interval.mean for interval in intervals.values()])
+    return statistics.compute_t_interval([interval.mean for interval in intervals.values()])
 
 
-def memory_saved(frames: Frames, model: str) -> Interval:
+def compute_memory_saved(frames: Frames, model: str) -> Interval:
     """The share of full training's memory that SmartFRZ's last epoch saves, over the seeds."""
-    sets(_of(frames, "figure5", model), "figure5", "smartfrz", "full")
-    lines = _of(frames, "epochs", model)["epochs"]
+    select_cells(_select_model(frames, "figure5", model), "figure5", "smartfrz", "full")
+    lines = _select_model(frames, "epochs", model)["epochs"]
     ours, full = (lines[lines.method == name] for name in ("smartfrz", "full"))
-    return statistics.t_interval(list(figure5.memory_saved(ours, full).values()))
+    return statistics.compute_t_interval(list(figure5.compute_memory_saved(ours, full).values()))
 
 
-def by_run(frames: Frames, model: str, measure: Callable[[pd.DataFrame], float]) -> Sequence[float]:
+def measure_runs(
+    frames: Frames, model: str, measure: Callable[[pd.DataFrame], float]
+) -> Sequence[float]:
     """A number made of the layers of each SmartFRZ run of a model: layer and frozen_at."""
-    sets(_of(frames, "figure5", model), "figure5", "smartfrz")
-    moments = _of(frames, "moments", model)["moments"]
+    select_cells(_select_model(frames, "figure5", model), "figure5", "smartfrz")
+    moments = _select_model(frames, "moments", model)["moments"]
     ours = moments[moments.method == "smartfrz"]
     return [measure(run) for _, run in ours.groupby("seed")]
 
 
-def _of(frames: Frames, name: str, model: str) -> Frames:
+def _select_model(frames: Frames, name: str, model: str) -> Frames:
     """One frame, cut to one model."""
     frame = frames.get(name)
     if frame is None:
-        raise NotThereError(f"{name} was not asked for")
+        raise MissingRunsError(f"{name} was not asked for")
     return {name: frame[frame.model == model]}

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 import pandas as pd
 
 from reports.claims import evidence, verdict_rules
-from reports.claims.criteria import Finding, Judge, interval, percent
+from reports.claims.criteria import Finding, Judge, format_interval, format_percent
 from reports.claims.evidence import Frames
-from reports.statistics import t_interval
+from reports.statistics import compute_t_interval
 
 
-def memory_falls(models: Sequence[str], least: float) -> Judge:
+def require_memory_saving(models: Sequence[str], least: float) -> Judge:
     """SmartFRZ's last epoch does without a share of full training's memory, in every model."""
 
     def find(frames: Frames) -> Finding:
-        found = {model: evidence.memory_saved(frames, model) for model in models}
-        words = "; ".join(f"{m} {percent(one)}" for m, one in found.items())
-        return Finding(words, verdict_rules.above(list(found.values()), least))
+        found = {model: evidence.compute_memory_saved(frames, model) for model in models}
+        words = "; ".join(f"{m} {format_percent(one)}" for m, one in found.items())
+        return Finding(words, verdict_rules.check_above(list(found.values()), least))
 
     return Judge(
         "Saved + state bytes of the last epoch, smartfrz against full, paired by seed: holds if "
@@ -28,13 +28,13 @@ def memory_falls(models: Sequence[str], least: float) -> Judge:
     )
 
 
-def freezes_out_of_order(model: str) -> Judge:
+def require_inversions(model: str) -> Judge:
     """Some layer freezes before an earlier one."""
 
     def find(frames: Frames) -> Finding:
-        counts = evidence.by_run(frames, model, inversions)
+        counts = evidence.measure_runs(frames, model, count_inversions)
         runs = sum(count > 0 for count in counts)
-        return Finding(f"in {runs} of {len(counts)} runs", verdict_rules.some(counts))
+        return Finding(f"in {runs} of {len(counts)} runs", verdict_rules.check_any_positive(counts))
 
     return Judge(
         f"Holds if in any run of smartfrz on {model} a layer freezes at an earlier step than one "
@@ -43,12 +43,14 @@ def freezes_out_of_order(model: str) -> Judge:
     )
 
 
-def freezes_front_first(model: str) -> Judge:
+def require_front_first(model: str) -> Judge:
     """Layers tend to freeze in the order of the forward pass."""
 
     def find(frames: Frames) -> Finding:
-        one = t_interval(evidence.by_run(frames, model, in_order))
-        return Finding(f"rank correlation {interval(one)}", verdict_rules.above([one], 0.0))
+        one = compute_t_interval(evidence.measure_runs(frames, model, correlate_order))
+        return Finding(
+            f"rank correlation {format_interval(one)}", verdict_rules.check_above([one], 0.0)
+        )
 
     return Judge(
         f"Rank correlation (Kendall's τ-a) of place and moment over layers that froze, smartfrz "
@@ -57,13 +59,13 @@ def freezes_front_first(model: str) -> Judge:
     )
 
 
-def inversions(layers: pd.DataFrame) -> float:
+def count_inversions(layers: pd.DataFrame) -> float:
     """How many pairs of layers froze in reverse; one that never froze comes after all that did."""
     moments = layers.sort_values("layer").frozen_at.fillna(float("inf")).tolist()
     return float(sum(a > b for i, a in enumerate(moments) for b in moments[i + 1 :]))
 
 
-def in_order(layers: pd.DataFrame) -> float:
+def correlate_order(layers: pd.DataFrame) -> float:
     """Kendall's τ-a of place and moment, over the layers that froze; 0 below two of them."""
     moments = layers.sort_values("layer").frozen_at.dropna().tolist()
     pairs = [(a, b) for i, a in enumerate(moments) for b in moments[i + 1 :]]

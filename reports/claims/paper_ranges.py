@@ -5,79 +5,87 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reports import statistics
-from reports.document.table import fixed
-from reports.paper.printed_tables import Entry, entries, number
+from reports.document.table import format_fixed
+from reports.paper.printed_tables import Entry, get_number, read_entries
 
 PAIR = ("model", "dataset")
 
 
-def differences(table: int, ours: str, theirs: str) -> str:
+def format_differences(table: int, ours: str, theirs: str) -> str:
     """Accuracy of one method less another's: mean and range, points."""
-    values = [_value(a, "accuracy") - _value(b, "accuracy") for a, b in _pairs(table, ours, theirs)]
-    return _range(values, " points", sign=True)
+    values = [
+        _get_value(a, "accuracy") - _get_value(b, "accuracy")
+        for a, b in _pair_rows(table, ours, theirs)
+    ]
+    return _format_range(values, " points", sign=True)
 
 
-def savings(table: int, ours: str, theirs: str, *columns: str) -> str:
+def format_savings(table: int, ours: str, theirs: str, *columns: str) -> str:
     """The share of a column (the first that the table has) that one method saves: percent."""
-    return _range([100 * value for value in shares(table, ours, theirs, *columns)], " %")
+    return _format_range(
+        [100 * value for value in compute_shares(table, ours, theirs, *columns)], " %"
+    )
 
 
-def shares(table: int, ours: str, theirs: str, *columns: str) -> list[float]:
+def compute_shares(table: int, ours: str, theirs: str, *columns: str) -> list[float]:
     """The shares saved, one a pair."""
-    column = next(name for name in columns if name in entries(table)[0])
-    return [1 - _value(a, column) / _value(b, column) for a, b in _pairs(table, ours, theirs)]
+    column = next(name for name in columns if name in read_entries(table)[0])
+    return [
+        1 - _get_value(a, column) / _get_value(b, column)
+        for a, b in _pair_rows(table, ours, theirs)
+    ]
 
 
-def realised(table: int, method: str) -> str:
+def format_realised(table: int, method: str) -> str:
     """Share of time saved over share of FLOPs saved: mean and range."""
-    time = shares(table, method, "full", "time_s")
-    flops = shares(table, method, "full", "tflops")
-    return _range([t / f for t, f in zip(time, flops, strict=True)], "")
+    time = compute_shares(table, method, "full", "time_s")
+    flops = compute_shares(table, method, "full", "tflops")
+    return _format_range([t / f for t, f in zip(time, flops, strict=True)], "")
 
 
-def spread(table: int, column: str, default: float) -> str:
+def format_spread(table: int, column: str, default: float) -> str:
     """The largest difference in accuracy of any setting to the default, by model."""
     by_model: dict[str, dict[float, float]] = {}
-    for row in entries(table):
+    for row in read_entries(table):
         name = str(row.get("model", "resnet50"))
-        by_model.setdefault(name, {})[_value(row, column)] = _value(row, "accuracy")
+        by_model.setdefault(name, {})[_get_value(row, column)] = _get_value(row, "accuracy")
     return "; ".join(
-        f"{model} {fixed(_farthest(values, default), sign=True)} points"
+        f"{model} {format_fixed(_find_farthest(values, default), sign=True)} points"
         for model, values in by_model.items()
     )
 
 
-def ahead(table: int, column: str, chosen: float, *others: float) -> str:
+def format_lead(table: int, column: str, chosen: float, *others: float) -> str:
     """Accuracy at one setting less that at others: points, one by one."""
-    values = {_value(row, column): _value(row, "accuracy") for row in entries(table)}
+    values = {_get_value(row, column): _get_value(row, "accuracy") for row in read_entries(table)}
     return (
         ", ".join(
-            f"{chosen:g} − {other:g}: {fixed(values[chosen] - values[other], sign=True)}"
+            f"{chosen:g} − {other:g}: {format_fixed(values[chosen] - values[other], sign=True)}"
             for other in others
         )
         + " points"
     )
 
 
-def _farthest(values: Mapping[float, float], default: float) -> float:
+def _find_farthest(values: Mapping[float, float], default: float) -> float:
     return max((value - values[default] for value in values.values()), key=abs)
 
 
-def _pairs(table: int, ours: str, theirs: str) -> list[tuple[Entry, Entry]]:
+def _pair_rows(table: int, ours: str, theirs: str) -> list[tuple[Entry, Entry]]:
     """The rows of two methods, by pair of model and data."""
-    rows = {(*(row.get(key) for key in PAIR), row["method"]): row for row in entries(table)}
+    rows = {(*(row.get(key) for key in PAIR), row["method"]): row for row in read_entries(table)}
     pairs = dict.fromkeys(key[:-1] for key in rows)
     return [(rows[(*pair, ours)], rows[(*pair, theirs)]) for pair in pairs]
 
 
-def _value(row: Entry, key: str) -> float:
-    value = number(row, key)
+def _get_value(row: Entry, key: str) -> float:
+    value = get_number(row, key)
     if value is None:
         raise KeyError(key)
     return value
 
 
-def _range(values: list[float], unit: str, sign: bool = False) -> str:
-    low, mean, high = (fixed(v, sign=sign) for v in
-                       (min(values), statistics.mean(values), max(values)))  # fmt: skip
+def _format_range(values: list[float], unit: str, sign: bool = False) -> str:
+    low, mean, high = (format_fixed(v, sign=sign) for v in
+                       (min(values), statistics.compute_mean(values), max(values)))  # fmt: skip
     return f"mean {mean}{unit}, from {low} to {high}"

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from reports.claims.claims import Claim, claims
+from reports.claims.claims import Claim, list_claims
 from reports.claims.evidence import Frames
 from reports.document.profile import Profile
 from reports.document.report import Report
-from reports.document.table import Row, Table, name
-from reports.runs.epochs import epochs
+from reports.document.table import Row, Table, text_column
+from reports.runs.epochs import read_epochs
 from reports.runs.run_table import Reader
 from reports.statistics import MARGIN
 
@@ -26,30 +26,38 @@ NOTES = (
     "No correction is made over the claims.",
 )
 COLUMNS = (
-    name("Claim", "claim"),
-    name("In the paper", "where"),
-    name("Paper: its figures", "paper"),
-    name("Here", "ours"),
-    name("Verdict", "verdict"),
-    name("Rule", "rule"),
+    text_column("Claim", "claim"),
+    text_column("In the paper", "where"),
+    text_column("Paper: its figures", "paper"),
+    text_column("Here", "ours"),
+    text_column("Verdict", "verdict"),
+    text_column("Rule", "rule"),
 )
-COMPACT = (name("Claim", "claim"), name("Here", "ours"), name("Verdict", "verdict"))
+COMPACT = (
+    text_column("Claim", "claim"),
+    text_column("Here", "ours"),
+    text_column("Verdict", "verdict"),
+)
 
 
-def report(frames: Frames, profile: Profile) -> Report:
-    """The claims held against the runs of all tables (see `frames_of`)."""
-    rows = [row(claim, frames) for claim in claims()]
+def build_report(frames: Frames, profile: Profile) -> Report:
+    """The claims held against the runs of all tables (see `collect_frames`)."""
+    rows = [judge_claim(claim, frames) for claim in list_claims()]
     about = [profile.departures] * bool(profile.departures)
     title = f"{TITLE} ({profile.name} profile)"
-    table = Table(title, COLUMNS, rows, (), [profile.sentence, *tally(rows), *NOTES, *about])
+    table = Table(
+        title, COLUMNS, rows, (), [profile.sentence, *count_verdicts(rows), *NOTES, *about]
+    )
     # Claims and findings name models and data as the paper does.
-    compact = Table(title, COMPACT, rows, (), [profile.sentence, *tally(rows), *NOTES[2:3], *about])
+    compact = Table(
+        title, COMPACT, rows, (), [profile.sentence, *count_verdicts(rows), *NOTES[2:3], *about]
+    )
     return Report(
         "claims", TITLE, (table,), (), pd.DataFrame(), compact=(compact,), numbers={"claims": table}
     )
 
 
-def row(claim: Claim, frames: Frames) -> Row:
+def judge_claim(claim: Claim, frames: Frames) -> Row:
     """One claim, judged."""
     found = claim.judge(frames)
     return {
@@ -62,19 +70,19 @@ def row(claim: Claim, frames: Frames) -> Row:
     }
 
 
-def tally(rows: Sequence[Row]) -> list[str]:
+def count_verdicts(rows: Sequence[Row]) -> list[str]:
     """How many claims have which verdict."""
     verdicts = [str(row["verdict"]) for row in rows]
     counts = [f"{verdicts.count(v)} {v}" for v in ("holds", "does not hold", "cannot be told")]
     return [f"Of {len(rows)} claims: {', '.join(counts)}."]
 
 
-def frames_of(reports: Sequence[Report], reader: Reader) -> Mapping[str, pd.DataFrame]:
+def collect_frames(reports: Sequence[Report], reader: Reader) -> Mapping[str, pd.DataFrame]:
     """What the rules are given: the runs of each table by its name, and Figure 5's layers and
     epochs as "moments" and "epochs".
     """
     frames = {one.name: one.frame for one in reports}
     if "figure5" in frames:
         frames["moments"] = reader.freezing(frames["figure5"])
-        frames["epochs"] = epochs(frames["figure5"], reader.results)
+        frames["epochs"] = read_epochs(frames["figure5"], reader.results)
     return frames

@@ -13,7 +13,7 @@ from reports.statistics import LEAST, Interval
 Verdict = Literal["holds", "does not hold", "cannot be told"]
 
 
-def above(intervals: Sequence[Interval], threshold: float) -> Verdict:
+def check_above(intervals: Sequence[Interval], threshold: float) -> Verdict:
     """Holds if every interval lies above the threshold, not if one lies below it.
 
     An interval of fewer than LEAST values decides nothing, as in the tables.
@@ -21,36 +21,36 @@ def above(intervals: Sequence[Interval], threshold: float) -> Verdict:
     if any(one.high < threshold for one in intervals if one.n >= LEAST):
         return "does not hold"
     sure = all(one.low > threshold and one.n >= LEAST for one in intervals)
-    return _if(bool(intervals) and sure)
+    return _decide(bool(intervals) and sure)
 
 
-def below(intervals: Sequence[Interval], threshold: float) -> Verdict:
+def check_below(intervals: Sequence[Interval], threshold: float) -> Verdict:
     """Holds if every interval lies below the threshold, not if one lies above it."""
-    return above([_mirrored(one) for one in intervals], -threshold)
+    return check_above([_negate_interval(one) for one in intervals], -threshold)
 
 
-def between(intervals: Sequence[Interval], low: float, high: float) -> Verdict:
+def check_between(intervals: Sequence[Interval], low: float, high: float) -> Verdict:
     """Holds if every interval lies between the two, not if one lies outside."""
-    return both(above(intervals, low), below(intervals, high))
+    return combine_verdicts(check_above(intervals, low), check_below(intervals, high))
 
 
-def both(*verdicts: Verdict) -> Verdict:
+def combine_verdicts(*verdicts: Verdict) -> Verdict:
     """Holds if all do, not if one does not."""
     if "does not hold" in verdicts:
         return "does not hold"
-    return _if(bool(verdicts) and all(verdict == "holds" for verdict in verdicts))
+    return _decide(bool(verdicts) and all(verdict == "holds" for verdict in verdicts))
 
 
-def some(values: Sequence[float]) -> Verdict:
+def check_any_positive(values: Sequence[float]) -> Verdict:
     """Holds if any value is above zero, not if there are values and none is."""
     if not values:
         return "cannot be told"
     return "holds" if any(value > 0 for value in values) else "does not hold"
 
 
-def _if(sure: bool) -> Verdict:
+def _decide(sure: bool) -> Verdict:
     return "holds" if sure else "cannot be told"
 
 
-def _mirrored(one: Interval) -> Interval:
+def _negate_interval(one: Interval) -> Interval:
     return Interval(-one.mean, -one.high, -one.low, one.n)

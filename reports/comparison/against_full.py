@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reports import statistics
 from reports.runs.cells import Cell
-from reports.statistics import NOTHING, Interval, realised
+from reports.statistics import NOTHING, Interval, compute_realised
 
 ONE_SIDED = (1 - statistics.LEVEL) / 2  # the two-sided interval's share in each tail
 
@@ -30,7 +30,7 @@ class Comparison:
     @property
     def realised(self) -> float:
         """Share of time saved over share of FLOPs saved; NaN where too few FLOPs are saved."""
-        return realised(self.time_saved.mean, self.flops_saved)
+        return compute_realised(self.time_saved.mean, self.flops_saved)
 
 
 @dataclass(frozen=True)
@@ -85,20 +85,22 @@ class Pooled:
         return self.time_saved.high < 0 and not self.slowed
 
 
-def against_full(cell: Cell, full: Cell) -> Comparison:
+def compare_with_full(cell: Cell, full: Cell) -> Comparison:
     """Compare a cell with full training, seed by seed; seeds that either lacks do not count."""
     pairs = (cell.by_seed("accuracy"), full.by_seed("accuracy"))
-    difference = statistics.t_interval(statistics.paired_differences(*pairs))
+    difference = statistics.compute_t_interval(statistics.pair_differences(*pairs))
     absent = cell.wanted - cell.n + full.wanted - full.n
     differ = len(cell.devices | full.devices) > 1
     time = NOTHING
     if not differ:
-        time = statistics.paired_saving(cell.by_seed("time_s"), full.by_seed("time_s"))
+        time = statistics.compute_paired_saving(cell.by_seed("time_s"), full.by_seed("time_s"))
     return Comparison(
         difference,
-        _capped(statistics.verdict(difference), absent) if difference.n else "",
-        _saved(cell.mean("paper_total"), full.mean("paper_total")),
-        _saved(cell.mean("exact_total") + cell.mean("decide_flops"), full.mean("exact_total")),
+        _cap_verdict(statistics.judge_difference(difference), absent) if difference.n else "",
+        _compute_saving(cell.mean("paper_total"), full.mean("paper_total")),
+        _compute_saving(
+            cell.mean("exact_total") + cell.mean("decide_flops"), full.mean("exact_total")
+        ),
         time,
         differ,
         cell.resumed + full.resumed,
@@ -107,7 +109,7 @@ def against_full(cell: Cell, full: Cell) -> Comparison:
     )
 
 
-def pool(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[str, Pooled]:
+def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[str, Pooled]:
     """Pool each strategy over its pairs of model and data, with Holm over the strategies."""
     means = {
         name: [c.difference.mean for _, c in pairs if c.difference.n]
@@ -118,18 +120,22 @@ def pool(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[st
         name: means[name] if not any(c.absent for _, c in pairs) else []
         for name, pairs in strategies.items()
     }
-    no_worse = statistics.holm({k: statistics.p_no_worse(v) for k, v in tested.items()})
-    different = statistics.holm({k: statistics.p_different(v) for k, v in tested.items()})
+    no_worse = statistics.apply_holm(
+        {k: statistics.compute_p_no_worse(v) for k, v in tested.items()}
+    )
+    different = statistics.apply_holm(
+        {k: statistics.compute_p_different(v) for k, v in tested.items()}
+    )
     saved = {
         name: {cell.roles[:2]: c.time_saved.mean for cell, c in pairs if c.time_saved.n}
         for name, pairs in strategies.items()
     }
-    faster = statistics.holm(
-        {k: statistics.p_no_worse(list(v.values()), margin=0) for k, v in saved.items()}
+    faster = statistics.apply_holm(
+        {k: statistics.compute_p_no_worse(list(v.values()), margin=0) for k, v in saved.items()}
     )
     pooled = {}
     for name, pairs in strategies.items():
-        difference = statistics.t_interval(means[name])
+        difference = statistics.compute_t_interval(means[name])
         compared = [c for _, c in pairs]
         verdicts = [c.verdict for c in compared if c.verdict]
         absent = sum(c.absent for c in compared)
@@ -138,16 +144,21 @@ def pool(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[st
             difference,
             pairs=difference.n,
             wanted=len(pairs),
-            verdict=_capped(statistics.verdict(difference), absent) if difference.n else "",
+            verdict=_cap_verdict(statistics.judge_difference(difference), absent)
+            if difference.n
+            else "",
             p_no_worse=no_worse[name],
             p_different=different[name],
             p_faster=faster[name],
-            flops_saved=_mean([c.flops_saved for c in compared]),
-            exact_saved=_mean([c.exact_saved for c in compared]),
-            time_saved=statistics.t_interval(times),
+            flops_saved=_average_known([c.flops_saved for c in compared]),
+            exact_saved=_average_known([c.exact_saved for c in compared]),
+            time_saved=statistics.compute_t_interval(times),
             saved=saved[name],
             realised=(
-                realised(statistics.mean(times), statistics.mean([c.flops_saved for c in compared]))
+                compute_realised(
+                    statistics.compute_mean(times),
+                    statistics.compute_mean([c.flops_saved for c in compared]),
+                )
                 if len(times) == len(compared)
                 else math.nan
             ),
@@ -161,17 +172,17 @@ def pool(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[st
     return pooled
 
 
-def _capped(verdict: str, absent: int) -> str:
+def _cap_verdict(verdict: str, absent: int) -> str:
     """A strategy is not called non-inferior on the seeds that happen to be there: others may have
     diverged, failed, or not be finished.
     """
     return "inconclusive" if absent and verdict == "non-inferior" else verdict
 
 
-def _saved(ours: float, theirs: float) -> float:
+def _compute_saving(ours: float, theirs: float) -> float:
     return 1 - ours / theirs if theirs else math.nan
 
 
-def _mean(values: Sequence[float]) -> float:
+def _average_known(values: Sequence[float]) -> float:
     """Mean of the known values."""
-    return statistics.mean([value for value in values if not math.isnan(value)])
+    return statistics.compute_mean([value for value in values if not math.isnan(value)])

@@ -13,7 +13,7 @@ import pandas as pd
 
 from reports.comparison import method_rows
 from reports.comparison.against_full import Pooled
-from reports.comparison.equal_cost_table import equal_cost
+from reports.comparison.equal_cost_table import build_equal_cost
 from reports.document import captions
 from reports.document.profile import Profile
 from reports.document.report import ACCURACY, Drawing, Report
@@ -24,38 +24,40 @@ from reports.document.table import (
     Row,
     Table,
     Unit,
-    interval,
-    known,
-    mean_sd,
-    name,
-    number,
-    percent,
-    rounded,
-    unit_of,
+    choose_unit,
+    interval_column,
+    is_known,
+    mean_sd_column,
+    number_column,
+    percent_column,
+    rounded_column,
+    text_column,
 )
-from reports.runs.cells import cells
+from reports.runs.cells import build_cells
 from reports.runs.run_table import FULL
 
 MEBI = 2.0**20
 
-PAIR = (name("Model", "model"), name("Data", "dataset"))
-METHOD = name("Method", "method")
-SEEDS = name("Seeds", "seeds")
-DIFFERENCE = interval("Difference (points) [95 %]", "difference")
-VERDICT = name("Verdict", "verdict")
+PAIR = (text_column("Model", "model"), text_column("Data", "dataset"))
+METHOD = text_column("Method", "method")
+SEEDS = text_column("Seeds", "seeds")
+DIFFERENCE = interval_column("Difference (points) [95 %]", "difference")
+VERDICT = text_column("Verdict", "verdict")
 
 # What is told of every method against full training, whatever else is.
 LOST_AND_SAVED = (
     METHOD,
     DIFFERENCE,
     VERDICT,
-    percent("FLOPs saved (%)", "flops_saved"),
-    percent("Exact saved (%)", "exact_saved"),
+    percent_column("FLOPs saved (%)", "flops_saved"),
+    percent_column("Exact saved (%)", "exact_saved"),
 )
-TIME_SAVED = interval("Time saved (%) [95 %]", "time_saved", "time_saved_mark", 1, 100, sign=False)
+TIME_SAVED = interval_column(
+    "Time saved (%) [95 %]", "time_saved", "time_saved_mark", 1, 100, sign=False
+)
 THEIRS = {
-    "difference": number("Paper: difference", "published_difference", sign=True),
-    "flops_saved": percent("Paper: FLOPs saved (%)", "published_flops_saved"),
+    "difference": number_column("Paper: difference", "published_difference", sign=True),
+    "flops_saved": percent_column("Paper: FLOPs saved (%)", "published_flops_saved"),
 }
 
 SHORT = (
@@ -85,7 +87,7 @@ class AgainstFull:
     def parts(self) -> tuple[Table, ...]:
         """What a document shows, in order."""
         several = (self.results, self.against, self.pooled, self.equal_cost, self.costs)
-        return _there(several)
+        return _drop_missing(several)
 
     def report(self, table: str, title: str, frame: pd.DataFrame, *drawings: Drawing) -> Report:
         """These parts as the report of a table."""
@@ -100,13 +102,13 @@ class AgainstFull:
             self.parts,
             drawings,
             frame,
-            compact=_there((self.compact, self.compact_pooled, self.compact_equal_cost)),
+            compact=_drop_missing((self.compact, self.compact_pooled, self.compact_equal_cost)),
             numbers={stem: part for stem, part in numbers.items() if part},
             score=self.score,
         )
 
 
-def against_full(
+def build_against_full(
     frame: pd.DataFrame,
     profile: Profile,
     table: int | None,
@@ -121,36 +123,36 @@ def against_full(
     notes: what is particular to it. score: what the runs' accuracy is, as a heading.
     conditional: what the intervals do not cover.
     """
-    groups = cells(frame)
-    compared = method_rows.compared(groups)
-    rows = [method_rows.row(one, profile, table) for one in compared]
-    unit = unit_of(cell.mean("paper_total") for cell in groups)
+    groups = build_cells(frame)
+    compared = method_rows.compare_cells(groups)
+    rows = [method_rows.build_row(one, profile, table) for one in compared]
+    unit = choose_unit(cell.mean("paper_total") for cell in groups)
     freezing = [row for row in rows if row["method"] != FULL]
     here = f"({profile.name} profile)"
     label = title if table is None else f"Table {table}"
-    papers = [] if table is None else [paper(table)]
-    about = [profile.sentence, *captions.setting(groups, profile)]
-    marks = [*captions.marks(groups), *captions.troubles(groups, profile)]
-    equal, short = equal_cost(groups, profile, f"{label}, at equal cost {here}")
+    papers = [] if table is None else [describe_paper_columns(table)]
+    about = [profile.sentence, *captions.describe_setting(groups, profile)]
+    marks = [*captions.explain_marks(groups), *captions.list_failures(groups, profile)]
+    equal, short = build_equal_cost(groups, profile, f"{label}, at equal cost {here}")
     return AgainstFull(
-        Table(f"{title} {here}", results_columns(unit, rows, score), rows, PAIR,
+        Table(f"{title} {here}", build_results_columns(unit, rows, score), rows, PAIR,
               [*about, captions.SPREAD, captions.TIME, *papers, *notes, *marks]),
-        Table(f"{label}, against full training {here}", against_columns(rows), freezing, PAIR,
+        Table(f"{label}, against full training {here}", build_against_columns(rows), freezing, PAIR,
               [captions.VERDICT, captions.SAVINGS, captions.REPLAYED, conditional, *marks]),
         Table(f"{label}, what it cost: {unit.name}, clocks, memory {here}",
-              costs_columns(unit), rows, PAIR,
+              build_cost_columns(unit), rows, PAIR,
               [captions.CONVENTIONS, captions.TIME, captions.MEMORY]),
-        Table(f"{title} {here}", compact_columns(unit, score), rows, PAIR,
+        Table(f"{title} {here}", build_compact_columns(unit, score), rows, PAIR,
               [*about, SHORT, *notes, *marks]),
         rows,
-        method_rows.pooled(compared),
+        method_rows.pool_compared(compared),
         score,
         equal,
         short,
     )  # fmt: skip
 
 
-def paper(table: int) -> str:
+def describe_paper_columns(table: int) -> str:
     """What the columns called Paper hold."""
     return (
         f"Paper: the numbers printed in Table {table} of the SmartFRZ paper, for the models and "
@@ -158,86 +160,88 @@ def paper(table: int) -> str:
     )
 
 
-def results_columns(unit: Unit, rows: Sequence[Row], score: str = ACCURACY) -> tuple[Column, ...]:
+def build_results_columns(
+    unit: Unit, rows: Sequence[Row], score: str = ACCURACY
+) -> tuple[Column, ...]:
     """The paper's own columns, ours and theirs."""
     theirs = {
-        "accuracy": mean_sd(f"Paper: {lower(score)}", "published_accuracy"),
-        "time_s": number("Paper: time (s)", "published_time_s", 0),
-        "flops": number("Paper: comp. (TFLOPs)", "published_flops", 0, scale=TERA),
+        "accuracy": mean_sd_column(f"Paper: {lower_first(score)}", "published_accuracy"),
+        "time_s": number_column("Paper: time (s)", "published_time_s", 0),
+        "flops": number_column("Paper: comp. (TFLOPs)", "published_flops", 0, scale=TERA),
     }
     return (
         METHOD,
         SEEDS,
-        mean_sd(score, "accuracy", mark="mark"),
-        mean_sd("Time (s)", "time_s", mark="time_mark", digits=None),
-        rounded(f"Comp. ({unit.name})", "paper_total", 4, unit.flops),
-        *printed(theirs, rows),
+        mean_sd_column(score, "accuracy", mark="mark"),
+        mean_sd_column("Time (s)", "time_s", mark="time_mark", digits=None),
+        rounded_column(f"Comp. ({unit.name})", "paper_total", 4, unit.flops),
+        *select_printed(theirs, rows),
     )
 
 
-def against_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+def build_against_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     """What a method loses and saves, ours and the paper's."""
     theirs = {
         **THEIRS,
-        "time_saved": percent("Paper: time saved (%)", "published_time_saved"),
-        "realised": number("Paper: realised", "published_realised"),
+        "time_saved": percent_column("Paper: time saved (%)", "published_time_saved"),
+        "realised": number_column("Paper: realised", "published_realised"),
     }
     return (
         *LOST_AND_SAVED,
         TIME_SAVED,
-        percent("Replayed (%)", "replayed_saved"),
-        number("Realised", "realised", mark="time_saved_mark"),
-        *printed(theirs, rows),
+        percent_column("Replayed (%)", "replayed_saved"),
+        number_column("Realised", "realised", mark="time_saved_mark"),
+        *select_printed(theirs, rows),
     )
 
 
-def printed(columns: Mapping[str, Column], rows: Sequence[Row]) -> list[Column]:
+def select_printed(columns: Mapping[str, Column], rows: Sequence[Row]) -> list[Column]:
     """Of the paper's columns, by their key, those for which it prints a number at all."""
     return [
         column
         for key, column in columns.items()
-        if any(known(row[f"published_{key}"]) for row in rows)
+        if any(is_known(row[f"published_{key}"]) for row in rows)
     ]
 
 
-def _there(tables: Sequence[Table | None]) -> tuple[Table, ...]:
+def _drop_missing(tables: Sequence[Table | None]) -> tuple[Table, ...]:
     return tuple(table for table in tables if table)
 
 
-def lower(heading: str) -> str:
+def lower_first(heading: str) -> str:
     """A heading within another one."""
     return heading[:1].lower() + heading[1:]
 
 
-def costs_columns(unit: Unit) -> tuple[Column, ...]:
+def build_cost_columns(unit: Unit) -> tuple[Column, ...]:
     """Everything that was spent."""
     return (
         METHOD,
-        rounded("Paper's: forward", "paper_forward", 4, unit.flops),
-        rounded("Paper's: backward", "paper_backward", 4, unit.flops),
-        rounded("Paper's: total", "paper_total", 4, unit.flops),
-        rounded("Exact: forward", "exact_forward", 4, unit.flops),
-        rounded("Exact: backward", "exact_backward", 4, unit.flops),
-        rounded("Exact: total", "exact_total", 4, unit.flops),
-        rounded("Deciding (GFLOPs)", "decide_flops", 3, GIGA),
-        rounded("Train (s)", "train_s", mark="time_mark"),
-        rounded("Decide (s)", "decide_s", mark="time_mark"),
-        rounded("Saved + state, peak (MiB)", "memory_bytes", 3, MEBI),
-        rounded("CUDA, peak (MiB)", "cuda_allocated", 4, MEBI),
+        rounded_column("Paper's: forward", "paper_forward", 4, unit.flops),
+        rounded_column("Paper's: backward", "paper_backward", 4, unit.flops),
+        rounded_column("Paper's: total", "paper_total", 4, unit.flops),
+        rounded_column("Exact: forward", "exact_forward", 4, unit.flops),
+        rounded_column("Exact: backward", "exact_backward", 4, unit.flops),
+        rounded_column("Exact: total", "exact_total", 4, unit.flops),
+        rounded_column("Deciding (GFLOPs)", "decide_flops", 3, GIGA),
+        rounded_column("Train (s)", "train_s", mark="time_mark"),
+        rounded_column("Decide (s)", "decide_s", mark="time_mark"),
+        rounded_column("Saved + state, peak (MiB)", "memory_bytes", 3, MEBI),
+        rounded_column("CUDA, peak (MiB)", "cuda_allocated", 4, MEBI),
     )
 
 
-def compact_columns(unit: Unit, score: str = ACCURACY) -> tuple[Column, ...]:
+def build_compact_columns(unit: Unit, score: str = ACCURACY) -> tuple[Column, ...]:
     """What a terminal has room for."""
     return (
         METHOD,
-        name("Seeds", "count"),
-        mean_sd(lower(score).replace("(%)", "%"), "accuracy", mark="mark"),
-        interval("difference [95 %]", "difference"),
+        text_column("Seeds", "count"),
+        mean_sd_column(lower_first(score).replace("(%)", "%"), "accuracy", mark="mark"),
+        interval_column("difference [95 %]", "difference"),
         VERDICT,
-        rounded("time s", "time_s", mark="time_mark"),
-        rounded(unit.name, "paper_total", 3, unit.flops),
-        percent("−FLOPs %", "flops_saved", 0),
-        percent("−time %", "time_saved", 0, mark="time_saved_mark"),
-        number("realised", "realised", mark="time_saved_mark"),
+        rounded_column("time s", "time_s", mark="time_mark"),
+        rounded_column(unit.name, "paper_total", 3, unit.flops),
+        percent_column("−FLOPs %", "flops_saved", 0),
+        percent_column("−time %", "time_saved", 0, mark="time_saved_mark"),
+        number_column("realised", "realised", mark="time_saved_mark"),
     )

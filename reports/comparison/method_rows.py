@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports import statistics
-from reports.comparison.against_full import Comparison, Pooled, against_full, pool
+from reports.comparison.against_full import Comparison, Pooled, compare_with_full, pool_methods
 from reports.document import captions
 from reports.document.profile import Profile
-from reports.document.table import Row, Value, fixed
+from reports.document.table import Row, Value, format_fixed
 from reports.paper import derived_numbers
 from reports.runs.cells import Cell
 from reports.runs.run_table import FULL, REPLAYED, ROLES
@@ -40,7 +40,7 @@ MEANS = (  # of the finished runs of a cell
 
 
 @dataclass(frozen=True)
-class Against:
+class ComparedCell:
     """A cell beside the comparison with its full training."""
 
     cell: Cell
@@ -52,35 +52,35 @@ class Against:
         return self.cell.roles[ROLES.index("method")]
 
 
-def compared(cells: Sequence[Cell]) -> list[Against]:
+def compare_cells(cells: Sequence[Cell]) -> list[ComparedCell]:
     """Each cell (model, dataset, method) against the full training of its model and data set."""
     full = {cell.roles[:2]: cell for cell in cells if cell.roles[2] == FULL}
     none = {cell.roles[:2]: Cell((*cell.roles[:2], FULL), []) for cell in cells}
     whole = none | full
-    return [Against(cell, against_full(cell, whole[cell.roles[:2]])) for cell in cells]
+    return [ComparedCell(cell, compare_with_full(cell, whole[cell.roles[:2]])) for cell in cells]
 
 
-def pooled(against: Sequence[Against]) -> dict[str, Pooled]:
+def pool_compared(against: Sequence[ComparedCell]) -> dict[str, Pooled]:
     """Each method but full training, over all pairs of model and data set."""
     strategies: dict[str, list[tuple[Cell, Comparison]]] = {}
     for one in against:
         if one.method != FULL:
             strategies.setdefault(one.method, []).append((one.cell, one.comparison))
-    return pool(strategies)
+    return pool_methods(strategies)
 
 
-def row(one: Against, profile: Profile, table: int | None) -> Row:
+def build_row(one: ComparedCell, profile: Profile, table: int | None) -> Row:
     """The row of one cell, beside what the paper's table of that number, if any, prints."""
     cell, comparison = one.cell, one.comparison
     model, dataset, method = cell.roles
     timed = len(cell.devices) < 2
     values: dict[str, Value] = {
-        "model": profile.shown(model),
-        "dataset": profile.shown(dataset),
+        "model": profile.format_name(model),
+        "dataset": profile.format_name(dataset),
         "method": method,
         "cell": str(cell.runs[0]["cell"]),
         "count": f"{cell.n} of {cell.wanted}",
-        "seeds": captions.seeds(cell),
+        "seeds": captions.format_seed_count(cell),
         "finished": cell.n,
         "wanted": cell.wanted,
         "diverged": cell.diverged,
@@ -88,8 +88,8 @@ def row(one: Against, profile: Profile, table: int | None) -> Row:
         "resumed": cell.resumed,
         "slowed": cell.slowed,
         "device": "; ".join(sorted(cell.devices)),
-        "mark": captions.mark(cell),
-        "time_mark": captions.mark(cell, timed=True),
+        "mark": captions.format_marks(cell),
+        "time_mark": captions.format_marks(cell, timed=True),
         "accuracy": cell.mean("accuracy"),
         "accuracy_sd": cell.sd("accuracy"),
         "time_s": cell.mean("time_s") if timed else None,
@@ -100,21 +100,21 @@ def row(one: Against, profile: Profile, table: int | None) -> Row:
     clocks = ("train_s", "decide_s", "cpu_s")
     values |= {key: cell.mean(key) if timed or key not in clocks else None for key in MEANS}
     if method != FULL:
-        values |= _comparison(comparison) | _replayed(cell)
+        values |= _expand_comparison(comparison) | _compute_replayed(cell)
     else:
-        values |= dict.fromkeys(_comparison(comparison) | _replayed(cell))
-    return values | derived_numbers.beside(
-        table, profile.role(model), profile.role(dataset), method
+        values |= dict.fromkeys(_expand_comparison(comparison) | _compute_replayed(cell))
+    return values | derived_numbers.look_up_row(
+        table, profile.find_role(model), profile.find_role(dataset), method
     )
 
 
-def pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Row]:
+def build_pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Row]:
     """A row a strategy: pooled over the pairs, and the mean of the paper's pairs beside it."""
     return [
         {
             "method": method,
-            "pairs": pairs(one),
-            **spread("difference", one.difference),
+            "pairs": format_pairs(one),
+            **expand_interval("difference", one.difference),
             "verdict": one.verdict or None,
             "p_no_worse": one.p_no_worse,
             "p_different": one.p_different,
@@ -123,29 +123,29 @@ def pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Row]:
             "inferior_pairs": one.verdicts.get("inferior", 0),
             "flops_saved": one.flops_saved,
             "exact_saved": one.exact_saved,
-            **spread("time_saved", one.time_saved),
-            "time_saved_mark": _time_mark(one, one.timed < one.pairs),
+            **expand_interval("time_saved", one.time_saved),
+            "time_saved_mark": _format_time_mark(one, one.timed < one.pairs),
             "realised": one.realised,
-            **derived_numbers.mean(table, method),
+            **derived_numbers.compute_means(table, method),
         }
         for method, one in pools.items()
     ]
 
 
-def pairs(one: Pooled, word: str = "") -> str:
+def format_pairs(one: Pooled, word: str = "") -> str:
     """How many pairs are pooled, and of how many runs where some are not there."""
     seeds = f", {one.done} of {one.planned} runs" if one.done < one.planned else ""
     return f"{one.pairs} of {one.wanted}{word}{seeds}"
 
 
-def claims(pools: Mapping[str, Pooled]) -> list[str]:
+def describe_claims(pools: Mapping[str, Pooled]) -> list[str]:
     """What may be said of each method's speed: never a saving without the verdict on accuracy."""
     sentences = []
     for method, one in pools.items():
-        over = f"{method}, {pairs(one, ' pairs')}: {one.verdict or 'no verdict'}"
+        over = f"{method}, {format_pairs(one, ' pairs')}: {one.verdict or 'no verdict'}"
         p = f"Holm p {'< 0.001' if one.p_no_worse < 0.001 else f'= {one.p_no_worse:.3f}'}"
         if one.faster:
-            saved = f"{fixed(100 * one.time_saved.mean, 1)} % of time saved"
+            saved = f"{format_fixed(100 * one.time_saved.mean, 1)} % of time saved"
             sentences.append(f"{over} ({p}); speed-up claimed: {saved}.")
         elif one.no_worse and one.slowed:
             sentences.append(
@@ -153,7 +153,7 @@ def claims(pools: Mapping[str, Pooled]) -> list[str]:
                 "their CPU with something else."
             )
         elif one.no_worse:
-            sentences.append(f"{over} ({p}); no speed-up claimed: {_why_not(one)}.")
+            sentences.append(f"{over} ({p}); no speed-up claimed: {_explain_no_claim(one)}.")
         elif one.verdict == "non-inferior":
             sentences.append(f"{over}, but not after Holm's correction ({p}); no speed-up claimed.")
         else:
@@ -162,39 +162,39 @@ def claims(pools: Mapping[str, Pooled]) -> list[str]:
     return sentences
 
 
-def _why_not(one: Pooled) -> str:
+def _explain_no_claim(one: Pooled) -> str:
     """Why a method that is no worse is not called faster, where its runs had their CPU alone."""
     if one.timed < one.wanted:
         return f"the times of only {one.timed} of {one.wanted} pairs compare"
     return "it takes more time" if one.slower else "its time saving may be chance"
 
 
-def spread(key: str, interval: Interval) -> dict[str, Value]:
+def expand_interval(key: str, interval: Interval) -> dict[str, Value]:
     """An interval as three columns."""
     return {key: interval.mean, f"{key}_low": interval.low, f"{key}_high": interval.high}
 
 
-def _replayed(cell: Cell) -> dict[str, Value]:
+def _compute_replayed(cell: Cell) -> dict[str, Value]:
     """Time saved as rebuilt by `freezebench retime`, over the runs that it was given."""
     known = [ratio for ratio in cell.values(REPLAYED) if math.isfinite(ratio)]
-    saved = 1 - statistics.mean(known) if known else None
+    saved = 1 - statistics.compute_mean(known) if known else None
     return {"replayed_saved": saved, "replayed_runs": len(known)}
 
 
-def _time_mark(one: Comparison | Pooled, devices_differ: bool) -> str:
+def _format_time_mark(one: Comparison | Pooled, devices_differ: bool) -> str:
     words = captions.RESUMED_MARK * bool(one.resumed) + captions.DEVICES_MARK * devices_differ
     words += captions.SLOWED_MARK * bool(one.slowed)
     return f" {words}" if words else ""
 
 
-def _comparison(comparison: Comparison) -> dict[str, Value]:
+def _expand_comparison(comparison: Comparison) -> dict[str, Value]:
     return {
-        **spread("difference", comparison.difference),
+        **expand_interval("difference", comparison.difference),
         "paired_seeds": comparison.difference.n,
         "verdict": comparison.verdict or None,
         "flops_saved": comparison.flops_saved,
         "exact_saved": comparison.exact_saved,
-        **spread("time_saved", comparison.time_saved),
-        "time_saved_mark": _time_mark(comparison, comparison.devices_differ),
+        **expand_interval("time_saved", comparison.time_saved),
+        "time_saved_mark": _format_time_mark(comparison, comparison.devices_differ),
         "realised": comparison.realised,
     }

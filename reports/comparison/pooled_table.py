@@ -5,41 +5,54 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reports.comparison import method_rows
-from reports.comparison.against_full_table import DIFFERENCE, METHOD, VERDICT, AgainstFull, printed
+from reports.comparison.against_full_table import (
+    DIFFERENCE,
+    METHOD,
+    VERDICT,
+    AgainstFull,
+    select_printed,
+)
 from reports.document import captions
 from reports.document.profile import Profile
-from reports.document.table import Table, interval, name, number, p_value, percent
+from reports.document.table import (
+    Table,
+    interval_column,
+    number_column,
+    p_value_column,
+    percent_column,
+    text_column,
+)
 
 COLUMNS = (
     METHOD,
-    name("Pairs", "pairs"),
+    text_column("Pairs", "pairs"),
     DIFFERENCE,
     VERDICT,
-    p_value("p (no worse), Holm", "p_no_worse"),
-    p_value("p (different), Holm", "p_different"),
-    percent("FLOPs saved (%)", "flops_saved"),
-    percent("Exact saved (%)", "exact_saved"),
-    interval("Time saved (%) [95 %]", "time_saved", "time_saved_mark", 1, 100, sign=False),
-    number("Realised", "realised", mark="time_saved_mark"),
+    p_value_column("p (no worse), Holm", "p_no_worse"),
+    p_value_column("p (different), Holm", "p_different"),
+    percent_column("FLOPs saved (%)", "flops_saved"),
+    percent_column("Exact saved (%)", "exact_saved"),
+    interval_column("Time saved (%) [95 %]", "time_saved", "time_saved_mark", 1, 100, sign=False),
+    number_column("Realised", "realised", mark="time_saved_mark"),
 )
 PAPERS = {
-    "flops_saved": percent("Paper: FLOPs saved (%)", "published_flops_saved"),
-    "time_saved": percent("Paper: time saved (%)", "published_time_saved"),
-    "realised": number("Paper: realised", "published_realised"),
+    "flops_saved": percent_column("Paper: FLOPs saved (%)", "published_flops_saved"),
+    "time_saved": percent_column("Paper: time saved (%)", "published_time_saved"),
+    "realised": number_column("Paper: realised", "published_realised"),
 }
 COMPACT = (
-    name("pairs", "pairs"),
-    interval("difference [95 %]", "difference"),
+    text_column("pairs", "pairs"),
+    interval_column("difference [95 %]", "difference"),
     VERDICT,
-    p_value("p (no worse)", "p_no_worse"),
-    percent("−FLOPs %", "flops_saved", 0),
-    percent("−time %", "time_saved", 0, mark="time_saved_mark"),
-    number("realised", "realised", mark="time_saved_mark"),
+    p_value_column("p (no worse)", "p_no_worse"),
+    percent_column("−FLOPs %", "flops_saved", 0),
+    percent_column("−time %", "time_saved", 0, mark="time_saved_mark"),
+    number_column("realised", "realised", mark="time_saved_mark"),
 )
-COMPACT_PAPERS = {"realised": number("paper's", "published_realised")}
+COMPACT_PAPERS = {"realised": number_column("paper's", "published_realised")}
 
 
-def with_pooled(
+def add_pooled(
     built: AgainstFull,
     table: int | None,
     title: str,
@@ -47,17 +60,18 @@ def with_pooled(
     conditional: str = captions.CONDITIONAL,
 ) -> AgainstFull:
     """A table with its methods pooled, beside the means of the paper's table, if of one."""
-    rows = method_rows.pooled_rows(built.pools, table)
-    claims = method_rows.claims(built.pools)
+    rows = method_rows.build_pooled_rows(built.pools, table)
+    claims = method_rows.describe_claims(built.pools)
     pooled = f"{title}, pooled over the pairs of model and data"
     return replace(
         built,
         pooled=Table(
-            f"{pooled} ({profile.name} profile)", (*COLUMNS, *printed(PAPERS, rows)), rows, (),
+            f"{pooled} ({profile.name} profile)",
+            (*COLUMNS, *select_printed(PAPERS, rows)), rows, (),
             [*claims, captions.POOLED, conditional],
         ),
         compact_pooled=Table(
             "Pooled over the pairs of model and data",
-            (METHOD, *COMPACT, *printed(COMPACT_PAPERS, rows)), rows, (), claims,
+            (METHOD, *COMPACT, *select_printed(COMPACT_PAPERS, rows)), rows, (), claims,
         ),
     )  # fmt: skip

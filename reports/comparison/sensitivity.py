@@ -9,19 +9,19 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports import statistics
-from reports.comparison.against_full import against_full
-from reports.comparison.method_rows import spread
+from reports.comparison.against_full import compare_with_full
+from reports.comparison.method_rows import expand_interval
 from reports.document import captions
 from reports.document.profile import Profile
-from reports.document.table import Row, Unit, Value, number_of, unit_of
-from reports.paper.printed_tables import entry
-from reports.paper.printed_tables import number as printed_number
-from reports.runs.cells import Cell, cells
+from reports.document.table import Row, Unit, Value, choose_unit, to_number
+from reports.paper.printed_tables import find_entry
+from reports.paper.printed_tables import get_number as printed_number
+from reports.runs.cells import Cell, build_cells
 from reports.runs.run_table import FULL
 
 
 @dataclass(frozen=True)
-class Option:
+class VariedOption:
     """What is varied: the paper's table and its column, our option, and its default value.
 
     head: what it is called, with its unit.
@@ -42,7 +42,7 @@ class Option:
 class Sensitivity:
     """Rows of all cells, those at a value of the option in its order after the others."""
 
-    option: Option
+    option: VariedOption
     cells: Sequence[Cell]
     rows: Sequence[Row]
     unit: Unit
@@ -52,7 +52,7 @@ class Sensitivity:
         """The models and data sets, by their roles."""
         return list(dict.fromkeys(cell.roles[:2] for cell in self.cells))
 
-    def at_values(self, pair: tuple[str, ...]) -> dict[float, tuple[Cell, Row]]:
+    def select_by_value(self, pair: tuple[str, ...]) -> dict[float, tuple[Cell, Row]]:
         """The cells of a pair that have the option, by its value."""
         found = {
             self.option.value(cell): (cell, row)
@@ -62,46 +62,50 @@ class Sensitivity:
         return {value: both for value, both in found.items() if not math.isnan(value)}
 
 
-def sensitivity(frame: pd.DataFrame, profile: Profile, option: Option) -> Sensitivity:
+def build_sensitivity(frame: pd.DataFrame, profile: Profile, option: VariedOption) -> Sensitivity:
     """Everything known of each cell, beside the paper's numbers; unrounded."""
-    groups = cells(frame)
+    groups = build_cells(frame)
     pairs = list(dict.fromkeys(cell.roles[:2] for cell in groups))
-    groups.sort(key=lambda cell: (pairs.index(cell.roles[:2]), _order(option.value(cell))))
-    rows = [_row(cell, groups, profile, option) for cell in groups]
-    adjusted = statistics.holm({i: number_of(row["p_different"]) for i, row in enumerate(rows)})
-    unit = unit_of(cell.mean("paper_total") for cell in groups)
+    groups.sort(key=lambda cell: (pairs.index(cell.roles[:2]), _get_sort_key(option.value(cell))))
+    rows = [_build_row(cell, groups, profile, option) for cell in groups]
+    adjusted = statistics.apply_holm(
+        {i: to_number(row["p_different"]) for i, row in enumerate(rows)}
+    )
+    unit = choose_unit(cell.mean("paper_total") for cell in groups)
     whole = [{**row, "p_different": adjusted[i]} for i, row in enumerate(rows)]
     return Sensitivity(option, groups, whole, unit)
 
 
-def _row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Option) -> Row:
+def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: VariedOption) -> Row:
     model, dataset, method = cell.roles
     value = option.value(cell)
     beside = [other for other in groups if other.roles[:2] == cell.roles[:2]]
     nothing = Cell((model, dataset, FULL), [])
     full = next((c for c in beside if c.roles[2] == FULL), nothing)
     default = next((c for c in beside if option.value(c) == option.default), nothing)
-    pair = statistics.paired_differences(cell.by_seed("accuracy"), default.by_seed("accuracy"))
+    pair = statistics.pair_differences(cell.by_seed("accuracy"), default.by_seed("accuracy"))
     own = not math.isnan(value) and value != option.default
-    against = against_full(cell, full)
+    against = compare_with_full(cell, full)
     devices = frozenset[str]().union(*(other.devices for other in beside))
     timed = len(devices) < 2
     saved = {"flops_saved": against.flops_saved, "exact_saved": against.exact_saved}
     values: dict[str, Value] = {
-        "model": profile.shown(model),
-        "dataset": profile.shown(dataset),
+        "model": profile.format_name(model),
+        "dataset": profile.format_name(dataset),
         "method": method,
         "value": None if math.isnan(value) else value,
-        "setting": _setting(value, option, method),
+        "setting": _format_setting(value, option, method),
         "cell": str(cell.runs[0]["cell"]),
         "count": f"{cell.n} of {cell.wanted}",
-        "seeds": captions.seeds(cell),
-        "mark": captions.mark(cell),
-        "time_mark": captions.mark(cell, timed=True, beside=devices),
+        "seeds": captions.format_seed_count(cell),
+        "mark": captions.format_marks(cell),
+        "time_mark": captions.format_marks(cell, timed=True, beside=devices),
         "accuracy": cell.mean("accuracy"),
         "accuracy_sd": cell.sd("accuracy"),
-        **spread("to_default", statistics.t_interval(pair) if own else statistics.NOTHING),
-        "p_different": statistics.p_different(pair) if own else math.nan,
+        **expand_interval(
+            "to_default", statistics.compute_t_interval(pair) if own else statistics.NOTHING
+        ),
+        "p_different": statistics.compute_p_different(pair) if own else math.nan,
         "time_s": cell.mean("time_s") if timed else None,
         "time_s_sd": cell.sd("time_s") if timed else None,
         "paper_total": cell.mean("paper_total"),
@@ -110,15 +114,19 @@ def _row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Option) -
         "memory_bytes": cell.mean("memory_bytes"),
         **(saved if method != FULL else dict.fromkeys(saved)),
     }
-    return values | _beside(option, profile.role(model), profile.role(dataset), value)
+    return values | _look_up_paper(
+        option, profile.find_role(model), profile.find_role(dataset), value
+    )
 
 
-def _beside(option: Option, model: str, dataset: str, value: float) -> dict[str, Value]:
+def _look_up_paper(
+    option: VariedOption, model: str, dataset: str, value: float
+) -> dict[str, Value]:
     """What the paper prints at a value, and its difference to the default there."""
 
     def printed(at: float, key: str) -> float | None:
         names: dict[str, str | float] = {"model": model, "dataset": dataset, option.column: at}
-        return printed_number(entry(option.table, **names), key)
+        return printed_number(find_entry(option.table, **names), key)
 
     accuracy, default = printed(value, "accuracy"), printed(option.default, "accuracy")
     difference = None
@@ -131,12 +139,12 @@ def _beside(option: Option, model: str, dataset: str, value: float) -> dict[str,
     }
 
 
-def _setting(value: float, option: Option, method: str) -> str:
+def _format_setting(value: float, option: VariedOption, method: str) -> str:
     if math.isnan(value):
         return method
     return f"{value:g}" + " (default)" * (value == option.default)
 
 
-def _order(value: float) -> float:
+def _get_sort_key(value: float) -> float:
     """Cells without the option first: full training, and what the others are matched to."""
     return -math.inf if math.isnan(value) else value

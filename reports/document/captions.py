@@ -86,7 +86,7 @@ POOLED = (
 )
 
 
-def setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
+def describe_setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
     """On what the runs were made, and with which predictor."""
     made_on = frozenset().union(*(cell.devices for cell in cells))
     known = {name for name in made_on if not name.startswith(UNKNOWN)}
@@ -94,24 +94,24 @@ def setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
     notes = [f"Device: {'; '.join(devices)}."] if devices != [""] else []
     if profile.predictor:
         notes.append(f"Predictor: {profile.predictor}.")
-        notes += [profile.departures] * bool(profile.departures) + _seen(cells, profile)
+        notes += [profile.departures] * bool(profile.departures) + _note_known_data(cells, profile)
     return notes
 
 
-def _seen(cells: Sequence[Cell], profile: Profile) -> list[str]:
+def _note_known_data(cells: Sequence[Cell], profile: Profile) -> list[str]:
     """Says so where a data set is of the kind that the predictor learned from."""
     kinds = {source.partition(":")[0] for source in profile.sources}
     names = dict.fromkeys(cell.roles[1] for cell in cells)
-    used = {name: profile.stands_for.get(profile.role(name), name) for name in names}
+    used = {name: profile.stands_for.get(profile.find_role(name), name) for name in names}
     return [
         f"SmartFRZ's predictor was trained on {', '.join(profile.sources)}, as the paper's was on "
-        f"ImageNet: {profile.shown(name)} is of a kind that is not new to it."
+        f"ImageNet: {profile.format_name(name)} is of a kind that is not new to it."
         for name in names
         if used[name].partition(":")[0] in kinds
     ]
 
 
-def marks(cells: Sequence[Cell]) -> list[str]:
+def explain_marks(cells: Sequence[Cell]) -> list[str]:
     """What the marks mean, for those that are used."""
     timed: dict[tuple[str, ...], frozenset[str]] = {}  # what is compared with full training
     for cell in cells:
@@ -134,10 +134,11 @@ def marks(cells: Sequence[Cell]) -> list[str]:
     return notes
 
 
-def troubles(cells: Sequence[Cell], profile: Profile) -> list[str]:
+def list_failures(cells: Sequence[Cell], profile: Profile) -> list[str]:
     """One line for every run that ended without a number, and how many are still wanted."""
     ended = [
-        f"{run['state']}: {' / '.join(profile.shown(r) for r in cell.roles)}, seed {run['seed']} "
+        f"{run['state']}: {' / '.join(profile.format_name(r) for r in cell.roles)}, "
+        f"seed {run['seed']} "
         f"(run {run['id']})" + (f": {run['reason']}" if run["reason"] else "")
         for cell in cells
         for run in cell.runs
@@ -152,7 +153,7 @@ def troubles(cells: Sequence[Cell], profile: Profile) -> list[str]:
     return [f"{line[0].upper()}{line[1:]}." for line in lines]
 
 
-def mark(cell: Cell, timed: bool = False, beside: frozenset[str] = frozenset()) -> str:
+def format_marks(cell: Cell, timed: bool = False, beside: frozenset[str] = frozenset()) -> str:
     """The marks of a cell's mean, or of its mean time.
 
     beside: the devices of what it is held against.
@@ -164,7 +165,7 @@ def mark(cell: Cell, timed: bool = False, beside: frozenset[str] = frozenset()) 
     return f" {words}" if words else ""
 
 
-def seeds(cell: Cell) -> str:
+def format_seed_count(cell: Cell) -> str:
     """How many of the wanted runs have a number, and what became of those that ended without."""
     lost = [f"{count} {word}" for count, word in
             ((cell.diverged, DIVERGED), (cell.failed, FAILED)) if count]  # fmt: skip

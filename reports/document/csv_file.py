@@ -9,16 +9,16 @@ import math
 from reports.document.table import Table
 
 
-def raw_csv(table: Table) -> str:
+def format_csv(table: Table) -> str:
     """Comma-separated values: the rows' own numbers, unrounded; empty where there is none."""
     out = io.StringIO()
     keys = list(table.rows[0]) if table.rows else []
     writer = csv.DictWriter(out, keys, lineterminator="\n")
     writer.writeheader()
     for row in table.rows:
-        writer.writerow({key: _plain(row[key]) for key in keys})
+        writer.writerow({key: _blank_missing(row[key]) for key in keys})
     return out.getvalue()
 
 
-def _plain(value: object) -> object:
+def _blank_missing(value: object) -> object:
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reports.document.table import Column, Row, Table, _blocks
+from reports.document.table import Column, Row, Table, _group_blocks
 
 # Signs of the tables that LaTeX's text mode does not have, and those that mean something to it.
 SENTENCE = 50  # characters from which a column's words are set as a paragraph in LaTeX
@@ -29,25 +29,25 @@ LATEX = {
 }  # fmt: skip
 
 
-def latex(table: Table, label: str) -> str:
+def format_latex(table: Table, label: str) -> str:
     """As many `table*` as its rows need pages, for booktabs and graphicx, no wider than the page.
 
     A block's names stand on a line of their own, the notes in small print below the first.
     """
-    pages = _pages(table)
+    pages = _split_pages(table)
     parts = []
     for number, rows in enumerate(pages, 1):
         title = f"{table.title} ({number} of {len(pages)})" if len(pages) > 1 else table.title
         part = replace(table, title=title, rows=rows, notes=table.notes if number == 1 else [])
-        parts.append(_latex_page(part, label if number == 1 else f"{label}:{number}"))
+        parts.append(_format_latex_page(part, label if number == 1 else f"{label}:{number}"))
     return "\n".join(parts)
 
 
-def _pages(table: Table) -> list[list[Row]]:
+def _split_pages(table: Table) -> list[list[Row]]:
     """The rows by pages: how many lines should they, their blocks' names and the notes take?"""
     pages: list[list[Row]] = [[]]
     used, block = sum(1 + len(note) // NOTE for note in table.notes), None
-    sentences = [column for column in table.columns if "p{" in _latex_column(column, table)]
+    sentences = [column for column in table.columns if "p{" in _choose_alignment(column, table)]
     for row in table.rows:
         words = [column.text(row) for column in table.blocks]
         lines = 1 + max((len(c.text(row)) // PARAGRAPH for c in sentences), default=0)
@@ -61,36 +61,36 @@ def _pages(table: Table) -> list[list[Row]]:
     return pages
 
 
-def _latex_page(table: Table, label: str) -> str:
-    layout = "".join(_latex_column(column, table) for column in table.columns)
+def _format_latex_page(table: Table, label: str) -> str:
+    layout = "".join(_choose_alignment(column, table) for column in table.columns)
     lines = [
         r"\begin{table*}",
         r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
-        rf"\caption{{{_latex(table.title)}}}",
+        rf"\caption{{{_escape_latex(table.title)}}}",
         rf"\label{{{label}}}",
         rf"{NO_WIDER}{{\begin{{tabular}}{{{layout}}}",
         r"\toprule",
-        _ampersands([_latex_head(column) for column in table.columns]),
+        _join_latex([_format_latex_head(column) for column in table.columns]),
     ]
-    for words, rows in _blocks(table):
+    for words, rows in _group_blocks(table):
         lines.append(r"\midrule")
         if words:
-            names = _latex(" · ".join(words))
+            names = _escape_latex(" · ".join(words))
             lines.append(rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\textit{{{names}}}}} \\")
-        lines += [_ampersands([_latex(text) for text in cells]) for cells in rows]
+        lines += [_join_latex([_escape_latex(text) for text in cells]) for cells in rows]
     lines += [r"\bottomrule", r"\end{tabular}}"]
     if table.notes:
-        notes = r"\\ ".join(_latex(note) for note in table.notes)
+        notes = r"\\ ".join(_escape_latex(note) for note in table.notes)
         lines += ["", r"\smallskip", rf"\begin{{minipage}}{{\textwidth}}\scriptsize {notes}"]
         lines.append(r"\end{minipage}")
     return "\n".join([*lines, r"\end{table*}"]) + "\n"
 
 
-def _ampersands(cells: Sequence[str]) -> str:
+def _join_latex(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _latex_column(column: Column, table: Table) -> str:
+def _choose_alignment(column: Column, table: Table) -> str:
     """Right, left, or where it holds sentences a paragraph of a fifth of the page."""
     if column.right:
         return "r"
@@ -98,17 +98,17 @@ def _latex_column(column: Column, table: Table) -> str:
     return rf"p{{{PARAGRAPH_WIDE}}}" if longest > SENTENCE else "l"
 
 
-def _latex_head(column: Column) -> str:
+def _format_latex_head(column: Column) -> str:
     """A heading on as many short lines as it takes."""
     words = column.head.replace(" %", "\u00a0%")  # a number and its unit stay on one line
     wrapped = textwrap.wrap(words, HEADING, break_long_words=False)
-    lines = [_latex(line.replace("\u00a0", " ")) for line in wrapped]
+    lines = [_escape_latex(line.replace("\u00a0", " ")) for line in wrapped]
     stacked = r"\\".join(lines)
     side = "r" if column.right else "l"
     return rf"\shortstack[{side}]{{{stacked}}}" if len(lines) > 1 else stacked
 
 
-def _latex(text: str) -> str:
+def _escape_latex(text: str) -> str:
     """Text as LaTeX takes it: what is in no font of it loses its accents, or is a question mark."""
 
     def sign(one: str) -> str:

@@ -37,13 +37,13 @@ class Profile:
         )
         return cls(**{key: values[key] for key in known if values.get(key)})
 
-    def role(self, name: str) -> str:
+    def find_role(self, name: str) -> str:
         """The paper's name for a name used here, or the name itself."""
         return {used: role for role, used in self.stands_for.items()}.get(name, name)
 
-    def shown(self, name: str) -> str:
+    def format_name(self, name: str) -> str:
         """A name as readers meet it: what was used, and what it stands for."""
-        role = self.role(name)
+        role = self.find_role(name)
         used = self.stands_for.get(role, name)
         return used if used == role else f"{used} (for {role})"
 
@@ -59,7 +59,7 @@ class Profile:
         )
 
 
-def united(profiles: Sequence[Profile]) -> Profile:
+def merge_profiles(profiles: Sequence[Profile]) -> Profile:
     """What all reports say of their profile, taken together."""
     if not profiles:
         raise UserError("none of these sweeps has tables or figures to show; name one of a table")

@@ -12,20 +12,20 @@ from typing import Any
 
 import pandas as pd
 
-from bench.machine.environment import commit
+from bench.machine.environment import get_commit
 from reports.document.profile import Profile
 
 LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib")
 
 
-def provenance(
+def format_provenance(
     frame: pd.DataFrame, profile: Profile, files: Sequence[Path], roles: Sequence[str]
 ) -> str:
     """The record that lies beside a report, as JSON."""
     keys = ("id", "cell", *roles, "seed", "state", "reason", "device", "commit")
     values: dict[str, Any] = {
-        "command": command(),
-        "commit": commit(),
+        "command": get_command(),
+        "commit": get_commit(),
         "profile": asdict(profile),
         "libraries": {name: version(name) for name in LIBRARIES},
         "files": [file.name for file in files],
@@ -34,6 +34,6 @@ def provenance(
     return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
 
-def command() -> str:
+def get_command() -> str:
     """The command line that runs now, without the folder its program lies in."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -17,7 +17,7 @@ class Drawing:
     """A figure that is drawn when asked for.
 
     name: stem of its files (name.svg, name.png). note: what it shows, for a caption.
-    draw: makes it; called inside reports.figures.style.styled().
+    draw: makes it; called inside reports.figures.style.apply_style().
     """
 
     name: str
@@ -50,6 +50,6 @@ class Report:
     score: str = ACCURACY
 
 
-def file_word(name: str) -> str:
+def clean_file_name(name: str) -> str:
     """A name that may stand in a file name."""
     return "".join(sign if sign.isalnum() else "_" for sign in name)

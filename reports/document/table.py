@@ -43,23 +43,23 @@ class Unit:
     flops: float
 
 
-def unit_of(totals: Iterable[float]) -> Unit:
+def choose_unit(totals: Iterable[float]) -> Unit:
     """TFLOPs as in the paper, or GFLOPs where not even the largest total has one TFLOP."""
     large = any(total >= TERA for total in totals)
     return Unit("TFLOPs", TERA) if large else Unit("GFLOPs", GIGA)
 
 
-def known(value: Value) -> bool:
+def is_known(value: Value) -> bool:
     """Whether a value can be printed as a number."""
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def number_of(value: Value) -> float:
+def to_number(value: Value) -> float:
     """A value as a number; NaN where it is none."""
     return float(value) if isinstance(value, int | float) else math.nan
 
 
-def fixed(value: Value, digits: int = 2, sign: bool = False) -> str:
+def format_fixed(value: Value, digits: int = 2, sign: bool = False) -> str:
     """A number with so many decimals, a true minus sign and thousands apart; a dash if unknown."""
     if not isinstance(value, int | float) or not math.isfinite(value):
         return DASH
@@ -69,60 +69,68 @@ def fixed(value: Value, digits: int = 2, sign: bool = False) -> str:
     return text.replace("-", "−")
 
 
-def significant(value: Value, digits: int = 3) -> str:
+def format_significant(value: Value, digits: int = 3) -> str:
     """A number with so many significant digits, none of the whole part dropped."""
     if not isinstance(value, int | float) or not math.isfinite(value):
         return DASH
     decimals = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
-    return fixed(value, max(0, decimals))
+    return format_fixed(value, max(0, decimals))
 
 
-def name(head: str, key: str) -> Column:
+def text_column(head: str, key: str) -> Column:
     """A column of words as they are."""
     return Column(head, lambda row: str(row[key] or DASH), right=False, key=key)
 
 
-def number(
+def number_column(
     head: str, key: str, digits: int = 2, sign: bool = False, scale: float = 1.0, mark: str = ""
 ) -> Column:
     """A column of numbers with fixed decimals, in units of `scale`, and a mark from `mark`."""
     return Column(
         head,
-        lambda row: fixed(_scaled(row[key], 1 / scale), digits, sign) + _mark(row, key, mark),
+        lambda row: (
+            format_fixed(_scale_value(row[key], 1 / scale), digits, sign)
+            + _get_mark(row, key, mark)
+        ),
         key=key,
     )
 
 
-def rounded(head: str, key: str, digits: int = 3, scale: float = 1.0, mark: str = "") -> Column:
+def rounded_column(
+    head: str, key: str, digits: int = 3, scale: float = 1.0, mark: str = ""
+) -> Column:
     """A column of numbers with significant digits, in units of `scale`, and a mark from `mark`."""
     return Column(
         head,
-        lambda row: significant(_scaled(row[key], 1 / scale), digits) + _mark(row, key, mark),
+        lambda row: (
+            format_significant(_scale_value(row[key], 1 / scale), digits)
+            + _get_mark(row, key, mark)
+        ),
         key=key,
     )
 
 
-def p_value(head: str, key: str) -> Column:
+def p_value_column(head: str, key: str) -> Column:
     """A column of p values."""
 
     def text(row: Row) -> str:
         value = row[key]
         small = isinstance(value, float) and value < 0.001
-        return "< 0.001" if small else fixed(value, 3)
+        return "< 0.001" if small else format_fixed(value, 3)
 
     return Column(head, text, key=key)
 
 
-def percent(head: str, key: str, digits: int = 1, mark: str = "") -> Column:
+def percent_column(head: str, key: str, digits: int = 1, mark: str = "") -> Column:
     """A column of shares, printed in percent, and a mark from `mark`."""
     return Column(
         head,
-        lambda row: fixed(_scaled(row[key], 100), digits) + _mark(row, key, mark),
+        lambda row: format_fixed(_scale_value(row[key], 100), digits) + _get_mark(row, key, mark),
         key=key,
     )
 
 
-def mean_sd(
+def mean_sd_column(
     head: str, key: str, mark: str = "", digits: int | None = 2, scale: float = 1.0
 ) -> Column:
     """A column "mean ± standard deviation", from `key` and `key`_sd, and a mark from `mark`.
@@ -132,49 +140,54 @@ def mean_sd(
     """
 
     def text(row: Row) -> str:
-        centre, spread = _scaled(row[key], 1 / scale), _scaled(row[f"{key}_sd"], 1 / scale)
-        places = digits if digits is not None else _places(centre)
-        while digits is None and 1e-6 < number_of(spread) < 0.5 * 10**-places:
+        centre, spread = (
+            _scale_value(row[key], 1 / scale),
+            _scale_value(row[f"{key}_sd"], 1 / scale),
+        )
+        places = digits if digits is not None else _count_decimals(centre)
+        while digits is None and 1e-6 < to_number(spread) < 0.5 * 10**-places:
             places += 1
-        words = fixed(centre, places)
-        if known(centre) and known(spread):
-            words += f" ± {fixed(spread, places)}"
+        words = format_fixed(centre, places)
+        if is_known(centre) and is_known(spread):
+            words += f" ± {format_fixed(spread, places)}"
         return words + (str(row[mark] or "") if mark else "")
 
     return Column(head, text, key=key)
 
 
-def interval(
+def interval_column(
     head: str, key: str, mark: str = "", digits: int = 2, scale: float = 1.0, sign: bool = True
 ) -> Column:
     """A column "mean [low, high]" from `key`, `key`_low and `key`_high, and a mark from `mark`."""
 
     def text(row: Row) -> str:
-        centre, low, high = (_scaled(row[k], scale) for k in (key, f"{key}_low", f"{key}_high"))
-        words = fixed(centre, digits, sign)
-        if known(centre) and known(low):
-            words += f" [{fixed(low, digits, sign)}, {fixed(high, digits, sign)}]"
+        centre, low, high = (
+            _scale_value(row[k], scale) for k in (key, f"{key}_low", f"{key}_high")
+        )
+        words = format_fixed(centre, digits, sign)
+        if is_known(centre) and is_known(low):
+            words += f" [{format_fixed(low, digits, sign)}, {format_fixed(high, digits, sign)}]"
         return words + (str(row[mark] or "") if mark else "")
 
     return Column(head, text, key=key)
 
 
-def _mark(row: Row, key: str, mark: str) -> str:
+def _get_mark(row: Row, key: str, mark: str) -> str:
     """The mark of a number that is there."""
-    return str(row[mark] or "") if mark and known(row[key]) else ""
+    return str(row[mark] or "") if mark and is_known(row[key]) else ""
 
 
-def _scaled(value: Value, factor: float) -> Value:
+def _scale_value(value: Value, factor: float) -> Value:
     return value * factor if isinstance(value, int | float) else None
 
 
-def _places(value: Value) -> int:
+def _count_decimals(value: Value) -> int:
     if not isinstance(value, int | float) or not math.isfinite(value) or not value:
         return 0
     return max(0, 2 - math.floor(math.log10(abs(value))))
 
 
-def _blocks(table: Table) -> list[tuple[list[str], list[list[str]]]]:
+def _group_blocks(table: Table) -> list[tuple[list[str], list[list[str]]]]:
     """The rows' words, by block: (words of the block columns, lines of the others)."""
 
     def key(row: Row) -> list[str]:

@@ -11,52 +11,52 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2DBase, ScaledTranslation
 
-from reports.document.captions import seeds
+from reports.document.captions import format_seed_count
 from reports.document.profile import Profile
-from reports.document.table import significant, unit_of
+from reports.document.table import choose_unit, format_significant
 from reports.figures.broken_axis import squeeze_below
-from reports.figures.style import INK, Looks, legend_below, looks
-from reports.runs.cells import Cell, cells
+from reports.figures.style import INK, Looks, add_legend_below, choose_looks
+from reports.runs.cells import Cell, build_cells
 from reports.runs.run_table import FULL
-from reports.statistics import MARGIN, t_interval
+from reports.statistics import MARGIN, compute_t_interval
 
 ALIKE = 0.01  # cells whose costs differ by less than this share of the axis are set side by side
 STEP = 3.0  # points between cells set side by side
 ASIDE = 1.5  # points that seeds stand to the left of their cost
 
 
-def accuracy_cost(
+def draw_accuracy_cost(
     frame: pd.DataFrame, profile: Profile, title: str, score: str = "accuracy (%)"
 ) -> Figure:
     """Draw it; x is the share of full training's FLOPs (paper's convention), y percent.
 
     Where full training has no run, x is in FLOPs.
     """
-    groups = cells(frame)
+    groups = build_cells(frame)
     models = list(dict.fromkeys(cell.roles[0] for cell in groups))
     datasets = list(dict.fromkeys(cell.roles[1] for cell in groups))
-    methods = looks(cell.roles[2] for cell in groups)
+    methods = choose_looks(cell.roles[2] for cell in groups)
     size = (max(5.0, 2.6 * len(models) + 0.4), 2.3 * len(datasets) + 1.0)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(datasets), len(models), squeeze=False)
     for i, dataset in enumerate(datasets):
         for j, model in enumerate(models):
             here = [cell for cell in groups if cell.roles[:2] == (model, dataset)]
-            _panel(grid[i][j], here, methods, figure.dpi_scale_trans)
-            grid[i][j].set_title(f"{profile.shown(model)}\n{profile.shown(dataset)}")
+            _draw_panel(grid[i][j], here, methods, figure.dpi_scale_trans)
+            grid[i][j].set_title(f"{profile.format_name(model)}\n{profile.format_name(dataset)}")
         grid[i][0].set_ylabel(score)
     figure.suptitle(f"{title} · {profile.name} profile", fontsize=11)
-    legend_below(figure, _legend(methods))
+    add_legend_below(figure, _build_legend(methods))
     return figure
 
 
-def _panel(axes: Axes, here: Sequence[Cell], methods: Looks, inches: Affine2DBase) -> None:
+def _draw_panel(axes: Axes, here: Sequence[Cell], methods: Looks, inches: Affine2DBase) -> None:
     """One model and data set: seeds as small points, their mean with a 95 % t interval."""
     full = next((cell for cell in here if cell.roles[2] == FULL and cell.n), None)
-    printed = unit_of(cell.mean("paper_total") for cell in here)
+    printed = choose_unit(cell.mean("paper_total") for cell in here)
     unit = full.mean("paper_total") / 100 if full else printed.flops
     if full:
-        whole = significant(full.mean("paper_total") / printed.flops)
+        whole = format_significant(full.mean("paper_total") / printed.flops)
         axes.set_xlabel(f"computation, % of full ({whole} {printed.name})")
         level = full.mean("accuracy")
         axes.axhline(level, color=INK, linewidth=0.6, zorder=1)
@@ -64,14 +64,14 @@ def _panel(axes: Axes, here: Sequence[Cell], methods: Looks, inches: Affine2DBas
     else:
         axes.set_xlabel(f"computation, {printed.name}")
     shown = [cell for cell in here if cell.n]
-    for cell, shift in zip(shown, _side_by_side(shown), strict=True):
-        _points(axes, cell, unit, methods[cell.roles[2]], shift, inches)
+    for cell, shift in zip(shown, _compute_shifts(shown), strict=True):
+        _draw_points(axes, cell, unit, methods[cell.roles[2]], shift, inches)
     # Shifted points are not seen by the axes' own search for limits.
     costs = [flops / unit for cell in shown for flops in cell.values("paper_total")] or [0.0, 1.0]
     room = 0.12 * (max(costs) - min(costs)) or 0.05 * max(costs)
     axes.set_xlim(min(costs) - room, max(costs) + room)
-    squeeze_below(axes, [_extent(cell) for cell in shown])
-    lost = [f"{cell.roles[2]}: {seeds(cell)}" for cell in here if cell.n < cell.wanted]
+    squeeze_below(axes, [_collect_extent(cell) for cell in shown])
+    lost = [f"{cell.roles[2]}: {format_seed_count(cell)}" for cell in here if cell.n < cell.wanted]
     # Two a line: four lines would reach above the knee, into what it is drawn for.
     words = "\n".join(",  ".join(lost[i : i + 2]) for i in range(0, len(lost), 2))
     axes.text(0.98, 0.02, words, transform=axes.transAxes, fontsize=6.5,
@@ -79,7 +79,7 @@ def _panel(axes: Axes, here: Sequence[Cell], methods: Looks, inches: Affine2DBas
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 
-def _points(
+def _draw_points(
     axes: Axes, cell: Cell, unit: float, look: tuple[str, str], shift: float, inches: Affine2DBase
 ) -> None:
     """A cell: its seeds, and their mean with its interval; `shift` is in points to the right."""
@@ -92,7 +92,7 @@ def _points(
         shares, accuracies, linestyle="", marker=marker, markersize=3.2, color=colour, alpha=0.6,
         markeredgewidth=0, transform=left, zorder=3,
     )  # fmt: skip
-    mean = t_interval(accuracies)
+    mean = compute_t_interval(accuracies)
     centre = sum(shares) / len(shares)
     if mean.known:
         axes.plot(
@@ -105,13 +105,13 @@ def _points(
     )  # fmt: skip
 
 
-def _extent(cell: Cell) -> list[float]:
+def _collect_extent(cell: Cell) -> list[float]:
     """All that is drawn of a cell's accuracy: its seeds and the ends of its interval."""
-    mean = t_interval(cell.values("accuracy"))
+    mean = compute_t_interval(cell.values("accuracy"))
     return [*cell.values("accuracy"), *([mean.low, mean.high] if mean.known else [])]
 
 
-def _side_by_side(here: Sequence[Cell]) -> list[float]:
+def _compute_shifts(here: Sequence[Cell]) -> list[float]:
     """How far to shift each cell, in points, so that those of one cost do not hide each other.
 
     Which of two cells is the cheaper one is seen also where both are shifted.
@@ -132,7 +132,7 @@ def _side_by_side(here: Sequence[Cell]) -> list[float]:
     return shifts
 
 
-def _legend(methods: Looks) -> list[Line2D]:
+def _build_legend(methods: Looks) -> list[Line2D]:
     """A handle for each method, and for what the lines and small points mean."""
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle="", markersize=6, label=name)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports.document.profile import Profile
 from reports.document.report import Drawing
-from reports.figures.accuracy_cost import accuracy_cost
+from reports.figures.accuracy_cost import draw_accuracy_cost
 from reports.statistics import MARGIN
 
 TITLE = "Accuracy against computation"
@@ -17,10 +17,13 @@ NOTE = (
 )
 
 
-def front(
+def draw_front(
     table: str, frame: pd.DataFrame, profile: Profile, score: str = "accuracy (%)"
 ) -> Drawing:
     """Of the runs of a table; one panel a model and data set. score: what the height shows."""
     return Drawing(
-        f"{table}_accuracy_cost", TITLE, NOTE, lambda: accuracy_cost(frame, profile, TITLE, score)
+        f"{table}_accuracy_cost",
+        TITLE,
+        NOTE,
+        lambda: draw_accuracy_cost(frame, profile, TITLE, score),
     )

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from reports.figures.panels import say_unfinished
+from reports.figures.panels import mark_unfinished
 from reports.figures.style import INK
-from reports.runs.recordings import SETTLED, settled_at
+from reports.runs.recordings import SETTLED, find_settled_epoch
 
 COLUMNS = 2
 GAP = 0.062  # of a panel's height between two labels
@@ -23,8 +23,8 @@ GAP = 0.062  # of a panel's height between two labels
 DARKEST, LIGHTEST = 0.25, 0.82
 
 
-def cka_curves(curves: pd.DataFrame, titles: Mapping[str, str], title: str) -> Figure:
-    """Draw the layers in `curves` (see reports.runs.recordings.curves), coloured by depth.
+def draw_cka_curves(curves: pd.DataFrame, titles: Mapping[str, str], title: str) -> Figure:
+    """Draw the layers in `curves` (see reports.runs.recordings.read_curves), coloured by depth.
 
     titles: what to call each wanted run, by its id; one that `curves` lacks has an empty panel.
     """
@@ -37,22 +37,22 @@ def cka_curves(curves: pd.DataFrame, titles: Mapping[str, str], title: str) -> F
         axes.set_title(name)
         here = curves[curves.id == run]
         if here.empty:
-            say_unfinished(axes)
+            mark_unfinished(axes)
         else:
-            _panel(axes, here)
+            _draw_panel(axes, here)
     figure.suptitle(title, fontsize=11)
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
+    figure.legend(handles=_build_legend(), loc="outside lower center", ncols=2)
     return figure
 
 
-def _panel(axes: Axes, here: pd.DataFrame) -> None:
+def _draw_panel(axes: Axes, here: pd.DataFrame) -> None:
     """One run: a curve a layer, its name at the end, a mark where it has settled."""
     ends, labels, colours = [], [], []
     for (layer, name), curve in here.groupby(["layer", "name"]):
         depth = float(curve.depth.iloc[0])
         colour = mpl.colormaps["viridis"](DARKEST + (LIGHTEST - DARKEST) * depth)
         axes.plot(curve.epoch, curve.cka, color=colour, linewidth=1.3)
-        settled = curve[curve.epoch == settled_at(curve)]
+        settled = curve[curve.epoch == find_settled_epoch(curve)]
         axes.plot(
             settled.epoch, settled.cka, marker="o", linestyle="", markersize=4.5,
             markerfacecolor="white", markeredgecolor=colour, markeredgewidth=1.2, zorder=3,
@@ -69,7 +69,11 @@ def _panel(axes: Axes, here: pd.DataFrame) -> None:
     axes.set_ylabel("CKA with the reference")
     low, high = axes.get_ylim()
     for end, height, label, colour in zip(
-        ends, apart([(end - low) / (high - low) for end in ends], GAP), labels, colours, strict=True
+        ends,
+        spread_heights([(end - low) / (high - low) for end in ends], GAP),
+        labels,
+        colours,
+        strict=True,
     ):
         axes.annotate(
             label, (last, end), xytext=(1.07, height), textcoords="axes fraction", fontsize=7,
@@ -79,7 +83,7 @@ def _panel(axes: Axes, here: pd.DataFrame) -> None:
         )  # fmt: skip
 
 
-def apart(heights: Sequence[float], gap: float) -> list[float]:
+def spread_heights(heights: Sequence[float], gap: float) -> list[float]:
     """Heights (0 to 1) moved so that neighbours are `gap` apart, in the same order.
 
     An unknown height (NaN) counts as 0.
@@ -98,7 +102,7 @@ def apart(heights: Sequence[float], gap: float) -> list[float]:
     return [float(height) for height in moved]
 
 
-def _legend() -> list[Line2D]:
+def _build_legend() -> list[Line2D]:
     return [
         Line2D([], [], color=INK, linewidth=1.3, label="a layer, from first (dark) to last"),
         Line2D([], [], color=INK, marker="o", linestyle="", markersize=4.5,

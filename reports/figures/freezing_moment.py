@@ -12,14 +12,14 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.strategy_api.built_in import find_built_in
 from reports.document.profile import Profile
-from reports.figures.style import INK, looks
+from reports.figures.style import INK, choose_looks
 
 CROWDED = 2000  # points of a panel, above which an SVG holds them as an image
 WIDTH_OF_SEEDS = 0.6  # of the space between two layers
 
 
-def freezing_moment(moments: pd.DataFrame, profile: Profile, title: str) -> Figure:
-    """Draw one data set's runs (see reports.runs.run_table.freezing); what trains all
+def draw_freezing_moments(moments: pd.DataFrame, profile: Profile, title: str) -> Figure:
+    """Draw one data set's runs (see reports.runs.run_table.read_freezing); what trains all
     layers on purpose is left out.
 
     Layers that never froze stand above the end of training, hollow, on a line of their own.
@@ -27,7 +27,7 @@ def freezing_moment(moments: pd.DataFrame, profile: Profile, title: str) -> Figu
     never = [name for name, facts in find_built_in().items() if not facts.freezes]
     moments = moments[~moments.method.isin(never)]
     models = list(dict.fromkeys(moments.model))
-    methods = looks(moments.method)
+    methods = choose_looks(moments.method)
     rows, columns = max(1, len(models)), max(1, len(methods))
     size = (max(5.9, 2.6 * columns + 0.7), 1.7 * rows + 0.9)  # room for the legend at least
     figure = Figure(figsize=size, layout="constrained")
@@ -36,19 +36,21 @@ def freezing_moment(moments: pd.DataFrame, profile: Profile, title: str) -> Figu
         longest = float(moments[moments.model == model].epochs.max())
         for j, (method, (colour, marker)) in enumerate(methods.items()):
             here = moments[(moments.model == model) & (moments.method == method)]
-            _panel(grid[i][j], here, longest, (colour, marker))
+            _draw_panel(grid[i][j], here, longest, (colour, marker))
             if i == 0:
                 grid[i][j].set_title(method, color=INK, fontweight="bold")
             if j == 0:
-                grid[i][j].set_ylabel(f"{profile.shown(model).replace(' (', chr(10) + '(')}\nepoch")
+                grid[i][j].set_ylabel(
+                    f"{profile.format_name(model).replace(' (', chr(10) + '(')}\nepoch"
+                )
     for axes in grid[-1]:
         axes.set_xlabel("layer, in order of the forward pass")
     figure.suptitle(f"{title} · {profile.name} profile", fontsize=11)
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=3)
+    figure.legend(handles=_build_legend(), loc="outside lower center", ncols=3)
     return figure
 
 
-def _panel(axes: Axes, here: pd.DataFrame, longest: float, look: tuple[str, str]) -> None:
+def _draw_panel(axes: Axes, here: pd.DataFrame, longest: float, look: tuple[str, str]) -> None:
     """One model and strategy; `longest` is the longest training of the row, in epochs."""
     if here.empty:
         axes.text(
@@ -79,7 +81,7 @@ def _panel(axes: Axes, here: pd.DataFrame, longest: float, look: tuple[str, str]
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
 
 
-def _legend() -> list[Line2D]:
+def _build_legend() -> list[Line2D]:
     look: dict[str, Any] = {"color": INK, "linestyle": "", "marker": "o", "markersize": 4}
     return [
         Line2D([], [], **look, label="a layer of one seed freezes"),

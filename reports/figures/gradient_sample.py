@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
-from reports.figures.panels import say_unfinished
+from reports.figures.panels import mark_unfinished
 from reports.figures.style import FAINT, INK
 from reports.runs.gradient_samples import BAND, DRAWS, INSIDE, TAILORED
 
@@ -24,7 +24,7 @@ KOLMOGOROV = 0.8276  # median of the limit of √n · distance, for any continuo
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SampleComparison:
     """A layer in words, and its sample: see reports.runs.gradient_samples."""
 
     layer: str
@@ -32,8 +32,8 @@ class Comparison:
     distances: pd.DataFrame
 
 
-def gradient_sample(
-    comparisons: Mapping[str, Comparison], titles: Mapping[str, str], title: str
+def draw_gradient_sample(
+    comparisons: Mapping[str, SampleComparison], titles: Mapping[str, str], title: str
 ) -> Figure:
     """Draw a row a run: histograms to the left, Kolmogorov–Smirnov distances to the right.
 
@@ -45,20 +45,20 @@ def gradient_sample(
     for (left, right), (run, name) in zip(grid, titles.items(), strict=False):
         left.set_title(name)
         if run not in comparisons:
-            say_unfinished(left)
-            say_unfinished(right)
+            mark_unfinished(left)
+            mark_unfinished(right)
             continue
         right.set_title(comparisons[run].layer)
-        _histogram(left, comparisons[run].histogram)
-        _distances(right, comparisons[run].distances)
+        _draw_histogram(left, comparisons[run].histogram)
+        _draw_distances(right, comparisons[run].distances)
     for axes in grid[:, 1]:
-        axes.set_ylim(*_limits(comparisons))
+        axes.set_ylim(*_find_limits(comparisons))
     figure.suptitle(title, fontsize=11)
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
+    figure.legend(handles=_build_legend(), loc="outside lower center", ncols=2)
     return figure
 
 
-def _histogram(axes: Axes, bins: pd.DataFrame) -> None:
+def _draw_histogram(axes: Axes, bins: pd.DataFrame) -> None:
     """Shares on a log scale: most gradients are near zero, and some exactly there."""
     edges = np.append(bins.low, bins.high.iloc[-1])
     power = math.floor(math.log10(edges[-1]))
@@ -75,7 +75,7 @@ def _histogram(axes: Axes, bins: pd.DataFrame) -> None:
     axes.set_ylabel("share of weights")
 
 
-def _distances(axes: Axes, distances: pd.DataFrame) -> None:
+def _draw_distances(axes: Axes, distances: pd.DataFrame) -> None:
     """Median and band over draws, on log scales, where chance alone is a straight line."""
     sizes = distances["size"]
     axes.fill_between(sizes, distances.low, distances.high, color=COLOUR, alpha=0.2, linewidth=0)
@@ -96,14 +96,14 @@ def _distances(axes: Axes, distances: pd.DataFrame) -> None:
     axes.set_ylabel("KS distance")
 
 
-def _limits(comparisons: Mapping[str, Comparison]) -> tuple[float, float]:
+def _find_limits(comparisons: Mapping[str, SampleComparison]) -> tuple[float, float]:
     """What holds all distances, a little wider."""
     lows = [c.distances.low[c.distances.low > 0].min() for c in comparisons.values()]
     highs = [c.distances.high.max() for c in comparisons.values()]
     return 0.8 * min(lows, default=0.01), 1.2 * max(highs, default=0.1)
 
 
-def _legend() -> list[Line2D | Patch]:
+def _build_legend() -> list[Line2D | Patch]:
     low, high = (round(100 * end) for end in BAND)
     return [
         Patch(color=FAINT, label=f"all weights of the layer (the inner {100 * INSIDE:g} %)"),

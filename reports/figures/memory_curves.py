@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from reports.document.profile import Profile
-from reports.figures.style import INK, Looks, legend_below, looks
+from reports.figures.style import INK, Looks, add_legend_below, choose_looks
 
 MEBI = 2.0**20
 MEASURES = {  # what is drawn, each on a row of its own where any run measured it
@@ -18,13 +18,13 @@ MEASURES = {  # what is drawn, each on a row of its own where any run measured i
 }
 
 
-def memory_curves(epochs: pd.DataFrame, profile: Profile, title: str) -> Figure:
+def draw_memory_curves(epochs: pd.DataFrame, profile: Profile, title: str) -> Figure:
     """Draw one data set's runs (see reports.runs.epochs): every seed thin, their mean thick.
 
     A training matched to another's cost may end earlier or later than the others.
     """
     models = list(dict.fromkeys(epochs.model))
-    methods = looks(epochs.method)
+    methods = choose_looks(epochs.method)
     rows = [key for key in MEASURES if epochs[key].notna().any()] or ["memory_bytes"]
     figure = Figure(
         figsize=(2.6 * max(1, len(models)) + 0.4, 2.1 * len(rows) + 0.9), layout="constrained"
@@ -32,18 +32,18 @@ def memory_curves(epochs: pd.DataFrame, profile: Profile, title: str) -> Figure:
     grid = figure.subplots(len(rows), max(1, len(models)), squeeze=False)
     for i, key in enumerate(rows):
         for axes, model in zip(grid[i], models, strict=False):
-            _panel(axes, epochs[epochs.model == model], key, methods)
+            _draw_panel(axes, epochs[epochs.model == model], key, methods)
             if i == 0:
-                axes.set_title(profile.shown(model))
+                axes.set_title(profile.format_name(model))
             if i == len(rows) - 1:
                 axes.set_xlabel("epoch")
         grid[i][0].set_ylabel(MEASURES[key])
     figure.suptitle(f"{title} · {profile.name} profile", fontsize=11)
-    legend_below(figure, _legend(methods))
+    add_legend_below(figure, _build_legend(methods))
     return figure
 
 
-def _panel(axes: Axes, here: pd.DataFrame, key: str, methods: Looks) -> None:
+def _draw_panel(axes: Axes, here: pd.DataFrame, key: str, methods: Looks) -> None:
     for method, (colour, marker) in methods.items():
         runs = here[here.method == method]
         for _, run in runs.groupby("seed"):
@@ -57,7 +57,7 @@ def _panel(axes: Axes, here: pd.DataFrame, key: str, methods: Looks) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
-def _legend(methods: Looks) -> list[Line2D]:
+def _build_legend(methods: Looks) -> list[Line2D]:
     handles = [
         Line2D([], [], color=colour, marker=marker, markersize=4, linewidth=1.4, label=name)
         for name, (colour, marker) in methods.items()

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from reports.document.profile import Profile
 
 
-def titles(frame: pd.DataFrame, profile: Profile) -> Mapping[str, str]:
+def build_titles(frame: pd.DataFrame, profile: Profile) -> Mapping[str, str]:
     """What to call each wanted run, by its id: model and data set in two lines.
 
     Method and seed are named where the runs differ in them.
@@ -19,10 +19,10 @@ def titles(frame: pd.DataFrame, profile: Profile) -> Mapping[str, str]:
     return {
         run["id"]: "\n".join(
             [
-                profile.shown(run["model"]),
+                profile.format_name(run["model"]),
                 ", ".join(
                     [
-                        profile.shown(run["dataset"]),
+                        profile.format_name(run["dataset"]),
                         *(f"{key} {run[key]}" for key in told),
                     ]
                 ),
@@ -32,7 +32,7 @@ def titles(frame: pd.DataFrame, profile: Profile) -> Mapping[str, str]:
     }
 
 
-def say_unfinished(axes: Axes) -> None:
+def mark_unfinished(axes: Axes) -> None:
     """Leave a panel empty but for the reason."""
     axes.text(0.5, 0.5, "no finished run", transform=axes.transAxes, ha="center", color="#666666")
     axes.set_xticks([])

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from reports.figures.style import INK, SPARE, Looks
-from reports.statistics import t_interval
+from reports.statistics import compute_t_interval
 
 # Okabe and Ito's palette again; the predictor looks as SmartFRZ does in the other figures.
 JUDGES = {
@@ -35,7 +35,7 @@ WIDTH = 0.8  # of the space between two splits, for the judges side by side
 LARGEST = 70.0  # area of the largest mark in a reliability diagram, in square points
 
 
-def scores_by_split(
+def draw_split_scores(
     runs: pd.DataFrame, title: str = "How well unseen runs are judged, every run by itself"
 ) -> Figure:
     """Draw AUROC and average precision of every run, by split and judge, with their means.
@@ -43,7 +43,7 @@ def scores_by_split(
     Columns of runs: split, judge, run, auroc, precision; a row a split, judge and held-out run.
     A run without a score (NaN) is left out. Means have 95 % t intervals over runs.
     """
-    judges = _looks(runs.judge)
+    judges = _choose_looks(runs.judge)
     splits = list(dict.fromkeys(runs.split))
     figure = Figure(figsize=(max(6.0, 2.6 * len(splits)), 3.7), layout="constrained")
     panels = figure.subplots(1, len(SCORES), gridspec_kw={"wspace": 0.06})
@@ -52,7 +52,7 @@ def scores_by_split(
             for j, (judge, look) in enumerate(judges.items()):
                 here = runs[(runs.split == split) & (runs.judge == judge)]
                 place = i + WIDTH * ((j + 0.5) / len(judges) - 0.5)
-                _column(axes, place, WIDTH / len(judges), here[key].dropna().tolist(), look)
+                _draw_column(axes, place, WIDTH / len(judges), here[key].dropna().tolist(), look)
         axes.set_xticks(range(len(splits)), [SPLITS.get(split, split) for split in splits])
         axes.set_xlim(-0.55, len(splits) - 0.45)
         axes.grid(visible=False, axis="x")
@@ -61,17 +61,17 @@ def scores_by_split(
         if key == "auroc":
             axes.axhline(0.5, color=INK, linewidth=0.6, linestyle=(0, (4, 3)), zorder=1)
     handles = [
-        *_handles(judges),
+        *_build_handles(judges),
         Line2D([], [], color=INK, marker="o", linestyle="", markersize=2.6, alpha=0.4,
                markeredgewidth=0, label="one run"),
         Line2D([], [], color=INK, marker="o", markersize=5, linewidth=1.4, label="mean, 95 %"),
         Line2D([], [], color=INK, linewidth=0.6, linestyle=(0, (4, 3)), label="chance (AUROC)"),
     ]  # fmt: skip
-    _finish(figure, title, handles)
+    _add_title_legend(figure, title, handles)
     return figure
 
 
-def reliability(
+def draw_reliability(
     bins: pd.DataFrame, title: str = "Whether P(freeze) is the share that has converged"
 ) -> Figure:
     """Draw a reliability diagram a split: P(freeze) against the share converged.
@@ -79,7 +79,7 @@ def reliability(
     Columns of bins: split, judge, p (mean P of a bin's moments), share (of them converged), n
     (their number, which a mark's area stands for); a row a split, judge and bin.
     """
-    judges = _looks(bins.judge)
+    judges = _choose_looks(bins.judge)
     splits = list(dict.fromkeys(bins.split))
     figure = Figure(figsize=(max(3.6, 2.4 * len(splits)), 3.5), layout="constrained")
     grid = figure.subplots(1, max(1, len(splits)), squeeze=False, sharex=True, sharey=True)[0]
@@ -101,15 +101,15 @@ def reliability(
         axes.set_xlabel("P(freeze)")
     grid[0].set_ylabel("share converged")
     handles = [
-        *_handles(judges),
+        *_build_handles(judges),
         Line2D([], [], color=INK, linewidth=0.6, linestyle=(0, (4, 3)), label="as said"),
         Line2D([], [], linestyle="", label=f"(area: moments; the largest mark is {largest:,})"),
     ]
-    _finish(figure, title, handles)
+    _add_title_legend(figure, title, handles)
     return figure
 
 
-def _column(
+def _draw_column(
     axes: Axes, place: float, width: float, values: Sequence[float], look: tuple[str, str]
 ) -> None:
     """One judge on one split: a small point a run, their mean and its interval."""
@@ -126,7 +126,7 @@ def _column(
         place + aside, values, linestyle="", marker="o", markersize=2.6, color=colour, alpha=0.4,
         markeredgewidth=0, zorder=2,
     )  # fmt: skip
-    mean = t_interval(values)
+    mean = compute_t_interval(values)
     if mean.known:
         axes.plot([place] * 2, [mean.low, mean.high], color=INK, linewidth=1.4, zorder=3)
     axes.plot(
@@ -135,7 +135,7 @@ def _column(
     )  # fmt: skip
 
 
-def _looks(names: pd.Series[str]) -> Looks:
+def _choose_looks(names: pd.Series[str]) -> Looks:
     """Colour and marker of each judge, the known ones first; others get spare ones in order."""
     found = dict.fromkeys(names)
     strangers = [name for name in found if name not in JUDGES]
@@ -143,7 +143,7 @@ def _looks(names: pd.Series[str]) -> Looks:
     return known | {name: SPARE[i % len(SPARE)] for i, name in enumerate(strangers)}
 
 
-def _handles(judges: Looks) -> list[Line2D]:
+def _build_handles(judges: Looks) -> list[Line2D]:
     look: dict[str, Any] = {"linestyle": "", "markersize": 5.5}
     return [
         Line2D([], [], color=colour, marker=marker, **look, label=SHOWN.get(name, name))
@@ -151,7 +151,7 @@ def _handles(judges: Looks) -> list[Line2D]:
     ]
 
 
-def _finish(figure: Figure, title: str, handles: Sequence[Line2D]) -> None:
+def _add_title_legend(figure: Figure, title: str, handles: Sequence[Line2D]) -> None:
     """Title, and a legend in as many lines as its entries need."""
     figure.suptitle(title, fontsize=11)
     lines = math.ceil(len(handles) * 1.6 / figure.get_figwidth())

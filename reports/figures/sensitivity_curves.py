@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from reports.figures.style import INK
-from reports.statistics import t_interval
+from reports.statistics import compute_t_interval
 
 OURS, THEIRS = "#0072B2", "#8A8A8A"
 Curve = Mapping[float, Mapping[int, float]]  # option's value: a number a seed
@@ -33,7 +33,9 @@ class Panel:
     relative: bool = False
 
 
-def sensitivity_curves(panels: Sequence[Panel], option: str, default: float, title: str) -> Figure:
+def draw_sensitivity_curves(
+    panels: Sequence[Panel], option: str, default: float, title: str
+) -> Figure:
     """Draw a column a panel: ours above, the paper's below. The values are set evenly apart.
 
     The default is marked by a dotted line.
@@ -47,9 +49,9 @@ def sensitivity_curves(panels: Sequence[Panel], option: str, default: float, tit
         upper.set_title(panel.title)
         upper.set_ylabel(panel.quantity)
         lower.set_ylabel(f"paper's\n{panel.quantity}")
-        _ours(upper, panel.ours, places)
-        _paper(lower, panel.paper, places)
-        _same_span(upper, lower, panel.relative)
+        _is_ours(upper, panel.ours, places)
+        _draw_paper(lower, panel.paper, places)
+        _match_spans(upper, lower, panel.relative)
         for axes in (upper, lower):
             axes.axvline(places.get(default, math.nan), color=INK, linewidth=0.7, linestyle=":",
                          zorder=1)  # fmt: skip
@@ -68,7 +70,7 @@ def sensitivity_curves(panels: Sequence[Panel], option: str, default: float, tit
     return figure
 
 
-def _ours(axes: Axes, curve: Curve, places: Mapping[float, int]) -> None:
+def _is_ours(axes: Axes, curve: Curve, places: Mapping[float, int]) -> None:
     known = {value: runs for value, runs in curve.items() if runs}
     if not known:
         axes.text(0.5, 0.5, "no finished run", transform=axes.transAxes, ha="center",
@@ -81,7 +83,7 @@ def _ours(axes: Axes, curve: Curve, places: Mapping[float, int]) -> None:
             at, [curve[value].get(seed, math.nan) for value in places], color=OURS,
             alpha=0.35, linewidth=0.8, marker="o", markersize=2.6, markeredgewidth=0, zorder=2,
         )  # fmt: skip
-    means = {value: t_interval(list(known[value].values())) for value in sorted(known)}
+    means = {value: compute_t_interval(list(known[value].values())) for value in sorted(known)}
     for value, mean in means.items():
         if mean.known:
             axes.plot([places[value]] * 2, [mean.low, mean.high], color=OURS, linewidth=1.2,
@@ -97,13 +99,13 @@ def _ours(axes: Axes, curve: Curve, places: Mapping[float, int]) -> None:
                   bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
 
 
-def _paper(axes: Axes, values: Mapping[float, float], places: Mapping[float, int]) -> None:
+def _draw_paper(axes: Axes, values: Mapping[float, float], places: Mapping[float, int]) -> None:
     at = [value for value in sorted(values) if not math.isnan(values[value])]
     axes.plot([places[value] for value in at], [values[value] for value in at], color=THEIRS,
               linewidth=1.2, marker="s", markersize=4.5, zorder=3)  # fmt: skip
 
 
-def _same_span(upper: Axes, lower: Axes, relative: bool) -> None:
+def _match_spans(upper: Axes, lower: Axes, relative: bool) -> None:
     """Let both rows span as many units, or as large a share of the middle, as the wider one; a row
     with nothing in it has no say.
     """

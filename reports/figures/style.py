@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
-from bench.files import replacing
+from bench.files import replace_atomically
 from bench.strategy_api.built_in import find_built_in
 
 # Looks of strategies are Okabe and Ito's palette, distinct to readers with any colour vision;
@@ -54,13 +54,13 @@ Looks = dict[str, tuple[str, str]]  # method: colour, marker
 
 
 @contextmanager
-def styled() -> Iterator[None]:
+def apply_style() -> Iterator[None]:
     """Draw inside this to have the shared look, whatever the user's matplotlibrc says."""
     with context(["default", SETTINGS]):
         yield
 
 
-def looks(methods: Iterable[str]) -> Looks:
+def choose_looks(methods: Iterable[str]) -> Looks:
     """Return colour and marker of each method.
 
     A built-in strategy states its look; other methods get spare looks in order.
@@ -72,7 +72,7 @@ def looks(methods: Iterable[str]) -> Looks:
     return {name: known.get(name) or spare[name] for name in names}
 
 
-def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
+def add_legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
     """A legend under all panels, on as few lines as hold it: names may be of any length."""
     renderer = FigureCanvasAgg(figure).get_renderer()
     for lines in range(1, len(handles) + 1):
@@ -83,14 +83,14 @@ def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
         legend.remove()
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
+def save_figure(figure: Figure, stem: Path) -> list[Path]:
     """Write stem.svg and stem.png (160 dots an inch), with no date in them."""
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     figure.set_layout_engine(None)  # laid out once, for both files
     files = [stem.with_name(stem.name + ending) for ending in (".svg", ".png")]
-    with replacing(files[0]) as path:
+    with replace_atomically(files[0]) as path:
         figure.savefig(path, format="svg", metadata={"Date": None})
-    with replacing(files[1]) as path:
+    with replace_atomically(files[1]) as path:
         figure.savefig(path, format="png", dpi=160, metadata={"Software": None})
     return files

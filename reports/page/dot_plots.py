@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.comparison.method_rows import Against
-from reports.document.table import fixed
+from reports.comparison.method_rows import ComparedCell
+from reports.document.table import format_fixed
 from reports.runs.cells import Cell
 from reports.statistics import MARGIN
 
@@ -37,34 +37,36 @@ class Strip:
     label: str
 
 
-def scale_of(values: Iterable[float]) -> Scale:
+def fit_scale(values: Iterable[float]) -> Scale:
     """The scale that holds all values."""
     known = [value for value in values if math.isfinite(value)]
     return Scale(min(known, default=0.0), max(known, default=1.0))
 
 
-def accuracies(cell: Cell, scale: Scale) -> Strip | None:
+def build_accuracy_strip(cell: Cell, scale: Scale) -> Strip | None:
     """Accuracy of each seed; None where no run is finished."""
-    return _strip(cell.by_seed("accuracy"), scale, (), sign=False)
+    return _build_strip(cell.by_seed("accuracy"), scale, (), sign=False)
 
 
-def differences(one: Against, full: Cell | None, scale: Scale) -> Strip | None:
+def build_difference_strip(one: ComparedCell, full: Cell | None, scale: Scale) -> Strip | None:
     """Difference to full training of each seed that both have; None where there is none."""
-    return _strip(by_seed(one.cell, full), scale, (-MARGIN, 0.0), sign=True)
+    return _build_strip(compute_differences(one.cell, full), scale, (-MARGIN, 0.0), sign=True)
 
 
-def by_seed(cell: Cell, full: Cell | None) -> dict[int, float]:
+def compute_differences(cell: Cell, full: Cell | None) -> dict[int, float]:
     """The paired differences in accuracy, by seed."""
     theirs = full.by_seed("accuracy") if full else {}
     return {s: v - theirs[s] for s, v in cell.by_seed("accuracy").items() if s in theirs}
 
 
-def _strip(
+def _build_strip(
     values: Mapping[int, float], scale: Scale, lines: Sequence[float], sign: bool
 ) -> Strip | None:
     if not values:
         return None
-    words = ", ".join(f"seed {seed}: {fixed(v, 2, sign)}" for seed, v in sorted(values.items()))
+    words = ", ".join(
+        f"seed {seed}: {format_fixed(v, 2, sign)}" for seed, v in sorted(values.items())
+    )
     inside = [line for line in lines if scale.low <= line <= scale.high]
     return Strip(
         [scale.place(value) for value in values.values()],

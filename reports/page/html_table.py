@@ -33,7 +33,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Word:
+class GridCell:
     """One cell: its text, its place in the order of its column ('' is last), its looks."""
 
     text: str
@@ -44,10 +44,10 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Line:
+class GridRow:
     """One row; `anchor` is where its runs are listed, '' if it is not made of one cell."""
 
-    words: Sequence[Word]
+    words: Sequence[GridCell]
     anchor: str
     block: str  # the names of the block that begins here, '' inside one
 
@@ -59,26 +59,26 @@ class Grid:
     anchor: str
     title: str
     heads: Sequence[Head]
-    lines: Sequence[Line]
+    lines: Sequence[GridRow]
     notes: Sequence[str]
     with_runs: bool
 
 
-def grid(table: Table, anchor: str, dossiers: Dossiers) -> Grid:
+def build_grid(table: Table, anchor: str, dossiers: Dossiers) -> Grid:
     """Put a table of a report into words."""
     columns = [*table.blocks, *table.columns]
-    heads = [_head(column, place, len(table.blocks)) for place, column in enumerate(columns)]
-    lines: list[Line] = []
+    heads = [_build_head(column, place, len(table.blocks)) for place, column in enumerate(columns)]
+    lines: list[GridRow] = []
     before = ""
     for row in table.rows:
-        words = [_word(c, row, h, dossiers) for c, h in zip(columns, heads, strict=True)]
+        words = [_build_cell(c, row, h, dossiers) for c, h in zip(columns, heads, strict=True)]
         block = " · ".join(word.text for word in words if word.head.block)
-        lines.append(Line(words, dossiers.anchor(row), block if block != before else ""))
+        lines.append(GridRow(words, dossiers.anchor(row), block if block != before else ""))
         before = block
     return Grid(anchor, table.title, heads, lines, table.notes, any(line.anchor for line in lines))
 
 
-def _head(column: Column, place: int, blocks: int) -> Head:
+def _build_head(column: Column, place: int, blocks: int) -> Head:
     return Head(
         column.head.removeprefix(PAPER),
         column.right,
@@ -88,18 +88,18 @@ def _head(column: Column, place: int, blocks: int) -> Head:
     )
 
 
-def _word(column: Column, row: Row, head: Head, dossiers: Dossiers) -> Word:
+def _build_cell(column: Column, row: Row, head: Head, dossiers: Dossiers) -> GridCell:
     text = column.text(row)
-    return Word(
+    return GridCell(
         text,
-        _order(column, row, text),
+        _get_sort_key(column, row, text),
         head,
         VERDICTS.get(text, "") if column.key == "verdict" else "",
         dossiers.strip(row, column.key),
     )
 
 
-def _order(column: Column, row: Row, text: str) -> str:
+def _get_sort_key(column: Column, row: Row, text: str) -> str:
     """What a cell is sorted by: its unrounded number, or its words; '' where nothing is known."""
     value = row.get(column.key, text) if column.key else text
     if isinstance(value, int | float):

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from reports.document.report import Drawing
-from reports.figures.style import styled
+from reports.figures.style import apply_style
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # What figures draw paper, ink, lines and full training in: the page's own colours, dark or light.
@@ -33,21 +33,21 @@ REFERENCE = re.compile(r"url\(#([^)]+)\)")
 COLOUR = re.compile("|".join(COLOURS), re.IGNORECASE)
 
 
-def inlined(drawing: Drawing, svg: str | None = None) -> Markup:
+def inline_svg(drawing: Drawing, svg: str | None = None) -> Markup:
     """The SVG element of a drawing, named by its title for those who do not see it.
 
     svg: the drawing as an SVG document; drawn if it is not given.
     """
-    return element(svg or _svg(drawing), drawing.name, f"{drawing.title}. {drawing.note}")
+    return parse_svg(svg or _render_svg(drawing), drawing.name, f"{drawing.title}. {drawing.note}")
 
 
-def element(text: str, prefix: str, label: str) -> Markup:
+def parse_svg(text: str, prefix: str, label: str) -> Markup:
     """An SVG document's text as an element whose ids begin with `prefix`."""
     root = ET.fromstring(text)
-    _drop(root, ("metadata", "style"))
-    used = _used(root)
+    _drop_elements(root, ("metadata", "style"))
+    used = _find_used_ids(root)
     for node in root.iter():
-        _rename(node, prefix, used)
+        _prefix_ids(node, prefix, used)
     width = root.get("viewBox", "0 0 600 400").split()[2]
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
@@ -59,9 +59,9 @@ def element(text: str, prefix: str, label: str) -> Markup:
     return Markup(body.replace("<svg", opening, 1))  # made here, not by a user
 
 
-def _svg(drawing: Drawing) -> str:
+def _render_svg(drawing: Drawing) -> str:
     """Draw it."""
-    with styled():
+    with apply_style():
         figure = drawing.draw()
         FigureCanvasAgg(figure)
         figure.draw_without_rendering()
@@ -71,7 +71,7 @@ def _svg(drawing: Drawing) -> str:
     return out.getvalue()
 
 
-def _drop(root: ET.Element, names: tuple[str, ...]) -> None:
+def _drop_elements(root: ET.Element, names: tuple[str, ...]) -> None:
     """Take elements of these names out, wherever they are."""
     for parent in list(root.iter()):
         for child in list(parent):
@@ -79,7 +79,7 @@ def _drop(root: ET.Element, names: tuple[str, ...]) -> None:
                 parent.remove(child)
 
 
-def _used(root: ET.Element) -> set[str]:
+def _find_used_ids(root: ET.Element) -> set[str]:
     """The ids that something refers to."""
     found = set()
     for node in root.iter():
@@ -90,7 +90,7 @@ def _used(root: ET.Element) -> set[str]:
     return found
 
 
-def _rename(node: ET.Element, prefix: str, used: set[str]) -> None:
+def _prefix_ids(node: ET.Element, prefix: str, used: set[str]) -> None:
     """Prefix a node's id and references, and give its greys to the page."""
     for key, value in list(node.attrib.items()):
         if key == "id":

@@ -13,14 +13,14 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.machine.environment import commit
-from reports.document.profile import Profile, united
-from reports.document.provenance import LIBRARIES, command
+from bench.machine.environment import get_commit
+from reports.document.profile import Profile, merge_profiles
+from reports.document.provenance import LIBRARIES, get_command
 from reports.document.report import Drawing, Report
-from reports.page.html_table import Grid, grid
-from reports.page.inline_svg import inlined
+from reports.page.html_table import Grid, build_grid
+from reports.page.inline_svg import inline_svg
 from reports.page.run_details import Dossier, Dossiers
-from reports.page.summary import Answer, answer
+from reports.page.summary import Answer, build_answer
 from reports.runs.run_table import DONE
 
 HERE = Path(__file__).parent
@@ -29,7 +29,7 @@ SUMMARISED = "table2"  # the table that answers the reader's first question
 
 
 @dataclass(frozen=True)
-class Figure:
+class PageFigure:
     """A figure with its caption; `svg` is None where no run is finished."""
 
     anchor: str
@@ -48,7 +48,7 @@ class Section:
     done: int
     wanted: int
     grids: Sequence[Grid]
-    figures: Sequence[Figure]
+    figures: Sequence[PageFigure]
     dossiers: Sequence[Dossier]
     commits: Sequence[str]
     devices: Sequence[str]
@@ -56,7 +56,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Origin:
+class PageOrigin:
     """How the page was made."""
 
     command: str
@@ -65,12 +65,12 @@ class Origin:
     libraries: Sequence[tuple[str, str]] = field(default_factory=list)
 
 
-def page(shown: Sequence[tuple[Report, Profile]], claims: Report | None = None) -> str:
+def render_page(shown: Sequence[tuple[Report, Profile]], claims: Report | None = None) -> str:
     """The page's text: reports in the order they are shown in, each with what its profile says of
     it; claims stand after them.
     """
-    profile = united([profile for _, profile in shown])
-    sections = [_section(report, its) for report, its in shown]
+    profile = merge_profiles([profile for _, profile in shown])
+    sections = [_build_section(report, its) for report, its in shown]
     reports = [report for report, _ in shown]
     runs = {run["id"]: run["state"] for one in reports for run in one.frame.to_dict("records")}
     environment = Environment(
@@ -80,31 +80,37 @@ def page(shown: Sequence[tuple[Report, Profile]], claims: Report | None = None) 
     return environment.get_template("page.html").render(
         profile=profile,
         sections=sections,
-        claims=_section(claims, profile) if claims else None,
-        answer=_answer(reports),
+        claims=_build_section(claims, profile) if claims else None,
+        answer=_find_answer(reports),
         done=sum(state == DONE for state in runs.values()),
         wanted=len(runs),
         devices=sorted({device for section in sections for device in section.devices}),
-        origin=_origin(),
-        style=_text("page.css"),
-        script=_text("page.js"),
+        origin=_describe_origin(),
+        style=_read_text("page.css"),
+        script=_read_text("page.js"),
     )
 
 
-def _section(report: Report, profile: Profile) -> Section:
+def _build_section(report: Report, profile: Profile) -> Section:
     """Put one report into words; its figures are drawn only where there is something to draw."""
     dossiers, frame = Dossiers(report, profile), report.frame
     done = int((frame.state == DONE).sum()) if len(frame) else 0
     return Section(
         report.name,
-        _label(report),
+        _format_label(report),
         report.title,
         done,
         len(frame),
-        [grid(part, f"{report.name}-{i}", dossiers) for i, part in enumerate(report.parts, 1)],
         [
-            Figure(
-                drawing.name, drawing.title, drawing.note, _svg(drawing, report) if done else None
+            build_grid(part, f"{report.name}-{i}", dossiers)
+            for i, part in enumerate(report.parts, 1)
+        ],
+        [
+            PageFigure(
+                drawing.name,
+                drawing.title,
+                drawing.note,
+                _load_svg(drawing, report) if done else None,
             )
             for drawing in report.drawings
         ],
@@ -115,33 +121,33 @@ def _section(report: Report, profile: Profile) -> Section:
     )
 
 
-def _svg(drawing: Drawing, report: Report) -> Markup:
+def _load_svg(drawing: Drawing, report: Report) -> Markup:
     """The drawing as its file just written has it, or drawn now if it was not written."""
     file = next((f for f in report.files if f.name == f"{drawing.name}.svg"), None)
-    return inlined(drawing, file.read_text() if file else None)
+    return inline_svg(drawing, file.read_text() if file else None)
 
 
-def _label(report: Report) -> str:
+def _format_label(report: Report) -> str:
     """table2 as "Table 2"; other reports by the start of their title."""
     if report.name in TABLES:
         return f"Table {report.name.removeprefix('table')}"
     return report.title.split(":")[0]
 
 
-def _answer(reports: Sequence[Report]) -> Answer | None:
+def _find_answer(reports: Sequence[Report]) -> Answer | None:
     frames = [report.frame for report in reports if report.name == SUMMARISED]
-    return answer(frames[0]) if frames else None
+    return build_answer(frames[0]) if frames else None
 
 
-def _origin() -> Origin:
-    return Origin(
-        command(),
-        commit(),
+def _describe_origin() -> PageOrigin:
+    return PageOrigin(
+        get_command(),
+        get_commit(),
         datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         [(name, version(name)) for name in LIBRARIES],
     )
 
 
-def _text(name: str) -> Markup:
+def _read_text(name: str) -> Markup:
     """One of our own files, as it is."""
     return Markup((HERE / name).read_text())

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from reports.comparison import method_rows
-from reports.comparison.method_rows import Against
+from reports.comparison.method_rows import ComparedCell
 from reports.document import captions
 from reports.document.profile import Profile
 from reports.document.report import Report
-from reports.document.table import DASH, Row, fixed, significant
+from reports.document.table import DASH, Row, format_fixed, format_significant
 from reports.page import dot_plots
 from reports.page.dot_plots import Scale, Strip
-from reports.runs.cells import Cell, cells
+from reports.runs.cells import Cell, build_cells
 from reports.runs.run_table import DONE, FULL
 
 
@@ -50,7 +50,7 @@ class Dossiers:
     """The dossiers of a report, found by the rows of its tables."""
 
     def __init__(self, report: Report, profile: Profile) -> None:
-        self._against = method_rows.compared(cells(report.frame))
+        self._against = method_rows.compare_cells(build_cells(report.frame))
         self._profile, self._name, self._score = profile, report.name, report.score
         self._full = {one.cell.roles[:2]: one.cell for one in self._against if one.method == FULL}
         self._places = {
@@ -61,12 +61,12 @@ class Dossiers:
     @cached_property
     def all(self) -> list[Dossier]:
         """One a cell, in the order of the table."""
-        return [self._dossier(index, one) for index, one in enumerate(self._against)]
+        return [self._build_dossier(index, one) for index, one in enumerate(self._against)]
 
     def anchor(self, row: Row) -> str:
         """The place of the runs behind a row; '' where a row is not made of one cell."""
         index = self._places.get((str(row.get("cell")), str(row.get("method"))))
-        return "" if index is None else self._anchor(index)
+        return "" if index is None else self._make_anchor(index)
 
     def strip(self, row: Row, key: str) -> Strip | None:
         """The seeds behind a row's accuracy or difference; None for other keys and rows."""
@@ -76,10 +76,10 @@ class Dossiers:
         one = self._against[index]
         pair = one.cell.roles[:2]
         if key == "accuracy":
-            return dot_plots.accuracies(one.cell, self._accuracy_scales[pair])
+            return dot_plots.build_accuracy_strip(one.cell, self._accuracy_scales[pair])
         if key == "difference" and one.method != FULL:
             full = self._full.get(pair)
-            return dot_plots.differences(one, full, self._difference_scales[pair])
+            return dot_plots.build_difference_strip(one, full, self._difference_scales[pair])
         return None
 
     @cached_property
@@ -88,7 +88,7 @@ class Dossiers:
         values: dict[tuple[str, ...], list[float]] = {}
         for one in self._against:
             values.setdefault(one.cell.roles[:2], []).extend(one.cell.values("accuracy"))
-        return {pair: dot_plots.scale_of(here) for pair, here in values.items()}
+        return {pair: dot_plots.fit_scale(here) for pair, here in values.items()}
 
     @cached_property
     def _difference_scales(self) -> Mapping[tuple[str, ...], Scale]:
@@ -96,32 +96,36 @@ class Dossiers:
         for one in self._against:
             pair = one.cell.roles[:2]
             if one.method != FULL:
-                here = dot_plots.by_seed(one.cell, self._full.get(pair)).values()
+                here = dot_plots.compute_differences(one.cell, self._full.get(pair)).values()
                 values.setdefault(pair, [0.0, -1.0]).extend(here)
-        return {pair: dot_plots.scale_of(here) for pair, here in values.items()}
+        return {pair: dot_plots.fit_scale(here) for pair, here in values.items()}
 
-    def _anchor(self, index: int) -> str:
+    def _make_anchor(self, index: int) -> str:
         return f"runs-{self._name}-{index}"
 
-    def _dossier(self, index: int, one: Against) -> Dossier:
+    def _build_dossier(self, index: int, one: ComparedCell) -> Dossier:
         cell = one.cell
         model, dataset, method = cell.roles
-        paired = dot_plots.by_seed(cell, self._full.get(cell.roles[:2])) if method != FULL else {}
+        paired = (
+            dot_plots.compute_differences(cell, self._full.get(cell.roles[:2]))
+            if method != FULL
+            else {}
+        )
         return Dossier(
-            self._anchor(index),
-            (self._profile.shown(model), self._profile.shown(dataset), method),
-            captions.seeds(cell),
+            self._make_anchor(index),
+            (self._profile.format_name(model), self._profile.format_name(dataset), method),
+            captions.format_seed_count(cell),
             self._score,
-            _facts(one, self._score),
+            _list_facts(one, self._score),
             [
                 RunLine(
                     run["id"],
                     run["seed"],
                     run["state"] + (f": {run['reason']}" if run["reason"] else ""),
-                    fixed(run["accuracy"]),
-                    fixed(paired.get(run["seed"], math.nan), sign=True),
-                    significant(run["time_s"]) if run["state"] == DONE else DASH,
-                    significant(run["paper_total"] / 1e9, 4),
+                    format_fixed(run["accuracy"]),
+                    format_fixed(paired.get(run["seed"], math.nan), sign=True),
+                    format_significant(run["time_s"]) if run["state"] == DONE else DASH,
+                    format_significant(run["paper_total"] / 1e9, 4),
                     run["device"] or DASH,
                     run["commit"][:12] or DASH,
                 )
@@ -130,32 +134,33 @@ class Dossiers:
         )
 
 
-def _facts(one: Against, score: str) -> list[tuple[str, str]]:
+def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
     """The statistics of a cell, in words."""
     cell, against = one.cell, one.comparison
     facts = [
-        (score.removesuffix(" (%)"), _mean(cell, "accuracy", " %")),
-        ("Time", _mean(cell, "time_s", " s")),
+        (score.removesuffix(" (%)"), _format_mean(cell, "accuracy", " %")),
+        ("Time", _format_mean(cell, "time_s", " s")),
     ]
     if one.method == FULL or not against.difference.n:
         return facts
     d = against.difference
-    mean, low, high = (fixed(value, 2, sign=True) for value in (d.mean, d.low, d.high))
+    mean, low, high = (format_fixed(value, 2, sign=True) for value in (d.mean, d.low, d.high))
     words = f"{mean} points, 95 % t interval [{low}, {high}] over {d.n} paired seeds"
     facts.append(("Difference to full", f"{words}: {against.verdict}"))
-    facts.append(("FLOPs saved", f"{fixed(100 * against.flops_saved, 1)} %"))
+    facts.append(("FLOPs saved", f"{format_fixed(100 * against.flops_saved, 1)} %"))
     saved, time = against.time_saved, "on different devices: not compared"
     if saved.n:
-        ends = " to ".join(fixed(100 * end, 1) for end in (saved.low, saved.high))
-        time = f"{fixed(100 * saved.mean, 1)} % (95 %: {ends})"
+        ends = " to ".join(format_fixed(100 * end, 1) for end in (saved.low, saved.high))
+        time = f"{format_fixed(100 * saved.mean, 1)} % (95 %: {ends})"
         if against.slowed:
             time += f"; in {against.slowed} of the runs something else ran on the same CPU"
     return [*facts, ("Time saved", time)]
 
 
-def _mean(cell: Cell, key: str, unit: str) -> str:
+def _format_mean(cell: Cell, key: str, unit: str) -> str:
     if not cell.n:
         return DASH
     if key == "time_s" and len(cell.devices) > 1:
         return "of several devices: no mean"
-    return f"{fixed(cell.mean(key))} ± {fixed(cell.sd(key))}{unit} over {cell.n} of {cell.wanted}"
+    mean, sd = format_fixed(cell.mean(key)), format_fixed(cell.sd(key))
+    return f"{mean} ± {sd}{unit} over {cell.n} of {cell.wanted}"

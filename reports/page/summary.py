@@ -10,17 +10,17 @@ import pandas as pd
 from bench.strategy_api.built_in import find_built_in
 from reports.comparison import method_rows
 from reports.comparison.against_full import Pooled
-from reports.document.table import DASH, fixed
+from reports.document.table import DASH, format_fixed
 from reports.page.dot_plots import Scale
-from reports.runs.cells import cells
+from reports.runs.cells import build_cells
 from reports.runs.run_table import DONE
-from reports.statistics import LEVEL, MARGIN, holm, p_different
+from reports.statistics import LEVEL, MARGIN, apply_holm, compute_p_different
 
 FARTHEST = 6 * MARGIN  # an interval that reaches farther is drawn with an arrow
 
 
 @dataclass(frozen=True)
-class Standing:
+class MethodResult:
     """One method, pooled over the pairs of model and data."""
 
     method: str
@@ -44,21 +44,22 @@ class Answer:
 
     headline: str
     sentences: Sequence[str]
-    standings: Sequence[Standing]
+    standings: Sequence[MethodResult]
     zero: float
     margin: float
 
 
-def answer(frame: pd.DataFrame) -> Answer:
+def build_answer(frame: pd.DataFrame) -> Answer:
     """Answer from the runs of Table 2."""
-    pools = method_rows.pooled(method_rows.compared(cells(frame)))
+    pools = method_rows.pool_compared(method_rows.compare_cells(build_cells(frame)))
     done, wanted = int((frame.state == DONE).sum()), len(frame)
     so_far = f"So far, with {done} of {wanted} runs: " if 0 < done < wanted else ""
     scale = Scale(-FARTHEST, FARTHEST / 3)
     return Answer(
-        so_far + headline({name: one for name, one in pools.items() if not _is_control(name)}),
-        method_rows.claims(pools),
-        [_standing(name, one, scale) for name, one in pools.items()],
+        so_far
+        + write_headline({name: one for name, one in pools.items() if not _is_control(name)}),
+        method_rows.describe_claims(pools),
+        [_build_result(name, one, scale) for name, one in pools.items()],
         scale.place(0),
         scale.place(-MARGIN),
     )
@@ -67,7 +68,7 @@ def answer(frame: pd.DataFrame) -> Answer:
 NONE = " All that ran lose too much accuracy or take more time."
 
 
-def headline(pools: Mapping[str, Pooled]) -> str:
+def write_headline(pools: Mapping[str, Pooled]) -> str:
     """One sentence or two. A method pays if it is no worse than full training by the margin and
     saves time beyond chance, both after Holm's correction; one pays most if it saves more than each
     other that pays, beyond chance over the pairs.
@@ -85,12 +86,14 @@ def headline(pools: Mapping[str, Pooled]) -> str:
         if any(one.slowed for one in pools.values()):
             tail += " Something else ran on the same CPU, so that times tell nothing."
         return f"No method is shown to pay: none to be both no worse and faster here.{tail}"
-    saved = {name: f"{fixed(100 * one.time_saved.mean, 0)} %" for name, one in paying.items()}
+    saved = {
+        name: f"{format_fixed(100 * one.time_saved.mean, 0)} %" for name, one in paying.items()
+    }
     best, *others = sorted(paying, key=lambda name: -paying[name].time_saved.mean)
     without_loss = f"of the time and loses less than {MARGIN} points of accuracy."
     if not others:
         return f"Freezing pays with {best}: it saves {saved[best]} {without_loss}"
-    if _ahead(paying[best], [paying[name] for name in others]):
+    if _is_ahead(paying[best], [paying[name] for name in others]):
         tail = f" {', '.join(others)} pay{'s' * (len(others) == 1)} too."
         return f"Freezing pays, and {best} pays most: it saves {saved[best]} {without_loss}{tail}"
     each = ", ".join(f"{name} ({saved[name]})" for name in (best, *others))
@@ -100,26 +103,30 @@ def headline(pools: Mapping[str, Pooled]) -> str:
     )
 
 
-def _ahead(best: Pooled, others: Sequence[Pooled]) -> bool:
+def _is_ahead(best: Pooled, others: Sequence[Pooled]) -> bool:
     """Whether it saves more time than each of the others, beyond chance, after Holm."""
     p = {
-        i: p_different([best.saved[pair] - one.saved[pair] for pair in best.saved])
+        i: compute_p_different([best.saved[pair] - one.saved[pair] for pair in best.saved])
         for i, one in enumerate(others)  # who pays has the times of all pairs
     }
-    return all(value < 1 - LEVEL for value in holm(p).values())
+    return all(value < 1 - LEVEL for value in apply_holm(p).values())
 
 
-def _standing(name: str, one: Pooled, scale: Scale) -> Standing:
+def _build_result(name: str, one: Pooled, scale: Scale) -> MethodResult:
     d, s = one.difference, one.time_saved
-    interval = f" [{fixed(d.low, 2, sign=True)}, {fixed(d.high, 2, sign=True)}]" if d.known else ""
-    return Standing(
+    interval = (
+        f" [{format_fixed(d.low, 2, sign=True)}, {format_fixed(d.high, 2, sign=True)}]"
+        if d.known
+        else ""
+    )
+    return MethodResult(
         name,
         _is_control(name),
         one.verdict,
         one.faster,
-        method_rows.pairs(one),
-        fixed(d.mean, 2, sign=True) + interval,
-        f"{fixed(100 * s.mean, 1)} %{', CPU shared' * bool(one.slowed)}" if s.n else DASH,
+        method_rows.format_pairs(one),
+        format_fixed(d.mean, 2, sign=True) + interval,
+        f"{format_fixed(100 * s.mean, 1)} %{', CPU shared' * bool(one.slowed)}" if s.n else DASH,
         scale.place(d.low) if d.known else None,
         scale.place(d.mean) if scale.low <= d.mean <= scale.high else None,
         scale.place(d.high) if d.known else None,

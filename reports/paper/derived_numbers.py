@@ -6,8 +6,8 @@ import math
 
 from reports import statistics
 from reports.document.table import Value
-from reports.paper.printed_tables import Entry, entries, entry, number
-from reports.statistics import realised
+from reports.paper.printed_tables import Entry, find_entry, get_number, read_entries
+from reports.statistics import compute_realised
 
 FULL = "full"
 PRINTED = {  # our key: the paper's columns for it, and what one of its units is in ours
@@ -19,41 +19,46 @@ PRINTED = {  # our key: the paper's columns for it, and what one of its units is
 DERIVED = ("difference", "flops_saved", "time_saved", "realised")
 
 
-def beside(table: int | None, model: str, dataset: str, method: str) -> dict[str, Value]:
+def look_up_row(table: int | None, model: str, dataset: str, method: str) -> dict[str, Value]:
     """The paper's numbers for one row, keys with `published_` before them; NaN or None where
     it has none.
 
     Its savings are ratios of the numbers it prints, against its own full training.
     """
-    ours = entry(table, model=model, dataset=dataset, method=method)
-    full = entry(table, model=model, dataset=dataset, method=FULL)
-    values = {key: _number(ours, key) for key in PRINTED}
-    derived = _derived(ours, full) if method != FULL else {}
+    ours = find_entry(table, model=model, dataset=dataset, method=method)
+    full = find_entry(table, model=model, dataset=dataset, method=FULL)
+    values = {key: _convert_number(ours, key) for key in PRINTED}
+    derived = _compute_savings(ours, full) if method != FULL else {}
     return {f"published_{key}": (values | derived).get(key) for key in (*PRINTED, *DERIVED)}
 
 
-def mean(table: int | None, method: str) -> dict[str, Value]:
+def compute_means(table: int | None, method: str) -> dict[str, Value]:
     """The means over the paper's own pairs of model and data set of what a method saves there."""
     pairs = [
-        _derived(row, entry(table, model=row["model"], dataset=row["dataset"], method=FULL))
-        for row in entries(table)
+        _compute_savings(
+            row, find_entry(table, model=row["model"], dataset=row["dataset"], method=FULL)
+        )
+        for row in read_entries(table)
         if row["method"] == method != FULL
     ]
-    return {f"published_{key}": statistics.mean([pair[key] for pair in pairs]) for key in DERIVED}
-
-
-def _derived(ours: Entry, full: Entry) -> dict[str, float]:
-    flops_saved = 1 - _number(ours, "flops") / _number(full, "flops")
-    time_saved = 1 - _number(ours, "time_s") / _number(full, "time_s")
     return {
-        "difference": _number(ours, "accuracy") - _number(full, "accuracy"),
-        "flops_saved": flops_saved,
-        "time_saved": time_saved,
-        "realised": realised(time_saved, flops_saved),
+        f"published_{key}": statistics.compute_mean([pair[key] for pair in pairs])
+        for key in DERIVED
     }
 
 
-def _number(row: Entry, key: str) -> float:
+def _compute_savings(ours: Entry, full: Entry) -> dict[str, float]:
+    flops_saved = 1 - _convert_number(ours, "flops") / _convert_number(full, "flops")
+    time_saved = 1 - _convert_number(ours, "time_s") / _convert_number(full, "time_s")
+    return {
+        "difference": _convert_number(ours, "accuracy") - _convert_number(full, "accuracy"),
+        "flops_saved": flops_saved,
+        "time_saved": time_saved,
+        "realised": compute_realised(time_saved, flops_saved),
+    }
+
+
+def _convert_number(row: Entry, key: str) -> float:
     """A printed number in our units; NaN where the paper prints none."""
-    printed = ((number(row, column), unit) for column, unit in PRINTED[key].items())
+    printed = ((get_number(row, column), unit) for column, unit in PRINTED[key].items())
     return next((value * unit for value, unit in printed if value is not None), math.nan)

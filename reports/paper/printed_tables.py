@@ -11,30 +11,30 @@ Entry = Mapping[str, str | float]
 
 
 @cache
-def entries(table: int | None) -> tuple[Entry, ...]:
+def read_entries(table: int | None) -> tuple[Entry, ...]:
     """The rows of the paper's table 1 to 9, numbers as floats and names as text; none of None."""
     if table is None:
         return ()
     text = resources.files("reports.paper").joinpath(f"table{table}.csv").read_text()
     return tuple(
-        {key: _value(value) for key, value in row.items()}
+        {key: _parse_value(value) for key, value in row.items()}
         for row in csv.DictReader(text.splitlines())
     )
 
 
-def entry(table: int | None, **names: str | float) -> Entry:
+def find_entry(table: int | None, **names: str | float) -> Entry:
     """The one row of a table with these names, e.g. model="vgg11"; empty if it has none."""
-    found = [row for row in entries(table) if names.items() <= row.items()]
+    found = [row for row in read_entries(table) if names.items() <= row.items()]
     return found[0] if len(found) == 1 else {}
 
 
-def number(row: Entry, key: str) -> float | None:
+def get_number(row: Entry, key: str) -> float | None:
     """A number of a row, or None where the paper gives none."""
     value = row.get(key)
     return value if isinstance(value, float) else None
 
 
-def _value(text: str) -> str | float:
+def _parse_value(text: str) -> str | float:
     try:
         return float(text)
     except ValueError:

@@ -12,17 +12,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.errors import UserError
-from bench.files import explained, make_folder, write_whole
+from bench.files import explain_errors, make_folder, write_atomically
 from reports.document.profile import Profile
-from reports.document.provenance import provenance
+from reports.document.provenance import format_provenance
 from reports.document.report import Drawing, Report
-from reports.figures.cka_curves import cka_curves
-from reports.figures.gradient_sample import Comparison, gradient_sample
-from reports.figures.panels import titles
-from reports.figures.style import save, styled
+from reports.figures.cka_curves import draw_cka_curves
+from reports.figures.gradient_sample import SampleComparison, draw_gradient_sample
+from reports.figures.panels import build_titles
+from reports.figures.style import apply_style, save_figure
 from reports.runs import gradient_samples, recordings, run_table
 from reports.runs.gradient_samples import BAND, DRAWS, TAILORED
-from reports.runs.recordings import SETTLED, Gradient, settled_at
+from reports.runs.recordings import SETTLED, Gradient, find_settled_epoch
 from reports.runs.run_table import ROLES, Reader
 
 SHOWN = 6  # layers of a run whose curves are drawn, evenly from the first to the last
@@ -38,35 +38,35 @@ def write_curves(
     Returns the files; the first is the text for a terminal. Raises UserError if a result is
     damaged, a recording is not there, or `out` cannot be written.
     """
-    described, frame = Profile.of(profile), run_table.read(wanted, results)
+    described, frame = Profile.of(profile), run_table.read_runs(wanted, results)
     if frame.empty:
         raise UserError("figures 3 and 4 have no runs; check the sweep they are made from")
-    curves = _some_layers(recordings.curves(frame, results))
-    gradients = recordings.gradients(frame, results)
-    comparisons = {run: _compare(gradient) for run, gradient in gradients.items()}
+    curves = _select_layers(recordings.read_curves(frame, results))
+    gradients = recordings.read_gradients(frame, results)
+    comparisons = {run: _compare_sample(gradient) for run, gradient in gradients.items()}
     make_folder(out)
     summary = out / "curves.txt"
-    write_whole(summary, _summary(frame, described, curves, comparisons))
-    files = [summary, *_figures(frame, described, curves, comparisons, out)]
-    files += _numbers(frame, curves, gradients, comparisons, out)
+    write_atomically(summary, _format_summary(frame, described, curves, comparisons))
+    files = [summary, *_write_figures(frame, described, curves, comparisons, out)]
+    files += _write_numbers(frame, curves, gradients, comparisons, out)
     record = out / "curves.json"
-    write_whole(record, provenance(frame, described, files, ROLES))
+    write_atomically(record, format_provenance(frame, described, files, ROLES))
     return [*files, record]
 
 
-def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
+def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Figures 3 and 4 for a page; their files are written by `write_curves`."""
-    names = titles(frame, profile)
+    names = build_titles(frame, profile)
     third, fourth = "Figure 3: gradients of all and of sampled weights", "Figure 4: CKA in training"
 
     def gradients() -> Figure:
-        found = recordings.gradients(frame, reader.results)
-        shown = {run: _compare(gradient) for run, gradient in found.items()}
-        return gradient_sample(shown, names, f"{third} · {profile.name} profile")
+        found = recordings.read_gradients(frame, reader.results)
+        shown = {run: _compare_sample(gradient) for run, gradient in found.items()}
+        return draw_gradient_sample(shown, names, f"{third} · {profile.name} profile")
 
     def similarity() -> Figure:
-        shown = _some_layers(recordings.curves(frame, reader.results))
-        return cka_curves(shown, names, f"{fourth} · {profile.name} profile")
+        shown = _select_layers(recordings.read_curves(frame, reader.results))
+        return draw_cka_curves(shown, names, f"{fourth} · {profile.name} profile")
 
     low, high = (round(100 * end) for end in BAND)
     drawings = (
@@ -90,7 +90,7 @@ def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
                   drawings, frame)  # fmt: skip
 
 
-def _some_layers(curves: pd.DataFrame) -> pd.DataFrame:
+def _select_layers(curves: pd.DataFrame) -> pd.DataFrame:
     """Of each run SHOWN layers, evenly from the first to the last."""
     parts = [
         here[here.layer.isin(np.linspace(0, here.layer.max(), SHOWN).round())]
@@ -99,37 +99,37 @@ def _some_layers(curves: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else curves
 
 
-def _compare(gradient: Gradient) -> Comparison:
+def _compare_sample(gradient: Gradient) -> SampleComparison:
     size = len(gradient.values)
-    return Comparison(
+    return SampleComparison(
         f"layer {gradient.layer}: {gradient.name}\n{size:,} weights",
-        gradient_samples.histogram(gradient.values),
-        gradient_samples.distances(gradient.values),
+        gradient_samples.build_histogram(gradient.values),
+        gradient_samples.measure_distances(gradient.values),
     )
 
 
-def _figures(
+def _write_figures(
     frame: pd.DataFrame,
     profile: Profile,
     curves: pd.DataFrame,
-    comparisons: Mapping[str, Comparison],
+    comparisons: Mapping[str, SampleComparison],
     out: Path,
 ) -> list[Path]:
-    names = titles(frame, profile)
-    with styled(), explained(out):
+    names = build_titles(frame, profile)
+    with apply_style(), explain_errors(out):
         third = f"Gradients of all and of sampled weights · {profile.name} profile"
         fourth = f"Unbiased CKA over training · {profile.name} profile"
         return [
-            *save(gradient_sample(comparisons, names, third), out / "figure3"),
-            *save(cka_curves(curves, names, fourth), out / "figure4"),
+            *save_figure(draw_gradient_sample(comparisons, names, third), out / "figure3"),
+            *save_figure(draw_cka_curves(curves, names, fourth), out / "figure4"),
         ]
 
 
-def _numbers(
+def _write_numbers(
     frame: pd.DataFrame,
     curves: pd.DataFrame,
     gradients: Mapping[str, Gradient],
-    comparisons: Mapping[str, Comparison],
+    comparisons: Mapping[str, SampleComparison],
     out: Path,
 ) -> list[Path]:
     """What is drawn, as comma-separated values with the runs' roles before it."""
@@ -139,33 +139,37 @@ def _numbers(
         columns=["id", "layer", "name", "weights"],
     )
     tables = {
-        "figure3_histogram": _by_run({run: c.histogram for run, c in comparisons.items()}, layers),
-        "figure3_distance": _by_run({run: c.distances for run, c in comparisons.items()}, layers),
+        "figure3_histogram": _join_runs(
+            {run: c.histogram for run, c in comparisons.items()}, layers
+        ),
+        "figure3_distance": _join_runs(
+            {run: c.distances for run, c in comparisons.items()}, layers
+        ),
         "figure4": curves.drop(columns="depth"),
     }
     for name, table in tables.items():
         text = of_runs.merge(table, on="id").to_csv(index=False, lineterminator="\n")
-        write_whole(out / f"{name}.csv", text)
+        write_atomically(out / f"{name}.csv", text)
     return [out / f"{name}.csv" for name in tables]
 
 
-def _by_run(tables: Mapping[str, pd.DataFrame], layers: pd.DataFrame) -> pd.DataFrame:
+def _join_runs(tables: Mapping[str, pd.DataFrame], layers: pd.DataFrame) -> pd.DataFrame:
     """One table of several, each row with its run's id and layer."""
     if not tables:
         return layers
     return layers.merge(pd.concat(tables, names=["id"]).reset_index("id"), on="id")
 
 
-def _summary(
+def _format_summary(
     frame: pd.DataFrame,
     profile: Profile,
     curves: pd.DataFrame,
-    comparisons: Mapping[str, Comparison],
+    comparisons: Mapping[str, SampleComparison],
 ) -> str:
     """What the figures show, in words."""
     low, high = (round(100 * end) for end in BAND)
     lines = [f"Figures 3 and 4 · {profile.name} profile", profile.sentence]
-    for run, title in titles(frame, profile).items():
+    for run, title in build_titles(frame, profile).items():
         lines += ["", title.replace("\n", " on ")]
         if run not in comparisons:
             lines.append("  no finished run")
@@ -180,7 +184,7 @@ def _summary(
         ]
         shown = curves[curves.id == run]
         for (layer, name), curve in shown.groupby(["layer", "name"]):
-            epoch = settled_at(curve)
+            epoch = find_settled_epoch(curve)
             when = "not before the end" if math.isnan(epoch) else f"from {epoch:.3g}"
             lines.append(f"    {f'layer {layer}: {name}':34}{curve.cka.iloc[-1]:.3f}  {when}")
     return "\n".join(lines) + "\n"

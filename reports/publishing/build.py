@@ -10,16 +10,16 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import UserError
-from bench.files import explained, make_folder, write_whole
-from bench.options import unknown
-from reports.document.csv_file import raw_csv
-from reports.document.latex import latex
-from reports.document.markdown import markdown
+from bench.files import explain_errors, make_folder, write_atomically
+from bench.options import make_unknown_error
+from reports.document.csv_file import format_csv
+from reports.document.latex import format_latex
+from reports.document.markdown import format_markdown
 from reports.document.profile import Profile
-from reports.document.provenance import provenance
+from reports.document.provenance import format_provenance
 from reports.document.report import Report
-from reports.document.terminal import terminal
-from reports.figures.style import save, styled
+from reports.document.terminal import format_text
+from reports.figures.style import apply_style, save_figure
 from reports.paper_figures import figure5
 from reports.runs.run_table import ROLES, Reader
 from reports.tables import (
@@ -38,20 +38,20 @@ from reports.tables import (
 # A table's runs, where more can be read of them, and the profile: what is told of them.
 Builder = Callable[[pd.DataFrame, Reader, Profile], Report]
 BUILDERS: Mapping[str, Builder] = {
-    "table1": table1.report,
-    "table2": table2.report,
-    "table3": table3.report,
-    "table4": table4.report,
-    "table5": table5.report,
-    "table6": table6.report,
-    "table7": table7.report,
-    "table8": table8.report,
-    "table9": table9.report,
-    "figure5": figure5.report,
+    "table1": table1.build_report,
+    "table2": table2.build_report,
+    "table3": table3.build_report,
+    "table4": table4.build_report,
+    "table5": table5.build_report,
+    "table6": table6.build_report,
+    "table7": table7.build_report,
+    "table8": table8.build_report,
+    "table9": table9.build_report,
+    "figure5": figure5.build_report,
 }
 
 
-def build(
+def build_report(
     name: str,
     wanted: Iterable[Mapping[str, Any]],
     reader: Reader,
@@ -66,12 +66,12 @@ def build(
     if there is no such table, a result is damaged, or nothing is wanted.
     """
     if name not in BUILDERS and not title:
-        raise unknown("report", name, list(BUILDERS))
+        raise make_unknown_error("report", name, list(BUILDERS))
     frame = reader.runs(wanted)
     if frame.empty:
         raise UserError(f"{name} has no runs; check the sweep it is made from")
     if name not in BUILDERS:
-        return user_sweep.report(name, title, frame, Profile.of(profile))
+        return user_sweep.build_report(name, title, frame, Profile.of(profile))
     return BUILDERS[name](frame, reader, Profile.of(profile))
 
 
@@ -86,14 +86,14 @@ def write(
     """Build a report and write its files into `out`; they are named in the report's `files`.
 
     results: the results folder, or a reader of it that several reports share. Raises UserError
-    as `build` does, and if `out` cannot be written.
+    as `build_report` does, and if `out` cannot be written.
     """
     reader = results if isinstance(results, Reader) else Reader(results)
-    report = build(name, wanted, reader, profile, title)
+    report = build_report(name, wanted, reader, profile, title)
     make_folder(out)
-    files = [*write_documents(report, out), *_figures(report, out)]
+    files = [*write_documents(report, out), *_write_figures(report, out)]
     record = out / f"{name}.json"
-    write_whole(record, provenance(report.frame, Profile.of(profile), files, ROLES))
+    write_atomically(record, format_provenance(report.frame, Profile.of(profile), files, ROLES))
     return replace(report, files=[*files, record])
 
 
@@ -101,21 +101,21 @@ def write_documents(report: Report, out: Path) -> list[Path]:
     """Write a report's text, Markdown, LaTeX and numbers into a folder."""
     name = report.name
     texts = {
-        f"{name}.txt": "\n".join(terminal(part) for part in report.compact),
-        f"{name}.md": "\n".join(markdown(part) for part in report.parts),
-        **{f"{stem}.csv": raw_csv(table) for stem, table in report.numbers.items()},
+        f"{name}.txt": "\n".join(format_text(part) for part in report.compact),
+        f"{name}.md": "\n".join(format_markdown(part) for part in report.parts),
+        **{f"{stem}.csv": format_csv(table) for stem, table in report.numbers.items()},
         f"{name}.tex": "\n".join(
-            latex(part, f"tab:{name}-{i}") for i, part in enumerate(report.parts, start=1)
+            format_latex(part, f"tab:{name}-{i}") for i, part in enumerate(report.parts, start=1)
         ),
     }
     for file, text in texts.items():
-        write_whole(out / file, text)
+        write_atomically(out / file, text)
     return [out / file for file in texts]
 
 
-def _figures(report: Report, out: Path) -> list[Path]:
+def _write_figures(report: Report, out: Path) -> list[Path]:
     files = []
-    with styled(), explained(out):
+    with apply_style(), explain_errors(out):
         for drawing in report.drawings:
-            files += save(drawing.draw(), out / drawing.name)
+            files += save_figure(drawing.draw(), out / drawing.name)
     return files

@@ -8,12 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.files import make_folder, write_whole
-from bench.strategy_api.registry import strategy_class
-from reports.claims.report import frames_of
-from reports.claims.report import report as claims
-from reports.document.profile import Profile, united
-from reports.page.page import page
+from bench.files import make_folder, write_atomically
+from bench.strategy_api.registry import load_strategy_class
+from reports.claims.report import build_report as claims
+from reports.claims.report import collect_frames
+from reports.document.profile import Profile, merge_profiles
+from reports.page.page import render_page
 from reports.paper_figures import figures3_4
 from reports.publishing.build import BUILDERS, write, write_documents
 from reports.runs.run_table import Reader
@@ -37,12 +37,16 @@ def write_reports(sweep: Sweep, results: Path, out: Path | None = None) -> None:
 
 def _write(sweep: Sweep, reader: Reader, out: Path) -> None:
     """Write what belongs to a sweep into a folder and print its text."""
-    title = own_title(sweep)
+    title = make_title(sweep)
     results = reader.results
     if sweep.table == "curves":
-        files = figures3_4.write_curves(wanted_of(sweep), results, out, profile_of(sweep))
+        files = figures3_4.write_curves(
+            list_shown_runs(sweep), results, out, describe_profile(sweep)
+        )
     elif sweep.table in BUILDERS or title:
-        files = write(sweep.table, wanted_of(sweep), reader, out, profile_of(sweep), title).files
+        files = write(
+            sweep.table, list_shown_runs(sweep), reader, out, describe_profile(sweep), title
+        ).files
     else:
         print(f"sweep {sweep.name} has no report of its own; its runs lie in {results / 'runs'}")
         return
@@ -65,31 +69,31 @@ def write_page(sweep: Sweep, results: Path, out: Path | None = None) -> Path:
     reader = Reader(results)
     shown = []
     for part in parts:
-        described, wanted = profile_of(part), wanted_of(part)
+        described, wanted = describe_profile(part), list_shown_runs(part)
         profile = Profile.of(described)
-        title = own_title(part)
+        title = make_title(part)
         if part.table == "curves":
             figures3_4.write_curves(wanted, results, path.parent, described)
-            shown.append((figures3_4.report(reader.runs(wanted), reader, profile), profile))
+            shown.append((figures3_4.build_report(reader.runs(wanted), reader, profile), profile))
         elif part.table in BUILDERS or title:
             report = write(part.table, wanted, reader, path.parent, described, title)
             shown.append((report, profile))
     held = None
     if ours:
-        frames = frames_of([report for report, _ in shown], reader)
-        held = claims(frames, united([profile for _, profile in shown]))
+        frames = collect_frames([report for report, _ in shown], reader)
+        held = claims(frames, merge_profiles([profile for _, profile in shown]))
         write_documents(held, path.parent)
-    write_whole(path, page(shown, held))
+    write_atomically(path, render_page(shown, held))
     return path
 
 
-def own_title(sweep: Sweep) -> str:
+def make_title(sweep: Sweep) -> str:
     """The title of the report of a sweep that compares methods with full training, else ''."""
     methods = {e.roles["method"] for e in sweep.entries}
     return sweep.title if "full" in methods and len(methods) > 1 else ""
 
 
-def wanted_of(sweep: Sweep) -> list[dict[str, Any]]:
+def list_shown_runs(sweep: Sweep) -> list[dict[str, Any]]:
     """The runs that a report shows, as reports.runs.run_table wants them.
 
     match: the method whose cost a run was given; "" for none.
@@ -103,20 +107,20 @@ def wanted_of(sweep: Sweep) -> list[dict[str, Any]]:
             "seed": e.spec.seed,
             "match": methods.get(e.spec.match[0], "") if e.spec.match else "",
             "reference": e.spec.reference.removeprefix("run:"),
-            "options": _options(e.spec),
+            "options": _collect_options(e.spec),
             **e.roles,
         }
         for e in sweep.entries
     ]
 
 
-def _options(spec: Spec) -> dict[str, Any]:
+def _collect_options(spec: Spec) -> dict[str, Any]:
     """All of a strategy's options, those at their default too."""
-    declared = strategy_class(spec.strategy, spec.paths.get("strategy", "")).options
+    declared = load_strategy_class(spec.strategy, spec.paths.get("strategy", "")).options
     return {key: spec.options.get(key, option.default) for key, option in declared.items()}
 
 
-def profile_of(sweep: Sweep) -> dict[str, Any]:
+def describe_profile(sweep: Sweep) -> dict[str, Any]:
     """What a report says of the profile (see reports.document.profile.Profile)."""
     shown = {e.roles[axis] for e in sweep.entries for axis in ("model", "dataset")}
     roles = {**sweep.profile["models"], **sweep.profile["datasets"]}
@@ -126,27 +130,29 @@ def profile_of(sweep: Sweep) -> dict[str, Any]:
         "stands_for": used,
         "device": sweep.profile["run"]["device"],
         "predictor": sweep.predictor,
-        "sources": _sources(sweep),
-        "departures": _departures(sweep),
+        "sources": _list_sources(sweep),
+        "departures": _describe_departures(sweep),
         "changes": dict(sweep.changes),
         "asked": sweep.asked,
     }
 
 
-def _sources(sweep: Sweep) -> list[str]:
+def _list_sources(sweep: Sweep) -> list[str]:
     """The data that the predictors in use were trained on, as their files say."""
     specs = [e.spec for e in sweep.entries if "predictor" in e.spec.contents]
     paths = {spec.paths["predictor"] for spec in specs}
-    return sorted({data for path in paths for data in _provenance(path).get("data", [])})
+    return sorted({data for path in paths for data in _read_provenance(path).get("data", [])})
 
 
-def _departures(sweep: Sweep) -> str:
+def _describe_departures(sweep: Sweep) -> str:
     """In what SmartFRZ, as these runs have it, is not the paper's; "" if it is or is not here."""
-    used = [(e.spec, _options(e.spec)) for e in sweep.entries if e.spec.strategy == "smartfrz"]
+    used = [
+        (e.spec, _collect_options(e.spec)) for e in sweep.entries if e.spec.strategy == "smartfrz"
+    ]
     limits: dict[str, float] = {}
     for spec, options in used:
         path = spec.paths.get("predictor", "")
-        calibrated = _provenance(path).get("threshold", PAPERS_LIMIT)
+        calibrated = _read_provenance(path).get("threshold", PAPERS_LIMIT)
         limits[Path(path).stem] = options["threshold"] or calibrated
     features = sorted({o["features"] for _, o in used} - {PAPERS_FEATURES})
     warmups = sorted({o["warmup"] for _, o in used} - {0})
@@ -164,7 +170,7 @@ def _departures(sweep: Sweep) -> str:
 
 
 @cache
-def _provenance(path: str) -> dict[str, Any]:
+def _read_provenance(path: str) -> dict[str, Any]:
     """What a predictor's file says of its making; nothing where it is another strategy's."""
     from safetensors import SafetensorError, safe_open
 

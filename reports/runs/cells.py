@@ -74,14 +74,14 @@ class Cell:
 
     def mean(self, key: str) -> float:
         """Mean over the finished runs; NaN if there are none."""
-        return statistics.mean(self.values(key))
+        return statistics.compute_mean(self.values(key))
 
     def sd(self, key: str) -> float:
         """Sample standard deviation over the finished runs; NaN below two."""
-        return statistics.sample_sd(self.values(key))
+        return statistics.compute_sample_sd(self.values(key))
 
 
-def cells(frame: pd.DataFrame, by: Sequence[str] = ROLES) -> list[Cell]:
+def build_cells(frame: pd.DataFrame, by: Sequence[str] = ROLES) -> list[Cell]:
     """The cells of a frame, ordered by each role in its order of first appearance.
 
     Raises UserError if runs of different settings, or one seed twice, would share a row.

@@ -16,7 +16,7 @@ from reports.runs.run_table import DONE, ROLES
 NUMBERS = ("epoch", "saved_bytes", "state_bytes", "cuda_allocated", "frozen")
 
 
-def epochs(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
+def read_epochs(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
     """One row an epoch of a finished run: the run's roles and seed, NUMBERS, and `memory_bytes`
     (saved for backward + state); NaN where a run did not measure something.
 
@@ -26,7 +26,7 @@ def epochs(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
     rows = []
     for run in frame[frame.state == DONE].to_dict("records"):
         path = results / "runs" / run["id"] / "epochs.jsonl"
-        for line in _lines(path):
+        for line in _read_lines(path):
             rows.append({**{key: run[key] for key in shared}, **line})
     table = pd.DataFrame(rows, columns=[*shared, *NUMBERS])
     for key in NUMBERS:
@@ -35,13 +35,13 @@ def epochs(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
     return table
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _read_lines(path: Path) -> list[dict[str, Any]]:
     try:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
-        return [{key: _number(line[key]) for key in NUMBERS} for line in lines]
+        return [{key: _parse_number(line[key]) for key in NUMBERS} for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: {error!r}; delete its folder to run it again") from None
 
 
-def _number(value: Any) -> float:
+def _parse_number(value: Any) -> float:
     return math.nan if value is None else float(value)

@@ -16,7 +16,7 @@ BINS = 41
 INSIDE = 0.995  # share of the values that the histogram spans; the others lie far out
 
 
-def distances(values: Values) -> pd.DataFrame:
+def measure_distances(values: Values) -> pd.DataFrame:
     """How far samples lie from all values, one row a size of the sample.
 
     Columns: size; median, low, high (BAND) of the Kolmogorov–Smirnov statistic over DRAWS samples.
@@ -24,13 +24,15 @@ def distances(values: Values) -> pd.DataFrame:
     random, everything = np.random.default_rng(0), np.sort(values)
     rows = []
     for size in SIZES:
-        drawn = [ks_distance(sample(values, size, random), everything) for _ in range(DRAWS)]
+        drawn = [
+            compute_ks_distance(draw_sample(values, size, random), everything) for _ in range(DRAWS)
+        ]
         low, high = np.quantile(drawn, BAND)
         rows.append({"size": size, "median": float(np.median(drawn)), "low": low, "high": high})
     return pd.DataFrame(rows)
 
 
-def histogram(values: Values) -> pd.DataFrame:
+def build_histogram(values: Values) -> pd.DataFrame:
     """Shares of all values and of one sample of TAILORED of them, one row a bin of equal width.
 
     Columns: low, high (the bin's edges); everything, sampled. Shares count what lies outside too.
@@ -38,7 +40,7 @@ def histogram(values: Values) -> pd.DataFrame:
     sizes = np.abs(values)
     reach = float(np.quantile(sizes, INSIDE) or sizes.max()) or 1.0
     edges = np.linspace(-reach, reach, BINS + 1)
-    chosen = sample(values, TAILORED, np.random.default_rng(0))
+    chosen = draw_sample(values, TAILORED, np.random.default_rng(0))
     return pd.DataFrame(
         {
             "low": edges[:-1],
@@ -49,12 +51,12 @@ def histogram(values: Values) -> pd.DataFrame:
     )
 
 
-def sample(values: Values, size: int, random: np.random.Generator) -> Values:
+def draw_sample(values: Values, size: int, random: np.random.Generator) -> Values:
     """Draw as tailoring does: without replacement, or with it from fewer values than `size`."""
     return random.choice(values, size, replace=len(values) < size, shuffle=False)
 
 
-def ks_distance(drawn: Values, everything: Values) -> float:
+def compute_ks_distance(drawn: Values, everything: Values) -> float:
     """The two-sample Kolmogorov–Smirnov statistic; `everything` is sorted.
 
     scipy.stats.ks_2samp sorts a layer's values anew for every sample, which this does not.

@@ -28,15 +28,15 @@ class Gradient:
     values: NDArray[np.float32]
 
 
-def curves(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
+def read_curves(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
     """CKA with the reference, one row a finished run, layer (all but the head) and probe.
 
     Columns: id, layer, name, depth (0 the first, 1 the last), epoch, cka (unbiased), cka_biased
     (eq. 5). Raises UserError for a run that recorded none.
     """
     parts = []
-    for run, path, result in _finished(frame, results):
-        cka, biased, probes = (_tensor(path, key) for key in ("cka", "cka_biased", "probes"))
+    for run, path, result in _iterate_finished(frame, results):
+        cka, biased, probes = (_read_tensor(path, key) for key in ("cka", "cka_biased", "probes"))
         names = [layer["name"] for layer in result["layers"]][: cka.shape[1]]
         moments, layers = len(probes), np.arange(len(names))
         parts.append(
@@ -56,20 +56,20 @@ def curves(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
-def gradients(frame: pd.DataFrame, results: Path) -> dict[str, Gradient]:
+def read_gradients(frame: pd.DataFrame, results: Path) -> dict[str, Gradient]:
     """The gradient that each finished run kept, by its id.
 
     Raises UserError for a run that recorded none.
     """
     kept = {}
-    for run, path, result in _finished(frame, results):
-        layer = int(_tensor(path, "gradient_layer"))
+    for run, path, result in _iterate_finished(frame, results):
+        layer = int(_read_tensor(path, "gradient_layer"))
         name = result["layers"][layer]["name"]
-        kept[run["id"]] = Gradient(layer, name, _tensor(path, "gradient"))
+        kept[run["id"]] = Gradient(layer, name, _read_tensor(path, "gradient"))
     return kept
 
 
-def settled_at(curve: pd.DataFrame) -> float:
+def find_settled_epoch(curve: pd.DataFrame) -> float:
     """The epoch from which one layer's CKA moves by at most SETTLED to the end.
 
     NaN where that is the last probe, which says nothing, or where a later value is unknown.
@@ -81,7 +81,9 @@ def settled_at(curve: pd.DataFrame) -> float:
     return float("nan")
 
 
-def _finished(frame: pd.DataFrame, results: Path) -> Iterator[tuple[Run, Path, dict[str, Any]]]:
+def _iterate_finished(
+    frame: pd.DataFrame, results: Path
+) -> Iterator[tuple[Run, Path, dict[str, Any]]]:
     """Every run that is done, with the path of its recording and its result."""
     for run in frame[frame.state == DONE].to_dict("records"):
         folder = results / "runs" / str(run["id"])
@@ -92,7 +94,7 @@ def _finished(frame: pd.DataFrame, results: Path) -> Iterator[tuple[Run, Path, d
         )
 
 
-def _tensor(path: Path, key: str) -> NDArray[Any]:
+def _read_tensor(path: Path, key: str) -> NDArray[Any]:
     """One tensor of a recording; raises UserError if the file or the tensor is not there."""
     needed = "figures 3 and 4 need runs of strategy record with gradient = true"
     if not path.exists():

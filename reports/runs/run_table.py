@@ -120,11 +120,11 @@ class Reader:
             row |= {**dict.fromkeys((*NUMBERS, *DERIVED, REPLAYED), math.nan)}
             if path.exists():
                 result = _object(path)
-                made_on, threads = _environment(folder)
-                row |= made_on | _result(result, path, run_id, threads)
-                row |= {REPLAYED: _replayed(folder)}
+                made_on, threads = _read_environment(folder)
+                row |= made_on | _parse_result(result, path, run_id, threads)
+                row |= {REPLAYED: _read_replayed(folder)}
                 if row["state"] == DONE:
-                    self._layers[run_id] = _layers(result, path)
+                    self._layers[run_id] = _parse_layers(result, path)
                     if all("weights" in layer for layer in result["layers"]):
                         self._weights[run_id] = [layer["weights"] for layer in result["layers"]]
             elif (folder / "failure.json").exists():
@@ -136,23 +136,25 @@ class Reader:
         return self._rows[run_id]
 
 
-def read(wanted: Iterable[Mapping[str, Any]], results: Path) -> pd.DataFrame:
+def read_runs(wanted: Iterable[Mapping[str, Any]], results: Path) -> pd.DataFrame:
     """The wanted runs, as `Reader.runs` gives them."""
     return Reader(results).runs(wanted)
 
 
-def freezing(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
+def read_freezing(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
     """The layers of the finished runs of a frame, as `Reader.freezing` gives them."""
     return Reader(results).freezing(frame)
 
 
-def _result(result: Run, path: Path, run_id: str, threads: int) -> Run:
+def _parse_result(result: Run, path: Path, run_id: str, threads: int) -> Run:
     """The numbers of a result.json."""
-    if _at(result, ("id",), path) != run_id:
+    if _get_nested(result, ("id",), path) != run_id:
         raise UserError(f"{path} is the result of run {result['id']}; delete its folder")
-    values = {key: _number(_at(result, keys, path), path) for key, keys in NUMBERS.items()}
+    values = {
+        key: _parse_number(_get_nested(result, keys, path), path) for key, keys in NUMBERS.items()
+    }
     # A status of "done" is believed only together with a number to show for it.
-    done = _at(result, ("status",), path) == "done" and math.isfinite(values["accuracy"])
+    done = _get_nested(result, ("status",), path) == "done" and math.isfinite(values["accuracy"])
     wall, cpu = (values[f"{on}train_s"] + values[f"{on}decide_s"] for on in ("", "cpu_"))
     return {
         "state": DONE if done else DIVERGED,
@@ -168,28 +170,28 @@ def _result(result: Run, path: Path, run_id: str, threads: int) -> Run:
     }
 
 
-def _layers(result: Run, path: Path) -> list[tuple[int, str, float]]:
+def _parse_layers(result: Run, path: Path) -> list[tuple[int, str, float]]:
     """Index, name and the step at which it froze (NaN: never) of each layer."""
-    layers = _at(result, ("layers",), path)
+    layers = _get_nested(result, ("layers",), path)
     if not isinstance(layers, list):
-        raise UserError(f"{path}: layers is no list; {_mend(path)}")
+        raise UserError(f"{path}: layers is no list; {_suggest_fix(path)}")
     return [
         (
-            _index(_at(layer, ("index",), path), path),
-            str(_at(layer, ("name",), path)),
-            _number(_at(layer, ("frozen_at_step",), path), path),
+            _parse_index(_get_nested(layer, ("index",), path), path),
+            str(_get_nested(layer, ("name",), path)),
+            _parse_number(_get_nested(layer, ("frozen_at_step",), path), path),
         )
         for layer in layers
     ]
 
 
-def _index(value: Any, path: Path) -> int:
+def _parse_index(value: Any, path: Path) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise UserError(f"{path}: {value!r} is not a layer's index; {_mend(path)}")
+        raise UserError(f"{path}: {value!r} is not a layer's index; {_suggest_fix(path)}")
     return value
 
 
-def _environment(folder: Path) -> tuple[Run, int]:
+def _read_environment(folder: Path) -> tuple[Run, int]:
     """Where a run was made, and on how many threads; times may be compared where `device` is the
     same text, which it is for no two runs of which it is unknown.
     """
@@ -198,7 +200,7 @@ def _environment(folder: Path) -> tuple[Run, int]:
     device = str(values.get("device") or f"{UNKNOWN} of run {folder.name}")
     threads = values.get("threads")
     if not isinstance(threads, int | None):
-        raise UserError(f"{path}: {threads!r} threads; {_mend(path)}")
+        raise UserError(f"{path}: {threads!r} threads; {_suggest_fix(path)}")
     row = {
         "device": f"{device}, {threads} thread{'s' * (threads != 1)}" if threads else device,
         "commit": str(values.get("commit") or ""),
@@ -206,7 +208,7 @@ def _environment(folder: Path) -> tuple[Run, int]:
     return row, int(threads or 1)
 
 
-def _replayed(folder: Path) -> float:
+def _read_replayed(folder: Path) -> float:
     """The rebuilt time as a share of full training's; NaN unless it was timed on the very device
     that the whole run was made on.
     """
@@ -215,38 +217,44 @@ def _replayed(folder: Path) -> float:
         return math.nan
     values = _object(path)
     made_on = folder / "environment.json"
-    same = made_on.exists() and _object(made_on).get("device") == _at(values, ("device",), path)
-    return _number(_at(values, ("time_ratio", "median"), path), path) if same else math.nan
+    same = made_on.exists() and _object(made_on).get("device") == _get_nested(
+        values, ("device",), path
+    )
+    return (
+        _parse_number(_get_nested(values, ("time_ratio", "median"), path), path)
+        if same
+        else math.nan
+    )
 
 
 def _object(path: Path) -> Run:
     """A JSON object; raises UserError naming the file if it is damaged or something else."""
-    values: Any = read_json(path, _mend(path))
+    values: Any = read_json(path, _suggest_fix(path))
     if not isinstance(values, dict):
-        raise UserError(f"{path} is not a JSON object; {_mend(path)}")
+        raise UserError(f"{path} is not a JSON object; {_suggest_fix(path)}")
     return values
 
 
-def _mend(path: Path) -> str:
+def _suggest_fix(path: Path) -> str:
     return MENDS.get(path.name, AGAIN)
 
 
-def _at(values: Run, keys: tuple[str, ...], path: Path) -> Any:
+def _get_nested(values: Run, keys: tuple[str, ...], path: Path) -> Any:
     """A value deep in a JSON object; raises UserError if it is not there."""
     found: Any = values
     for key in keys:
         if not isinstance(found, dict) or key not in found:
-            raise UserError(f"{path} has no {'.'.join(keys)}; {_mend(path)}")
+            raise UserError(f"{path} has no {'.'.join(keys)}; {_suggest_fix(path)}")
         found = found[key]
     return found
 
 
-def _number(value: Any, path: Path) -> float:
+def _parse_number(value: Any, path: Path) -> float:
     """A number or null (NaN)."""
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"{path}: {value!r} is not a number; {_mend(path)}")
+        raise UserError(f"{path}: {value!r} is not a number; {_suggest_fix(path)}")
     return float(value)
 
 

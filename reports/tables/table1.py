@@ -12,8 +12,8 @@ from reports.comparison.against_full_table import (
     LOST_AND_SAVED,
     THEIRS,
     TIME_SAVED,
-    against_full,
-    printed,
+    build_against_full,
+    select_printed,
 )
 from reports.document import captions
 from reports.document.profile import Profile
@@ -23,13 +23,13 @@ from reports.document.table import (
     Row,
     Table,
     Value,
-    known,
-    number_of,
-    percent,
-    rounded,
-    unit_of,
+    choose_unit,
+    is_known,
+    percent_column,
+    rounded_column,
+    to_number,
 )
-from reports.figures.accuracy_cost_drawing import front
+from reports.figures.accuracy_cost_drawing import draw_front
 from reports.runs.run_table import FULL, Reader
 
 TITLE = "Table 1: freezing guided by similarity to a trained reference"
@@ -44,27 +44,29 @@ SHORT = (
 )
 
 
-def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
+def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Table 1 with its accuracy against computation."""
-    built = against_full(frame, profile, 1, TITLE, [REFERENCE], conditional=captions.ONE_REFERENCE)
-    rows = with_reference(built.rows, frame, reader)
+    built = build_against_full(
+        frame, profile, 1, TITLE, [REFERENCE], conditional=captions.ONE_REFERENCE
+    )
+    rows = add_reference(built.rows, frame, reader)
     freezing = [row for row in rows if row["method"] != FULL]
     missing = [
         f"The reference of {row['model']} on {row['dataset']} has no result yet."
         for row in freezing
-        if not known(row["reference_exact"])
+        if not is_known(row["reference_exact"])
     ]
-    unit = unit_of(number_of(row["paper_total"]) for row in rows)
+    unit = choose_unit(to_number(row["paper_total"]) for row in rows)
     against = Table(
         built.against.title,
-        against_columns(freezing, unit.name, unit.flops),
+        build_against_columns(freezing, unit.name, unit.flops),
         freezing,
         built.against.blocks,
         [*(n for n in built.against.notes if n != captions.REPLAYED), *missing],
     )
     compact = Table(
         built.compact.title,
-        compact_columns(built.compact.columns),
+        build_compact_columns(built.compact.columns),
         rows,
         built.compact.blocks,
         [*(n for n in built.compact.notes if n != REFERENCE), SHORT, *missing],
@@ -75,13 +77,13 @@ def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
         against=against,
         compact=compact,
     )
-    return built.report("table1", TITLE, frame, front("table1", frame, profile))
+    return built.report("table1", TITLE, frame, draw_front("table1", frame, profile))
 
 
-def with_reference(rows: Sequence[Row], frame: pd.DataFrame, reader: Reader) -> list[Row]:
+def add_reference(rows: Sequence[Row], frame: pd.DataFrame, reader: Reader) -> list[Row]:
     """The rows with what their reference's own training cost, and what is saved in spite of it."""
     full = {
-        (row["model"], row["dataset"]): number_of(row["exact_total"])
+        (row["model"], row["dataset"]): to_number(row["exact_total"])
         for row in rows
         if row["method"] == FULL
     }
@@ -98,28 +100,28 @@ def with_reference(rows: Sequence[Row], frame: pd.DataFrame, reader: Reader) -> 
         }
         if run:
             cost = float(runs[run]["exact_total"])
-            spent = number_of(row["exact_total"]) + number_of(row["decide_flops"]) + cost
+            spent = to_number(row["exact_total"]) + to_number(row["decide_flops"]) + cost
             whole = full.get((row["model"], row["dataset"]), math.nan)
             own |= {"reference_exact": cost, "saved_with_reference": 1 - spent / whole}
         longer.append({**row, **own})
     return longer
 
 
-def against_columns(rows: Sequence[Row], unit: str, flops: float) -> tuple[Column, ...]:
+def build_against_columns(rows: Sequence[Row], unit: str, flops: float) -> tuple[Column, ...]:
     """What guided freezing loses and saves, and what its reference costs."""
     return (
         *LOST_AND_SAVED,
-        rounded(f"Reference's training ({unit})", "reference_exact", 4, flops),
-        percent("Saved with the reference (%)", "saved_with_reference"),
+        rounded_column(f"Reference's training ({unit})", "reference_exact", 4, flops),
+        percent_column("Saved with the reference (%)", "saved_with_reference"),
         TIME_SAVED,
-        *printed(THEIRS, rows),
+        *select_printed(THEIRS, rows),
     )
 
 
-def compact_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
+def build_compact_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
     """What a terminal has room for: the reference in place of what is realised."""
     return (
         *(column for column in columns if column.head not in ("realised", "time s")),
-        percent("exact %", "exact_saved", 0),
-        percent("with ref. %", "saved_with_reference", 0),
+        percent_column("exact %", "exact_saved", 0),
+        percent_column("with ref. %", "saved_with_reference", 0),
     )

@@ -4,43 +4,43 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.comparison.against_full_table import AgainstFull, against_full
-from reports.comparison.pooled_table import with_pooled
+from reports.comparison.against_full_table import AgainstFull, build_against_full
+from reports.comparison.pooled_table import add_pooled
 from reports.document.profile import Profile
-from reports.document.report import Drawing, Report, file_word
-from reports.figures.accuracy_cost_drawing import front
-from reports.figures.freezing_moment import freezing_moment
+from reports.document.report import Drawing, Report, clean_file_name
+from reports.figures.accuracy_cost_drawing import draw_front
+from reports.figures.freezing_moment import draw_freezing_moments
 from reports.runs.run_table import Reader
 
 NUMBER = 2
 TITLE = "Table 2: freezing methods against full training, fine-tuning"
 
 
-def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
+def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Table 2 with its accuracy against cost, and when which layer froze."""
-    drawings = (front("table2", frame, profile), *freezing(frame, reader, profile))
-    return table2(frame, profile).report("table2", TITLE, frame, *drawings)
+    drawings = (draw_front("table2", frame, profile), *draw_freezing(frame, reader, profile))
+    return build_table2(frame, profile).report("table2", TITLE, frame, *drawings)
 
 
-def freezing(frame: pd.DataFrame, reader: Reader, profile: Profile) -> list[Drawing]:
+def draw_freezing(frame: pd.DataFrame, reader: Reader, profile: Profile) -> list[Drawing]:
     """When each layer froze, a drawing a data set."""
     moments = reader.freezing(frame)
 
     def drawing(dataset: str) -> Drawing:
-        title = f"When each layer froze, {profile.shown(dataset)}"
+        title = f"When each layer froze, {profile.format_name(dataset)}"
         here = moments[moments.dataset == dataset]
         return Drawing(
-            f"table2_freezing_{file_word(dataset)}",
+            f"table2_freezing_{clean_file_name(dataset)}",
             title,
             "Each point is a layer of one seed at the moment it froze; layers that trained to the "
             "end stand hollow on the line “never”.",
-            lambda: freezing_moment(here, profile, title),
+            lambda: draw_freezing_moments(here, profile, title),
         )
 
     return [drawing(dataset) for dataset in dict.fromkeys(frame.dataset)]
 
 
-def table2(frame: pd.DataFrame, profile: Profile) -> AgainstFull:
-    """Build Table 2 from a frame of its runs (see reports.runs.run_table.read)."""
-    built = against_full(frame, profile, NUMBER, TITLE)
-    return with_pooled(built, NUMBER, f"Table {NUMBER}", profile)
+def build_table2(frame: pd.DataFrame, profile: Profile) -> AgainstFull:
+    """Build Table 2 from a frame of its runs (see reports.runs.run_table.read_runs)."""
+    built = build_against_full(frame, profile, NUMBER, TITLE)
+    return add_pooled(built, NUMBER, f"Table {NUMBER}", profile)

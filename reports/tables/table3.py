@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.comparison.against_full_table import against_full
+from reports.comparison.against_full_table import build_against_full
 from reports.document import captions
 from reports.document.profile import Profile
 from reports.document.report import Report
-from reports.figures.accuracy_cost_drawing import front
+from reports.figures.accuracy_cost_drawing import draw_front
 from reports.runs.run_table import Reader
 
 TITLE = "Table 3: freezing methods against full training, from scratch"
@@ -18,8 +18,8 @@ CAPTION = (
 )
 
 
-def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
+def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Table 3 with its accuracy against computation."""
     notes = [CAPTION, captions.AUTOFREEZE_FROM_SCRATCH]
-    built = against_full(frame, profile, 3, TITLE, notes, conditional=captions.FROM_SCRATCH)
-    return built.report("table3", TITLE, frame, front("table3", frame, profile))
+    built = build_against_full(frame, profile, 3, TITLE, notes, conditional=captions.FROM_SCRATCH)
+    return built.report("table3", TITLE, frame, draw_front("table3", frame, profile))

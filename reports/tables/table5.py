@@ -8,15 +8,15 @@ from dataclasses import replace
 import pandas as pd
 
 from reports.comparison import sensitivity_table
-from reports.comparison.sensitivity import Option, sensitivity
+from reports.comparison.sensitivity import VariedOption, build_sensitivity
 from reports.document import captions
 from reports.document.profile import Profile
 from reports.document.report import Report
-from reports.document.table import percent
+from reports.document.table import percent_column
 from reports.runs.run_table import DONE, Reader
 
 TITLE = "Table 5: SmartFRZ's tailored size"
-OPTION = Option(
+OPTION = VariedOption(
     table=5, column="tailored_size", option="tailored", default=1024, head="Tailored size"
 )
 NOTE = (
@@ -26,28 +26,28 @@ NOTE = (
 )
 
 
-def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
+def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Table 5 with its curves, and which share of the layers is too small for each size."""
-    found = sensitivity(frame, profile, OPTION)
+    found = build_sensitivity(frame, profile, OPTION)
     smaller = {
-        cell.roles[:2]: sizes_of(frame, reader, cell.roles[0], cell.roles[1])
+        cell.roles[:2]: compute_small_shares(frame, reader, cell.roles[0], cell.roles[1])
         for cell in found.cells
     }
     rows = [
         {**row, "with_replacement": smaller[cell.roles[:2]].get(OPTION.value(cell))}
         for cell, row in zip(found.cells, found.rows, strict=True)
     ]
-    return sensitivity_table.report(
+    return sensitivity_table.build_report(
         replace(found, rows=rows),
         frame,
         profile,
         TITLE,
-        extra=[percent("With repl. (%)", "with_replacement", 0)],
+        extra=[percent_column("With repl. (%)", "with_replacement", 0)],
         notes=[NOTE, captions.A_PREDICTOR_EACH],
     )
 
 
-def sizes_of(
+def compute_small_shares(
     frame: pd.DataFrame, reader: Reader, model: str, dataset: str
 ) -> Mapping[float, float]:
     """The share of a model's layers, its head aside, with fewer weights than each size.

@@ -5,19 +5,19 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.comparison import sensitivity_table
-from reports.comparison.sensitivity import Option, sensitivity
+from reports.comparison.sensitivity import VariedOption, build_sensitivity
 from reports.document import captions
 from reports.document.profile import Profile
 from reports.document.report import Report
 from reports.runs.run_table import Reader
 
 TITLE = "Table 9: how often AutoFreeze looks"
-OPTION = Option(table=9, column="M", option="M", default=4, head="M (intervals an epoch)")
+OPTION = VariedOption(table=9, column="M", option="M", default=4, head="M (intervals an epoch)")
 
 
-def report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
+def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Table 9 with its curves."""
-    found = sensitivity(frame, profile, OPTION)
-    return sensitivity_table.report(
+    found = build_sensitivity(frame, profile, OPTION)
+    return sensitivity_table.build_report(
         found, frame, profile, TITLE, notes=[captions.ONE_BACKBONE], timed=True
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
-from strategies.budget import SAVING, budget_of, schedule_cost, unreachable
+from strategies.budget import SAVING, compute_schedule_cost, make_budget_error, resolve_budget
 
 
 class AtOnce(Strategy):
@@ -20,7 +20,7 @@ class AtOnce(Strategy):
     saving: float
 
     def start(self, view: View) -> None:
-        budget = budget_of(view, self.saving)
+        budget = resolve_budget(view, self.saving)
         self._moment = view.total_steps if budget is None else self._solve(view, budget)
 
     def stages(self) -> Cadence:
@@ -35,10 +35,10 @@ class AtOnce(Strategy):
         steps, body = view.total_steps, range(len(view.layers) - 1)
 
         def cost(moment: int) -> float:
-            return schedule_cost(view, dict.fromkeys(body, moment), steps)
+            return compute_schedule_cost(view, dict.fromkeys(body, moment), steps)
 
         if budget < cost(0):
-            raise unreachable(self.name, budget, cost(0), cost(steps))
+            raise make_budget_error(self.name, budget, cost(0), cost(steps))
         # A step's cost before the freeze and after it are constants: the cost is a line.
         a_step = (cost(steps) - cost(0)) / steps
         return min(steps, int((budget - cost(0)) / a_step * (1 + 1e-12)))

@@ -9,11 +9,11 @@ import torch
 from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
 from strategies.budget import (
     SAVING,
-    budget_of,
-    full_cost,
-    schedule_cost,
-    share_of_full,
-    unreachable,
+    compute_budget_share,
+    compute_full_cost,
+    compute_schedule_cost,
+    make_budget_error,
+    resolve_budget,
 )
 
 
@@ -36,7 +36,7 @@ class Random(Strategy):
     def start(self, view: View) -> None:
         generator = view.generator(" ".join(("moments", *view.task)))
         draws = torch.rand(len(view.layers) - 1, generator=generator).tolist()
-        budget = budget_of(view, self.saving)
+        budget = resolve_budget(view, self.saving)
         self._moments = self._solve(view, draws, budget) if budget is not None else {}
 
     def stages(self) -> Cadence:
@@ -55,13 +55,13 @@ class Random(Strategy):
             return {i: min(steps, int(c * u * steps)) for i, u in enumerate(draws)}
 
         def cost(c: float) -> float:
-            return schedule_cost(view, moments(c), view.total_steps)
+            return compute_schedule_cost(view, moments(c), view.total_steps)
 
         low, high = 0.0, 1 / max(min(draws), 1e-9)  # freeze all at once; freeze nothing
-        if share_of_full(view, budget) >= 1:
+        if compute_budget_share(view, budget) >= 1:
             return {}
         if budget < cost(low):
-            raise unreachable(self.name, budget, cost(low), full_cost(view))
+            raise make_budget_error(self.name, budget, cost(low), compute_full_cost(view))
         for _ in range(60):
             middle = (low + high) / 2
             low, high = (middle, high) if cost(middle) <= budget else (low, middle)

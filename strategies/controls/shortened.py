@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from strategies.base import Strategy, View
-from strategies.budget import SAVING, budget_of, full_cost, share_of_full, unreachable
+from strategies.budget import (
+    SAVING,
+    compute_budget_share,
+    compute_full_cost,
+    make_budget_error,
+    resolve_budget,
+)
 
 
 class Shortened(Strategy):
@@ -19,10 +25,12 @@ class Shortened(Strategy):
     saving: float
 
     def total_steps(self, view: View) -> int:
-        budget = budget_of(view, self.saving)
+        budget = resolve_budget(view, self.saving)
         if budget is None:
             return view.total_steps
-        steps = int(share_of_full(view, budget) * view.total_steps)
+        steps = int(compute_budget_share(view, budget) * view.total_steps)
         if steps < 1:
-            raise unreachable(self.name, budget, full_cost(view) / view.total_steps, float("inf"))
+            raise make_budget_error(
+                self.name, budget, compute_full_cost(view) / view.total_steps, float("inf")
+            )
         return steps

@@ -62,7 +62,7 @@ class AutoFreeze(Strategy):
             self._without = view.frozen
             gradients = [(layer, g) for layer in view.active for g in view.gradients(layer)]
             self._places = [(layer, tuple(g.shape), g.stride()) for layer, g in gradients]
-            self._sums = torch.zeros(sum(map(_room, self._places)), device=view.device)
+            self._sums = torch.zeros(sum(map(_round_up_size, self._places)), device=view.device)
             self._lay_out()
         # Signed sums, one multi-tensor addition for all layers; nothing leaves the device.
         if self._by_parameter:
@@ -79,7 +79,7 @@ class AutoFreeze(Strategy):
         for layer, shape, strides in self._places:
             begin = sum(rooms.values())
             self._by_parameter.append(self._sums.as_strided(shape, strides, begin))
-            rooms[layer] = rooms.get(layer, 0) + _room((layer, shape, strides))
+            rooms[layer] = rooms.get(layer, 0) + _round_up_size((layer, shape, strides))
         parts = self._sums.split(list(rooms.values()))
         self._by_layer = dict(zip(rooms, parts, strict=True))
 
@@ -87,26 +87,26 @@ class AutoFreeze(Strategy):
         return PerEpoch(self.M)
 
     def decide(self, view: View) -> Sequence[Verdict]:
-        units = self._units(view)
+        units = self._group_units(view)
         if not units:
             return ()
-        norms = self._interval_norms(units)
+        norms = self._compute_norms(units)
         self._sums.zero_()
-        verdicts = self._verdicts(units, norms)
+        verdicts = self._judge_units(units, norms)
         self._previous = norms
         return verdicts
 
-    def _verdicts(
+    def _judge_units(
         self, units: Mapping[int, list[int]], norms: Mapping[int, float]
     ) -> list[Verdict]:
         changes = {
-            unit: _change(self._previous[unit], norm)
+            unit: _compute_change(self._previous[unit], norm)
             for unit, norm in norms.items()
             if unit in self._previous
         }
         if not changes:
             return []
-        threshold = _percentile(list(changes.values()), self.N)
+        threshold = _compute_percentile(list(changes.values()), self.N)
         verdicts, settled = [], True
         for unit, layers in units.items():
             change = changes.get(unit, math.inf)
@@ -114,7 +114,7 @@ class AutoFreeze(Strategy):
             verdicts += [Verdict(layer, settled, change, threshold) for layer in layers]
         return verdicts
 
-    def _units(self, view: View) -> dict[int, list[int]]:
+    def _group_units(self, view: View) -> dict[int, list[int]]:
         """The active layers of each unit, in order from the input."""
         units: dict[int, list[int]] = {}
         for layer in view.active:
@@ -122,7 +122,7 @@ class AutoFreeze(Strategy):
             units.setdefault(unit, []).append(layer)
         return units
 
-    def _interval_norms(self, units: Mapping[int, list[int]]) -> dict[int, float]:
+    def _compute_norms(self, units: Mapping[int, list[int]]) -> dict[int, float]:
         """η of every active unit over the interval, with one transfer from the device."""
         order = 1 if self.norm == "l1" else 2
         flat = torch.stack(torch._foreach_norm(list(self._by_layer.values()), order))
@@ -149,14 +149,14 @@ class AutoFreeze(Strategy):
         self._previous = dict(state["previous"])
 
 
-def _change(before: float, now: float) -> float:
+def _compute_change(before: float, now: float) -> float:
     """The relative change of a norm; one that was zero has changed by nothing or without bound."""
     if before:
         return abs(before - now) / before
     return math.inf if now else 0.0
 
 
-def _room(place: Place) -> int:
+def _round_up_size(place: Place) -> int:
     """Elements kept for a gradient: its own, up to the next 64 bytes.
 
     So all begin where vector loads are aligned; what is left over stays 0, which no norm sees.
@@ -164,7 +164,7 @@ def _room(place: Place) -> int:
     return -(-math.prod(place[1]) // 16) * 16
 
 
-def _percentile(values: Sequence[float], percent: float) -> float:
+def _compute_percentile(values: Sequence[float], percent: float) -> float:
     """As numpy's default, linear between neighbours; numpy's takes longer than all the norms."""
     ordered = sorted(values)
     place = (len(ordered) - 1) * percent / 100

@@ -13,7 +13,12 @@ from torch import Tensor
 from bench.errors import UserError
 from bench.layers.discovery import Inputs
 from strategies.base import View
-from strategies.representations.similarity import cka, gram, hsic0, hsic1
+from strategies.representations.similarity import (
+    compute_cka,
+    compute_gram,
+    estimate_hsic0,
+    estimate_hsic1,
+)
 
 
 class Reference:
@@ -27,12 +32,14 @@ class Reference:
     def __init__(self, view: View, samples: int, batch: int) -> None:
         self.flops = 0.0
         probe = view.probe(samples)
-        self._batches = list(_batches(probe, batch))
+        self._batches = list(_split_batches(probe, batch))
         path = view.artifacts["reference"]
         state = load_reference(path)
         everyone = range(len(view.layers))
         try:
-            self._grams = [self._kernels(view, batch, everyone, state) for batch in self._batches]
+            self._grams = [
+                self._compute_kernels(view, batch, everyone, state) for batch in self._batches
+            ]
         except (RuntimeError, KeyError) as error:
             first = str(error).strip().splitlines()[0]
             raise UserError(f"{path}: not a reference for this model: {first}") from None
@@ -42,7 +49,7 @@ class Reference:
 
         Row 0 is the unbiased form (HSIC₁), row 1 eq. 5.
         """
-        own = [self._kernels(view, batch, layers) for batch in self._batches]
+        own = [self._compute_kernels(view, batch, layers) for batch in self._batches]
         references = [[grams[i] for i in layers] for grams in self._grams]
         values = torch.full((2, len(layers)), torch.nan, dtype=torch.float64)
         # A table of positions has a row a position, not a sample: kernels of one size go together.
@@ -52,10 +59,12 @@ class Reference:
                 (torch.stack([a[i] for i in here]), torch.stack([b[i] for i in here]))
                 for a, b in zip(own, references, strict=True)
             ]
-            values[:, here] = torch.stack((cka(pairs, hsic1), cka(pairs, hsic0))).cpu()
+            values[:, here] = torch.stack(
+                (compute_cka(pairs, estimate_hsic1), compute_cka(pairs, estimate_hsic0))
+            ).cpu()
         return values
 
-    def _kernels(
+    def _compute_kernels(
         self,
         view: View,
         batch: Inputs,
@@ -70,7 +79,7 @@ class Reference:
         n = len(batch[0])
         self.flops += view.flops.exact().forward * n
         self.flops += sum(2.0 * n * output.numel() for output in chosen)
-        return [gram(output) for output in chosen]
+        return [compute_gram(output) for output in chosen]
 
 
 def load_reference(path: Path) -> dict[str, Tensor]:
@@ -81,7 +90,7 @@ def load_reference(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: cannot read the reference model: {error}") from None
 
 
-def _batches(probe: Inputs, size: int) -> Iterator[Inputs]:
+def _split_batches(probe: Inputs, size: int) -> Iterator[Inputs]:
     """The probe in batches of `size`; a last one of fewer than 4 samples is dropped.
 
     Raises UserError if there are not even 4: unbiased HSIC has no estimate from fewer.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from strategies.base import AtSteps, Cadence, Choice, Flag, Real, Strategy, Verdict, View
-from strategies.budget import SAVING, budget_of, schedule_cost, unreachable
+from strategies.budget import SAVING, compute_schedule_cost, make_budget_error, resolve_budget
 
 
 class Linear(Strategy):
@@ -41,17 +41,19 @@ class Linear(Strategy):
         return [max(0, round(share * steps)) for share in shares]
 
     def total_steps(self, view: View) -> int:
-        budget = budget_of(view, self.saving)
+        budget = resolve_budget(view, self.saving)
         if budget is None:
             return view.total_steps
         low, high = 1, 2
-        while self._cost(view, high) <= budget:
+        while self._compute_cost(view, high) <= budget:
             high *= 2
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if self._cost(view, middle) <= budget else (low, middle)
-        if self._cost(view, low) > budget:
-            raise unreachable(self.name, budget, self._cost(view, 1), math.inf)
+            low, high = (
+                (middle, high) if self._compute_cost(view, middle) <= budget else (low, middle)
+            )
+        if self._compute_cost(view, low) > budget:
+            raise make_budget_error(self.name, budget, self._compute_cost(view, 1), math.inf)
         return low
 
     def start(self, view: View) -> None:
@@ -76,6 +78,6 @@ class Linear(Strategy):
             rates.append(0.5 * initial * (1 + cosine))
         return rates
 
-    def _cost(self, view: View, steps: int) -> float:
+    def _compute_cost(self, view: View, steps: int) -> float:
         moments = dict(enumerate(self.moments(view, steps)[:-1]))
-        return schedule_cost(view, moments, steps)
+        return compute_schedule_cost(view, moments, steps)

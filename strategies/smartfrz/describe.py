@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 
 from strategies.smartfrz.features import FEATURES
-from strategies.smartfrz.predictor import KEY, Predictor, flops
-from strategies.smartfrz.predictor_file import load
+from strategies.smartfrz.predictor import KEY, Predictor, count_judging_flops
+from strategies.smartfrz.predictor_file import load_predictor
 
 LAYERS = 53  # ResNet-50's, the head left out
 
 
-def cost(features: str, window: int, tailored: int) -> str:
+def describe_cost(features: str, window: int, tailored: int) -> str:
     """Appendix C for any features, window and number of tailored weights, as text."""
     width = FEATURES[features].width(tailored)
     with torch.device("meta"):
@@ -21,7 +21,7 @@ def cost(features: str, window: int, tailored: int) -> str:
     snapshot = 4 * LAYERS * tailored
     history = snapshot * window
     encoded = 4 * LAYERS * window * (width + 2 * KEY)
-    fresh, kept = flops(width, window, window), flops(width, window, 1)
+    fresh, kept = count_judging_flops(width, window, window), count_judging_flops(width, window, 1)
     return "\n".join(
         [
             f"features {features}: tokens of {width}, window {window}, {tailored} weights a layer",
@@ -34,14 +34,14 @@ def cost(features: str, window: int, tailored: int) -> str:
     )
 
 
-def describe(path: Path) -> str:
+def describe_predictor(path: Path) -> str:
     """A predictor file in words and numbers; raises UserError if it cannot be read."""
-    trained = load(path, torch.device("cpu"))
+    trained = load_predictor(path, torch.device("cpu"))
     facts = trained.provenance
     lines = [
         f"predictor {path}",
         f"freezes at P ≥ {facts['threshold']}, {facts['snapshots_per_epoch']} snapshots an epoch",
-        cost(facts["features"], facts["window"], facts["tailored"]),
+        describe_cost(facts["features"], facts["window"], facts["tailored"]),
     ]
     for key in ("profile", "data", "pretraining", "seeds", "rule", "recipe", "results_version"):
         lines.append(f"{key}: {facts.get(key)}")

@@ -28,7 +28,7 @@ class Snapshots(Protocol):
 
     def __len__(self) -> int: ...
 
-    def back(self, steps: int) -> Tensor:
+    def look_back(self, steps: int) -> Tensor:
         """The snapshot (layers, n) taken `steps` before the newest."""
         ...
 
@@ -79,8 +79,8 @@ class Moves:
     @classmethod
     def of(cls, snapshots: Snapshots) -> Moves:
         """The moves up to the newest snapshot."""
-        newest, oldest = snapshots.back(0), len(snapshots) - 1
-        earlier = torch.stack([snapshots.back(min(h, oldest)) for h in HORIZONS])
+        newest, oldest = snapshots.look_back(0), len(snapshots) - 1
+        earlier = torch.stack([snapshots.look_back(min(h, oldest)) for h in HORIZONS])
         moved = newest - earlier
         spread = (newest - newest.mean(1, keepdim=True)).norm(dim=1).clamp(min=1e-12)
         return cls(newest, moved, moved.norm(dim=2), spread)
@@ -89,12 +89,12 @@ class Moves:
 Part = Callable[[Moves, Moment], Tensor]
 
 
-def raw(snapshots: Snapshots, moment: Moment) -> Tensor:
+def get_raw_weights(snapshots: Snapshots, moment: Moment) -> Tensor:
     """The tailored weights themselves (layers, n)."""
-    return snapshots.back(0)
+    return snapshots.look_back(0)
 
 
-def travel(moves: Moves, moment: Moment) -> Tensor:
+def compute_travel(moves: Moves, moment: Moment) -> Tensor:
     """Log of the relative displacement over each horizon, and its straightness (layers, 9).
 
     Displacement: root mean square of w_j − w_(j−h), over the standard deviation of w_j.
@@ -105,10 +105,10 @@ def travel(moves: Moves, moment: Moment) -> Tensor:
     before = moves.moved[1:] - last  # each horizon is twice the one before
     norms = moves.size[:-1] * before.norm(dim=2)
     straightness = (last * before).sum(2) / norms.clamp(min=1e-20)
-    return torch.cat([_log(moves.size / moves.spread), straightness]).T
+    return torch.cat([_compute_log(moves.size / moves.spread), straightness]).T
 
 
-def quantiles(moves: Moves, moment: Moment) -> Tensor:
+def compute_quantiles(moves: Moves, moment: Moment) -> Tensor:
     """Log-quantiles of |w_j − w_(j−h)| over the layer's spread, for h = 1 and 8 (layers, 12)."""
     n = moves.newest.shape[1]
     places = [round(q * (n - 1)) for q in QUANTILES]
@@ -116,39 +116,39 @@ def quantiles(moves: Moves, moment: Moment) -> Tensor:
     for h in (1, 8):
         ordered = moves.moved[HORIZONS.index(h)].abs().sort(dim=1).values
         chosen = torch.stack([ordered[:, i] for i in places])
-        columns.append(_log(chosen / (moves.spread / (n - 1) ** 0.5)))
+        columns.append(_compute_log(chosen / (moves.spread / (n - 1) ** 0.5)))
     return torch.cat(columns).T
 
 
-def upstream(moves: Moves, moment: Moment) -> Tensor:
+def compute_upstream(moves: Moves, moment: Moment) -> Tensor:
     """Log of the sum of relative displacements of this and all earlier layers (layers, 5).
 
     A layer's output also changes because those before it move, and CKA judges outputs. What a layer
     moved before it froze counts for as long as a horizon reaches back to it.
     """
-    return _log((moves.size / moves.spread).clamp(max=10).cumsum(1)).T
+    return _compute_log((moves.size / moves.spread).clamp(max=10).cumsum(1)).T
 
 
-def pace(moves: Moves, moment: Moment) -> Tensor:
+def compute_pace(moves: Moves, moment: Moment) -> Tensor:
     """Log of the relative displacement over each horizon, per learning rate (layers, 5).
 
     A layer slows down as the learning rate falls; what is left is the pull of its gradients.
     """
-    return _log(moves.size / moves.spread / max(moment.rate, LEAST_RATE)).T
+    return _compute_log(moves.size / moves.spread / max(moment.rate, LEAST_RATE)).T
 
 
-def progress(moves: Moves, moment: Moment) -> Tensor:
+def compute_progress(moves: Moves, moment: Moment) -> Tensor:
     """How far the run is and its learning rate (layers, 2): not the paper's, but known to it."""
     layers = len(moves.newest)
     known = [moves.newest.new_full((layers, 1), x) for x in (moment.progress, moment.rate)]
     return torch.cat(known, dim=1)
 
 
-def _log(relative: Tensor) -> Tensor:
+def _compute_log(relative: Tensor) -> Tensor:
     return (relative + FLOOR).log10().clamp(max=3.0)
 
 
-def _joined(doc: str, *parts: tuple[int, Part]) -> FeatureSet:
+def _join_parts(doc: str, *parts: tuple[int, Part]) -> FeatureSet:
     """A feature set whose token is several parts side by side, given with their widths."""
     total = sum(width for width, _ in parts)
 
@@ -159,23 +159,25 @@ def _joined(doc: str, *parts: tuple[int, Part]) -> FeatureSet:
     return FeatureSet(doc, lambda n: total, token)
 
 
-_TRAVEL = (2 * len(HORIZONS) - 1, travel)
-_QUANTILES = (2 * len(QUANTILES), quantiles)
-_UPSTREAM = (len(HORIZONS), upstream)
-_PACE = (len(HORIZONS), pace)
-_PROGRESS = (2, progress)
+_TRAVEL = (2 * len(HORIZONS) - 1, compute_travel)
+_QUANTILES = (2 * len(QUANTILES), compute_quantiles)
+_UPSTREAM = (len(HORIZONS), compute_upstream)
+_PACE = (len(HORIZONS), compute_pace)
+_PROGRESS = (2, compute_progress)
 
 FEATURES: Mapping[str, FeatureSet] = {
-    "raw": FeatureSet("the tailored weights, as in the paper", lambda n: n, raw),
-    "quantiles": _joined("log-quantiles of relative displacements", _QUANTILES),
-    "travel": _joined("relative displacements and their straightness", _TRAVEL),
-    "travel+progress": _joined("the same, and how far the run is", _TRAVEL, _PROGRESS),
-    "upstream": _joined("how far a layer and all before it moved together", _UPSTREAM),
-    "upstream+progress": _joined("the same, and how far the run is", _UPSTREAM, _PROGRESS),
-    "pace": _joined("displacements per learning rate, and straightness", _PACE, _TRAVEL),
-    "cascade": _joined("travel of the layer and of all before it", _TRAVEL, _UPSTREAM),
-    "cascade+progress": _joined("the same, and how far the run is", _TRAVEL, _UPSTREAM, _PROGRESS),
-    "everything": _joined(
+    "raw": FeatureSet("the tailored weights, as in the paper", lambda n: n, get_raw_weights),
+    "quantiles": _join_parts("log-quantiles of relative displacements", _QUANTILES),
+    "travel": _join_parts("relative displacements and their straightness", _TRAVEL),
+    "travel+progress": _join_parts("the same, and how far the run is", _TRAVEL, _PROGRESS),
+    "upstream": _join_parts("how far a layer and all before it moved together", _UPSTREAM),
+    "upstream+progress": _join_parts("the same, and how far the run is", _UPSTREAM, _PROGRESS),
+    "pace": _join_parts("displacements per learning rate, and straightness", _PACE, _TRAVEL),
+    "cascade": _join_parts("travel of the layer and of all before it", _TRAVEL, _UPSTREAM),
+    "cascade+progress": _join_parts(
+        "the same, and how far the run is", _TRAVEL, _UPSTREAM, _PROGRESS
+    ),
+    "everything": _join_parts(
         "cascade, pace, quantiles and progress", _TRAVEL, _UPSTREAM, _PACE, _QUANTILES, _PROGRESS
     ),
 }

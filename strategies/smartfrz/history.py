@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.machine.to_device import onto
+from bench.machine.to_device import move_to_device
 
 
 class Ring:
@@ -24,9 +24,9 @@ class Ring:
     def push(self) -> Tensor:
         """Make room for a new entry and return it (layers, width), to be written to."""
         self.count += 1
-        return self.back(0)
+        return self.look_back(0)
 
-    def back(self, steps: int) -> Tensor:
+    def look_back(self, steps: int) -> Tensor:
         """The entry pushed `steps` before the newest, a view (layers, width)."""
         return self._ring[(self.count - 1 - steps) % len(self._ring)]
 
@@ -38,7 +38,7 @@ class Ring:
         places = [(self.count - entries + i) % len(self._ring) for i in range(entries)]
         return self._chosen(0, places)
 
-    def unordered(self) -> tuple[Tensor, Tensor]:
+    def get_unordered(self) -> tuple[Tensor, Tensor]:
         """All places (window, layers, width), in no order, and which are filled: bool (window,)."""
         filled = torch.arange(len(self._ring), device=self._ring.device) < self.count
         return self._ring, filled
@@ -50,7 +50,7 @@ class Ring:
     def _chosen(self, dim: int, places: Sequence[int]) -> Tensor:
         """Some places of a dimension, in this order, without waiting for the device."""
         index = torch.tensor(list(places), dtype=torch.int64)
-        return self._ring.index_select(dim, onto(self._ring.device, index))
+        return self._ring.index_select(dim, move_to_device(self._ring.device, index))
 
     def state_dict(self) -> dict[str, Any]:
         """The entries and their number."""
@@ -71,9 +71,9 @@ class Past:
     def __init__(self, ring: Ring, steps: int, window: int) -> None:
         self._ring, self._steps, self._window = ring, steps, window
 
-    def back(self, steps: int) -> Tensor:
+    def look_back(self, steps: int) -> Tensor:
         """The entry `steps` before the newest of then (layers, width)."""
-        return self._ring.back(self._steps + steps)
+        return self._ring.look_back(self._steps + steps)
 
     def __len__(self) -> int:
         return min(self._ring.count - self._steps, self._window)

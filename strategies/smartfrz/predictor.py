@@ -23,10 +23,10 @@ class Predictor(nn.Module):
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
-        self.mlp_k = _mlp(inputs, HIDDEN, KEY)
-        self.mlp_q = _mlp(inputs, HIDDEN, KEY)
-        self.mlp_v = _mlp(inputs, HIDDEN, KEY)
-        self.mlp_z = _mlp(KEY, DECIDE, 2)
+        self.mlp_k = _build_mlp(inputs, HIDDEN, KEY)
+        self.mlp_q = _build_mlp(inputs, HIDDEN, KEY)
+        self.mlp_v = _build_mlp(inputs, HIDDEN, KEY)
+        self.mlp_z = _build_mlp(KEY, DECIDE, 2)
         self.register_buffer("shift", torch.zeros(inputs))
         self.register_buffer("scale", torch.ones(inputs))
 
@@ -61,14 +61,14 @@ class Predictor(nn.Module):
         return logits
 
 
-def flops(inputs: int, window: int, fresh: int) -> float:
+def count_judging_flops(inputs: int, window: int, fresh: int) -> float:
     """FLOPs to judge one layer over a window of which `fresh` tokens are not encoded yet."""
     mlp = 2.0 * (inputs * HIDDEN + HIDDEN * HIDDEN + HIDDEN * KEY)
     attention = 2.0 * 2 * window * KEY
     return (2 * fresh + 1) * mlp + attention + 2.0 * (KEY * DECIDE + DECIDE * DECIDE + DECIDE * 2)
 
 
-def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+def _build_mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     linears = [nn.Linear(inputs, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)]
     for linear in linears:
         if linear.weight.is_meta:

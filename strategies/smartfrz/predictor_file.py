@@ -33,7 +33,7 @@ class Trained:
     provenance: Mapping[str, Any]
 
 
-def shipped_path(
+def find_predictor(
     profile: str, features: str, window: int, tailored: int, exactly: bool = False
 ) -> Path:
     """Where the predictor of a profile lies.
@@ -47,7 +47,7 @@ def shipped_path(
     return own if exactly or own.exists() else laptop
 
 
-def save(path: Path, trained: Trained) -> None:
+def save_predictor(path: Path, trained: Trained) -> None:
     """Write a predictor file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.contiguous() for k, v in trained.network.state_dict().items()}
@@ -55,7 +55,7 @@ def save(path: Path, trained: Trained) -> None:
     save_file(tensors, path, metadata={"format": FORMAT, "provenance": provenance})
 
 
-def load(path: Path, device: torch.device) -> Trained:
+def load_predictor(path: Path, device: torch.device) -> Trained:
     """Read a predictor file; raises UserError if it is missing, broken or of another kind."""
     advice = "train one with `make predictor`"
     try:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError
-from bench.machine.to_device import onto
+from bench.machine.to_device import move_to_device
 from strategies.base import Cadence, Choice, Integer, PerEpoch, Real, Strategy, Verdict, View
 from strategies.smartfrz.features import FEATURES, Moment
 from strategies.smartfrz.history import Past, Ring
-from strategies.smartfrz.predictor import KEY, flops
-from strategies.smartfrz.predictor_file import DEFAULT_FEATURES, load, shipped_path
+from strategies.smartfrz.predictor import KEY, count_judging_flops
+from strategies.smartfrz.predictor_file import DEFAULT_FEATURES, find_predictor, load_predictor
 from strategies.smartfrz.tailoring import Tailor
 
 
@@ -50,11 +50,11 @@ class SmartFRZ(Strategy):
     threshold: float
 
     def files(self, profile: str) -> Mapping[str, Path]:
-        return {"predictor": shipped_path(profile, self.features, self.window, self.tailored)}
+        return {"predictor": find_predictor(profile, self.features, self.window, self.tailored)}
 
     def start(self, view: View) -> None:
         path = view.artifacts["predictor"]
-        trained = load(path, view.device)
+        trained = load_predictor(path, view.device)
         for key in ("window", "tailored", "features", "snapshots_per_epoch"):
             if trained.provenance[key] != getattr(self, key):
                 theirs = trained.provenance[key]
@@ -80,36 +80,36 @@ class SmartFRZ(Strategy):
         self._tokens = Ring(self.window, rows, width, view.device)
         self._encoded = Ring(self.window, rows, 2 * KEY, view.device)  # K and V side by side
         self._flops = 0.0
-        self._snap(view)
+        self._take_snapshot(view)
 
     def observations(self) -> Cadence:
         return PerEpoch(self.snapshots_per_epoch)
 
     def observe(self, view: View) -> None:
-        self._follow(view)
+        self._drop_frozen(view)
         if self._layers:
-            self._snap(view)
+            self._take_snapshot(view)
 
     def stages(self) -> Cadence:
         return PerEpoch(self.stages_per_epoch)
 
     def decide(self, view: View) -> Sequence[Verdict]:
-        self._follow(view)
+        self._drop_frozen(view)
         self._make_tokens()
         if not self._layers or view.epoch < self.warmup:
             return ()
         self._encode()
-        encoded, filled = self._encoded.unordered()
+        encoded, filled = self._encoded.get_unordered()
         keys, values = encoded.transpose(0, 1).split(KEY, dim=2)
         with torch.no_grad():
-            logits = self._network.attend(self._tokens.back(0)[:, None], keys, values, filled)
+            logits = self._network.attend(self._tokens.look_back(0)[:, None], keys, values, filled)
         scores = logits[:, 0].softmax(dim=1)[:, 1].tolist()  # the only wait for the device
         return [
             Verdict(layer, score >= self._limit, score, self._limit)
             for layer, score in zip(self._layers, scores, strict=True)
         ]
 
-    def _snap(self, view: View) -> None:
+    def _take_snapshot(self, view: View) -> None:
         """Take a snapshot of all layers: what a frozen one moved before still counts for others."""
         self._tailor.take(self._watched, self._snapshots.push())
         self._waiting.append(Moment.of(view))
@@ -133,9 +133,9 @@ class SmartFRZ(Strategy):
         for pair in pairs:
             self._encoded.push().copy_(pair)
         width = self._network.inputs
-        self._flops += len(self._layers) * flops(width, len(self._tokens), fresh)
+        self._flops += len(self._layers) * count_judging_flops(width, len(self._tokens), fresh)
 
-    def _follow(self, view: View) -> None:
+    def _drop_frozen(self, view: View) -> None:
         """Judge no more the layers that were frozen since the last look."""
         active = set(view.active)
         rows = [row for row, layer in enumerate(self._layers) if layer in active]
@@ -149,7 +149,7 @@ class SmartFRZ(Strategy):
         """From now on these layers have tokens; their rows in a snapshot, None for all."""
         self._layers = list(layers)
         rows = torch.tensor([self._watched.index(layer) for layer in layers], dtype=torch.int64)
-        self._rows = onto(self._device, rows) if len(rows) < len(self._watched) else None
+        self._rows = move_to_device(self._device, rows) if len(rows) < len(self._watched) else None
 
     def state_dict(self) -> dict[str, Any]:
         return {

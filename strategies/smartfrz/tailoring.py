@@ -32,7 +32,7 @@ class Tailor:
     """
 
     def __init__(self, weights: Sequence[Tensor], n: int, generator: torch.Generator) -> None:
-        self._flat = [_flat(weight) for weight in weights]
+        self._flat = [_flatten_weight(weight) for weight in weights]
         self.indices = [
             draw_indices(weight.numel(), n, generator).to(weight.device) for weight in weights
         ]
@@ -43,6 +43,6 @@ class Tailor:
             torch.index_select(self._flat[layer], 0, self.indices[layer], out=row)
 
 
-def _flat(weight: Tensor) -> Tensor:
+def _flatten_weight(weight: Tensor) -> Tensor:
     """All of a dense weight in one dimension, in the order of memory, without a copy."""
     return weight.as_strided((weight.numel(),), (1,), weight.storage_offset())

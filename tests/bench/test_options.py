@@ -7,7 +7,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.errors import UserError
-from bench.options import Choice, Flag, Integer, Option, Real, Text, check, unknown
+from bench.options import (
+    Choice,
+    Flag,
+    Integer,
+    Option,
+    Real,
+    Text,
+    check_options,
+    make_unknown_error,
+)
 
 DECLARED: dict[str, Option] = {
     "window": Integer(30, low=1, high=100, doc="snapshots"),
@@ -75,28 +84,28 @@ def test_numbers_in_range_are_accepted_from_every_form(value, low, width):
 )
 def test_a_bad_value_is_named_with_its_key_and_the_valid_ones(key, value, valid):
     with pytest.raises(UserError) as caught:
-        check("strategy smartfrz", DECLARED, {key: value})
+        check_options("strategy smartfrz", DECLARED, {key: value})
     expected = f"strategy smartfrz: {key} = {value!r} is not valid; give {valid}"
     assert str(caught.value) == expected
 
 
 def test_an_unknown_key_is_named_with_the_nearest_and_all_valid_ones():
     with pytest.raises(UserError) as caught:
-        check("strategy smartfrz", DECLARED, {"windows": 3})
+        check_options("strategy smartfrz", DECLARED, {"windows": 3})
     assert str(caught.value) == (
         "strategy smartfrz: option 'windows' is unknown (did you mean 'window'?);"
         " valid: window, share, unit, norm, note"
     )
-    assert str(unknown("model", "x", [])) == "model 'x' is unknown; valid: none"
+    assert str(make_unknown_error("model", "x", [])) == "model 'x' is unknown; valid: none"
 
 
 def test_options_come_back_complete_and_in_declared_order():
     given = {"note": "n", "window": "7", "norm": "TRUE"}
-    values = check("owner", DECLARED, given)
+    values = check_options("owner", DECLARED, given)
     assert list(values.items()) == [
         ("window", 7), ("share", 0.5), ("unit", "layer"), ("norm", True), ("note", "n")
     ]  # fmt: skip
-    assert check("owner", DECLARED, values) == values
+    assert check_options("owner", DECLARED, values) == values
 
 
 @pytest.mark.parametrize(
@@ -109,7 +118,7 @@ def test_options_come_back_complete_and_in_declared_order():
     ],
 )
 def test_open_ranges_are_said_in_words_and_infinity_is_no_number(option, valid):
-    assert option.valid() == valid
+    assert option.describe_valid() == valid
     for value in (math.inf, -math.inf, math.nan):
         with pytest.raises((ValueError, OverflowError)):
             option.accept(value)

@@ -22,11 +22,11 @@ def test_id_is_stable_across_processes_and_releases() -> None:
 def test_a_change_for_a_few_runs_leaves_the_ids_of_all_others_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shortened = PLAIN.but(strategy="shortened", options={"saving": 0.3})
+    shortened = PLAIN.with_changes(strategy="shortened", options={"saving": 0.3})
     ids = [shortened.id, PLAIN.id]
     monkeypatch.setattr("bench.spec.REVISIONS", {"another": lambda s: s.strategy == "shortened"})
-    assert PLAIN.but(seed=0).id == ids[1]
-    assert shortened.but(seed=0).id != ids[0]
+    assert PLAIN.with_changes(seed=0).id == ids[1]
+    assert shortened.with_changes(seed=0).id != ids[0]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_change_for_a_few_runs_leaves_the_ids_of_all_others_alone(
     ],
 )
 def test_what_changes_the_result_changes_the_id(change: dict) -> None:
-    assert PLAIN.but(**change).id != PLAIN.id
+    assert PLAIN.with_changes(**change).id != PLAIN.id
 
 
 def test_what_is_left_out_of_the_id_is_listed() -> None:
@@ -79,20 +79,20 @@ def test_what_is_left_out_of_the_id_is_listed() -> None:
 
 
 def test_where_files_lie_does_not_change_the_id() -> None:
-    assert PLAIN.but(paths={"data": "/elsewhere"}, keep_model=True).id == PLAIN.id
-    assert PLAIN.but(data_workers=8).id == PLAIN.id
+    assert PLAIN.with_changes(paths={"data": "/elsewhere"}, keep_model=True).id == PLAIN.id
+    assert PLAIN.with_changes(data_workers=8).id == PLAIN.id
 
 
 def test_an_external_strategys_path_does_not_change_the_id_but_its_contents_do() -> None:
-    one = PLAIN.but(strategy="a/mine.py:Mine", contents={"strategy": "1"})
-    two = PLAIN.but(strategy="b/mine.py:Mine", contents={"strategy": "1"})
+    one = PLAIN.with_changes(strategy="a/mine.py:Mine", contents={"strategy": "1"})
+    two = PLAIN.with_changes(strategy="b/mine.py:Mine", contents={"strategy": "1"})
     assert one.id == two.id
-    assert one.id != two.but(contents={"strategy": "2"}).id
+    assert one.id != two.with_changes(contents={"strategy": "2"}).id
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))
 def test_a_cell_is_the_id_without_the_seed(one: int, other: int) -> None:
-    first, second = PLAIN.but(seed=one), PLAIN.but(seed=other)
+    first, second = PLAIN.with_changes(seed=one), PLAIN.with_changes(seed=other)
     assert first.cell == second.cell
     assert (first.id == second.id) == (one == other)
 

@@ -13,20 +13,20 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from reports.document.profile import Profile
 from reports.document.report import Report
-from reports.page.page import page as page_of
-from reports.publishing.build import build
+from reports.page.page import render_page as page_of
+from reports.publishing.build import build_report
 from reports.runs.run_table import Reader
 from tests.support.page_results import GONE, RUNS
-from tests.support.synthetic_results import PROFILE, write
+from tests.support.synthetic_results import PROFILE, write_run
 
 
 @pytest.fixture(scope="session")
 def table2(tmp_path_factory: pytest.TempPathFactory) -> Report:
     results = tmp_path_factory.mktemp("results")
     for run in RUNS:
-        write(results, run)
+        write_run(results, run)
     shutil.rmtree(results / "runs" / GONE["id"])
-    return build("table2", RUNS, Reader(results), PROFILE)
+    return build_report("table2", RUNS, Reader(results), PROFILE)
 
 
 @pytest.fixture(scope="session")

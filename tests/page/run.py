@@ -18,7 +18,7 @@ PACKAGE, PROGRAMS = "chromium", ("chromium", "chromium-browser", "google-chrome"
 
 def main() -> int:
     """Run the tests, or say why not."""
-    browser, reason = found()
+    browser, reason = find_browser()
     if reason:
         line = f"PAGE TESTS SKIPPED: {reason}. Nothing about the page in a browser was tested."
         print("#" * len(line), line, "#" * len(line), sep="\n")
@@ -28,18 +28,18 @@ def main() -> int:
     return subprocess.run(command, env=environment, cwd=HERE.parent.parent, check=False).returncode
 
 
-def found() -> tuple[str, str]:
+def find_browser() -> tuple[str, str]:
     """The browser's path, or why there is none; installs Debian's package if that is all."""
     if importlib.util.find_spec("playwright") is None:
         return "", "playwright is not installed; pip install playwright"
     reason = ""
-    if not _program():
+    if not _find_program():
         reason = _install()
-    browser = _program()
+    browser = _find_program()
     return browser, "" if browser else reason or f"no {PACKAGE} was found"
 
 
-def _program() -> str:
+def _find_program() -> str:
     return next((path for name in PROGRAMS if (path := shutil.which(name))), "")
 
 

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from reports.statistics import (
     MARGIN,
     Interval,
-    holm,
-    mean,
-    p_different,
-    p_no_worse,
-    paired_differences,
-    paired_saving,
-    sample_sd,
-    t_interval,
-    verdict,
+    apply_holm,
+    compute_mean,
+    compute_p_different,
+    compute_p_no_worse,
+    compute_paired_saving,
+    compute_sample_sd,
+    compute_t_interval,
+    judge_difference,
+    pair_differences,
 )
 
 T4 = 2.7764451051977987  # 97.5 % quantile of Student's t with 4 degrees of freedom, from tables
@@ -28,24 +28,24 @@ p_values = st.dictionaries(st.text("abcdefgh", min_size=1), st.floats(0, 1), max
 
 def test_mean_sd_and_interval_by_hand():
     values = [1.0, 2.0, 3.0, 4.0, 5.0]
-    assert mean(values) == 3.0
-    assert sample_sd(values) == pytest.approx(math.sqrt(10 / 4))  # ddof = 1, not 10 / 5
-    interval = t_interval(values)
+    assert compute_mean(values) == 3.0
+    assert compute_sample_sd(values) == pytest.approx(math.sqrt(10 / 4))  # ddof = 1, not 10 / 5
+    interval = compute_t_interval(values)
     half = T4 * math.sqrt(2.5 / 5)
     assert (interval.low, interval.high) == pytest.approx((3 - half, 3 + half))
     assert interval.n == 5
 
 
 def test_one_value_has_a_mean_and_no_interval():
-    interval = t_interval([7.0])
+    interval = compute_t_interval([7.0])
     assert interval.mean == 7.0
     assert not interval.known
     assert math.isnan(interval.low)
-    assert math.isnan(sample_sd([7.0]))
-    assert math.isnan(p_no_worse([7.0]))
-    assert math.isnan(p_different([7.0]))
-    assert verdict(interval) == "inconclusive"
-    assert t_interval([]).n == 0
+    assert math.isnan(compute_sample_sd([7.0]))
+    assert math.isnan(compute_p_no_worse([7.0]))
+    assert math.isnan(compute_p_different([7.0]))
+    assert judge_difference(interval) == "inconclusive"
+    assert compute_t_interval([]).n == 0
 
 
 @pytest.mark.parametrize(
@@ -61,47 +61,47 @@ def test_one_value_has_a_mean_and_no_interval():
     ],
 )
 def test_verdict_by_its_rule(low, high, expected):
-    assert verdict(Interval((low + high) / 2, low, high, 5)) == expected
+    assert judge_difference(Interval((low + high) / 2, low, high, 5)) == expected
 
 
 def test_two_seeds_that_agree_by_chance_tell_nothing():
-    assert verdict(t_interval([0.0, 0.0])) == "inconclusive"
-    assert verdict(t_interval([-2.0, -2.0])) == "inconclusive"
-    assert verdict(t_interval([0.0, 0.0, 0.0])) == "non-inferior"
-    assert math.isnan(p_no_worse([0.0, 0.0]))
-    assert math.isnan(p_different([1.0, 1.0]))
+    assert judge_difference(compute_t_interval([0.0, 0.0])) == "inconclusive"
+    assert judge_difference(compute_t_interval([-2.0, -2.0])) == "inconclusive"
+    assert judge_difference(compute_t_interval([0.0, 0.0, 0.0])) == "non-inferior"
+    assert math.isnan(compute_p_no_worse([0.0, 0.0]))
+    assert math.isnan(compute_p_different([1.0, 1.0]))
 
 
 def test_paired_differences_use_common_seeds_only():
-    assert paired_differences({3: 90.0, 0: 80.0, 7: 1.0}, {0: 81.0, 3: 88.0, 9: 2.0}) == [-1, 2]
+    assert pair_differences({3: 90.0, 0: 80.0, 7: 1.0}, {0: 81.0, 3: 88.0, 9: 2.0}) == [-1, 2]
 
 
 def test_paired_saving_by_hand():
-    saving = paired_saving({0: 50.0, 1: 30.0}, {0: 100.0, 1: 60.0})
+    saving = compute_paired_saving({0: 50.0, 1: 30.0}, {0: 100.0, 1: 60.0})
     assert saving.mean == pytest.approx(0.5)
     assert (saving.low, saving.high) == pytest.approx((0.5, 0.5))
-    assert paired_saving({0: 1.0}, {1: 1.0}).n == 0
+    assert compute_paired_saving({0: 1.0}, {1: 1.0}).n == 0
 
 
 def test_p_values_by_hand():
     # mean 0.3, sd 0.1, n = 4: t = 0.3 / 0.05 = 6 with 3 degrees of freedom.
     values = [0.2, 0.3, 0.3, 0.4]
-    error = sample_sd(values) / 2
+    error = compute_sample_sd(values) / 2
     t = 0.3 / error
 
     def tail3(t):  # P(T > t), closed form for three degrees of freedom
         x = t / math.sqrt(3)
         return 0.5 - (math.atan(x) + x / (1 + x * x)) / math.pi
 
-    assert p_different(values) == pytest.approx(2 * tail3(t))
-    assert p_no_worse(values) == pytest.approx(tail3((0.3 + MARGIN) / error))
-    assert p_no_worse([0.0, 0.0, 0.0]) == 0.0
-    assert p_no_worse([-1.0, -1.0, -1.0]) == 1.0
-    assert p_different([0.0, 0.0, 0.0]) == 1.0
+    assert compute_p_different(values) == pytest.approx(2 * tail3(t))
+    assert compute_p_no_worse(values) == pytest.approx(tail3((0.3 + MARGIN) / error))
+    assert compute_p_no_worse([0.0, 0.0, 0.0]) == 0.0
+    assert compute_p_no_worse([-1.0, -1.0, -1.0]) == 1.0
+    assert compute_p_different([0.0, 0.0, 0.0]) == 1.0
 
 
 def test_holm_by_hand():
-    adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": math.nan})
+    adjusted = apply_holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": math.nan})
     assert adjusted["a"] == pytest.approx(0.03)
     assert adjusted["c"] == pytest.approx(0.06)
     assert adjusted["b"] == pytest.approx(0.06)  # 1 × 0.04, lifted to c's
@@ -111,7 +111,7 @@ def test_holm_by_hand():
 @settings(deadline=None)
 @given(p_values)
 def test_holm_never_lowers_a_p_value_and_keeps_the_order(raw):
-    adjusted = holm(raw)
+    adjusted = apply_holm(raw)
     assert adjusted.keys() == raw.keys()
     for key, p in raw.items():
         assert p <= adjusted[key] <= 1
@@ -123,7 +123,7 @@ def test_holm_never_lowers_a_p_value_and_keeps_the_order(raw):
 @settings(deadline=None)
 @given(samples)
 def test_interval_holds_its_mean_and_shrinks_with_the_level(values):
-    wide, narrow = t_interval(values), t_interval(values, level=0.8)
+    wide, narrow = compute_t_interval(values), compute_t_interval(values, level=0.8)
     assert wide.low <= narrow.low <= narrow.mean <= narrow.high <= wide.high
 
 
@@ -131,8 +131,8 @@ def test_interval_holds_its_mean_and_shrinks_with_the_level(values):
 @given(samples, st.floats(0, 5))
 def test_a_verdict_never_worsens_when_all_differences_rise(values, rise):
     order = {"inferior": 0, "inconclusive": 1, "non-inferior": 2}
-    before = verdict(t_interval(values))
-    after = verdict(t_interval([value + rise for value in values]))
+    before = judge_difference(compute_t_interval(values))
+    after = judge_difference(compute_t_interval([value + rise for value in values]))
     assert order[after] >= order[before]
 
 
@@ -140,18 +140,18 @@ def test_a_verdict_never_worsens_when_all_differences_rise(values, rise):
 @given(points, points, st.floats(0, 5))
 def test_a_wider_interval_never_says_more(low, high, wider):
     assume(low <= high)
-    narrow = verdict(Interval(0, low, high, 5))
-    wide = verdict(Interval(0, low - wider, high + wider, 5))
+    narrow = judge_difference(Interval(0, low, high, 5))
+    wide = judge_difference(Interval(0, low - wider, high + wider, 5))
     assert wide in (narrow, "inconclusive")
 
 
 @settings(deadline=None)
 @given(samples)
 def test_the_p_value_and_the_interval_agree(values):
-    assume(sample_sd(values) > 1e-6)
-    interval = t_interval(values)
+    assume(compute_sample_sd(values) > 1e-6)
+    interval = compute_t_interval(values)
     assume(abs(interval.low + MARGIN) > 1e-9)
-    assert (p_no_worse(values) < 0.025) == (verdict(interval) == "non-inferior")
+    assert (compute_p_no_worse(values) < 0.025) == (judge_difference(interval) == "non-inferior")
 
 
 @settings(deadline=None)
@@ -163,7 +163,7 @@ def test_pairing_does_not_depend_on_the_order_of_seeds(pairs, random):
         return dict(items)
 
     expected = [pairs[seed][0] - pairs[seed][1] for seed in sorted(pairs)]
-    assert paired_differences(shuffled(0), shuffled(1)) == expected
+    assert pair_differences(shuffled(0), shuffled(1)) == expected
 
 
 @settings(deadline=None)
@@ -171,8 +171,8 @@ def test_pairing_does_not_depend_on_the_order_of_seeds(pairs, random):
 def test_savings_do_not_depend_on_the_unit_of_time(times, unit):
     full = dict(enumerate(times))
     ours = {seed: 0.7 * time + 0.01 for seed, time in full.items()}
-    plain = paired_saving(ours, full)
-    scaled = paired_saving(
+    plain = compute_paired_saving(ours, full)
+    scaled = compute_paired_saving(
         {s: t * unit for s, t in ours.items()}, {s: t * unit for s, t in full.items()}
     )
     assert scaled.mean == pytest.approx(plain.mean)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.slurm_cluster import Cluster, ask
-from tests.support.slurm_lab import HERE, Lab, queue, wait
+from tests.support.slurm_cluster import Cluster, read_output
+from tests.support.slurm_lab import HERE, Lab, list_queue, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -38,20 +38,20 @@ def lab(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Lab]]:
 
     yield make
     for node in cluster.nodes:
-        ask("scontrol", "update", f"nodename={node}", "state=resume")
+        read_output("scontrol", "update", f"nodename={node}", "state=resume")
     for each in labs:
         each.end()
-    wait(lambda: not queue(), 120, "an empty queue", lambda: "")
+    wait_until(lambda: not list_queue(), 120, "an empty queue", lambda: "")
 
 
 @pytest.fixture
 def closed(cluster: Cluster) -> Iterator[Callable[[], None]]:
     """Nodes on which nothing starts until the given function is called."""
     nodes = ",".join(cluster.nodes)
-    ask("scontrol", "update", f"nodename={nodes}", "state=drain", "reason=test")
+    read_output("scontrol", "update", f"nodename={nodes}", "state=drain", "reason=test")
 
     def opened() -> None:
-        ask("scontrol", "update", f"nodename={nodes}", "state=resume")
+        read_output("scontrol", "update", f"nodename={nodes}", "state=resume")
 
     yield opened
     opened()

@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 
 def main() -> int:
     """Run the tests, or say why not."""
-    reason = missing()
+    reason = prepare_slurm()
     if reason:
         line = f"SLURM TESTS SKIPPED: {reason}. Nothing about Slurm was tested."
         print("#" * len(line), line, "#" * len(line), sep="\n")
@@ -36,7 +36,7 @@ def main() -> int:
         Cluster(base).down()  # again, should the tests have been killed
 
 
-def missing() -> str:
+def prepare_slurm() -> str:
     """Why no cluster can be brought up here; installs Debian's packages if that is all."""
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     if sys.platform != "linux":

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
-from tests.support.slurm_cluster import Cluster, ask
-from tests.support.slurm_lab import Lab, queue, running, wait
+from tests.support.slurm_cluster import Cluster, read_output
+from tests.support.slurm_lab import Lab, list_queue, list_running, wait_until
 
 TWO_JOBS = "timeout_min = 30\nsignal_delay_s = 5\n[packing]\nruns_per_job = 3\n"
 LONG = ("--epochs", "200")  # long enough to be met under way on a fast machine
@@ -53,9 +53,9 @@ def test_a_failed_run_takes_along_only_those_that_need_it(
     Path(here.sweep).write_text(text)
     marker.touch()
     here.send()
-    wait(lambda: not queue(), 120, "end", here.log)
+    wait_until(lambda: not list_queue(), 120, "end", here.log)
     assert len(here.done()) == 2
-    told = here.do("status")
+    told = here.run_command("status")
     assert "2 done, 2 failed, 2 blocked" in told
     assert "RuntimeError: I will not; log: " in told
     assert "which failed: RuntimeError: I will not" in told
@@ -65,18 +65,18 @@ def test_a_failed_run_takes_along_only_those_that_need_it(
     assert "Traceback" in logs
     assert f"{failed} failed: RuntimeError" in logs  # in the job's log
     marker.unlink()
-    assert "2 runs" in here.do("retry", "--failed", "--yes", "--dirty")
-    wait(lambda: len(here.done()) == 6 and not queue(), 120, "end", here.log)
-    assert "6 done" in here.do("status")
+    assert "2 runs" in here.run_command("retry", "--failed", "--yes", "--dirty")
+    wait_until(lambda: len(here.done()) == 6 and not list_queue(), 120, "end", here.log)
+    assert "6 done" in here.run_command("status")
 
 
 def test_a_killed_job_comes_back_and_finished_runs_are_mirrored(lab: Callable[..., Lab]) -> None:
     here = lab("tiny.toml", "--seeds", "2", *LONG, environment={"WANDB_MODE": "offline"})
     here.send()
-    told = wait(here.under_way, 90, "steps", here.log)[0][1]
+    told = wait_until(here.under_way, 90, "steps", here.log)[0][1]
     # Not the run's process but the one above it, which submitit started.
     parents = [
-        int(line) for line in ask("pgrep", "-f", "submitit.core._submit").split()
+        int(line) for line in read_output("pgrep", "-f", "submitit.core._submit").split()
         if f"SLURM_CONF={here.cluster.environment['SLURM_CONF']}".encode()
         in Path(f"/proc/{line}/environ").read_bytes()
         and b"multiprocessing" not in Path(f"/proc/{line}/cmdline").read_bytes()
@@ -84,7 +84,7 @@ def test_a_killed_job_comes_back_and_finished_runs_are_mirrored(lab: Callable[..
     assert told["pid"] not in parents
     for number in parents:
         os.kill(number, signal.SIGKILL)
-    wait(lambda: len(here.done()) == 2 and not queue(), 180, "end", here.log)
+    wait_until(lambda: len(here.done()) == 2 and not list_queue(), 180, "end", here.log)
     assert "exit status 137; queueing again" in here.log()
     for folder in (here.results / "runs").iterdir():
         cell = (folder / "spec.json").read_text().partition('"cell": "')[2][:12]
@@ -100,9 +100,9 @@ def test_a_mirror_that_fails_hurts_nothing(lab: Callable[..., Lab], tmp_path: Pa
     }  # fmt: skip
     here = lab("tiny.toml", "--seeds", "2", environment=nobody)
     here.send()
-    wait(lambda: len(here.done()) == 2 and not queue(), 240, "end", here.log)
+    wait_until(lambda: len(here.done()) == 2 and not list_queue(), 240, "end", here.log)
     assert "was not mirrored" in here.log()
-    assert "2 done" in here.do("status")
+    assert "2 done" in here.run_command("status")
 
 
 def test_a_file_system_that_is_lost_for_a_while(lab: Callable[..., Lab]) -> None:
@@ -112,23 +112,23 @@ def test_a_file_system_that_is_lost_for_a_while(lab: Callable[..., Lab]) -> None
     here.sweep = str(here.folder / "tiny.toml")
     Path(here.sweep).write_text(text)
     here.send()
-    wait(here.under_way, 90, "steps", here.log)
+    wait_until(here.under_way, 90, "steps", here.log)
     away = here.results.with_name("away")
     here.results.rename(away)
     time.sleep(8)
     assert not here.results.exists()  # nobody made a new one in its place
     away.rename(here.results)
-    wait(lambda: len(here.done()) == 2 and not queue(), 180, "end", here.log)
+    wait_until(lambda: len(here.done()) == 2 and not list_queue(), 180, "end", here.log)
 
 
 def test_preemption_by_a_better_partition(lab: Callable[..., Lab], cluster: Cluster) -> None:
     here = lab("tiny.toml", "--seeds", "1", *LONG)
     here.send()
-    wait(here.under_way, 90, "steps", here.log)
-    (number,) = running()
-    ask("sbatch", "--partition=high", "--nodes=3", "--output=/dev/null", "--wrap=sleep 5")
-    wait(lambda: "cut off; checkpoints are written" in here.log(), 60, "a cut-off", here.log)
-    wait(lambda: len(here.done()) == 1 and not queue(), 180, "end", here.log)
+    wait_until(here.under_way, 90, "steps", here.log)
+    (number,) = list_running()
+    read_output("sbatch", "--partition=high", "--nodes=3", "--output=/dev/null", "--wrap=sleep 5")
+    wait_until(lambda: "cut off; checkpoints are written" in here.log(), 60, "a cut-off", here.log)
+    wait_until(lambda: len(here.done()) == 1 and not list_queue(), 180, "end", here.log)
     (result,) = here.done().values()
     assert result["resumed"]
     assert here.log().count("JobEnvironment(job_id=") == 2, number
@@ -137,9 +137,9 @@ def test_preemption_by_a_better_partition(lab: Callable[..., Lab], cluster: Clus
 def test_a_crashed_node(lab: Callable[..., Lab], cluster: Cluster) -> None:
     here = lab("tiny.toml", "--seeds", "1", *LONG)
     here.send()
-    told = wait(here.under_way, 90, "steps", here.log)[0][1]
+    told = wait_until(here.under_way, 90, "steps", here.log)[0][1]
     cluster.crash(told["node"])
     # Its job is believed to run until the controller misses the node; nobody is at the run.
-    wait(lambda: "0 done, 1 queued" in here.do("status"), 20, "a dead run", here.log)
-    wait(lambda: len(here.done()) == 1 and not queue(), 240, "end", here.log)
+    wait_until(lambda: "0 done, 1 queued" in here.run_command("status"), 20, "a dead run", here.log)
+    wait_until(lambda: len(here.done()) == 1 and not list_queue(), 240, "end", here.log)
     cluster.revive(told["node"])

@@ -10,18 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.paths import ROOT
-from tests.support.slurm_cluster import ask
-from tests.support.slurm_lab import Lab, queue, wait
+from tests.support.slurm_cluster import read_output
+from tests.support.slurm_lab import Lab, list_queue, wait_until
 
 SMALL_JOBS = "timeout_min = 30\nsignal_delay_s = 5\n[packing]\nruns_per_job = 2\n"
 
 
 def queued_runs(lab: Lab) -> Counter[str]:
     """How often each run is in a job that is in the queue."""
-    numbers = {line.split()[0] for line in queue()}
+    numbers = {line.split()[0] for line in list_queue()}
     return Counter(
         run
-        for array in lab.arrays()
+        for array in lab.list_arrays()
         for number, pack in zip(array.jobs, array.packs, strict=False)
         if number in numbers
         for run in pack
@@ -48,15 +48,15 @@ def test_sent_twice_from_two_shells_and_cancelled(
     assert queued_runs(here) == Counter(dict.fromkeys(queued_runs(here), 1))
     assert len(queued_runs(here)) == 6
     assert "6 runs are in the queue already" in here.send()  # and once more
-    assert sum(bool(array.jobs) for array in here.arrays()) == 1
-    assert "6 queued" in here.do("status")
-    here.do("cancel")
-    wait(lambda: not queue(), 30, "an empty queue", here.log)
-    assert "6 to do" in here.do("status")
+    assert sum(bool(array.jobs) for array in here.list_arrays()) == 1
+    assert "6 queued" in here.run_command("status")
+    here.run_command("cancel")
+    wait_until(lambda: not list_queue(), 30, "an empty queue", here.log)
+    assert "6 to do" in here.run_command("status")
     here.send()
     closed()
-    wait(lambda: len(here.done()) == 6 and not queue(), 120, "end", here.log)
-    assert "6 done" in here.do("status", "--watch")
+    wait_until(lambda: len(here.done()) == 6 and not list_queue(), 120, "end", here.log)
+    assert "6 done" in here.run_command("status", "--watch")
 
 
 def test_a_launcher_killed_between_sbatch_and_its_note_orphans_nothing(
@@ -67,13 +67,15 @@ def test_a_launcher_killed_between_sbatch_and_its_note_orphans_nothing(
     killed = here.start("sweep", "--launcher", "slurm", "--yes", "--dirty", PATH=path)
     killed.communicate(timeout=120)
     assert killed.returncode == -9
-    (orphan,) = {line.split()[0].partition("_")[0] for line in queue()}
-    assert [array.jobs for array in here.arrays()] == [[]]  # nothing was noted
-    assert "6 to do" in here.do("status")  # and nothing has started, since it was sent held
+    (orphan,) = {line.split()[0].partition("_")[0] for line in list_queue()}
+    assert [array.jobs for array in here.list_arrays()] == [[]]  # nothing was noted
+    assert "6 to do" in here.run_command(
+        "status"
+    )  # and nothing has started, since it was sent held
     here.send()
-    assert not [line for line in queue() if line.startswith(orphan)]
+    assert not [line for line in list_queue() if line.startswith(orphan)]
     assert len(queued_runs(here)) == 6
-    wait(lambda: len(here.done()) == 6 and not queue(), 120, "end", here.log)
+    wait_until(lambda: len(here.done()) == 6 and not list_queue(), 120, "end", here.log)
 
 
 def test_a_launcher_killed_before_its_release_is_helped_by_the_next(
@@ -89,10 +91,10 @@ def test_a_launcher_killed_before_its_release_is_helped_by_the_next(
     killed = here.start("sweep", "--launcher", "slurm", "--yes", "--dirty", PATH=path)
     killed.communicate(timeout=120)
     assert killed.returncode == -9
-    (held,) = {line.split()[0].partition("_")[0] for line in queue()}
+    (held,) = {line.split()[0].partition("_")[0] for line in list_queue()}
     assert "nothing to send" in here.send()  # it is released as it is
-    wait(lambda: len(here.done()) == 6 and not queue(), 120, "end", here.log)
-    assert [array.jobs[0].partition("_")[0] for array in here.arrays()] == [held]
+    wait_until(lambda: len(here.done()) == 6 and not list_queue(), 120, "end", here.log)
+    assert [array.jobs[0].partition("_")[0] for array in here.list_arrays()] == [held]
 
 
 def test_jobs_run_the_code_and_files_they_were_sent_with(
@@ -114,11 +116,11 @@ def test_jobs_run_the_code_and_files_they_were_sent_with(
     # While they wait, everything is edited and committed.
     strategy.write_text("raise SystemExit('edited')\n")
     (checkout / "bench" / "run.py").write_text("raise SystemExit('edited')\n")
-    commit = ask("git", "-C", str(checkout), "rev-parse", "HEAD")[:12]
+    commit = read_output("git", "-C", str(checkout), "rev-parse", "HEAD")[:12]
     author = ["-c", "user.name=t", "-c", "user.email=t@t"]
     subprocess.run(["git", "-C", checkout, *author, "commit", "-qam", "edited"], check=True)
     closed()
-    wait(lambda: len(here.done()) == 4 and not queue(), 120, "end", here.log)
+    wait_until(lambda: len(here.done()) == 4 and not list_queue(), 120, "end", here.log)
     for path in here.results.glob("runs/*/environment.json"):
         assert json.loads(path.read_text())["commit"] == commit
 
@@ -133,7 +135,7 @@ def test_a_changed_checkout_is_sent_only_when_asked(
     refused = here.start("sweep", "--launcher", "slurm", "--yes")
     assert "error: bench/new.py and 1 file(s)" in refused.communicate(timeout=60)[1]
     assert refused.returncode == 2
-    assert not queue()
+    assert not list_queue()
 
 
 def test_what_slurm_refuses_is_one_line_and_nothing_is_left(lab: Callable[..., Lab]) -> None:
@@ -143,5 +145,5 @@ def test_what_slurm_refuses_is_one_line_and_nothing_is_left(lab: Callable[..., L
     assert refused.returncode == 2
     assert "invalid partition" in errors.lower()
     assert len(errors.splitlines()) == 1
-    assert not queue()
-    assert "26 to do" in here.do("status")
+    assert not list_queue()
+    assert "26 to do" in here.run_command("status")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from test_launching import wrapper
 
-from tests.support.slurm_lab import Lab, queue, wait
-from tests.support.synthetic_results import result
+from tests.support.slurm_lab import Lab, list_queue, wait_until
+from tests.support.synthetic_results import make_result
 
 SEEDS = 2500  # of four methods
 SECONDS = 5.0
@@ -53,14 +53,16 @@ def test_ten_thousand_runs(lab: Callable[..., Lab], tmp_path: Path) -> None:
         print(f"{seeds * 4} runs sent in {time.monotonic() - began:.1f} s")
         calls[seeds] = len(counter.read_text().splitlines())
     assert calls[SEEDS] == calls[25] == 1
-    assert len(queue()) <= 1001 + 1000
+    assert len(list_queue()) <= 1001 + 1000
     out, queued_seconds = timed(some, "status")
     assert "10000 queued" in out
-    some.do("cancel")
-    wait(lambda: len(queue()) < 50, 60, "a shorter queue", some.log)
+    some.run_command("cancel")
+    wait_until(lambda: len(list_queue()) < 50, 60, "a shorter queue", some.log)
 
     roles = {"cell": "c", "model": "vgg11", "dataset": "cifar10", "seed": 0, "method": "full"}
-    for number, run in enumerate(run for array in some.arrays() for p in array.packs for run in p):
+    for number, run in enumerate(
+        run for array in some.list_arrays() for p in array.packs for run in p
+    ):
         folder = here.results / "runs" / run
         folder.mkdir(parents=True)
         (folder / "lock").touch()
@@ -70,7 +72,9 @@ def test_ten_thousand_runs(lab: Callable[..., Lab], tmp_path: Path) -> None:
         elif kind == 1:
             (folder / "checkpoint.pt").touch()
         else:
-            (folder / "result.json").write_text(json.dumps(result({"id": run, **roles}), indent=1))
+            (folder / "result.json").write_text(
+                json.dumps(make_result({"id": run, **roles}), indent=1)
+            )
     for _ in range(2):
         out, status_seconds = timed(here, "status")
     assert "8000 done, 1000 interrupted, 1000 failed" in out

@@ -15,9 +15,9 @@ from typing import Any
 from bench.launch.in_process import run_inline
 from bench.planning.plan import make_plan
 from bench.planning.sweep import load_sweep
-from bench.results.comparison import difference, essence
-from tests.support.slurm_cluster import Cluster, ask
-from tests.support.slurm_lab import Lab, queue, running, wait
+from bench.results.comparison import find_difference, read_reproducible
+from tests.support.slurm_cluster import Cluster, read_output
+from tests.support.slurm_lab import Lab, list_queue, list_running, wait_until
 
 SETTINGS = """
 timeout_min = 30
@@ -56,7 +56,7 @@ class Results(threading.Thread):
 
 def nodes_without(job: str) -> list[str]:
     """Nodes on which another job runs."""
-    found = [line.split() for line in queue() if " RUNNING " in line]
+    found = [line.split() for line in list_queue() if " RUNNING " in line]
     return [node for number, _, node in found if number != job]
 
 
@@ -78,8 +78,8 @@ def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> Non
 
     def grid() -> list[str]:
         """Running jobs of the largest stage."""
-        array = max(here.arrays(), key=lambda a: sum(map(len, a.packs)))
-        return [number for number in running() if number in array.jobs]
+        array = max(here.list_arrays(), key=lambda a: sum(map(len, a.packs)))
+        return [number for number in list_running() if number in array.jobs]
 
     caught: dict[str, int] = {}
 
@@ -97,31 +97,36 @@ def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> Non
         catch(caught, grid)
         return caught if len(caught) == 3 else {}
 
-    wait(three, 180, "three running jobs", here.log)
+    wait_until(three, 180, "three running jobs", here.log)
     first, second, third = sorted(caught)
     # One hits its time limit, of a minute from now on; Slurm ends it as it ends any. Its run
     # stands still until the limit is near.
-    ask("scontrol", "update", f"jobid={first}", "timelimit=1")
+    read_output("scontrol", "update", f"jobid={first}", "timelimit=1")
     threading.Timer(30, go_on, (caught[first],)).start()
     # One process is killed: the one that makes a run of the second job.
     os.kill(caught[second], signal.SIGKILL)
     # Two jobs are preempted, in the middle of a run.
-    ask("scontrol", "requeue", third)
+    read_output("scontrol", "requeue", third)
     again: dict[str, int] = {}
 
     def next_run() -> dict[str, int]:
         catch(again, lambda: [second])
         return again
 
-    wait(next_run, 60, "steps of the job's next run", here.log)
-    ask("scontrol", "requeue", second)
+    wait_until(next_run, 60, "steps of the job's next run", here.log)
+    read_output("scontrol", "requeue", second)
     # One slurmd is killed: a node with a job on it, whose processes live on beside the new copy.
-    node = wait(lambda: nodes_without(first), 60, "a running job", here.log)[0]
+    node = wait_until(lambda: nodes_without(first), 60, "a running job", here.log)[0]
     cluster.lose(node)
-    wait(lambda: "down" in ask("sinfo", "-h", "-n", node, "-o", "%T"), 60, "lost node", here.log)
-    print(here.do("status"))
+    wait_until(
+        lambda: "down" in read_output("sinfo", "-h", "-n", node, "-o", "%T"),
+        60,
+        "lost node",
+        here.log,
+    )
+    print(here.run_command("status"))
     cluster.revive(node)
-    wait(lambda: len(here.done()) == len(specs) and not queue(), 400, "end", here.log)
+    wait_until(lambda: len(here.done()) == len(specs) and not list_queue(), 400, "end", here.log)
     results.over.set()
     print(f"storm: {time.monotonic() - began:.0f} s")
 
@@ -134,7 +139,7 @@ def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> Non
     assert starts.count(first) >= 2
     assert not results.again  # no result was written twice
     assert any(result["resumed"] for result in here.done().values())
-    print(here.do("status"))
+    print(here.run_command("status"))
 
     alone = tmp_path / "alone"
     alone.mkdir()
@@ -142,4 +147,4 @@ def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> Non
     assert len(outcome.finished) == len(specs)
     for spec in specs:
         here_, there = here.results / "runs" / spec.id, alone / "runs" / spec.id
-        assert difference(essence(here_), essence(there)) == "", spec.label
+        assert find_difference(read_reproducible(here_), read_reproducible(there)) == "", spec.label

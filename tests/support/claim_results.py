@@ -48,16 +48,20 @@ HARSH = {
 SAVED_MEMORY = {"resnet50": 0.9, "vgg11": 0.6, "mobilenet_v2": 0.6}
 
 
-def world(kinds, noise=0.0, memory=SAVED_MEMORY, order=(1, 0, *range(2, LAYERS))):
+def make_frames(kinds, noise=0.0, memory=SAVED_MEMORY, order=(1, 0, *range(2, LAYERS))):
     """Frames by table. noise: how far everything is thrown about. order: of freezing."""
-    frames = {name: table(name, kinds, noise) for name in TABLES}
+    frames = {name: make_table(name, kinds, noise) for name in TABLES}
     runs = frames["figure5"].to_dict("records")
-    frames["epochs"] = pd.DataFrame([line for run in runs for line in epochs(run, memory, noise)])
-    frames["moments"] = pd.DataFrame([row for run in runs for row in moments(run, order, noise)])
+    frames["epochs"] = pd.DataFrame(
+        [line for run in runs for line in make_epochs(run, memory, noise)]
+    )
+    frames["moments"] = pd.DataFrame(
+        [row for run in runs for row in make_moments(run, order, noise)]
+    )
     return frames
 
 
-def table(name, kinds, noise):
+def make_table(name, kinds, noise):
     pairs, methods = TABLES[name]
     rows = []
     for model, dataset in pairs:
@@ -81,7 +85,7 @@ def table(name, kinds, noise):
     return pd.DataFrame(rows)
 
 
-def epochs(run, memory, noise):
+def make_epochs(run, memory, noise):
     draw = random.Random(run["id"] + "memory")
     saved = memory[run["model"]] if run["method"] == "smartfrz" else 0.0
     for epoch in (1, 2):
@@ -91,7 +95,7 @@ def epochs(run, memory, noise):
                "epoch": epoch, "memory_bytes": 1e8 * share * about}  # fmt: skip
 
 
-def moments(run, order, noise):
+def make_moments(run, order, noise):
     draw = random.Random(run["id"] + "moments")
     places = list(order)
     if noise:

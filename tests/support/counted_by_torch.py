@@ -10,29 +10,29 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.layers.activations import output_tensor
+from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs, Layer
 from bench.layers.freezing import Freezer
 
 
-def convolution_backward(grad, x, weight, *rest, out_shape=None):
+def count_convolution_backward(grad, x, weight, *rest, out_shape=None):
     """torch's formula, but right for groups: it counts their weight gradient once per group."""
     transposed, mask = rest[4], rest[7]
     return sum(mask[:2]) * 2 * prod(x if transposed else grad) * prod(weight[1:])
 
 
-def counted_by_torch(
+def count_by_torch(
     model: nn.Module, layers: tuple[Layer, ...], inputs: Inputs, frozen: frozenset[int]
 ) -> tuple[int, int]:
     """FLOPs of the forward and of the backward pass of a step with some layers frozen."""
     Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze(frozen)
     model.train()
-    corrected = {torch.ops.aten.convolution_backward: convolution_backward}
+    corrected = {torch.ops.aten.convolution_backward: count_convolution_backward}
     with (
         sdpa_kernel(SDPBackend.MATH),
         FlopCounterMode(display=False, custom_mapping=corrected) as counter,
     ):
-        logits = output_tensor(model(*inputs))
+        logits = get_logits(model(*inputs))
         answers = torch.zeros(
             logits.shape[:-1], dtype=torch.long, device=logits.device
         )  # any will do

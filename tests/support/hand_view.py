@@ -10,10 +10,12 @@ import torch
 from bench.costs.autograd_graph import Product
 from bench.costs.flops import FlopModel
 from bench.layers.discovery import Layer
-from bench.seeds import seeded
+from bench.seeds import make_generator
 
 
-def chain(costs: list[int], blocks: list[int] | None = None) -> tuple[tuple[Layer, ...], FlopModel]:
+def build_chain(
+    costs: list[int], blocks: list[int] | None = None
+) -> tuple[tuple[Layer, ...], FlopModel]:
     """Layers in a row, layer i costing costs[i] FLOPs forward; the last is the head."""
     last = len(costs) - 1
     blocks = blocks or list(range(len(costs)))
@@ -30,7 +32,7 @@ class HandView(SimpleNamespace):
     """Looks like bench.strategy_api.view.View; gradients are what the test puts into `grads`."""
 
     def __init__(self, costs: list[int], blocks: list[int] | None = None, **values: Any) -> None:
-        layers, flops = chain(costs, blocks)
+        layers, flops = build_chain(costs, blocks)
         defaults = {
             "seed": 0,
             "device": torch.device("cpu"),
@@ -57,4 +59,4 @@ class HandView(SimpleNamespace):
         return [gradient for layer in self.active for gradient in self.gradients(layer)]
 
     def generator(self, purpose: str) -> torch.Generator:
-        return seeded(self.seed, purpose)
+        return make_generator(self.seed, purpose)

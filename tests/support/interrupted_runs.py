@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 
-from bench.results.comparison import difference
+from bench.results.comparison import find_difference
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 from bench.training.loop import Stopped, execute
-from tests.support.tiny_runs import essence, made, weights
+from tests.support.tiny_runs import execute_run, load_essence, load_weights
 
 
-def stopped_every(steps: int, spec: Spec, results: Path) -> int:
+def execute_with_stops(steps: int, spec: Spec, results: Path) -> int:
     """Execute a run that is stopped after so many steps, anew each time; how often it was."""
     stops = 0
     while True:
@@ -33,14 +33,14 @@ def stopped_every(steps: int, spec: Spec, results: Path) -> int:
 
 def assert_same_bits(spec: Spec, one: Path, other: Path) -> None:
     """What was recorded, clocks aside, and the weights of a run in two places."""
-    assert difference(essence(spec, one), essence(spec, other)) == ""
-    first, second = weights(spec, one), weights(spec, other)
+    assert find_difference(load_essence(spec, one), load_essence(spec, other)) == ""
+    first, second = load_weights(spec, one), load_weights(spec, other)
     assert all(torch.equal(first[k], second[k]) for k in first)
 
 
 def assert_stops_change_nothing(spec: Spec, place: Path) -> None:
     """A run stopped at every third step ends with the bits of one that never was."""
-    made(spec, place / "straight")
-    assert stopped_every(3, spec, place / "broken") >= 5
+    execute_run(spec, place / "straight")
+    assert execute_with_stops(3, spec, place / "broken") >= 5
     assert_same_bits(spec, place / "straight", place / "broken")
     assert RunFolder(place / "broken", spec.id).result()["resumed"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.synthetic_results import wanted
+from tests.support.synthetic_results import list_runs
 
 MODELS, DATASETS = ("resnet50", "vgg11"), ("cifar10", "cifar100")
-RUNS = wanted(MODELS, DATASETS, ["full", "linear", "autofreeze", "smartfrz"])
+RUNS = list_runs(MODELS, DATASETS, ["full", "linear", "autofreeze", "smartfrz"])
 GONE = RUNS[7]  # a seed of linear freezing without a result

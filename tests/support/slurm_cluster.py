@@ -89,15 +89,15 @@ class Cluster:
         )  # fmt: skip
         self._wait("munge", lambda: (run / "munge.socket").exists())
         self._start("slurmctld")
-        self._wait("the controller", lambda: "UP" in ask("scontrol", "ping"))
+        self._wait("the controller", lambda: "UP" in read_output("scontrol", "ping"))
         for node in self.nodes:
             self.revive(node)
-        self._wait("the nodes", lambda: self._idle() == len(self.nodes))
+        self._wait("the nodes", lambda: self._count_idle() == len(self.nodes))
 
     def down(self) -> None:
         """Stop everything that was started here, and delete the folder."""
         for node in self.nodes:
-            self._end_processes_of(node)
+            self._kill_processes(node)
             self._end(self.base / "run" / f"{node}.pid", "slurmd")
         self._end(self.base / "run" / "slurmctld.pid", "slurmctld")
         self._end(self.base / "run" / "munged.pid", "munged")
@@ -106,7 +106,7 @@ class Cluster:
     def crash(self, node: str) -> None:
         """The node dies with all that runs on it."""
         self.lose(node)
-        self._end_processes_of(node)
+        self._kill_processes(node)
 
     def lose(self, node: str) -> None:
         """Only the node's slurmd dies, as when the network is cut: its processes live on."""
@@ -123,11 +123,11 @@ class Cluster:
     def start_controller(self) -> None:
         """The controller comes back."""
         self._start("slurmctld")
-        self._wait("the controller", lambda: "UP" in ask("scontrol", "ping"))
+        self._wait("the controller", lambda: "UP" in read_output("scontrol", "ping"))
 
     def _configure(self) -> None:
         host = socket.gethostname().partition(".")[0]
-        ports = _free_ports(1 + len(self.nodes))
+        ports = _find_free_ports(1 + len(self.nodes))
         nodes = "\n".join(
             f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
             "CPUs=1 RealMemory=4000 State=UNKNOWN"
@@ -139,26 +139,28 @@ class Cluster:
     def _start(self, *command: str) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
-            raise RuntimeError(f"{command[0]} does not start: {done.stderr.strip()}{self._logs()}")
+            raise RuntimeError(
+                f"{command[0]} does not start: {done.stderr.strip()}{self._read_logs()}"
+            )
 
     def _wait(self, what: str, there: Callable[[], bool], seconds: float = 60) -> None:
         until = time.monotonic() + seconds
         while not there():
             if time.monotonic() > until:
-                raise RuntimeError(f"{what} did not come up{self._logs()}")
+                raise RuntimeError(f"{what} did not come up{self._read_logs()}")
             time.sleep(0.2)
 
-    def _idle(self) -> int:
-        return ask("sinfo", "-h", "-N", "-p", "main", "-o", "%T").split().count("idle")
+    def _count_idle(self) -> int:
+        return read_output("sinfo", "-h", "-N", "-p", "main", "-o", "%T").split().count("idle")
 
-    def _logs(self) -> str:
+    def _read_logs(self) -> str:
         tails = [
             f"\n{path.name}: " + "\n".join(path.read_text().splitlines()[-5:])
             for path in sorted((self.base / "log").glob("*.log"))
         ]
         return "".join(tails)
 
-    def _end_processes_of(self, node: str) -> None:
+    def _kill_processes(self, node: str) -> None:
         """Kill a node's step managers and job processes: those that were started for it."""
         marks = {f"SLURMD_NODENAME={node}", f"SLURM_CONF={self.environment['SLURM_CONF']}"}
         log = str(self.base / "log" / f"{node}.log")
@@ -186,20 +188,20 @@ class Cluster:
         if command == name:
             _kill(number, how)
             until = time.monotonic() + 20
-            while _alive(number):
+            while _is_alive(number):
                 if time.monotonic() > until:
                     _kill(number, signal.SIGKILL)
                 time.sleep(0.1)
         file.unlink(missing_ok=True)
 
 
-def ask(*command: str) -> str:
+def read_output(*command: str) -> str:
     """What a command prints; '' if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.stdout if done.returncode == 0 else ""
 
 
-def _alive(number: int) -> bool:
+def _is_alive(number: int) -> bool:
     try:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -213,7 +215,7 @@ def _kill(number: int, how: int) -> None:
         return
 
 
-def _free_ports(count: int) -> list[int]:
+def _find_free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))

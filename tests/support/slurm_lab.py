@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
-from bench.launch.slurm.submissions import Array, Ledger
+from bench.launch.slurm.submissions import Array, Submissions
 from tests.support.paths import ROOT, TESTS
-from tests.support.slurm_cluster import Cluster, ask
+from tests.support.slurm_cluster import Cluster, read_output
 
 HERE = TESTS / "slurm"
 
@@ -63,7 +63,7 @@ class Lab:
         assert process.returncode == 0, f"{command} {more}: {out}\n{err}"
         return out
 
-    def do(self, command: str, *more: str, **variables: str) -> str:
+    def run_command(self, command: str, *more: str, **variables: str) -> str:
         """Give a command in this process, where everything is loaded; it must succeed."""
         words = [command, self.sweep, *self.options, *more, "--results", str(self.results)]
         if command in ("sweep", "retry"):
@@ -78,11 +78,13 @@ class Lab:
 
     def send(self, *more: str, **variables: str) -> str:
         """Send the sweep; files that are not committed yet go along."""
-        return self.do("sweep", "--launcher", "slurm", "--yes", "--dirty", *more, **variables)
+        return self.run_command(
+            "sweep", "--launcher", "slurm", "--yes", "--dirty", *more, **variables
+        )
 
-    def arrays(self) -> list[Array]:
+    def list_arrays(self) -> list[Array]:
         """All arrays ever sent."""
-        return Ledger(self.results).every()
+        return Submissions(self.results).every()
 
     def log(self) -> str:
         """All that the jobs printed."""
@@ -111,24 +113,24 @@ class Lab:
 
     def end(self) -> None:
         """Take all of this lab out of the queue."""
-        for array in self.arrays():
-            ask("scancel", f"--name={array.name}")
+        for array in self.list_arrays():
+            read_output("scancel", f"--name={array.name}")
 
 
-def queue() -> list[str]:
+def list_queue() -> list[str]:
     """Lines of squeue: number, state, node."""
-    return ask("squeue", "-h", "-r", "-o", "%i %T %N").splitlines()
+    return read_output("squeue", "-h", "-r", "-o", "%i %T %N").splitlines()
 
 
-def running() -> list[str]:
+def list_running() -> list[str]:
     """Numbers of running jobs."""
-    return [line.split()[0] for line in queue() if line.split()[1] == "RUNNING"]
+    return [line.split()[0] for line in list_queue() if line.split()[1] == "RUNNING"]
 
 
-def wait(there: Callable[[], Any], seconds: float, what: str, log: Callable[[], str]) -> Any:
+def wait_until(there: Callable[[], Any], seconds: float, what: str, log: Callable[[], str]) -> Any:
     """Wait until something is there, and return it; fails with the logs after some seconds."""
     until = time.monotonic() + seconds
     while not (found := there()):
-        assert time.monotonic() < until, f"no {what} in {seconds} s; queue: {queue()}\n{log()}"
+        assert time.monotonic() < until, f"no {what} in {seconds} s; queue: {list_queue()}\n{log()}"
         time.sleep(0.3)
     return found

@@ -95,7 +95,7 @@ class Bert(nn.Module):
         return self.classifier(torch.tanh(self.pooler(x[:, 0])))
 
 
-def _transformers_bert() -> nn.Module:
+def _build_transformers_bert() -> nn.Module:
     from transformers import BertConfig, BertForSequenceClassification
 
     class Logits(BertForSequenceClassification):
@@ -109,7 +109,7 @@ def _transformers_bert() -> nn.Module:
     return Logits(BertConfig(vocab_size=WORDS, num_labels=CLASSES, **shape, **heads))
 
 
-def _residual() -> nn.Module:
+def _build_residual() -> nn.Module:
     return ResNet(
         Bottleneck,
         (1, 1, 1, 1),
@@ -121,12 +121,12 @@ def _residual() -> nn.Module:
     )
 
 
-def _depthwise() -> nn.Module:
+def _build_depthwise() -> nn.Module:
     blocks = [[1, 8, 1, 1], [3, 8, 2, 2]]
     return MobileNetV2(CLASSES, width_mult=0.25, inverted_residual_setting=blocks)
 
 
-def _vit() -> nn.Module:
+def _build_vit() -> nn.Module:
     return VisionTransformer(
         img_size=16,
         patch_size=8,
@@ -139,7 +139,7 @@ def _vit() -> nn.Module:
     )
 
 
-def _torch_vit() -> nn.Module:
+def _build_torch_vit() -> nn.Module:
     return TorchVisionTransformer(
         image_size=16,
         patch_size=8,
@@ -152,19 +152,19 @@ def _torch_vit() -> nn.Module:
     )
 
 
-def images(samples: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
+def make_images(samples: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
     """A batch of 16 x 16 images."""
     generator = torch.Generator().manual_seed(seed)
     return (torch.randn(samples, 3, 16, 16, generator=generator).to(DEVICE),)
 
 
-def sentences(samples: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
+def make_sentences(samples: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
     """A batch of sentences of seven words."""
     generator = torch.Generator().manual_seed(seed)
     return (torch.randint(0, WORDS, (samples, 7), generator=generator).to(DEVICE),)
 
 
-def texts(samples: int, seed: int = 0, length: int = 7) -> tuple[torch.Tensor, ...]:
+def make_texts(samples: int, seed: int = 0, length: int = 7) -> tuple[torch.Tensor, ...]:
     """A padded batch as a run makes it: ids, the mask of real words, segments."""
     generator = torch.Generator().manual_seed(seed)
     ids, segments = (
@@ -175,7 +175,7 @@ def texts(samples: int, seed: int = 0, length: int = 7) -> tuple[torch.Tensor, .
     return ids.to(DEVICE), mask.to(DEVICE), segments.to(DEVICE)
 
 
-def labels(samples: int, seed: int = 0) -> torch.Tensor:
+def make_labels(samples: int, seed: int = 0) -> torch.Tensor:
     """A class for each of the samples."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, CLASSES, (samples,), generator=generator).to(DEVICE)
@@ -191,14 +191,14 @@ class Family:
 
     def model(self) -> nn.Module:
         """A new copy of the model, the same each time, in train mode."""
-        return copy.deepcopy(_built(self)).to(DEVICE)
+        return copy.deepcopy(_build_model(self)).to(DEVICE)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers of the model."""
-        return _layers(self)
+        return _find_layers(self)
 
-    def masks(self) -> st.SearchStrategy[frozenset[int]]:
+    def draw_masks(self) -> st.SearchStrategy[frozenset[int]]:
         """Random sets of layers to freeze: a prefix and some more, never the head."""
         body = len(self.layers) - 1
         return st.builds(
@@ -209,23 +209,23 @@ class Family:
 
 
 @cache
-def _built(family: Family) -> nn.Module:
+def _build_model(family: Family) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return family._build().train()
 
 
 @cache
-def _layers(family: Family) -> tuple[Layer, ...]:
+def _find_layers(family: Family) -> tuple[Layer, ...]:
     return find_layers(family.model(), family.inputs(2))
 
 
 FAMILIES = (
-    Family("plain", Plain, images),
-    Family("residual", _residual, images),
-    Family("depthwise", _depthwise, images),
-    Family("vit", _vit, images),
-    Family("torch_vit", _torch_vit, images),
-    Family("bert", Bert, sentences),
-    Family("transformers_bert", _transformers_bert, texts),
+    Family("plain", Plain, make_images),
+    Family("residual", _build_residual, make_images),
+    Family("depthwise", _build_depthwise, make_images),
+    Family("vit", _build_vit, make_images),
+    Family("torch_vit", _build_torch_vit, make_images),
+    Family("bert", Bert, make_sentences),
+    Family("transformers_bert", _build_transformers_bert, make_texts),
 )

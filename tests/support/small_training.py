@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from bench.layers.discovery import Layer
 from bench.layers.freezing import Freezer
 from bench.training.optimizer import build_optimizer
-from tests.support.small_models import Family, labels
+from tests.support.small_models import Family, make_labels
 
 
 class Training:
@@ -32,7 +32,7 @@ class Training:
 
     def state(self, layer: int) -> dict[str, torch.Tensor]:
         """Copies of a layer's parameters and buffers."""
-        return state_of(self.model, self.layers[layer])
+        return copy_state(self.model, self.layers[layer])
 
 
 def train_step(
@@ -40,11 +40,11 @@ def train_step(
 ) -> None:
     torch.manual_seed(number)  # dropout
     optimizer.zero_grad(set_to_none=True)
-    F.cross_entropy(model(*family.inputs(3, seed=number)), labels(3, seed=number)).backward()
+    F.cross_entropy(model(*family.inputs(3, seed=number)), make_labels(3, seed=number)).backward()
     optimizer.step()
 
 
-def state_of(model: nn.Module, layer: Layer) -> dict[str, torch.Tensor]:
+def copy_state(model: nn.Module, layer: Layer) -> dict[str, torch.Tensor]:
     buffers = [
         f"{module}.{name}".removeprefix(".")
         for module in layer.modules
@@ -54,13 +54,13 @@ def state_of(model: nn.Module, layer: Layer) -> dict[str, torch.Tensor]:
     return {name: state[name].detach().clone() for name in (*layer.parameters, *buffers)}
 
 
-def differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
+def find_differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
     """Names of the tensors that are not the same in both, bit for bit."""
     assert one.keys() == other.keys()
     return [name for name in one if not torch.equal(one[name], other[name])]
 
 
-def parameters(training: Training, indices: Iterable[int]) -> list[nn.Parameter]:
+def get_parameters(training: Training, indices: Iterable[int]) -> list[nn.Parameter]:
     return [
         training.model.get_parameter(name)
         for index in indices

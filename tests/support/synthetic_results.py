@@ -42,7 +42,7 @@ EFFECTS = {
 FULL_FLOPS, FULL_SECONDS, LAYERS, EPOCHS, STEPS = 2.4e12, 40.0, 14, 10, 60
 
 
-def wanted(
+def list_runs(
     models: Iterable[str] = MODELS,
     datasets: Iterable[str] = DATASETS,
     methods: Iterable[str] = METHODS,
@@ -65,7 +65,7 @@ def wanted(
     ]
 
 
-def result(run: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+def make_result(run: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     """A result.json for a run; `changes` replace its keys."""
     draw = random.Random(run["id"])
     common = random.Random(f"{run['model']}{run['dataset']}{run['seed']}").gauss(0, 0.3)
@@ -101,8 +101,8 @@ def result(run: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
             "full_paper": FULL_FLOPS,
             "full_exact": 0.97 * FULL_FLOPS,
         },
-        "clocks": _clocks(seconds - decide, decide),
-        "cpu": _clocks(seconds - decide, decide),
+        "clocks": _make_clocks(seconds - decide, decide),
+        "cpu": _make_clocks(seconds - decide, decide),
         "resumed": False,
         "memory": {
             "saved_bytes_peak": 30 << 20,
@@ -111,12 +111,12 @@ def result(run: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
             "cuda_allocated_peak": None,
             "cuda_reserved_peak": None,
         },
-        "layers": [_layer(i, run["method"], draw, steps) for i in range(LAYERS)],
+        "layers": [_make_layer(i, run["method"], draw, steps) for i in range(LAYERS)],
         "freeze_states": [],
     } | changes
 
 
-def write(results: Path, run: Mapping[str, Any], **changes: Any) -> Path:
+def write_run(results: Path, run: Mapping[str, Any], **changes: Any) -> Path:
     """Write the folder of a finished run; returns it."""
     folder = results / "runs" / run["id"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,16 +124,16 @@ def write(results: Path, run: Mapping[str, Any], **changes: Any) -> Path:
     environment = {"device": device, "threads": threads, "commit": "0" * 40}
     (folder / "spec.json").write_text(json.dumps(dict(run)))
     (folder / "environment.json").write_text(json.dumps(environment))
-    (folder / "result.json").write_text(json.dumps(result(run, **changes)))
+    (folder / "result.json").write_text(json.dumps(make_result(run, **changes)))
     return folder
 
 
-def _clocks(train: float, decide: float) -> dict[str, float]:
+def _make_clocks(train: float, decide: float) -> dict[str, float]:
     return {"train": train, "decide": decide, "evaluate": 1.0, "prepare": 2.0,
             "whole": train + decide + 3.0}  # fmt: skip
 
 
-def _layer(index: int, method: str, draw: random.Random, steps: int) -> dict[str, Any]:
+def _make_layer(index: int, method: str, draw: random.Random, steps: int) -> dict[str, Any]:
     frozen = None
     if method != "full" and index < LAYERS - 1:
         moment = {"linear": 0.5 + 0.5 * index / LAYERS, "autofreeze": 0.2 + 0.06 * index}

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 
 from bench.planning.run_inputs import resolve
-from bench.results.comparison import essence as recorded_by
+from bench.results.comparison import read_reproducible as recorded_by
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 from bench.training.loop import execute
 from tests.support.device import DEVICE
 
 
-def tiny(strategy: str = "full", **changes: Any) -> Spec:
+def make_tiny_spec(strategy: str = "full", **changes: Any) -> Spec:
     """A run of 2 epochs of 6 steps; every strategy freezes something within it."""
     options = {
         "autofreeze": {"M": 3, "N": 90},
@@ -39,18 +39,18 @@ def tiny(strategy: str = "full", **changes: Any) -> Spec:
     return resolve(Spec.from_dict({**values, **changes}), "laptop", changes.pop("files", None))
 
 
-def made(spec: Spec, results: Path, **how: Any) -> dict[str, Any]:
+def execute_run(spec: Spec, results: Path, **how: Any) -> dict[str, Any]:
     """Execute a run and return its result."""
     return execute(spec, results, **how)
 
 
-def weights(spec: Spec, results: Path) -> dict[str, torch.Tensor]:
+def load_weights(spec: Spec, results: Path) -> dict[str, torch.Tensor]:
     """The kept weights of a done run."""
     from safetensors.torch import load_file
 
     return load_file(RunFolder(results, spec.id).model)
 
 
-def essence(spec: Spec, results: Path) -> dict[str, Any]:
+def load_essence(spec: Spec, results: Path) -> dict[str, Any]:
     """Return all that a run recorded except clocks and allocator peaks."""
     return recorded_by(RunFolder(results, spec.id).path)

@@ -13,7 +13,7 @@ from bench.layers.discovery import find_layers
 from bench.strategy_api.view import View
 
 
-def tiny_net(seed: int = 0) -> nn.Module:
+def build_tiny_net(seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     return nn.Sequential(
         nn.Conv2d(3, 4, 3),
@@ -25,7 +25,7 @@ def tiny_net(seed: int = 0) -> nn.Module:
     )
 
 
-def tiny_view(model: nn.Module, artifacts: dict[str, Path], **changes: Any) -> View:
+def build_tiny_view(model: nn.Module, artifacts: dict[str, Path], **changes: Any) -> View:
     layers = find_layers(model, (torch.zeros(2, 3, 8, 8),))
     images = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(7))
     values: dict[str, Any] = {

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.cli.arguments import results_argument
+from bench.cli.arguments import add_results_argument
 
 HELP = "join results from machines that share no disk; refuses what contradicts"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sources", nargs="+", type=Path, metavar="DIR", help="results folders")
-    results_argument(parser)
+    add_results_argument(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import existing_results, out_argument, sweep_arguments, sweep_of
+from bench.cli.arguments import require_results, add_out_argument, add_sweep_arguments, resolve_sweep
 from reports.publishing.from_sweep import write_page
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ HELP = "all tables and figures from the results on disk, and one HTML page of th
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    sweep_arguments(parser, "*")
-    out_argument(parser)
+    add_sweep_arguments(parser, "*")
+    add_out_argument(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    print(write_page(sweep_of(args), existing_results(args), args.out))
+    print(write_page(resolve_sweep(args), require_results(args), args.out))
     return 0
 
 

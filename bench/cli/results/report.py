@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cli.arguments import existing_results, out_argument, sweep_arguments, sweep_of
+from bench.cli.arguments import require_results, add_out_argument, add_sweep_arguments, resolve_sweep
 from reports.publishing.from_sweep import write_reports
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ HELP = "the tables and figures of sweeps, from the results on disk"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    sweep_arguments(parser, "*")
-    out_argument(parser)
+    add_sweep_arguments(parser, "*")
+    add_out_argument(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    write_reports(sweep_of(args), existing_results(args), args.out)
+    write_reports(resolve_sweep(args), require_results(args), args.out)
     return 0
 
 

@@ -7,11 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import sweep_arguments, sweep_of, workers_argument
-from bench.machine.device_speed import A100, Speed, speed_of
+from bench.cli.arguments import add_sweep_arguments, add_workers_argument, resolve_sweep
+from bench.machine.device_speed import A100, Speed, parse_speed
 
 if TYPE_CHECKING:
-    from bench.planning.cost_estimate import Bill
+    from bench.planning.cost_estimate import CostEstimate
     from bench.planning.plan import Plan
     from bench.planning.sweep import Sweep
     from bench.spec import Spec
@@ -20,8 +20,8 @@ HELP = "what sweeps would run, what is done, and how long the rest should take"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    sweep_arguments(parser, "*")
-    workers_argument(parser)
+    add_sweep_arguments(parser, "*")
+    add_workers_argument(parser)
     parser.add_argument("--each", action="store_true", help="a line a run, with its id")
     parser.add_argument(
         "--device-speed",
@@ -33,39 +33,43 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from bench.launch.capacity import uses_gpus
-    from bench.planning.cost_estimate import make_bill
+    from bench.planning.cost_estimate import estimate_cost
     from bench.planning.plan import make_plan
 
-    speed = speed_of(args.device_speed) if args.device_speed else A100
-    sweep = sweep_of(args)
+    speed = parse_speed(args.device_speed) if args.device_speed else A100
+    sweep = resolve_sweep(args)
     plan = make_plan(sweep.specs, args.results)
     print(describe_plan(sweep, plan, args.results, args.workers, speed.flops))
     if args.device_speed or uses_gpus(sweep.specs):
-        print(describe_bill(make_bill(sweep), speed))
+        print(describe_bill(estimate_cost(sweep), speed))
     if args.each:
         for spec in plan.specs:
-            print(_run_line(spec, spec.id in plan.done))
+            print(_format_run(spec, spec.id in plan.done))
     return 0
 
 
-def _run_line(spec: Spec, done: bool) -> str:
-    from bench.planning.cost_estimate import is_bound
-    from bench.planning.estimates import full_flops
+def _format_run(spec: Spec, done: bool) -> str:
+    from bench.planning.cost_estimate import is_upper_bound
+    from bench.planning.estimates import count_full_flops
 
-    cost = f"{'≤ ' if is_bound(spec) else ''}{_figure(full_flops(spec) / 1e12)} TFLOPs"
+    sign = "≤ " if is_upper_bound(spec) else ""
+    cost = f"{sign}{_format_number(count_full_flops(spec) / 1e12)} TFLOPs"
     return f"  {spec.id}  {'done' if done else 'to do':5}  {cost:>20}  {spec.label}"
 
 
-def _figure(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
-def describe_bill(bill: Bill, speed: Speed) -> str:
+def describe_bill(bill: CostEstimate, speed: Speed) -> str:
     """What the runs should cost, by sweep, in PFLOPs and hours of a device."""
 
     def row(what: str, runs: int, flops: float, bound: bool) -> str:
         sign = "≤ " if bound else ""
-        cost, hours = f"{sign}{_figure(flops / 1e15)}", f"{sign}{speed.hours(flops):,.1f}"
+        cost, hours = (
+            f"{sign}{_format_number(flops / 1e15)}",
+            f"{sign}{speed.estimate_hours(flops):,.1f}",
+        )
         return f"  {what:44}{runs:>6}{cost:>14}{hours:>12}"
 
     rows = [
@@ -93,8 +97,8 @@ def describe_plan(
 
     gpu: FLOP/s that one sustains, for runs on a GPU whose like was never timed here.
     """
-    from bench.launch.capacity import workers_for
-    from bench.launch.progress import duration
+    from bench.launch.capacity import count_workers
+    from bench.launch.progress import format_duration
     from bench.planning.estimates import Estimate
 
     todo = plan.todo
@@ -106,16 +110,16 @@ def describe_plan(
     if not todo:
         return head
     estimate = Estimate(plan, results, gpu)
-    count = workers or workers_for(todo)
+    count = workers or count_workers(todo)
     seconds = sum(estimate.seconds(s) for s in todo) / count
     artifacts = {s.id for s in sweep.artifacts}
     kinds = Counter("artifacts" if s.id in artifacts else s.strategy_name for s in todo)
     rows = [f"  {kind}: {number}" for kind, number in kinds.items()]
-    rows += [f"  {part.name}: {_left(part, plan)}" for part in sweep.parts]
-    return "\n".join([head, *rows, f"about {duration(seconds)} with {count} at a time"])
+    rows += [f"  {part.name}: {_describe_remaining(part, plan)}" for part in sweep.parts]
+    return "\n".join([head, *rows, f"about {format_duration(seconds)} with {count} at a time"])
 
 
-def _left(part: Sweep, plan: Plan) -> str:
+def _describe_remaining(part: Sweep, plan: Plan) -> str:
     """How much of one of several sweeps is left; a run that others share counts in each."""
     left = sum(spec.id not in plan.done for spec in part.specs)
     return f"{left} of {len(part.specs)} runs to do"

@@ -7,11 +7,11 @@ import sys
 from typing import Any
 
 from bench.cli.arguments import (
-    field_arguments,
-    file_arguments,
-    given_fields,
-    named_files,
-    results_argument,
+    add_field_arguments,
+    add_file_arguments,
+    add_results_argument,
+    collect_fields,
+    collect_files,
 )
 from bench.errors import UserError
 from bench.spec import FIELDS
@@ -22,7 +22,7 @@ HELP = "make one run and print its result"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="laptop", help="whose predictor is used by default")
-    field_arguments(parser, tuple(n for n in FIELDS if n not in ("weights", "reference")))
+    add_field_arguments(parser, tuple(n for n in FIELDS if n not in ("weights", "reference")))
     parser.add_argument(
         "--weights",
         default="",
@@ -39,8 +39,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="a parameter of the strategy; may be given several times",
     )
     parser.add_argument("--keep-model", action="store_true", help="keep the trained weights")
-    file_arguments(parser)
-    results_argument(parser)
+    add_file_arguments(parser)
+    add_results_argument(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -50,8 +50,8 @@ def main(args: argparse.Namespace) -> int:
     from bench.results.run_folder import RunFolder
     from bench.spec import Spec
 
-    values: dict[str, Any] = given_fields(args)
-    values |= {"options": _options(args.option), "reference": args.reference}
+    values: dict[str, Any] = collect_fields(args)
+    values |= {"options": _parse_options(args.option), "reference": args.reference}
     args.weights_file = ""
     if args.weights and args.weights != "pretrained" and not args.weights.startswith("run:"):
         args.weights_file, values["weights"] = args.weights, "file"
@@ -59,7 +59,7 @@ def main(args: argparse.Namespace) -> int:
         values["weights"] = args.weights
     values["keep_model"] = args.keep_model
     profile = load_profile(args.profile)
-    spec = resolve(Spec.from_dict(values), profile["name"], named_files(args))
+    spec = resolve(Spec.from_dict(values), profile["name"], collect_files(args))
     outcome = launch([spec], args.results, workers=1)
     folder = RunFolder(args.results, spec.id)
     if spec.id in outcome.failed:
@@ -69,13 +69,13 @@ def main(args: argparse.Namespace) -> int:
         raise UserError(outcome.failed[spec.id])
     if outcome.stopped:
         raise KeyboardInterrupt
-    print(summary(folder.result()) + f"\n{folder.path}")
+    print(summarise_result(folder.result()) + f"\n{folder.path}")
     if folder.diverged:
         raise UserError(f"{spec.label}: diverged; a lower --lr may help. It is recorded as such")
     return 0
 
 
-def summary(result: dict[str, Any]) -> str:
+def summarise_result(result: dict[str, Any]) -> str:
     """A run's result in a few lines."""
     if result["status"] == "diverged":
         return f"diverged: {result['reason']}"
@@ -91,7 +91,7 @@ def summary(result: dict[str, Any]) -> str:
     )
 
 
-def _options(pairs: list[str]) -> dict[str, str]:
+def _parse_options(pairs: list[str]) -> dict[str, str]:
     options = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")

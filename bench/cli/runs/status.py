@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import sweep_arguments, sweep_of
+from bench.cli.arguments import add_sweep_arguments, resolve_sweep
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.launch.slurm.submissions import Place
+    from bench.launch.slurm.submissions import RunLocation
     from bench.planning.sweep import Sweep
-    from bench.results.run_status import Standing
+    from bench.results.run_status import RunStatus
     from bench.spec import Spec
 
 HELP = "how far a sweep is, wherever it runs: done, running, queued, failed and why"
@@ -27,7 +27,7 @@ SHOWN = 20  # lines of a kind, unless --all is given
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    sweep_arguments(parser)
+    add_sweep_arguments(parser)
     parser.add_argument("--watch", action="store_true", help="go on until nothing runs or waits")
     parser.add_argument(
         "--every", type=float, default=5.0, metavar="S", help="seconds, for --watch"
@@ -38,12 +38,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     if args.every <= 0:
         raise UserError(f"--every {args.every} is not valid; give seconds above 0")
-    sweep = sweep_of(args)
+    sweep = resolve_sweep(args)
     while True:
         snapshot = Snapshot.take(sweep, args.results)
         if args.watch and sys.stdout.isatty():
             print("\x1b[H\x1b[2J", end="")
-        print("\n".join(lines(sweep, snapshot, args.all)), flush=True)
+        print("\n".join(describe_sets(sweep, snapshot, args.all)), flush=True)
         if not args.watch or not snapshot.going_on:
             return 0
         time.sleep(args.every)
@@ -57,26 +57,26 @@ class Snapshot:
     places: the jobs they are in. silent: why Slurm could not be asked, '' if it could.
     """
 
-    there: Mapping[str, Standing]
-    places: Mapping[str, Place]
+    there: Mapping[str, RunStatus]
+    places: Mapping[str, RunLocation]
     silent: str
     results: Path
 
     @classmethod
     def take(cls, sweep: Sweep, results: Path) -> Snapshot:
         """Look at the folders, and at the queue if anything was sent."""
-        from bench.launch.slurm.slurm_commands import Unreachable, jobs_called
-        from bench.launch.slurm.submissions import Ledger, places
-        from bench.results.run_status import standings
+        from bench.launch.slurm.slurm_commands import Unreachable, find_jobs
+        from bench.launch.slurm.submissions import Submissions, locate_runs
+        from bench.results.run_status import read_statuses
 
-        live = [array for array in Ledger(results).live() if array.jobs]
+        live = [array for array in Submissions(results).list_active() if array.jobs]
         jobs, silent = None, ""
         try:
-            jobs = jobs_called(array.name for array in live)
+            jobs = find_jobs(array.name for array in live)
         except Unreachable as error:
             silent = str(error)
         # The queue first: a run that leaves it meanwhile has its result by now.
-        return cls(standings(sweep.specs, results), places(live, jobs), silent, results)
+        return cls(read_statuses(sweep.specs, results), locate_runs(live, jobs), silent, results)
 
     def state(self, spec: Spec) -> str:
         """One word for a run."""
@@ -97,24 +97,27 @@ class Snapshot:
         )
 
 
-def lines(sweep: Sweep, snapshot: Snapshot, everything: bool) -> Iterator[str]:
+def describe_sets(sweep: Sweep, snapshot: Snapshot, everything: bool) -> Iterator[str]:
     """The whole answer."""
-    from bench.launch.progress import duration
+    from bench.launch.progress import format_duration
 
     states = {spec.id: snapshot.state(spec) for spec in sweep.specs}
-    yield f"{sweep.name}, profile {sweep.profile['name']}: {_counts(Counter(states.values()))}"
-    yield from _cells(sweep, states)
+    counts = _format_counts(Counter(states.values()))
+    yield f"{sweep.name}, profile {sweep.profile['name']}: {counts}"
+    yield from _format_cells(sweep, states)
     limit = len(states) if everything else SHOWN
 
-    running = [_running(spec, snapshot) for spec in sweep.specs if states[spec.id] == "running"]
-    yield from _some("running", running, limit)
+    running = [
+        _format_running(spec, snapshot) for spec in sweep.specs if states[spec.id] == "running"
+    ]
+    yield from _limit_lines("running", running, limit)
     jobs = {p.number: p.job for run, p in snapshot.places.items() if states.get(run) == QUEUED}
     if jobs:
         why = Counter(f"{j.state.lower()} ({j.reason})" if j else "unknown" for j in jobs.values())
         yield f"queued in {len(jobs)} jobs: " + ", ".join(f"{n} {w}" for w, n in why.items())
     for state in ("diverged", "failed", "blocked", "interrupted"):
-        told = [_bad(spec, snapshot) for spec in sweep.specs if states[spec.id] == state]
-        yield from _some(state, told, limit)
+        told = [_format_failure(spec, snapshot) for spec in sweep.specs if states[spec.id] == state]
+        yield from _limit_lines(state, told, limit)
     if snapshot.silent:
         yield f"Slurm does not answer, so jobs are shown as last written down: {snapshot.silent}"
     left = sum(states[s.id] in ("to do", "interrupted", "failed", "blocked") for s in sweep.specs)
@@ -122,10 +125,10 @@ def lines(sweep: Sweep, snapshot: Snapshot, everything: bool) -> Iterator[str]:
         yield f"{left} runs are in no queue; `freezebench sweep` makes or sends them"
     silences = [t.silence for t in snapshot.there.values() if t.state == "running"]
     if silences and max(silences) > 600:
-        yield f"the longest silence is {duration(max(silences))}: is that process stuck?"
+        yield f"the longest silence is {format_duration(max(silences))}: is that process stuck?"
 
 
-def _cells(sweep: Sweep, states: Mapping[str, str]) -> Iterator[str]:
+def _format_cells(sweep: Sweep, states: Mapping[str, str]) -> Iterator[str]:
     """A line for each cell of the grid, and one for what they need."""
     roles = {e.spec.id: " ".join(e.roles.values()) for e in sweep.entries}
     cells: dict[str, Counter[str]] = {}
@@ -139,14 +142,14 @@ def _cells(sweep: Sweep, states: Mapping[str, str]) -> Iterator[str]:
         )
 
 
-def _counts(counts: Counter[str]) -> str:
+def _format_counts(counts: Counter[str]) -> str:
     told = [f"{counts[state]} {state}" for state in ORDER if counts[state] or state == "done"]
     return f"{counts.total()} runs: " + ", ".join(told)
 
 
-def _running(spec: Spec, snapshot: Snapshot) -> str:
+def _format_running(spec: Spec, snapshot: Snapshot) -> str:
     """A run under way: step, speed, time left, where, and since when it is silent."""
-    from bench.launch.progress import duration
+    from bench.launch.progress import format_duration
     from bench.results.run_status import SILENT_SECONDS
 
     there = snapshot.there[spec.id]
@@ -158,31 +161,31 @@ def _running(spec: Spec, snapshot: Snapshot) -> str:
         words = f"step {told['step']} of {told['steps']}"
         if speed := told["steps_per_second"]:
             left = (told["steps"] - told["step"]) / speed
-            words += f", {speed:.3g} steps/s, {duration(left)} left"
+            words += f", {speed:.3g} steps/s, {format_duration(left)} left"
     words += f", on {told['node']}" + (f", job {told['job']}" if told["job"] else "")
     if there.silence > SILENT_SECONDS:
-        words += f"; silent for {duration(there.silence)}"
+        words += f"; silent for {format_duration(there.silence)}"
     return f"{spec.label}: {words}"
 
 
-def _bad(spec: Spec, snapshot: Snapshot) -> str:
+def _format_failure(spec: Spec, snapshot: Snapshot) -> str:
     """A run that went wrong, with the last line of why and where more is written."""
     there = snapshot.there[spec.id]
-    log = there.log or _job_log(spec, snapshot)
+    log = there.log or _find_job_log(spec, snapshot)
     return f"{spec.label}: {there.reason or 'was stopped'}" + (f"; log: {log}" if log else "")
 
 
-def _job_log(spec: Spec, snapshot: Snapshot) -> str:
+def _find_job_log(spec: Spec, snapshot: Snapshot) -> str:
     """Where the job printed that made a run last, as far as its folder says."""
-    from bench.launch.slurm.submissions import Ledger
+    from bench.launch.slurm.submissions import Submissions
 
     there = snapshot.there[spec.id]
     number = there.job or (there.progress or {}).get("job", "")
-    log = Ledger(snapshot.results).log_of(number) if number else None
+    log = Submissions(snapshot.results).find_log(number) if number else None
     return str(log) if log else ""
 
 
-def _some(kind: str, told: list[str], limit: int) -> Iterator[str]:
+def _limit_lines(kind: str, told: list[str], limit: int) -> Iterator[str]:
     if told:
         yield f"{kind}:"
         yield from (f"  {line}" for line in told[:limit])

@@ -6,8 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import check_data, sweep_arguments, sweep_of, workers_argument
-from bench.cli.slurm.submit import cluster_arguments
+from bench.cli.arguments import add_sweep_arguments, add_workers_argument, check_data, resolve_sweep
+from bench.cli.slurm.submit import add_cluster_arguments
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,20 +18,20 @@ HELP = "make the missing runs of sweeps, then their reports; here, or on Slurm"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    sweep_arguments(parser)
+    add_sweep_arguments(parser)
     parser.add_argument(
         "--launcher",
         choices=("local", "slurm"),
         default="local",
         help="in processes of this machine, or as jobs of a cluster",
     )
-    workers_argument(parser)
+    add_workers_argument(parser)
     told = parser.add_mutually_exclusive_group()
     told.add_argument("--no-report", action="store_true", help="make the runs only")
     told.add_argument(
         "--page", action="store_true", help="write one HTML page of all, in place of printing each"
     )
-    cluster_arguments(parser)
+    add_cluster_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
     from reports.publishing.from_sweep import write_page, write_reports
 
     _check_launcher(args)
-    sweep = sweep_of(args)
+    sweep = resolve_sweep(args)
     check_data(sweep.specs)
     plan = make_plan(sweep.specs, args.results)
     workers = args.workers or (1 if args.launcher == "slurm" else 0)
@@ -49,9 +49,9 @@ def main(args: argparse.Namespace) -> int:
     failures = 0
     if args.launcher == "slurm":
         if plan.todo:
-            return _send(sweep, plan, args)
+            return _submit(sweep, plan, args)
     else:
-        stopped, failures = _make(sweep, args)
+        stopped, failures = _run_locally(sweep, args)
         if stopped:
             return 130
     if args.page:
@@ -67,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
     return 1 if failures or diverged else 0
 
 
-def _make(sweep: Sweep, args: argparse.Namespace) -> tuple[bool, int]:
+def _run_locally(sweep: Sweep, args: argparse.Namespace) -> tuple[bool, int]:
     """Make the missing runs here: whether it was stopped, and how many could not be made."""
     from bench.launch.launch import launch
 
@@ -83,11 +83,11 @@ def _make(sweep: Sweep, args: argparse.Namespace) -> tuple[bool, int]:
     return outcome.stopped, len(outcome.failed) + len(outcome.blocked)
 
 
-def _send(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
+def _submit(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
     """Send the missing runs to the cluster."""
-    from bench.cli.slurm.submit import send_missing
+    from bench.cli.slurm.submit import submit_missing
 
-    send_missing(sweep, plan, args)
+    submit_missing(sweep, plan, args)
     return 0
 
 

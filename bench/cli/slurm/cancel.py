@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.arguments import sweep_arguments, sweep_of
+from bench.cli.arguments import add_sweep_arguments, resolve_sweep
 from bench.errors import UserError
 
 HELP = "take a sweep's jobs out of Slurm's queue; running ones write a checkpoint first"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    sweep_arguments(parser)
+    add_sweep_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     from bench.launch.slurm import slurm_commands
-    from bench.launch.slurm.submissions import Ledger
+    from bench.launch.slurm.submissions import Submissions
     from bench.launch.slurm.submit import reconcile
 
-    sweep = sweep_of(args)
-    ledger = Ledger(args.results)
+    sweep = resolve_sweep(args)
+    ledger = Submissions(args.results)
     if not ledger.root.exists():
         raise UserError(f"nothing was ever sent for {args.results}")
     wanted = {spec.id for spec in sweep.specs}
     try:
-        with ledger.locked():  # so that nobody sends them anew meanwhile
+        with ledger.hold_lock():  # so that nobody sends them anew meanwhile
             found = reconcile(ledger)
             numbers = {place.number for run, place in found.items() if run in wanted}
             others = {place.number for place in found.values()} - numbers
-            slurm_commands.cancel(_whole_arrays(numbers, others))
+            slurm_commands.cancel(_group_into_arrays(numbers, others))
     except slurm_commands.Unreachable as error:
         raise UserError(f"Slurm does not answer: {error}; try again later") from None
     if not numbers:
@@ -39,7 +39,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _whole_arrays(numbers: set[str], others: set[str]) -> list[str]:
+def _group_into_arrays(numbers: set[str], others: set[str]) -> list[str]:
     """The same jobs in few words: an array by its own number if none of its jobs is to stay."""
     kept = {number.partition("_")[0] for number in others}
     arrays = ((number, number.partition("_")[0]) for number in numbers)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import results_argument
+from bench.cli.arguments import add_results_argument
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.launch.slurm.submissions import Ledger
+    from bench.launch.slurm.submissions import Submissions
 
 HELP = "why a run failed and what its jobs printed"
 
@@ -19,18 +19,18 @@ HELP = "why a run failed and what its jobs printed"
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="the run's id, or the beginning of it (see plan --each)")
     parser.add_argument("--lines", type=int, default=40, help="of each log, the last ones")
-    results_argument(parser)
+    add_results_argument(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    from bench.launch.slurm.submissions import Ledger
+    from bench.launch.slurm.submissions import Submissions
 
     if args.lines < 1:
         raise UserError(f"--lines {args.lines} is not valid; give 1 or more")
-    ledger = Ledger(args.results)
-    run_id = _whole_id(args.run, args.results, ledger)
+    ledger = Submissions(args.results)
+    run_id = _find_run_id(args.run, args.results, ledger)
     shown = 0
-    for path in _files(args.results / "runs" / run_id, run_id, ledger):
+    for path in _list_logs(args.results / "runs" / run_id, run_id, ledger):
         if path.exists() and path.stat().st_size:
             print(f"==> {path}")
             print("\n".join(path.read_text(errors="replace").splitlines()[-args.lines :]))
@@ -40,16 +40,16 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _files(folder: Path, run_id: str, ledger: Ledger) -> Iterator[Path]:
+def _list_logs(folder: Path, run_id: str, ledger: Submissions) -> Iterator[Path]:
     """The run's own failure first, then its jobs' logs, the oldest first."""
     yield folder / "failure.json"
     yield folder / "traceback.txt"
-    for log in ledger.logs_of(run_id):
+    for log in ledger.find_logs(run_id):
         yield log
         yield log.with_suffix(".err")
 
 
-def _whole_id(beginning: str, results: Path, ledger: Ledger) -> str:
+def _find_run_id(beginning: str, results: Path, ledger: Submissions) -> str:
     """The one run whose id begins so; raises UserError if there is none, or more than one."""
     runs = results / "runs"
     known = {path.name for path in runs.iterdir()} if runs.is_dir() else set()

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.arguments import check_data, sweep_arguments, sweep_of
-from bench.cli.slurm.submit import cluster_arguments
+from bench.cli.arguments import add_sweep_arguments, check_data, resolve_sweep
+from bench.cli.slurm.submit import add_cluster_arguments
 from bench.errors import UserError
 
 HELP = "send failed runs of a sweep to Slurm again, with those that they blocked"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    sweep_arguments(parser)
-    cluster_arguments(parser)
+    add_sweep_arguments(parser)
+    add_cluster_arguments(parser)
     parser.add_argument(
         "--failed", action="store_true", help="which runs; there is no other choice yet"
     )
 
 
 def main(args: argparse.Namespace) -> int:
-    from bench.cli.slurm.submit import send_missing
+    from bench.cli.slurm.submit import submit_missing
     from bench.planning.plan import Plan, make_plan
-    from bench.results.run_status import BLOCKED, FAILED, standings
+    from bench.results.run_status import BLOCKED, FAILED, read_statuses
 
     if not args.failed:
         raise UserError("say which runs: --failed (`freezebench sweep` sends all that are missing)")
-    sweep = sweep_of(args)
+    sweep = resolve_sweep(args)
     check_data(sweep.specs)
     plan = make_plan(sweep.specs, args.results)
-    there = standings(plan.specs, args.results)
+    there = read_statuses(plan.specs, args.results)
     bad = [s for s in plan.specs if there[s.id].state in (FAILED, BLOCKED)]
     if not bad:
         print(f"no run of {sweep.name} has failed")
@@ -41,5 +41,5 @@ def main(args: argparse.Namespace) -> int:
             wanted |= {n for n in spec.needs if n not in plan.done}
     specs = tuple(s for s in plan.specs if s.id in wanted)
     print(f"{sweep.name}: {len(bad)} runs failed or were blocked", flush=True)
-    send_missing(sweep, Plan(specs, frozenset()), args)
+    submit_missing(sweep, Plan(specs, frozenset()), args)
     return 0

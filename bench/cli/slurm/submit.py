@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.launch.slurm.cluster_file import Settings
-    from bench.launch.slurm.submit import Intent
+    from bench.launch.slurm.cluster_file import ClusterSettings
+    from bench.launch.slurm.submit import SubmissionPlan
     from bench.planning.plan import Plan
     from bench.planning.sweep import Sweep
 
 
-def cluster_arguments(parser: argparse.ArgumentParser) -> None:
+def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
     """--cluster, --yes and --dirty."""
     parser.add_argument(
         "--cluster",
@@ -29,40 +29,43 @@ def cluster_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def send_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
+def submit_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
     """Send the runs of a plan that are missing and not queued; returns the number of runs sent."""
     from bench.files import make_results_folder
     from bench.launch.slurm import slurm_commands
     from bench.launch.slurm.cluster_file import load_settings
-    from bench.launch.slurm.code_snapshot import snapshot
-    from bench.launch.slurm.submissions import Ledger
-    from bench.launch.slurm.submit import intend, reconcile, send
-    from bench.results.run_status import standings
+    from bench.launch.slurm.code_snapshot import snapshot_code
+    from bench.launch.slurm.submissions import Submissions
+    from bench.launch.slurm.submit import plan_submission, reconcile, submit_arrays
+    from bench.results.run_status import read_statuses
 
     settings = load_settings(args.cluster)
     settings.check_for(plan.todo)
-    slurm_commands.require()
+    slurm_commands.check_slurm()
     make_results_folder(args.results)
-    ledger = Ledger(args.results)
+    ledger = Submissions(args.results)
 
-    def look() -> Intent:
+    def look() -> SubmissionPlan:
         """What is to be sent as of now; the ledger is held, so nobody else sends the same."""
-        there = standings(plan.specs, args.results)
-        return intend(plan, there, reconcile(ledger), settings, args.results)
+        there = read_statuses(plan.specs, args.results)
+        return plan_submission(plan, there, reconcile(ledger), settings, args.results)
 
     try:
-        with ledger.locked():
-            code = snapshot(args.results, args.dirty)
+        with ledger.hold_lock():
+            code = snapshot_code(args.results, args.dirty)
             intent = look()
-        print(describe(intent, settings), flush=True)
+        print(describe_submission(intent, settings), flush=True)
         if not intent.specs:
             return 0
-        _ask(args.yes)
-        with ledger.locked():  # not while a person thinks; so look once more
+        _confirm(args.yes)
+        with ledger.hold_lock():  # not while a person thinks; so look once more
             now = look()
             if {s.id for s in now.specs} != {s.id for s in intent.specs}:
-                print(f"meanwhile things have moved on: {describe(now, settings)}", flush=True)
-            arrays = send(now, ledger, settings, code, sweep.name, args.results)
+                print(
+                    f"meanwhile things have moved on: {describe_submission(now, settings)}",
+                    flush=True,
+                )
+            arrays = submit_arrays(now, ledger, settings, code, sweep.name, args.results)
     except slurm_commands.Unreachable as error:
         raise UserError(f"Slurm does not answer: {error}; try again later") from None
     for array in arrays:
@@ -73,7 +76,7 @@ def send_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
     return len(now.specs)
 
 
-def describe(intent: Intent, settings: Settings) -> str:
+def describe_submission(intent: SubmissionPlan, settings: ClusterSettings) -> str:
     """What would be sent, in a few lines."""
     lines = []
     if intent.queued:
@@ -99,7 +102,7 @@ def describe(intent: Intent, settings: Settings) -> str:
     return "\n".join(lines)
 
 
-def _ask(yes: bool) -> None:
+def _confirm(yes: bool) -> None:
     """Raise UserError or KeyboardInterrupt unless the user agrees."""
     if yes:
         return

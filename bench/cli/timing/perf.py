@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.cli.arguments import results_argument
+from bench.cli.arguments import add_results_argument
 from bench.errors import UserError
-from bench.options import unknown
+from bench.options import make_unknown_error
 from bench.perf.subjects import SUBJECTS
 from bench.spec import PRECISIONS
 
@@ -44,24 +44,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--device", default="", help="cpu or cuda; default: cuda where there is one"
     )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    results_argument(parser)
+    add_results_argument(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     import torch
 
-    from bench.perf.harness import Settings
-    from bench.perf.measurement import Figure
-    from bench.perf.report import line, write
+    from bench.perf.harness import PerfSettings
+    from bench.perf.measurement import Measurement
+    from bench.perf.report import format_measurement, write_measurements
 
-    chosen = _some(args.only, "--only: section", [*SECTIONS, *ON_REQUEST]) or SECTIONS
-    models = _some(args.models, "--models: model", SUBJECTS) or SUBJECTS
+    chosen = _parse_names(args.only, "--only: section", [*SECTIONS, *ON_REQUEST]) or SECTIONS
+    models = _parse_names(args.models, "--models: model", SUBJECTS) or SUBJECTS
     if not args.seconds > 0:
         raise UserError(f"--seconds {args.seconds} is not valid; give a number above 0")
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    figures: list[Figure] = []
+    figures: list[Measurement] = []
     with tempfile.TemporaryDirectory() as place:
-        settings = Settings(
+        settings = PerfSettings(
             device,
             args.threads,
             args.resolution,
@@ -75,10 +75,10 @@ def main(args: argparse.Namespace) -> int:
         for name in chosen:
             print(f"{name}:", flush=True)
             for one in importlib.import_module(f"bench.perf.sections.{name}").measure(settings):
-                print(line(one), flush=True)
+                print(format_measurement(one), flush=True)
                 figures.append(one)
                 # What was measured is kept even if the rest is not waited for.
-                written = write(figures, settings, args.results / "perf")
+                written = write_measurements(figures, settings, args.results / "perf")
     if not figures:
         raise UserError(
             f"{', '.join(chosen)} measures nothing on {', '.join(models)}; see --models"
@@ -87,10 +87,10 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _some(text: str, what: str, known: Iterable[str]) -> list[str]:
+def _parse_names(text: str, what: str, known: Iterable[str]) -> list[str]:
     """The names in a list with commas, each of them known."""
     names = text.split(",") if text else []
     for name in names:
         if name not in known:
-            raise unknown(what, name, list(known))
+            raise make_unknown_error(what, name, list(known))
     return names

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.machine.to_device import onto
+from bench.machine.to_device import move_to_device
 
 Augment = Literal["none", "crop", "crop+flip"]
 PADDING = 8  # a crop moves by at most a PADDING-th of the side, as 4 pixels of CIFAR's 32
@@ -31,17 +31,17 @@ def augment(
     count, _, side, _ = images.shape
     reach, mine = side // PADDING, slice(start, start + count)
     shifts = torch.randint(-reach, reach + 1, (2, of or count, 1), generator=generator)[:, mine]
-    down, across = _mirrored(shifts + torch.arange(side), side)
+    down, across = _mirror_indices(shifts + torch.arange(side), side)
     if kind == "crop+flip":
         flipped = torch.rand(of or count, 1, generator=generator)[mine] < 0.5
         across = torch.where(flipped, across.flip(1), across)
-    down, across = onto(images.device, torch.stack([down, across]))
+    down, across = move_to_device(images.device, torch.stack([down, across]))
     each = torch.arange(count, device=images.device)[:, None, None]
     picked = images.permute(0, 2, 3, 1)[each, down[:, :, None], across[:, None, :]]
     return picked.permute(0, 3, 1, 2)
 
 
-def _mirrored(index: Tensor, side: int) -> Tensor:
+def _mirror_indices(index: Tensor, side: int) -> Tensor:
     """Indices outside 0 … side − 1 reflected back into it, the border not repeated."""
     index = index.abs()
     return torch.where(index >= side, 2 * (side - 1) - index, index)
@@ -55,7 +55,7 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor, resolution: int = 0) ->
     """
     pixels = images.float()
     if resolution and images.shape[-1] != resolution:
-        pixels = _scaled(pixels, resolution)
+        pixels = _scale_pixels(pixels, resolution)
     scale = (1 / (255 * std)).view(1, 3, 1, 1)
     return torch.addcmul((-mean / std).view(1, 3, 1, 1), pixels, scale).contiguous()
 
@@ -65,13 +65,13 @@ def resize(images: Tensor, resolution: int) -> Tensor:
     if images.shape[-2:] == (resolution, resolution):
         return images
     parts = [
-        _scaled(part.float(), resolution).round_().clamp_(0, 255).to(torch.uint8)
+        _scale_pixels(part.float(), resolution).round_().clamp_(0, 255).to(torch.uint8)
         for part in images.split(512)
     ]
     return torch.cat(parts)
 
 
-def _scaled(pixels: Tensor, resolution: int) -> Tensor:
+def _scale_pixels(pixels: Tensor, resolution: int) -> Tensor:
     shrinks = resolution < pixels.shape[-1]
     return F.interpolate(
         pixels, (resolution, resolution), mode="bilinear", align_corners=False, antialias=shrinks

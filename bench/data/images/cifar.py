@@ -25,9 +25,9 @@ from torch import Tensor
 
 from bench.data.images.augmentation import resize
 from bench.data.images.dataset import HELD_OUT, ImageSet
-from bench.data.images.image_data import ImageData, moments
+from bench.data.images.image_data import ImageData, compute_moments
 from bench.data.interface.descriptor import Facts, hash_parts
-from bench.data.interface.splits import Part, held_out
+from bench.data.interface.splits import Part, split_held_out
 from bench.errors import UserError
 from bench.files import hold_lock
 
@@ -40,7 +40,7 @@ TRAIN_SAMPLES = 50_000
 
 
 @cache
-def sets() -> dict[str, type[CIFAR10]]:
+def get_readers() -> dict[str, type[CIFAR10]]:
     """torchvision's readers by name; imported late, since a plan of other data needs none."""
     from torchvision.datasets import CIFAR10, CIFAR100
 
@@ -59,17 +59,17 @@ class CifarSet(ImageSet):
 
     def describe(self, root: Path | None) -> Facts:
         """Return its facts; the number of images is the published one where files are absent."""
-        return Facts(CLASSES[self.name], train_samples(self.name, root))
+        return Facts(CLASSES[self.name], count_train_samples(self.name, root))
 
     def fingerprint(self, root: Path | None) -> str:
         """Return a hash of the sums of its files."""
-        return hash_parts([identity(self.name, root).encode()])
+        return hash_parts([identify_contents(self.name, root).encode()])
 
     def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
         """Load both parts, or the training part alone with a tenth of it held out."""
         images, labels = load(self.name, root, train=True)
         if evaluate_on == "validation":
-            kept, held = held_out(labels, HELD_OUT)
+            kept, held = split_held_out(labels, HELD_OUT)
             images, labels, eval_images, eval_labels = (
                 images[kept], labels[kept], images[held], labels[held],
             )  # fmt: skip
@@ -79,7 +79,7 @@ class CifarSet(ImageSet):
             images, eval_images = resize(images, resolution), resize(eval_images, resolution)
         return ImageData(
             self.name, CLASSES[self.name], images, labels, eval_images, eval_labels,
-            *moments(images), flip=True,
+            *compute_moments(images), flip=True,
         )  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def load(name: str, root: Path | None, *, train: bool) -> tuple[Tensor, Tensor]:
         word = hashlib.sha256(f"{os.getuid()} {root.resolve()}".encode()).hexdigest()[:12]
         # One process downloads and the others wait for it.
         with hold_lock(Path(tempfile.gettempdir(), f"freezebench-{name}-{word}.lock")):
-            if not _present(name, root):
+            if not _is_present(name, root):
                 download(name, root)
     found = _locate(name, root, train)
     if found.suffix == ".zip":
@@ -108,14 +108,18 @@ def load(name: str, root: Path | None, *, train: bool) -> tuple[Tensor, Tensor]:
     return images, labels
 
 
-def identity(name: str, root: Path | None) -> str:
+def identify_contents(name: str, root: Path | None) -> str:
     """What a run's id says of the contents: the sums of the files.
 
     Those of the Python layout are published and checked on loading, so that they need not be
     read, nor even be there, to plan a run. Zip files are read.
     """
-    if root is None or not _present(name, root) or (root / sets()[name].base_folder).is_dir():
-        return json.dumps([_members(name, train=True), _members(name, train=False)])
+    if (
+        root is None
+        or not _is_present(name, root)
+        or (root / get_readers()[name].base_folder).is_dir()
+    ):
+        return json.dumps([_list_members(name, train=True), _list_members(name, train=False)])
     digest = hashlib.sha256()
     for train in (True, False):
         path = _locate(name, root, train)
@@ -127,41 +131,43 @@ def identity(name: str, root: Path | None) -> str:
     return digest.hexdigest()
 
 
-def _present(name: str, root: Path) -> bool:
+def _is_present(name: str, root: Path) -> bool:
     """Whether anything of the set lies at root, in either layout."""
-    return (root / sets()[name].base_folder).is_dir() or any(root.glob(f"{name}_*.zip"))
+    return (root / get_readers()[name].base_folder).is_dir() or any(root.glob(f"{name}_*.zip"))
 
 
-def train_samples(name: str, root: Path | None) -> int:
+def count_train_samples(name: str, root: Path | None) -> int:
     """How many training images there are at root; 50,000 where root holds none."""
     try:
         found = _locate(name, root, train=True)
     except UserError:
         return TRAIN_SAMPLES
-    return _meta(found)["n"] if found.suffix == ".zip" else TRAIN_SAMPLES
+    return _read_meta(found)["n"] if found.suffix == ".zip" else TRAIN_SAMPLES
 
 
 def download(name: str, root: Path) -> None:
     """Fetch the Python layout into root; raises UserError where that fails."""
     try:
-        sets()[name](str(root), download=True)
+        get_readers()[name](str(root), download=True)
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"{name}: download failed ({_line(error)}); "
-            f"put {sets()[name].base_folder}/ or {name}_train.zip and {name}_test.zip into {root}"
+            f"{name}: download failed ({_shorten_error(error)}); "
+            f"put {get_readers()[name].base_folder}/ or {name}_train.zip and {name}_test.zip into "
+            f"{root}"
         ) from None
 
 
 def _locate(name: str, root: Path | None, train: bool) -> Path:
     """The zip file of a split, or the root itself if it has the Python layout."""
-    wanted = f"{sets()[name].base_folder}/ (torchvision's) or {name}_train.zip and {name}_test.zip"
+    folder = get_readers()[name].base_folder
+    wanted = f"{folder}/ (torchvision's) or {name}_train.zip and {name}_test.zip"
     if root is None:
         raise UserError(
             f"{name}: no data root is given; give --data-root with a folder of {wanted}"
         )
     if not root.is_dir():
         raise UserError(f"{name}: the data root {root} is not a folder; it should hold {wanted}")
-    if (root / sets()[name].base_folder).is_dir():
+    if (root / get_readers()[name].base_folder).is_dir():
         return root
     zips = sorted(root.glob(f"{name}_train*.zip" if train else f"{name}_test*.zip"))
     if not zips:
@@ -170,35 +176,35 @@ def _locate(name: str, root: Path | None, train: bool) -> Path:
     return zips[0]
 
 
-def _members(name: str, train: bool) -> list[tuple[str, str]]:
+def _list_members(name: str, train: bool) -> list[tuple[str, str]]:
     """File names of a split in the Python layout and their MD5 sums."""
-    listed = sets()[name].train_list if train else sets()[name].test_list
+    listed = get_readers()[name].train_list if train else get_readers()[name].test_list
     return [(str(file), str(md5)) for file, md5 in listed]
 
 
 def _read_python(name: str, root: Path, train: bool) -> tuple[Tensor, Tensor]:
-    folder = root / sets()[name].base_folder
-    meta = sets()[name].meta
-    for file, md5 in [*_members(name, train), (meta["filename"], meta["md5"])]:
+    folder = root / get_readers()[name].base_folder
+    meta = get_readers()[name].meta
+    for file, md5 in [*_list_members(name, train), (meta["filename"], meta["md5"])]:
         path = folder / file
         # The sum is checked before anything is unpickled.
         if not path.is_file():
             raise UserError(f"{name}: {path} is missing; fetch the archive again")
         if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
             raise UserError(f"{name}: {path} is truncated or altered; fetch the archive again")
-    data = sets()[name](str(root), train=train, download=False)
+    data = get_readers()[name](str(root), train=train, download=False)
     images = torch.from_numpy(np.asarray(data.data)).permute(0, 3, 1, 2).contiguous()
     return images, torch.tensor(data.targets, dtype=torch.int64)
 
 
 def _read_zip(path: Path) -> tuple[Tensor, Tensor]:
-    meta = _meta(path)
+    meta = _read_meta(path)
     try:
         with zipfile.ZipFile(path) as archive:
             labels = np.load(io.BytesIO(archive.read("labels.npy")), allow_pickle=False)
-            images = np.concatenate(list(_sheets(archive, meta)))[: meta["n"]]
+            images = np.concatenate(list(_read_sheets(archive, meta)))[: meta["n"]]
     except (zipfile.BadZipFile, OSError, EOFError, KeyError, ValueError, SyntaxError) as error:
-        raise _unreadable(path, error) from None
+        raise _make_read_error(path, error) from None
     if len(images) < meta["n"] or len(labels) < meta["n"]:
         raise UserError(f"{path}: holds fewer images than the {meta['n']} it tells of; truncated")
     for what, array in (("images", images), ("labels", labels)):
@@ -209,16 +215,16 @@ def _read_zip(path: Path) -> tuple[Tensor, Tensor]:
     return tensor, torch.from_numpy(labels[: meta["n"]].astype(np.int64))
 
 
-def _meta(path: Path) -> dict[str, Any]:
+def _read_meta(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             meta = json.loads(archive.read("meta.json"))
         return {**meta, "n": int(meta["n"]), "sheet_images": int(meta["sheet_images"])}
     except (zipfile.BadZipFile, OSError, EOFError, KeyError, ValueError, TypeError) as error:
-        raise _unreadable(path, error) from None
+        raise _make_read_error(path, error) from None
 
 
-def _sheets(archive: zipfile.ZipFile, meta: dict[str, Any]) -> Iterator[np.ndarray]:
+def _read_sheets(archive: zipfile.ZipFile, meta: dict[str, Any]) -> Iterator[np.ndarray]:
     """Each sheet's tiles, uint8 (n, side, side, 3), row by row."""
     side = int(meta.get("tile", 32))
     for number in range(-(-meta["n"] // meta["sheet_images"])):
@@ -229,9 +235,11 @@ def _sheets(archive: zipfile.ZipFile, meta: dict[str, Any]) -> Iterator[np.ndarr
         yield tiles.transpose(0, 2, 1, 3, 4).reshape(-1, side, side, 3)[: meta["sheet_images"]]
 
 
-def _unreadable(path: Path, error: BaseException) -> UserError:
-    return UserError(f"{path}: cannot be read ({_line(error)}); truncated or damaged, fetch again")
+def _make_read_error(path: Path, error: BaseException) -> UserError:
+    return UserError(
+        f"{path}: cannot be read ({_shorten_error(error)}); truncated or damaged, fetch again"
+    )
 
 
-def _line(error: BaseException) -> str:
+def _shorten_error(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from bench.data.images.dataset import ImageSet
-from bench.data.images.image_data import ImageData, moments
-from bench.data.images.rendering import Look, paint
+from bench.data.images.image_data import ImageData, compute_moments
+from bench.data.images.rendering import DrawingStyle, paint
 from bench.data.interface.descriptor import Facts, hash_parts
 from bench.data.interface.splits import Part
 from bench.errors import UserError
@@ -30,12 +30,12 @@ EVAL_DRAWS = 5000
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DigitsRecipe:
     """How many digits an image shows, how many training draws are made, and how they look."""
 
     slots: int
     train_draws: int
-    look: Look
+    look: DrawingStyle
 
     def identity(self) -> str:
         """Return the text that the fingerprint hashes; run ids depend on its words."""
@@ -46,8 +46,8 @@ class Recipe:
 
 
 RECIPES = {
-    "digits10": Recipe(slots=1, train_draws=1280, look=Look(noise=0.2)),
-    "digits100": Recipe(slots=2, train_draws=1920, look=Look(noise=0.1)),
+    "digits10": DigitsRecipe(slots=1, train_draws=1280, look=DrawingStyle(noise=0.2)),
+    "digits100": DigitsRecipe(slots=2, train_draws=1920, look=DrawingStyle(noise=0.1)),
 }
 
 
@@ -73,7 +73,7 @@ class DigitSet(ImageSet):
 
     def fingerprint(self, root: Path | None) -> str:
         """Return a hash of the source digits and of the recipe that draws from them."""
-        images, labels = _source()
+        images, labels = _load_source()
         text = (
             f"{self.name} {RECIPE} {RECIPES[self.name].identity()} {TEST_SHARE} "
             f"{VALIDATION_SHARE} {EVAL_DRAWS}"
@@ -95,12 +95,12 @@ def _load(name: str, resolution: int, evaluate_on: Part) -> ImageData:
         recipe, parts[evaluate_on], EVAL_DRAWS, resolution, seed=2 if evaluate_on == "test" else 3
     )
     return ImageData(
-        name, 10**recipe.slots, images, labels, held, answers, *moments(images), flip=False
+        name, 10**recipe.slots, images, labels, held, answers, *compute_moments(images), flip=False
     )
 
 
 @lru_cache(maxsize=1)
-def _source() -> tuple[Tensor, Tensor]:
+def _load_source() -> tuple[Tensor, Tensor]:
     """The 1,797 digits: uint8 (N, 8, 8) from 0 to 16, and their labels.
 
     Read from the file that scikit-learn ships, which takes less time than importing it. Raises
@@ -118,7 +118,7 @@ def _source() -> tuple[Tensor, Tensor]:
 
 def split() -> dict[str, Tensor]:
     """Indices of the source digits in the train, validation and test parts, which are disjoint."""
-    order = torch.randperm(len(_source()[1]), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(_load_source()[1]), generator=torch.Generator().manual_seed(0))
     tests = int(TEST_SHARE * len(order))
     held = int(VALIDATION_SHARE * len(order))
     return {
@@ -129,11 +129,11 @@ def split() -> dict[str, Tensor]:
 
 
 def _draw(
-    recipe: Recipe, digits: Tensor, draws: int, resolution: int, seed: int
+    recipe: DigitsRecipe, digits: Tensor, draws: int, resolution: int, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Images and labels of a number of draws, all classes equally often, in random order."""
     generator = torch.Generator().manual_seed(seed)
-    images, labels = _source()
+    images, labels = _load_source()
     classes = 10**recipe.slots
     wanted = torch.arange(draws) % classes
     wanted = wanted[torch.randperm(draws, generator=generator)]

@@ -46,7 +46,7 @@ class FolderSet(ImageSet):
 
     def describe(self, root: Path | None) -> Facts:
         """Return its facts."""
-        found = image_folder.listing(self.place(root), "train")
+        found = image_folder.list_images(self.place(root), "train")
         return Facts(len(found.classes), len(found.paths))
 
     def fingerprint(self, root: Path | None) -> str:
@@ -54,8 +54,8 @@ class FolderSet(ImageSet):
         return hash_parts(self._list_contents(self.place(root)))
 
     def _list_contents(self, place: Path) -> Iterator[bytes]:
-        large = image_folder.too_large(place, 224)
-        for path in image_folder.files(place):
+        large = image_folder.is_too_large(place, 224)
+        for path in image_folder.list_files(place):
             yield f"{path.relative_to(place).as_posix()} {path.stat().st_size}\n".encode()
             if not large:
                 yield path.read_bytes()
@@ -75,7 +75,7 @@ class FolderSet(ImageSet):
     ) -> ImageStream | None:
         """Return the folder as a stream if it is too large for memory."""
         place = self.place(root)
-        if not image_folder.too_large(place, resolution):
+        if not image_folder.is_too_large(place, resolution):
             return None
         return ImageStream(
             place,

@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from bench.data.images.dataset import ImageSet
-from bench.data.images.image_data import ImageData, moments
-from bench.data.images.rendering import Look, paint
+from bench.data.images.image_data import ImageData, compute_moments
+from bench.data.images.rendering import DrawingStyle, paint
 from bench.data.interface.descriptor import Facts, hash_parts
 from bench.data.interface.splits import Part
 
@@ -50,11 +50,11 @@ ALL = SANS + MONO + SERIF
 MIXED = string.ascii_uppercase + "abdefghnqrt"  # lower case only where it differs in shape
 
 
-PLAIN = Look()
+PLAIN = DrawingStyle()
 
 
 @dataclass(frozen=True)
-class Recipe:
+class GlyphsRecipe:
     """Letters that are shown alone and in pairs, the fonts, the number of draws, and the look.
 
     A class is a letter, or an ordered pair of the letters of `pairs`.
@@ -64,7 +64,7 @@ class Recipe:
     pairs: str = ""
     fonts: tuple[str, ...] = ALL
     train_draws: int = 2560
-    look: Look = PLAIN
+    look: DrawingStyle = PLAIN
 
     @property
     def classes(self) -> int:
@@ -83,18 +83,18 @@ CAPITALS = string.ascii_uppercase
 SMALL = string.ascii_lowercase
 RECIPES = {
     # What backbones are pretrained on: one letter or two, so that both targets are near.
-    "": Recipe(letters=CAPITALS, pairs="ACEHKMRSTX", train_draws=6400),
-    "mixed": Recipe(),
-    "upper": Recipe(letters=CAPITALS),
-    "lower": Recipe(letters=SMALL),
-    "few": Recipe(letters="ABEHKMRSXZ", train_draws=1280, look=Look(noise=0.2)),
-    "noisy": Recipe(look=Look(noise=0.3)),
-    "tilted": Recipe(look=Look(rotation=25.0, shear=0.3, stretch=0.2)),
-    "barred": Recipe(look=Look(bars=2)),
-    "serif": Recipe(fonts=SERIF),
-    "mono": Recipe(fonts=MONO, letters=SMALL, train_draws=1280),
-    "pairs": Recipe(letters="", pairs="BDFGJLNPQU"),
-    "lowerpairs": Recipe(letters="", pairs="abdeghnqrt"),
+    "": GlyphsRecipe(letters=CAPITALS, pairs="ACEHKMRSTX", train_draws=6400),
+    "mixed": GlyphsRecipe(),
+    "upper": GlyphsRecipe(letters=CAPITALS),
+    "lower": GlyphsRecipe(letters=SMALL),
+    "few": GlyphsRecipe(letters="ABEHKMRSXZ", train_draws=1280, look=DrawingStyle(noise=0.2)),
+    "noisy": GlyphsRecipe(look=DrawingStyle(noise=0.3)),
+    "tilted": GlyphsRecipe(look=DrawingStyle(rotation=25.0, shear=0.3, stretch=0.2)),
+    "barred": GlyphsRecipe(look=DrawingStyle(bars=2)),
+    "serif": GlyphsRecipe(fonts=SERIF),
+    "mono": GlyphsRecipe(fonts=MONO, letters=SMALL, train_draws=1280),
+    "pairs": GlyphsRecipe(letters="", pairs="BDFGJLNPQU"),
+    "lowerpairs": GlyphsRecipe(letters="", pairs="abdeghnqrt"),
 }
 
 
@@ -104,7 +104,7 @@ class GlyphSet(ImageSet):
     embedded = True
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> GlyphsRecipe:
         """How its images are drawn."""
         return RECIPES[self.name.partition(":")[2]]
 
@@ -126,7 +126,7 @@ class GlyphSet(ImageSet):
         """Return a hash of the letters' bitmaps and of the recipe that draws them."""
         recipe = self.recipe
         letters = recipe.letters + recipe.pairs
-        bitmaps = (_bitmaps(font, letters).numpy().tobytes() for font in recipe.fonts)
+        bitmaps = (_render_letters(font, letters).numpy().tobytes() for font in recipe.fonts)
         text = f"{RECIPE} {recipe.identity()} {SHAPE} {EVAL_DRAWS}"
         return hash_parts([text.encode(), *bitmaps])
 
@@ -134,7 +134,7 @@ class GlyphSet(ImageSet):
 DATA_SETS = tuple(GlyphSet("glyphs" + (f":{variant}" if variant else "")) for variant in RECIPES)
 
 
-def _load(name: str, recipe: Recipe, resolution: int, evaluate_on: Part) -> ImageData:
+def _load(name: str, recipe: GlyphsRecipe, resolution: int, evaluate_on: Part) -> ImageData:
     fonts = split(recipe)
     train = fonts["train"] if evaluate_on == "validation" else fonts["train"] + fonts["validation"]
     images, labels = _draw(recipe, train, recipe.train_draws, resolution, seed=1)
@@ -142,11 +142,11 @@ def _load(name: str, recipe: Recipe, resolution: int, evaluate_on: Part) -> Imag
         recipe, fonts[evaluate_on], EVAL_DRAWS, resolution, seed=2 if evaluate_on == "test" else 3
     )
     return ImageData(
-        name, recipe.classes, images, labels, held, answers, *moments(images), flip=False
+        name, recipe.classes, images, labels, held, answers, *compute_moments(images), flip=False
     )
 
 
-def split(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+def split(recipe: GlyphsRecipe) -> dict[str, tuple[str, ...]]:
     """The recipe's fonts in disjoint train, validation and test parts (three, one and one of 5)."""
     return {
         "train": tuple(font for i, font in enumerate(recipe.fonts) if i % 5 not in (1, 3)),
@@ -156,14 +156,14 @@ def split(recipe: Recipe) -> dict[str, tuple[str, ...]]:
 
 
 @cache
-def _bitmaps(font: str, letters: str) -> Tensor:
+def _render_letters(font: str, letters: str) -> Tensor:
     """The letters as uint8 (len(letters), SHAPE, SHAPE), each filling its square's height."""
     path = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{font}.ttf")
     face = ImageFont.truetype(str(path), 2 * SHAPE)
-    return torch.stack([_bitmap(face, letter) for letter in letters])
+    return torch.stack([_render_letter(face, letter) for letter in letters])
 
 
-def _bitmap(face: ImageFont.FreeTypeFont, letter: str) -> Tensor:
+def _render_letter(face: ImageFont.FreeTypeFont, letter: str) -> Tensor:
     left, top, right, bottom = (int(edge) for edge in face.getbbox(letter))
     side = max(right - left, bottom - top)
     image = Image.new("L", (side, side))
@@ -174,7 +174,7 @@ def _bitmap(face: ImageFont.FreeTypeFont, letter: str) -> Tensor:
 
 
 def _draw(
-    recipe: Recipe, fonts: tuple[str, ...], draws: int, resolution: int, seed: int
+    recipe: GlyphsRecipe, fonts: tuple[str, ...], draws: int, resolution: int, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Images and labels of a number of draws in random order.
 
@@ -187,7 +187,7 @@ def _draw(
     for letters, slots, count, first_label in parts:
         if not count:
             continue
-        bitmaps = torch.stack([_bitmaps(font, letters) for font in fonts])
+        bitmaps = torch.stack([_render_letters(font, letters) for font in fonts])
         classes = torch.arange(count) % len(letters) ** slots
         powers = len(letters) ** torch.arange(slots - 1, -1, -1)
         chosen = classes[:, None] // powers % len(letters)

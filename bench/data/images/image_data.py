@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bench.data.interface.splits import in_turn
+from bench.data.interface.splits import select_balanced
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class ImageData:
 
     def limit(self, samples: int) -> ImageData:
         """Return the set with the first training images of every class in turn, up to a number."""
-        chosen = in_turn(self.train_labels, self.classes, samples)
+        chosen = select_balanced(self.train_labels, self.classes, samples)
         images, labels = self.train_images[chosen], self.train_labels[chosen]
-        mean, std = moments(images)
+        mean, std = compute_moments(images)
         return replace(self, train_images=images, train_labels=labels, mean=mean, std=std)
 
 
-def moments(images: Tensor) -> tuple[Tensor, Tensor]:
+def compute_moments(images: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (3,) of uint8 images (N, 3, R, R) as numbers in [0, 1]."""
     # In parts: to widen all the images at once takes many times their own memory.
     sums = torch.zeros(2, images.shape[1], dtype=torch.int64)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.data.images.image_data import ImageData, moments
+from bench.data.images.image_data import ImageData, compute_moments
 from bench.data.interface.splits import Part
 from bench.errors import UserError
 
@@ -38,9 +38,9 @@ def load(name: str, root: Path, resolution: int, evaluate_on: Part, held_share: 
 
     Raises UserError for a wrong layout, an unreadable image, or a set too large for memory.
     """
-    train = listing(root, "train")
+    train = list_images(root, "train")
     if evaluate_on == "test":
-        test = listing(root, "val", train.classes)
+        test = list_images(root, "val", train.classes)
     else:
         train, test = hold_out(train, held_share)
     size = (len(train.paths) + len(test.paths)) * 3 * resolution**2
@@ -51,12 +51,12 @@ def load(name: str, root: Path, resolution: int, evaluate_on: Part, held_share: 
         )
     images, held = read(train.paths, resolution), read(test.paths, resolution)
     return ImageData(
-        name, len(train.classes), images, train.labels, held, test.labels, *moments(images),
+        name, len(train.classes), images, train.labels, held, test.labels, *compute_moments(images),
         flip=True,
     )  # fmt: skip
 
 
-def listing(root: Path, split: str, classes: Sequence[str] | None = None) -> Listing:
+def list_images(root: Path, split: str, classes: Sequence[str] | None = None) -> Listing:
     """The images of root/split; labels follow `classes` where given (those of training)."""
     place = root / split
     if not place.is_dir():
@@ -88,60 +88,60 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMG_EXTENSIONS and path.is_file()
 
 
-def files(root: Path) -> list[Path]:
+def list_files(root: Path) -> list[Path]:
     """All images of both splits in a fixed order; val/ may be missing."""
-    train = listing(root, "train")
-    test = listing(root, "val", train.classes).paths if (root / "val").is_dir() else ()
+    train = list_images(root, "train")
+    test = list_images(root, "val", train.classes).paths if (root / "val").is_dir() else ()
     return [*train.paths, *test]
 
 
 def hold_out(split: Listing, share: float) -> tuple[Listing, Listing]:
     """A split without, and only with, a fixed share of each class."""
-    from bench.data.interface.splits import held_out
+    from bench.data.interface.splits import split_held_out
 
-    kept, held = held_out(split.labels, share)
-    return _subset(split, kept), _subset(split, held)
+    kept, held = split_held_out(split.labels, share)
+    return _select_subset(split, kept), _select_subset(split, held)
 
 
-def limited(split: Listing, limit: int) -> Listing:
+def limit_listing(split: Listing, limit: int) -> Listing:
     """The first images of every class in turn, up to a limit."""
-    from bench.data.interface.splits import in_turn
+    from bench.data.interface.splits import select_balanced
 
-    return _subset(split, in_turn(split.labels, len(split.classes), limit))
+    return _select_subset(split, select_balanced(split.labels, len(split.classes), limit))
 
 
-def too_large(root: Path, resolution: int) -> bool:
+def is_too_large(root: Path, resolution: int) -> bool:
     """Whether a folder's images do not fit in memory at a resolution."""
-    return len(files(root)) * 3 * resolution**2 > MEMORY
+    return len(list_files(root)) * 3 * resolution**2 > MEMORY
 
 
-def _subset(split: Listing, chosen: Tensor) -> Listing:
+def _select_subset(split: Listing, chosen: Tensor) -> Listing:
     paths = tuple(split.paths[i] for i in chosen.tolist())
     return Listing(split.classes, paths, split.labels[chosen])
 
 
 def read(paths: Sequence[Path], resolution: int) -> Tensor:
-    """Images uint8 (N, 3, resolution, resolution), each fitted by `fitted`."""
+    """Images uint8 (N, 3, resolution, resolution), each fitted by `load_fitted`."""
     with ThreadPoolExecutor(4) as pool:
-        images = list(pool.map(partial(fitted, resolution=resolution), paths))
+        images = list(pool.map(partial(load_fitted, resolution=resolution), paths))
     return torch.stack(images) if images else torch.empty(0, 3, resolution, resolution).byte()
 
 
-def fitted(path: Path, resolution: int) -> Tensor:
+def load_fitted(path: Path, resolution: int) -> Tensor:
     """One image uint8 (3, R, R): its shorter side scaled to R × 256 / 224, then the centre.
 
     That is ImageNet's usual evaluation. Images not larger than R are scaled to R alone.
     """
-    image = opened(path)
+    image = open_image(path)
     short = min(image.size)
     target = round(resolution * 256 / 224) if short > resolution else resolution
     width, height = (max(target, round(side * target / short)) for side in image.size)
     scaled = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = (scaled.width - resolution) // 2, (scaled.height - resolution) // 2
-    return as_tensor(scaled.crop((left, top, left + resolution, top + resolution)))
+    return to_tensor(scaled.crop((left, top, left + resolution, top + resolution)))
 
 
-def opened(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
     """The image in RGB; raises UserError naming a file that cannot be read."""
     try:
         with Image.open(path) as image:
@@ -151,6 +151,6 @@ def opened(path: Path) -> Image.Image:
         raise UserError(f"{path}: not a readable image ({told}); remove or replace it") from None
 
 
-def as_tensor(image: Image.Image) -> Tensor:
+def to_tensor(image: Image.Image) -> Tensor:
     """An RGB image as uint8 (3, H, W)."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

@@ -13,7 +13,7 @@ CHUNK = 2048  # draws made at once, so that memory stays small
 
 
 @dataclass(frozen=True)
-class Look:
+class DrawingStyle:
     """How much a draw varies. Lengths are fractions of the canvas, angles degrees, grey 0 to 1;
     inverted is the share of dark shapes on a light ground."""
 
@@ -42,7 +42,9 @@ class Look:
         )
 
 
-def paint(shapes: Tensor, look: Look, resolution: int, generator: torch.Generator) -> Tensor:
+def paint(
+    shapes: Tensor, look: DrawingStyle, resolution: int, generator: torch.Generator
+) -> Tensor:
     """Draw shapes (N, K, h, w), grey in [0, 1], side by side on N canvases.
 
     Returns uint8 (N, 3, resolution, resolution). The K shapes of a canvas get jitter of their
@@ -54,9 +56,11 @@ def paint(shapes: Tensor, look: Look, resolution: int, generator: torch.Generato
     return torch.cat(parts)
 
 
-def _paint(shapes: Tensor, look: Look, resolution: int, generator: torch.Generator) -> Tensor:
+def _paint(
+    shapes: Tensor, look: DrawingStyle, resolution: int, generator: torch.Generator
+) -> Tensor:
     count, slots, height, width = shapes.shape
-    theta = _jitter(count, slots, look, generator)
+    theta = _draw_jitter(count, slots, look, generator)
     grid = F.affine_grid(
         theta.flatten(0, 1), [count * slots, 1, resolution, resolution], align_corners=False
     )
@@ -65,14 +69,14 @@ def _paint(shapes: Tensor, look: Look, resolution: int, generator: torch.Generat
     )
     ink = inked.view(count, slots, resolution, resolution).amax(dim=1)
     for _ in range(look.bars):
-        ink = torch.maximum(ink, _bar(count, resolution, generator))
-    paper, pen = _colours(count, look, generator)
+        ink = torch.maximum(ink, _draw_bar(count, resolution, generator))
+    paper, pen = _draw_colours(count, look, generator)
     image = paper + ink[:, None] * (pen - paper)
     image += look.noise * torch.randn(image.shape, generator=generator)
     return (image * 255).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _jitter(count: int, slots: int, look: Look, generator: torch.Generator) -> Tensor:
+def _draw_jitter(count: int, slots: int, look: DrawingStyle, generator: torch.Generator) -> Tensor:
     """Affine maps (count, slots, 2, 3) from canvas to shape coordinates."""
 
     def spread(width: float) -> Tensor:
@@ -92,7 +96,9 @@ def _jitter(count: int, slots: int, look: Look, generator: torch.Generator) -> T
     return torch.cat([turn, move], dim=-1)
 
 
-def _colours(count: int, look: Look, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _draw_colours(
+    count: int, look: DrawingStyle, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Paper and pen (count, 3, 1, 1), whose mean brightness differs by at least the contrast."""
     gap = look.contrast + (0.9 - look.contrast) * torch.rand(count, 1, generator=generator)
     low = look.ground * (1 - gap) * torch.rand(count, 1, generator=generator)
@@ -104,7 +110,7 @@ def _colours(count: int, look: Look, generator: torch.Generator) -> tuple[Tensor
     return paper.view(count, 3, 1, 1), pen.view(count, 3, 1, 1)
 
 
-def _bar(count: int, resolution: int, generator: torch.Generator) -> Tensor:
+def _draw_bar(count: int, resolution: int, generator: torch.Generator) -> Tensor:
     """Thin straight lines (count, resolution, resolution) in the pen's colour, as clutter."""
     angle = math.pi * torch.rand(count, 1, 1, generator=generator)
     offset = torch.rand(count, 1, 1, generator=generator) * 1.6 - 0.8

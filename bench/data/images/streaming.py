@@ -18,21 +18,21 @@ from torch.utils.data import DataLoader, Dataset
 
 from bench.data.images.image_folder import (
     Listing,
-    as_tensor,
-    fitted,
     hold_out,
-    limited,
-    listing,
-    opened,
+    limit_listing,
+    list_images,
+    load_fitted,
+    open_image,
     read,
+    to_tensor,
 )
 from bench.data.interface.splits import Part
-from bench.machine.environment import cores
-from bench.seeds import seed_of
+from bench.machine.environment import count_cores
+from bench.seeds import derive_seed
 
 AREA = (0.08, 1.0)  # share of the image that a training crop takes, as usual on ImageNet
 ASPECT = (3 / 4, 4 / 3)
-WORKERS = min(4, cores())
+WORKERS = min(4, count_cores())
 
 
 class ImageStream:
@@ -52,13 +52,13 @@ class ImageStream:
         held_share: float = 0.1,
         train_limit: int = 0,
     ) -> None:
-        train = listing(root, "train")
+        train = list_images(root, "train")
         if evaluate_on == "test":
-            held = listing(root, "val", train.classes)
+            held = list_images(root, "val", train.classes)
         else:
             train, held = hold_out(train, held_share)
         if train_limit:
-            train = limited(train, train_limit)
+            train = limit_listing(train, train_limit)
         self._train, self._held = train, held
         self._resolution, self._workers = resolution, workers
         self.classes = len(train.classes)
@@ -81,10 +81,10 @@ class ImageStream:
         "randaugment" two random operations more; or its centre, for "none".
         share: which part of a batch, from its size; all by default.
         """
-        decode: Callable[[Path, int], Tensor] = partial(_centre, resolution=self._resolution)
+        decode: Callable[[Path, int], Tensor] = partial(_read_centre, resolution=self._resolution)
         if augment != "none":
             decode = partial(
-                _random_crop,
+                _read_random_crop,
                 resolution=self._resolution,
                 seed=seed,
                 epoch=epoch,
@@ -94,7 +94,7 @@ class ImageStream:
         # A loader draws from the global stream as it starts. At an epoch's first step that is part
         # of the run, and dropout draws what follows; where a run goes on within an epoch it is not.
         with torch.random.fork_rng(devices=[], enabled=start > 0):
-            return self._decoded(self._train, batches, decode)
+            return self._load_batches(self._train, batches, decode)
 
     def samples(self, chosen: Sequence[int]) -> Tensor:
         """Some training images' centres, uint8 (len(chosen), 3, R, R)."""
@@ -104,11 +104,11 @@ class ImageStream:
         self, batch_size: int, every: slice = slice(None)
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """The evaluation part in order, each image's centre. every: which of the batches."""
-        decode = partial(_centre, resolution=self._resolution)
+        decode = partial(_read_centre, resolution=self._resolution)
         batches = _split(list(range(self.eval_samples)), batch_size)[every]
-        return self._decoded(self._held, batches, decode)
+        return self._load_batches(self._held, batches, decode)
 
-    def _decoded(
+    def _load_batches(
         self, split: Listing, batches: list[list[int]], decode: Callable[[Path, int], Tensor]
     ) -> Iterator[tuple[Tensor, Tensor]]:
         return iter(
@@ -139,20 +139,20 @@ class _Decoded(Dataset[tuple[Tensor, int]]):
         return len(self._paths)
 
 
-def _centre(path: Path, index: int, *, resolution: int) -> Tensor:
-    return fitted(path, resolution)
+def _read_centre(path: Path, index: int, *, resolution: int) -> Tensor:
+    return load_fitted(path, resolution)
 
 
-def _random_crop(
+def _read_random_crop(
     path: Path, index: int, *, resolution: int, seed: int, epoch: int, more: bool
 ) -> Tensor:
     """A random part of the image, scaled to (3, R, R); torchvision's RandomResizedCrop.
 
     more: RandAugment (Cubuk et al. 2020) on top of it.
     """
-    image = opened(path)
-    generator = torch.Generator().manual_seed(seed_of(seed, epoch, index))
-    left, top, width, height = _part(image.width, image.height, generator)
+    image = open_image(path)
+    generator = torch.Generator().manual_seed(derive_seed(seed, epoch, index))
+    left, top, width, height = _draw_crop_box(image.width, image.height, generator)
     scaled = image.resize(
         (resolution, resolution),
         Image.Resampling.BILINEAR,
@@ -162,13 +162,13 @@ def _random_crop(
         scaled = scaled.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if more:
         with torch.random.fork_rng(devices=[]):  # torchvision draws from the global stream
-            torch.manual_seed(seed_of(seed, epoch, index, "randaugment"))
-            scaled = _rand_augment()(scaled)
-    return as_tensor(scaled)
+            torch.manual_seed(derive_seed(seed, epoch, index, "randaugment"))
+            scaled = _make_rand_augment()(scaled)
+    return to_tensor(scaled)
 
 
 @lru_cache(maxsize=1)
-def _rand_augment() -> Callable[[Image.Image], Image.Image]:
+def _make_rand_augment() -> Callable[[Image.Image], Image.Image]:
     """Two operations of magnitude 9 of 30, as in DeiT's recipe, by torchvision."""
     from torchvision.transforms import v2
 
@@ -176,7 +176,9 @@ def _rand_augment() -> Callable[[Image.Image], Image.Image]:
     return policy
 
 
-def _part(width: int, height: int, generator: torch.Generator) -> tuple[int, int, int, int]:
+def _draw_crop_box(
+    width: int, height: int, generator: torch.Generator
+) -> tuple[int, int, int, int]:
     """Left, top, width and height of a random part; the centre if ten tries do not fit."""
     for _ in range(10):
         draw = torch.rand(2, generator=generator).tolist()

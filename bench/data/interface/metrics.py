@@ -8,12 +8,12 @@ from typing import Literal
 from torch import Tensor
 
 
-def accuracy(predicted: Tensor, truth: Tensor) -> float:
+def compute_accuracy(predicted: Tensor, truth: Tensor) -> float:
     """Percent of samples (N,) whose class is told."""
     return 100 * int((predicted == truth).sum()) / len(truth)
 
 
-def matthews(predicted: Tensor, truth: Tensor) -> float:
+def compute_matthews(predicted: Tensor, truth: Tensor) -> float:
     """Matthews correlation of two classes (N,), times 100; 0 where it is not defined.
 
     As GLUE scores CoLA: (TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)).
@@ -24,7 +24,7 @@ def matthews(predicted: Tensor, truth: Tensor) -> float:
     return 100 * (tp * tn - fp * fn) / scale if scale else 0.0
 
 
-METRICS = {"accuracy": accuracy, "matthews": matthews}
+METRICS = {"accuracy": compute_accuracy, "matthews": compute_matthews}
 
 
 Metric = Literal["accuracy", "matthews"]

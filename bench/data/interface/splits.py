@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def held_out(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
+def split_held_out(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Fixed indices that stay in training and that are held out: the same share of each class."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     rank = _rank_in_class(labels[order])
@@ -17,7 +17,7 @@ def held_out(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
     return order[~out].sort().values, order[out].sort().values
 
 
-def in_turn(labels: Tensor, classes: int, limit: int) -> Tensor:
+def select_balanced(labels: Tensor, classes: int, limit: int) -> Tensor:
     """Indices of the first samples of every class in turn, up to a limit, in their order."""
     turns = _rank_in_class(labels) * classes + labels
     return turns.argsort()[:limit].sort().values

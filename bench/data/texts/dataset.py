@@ -11,14 +11,14 @@ import torch
 
 from bench.data.interface.descriptor import DataSet, hash_parts
 from bench.data.interface.metrics import Metric
-from bench.data.interface.splits import Part, in_turn
+from bench.data.interface.splits import Part, select_balanced
 
 MASKED = 0  # classes of a set whose own words are what is predicted
 PARTS: tuple[Part, ...] = ("test", "validation")
 
 
 @dataclass(frozen=True)
-class Text:
+class TextSample:
     """One sample: a sentence, or two (second = "" for one), and its class."""
 
     first: str
@@ -36,13 +36,13 @@ class TextData:
     name: str
     classes: int
     metric: Metric
-    train: Sequence[Text]
-    evaluation: Sequence[Text]
+    train: Sequence[TextSample]
+    evaluation: Sequence[TextSample]
 
     def limit(self, samples: int) -> TextData:
         """Return the set with the first training texts of every class in turn, up to a number."""
         labels = torch.tensor([text.label for text in self.train])
-        kept = in_turn(labels, max(1, self.classes), samples).tolist()
+        kept = select_balanced(labels, max(1, self.classes), samples).tolist()
         return replace(self, train=tuple(self.train[i] for i in kept))
 
 

@@ -16,8 +16,8 @@ import torch
 
 from bench.data.interface.descriptor import Facts, hash_parts
 from bench.data.interface.metrics import Metric
-from bench.data.interface.splits import Part, held_out
-from bench.data.texts.dataset import Text, TextData, TextSet
+from bench.data.interface.splits import Part, split_held_out
+from bench.data.texts.dataset import TextData, TextSample, TextSet
 from bench.errors import UserError
 
 HUB = "nyu-mll/glue"
@@ -34,7 +34,7 @@ class Task:
     """
 
     layouts: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
-    row: Callable[[Sequence[str]], Text]
+    row: Callable[[Sequence[str]], TextSample]
     header: bool
     fields: tuple[str, ...]
     metric: Metric
@@ -42,24 +42,24 @@ class Task:
     length: int
 
 
-def _cola_row(fields: Sequence[str]) -> Text:
+def _parse_cola_row(fields: Sequence[str]) -> TextSample:
     """source, label, the author's mark, sentence"""
     _, label, _, sentence = fields
-    return Text(_filled(sentence), label=_label(label))
+    return TextSample(_require_text(sentence), label=_parse_label(label))
 
 
-def _mrpc_row(fields: Sequence[str]) -> Text:
+def _parse_mrpc_row(fields: Sequence[str]) -> TextSample:
     """label, two ids, two sentences"""
     label, _, _, first, second = fields
-    return Text(_filled(first), _filled(second), _label(label))
+    return TextSample(_require_text(first), _require_text(second), _parse_label(label))
 
 
 # As GLUE's own archive has it, or as CoLA's makers distribute it: GLUE's dev is both of theirs.
 _GLUE = (("train.tsv",), ("dev.tsv",))
 _PUBLIC = (("in_domain_train.tsv",), ("in_domain_dev.tsv", "out_of_domain_dev.tsv"))
 TASKS = {
-    "mrpc": Task((_GLUE,), _mrpc_row, True, ("sentence1", "sentence2"), "accuracy", 3668, 72),
-    "cola": Task((_GLUE, _PUBLIC), _cola_row, False, ("sentence",), "matthews", 8551, 24),
+    "mrpc": Task((_GLUE,), _parse_mrpc_row, True, ("sentence1", "sentence2"), "accuracy", 3668, 72),
+    "cola": Task((_GLUE, _PUBLIC), _parse_cola_row, False, ("sentence",), "matthews", 8551, 24),
 }
 FOLDERS = {"mrpc": ("mrpc", "MRPC", "."), "cola": ("cola", "CoLA", ".")}
 
@@ -94,9 +94,9 @@ class GlueSet(TextSet):
 
     def load(self, evaluate_on: Part, root: Path | None) -> TextData:
         """Load both parts. Raises UserError for missing files and bad lines, naming the line."""
-        train, dev = _files(self.name, root) if root else _hub(self.name)
+        train, dev = _load_files(self.name, root) if root else _load_from_hub(self.name)
         if evaluate_on == "validation":
-            kept, held = held_out(torch.tensor([text.label for text in train]), HELD_OUT)
+            kept, held = split_held_out(torch.tensor([text.label for text in train]), HELD_OUT)
             train, dev = [train[i] for i in kept.tolist()], [train[i] for i in held.tolist()]
         return TextData(self.name, 2, TASKS[self.name].metric, tuple(train), tuple(dev))
 
@@ -104,7 +104,7 @@ class GlueSet(TextSet):
 DATA_SETS = tuple(GlueSet(name) for name in TASKS)
 
 
-def _files(name: str, root: Path) -> tuple[list[Text], list[Text]]:
+def _load_files(name: str, root: Path) -> tuple[list[TextSample], list[TextSample]]:
     task = TASKS[name]
     for folder in FOLDERS[name]:
         for train, dev in task.layouts:
@@ -120,7 +120,7 @@ def _files(name: str, root: Path) -> tuple[list[Text], list[Text]]:
     )
 
 
-def read(path: Path, name: str) -> list[Text]:
+def read(path: Path, name: str) -> list[TextSample]:
     """The texts of one file; fields are parted by tabs and quotes mean nothing.
 
     Raises UserError naming the first line that is not as it should be.
@@ -148,19 +148,19 @@ def read(path: Path, name: str) -> list[Text]:
     return texts
 
 
-def _label(text: str) -> int:
+def _parse_label(text: str) -> int:
     if text not in ("0", "1"):
         raise ValueError
     return int(text)
 
 
-def _filled(text: str) -> str:
+def _require_text(text: str) -> str:
     if not text.strip():
         raise ValueError
     return text.strip()
 
 
-def _hub(name: str) -> tuple[list[Text], list[Text]]:
+def _load_from_hub(name: str) -> tuple[list[TextSample], list[TextSample]]:
     """The same through the datasets library, which keeps what it fetched."""
     task = TASKS[name]
     try:
@@ -168,7 +168,8 @@ def _hub(name: str) -> tuple[list[Text], list[Text]]:
 
         parts = load_dataset(HUB, name)
         train, dev = (
-            [_from_hub(row, task.fields) for row in parts[part]] for part in ("train", "validation")
+            [_convert_hub_row(row, task.fields) for row in parts[part]]
+            for part in ("train", "validation")
         )
     except Exception as error:  # a missing library, no network, a moved file: many kinds
         told = " ".join(str(error).split())[:120] or type(error).__name__
@@ -179,6 +180,6 @@ def _hub(name: str) -> tuple[list[Text], list[Text]]:
     return train, dev
 
 
-def _from_hub(row: Mapping[str, Any], fields: Sequence[str]) -> Text:
+def _convert_hub_row(row: Mapping[str, Any], fields: Sequence[str]) -> TextSample:
     first, *second = (str(row[field]).strip() for field in fields)
-    return Text(first, second[0] if second else "", int(row["label"]))
+    return TextSample(first, second[0] if second else "", int(row["label"]))

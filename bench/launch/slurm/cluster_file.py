@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.launch.capacity import gpus_of, threads_of, uses_gpus
-from bench.options import Flag, Integer, Option, Real, Text, check
+from bench.launch.capacity import count_gpus, count_threads, uses_gpus
+from bench.options import Flag, Integer, Option, Real, Text, check_options
 from bench.spec import Spec
 
 DEFAULT_FILE = "cluster.toml"
 
 
-class Lines(Option):
+class LinesOption(Option):
     """A list of texts."""
 
-    def valid(self) -> str:
+    def describe_valid(self) -> str:
         """In words."""
         return "a list of texts"
 
@@ -33,10 +33,10 @@ class Lines(Option):
         return list(value)
 
 
-class Table(Option):
+class TableOption(Option):
     """A table of texts, numbers and flags."""
 
-    def valid(self) -> str:
+    def describe_valid(self) -> str:
         """In words."""
         return "a table of texts, numbers and true or false"
 
@@ -69,8 +69,8 @@ RESOURCES: Mapping[str, Option] = {
     ),
     "mail_type": Text("", doc="when Slurm sends mail"),
     "mail_user": Text("", doc="to whom"),
-    "setup": Lines([], doc="shell lines before the job, as `module load cuda`"),
-    "additional_parameters": Table({}, doc="further options of sbatch"),
+    "setup": LinesOption([], doc="shell lines before the job, as `module load cuda`"),
+    "additional_parameters": TableOption({}, doc="further options of sbatch"),
 }
 PACKING: Mapping[str, Option] = {
     "minutes_per_job": Real(0.0, low=0.0, high=1e6, doc="work of a job; 0 = half its time limit"),
@@ -86,7 +86,7 @@ OURS = (
 
 
 @dataclass(frozen=True)
-class Settings:
+class ClusterSettings:
     """A checked cluster file: `resources` goes to submitit, `packing` is ours."""
 
     file: str
@@ -107,14 +107,14 @@ class Settings:
     def at_once(self, specs: Sequence[Spec]) -> int:
         """How many runs a job makes at a time: as many as its GPUs allow, on CPU its cores."""
         if uses_gpus(specs):
-            return max(int(self.resources["gpus_per_node"]) // gpus_of(specs), 1)
-        return max(int(self.resources["cpus_per_task"]) // threads_of(specs), 1)
+            return max(int(self.resources["gpus_per_node"]) // count_gpus(specs), 1)
+        return max(int(self.resources["cpus_per_task"]) // count_threads(specs), 1)
 
     def check_for(self, specs: Sequence[Spec]) -> None:
         """Raise UserError if a job as described here cannot make these runs."""
         gpus, gres = self.resources["gpus_per_node"], self.resources["gres"]
         if uses_gpus(specs):
-            wanted = gpus_of(specs)
+            wanted = count_gpus(specs)
             if not gpus and not gres:
                 raise UserError(
                     f"{self.file}: the runs need a GPU and a job has none; set gpus_per_node = "
@@ -126,7 +126,7 @@ class Settings:
                     f"{self.file}: the runs use {wanted} GPUs each and a job has {gpus}; set "
                     f"gpus_per_node = {wanted}"
                 )
-        threads = threads_of(specs)
+        threads = count_threads(specs)
         if self.resources["cpus_per_task"] < threads:
             raise UserError(
                 f"{self.file}: the runs use {threads} threads and a job has "
@@ -142,7 +142,7 @@ class Settings:
         return given
 
 
-def load_settings(file: str) -> Settings:
+def load_settings(file: str) -> ClusterSettings:
     """Read and check a cluster file; '' is cluster.toml of this folder.
 
     Raises UserError that names the file, the key, the value and the valid ones.
@@ -162,14 +162,16 @@ def load_settings(file: str) -> Settings:
     packing = given.pop("packing", {})
     if not isinstance(packing, dict):
         raise UserError(f"{path}: packing = {packing!r} is not valid; write a table [packing]")
-    settings = Settings(
-        str(path), check(str(path), RESOURCES, given), check(f"{path} [packing]", PACKING, packing)
+    settings = ClusterSettings(
+        str(path),
+        check_options(str(path), RESOURCES, given),
+        check_options(f"{path} [packing]", PACKING, packing),
     )
     _check_together(settings)
     return settings
 
 
-def _check_together(settings: Settings) -> None:
+def _check_together(settings: ClusterSettings) -> None:
     for key in settings.resources["additional_parameters"]:
         if key.replace("_", "-") in OURS:
             raise UserError(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.files import PROJECT, explained
+from bench.files import PROJECT, explain_errors
 from bench.machine.environment import RECORDED_COMMIT
 from bench.spec import Spec
 
@@ -30,29 +30,29 @@ class Code:
     path: Path
 
 
-def snapshot(results: Path, dirty: bool) -> Code:
+def snapshot_code(results: Path, dirty: bool) -> Code:
     """Copy the code of the checkout's commit below the results folder, or find it there.
 
     dirty: copy the files as they are, though some differ from the commit. Raises UserError if
     some do and dirty is false.
     """
-    head = _git("rev-parse", "HEAD")[:12] if (PROJECT / ".git").exists() else ""
-    changed = _changed() if head else []
+    head = _run_git("rev-parse", "HEAD")[:12] if (PROJECT / ".git").exists() else ""
+    changed = _list_changed() if head else []
     if changed and not dirty:
         raise UserError(
             f"{changed[0]} and {len(changed)} file(s) in all differ from the commit; commit them, "
             "or give --dirty to send them as they are"
         )
     if head and not changed:
-        return _kept(results, head, _of_commit(head))
-    files = _of_folder()
+        return _store_copy(results, head, _read_commit(head))
+    files = _read_folder()
     digest = hashlib.sha256()
     for name, content in files:
         digest.update(f"{name}\n{len(content)}\n".encode() + content)
-    return _kept(results, f"{head or 'installed'}+{digest.hexdigest()[:8]}", files)
+    return _store_copy(results, f"{head or 'installed'}+{digest.hexdigest()[:8]}", files)
 
 
-def carried(spec: Spec, code: Code) -> Spec:
+def copy_inputs(spec: Spec, code: Code) -> Spec:
     """The same run, reading its predictor and strategy from copies beside the code.
 
     The run's id stays, since it holds the contents of files and not their places.
@@ -60,28 +60,28 @@ def carried(spec: Spec, code: Code) -> Spec:
     paths = dict(spec.paths)
     for what in CARRIED:
         if what in spec.contents and what in paths:
-            paths[what] = str(_carry(Path(paths[what]), spec.contents[what], code))
-    return spec.but(paths=paths)
+            paths[what] = str(_copy_file(Path(paths[what]), spec.contents[what], code))
+    return spec.with_changes(paths=paths)
 
 
-def _carry(path: Path, content: str, code: Code) -> Path:
+def _copy_file(path: Path, content: str, code: Code) -> Path:
     """A copy of a file at a place named by its content."""
     place = code.path.parent.parent / "files" / content / path.name
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = place.with_name(f"{place.name}.{uuid.uuid4().hex}.tmp")
-        with explained(place):
+        with explain_errors(place):
             shutil.copyfile(path, temporary)
             temporary.replace(place)
     return place
 
 
-def _kept(results: Path, commit: str, files: Iterable[tuple[str, bytes]]) -> Code:
+def _store_copy(results: Path, commit: str, files: Iterable[tuple[str, bytes]]) -> Code:
     """The copy of these files, made in one step if it is not there yet."""
     place = results.resolve() / "slurm" / "code" / commit
     if not place.exists():
         temporary = place.with_name(f"{commit}.{uuid.uuid4().hex}.tmp")
-        with explained(place):
+        with explain_errors(place):
             for name, content in [*files, (RECORDED_COMMIT, commit.encode())]:
                 path = temporary / name
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def _kept(results: Path, commit: str, files: Iterable[tuple[str, bytes]]) -> Cod
     return Code(commit, place)
 
 
-def _of_commit(commit: str) -> list[tuple[str, bytes]]:
+def _read_commit(commit: str) -> list[tuple[str, bytes]]:
     archive = subprocess.run(
         ["git", "-C", str(PROJECT), "archive", "--format=tar", commit, *PARTS],
         capture_output=True,
@@ -112,10 +112,10 @@ def _of_commit(commit: str) -> list[tuple[str, bytes]]:
     return files
 
 
-def _of_folder() -> list[tuple[str, bytes]]:
+def _read_folder() -> list[tuple[str, bytes]]:
     """The files as they are: tracked and new ones in a checkout, all of an installed package."""
     if (PROJECT / ".git").exists():
-        listed = _git("ls-files", "-z", "-co", "--exclude-standard", "--", *PARTS)
+        listed = _run_git("ls-files", "-z", "-co", "--exclude-standard", "--", *PARTS)
         names = sorted(n for n in listed.split("\0") if n and (PROJECT / n).is_file())
     else:
         names = sorted(
@@ -128,13 +128,13 @@ def _of_folder() -> list[tuple[str, bytes]]:
     return [(name, (PROJECT / name).read_bytes()) for name in names]
 
 
-def _changed() -> list[str]:
+def _list_changed() -> list[str]:
     """Files of the code that differ from the commit, new ones included."""
-    lines = _git("status", "--porcelain", "--untracked-files=all", "--", *PARTS).splitlines()
+    lines = _run_git("status", "--porcelain", "--untracked-files=all", "--", *PARTS).splitlines()
     return [line[3:] for line in lines]
 
 
-def _git(*arguments: str) -> str:
+def _run_git(*arguments: str) -> str:
     try:
         done = subprocess.run(
             ["git", "-C", str(PROJECT), *arguments],

@@ -32,11 +32,11 @@ from bench.launch.attempt import await_folder
 from bench.launch.pool import Pool
 from bench.launch.worker import start_server
 from bench.planning.plan import Plan
-from bench.results.heartbeat import job_name
+from bench.results.heartbeat import get_job_name
 from bench.results.run_folder import RunFolder
-from bench.results.run_status import FAILED, standing, under_way
+from bench.results.run_status import FAILED, is_running, read_status
 from bench.spec import Spec
-from bench.training.input_check import check_contents
+from bench.training.input_check import check_unchanged
 
 TRIES = 2  # of a run whose process was killed, or whose folder was away
 LOOK_AGAIN_SECONDS = 5.0
@@ -45,7 +45,7 @@ GLANCES = 10
 USER_SIGNAL = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]  # the one submitit asks Slurm for
 
 
-class Pack:
+class PackRunner:
     """Makes the runs of one job; submitit calls it, and asks it for a checkpoint."""
 
     def __call__(
@@ -60,17 +60,17 @@ class Pack:
         if loaded != Path(code).resolve():
             raise UserError(f"this job was sent with the code in {code} and has loaded {loaded}")
         specs = [Spec.from_dict(values) for values in runs]
-        with Cutoffs() as cutoffs:
+        with StopSignals() as cutoffs:
             start_server(USER_SIGNAL, signal.SIGTERM, signal.SIGCONT)
-            _Job(specs, Path(results), at_once, cutoffs).work()
-            return {spec.id: standing(spec, Path(results)).state for spec in specs}
+            _PackExecution(specs, Path(results), at_once, cutoffs).work()
+            return {spec.id: read_status(spec, Path(results)).state for spec in specs}
 
     def checkpoint(self, *arguments: Any) -> DelayedSubmission:
         """The same again: the runs' own checkpoints hold all there is to keep."""
         return DelayedSubmission(self, *arguments)
 
 
-class Cutoffs:
+class StopSignals:
     """Signals as flags. `leave`: the job must queue itself again. `save`: write checkpoints."""
 
     def __init__(self) -> None:
@@ -79,9 +79,9 @@ class Cutoffs:
         self._number = USER_SIGNAL
         self._before: Any = None
 
-    def __enter__(self) -> Cutoffs:
-        self._before = signal.signal(self._number, self._on_leave)
-        self._before_term = signal.signal(signal.SIGTERM, self._on_save)
+    def __enter__(self) -> StopSignals:
+        self._before = signal.signal(self._number, self._request_leave)
+        self._before_term = signal.signal(signal.SIGTERM, self._request_save)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -92,7 +92,7 @@ class Cutoffs:
         """Whether the runs have to stop for now."""
         return self.leave or self.save
 
-    def queue_again(self) -> None:
+    def requeue(self) -> None:
         """Let submitit write the job's pickle and requeue it; ends this process.
 
         Called between runs, where nothing is cut in two. Raises submitit's UncompletedJobError
@@ -107,20 +107,20 @@ class Cutoffs:
                 _clear_stale_pickle()
                 time.sleep(LOOK_AGAIN_SECONDS)
 
-    def _on_leave(self, number: int, frame: object) -> None:
+    def _request_leave(self, number: int, frame: object) -> None:
         if os.getpid() == self._pid:  # not in a forked child
             self.leave = True
 
-    def _on_save(self, number: int, frame: object) -> None:
+    def _request_save(self, number: int, frame: object) -> None:
         if os.getpid() == self._pid:
             self.save = True
 
 
-class _Job:
+class _PackExecution:
     """The runs of a pack, and what has become of them in this job."""
 
     def __init__(
-        self, specs: Sequence[Spec], results: Path, at_once: int, cutoffs: Cutoffs
+        self, specs: Sequence[Spec], results: Path, at_once: int, cutoffs: StopSignals
     ) -> None:
         self._specs, self._results, self._at_once = specs, results, at_once
         self._cutoffs = cutoffs
@@ -153,7 +153,7 @@ class _Job:
                 missing = [n for n in spec.needs if n not in planned and not self._done(n)]
                 if not missing:
                     ready.append(spec)
-                elif any(under_way(RunFolder(self._results, n)) for n in missing):
+                elif any(is_running(RunFolder(self._results, n)) for n in missing):
                     waiting.append(spec)
                 else:
                     self._block(spec, missing)
@@ -162,7 +162,7 @@ class _Job:
                 continue
             if ready or not waiting:
                 # Those that another process is making come last: it may be done by then.
-                return sorted(ready, key=lambda s: under_way(RunFolder(self._results, s.id)))
+                return sorted(ready, key=lambda s: is_running(RunFolder(self._results, s.id)))
             if self._cutoffs.leave:
                 self._leave(waiting)
             time.sleep(LOOK_AGAIN_SECONDS)
@@ -170,14 +170,14 @@ class _Job:
     def _open(self, spec: Spec) -> bool:
         """Whether a run is neither done nor given up in this job."""
         folder = RunFolder(self._results, spec.id)
-        if folder.complete(spec) or self._tries[spec.id] >= TRIES:
+        if folder.is_complete(spec) or self._tries[spec.id] >= TRIES:
             return False
-        there = standing(spec, self._results)
-        if there.state == FAILED and there.job == job_name():
+        there = read_status(spec, self._results)
+        if there.state == FAILED and there.job == get_job_name():
             failure = read_json(folder.path / "failure.json")
             return bool(failure.get("killed"))  # an error of its own would only come again
         try:
-            check_contents(spec)
+            check_unchanged(spec)
         except UserError as error:
             if not self._results.is_dir():
                 return True  # the file is away with all others; to be looked at again
@@ -203,18 +203,18 @@ class _Job:
     def _fail(self, spec: Spec, why: Mapping[str, Any]) -> None:
         folder = RunFolder(self._results, spec.id)
         for _ in range(GLANCES if self._results.is_dir() else 0):
-            with folder.locked() as ours:
-                if ours and not folder.complete(spec):
-                    folder.write("failure.json", {**why, "job": job_name()})
+            with folder.hold_lock() as ours:
+                if ours and not folder.is_complete(spec):
+                    folder.write("failure.json", {**why, "job": get_job_name()})
             if ours:
                 break
             time.sleep(0.2)  # somebody may only be looking, as `status` does
         Printer().failed(spec, why["reason"])
 
     def _leave(self, specs: Sequence[Spec]) -> None:
-        print(f"{_now()} cut off; checkpoints are written, queueing again", flush=True)
+        print(f"{_format_time()} cut off; checkpoints are written, queueing again", flush=True)
         try:
-            self._cutoffs.queue_again()
+            self._cutoffs.requeue()
         except UncompletedJobError:
             for spec in specs:
                 if self._open(spec):
@@ -229,7 +229,7 @@ class Printer:
 
     def started(self, spec: Spec) -> None:
         """A run begins or goes on."""
-        print(f"{_now()} {spec.id} starts: {spec.label}", flush=True)
+        print(f"{_format_time()} {spec.id} starts: {spec.label}", flush=True)
 
     def stepped(self, spec: Spec, step: int, steps: int) -> None:
         """Nothing: the run's own folder has it."""
@@ -237,11 +237,11 @@ class Printer:
     def finished(self, spec: Spec, result: dict[str, Any]) -> None:
         """A run has a result."""
         seconds = result["clocks"]["whole"]
-        print(f"{_now()} {spec.id} {result['status']} in {seconds:.1f} s", flush=True)
+        print(f"{_format_time()} {spec.id} {result['status']} in {seconds:.1f} s", flush=True)
 
     def failed(self, spec: Spec, reason: str) -> None:
         """A run failed."""
-        print(f"{_now()} {spec.id} failed: {reason}", flush=True)
+        print(f"{_format_time()} {spec.id} failed: {reason}", flush=True)
 
 
 def _clear_stale_pickle() -> None:
@@ -251,5 +251,5 @@ def _clear_stale_pickle() -> None:
         path.with_suffix(path.suffix + ".save_tmp").unlink(missing_ok=True)
 
 
-def _now() -> str:
+def _format_time() -> str:
     return time.strftime("%H:%M:%S")

@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.planning.plan import depths
+from bench.planning.plan import compute_depths
 from bench.spec import Spec
 
 Pack = list[Spec]
 
 
 @dataclass(frozen=True)
-class Stage:
+class ArrayPlan:
     """Runs that may start together, once all that they need is over. A pack is one job's work."""
 
     packs: tuple[Pack, ...]
@@ -24,7 +24,7 @@ class Stage:
         return [spec for pack in self.packs for spec in pack]
 
 
-def stages(
+def plan_arrays(
     specs: Sequence[Spec],
     seconds: Callable[[Spec], float],
     *,
@@ -32,7 +32,7 @@ def stages(
     runs_per_job: int,
     most_jobs: int,
     at_once: int,
-) -> list[Stage]:
+) -> list[ArrayPlan]:
     """Split runs by depth of need (artifacts, references, runs, matched runs) and pack each.
 
     seconds: how long a run should take. seconds_per_job: how long a job should. runs_per_job:
@@ -40,7 +40,7 @@ def stages(
     array has an end. at_once: how many runs a job makes at a time.
     """
     found = []
-    for level in _levels(specs):
+    for level in _group_levels(specs):
         expected = [seconds(spec) for spec in level]
         wanted = math.ceil(sum(expected) / (seconds_per_job * at_once))
         if runs_per_job:
@@ -48,20 +48,20 @@ def stages(
         count = max(1, min(wanted, most_jobs, len(level)))
         if runs_per_job:
             expected = [1.0] * len(level)  # packs of the same number of runs
-        found.append(Stage(tuple(_packed(level, expected, count))))
+        found.append(ArrayPlan(tuple(_pack_level(level, expected, count))))
     return found
 
 
-def _levels(specs: Sequence[Spec]) -> list[list[Spec]]:
+def _group_levels(specs: Sequence[Spec]) -> list[list[Spec]]:
     """Runs by the longest chain of needs among them, none of whose links is done."""
-    depth = depths(specs)
+    depth = compute_depths(specs)
     levels: dict[int, list[Spec]] = {}
     for spec in specs:
         levels.setdefault(depth[spec.id], []).append(spec)
     return [levels[number] for number in sorted(levels)]
 
 
-def _packed(specs: Sequence[Spec], expected: Sequence[float], count: int) -> list[Pack]:
+def _pack_level(specs: Sequence[Spec], expected: Sequence[float], count: int) -> list[Pack]:
     """The runs in `count` packs of about the same length, in seconds; none is empty.
 
     Runs of one model, data set and seed lie side by side, so that times which will be compared

@@ -40,36 +40,40 @@ class Job:
         return self.state in ("RUNNING", "COMPLETING", "CONFIGURING")
 
 
-def jobs_called(names: Iterable[str]) -> list[Job]:
+def find_jobs(names: Iterable[str]) -> list[Job]:
     """The jobs in the queue with one of these names. Raises Unreachable."""
     jobs = []
-    for some in _chunks(sorted(set(names)), 50):
-        text = _ask("squeue", "-h", "-r", "-o", "%i|%T|%N|%j|%r", f"--name={','.join(some)}")
+    for some in _split_chunks(sorted(set(names)), 50):
+        text = _run_command(
+            "squeue", "-h", "-r", "-o", "%i|%T|%N|%j|%r", f"--name={','.join(some)}"
+        )
         for line in text.splitlines():
             number, state, node, name, reason = line.split("|", 4)
             jobs.append(Job(number, name, state, reason, node))
     return jobs
 
 
-def largest_array() -> int:
+def get_array_limit() -> int:
     """How many jobs an array may have (MaxArraySize). Raises Unreachable."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.M)
+    found = re.search(
+        r"^MaxArraySize\s*=\s*(\d+)", _run_command("scontrol", "show", "config"), re.M
+    )
     return int(found.group(1)) if found else 1000
 
 
 def release(jobs: Sequence[str]) -> None:
     """Let held jobs start. Raises Unreachable."""
-    for some in _chunks(jobs, CHUNK):
-        _ask("scontrol", "release", *some)
+    for some in _split_chunks(jobs, CHUNK):
+        _run_command("scontrol", "release", *some)
 
 
 def cancel(jobs: Sequence[str]) -> None:
     """End jobs, waiting or running. Raises Unreachable."""
-    for some in _chunks(jobs, CHUNK):
-        _ask("scancel", *some)
+    for some in _split_chunks(jobs, CHUNK):
+        _run_command("scancel", *some)
 
 
-def require() -> None:
+def check_slurm() -> None:
     """Raise UserError where jobs cannot be sent from."""
     for command in ("sbatch", "srun", "squeue", "scontrol"):
         if shutil.which(command) is None:
@@ -78,7 +82,7 @@ def require() -> None:
             )
 
 
-def _ask(*command: str) -> str:
+def _run_command(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -88,5 +92,5 @@ def _ask(*command: str) -> str:
     return done.stdout
 
 
-def _chunks(words: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+def _split_chunks(words: Sequence[str], size: int) -> Iterable[Sequence[str]]:
     return (words[i : i + size] for i in range(0, len(words), size))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.files import explained, hold_lock, read_json, write_whole
+from bench.files import explain_errors, hold_lock, read_json, write_atomically
 from bench.launch.slurm.slurm_commands import Job
 
 WAIT_SECONDS = 600.0  # for another launcher
@@ -49,13 +49,13 @@ class Array:
     @classmethod
     def new(cls, sweep: str, commit: str, packs: list[list[str]]) -> Array:
         """An array about to be sent, with a name that no other has."""
-        sender = f"{_user()}@{platform.node()}"
+        sender = f"{_get_user()}@{platform.node()}"
         name = f"freezebench-{sweep}-{uuid.uuid4().hex[:8]}"
         return cls(name, sweep, commit, packs, sent_by=sender, sent_at=time.time())
 
 
 @dataclass(frozen=True)
-class Place:
+class RunLocation:
     """Where a run waits or is made. job: None if Slurm could not be asked."""
 
     array: Array
@@ -63,13 +63,13 @@ class Place:
     job: Job | None
 
 
-class Ledger:
+class Submissions:
     """The arrays sent for the runs of one results folder."""
 
     def __init__(self, results: Path) -> None:
         self.root = results.resolve() / "slurm"
 
-    def live(self) -> list[Array]:
+    def list_active(self) -> list[Array]:
         """Arrays that have not ended, as far as is written down; the oldest first."""
         arrays = []
         for path in self.root.glob("sent/*.json"):
@@ -86,12 +86,12 @@ class Ledger:
     def write(self, array: Array) -> None:
         """Write an array down, in one step."""
         path = self._path(array)
-        with explained(path):
+        with explain_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         values: dict[str, Any] = asdict(array)
-        write_whole(path, json.dumps(values) + "\n")
+        write_atomically(path, json.dumps(values) + "\n")
 
-    def strike(self, array: Array) -> None:
+    def remove_array(self, array: Array) -> None:
         """Forget an array that was never sent."""
         self._path(array).unlink(missing_ok=True)
 
@@ -99,7 +99,7 @@ class Ledger:
         """Where its jobs find their orders and leave their logs."""
         return self.root / "jobs" / array.name
 
-    def logs_of(self, run: str) -> list[Path]:
+    def find_logs(self, run: str) -> list[Path]:
         """Where the jobs printed that a run was sent in, the oldest first."""
         return [
             self._log(array, number)
@@ -108,7 +108,7 @@ class Ledger:
             if run in pack
         ]
 
-    def log_of(self, number: str) -> Path | None:
+    def find_log(self, number: str) -> Path | None:
         """Where a job printed; None if it is none of ours."""
         for array in self.every():
             if number in array.jobs:
@@ -119,12 +119,12 @@ class Ledger:
         return self.folder(array) / f"{number}_0_log.out"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def hold_lock(self) -> Iterator[None]:
         """Hold the ledger: one launcher at a time, the next one sees what this one sent.
 
         Raises UserError if another holds it for long, or the file system has no locks.
         """
-        with explained(self.root):
+        with explain_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
         path = self.root / "lock"
         with hold_lock(path, seconds=0) as ours:
@@ -144,7 +144,7 @@ class Ledger:
         return self.root / "sent" / f"{array.name}.json"
 
 
-def places(arrays: Iterable[Array], queue: Iterable[Job] | None) -> dict[str, Place]:
+def locate_runs(arrays: Iterable[Array], queue: Iterable[Job] | None) -> dict[str, RunLocation]:
     """Where runs wait or are made, by id: in a job that is in the queue.
 
     queue: the jobs of these arrays; None if Slurm could not be asked: then every job written
@@ -156,11 +156,11 @@ def places(arrays: Iterable[Array], queue: Iterable[Job] | None) -> dict[str, Pl
         for number, pack in zip(array.jobs, array.packs, strict=False):
             job = by_number.get(number)
             if job or queue is None:
-                found.update({run: Place(array, number, job) for run in pack})
+                found.update({run: RunLocation(array, number, job) for run in pack})
     return found
 
 
-def _user() -> str:
+def _get_user() -> str:
     with suppress(KeyError, OSError):
         return getpass.getuser()
     return "unknown"

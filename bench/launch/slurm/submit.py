@@ -14,13 +14,19 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.launch.slurm import slurm_commands
-from bench.launch.slurm.cluster_file import Settings
-from bench.launch.slurm.code_snapshot import Code, carried
-from bench.launch.slurm.packing import Stage, stages
-from bench.launch.slurm.submissions import LATE_SECONDS, Array, Ledger, Place, places
+from bench.launch.slurm.cluster_file import ClusterSettings
+from bench.launch.slurm.code_snapshot import Code, copy_inputs
+from bench.launch.slurm.packing import ArrayPlan, plan_arrays
+from bench.launch.slurm.submissions import (
+    LATE_SECONDS,
+    Array,
+    RunLocation,
+    Submissions,
+    locate_runs,
+)
 from bench.planning.estimates import Estimate
 from bench.planning.plan import Plan
-from bench.results.run_status import BLOCKED, FAILED, RUNNING, Standing
+from bench.results.run_status import BLOCKED, FAILED, RUNNING, RunStatus
 from bench.spec import Spec
 
 # Slurm starts a job again when its node is lost, but not when its process is killed (137 = 128 +
@@ -43,11 +49,11 @@ exit "$status"
 
 
 @dataclass(frozen=True)
-class Intent:
+class SubmissionPlan:
     """What would be sent. queued: runs in a job already; elsewhere: runs that a process holds."""
 
-    stages: list[Stage]
-    queued: dict[str, Place]
+    stages: list[ArrayPlan]
+    queued: dict[str, RunLocation]
     elsewhere: list[Spec]
 
     @property
@@ -56,28 +62,28 @@ class Intent:
         return [spec for stage in self.stages for spec in stage.specs]
 
 
-def intend(
+def plan_submission(
     plan: Plan,
-    there: dict[str, Standing],
-    queued: dict[str, Place],
-    settings: Settings,
+    there: dict[str, RunStatus],
+    queued: dict[str, RunLocation],
+    settings: ClusterSettings,
     results: Path,
-) -> Intent:
+) -> SubmissionPlan:
     """What is missing, and neither queued nor under way. there: where every run stands."""
     todo, elsewhere = [], []
     for spec in plan.todo:
         if there[spec.id].state == RUNNING:
             elsewhere.append(spec)
-        elif spec.id not in queued or _given_up(there[spec.id], queued[spec.id]):
+        elif spec.id not in queued or _has_failed(there[spec.id], queued[spec.id]):
             todo.append(spec)
     estimate = Estimate(plan, results)
-    return Intent(
-        stages(
+    return SubmissionPlan(
+        plan_arrays(
             todo,
             estimate.seconds,
             seconds_per_job=settings.seconds_per_job,
             runs_per_job=settings.packing["runs_per_job"],
-            most_jobs=min(settings.packing["max_jobs"], slurm_commands.largest_array()),
+            most_jobs=min(settings.packing["max_jobs"], slurm_commands.get_array_limit()),
             at_once=settings.at_once(todo),
         ),
         {run: place for run, place in queued.items() if run not in {s.id for s in todo}},
@@ -85,15 +91,22 @@ def intend(
     )
 
 
-def send(
-    intent: Intent, ledger: Ledger, settings: Settings, code: Code, sweep: str, results: Path
+def submit_arrays(
+    intent: SubmissionPlan,
+    ledger: Submissions,
+    settings: ClusterSettings,
+    code: Code,
+    sweep: str,
+    results: Path,
 ) -> list[Array]:
     """Send all stages; all or nothing. The ledger must be held.
 
     Raises UserError with Slurm's words if it refuses one; what was sent before it is taken back.
     """
     sent: list[Array] = []
-    holder: dict[str, str] = {run: _array_of(place.number) for run, place in intent.queued.items()}
+    holder: dict[str, str] = {
+        run: _get_array_id(place.number) for run, place in intent.queued.items()
+    }
     try:
         for stage in intent.stages:
             waits_for = {holder[n] for spec in stage.specs for n in spec.needs if n in holder}
@@ -101,89 +114,91 @@ def send(
             array = Array.new(sweep, code.commit, packs)
             ledger.write(array)  # before it is sent, so that it can be found if we are killed
             sent.append(array)
-            array.jobs = _submit(stage, array, sorted(waits_for), ledger, settings, code, results)
+            array.jobs = _submit_array(
+                stage, array, sorted(waits_for), ledger, settings, code, results
+            )
             ledger.write(array)
-            holder |= {spec.id: _array_of(array.jobs[0]) for spec in stage.specs}
-        start(sent, ledger)
+            holder |= {spec.id: _get_array_id(array.jobs[0]) for spec in stage.specs}
+        release_arrays(sent, ledger)
     except BaseException:  # Ctrl-C too: half a sweep must not stay in the queue
-        take_back(sent, ledger)
+        cancel_arrays(sent, ledger)
         raise
     return sent
 
 
-def start(arrays: Iterable[Array], ledger: Ledger) -> None:
+def release_arrays(arrays: Iterable[Array], ledger: Submissions) -> None:
     """Release arrays whose numbers are written down."""
     for array in arrays:
-        slurm_commands.release([_array_of(array.jobs[0])])
+        slurm_commands.release([_get_array_id(array.jobs[0])])
         array.released = True
         ledger.write(array)
 
 
-def take_back(arrays: Iterable[Array], ledger: Ledger) -> None:
+def cancel_arrays(arrays: Iterable[Array], ledger: Submissions) -> None:
     """Cancel arrays that have not started, by name, since their numbers may not be known."""
     for array in arrays:
-        found = [job.id for job in slurm_commands.jobs_called([array.name])]
-        slurm_commands.cancel(sorted({_array_of(number) for number in found}))
+        found = [job.id for job in slurm_commands.find_jobs([array.name])]
+        slurm_commands.cancel(sorted({_get_array_id(number) for number in found}))
         if array.jobs:
             array.ended = True
             ledger.write(array)
         # One without a number stays written down: its sbatch may still be on its way.
 
 
-def reconcile(ledger: Ledger) -> dict[str, Place]:
+def reconcile(ledger: Submissions) -> dict[str, RunLocation]:
     """Bring the ledger and Slurm's queue together; where runs are queued. It must be held.
 
     What a killed launcher left is mended: an array without a number never started and is
     cancelled, one that was not released is released now. Raises slurm_commands.Unreachable.
     """
-    live = ledger.live()
-    jobs = slurm_commands.jobs_called(array.name for array in live)
+    live = ledger.list_active()
+    jobs = slurm_commands.find_jobs(array.name for array in live)
     present = {job.name for job in jobs}
     for array in live:
         if not array.jobs:
-            take_back([array], ledger)
+            cancel_arrays([array], ledger)
             if time.time() - array.sent_at > LATE_SECONDS:
-                ledger.strike(array)
+                ledger.remove_array(array)
         elif array.name not in present:
             array.ended = True
             ledger.write(array)
         elif not array.released:
-            start([array], ledger)
-    return places((array for array in live if array.jobs and not array.ended), jobs)
+            release_arrays([array], ledger)
+    return locate_runs((array for array in live if array.jobs and not array.ended), jobs)
 
 
-def _given_up(there: Standing, place: Place) -> bool:
+def _has_failed(there: RunStatus, place: RunLocation) -> bool:
     """Whether a run failed in the very job that is still busy with others."""
     return there.state in (FAILED, BLOCKED) and there.job == place.number
 
 
-def _submit(
-    stage: Stage,
+def _submit_array(
+    stage: ArrayPlan,
     array: Array,
     waits_for: Sequence[str],
-    ledger: Ledger,
-    settings: Settings,
+    ledger: Submissions,
+    settings: ClusterSettings,
     code: Code,
     results: Path,
 ) -> list[str]:
     """Send one array, held; the numbers of its jobs."""
     import submitit
 
-    from bench.launch.slurm.job import Pack
+    from bench.launch.slurm.job import PackRunner
 
     specs = stage.specs
     at_once = settings.at_once(specs)
-    orders = [[carried(spec, code).to_dict() for spec in pack] for pack in stage.packs]
+    orders = [[copy_inputs(spec, code).to_dict() for spec in pack] for pack in stage.packs]
     try:
         executor = submitit.SlurmExecutor(
             folder=ledger.folder(array), max_num_timeout=settings.packing["max_requeues"]
         )
-        executor.update_parameters(**_parameters(array, waits_for, specs, settings, code))
+        executor.update_parameters(**_build_parameters(array, waits_for, specs, settings, code))
         # submitit shows what sbatch says; we say it once, in one line.
-        with _outside_any_job(), redirect_stderr(io.StringIO()):
+        with _hide_job_variables(), redirect_stderr(io.StringIO()):
             count = len(orders)
             jobs = executor.map_array(
-                Pack(), [str(code.path)] * count, [str(results.resolve())] * count, orders,
+                PackRunner(), [str(code.path)] * count, [str(results.resolve())] * count, orders,
                 [at_once] * count,
             )  # fmt: skip
     except (RuntimeError, OSError) as error:
@@ -193,7 +208,7 @@ def _submit(
 
 
 @contextmanager
-def _outside_any_job() -> Iterator[None]:
+def _hide_job_variables() -> Iterator[None]:
     """Hide the variables of a job we may be in, which sbatch would take for wishes.
 
     submitit's clean_env hides SLURM_CONF too, without which some clusters are not found.
@@ -207,8 +222,12 @@ def _outside_any_job() -> Iterator[None]:
         os.environ.update(hidden)
 
 
-def _parameters(
-    array: Array, waits_for: Sequence[str], specs: Sequence[Spec], settings: Settings, code: Code
+def _build_parameters(
+    array: Array,
+    waits_for: Sequence[str],
+    specs: Sequence[Spec],
+    settings: ClusterSettings,
+    code: Code,
 ) -> dict[str, Any]:
     """All that submitit's executor is told."""
     given = settings.parameters()
@@ -237,6 +256,6 @@ def _parameters(
     return given
 
 
-def _array_of(number: str) -> str:
+def _get_array_id(number: str) -> str:
     """The number of the whole array that a job belongs to."""
     return number.partition("_")[0]

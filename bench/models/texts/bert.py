@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from bench.data.texts.grammar.words import vocabulary
+from bench.data.texts.grammar.words import build_vocabulary
 from bench.layers.discovery import Inputs
 from bench.models.texts.descriptor import TextModel
 
@@ -75,7 +75,7 @@ _SMALL = (
     ("num_attention_heads", 4),
     ("intermediate_size", 256),
     ("max_position_embeddings", LONGEST),
-    ("vocab_size", len(vocabulary())),
+    ("vocab_size", len(build_vocabulary())),
     # As in the profile's other models: a few hundred steps gain nothing from dropout.
     ("hidden_dropout_prob", 0.0),
     ("attention_probs_dropout_prob", 0.0),
@@ -85,14 +85,14 @@ TEXT_MODELS = (
         "laptop_bert",
         "BERT: four blocks of width 64 for the grammar",
         LONGEST,
-        vocabulary(),
+        build_vocabulary(),
         shape=_SMALL,
     ),
     Bert(
         "laptop_bert_mlm",
         "its pretraining, by masked words",
         LONGEST,
-        vocabulary(),
+        build_vocabulary(),
         masked=True,
         shape=_SMALL,
     ),

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bench.data.texts.dataset import Text
+from bench.data.texts.dataset import TextSample
 from bench.errors import UserError
-from bench.files import file_hash
+from bench.files import hash_file
 from bench.models.texts.descriptor import TextModel
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Tokens:
         )
 
 
-def tokenizer_of(model: TextModel, vocabulary: Path | None) -> BertTokenizerFast:
+def load_tokenizer(model: TextModel, vocabulary: Path | None) -> BertTokenizerFast:
     """The tokenizer of a BERT by name.
 
     vocabulary: its vocab.txt; None for the model's own, or the hub's. Raises UserError for a file
@@ -49,7 +49,7 @@ def tokenizer_of(model: TextModel, vocabulary: Path | None) -> BertTokenizerFast
     logging.set_verbosity_error()  # not a word that a file holds no weights or settings
     words: Sequence[str] = model.words
     if not words:
-        path = vocabulary or _hub_vocabulary(model)
+        path = vocabulary or _download_vocabulary(model)
         try:
             words = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
         except (OSError, UnicodeDecodeError) as error:
@@ -59,7 +59,7 @@ def tokenizer_of(model: TextModel, vocabulary: Path | None) -> BertTokenizerFast
 
 
 def tokenize(
-    tokenizer: BertTokenizerFast, texts: Sequence[Text], longest: int, name: str
+    tokenizer: BertTokenizerFast, texts: Sequence[TextSample], longest: int, name: str
 ) -> Tokens:
     """Cut texts into at most `longest` tokens each, [CLS] and [SEP] included.
 
@@ -90,7 +90,7 @@ def _check_vocabulary(words: Sequence[str], path: str, model: str) -> None:
         raise UserError(f"vocabulary {path}: {fault}; give the vocab.txt of {model}")
 
 
-def _hub_vocabulary(model: TextModel) -> Path:
+def _download_vocabulary(model: TextModel) -> Path:
     """The published vocab.txt, from the hub or its local cache."""
     try:
         from huggingface_hub import hf_hub_download
@@ -102,7 +102,7 @@ def _hub_vocabulary(model: TextModel) -> Path:
             f"the vocabulary of {model.name} cannot be fetched ({told}); give --vocab FILE (its "
             "vocab.txt), or put vocab.txt beside the weights file"
         ) from None
-    if file_hash(path) != model.vocabulary_hash:
+    if hash_file(path) != model.vocabulary_hash:
         raise UserError(
             f"{path}: not the vocabulary that was published for {model.name}; give --vocab"
         )

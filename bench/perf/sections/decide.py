@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from bench.perf.harness import Harness, Settings, spec_of
-from bench.perf.interleaved_timing import block, now, wait_for
-from bench.perf.measurement import Figure, figure
+from bench.perf.harness import Harness, PerfSettings, make_spec
+from bench.perf.interleaved_timing import read_clock, time_block, wait_for
+from bench.perf.measurement import Measurement, make_measurement
 from bench.perf.median_interval import LEAST_ROUNDS
 from bench.perf.subjects import SMALLEST
 from bench.results.run_folder import RunFolder
@@ -28,49 +28,49 @@ STEPS_PER_EPOCH, EPOCHS = 1563, 10
 QUANTITY = "decide / train"
 
 
-def measure(settings: Settings) -> Iterator[Figure]:
+def measure(settings: PerfSettings) -> Iterator[Measurement]:
     """Clocks of whole runs of the smallest model; parts of an epoch for those at full size."""
-    for strategy, limit in LIMITS.items() if settings.chosen([SMALLEST]) else ():
-        yield _whole_runs(settings, strategy, limit)
-    for model in settings.chosen(AT_224):
-        step = _step_seconds(settings, model)
-        yield figure("decide", model, "step at 224 pixels", "seconds", step)
+    for strategy, limit in LIMITS.items() if settings.select_models([SMALLEST]) else ():
+        yield _time_whole_runs(settings, strategy, limit)
+    for model in settings.select_models(AT_224):
+        step = _time_steps(settings, model)
+        yield make_measurement("decide", model, "step at 224 pixels", "seconds", step)
         for strategy, limit in AT_224[model].items():
-            deciding = _seconds_a_step(settings, model, strategy)
+            deciding = _time_decisions(settings, model, strategy)
             shares = [deciding / seconds for seconds in step]
-            yield figure("decide", model, strategy, QUANTITY, shares, limit)
+            yield make_measurement("decide", model, strategy, QUANTITY, shares, limit)
 
 
-def _whole_runs(settings: Settings, strategy: str, limit: str) -> Figure:
+def _time_whole_runs(settings: PerfSettings, strategy: str, limit: str) -> Measurement:
     """Runs of ten epochs with different seeds: each gives the ratio of its own two clocks."""
     shares: list[float] = []
     until = time.monotonic() + settings.seconds
     while len(shares) < LEAST_ROUNDS or (time.monotonic() < until and len(shares) < 9):
-        spec = spec_of(settings, SMALLEST, strategy=strategy, lr=0.03, seed=len(shares))
+        spec = make_spec(settings, SMALLEST, strategy=strategy, lr=0.03, seed=len(shares))
         RunFolder(settings.place, spec.id).remove("result.json")
         clocks = execute(spec, settings.place)["cpu" if settings.device == "cpu" else "clocks"]
         shares.append(clocks["decide"] / clocks["train"])
-    return figure("decide", SMALLEST, strategy, QUANTITY, shares, limit)
+    return make_measurement("decide", SMALLEST, strategy, QUANTITY, shares, limit)
 
 
-def _step_seconds(settings: Settings, model: str) -> list[float]:
+def _time_steps(settings: PerfSettings, model: str) -> list[float]:
     """Seconds of full steps at 224 pixels; at least two, since the first allocates."""
-    harness = Harness(spec_of(settings, model, resolution=224), settings.place)
+    harness = Harness(make_spec(settings, model, resolution=224), settings.place)
     times: list[float] = []
     until = time.monotonic() + settings.seconds
     harness.step()
     while not times or (time.monotonic() < until and len(times) < 20):
-        times.append(block(harness.step, 1, settings.torch_device))
+        times.append(time_block(harness.step, 1, settings.torch_device))
     return times
 
 
-def _seconds_a_step(settings: Settings, model: str, strategy: str) -> float:
+def _time_decisions(settings: PerfSettings, model: str, strategy: str) -> float:
     """Seconds of deciding a training step, by going through an epoch's calls without the steps.
 
     Nothing freezes, so that all layers are looked at: an upper bound. What is decided on does not
     depend on the resolution; the gradients are those of one small step.
     """
-    spec = spec_of(settings, model, resolution=32, strategy=strategy, epochs=EPOCHS)
+    spec = make_spec(settings, model, resolution=32, strategy=strategy, epochs=EPOCHS)
     harness = Harness(spec, settings.place)
     harness.step()
     view, decider = harness.run.view, harness.run.strategy
@@ -90,10 +90,10 @@ def _seconds_a_step(settings: Settings, model: str, strategy: str) -> float:
             due[name] += 1
             if time.monotonic() < until:
                 wait_for(settings.torch_device)
-                began = now(settings.torch_device)
+                began = read_clock(settings.torch_device)
                 getattr(decider, name)(view)
                 wait_for(settings.torch_device)
-                spent[name] += now(settings.torch_device) - began
+                spent[name] += read_clock(settings.torch_device) - began
                 calls[name] += 1
     return sum(
         spent[name] / calls[name] * due[name] / (STEPS_PER_EPOCH * EPOCHS)

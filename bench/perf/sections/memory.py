@@ -8,31 +8,31 @@ import torch
 import torch.nn.functional as F
 
 from bench.costs.saved_memory import SavedModel, predict_saved_bytes
-from bench.perf.harness import Harness, Settings, freeze_states, spec_of
-from bench.perf.measurement import Figure, figure
+from bench.perf.harness import Harness, PerfSettings, make_freeze_states, make_spec
+from bench.perf.measurement import Measurement, make_measurement
 from bench.perf.subjects import PAPER
 
 # Figure 5a of the SmartFRZ paper: shares of the memory of full training that freezing saves.
 CLAIMED = {"resnet50": 0.8, "vgg11": 0.5, "mobilenet_v2": 0.5}
 
 
-def measure(settings: Settings) -> Iterator[Figure]:
+def measure(settings: PerfSettings) -> Iterator[Measurement]:
     """Measured over predicted bytes at every freeze state, and where the claim is reached."""
-    for model in settings.chosen(PAPER):
-        harness = Harness(spec_of(settings, model), settings.place)
-        predicted = _prediction(harness)
+    for model in settings.select_models(PAPER):
+        harness = Harness(make_spec(settings, model), settings.place)
+        predicted = _predict_memory(harness)
         full = predicted.bytes((), settings.batch_size)
-        for case, frozen in freeze_states(len(harness.layers)).items():
+        for case, frozen in make_freeze_states(len(harness.layers)).items():
             expected = predicted.bytes(frozen, settings.batch_size)
             harness.freeze(frozen)
             ratio = harness.run.accounting.now.saved_bytes / expected
-            yield figure("memory", model, case, "measured / predicted bytes", [ratio])
-            yield figure("memory", model, case, "bytes saved", [1 - expected / full])
+            yield make_measurement("memory", model, case, "measured / predicted bytes", [ratio])
+            yield make_measurement("memory", model, case, "bytes saved", [1 - expected / full])
         if model in CLAIMED:
-            yield _fall(model, harness, predicted, settings.batch_size)
+            yield _measure_drop(model, harness, predicted, settings.batch_size)
 
 
-def _prediction(harness: Harness) -> SavedModel:
+def _predict_memory(harness: Harness) -> SavedModel:
     inputs, labels = harness.run.batches.batch(0)
 
     def loss(logits: torch.Tensor) -> torch.Tensor:
@@ -41,7 +41,7 @@ def _prediction(harness: Harness) -> SavedModel:
     return predict_saved_bytes(harness.run.model, harness.layers, inputs, loss)
 
 
-def _fall(model: str, harness: Harness, predicted: SavedModel, samples: int) -> Figure:
+def _measure_drop(model: str, harness: Harness, predicted: SavedModel, samples: int) -> Measurement:
     """The shortest frozen prefix at which the measured bytes fall by what the paper claims."""
     claim, count = CLAIMED[model], len(harness.layers)
     full = predicted.bytes((), samples)
@@ -50,4 +50,6 @@ def _fall(model: str, harness: Harness, predicted: SavedModel, samples: int) -> 
     harness.freeze(range(first))
     measured = 1 - harness.run.accounting.now.saved_bytes / full
     case = f"prefix of {first} of {count} layers (to {harness.layers[first - 1].name})"
-    return figure("memory", model, case, "bytes saved, measured", [measured], f">= {claim}")
+    return make_measurement(
+        "memory", model, case, "bytes saved, measured", [measured], f">= {claim}"
+    )

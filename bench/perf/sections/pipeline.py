@@ -6,28 +6,28 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import count
 
-from bench.perf.harness import Harness, Settings, spec_of
-from bench.perf.interleaved_timing import Contestant, interleaved, ratios
-from bench.perf.measurement import Figure, figure
+from bench.perf.harness import Harness, PerfSettings, make_spec
+from bench.perf.interleaved_timing import TimedCall, compute_ratios, time_interleaved
+from bench.perf.measurement import Measurement, make_measurement
 from bench.perf.subjects import SUBJECTS
 
 
-def measure(settings: Settings) -> Iterator[Figure]:
+def measure(settings: PerfSettings) -> Iterator[Measurement]:
     """Time of a batch over time of a whole step that makes it, with and without augmentation."""
-    for model in settings.chosen(SUBJECTS):
+    for model in settings.select_models(SUBJECTS):
         for augment in ("none", "standard"):
-            spec = spec_of(settings, model, augment=augment)
+            spec = make_spec(settings, model, augment=augment)
             harness, numbers = Harness(spec, settings.place), count()
-            times = interleaved(
+            times = time_interleaved(
                 {
-                    "batch": Contestant(partial(_draw, harness, numbers)),
-                    "step": Contestant(harness.step),
+                    "batch": TimedCall(partial(_draw, harness, numbers)),
+                    "step": TimedCall(harness.step),
                 },
                 settings.torch_device,
                 settings.seconds / 2,
             )
-            share = ratios(times["batch"], times["step"])
-            yield figure("pipeline", model, f"augment {augment}", "batch / step", share)
+            share = compute_ratios(times["batch"], times["step"])
+            yield make_measurement("pipeline", model, f"augment {augment}", "batch / step", share)
 
 
 def _draw(harness: Harness, numbers: Iterator[int]) -> None:

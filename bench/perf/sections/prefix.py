@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.perf.harness import Harness, Settings, freeze_states, spec_of
-from bench.perf.interleaved_timing import Contestant, interleaved, ratios
-from bench.perf.measurement import Figure, figure
+from bench.perf.harness import Harness, PerfSettings, make_freeze_states, make_spec
+from bench.perf.interleaved_timing import TimedCall, compute_ratios, time_interleaved
+from bench.perf.measurement import Measurement, make_measurement
 from bench.perf.subjects import PAPER
 
 LIMITED = "resnet50"
@@ -21,32 +21,32 @@ WAYS = {
 KEPT = 2  # batches in an epoch, so that the cache is soon full
 
 
-def measure(settings: Settings) -> Iterator[Figure]:
+def measure(settings: PerfSettings) -> Iterator[Measurement]:
     """Step with a full cache, and with folded norms, over the step of the model as it is."""
-    for model in settings.chosen(PAPER):
+    for model in settings.select_models(PAPER):
         sides = {settings.resolution, LARGER} if model == LIMITED else {settings.resolution}
         for side in sorted(sides):
-            yield from _of_model(settings, model, side)
+            yield from _measure_model(settings, model, side)
 
 
-def _of_model(settings: Settings, model: str, side: int) -> Iterator[Figure]:
+def _measure_model(settings: PerfSettings, model: str, side: int) -> Iterator[Measurement]:
     small = {"train_limit": KEPT * settings.batch_size, "resolution": side}
     harnesses = {
-        name: Harness(spec_of(settings, model, **small, **way), settings.place)
+        name: Harness(make_spec(settings, model, **small, **way), settings.place)
         for name, way in {"plain": {}, **WAYS}.items()
     }
-    states = freeze_states(len(harnesses["plain"].layers))
+    states = make_freeze_states(len(harnesses["plain"].layers))
     for case, limit in LIMITS.items():
         for harness in harnesses.values():
             for _ in range(KEPT):
                 harness.freeze(states[case])
-        times = interleaved(
-            {name: Contestant(harness.step) for name, harness in harnesses.items()},
+        times = time_interleaved(
+            {name: TimedCall(harness.step) for name, harness in harnesses.items()},
             settings.torch_device,
             settings.seconds / 2,
         )
         for name in WAYS:
             held = limit if (name, model) == ("cached", LIMITED) else ""
-            share = ratios(times[name], times["plain"])
+            share = compute_ratios(times[name], times["plain"])
             where = f"{case} at {side} pixels"
-            yield figure("prefix", model, where, f"{name} / plain step", share, held)
+            yield make_measurement("prefix", model, where, f"{name} / plain step", share, held)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from statistics import median
 
-from bench.perf.dispatched_operators import unlike
-from bench.perf.harness import Harness, Settings, bare_beside, freeze_states, spec_of
-from bench.perf.interleaved_timing import Heat, in_heats, ratios
-from bench.perf.measurement import Figure, figure
+from bench.perf.dispatched_operators import compare_operators
+from bench.perf.harness import Harness, PerfSettings, build_bare_loop, make_freeze_states, make_spec
+from bench.perf.interleaved_timing import TimingGroup, compute_ratios, time_groups
+from bench.perf.measurement import Measurement, make_measurement
 from bench.perf.reference_loop import BareLoop
 from bench.perf.subjects import PAPER
 
@@ -17,36 +17,36 @@ FULL = "full"
 TURNS = 3  # steps of each between two changes of what is frozen
 
 
-def measure(settings: Settings) -> Iterator[Figure]:
+def measure(settings: PerfSettings) -> Iterator[Measurement]:
     """Time saved at prefixes and random masks, over FLOPs saved and over the best hand's saving."""
-    for model in settings.chosen(PAPER):
-        yield from _of_model(settings, model)
+    for model in settings.select_models(PAPER):
+        yield from _measure_model(settings, model)
 
 
-def _of_model(settings: Settings, model: str) -> Iterator[Figure]:
-    harness = Harness(spec_of(settings, model), settings.place)
-    bare, flops = bare_beside(harness), harness.run.flops
-    states = {FULL: frozenset[int](), **freeze_states(len(harness.layers))}
+def _measure_model(settings: PerfSettings, model: str) -> Iterator[Measurement]:
+    harness = Harness(make_spec(settings, model), settings.place)
+    bare, flops = build_bare_loop(harness), harness.run.flops
+    states = {FULL: frozenset[int](), **make_freeze_states(len(harness.layers))}
     for case, frozen in states.items():
-        yield from _work(model, case, harness, bare, frozen)
+        yield from _compare_work(model, case, harness, bare, frozen)
     heats = [
-        Heat(
+        TimingGroup(
             {f"harness {case}": harness.step, f"bare {case}": bare.step},
             partial(_freeze, harness, bare, frozen),
             TURNS,
         )
         for case, frozen in states.items()
     ]
-    times = in_heats(heats, settings.torch_device, settings.seconds)
-    full_steps = ratios(times[f"harness {FULL}"], times[f"bare {FULL}"])
+    times = time_groups(heats, settings.torch_device, settings.seconds)
+    full_steps = compute_ratios(times[f"harness {FULL}"], times[f"bare {FULL}"])
     for case, frozen in states.items():
-        tell = partial(figure, "realised", model, case)
-        steps = ratios(times[f"harness {case}"], times[f"bare {case}"])
+        tell = partial(make_measurement, "realised", model, case)
+        steps = compute_ratios(times[f"harness {case}"], times[f"bare {case}"])
         yield tell("harness / hand, step", steps)
         if case == FULL:
             continue
-        saved = _saved(times[f"harness {case}"], times[f"harness {FULL}"])
-        by_hand = _saved(times[f"bare {case}"], times[f"bare {FULL}"])
+        saved = _compute_saving(times[f"harness {case}"], times[f"harness {FULL}"])
+        by_hand = _compute_saving(times[f"bare {case}"], times[f"bare {FULL}"])
         in_paper = 1 - flops.paper(frozen).total / flops.paper().total
         in_exact = 1 - flops.exact(frozen).total / flops.exact().total
         yield tell("time saved", saved)
@@ -55,23 +55,23 @@ def _of_model(settings: Settings, model: str) -> Iterator[Figure]:
         yield tell("realised (paper)", [s / in_paper for s in saved])
         yield tell("realised (exact)", [s / in_exact for s in saved])
         yield tell("time saved by hand", by_hand)
-        share = saved_beside(ratios(steps, full_steps), median(by_hand))
+        share = compare_savings(compute_ratios(steps, full_steps), median(by_hand))
         yield tell("harness / hand, saved", share, ">= 0.95")
 
 
-def _work(
+def _compare_work(
     model: str, case: str, harness: Harness, bare: BareLoop, frozen: frozenset[int]
-) -> Iterator[Figure]:
+) -> Iterator[Measurement]:
     """Operators of one step that only one of the two carries out; the same number with and
     without frozen layers where freezing leaves nothing to do that the hand leaves out.
     """
     _freeze(harness, bare, frozen)
-    mine, hands = unlike(harness.step, bare.step)
-    yield figure("realised", model, case, "operators, harness only", [mine])
-    yield figure("realised", model, case, "operators, hand only", [hands])
+    mine, hands = compare_operators(harness.step, bare.step)
+    yield make_measurement("realised", model, case, "operators, harness only", [mine])
+    yield make_measurement("realised", model, case, "operators, hand only", [hands])
 
 
-def saved_beside(kept: Sequence[float], by_hand: float) -> list[float]:
+def compare_savings(kept: Sequence[float], by_hand: float) -> list[float]:
     """The share of time saved over the share that the hand saves, a value a round.
 
     kept: what a step still costs, the harness's over the hand's, both as shares of their own full
@@ -88,5 +88,5 @@ def _freeze(harness: Harness, bare: BareLoop, frozen: frozenset[int]) -> None:
     bare.step()
 
 
-def _saved(frozen: list[float], full: list[float]) -> list[float]:
-    return [1 - ratio for ratio in ratios(frozen, full)]
+def _compute_saving(frozen: list[float], full: list[float]) -> list[float]:
+    return [1 - ratio for ratio in compute_ratios(frozen, full)]

@@ -7,14 +7,14 @@ import sys
 import time
 from collections.abc import Iterator
 
-from bench.perf.harness import Settings
-from bench.perf.measurement import Figure, figure
+from bench.perf.harness import PerfSettings
+from bench.perf.measurement import Measurement, make_measurement
 from bench.perf.median_interval import LEAST_ROUNDS
 
 COMMANDS = {"--help": "<= 0.7", "plan table2": ""}
 
 
-def measure(settings: Settings) -> Iterator[Figure]:
+def measure(settings: PerfSettings) -> Iterator[Measurement]:
     """Seconds of whole commands in processes of their own."""
     for words, limit in COMMANDS.items():
         command = [sys.executable, "-m", "bench.cli.main", *words.split()]
@@ -25,4 +25,4 @@ def measure(settings: Settings) -> Iterator[Figure]:
             began = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
             times.append(time.perf_counter() - began)
-        yield figure("startup", f"freezebench {words}", "", "seconds", times, limit)
+        yield make_measurement("startup", f"freezebench {words}", "", "seconds", times, limit)

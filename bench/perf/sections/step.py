@@ -5,9 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from bench.perf.harness import Harness, Settings, bare_beside, spec_of
-from bench.perf.interleaved_timing import BLOCK_SECONDS, block, now, ratios, wait_for
-from bench.perf.measurement import Figure, figure
+from bench.perf.harness import Harness, PerfSettings, build_bare_loop, make_spec
+from bench.perf.interleaved_timing import (
+    BLOCK_SECONDS,
+    compute_ratios,
+    read_clock,
+    time_block,
+    wait_for,
+)
+from bench.perf.measurement import Measurement, make_measurement
 from bench.perf.median_interval import LEAST_ROUNDS
 from bench.perf.subjects import SMALLEST, SUBJECTS
 from bench.training.loop import Stopped, train
@@ -15,25 +21,27 @@ from bench.training.loop import Stopped, train
 LIMITS = {"resnet50": "<= 1.02", "deit_tiny_patch16_224": "<= 1.02", SMALLEST: "<= 1.10"}
 
 
-def measure(settings: Settings) -> Iterator[Figure]:
+def measure(settings: PerfSettings) -> Iterator[Measurement]:
     """The loop of bench/training/loop.py as it is, all it does between two steps included."""
-    for model in settings.chosen(SUBJECTS):
-        turns = _Turns(Harness(spec_of(settings, model), settings.place), settings)
+    for model in settings.select_models(SUBJECTS):
+        turns = _LoopTimer(Harness(make_spec(settings, model), settings.place), settings)
         harness, bare = turns.take()
         limit = LIMITS.get(model, "")
-        yield figure("step", model, "full", "harness / bare", ratios(harness, bare), limit)
-        yield figure("step", model, "full", "bare step (s)", bare)
+        yield make_measurement(
+            "step", model, "full", "harness / bare", compute_ratios(harness, bare), limit
+        )
+        yield make_measurement("step", model, "full", "bare step (s)", bare)
 
 
-class _Turns:
+class _LoopTimer:
     """Lets the harness train; after each block of its steps, makes as many by hand.
 
     The harness tells of every step it made (`progress`) and asks after it whether to stop, so the
     time from one telling to the next is one whole turn of its loop.
     """
 
-    def __init__(self, harness: Harness, settings: Settings) -> None:
-        self._harness, self._bare = harness, bare_beside(harness)
+    def __init__(self, harness: Harness, settings: PerfSettings) -> None:
+        self._harness, self._bare = harness, build_bare_loop(harness)
         self._device, self._seconds = settings.torch_device, settings.seconds
         self._times: tuple[list[float], list[float]] = ([], [])
 
@@ -42,28 +50,30 @@ class _Turns:
         for _ in range(2):  # the first steps allocate
             self._bare.step()
             self._harness.step()
-        once = block(self._bare.step, 2, self._device)
+        once = time_block(self._bare.step, 2, self._device)
         self._repeats = max(1, round(BLOCK_SECONDS / once))
         self._made = 0
         self._until = time.monotonic() + self._seconds
-        self._began = now(self._device)
+        self._began = read_clock(self._device)
         run, folder = self._harness.run, self._harness.folder
         try:
-            train(run, folder, self._enough, self._told, checkpoint_seconds=float("inf"))
+            train(
+                run, folder, self._should_stop, self._record_step, checkpoint_seconds=float("inf")
+            )
         except Stopped:
             folder.checkpoint.unlink()
         return self._times
 
-    def _told(self, step: int, steps: int) -> None:
+    def _record_step(self, step: int, steps: int) -> None:
         self._made += 1
         if self._made < self._repeats:
             return
         wait_for(self._device)
         harness, bare = self._times
-        harness.append((now(self._device) - self._began) / self._made)
-        bare.append(block(self._bare.step, self._repeats, self._device))
+        harness.append((read_clock(self._device) - self._began) / self._made)
+        bare.append(time_block(self._bare.step, self._repeats, self._device))
         self._made = 0
-        self._began = now(self._device)
+        self._began = read_clock(self._device)
 
-    def _enough(self) -> bool:
+    def _should_stop(self) -> bool:
         return time.monotonic() > self._until and len(self._times[0]) >= LEAST_ROUNDS

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UserError
-from strategies.smartfrz.training.calibration import calibration_error, reliability
+from strategies.smartfrz.training.calibration import compute_calibration_error, compute_reliability
 from strategies.smartfrz.training.corpus import Histories
-from strategies.smartfrz.training.fit import Recipe
-from strategies.smartfrz.training.folds import SPLITS, folds
-from strategies.smartfrz.training.held_out import Score, difference, held_out, interval
+from strategies.smartfrz.training.fit import PredictorRecipe
+from strategies.smartfrz.training.folds import SPLITS, make_folds
+from strategies.smartfrz.training.held_out import (
+    Score,
+    compare_scores,
+    compute_interval,
+    score_held_out,
+)
 
 
 @dataclass(frozen=True)
@@ -28,22 +33,22 @@ class Evaluation:
     bins: list[dict[str, Any]]
 
 
-def evaluate(
-    corpus: Histories, recipe: Recipe, splits: Sequence[str] = tuple(SPLITS)
+def evaluate_splits(
+    corpus: Histories, recipe: PredictorRecipe, splits: Sequence[str] = tuple(SPLITS)
 ) -> Evaluation:
     """Score the predictor and the baselines on all folds of some splits.
 
     Splits that leave nothing to learn from are left out; raises UserError if all do.
     """
-    splits = [split for split in splits if len(folds(corpus.origins, split)) > 1]
+    splits = [split for split in splits if len(make_folds(corpus.origins, split)) > 1]
     if not splits:
         raise UserError("one family and one task were recorded: nothing can be held out of them")
-    scores = held_out(corpus, recipe, splits=splits)
+    scores = score_held_out(corpus, recipe, splits=splits)
     origins = {origin.run: origin for origin in corpus.origins}
     made = Evaluation(scores, [], [], [])
     for split in splits:
         for name, score in scores.items():
-            made.splits.append(_split(corpus, split, name, score, scores["predictor"]))
+            made.splits.append(_make_split_row(corpus, split, name, score, scores["predictor"]))
             for (s, run), auroc in score.auroc.items():
                 if s == split:
                     origin = origins[run]
@@ -51,35 +56,37 @@ def evaluate(
                     values = {"auroc": auroc, "precision": score.precision[s, run]}
                     row = {"split": split, "judge": name, "run": run, **where, **values}
                     made.runs.append(row)
-            for p, share, n in reliability(corpus, score.judged[split]):
+            for p, share, n in compute_reliability(corpus, score.judged[split]):
                 made.bins.append({"split": split, "judge": name, "p": p, "share": share, "n": n})
     return made
 
 
-def _split(
+def _make_split_row(
     corpus: Histories, split: str, name: str, score: Score, predictor: Score
 ) -> dict[str, Any]:
     auroc, precision = (
-        interval(score.per_run(of, [split])) for of in (score.auroc, score.precision)
+        compute_interval(score.average_by_run(of, [split])) for of in (score.auroc, score.precision)
     )
-    gap = difference(predictor, score, [split])
+    gap = compare_scores(predictor, score, [split])
     return {
         "split": split,
         "judge": name,
         "folds": sum(s == split for s, _ in score.folds),
-        "mean_fold": score.mean_fold([split]),
-        "worst_fold": score.worst_fold([split]),
+        "mean_fold": score.average_folds([split]),
+        "worst_fold": score.find_worst_fold([split]),
         "auroc": auroc[0],
         "auroc_half": auroc[1],
         "precision": precision[0],
         "precision_half": precision[1],
-        "calibration_error": calibration_error(reliability(corpus, score.judged[split])),
+        "calibration_error": compute_calibration_error(
+            compute_reliability(corpus, score.judged[split])
+        ),
         "predictor_over_it": gap[0],
         "predictor_over_it_half": gap[1],
     }
 
 
-def table(evaluation: Evaluation) -> str:
+def format_evaluation(evaluation: Evaluation) -> str:
     """The splits as text, with what each leaves out."""
     lines = []
     for split in dict.fromkeys(row["split"] for row in evaluation.splits):

@@ -12,11 +12,16 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench.files import write_whole
+from bench.files import write_atomically
 from strategies.smartfrz.features import FEATURES
-from strategies.smartfrz.training.corpus import Recording, histories
-from strategies.smartfrz.training.fit import Recipe
-from strategies.smartfrz.training.held_out import Score, difference, held_out, interval
+from strategies.smartfrz.training.corpus import Recording, build_histories
+from strategies.smartfrz.training.fit import PredictorRecipe
+from strategies.smartfrz.training.held_out import (
+    Score,
+    compare_scores,
+    compute_interval,
+    score_held_out,
+)
 from strategies.smartfrz.training.labels import Rule
 
 RULES: Mapping[str, Rule] = {
@@ -27,9 +32,9 @@ RULES: Mapping[str, Rule] = {
 BASELINES = ("progress alone", "displacement alone", "both")
 
 
-def study(
+def run_study(
     recordings: Sequence[Recording],
-    recipe: Recipe,
+    recipe: PredictorRecipe,
     warmup: float,
     kept: Path,
     features: Sequence[str] = tuple(FEATURES),
@@ -43,8 +48,8 @@ def study(
     mean and worst fold AUROC, AUROC per run with its half-width, and the difference to each
     baseline with its half-width.
     """
-    corpus_id = _identity(recordings, recipe, warmup)
-    every = _read(kept)
+    corpus_id = _hash_corpus(recordings, recipe, warmup)
+    every = _read_rows(kept)
     rows = [row for row in every if row["corpus"] == corpus_id]
     others = [row for row in every if row["corpus"] != corpus_id]
     seen = {(row["labels"], row["features"]) for row in rows}
@@ -54,24 +59,25 @@ def study(
             continue
         base: dict[str, Score] = {}
         for name in missing:
-            corpus = histories(recordings, name, recipe.window, rule, warmup)
+            corpus = build_histories(recordings, name, recipe.window, rule, warmup)
             converged = float(corpus.label[corpus.known].float().mean())
             if not base:
-                base = held_out(corpus, recipe, BASELINES)
+                base = score_held_out(corpus, recipe, BASELINES)
                 if (label, BASELINES[0]) not in seen:
                     first = {"corpus": corpus_id, "labels": label}
                     rows += [
-                        {**first, **_row(b, recipe, converged, base[b], {})} for b in BASELINES
+                        {**first, **_format_row(b, recipe, converged, base[b], {})}
+                        for b in BASELINES
                     ]
-            score = held_out(corpus, recipe, ["predictor"])["predictor"]
-            row = _row(name, recipe, converged, score, base)
+            score = score_held_out(corpus, recipe, ["predictor"])["predictor"]
+            row = _format_row(name, recipe, converged, score, base)
             rows.append({"corpus": corpus_id, "labels": label, **row})
-            _write(kept, [*others, *rows])
+            _write_rows(kept, [*others, *rows])
             say(" ".join(f"{key} {value};" for key, value in rows[-1].items() if value))
     return rows
 
 
-def _identity(recordings: Sequence[Recording], recipe: Recipe, warmup: float) -> str:
+def _hash_corpus(recordings: Sequence[Recording], recipe: PredictorRecipe, warmup: float) -> str:
     """A hash of what a score depends on besides features and labels."""
     runs = sorted(r.origin.run for r in recordings)
     tailored = {r.trace["snapshots"].shape[2] for r in recordings}
@@ -80,37 +86,37 @@ def _identity(recordings: Sequence[Recording], recipe: Recipe, warmup: float) ->
     ]
 
 
-def _row(
-    name: str, recipe: Recipe, converged: float, score: Score, base: Mapping[str, Score]
+def _format_row(
+    name: str, recipe: PredictorRecipe, converged: float, score: Score, base: Mapping[str, Score]
 ) -> dict[str, str]:
-    mean, half = interval(score.per_run(score.auroc))
+    mean, half = compute_interval(score.average_by_run(score.auroc))
     row = {
         "features": name,
         "seed": str(recipe.seed),
         "converged": f"{converged:.3f}",
-        "mean_fold": f"{score.mean_fold():.4f}",
-        "worst_fold": f"{score.worst_fold():.4f}",
+        "mean_fold": f"{score.average_folds():.4f}",
+        "worst_fold": f"{score.find_worst_fold():.4f}",
         "run": f"{mean:.4f}",
         "run_half": f"{half:.4f}",
     }
     for other in BASELINES:
-        gap = difference(score, base[other]) if base else None
+        gap = compare_scores(score, base[other]) if base else None
         row[f"over {other}"] = f"{gap[0]:+.4f}" if gap else ""
         row[f"over {other}, half"] = f"{gap[1]:.4f}" if gap else ""
     return row
 
 
-def _read(path: Path) -> list[dict[str, str]]:
+def _read_rows(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(newline="") as handle:
         return list(csv.DictReader(handle))
 
 
-def _write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+def _write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(path, text.getvalue())
+    write_atomically(path, text.getvalue())

@@ -15,8 +15,8 @@ from bench.errors import UserError
 from bench.planning.sweep import Entry, load_sweep
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
-from strategies.smartfrz.training.held_out import interval
-from strategies.smartfrz.training.train_predictor import Choice, build
+from strategies.smartfrz.training.held_out import compute_interval
+from strategies.smartfrz.training.train_predictor import PredictorConfig, build_predictor
 
 SWEEP = "used"
 RIVALS = ("at_once", "random")
@@ -39,8 +39,8 @@ class Pair:
     gaps: Mapping[str, float]
 
 
-def used(
-    choice: Choice,
+def compare_in_use(
+    choice: PredictorConfig,
     results: Path,
     launch: Callable[[Sequence[Spec], Path], Any],
     say: Callable[[str], None] = print,
@@ -52,17 +52,19 @@ def used(
     ):
         path = results / "predictors" / f"{choice.profile}-without-{family}.safetensors"
         say(f"a predictor that never saw {family}:")
-        build(choice, results, launch, out=path, without_family=family, say=say)
+        build_predictor(choice, results, launch, out=path, without_family=family, say=say)
         sweep = load_sweep(SWEEP, choice.profile, files={**choice.files, "predictor": str(path)})
         here = [e for e in sweep.entries if e.roles["model"] == family]
         needed = {need for e in here for need in e.spec.needs}
         launch([*(s for s in sweep.artifacts if s.id in needed), *(e.spec for e in here)], results)
         for dataset in dict.fromkeys(e.roles["dataset"] for e in here):
-            pairs.append(_pair([e for e in here if e.roles["dataset"] == dataset], results))
+            pairs.append(
+                _summarise_pair([e for e in here if e.roles["dataset"] == dataset], results)
+            )
     return pairs
 
 
-def _pair(entries: Sequence[Entry], results: Path) -> Pair:
+def _summarise_pair(entries: Sequence[Entry], results: Path) -> Pair:
     accuracy: dict[str, list[float]] = {}
     saved = []
     for entry in entries:
@@ -86,7 +88,7 @@ def _pair(entries: Sequence[Entry], results: Path) -> Pair:
     )
 
 
-def table(pairs: Sequence[Pair]) -> str:
+def format_pairs(pairs: Sequence[Pair]) -> str:
     """The pairs and what they say together, as text."""
     methods = ("smartfrz", *RIVALS)
     lines = [
@@ -100,7 +102,7 @@ def table(pairs: Sequence[Pair]) -> str:
         name = f"{pair.model} {pair.dataset}, {pair.seeds} seeds"
         lines.append(f"{name:40}{lost}{pair.saved:13.1%}{price:16.2f}")
     for rival in RIVALS:
-        mean, half = interval([pair.gaps[rival] for pair in pairs])
+        mean, half = compute_interval([pair.gaps[rival] for pair in pairs])
         verdict = "not worse by the margin" if mean - half > -MARGIN else "cannot be told"
         verdict = "worse by the margin" if mean + half < -MARGIN else verdict
         verdict = "better" if mean - half > 0 else verdict

@@ -21,7 +21,7 @@ from torch import Tensor
 from bench.errors import UserError
 from bench.planning.sweep import Sweep
 from bench.results.run_folder import RunFolder
-from strategies.smartfrz.training.held_out import interval
+from strategies.smartfrz.training.held_out import compute_interval
 from strategies.smartfrz.training.labels import Rule
 
 AS_USED = "as used"  # the recorded runs that train as the harmed ones do
@@ -40,7 +40,7 @@ class Harmed:
     moments: Tensor
 
 
-def candidates() -> dict[str, Rule | None]:
+def list_rules() -> dict[str, Rule | None]:
     """Rules by name; None calls every freeze wrong."""
     rules: dict[str, Rule | None] = {"none": None}
     for k, epsilon, smooth in product((2, 3, 4, 6), (0.003, 0.01, 0.03), (1, 3)):
@@ -51,7 +51,9 @@ def candidates() -> dict[str, Rule | None]:
     return rules
 
 
-def wrong(rule: Rule | None, curve: Tensor, probes: Tensor, moments: Tensor) -> float:
+def measure_wrong_freezing(
+    rule: Rule | None, curve: Tensor, probes: Tensor, moments: Tensor
+) -> float:
     """How much a run froze wrongly: the fraction of layer-time frozen by wrong freezes.
 
     curve (S, L): CKA at probes (S,), fractions of the run. A freeze is judged at the last probe
@@ -82,12 +84,12 @@ def read_harmed(sweep: Sweep, results: Path) -> list[Harmed]:
         else:
             frozen.append((pair, entry.spec.seed, result))
     return [
-        Harmed(pair, full[*pair, seed] - result["accuracy"], _moments(result))
+        Harmed(pair, full[*pair, seed] - result["accuracy"], _read_moments(result))
         for pair, seed, result in frozen
     ]
 
 
-def _moments(result: Mapping[str, Any]) -> Tensor:
+def _read_moments(result: Mapping[str, Any]) -> Tensor:
     at = [layer["frozen_at_step"] for layer in result["layers"][:-1]]  # the head is the last
     return torch.tensor([1.0 if step is None else step / result["steps"] for step in at])
 
@@ -103,29 +105,29 @@ def read_curves(sweep: Sweep, results: Path) -> dict[PairKey, tuple[Tensor, Tens
     return curves
 
 
-def rank(
+def rank_rules(
     harmed: Sequence[Harmed], curves: Mapping[PairKey, tuple[Tensor, Tensor]]
 ) -> list[tuple[str, float, float, float]]:
     """Rules, best first: name, mean over pairs of Spearman's ρ between wrong freezing and points
     lost with its 95 % half-width, and the mean fraction of layer-time frozen wrongly.
     """
     rows = []
-    for name, rule in candidates().items():
+    for name, rule in list_rules().items():
         correlations, amounts = [], []
         for pair in dict.fromkeys(h.pair for h in harmed):
             here = [h for h in harmed if h.pair == pair]
-            frozen = [wrong(rule, *curves[pair], h.moments) for h in here]
+            frozen = [measure_wrong_freezing(rule, *curves[pair], h.moments) for h in here]
             amounts += frozen
             if len(set(frozen)) > 1:
                 rho = spearmanr(frozen, [h.lost for h in here]).statistic
             else:
                 rho = 0.0  # a rule that calls nothing wrong explains nothing
             correlations.append(float(rho))
-        rows.append((name, *interval(correlations), sum(amounts) / len(amounts)))
+        rows.append((name, *compute_interval(correlations), sum(amounts) / len(amounts)))
     return sorted(rows, key=lambda row: -row[1])
 
 
-def table(rows: Sequence[tuple[str, float, float, float]]) -> str:
+def format_ranking(rows: Sequence[tuple[str, float, float, float]]) -> str:
     """The ranking as text."""
     lines = [f"{'rule':34}{'ρ with points lost':>20}{'frozen wrongly':>18}"]
     lines += [f"{name:34}{f'{rho:+.2f} ± {half:.2f}':>20}{amount:18.1%}"

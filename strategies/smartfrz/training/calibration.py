@@ -11,7 +11,7 @@ from strategies.smartfrz.training.corpus import Histories
 BINS = 10
 
 
-def reliability(histories: Histories, p: Tensor) -> list[tuple[float, float, int]]:
+def compute_reliability(histories: Histories, p: Tensor) -> list[tuple[float, float, int]]:
     """Of moments in ten bins of P(freeze): the mean of P, the share converged, their number."""
     p, label = p[histories.known], histories.label[histories.known].double()
     places = (p * BINS).long().clamp(max=BINS - 1)
@@ -23,12 +23,12 @@ def reliability(histories: Histories, p: Tensor) -> list[tuple[float, float, int
     return bins
 
 
-def calibration_error(bins: Sequence[tuple[float, float, int]]) -> float:
+def compute_calibration_error(bins: Sequence[tuple[float, float, int]]) -> float:
     """Expected calibration error: mean distance of P from the share converged, over moments."""
     return sum(abs(p - share) * n for p, share, n in bins) / sum(n for _, _, n in bins)
 
 
-def threshold(
+def calibrate_threshold(
     histories: Histories, judged: Mapping[str, Tensor], wrong: float
 ) -> tuple[float, float]:
     """The lowest P(freeze) at which at most a share `wrong` of the freezes are wrong.

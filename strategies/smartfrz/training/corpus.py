@@ -14,7 +14,7 @@ from strategies.smartfrz.training.labels import Rule
 
 
 @dataclass(frozen=True)
-class Origin:
+class RunOrigin:
     """Where a recording comes from: its run's id, and what is left out with it in a score."""
 
     run: str
@@ -26,7 +26,7 @@ class Origin:
 class Recording:
     """One recorded run. trace: what `Record` left; see there."""
 
-    origin: Origin
+    origin: RunOrigin
     trace: Mapping[str, Tensor]
 
 
@@ -47,15 +47,15 @@ class Histories:
     progress: Tensor
     moved: Tensor
     run: Tensor
-    origins: tuple[Origin, ...]
+    origins: tuple[RunOrigin, ...]
 
-    def of_runs(self, runs: Sequence[int]) -> Histories:
+    def select_runs(self, runs: Sequence[int]) -> Histories:
         """Only the histories of some origins, given by their index."""
         rows = torch.isin(self.run, torch.tensor(list(runs)))
         names = ("tokens", "newest", "label", "known", "progress", "moved", "run")
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
-    def visible(self, window: int) -> Tensor:
+    def mask_windows(self, window: int) -> Tensor:
         """What each moment may look at, bool (N, S, T): its newest token and the W − 1 before."""
         places = torch.arange(self.tokens.shape[1])
         newest = self.newest[:, :, None]
@@ -67,14 +67,16 @@ class Histories:
         return self.tokens.gather(1, index)
 
 
-def histories(
+def build_histories(
     recordings: Sequence[Recording], features: str, window: int, rule: Rule, warmup: float
 ) -> Histories:
     """Make tokens as a run would, and label each probe but those in the first `warmup` of it.
 
     warmup: fraction of the run in which nothing is judged.
     """
-    parts = [_of_run(i, r, features, window, rule, warmup) for i, r in enumerate(recordings)]
+    parts = [
+        _label_recording(i, r, features, window, rule, warmup) for i, r in enumerate(recordings)
+    ]
     padded: dict[str, list[Tensor]] = {}
     for name in parts[0]:
         longest = max(part[name].shape[1] for part in parts) if name != "run" else 0
@@ -83,7 +85,7 @@ def histories(
     return Histories(origins=tuple(r.origin for r in recordings), **tensors)
 
 
-def _of_run(
+def _label_recording(
     index: int, recording: Recording, features: str, window: int, rule: Rule, warmup: float
 ) -> dict[str, Tensor]:
     trace = recording.trace
@@ -118,7 +120,7 @@ def make_tokens(trace: Mapping[str, Tensor], features: str, window: int) -> tupl
     for snapshot, moment in zip(snapshots, moments, strict=True):
         ring.push().copy_(snapshot)
         tokens.append(made(ring, Moment(*moment)).clone())
-        way = (snapshot - ring.back(len(ring) - 1)).norm(dim=1)
+        way = (snapshot - ring.look_back(len(ring) - 1)).norm(dim=1)
         spread = snapshot.std(dim=1).clamp(min=1e-12) * snapshot.shape[1] ** 0.5
         moved.append((way / spread + FLOOR).log10())
     return torch.stack(tokens), torch.stack(moved)

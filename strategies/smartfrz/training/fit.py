@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.seeds import seed_of, seeded
+from bench.seeds import derive_seed, make_generator
 from strategies.smartfrz.predictor import Predictor
 from strategies.smartfrz.training.corpus import Histories
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PredictorRecipe:
     """How the predictor is trained, with one cycle of the learning rate and clipped gradients.
 
     optimizer: sgd, as in the paper, or adamw; the cycle moves its momentum (AdamW's first beta)
@@ -41,10 +41,10 @@ class Recipe:
         )
 
 
-def train(histories: Histories, recipe: Recipe) -> Predictor:
+def fit_predictor(histories: Histories, recipe: PredictorRecipe) -> Predictor:
     """Fit a predictor to the labels by cross-entropy; the same inputs give the same bits."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of("predictor", recipe.seed))
+        torch.manual_seed(derive_seed("predictor", recipe.seed))
         network = Predictor(histories.tokens.shape[2])
     if recipe.standardise:
         _standardise(network, histories, recipe.window)
@@ -56,15 +56,15 @@ def train(histories: Histories, recipe: Recipe) -> Predictor:
         optimizer = torch.optim.SGD(
             network.parameters(), recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay
         )
-    generator = seeded("predictor", "order", recipe.seed)
+    generator = make_generator("predictor", "order", recipe.seed)
     count = len(histories.tokens)
     steps = recipe.epochs * math.ceil(count / recipe.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, steps, pct_start=0.1)
-    visible, queries = histories.visible(recipe.window), histories.queries()
+    visible, queries = histories.mask_windows(recipe.window), histories.queries()
     for _ in range(recipe.epochs):
         for rows in torch.randperm(count, generator=generator).split(recipe.batch):
             known = histories.known[rows]
-            logits = _judge(network, histories.tokens[rows], queries[rows], visible[rows])
+            logits = _compute_logits(network, histories.tokens[rows], queries[rows], visible[rows])
             loss = F.cross_entropy(logits[known], histories.label[rows][known].long())
             optimizer.zero_grad()
             loss.backward()
@@ -74,25 +74,25 @@ def train(histories: Histories, recipe: Recipe) -> Predictor:
     return network.eval().requires_grad_(False)
 
 
-def probabilities(network: Predictor, histories: Histories, window: int) -> Tensor:
+def predict_probabilities(network: Predictor, histories: Histories, window: int) -> Tensor:
     """P(freeze) at every moment of every history (N, S)."""
-    visible, queries = histories.visible(window), histories.queries()
+    visible, queries = histories.mask_windows(window), histories.queries()
     parts = []
     with torch.no_grad():
         for rows in torch.arange(len(histories.tokens)).split(256):
-            logits = _judge(network, histories.tokens[rows], queries[rows], visible[rows])
+            logits = _compute_logits(network, histories.tokens[rows], queries[rows], visible[rows])
             parts.append(logits.softmax(dim=2)[:, :, 1])
     return torch.cat(parts)
 
 
-def _judge(network: Predictor, tokens: Tensor, queries: Tensor, visible: Tensor) -> Tensor:
+def _compute_logits(network: Predictor, tokens: Tensor, queries: Tensor, visible: Tensor) -> Tensor:
     keys, values = network.encode(tokens)
     return network.attend(queries, keys, values, visible)
 
 
 def _standardise(network: Predictor, histories: Histories, window: int) -> None:
     """Give every column of the tokens that are looked at mean 0 and standard deviation 1."""
-    seen = (histories.visible(window) & histories.known[:, :, None]).any(dim=1)
+    seen = (histories.mask_windows(window) & histories.known[:, :, None]).any(dim=1)
     tokens = histories.tokens[seen]
     network.shift.copy_(tokens.mean(0))
     network.scale.copy_(1 / tokens.std(0).clamp(min=1e-3))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 import torch.multiprocessing
 
-from bench.seeds import seeded
-from strategies.smartfrz.training.corpus import Origin
+from bench.seeds import make_generator
+from strategies.smartfrz.training.corpus import RunOrigin
 
 SPLITS = {
     "run": "unseen runs of known families and tasks, in five parts",
@@ -31,11 +31,11 @@ class Fold:
     held: tuple[int, ...]
 
 
-def folds(origins: Sequence[Origin], split: str) -> list[Fold]:
+def make_folds(origins: Sequence[RunOrigin], split: str) -> list[Fold]:
     """All folds of a split; see SPLITS."""
     everyone = range(len(origins))
     if split == "run":
-        order = torch.randperm(len(origins), generator=seeded("folds", 0)).tolist()
+        order = torch.randperm(len(origins), generator=make_generator("folds", 0)).tolist()
         groups = {i: str(place % PARTS) for place, i in enumerate(order)}
     else:
         names = {"family": "{0.family}", "task": "{0.task}", "both": "{0.family}, {0.task}"}

@@ -17,10 +17,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
-from bench.machine.environment import cores
+from bench.machine.environment import count_cores
 from strategies.smartfrz.training.corpus import Histories
-from strategies.smartfrz.training.fit import Recipe, probabilities, train
-from strategies.smartfrz.training.folds import CHOOSING, Fold, folds
+from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor, predict_probabilities
+from strategies.smartfrz.training.folds import CHOOSING, Fold, make_folds
 
 Judge = Callable[[Histories, Histories], Tensor]
 
@@ -40,12 +40,14 @@ class Score:
     precision: Mapping[tuple[str, str], float]
     judged: Mapping[str, Tensor]
 
-    def mean_fold(self, splits: Sequence[str] = CHOOSING) -> float:
+    def average_folds(self, splits: Sequence[str] = CHOOSING) -> float:
         """The mean over splits of the mean AUROC over a split's folds."""
-        means = [_mean([v for (s, _), v in self.folds.items() if s == split]) for split in splits]
-        return _mean(means)
+        means = [
+            _compute_mean([v for (s, _), v in self.folds.items() if s == split]) for split in splits
+        ]
+        return _compute_mean(means)
 
-    def per_run(
+    def average_by_run(
         self, values: Mapping[tuple[str, str], float], splits: Sequence[str] = CHOOSING
     ) -> list[float]:
         """A value a run of `auroc` or `precision`: its mean over splits.
@@ -53,26 +55,28 @@ class Score:
         A run is held out once a split; counted each time it would pass for several runs.
         """
         runs = sorted({run for _, run in values})
-        return [_mean([values[split, run] for split in splits]) for run in runs]
+        return [_compute_mean([values[split, run] for split in splits]) for run in runs]
 
-    def worst_fold(self, splits: Sequence[str] = CHOOSING) -> float:
+    def find_worst_fold(self, splits: Sequence[str] = CHOOSING) -> float:
         """The lowest AUROC of a fold."""
         return min(v for (split, _), v in self.folds.items() if split in splits)
 
 
-def judges(recipe: Recipe) -> dict[str, Judge]:
+def make_judges(recipe: PredictorRecipe) -> dict[str, Judge]:
     """The predictor and the baselines, each fitted on some histories to judge others."""
     return {
-        "predictor": lambda fit, held: probabilities(train(fit, recipe), held, recipe.window),
-        "progress alone": lambda fit, held: _logistic(fit, held, ["progress"]),
-        "displacement alone": lambda fit, held: _logistic(fit, held, ["moved"]),
-        "both": lambda fit, held: _logistic(fit, held, ["progress", "moved"]),
+        "predictor": lambda fit, held: predict_probabilities(
+            fit_predictor(fit, recipe), held, recipe.window
+        ),
+        "progress alone": lambda fit, held: _fit_logistic(fit, held, ["progress"]),
+        "displacement alone": lambda fit, held: _fit_logistic(fit, held, ["moved"]),
+        "both": lambda fit, held: _fit_logistic(fit, held, ["progress", "moved"]),
     }
 
 
-def held_out(
+def score_held_out(
     histories: Histories,
-    recipe: Recipe,
+    recipe: PredictorRecipe,
     names: Sequence[str] = ("predictor", "progress alone", "displacement alone", "both"),
     splits: Sequence[str] = CHOOSING,
 ) -> dict[str, Score]:
@@ -80,26 +84,26 @@ def held_out(
     jobs = [
         (fold, name)
         for split in splits
-        for fold in folds(histories.origins, split)
+        for fold in make_folds(histories.origins, split)
         for name in names
     ]
     context = torch.multiprocessing.get_context("forkserver")  # hands tensors over by sharing them
-    with ProcessPoolExecutor(cores(), context, _share, (histories, recipe)) as pool:
+    with ProcessPoolExecutor(count_cores(), context, _init_worker, (histories, recipe)) as pool:
         answers = list(pool.map(_judge_fold, jobs))
     scores = {}
     for name in names:
         judged = {s: torch.zeros(histories.label.shape, dtype=torch.float64) for s in splits}
         parts = [(fold, p) for (fold, n), p in zip(jobs, answers, strict=True) if n == name]
         for fold, p in parts:
-            judged[fold.split][_rows(histories, fold.held)] = p
-        scores[name] = _score(histories, [fold for fold, _ in parts], judged)
+            judged[fold.split][_find_rows(histories, fold.held)] = p
+        scores[name] = _compute_score(histories, [fold for fold, _ in parts], judged)
     return scores
 
 
-_shared: tuple[Histories, Recipe]
+_shared: tuple[Histories, PredictorRecipe]
 
 
-def _share(histories: Histories, recipe: Recipe) -> None:
+def _init_worker(histories: Histories, recipe: PredictorRecipe) -> None:
     global _shared  # of this worker process, which serves this one call of held_out
     _shared = histories, recipe
     Thread(target=_end_with_parent, daemon=True).start()
@@ -117,31 +121,35 @@ def _end_with_parent() -> None:
 def _judge_fold(job: tuple[Fold, str]) -> Tensor:
     histories, recipe = _shared
     fold, name = job
-    fit, held = histories.of_runs(fold.fit), histories.of_runs(fold.held)
-    return judges(recipe)[name](fit, held).double()
+    fit, held = histories.select_runs(fold.fit), histories.select_runs(fold.held)
+    return make_judges(recipe)[name](fit, held).double()
 
 
-def _score(histories: Histories, parts: Sequence[Fold], judged: Mapping[str, Tensor]) -> Score:
+def _compute_score(
+    histories: Histories, parts: Sequence[Fold], judged: Mapping[str, Tensor]
+) -> Score:
     of_fold, auroc, precision = {}, {}, {}
     for fold in parts:
         p = judged[fold.split]
-        rows = _rows(histories, fold.held)
-        of_fold[fold.split, fold.name] = _auroc(histories, p, histories.known & rows[:, None])
+        rows = _find_rows(histories, fold.held)
+        of_fold[fold.split, fold.name] = _compute_auroc(
+            histories, p, histories.known & rows[:, None]
+        )
         for run in fold.held:
             moments = histories.known & (histories.run == run)[:, None]
             label = histories.label[moments]
             if label.any() and not label.all():
                 key = (fold.split, histories.origins[run].run)
-                auroc[key] = _auroc(histories, p, moments)
+                auroc[key] = _compute_auroc(histories, p, moments)
                 precision[key] = float(average_precision_score(label, p[moments]))
     return Score(of_fold, auroc, precision, judged)
 
 
-def _rows(histories: Histories, runs: Sequence[int]) -> Tensor:
+def _find_rows(histories: Histories, runs: Sequence[int]) -> Tensor:
     return torch.isin(histories.run, torch.tensor(list(runs)))
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
+def compute_interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean and half-width of its 95 % t interval."""
     n = len(values)
     mean = sum(values) / n
@@ -149,13 +157,15 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return mean, float(student.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
 
 
-def difference(score: Score, other: Score, splits: Sequence[str] = CHOOSING) -> tuple[float, float]:
+def compare_scores(
+    score: Score, other: Score, splits: Sequence[str] = CHOOSING
+) -> tuple[float, float]:
     """Mean difference of per-run AUROC, paired, splits averaged by run, and its half-width."""
     gaps = {key: score.auroc[key] - other.auroc[key] for key in score.auroc}
-    return interval(score.per_run(gaps, splits))
+    return compute_interval(score.average_by_run(gaps, splits))
 
 
-def table(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING) -> str:
+def format_scores(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING) -> str:
     """All judges' scores as text: over the splits together, and by fold."""
     lines = [
         f"{'':22}{'mean fold':>10}{'worst fold':>11}{'AUROC per run':>17}"
@@ -164,11 +174,16 @@ def table(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING) -> str:
     first = next(iter(scores.values()))
     for name, score in scores.items():
         per_run, precise = (
-            interval(score.per_run(of, splits)) for of in (score.auroc, score.precision)
+            compute_interval(score.average_by_run(of, splits))
+            for of in (score.auroc, score.precision)
         )
-        gap = "" if score is first else "{:+.3f} ± {:.3f}".format(*difference(first, score, splits))
+        gap = (
+            ""
+            if score is first
+            else "{:+.3f} ± {:.3f}".format(*compare_scores(first, score, splits))
+        )
         lines.append(
-            f"{name:22}{score.mean_fold(splits):10.3f}{score.worst_fold(splits):11.3f}"
+            f"{name:22}{score.average_folds(splits):10.3f}{score.find_worst_fold(splits):11.3f}"
             f"{per_run[0]:9.3f} ± {per_run[1]:.3f}{precise[0]:12.3f} ± {precise[1]:.3f}{gap:>17}"
         )
     lines.append("AUROC by fold:")
@@ -179,18 +194,18 @@ def table(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING) -> str:
     return "\n".join(lines)
 
 
-def _mean(values: Sequence[float]) -> float:
+def _compute_mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _auroc(histories: Histories, p: Tensor, moments: Tensor) -> float:
+def _compute_auroc(histories: Histories, p: Tensor, moments: Tensor) -> float:
     label = histories.label[moments]
     if label.all() or not label.any():
         return math.nan
     return float(roc_auc_score(label, p[moments]))
 
 
-def _logistic(fit: Histories, held: Histories, names: Sequence[str]) -> Tensor:
+def _fit_logistic(fit: Histories, held: Histories, names: Sequence[str]) -> Tensor:
     """P(freeze) by logistic regression on some of the histories' own columns."""
     inputs, asked = (torch.stack([getattr(h, name) for name in names], dim=-1) for h in (fit, held))
     model = LogisticRegression().fit(inputs[fit.known].numpy(), fit.label[fit.known].numpy())

@@ -11,16 +11,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.errors import UserError
-from bench.planning.sweep import Sweep, load_profile, load_sweep
+from bench.planning.sweep import Sweep, load_sweep
+from bench.planning.sweep_files import load_profile
 from bench.results.run_folder import RunFolder
-from bench.seeds import seeded
+from bench.seeds import make_generator
 from bench.spec import Spec
-from strategies.smartfrz.training.corpus import Origin, Recording
+from strategies.smartfrz.training.corpus import Recording, RunOrigin
 
 Launch = Callable[[Sequence[Spec], Path], Any]
 
 
-def source_sweep(profile: str, files: Mapping[str, str] | None = None) -> Sweep:
+def load_source_sweep(profile: str, files: Mapping[str, str] | None = None) -> Sweep:
     """A profile's recorded runs; raises UserError if any of them saw anything but source tasks.
 
     files: as for `load_sweep`.
@@ -44,7 +45,7 @@ def refuse_targets(sweep: Sweep) -> None:
             )
 
 
-def recordings_of(
+def load_recordings(
     sweep: Sweep,
     results: Path,
     launch: Launch,
@@ -66,17 +67,17 @@ def recordings_of(
             say(f"left out, since it diverged: {entry.spec.label}")
             continue
         trace = load_file(folder.path / "trace.safetensors")
-        trace["snapshots"] = _some(trace["snapshots"], tailored, entry.spec.id)
+        trace["snapshots"] = _select_weights(trace["snapshots"], tailored, entry.spec.id)
         family = entry.roles["model"].split()[0]
-        origin = Origin(entry.spec.id, family, entry.roles["dataset"])
+        origin = RunOrigin(entry.spec.id, family, entry.roles["dataset"])
         recordings.append(Recording(origin, trace))
     return recordings
 
 
-def _some(snapshots: Tensor, n: int, run: str) -> Tensor:
+def _select_weights(snapshots: Tensor, n: int, run: str) -> Tensor:
     """The same n of a layer's weights in all snapshots (T, L, more)."""
     recorded = snapshots.shape[2]
     if n > recorded:
         raise UserError(f"run {run} recorded {recorded} weights a layer, fewer than {n}")
-    chosen = torch.randperm(recorded, generator=seeded("tailored", run))[:n].sort().values
+    chosen = torch.randperm(recorded, generator=make_generator("tailored", run))[:n].sort().values
     return snapshots[:, :, chosen]

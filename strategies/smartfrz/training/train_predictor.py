@@ -9,18 +9,28 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.spec import RESULTS_VERSION, Spec
-from strategies.smartfrz.predictor_file import DEFAULT_FEATURES, Trained, save, shipped_path
-from strategies.smartfrz.training.calibration import threshold
-from strategies.smartfrz.training.corpus import histories
-from strategies.smartfrz.training.fit import Recipe, train
-from strategies.smartfrz.training.folds import CHOOSING, folds
-from strategies.smartfrz.training.held_out import Score, held_out, interval, table
+from strategies.smartfrz.predictor_file import (
+    DEFAULT_FEATURES,
+    Trained,
+    find_predictor,
+    save_predictor,
+)
+from strategies.smartfrz.training.calibration import calibrate_threshold
+from strategies.smartfrz.training.corpus import build_histories
+from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor
+from strategies.smartfrz.training.folds import CHOOSING, make_folds
+from strategies.smartfrz.training.held_out import (
+    Score,
+    compute_interval,
+    format_scores,
+    score_held_out,
+)
 from strategies.smartfrz.training.labels import Rule
 from strategies.smartfrz.training.recorder import Record
-from strategies.smartfrz.training.source_runs import recordings_of, source_sweep
+from strategies.smartfrz.training.source_runs import load_recordings, load_source_sweep
 
 RULE = Rule()
-RECIPE = Recipe()
+RECIPE = PredictorRecipe()
 WARMUP = 0.1  # fraction of a run in which nothing is judged: the first of ten epochs
 TAILORED = 1024
 WINDOWS = (20, 40, 50)  # besides 30
@@ -30,7 +40,7 @@ WRONG = 0.1  # share of layers that may freeze before they converged, on held-ou
 
 
 @dataclass(frozen=True)
-class Choice:
+class PredictorConfig:
     """Which predictor: the profile whose source tasks it learns from, what it sees, how it learns.
 
     tailored: how many of a layer's recorded weights stand for it. files: as for `load_sweep`.
@@ -39,19 +49,19 @@ class Choice:
     profile: str = "laptop"
     features: str = DEFAULT_FEATURES
     tailored: int = TAILORED
-    recipe: Recipe = RECIPE
+    recipe: PredictorRecipe = RECIPE
     rule: Rule = RULE
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def shipped_besides(choice: Choice) -> list[Choice]:
+def list_variants(choice: PredictorConfig) -> list[PredictorConfig]:
     """Predictors that Tables 4 and 5 need besides the default: other windows, other sizes."""
     windows = [replace(choice, recipe=replace(choice.recipe, window=w)) for w in WINDOWS]
     return [*windows, *(replace(choice, tailored=n) for n in SIZES)]
 
 
-def build(
-    choice: Choice,
+def build_predictor(
+    choice: PredictorConfig,
     results: Path,
     launch: Callable[[Sequence[Spec], Path], Any],
     *,
@@ -66,8 +76,8 @@ def build(
     Raises UserError if runs are missing in the end, or a source is no source task.
     """
     features, rule, recipe = choice.features, choice.rule, choice.recipe
-    sweep = source_sweep(choice.profile, choice.files)
-    recordings = recordings_of(sweep, results, launch, choice.tailored, say)
+    sweep = load_source_sweep(choice.profile, choice.files)
+    recordings = load_recordings(sweep, results, launch, choice.tailored, say)
     families = {r.origin.family for r in recordings}
     if without_family and (without_family not in families or not out):
         raise UserError(
@@ -79,17 +89,17 @@ def build(
             "nothing is left to learn from"
         )
     recordings = [r for r in recordings if r.origin.family != without_family]
-    corpus = histories(recordings, features, recipe.window, rule, WARMUP)
+    corpus = build_histories(recordings, features, recipe.window, rule, WARMUP)
     share = float(corpus.label[corpus.known].float().mean())
     say(
         f"{len(recordings)} recorded runs, {len(corpus.tokens)} layers, "
         f"{int(corpus.known.sum())} moments, {share:.0%} of them converged ({rule})"
     )
-    splits = [split for split in CHOOSING if len(folds(corpus.origins, split)) > 1]
-    scores = held_out(corpus, recipe, splits=splits) if splits else {}
+    splits = [split for split in CHOOSING if len(make_folds(corpus.origins, split)) > 1]
+    scores = score_held_out(corpus, recipe, splits=splits) if splits else {}
     if scores:
-        limit, share = threshold(corpus, scores["predictor"].judged, WRONG)
-        say(table(scores, splits))
+        limit, share = calibrate_threshold(corpus, scores["predictor"].judged, WRONG)
+        say(format_scores(scores, splits))
         say(
             f"threshold {limit:.2f}: {share:.1%} of freezes in held-out runs come too early "
             f"({WRONG:.0%} are allowed" + (")" if share <= WRONG else ", and no threshold does)")
@@ -97,8 +107,8 @@ def build(
     else:
         limit = ARGMAX
         say("one family and one task: nothing can be held out; the threshold is argmax's, 0.5")
-    network = train(corpus, recipe)
-    path = out or shipped_path(
+    network = fit_predictor(corpus, recipe)
+    path = out or find_predictor(
         choice.profile, features, recipe.window, choice.tailored, exactly=True
     )
     facts = {
@@ -115,22 +125,22 @@ def build(
         "runs": sorted(r.origin.run for r in recordings),
         "seeds": sorted({e.spec.seed for e in sweep.entries}),
         "results_version": RESULTS_VERSION,
-        "scores": {name: _summary(s) for name, s in scores.items()},
+        "scores": {name: _summarise_score(s) for name, s in scores.items()},
     }
-    save(path, Trained(network, facts))
+    save_predictor(path, Trained(network, facts))
     say(f"written: {path}")
     return path
 
 
-def _summary(score: Score) -> dict[str, Any]:
+def _summarise_score(score: Score) -> dict[str, Any]:
     """A score in a few numbers, rounded so that the file is the same on every machine."""
     splits = sorted({split for split, _ in score.folds})
     auroc, precision = (
-        [round(value, 3) for value in interval(score.per_run(of, splits))]
+        [round(value, 3) for value in compute_interval(score.average_by_run(of, splits))]
         for of in (score.auroc, score.precision)
     )
     return {
-        "mean_fold_auroc": round(score.mean_fold(splits), 3),
+        "mean_fold_auroc": round(score.average_folds(splits), 3),
         "folds": {" ".join(k): round(v, 3) for k, v in score.folds.items()},
         "run_auroc": auroc,
         "run_average_precision": precision,

@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.costs.autograd_graph import Product, mask_of, trace_products
+from bench.costs.autograd_graph import Product, make_mask, trace_products
 from bench.errors import UserError
-from bench.layers.activations import output_tensor
+from bench.layers.activations import get_logits
 from tests.support.small_models import FAMILIES
 
 BY_NAME = {family.name: family for family in FAMILIES}
@@ -60,7 +60,7 @@ def test_a_downsampling_branch_asks_nothing_of_the_main_one():
     family = BY_NAME["residual"]
     index = {layer.name: layer.index for layer in family.layers}
     branch = next(p for p in products_of("residual") if p.layer == index["layer2.0.downsample.0"])
-    before = mask_of(range(index["layer2.0.conv1"]))
+    before = make_mask(range(index["layer2.0.conv1"]))
     assert branch.operands[0] == before  # neither conv1, conv2 nor conv3 of its block
 
 
@@ -69,20 +69,20 @@ def test_keys_and_values_ask_for_what_made_them():
     index = {layer.name: layer.index for layer in family.layers}
     scores, mixed = (p for p in products_of("bert") if p.layer is None and p.operands[0] < 1 << 7)
     q, k, v = (1 << index[f"layer.0.attention.{x}"] for x in ("query", "key", "value"))
-    below = mask_of([0, 1, 2]) | q  # the embeddings, and their norm, which is the query's
+    below = make_mask([0, 1, 2]) | q  # the embeddings, and their norm, which is the query's
     assert scores.operands == (below | q, below | k)
     assert mixed.operands == (below | q | k, below | v)
 
 
 @given(st.frozensets(st.integers(0, 200)))
 def test_a_mask_holds_each_layer_once(layers):
-    mask = mask_of([*layers, *layers])
+    mask = make_mask([*layers, *layers])
     assert {i for i in range(201) if mask >> i & 1} == layers
 
 
 def test_logits_are_found_or_refused():
     logits = torch.zeros(2, 3)
-    assert output_tensor(logits) is logits
-    assert output_tensor(SimpleNamespace(logits=logits)) is logits
+    assert get_logits(logits) is logits
+    assert get_logits(SimpleNamespace(logits=logits)) is logits
     with pytest.raises(UserError, match="tuple"):
-        output_tensor((logits, logits))
+        get_logits((logits, logits))

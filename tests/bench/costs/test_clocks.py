@@ -39,7 +39,7 @@ def run(clocks: Clocks, ticks: Ticks, actions: list, where: str, passed: dict[st
             passed[where] += action
             continue
         name, inside, fails = action
-        with suppress(KeyboardInterrupt), clocks.region(name):
+        with suppress(KeyboardInterrupt), clocks.time_region(name):
             run(clocks, ticks, inside, name, passed)
             if fails:
                 raise KeyboardInterrupt
@@ -82,9 +82,9 @@ def test_inside_a_step_time_is_moved_out_of_the_region_around(before, inside, af
     with pytest.MonkeyPatch.context() as patch:
         ticks = Ticks(patch)
         clocks = Clocks(CPU)
-        with clocks.region("train"):
+        with clocks.time_region("train"):
             ticks.now += before
-            with suppress(KeyboardInterrupt), clocks.inside_step("decide"):
+            with suppress(KeyboardInterrupt), clocks.time_inside_step("decide"):
                 ticks.now += inside
                 if fails:
                     raise KeyboardInterrupt
@@ -126,10 +126,10 @@ def test_on_cuda_a_step_is_measured_by_events_and_never_waits(steps, fails):
         ticks = Ticks(patch)
         device = Device(patch, ticks, behind=3)
         clocks = Clocks(CUDA)
-        with clocks.region("train"):
+        with clocks.time_region("train"):
             entered = device.waits
             for inside, after in steps:
-                with suppress(KeyboardInterrupt), clocks.inside_step("decide"):
+                with suppress(KeyboardInterrupt), clocks.time_inside_step("decide"):
                     ticks.now += inside
                     if fails:
                         raise KeyboardInterrupt
@@ -146,11 +146,11 @@ def test_on_cuda_a_step_is_measured_by_events_and_never_waits(steps, fails):
 def test_the_sum_is_the_time_that_really_passed():
     began = time.perf_counter()
     clocks = Clocks(CPU)
-    with clocks.region("train"):
+    with clocks.time_region("train"):
         time.sleep(0.02)
-        with clocks.region("decide"):
+        with clocks.time_region("decide"):
             time.sleep(0.01)
-    with clocks.region("evaluate"):
+    with clocks.time_region("evaluate"):
         time.sleep(0.01)
     read = clocks.read()
     passed = time.perf_counter() - began
@@ -165,7 +165,7 @@ def test_an_unknown_clock_is_refused_at_once_and_nothing_is_lost(device, monkeyp
     ticks = Ticks(monkeypatch)
     Device(monkeypatch, ticks, behind=0)
     clocks = Clocks(device)
-    for region in (clocks.region, clocks.inside_step):
+    for region in (clocks.time_region, clocks.time_inside_step):
         with pytest.raises(ValueError, match="no clock 'lunch'; valid: train"), region("lunch"):
             pass
     ticks.now += 7

@@ -11,11 +11,11 @@ from timm import create_model
 from timm.layers import StdConv2d
 from torch import nn
 
-from bench.costs.flops import FlopModel, Flops, count_flops, prefix_length
+from bench.costs.flops import FlopModel, Flops, count_flops, count_frozen_prefix
 from bench.errors import UserError
 from bench.layers.discovery import find_layers
 from bench.layers.freezing import Freezer
-from tests.support.counted_by_torch import counted_by_torch
+from tests.support.counted_by_torch import count_by_torch
 from tests.support.small_models import FAMILIES, Family
 
 
@@ -28,10 +28,10 @@ def flop_model(family: Family) -> FlopModel:
 @settings(max_examples=50)
 @given(st.data())
 def test_exact_flops_of_a_step_are_those_torch_counts(family, data):
-    frozen = data.draw(family.masks())
+    frozen = data.draw(family.draw_masks())
     samples = data.draw(st.integers(2, 3))
     spent = flop_model(family).exact(frozen) * samples
-    counted = counted_by_torch(family.model(), family.layers, family.inputs(samples), frozen)
+    counted = count_by_torch(family.model(), family.layers, family.inputs(samples), frozen)
     assert (spent.forward, spent.backward) == counted
 
 
@@ -40,7 +40,7 @@ def test_with_the_head_frozen_too_only_the_way_to_what_trains_is_paid(family):
     head = len(family.layers) - 1
     for frozen in (frozenset([head]), frozenset(range(1, head + 1)), frozenset(range(head + 1))):
         spent = flop_model(family).exact(frozen) * 2
-        counted = counted_by_torch(family.model(), family.layers, family.inputs(2), frozen)
+        counted = count_by_torch(family.model(), family.layers, family.inputs(2), frozen)
         assert (spent.forward, spent.backward) == counted
 
 
@@ -70,7 +70,7 @@ def test_exact_flops_hold_for_every_kind_of_convolution(frozen):
     layers = find_layers(model, inputs)
     flops = count_flops(model, layers, inputs)
     spent = flops.exact(frozen)
-    assert (spent.forward, spent.backward) == counted_by_torch(model, layers, inputs, frozen)
+    assert (spent.forward, spent.backward) == count_by_torch(model, layers, inputs, frozen)
     assert all(flops.exact_forward(layer.index) > 0 for layer in layers)
 
 
@@ -97,7 +97,7 @@ def test_exact_flops_hold_for_contractions_and_learned_queries(frozen):
     layers = find_layers(model, inputs)
     flops = count_flops(model, layers, inputs)
     spent = flops.exact(frozen)
-    assert (spent.forward, spent.backward) == counted_by_torch(model, layers, inputs, frozen)
+    assert (spent.forward, spent.backward) == count_by_torch(model, layers, inputs, frozen)
     assert [flops.exact_forward(i) for i in range(3)] == [1117 * 2 * 48, 3 * 2 * 64, 2 * 40]
 
 
@@ -105,7 +105,7 @@ def test_exact_flops_hold_for_contractions_and_learned_queries(frozen):
 @settings(max_examples=50)
 @given(st.data())
 def test_freezing_more_never_costs_more(family, data):
-    few, more = data.draw(family.masks()), data.draw(family.masks())
+    few, more = data.draw(family.draw_masks()), data.draw(family.draw_masks())
     flops = flop_model(family)
     for cost in (flops.exact, flops.paper):
         assert cost(few | more).total <= cost(few).total
@@ -158,7 +158,7 @@ def test_full_training_costs_what_table_2_says(name, epochs, paper, within):
 
 @given(st.frozensets(st.integers(0, 9)), st.integers(0, 10))
 def test_prefix_is_the_longest_run_of_frozen_layers_from_the_input_on(frozen, layers):
-    prefix = prefix_length(frozen, layers)
+    prefix = count_frozen_prefix(frozen, layers)
     assert all(i in frozen for i in range(prefix))
     assert prefix == layers or prefix not in frozen
 

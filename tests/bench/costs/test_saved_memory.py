@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from bench.costs.saved_memory import SavedBytes, SavedModel, predict_saved_bytes, state_bytes
+from bench.costs.saved_memory import SavedBytes, SavedModel, count_state_bytes, predict_saved_bytes
 from bench.errors import UserError
 from bench.layers.discovery import find_layers
 from bench.layers.freezing import Freezer
 from bench.training.optimizer import build_optimizer
-from tests.support.small_models import FAMILIES, Family, labels
+from tests.support.small_models import FAMILIES, Family, make_labels
 
 BY_NAME = {family.name: family for family in FAMILIES}
 
 
 def loss_of(logits: torch.Tensor) -> torch.Tensor:
-    return F.cross_entropy(logits, labels(len(logits)))
+    return F.cross_entropy(logits, make_labels(len(logits)))
 
 
 @cache
@@ -33,7 +33,7 @@ def prediction(family: Family) -> SavedModel:
 @settings(max_examples=60)
 @given(st.data())
 def test_bytes_saved_in_a_real_step_are_those_predicted(family, data):
-    frozen, samples = data.draw(family.masks()), data.draw(st.integers(2, 6))
+    frozen, samples = data.draw(family.draw_masks()), data.draw(st.integers(2, 6))
     model = family.model()
     Freezer(model, torch.optim.SGD(model.parameters()), family.layers).freeze(frozen)
     with SavedBytes(model.train()) as saved:
@@ -46,7 +46,7 @@ def test_bytes_saved_in_a_real_step_are_those_predicted(family, data):
 @settings(max_examples=20)
 @given(st.data())
 def test_freezing_more_never_saves_more_bytes_and_a_prefix_saves_fewer(family, data):
-    few, more = data.draw(family.masks()), data.draw(family.masks())
+    few, more = data.draw(family.draw_masks()), data.draw(family.draw_masks())
     predicted = prediction(family)
     assert predicted.bytes(few | more, 4) <= predicted.bytes(few, 4)
     body = range(len(family.layers) - 1)
@@ -183,10 +183,10 @@ def test_state_bytes_by_hand(name, copies, more):
         name, model, layers, lr=0.1, momentum=0.9, weight_decay=0.0, by_layer=False
     )
     first, head = 4 * (4 * 3 + 3), 4 * (3 * 5)
-    assert state_bytes(model, optimizer) == first + head
+    assert count_state_bytes(model, optimizer) == first + head
     model(*inputs).sum().backward()
-    assert state_bytes(model, optimizer) == 2 * (first + head)
+    assert count_state_bytes(model, optimizer) == 2 * (first + head)
     optimizer.step()
-    assert state_bytes(model, optimizer) == copies * (first + head) + 3 * more
+    assert count_state_bytes(model, optimizer) == copies * (first + head) + 3 * more
     Freezer(model, optimizer, layers).freeze([0])
-    assert state_bytes(model, optimizer) == first + copies * head + more
+    assert count_state_bytes(model, optimizer) == first + copies * head + more

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, matthews_corrcoef
 
-from bench.data.interface.metrics import accuracy, matthews
+from bench.data.interface.metrics import compute_accuracy, compute_matthews
 
 PAIRS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=60)
 
@@ -15,5 +15,9 @@ PAIRS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, ma
 @given(PAIRS)
 def test_scores_agree_with_scikit_learn(pairs):
     predicted, truth = torch.tensor(pairs).T
-    assert matthews(predicted, truth) == pytest.approx(100 * matthews_corrcoef(truth, predicted))
-    assert accuracy(predicted, truth) == pytest.approx(100 * accuracy_score(truth, predicted))
+    assert compute_matthews(predicted, truth) == pytest.approx(
+        100 * matthews_corrcoef(truth, predicted)
+    )
+    assert compute_accuracy(predicted, truth) == pytest.approx(
+        100 * accuracy_score(truth, predicted)
+    )

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from bench.batches.order import batch_samples, usable
+from bench.batches.order import count_batch_samples, count_usable_samples
 from bench.data.images.augmentation import augment
 from bench.distributed.gradient_buckets import Buckets
-from bench.distributed.process_group import ALONE, Team, joining
+from bench.distributed.process_group import ALONE, ProcessGroup, join_processes
 from bench.errors import UserError
 from bench.layers.discovery import find_layers
 from bench.layers.freezing import Freezer
@@ -32,7 +32,7 @@ def net() -> nn.Module:
     )  # fmt: skip
 
 
-def on_two(task: Callable[[Team], Any], place: Path) -> list[Any]:
+def on_two(task: Callable[[ProcessGroup], Any], place: Path) -> list[Any]:
     """What a function of a team returns on each of two processes, or the error it raises."""
     context = multiprocessing.get_context("fork")  # importing torch anew would take most of it
     processes = [context.Process(target=_answer, args=(task, rank, place)) for rank in range(2)]
@@ -43,8 +43,8 @@ def on_two(task: Callable[[Team], Any], place: Path) -> list[Any]:
     return [torch.load(place / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-def _answer(task: Callable[[Team], Any], rank: int, place: Path) -> None:
-    with joining(rank, 2, place / "meeting", "cpu") as team:
+def _answer(task: Callable[[ProcessGroup], Any], rank: int, place: Path) -> None:
+    with join_processes(rank, 2, place / "meeting", "cpu") as team:
         try:
             answer = task(team)
         except UserError as error:
@@ -52,7 +52,7 @@ def _answer(task: Callable[[Team], Any], rank: int, place: Path) -> None:
         torch.save(answer, place / f"{rank}.pt")
 
 
-def gradients(team: Team, most_bytes: int) -> Any:
+def gradients(team: ProcessGroup, most_bytes: int) -> Any:
     """Gradients of each step while layers freeze and thaw, and what was sent for them."""
     model = net().eval()  # BatchNorm of a share is not that of the batch
     layers = find_layers(model, (INPUTS[:1],))
@@ -68,7 +68,7 @@ def gradients(team: Team, most_bytes: int) -> Any:
         model.zero_grad()
         mine = INPUTS[team.share(7)]
         loss = model(mine).square().mean()
-        team.weighted(loss, len(mine), 7).backward()
+        team.weight_loss(loss, len(mine), 7).backward()
         before = buckets.sent if buckets else 0
         if buckets:
             buckets.finish()
@@ -87,7 +87,7 @@ def test_summed_gradients_are_those_of_the_whole_batch(most_bytes: int, tmp_path
                 assert one is None or torch.allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
-def batchnorm(team: Team) -> list[list[torch.Tensor]]:
+def batchnorm(team: ProcessGroup) -> list[list[torch.Tensor]]:
     """Running statistics after two steps, shared; then of a frozen layer after another step."""
     model = net().train()
     layers = find_layers(model, (INPUTS[:1],))
@@ -114,14 +114,14 @@ def test_all_processes_end_with_the_first_ones_statistics_and_frozen_ones_stay(
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def agreements(team: Team) -> Any:
+def agreements(team: ProcessGroup) -> Any:
     """One of everything that is agreed on."""
     return (
-        team.agreed(team.first),
-        team.first_ones({"rank": team.rank}),
+        team.broadcast_flag(team.first),
+        team.broadcast_value({"rank": team.rank}),
         team.total(torch.tensor(team.rank + 1.0)).item(),
-        team.largest({"bytes": 5 - team.rank, "cuda": None}),
-        team.everyones(team.rank),
+        team.reduce_max({"bytes": 5 - team.rank, "cuda": None}),
+        team.gather_values(team.rank),
     )
 
 
@@ -131,7 +131,7 @@ def test_what_is_agreed_on(tmp_path: Path) -> None:
 
 
 def test_other_weights_on_one_process_are_an_error_on_both(tmp_path: Path) -> None:
-    def differing(team: Team) -> None:
+    def differing(team: ProcessGroup) -> None:
         model = net()
         with torch.no_grad():
             model[0].weight[0, 0, 0, 0] += 1e-3 * team.rank
@@ -144,7 +144,7 @@ def test_other_weights_on_one_process_are_an_error_on_both(tmp_path: Path) -> No
 
 
 def test_models_that_diverged_alike_are_alike(tmp_path: Path) -> None:
-    def diverged(team: Team) -> str:
+    def diverged(team: ProcessGroup) -> str:
         model = net()
         with torch.no_grad():
             model[0].weight.fill_(float("nan"))
@@ -158,7 +158,7 @@ def test_models_that_diverged_alike_are_alike(tmp_path: Path) -> None:
 @given(st.integers(0, 2000), st.integers(1, 9))
 def test_shares_are_the_batch_in_order_and_differ_by_one_at_most(samples: int, size: int) -> None:
     batch = list(range(samples))
-    shares = [batch[Team(rank, size).share(samples)] for rank in range(size)]
+    shares = [batch[ProcessGroup(rank, size).share(samples)] for rank in range(size)]
     assert [i for share in shares for i in share] == batch
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     assert ALONE.share(samples) == slice(0, samples)
@@ -167,15 +167,15 @@ def test_shares_are_the_batch_in_order_and_differ_by_one_at_most(samples: int, s
 @given(st.integers(1, 8), st.integers(2, 6), st.integers(0, 500))
 def test_no_process_meets_a_batch_of_one(size: int, each: int, more: int) -> None:
     batch_size, samples = size * each, 2 * size + more
-    used = usable(samples, batch_size, size)
+    used = count_usable_samples(samples, batch_size, size)
     steps = -(-used // batch_size)
-    batches = [batch_samples(step, used, batch_size) for step in range(2 * steps)]
+    batches = [count_batch_samples(step, used, batch_size) for step in range(2 * steps)]
     assert sum(batches[:steps]) == used
     assert batches[:steps] == batches[steps:]
     assert samples - used < 2 * size
     for rank in range(size):
         for count in batches[:steps]:
-            share = Team(rank, size).share(count)
+            share = ProcessGroup(rank, size).share(count)
             assert share.stop - share.start >= 2
 
 

@@ -14,15 +14,15 @@ import pytest
 
 from bench.errors import UserError
 from bench.files import read_json
-from bench.launch.capacity import workers_for
+from bench.launch.capacity import count_workers
 from bench.launch.pool import Pool
 from bench.planning.plan import make_plan
 from bench.planning.run_inputs import resolve
 from bench.results.run_folder import RunFolder
-from bench.results.run_status import standing
+from bench.results.run_status import read_status
 from bench.spec import Spec
 from tests.support.paths import ROOT
-from tests.support.tiny_runs import essence, made, tiny
+from tests.support.tiny_runs import execute_run, load_essence, make_tiny_spec
 
 
 class Notes:
@@ -51,9 +51,9 @@ class Notes:
 
 
 def test_runs_come_after_those_they_need_and_equal_runs_made_alone(tmp_path: Path) -> None:
-    backbone = tiny(data="glyphs:few", keep_model=True)
-    cell = [tiny("autofreeze", seed=s, weights=f"run:{backbone.id}") for s in (0, 1)]
-    matched = tiny("shortened", options={}, match=tuple(s.id for s in cell))
+    backbone = make_tiny_spec(data="glyphs:few", keep_model=True)
+    cell = [make_tiny_spec("autofreeze", seed=s, weights=f"run:{backbone.id}") for s in (0, 1)]
+    matched = make_tiny_spec("shortened", options={}, match=tuple(s.id for s in cell))
     notes = Notes()
     outcome = Pool(make_plan([matched, *cell, backbone], tmp_path), tmp_path, 2, notes).run()
     assert len(outcome.finished) == 4
@@ -62,17 +62,17 @@ def test_runs_come_after_those_they_need_and_equal_runs_made_alone(tmp_path: Pat
     for spec in cell:
         assert moments["finished", backbone.id] < moments["started", spec.id]
         assert moments["finished", spec.id] < moments["started", matched.id]
-    made(backbone, tmp_path / "alone")
-    made(cell[0], tmp_path / "alone")
-    assert essence(cell[0], tmp_path) == essence(cell[0], tmp_path / "alone")
+    execute_run(backbone, tmp_path / "alone")
+    execute_run(cell[0], tmp_path / "alone")
+    assert load_essence(cell[0], tmp_path) == load_essence(cell[0], tmp_path / "alone")
     # Done is done: a second launch has nothing to do.
     assert make_plan([matched, *cell, backbone], tmp_path).todo == []
 
 
 def test_a_killed_worker_fails_its_run_alone_and_the_next_launch_makes_it(tmp_path: Path) -> None:
-    slow = tiny(epochs=200)
-    others = [tiny(seed=s) for s in (1, 2)]
-    heir = tiny(weights=f"run:{slow.id}")
+    slow = make_tiny_spec(epochs=200)
+    others = [make_tiny_spec(seed=s) for s in (1, 2)]
+    heir = make_tiny_spec(weights=f"run:{slow.id}")
 
     def kill(what: str, spec: Spec) -> None:
         if what == "stepped" and spec.id == slow.id:
@@ -87,14 +87,17 @@ def test_a_killed_worker_fails_its_run_alone_and_the_next_launch_makes_it(tmp_pa
     assert [s.id for s in outcome.blocked] == [heir.id]
     assert {s.id for s in outcome.finished} == {s.id for s in others}
     folder = RunFolder(tmp_path, slow.id)
-    assert standing(slow, tmp_path).state == "failed"
+    assert read_status(slow, tmp_path).state == "failed"
     assert "exit code" in read_json(folder.path / "failure.json")["reason"]
     assert {s.id for s in make_plan([slow, *others], tmp_path).todo} == {slow.id}
 
 
 def test_a_worker_killed_while_idle_is_replaced(tmp_path: Path) -> None:
-    first, second = tiny(keep_model=True), tiny(seed=1)
-    heir, other = (s.but(weights=f"run:{first.id}") for s in (tiny(seed=2), tiny(seed=3)))
+    first, second = make_tiny_spec(keep_model=True), make_tiny_spec(seed=1)
+    heir, other = (
+        s.with_changes(weights=f"run:{first.id}")
+        for s in (make_tiny_spec(seed=2), make_tiny_spec(seed=3))
+    )
 
     def kill(what: str, spec: Spec) -> None:
         if what == "finished" and spec.id == first.id:
@@ -143,8 +146,8 @@ def test_ctrl_c_at_once_is_one_word(tmp_path: Path, after: float) -> None:
 def test_ctrl_c_while_a_worker_is_hired_leaves_none_that_nobody_knows_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan, hired = make_plan([tiny(), tiny(seed=1)], tmp_path), []
-    hire = Pool._hire
+    plan, hired = make_plan([make_tiny_spec(), make_tiny_spec(seed=1)], tmp_path), []
+    hire = Pool._start_worker
 
     def pressed_meanwhile(pool: Pool, slot: int) -> Any:
         # To another thread, as the system may: Python hands it to the main one all the same.
@@ -154,7 +157,7 @@ def test_ctrl_c_while_a_worker_is_hired_leaves_none_that_nobody_knows_of(
         hired.append(hire(pool, slot))
         return hired[-1]
 
-    monkeypatch.setattr(Pool, "_hire", pressed_meanwhile)
+    monkeypatch.setattr(Pool, "_start_worker", pressed_meanwhile)
     before = signal.getsignal(signal.SIGINT)
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -178,7 +181,7 @@ def test_a_run_that_hangs_is_ended_by_a_second_ctrl_c(tmp_path: Path) -> None:
         "    def decide(self, view):\n"
         "        open(__file__ + str(view.seed), 'w').close()\n        time.sleep(600)\n"
     )
-    specs = [resolve(tiny(f"{hangs}:Hangs", seed=seed), "laptop") for seed in (0, 1)]
+    specs = [resolve(make_tiny_spec(f"{hangs}:Hangs", seed=seed), "laptop") for seed in (0, 1)]
     pool = Pool(make_plan(specs, tmp_path), tmp_path, 2, Notes())
 
     def press() -> None:
@@ -203,19 +206,19 @@ def test_a_run_that_hangs_is_ended_by_a_second_ctrl_c(tmp_path: Path) -> None:
 
 
 def test_two_runs_never_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    alone, pair = tiny(device="cuda"), tiny(device="cuda", replicas=2)
+    alone, pair = make_tiny_spec(device="cuda"), make_tiny_spec(device="cuda", replicas=2)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
-    assert [workers_for([alone], asked) for asked in (0, 3, 4)] == [4, 3, 4]
-    assert workers_for([alone, pair]) == 2
+    assert [count_workers([alone], asked) for asked in (0, 3, 4)] == [4, 3, 4]
+    assert count_workers([alone, pair]) == 2
     with pytest.raises(UserError, match=r"--workers 3: .* hold 2 at a time; give 2 at most"):
-        workers_for([alone, pair], 3)
-    assert workers_for([tiny()], 3) == 3  # of cores several may be given on purpose
+        count_workers([alone, pair], 3)
+    assert count_workers([make_tiny_spec()], 3) == 3  # of cores several may be given on purpose
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    assert workers_for([alone], 3) == 3  # what is wrong there is not their number
+    assert count_workers([alone], 3) == 3  # what is wrong there is not their number
 
 
 def test_a_failing_run_is_recorded_with_its_traceback(tmp_path: Path) -> None:
-    bad, good = tiny(weights="run:feedfeedfeed"), tiny()
+    bad, good = make_tiny_spec(weights="run:feedfeedfeed"), make_tiny_spec()
     with pytest.raises(UserError, match="feedfeedfeed"):
         make_plan([bad, good], tmp_path)
     broken = RunFolder(tmp_path, "feedfeedfeed")  # done, but its weights are gone
@@ -229,10 +232,10 @@ def test_a_failing_run_is_recorded_with_its_traceback(tmp_path: Path) -> None:
 
 def test_two_holders_of_one_run(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "abc")
-    with folder.locked() as first, RunFolder(tmp_path, "abc").locked() as second:
+    with folder.hold_lock() as first, RunFolder(tmp_path, "abc").hold_lock() as second:
         assert first
         assert not second
-    with folder.locked() as again:
+    with folder.hold_lock() as again:
         assert again
 
 
@@ -255,7 +258,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_next_call_goes_on(tmp_path: Path) ->
 
 
 def test_two_launchers_at_once_run_nothing_twice(tmp_path: Path) -> None:
-    specs = [tiny(seed=s) for s in range(3)]
+    specs = [make_tiny_spec(seed=s) for s in range(3)]
     notes = [Notes(), Notes()]
     pools = [Pool(make_plan(specs, tmp_path), tmp_path, 1, n) for n in notes]
     threads = [threading.Thread(target=pool.run) for pool in pools]
@@ -289,7 +292,7 @@ def test_when_the_launcher_dies_its_runs_write_a_checkpoint_and_are_not_failed(
     launcher.wait()
     while len(list(tmp_path.glob("runs/*/checkpoint.pt"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
-    for spec in (tiny(epochs=400), tiny(epochs=400, seed=1)):
+    for spec in (make_tiny_spec(epochs=400), make_tiny_spec(epochs=400, seed=1)):
         folder = RunFolder(tmp_path, spec.id)
         assert folder.checkpoint.exists()
         assert not (folder.path / "failure.json").exists()

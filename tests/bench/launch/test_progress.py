@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.launch.progress import Progress
 from bench.planning.estimates import Estimate
 from bench.planning.plan import make_plan
-from tests.support.tiny_runs import tiny
+from tests.support.tiny_runs import make_tiny_spec
 
 
 def result(train: float, resumed: bool = False) -> dict:
@@ -17,7 +17,7 @@ def result(train: float, resumed: bool = False) -> dict:
 
 
 def test_the_share_of_time_inside_training_steps(tmp_path: Path) -> None:
-    specs = [tiny(seed=seed) for seed in range(3)]
+    specs = [make_tiny_spec(seed=seed) for seed in range(3)]
     plan, stream = make_plan(specs, tmp_path), io.StringIO()
     progress = Progress(plan, Estimate(plan, tmp_path), workers=2, stream=stream)
     began = time.monotonic()
@@ -33,8 +33,8 @@ def test_the_share_of_time_inside_training_steps(tmp_path: Path) -> None:
 
 
 def test_a_single_run_is_not_summed_up(tmp_path: Path) -> None:
-    plan, stream = make_plan([tiny()], tmp_path), io.StringIO()
+    plan, stream = make_plan([make_tiny_spec()], tmp_path), io.StringIO()
     progress = Progress(plan, Estimate(plan, tmp_path), workers=1, stream=stream)
-    progress.finished(tiny(), result(0.1))
+    progress.finished(make_tiny_spec(), result(0.1))
     progress.sum_up()
     assert "inside training" not in stream.getvalue()

@@ -21,7 +21,7 @@ from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 from bench.training.loop import Stopped
 from tests.support.paths import SUPPORT
-from tests.support.tiny_runs import essence, made, tiny, weights
+from tests.support.tiny_runs import execute_run, load_essence, load_weights, make_tiny_spec
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "smartfrz": {"stages_per_epoch": 3, "warmup": 0.0, "threshold": 0.2},
@@ -33,16 +33,16 @@ def pair(strategy: str, **changes: Any) -> Spec:
     if strategy in OPTIONS:
         changes["options"] = OPTIONS[strategy]
     values = {"model": "laptop_deit", "augment": "standard", "keep_model": True, "replicas": 2}
-    return tiny(strategy, **{**values, **changes})
+    return make_tiny_spec(strategy, **{**values, **changes})
 
 
 @pytest.mark.parametrize("strategy", ["full", "linear", "autofreeze", "smartfrz"])
 def test_without_batchnorm_two_processes_make_the_run_of_one(strategy: str, tmp_path: Path) -> None:
     two = pair(strategy)
-    one = two.but(replicas=1)
+    one = two.with_changes(replicas=1)
     assert one.id != two.id
     shared = execute_replicas(two, tmp_path)
-    alone = made(one, tmp_path)
+    alone = execute_run(one, tmp_path)
     assert [s["frozen"] for s in shared["freeze_states"]] == [
         s["frozen"] for s in alone["freeze_states"]
     ]
@@ -52,11 +52,11 @@ def test_without_batchnorm_two_processes_make_the_run_of_one(strategy: str, tmp_
         assert shared["flops"][convention] == alone["flops"][convention]
     assert shared["flops"]["decide"] == 2 * alone["flops"]["decide"]
     assert shared["accuracy"] == pytest.approx(alone["accuracy"], abs=0.5)
-    first, second = weights(two, tmp_path), weights(one, tmp_path)
+    first, second = load_weights(two, tmp_path), load_weights(one, tmp_path)
     for name, value in second.items():
         assert torch.allclose(first[name], value, rtol=1e-3, atol=1e-5), name
     losses = [
-        [row["train_loss"] for row in essence(spec, tmp_path)["epochs"]] for spec in (two, one)
+        [row["train_loss"] for row in load_essence(spec, tmp_path)["epochs"]] for spec in (two, one)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
@@ -99,8 +99,8 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(model: str, tmp_path: Pa
     assert folder.checkpoint.exists()
     assert not folder.done
     assert execute_replicas(spec, broken)["resumed"]
-    assert essence(spec, straight) == essence(spec, broken)
-    first, second = weights(spec, straight), weights(spec, broken)
+    assert load_essence(spec, straight) == load_essence(spec, broken)
+    first, second = load_weights(spec, straight), load_weights(spec, broken)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -168,4 +168,4 @@ class Deaf:
 )
 def test_what_several_processes_cannot_do_is_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        tiny(replicas=2, **change)
+        make_tiny_spec(replicas=2, **change)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bench.errors import UserError
-from bench.layers.activations import layer_outputs
+from bench.layers.activations import compute_layer_outputs
 from bench.layers.discovery import Layer, find_layers
 from bench.layers.freezing import Freezer
 from tests.support.small_models import FAMILIES
@@ -22,14 +22,14 @@ BY_NAME = {family.name: family for family in FAMILIES}
 def test_looking_leaves_no_trace_and_sees_the_same_twice(family, data):
     model = family.model()
     Freezer(model, torch.optim.SGD(model.parameters()), family.layers).freeze(
-        data.draw(family.masks())
+        data.draw(family.draw_masks())
     )
     model.train(data.draw(st.booleans()))
     inputs = family.inputs(3)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     modes = [module.training for module in model.modules()]
     stream = torch.random.get_rng_state()
-    first, second = (layer_outputs(model, family.layers, inputs) for _ in range(2))
+    first, second = (compute_layer_outputs(model, family.layers, inputs) for _ in range(2))
     assert len(first) == len(family.layers)
     for layer, output in zip(family.layers, first, strict=True):
         assert output.dim() == 2
@@ -52,7 +52,7 @@ def test_outputs_by_hand_after_the_norm_and_before_what_runs_in_place():
     inputs = (torch.randn(8, 3, 6, 6),)
     model(*inputs)  # moves the running statistics
     layers = find_layers(model, inputs)
-    conv, body, head = layer_outputs(model, layers, inputs)
+    conv, body, head = compute_layer_outputs(model, layers, inputs)
     model.eval()
     with torch.no_grad():
         after_norm = model[1](model[0](*inputs))
@@ -71,8 +71,8 @@ def test_a_sample_s_output_is_its_own_row_whatever_windows_a_model_makes():
     )  # fmt: skip
     images = torch.randn(3, 3, 16, 16)
     layers = find_layers(model, (images,))
-    together = layer_outputs(model, layers, (images,))
-    alone = [layer_outputs(model, layers, (image[None],)) for image in images]
+    together = compute_layer_outputs(model, layers, (images,))
+    alone = [compute_layer_outputs(model, layers, (image[None],)) for image in images]
     assert len(together) == len(layers)  # also of weights used without their module
     for index, rows in enumerate(together):
         by_image = torch.cat([outputs[index] for outputs in alone])
@@ -84,13 +84,13 @@ def test_the_first_output_counts_where_a_layer_runs_twice():
     model = nn.Sequential(shared, nn.ReLU(), shared, nn.Linear(4, 5))
     inputs = (torch.randn(2, 4),)
     layers = find_layers(model, inputs)
-    assert torch.equal(layer_outputs(model, layers, inputs)[0], shared(*inputs).detach())
+    assert torch.equal(compute_layer_outputs(model, layers, inputs)[0], shared(*inputs).detach())
 
 
 def test_the_model_is_as_it_was_also_after_an_error():
     model = BY_NAME["residual"].model()
     with pytest.raises(RuntimeError):
-        layer_outputs(model, BY_NAME["residual"].layers, (torch.randn(2, 4, 16, 16),))
+        compute_layer_outputs(model, BY_NAME["residual"].layers, (torch.randn(2, 4, 16, 16),))
     assert all(module.training for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
 
@@ -109,4 +109,4 @@ def test_a_layer_that_never_runs_is_named():
     model, inputs = Aside(), (torch.randn(2, 4),)
     aside = Layer(2, "parts.0", ("parts.0",), ("parts.0.weight",), 16, 2, head=True)
     with pytest.raises(UserError, match=r"no output is seen of parts\.0"):
-        layer_outputs(model, (*find_layers(model, inputs), aside), inputs)
+        compute_layer_outputs(model, (*find_layers(model, inputs), aside), inputs)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from bench.errors import UserError
 from bench.layers.discovery import Layer, find_layers
-from tests.support.small_models import FAMILIES, Family, images, sentences
+from tests.support.small_models import FAMILIES, Family, make_images, make_sentences
 
 BY_NAME = {family.name: family for family in FAMILIES}
 
@@ -194,7 +194,7 @@ class Functional(nn.Module):
 
 def test_weights_used_without_their_module_count_from_their_first_use():
     model = Functional()
-    layers = find_layers(model, sentences(2))
+    layers = find_layers(model, make_sentences(2))
     check_partition(model, layers)
     assert [layer.name for layer in layers] == ["embedding", "first", "middle", "last"]
 
@@ -223,7 +223,7 @@ class Tied(nn.Module):
 
 def test_a_weight_that_two_modules_share_belongs_to_the_first():
     model = Tied()
-    layers = find_layers(model, sentences(2))
+    layers = find_layers(model, make_sentences(2))
     check_partition(model, layers)
     assert [layer.name for layer in layers] == ["words", "body", "head"]
 
@@ -264,4 +264,4 @@ def test_looking_leaves_the_model_alone(family: Family):
 
 def test_a_model_without_weights_is_refused():
     with pytest.raises(UserError, match="Flatten has no layer with weights"):
-        find_layers(nn.Flatten(), images(1))
+        find_layers(nn.Flatten(), make_images(1))

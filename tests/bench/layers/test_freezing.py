@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from bench.errors import UserError
 from bench.layers.discovery import find_layers
 from bench.layers.freezing import Freezer
-from tests.support.small_models import FAMILIES, labels
-from tests.support.small_training import Training, differing, parameters, train_step
+from tests.support.small_models import FAMILIES, make_labels
+from tests.support.small_training import Training, find_differing, get_parameters, train_step
 
 BY_NAME = {family.name: family for family in FAMILIES}
 STEPS = 10
@@ -26,34 +26,36 @@ STEPS = 10
 def test_frozen_layers_do_not_move_by_a_bit_and_the_others_do(family, data):
     name = data.draw(st.sampled_from(["sgd", "sgd", "adamw"]))
     training = Training(family, name, by_layer=data.draw(st.booleans()))
-    when = data.draw(st.dictionaries(st.integers(0, STEPS - 1), family.masks(), max_size=3))
+    when = data.draw(st.dictionaries(st.integers(0, STEPS - 1), family.draw_masks(), max_size=3))
     then: dict[int, dict[str, torch.Tensor]] = {}
     for step in range(STEPS):
         for index in when.get(step, frozenset()) - training.freezer.frozen:
             then[index] = training.state(index)
         training.freezer.freeze(when.get(step, ()))
-        held = parameters(training, training.freezer.frozen)
+        held = get_parameters(training, training.freezer.frozen)
         assert all(parameter.grad is None for parameter in held)
         before = {layer.index: training.state(layer.index) for layer in training.layers}
         training.step(step)
         for layer in training.layers:
-            moved = differing(before[layer.index], training.state(layer.index))
+            moved = find_differing(before[layer.index], training.state(layer.index))
             assert bool(moved) == (layer.index not in training.freezer.frozen), layer.name
     assert training.freezer.frozen == then.keys()
-    assert not any(differing(training.state(index), state) for index, state in then.items())
-    for parameter in parameters(training, then):
+    assert not any(find_differing(training.state(index), state) for index, state in then.items())
+    for parameter in get_parameters(training, then):
         assert not parameter.requires_grad
         assert parameter.grad is None
         assert parameter not in training.optimizer.state
     active = set(range(len(training.layers))) - then.keys()
-    assert all(parameter in training.optimizer.state for parameter in parameters(training, active))
+    assert all(
+        parameter in training.optimizer.state for parameter in get_parameters(training, active)
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
 @settings(max_examples=12)
 @given(st.data())
 def test_training_with_freezes_is_a_loop_written_by_hand_bit_for_bit(family, data):
-    frozen = data.draw(family.masks())
+    frozen = data.draw(family.draw_masks())
     at = data.draw(st.integers(0, 3))
     training = Training(family)
     by_hand = family.model()
@@ -75,7 +77,7 @@ def test_training_with_freezes_is_a_loop_written_by_hand_bit_for_bit(family, dat
                 if isinstance(by_hand.get_submodule(name), nn.BatchNorm2d):
                     by_hand.get_submodule(name).eval()
         train_step(by_hand, optimizer, family, step)
-    assert not differing(training.model.state_dict(), by_hand.state_dict())
+    assert not find_differing(training.model.state_dict(), by_hand.state_dict())
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
@@ -84,7 +86,7 @@ def test_training_with_freezes_is_a_loop_written_by_hand_bit_for_bit(family, dat
 def test_no_gradient_is_computed_before_the_end_of_the_prefix(family, data):
     training = Training(family)
     prefix = data.draw(st.integers(0, len(training.layers) - 1))
-    more = data.draw(family.masks())
+    more = data.draw(family.draw_masks())
     training.freezer.freeze(more | frozenset(range(prefix)))
     training.model.train()
     outputs: list[tuple[int, torch.Tensor]] = []
@@ -99,7 +101,7 @@ def test_no_gradient_is_computed_before_the_end_of_the_prefix(family, data):
                 tensor.register_hook(lambda _: reached.add(index))
 
         training.model.get_submodule(layer.name).register_forward_hook(watch)
-    F.cross_entropy(training.model(*family.inputs(3)), labels(3)).backward()
+    F.cross_entropy(training.model(*family.inputs(3)), make_labels(3)).backward()
     assert len(outputs) == len(training.layers)
     for index, output in outputs:
         if index < prefix:
@@ -149,7 +151,7 @@ def test_the_state_of_a_frozen_model_goes_into_a_new_one():
     training.step(1)
     fresh = BY_NAME["residual"].model()
     fresh.load_state_dict(training.model.state_dict())
-    assert not differing(fresh.state_dict(), training.model.state_dict())
+    assert not find_differing(fresh.state_dict(), training.model.state_dict())
     inputs = BY_NAME["residual"].inputs(2)
     assert torch.equal(fresh.eval()(*inputs), training.model.eval()(*inputs))
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from bench.layers.freezing import Freezer
 from tests.support.small_models import FAMILIES
-from tests.support.small_training import Training, differing, parameters
+from tests.support.small_training import Training, find_differing, get_parameters
 
 BY_NAME = {family.name: family for family in FAMILIES}
 
@@ -18,7 +18,7 @@ BY_NAME = {family.name: family for family in FAMILIES}
 @given(st.data())
 def test_thawed_layers_train_again_and_their_batch_norms_count_again(family, data):
     training = Training(family, by_layer=data.draw(st.booleans()))
-    frozen, thawed = data.draw(family.masks()), data.draw(family.masks())
+    frozen, thawed = data.draw(family.draw_masks()), data.draw(family.draw_masks())
     first, second = data.draw(st.integers(0, 2)), data.draw(st.integers(0, 2))
     for step in range(first):
         training.step(step)
@@ -36,7 +36,7 @@ def test_thawed_layers_train_again_and_their_batch_norms_count_again(family, dat
             assert all(not torch.equal(now[p], state[p]) for p in now if p.endswith("weight"))
             assert all(not torch.equal(now[b], state[b]) for b in now if "running" in b)
             assert all(now[b] == state[b] + 1 for b in now if "batches_tracked" in b)
-    assert not any(differing(training.state(index), state) for index, state in still.items())
+    assert not any(find_differing(training.state(index), state) for index, state in still.items())
 
 
 def test_momentum_starts_anew_after_a_thaw():
@@ -62,7 +62,7 @@ def test_a_thaw_before_the_first_step_is_as_if_nothing_had_been(by_layer):
     for step in range(2):
         one.step(step)
         other.step(step)
-    assert not differing(one.model.state_dict(), other.model.state_dict())
+    assert not find_differing(one.model.state_dict(), other.model.state_dict())
 
 
 @settings(max_examples=20)
@@ -84,7 +84,7 @@ def test_freezing_and_thawing_are_set_operations(data, calls):
             modules = [training.model.get_submodule(name) for name in layer.modules]
             norms = [m for m in modules if isinstance(m, nn.BatchNorm2d)]
             assert all(norm.training == (layer.index not in frozen) for norm in norms)
-            trains = [p.requires_grad for p in parameters(training, [layer.index])]
+            trains = [p.requires_grad for p in get_parameters(training, [layer.index])]
             assert trains == [layer.index not in frozen] * len(trains)
 
 
@@ -94,7 +94,7 @@ def test_a_thaw_of_a_layer_that_trains_changes_nothing():
         one.freezer.thaw(range(20))
         one.step(step)
         other.step(step)
-    assert not differing(one.model.state_dict(), other.model.state_dict())
+    assert not find_differing(one.model.state_dict(), other.model.state_dict())
 
 
 def test_a_thaw_in_evaluation_leaves_the_model_in_evaluation():

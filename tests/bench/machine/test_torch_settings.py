@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 
-from bench.machine.torch_settings import set_up_process, without_tf32
-from tests.support.tiny_runs import tiny
+from bench.machine.torch_settings import disable_tf32, set_up_process
+from tests.support.tiny_runs import make_tiny_spec
 
 # Passes through layers of 64 MiB, whose gradients are freed after each; prints the page faults of
 # all but the first.
@@ -43,7 +43,7 @@ def test_tf32_is_off_for_a_while_and_then_as_before() -> None:
     before = cudnn.allow_tf32, matmul.allow_tf32
     try:
         cudnn.allow_tf32, matmul.allow_tf32 = True, False
-        with without_tf32():
+        with disable_tf32():
             assert (cudnn.allow_tf32, matmul.allow_tf32) == (False, False)
         assert (cudnn.allow_tf32, matmul.allow_tf32) == (True, False)
     finally:
@@ -59,7 +59,7 @@ def test_what_a_strategy_set_for_its_process_does_not_reach_the_next_run() -> No
             torch.backends.mkldnn.enabled,
         ]
 
-    set_up_process(tiny())
+    set_up_process(make_tiny_spec())
     before = settings()
     torch.set_default_dtype(torch.float64)
     torch.set_grad_enabled(False)
@@ -68,5 +68,5 @@ def test_what_a_strategy_set_for_its_process_does_not_reach_the_next_run() -> No
     try:
         assert not set(map(str, settings())) <= set(map(str, before))
     finally:
-        set_up_process(tiny())
+        set_up_process(make_tiny_spec())
     assert settings() == before

@@ -10,21 +10,21 @@ from torch.nn import functional as F
 from bench.costs.flops_by_input_size import FlopsBySize
 from bench.costs.saved_memory import SavedBytes, predict_saved_bytes
 from bench.errors import UserError
-from bench.layers.activations import output_tensor
+from bench.layers.activations import get_logits
 from bench.layers.discovery import find_layers
 from bench.layers.freezing import Freezer
-from bench.models.anatomy import anatomy
+from bench.models.anatomy import analyze_model
 from bench.models.catalogue import build
 from bench.models.texts.catalogue import list_text_models
 from bench.models.weights import load_backbone
-from tests.support.counted_by_torch import counted_by_torch
-from tests.support.small_models import texts
+from tests.support.counted_by_torch import count_by_torch
+from tests.support.small_models import make_texts
 
 SMALL = ("laptop_bert", "laptop_bert_mlm")
 
 
 def layers_of(name):
-    return anatomy(name, 2, 8)[0]
+    return analyze_model(name, 2, 8)[0]
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -36,16 +36,16 @@ def test_exact_flops_are_those_torch_counts_at_any_length_and_mask(name, data):
     frozen = frozenset(range(data.draw(st.integers(0, body))))
     frozen |= data.draw(st.frozensets(st.integers(0, body - 1)))
     length, samples = data.draw(st.integers(2, 64)), data.draw(st.integers(1, 3))
-    spent = anatomy(name, 2, length)[1].exact(frozen) * samples
-    inputs = texts(samples, seed=length, length=length)
-    counted = counted_by_torch(build(name, 2, 0, seed=0), layers, inputs, frozen)
+    spent = analyze_model(name, 2, length)[1].exact(frozen) * samples
+    inputs = make_texts(samples, seed=length, length=length)
+    counted = count_by_torch(build(name, 2, 0, seed=0), layers, inputs, frozen)
     assert (spent.forward, spent.backward) == counted
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_layers_found_on_a_skeleton_are_those_of_the_model(name):
     model = build(name, 2, 0, seed=0)
-    assert find_layers(model, texts(2)) == layers_of(name)
+    assert find_layers(model, make_texts(2)) == layers_of(name)
     # A weight that has two names (a tied decoder) is in one layer, once.
     owned = [id(model.get_parameter(p)) for layer in layers_of(name) for p in layer.parameters]
     assert sorted(owned) == sorted(id(p) for p in model.parameters())
@@ -53,7 +53,7 @@ def test_layers_found_on_a_skeleton_are_those_of_the_model(name):
 
 def test_the_mean_over_lengths_times_the_samples_is_their_sum():
     samples = {8: 96, 16: 31, 40: 5}
-    by_size = FlopsBySize(lambda size: anatomy("laptop_bert", 2, size)[1], samples)
+    by_size = FlopsBySize(lambda size: analyze_model("laptop_bert", 2, size)[1], samples)
     for frozen in (frozenset(), frozenset(range(7)), frozenset({0, 3, 20})):
         for convention in ("paper", "exact"):
             each = [getattr(by_size.at(size), convention)(frozen).total for size in samples]
@@ -66,11 +66,11 @@ def test_the_mean_over_lengths_times_the_samples_is_their_sum():
 @given(st.integers(2, 40), st.integers(1, 4), st.frozensets(st.integers(0, 27)))
 def test_bytes_saved_follow_from_length_and_batch(length, samples, frozen):
     model, layers = build("laptop_bert", 2, 0, seed=0), layers_of("laptop_bert")
-    inputs = texts(samples, seed=1, length=length)
+    inputs = make_texts(samples, seed=1, length=length)
     expected = predict_saved_bytes(model, layers, inputs).bytes(frozen, samples)
     Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze(frozen)
     with SavedBytes(model.train()) as saved:
-        logits = output_tensor(model(*inputs))
+        logits = get_logits(model(*inputs))
     assert saved.bytes == expected
     del logits
 
@@ -79,16 +79,16 @@ def test_bytes_saved_follow_from_length_and_batch(length, samples, frozen):
 @given(st.integers(2, 20), st.integers(1, 40), st.integers(0, 100))
 def test_padding_changes_no_logits(length, more, seed):
     model = build("laptop_bert", 2, 0, seed=0).eval()
-    ids, real, segments = texts(3, seed=seed, length=length)
+    ids, real, segments = make_texts(3, seed=seed, length=length)
     padded = (F.pad(ids, (0, more)), F.pad(real, (0, more)), F.pad(segments, (0, more)))
     with torch.no_grad():
-        alone, among = (output_tensor(model(*x)) for x in ((ids, real, segments), padded))
+        alone, among = (get_logits(model(*x)) for x in ((ids, real, segments), padded))
     torch.testing.assert_close(alone, among, atol=1e-5, rtol=1e-5)
 
 
 def test_a_mask_of_real_tokens_is_what_transformers_makes_of_its_own():
     model = build("laptop_bert", 2, 0, seed=0).eval()
-    ids, real, segments = texts(4, seed=3, length=12)
+    ids, real, segments = make_texts(4, seed=3, length=12)
     with torch.no_grad():
         ours = model(ids, real, segments).logits
         theirs = model(ids, real[:, 0, 0].long(), segments).logits

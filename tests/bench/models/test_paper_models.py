@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.models.anatomy import anatomy
+from bench.models.anatomy import analyze_model
 from bench.planning.run_inputs import resolve
-from bench.planning.sweep import load_profile
+from bench.planning.sweep_files import load_profile
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 from bench.training.loop import execute
@@ -67,7 +67,7 @@ def test_four_steps_with_every_strategy(model: str, images: Path, results: Path)
         result = execute(spec, results)
         assert result["status"] == "done"
         assert result["steps"] == (2 if strategy == "shortened" else 4)
-        layers, flops = anatomy(spec.model, 2, 224)
+        layers, flops = analyze_model(spec.model, 2, 224)
         frozen = {
             i for i, layer in enumerate(result["layers"]) if layer["frozen_at_step"] is not None
         }

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from bench.errors import UserError
-from bench.files import file_hash
+from bench.files import hash_file
 from bench.models import weights
 from bench.models.catalogue import build
 from bench.models.weights import load_backbone
@@ -120,8 +120,8 @@ def test_a_failed_download_says_what_to_do(monkeypatch):
 def test_the_hash_is_of_the_contents(tmp_path):
     for name, text in (("a", b"one"), ("b", b"one"), ("c", b"two")):
         (tmp_path / name).write_bytes(text)
-    a, b, c = (file_hash(tmp_path / name) for name in "abc")
+    a, b, c = (hash_file(tmp_path / name) for name in "abc")
     assert a == b != c
     assert len(a) == 16
     with pytest.raises(UserError):
-        file_hash(tmp_path / "none")
+        hash_file(tmp_path / "none")

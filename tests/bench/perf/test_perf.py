@@ -12,30 +12,36 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from bench.batches.order import epoch_order
+from bench.batches.order import draw_epoch_order
 from bench.cli.main import main
-from bench.perf.dispatched_operators import operators, unlike
-from bench.perf.harness import Harness, Settings, bare_beside, freeze_states, spec_of
-from bench.perf.interleaved_timing import Contestant, Heat, in_heats, interleaved, ratios
-from bench.perf.measurement import figure
+from bench.perf.dispatched_operators import compare_operators, count_operators
+from bench.perf.harness import Harness, PerfSettings, build_bare_loop, make_freeze_states, make_spec
+from bench.perf.interleaved_timing import (
+    TimedCall,
+    TimingGroup,
+    compute_ratios,
+    time_groups,
+    time_interleaved,
+)
+from bench.perf.measurement import make_measurement
 from bench.perf.reference_loop import BareLoop
-from bench.perf.sections.realised import saved_beside
+from bench.perf.sections.realised import compare_savings
 from bench.perf.subjects import SMALLEST
 
 CPU = torch.device("cpu")
 
 
-def settings(place: Path, seconds: float = 0.2) -> Settings:
-    return Settings("cpu", 1, 32, 8, seconds, place)
+def settings(place: Path, seconds: float = 0.2) -> PerfSettings:
+    return PerfSettings("cpu", 1, 32, 8, seconds, place)
 
 
 def test_the_loop_by_hand_trains_to_the_same_weights(tmp_path: Path) -> None:
     """In every freeze state: what is compared in time is compared like with like."""
-    harness = Harness(spec_of(settings(tmp_path), SMALLEST), tmp_path)
-    run, frozen = harness.run, freeze_states(len(harness.layers))["random 50%"]
-    bare = bare_beside(harness)
+    harness = Harness(make_spec(settings(tmp_path), SMALLEST), tmp_path)
+    run, frozen = harness.run, make_freeze_states(len(harness.layers))["random 50%"]
+    bare = build_bare_loop(harness)
     bare.total = run.view.total_steps
-    bare.order = epoch_order(run.spec.seed, 0, len(bare.labels))
+    bare.order = draw_epoch_order(run.spec.seed, 0, len(bare.labels))
     for _ in range(3):
         harness.step()
         bare.step()
@@ -68,8 +74,8 @@ def beside(
 ) -> tuple[Harness, BareLoop]:
     """A harness and the same training by hand."""
     place = tmp_path_factory.mktemp("beside")
-    harness = Harness(spec_of(settings(place), request.param), place)
-    return harness, bare_beside(harness)
+    harness = Harness(make_spec(settings(place), request.param), place)
+    return harness, build_bare_loop(harness)
 
 
 @hypothesis.settings(max_examples=20, deadline=None)
@@ -87,7 +93,7 @@ def test_with_any_layers_frozen_the_harness_does_the_work_of_the_hand(
     harness.freeze(frozen)
     bare.freeze(frozen)
     bare.step()
-    mine, hands = operators(harness.step), operators(bare.step)
+    mine, hands = count_operators(harness.step), count_operators(bare.step)
     assert _by_name(mine - hands) == PIXELS["harness"]
     assert _by_name(hands - mine) == PIXELS["hand"]
     assert (mine & hands).total() > 30
@@ -95,12 +101,12 @@ def test_with_any_layers_frozen_the_harness_does_the_work_of_the_hand(
 
 def test_an_operator_too_many_is_heard(beside: tuple[Harness, BareLoop]) -> None:
     _, bare = beside
-    mine, hands = unlike(bare.step, lambda: (bare.step(), torch.zeros(3).sum()))
+    mine, hands = compare_operators(bare.step, lambda: (bare.step(), torch.zeros(3).sum()))
     assert (mine, hands) == (0, 2)
     bare.freeze({0})
-    some = operators(bare.step)
+    some = count_operators(bare.step)
     bare.freeze({1})
-    assert (operators(bare.step) - some).total() > 0
+    assert (count_operators(bare.step) - some).total() > 0
 
 
 def _by_name(counts: Counter[tuple[object, ...]]) -> dict[str, int]:
@@ -112,7 +118,7 @@ def _by_name(counts: Counter[tuple[object, ...]]) -> dict[str, int]:
 
 def test_random_masks_are_no_prefixes_and_spare_the_head() -> None:
     for layers in (11, 23, 54):
-        states = freeze_states(layers)
+        states = make_freeze_states(layers)
         for share in ("25%", "50%", "75%"):
             prefix, mask = states[f"prefix {share}"], states[f"random {share}"]
             assert prefix == set(range(len(prefix)))
@@ -128,11 +134,13 @@ def test_what_takes_longer_is_measured_as_longer() -> None:
             pass
 
     contestants = {
-        "short": Contestant(lambda: busy(2)),
-        "long": Contestant(lambda: busy(8)),
+        "short": TimedCall(lambda: busy(2)),
+        "long": TimedCall(lambda: busy(8)),
     }
-    times = interleaved(contestants, CPU, 0.2)
-    measured = figure("s", "m", "c", "q", ratios(times["long"], times["short"]), "<= 2")
+    times = time_interleaved(contestants, CPU, 0.2)
+    measured = make_measurement(
+        "s", "m", "c", "q", compute_ratios(times["long"], times["short"]), "<= 2"
+    )
     assert 3.5 < measured.median < 4.5
     assert measured.low <= measured.median <= measured.high
     assert measured.verdict == "MISSED"
@@ -147,10 +155,10 @@ def test_a_heat_is_made_ready_once_a_round_and_its_acts_take_turns() -> None:
         time.sleep(0.06)  # so that no act is repeated within a block
 
     heats = [
-        Heat({n: partial(act, n) for n in names}, partial(calls.append, "ready"), turns=3)
+        TimingGroup({n: partial(act, n) for n in names}, partial(calls.append, "ready"), turns=3)
         for names in ("ab", "cd")
     ]
-    times = in_heats(heats, torch.device("meta"), seconds=0, least=2)
+    times = time_groups(heats, torch.device("meta"), seconds=0, least=2)
     rounds = "".join("." if name == "ready" else name for name in calls)
     assert rounds == ".abab.cdcd" + ".abbaab.cddccd" + ".dccddc.baabba"
     assert all(len(times[name]) == 2 and min(times[name]) >= 0.06 for name in "abcd")
@@ -158,7 +166,7 @@ def test_a_heat_is_made_ready_once_a_round_and_its_acts_take_turns() -> None:
 
 @pytest.mark.parametrize(("mine", "hands"), [(0.3, 0.3), (0.19, 0.2), (0.5, 0.1)])
 def test_what_is_saved_beside_the_hand(mine: float, hands: float) -> None:
-    assert saved_beside([(1 - mine) / (1 - hands)], hands) == pytest.approx([mine / hands])
+    assert compare_savings([(1 - mine) / (1 - hands)], hands) == pytest.approx([mine / hands])
 
 
 @pytest.mark.parametrize(
@@ -177,7 +185,7 @@ def test_what_is_saved_beside_the_hand(mine: float, hands: float) -> None:
 def test_a_limit_within_the_spread_is_neither_met_nor_missed(
     values: list[float], limit: str, verdict: str
 ) -> None:
-    assert figure("s", "m", "c", "q", values, limit).verdict == verdict
+    assert make_measurement("s", "m", "c", "q", values, limit).verdict == verdict
 
 
 def test_the_command_writes_figures_and_machine(

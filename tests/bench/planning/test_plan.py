@@ -9,36 +9,36 @@ from pathlib import Path
 import pytest
 
 from bench.data.images import image_folder
-from bench.models.anatomy import anatomy
+from bench.models.anatomy import analyze_model
 from bench.models.flops_table import FULL_FLOPS
 from bench.planning.estimates import ENOUGH, Estimate
-from bench.planning.plan import Plan, depths
+from bench.planning.plan import Plan, compute_depths
 from bench.results.run_folder import RunFolder
-from tests.support.tiny_runs import tiny
+from tests.support.tiny_runs import make_tiny_spec
 
 
 @pytest.mark.parametrize("known", [key for key in FULL_FLOPS if key[0].startswith("laptop")])
 def test_known_costs_are_the_counted_ones(known: tuple[str, int, int]) -> None:
-    assert anatomy(*known)[1].exact().total == FULL_FLOPS[known]
+    assert analyze_model(*known)[1].exact().total == FULL_FLOPS[known]
 
 
 @pytest.mark.parametrize("model", ["resnet50", "vgg11", "mobilenet_v2", "deit_tiny_patch16_224"])
 def test_known_costs_of_the_papers_models(model: str) -> None:
     """One number of classes each: the rest of the network does not depend on it."""
-    assert anatomy(model, 10, 224)[1].exact().total == FULL_FLOPS[model, 10, 224]
+    assert analyze_model(model, 10, 224)[1].exact().total == FULL_FLOPS[model, 10, 224]
 
 
 def test_depths_follow_the_longest_chain() -> None:
-    first = tiny(keep_model=True)
-    second = tiny(seed=1, weights=f"run:{first.id}")
-    matched = tiny("shortened", options={}, match=(first.id, second.id))
-    outside = tiny(seed=2, weights="run:feedfeedfeed")
-    found = depths([matched, second, outside, first])
+    first = make_tiny_spec(keep_model=True)
+    second = make_tiny_spec(seed=1, weights=f"run:{first.id}")
+    matched = make_tiny_spec("shortened", options={}, match=(first.id, second.id))
+    outside = make_tiny_spec(seed=2, weights="run:feedfeedfeed")
+    found = compute_depths([matched, second, outside, first])
     assert found == {first.id: 0, second.id: 1, matched.id: 2, outside.id: 0}
 
 
 def test_an_estimate_reads_some_of_a_kind_only(tmp_path: Path) -> None:
-    specs = tuple(tiny(seed=i) for i in range(ENOUGH + 5))
+    specs = tuple(make_tiny_spec(seed=i) for i in range(ENOUGH + 5))
     for spec in specs[:ENOUGH]:
         RunFolder(tmp_path, spec.id).create()
         RunFolder(tmp_path, spec.id).write("result.json", {"clocks": {"whole": 7.0}})
@@ -56,9 +56,9 @@ def test_a_folder_of_images_is_searched_once_for_what_a_run_costs(
         (tmp_path / "train" / kind).mkdir(parents=True)
         (tmp_path / "train" / kind / "image.png").touch()
     asked: list[Path] = []
-    search = image_folder.listing
-    monkeypatch.setattr(image_folder, "listing", lambda *a: (asked.append(a[0]), search(*a))[1])
-    runs = [tiny(seed=s).but(data=f"folder:{tmp_path}") for s in (0, 1)]
+    search = image_folder.list_images
+    monkeypatch.setattr(image_folder, "list_images", lambda *a: (asked.append(a[0]), search(*a))[1])
+    runs = [make_tiny_spec(seed=s).with_changes(data=f"folder:{tmp_path}") for s in (0, 1)]
     estimate = Estimate(Plan(runs, frozenset()), tmp_path)
     assert estimate.seconds(runs[0]) == estimate.seconds(runs[1]) > 2.0
     assert asked == [tmp_path]

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.strategy_api.registry import GROUP, foreign_package, installed
-from tests.support.tiny_runs import tiny
+from bench.strategy_api.registry import GROUP, find_foreign_package, find_strategies
+from tests.support.tiny_runs import make_tiny_spec
 
 
 def test_the_version_of_a_strategys_package_is_part_of_the_id(
@@ -17,9 +17,9 @@ def test_the_version_of_a_strategys_package_is_part_of_the_id(
     for version in ("1.0", "1.0", "1.1"):
         package = SimpleNamespace(name="theirs", version=version)
         point = EntryPoint("theirs", "strategies.full:Full", GROUP)._for(package)
-        monkeypatch.setitem(installed(), "theirs", point)
-        foreign_package.cache_clear()
-        ids.append(tiny("theirs").id)
+        monkeypatch.setitem(find_strategies(), "theirs", point)
+        find_foreign_package.cache_clear()
+        ids.append(make_tiny_spec("theirs").id)
     assert ids[0] == ids[1] != ids[2]
-    assert "strategy" not in tiny("full").contents
-    foreign_package.cache_clear()
+    assert "strategy" not in make_tiny_spec("full").contents
+    find_foreign_package.cache_clear()

@@ -10,11 +10,11 @@ import pytest
 
 from bench.cli.main import main
 from bench.errors import UserError
-from bench.models.anatomy import anatomy
+from bench.models.anatomy import analyze_model
 from bench.models.catalogue import build
 from bench.planning.plan import make_plan
-from bench.planning.sweep import Sweep, joined, load_profile, load_sweep, profile_names
-from bench.planning.sweep_files import SWEEPS, all_tables
+from bench.planning.sweep import Sweep, join_sweeps, load_sweep
+from bench.planning.sweep_files import SWEEPS, list_profiles, list_tables, load_profile
 from bench.results.run_folder import RunFolder
 from tests.support.paths import ROOT
 
@@ -53,7 +53,7 @@ def test_strategies_differ_in_nothing_but_the_strategy() -> None:
     assert all(len(settings) == 1 for settings in groups.values())
 
 
-@pytest.mark.parametrize("profile", profile_names())
+@pytest.mark.parametrize("profile", list_profiles())
 def test_profiles_can_be_planned_without_any_file(profile: str) -> None:
     assert load_profile(profile)["description"]
     assert len(load_sweep("table2", profile, seeds=1).entries) == 32
@@ -171,7 +171,7 @@ def test_a_model_may_start_from_a_local_file(tmp_path: Path) -> None:
         assert ("weights" in entry.spec.paths) == local
 
 
-TABLES = all_tables()
+TABLES = list_tables()
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def test_every_t0_costs_what_smartfrz_does(sweeps: dict[str, Sweep]) -> None:
 
 
 @pytest.mark.parametrize("name", ["table3", "table7"])
-@pytest.mark.parametrize("profile", profile_names())
+@pytest.mark.parametrize("profile", list_profiles())
 def test_from_scratch_nothing_is_loaded_and_all_methods_train_alike(
     name: str, profile: str
 ) -> None:
@@ -250,7 +250,7 @@ def test_half_of_table_5s_layers_have_more_weights_than_its_largest_size(
     sweeps: dict[str, Sweep],
 ) -> None:
     for entry in sweeps["table5"].entries[::25]:
-        net_layers, _ = anatomy(entry.spec.model, 100, entry.spec.resolution)
+        net_layers, _ = analyze_model(entry.spec.model, 100, entry.spec.resolution)
         model = build(entry.spec.model, 100, entry.spec.resolution, seed=0)
         weights = [model.get_parameter(layer.parameters[0]).numel() for layer in net_layers[:-1]]
         assert sum(size >= 4096 for size in weights) >= len(weights) / 2
@@ -259,7 +259,7 @@ def test_half_of_table_5s_layers_have_more_weights_than_its_largest_size(
 def test_joined_sweeps_hold_each_run_once_and_keep_what_one_of_them_keeps(
     sweeps: dict[str, Sweep], tmp_path: Path
 ) -> None:
-    whole = joined(list(sweeps.values()))
+    whole = join_sweeps(list(sweeps.values()))
     ids = [spec.id for spec in whole.specs]
     by_sweep = [{spec.id for spec in sweep.specs} for sweep in sweeps.values()]
     assert len(ids) == len(set(ids))
@@ -268,7 +268,7 @@ def test_joined_sweeps_hold_each_run_once_and_keep_what_one_of_them_keeps(
     kept = {spec.id for sweep in sweeps.values() for spec in sweep.specs if spec.keep_model}
     assert {spec.id for spec in whole.specs if spec.keep_model} == kept
     assert len(make_plan(whole.specs, tmp_path).todo) == len(ids)
-    assert joined([sweeps["table1"]]) is sweeps["table1"]
+    assert join_sweeps([sweeps["table1"]]) is sweeps["table1"]
 
 
 def test_two_sweeps_of_one_table_are_refused(
@@ -403,7 +403,7 @@ def test_two_sweeps_of_one_name_are_refused(tmp_path: Path) -> None:
         file.parent.mkdir()
         file.write_text(OWN.format(table="", match="full"))
     with pytest.raises(UserError, match="mine and mine both make mine"):
-        joined([load_sweep(str(file), "laptop") for file in files])
+        join_sweeps([load_sweep(str(file), "laptop") for file in files])
 
 
 @pytest.mark.parametrize("command", ["report", "page"])

@@ -18,9 +18,9 @@ from bench.errors import UserError
 from bench.layers.discovery import find_layers
 from bench.layers.freezing import Freezer
 from bench.prefix.cut_checks import check_cut, check_same
-from bench.prefix.fold_batchnorm import fold
+from bench.prefix.fold_batchnorm import fold_batchnorms
 from bench.prefix.graph_split import Cut, Splitter
-from tests.support.small_models import FAMILIES, Family, labels
+from tests.support.small_models import FAMILIES, Family, make_labels
 
 SAMPLES = 4
 IMAGES = [f for f in FAMILIES if not f.name.endswith("bert")]  # what a cut is used for
@@ -55,7 +55,7 @@ def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
 @settings(max_examples=25)
 @given(st.data())
 def test_logits_gradients_and_buffers_are_those_of_the_whole_pass(family, data):
-    frozen = data.draw(family.masks())
+    frozen = data.draw(family.draw_masks())
     model, cut = frozen_and_cut(family, frozen)
     if cut is None:
         assert 0 not in frozen
@@ -74,7 +74,7 @@ def test_logits_gradients_and_buffers_are_those_of_the_whole_pass(family, data):
                 border = cut.prefix(*inputs)
             assert all(len(t) == SAMPLES and not t.requires_grad for t in border)
             logits = cut.rest(*inputs, *border)
-        F.cross_entropy(logits, labels(SAMPLES)).backward()
+        F.cross_entropy(logits, make_labels(SAMPLES)).backward()
         buffers = {k: v.clone() for k, v in model.named_buffers()}
         outcomes.append((logits.detach(), gradients(model), buffers))
     (whole, first, moved), (parts, second, moved_too) = outcomes
@@ -90,7 +90,7 @@ def test_logits_gradients_and_buffers_are_those_of_the_whole_pass(family, data):
 @settings(max_examples=25)
 @given(st.data())
 def test_what_is_not_computed_again_is_counted_as_torch_counts(family, data):
-    frozen = data.draw(family.masks())
+    frozen = data.draw(family.draw_masks())
     model, cut = frozen_and_cut(family, frozen)
     saved = cut.exact if cut else 0
     with sdpa_kernel(SDPBackend.MATH):
@@ -181,7 +181,7 @@ def test_folded_norms_change_logits_by_rounding_and_weights_not_at_all(family):
             continue
         before = {k: v.clone() for k, v in model.state_dict().items()}
         plain = cut.prefix(*inputs)
-        folded = fold(cut.prefix)
+        folded = fold_batchnorms(cut.prefix)
         norms = sum(
             isinstance(model.get_submodule(m), nn.BatchNorm2d)
             for i in cut.layers

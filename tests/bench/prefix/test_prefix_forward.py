@@ -8,14 +8,14 @@ import torch
 from bench.batches.images import Batches
 from bench.errors import UserError
 from bench.layers.discovery import Inputs
-from bench.models.anatomy import anatomy
+from bench.models.anatomy import analyze_model
 from bench.prefix.cache import PrefixCache
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 from tests.support.device import DEVICE
 from tests.support.interrupted_runs import assert_stops_change_nothing
 from tests.support.paths import SUPPORT
-from tests.support.tiny_runs import made, tiny, weights
+from tests.support.tiny_runs import execute_run, load_weights, make_tiny_spec
 
 MODELS = ["laptop_resnet", "laptop_vgg11", "laptop_mobilenet_v2", "laptop_deit"]
 CACHED = {"cache_prefix": True, "augment": "none"}
@@ -29,7 +29,7 @@ STRATEGY = f"{SUPPORT}/half_then_more.py:HalfThenMore"
 def prefix_run(model: str, **changes: object) -> Spec:
     """4 epochs of 6 steps, in which a prefix freezes, stays for more than an epoch, and grows."""
     settings = {"keep_model": True, "epochs": 4, "augment": "none", **changes}
-    return tiny(STRATEGY, model=model, **settings)
+    return make_tiny_spec(STRATEGY, model=model, **settings)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -37,9 +37,9 @@ def prefix_run(model: str, **changes: object) -> Spec:
 def test_training_is_the_same_to_rounding(model: str, way: str, tmp_path: Path) -> None:
     ways = {"cache_prefix": way != "fold_norms", "fold_norms": way != "cache_prefix"}
     plain, other = prefix_run(model), prefix_run(model, **ways)
-    expected, result = made(plain, tmp_path), made(other, tmp_path)
+    expected, result = execute_run(plain, tmp_path), execute_run(other, tmp_path)
     assert other.cell != plain.cell
-    first, second = weights(plain, tmp_path), weights(other, tmp_path)
+    first, second = load_weights(plain, tmp_path), load_weights(other, tmp_path)
     trained = [name for name in first if "running" not in name and "tracked" not in name]
     apart, alike = (torch.cat([w[n].flatten() for n in trained]) for w in (first, second))
     # Rounding grows from step to step where it tips a ReLU; steps by themselves are held
@@ -58,11 +58,11 @@ def test_training_is_the_same_to_rounding(model: str, way: str, tmp_path: Path) 
 
 
 def test_a_prefix_frozen_throughout_is_computed_once_for_each_sample(tmp_path: Path) -> None:
-    spec = tiny("probe", **CACHED)
-    result = made(spec, tmp_path)
+    spec = make_tiny_spec("probe", **CACHED)
+    result = execute_run(spec, tmp_path)
     (state,) = (s for s in result["freeze_states"] if s["steps"])
     assert state["reused"] == state["samples"] - 192
-    layers, flops = anatomy(spec.model, 10, spec.resolution)
+    layers, flops = analyze_model(spec.model, 10, spec.resolution)
     frozen = frozenset(range(len(layers) - 1))
     prefix = sum(flops.exact_forward(i) for i in frozen)
     assert state["prefix_exact"] == prefix
@@ -85,15 +85,15 @@ def test_images_that_nobody_looks_at_are_not_made_ready(
         return draw(self, step)
 
     monkeypatch.setattr(Batches, "batch", batch)
-    made(spec, tmp_path / "blank")
+    execute_run(spec, tmp_path / "blank")
     # Six steps are an epoch. Frozen after step 3, it has seen all by step 12; deeper after 14, by
     # step 24.
     assert drawn == [step for step in range(24) if step not in (12, 13)]
     drawn.clear()
-    monkeypatch.setattr(PrefixCache, "holds", lambda self, step: False)
-    made(spec, tmp_path / "seen")
+    monkeypatch.setattr(PrefixCache, "has_rows", lambda self, step: False)
+    execute_run(spec, tmp_path / "seen")
     assert drawn == list(range(30))
-    first, second = (weights(spec, tmp_path / name) for name in ("blank", "seen"))
+    first, second = (load_weights(spec, tmp_path / name) for name in ("blank", "seen"))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -135,7 +135,7 @@ def test_every_sample_gets_its_own_row_wherever_it_is_kept(
     in_all = sum(len(samples) for samples in computed)
     assert in_all == 18 - sum(there for _, there in served)
     assert sum(rows) < 10 or in_all == 10
-    kept = cache.bytes_kept()
+    kept = cache.count_kept_bytes()
     assert kept["host"] == min(rows[0], 10) * row
     assert kept["host"] + kept["disk"] <= sum(rows) * row
     cache.close()
@@ -152,11 +152,11 @@ def test_every_sample_gets_its_own_row_wherever_it_is_kept(
 
 def test_what_cannot_repeat_is_refused() -> None:
     with pytest.raises(UserError, match=r"cache_prefix.*augment"):
-        tiny(cache_prefix=True, augment="standard")
+        make_tiny_spec(cache_prefix=True, augment="standard")
 
 
 def test_left_off_the_options_leave_ids_alone() -> None:
-    assert tiny(cache_prefix=False, fold_norms=False).id == tiny().id
+    assert make_tiny_spec(cache_prefix=False, fold_norms=False).id == make_tiny_spec().id
     plain = {"augment": "none"}
     ways = (plain, CACHED, {**plain, "fold_norms": True})
-    assert len({tiny(**way).id for way in ways}) == 3
+    assert len({make_tiny_spec(**way).id for way in ways}) == 3

@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.support.tiny_runs import essence as essence_of_files
-from tests.support.tiny_runs import made, tiny
+from tests.support.tiny_runs import load_essence as essence_of_files
+from tests.support.tiny_runs import execute_run, make_tiny_spec
 
 from bench.cli.main import main
 from bench.errors import UserError
-from bench.results.comparison import difference, essence
+from bench.results.comparison import find_difference, read_reproducible
 from bench.results.merge import merge
 from bench.results.run_folder import RunFolder
 
@@ -23,8 +23,8 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     one, other = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("other")
     for folder, seeds in ((one, (0, 1)), (other, (1, 2))):
         for seed in seeds:
-            made(tiny(seed=seed, keep_model=seed == 0), folder)
-    RunFolder(other, tiny(seed=9).id).create()
+            execute_run(make_tiny_spec(seed=seed, keep_model=seed == 0), folder)
+    RunFolder(other, make_tiny_spec(seed=9).id).create()
     return one, other
 
 
@@ -39,13 +39,13 @@ def edit(folder: Path, file: str, **changes: object) -> None:
 
 def test_all_runs_are_joined_once(machines: tuple[Path, Path], tmp_path: Path) -> None:
     merged = merge(machines, tmp_path)
-    assert sorted(merged.copied) == sorted(tiny(seed=s).id for s in (0, 1, 2))
-    assert merged.unfinished == [tiny(seed=9).id]
+    assert sorted(merged.copied) == sorted(make_tiny_spec(seed=s).id for s in (0, 1, 2))
+    assert merged.unfinished == [make_tiny_spec(seed=9).id]
     for seed, source in ((0, machines[0]), (2, machines[1])):
-        assert essence_of_files(tiny(seed=seed), tmp_path) == essence_of_files(
-            tiny(seed=seed), source
+        assert essence_of_files(make_tiny_spec(seed=seed), tmp_path) == essence_of_files(
+            make_tiny_spec(seed=seed), source
         )
-    assert RunFolder(tmp_path, tiny(seed=0).id).complete(tiny(seed=0, keep_model=True))
+    assert RunFolder(tmp_path, make_tiny_spec(seed=0).id).is_complete(make_tiny_spec(seed=0, keep_model=True))
     again = merge(machines, tmp_path)
     assert again.copied == []
     assert len(again.same) == 3
@@ -53,15 +53,15 @@ def test_all_runs_are_joined_once(machines: tuple[Path, Path], tmp_path: Path) -
 
 def test_a_contradiction_copies_nothing(machines: tuple[Path, Path], tmp_path: Path) -> None:
     one, other = copies(machines, tmp_path)
-    edit(other / "runs" / tiny(seed=1).id, "result.json", accuracy=12.5)
+    edit(other / "runs" / make_tiny_spec(seed=1).id, "result.json", accuracy=12.5)
     with pytest.raises(UserError, match=r"result\.accuracy: .* and 12\.5"):
         merge([one, other], tmp_path / "joined")
     assert not list((tmp_path / "joined").glob("runs/*/result.json"))
     # Clocks may differ: they always do. So may what the allocator took.
-    right = json.loads((one / "runs" / tiny(seed=1).id / "result.json").read_text())
+    right = json.loads((one / "runs" / make_tiny_spec(seed=1).id / "result.json").read_text())
     states = [{**state, "cuda_reserved": 1} for state in right["freeze_states"]]
     changed = {**right, "clocks": {"whole": 1.0}, "freeze_states": states}
-    edit(other / "runs" / tiny(seed=1).id, "result.json", **changed)
+    edit(other / "runs" / make_tiny_spec(seed=1).id, "result.json", **changed)
     merge([one, other], tmp_path / "joined")
 
 
@@ -77,7 +77,7 @@ def test_a_damaged_run_copies_nothing(
     machines: tuple[Path, Path], tmp_path: Path, file: str, changes: dict[str, object], words: str
 ) -> None:
     one, other = copies(machines, tmp_path)
-    edit(other / "runs" / tiny(seed=2).id, file, **changes)
+    edit(other / "runs" / make_tiny_spec(seed=2).id, file, **changes)
     with pytest.raises(UserError, match=words):
         merge([one, other], tmp_path / "joined")
     assert not list((tmp_path / "joined").glob("runs/*/result.json"))
@@ -86,18 +86,18 @@ def test_a_damaged_run_copies_nothing(
 def test_a_run_that_is_cut_off_here_is_completed(
     machines: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    folder = RunFolder(tmp_path, tiny(seed=0).id)
+    folder = RunFolder(tmp_path, make_tiny_spec(seed=0).id)
     folder.create()
     folder.checkpoint.touch()
     folder.write("failure.json", {"reason": "no"})
-    with folder.locked(), pytest.raises(UserError, match="is being made here"):
+    with folder.hold_lock(), pytest.raises(UserError, match="is being made here"):
         merge(machines, tmp_path)
     merge(machines, tmp_path)
     assert folder.done
     assert not folder.checkpoint.exists()
     assert not (folder.path / "failure.json").exists()
-    there = essence(machines[0] / "runs" / tiny(seed=0).id)
-    assert difference(essence(folder.path), there) == ""
+    there = read_reproducible(machines[0] / "runs" / make_tiny_spec(seed=0).id)
+    assert find_difference(read_reproducible(folder.path), there) == ""
 
 
 def test_the_command(

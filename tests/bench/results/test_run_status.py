@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.tiny_runs import made, tiny
+from tests.support.tiny_runs import execute_run, make_tiny_spec
 
 from bench.launch.attempt import run_and_report
-from bench.results.heartbeat import Displaced, Heartbeat, alive_elsewhere, read
+from bench.results.heartbeat import Displaced, Heartbeat, is_alive_elsewhere, read
 from bench.results.run_folder import RunFolder
-from bench.results.run_status import Standing, standing, standings
+from bench.results.run_status import RunStatus, read_status, read_statuses
 
 
 def folder_of(results: Path, **files: dict[str, Any]) -> RunFolder:
-    folder = RunFolder(results, tiny().id)
+    folder = RunFolder(results, make_tiny_spec().id)
     folder.create()
     for name, values in files.items():
         folder.write(f"{name}.json", values)
@@ -35,40 +35,40 @@ def sign(**changes: Any) -> dict[str, Any]:
 
 
 def test_states_from_files(tmp_path: Path) -> None:
-    spec = tiny()
-    assert standing(spec, tmp_path) == Standing("to do")
+    spec = make_tiny_spec()
+    assert read_status(spec, tmp_path) == RunStatus("to do")
     folder = folder_of(tmp_path)
-    assert standing(spec, tmp_path).state == "to do"
+    assert read_status(spec, tmp_path).state == "to do"
     folder.checkpoint.touch()
-    assert standing(spec, tmp_path).state == "interrupted"
+    assert read_status(spec, tmp_path).state == "interrupted"
     folder.write("failure.json", {"reason": "no", "log": "there", "job": "7_1"})
-    assert standing(spec, tmp_path) == Standing("failed", "no", "there", "7_1")
+    assert read_status(spec, tmp_path) == RunStatus("failed", "no", "there", "7_1")
     folder.write("failure.json", {"reason": "needs", "blocked_by": ["x"]})
-    assert standing(spec, tmp_path).state == "blocked"
-    with folder.locked():
-        assert standing(spec, tmp_path).state == "running"
+    assert read_status(spec, tmp_path).state == "blocked"
+    with folder.hold_lock():
+        assert read_status(spec, tmp_path).state == "running"
     folder.write("result.json", {"status": "diverged", "reason": "loss"})
-    assert standing(spec, tmp_path) == Standing("diverged", "loss")
-    keeps = spec.but(keep_model=True)
+    assert read_status(spec, tmp_path) == RunStatus("diverged", "loss")
+    keeps = spec.with_changes(keep_model=True)
     folder.write("result.json", {"status": "done", "reason": ""})
-    assert standing(keeps, tmp_path).state == "blocked"  # its weights are gone: not done
-    assert standings([spec, tiny(seed=5)], tmp_path)[tiny(seed=5).id].state == "to do"
+    assert read_status(keeps, tmp_path).state == "blocked"  # its weights are gone: not done
+    assert read_statuses([spec, make_tiny_spec(seed=5)], tmp_path)[make_tiny_spec(seed=5).id].state == "to do"
 
 
 def test_looking_leaves_no_trace(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
-    standings([tiny(), tiny(seed=1)], tmp_path)
+    read_statuses([make_tiny_spec(), make_tiny_spec(seed=1)], tmp_path)
     assert list((tmp_path / "runs").iterdir()) == [folder.path]
     assert list(folder.path.iterdir()) == []
 
 
 def test_a_sign_of_life_tells_the_step_and_goes_at_the_end(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
-    with folder.locked(), Heartbeat(folder, period=0.05) as beat:
-        assert standing(tiny(), tmp_path).progress is not None
-        beat.tell(10, 100)
+    with folder.hold_lock(), Heartbeat(folder, period=0.05) as beat:
+        assert read_status(make_tiny_spec(), tmp_path).progress is not None
+        beat.note_step(10, 100)
         time.sleep(0.1)
-        beat.tell(12, 100)
+        beat.note_step(12, 100)
         time.sleep(0.3)
         told = read(folder.path)
         assert told
@@ -79,11 +79,11 @@ def test_a_sign_of_life_tells_the_step_and_goes_at_the_end(tmp_path: Path) -> No
 
 def test_a_process_that_died_is_told_from_one_that_is_silent(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, progress=sign(time=time.time() - 300))
-    dead = standing(tiny(), tmp_path)
+    dead = read_status(make_tiny_spec(), tmp_path)
     assert dead.state == "interrupted"
     assert "job 7_1 on n7" in dead.reason
-    with folder.locked():
-        silent = standing(tiny(), tmp_path)
+    with folder.hold_lock():
+        silent = read_status(make_tiny_spec(), tmp_path)
     assert silent.state == "running"
     assert 299 < silent.silence < 400
 
@@ -91,17 +91,17 @@ def test_a_process_that_died_is_told_from_one_that_is_silent(tmp_path: Path) -> 
 def test_a_run_that_another_took_is_left_at_once(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
     with Heartbeat(folder, period=0.05) as beat:
-        beat.tell(1, 9)
+        beat.note_step(1, 9)
         folder.write("progress.json", sign())
         time.sleep(0.3)
         with pytest.raises(Displaced):
-            beat.tell(2, 9)
+            beat.note_step(2, 9)
     assert read(folder.path) == sign()
 
 
 def test_a_run_that_lives_on_another_machine_is_not_made_here(tmp_path: Path) -> None:
     """Locks may not reach there; its sign of life does, whatever its clock says."""
-    spec, over = tiny(), threading.Event()
+    spec, over = make_tiny_spec(), threading.Event()
     folder = folder_of(tmp_path)
 
     def elsewhere() -> None:
@@ -112,7 +112,7 @@ def test_a_run_that_lives_on_another_machine_is_not_made_here(tmp_path: Path) ->
             path = folder.path / "progress.json"
             path.with_suffix(".new").write_text(json.dumps(told))
             path.with_suffix(".new").replace(path)
-        made(spec, tmp_path / "there")
+        execute_run(spec, tmp_path / "there")
         result = (tmp_path / "there/runs" / spec.id / "result.json").read_text()
         folder.write("result.json", json.loads(result))
         (folder.path / "progress.json").unlink()
@@ -120,8 +120,8 @@ def test_a_run_that_lives_on_another_machine_is_not_made_here(tmp_path: Path) ->
     thread = threading.Thread(target=elsewhere)
     thread.start()
     time.sleep(0.5)
-    assert alive_elsewhere(folder, lambda: False)
-    assert standing(spec, tmp_path).state != "running"  # its clock is far behind
+    assert is_alive_elsewhere(folder, lambda: False)
+    assert read_status(spec, tmp_path).state != "running"  # its clock is far behind
     threading.Timer(3, over.set).start()
     kind, result = run_and_report(spec, tmp_path, lambda: False, lambda step, steps: None)
     thread.join()
@@ -133,4 +133,4 @@ def test_a_run_that_lives_on_another_machine_is_not_made_here(tmp_path: Path) ->
 
 def test_a_run_that_died_on_another_machine_is_made_here(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, progress=sign())
-    assert not alive_elsewhere(folder, lambda: False, patience=1.5)
+    assert not is_alive_elsewhere(folder, lambda: False, patience=1.5)

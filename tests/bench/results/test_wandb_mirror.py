@@ -3,18 +3,18 @@
 from pathlib import Path
 
 import pytest
-from tests.support.tiny_runs import made, tiny
+from tests.support.tiny_runs import execute_run, make_tiny_spec
 
 from bench.results.run_folder import RunFolder
-from bench.results.wandb_mirror import mirror
+from bench.results.wandb_mirror import mirror_run
 
 
 def test_offline_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
-    spec = tiny()
-    made(spec, tmp_path)
+    spec = make_tiny_spec()
+    execute_run(spec, tmp_path)
     folder = RunFolder(tmp_path, spec.id)
-    mirror(spec, folder)
+    mirror_run(spec, folder)
     (file,) = folder.path.glob("wandb/offline-run-*/*.wandb")
     content = file.read_bytes()
     for text in (spec.id, spec.cell, "train_loss", "accuracy"):
@@ -25,11 +25,11 @@ def test_a_failure_is_told_and_does_not_hurt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
-    mirror(tiny(), RunFolder(tmp_path, "never-made"))
+    mirror_run(make_tiny_spec(), RunFolder(tmp_path, "never-made"))
     assert "was not mirrored" in capsys.readouterr().err
 
 
 def test_off_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    mirror(tiny(), RunFolder(tmp_path, "never-made"))
+    mirror_run(make_tiny_spec(), RunFolder(tmp_path, "never-made"))
     assert not list(tmp_path.rglob("*.wandb"))

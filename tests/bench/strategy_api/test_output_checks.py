@@ -14,9 +14,9 @@ from bench.launch.launch import launch
 from bench.planning.run_inputs import resolve
 from bench.results.run_folder import RunFolder
 from bench.strategy_api.cadence import EverySteps, PerEpoch
-from bench.strategy_api.registry import installed, strategy_class
+from bench.strategy_api.registry import find_strategies, load_strategy_class
 from bench.training.loop import execute
-from tests.support.tiny_runs import tiny
+from tests.support.tiny_runs import make_tiny_spec
 
 SOURCE = """
 import numpy as np
@@ -38,7 +38,7 @@ def spec_of(tmp_path: Path) -> Callable[[str, str], Any]:
     def make(method: str, body: str) -> Any:
         file = tmp_path / "mine.py"
         file.write_text(SOURCE.format(method=method, body=body))
-        return resolve(tiny().but(strategy=f"{file}:Mine"), "laptop")
+        return resolve(make_tiny_spec().with_changes(strategy=f"{file}:Mine"), "laptop")
 
     return make
 
@@ -142,7 +142,7 @@ def test_a_strategy_that_exits_fails_its_run(
 def test_a_file_that_exits_is_no_strategy(tmp_path: Path) -> None:
     (tmp_path / "exits.py").write_text("raise SystemExit(0)")
     with pytest.raises(UserError, match="fails on import: SystemExit"):
-        resolve(tiny().but(strategy=f"{tmp_path}/exits.py:Mine"), "laptop")
+        resolve(make_tiny_spec().with_changes(strategy=f"{tmp_path}/exits.py:Mine"), "laptop")
 
 
 def test_verdicts_that_come_one_by_one_are_all_recorded(
@@ -170,12 +170,12 @@ def test_options_that_cannot_be_declared(options: str, said: str, tmp_path: Path
         f"class A(Strategy):\n    options = {options}\n"
     )
     with pytest.raises(UserError, match=said):
-        strategy_class(f"{file}:A")
+        load_strategy_class(f"{file}:A")
 
 
 def test_a_file_without_its_class_is_told_how_to_name_it() -> None:
     with pytest.raises(UserError, match=r"give its class too, as mine\.py:MyStrategy"):
-        strategy_class("mine.py")
+        load_strategy_class("mine.py")
 
 
 @pytest.mark.parametrize("cadence", [EverySteps, PerEpoch])
@@ -194,24 +194,26 @@ def test_nobodys_package_takes_the_place_of_a_strategy_of_ours(
     points = "full = json:dumps\nodd = json:dumps\ngone = no_such_module:Class\n"
     (folder / "entry_points.txt").write_text(f"[freezebench.strategies]\n{points}")
     monkeypatch.syspath_prepend(str(tmp_path))
-    installed.cache_clear()
+    find_strategies.cache_clear()
     try:
-        assert strategy_class("full").name == "full"
+        assert load_strategy_class("full").name == "full"
         with pytest.raises(UserError, match="odd: json:dumps is no Strategy"):
-            strategy_class("odd")
+            load_strategy_class("odd")
         with pytest.raises(UserError, match=r"gone .*fails on import"):
-            strategy_class("gone")
+            load_strategy_class("gone")
     finally:
         monkeypatch.undo()
-        installed.cache_clear()
+        find_strategies.cache_clear()
 
 
 def test_options_for_which_no_predictor_is_shipped() -> None:
     with pytest.raises(UserError, match=r"no predictor is there .*w30-n8.*--predictor FILE"):
-        tiny("smartfrz", options={"tailored": 8})
+        make_tiny_spec("smartfrz", options={"tailored": 8})
 
 
 def test_a_matched_run_has_no_saving_of_its_own() -> None:
-    spec = tiny().but(strategy="shortened", options={"saving": 0.5}, match=("0" * 12,))
+    spec = make_tiny_spec().with_changes(
+        strategy="shortened", options={"saving": 0.5}, match=("0" * 12,)
+    )
     with pytest.raises(UserError, match=r"saving = 0\.5 has no effect on a matched run"):
         resolve(spec, "laptop")

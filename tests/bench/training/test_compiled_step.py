@@ -19,7 +19,7 @@ from bench.costs.accounting import FreezeState
 from bench.errors import UserError
 from bench.layers.discovery import find_layers
 from bench.layers.freezing import Freezer
-from bench.results.comparison import essence as essence_of
+from bench.results.comparison import read_reproducible as essence_of
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 from bench.training import compiled_step
@@ -28,8 +28,8 @@ from tests.support.device import DEVICE
 from tests.support.interrupted_runs import assert_stops_change_nothing
 from tests.support.paths import SUPPORT
 from tests.support.small_models import FAMILIES
-from tests.support.small_training import differing
-from tests.support.tiny_runs import made, tiny, weights
+from tests.support.small_training import find_differing
+from tests.support.tiny_runs import execute_run, load_weights, make_tiny_spec
 
 STRATEGY = f"{SUPPORT}/half_then_more.py:HalfThenMore"
 GRAPHS = "aot_eager"
@@ -44,14 +44,14 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> None:
 def freezing_run(**changes: Any) -> Spec:
     """3 epochs of 6 steps and a short one, in which layers freeze three times."""
     settings = {"keep_model": True, "epochs": 3, "train_limit": 200, **changes}
-    return tiny(STRATEGY, **settings)
+    return make_tiny_spec(STRATEGY, **settings)
 
 
 @pytest.mark.usefixtures("graphs")
 def test_training_is_the_same_to_rounding(tmp_path: Path) -> None:
     plain, other = freezing_run(), freezing_run(compiled=True)
-    expected, result = made(plain, tmp_path), made(other, tmp_path)
-    first, second = weights(plain, tmp_path), weights(other, tmp_path)
+    expected, result = execute_run(plain, tmp_path), execute_run(other, tmp_path)
+    first, second = load_weights(plain, tmp_path), load_weights(other, tmp_path)
     trained = [name for name in first if "tracked" not in name]
     apart, alike = (torch.cat([w[n].flatten() for n in trained]) for w in (first, second))
     # On a CPU the traced graphs run the operators of the eager step. On CUDA their BatchNorm rounds
@@ -140,7 +140,7 @@ def test_each_freeze_state_is_its_own_graph_however_many_there_are(family: Any) 
         for _ in range(2):
             losses = beside.step()
             assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-        assert not differing({name: mine.state_dict()[name] for name in frozen}, before)
+        assert not find_differing({name: mine.state_dict()[name] for name in frozen}, before)
         assert beside.state.compile_s > 0
         gradients = [
             {n for n, p in m.named_parameters() if p.grad is not None} for m in (mine, other)
@@ -241,7 +241,7 @@ def test_a_cuda_graph_that_torch_leaves_out_is_refused() -> None:
 def test_without_a_compiler_it_is_refused_before_training(tmp_path: Path) -> None:
     none = {"cpp.cxx": (str(tmp_path / "none"),)}
     with torch._inductor.config.patch(none), pytest.raises(UserError, match="C\\+\\+ compiler"):
-        made(tiny(compiled=True, device="cpu"), tmp_path)
+        execute_run(make_tiny_spec(compiled=True, device="cpu"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -249,9 +249,11 @@ def test_without_a_compiler_it_is_refused_before_training(tmp_path: Path) -> Non
 )
 def test_what_it_does_not_go_with_is_refused(other: dict) -> None:
     with pytest.raises(UserError, match="compiled") as caught:
-        tiny(compiled=True, augment="none", **other)
+        make_tiny_spec(compiled=True, augment="none", **other)
     assert "\n" not in str(caught.value)
 
 
 def test_left_off_it_leaves_ids_alone() -> None:
-    assert tiny(compiled=False).id == tiny().id != tiny(compiled=True).id
+    assert (
+        make_tiny_spec(compiled=False).id == make_tiny_spec().id != make_tiny_spec(compiled=True).id
+    )

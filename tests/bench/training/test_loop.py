@@ -19,14 +19,14 @@ from bench.training.loop import Stopped, execute, prepare
 from bench.training.run_record import record_environment
 from bench.training.run_state import RunState
 from bench.training.training_step import take_step
-from tests.support.tiny_runs import essence, made, tiny, weights
+from tests.support.tiny_runs import execute_run, load_essence, load_weights, make_tiny_spec
 
 UNTOUCHED_RATES = ["full", "autofreeze", "probe", "random"]
 
 
 def losses_until_first_freeze(strategy: str, results: Path) -> tuple[list[bytes], int]:
     """The weights' bits after every step up to the first freeze."""
-    run = RunState(tiny(strategy), results)
+    run = RunState(make_tiny_spec(strategy), results)
     folder = RunFolder(results, run.spec.id)
     folder.create()
     prepare(run, folder)
@@ -52,14 +52,16 @@ def test_strategies_with_one_seed_are_identical_until_the_first_freeze(tmp_path:
 
 
 def test_two_seeds_differ_and_one_seed_repeats(tmp_path: Path) -> None:
-    one = made(tiny(keep_model=True), tmp_path / "a")
+    one = execute_run(make_tiny_spec(keep_model=True), tmp_path / "a")
     kept = RunFolder(tmp_path / "a", one["id"])
     assert kept.model.stat().st_mode == (kept.path / "result.json").stat().st_mode  # by the umask
-    again = made(tiny(keep_model=True), tmp_path / "b")
-    other = made(tiny(seed=1), tmp_path / "a")
+    again = execute_run(make_tiny_spec(keep_model=True), tmp_path / "b")
+    other = execute_run(make_tiny_spec(seed=1), tmp_path / "a")
     assert one["accuracy"] == again["accuracy"]
-    assert essence(tiny(), tmp_path / "a") == essence(tiny(), tmp_path / "b")
-    first, second = (weights(tiny(), tmp_path / place) for place in "ab")
+    assert load_essence(make_tiny_spec(), tmp_path / "a") == load_essence(
+        make_tiny_spec(), tmp_path / "b"
+    )
+    first, second = (load_weights(make_tiny_spec(), tmp_path / place) for place in "ab")
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert other["id"] != one["id"]
     assert other["cell"] == one["cell"]
@@ -69,8 +71,8 @@ def test_two_seeds_differ_and_one_seed_repeats(tmp_path: Path) -> None:
     "strategy", ["full", "linear", "autofreeze", "random", "at_once", "shortened"]
 )
 def test_what_is_recorded_adds_up(strategy: str, tmp_path: Path) -> None:
-    spec = tiny(strategy)
-    result = made(spec, tmp_path)
+    spec = make_tiny_spec(strategy)
+    result = execute_run(spec, tmp_path)
     assert sum(result["clocks"][r] for r in REGIONS) == pytest.approx(result["clocks"]["whole"])
     assert sum(result["cpu"][r] for r in REGIONS) == pytest.approx(result["cpu"]["whole"])
     states = result["freeze_states"]
@@ -102,23 +104,23 @@ def test_matched_run_costs_what_it_is_matched_to(tmp_path: Path, how: dict[str, 
         assert (spared > 0) <= bool(how)
         return result["flops"]["exact"]["total"] + spared
 
-    cell = [tiny("autofreeze", seed=s, **how) for s in (0, 1)]
-    mean = sum(cost(made(spec, tmp_path)) for spec in cell) / 2
+    cell = [make_tiny_spec("autofreeze", seed=s, **how) for s in (0, 1)]
+    mean = sum(cost(execute_run(spec, tmp_path)) for spec in cell) / 2
     for strategy in ("linear", "shortened", "random", "at_once"):
-        spec = tiny(strategy, options={}, match=tuple(s.id for s in cell), **how)
-        result = made(spec, tmp_path)
+        spec = make_tiny_spec(strategy, options={}, match=tuple(s.id for s in cell), **how)
+        result = execute_run(spec, tmp_path)
         assert result["budget"] == pytest.approx(mean)
         step = result["flops"]["full_exact"] / 12
         assert mean - 2 * step <= cost(result) <= mean * (1 + 1e-9)
 
 
 def test_a_diverging_run_is_recorded_as_such(tmp_path: Path) -> None:
-    spec = tiny(lr=1e6)
-    result = made(spec, tmp_path)
+    spec = make_tiny_spec(lr=1e6)
+    result = execute_run(spec, tmp_path)
     assert result["status"] == "diverged"
     assert result["accuracy"] is None
     assert "not finite" in result["reason"]
-    assert RunFolder(tmp_path, spec.id).complete(spec.but(keep_model=True))
+    assert RunFolder(tmp_path, spec.id).is_complete(spec.with_changes(keep_model=True))
 
 
 LATE = """
@@ -139,8 +141,8 @@ def test_what_is_decided_after_the_last_step_is_recorded_and_freezes_nothing(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "late.py").write_text(LATE)  # with numpy's integers, which JSON does not know
-    spec = tiny(f"{tmp_path / 'late.py'}:Late")
-    result = made(spec, tmp_path)
+    spec = make_tiny_spec(f"{tmp_path / 'late.py'}:Late")
+    result = execute_run(spec, tmp_path)
     folder = RunFolder(tmp_path, spec.id).path
     lines = [json.loads(line) for line in (folder / "decisions.jsonl").read_text().splitlines()]
     assert {line["step"] for line in lines} == {6, 12}
@@ -152,22 +154,24 @@ def test_a_file_that_has_changed_since_the_plan_is_not_run(tmp_path: Path) -> No
     """The id holds what the file said; what runs must be that."""
     file = tmp_path / "late.py"
     file.write_text(LATE)
-    spec = tiny(f"{file}:Late")
+    spec = make_tiny_spec(f"{file}:Late")
     file.write_text(LATE.replace("else 1", "else 3"))
     with pytest.raises(UserError, match=r"strategy .*late\.py has changed since"):
         execute(spec, tmp_path)
-    assert tiny(f"{file}:Late").id != spec.id
+    assert make_tiny_spec(f"{file}:Late").id != spec.id
 
 
 def test_a_run_names_each_device_it_ran_on_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = RunState(tiny(), tmp_path)
+    run = RunState(make_tiny_spec(), tmp_path)
     folder = RunFolder(tmp_path, run.spec.id)
     folder.create()
     told = []
     for name in ("L40S", "L4", "L4", "L40S"):
-        monkeypatch.setattr("bench.machine.environment.device_name", lambda device, name=name: name)
+        monkeypatch.setattr(
+            "bench.machine.environment.get_device_name", lambda device, name=name: name
+        )
         record_environment(run, folder)
         told.append(read_json(folder.path / "environment.json")["device"])
         folder.checkpoint.touch()
@@ -175,12 +179,14 @@ def test_a_run_names_each_device_it_ran_on_once(
 
 
 def test_decisions_never_see_evaluation_images(tmp_path: Path) -> None:
-    run = RunState(tiny(), tmp_path)
+    run = RunState(make_tiny_spec(), tmp_path)
     (probe,) = run.view.probe(64)
-    normalised = run.batches._inputs(run.batches._images)[0]
+    normalised = run.batches._prepare_inputs(run.batches._images)[0]
     for image in probe:
         assert (normalised == image).flatten(1).all(1).any()
-    assert torch.equal(probe, RunState(tiny("autofreeze", seed=3), tmp_path).view.probe(64)[0])
+    assert torch.equal(
+        probe, RunState(make_tiny_spec("autofreeze", seed=3), tmp_path).view.probe(64)[0]
+    )
 
 
 def test_images_too_large_for_memory_are_streamed(
@@ -193,23 +199,23 @@ def test_images_too_large_for_memory_are_streamed(
             for i in range(count):
                 pixels = draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(tmp_path / split / name / f"{i}.png")
-    spec = tiny(data=f"folder:{tmp_path}", train_limit=0, batch_size=8, augment="none")
+    spec = make_tiny_spec(data=f"folder:{tmp_path}", train_limit=0, batch_size=8, augment="none")
     monkeypatch.setattr("bench.data.images.image_folder.MEMORY", 0)
     monkeypatch.setattr("bench.models.laptop.DROPOUT", 0.3)  # its stream does not see the loader's
-    streamed = made(spec, tmp_path / "streamed")
+    streamed = execute_run(spec, tmp_path / "streamed")
     with pytest.raises(Stopped):
         execute(spec, tmp_path / "broken", stop=lambda: True)
     execute(spec, tmp_path / "broken")
-    assert essence(spec, tmp_path / "broken") == essence(spec, tmp_path / "streamed")
+    assert load_essence(spec, tmp_path / "broken") == load_essence(spec, tmp_path / "streamed")
     monkeypatch.undo()
-    held = made(spec.but(normalisation="half"), tmp_path / "held")
+    held = execute_run(spec.with_changes(normalisation="half"), tmp_path / "held")
     assert streamed["steps"] == held["steps"] == 2 * 3
     assert streamed["eval_count"] == held["eval_count"] == 6
 
 
 def test_gradients_in_one_list_are_those_of_the_active_layers(tmp_path: Path) -> None:
     """Before a freeze, after it and after a thaw."""
-    run = RunState(tiny(), tmp_path)
+    run = RunState(make_tiny_spec(), tmp_path)
     folder = RunFolder(tmp_path, run.spec.id)
     folder.create()
     prepare(run, folder)

@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from bench.layers.freezing import Freezer
-from bench.training.optimizer import build_optimizer, schedule, set_learning_rates, warming
-from tests.support.small_models import FAMILIES, labels
+from bench.training.optimizer import (
+    build_optimizer,
+    compute_lr_factor,
+    compute_warmup_factor,
+    set_learning_rates,
+)
+from tests.support.small_models import FAMILIES, make_labels
 
 BY_NAME = {family.name: family for family in FAMILIES}
 
@@ -21,8 +26,8 @@ BY_NAME = {family.name: family for family in FAMILIES}
 @given(st.data())
 def test_one_group_a_layer_is_one_group_for_all_bit_for_bit(family, data):
     name = data.draw(st.sampled_from(["sgd", "adamw"]))
-    frozen, at = data.draw(family.masks()), data.draw(st.integers(0, 5))
-    thawed = data.draw(family.masks())
+    frozen, at = data.draw(family.draw_masks()), data.draw(st.integers(0, 5))
+    thawed = data.draw(family.draw_masks())
     ends = []
     for by_layer in (False, True):
         model = family.model()
@@ -36,10 +41,12 @@ def test_one_group_a_layer_is_one_group_for_all_bit_for_bit(family, data):
             if step == at + 1:
                 freezer.thaw(thawed)
             torch.manual_seed(step)
-            rate = 0.1 * schedule(step, 6)
+            rate = 0.1 * compute_lr_factor(step, 6)
             set_learning_rates(optimizer, [rate] * (len(family.layers) if by_layer else 1))
             optimizer.zero_grad()
-            F.cross_entropy(model(*family.inputs(3, seed=step)), labels(3, seed=step)).backward()
+            F.cross_entropy(
+                model(*family.inputs(3, seed=step)), make_labels(3, seed=step)
+            ).backward()
             optimizer.step()
         ends.append(model.state_dict())
     assert [k for k in ends[0] if not torch.equal(ends[0][k], ends[1][k])] == []
@@ -67,7 +74,7 @@ def test_a_learning_rate_reaches_its_own_layer_only(index):
     )
     set_learning_rates(optimizer, [0.1 * (i == index) for i in range(5)])
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    F.cross_entropy(model(*family.inputs(3)), labels(3)).backward()
+    F.cross_entropy(model(*family.inputs(3)), make_labels(3)).backward()
     optimizer.step()
     moved = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
     assert moved == set(family.layers[index].parameters)
@@ -85,24 +92,24 @@ def test_a_rate_too_few_or_too_many_is_refused():
 
 @given(st.integers(1, 500), st.floats(0, 0.9))
 def test_the_schedule_rises_once_and_falls_to_zero(total, warmup):
-    factors = [schedule(step, total, warmup) for step in range(total)]
+    factors = [compute_lr_factor(step, total, warmup) for step in range(total)]
     assert all(0 < factor <= 1 for factor in factors)
     peak = factors.index(max(factors))
     assert factors[: peak + 1] == sorted(factors[: peak + 1])
     assert factors[peak:] == sorted(factors[peak:], reverse=True)
     assert abs(peak - warmup * total) <= 1
-    assert schedule(total, total, warmup) == pytest.approx(0, abs=1e-12)
+    assert compute_lr_factor(total, total, warmup) == pytest.approx(0, abs=1e-12)
 
 
 @given(st.integers(1, 100), st.integers(0, 100))
 def test_without_warmup_it_is_the_cosine(total, step):
     step = min(step, total)
-    assert schedule(step, total) == 0.5 * (1 + math.cos(math.pi * step / total))
+    assert compute_lr_factor(step, total) == 0.5 * (1 + math.cos(math.pi * step / total))
 
 
 @given(st.integers(1, 500), st.floats(0, 0.9))
 def test_what_has_a_schedule_of_its_own_rises_as_all_others_do(total, warmup):
-    factors = [warming(step, total, warmup) for step in range(total)]
+    factors = [compute_warmup_factor(step, total, warmup) for step in range(total)]
     for step, factor in enumerate(factors):
-        assert factor == (schedule(step, total, warmup) if step < warmup * total else 1.0)
-    assert warming(0, total, 0.0) == 1.0
+        assert factor == (compute_lr_factor(step, total, warmup) if step < warmup * total else 1.0)
+    assert compute_warmup_factor(0, total, 0.0) == 1.0

@@ -17,9 +17,9 @@ from bench.spec import Spec
 from bench.training.checkpoint import save_checkpoint
 from bench.training.loop import Stopped, execute
 from tests.support.device import DEVICE
-from tests.support.interrupted_runs import assert_same_bits, stopped_every
+from tests.support.interrupted_runs import assert_same_bits, execute_with_stops
 from tests.support.paths import SUPPORT
-from tests.support.tiny_runs import made, tiny
+from tests.support.tiny_runs import execute_run, make_tiny_spec
 
 STRATEGIES = [
     "full",
@@ -38,13 +38,13 @@ def spec_of(strategy: str, results: Path, epochs: int = 2) -> Spec:
     """A tiny run, with the reference it may need made first."""
     changes: dict = {"epochs": epochs}
     if strategy == "cka_oracle":
-        reference = tiny(seed=1000, keep_model=True)
+        reference = make_tiny_spec(seed=1000, keep_model=True)
         if not RunFolder(results, reference.id).done:
-            made(reference, results)
+            execute_run(reference, results)
         changes |= {"reference": f"run:{reference.id}", "options": {"epsilon": 0.5, "k": 2}}
     if strategy == "smartfrz":
         changes["options"] = {"stages_per_epoch": 3, "warmup": 0.0, "threshold": 0.2}
-    return tiny(strategy, keep_model=True, **changes)
+    return make_tiny_spec(strategy, keep_model=True, **changes)
 
 
 def cached_run() -> Spec:
@@ -52,7 +52,7 @@ def cached_run() -> Spec:
     freezes = f"{SUPPORT}/half_then_more.py:HalfThenMore"
     budgets = {"cache_device_mib": 0, "cache_host_mib": 1, "cache_disk_mib": 1}
     changes = {"augment": "none", "cache_prefix": True, "fold_norms": True, **budgets}
-    return tiny(freezes, keep_model=True, epochs=4, **changes)
+    return make_tiny_spec(freezes, keep_model=True, epochs=4, **changes)
 
 
 def slowly(values: dict, results: str) -> None:
@@ -68,9 +68,9 @@ def slowly(values: dict, results: str) -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_stopped_at_every_second_step(strategy: str, tmp_path: Path) -> None:
     spec = spec_of(strategy, tmp_path / "straight")
-    made(spec, tmp_path / "straight")
+    execute_run(spec, tmp_path / "straight")
     spec_of(strategy, tmp_path / "broken")
-    assert stopped_every(2, spec, tmp_path / "broken") >= 3
+    assert execute_with_stops(2, spec, tmp_path / "broken") >= 3
     assert RunFolder(tmp_path / "broken", spec.id).result()["resumed"]
     assert_same_bits(spec, tmp_path / "straight", tmp_path / "broken")
 
@@ -78,14 +78,14 @@ def test_stopped_at_every_second_step(strategy: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_killed_five_times_at_random_moments(strategy: str, tmp_path: Path) -> None:
     spec = spec_of(strategy, tmp_path / "straight", epochs=4)
-    made(spec, tmp_path / "straight")
+    execute_run(spec, tmp_path / "straight")
     spec_of(strategy, tmp_path / "broken")
     assert_kills_change_nothing(spec, tmp_path)
 
 
 def test_killed_with_a_cached_prefix(tmp_path: Path) -> None:
     spec = cached_run()
-    made(spec, tmp_path / "straight")
+    execute_run(spec, tmp_path / "straight")
     assert_kills_change_nothing(spec, tmp_path)
 
 
@@ -135,7 +135,7 @@ def test_a_state_that_could_not_be_read_again_is_not_kept(tmp_path: Path) -> Non
 
 
 def test_an_unreadable_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
-    spec = tiny("autofreeze")
+    spec = make_tiny_spec("autofreeze")
     folder = RunFolder(tmp_path, spec.id)
     with pytest.raises(Stopped):
         execute(spec, tmp_path, stop=lambda: True)

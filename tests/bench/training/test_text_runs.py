@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.batches.factory import batches_of
+from bench.batches.factory import make_batches
 from bench.batches.order import NOT_ASKED
 from bench.data.catalogue import load_texts
-from bench.data.texts.dataset import Text
-from bench.data.texts.grammar.words import vocabulary
+from bench.data.texts.dataset import TextSample
+from bench.data.texts.grammar.words import build_vocabulary
 from bench.errors import UserError
-from bench.models.anatomy import anatomy
+from bench.models.anatomy import analyze_model
 from bench.models.texts.catalogue import list_text_models
-from bench.models.texts.tokenizer import tokenize, tokenizer_of
+from bench.models.texts.tokenizer import load_tokenizer, tokenize
 from bench.planning.run_inputs import resolve
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
-from bench.training.components import model_of
+from bench.training.components import make_initial_model
 from bench.training.loop import Stopped, execute
 from tests.support.device import DEVICE
 from tests.support.paths import ROOT
-from tests.support.tiny_runs import essence, made, weights
+from tests.support.tiny_runs import execute_run, load_essence, load_weights
 
 CPU = torch.device("cpu")
 
@@ -42,15 +42,15 @@ def tiny(strategy: str = "full", files: dict | None = None, **changes) -> Spec:
 
 def test_two_strategies_train_alike_until_the_first_freeze(tmp_path: Path) -> None:
     full, freezing = tiny(keep_model=True), tiny("autofreeze", keep_model=True)
-    one, other = made(full, tmp_path), made(freezing, tmp_path)
+    one, other = execute_run(full, tmp_path), execute_run(freezing, tmp_path)
     at = [layer["frozen_at_step"] for layer in other["layers"]]
     first = min(step for step in at if step is not None)
     assert 0 < first < one["steps"]
     stopped = [partial_weights(spec, tmp_path / spec.id, first) for spec in (full, freezing)]
     assert all(torch.equal(stopped[0][k], stopped[1][k]) for k in stopped[0])
     assert not torch.equal(
-        weights(full, tmp_path)["classifier.weight"],
-        weights(freezing, tmp_path)["classifier.weight"],
+        load_weights(full, tmp_path)["classifier.weight"],
+        load_weights(freezing, tmp_path)["classifier.weight"],
     )
 
 
@@ -69,26 +69,26 @@ def stop_after(spec: Spec, results: Path, steps: int) -> None:
 @pytest.mark.parametrize("strategy", ["full", "autofreeze", "smartfrz"])
 def test_a_run_that_was_stopped_ends_with_the_same_bits(tmp_path: Path, strategy: str) -> None:
     spec = tiny(strategy, keep_model=True)
-    made(spec, tmp_path / "straight")
+    execute_run(spec, tmp_path / "straight")
     for steps in (4, 3):
         stop_after(spec, tmp_path / "broken", steps)
-    made(spec, tmp_path / "broken")
-    assert essence(spec, tmp_path / "straight") == essence(spec, tmp_path / "broken")
-    first, second = (weights(spec, tmp_path / place) for place in ("straight", "broken"))
+    execute_run(spec, tmp_path / "broken")
+    assert load_essence(spec, tmp_path / "straight") == load_essence(spec, tmp_path / "broken")
+    first, second = (load_weights(spec, tmp_path / place) for place in ("straight", "broken"))
     assert all(torch.equal(first[k], second[k]) for k in first)
 
 
 def test_a_runs_computation_is_the_sum_over_its_batches(tmp_path: Path) -> None:
     spec = tiny(train_limit=40, batch_size=4)
-    result = made(spec, tmp_path)
-    batches, classes = batches_of(spec, CPU)
+    result = execute_run(spec, tmp_path)
+    batches, classes = make_batches(spec, CPU)
     expected, lengths = 0.0, set()
     for step in range(result["steps"]):
         inputs, labels = batches.batch(step)
         length = inputs[0].shape[1]
         assert length % 8 == 0
         lengths.add(length)
-        expected += anatomy(spec.model, classes, length)[1].exact().total * len(labels)
+        expected += analyze_model(spec.model, classes, length)[1].exact().total * len(labels)
     assert len(lengths) > 1
     assert result["flops"]["exact"]["total"] == expected
     assert result["flops"]["full_exact"] == pytest.approx(expected, rel=1e-12)
@@ -99,22 +99,23 @@ def test_a_runs_computation_is_the_sum_over_its_batches(tmp_path: Path) -> None:
 
 def test_what_is_frozen_from_the_start_ends_as_it_began(tmp_path: Path) -> None:
     spec = tiny("probe", keep_model=True)
-    made(spec, tmp_path)
-    layers, _ = anatomy(spec.model, 2, 8)
-    began = model_of(spec, 2, layers, tmp_path).state_dict()
-    ended = weights(spec, tmp_path)
+    execute_run(spec, tmp_path)
+    layers, _ = analyze_model(spec.model, 2, 8)
+    began = make_initial_model(spec, 2, layers, tmp_path).state_dict()
+    ended = load_weights(spec, tmp_path)
     moved = {k for k in began if not torch.equal(began[k], ended[k])}
     assert moved == {"classifier.weight", "classifier.bias"}
 
 
 def test_fine_tuning_starts_from_the_body_of_its_pretraining(tmp_path: Path) -> None:
     artifact = tiny(model="laptop_bert_mlm", data="grammar", epochs=1, keep_model=True)
-    result = made(artifact, tmp_path)
+    result = execute_run(artifact, tmp_path)
     assert result["metric"] == "accuracy"
     assert result["eval_count"] > 500  # words asked for, not texts
-    learnt = weights(artifact, tmp_path)
+    learnt = load_weights(artifact, tmp_path)
     source = {"weights": f"run:{artifact.id}", "weights_may_lack": "bert.pooler"}
-    models = [model_of(tiny(seed=s, **source), 2, anatomy("laptop_bert", 2, 8)[0], tmp_path)
+    layers = analyze_model("laptop_bert", 2, 8)[0]
+    models = [make_initial_model(tiny(seed=s, **source), 2, layers, tmp_path)
               for s in (0, 1)]  # fmt: skip
     for model in models:
         body = {k: v for k, v in model.state_dict().items() if k in learnt}
@@ -128,7 +129,7 @@ def test_fine_tuning_starts_from_the_body_of_its_pretraining(tmp_path: Path) -> 
 
 def test_masked_words_are_asked_for_and_no_others() -> None:
     spec = tiny(model="laptop_bert_mlm", data="grammar", batch_size=64)
-    batches, words = batches_of(spec, CPU)
+    batches, words = make_batches(spec, CPU)
     (shown, real, _), labels = batches.batch(0)
     asked = labels != NOT_ASKED
     assert asked.any(1).all()
@@ -138,17 +139,17 @@ def test_masked_words_are_asked_for_and_no_others() -> None:
     assert 0.15 < float(asked.sum()) / float(((shown >= 4) & real[:, 0, 0]).sum()) < 0.3
     assert 0.4 < float((shown[asked] == 4).float().mean()) < 0.6
     assert 0.15 < float((shown == labels)[asked].float().mean()) < 0.35
-    assert words == len(vocabulary())
-    again = batches_of(spec, CPU)[0].batch(0)
+    assert words == len(build_vocabulary())
+    again = make_batches(spec, CPU)[0].batch(0)
     assert torch.equal(again[0][0], shown)
     assert torch.equal(again[1], labels)
 
 
 def test_labels_go_with_their_texts_and_padding_is_no_word() -> None:
     spec = tiny(train_limit=50, batch_size=7)
-    batches, _ = batches_of(spec, CPU)
+    batches, _ = make_batches(spec, CPU)
     known = {text.first: text.label for text in load_texts(spec.data, "test", "", 50).train}
-    tokenizer = tokenizer_of(list_text_models()[spec.model], None)
+    tokenizer = load_tokenizer(list_text_models()[spec.model], None)
     seen = []
     for step in range(batches.steps_per_epoch):
         (ids, real, segments), labels = batches.batch(step)
@@ -174,8 +175,8 @@ def test_what_does_not_belong_together_is_one_clear_line(tmp_path: Path) -> None
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"100% of its words|% of its words are unknown"):
         tokenize(
-            tokenizer_of(list_text_models()["laptop_bert"], None),
-            [Text("Sphinx of black quartz")],
+            load_tokenizer(list_text_models()["laptop_bert"], None),
+            [TextSample("Sphinx of black quartz")],
             16,
             "mine",
         )
@@ -191,11 +192,11 @@ def test_a_vocabulary_is_named_or_lies_beside_the_weights(tmp_path: Path) -> Non
     beside = tiny(**base, weights="file", files={"weights": str(weights_file)})
     published = tiny(**base)
     assert named.contents["vocab"] == beside.contents["vocab"] != published.contents["vocab"]
-    tokenizer = tokenizer_of(list_text_models()["bert-base-uncased"], Path(named.paths["vocab"]))
+    tokenizer = load_tokenizer(list_text_models()["bert-base-uncased"], Path(named.paths["vocab"]))
     assert tokenizer("Sailors sail")["input_ids"] == [2, 5, 6, 5, 3]
     words.write_text("[PAD]\nsail\n")
     with pytest.raises(UserError, match=r"lacks \[UNK\].*give the vocab\.txt of bert-base"):
-        tokenizer_of(list_text_models()["bert-base-uncased"], words)
+        load_tokenizer(list_text_models()["bert-base-uncased"], words)
 
 
 def test_without_network_a_missing_vocabulary_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +207,7 @@ def test_without_network_a_missing_vocabulary_is_told(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
     with pytest.raises(UserError, match=r"cannot be fetched \(no network\); give --vocab FILE"):
-        tokenizer_of(list_text_models()["bert-base-uncased"], None)
+        load_tokenizer(list_text_models()["bert-base-uncased"], None)
 
 
 def test_runs_on_images_do_not_load_transformers(tmp_path: Path) -> None:

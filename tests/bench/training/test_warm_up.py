@@ -12,7 +12,7 @@ from bench.training.optimizer import build_optimizer
 from bench.training.warm_up import STEPS, warm_up
 from tests.support.small_models import FAMILIES
 from tests.support.small_training import Training
-from tests.support.tiny_runs import essence, made, tiny, weights
+from tests.support.tiny_runs import execute_run, load_essence, load_weights, make_tiny_spec
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
@@ -44,8 +44,8 @@ def test_nothing_of_the_model_or_the_random_streams_moves(family: Any) -> None:
 def test_a_run_that_warms_up_has_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = tiny("smartfrz", keep_model=True)
-    made(spec, tmp_path / "cold")
+    spec = make_tiny_spec("smartfrz", keep_model=True)
+    execute_run(spec, tmp_path / "cold")
     prepare = loop.prepare
 
     def warm(run: loop.RunState, folder: Any) -> None:
@@ -53,7 +53,7 @@ def test_a_run_that_warms_up_has_the_same_bits(
         prepare(run, folder)
 
     monkeypatch.setattr(loop, "prepare", warm)
-    made(spec, tmp_path / "warm")
-    assert essence(spec, tmp_path / "warm") == essence(spec, tmp_path / "cold")
-    cold = weights(spec, tmp_path / "cold")
-    assert all(torch.equal(t, cold[n]) for n, t in weights(spec, tmp_path / "warm").items())
+    execute_run(spec, tmp_path / "warm")
+    assert load_essence(spec, tmp_path / "warm") == load_essence(spec, tmp_path / "cold")
+    cold = load_weights(spec, tmp_path / "cold")
+    assert all(torch.equal(t, cold[n]) for n, t in load_weights(spec, tmp_path / "warm").items())

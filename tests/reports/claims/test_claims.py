@@ -9,27 +9,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.claims import paper_ranges, verdict_rules
-from reports.claims.claims import claims
-from reports.claims.layer_criteria import in_order, inversions
-from reports.claims.report import report
-from reports.document.csv_file import raw_csv
-from reports.document.latex import latex
-from reports.document.markdown import markdown
+from reports.claims.claims import list_claims
+from reports.claims.layer_criteria import correlate_order, count_inversions
+from reports.claims.report import build_report
+from reports.document.csv_file import format_csv
+from reports.document.latex import format_latex
+from reports.document.markdown import format_markdown
 from reports.document.profile import Profile
 from reports.document.report import Report
-from reports.document.terminal import terminal
-from reports.page.page import page
+from reports.document.terminal import format_text
+from reports.page.page import render_page
 from reports.runs import run_table
 from reports.statistics import Interval
-from tests.support.claim_results import FULL, HARSH, KIND, LAYERS, SAVED_MEMORY, world
-from tests.support.synthetic_results import PROFILE, wanted
+from tests.support.claim_results import FULL, HARSH, KIND, LAYERS, SAVED_MEMORY, make_frames
+from tests.support.synthetic_results import PROFILE, list_runs
 
-CLAIMS = {claim.text: claim for claim in claims()}
+CLAIMS = {claim.text: claim for claim in list_claims()}
 HERE = Profile.of(PROFILE)
-GOOD = world(KIND)
-BAD = world(HARSH, memory=dict.fromkeys(SAVED_MEMORY, 0.1), order=range(LAYERS))
+GOOD = make_frames(KIND)
+BAD = make_frames(HARSH, memory=dict.fromkeys(SAVED_MEMORY, 0.1), order=range(LAYERS))
 # Every centre lies on its rule's threshold.
-UNSURE = world(
+UNSURE = make_frames(
     {
         "cka_oracle": FULL | {"accuracy": 89.5, "flops": 0.44},
         "linear": FULL | {"accuracy": 89.5},
@@ -39,9 +39,9 @@ UNSURE = world(
     noise=0.03,
     memory={"resnet50": 0.8, "vgg11": 0.5, "mobilenet_v2": 0.5},
 )
-REVERSED = world(KIND, order=range(LAYERS)[::-1])
+REVERSED = make_frames(KIND, order=range(LAYERS)[::-1])
 # Computation falls by 40 %, time by 10 %.
-IDLE = world(KIND | {"smartfrz": FULL | {"flops": 0.4, "time": 0.1}})
+IDLE = make_frames(KIND | {"smartfrz": FULL | {"flops": 0.4, "time": 0.1}})
 
 REALISED = "Freezing speeds training up almost as much as it saves computation."
 ORDER, FRONT = (
@@ -62,10 +62,10 @@ def test_holds_where_it_is_so(text):
 @pytest.mark.parametrize(("low", "high"), [(1.0, 2.0), (-2.0, -1.0)])
 def test_two_seeds_decide_nothing(low, high):
     two, three = (Interval((low + high) / 2, low, high, n) for n in (2, 3))
-    for rule in (verdict_rules.above, verdict_rules.below):
+    for rule in (verdict_rules.check_above, verdict_rules.check_below):
         assert rule([two], 0.0) == "cannot be told"
         assert rule([three], 0.0) != "cannot be told"
-    assert verdict_rules.above([three, two], 0.0) != "holds"
+    assert verdict_rules.check_above([three, two], 0.0) != "holds"
 
 
 @pytest.mark.parametrize("text", CLAIMS)
@@ -139,10 +139,12 @@ INTERVALS = st.lists(
 @given(INTERVALS, ENDS)
 def test_above_and_below_are_mirrors_and_never_both_hold(intervals, threshold):
     mirrored = [Interval(-i.mean, -i.high, -i.low, i.n) for i in intervals]
-    assert verdict_rules.above(intervals, threshold) == verdict_rules.below(mirrored, -threshold)
+    assert verdict_rules.check_above(intervals, threshold) == verdict_rules.check_below(
+        mirrored, -threshold
+    )
     verdicts = {
-        verdict_rules.above(intervals, threshold),
-        verdict_rules.below(intervals, threshold),
+        verdict_rules.check_above(intervals, threshold),
+        verdict_rules.check_below(intervals, threshold),
     }
     assert verdicts != {"holds"}
 
@@ -150,8 +152,8 @@ def test_above_and_below_are_mirrors_and_never_both_hold(intervals, threshold):
 @given(INTERVALS.filter(bool), ENDS)
 def test_an_interval_without_ends_decides_nothing(intervals, threshold):
     unknown = Interval(0.0, math.nan, math.nan, 1)
-    assert verdict_rules.above([unknown], threshold) == "cannot be told"
-    assert verdict_rules.above([*intervals, unknown], threshold) != "holds"
+    assert verdict_rules.check_above([unknown], threshold) == "cannot be told"
+    assert verdict_rules.check_above([*intervals, unknown], threshold) != "holds"
 
 
 def layers(*moments):
@@ -160,26 +162,26 @@ def layers(*moments):
 
 def test_the_order_of_freezing():
     never = math.nan
-    assert inversions(layers(1.0, 2.0, 3.0, never)) == 0
-    assert inversions(layers(never, 2.0, 3.0)) == 2  # the first never froze
-    assert inversions(layers(2.0, 2.0)) == 0
-    assert in_order(layers(1.0, 2.0, 3.0, never)) == 1
-    assert in_order(layers(3.0, 2.0, 1.0)) == -1
-    assert in_order(layers(1.0, never)) == 0
+    assert count_inversions(layers(1.0, 2.0, 3.0, never)) == 0
+    assert count_inversions(layers(never, 2.0, 3.0)) == 2  # the first never froze
+    assert count_inversions(layers(2.0, 2.0)) == 0
+    assert correlate_order(layers(1.0, 2.0, 3.0, never)) == 1
+    assert correlate_order(layers(3.0, 2.0, 1.0)) == -1
+    assert correlate_order(layers(1.0, never)) == 0
 
 
 def test_the_papers_figures_are_computed_from_its_tables():
     assert (
-        paper_ranges.savings(1, "cka_oracle", "full", "tflops")
+        paper_ranges.format_savings(1, "cka_oracle", "full", "tflops")
         == "mean 45.98 %, from 44.18 to 47.78"
     )
-    scratch = paper_ranges.savings(3, "smartfrz", "full", "time_min")
+    scratch = paper_ranges.format_savings(3, "smartfrz", "full", "time_min")
     assert scratch == "mean 22.36 %, from 20.38 to 24.33"  # "22.4 % on average" in its text
-    assert paper_ranges.differences(2, "smartfrz", "linear").startswith(
+    assert paper_ranges.format_differences(2, "smartfrz", "linear").startswith(
         "mean +0.68 points"
     )  # "0.7"
     # Of each setting that the claim is about, and of no other.
-    assert paper_ranges.ahead(9, "M", 4, 2, 3) == "4 − 2: +0.05, 4 − 3: −0.04 points"
+    assert paper_ranges.format_lead(9, "M", 4, 2, 3) == "4 − 2: +0.05, 4 − 3: −0.04 points"
 
 
 def test_a_setting_is_best_only_if_it_is_in_every_pair():
@@ -193,20 +195,20 @@ def test_a_setting_is_best_only_if_it_is_in_every_pair():
 
 
 def test_the_table_has_a_row_a_claim_in_every_format():
-    built = report(GOOD, HERE)
+    built = build_report(GOOD, HERE)
     assert isinstance(built, Report)
     (table,) = built.parts
     assert len(table.rows) == len(CLAIMS) >= 15
-    for text in (markdown(table), raw_csv(table), terminal(table)):
+    for text in (format_markdown(table), format_csv(table), format_text(table)):
         assert text.count("holds") >= len(CLAIMS)
-    assert latex(table, "tab:claims").count(r"\\") > len(CLAIMS)
+    assert format_latex(table, "tab:claims").count(r"\\") > len(CLAIMS)
     assert f"{len(CLAIMS)} holds" in table.notes[1]
     for row in table.rows:
         assert row["rule"][0] in string.ascii_uppercase
 
 
 def test_the_page_shows_the_verdicts(tmp_path):
-    frame = run_table.read(wanted(["vgg11"], ["cifar10"]), tmp_path)
+    frame = run_table.read_runs(list_runs(["vgg11"], ["cifar10"]), tmp_path)
     shown = Report("table1", "Table 1: made up", (), (), frame)
-    text = page([(shown, HERE)], report(GOOD, HERE))
+    text = render_page([(shown, HERE)], build_report(GOOD, HERE))
     assert text.count('<span class="chip good">holds</span>') == len(CLAIMS)

@@ -5,17 +5,17 @@ import math
 import pytest
 
 from bench.planning.sweep import load_sweep
-from reports.comparison.equal_cost_table import ALL, equal_cost
+from reports.comparison.equal_cost_table import ALL, build_equal_cost
 from reports.document.profile import Profile
-from reports.publishing.from_sweep import wanted_of
+from reports.publishing.from_sweep import list_shown_runs
 from reports.runs import run_table
-from reports.runs.cells import cells
-from tests.support.synthetic_results import PROFILE, wanted, write
+from reports.runs.cells import build_cells
+from tests.support.synthetic_results import PROFILE, list_runs, write_run
 
 MODELS = ("resnet50", "vgg11", "mobilenet_v2")
 RUNS = [
     {**run, "match": "smartfrz" if run["method"] == "linear" else ""}
-    for run in wanted(models=MODELS, datasets=["cifar10"], methods=["smartfrz", "linear"])
+    for run in list_runs(models=MODELS, datasets=["cifar10"], methods=["smartfrz", "linear"])
 ]
 # Accuracy of smartfrz less linear's, by seed.
 GAPS = {"resnet50": [1.0, 1.0, 1.0, 1.0, 2.0], "vgg11": [0.4] * 5, "mobilenet_v2": [0.5] * 5}
@@ -25,12 +25,14 @@ GAPS = {"resnet50": [1.0, 1.0, 1.0, 1.0, 2.0], "vgg11": [0.4] * 5, "mobilenet_v2
 def results(tmp_path):
     for run in RUNS:
         gap = GAPS[run["model"]][run["seed"]] if run["method"] == "smartfrz" else 0.0
-        write(tmp_path, run, accuracy=90.0 + run["seed"] + gap)
+        write_run(tmp_path, run, accuracy=90.0 + run["seed"] + gap)
     return tmp_path
 
 
 def rows(results, runs=RUNS):
-    full, compact = equal_cost(cells(run_table.read(runs, results)), Profile.of(PROFILE), "title")
+    full, compact = build_equal_cost(
+        build_cells(run_table.read_runs(runs, results)), Profile.of(PROFILE), "title"
+    )
     assert compact.rows == [row for row in full.rows if row["model"] == ALL]
     return {row["model"].split()[0]: row for row in full.rows}
 
@@ -54,11 +56,11 @@ def test_by_hand(results):
 def test_a_rival_may_win_and_a_diverged_seed_tells_nothing(results):
     for run in RUNS:
         if run["method"] == "linear":
-            write(results, run, accuracy=95.0 + run["seed"])
+            write_run(results, run, accuracy=95.0 + run["seed"])
     found = rows(results)
     assert {found[name]["outcome"] for name in ("laptop_resnet", "laptop_vgg11")} == {"worse"}
     assert found["all"]["outcome"] == "worse"
-    write(results, RUNS[0], status="diverged", accuracy=None)
+    write_run(results, RUNS[0], status="diverged", accuracy=None)
     assert {rows(results)[name]["outcome"] for name in ("all", "laptop_resnet")} == {"not told"}
 
 
@@ -78,7 +80,9 @@ def test_a_missing_pair_tells_nothing_over_all_pairs(results):
 
 
 def tables(results, runs):
-    return equal_cost(cells(run_table.read(runs, results)), Profile.of(PROFILE), "title")
+    return build_equal_cost(
+        build_cells(run_table.read_runs(runs, results)), Profile.of(PROFILE), "title"
+    )
 
 
 def test_few_pairs_and_several_metrics_are_not_averaged(results):
@@ -89,18 +93,20 @@ def test_few_pairs_and_several_metrics_are_not_averaged(results):
     assert ALL in {row["model"] for row in tables(results, RUNS)[0].rows}
     for run in RUNS:
         if run["model"] == "vgg11":
-            write(results, run, metric="matthews")
+            write_run(results, run, metric="matthews")
     assert ALL not in {row["model"] for row in tables(results, RUNS)[0].rows}
 
 
 def test_without_matched_methods_there_is_no_table(results):
     alone = [{**run, "match": ""} for run in RUNS]
-    assert equal_cost(cells(run_table.read(alone, results)), Profile.of(PROFILE), "t") == (
+    assert build_equal_cost(
+        build_cells(run_table.read_runs(alone, results)), Profile.of(PROFILE), "t"
+    ) == (
         None,
         None,
     )
 
 
 def test_a_sweep_says_who_was_matched_to_whom():
-    found = {run["method"]: run["match"] for run in wanted_of(load_sweep("table2", "laptop"))}
+    found = {run["method"]: run["match"] for run in list_shown_runs(load_sweep("table2", "laptop"))}
     assert found == {"full": "", "linear": "smartfrz", "autofreeze": "", "smartfrz": ""}

@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.document.csv_file import raw_csv
-from reports.document.latex import latex
-from reports.document.markdown import markdown
+from reports.document.csv_file import format_csv
+from reports.document.latex import format_latex
+from reports.document.markdown import format_markdown
 from reports.document.table import (
     Table,
-    fixed,
-    interval,
-    mean_sd,
-    name,
-    number,
-    percent,
-    significant,
+    format_fixed,
+    format_significant,
+    interval_column,
+    mean_sd_column,
+    number_column,
+    percent_column,
+    text_column,
 )
-from reports.document.terminal import terminal
+from reports.document.terminal import format_text
 
 ROWS = [
     {"model": "a_b", "method": "full", "x": 91.234, "x_sd": 0.5, "mark": "", "share": None},
@@ -31,28 +31,34 @@ ROWS = [
     {"model": "c", "method": "path/x.py:C|D", "x": math.nan, "x_sd": math.nan, "mark": "",
      "share": 0.5},
 ]  # fmt: skip
-COLUMNS = (name("Method", "method"), mean_sd("x (%)", "x", "mark"), percent("saved", "share"))
-TABLE = Table("A table {x}_1", COLUMNS, ROWS, (name("Model", "model"),), ("100 % of #1 & α",))
+COLUMNS = (
+    text_column("Method", "method"),
+    mean_sd_column("x (%)", "x", "mark"),
+    percent_column("saved", "share"),
+)
+TABLE = Table(
+    "A table {x}_1", COLUMNS, ROWS, (text_column("Model", "model"),), ("100 % of #1 & α",)
+)
 
 
 def test_numbers_in_words():
-    assert fixed(-0.001) == "0.00"
-    assert fixed(-1.5, 1) == "−1.5"
-    assert fixed(1.5, 1, sign=True) == "+1.5"
-    assert fixed(12345.6, 0) == "12,346"
-    assert fixed(math.inf) == fixed(None) == fixed("x") == "–"
-    assert significant(12334.4) == "12,334"
-    assert significant(0.0123456) == "0.0123"
-    assert significant(0) == "0"
-    assert significant(99.96) == "100.0"
+    assert format_fixed(-0.001) == "0.00"
+    assert format_fixed(-1.5, 1) == "−1.5"
+    assert format_fixed(1.5, 1, sign=True) == "+1.5"
+    assert format_fixed(12345.6, 0) == "12,346"
+    assert format_fixed(math.inf) == format_fixed(None) == format_fixed("x") == "–"
+    assert format_significant(12334.4) == "12,334"
+    assert format_significant(0.0123456) == "0.0123"
+    assert format_significant(0) == "0"
+    assert format_significant(99.96) == "100.0"
     row = {"d": -0.2, "d_low": -0.7, "d_high": 0.3}
-    assert interval("", "d").text(row) == "−0.20 [−0.70, +0.30]"
-    assert interval("", "d").text({**row, "d_low": math.nan}) == "−0.20"
-    assert number("", "d", scale=0.1).text(row) == "−2.00"
+    assert interval_column("", "d").text(row) == "−0.20 [−0.70, +0.30]"
+    assert interval_column("", "d").text({**row, "d_low": math.nan}) == "−0.20"
+    assert number_column("", "d", scale=0.1).text(row) == "−2.00"
 
 
 def test_markdown_leaves_repeated_names_out_and_escapes():
-    lines = markdown(TABLE).splitlines()
+    lines = format_markdown(TABLE).splitlines()
     assert lines[0] == "## A table {x}_1"
     assert lines[2:7] == [
         "| Model | Method | x (%) | saved |",
@@ -65,14 +71,14 @@ def test_markdown_leaves_repeated_names_out_and_escapes():
 
 
 def test_csv_holds_the_numbers_unrounded():
-    rows = list(csv.DictReader(io.StringIO(raw_csv(TABLE))))
+    rows = list(csv.DictReader(io.StringIO(format_csv(TABLE))))
     assert float(rows[0]["x"]) == 91.234
     assert rows[0]["share"] == rows[2]["x"] == ""
     assert rows[1]["method"] == "50 % & more_"
 
 
 def test_latex_escapes_every_sign():
-    text = latex(TABLE, "tab:x")
+    text = format_latex(TABLE, "tab:x")
     assert r"50 \% \& more\_" in text
     assert r"path/x.py:C$|$D" in text
     assert r"90.00 $\dagger$" in text
@@ -89,8 +95,8 @@ def test_latex_escapes_every_sign():
 @settings(deadline=None)
 @given(st.text(max_size=40))
 def test_latex_of_any_name_is_balanced(words):
-    table = Table(words, (name("Method", "method"),), [{"method": words}], (), (words,))
-    text = re.sub(r"\\[\\{}$&%#_]", "", latex(table, "tab:x"))
+    table = Table(words, (text_column("Method", "method"),), [{"method": words}], (), (words,))
+    text = re.sub(r"\\[\\{}$&%#_]", "", format_latex(table, "tab:x"))
     assert text.count("{") == text.count("}")
     assert text.count("$") % 2 == 0
     assert not re.search(r"[%#]", text)
@@ -100,8 +106,8 @@ def test_latex_of_any_name_is_balanced(words):
 def test_latex_goes_over_pages_with_every_row_once_and_the_notes_once():
     sentence = "A sentence that takes more than one line of a paragraph in a table. " * 3
     rows = [{"method": f"row {i}.", "x": sentence} for i in range(40)]
-    columns = (name("Method", "method"), name("Why", "x"))
-    text = latex(Table("Long", columns, rows, (), ("A note.",)), "tab:x")
+    columns = (text_column("Method", "method"), text_column("Why", "x"))
+    text = format_latex(Table("Long", columns, rows, (), ("A note.",)), "tab:x")
     parts = text.split(r"\begin{table*}")[1:]
     assert len(parts) > 3
     assert all(part.count(r"\end{table*}") == part.count(r"\bottomrule") == 1 for part in parts)
@@ -109,18 +115,18 @@ def test_latex_goes_over_pages_with_every_row_once_and_the_notes_once():
     assert text.count("A note.") == parts[0].count("A note.") == 1
     assert f"Long (1 of {len(parts)})" in parts[0]
     assert len(set(re.findall(r"\\label{(.*?)}", text))) == len(parts)
-    assert latex(TABLE, "tab:x").count(r"\begin{table*}") == 1
+    assert format_latex(TABLE, "tab:x").count(r"\begin{table*}") == 1
 
 
 def test_latex_of_signs_that_no_font_has():
     words = "σ ≈ ∞, naïve, Å, ⁻⁴, \u0159 and \u4e2d"
-    table = Table("T", (name("Method", "method"),), [{"method": words}])
-    line = next(x for x in latex(table, "tab:x").splitlines() if x.startswith(r"$\sigma$"))
+    table = Table("T", (text_column("Method", "method"),), [{"method": words}])
+    line = next(x for x in format_latex(table, "tab:x").splitlines() if x.startswith(r"$\sigma$"))
     assert line == r"$\sigma$ $\approx$ $\infty$, naïve, Å, ?4, r and ? \\"
 
 
 def test_a_deviation_that_is_not_zero_does_not_show_as_zero():
-    column = mean_sd("time", "x", digits=None)
+    column = mean_sd_column("time", "x", digits=None)
     assert column.text({"x": 140.2, "x_sd": 0.3}) == "140.2 ± 0.3"
     assert column.text({"x": 140.2, "x_sd": 3.0}) == "140 ± 3"
     assert column.text({"x": 140.0, "x_sd": 0.0}) == "140 ± 0"
@@ -128,14 +134,14 @@ def test_a_deviation_that_is_not_zero_does_not_show_as_zero():
 
 
 def test_terminal_keeps_to_its_width():
-    lines = terminal(TABLE, width=32).splitlines()
+    lines = format_text(TABLE, width=32).splitlines()
     assert max(map(len, lines)) <= 32
     assert any("…" in line for line in lines)
-    wide = terminal(TABLE)
+    wide = format_text(TABLE)
     assert "50 % & more_" in wide
     assert wide.index("\na_b\n") < wide.index("\nc\n")
 
 
-@pytest.mark.parametrize("write", [markdown, raw_csv, terminal])
+@pytest.mark.parametrize("write", [format_markdown, format_csv, format_text])
 def test_a_table_without_rows(write):
     assert write(Table("Empty", COLUMNS, [])) is not None

@@ -11,22 +11,29 @@ from matplotlib.figure import Figure
 
 from bench.strategy_api.built_in import find_built_in
 from reports.document.profile import Profile
-from reports.figures.accuracy_cost import accuracy_cost
+from reports.figures.accuracy_cost import draw_accuracy_cost
 from reports.figures.broken_axis import NEAR, squeeze_below
-from reports.figures.freezing_moment import freezing_moment
-from reports.figures.sensitivity_curves import Panel, sensitivity_curves
-from reports.figures.style import looks, save, styled
+from reports.figures.freezing_moment import draw_freezing_moments
+from reports.figures.sensitivity_curves import Panel, draw_sensitivity_curves
+from reports.figures.style import apply_style, choose_looks, save_figure
 from reports.runs import run_table
-from tests.support.synthetic_results import EPOCHS, LAYERS, PROFILE, result, wanted, write
+from tests.support.synthetic_results import (
+    EPOCHS,
+    LAYERS,
+    PROFILE,
+    list_runs,
+    make_result,
+    write_run,
+)
 
-RUNS = wanted(models=["resnet50", "vgg11"], methods=["full", "linear", "smartfrz", "shortened"])
+RUNS = list_runs(models=["resnet50", "vgg11"], methods=["full", "linear", "smartfrz", "shortened"])
 HERE = Profile.of(PROFILE)
 
 
 @pytest.fixture
 def results(tmp_path):
     for run in RUNS:
-        write(tmp_path, run)
+        write_run(tmp_path, run)
     return tmp_path
 
 
@@ -37,14 +44,14 @@ def drawn(axes):
 
 
 def test_accuracy_cost_shows_every_seed_inside_its_panel(results):
-    figure = accuracy_cost(run_table.read(RUNS, results), HERE, "Accuracy")
+    figure = draw_accuracy_cost(run_table.read_runs(RUNS, results), HERE, "Accuracy")
     assert "laptop profile" in figure.get_suptitle()
     assert len(figure.axes) == 4
     for axes in figure.axes:
         model, dataset = (word.split()[0] for word in axes.get_title().splitlines())
         roles = {v: k for k, v in PROFILE["stands_for"].items()}
         here = [r for r in RUNS if (r["model"], r["dataset"]) == (roles[model], roles[dataset])]
-        seeds = {result(run)["accuracy"] for run in here}
+        seeds = {make_result(run)["accuracy"] for run in here}
         assert len(here) == 20
         assert seeds <= set(drawn(axes))
         low, high = axes.get_ylim()
@@ -52,10 +59,10 @@ def test_accuracy_cost_shows_every_seed_inside_its_panel(results):
 
 
 def test_accuracy_cost_says_what_is_missing(results):
-    write(results, RUNS[7], status="diverged", accuracy=None)
+    write_run(results, RUNS[7], status="diverged", accuracy=None)
     for run in RUNS[:5]:
         shutil.rmtree(results / "runs" / run["id"])
-    axes = accuracy_cost(run_table.read(RUNS, results), HERE, "Accuracy").axes[0]
+    axes = draw_accuracy_cost(run_table.read_runs(RUNS, results), HERE, "Accuracy").axes[0]
     words = "\n".join(text.get_text() for text in axes.texts)
     assert "full: 0 of 5" in words
     assert "linear: 4 of 5 (1 diverged)" in words
@@ -63,9 +70,9 @@ def test_accuracy_cost_says_what_is_missing(results):
 
 
 def test_freezing_moments_show_every_layer_and_seed(results):
-    moments = run_table.freezing(run_table.read(RUNS, results), results)
+    moments = run_table.read_freezing(run_table.read_runs(RUNS, results), results)
     moments = moments[moments.dataset == "cifar10"]
-    figure = freezing_moment(moments, HERE, "When")
+    figure = draw_freezing_moments(moments, HERE, "When")
     assert len(figure.axes) == 4  # two models, linear and smartfrz
     assert [axes.get_title() for axes in figure.axes[:2]] == ["linear", "smartfrz"]
     for axes in figure.axes:
@@ -79,26 +86,29 @@ def test_freezing_moments_show_every_layer_and_seed(results):
 
 
 def test_figures_of_nothing(tmp_path):
-    frame = run_table.read(RUNS, tmp_path)
-    with styled():
-        save(accuracy_cost(frame, HERE, "Accuracy"), tmp_path / "a")
-        save(freezing_moment(run_table.freezing(frame, tmp_path), HERE, "When"), tmp_path / "b")
+    frame = run_table.read_runs(RUNS, tmp_path)
+    with apply_style():
+        save_figure(draw_accuracy_cost(frame, HERE, "Accuracy"), tmp_path / "a")
+        save_figure(
+            draw_freezing_moments(run_table.read_freezing(frame, tmp_path), HERE, "When"),
+            tmp_path / "b",
+        )
 
 
 def test_one_seed_and_one_strategy(tmp_path):
-    runs = wanted(["vgg11"], ["cifar10"], ["full"], seeds=1)
-    write(tmp_path, runs[0])
-    frame = run_table.read(runs, tmp_path)
-    with styled():
-        save(accuracy_cost(frame, HERE, "Accuracy"), tmp_path / "a")
+    runs = list_runs(["vgg11"], ["cifar10"], ["full"], seeds=1)
+    write_run(tmp_path, runs[0])
+    frame = run_table.read_runs(runs, tmp_path)
+    with apply_style():
+        save_figure(draw_accuracy_cost(frame, HERE, "Accuracy"), tmp_path / "a")
 
 
 def test_the_same_results_give_the_same_file_and_leave_matplotlib_alone(results, tmp_path):
-    frame, before = run_table.read(RUNS, results), dict(mpl.rcParams)
+    frame, before = run_table.read_runs(RUNS, results), dict(mpl.rcParams)
     pictures = []
     for stem in ("a", "b"):
-        with styled():
-            files = save(accuracy_cost(frame, HERE, "Accuracy"), tmp_path / stem)
+        with apply_style():
+            files = save_figure(draw_accuracy_cost(frame, HERE, "Accuracy"), tmp_path / stem)
         pictures.append([file.read_bytes() for file in files])
     assert pictures[0] == pictures[1]
     assert dict(mpl.rcParams) == before
@@ -107,19 +117,19 @@ def test_the_same_results_give_the_same_file_and_leave_matplotlib_alone(results,
 def test_every_method_has_a_look_of_its_own():
     known = {name: facts.look for name, facts in find_built_in().items() if facts.look}
     names = [*known, "early_half", "other", "third"]
-    assert len(set(looks(names).values())) == len(names)
-    assert looks(["early_half"])["early_half"] not in known.values()
+    assert len(set(choose_looks(names).values())) == len(names)
+    assert choose_looks(["early_half"])["early_half"] not in known.values()
 
 
 def test_a_legend_of_long_names_stays_inside(tmp_path):
-    runs = wanted(
+    runs = list_runs(
         ["vgg11"], ["cifar10"], ["full", "linear", *(f"a_rather_{i}{'long' * 6}" for i in "abc")]
     )
     for run in runs:
-        write(tmp_path, run)
-    with styled():
-        figure = accuracy_cost(run_table.read(runs, tmp_path), HERE, "Accuracy")
-        save(figure, tmp_path / "a")
+        write_run(tmp_path, run)
+    with apply_style():
+        figure = draw_accuracy_cost(run_table.read_runs(runs, tmp_path), HERE, "Accuracy")
+        save_figure(figure, tmp_path / "a")
     box = figure.legends[0].get_window_extent()
     assert figure.bbox.x0 <= box.x0
     assert box.x1 <= figure.bbox.x1
@@ -128,7 +138,7 @@ def test_a_legend_of_long_names_stays_inside(tmp_path):
 def test_a_value_that_is_left_out_breaks_the_line():
     seeds = {1: 90.0, 2: 91.0}
     panel = Panel("a", "accuracy (%)", {1: seeds, 2: {}, 3: seeds}, {1: 1.0, 2: 2.0, 3: 3.0})
-    axes = sensitivity_curves([panel], "option", 1, "Curves").axes[0]
+    axes = draw_sensitivity_curves([panel], "option", 1, "Curves").axes[0]
     lines = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 3]
     assert len(lines) == 3  # two seeds and their mean
     assert all(np.isnan(line).tolist() == [False, True, False] for line in lines)

@@ -8,9 +8,15 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from reports.figures.predictor_scores import JUDGES, LARGEST, SPLITS, reliability, scores_by_split
-from reports.figures.style import save, styled
-from reports.statistics import t_interval
+from reports.figures.predictor_scores import (
+    JUDGES,
+    LARGEST,
+    SPLITS,
+    draw_reliability,
+    draw_split_scores,
+)
+from reports.figures.style import apply_style, save_figure
+from reports.statistics import compute_t_interval
 
 RUNS = 7
 
@@ -48,7 +54,7 @@ def points(axes, size):
 @pytest.mark.parametrize(("panel", "key"), [(0, "auroc"), (1, "precision")])
 def test_every_run_stands_at_its_split_in_the_colour_of_its_judge(panel, key):
     frame = scores()
-    axes = scores_by_split(frame).axes[panel]
+    axes = draw_split_scores(frame).axes[panel]
     drawn = points(axes, 2.6)
     assert len(drawn) == len(frame) == 4 * 4 * RUNS
     for (split, judge), here in frame.groupby(["split", "judge"]):
@@ -61,7 +67,7 @@ def test_every_run_stands_at_its_split_in_the_colour_of_its_judge(panel, key):
 
 def test_means_and_their_intervals():
     frame = scores()
-    axes = scores_by_split(frame).axes[0]
+    axes = draw_split_scores(frame).axes[0]
     means = points(axes, 5.5)
     assert len(means) == 16
     ends = {
@@ -70,7 +76,7 @@ def test_means_and_their_intervals():
         if len(line.get_xdata()) == 2 and line.get_linewidth() == 1.4
     }
     for (split, judge), here in frame.groupby(["split", "judge"]):
-        expected = t_interval(here.auroc.tolist())
+        expected = compute_t_interval(here.auroc.tolist())
         (place,) = [
             x for x, y, c in means if y == pytest.approx(expected.mean) and c == JUDGES[judge][0]
         ]
@@ -79,7 +85,7 @@ def test_means_and_their_intervals():
 
 
 def test_judges_do_not_overlap():
-    drawn = points(scores_by_split(scores()).axes[0], 2.6)
+    drawn = points(draw_split_scores(scores()).axes[0], 2.6)
     for place in range(4):
         reach = [
             [x for x, _, c in drawn if round(x) == place and c == colour]
@@ -94,14 +100,14 @@ def test_what_has_no_score_is_left_out_and_an_empty_column_says_so():
     first = (frame.split == "run") & (frame.judge == "predictor")
     frame.loc[first, "auroc"] = math.nan
     frame.loc[(frame.split == "task") & (frame.run == "run0"), "auroc"] = math.nan
-    left, right = scores_by_split(frame).axes
+    left, right = draw_split_scores(frame).axes
     assert len(points(left, 2.6)) == 16 * RUNS - RUNS - 4
     assert [text.get_text() for text in left.texts] == ["no run"]
     assert not right.texts
 
 
 def test_a_judge_of_ones_own_gets_a_look_of_its_own():
-    figure = scores_by_split(scores(("mine", "predictor", "yours")))
+    figure = draw_split_scores(scores(("mine", "predictor", "yours")))
     drawn = {c for _, _, c in points(figure.axes[0], 5.5)}
     assert len(drawn) == 3
     assert JUDGES["predictor"][0] in drawn
@@ -110,7 +116,7 @@ def test_a_judge_of_ones_own_gets_a_look_of_its_own():
 
 def test_a_reliability_diagram_shows_every_bin_with_its_weight():
     frame = bins()
-    figure = reliability(frame)
+    figure = draw_reliability(frame)
     assert [axes.get_title() for axes in figure.axes] == ["unseen family", "unseen task"]
     for axes, split in zip(figure.axes, ("family", "task"), strict=True):
         assert len(axes.collections) == len(JUDGES)
@@ -125,8 +131,8 @@ def test_a_reliability_diagram_shows_every_bin_with_its_weight():
 
 def test_figures_of_one_run_and_of_nothing(tmp_path):
     frame = scores()
-    with styled():
-        save(scores_by_split(frame[frame.run == "run0"]), tmp_path / "a")
-        save(scores_by_split(frame[:0]), tmp_path / "b")
-        save(reliability(bins()[:0]), tmp_path / "c")
+    with apply_style():
+        save_figure(draw_split_scores(frame[frame.run == "run0"]), tmp_path / "a")
+        save_figure(draw_split_scores(frame[:0]), tmp_path / "b")
+        save_figure(draw_reliability(bins()[:0]), tmp_path / "c")
     assert len(list(tmp_path.iterdir())) == 6

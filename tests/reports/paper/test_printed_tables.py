@@ -5,46 +5,46 @@ import math
 import pytest
 
 from reports.paper import derived_numbers
-from reports.paper.printed_tables import entries, entry, number
+from reports.paper.printed_tables import find_entry, get_number, read_entries
 
 
 def test_every_table_is_there():
-    assert [len(entries(table)) for table in range(1, 10)] == [4, 32, 8, 8, 8, 8, 4, 4, 4]
+    assert [len(read_entries(table)) for table in range(1, 10)] == [4, 32, 8, 8, 8, 8, 4, 4, 4]
 
 
 def test_entries_by_name():
-    row = entry(2, model="deit_tiny", dataset="cifar100", method="smartfrz")
+    row = find_entry(2, model="deit_tiny", dataset="cifar100", method="smartfrz")
     assert (row["accuracy"], row["accuracy_pm"], row["time_s"], row["tflops"]) == (
         84.82, 0.25, 9599, 16636,
     )  # fmt: skip
-    assert entry(2, model="deit_tiny") == {}  # more than one
-    assert entry(2, model="alexnet") == {}
-    assert number({}, "accuracy") is None
+    assert find_entry(2, model="deit_tiny") == {}  # more than one
+    assert find_entry(2, model="alexnet") == {}
+    assert get_number({}, "accuracy") is None
 
 
 def test_full_training_in_the_paper_costs_what_was_recounted():
     recounted = {"resnet50": 12334, "vgg11": 22827, "mobilenet_v2": 943, "deit_tiny": 32387}
     for model, tflops in recounted.items():
-        row = entry(2, model=model, dataset="cifar10", method="full")
+        row = find_entry(2, model=model, dataset="cifar10", method="full")
         assert row["tflops"] == pytest.approx(tflops, rel=0.02)
 
 
 def test_realised_shares_of_the_paper():
-    shares = {m: derived_numbers.mean(2, m) for m in ("smartfrz", "linear", "autofreeze")}
+    shares = {m: derived_numbers.compute_means(2, m) for m in ("smartfrz", "linear", "autofreeze")}
     rounded = {m: round(float(s["published_realised"]), 2) for m, s in shares.items()}
     assert rounded == {"smartfrz": 0.70, "linear": 0.70, "autofreeze": 0.49}
 
 
 def test_what_stands_beside_a_row():
-    row = derived_numbers.beside(2, "resnet50", "cifar10", "linear")
+    row = derived_numbers.look_up_row(2, "resnet50", "cifar10", "linear")
     assert row["published_difference"] == pytest.approx(-0.05)
     assert row["published_flops_saved"] == pytest.approx(1 - 8247 / 12360)
     assert row["published_time_saved"] == pytest.approx(1 - 1980 / 2594)
-    full = derived_numbers.beside(2, "resnet50", "cifar10", "full")
+    full = derived_numbers.look_up_row(2, "resnet50", "cifar10", "full")
     assert full["published_accuracy"] == 96.10
     assert full["published_difference"] is None
-    minutes = derived_numbers.beside(7, "deit_tiny", "imagenet", "full")
+    minutes = derived_numbers.look_up_row(7, "deit_tiny", "imagenet", "full")
     assert minutes["published_time_s"] == 2190 * 60
-    unknown = derived_numbers.beside(2, "alexnet", "cifar10", "linear")
+    unknown = derived_numbers.look_up_row(2, "alexnet", "cifar10", "linear")
     assert all(value is None or math.isnan(value) for value in unknown.values())
-    assert math.isnan(derived_numbers.mean(2, "probe")["published_realised"])
+    assert math.isnan(derived_numbers.compute_means(2, "probe")["published_realised"])

@@ -8,12 +8,12 @@ import pytest
 from bench.errors import UserError
 from bench.planning.sweep import load_sweep
 from reports.document.profile import Profile
-from reports.paper_figures.figure5 import report
-from reports.runs.epochs import epochs
+from reports.paper_figures.figure5 import build_report
+from reports.runs.epochs import read_epochs
 from reports.runs.run_table import Reader
-from tests.support.synthetic_results import EPOCHS, PROFILE, wanted, write
+from tests.support.synthetic_results import EPOCHS, PROFILE, list_runs, write_run
 
-RUNS = wanted(["resnet50", "vgg11"], ["cifar100"], ["full", "smartfrz"], seeds=3)
+RUNS = list_runs(["resnet50", "vgg11"], ["cifar100"], ["full", "smartfrz"], seeds=3)
 HERE = Profile.of(PROFILE)
 LAST = {"full": 100, "smartfrz": 30}  # MiB at the end
 
@@ -32,14 +32,14 @@ def results(tmp_path):
              "cuda_allocated": None, "frozen": 0}
             for e in range(1, EPOCHS + 1)
         ]  # fmt: skip
-        folder = write(tmp_path, run)
+        folder = write_run(tmp_path, run)
         (folder / "epochs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return tmp_path
 
 
 def test_memory_saved_is_against_full_of_the_same_seed(results):
     reader = Reader(results)
-    built = report(reader.runs(RUNS), reader, HERE)
+    built = build_report(reader.runs(RUNS), reader, HERE)
     row = next(row for row in built.parts[0].rows if row["method"] == "smartfrz")
     expected = sum(1 - (30 + s) / (100 + s) for s in range(3)) / 3
     assert row["memory_saved"] == pytest.approx(expected)
@@ -54,7 +54,7 @@ def test_a_seed_that_one_side_lacks_does_not_count(results):
     gone = next(run for run in RUNS if run["method"] == "full" and run["seed"] == 2)
     shutil.rmtree(results / "runs" / gone["id"])
     reader = Reader(results)
-    row = report(reader.runs(RUNS), reader, HERE).parts[0].rows[1]
+    row = build_report(reader.runs(RUNS), reader, HERE).parts[0].rows[1]
     assert row["mean_saved"] == pytest.approx(sum(1 - (65 + s) / (100 + s) for s in (0, 1)) / 2)
     assert row["memory_saved"] == pytest.approx(sum(1 - (30 + s) / (100 + s) for s in (0, 1)) / 2)
 
@@ -62,7 +62,7 @@ def test_a_seed_that_one_side_lacks_does_not_count(results):
 def test_every_seed_and_epoch_is_drawn(results):
     reader = Reader(results)
     frame = reader.runs(RUNS)
-    figure = report(frame, reader, HERE).drawings[0].draw()
+    figure = build_report(frame, reader, HERE).drawings[0].draw()
     for axes in figure.axes:
         thin = [line for line in axes.lines if line.get_alpha()]
         assert len(thin) == 6
@@ -73,12 +73,12 @@ def test_every_seed_and_epoch_is_drawn(results):
 def test_missing_runs_are_counted_and_none_is_a_dash(results):
     shutil.rmtree(results / "runs" / RUNS[-1]["id"])
     reader = Reader(results)
-    words = [c.text(report(reader.runs(RUNS), reader, HERE).parts[0].rows[-1])
-             for c in report(reader.runs(RUNS), reader, HERE).parts[0].columns]  # fmt: skip
+    words = [c.text(build_report(reader.runs(RUNS), reader, HERE).parts[0].rows[-1])
+             for c in build_report(reader.runs(RUNS), reader, HERE).parts[0].columns]  # fmt: skip
     assert "2 of 3" in words
     shutil.rmtree(results)
     reader = Reader(results)
-    built = report(reader.runs(RUNS), reader, HERE)
+    built = build_report(reader.runs(RUNS), reader, HERE)
     assert all(built.parts[0].columns[2].text(row) == "–" for row in built.parts[0].rows)
     for drawing in built.drawings:
         drawing.draw()
@@ -88,7 +88,7 @@ def test_a_damaged_line_is_named(results):
     path = results / "runs" / RUNS[0]["id"] / "epochs.jsonl"
     path.write_text('{"epoch": 1}\n')
     with pytest.raises(UserError, match=r"epochs\.jsonl"):
-        epochs(Reader(results).runs(RUNS), results)
+        read_epochs(Reader(results).runs(RUNS), results)
 
 
 def test_its_runs_are_those_of_table_2():

@@ -14,16 +14,16 @@ from safetensors.numpy import load_file, save_file
 from bench.cli.main import main
 from bench.errors import UserError
 from reports.document.profile import Profile
-from reports.figures.cka_curves import GAP, apart, cka_curves
-from reports.figures.gradient_sample import Comparison, gradient_sample
-from reports.figures.panels import titles
-from reports.figures.style import styled
+from reports.figures.cka_curves import GAP, draw_cka_curves, spread_heights
+from reports.figures.gradient_sample import SampleComparison, draw_gradient_sample
+from reports.figures.panels import build_titles
+from reports.figures.style import apply_style
 from reports.paper_figures.figures3_4 import SHOWN, write_curves
 from reports.runs import recordings, run_table
-from reports.runs.gradient_samples import TAILORED, distances, histogram
-from tests.support.synthetic_results import EPOCHS, LAYERS, PROFILE, wanted, write
+from reports.runs.gradient_samples import TAILORED, build_histogram, measure_distances
+from tests.support.synthetic_results import EPOCHS, LAYERS, PROFILE, list_runs, write_run
 
-RUNS = wanted(datasets=["cifar10"], methods=["record"], seeds=1)
+RUNS = list_runs(datasets=["cifar10"], methods=["record"], seeds=1)
 EXPECTED = [
     "curves.txt", "figure3.svg", "figure3.png", "figure4.svg", "figure4.png",
     "figure3_histogram.csv", "figure3_distance.csv", "figure4.csv", "curves.json",
@@ -32,7 +32,7 @@ EXPECTED = [
 
 def record(results, run, **changes):
     """A finished run with a made-up recording: layer i settles at 2 + i / 2 epochs."""
-    folder = write(results, run)
+    folder = write_run(results, run)
     probes = np.linspace(0, 1, 2 * EPOCHS + 1)
     settles = (2 + np.arange(LAYERS - 1) / 2) / EPOCHS
     cka = 0.9 - 0.5 * np.clip(settles - probes[:, None], 0, None)
@@ -119,9 +119,9 @@ def test_the_record_names_every_run_and_its_state(written):
 
 
 def test_every_layer_is_drawn_and_named_and_a_missing_run_said(results):
-    frame = run_table.read(RUNS, results)
-    curves = recordings.curves(frame, results)
-    figure = cka_curves(curves, titles(frame, Profile.of(PROFILE)), "CKA")
+    frame = run_table.read_runs(RUNS, results)
+    curves = recordings.read_curves(frame, results)
+    figure = draw_cka_curves(curves, build_titles(frame, Profile.of(PROFILE)), "CKA")
     assert [axes.get_title().split()[0] for axes in figure.axes] == [
         PROFILE["stands_for"][run["model"]] for run in RUNS
     ]
@@ -134,8 +134,8 @@ def test_every_layer_is_drawn_and_named_and_a_missing_run_said(results):
 
 def test_histograms_and_distances_are_drawn_and_a_missing_run_said():
     values = np.random.default_rng(0).standard_normal(5000).astype(np.float32)
-    here = Comparison("layer 3", histogram(values), distances(values))
-    figure = gradient_sample({"there": here}, {"there": "a", "absent": "b"}, "Gradients")
+    here = SampleComparison("layer 3", build_histogram(values), measure_distances(values))
+    figure = draw_gradient_sample({"there": here}, {"there": "a", "absent": "b"}, "Gradients")
     left, right, *absent = figure.axes
     drawn = [stairs.get_data().values for stairs in left.patches]
     assert [list(values) for values in drawn] == [
@@ -153,9 +153,9 @@ def test_histograms_and_distances_are_drawn_and_a_missing_run_said():
 def test_no_figure_shows_tex():
     """Names may hold dollar signs, so that nothing is read as TeX: not what matplotlib writes."""
     values = 1e-4 * np.random.default_rng(0).standard_normal(5000).astype(np.float32)
-    here = Comparison("layer 3", histogram(values), distances(values))
-    with styled():
-        figure = gradient_sample({"there": here}, {"there": "a"}, "Gradients")
+    here = SampleComparison("layer 3", build_histogram(values), measure_distances(values))
+    with apply_style():
+        figure = draw_gradient_sample({"there": here}, {"there": "a"}, "Gradients")
         figure.draw_without_rendering()
     shown = [text.get_text() for text in figure.findobj(Text)]
     assert "gradient (10⁻⁴)" in shown
@@ -164,10 +164,10 @@ def test_no_figure_shows_tex():
 
 
 def test_seeds_and_data_sets_have_panels_of_their_own(tmp_path):
-    runs = wanted(["vgg11"], ["cifar10", "cifar100"], ["record"], seeds=2)
+    runs = list_runs(["vgg11"], ["cifar10", "cifar100"], ["record"], seeds=2)
     for run in runs:
         record(tmp_path, run)
-    names = titles(run_table.read(runs, tmp_path), Profile.of(PROFILE))
+    names = build_titles(run_table.read_runs(runs, tmp_path), Profile.of(PROFILE))
     assert len(set(names.values())) == 4
     assert names[runs[3]["id"]].endswith("digits100 (for cifar100), seed 1")
     assert len(write_curves(runs, tmp_path, tmp_path / "out", PROFILE)) == len(EXPECTED)
@@ -185,7 +185,7 @@ def test_seeds_and_data_sets_have_panels_of_their_own(tmp_path):
 )
 def test_settled_by_hand(values, epoch):
     curve = pd.DataFrame({"epoch": [0.0, 1.0, 2.0, 3.0], "cka": values})
-    assert recordings.settled_at(curve) == pytest.approx(epoch, nan_ok=True)
+    assert recordings.find_settled_epoch(curve) == pytest.approx(epoch, nan_ok=True)
 
 
 @pytest.mark.parametrize("key", ["cka", "gradient"])
@@ -234,7 +234,7 @@ def test_no_runs_wanted(tmp_path):
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_labels_keep_their_order_and_their_distance(heights):
-    placed = apart(heights, GAP)
+    placed = spread_heights(heights, GAP)
     order = np.argsort(heights, kind="stable")
     gaps = np.diff(np.array(placed)[order])
     assert (gaps >= GAP - 1e-9).all()

@@ -7,14 +7,14 @@ import pytest
 
 from bench.errors import UserError
 from reports.publishing.build import write as write_report
-from tests.support.synthetic_results import PROFILE, wanted, write
+from tests.support.synthetic_results import PROFILE, list_runs, write_run
 
 
 def write_table2(*arguments):
     return write_report("table2", *arguments).files
 
 
-RUNS = wanted(models=["vgg11"], seeds=2)
+RUNS = list_runs(models=["vgg11"], seeds=2)
 EXPECTED = [
     "table2.txt", "table2.md", "table2.csv", "table2_pooled.csv", "table2.tex",
     "table2_accuracy_cost.svg", "table2_accuracy_cost.png",
@@ -26,7 +26,7 @@ EXPECTED = [
 @pytest.fixture
 def results(tmp_path):
     for run in RUNS:
-        write(tmp_path / "results", run)
+        write_run(tmp_path / "results", run)
     return tmp_path / "results"
 
 

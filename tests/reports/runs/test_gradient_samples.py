@@ -10,10 +10,10 @@ from reports.runs.gradient_samples import (
     INSIDE,
     SIZES,
     TAILORED,
-    distances,
-    histogram,
-    ks_distance,
-    sample,
+    build_histogram,
+    compute_ks_distance,
+    draw_sample,
+    measure_distances,
 )
 
 # Few values apart, so that many are equal.
@@ -24,20 +24,20 @@ LISTS = st.lists(st.integers(-4, 4).map(float), min_size=3, max_size=30)
 @given(LISTS, LISTS)
 def test_the_distance_is_scipys(drawn, everything):
     drawn, everything = (np.array(v, dtype=np.float32) for v in (drawn, everything))
-    ours = ks_distance(drawn, np.sort(everything))
+    ours = compute_ks_distance(drawn, np.sort(everything))
     assert ours == pytest.approx(ks_2samp(drawn, everything, method="asymp").statistic, abs=1e-12)
 
 
 def test_no_weight_is_drawn_twice_unless_there_are_too_few():
     random = np.random.default_rng(1)
     values = np.arange(1000, dtype=np.float32)
-    assert len(set(sample(values, 1000, random))) == 1000
-    assert len(sample(values[:10], 1024, random)) == 1024
+    assert len(set(draw_sample(values, 1000, random))) == 1000
+    assert len(draw_sample(values[:10], 1024, random)) == 1024
 
 
 def test_samples_come_nearer_by_the_root_of_their_size():
     values = np.random.default_rng(2).standard_normal(200_000).astype(np.float32)
-    found = distances(values)
+    found = measure_distances(values)
     assert found["size"].tolist() == list(SIZES)
     assert (found.low < found["median"]).all()
     assert (found["median"] < found.high).all()
@@ -47,13 +47,13 @@ def test_samples_come_nearer_by_the_root_of_their_size():
 
 def test_a_sample_of_all_is_all():
     values = np.random.default_rng(3).standard_normal(SIZES[-1]).astype(np.float32)
-    last = distances(values).iloc[-1]
+    last = measure_distances(values).iloc[-1]
     assert last["median"] == last.high == 0
 
 
 def test_a_histogram_counts_all_values_and_the_sampled_ones():
     values = np.random.default_rng(4).standard_normal(5000).astype(np.float32)
-    bins = histogram(values)
+    bins = build_histogram(values)
     assert bins.everything.sum() == pytest.approx(INSIDE, abs=1e-3)
     counts = bins.sampled * TAILORED
     np.testing.assert_allclose(counts, counts.round(), atol=1e-9)
@@ -67,6 +67,6 @@ def test_a_histogram_counts_all_values_and_the_sampled_ones():
 def test_a_histogram_of_next_to_nothing(others):
     values = np.zeros(3000, dtype=np.float32)
     values[:others] = 7
-    bins = histogram(values)
+    bins = build_histogram(values)
     assert bins.everything.sum() == pytest.approx(1)
     assert bins.high.iloc[-1] == (7 if others else 1)

@@ -8,28 +8,28 @@ import time
 import pytest
 
 from bench.errors import UserError
-from reports.document.captions import setting
+from reports.document.captions import describe_setting
 from reports.document.profile import Profile
 from reports.runs import run_table
-from reports.runs.cells import cells
-from tests.support.synthetic_results import PROFILE, result, wanted, write
+from reports.runs.cells import build_cells
+from tests.support.synthetic_results import PROFILE, list_runs, make_result, write_run
 
-ONE = wanted(models=["vgg11"], datasets=["cifar10"], methods=["full"])
+ONE = list_runs(models=["vgg11"], datasets=["cifar10"], methods=["full"])
 
 
 @pytest.fixture
 def results(tmp_path):
     for run in ONE:
-        write(tmp_path, run)
+        write_run(tmp_path, run)
     return tmp_path
 
 
 def test_a_row_a_wanted_run_and_no_other(results):
-    write(results, {**ONE[0], "id": "stranger"})
-    frame = run_table.read(ONE, results)
+    write_run(results, {**ONE[0], "id": "stranger"})
+    frame = run_table.read_runs(ONE, results)
     assert list(frame.id) == [run["id"] for run in ONE]
     assert set(frame.state) == {"done"}
-    expected = result(ONE[2])
+    expected = make_result(ONE[2])
     row = frame.iloc[2]
     assert row.accuracy == expected["accuracy"]
     assert row.time_s == expected["clocks"]["train"] + expected["clocks"]["decide"]
@@ -41,35 +41,35 @@ def test_a_row_a_wanted_run_and_no_other(results):
 
 def test_every_state_is_told(results):
     folders = [results / "runs" / run["id"] for run in ONE]
-    write(results, ONE[0], status="diverged", accuracy=None, reason="loss is nan")
+    write_run(results, ONE[0], status="diverged", accuracy=None, reason="loss is nan")
     (folders[1] / "result.json").unlink()
     (folders[1] / "failure.json").write_text(json.dumps({"reason": "disk full", "log": ""}))
     (folders[2] / "result.json").unlink()
     shutil.rmtree(folders[3])
-    frame = run_table.read(ONE, results)
+    frame = run_table.read_runs(ONE, results)
     assert list(frame.state) == ["diverged", "failed", "unfinished", "missing", "done"]
     assert list(frame.reason)[:2] == ["loss is nan", "disk full"]
-    [cell] = cells(frame)
+    [cell] = build_cells(frame)
     assert (cell.n, cell.wanted, cell.diverged, cell.failed) == (1, 5, 1, 1)
     assert cell.mean("accuracy") == frame.accuracy[4]
     assert math.isnan(cell.sd("accuracy"))
 
 
 def test_done_without_a_number_is_not_done(results):
-    write(results, ONE[0], accuracy=math.nan)
-    assert run_table.read(ONE, results).state[0] == "diverged"
+    write_run(results, ONE[0], accuracy=math.nan)
+    assert run_table.read_runs(ONE, results).state[0] == "diverged"
 
 
 def test_a_result_beats_the_failure_of_an_earlier_try(results):
     path = results / "runs" / ONE[0]["id"] / "failure.json"
     path.write_text("{}")
-    assert run_table.read(ONE, results).state[0] == "done"
+    assert run_table.read_runs(ONE, results).state[0] == "done"
 
 
 def test_no_results_folder_at_all(tmp_path):
-    frame = run_table.read(ONE, tmp_path / "nowhere")
+    frame = run_table.read_runs(ONE, tmp_path / "nowhere")
     assert set(frame.state) == {"missing"}
-    assert run_table.read([], tmp_path).empty
+    assert run_table.read_runs([], tmp_path).empty
 
 
 @pytest.mark.parametrize("text", ['{"id": "vgg11-cif', "[1, 2]", "", "\x00\x00"])
@@ -80,7 +80,7 @@ def test_a_damaged_file_is_named(results, name, text):
         (folder / "result.json").unlink()
     (folder / name).write_text(text)
     with pytest.raises(UserError, match=rf"{ONE[0]['id']}/{name}") as error:
-        run_table.read(ONE, results)
+        run_table.read_runs(ONE, results)
     assert "\n" not in str(error.value)
 
 
@@ -92,17 +92,17 @@ def test_no_run_is_given_up_for_a_file_beside_its_result(results):
     ):
         (folder / name).write_text("{")
         with pytest.raises(UserError, match=f"delete this file.*{mend}"):
-            run_table.read(ONE, results)
+            run_table.read_runs(ONE, results)
         (folder / name).unlink()
-        assert run_table.read(ONE, results).state[0] == "done"
+        assert run_table.read_runs(ONE, results).state[0] == "done"
 
 
 def test_unknown_devices_are_not_the_same_device(results):
     for run in ONE:
         (results / "runs" / run["id"] / "environment.json").unlink()
-    frame = run_table.read(ONE, results)
+    frame = run_table.read_runs(ONE, results)
     assert frame.device.nunique() == len(ONE) > 1
-    assert "Device: unknown devices." in setting(cells(frame), Profile.of(PROFILE))
+    assert "Device: unknown devices." in describe_setting(build_cells(frame), Profile.of(PROFILE))
 
 
 @pytest.mark.parametrize(
@@ -118,24 +118,24 @@ def test_unknown_devices_are_not_the_same_device(results):
     ],
 )
 def test_a_result_of_another_shape_is_named(results, change):
-    write(results, ONE[1], **change)
+    write_run(results, ONE[1], **change)
     with pytest.raises(UserError, match=rf"{ONE[1]['id']}/result\.json"):
-        run_table.read(ONE, results)
+        run_table.read_runs(ONE, results)
 
 
 def test_settings_never_share_a_row(results):
     other = {**ONE[1], "cell": "another"}
     with pytest.raises(UserError, match="2 settings"):
-        cells(run_table.read([ONE[0], other], results))
+        build_cells(run_table.read_runs([ONE[0], other], results))
     twice = {**ONE[0], "id": ONE[1]["id"]}
     with pytest.raises(UserError, match="1 seeds"):
-        cells(run_table.read([ONE[0], twice], results))
+        build_cells(run_table.read_runs([ONE[0], twice], results))
 
 
 def test_cells_keep_the_order_in_which_names_first_appear(tmp_path):
-    runs = wanted(["vgg11", "resnet50"], ["cifar100", "cifar10"], ["smartfrz", "full"], seeds=1)
+    runs = list_runs(["vgg11", "resnet50"], ["cifar100", "cifar10"], ["smartfrz", "full"], seeds=1)
     runs = [*runs[5:], *runs[:5]]  # resnet50 first, in the middle of its runs
-    order = [cell.roles for cell in cells(run_table.read(runs, tmp_path))]
+    order = [cell.roles for cell in build_cells(run_table.read_runs(runs, tmp_path))]
     assert order == sorted(
         order,
         key=lambda r: (r[0] != "resnet50", r[1] != runs[0]["dataset"], r[2] != runs[0]["method"]),
@@ -147,9 +147,9 @@ def test_freezing_moments_in_epochs(results):
         {"index": 0, "name": "stem", "frozen_at_step": 90},
         {"index": 1, "name": "head", "frozen_at_step": None},
     ]
-    write(results, ONE[0], layers=layers, steps=600, steps_per_epoch=60)
-    write(results, ONE[1], status="diverged", accuracy=None, layers=layers)
-    moments = run_table.freezing(run_table.read(ONE[:2], results), results)
+    write_run(results, ONE[0], layers=layers, steps=600, steps_per_epoch=60)
+    write_run(results, ONE[1], status="diverged", accuracy=None, layers=layers)
+    moments = run_table.read_freezing(run_table.read_runs(ONE[:2], results), results)
     assert list(moments.seed) == [0, 0]
     assert moments.frozen_at[0] == 1.5
     assert math.isnan(moments.frozen_at[1])
@@ -158,15 +158,15 @@ def test_freezing_moments_in_epochs(results):
 
 def test_ten_thousand_results_in_ten_seconds(tmp_path):
     models = [f"model{i}" for i in range(50)]
-    runs = wanted(models, [f"data{i}" for i in range(10)], seeds=5)
+    runs = list_runs(models, [f"data{i}" for i in range(10)], seeds=5)
     assert len(runs) == 10_000
-    text = json.dumps(result(runs[0]))
+    text = json.dumps(make_result(runs[0]))
     for run in runs:  # one text for all, only the id differs: writing them is not what is timed
         folder = tmp_path / "runs" / run["id"]
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(text.replace(runs[0]["id"], run["id"]))
         (folder / "environment.json").write_text('{"device": "a made-up CPU", "threads": 1}')
     start = time.process_time()
-    found = cells(run_table.read(runs, tmp_path))
+    found = build_cells(run_table.read_runs(runs, tmp_path))
     assert time.process_time() - start < 10
     assert sum(cell.n for cell in found) == 10_000

@@ -9,37 +9,37 @@ import shutil
 
 import pytest
 
-from reports.document.csv_file import raw_csv
-from reports.document.latex import latex
-from reports.document.markdown import markdown
+from reports.document.csv_file import format_csv
+from reports.document.latex import format_latex
+from reports.document.markdown import format_markdown
 from reports.document.profile import Profile
-from reports.document.terminal import terminal
-from reports.page.summary import headline
+from reports.document.terminal import format_text
+from reports.page.summary import write_headline
 from reports.runs import run_table
-from reports.runs.run_table import read
-from reports.tables.table2 import table2
+from reports.runs.run_table import read_runs
+from reports.tables.table2 import build_table2
 from tests.support.synthetic_results import (
     DATASETS,
     FULL_FLOPS,
     METHODS,
     PROFILE,
-    result,
-    wanted,
-    write,
+    list_runs,
+    make_result,
+    write_run,
 )
 
-RUNS = wanted(models=["resnet50", "vgg11"])
+RUNS = list_runs(models=["resnet50", "vgg11"])
 
 
 @pytest.fixture
 def results(tmp_path):
     for run in RUNS:
-        write(tmp_path, run)
+        write_run(tmp_path, run)
     return tmp_path
 
 
 def build(results, runs=RUNS, profile=PROFILE):
-    return table2(run_table.read(runs, results), Profile.of(profile))
+    return build_table2(run_table.read_runs(runs, results), Profile.of(profile))
 
 
 def row(table, method, model="laptop_resnet (for resnet50)", dataset="digits10 (for cifar10)"):
@@ -55,16 +55,16 @@ def runs_of(method, model="resnet50", dataset="cifar10"):
 
 def set_accuracy(results, method, accuracies, **changes):
     for run, accuracy in zip(runs_of(method), accuracies, strict=True):
-        write(results, run, accuracy=accuracy, **changes)
+        write_run(results, run, accuracy=accuracy, **changes)
 
 
 def text(table):
-    return "\n".join(markdown(part) for part in table.parts)
+    return "\n".join(format_markdown(part) for part in table.parts)
 
 
 def test_rows_hold_the_means_of_the_results(results):
     found = row(build(results), "smartfrz")
-    values = [result(run) for run in runs_of("smartfrz")]
+    values = [make_result(run) for run in runs_of("smartfrz")]
     assert found["seeds"] == "5 of 5"
     assert found["accuracy"] == pytest.approx(sum(v["accuracy"] for v in values) / 5)
     seconds = [v["clocks"]["train"] + v["clocks"]["decide"] for v in values]
@@ -104,7 +104,9 @@ def test_deleting_folders_shows_n_minus_one_then_a_dash(results):
     for run in runs[1:]:
         shutil.rmtree(results / "runs" / run["id"])
     table = build(results)
-    line = next(line for line in markdown(table.results).splitlines() if "| 0 of 5 |" in line)
+    line = next(
+        line for line in format_markdown(table.results).splitlines() if "| 0 of 5 |" in line
+    )
     assert line == "|  |  | smartfrz | 0 of 5 | – | – | – | 96.12 ± 0.19 | 1,955 | 8,122 |"
     assert row(table, "smartfrz")["verdict"] is None
     assert table.pooled.rows[2]["pairs"] == "3 of 4, 15 of 20 runs"
@@ -131,7 +133,7 @@ def test_realised_over_all_pairs_is_of_their_mean_shares_one_that_saves_nothing_
     before = {r["method"]: r["realised"] for r in build(results).pooled.rows}
     for run in runs_of("smartfrz", "vgg11", "cifar10"):
         full = next(r for r in RUNS if r["seed"] == run["seed"] and r["method"] == "full")
-        write(results, run, flops=result(full)["flops"])
+        write_run(results, run, flops=make_result(full)["flops"])
     after = {r["method"]: r for r in build(results).pooled.rows}
     ours = after["smartfrz"]
     assert ours["realised"] == pytest.approx(ours["time_saved"] / ours["flops_saved"])
@@ -142,12 +144,12 @@ def test_realised_over_all_pairs_is_of_their_mean_shares_one_that_saves_nothing_
 def test_a_diverged_seed_is_told_and_never_called_non_inferior(results):
     run = runs_of("smartfrz")[3]
     assert row(build(results), "smartfrz")["verdict"] == "non-inferior"
-    write(results, run, status="diverged", accuracy=None, reason="loss is nan at step 7")
+    write_run(results, run, status="diverged", accuracy=None, reason="loss is nan at step 7")
     table = build(results)
     found = row(table, "smartfrz")
     assert found["seeds"] == "4 of 5 (1 diverged)"
     assert found["verdict"] == "inconclusive"
-    others = [result(r)["accuracy"] for r in runs_of("smartfrz") if r is not run]
+    others = [make_result(r)["accuracy"] for r in runs_of("smartfrz") if r is not run]
     assert found["accuracy"] == pytest.approx(sum(others) / 4)
     words = text(table)
     assert re.search(r"4 of 5 \(1 diverged\) \| [\d.]+ ± [\d.]+ †", words)
@@ -190,7 +192,7 @@ def test_one_seed_has_no_interval_and_no_verdict_beyond_inconclusive(results):
 
 def test_times_of_two_devices_never_meet(results):
     runs = runs_of("linear")
-    write(results, runs[0], device="another made-up CPU")
+    write_run(results, runs[0], device="another made-up CPU")
     table = build(results)
     found = row(table, "linear")
     assert found["time_s"] is None
@@ -198,7 +200,7 @@ def test_times_of_two_devices_never_meet(results):
     assert found["time_mark"] == found["time_saved_mark"] == " §"
     assert "– §" in text(table)
     for run in runs:  # all on the other device: a mean, but nothing to compare it with
-        write(results, run, device="another made-up CPU")
+        write_run(results, run, device="another made-up CPU")
     table = build(results)
     assert row(table, "linear")["time_s"] is not None
     assert math.isnan(row(table, "linear")["time_saved"])
@@ -207,7 +209,7 @@ def test_times_of_two_devices_never_meet(results):
 
 
 def test_a_resumed_run_marks_its_time(results):
-    write(results, runs_of("full")[2], resumed=True)
+    write_run(results, runs_of("full")[2], resumed=True)
     table = build(results)
     words = text(table)
     assert "‡ a run was interrupted" in words
@@ -230,9 +232,9 @@ def test_pooling_counts_each_pair_once(results):
         (m, d) for m in ("resnet50", "vgg11") for d in DATASETS
     ):
         for run in runs_of("full", model, dataset):
-            write(results, run, accuracy=80.0 + run["seed"])
+            write_run(results, run, accuracy=80.0 + run["seed"])
         for run in runs_of("autofreeze", model, dataset):
-            write(results, run, accuracy=80.0 + run["seed"] - 0.1 * pair)
+            write_run(results, run, accuracy=80.0 + run["seed"] - 0.1 * pair)
     pooled = {r["method"]: r for r in build(results).pooled.rows}["autofreeze"]
     # means 0, −0.1, −0.2, −0.3: mean −0.15, sd √(0.05/3), t₃ 3.1824
     half = 3.1824463 * math.sqrt(0.05 / 3 / 4)
@@ -251,11 +253,11 @@ def test_a_speed_up_is_claimed_only_with_its_verdict(results):
         assert claimed == (pooled["verdict"] == "non-inferior" and pooled["p_no_worse"] < 0.025)
     for run in RUNS:  # no worse, but slower
         if run["method"] == "smartfrz":
-            slower = result(run)["clocks"] | {"train": 60.0}
-            write(results, run, clocks=slower, cpu=slower)
+            slower = make_result(run)["clocks"] | {"train": 60.0}
+            write_run(results, run, clocks=slower, cpu=slower)
     claims = {n.split(",")[0]: n for n in build(results).pooled.notes if "pairs:" in n}
     assert "no speed-up claimed: it takes more time" in claims["smartfrz"]
-    assert "Not decided: smartfrz" not in headline(build(results).pools)
+    assert "Not decided: smartfrz" not in write_headline(build(results).pools)
 
 
 def test_no_speed_up_is_claimed_from_some_of_the_pairs_or_seeds(results):
@@ -265,10 +267,10 @@ def test_no_speed_up_is_claimed_from_some_of_the_pairs_or_seeds(results):
 
     assert "speed-up claimed: 3" in claim()
     for run in runs_of("smartfrz", "vgg11", "cifar10"):
-        write(results, run, device="another made-up CPU")
+        write_run(results, run, device="another made-up CPU")
     assert "no speed-up claimed: the times of only 3 of 4 pairs compare" in claim()
     for run in runs_of("smartfrz", "vgg11", "cifar10"):
-        write(results, run)
+        write_run(results, run)
     lost = results / "runs" / runs_of("smartfrz", "vgg11", "cifar10")[0]["id"]
     shutil.rmtree(lost)
     words = (
@@ -284,18 +286,18 @@ def test_no_speed_up_is_claimed_from_some_of_the_pairs_or_seeds(results):
 def test_times_of_a_busy_cpu_are_marked_wherever_they_stand(results):
     for run in RUNS:
         if run["method"] == "linear":
-            clocks = result(run)["clocks"]
-            write(results, run, cpu={key: value / 2 for key, value in clocks.items()})
+            clocks = make_result(run)["clocks"]
+            write_run(results, run, cpu={key: value / 2 for key, value in clocks.items()})
     built = build(results)
     assert row(built, "linear")["time_saved_mark"] == " ¶"
     (found,) = (r for r in built.pooled.rows if r["method"] == "linear")
     assert found["time_saved_mark"] == " ¶"
     for table in (built.results, built.against, built.costs, built.pooled):
-        lines = [line for line in markdown(table).splitlines() if "| linear |" in line]
+        lines = [line for line in format_markdown(table).splitlines() if "| linear |" in line]
         assert lines
         assert all("¶" in line for line in lines)
     for table in (built.compact, built.compact_pooled):
-        printed = terminal(table).splitlines()
+        printed = format_text(table).splitlines()
         lines = [line for line in printed if "linear" in line.split() and "claimed" not in line]
         assert lines
         assert all(line.count("¶") >= 2 for line in lines)
@@ -304,9 +306,9 @@ def test_times_of_a_busy_cpu_are_marked_wherever_they_stand(results):
 @pytest.mark.parametrize(("share", "slowed"), [(1.0, True), (1.95, False), (0.5, True)])
 def test_of_two_threads_each_is_asked_for_its_time(results, share, slowed):
     (run, *_) = runs_of("smartfrz")
-    clocks = result(run)["clocks"]
-    write(results, run, threads=2, cpu={key: share * value for key, value in clocks.items()})
-    assert bool(read(RUNS, results).set_index("id").slowed[run["id"]]) == slowed
+    clocks = make_result(run)["clocks"]
+    write_run(results, run, threads=2, cpu={key: share * value for key, value in clocks.items()})
+    assert bool(read_runs(RUNS, results).set_index("id").slowed[run["id"]]) == slowed
 
 
 def test_holm_counts_the_strategies_of_the_table(results):
@@ -340,20 +342,20 @@ def test_a_profile_without_stand_ins(results):
 
 
 def test_a_strategy_from_elsewhere_appears(tmp_path):
-    runs = wanted(["vgg11"], ["cifar10"], ["full", "early_half|x"])
+    runs = list_runs(["vgg11"], ["cifar10"], ["full", "early_half|x"])
     for run in runs:
-        write(tmp_path, run)
+        write_run(tmp_path, run)
     table = build(tmp_path, runs)
     assert "early_half\\|x" in text(table)
-    assert any("early\\_half$|$x" in latex(part, "l") for part in table.parts)
+    assert any("early\\_half$|$x" in format_latex(part, "l") for part in table.parts)
 
 
 def test_csv_and_terminal(results):
     table = build(results)
-    rows = list(csv.DictReader(io.StringIO(raw_csv(table.results))))
+    rows = list(csv.DictReader(io.StringIO(format_csv(table.results))))
     assert len(rows) == len(METHODS) * 4
     assert float(rows[0]["accuracy"]) == table.results.rows[0]["accuracy"]
-    lines = terminal(table.compact).splitlines()
+    lines = format_text(table.compact).splitlines()
     assert max(map(len, lines)) <= 120
     assert not any("…" in line for line in lines)
 

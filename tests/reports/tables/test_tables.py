@@ -10,15 +10,15 @@ from statistics import mean
 import pytest
 
 from bench.planning.sweep import load_sweep
-from reports.document.csv_file import raw_csv
-from reports.document.markdown import markdown
-from reports.document.terminal import terminal
-from reports.paper.printed_tables import entries
-from reports.publishing.build import BUILDERS, build, write
-from reports.publishing.from_sweep import profile_of, wanted_of
+from reports.document.csv_file import format_csv
+from reports.document.markdown import format_markdown
+from reports.document.terminal import format_text
+from reports.paper.printed_tables import read_entries
+from reports.publishing.build import BUILDERS, build_report, write
+from reports.publishing.from_sweep import describe_profile, list_shown_runs
 from reports.runs import run_table
 from reports.runs.run_table import Reader
-from tests.support.synthetic_results import STANDS_FOR, result
+from tests.support.synthetic_results import STANDS_FOR, make_result
 
 TABLES = [name for name in BUILDERS if name.startswith("table") and name != "table2"]
 OPTIONS = ("table4", "table5", "table8", "table9")
@@ -32,7 +32,7 @@ class Made:
     def __init__(self, name, folder):
         sweep = load_sweep(name, "laptop")
         self.name, self.results = name, folder / "results"
-        self.wanted, self.profile = wanted_of(sweep), profile_of(sweep)
+        self.wanted, self.profile = list_shown_runs(sweep), describe_profile(sweep)
         self.references = [spec for spec in sweep.artifacts if spec.data == "digits100"]
         for run in self.wanted:
             self.put(run)
@@ -46,7 +46,7 @@ class Made:
         folder.mkdir(parents=True, exist_ok=True)
         method = run["method"].split()[0]
         device = {"device": changes.pop("device", "a made-up CPU"), "threads": 1}
-        made = result({**run, "method": LIKE.get(method, method)}) | changes
+        made = make_result({**run, "method": LIKE.get(method, method)}) | changes
         for layer, weights in zip(made["layers"], WEIGHTS, strict=True):
             layer["weights"] = weights
         (folder / "environment.json").write_text(json.dumps(device))
@@ -58,7 +58,7 @@ class Made:
 
     def report(self):
         """The table's report from the results as they are now."""
-        return build(self.name, self.wanted, Reader(self.results), self.profile)
+        return build_report(self.name, self.wanted, Reader(self.results), self.profile)
 
     def cell(self, method, model="resnet50", dataset=None):
         """The wanted runs of a cell."""
@@ -90,7 +90,7 @@ def row(report, cell):
 
 
 def text(report):
-    return "\n".join(markdown(part) for part in report.parts)
+    return "\n".join(format_markdown(part) for part in report.parts)
 
 
 @table(*TABLES)
@@ -158,17 +158,17 @@ def test_nothing_at_all_is_all_dashes_and_every_drawing_is_drawn(made, tmp_path)
 def test_terminal_and_csv(made):
     report = made.report()
     for part in report.compact:
-        lines = terminal(part).splitlines()
+        lines = format_text(part).splitlines()
         assert max(map(len, lines)) <= 120
         assert not any("…" in line for line in lines[:20])
-    numbers = list(csv.DictReader(io.StringIO(raw_csv(report.numbers[made.name]))))
+    numbers = list(csv.DictReader(io.StringIO(format_csv(report.numbers[made.name]))))
     assert [float(n["accuracy"]) for n in numbers] == [r["accuracy"] for r in rows(report)]
 
 
 @table(*TABLES)
 def test_all_numbers_of_the_papers_table_stand_beside_ours(made):
     report = made.report()
-    printed = sorted(entry["accuracy"] for entry in entries(int(made.name[-1])))
+    printed = sorted(entry["accuracy"] for entry in read_entries(int(made.name[-1])))
     shown = [r["published_accuracy"] for r in rows(report)]
     assert sorted(v for v in shown if v is not None and not math.isnan(v)) == printed
 
@@ -291,7 +291,7 @@ def test_curves_show_every_seed_at_its_value(made):
     for run in made.wanted:
         if option in run["options"]:
             assert round(made.result(run)["accuracy"], 6) in shown
-    printed = {entry["accuracy"] for entry in entries(int(made.name[-1]))}
+    printed = {entry["accuracy"] for entry in read_entries(int(made.name[-1]))}
     assert printed <= shown
     for upper, lower in zip(*[iter(figure.axes)] * (len(figure.axes) // 2), strict=False):
         assert upper.get_ylim()[0] < upper.get_ylim()[1]
@@ -322,7 +322,7 @@ def test_a_run_that_several_tables_show_is_read_once(tmp_path, monkeypatch):
     monkeypatch.setattr(run_table, "_object", lambda path: opened.append(path) or whole(path))
     reader = Reader(tmp_path / "results")
     for one in tables:
-        build(one.name, one.wanted, reader, one.profile)
+        build_report(one.name, one.wanted, reader, one.profile)
     assert len(opened) == len(set(opened))
     assert {run["id"] for one in tables for run in one.wanted} <= {p.parent.name for p in opened}
 

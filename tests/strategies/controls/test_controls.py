@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UserError
-from strategies.budget import schedule_cost
+from strategies.budget import compute_schedule_cost
 from strategies.controls.at_once import AtOnce
 from strategies.controls.probe import Probe
 from strategies.controls.random import Random
@@ -17,10 +17,10 @@ def test_schedule_cost_by_hand() -> None:
     view = HandView([10, 20, 30], samples_per_step=2.0)
     # Full step: forward 60, weight gradients 60, input gradients 20 + 30 (the first has none): 170.
     # Layer 0 frozen: 60 + 50 + 30 = 140. Layers 0 and 1: 60 + 30 = 90.
-    assert schedule_cost(view, {}, 10) == 2 * 1700
-    assert schedule_cost(view, {0: 4, 1: 7}, 10) == 2 * (4 * 170 + 3 * 140 + 3 * 90)
-    assert schedule_cost(view, {1: 0, 0: 0}, 10) == 2 * 900
-    assert schedule_cost(view, {0: 50}, 10) == 2 * 1700
+    assert compute_schedule_cost(view, {}, 10) == 2 * 1700
+    assert compute_schedule_cost(view, {0: 4, 1: 7}, 10) == 2 * (4 * 170 + 3 * 140 + 3 * 90)
+    assert compute_schedule_cost(view, {1: 0, 0: 0}, 10) == 2 * 900
+    assert compute_schedule_cost(view, {0: 50}, 10) == 2 * 1700
 
 
 def test_probe_freezes_all_but_the_head_before_training() -> None:
@@ -45,9 +45,9 @@ def test_random_costs_its_budget(costs: list[int], saving: float, seed: int) -> 
     except UserError:
         # Out of reach: even freezing everything at once cannot save as much.
         at_once = dict.fromkeys(range(len(costs) - 1), 0)
-        assert schedule_cost(view, at_once, 2000) > (1 - saving) * full
+        assert compute_schedule_cost(view, at_once, 2000) > (1 - saving) * full
         return
-    spent = schedule_cost(view, strategy._moments, 2000)
+    spent = compute_schedule_cost(view, strategy._moments, 2000)
     assert (1 - saving) * full * 0.98 < spent <= (1 - saving) * full * (1 + 1e-9)
     assert len(costs) - 1 not in strategy._moments
 

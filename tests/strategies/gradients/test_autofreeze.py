@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.gradients.autofreeze import AutoFreeze, _percentile
+from strategies.gradients.autofreeze import AutoFreeze, _compute_percentile
 from tests.support.hand_view import HandView
 
 
@@ -130,4 +130,6 @@ def test_state_round_trip_gives_the_same_verdicts() -> None:
     st.lists(st.floats(0, 1e6), min_size=1, max_size=60), st.floats(0, 100, allow_subnormal=False)
 )
 def test_the_threshold_is_numpys_percentile(values: list[float], percent: float) -> None:
-    assert _percentile(values, percent) == pytest.approx(np.percentile(values, percent), rel=1e-12)
+    assert _compute_percentile(values, percent) == pytest.approx(
+        np.percentile(values, percent), rel=1e-12
+    )

@@ -9,15 +9,15 @@ from bench.errors import UserError
 from bench.strategy_api.view import View
 from strategies.representations.cka_oracle import CKAOracle
 from strategies.representations.reference import Reference
-from strategies.representations.similarity import linear_cka
-from tests.support.tiny_view import tiny_net, tiny_view
+from strategies.representations.similarity import compute_linear_cka
+from tests.support.tiny_view import build_tiny_net, build_tiny_view
 
 
 @pytest.fixture
 def view(tmp_path: Path) -> View:
     path = tmp_path / "reference.safetensors"
-    save_file(tiny_net(1).state_dict(), path)
-    return tiny_view(tiny_net(0), {"reference": path})
+    save_file(build_tiny_net(1).state_dict(), path)
+    return build_tiny_view(build_tiny_net(0), {"reference": path})
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, curves: list[list[float]]) -> None:
@@ -76,14 +76,14 @@ def test_spread_measures(
 def test_cka_is_one_with_oneself_and_eq5_in_a_single_batch(view: View, tmp_path: Path) -> None:
     path = tmp_path / "self.safetensors"
     save_file(view._model.state_dict(), path)
-    oneself = tiny_view(view._model, {"reference": path})
+    oneself = build_tiny_view(view._model, {"reference": path})
     values = Reference(oneself, samples=16, batch=4).cka(oneself, [0, 1, 2])
     torch.testing.assert_close(values, torch.ones(2, 3, dtype=torch.float64))
 
     other = Reference(view, samples=32, batch=32).cka(view, [1])
-    state = tiny_net(1).state_dict()
+    state = build_tiny_net(1).state_dict()
     x, y = view.outputs(view.probe(32))[1], view.outputs(view.probe(32), state)[1]
-    assert float(other[1, 0]) == pytest.approx(linear_cka(x, y))
+    assert float(other[1, 0]) == pytest.approx(compute_linear_cka(x, y))
 
 
 def test_looking_costs_flops_and_changes_no_buffer(view: View) -> None:
@@ -121,5 +121,5 @@ def test_bad_references_are_refused_in_one_line(view: View, tmp_path: Path) -> N
     save_file(nn.Linear(2, 2).state_dict(), other)
     for path in (torn, other, tmp_path / "missing.safetensors"):
         with pytest.raises(UserError, match=path.name) as error:
-            CKAOracle(samples=8, batch=4).start(tiny_view(view._model, {"reference": path}))
+            CKAOracle(samples=8, batch=4).start(build_tiny_view(view._model, {"reference": path}))
         assert "\n" not in str(error.value)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UserError
-from strategies.budget import schedule_cost
+from strategies.budget import compute_schedule_cost
 from strategies.schedules.linear import Linear
 from tests.support.hand_view import HandView
 
@@ -68,7 +68,7 @@ def test_solved_length_costs_the_budget_within_one_step(
     strategy = Linear(t0=t0)
     view.total_steps = strategy.total_steps(view)
     moments = dict(enumerate(strategy.moments(view, view.total_steps)[:-1]))
-    spent = schedule_cost(view, moments, view.total_steps)
+    spent = compute_schedule_cost(view, moments, view.total_steps)
     assert spent <= view.budget
     # One more step of training could only shift each freeze by a step.
     assert spent > view.budget - 2 * full * len(costs)

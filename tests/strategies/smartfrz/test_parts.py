@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from bench.errors import UserError
 from strategies.smartfrz.features import FEATURES, Moment
 from strategies.smartfrz.history import Ring
-from strategies.smartfrz.predictor import Predictor, flops
-from strategies.smartfrz.predictor_file import Trained, load, save
+from strategies.smartfrz.predictor import Predictor, count_judging_flops
+from strategies.smartfrz.predictor_file import Trained, load_predictor, save_predictor
 from strategies.smartfrz.tailoring import Tailor, draw_indices
 
 CPU = torch.device("cpu")
@@ -62,10 +62,10 @@ def test_a_ring_holds_the_last_entries_in_order(window: int, pushes: int) -> Non
     kept = min(window, pushes)
     assert len(ring) == kept
     assert ring.last(kept)[:, 0, 0].tolist() == list(range(pushes - kept, pushes))
-    assert [float(ring.back(i)[0, 0]) for i in range(kept)] == list(
+    assert [float(ring.look_back(i)[0, 0]) for i in range(kept)] == list(
         range(pushes - 1, pushes - 1 - kept, -1)
     )
-    entries, filled = ring.unordered()
+    entries, filled = ring.get_unordered()
     assert sorted(entries[filled][:, 0, 0].tolist()) == list(range(pushes - kept, pushes))
 
 
@@ -83,7 +83,7 @@ def test_a_ring_forgets_layers_and_comes_back_from_its_state() -> None:
 def test_the_papers_network_has_the_papers_size() -> None:
     assert sum(p.numel() for p in Predictor(1024).parameters()) == 1_037_122
     # The cost of one judgement over 30 snapshots with Q for the newest only, in GFLOPs (METHODS).
-    assert flops(1024, 30, 30) == pytest.approx(0.042e9, rel=0.01)
+    assert count_judging_flops(1024, 30, 30) == pytest.approx(0.042e9, rel=0.01)
 
 
 def test_a_masked_history_scores_as_a_truncated_one() -> None:
@@ -163,8 +163,8 @@ def trained(features: str = "travel", tailored: int = 16) -> Trained:
 
 def test_a_predictor_file_gives_back_what_was_saved(tmp_path: Path) -> None:
     saved = trained()
-    save(tmp_path / "p.safetensors", saved)
-    again = load(tmp_path / "p.safetensors", CPU)
+    save_predictor(tmp_path / "p.safetensors", saved)
+    again = load_predictor(tmp_path / "p.safetensors", CPU)
     assert dict(again.provenance) == dict(saved.provenance)
     for key, value in saved.network.state_dict().items():
         assert torch.equal(again.network.state_dict()[key], value)
@@ -174,10 +174,10 @@ def test_bad_predictor_files_are_refused_in_one_line(tmp_path: Path) -> None:
     torn, other, misfit = (tmp_path / f"{n}.safetensors" for n in ("torn", "other", "misfit"))
     torn.write_bytes(b"torn")
     save_file({"weight": torch.zeros(2)}, other)
-    save(misfit, Trained(trained().network, {"features": "raw", "tailored": 4}))
+    save_predictor(misfit, Trained(trained().network, {"features": "raw", "tailored": 4}))
     for path in (torn, other, misfit, tmp_path / "missing.safetensors"):
         with pytest.raises(UserError, match=path.name) as error:
-            load(path, CPU)
+            load_predictor(path, CPU)
         assert "\n" not in str(error.value)
         assert "make predictor" in str(error.value)
 

@@ -10,12 +10,12 @@ from safetensors.torch import save_file
 from bench.errors import UserError
 from bench.strategy_api.view import View
 from strategies.smartfrz.features import FEATURES
-from strategies.smartfrz.predictor import Predictor, flops
-from strategies.smartfrz.predictor_file import Trained, save
+from strategies.smartfrz.predictor import Predictor, count_judging_flops
+from strategies.smartfrz.predictor_file import Trained, save_predictor
 from strategies.smartfrz.strategy import SmartFRZ
 from strategies.smartfrz.training.corpus import make_tokens
 from strategies.smartfrz.training.recorder import Record
-from tests.support.tiny_view import tiny_net, tiny_view, train_a_step
+from tests.support.tiny_view import build_tiny_net, build_tiny_view, train_a_step
 
 torch.set_num_threads(1)
 
@@ -35,13 +35,13 @@ def predictor(tmp_path: Path, seed: int = 0, **facts: Any) -> Path:
     network = Predictor(FEATURES[str(OPTIONS["features"])].width(16))
     path = tmp_path / "predictor.safetensors"
     known = {k: v for k, v in OPTIONS.items() if k not in ("stages_per_epoch",)}
-    save(path, Trained(network, {**known, **facts}))
+    save_predictor(path, Trained(network, {**known, **facts}))
     return path
 
 
 @pytest.fixture
 def view(tmp_path: Path) -> View:
-    return tiny_view(tiny_net(), {"predictor": predictor(tmp_path)})
+    return build_tiny_view(build_tiny_net(), {"predictor": predictor(tmp_path)})
 
 
 def started(view: View, **options: Any) -> SmartFRZ:
@@ -51,7 +51,7 @@ def started(view: View, **options: Any) -> SmartFRZ:
 
 
 def begun(files: dict[str, Path], **options: Any) -> tuple[View, SmartFRZ]:
-    view = tiny_view(tiny_net(), files)
+    view = build_tiny_view(build_tiny_net(), files)
     return view, started(view, **options)
 
 
@@ -72,7 +72,7 @@ def run(view: View, strategy: SmartFRZ, steps: int, freeze: bool = False) -> lis
 
 def by_hand(path: Path, snapshots: list[list[torch.Tensor]], moments: Any) -> list[float]:
     """P(freeze) of each layer from all its snapshots, with nothing kept between stages."""
-    from strategies.smartfrz.predictor_file import load
+    from strategies.smartfrz.predictor_file import load_predictor
 
     trace = {
         "snapshots": torch.stack([torch.stack(s) for s in snapshots]),
@@ -81,7 +81,7 @@ def by_hand(path: Path, snapshots: list[list[torch.Tensor]], moments: Any) -> li
     }
     tokens, _ = make_tokens(trace, "cascade", OPTIONS["window"])
     window = tokens[-OPTIONS["window"] :].transpose(0, 1)
-    network = load(path, torch.device("cpu")).network
+    network = load_predictor(path, torch.device("cpu")).network
     logits = network(window, torch.ones(window.shape[:2], dtype=torch.bool))
     return logits.softmax(1)[:, 1].tolist()
 
@@ -127,7 +127,7 @@ def test_a_layer_freezes_from_the_threshold_on_and_the_head_is_never_judged(view
 
 
 def test_the_files_own_threshold_counts_unless_one_is_given(tmp_path: Path) -> None:
-    view = tiny_view(tiny_net(), {"predictor": predictor(tmp_path, threshold=0.77)})
+    view = build_tiny_view(build_tiny_net(), {"predictor": predictor(tmp_path, threshold=0.77)})
     strategy = started(view, threshold=0.0, warmup=0.0)
     assert {v.threshold for v in strategy.decide(view)} == {0.77}
 
@@ -176,7 +176,9 @@ def test_cost_counts_each_token_once(view: View) -> None:
     strategy = started(view, warmup=0.0)
     run(view, strategy, 10)  # stages after 5 and 10 steps: 3 tokens, then 3 more
     width = FEATURES["cascade"].width(16)
-    assert strategy.cost() == 2 * (flops(width, 3, 3) + flops(width, 6, 3))
+    assert strategy.cost() == 2 * (
+        count_judging_flops(width, 3, 3) + count_judging_flops(width, 6, 3)
+    )
 
 
 def test_a_predictor_for_other_settings_is_refused(view: View) -> None:
@@ -187,9 +189,9 @@ def test_a_predictor_for_other_settings_is_refused(view: View) -> None:
 
 def test_a_recording_holds_what_a_run_of_the_strategy_sees(tmp_path: Path) -> None:
     reference = tmp_path / "reference.safetensors"
-    save_file(tiny_net(1).state_dict(), reference)
+    save_file(build_tiny_net(1).state_dict(), reference)
     files = {"reference": reference, "predictor": predictor(tmp_path)}
-    view = tiny_view(tiny_net(), files)
+    view = build_tiny_view(build_tiny_net(), files)
     record = Record(tailored=16, snapshots_per_epoch=5, samples=16, batch=8)
     record.start(view)
     strategy = started(view)

@@ -41,19 +41,21 @@ class Scene:
     where: tuple[int, Thing] | None
 
 
-def scene(draw: random.Random) -> Scene:
+def draw_scene(draw: random.Random) -> Scene:
     """Any scene; its agent and its patient are different nouns."""
     agent, patient = draw.sample(range(len(BEINGS)), 2)
     where = None
     if draw.random() < 0.5:
-        place = _thing(draw, draw.randrange(len(PLACES)))
+        place = _draw_thing(draw, draw.randrange(len(PLACES)))
         where = (draw.randrange(len(PREPOSITIONS)), place)
-    return Scene(_thing(draw, agent), draw.randrange(len(TRANSITIVE)), _thing(draw, patient), where)
+    return Scene(
+        _draw_thing(draw, agent), draw.randrange(len(TRANSITIVE)), _draw_thing(draw, patient), where
+    )
 
 
 def say(draw: random.Random, said: Scene) -> str:
     """One of the ways to put a scene into words."""
-    agent, patient = (_phrase(draw, thing, BEINGS) for thing in (said.agent, said.patient))
+    agent, patient = (_draw_phrase(draw, thing, BEINGS) for thing in (said.agent, said.patient))
     verb = draw.choice(TRANSITIVE[said.verb])
     if draw.random() < 0.5:
         words = [*agent, verb.form(said.agent.number), *patient]
@@ -62,47 +64,49 @@ def say(draw: random.Random, said: Scene) -> str:
         words = [*patient, *passive, *agent]
     if said.where:
         preposition = draw.choice(PREPOSITIONS[said.where[0]]).form(0)
-        place = [preposition, *_phrase(draw, said.where[1], PLACES)]
+        place = [preposition, *_draw_phrase(draw, said.where[1], PLACES)]
         words += place
     return " ".join([*words, "."])
 
 
-def near_miss(draw: random.Random, said: Scene) -> Scene:
+def make_near_miss(draw: random.Random, said: Scene) -> Scene:
     """The same scene with one to three facts changed, each of another kind."""
     kinds = ("roles", "noun", "number", "verb", *["place"] * (said.where is not None))
     for kind in draw.sample(kinds, draw.randint(1, 3)):
-        said = _changed(draw, said, kind)
+        said = _change_fact(draw, said, kind)
     return said
 
 
-def _changed(draw: random.Random, said: Scene, kind: str) -> Scene:
+def _change_fact(draw: random.Random, said: Scene, kind: str) -> Scene:
     agent, patient = said.agent, said.patient
     if kind == "roles":
         return replace(said, agent=patient, patient=agent)
     if kind == "verb":
-        return replace(said, verb=_another(draw, (said.verb,), TRANSITIVE))
+        return replace(said, verb=_draw_other(draw, (said.verb,), TRANSITIVE))
     if kind == "number":
         return replace(said, patient=replace(patient, number=1 - patient.number))
     if kind == "noun":
-        other = _another(draw, (agent.noun, patient.noun), BEINGS)
+        other = _draw_other(draw, (agent.noun, patient.noun), BEINGS)
         return replace(said, agent=replace(agent, noun=other))
     assert said.where is not None
     preposition, place = said.where
     if draw.random() < 0.5:
-        return replace(said, where=(_another(draw, (preposition,), PREPOSITIONS), place))
-    place = replace(place, noun=_another(draw, (place.noun,), PLACES))
+        return replace(said, where=(_draw_other(draw, (preposition,), PREPOSITIONS), place))
+    place = replace(place, noun=_draw_other(draw, (place.noun,), PLACES))
     return replace(said, where=(preposition, place))
 
 
-def _thing(draw: random.Random, noun: int) -> Thing:
+def _draw_thing(draw: random.Random, noun: int) -> Thing:
     return Thing(noun, draw.randrange(2), draw.randrange(len(DETERMINERS)))
 
 
-def _phrase(draw: random.Random, thing: Thing, nouns: tuple[Synonyms, ...]) -> list[str]:
+def _draw_phrase(draw: random.Random, thing: Thing, nouns: tuple[Synonyms, ...]) -> list[str]:
     """Det N"""
     determiner, noun = DETERMINERS[thing.determiner], draw.choice(nouns[thing.noun])
     return [determiner.form(thing.number), noun.form(thing.number)]
 
 
-def _another(draw: random.Random, not_these: tuple[int, ...], pairs: tuple[Synonyms, ...]) -> int:
+def _draw_other(
+    draw: random.Random, not_these: tuple[int, ...], pairs: tuple[Synonyms, ...]
+) -> int:
     return draw.choice([i for i in range(len(pairs)) if i not in not_these])

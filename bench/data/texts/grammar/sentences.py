@@ -27,8 +27,8 @@ from bench.data.texts.grammar.words import (
     PREPOSITIONS,
     SINGULAR,
     TRANSITIVE,
+    Lexeme,
     Synonyms,
-    Word,
 )
 
 DEEPEST = 2  # relative clauses within one another
@@ -47,11 +47,11 @@ Sentence = list[Token]
 Fault = Callable[[random.Random, Sentence], Sentence]  # [] where it does not apply
 
 
-def sentence(draw: random.Random) -> Sentence:
+def draw_sentence(draw: random.Random) -> Sentence:
     """An acceptable sentence, without its full stop."""
-    subject, number = _noun_phrase(draw, 0)
-    place = _place(draw) if draw.random() < 0.2 else []
-    return [*subject, *_predicate(draw, number, 0, "verb"), *place]
+    subject, number = _draw_noun_phrase(draw, 0)
+    place = _draw_place(draw) if draw.random() < 0.2 else []
+    return [*subject, *_draw_predicate(draw, number, 0, "verb"), *place]
 
 
 def violate(draw: random.Random, whole: Sentence) -> Sentence:
@@ -62,67 +62,70 @@ def violate(draw: random.Random, whole: Sentence) -> Sentence:
     return found
 
 
-def _noun_phrase(draw: random.Random, depth: int) -> tuple[Sentence, int]:
+def _draw_noun_phrase(draw: random.Random, depth: int) -> tuple[Sentence, int]:
     """A noun phrase and its number."""
     if depth < DEEPEST and draw.random() < 0.12:
-        first, _ = _noun(draw)
-        second, _ = _noun(draw)
+        first, _ = _draw_noun(draw)
+        second, _ = _draw_noun(draw)
         return [*first, Token("and", "and"), *second], PLURAL
-    noun, number = _noun(draw)
+    noun, number = _draw_noun(draw)
     if depth < DEEPEST and draw.random() < 0.65:
         kind = draw.random()
         if kind < 0.4:
-            noun += _place(draw)
+            noun += _draw_place(draw)
         elif kind < 0.7:
-            clause = _predicate(draw, number, depth + 1, "inner verb")
+            clause = _draw_predicate(draw, number, depth + 1, "inner verb")
             noun += [Token("who", "who"), *clause]
         else:
-            subject, of_subject = _noun_phrase(draw, DEEPEST)
-            verb = _one(draw, TRANSITIVE, "inner verb", of_subject)
+            subject, of_subject = _draw_noun_phrase(draw, DEEPEST)
+            verb = _draw_word(draw, TRANSITIVE, "inner verb", of_subject)
             noun += [Token("who", "who"), *subject, verb]
     return noun, number
 
 
-def _noun(draw: random.Random) -> tuple[Sentence, int]:
+def _draw_noun(draw: random.Random) -> tuple[Sentence, int]:
     number = draw.randrange(2)
-    return _described(draw, BEINGS, number), number
+    return _draw_described_noun(draw, BEINGS, number), number
 
 
-def _described(draw: random.Random, nouns: tuple[Synonyms, ...], number: int) -> Sentence:
+def _draw_described_noun(draw: random.Random, nouns: tuple[Synonyms, ...], number: int) -> Sentence:
     """Det [Adj] N"""
-    adjective = [_one(draw, ADJECTIVES, "adjective")] if draw.random() < 0.3 else []
-    determiner = _in(draw.choice(DETERMINERS), number, "determiner")
-    return [determiner, *adjective, _one(draw, nouns, "noun", number)]
+    adjective = [_draw_word(draw, ADJECTIVES, "adjective")] if draw.random() < 0.3 else []
+    determiner = _inflect(draw.choice(DETERMINERS), number, "determiner")
+    return [determiner, *adjective, _draw_word(draw, nouns, "noun", number)]
 
 
-def _place(draw: random.Random) -> Sentence:
+def _draw_place(draw: random.Random) -> Sentence:
     """Prep Det [Adj] Place"""
-    return [_one(draw, PREPOSITIONS, "preposition"), *_described(draw, PLACES, draw.randrange(2))]
+    return [
+        _draw_word(draw, PREPOSITIONS, "preposition"),
+        *_draw_described_noun(draw, PLACES, draw.randrange(2)),
+    ]
 
 
-def _predicate(draw: random.Random, number: int, depth: int, kind: str) -> Sentence:
+def _draw_predicate(draw: random.Random, number: int, depth: int, kind: str) -> Sentence:
     """Vi [Adv] | Vt NP | be Adj, in the number of its subject."""
     which = draw.random()
     if which < 0.4:
-        adverb = [_one(draw, ADVERBS, "adverb")] if draw.random() < 0.3 else []
-        return [_one(draw, INTRANSITIVE, kind, number), *adverb]
+        adverb = [_draw_word(draw, ADVERBS, "adverb")] if draw.random() < 0.3 else []
+        return [_draw_word(draw, INTRANSITIVE, kind, number), *adverb]
     if which < 0.75:
-        return [_one(draw, TRANSITIVE, kind, number), *_noun_phrase(draw, depth + 1)[0]]
-    return [_in(BE, number, kind), _one(draw, ADJECTIVES, "adjective")]
+        return [_draw_word(draw, TRANSITIVE, kind, number), *_draw_noun_phrase(draw, depth + 1)[0]]
+    return [_inflect(BE, number, kind), _draw_word(draw, ADJECTIVES, "adjective")]
 
 
-def _one(
+def _draw_word(
     draw: random.Random, pairs: tuple[Synonyms, ...], kind: str, number: int = SINGULAR
 ) -> Token:
     """Any word of a list in a number."""
-    return _in(draw.choice(draw.choice(pairs)), number, kind)
+    return _inflect(draw.choice(draw.choice(pairs)), number, kind)
 
 
-def _in(word: Word, number: int, kind: str) -> Token:
+def _inflect(word: Lexeme, number: int, kind: str) -> Token:
     return Token(word.form(number), kind, word.form(1 - number))
 
 
-def _wrong_number(kind: str) -> Fault:
+def _make_number_fault(kind: str) -> Fault:
     """A word of a kind takes the form of the other number."""
 
     def fault(draw: random.Random, whole: Sentence) -> Sentence:
@@ -135,13 +138,13 @@ def _wrong_number(kind: str) -> Fault:
     return fault
 
 
-def _wrong_order(draw: random.Random, whole: Sentence) -> Sentence:
+def _swap_determiner(draw: random.Random, whole: Sentence) -> Sentence:
     """A determiner stands after the word that it should come before."""
     at = draw.choice([i for i, t in enumerate(whole) if t.kind == "determiner"])
     return [*whole[:at], whole[at + 1], whole[at], *whole[at + 2 :]]
 
 
-def _bare_noun(draw: random.Random, whole: Sentence) -> Sentence:
+def _drop_determiner(draw: random.Random, whole: Sentence) -> Sentence:
     """A singular noun lacks its determiner (plurals and coordinated nouns can do without)."""
     singular = {d.form(SINGULAR) for d in DETERMINERS} - {d.form(PLURAL) for d in DETERMINERS}
     places = [i for i, t in enumerate(whole) if t.form in singular]
@@ -153,9 +156,9 @@ def _bare_noun(draw: random.Random, whole: Sentence) -> Sentence:
 
 
 FAULTS: tuple[Fault, ...] = (
-    *[_wrong_number("verb")] * 4,
-    _wrong_number("inner verb"),
-    _wrong_number("determiner"),
-    _wrong_order,
-    _bare_noun,
+    *[_make_number_fault("verb")] * 4,
+    _make_number_fault("inner verb"),
+    _make_number_fault("determiner"),
+    _swap_determiner,
+    _drop_determiner,
 )

@@ -15,42 +15,42 @@ from pathlib import Path
 from bench.data.interface.descriptor import Facts
 from bench.data.interface.metrics import Metric
 from bench.data.interface.splits import Part
-from bench.data.texts.dataset import MASKED, Text, TextData, TextSet
+from bench.data.texts.dataset import MASKED, TextData, TextSample, TextSet
 from bench.data.texts.grammar import paraphrase
-from bench.data.texts.grammar.sentences import Sentence, sentence, violate
+from bench.data.texts.grammar.sentences import Sentence, draw_sentence, violate
 
 
-def _source(draw: random.Random, number: int) -> Text:
+def _draw_source(draw: random.Random, number: int) -> TextSample:
     """A sentence alone, or two that say the same one after the other."""
     if number % 3 == 0:
-        return Text(_written(sentence(draw)))
-    said = paraphrase.scene(draw)
-    return Text(paraphrase.say(draw, said), paraphrase.say(draw, said))
+        return TextSample(_join_tokens(draw_sentence(draw)))
+    said = paraphrase.draw_scene(draw)
+    return TextSample(paraphrase.say(draw, said), paraphrase.say(draw, said))
 
 
-def _acceptability(draw: random.Random, number: int) -> Text:
+def _draw_acceptability(draw: random.Random, number: int) -> TextSample:
     """An acceptable sentence (1) or one with a fault (0)."""
-    whole = sentence(draw)
+    whole = draw_sentence(draw)
     label = number % 2
-    return Text(_written(whole if label else violate(draw, whole)), label=label)
+    return TextSample(_join_tokens(whole if label else violate(draw, whole)), label=label)
 
 
-def _paraphrase(draw: random.Random, number: int) -> Text:
+def _draw_paraphrase(draw: random.Random, number: int) -> TextSample:
     """Two sentences that say the same (1), or in which some facts differ (0)."""
-    said, label = paraphrase.scene(draw), number % 2
-    other = said if label else paraphrase.near_miss(draw, said)
-    return Text(paraphrase.say(draw, said), paraphrase.say(draw, other), label)
+    said, label = paraphrase.draw_scene(draw), number % 2
+    other = said if label else paraphrase.make_near_miss(draw, said)
+    return TextSample(paraphrase.say(draw, said), paraphrase.say(draw, other), label)
 
 
-def _written(tokens: Sentence) -> str:
+def _join_tokens(tokens: Sentence) -> str:
     return " ".join([*(t.form for t in tokens), "."])
 
 
 @dataclass(frozen=True)
-class Recipe:
+class GrammarRecipe:
     """How a task's texts are drawn, how many of them, and how it is scored."""
 
-    draw: Callable[[random.Random, int], Text]
+    draw: Callable[[random.Random, int], TextSample]
     classes: int
     metric: Metric
     train: int
@@ -59,9 +59,13 @@ class Recipe:
 
 
 RECIPES = {
-    "": Recipe(_source, MASKED, "accuracy", train=12_000, evaluation=500, length=32),
-    "acceptability": Recipe(_acceptability, 2, "matthews", train=1920, evaluation=2000, length=24),
-    "paraphrase": Recipe(_paraphrase, 2, "accuracy", train=3200, evaluation=2000, length=32),
+    "": GrammarRecipe(_draw_source, MASKED, "accuracy", train=12_000, evaluation=500, length=32),
+    "acceptability": GrammarRecipe(
+        _draw_acceptability, 2, "matthews", train=1920, evaluation=2000, length=24
+    ),
+    "paraphrase": GrammarRecipe(
+        _draw_paraphrase, 2, "accuracy", train=3200, evaluation=2000, length=32
+    ),
 }
 
 
@@ -94,7 +98,7 @@ class GrammarSet(TextSet):
 
     def load(self, evaluate_on: Part, root: Path | None) -> TextData:
         """Draw its texts."""
-        recipe, parts = RECIPES[self.variant], _parts(self.variant)
+        recipe, parts = RECIPES[self.variant], _draw_parts(self.variant)
         train, evaluation = parts["train"], parts[evaluate_on]
         return TextData(self.name, recipe.classes, recipe.metric, train, evaluation)
 
@@ -103,11 +107,11 @@ DATA_SETS = tuple(GrammarSet("grammar" + (f":{variant}" if variant else "")) for
 
 
 @cache
-def _parts(variant: str) -> dict[str, list[Text]]:
+def _draw_parts(variant: str) -> dict[str, list[TextSample]]:
     recipe = RECIPES[variant]
     sizes = {"test": recipe.evaluation, "validation": recipe.evaluation, "train": recipe.train}
-    taken = _written_elsewhere() if not variant else set[tuple[str, str]]()
-    parts: dict[str, list[Text]] = {}
+    taken = _collect_task_texts() if not variant else set[tuple[str, str]]()
+    parts: dict[str, list[TextSample]] = {}
     for part, size in sizes.items():
         draw = random.Random(f"{variant} {part}")
         parts[part] = []
@@ -121,8 +125,8 @@ def _parts(variant: str) -> dict[str, list[Text]]:
     return parts
 
 
-def _written_elsewhere() -> set[tuple[str, str]]:
+def _collect_task_texts() -> set[tuple[str, str]]:
     """The texts of the tasks that are trained for, which the source must not show."""
     tasks = [variant for variant in RECIPES if variant]
-    texts = [text for variant in tasks for part in _parts(variant).values() for text in part]
+    texts = [text for variant in tasks for part in _draw_parts(variant).values() for text in part]
     return {(text.first, text.second) for text in texts}

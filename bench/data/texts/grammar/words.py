@@ -9,7 +9,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # BERT's own, in its o
 
 
 @dataclass(frozen=True)
-class Word:
+class Lexeme:
     """One entry of the lexicon: its forms (singular, plural, and a verb's participle)."""
 
     forms: tuple[str, ...]
@@ -19,19 +19,19 @@ class Word:
         return self.forms[number if len(self.forms) > 1 else 0]
 
 
-Synonyms = tuple[Word, Word]  # two words that mean the same
+Synonyms = tuple[Lexeme, Lexeme]  # two words that mean the same
 
 
-def _pairs(text: str) -> tuple[Synonyms, ...]:
+def _parse_pairs(text: str) -> tuple[Synonyms, ...]:
     """Two synonyms a line, forms parted by strokes."""
     pairs = []
     for line in text.strip().splitlines():
-        one, other = (Word(tuple(forms.split("/"))) for forms in line.split())
+        one, other = (Lexeme(tuple(forms.split("/"))) for forms in line.split())
         pairs.append((one, other))
     return tuple(pairs)
 
 
-BEINGS = _pairs("""
+BEINGS = _parse_pairs("""
 doctor/doctors physician/physicians
 teacher/teachers tutor/tutors
 child/children kid/kids
@@ -45,7 +45,7 @@ rabbit/rabbits bunny/bunnies
 pig/pigs hog/hogs
 snake/snakes serpent/serpents
 """)
-PLACES = _pairs("""
+PLACES = _parse_pairs("""
 house/houses home/homes
 street/streets road/roads
 stone/stones rock/rocks
@@ -53,7 +53,7 @@ ship/ships boat/boats
 shop/shops store/stores
 forest/forests wood/woods
 """)
-TRANSITIVE = _pairs("""
+TRANSITIVE = _parse_pairs("""
 sees/see/seen spots/spot/spotted
 helps/help/helped aids/aid/aided
 pushes/push/pushed shoves/shove/shoved
@@ -63,7 +63,7 @@ finds/find/found locates/locate/located
 scares/scare/scared frightens/frighten/frightened
 calls/call/called summons/summon/summoned
 """)
-INTRANSITIVE = _pairs("""
+INTRANSITIVE = _parse_pairs("""
 sleeps/sleep dozes/doze
 talks/talk chats/chat
 runs/run sprints/sprint
@@ -71,7 +71,7 @@ cries/cry weeps/weep
 falls/fall tumbles/tumble
 shouts/shout yells/yell
 """)
-ADJECTIVES = _pairs("""
+ADJECTIVES = _parse_pairs("""
 big large
 quick fast
 sad unhappy
@@ -79,21 +79,21 @@ smart clever
 old aged
 quiet silent
 """)
-PREPOSITIONS = _pairs("""
+PREPOSITIONS = _parse_pairs("""
 near beside
 under below
 behind beyond
 """)
-ADVERBS = _pairs("often frequently\nnow presently")
-DETERMINERS = (Word(("the", "the")), Word(("this", "these")), Word(("every", "many")))
-BE = Word(("is", "are"))
+ADVERBS = _parse_pairs("often frequently\nnow presently")
+DETERMINERS = (Lexeme(("the", "the")), Lexeme(("this", "these")), Lexeme(("every", "many")))
+BE = Lexeme(("is", "are"))
 LEXICON = (
     *BEINGS, *PLACES, *TRANSITIVE, *INTRANSITIVE, *ADJECTIVES, *PREPOSITIONS, *ADVERBS,
 )  # fmt: skip
 FUNCTION = ("who", "and", "by", ".")
 
 
-def vocabulary() -> tuple[str, ...]:
+def build_vocabulary() -> tuple[str, ...]:
     """Every token in the order of its id: BERT's special ones, then all forms of all words."""
     single = [form for word in (*DETERMINERS, BE) for form in word.forms]
     content = [form for pair in LEXICON for word in pair for form in word.forms]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data.images.augmentation import augment, normalise, resize
-from bench.data.images.image_data import moments
+from bench.data.images.image_data import compute_moments
 
 
 def batch(count, side, seed=0):
@@ -97,7 +97,7 @@ def test_resize_keeps_flat_images_flat(resolution):
 def test_moments_are_those_of_all_images_at_once() -> None:
     """They are summed in parts; 300 images are two of them."""
     images = torch.randint(0, 256, (300, 3, 5, 4), dtype=torch.uint8)
-    mean, std = moments(images)
+    mean, std = compute_moments(images)
     scaled = images.double() / 255
     torch.testing.assert_close(mean.double(), scaled.mean((0, 2, 3)), rtol=1e-6, atol=0)
     torch.testing.assert_close(std.double(), scaled.std((0, 2, 3), correction=0), rtol=1e-6, atol=0)

@@ -89,7 +89,7 @@ def test_fonts_of_the_three_parts_are_disjoint_and_no_digit_is_a_letter(variant)
 
 def test_every_letter_of_every_font_has_a_shape_of_its_own():
     for font in glyphs.ALL:
-        shapes = glyphs._bitmaps(font, glyphs.MIXED).flatten(1).float()
+        shapes = glyphs._render_letters(font, glyphs.MIXED).flatten(1).float()
         assert (shapes.amax(dim=1) > 100).all()
         distances = torch.cdist(shapes, shapes) + torch.eye(len(shapes)) * 1e9
         assert distances.min() > 200
@@ -161,7 +161,7 @@ def test_the_digits_are_scikit_learns() -> None:
     """They are read from its file without importing it."""
     from sklearn.datasets import load_digits
 
-    images, labels = digits._source()
+    images, labels = digits._load_source()
     theirs = load_digits()
     assert torch.equal(images, torch.tensor(theirs.images, dtype=torch.uint8))
     assert torch.equal(labels, torch.tensor(theirs.target))

@@ -14,7 +14,7 @@ from torchvision.datasets import CIFAR10
 from bench.data import catalogue
 from bench.data.images import cifar, image_folder
 from bench.data.images.streaming import ImageStream
-from bench.distributed.process_group import Team
+from bench.distributed.process_group import ProcessGroup
 from bench.errors import UserError
 
 
@@ -134,9 +134,9 @@ def no_network(monkeypatch):
     def fail(root, *args, **kwargs):
         raise OSError("no\nnetwork")
 
-    for name, dataset in list(cifar.sets().items()):
+    for name, dataset in list(cifar.get_readers().items()):
         offline = type(name, (), {**vars(dataset), "__new__": lambda cls, *a, **k: fail(*a, **k)})
-        monkeypatch.setitem(cifar.sets(), name, offline)
+        monkeypatch.setitem(cifar.get_readers(), name, offline)
 
 
 @pytest.mark.usefixtures("no_network")
@@ -308,7 +308,7 @@ def test_shares_of_a_streams_batches_are_the_batches(pictures):
     how = {"seed": 1, "epoch": 2, "augment": "randaugment"}
     whole = list(stream(pictures, 0).training(order, 5, **how))
     parts = [
-        list(stream(pictures, 0).training(order, 5, share=Team(rank, 2).share, **how))
+        list(stream(pictures, 0).training(order, 5, share=ProcessGroup(rank, 2).share, **how))
         for rank in range(2)
     ]
     for batch, one, other in zip(whole, *parts, strict=True):

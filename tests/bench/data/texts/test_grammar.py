@@ -19,7 +19,7 @@ from bench.data.texts.grammar.words import (
     PREPOSITIONS,
     SPECIAL,
     TRANSITIVE,
-    vocabulary,
+    build_vocabulary,
 )
 
 DETERMINERS = {"the": (0, 1), "this": (0,), "these": (1,), "every": (0,), "many": (1,)}
@@ -92,7 +92,7 @@ class Reader:
 
 
 def everything(variant):
-    parts = tasks._parts(variant)
+    parts = tasks._draw_parts(variant)
     return [text for part in parts.values() for text in part]
 
 
@@ -140,7 +140,7 @@ def test_two_sentences_say_the_same_exactly_where_their_label_says_so():
 
 @pytest.mark.parametrize("variant", ["acceptability", "paraphrase"])
 def test_classes_are_even_and_no_text_is_in_two_parts_or_in_the_source(variant):
-    parts = tasks._parts(variant)
+    parts = tasks._draw_parts(variant)
     for part in parts.values():
         assert sum(text.label for text in part) * 2 == len(part)
     written = [(t.first, t.second) for t in everything(variant)]
@@ -157,7 +157,7 @@ def test_the_source_is_acceptable_and_its_pairs_say_the_same():
 
 
 def test_every_word_is_in_the_vocabulary_and_no_form_has_two_meanings():
-    known = vocabulary()
+    known = build_vocabulary()
     assert known[: len(SPECIAL)] == SPECIAL
     assert len(set(known)) == len(known)
     used = {

@@ -10,7 +10,7 @@ import submitit
 from bench.errors import UserError
 from bench.launch.slurm.cluster_file import RESOURCES, load_settings
 from tests.support.paths import ROOT
-from tests.support.tiny_runs import tiny
+from tests.support.tiny_runs import make_tiny_spec
 
 EXAMPLE = ROOT / "docs" / "cluster.example.toml"
 
@@ -79,26 +79,28 @@ def test_no_file(tmp_path: Path) -> None:
 
 def test_jobs_must_suit_the_runs(tmp_path: Path) -> None:
     none = load_settings(written(tmp_path, ""))
-    none.check_for([tiny()])
+    none.check_for([make_tiny_spec()])
     with pytest.raises(UserError, match="gpus_per_node = 1"):
-        none.check_for([tiny().but(device="cuda")])
+        none.check_for([make_tiny_spec().with_changes(device="cuda")])
     with pytest.raises(UserError, match="cpus_per_task = 4"):
-        none.check_for([tiny().but(threads=4)])
+        none.check_for([make_tiny_spec().with_changes(threads=4)])
     four = load_settings(written(tmp_path, "gpus_per_node = 2\ncpus_per_task = 4"))
-    assert four.at_once([tiny()]) == 4
-    assert four.at_once([tiny().but(threads=3)]) == 1
-    assert four.at_once([tiny().but(device="cuda")]) == 2  # one a GPU, whatever the cores
+    assert four.at_once([make_tiny_spec()]) == 4
+    assert four.at_once([make_tiny_spec().with_changes(threads=3)]) == 1
+    assert (
+        four.at_once([make_tiny_spec().with_changes(device="cuda")]) == 2
+    )  # one a GPU, whatever the cores
 
 
 def test_a_run_on_several_processes_has_a_gpu_or_a_core_for_each(tmp_path: Path) -> None:
     job = load_settings(written(tmp_path, "gpus_per_node = 4\ncpus_per_task = 8"))
-    pair, eight = tiny(replicas=2), tiny(replicas=8)
+    pair, eight = make_tiny_spec(replicas=2), make_tiny_spec(replicas=8)
     assert job.at_once([pair]) == 4
-    assert job.at_once([pair.but(threads=3)]) == 1
-    assert job.at_once([pair.but(device="cuda"), tiny(device="cuda")]) == 2
-    job.check_for([pair.but(device="cuda"), tiny(device="cuda")])
+    assert job.at_once([pair.with_changes(threads=3)]) == 1
+    assert job.at_once([pair.with_changes(device="cuda"), make_tiny_spec(device="cuda")]) == 2
+    job.check_for([pair.with_changes(device="cuda"), make_tiny_spec(device="cuda")])
     job.check_for([eight])
     with pytest.raises(UserError, match=r"use 8 GPUs each and a job has 4; set gpus_per_node = 8"):
-        job.check_for([eight.but(device="cuda")])
+        job.check_for([eight.with_changes(device="cuda")])
     with pytest.raises(UserError, match="use 16 threads and a job has 8 cores"):
-        job.check_for([eight.but(threads=2)])
+        job.check_for([eight.with_changes(threads=2)])

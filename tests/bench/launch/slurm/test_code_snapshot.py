@@ -11,10 +11,10 @@ import pytest
 
 from bench.errors import UserError
 from bench.launch.slurm import code_snapshot
-from bench.launch.slurm.code_snapshot import carried, snapshot
+from bench.launch.slurm.code_snapshot import copy_inputs, snapshot_code
 from bench.machine.environment import RECORDED_COMMIT
-from bench.training.input_check import check_contents
-from tests.support.tiny_runs import tiny
+from bench.training.input_check import check_unchanged
+from tests.support.tiny_runs import make_tiny_spec
 
 
 @pytest.fixture
@@ -50,14 +50,14 @@ def commit(root: Path) -> None:
 
 
 def test_the_commit_is_copied_and_stays(checkout: Path, tmp_path: Path) -> None:
-    first = snapshot(tmp_path / "results", dirty=False)
+    first = snapshot_code(tmp_path / "results", dirty=False)
     assert (first.path / "bench/training/loop.py").read_text() == "# bench/training/loop.py\n"
     assert not (first.path / "tests").exists()
     assert (first.path / "COMMIT").read_text() == first.commit
-    assert snapshot(tmp_path / "results", dirty=False) == first
+    assert snapshot_code(tmp_path / "results", dirty=False) == first
     (checkout / "bench/training/loop.py").write_text("edited")
     commit(checkout)
-    second = snapshot(tmp_path / "results", dirty=False)
+    second = snapshot_code(tmp_path / "results", dirty=False)
     assert second.commit != first.commit
     assert (first.path / "bench/training/loop.py").read_text() == "# bench/training/loop.py\n"
     assert (second.path / "bench/training/loop.py").read_text() == "edited"
@@ -65,39 +65,39 @@ def test_the_commit_is_copied_and_stays(checkout: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["bench/training/loop.py", "strategies/new.py"])
 def test_changes_are_copied_only_when_asked(name: str, checkout: Path, tmp_path: Path) -> None:
-    clean = snapshot(tmp_path, dirty=False)
+    clean = snapshot_code(tmp_path, dirty=False)
     (checkout / name).write_text("edited")
     with pytest.raises(UserError, match=rf"{name}.*--dirty"):
-        snapshot(tmp_path, dirty=False)
-    changed = snapshot(tmp_path, dirty=True)
+        snapshot_code(tmp_path, dirty=False)
+    changed = snapshot_code(tmp_path, dirty=True)
     assert changed.commit.startswith(clean.commit + "+")
     assert (changed.path / name).read_text() == "edited"
     (checkout / name).write_text("edited again")
-    assert snapshot(tmp_path, dirty=True).commit != changed.commit
+    assert snapshot_code(tmp_path, dirty=True).commit != changed.commit
     # What the program never imports may change.
     git(checkout, "checkout", "-q", ".")
     (checkout / name).unlink(missing_ok=True)
     git(checkout, "checkout", "-q", ".")
     (checkout / "tests/test_it.py").write_text("edited")
-    assert snapshot(tmp_path, dirty=False) == clean
+    assert snapshot_code(tmp_path, dirty=False) == clean
 
 
 def test_a_run_reads_copies_of_its_predictor_and_strategy(tmp_path: Path) -> None:
-    spec = tiny("smartfrz")
+    spec = make_tiny_spec("smartfrz")
     own = code_snapshot.Code("abc", tmp_path / "slurm" / "code" / "abc")
-    sent = carried(spec, own)
+    sent = copy_inputs(spec, own)
     assert sent.id == spec.id
     copy = Path(sent.paths["predictor"])
     assert copy.is_relative_to(tmp_path)
     assert copy.read_bytes() == Path(spec.paths["predictor"]).read_bytes()
-    check_contents(sent)
+    check_unchanged(sent)
     copy.write_bytes(b"something else")
     with pytest.raises(UserError, match=r"predictor.*has changed"):
-        check_contents(sent)
+        check_unchanged(sent)
 
 
 def test_the_commit_of_a_copy_is_not_that_of_the_repository_around_it(tmp_path: Path) -> None:
-    here = snapshot(tmp_path / "results", dirty=True)
+    here = snapshot_code(tmp_path / "results", dirty=True)
     git(tmp_path, "init", "-q")
     (tmp_path / "file").write_text("")
     commit(tmp_path)

@@ -13,11 +13,11 @@ import submitit
 
 import bench
 from bench.files import read_json
-from bench.launch.slurm.job import Pack
+from bench.launch.slurm.job import PackRunner
 from bench.results import heartbeat
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
-from tests.support.tiny_runs import essence, made, tiny
+from tests.support.tiny_runs import execute_run, load_essence, make_tiny_spec
 
 CODE = str(Path(bench.__file__).resolve().parent.parent)
 
@@ -31,7 +31,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., subm
         executor = submitit.LocalExecutor(tmp_path / "jobs")
         executor.update_parameters(timeout_min=10)
         runs = [spec.to_dict() for spec in specs]
-        return executor.submit(Pack(), code, str(tmp_path), runs, 1)
+        return executor.submit(PackRunner(), code, str(tmp_path), runs, 1)
 
     return go
 
@@ -45,10 +45,10 @@ def test_a_pack_goes_on_past_failures_and_says_what_is_blocked(
     failed = RunFolder(tmp_path, "badbadbadbad")
     failed.create()
     failed.write("failure.json", {"reason": "no luck"})
-    bad = tiny(weights="run:feedfeedfeed")
-    blocked = tiny(weights="run:badbadbadbad")
-    heir = tiny("shortened", options={}, match=(bad.id,))
-    good = tiny(seed=3)
+    bad = make_tiny_spec(weights="run:feedfeedfeed")
+    blocked = make_tiny_spec(weights="run:badbadbadbad")
+    heir = make_tiny_spec("shortened", options={}, match=(bad.id,))
+    good = make_tiny_spec(seed=3)
     states = start([heir, blocked, bad, good]).result()
     assert states == {
         heir.id: "blocked", blocked.id: "blocked", bad.id: "failed", good.id: "done",
@@ -61,7 +61,7 @@ def test_a_pack_goes_on_past_failures_and_says_what_is_blocked(
 def test_a_signal_leaves_a_checkpoint_and_the_job_goes_on_to_the_same_bits(
     start: Callable[..., submitit.Job], tmp_path: Path
 ) -> None:
-    spec = tiny("autofreeze", epochs=120)
+    spec = make_tiny_spec("autofreeze", epochs=120)
     job = start([spec])
     folder = RunFolder(tmp_path, spec.id)
     until = time.monotonic() + 120
@@ -74,25 +74,25 @@ def test_a_signal_leaves_a_checkpoint_and_the_job_goes_on_to_the_same_bits(
     assert job.result() == {spec.id: "done"}
     assert folder.result()["resumed"]
     assert "cut off; checkpoints are written" in job.stdout()
-    made(spec, tmp_path / "straight")
-    assert essence(spec, tmp_path) == essence(spec, tmp_path / "straight")
+    execute_run(spec, tmp_path / "straight")
+    assert load_essence(spec, tmp_path) == load_essence(spec, tmp_path / "straight")
 
 
 def test_a_job_that_loads_other_code_than_it_was_sent_with_makes_nothing(
     start: Callable[..., submitit.Job], tmp_path: Path
 ) -> None:
     with pytest.raises(submitit.core.utils.FailedJobError, match="was sent with the code in"):
-        start([tiny()], str(tmp_path)).result()
+        start([make_tiny_spec()], str(tmp_path)).result()
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_file_that_changed_since_is_found(
     start: Callable[..., submitit.Job], tmp_path: Path
 ) -> None:
-    spec = tiny("smartfrz")
+    spec = make_tiny_spec("smartfrz")
     file = tmp_path / "predictor.safetensors"
     file.write_bytes(b"edited")
-    sent = spec.but(paths={**spec.paths, "predictor": str(file)})
+    sent = spec.with_changes(paths={**spec.paths, "predictor": str(file)})
     assert start([sent]).result() == {spec.id: "failed"}
     reason = read_json(RunFolder(tmp_path, spec.id).path / "failure.json")["reason"]
     assert "predictor" in reason

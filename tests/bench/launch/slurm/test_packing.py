@@ -5,25 +5,27 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.launch.slurm.packing import stages
-from tests.support.tiny_runs import tiny
+from bench.launch.slurm.packing import plan_arrays
+from tests.support.tiny_runs import make_tiny_spec
 
 LIMITS = {"seconds_per_job": 100.0, "runs_per_job": 0, "most_jobs": 1000, "at_once": 1}
 
 
 def test_a_run_comes_after_all_that_it_needs() -> None:
-    backbone = tiny(data="glyphs:few", keep_model=True)
-    reference = tiny(seed=1000, weights=f"run:{backbone.id}", keep_model=True)
-    cell = [tiny(seed=s, weights=f"run:{backbone.id}", reference=f"run:{reference.id}")
+    backbone = make_tiny_spec(data="glyphs:few", keep_model=True)
+    reference = make_tiny_spec(seed=1000, weights=f"run:{backbone.id}", keep_model=True)
+    cell = [make_tiny_spec(seed=s, weights=f"run:{backbone.id}", reference=f"run:{reference.id}")
             for s in (0, 1)]  # fmt: skip
-    matched = tiny("shortened", options={}, match=tuple(s.id for s in cell))
-    alone = tiny(seed=7)
-    found = stages([matched, *cell, alone, reference, backbone], lambda s: 1.0, **LIMITS)
+    matched = make_tiny_spec("shortened", options={}, match=tuple(s.id for s in cell))
+    alone = make_tiny_spec(seed=7)
+    found = plan_arrays([matched, *cell, alone, reference, backbone], lambda s: 1.0, **LIMITS)
     assert [{s.id for s in stage.specs} for stage in found] == [
         {backbone.id, alone.id}, {reference.id}, {s.id for s in cell}, {matched.id},
     ]  # fmt: skip
     # What is done no longer makes a stage.
-    assert [len(stage.specs) for stage in stages([matched, *cell], lambda s: 1.0, **LIMITS)] == [
+    assert [
+        len(stage.specs) for stage in plan_arrays([matched, *cell], lambda s: 1.0, **LIMITS)
+    ] == [
         2,
         1,
     ]
@@ -38,9 +40,9 @@ def test_a_run_comes_after_all_that_it_needs() -> None:
 def test_packs_hold_every_run_once_and_keep_the_limits(
     seconds: list[float], most: int, per_job: int, at_once: int
 ) -> None:
-    specs = [tiny(seed=i) for i in range(len(seconds))]
+    specs = [make_tiny_spec(seed=i) for i in range(len(seconds))]
     expected = dict(zip((s.id for s in specs), seconds, strict=True))
-    (stage,) = stages(
+    (stage,) = plan_arrays(
         specs, lambda s: expected[s.id], seconds_per_job=100, runs_per_job=per_job,
         most_jobs=most, at_once=at_once,
     )  # fmt: skip
@@ -58,14 +60,15 @@ def test_packs_hold_every_run_once_and_keep_the_limits(
 
 def test_runs_of_one_seed_share_a_job() -> None:
     """Their times are compared with each other, so they come from one node."""
-    specs = [tiny(strategy, seed=seed) for strategy in ("full", "linear", "random", "probe")
+    strategies = ("full", "linear", "random", "probe")
+    specs = [make_tiny_spec(strategy, seed=seed) for strategy in strategies
              for seed in range(3)]  # fmt: skip
-    (stage,) = stages(specs, lambda s: 25.0, **LIMITS)
+    (stage,) = plan_arrays(specs, lambda s: 25.0, **LIMITS)
     assert [{s.seed for s in pack} for pack in stage.packs] == [{0}, {1}, {2}]
 
 
 def test_ten_thousand_runs_fit_one_array() -> None:
-    base = tiny()
-    specs = [base.but(seed=i) for i in range(10_000)]
-    (stage,) = stages(specs, lambda s: 3600.0, **{**LIMITS, "most_jobs": 1000})
+    base = make_tiny_spec()
+    specs = [base.with_changes(seed=i) for i in range(10_000)]
+    (stage,) = plan_arrays(specs, lambda s: 3600.0, **{**LIMITS, "most_jobs": 1000})
     assert [len(pack) for pack in stage.packs] == [10] * 1000

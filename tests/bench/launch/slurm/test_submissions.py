@@ -12,12 +12,12 @@ import pytest
 
 from bench.launch.slurm.cluster_file import load_settings
 from bench.launch.slurm.slurm_commands import Job
-from bench.launch.slurm.submissions import Array, Ledger, places
-from bench.launch.slurm.submit import intend
+from bench.launch.slurm.submissions import Array, Submissions, locate_runs
+from bench.launch.slurm.submit import plan_submission
 from bench.planning.plan import make_plan
 from bench.results.run_folder import RunFolder
-from bench.results.run_status import standings
-from tests.support.tiny_runs import tiny
+from bench.results.run_status import read_statuses
+from tests.support.tiny_runs import make_tiny_spec
 
 
 def job(number: str, state: str = "PENDING") -> Job:
@@ -27,17 +27,17 @@ def job(number: str, state: str = "PENDING") -> Job:
 def test_runs_are_queued_while_their_job_is() -> None:
     array = Array.new("window", "abc", [["a", "b"], ["c"]])
     array.jobs = ["7_0", "7_1"]
-    assert set(places([array], [job("7_1")])) == {"c"}
-    assert set(places([array], [])) == set()
-    assert places([array], [job("7_0", "RUNNING")])["a"].number == "7_0"
+    assert set(locate_runs([array], [job("7_1")])) == {"c"}
+    assert set(locate_runs([array], [])) == set()
+    assert locate_runs([array], [job("7_0", "RUNNING")])["a"].number == "7_0"
     # Nobody to be asked: what is written down is believed.
-    assert set(places([array], None)) == {"a", "b", "c"}
+    assert set(locate_runs([array], None)) == {"a", "b", "c"}
     array.jobs = []  # never sent, as far as is known
-    assert set(places([array], None)) == set()
+    assert set(locate_runs([array], None)) == set()
 
 
 def test_what_is_written_is_read_again_and_names_differ(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = Submissions(tmp_path)
     arrays = [Array.new("window", "abc", [[str(i)]]) for i in range(3)]
     assert len({array.name for array in arrays}) == 3
     for array in arrays:
@@ -45,9 +45,9 @@ def test_what_is_written_is_read_again_and_names_differ(tmp_path: Path) -> None:
     arrays[1].ended = True
     ledger.write(arrays[1])
     assert ledger.every() == arrays
-    assert ledger.live() == [arrays[0], arrays[2]]
-    ledger.strike(arrays[0])
-    assert ledger.live() == [arrays[2]]
+    assert ledger.list_active() == [arrays[0], arrays[2]]
+    ledger.remove_array(arrays[0])
+    assert ledger.list_active() == [arrays[2]]
 
 
 def test_a_second_launcher_waits(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_second_launcher_waits(tmp_path: Path) -> None:
     assert other.stdout
     assert other.stdout.readline() == "held\n"
     began = time.monotonic()
-    with Ledger(tmp_path).locked():
+    with Submissions(tmp_path).hold_lock():
         assert time.monotonic() - began > 1
     other.wait()
 
@@ -79,7 +79,7 @@ def _largest_array(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_largest_array")
 def test_only_what_is_missing_would_be_sent(tmp_path: Path) -> None:
-    done, queued, failed, given_up, new = specs = [tiny(seed=i) for i in range(5)]
+    done, queued, failed, given_up, new = specs = [make_tiny_spec(seed=i) for i in range(5)]
     for spec, file, values in (
         (done, "result.json", {"status": "done", "reason": "", "clocks": {"whole": 1.0}}),
         (failed, "failure.json", {"reason": "no", "job": "5_0"}),
@@ -91,14 +91,14 @@ def test_only_what_is_missing_would_be_sent(tmp_path: Path) -> None:
     array.jobs = ["7_0"]
     (tmp_path / "cluster.toml").write_text("[packing]\nruns_per_job = 1")
     settings = load_settings(str(tmp_path / "cluster.toml"))
-    there = standings(specs, tmp_path)
-    found = places([array], [job("7_0", "RUNNING")])
-    intent = intend(make_plan(specs, tmp_path), there, found, settings, tmp_path)
+    there = read_statuses(specs, tmp_path)
+    found = locate_runs([array], [job("7_0", "RUNNING")])
+    intent = plan_submission(make_plan(specs, tmp_path), there, found, settings, tmp_path)
     # A run that failed in a job which is still busy with others will not be made by that job.
     assert {s.id for s in intent.specs} == {failed.id, given_up.id, new.id}
     assert set(intent.queued) == {queued.id}
     # The largest array of this cluster holds three jobs.
-    many = [tiny(seed=i) for i in range(10, 20)]
+    many = [make_tiny_spec(seed=i) for i in range(10, 20)]
     plan = make_plan(many, tmp_path)
-    intent = intend(plan, standings(many, tmp_path), {}, settings, tmp_path)
+    intent = plan_submission(plan, read_statuses(many, tmp_path), {}, settings, tmp_path)
     assert [len(pack) for pack in intent.stages[0].packs] == [3, 4, 3]

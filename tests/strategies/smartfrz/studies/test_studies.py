@@ -12,9 +12,9 @@ from bench.errors import UserError
 from bench.planning.sweep import load_sweep
 from bench.results.run_folder import RunFolder
 from strategies.smartfrz.studies import in_use_study, label_study
-from strategies.smartfrz.studies.label_study import Harmed, rank, wrong
+from strategies.smartfrz.studies.label_study import Harmed, measure_wrong_freezing, rank_rules
 from strategies.smartfrz.training.labels import Rule
-from strategies.smartfrz.training.source_runs import refuse_targets, source_sweep
+from strategies.smartfrz.training.source_runs import load_source_sweep, refuse_targets
 
 PROBES = torch.linspace(0, 1, 11, dtype=torch.float64)
 # Layer 0 converges at 0.3, layer 1 at 0.7: by then its CKA stands still.
@@ -23,14 +23,20 @@ RULE = Rule("stable", k=2, epsilon=0.05)
 
 
 def test_wrong_freezing_is_the_layer_time_frozen_before_convergence() -> None:
-    assert wrong(RULE, CURVE, PROBES, torch.tensor([0.5, 0.8])) == 0
-    assert wrong(RULE, CURVE, PROBES, torch.tensor([0.2, 0.8])) == pytest.approx(0.4)
-    assert wrong(RULE, CURVE, PROBES, torch.tensor([0.45, 0.5])) == pytest.approx(0.25)
-    assert wrong(None, CURVE, PROBES, torch.tensor([0.5, 1.0])) == pytest.approx(0.25)
+    assert measure_wrong_freezing(RULE, CURVE, PROBES, torch.tensor([0.5, 0.8])) == 0
+    assert measure_wrong_freezing(RULE, CURVE, PROBES, torch.tensor([0.2, 0.8])) == pytest.approx(
+        0.4
+    )
+    assert measure_wrong_freezing(RULE, CURVE, PROBES, torch.tensor([0.45, 0.5])) == pytest.approx(
+        0.25
+    )
+    assert measure_wrong_freezing(None, CURVE, PROBES, torch.tensor([0.5, 1.0])) == pytest.approx(
+        0.25
+    )
 
 
 def test_a_freeze_that_never_comes_is_never_wrong() -> None:
-    assert wrong(RULE, CURVE, PROBES, torch.tensor([1.0, 1.0])) == 0
+    assert measure_wrong_freezing(RULE, CURVE, PROBES, torch.tensor([1.0, 1.0])) == 0
 
 
 def test_the_rule_that_explains_what_was_lost_comes_first() -> None:
@@ -38,11 +44,11 @@ def test_the_rule_that_explains_what_was_lost_comes_first() -> None:
     truth = Rule("stable", k=2, epsilon=0.01)
     curves = {("a", "x"): (CURVE, PROBES), ("b", "x"): (CURVE, PROBES)}
     harmed = [
-        Harmed(pair, 10 * wrong(truth, CURVE, PROBES, moments), moments)
+        Harmed(pair, 10 * measure_wrong_freezing(truth, CURVE, PROBES, moments), moments)
         for pair in curves
         for moments in draws
     ]
-    rows = rank(harmed, curves)
+    rows = rank_rules(harmed, curves)
     best = {name for name, rho, _, _ in rows if rho == pytest.approx(1)}
     assert "stable, k = 2, ε = 0.01" in best
     assert "none" not in best
@@ -78,17 +84,17 @@ def test_use_is_compared_at_equal_cost_seed_by_seed(tmp_path: Path) -> None:
         flops = {"exact": {"total": 70.0}, "decide": 1.0, "full_exact": 100.0}
         values: dict[str, Any] = {"status": "done", "accuracy": accuracy, "flops": flops}
         folder.write("result.json", values)
-    pair = in_use_study._pair(entries, tmp_path)
+    pair = in_use_study._summarise_pair(entries, tmp_path)
     assert (pair.model, pair.dataset, pair.seeds) == ("vgg11", "cifar10", 3)
     assert pair.saved == pytest.approx(0.29)
     assert pair.lost == pytest.approx({"smartfrz": 0.5, "at_once": 0.75, "random": 2.0})
     assert pair.gaps == pytest.approx({"at_once": 0.25, "random": 1.5})
-    text = in_use_study.table([pair, pair])
+    text = in_use_study.format_pairs([pair, pair])
     assert "smartfrz − at_once, over 2 pairs: +0.25 ± 0.00 points: better" in text
 
 
 def test_the_corpus_holds_source_tasks_alone(tmp_path: Path) -> None:
-    assert source_sweep("laptop").entries
+    assert load_source_sweep("laptop").entries
     with pytest.raises(UserError, match="digits10 is no source task"):
         refuse_targets(load_sweep("table2", "laptop", seeds=1))
 

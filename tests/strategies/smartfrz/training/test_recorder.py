@@ -9,8 +9,8 @@ from bench.results.run_folder import RunFolder
 from bench.strategy_api.view import View
 from bench.training.loop import Stopped, execute
 from strategies.smartfrz.training.recorder import Record
-from tests.support.tiny_runs import made, tiny
-from tests.support.tiny_view import tiny_net, tiny_view, train_a_step
+from tests.support.tiny_runs import execute_run, make_tiny_spec
+from tests.support.tiny_view import build_tiny_net, build_tiny_view, train_a_step
 
 
 def recorded(view: View, steps: int, **options: bool) -> Record:
@@ -30,8 +30,8 @@ def recorded(view: View, steps: int, **options: bool) -> Record:
 
 def view_of(tmp_path: Path) -> View:
     reference = tmp_path / "reference.safetensors"
-    save_file(tiny_net(1).state_dict(), reference)
-    return tiny_view(tiny_net(), {"reference": reference})
+    save_file(build_tiny_net(1).state_dict(), reference)
+    return build_tiny_view(build_tiny_net(), {"reference": reference})
 
 
 def test_the_largest_layer_but_the_head_at_half_of_the_run(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_nothing_is_kept_before_half_nor_unasked(tmp_path: Path) -> None:
 
 def test_a_run_without_it_keeps_its_id() -> None:
     plain, off, on = (
-        tiny("record", options=options, reference="run:another")
+        make_tiny_spec("record", options=options, reference="run:another")
         for options in ({}, {"gradient": False}, {"gradient": True})
     )
     assert off.id == plain.id != on.id
@@ -60,9 +60,9 @@ def test_interrupted_before_and_after_half_the_trace_is_the_same(tmp_path: Path)
     options = {"gradient": True, "tailored": 8, "samples": 16, "batch": 16}
     traces = []
     for name, stops in (("straight", set()), ("broken", {3, 8})):
-        reference = tiny(seed=1000, keep_model=True)
-        made(reference, tmp_path / name)
-        spec = tiny("record", options=options, reference=f"run:{reference.id}")
+        reference = make_tiny_spec(seed=1000, keep_model=True)
+        execute_run(reference, tmp_path / name)
+        spec = make_tiny_spec("record", options=options, reference=f"run:{reference.id}")
         folder, steps = RunFolder(tmp_path / name, spec.id), []
         while not folder.done:
             try:

@@ -6,12 +6,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from strategies.smartfrz.studies.feature_study import study
-from strategies.smartfrz.training.calibration import calibration_error, reliability, threshold
-from strategies.smartfrz.training.corpus import Histories, Origin, Recording, histories
-from strategies.smartfrz.training.fit import Recipe, probabilities, train
-from strategies.smartfrz.training.folds import folds
-from strategies.smartfrz.training.held_out import Score, difference, held_out, interval, table
+from strategies.smartfrz.studies.feature_study import run_study
+from strategies.smartfrz.training.calibration import (
+    calibrate_threshold,
+    compute_calibration_error,
+    compute_reliability,
+)
+from strategies.smartfrz.training.corpus import Histories, Recording, RunOrigin, build_histories
+from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor, predict_probabilities
+from strategies.smartfrz.training.folds import make_folds
+from strategies.smartfrz.training.held_out import (
+    Score,
+    compare_scores,
+    compute_interval,
+    format_scores,
+    score_held_out,
+)
 from strategies.smartfrz.training.labels import Rule
 
 torch.set_num_threads(1)
@@ -55,7 +65,7 @@ def recording(run: str, family: str, task: str, seed: int) -> Recording:
     start = torch.randn(1, layers, 32, generator=generator)
     signs = torch.where(torch.arange(moments) % 2 == 0, 1.0, -1.0)[:, None]
     return Recording(
-        Origin(run, family, task),
+        RunOrigin(run, family, task),
         {
             "snapshots": start + steps.cumsum(0),
             "progress": progress,
@@ -74,10 +84,10 @@ def corpus() -> Histories:
         for t in range(2)
         for s in range(2)
     ]
-    return histories(runs, "travel", 12, Rule(k=3, epsilon=0.02), warmup=0.1)
+    return build_histories(runs, "travel", 12, Rule(k=3, epsilon=0.02), warmup=0.1)
 
 
-RECIPE = Recipe(window=12, epochs=12, batch=8)
+RECIPE = PredictorRecipe(window=12, epochs=12, batch=8)
 
 
 def test_a_corpus_judges_known_moments_with_the_snapshot_of_the_moment(corpus: Histories) -> None:
@@ -85,14 +95,14 @@ def test_a_corpus_judges_known_moments_with_the_snapshot_of_the_moment(corpus: H
     assert corpus.newest[0].tolist() == list(range(0, 31, 3))
     assert not corpus.known[:, :2].any()  # k = 3 values, and the warm-up
     assert corpus.known[:, 2:].all()
-    window = corpus.visible(12)[0]
+    window = corpus.mask_windows(12)[0]
     assert window.sum(1).tolist() == [min(12, 1 + i) for i in range(0, 31, 3)]
     assert window[5].nonzero()[-1].item() == 15
 
 
 def test_a_moment_in_a_long_history_scores_as_its_own_window(corpus: Histories) -> None:
-    network = train(corpus, Recipe(window=12, epochs=1, batch=8))
-    whole = probabilities(network, corpus, 12)
+    network = fit_predictor(corpus, PredictorRecipe(window=12, epochs=1, batch=8))
+    whole = predict_probabilities(network, corpus, 12)
     with torch.no_grad():
         window = corpus.tokens[:, 15 - 11 : 15 + 1]
         alone = network(window, torch.ones(window.shape[:2], dtype=torch.bool)).softmax(1)[:, 1]
@@ -101,16 +111,16 @@ def test_a_moment_in_a_long_history_scores_as_its_own_window(corpus: Histories) 
 
 def test_training_is_repeatable_and_learns_what_there_is_to_learn(corpus: Histories) -> None:
     torch.manual_seed(5)
-    network = train(corpus, RECIPE)
+    network = fit_predictor(corpus, RECIPE)
     torch.manual_seed(6)  # the caller's random state has no part in it
-    again = train(corpus, RECIPE)
+    again = fit_predictor(corpus, RECIPE)
     for key, value in network.state_dict().items():
         assert torch.equal(value, again.state_dict()[key])
-    scores = held_out(corpus, RECIPE, ["predictor", "progress alone"])
-    assert scores["predictor"].mean_fold() > 0.95 > scores["progress alone"].mean_fold()
-    mean, half = difference(scores["predictor"], scores["progress alone"])
+    scores = score_held_out(corpus, RECIPE, ["predictor", "progress alone"])
+    assert scores["predictor"].average_folds() > 0.95 > scores["progress alone"].average_folds()
+    mean, half = compare_scores(scores["predictor"], scores["progress alone"])
     assert mean - half > 0
-    assert "progress alone" in table(scores)
+    assert "progress alone" in format_scores(scores)
     assert set(scores["predictor"].folds) == {
         ("family", "family0"),
         ("family", "family1"),
@@ -123,7 +133,7 @@ def test_training_is_repeatable_and_learns_what_there_is_to_learn(corpus: Histor
 def test_every_run_is_held_out_once_and_never_fitted_with_its_like(
     corpus: Histories, split: str
 ) -> None:
-    parts = folds(corpus.origins, split)
+    parts = make_folds(corpus.origins, split)
     assert sorted(i for fold in parts for i in fold.held) == list(range(len(corpus.origins)))
     for fold in parts:
         assert fold.fit
@@ -137,11 +147,11 @@ def test_every_run_is_held_out_once_and_never_fitted_with_its_like(
 
 def test_reliability_and_its_error_by_hand(corpus: Histories) -> None:
     p = torch.where(corpus.label, 0.95, 0.35).double()
-    bins = reliability(corpus, p)
+    bins = compute_reliability(corpus, p)
     assert [share for _, share, _ in bins] == [0.0, 1.0]
     assert sum(n for _, _, n in bins) == int(corpus.known.sum())
     share = float(corpus.label[corpus.known].double().mean())
-    assert calibration_error(bins) == pytest.approx(0.35 * (1 - share) + 0.05 * share)
+    assert compute_calibration_error(bins) == pytest.approx(0.35 * (1 - share) + 0.05 * share)
 
 
 def test_a_study_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
@@ -151,18 +161,18 @@ def test_a_study_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
         for t in range(2)
     ]
     kept, told = tmp_path / "study.csv", []
-    recipe = Recipe(window=12, epochs=1, batch=8)
+    recipe = PredictorRecipe(window=12, epochs=1, batch=8)
     rules = {"stable": Rule(k=3, epsilon=0.02)}
-    first = study(runs, recipe, 0.1, kept, ["travel"], rules, told.append)
+    first = run_study(runs, recipe, 0.1, kept, ["travel"], rules, told.append)
     assert len(first) == 4
-    more = study(runs, recipe, 0.1, kept, ["travel", "upstream"], rules, told.append)
+    more = run_study(runs, recipe, 0.1, kept, ["travel", "upstream"], rules, told.append)
     assert more[:4] == first
     assert [row["features"] for row in more[4:]] == ["upstream"]
     assert len(told) == 2
-    fewer = study(runs[:3], recipe, 0.1, kept, ["travel"], rules, told.append)
+    fewer = run_study(runs[:3], recipe, 0.1, kept, ["travel"], rules, told.append)
     assert len(told) == 3  # another corpus: nothing of the first one's is taken over
     assert {row["corpus"] for row in fewer}.isdisjoint(row["corpus"] for row in more)
-    assert study(runs, recipe, 0.1, kept, ["travel"], rules, told.append) == more
+    assert run_study(runs, recipe, 0.1, kept, ["travel"], rules, told.append) == more
     assert len(told) == 3
 
 
@@ -173,17 +183,17 @@ def test_the_threshold_rises_until_few_layers_freeze_too_early(corpus: Histories
     p = torch.where(sure, 0.8, early)
     wrong_at_first = ~sure[:, 2]
     assert wrong_at_first.float().mean() > 0.5
-    limit, share = threshold(corpus, {"family": p, "task": p}, wrong=0.0)
+    limit, share = calibrate_threshold(corpus, {"family": p, "task": p}, wrong=0.0)
     assert (limit, share) == (pytest.approx(0.61), 0.0)
-    limit, share = threshold(corpus, {"family": p, "task": p}, wrong=1.0)
+    limit, share = calibrate_threshold(corpus, {"family": p, "task": p}, wrong=1.0)
     assert limit == 0.5
     assert share > 0.5
     never = torch.where(sure, 0.0, 0.995)
-    assert threshold(corpus, {"family": never}, wrong=0.1) == (0.99, 1.0)
+    assert calibrate_threshold(corpus, {"family": never}, wrong=0.1) == (0.99, 1.0)
 
 
 def test_interval_by_hand() -> None:
-    mean, half = interval([1.0, 2.0, 3.0])
+    mean, half = compute_interval([1.0, 2.0, 3.0])
     assert mean == 2
     assert half == pytest.approx(4.303 / 3**0.5, rel=1e-3)  # t with 2 degrees of freedom
 
@@ -191,5 +201,5 @@ def test_interval_by_hand() -> None:
 def test_a_run_that_is_held_out_twice_counts_once() -> None:
     values = {("family", "a"): 0.6, ("task", "a"): 0.8, ("family", "b"): 0.9, ("task", "b"): 0.9}
     score = Score({}, values, values, {})
-    assert score.per_run(values) == pytest.approx([0.7, 0.9])
-    assert score.per_run(values, ["task"]) == pytest.approx([0.8, 0.9])
+    assert score.average_by_run(values) == pytest.approx([0.7, 0.9])
+    assert score.average_by_run(values, ["task"]) == pytest.approx([0.8, 0.9])
