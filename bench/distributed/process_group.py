@@ -91,7 +91,7 @@ class ProcessGroup:
         self.check_same("weights", torch.stack(list(norms)).tolist())
 
     def weight_loss(self, loss: Tensor, mine: int, everyones: int) -> Tensor:
-        """Return the mean loss of `mine` samples as a part of the mean of all processes' samples."""
+        """Return what the mean loss of `mine` samples adds to the mean over all processes."""
         return loss if self.size == 1 else loss * (mine / everyones)
 
     def sum_gradients(self) -> None:

@@ -136,6 +136,7 @@ def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) ->
     pooled = {}
     for name, pairs in strategies.items():
         difference = statistics.compute_t_interval(means[name])
+        verdict = statistics.judge_difference(difference) if difference.n else ""
         compared = [c for _, c in pairs]
         verdicts = [c.verdict for c in compared if c.verdict]
         absent = sum(c.absent for c in compared)
@@ -144,9 +145,7 @@ def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) ->
             difference,
             pairs=difference.n,
             wanted=len(pairs),
-            verdict=_cap_verdict(statistics.judge_difference(difference), absent)
-            if difference.n
-            else "",
+            verdict=_cap_verdict(verdict, absent),
             p_no_worse=no_worse[name],
             p_different=different[name],
             p_faster=faster[name],

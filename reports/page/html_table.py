@@ -33,7 +33,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class GridCell:
+class HtmlCell:
     """One cell: its text, its place in the order of its column ('' is last), its looks."""
 
     text: str
@@ -44,38 +44,40 @@ class GridCell:
 
 
 @dataclass(frozen=True)
-class GridRow:
+class HtmlRow:
     """One row; `anchor` is where its runs are listed, '' if it is not made of one cell."""
 
-    words: Sequence[GridCell]
+    words: Sequence[HtmlCell]
     anchor: str
     block: str  # the names of the block that begins here, '' inside one
 
 
 @dataclass(frozen=True)
-class Grid:
+class HtmlTable:
     """A table."""
 
     anchor: str
     title: str
     heads: Sequence[Head]
-    lines: Sequence[GridRow]
+    lines: Sequence[HtmlRow]
     notes: Sequence[str]
     with_runs: bool
 
 
-def build_grid(table: Table, anchor: str, dossiers: Dossiers) -> Grid:
+def build_html_table(table: Table, anchor: str, dossiers: Dossiers) -> HtmlTable:
     """Put a table of a report into words."""
     columns = [*table.blocks, *table.columns]
     heads = [_build_head(column, place, len(table.blocks)) for place, column in enumerate(columns)]
-    lines: list[GridRow] = []
+    lines: list[HtmlRow] = []
     before = ""
     for row in table.rows:
         words = [_build_cell(c, row, h, dossiers) for c, h in zip(columns, heads, strict=True)]
         block = " · ".join(word.text for word in words if word.head.block)
-        lines.append(GridRow(words, dossiers.anchor(row), block if block != before else ""))
+        lines.append(HtmlRow(words, dossiers.anchor(row), block if block != before else ""))
         before = block
-    return Grid(anchor, table.title, heads, lines, table.notes, any(line.anchor for line in lines))
+    return HtmlTable(
+        anchor, table.title, heads, lines, table.notes, any(line.anchor for line in lines)
+    )
 
 
 def _build_head(column: Column, place: int, blocks: int) -> Head:
@@ -88,9 +90,9 @@ def _build_head(column: Column, place: int, blocks: int) -> Head:
     )
 
 
-def _build_cell(column: Column, row: Row, head: Head, dossiers: Dossiers) -> GridCell:
+def _build_cell(column: Column, row: Row, head: Head, dossiers: Dossiers) -> HtmlCell:
     text = column.text(row)
-    return GridCell(
+    return HtmlCell(
         text,
         _get_sort_key(column, row, text),
         head,

@@ -17,7 +17,7 @@ from bench.machine.environment import get_commit
 from reports.document.profile import Profile, merge_profiles
 from reports.document.provenance import LIBRARIES, get_command
 from reports.document.report import Drawing, Report
-from reports.page.html_table import Grid, build_grid
+from reports.page.html_table import HtmlTable, build_html_table
 from reports.page.inline_svg import inline_svg
 from reports.page.run_details import Dossier, Dossiers
 from reports.page.summary import Answer, build_answer
@@ -47,7 +47,7 @@ class Section:
     title: str
     done: int
     wanted: int
-    grids: Sequence[Grid]
+    grids: Sequence[HtmlTable]
     figures: Sequence[PageFigure]
     dossiers: Sequence[Dossier]
     commits: Sequence[str]
@@ -102,7 +102,7 @@ def _build_section(report: Report, profile: Profile) -> Section:
         done,
         len(frame),
         [
-            build_grid(part, f"{report.name}-{i}", dossiers)
+            build_html_table(part, f"{report.name}-{i}", dossiers)
             for i, part in enumerate(report.parts, 1)
         ],
         [

@@ -16,7 +16,7 @@ from strategies.smartfrz.predictor_file import (
     save_predictor,
 )
 from strategies.smartfrz.training.calibration import calibrate_threshold
-from strategies.smartfrz.training.corpus import build_histories
+from strategies.smartfrz.training.corpus import Histories, build_histories
 from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor
 from strategies.smartfrz.training.folds import CHOOSING, make_folds
 from strategies.smartfrz.training.held_out import (
@@ -95,18 +95,7 @@ def build_predictor(
         f"{len(recordings)} recorded runs, {len(corpus.tokens)} layers, "
         f"{int(corpus.known.sum())} moments, {share:.0%} of them converged ({rule})"
     )
-    splits = [split for split in CHOOSING if len(make_folds(corpus.origins, split)) > 1]
-    scores = score_held_out(corpus, recipe, splits=splits) if splits else {}
-    if scores:
-        limit, share = calibrate_threshold(corpus, scores["predictor"].judged, WRONG)
-        say(format_scores(scores, splits))
-        say(
-            f"threshold {limit:.2f}: {share:.1%} of freezes in held-out runs come too early "
-            f"({WRONG:.0%} are allowed" + (")" if share <= WRONG else ", and no threshold does)")
-        )
-    else:
-        limit = ARGMAX
-        say("one family and one task: nothing can be held out; the threshold is argmax's, 0.5")
+    scores, limit = _choose_threshold(corpus, recipe, say)
     network = fit_predictor(corpus, recipe)
     path = out or find_predictor(
         choice.profile, features, recipe.window, choice.tailored, exactly=True
@@ -130,6 +119,27 @@ def build_predictor(
     save_predictor(path, Trained(network, facts))
     say(f"written: {path}")
     return path
+
+
+def _choose_threshold(
+    corpus: Histories, recipe: PredictorRecipe, say: Callable[[str], None]
+) -> tuple[dict[str, Score], float]:
+    """Return held-out scores, and the threshold above which a layer freezes.
+
+    Without a second family or task nothing can be held out, and the threshold is argmax's.
+    """
+    splits = [split for split in CHOOSING if len(make_folds(corpus.origins, split)) > 1]
+    scores = score_held_out(corpus, recipe, splits=splits) if splits else {}
+    if scores:
+        limit, share = calibrate_threshold(corpus, scores["predictor"].judged, WRONG)
+        say(format_scores(scores, splits))
+        say(
+            f"threshold {limit:.2f}: {share:.1%} of freezes in held-out runs come too early "
+            f"({WRONG:.0%} are allowed" + (")" if share <= WRONG else ", and no threshold does)")
+        )
+        return scores, limit
+    say("one family and one task: nothing can be held out; the threshold is argmax's, 0.5")
+    return {}, ARGMAX
 
 
 def _summarise_score(score: Score) -> dict[str, Any]:
