@@ -78,6 +78,7 @@ lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m tests.support.layout
 
 format: $(READY)
 	$(VENV)/bin/ruff check --fix .

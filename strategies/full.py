@@ -6,7 +6,7 @@ from strategies.base import Strategy
 
 
 class Full(Strategy):
-    """Full training; nothing freezes."""
+    """Full training: no layer freezes."""
 
     name = "full"
     look = ("#000000", "o")

@@ -15,9 +15,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=("strategies", "models", "data", "sweeps", "profiles", "fields"),
         help="one kind only",
     )
+    parser.add_argument(
+        "--markdown", action="store_true", help="strategies as the table of the README"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
+    if args.markdown:
+        print(format_strategies())
+        return 0
     kinds = {
         "strategies": _print_strategies,
         "models": _print_models,
@@ -31,6 +37,17 @@ def main(args: argparse.Namespace) -> int:
             print(f"{kind}:")
             show()
     return 0
+
+
+def format_strategies() -> str:
+    """Return the built-in strategies as a Markdown table, controls last."""
+    from bench.strategy_api.built_in import find_built_in
+
+    rows = ["| name | what it does |", "|---|---|"]
+    for facts in sorted(find_built_in().values(), key=lambda facts: facts.is_control):
+        control = "Control. " if facts.is_control else ""
+        rows.append(f"| `{facts.name}` | {control}{facts.summary} |")
+    return "\n".join(rows)
 
 
 def _print_strategies() -> None:

@@ -9,7 +9,7 @@ from strategies.budget import SAVING, compute_schedule_cost, make_budget_error, 
 
 
 class AtOnce(Strategy):
-    """Every layer but the head freezes for good at one step, the latest that meets a total cost."""
+    """Freeze every layer but the head at one step, the latest that meets a total cost."""
 
     name = "at_once"
     look = ("#8C6D1F", "h")

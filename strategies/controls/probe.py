@@ -8,7 +8,7 @@ from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
 
 
 class Probe(Strategy):
-    """Everything but the head frozen from the start."""
+    """Train the head alone: every other layer is frozen from the start."""
 
     name = "probe"
     look = ("#7F7F7F", "P")

@@ -18,7 +18,7 @@ from strategies.budget import (
 
 
 class Random(Strategy):
-    """Every layer but the head freezes for good at a random step, at a given total cost.
+    """Freeze every layer but the head at a random step, at a given total cost.
 
     Layer l freezes after min(T, c·u_l·T) steps with u_l uniform in [0, 1), drawn for the seed and
     the task, for a mean over tasks is to be one over as many draws; c is solved for the budget. A

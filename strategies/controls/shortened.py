@@ -13,7 +13,7 @@ from strategies.budget import (
 
 
 class Shortened(Strategy):
-    """Full training on a budget: fewer steps, the cosine ending there."""
+    """Full training with fewer steps, the cosine ending there, at a given total cost."""
 
     name = "shortened"
     look = ("#56B4E9", "p")

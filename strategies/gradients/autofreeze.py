@@ -24,7 +24,7 @@ Place = tuple[int, tuple[int, ...], tuple[int, ...]]  # of a gradient: layer, sh
 
 
 class AutoFreeze(Strategy):
-    """From the input on, freeze units whose gradient norm changes least between intervals.
+    """AutoFreeze: from the input on, freeze where the gradient norm changes least.
 
     M times an epoch: η_l is the norm of unit l's gradient summed over the interval,
     r_l = |η_l(previous) − η_l| / η_l(previous). From the first active unit on, freeze while r_l

@@ -19,7 +19,7 @@ SPREADS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class CKAOracle(Strategy):
-    """Freeze a layer when the last k CKA values with a trained reference spread by less than ε.
+    """Oracle: freeze a layer when its CKA with a trained reference spreads by less than ε.
 
     The value before training is the first. Any layer may freeze before an earlier one. An oracle:
     it needs the model that training is meant to give.

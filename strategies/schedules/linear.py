@@ -10,7 +10,7 @@ from strategies.budget import SAVING, compute_schedule_cost, make_budget_error, 
 
 
 class Linear(Strategy):
-    """Each layer anneals its learning rate to zero at a time of its own, then freezes.
+    """FreezeOut: each layer anneals its learning rate to zero at its own time, then freezes.
 
     lr_i(t) = 0.5 · lr_i(0) · (1 + cos(π t / t_i)), t_i spaced from t0·T for the first layer to T
     for the head, which never freezes. With a budget, T is solved so that the run costs it.

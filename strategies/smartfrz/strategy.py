@@ -21,7 +21,7 @@ from strategies.smartfrz.tailoring import Tailor
 
 
 class SmartFRZ(Strategy):
-    """Freeze a layer when an attention-based predictor, shown its weight history, says so.
+    """SmartFRZ: freeze a layer when a predictor says so from the history of its weights.
 
     Snapshots of n weights a layer go into a ring of W; what a token holds of them is `features`.
     All active layers are judged in one call; any may freeze before an earlier one.

@@ -15,7 +15,7 @@ from strategies.smartfrz.tailoring import Tailor
 
 
 class Record(Strategy):
-    """Freeze nothing; record tailored weights, and CKA with a trained reference.
+    """Full training that records tailored weights, and CKA with a trained reference.
 
     The recording (`trace.safetensors`) holds, T snapshots and S probes over L layers (all but the
     head): snapshots (T, L, n), progress (T,), rate (T,), cka and cka_biased (S, L), probes (S,):
