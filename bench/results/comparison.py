@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.files import hash_file
-from bench.files import read_json
+from bench.files import hash_file, read_json
 
 # What depends on how fast the machine was, on the allocator's mood, or on where files lie.
 OF_A_RUN = ("clocks", "cpu", "resumed")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.files import read_json, replace_atomically
 from bench.results.comparison import find_difference, read_reproducible
 from bench.results.run_folder import RunFolder
-from bench.files import read_json, replace_atomically
 from bench.spec import Spec
 
 # The order in which files are copied: the result makes a run done, so it comes last.

@@ -17,18 +17,13 @@ Where a run stands, read from all that, is said by bench/results/run_status.py.
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError
+from bench.files import explain_errors, hold_lock, read_json, write_atomically
 from bench.spec import Spec
-from bench.files import hold_lock, read_json
-from bench.files import write_atomically
-from bench.files import explain_errors
 
 
 class RunFolder:
@@ -100,11 +95,3 @@ class RunFolder:
             with explain_errors(self.path):
                 ours = stack.enter_context(hold_lock(self.path / "lock", seconds=0))
             yield ours
-
-
-
-
-
-
-
-

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.files import explain_errors, read_json
 from bench.results import heartbeat
 from bench.results.run_folder import RunFolder
-from bench.files import explain_errors, read_json
 from bench.spec import Spec
 
 SILENT_SECONDS = 60.0  # a run whose last sign of life is older is said to be silent

@@ -1,8 +1,9 @@
 """A finished run mirrored to Weights & Biases; the files on disk are the truth.
 
 Off unless WANDB_MODE is set to `offline` or `online`. A run is mirrored in one go after it is
-done, outside its clocks, since an offline run cannot be resumed. That is done by a process of its
-own (`python -m bench.results.wandb_mirror FOLDER`), since a client without an answer may wait for ever.
+done, outside its clocks, because an offline run cannot be resumed. Uploading runs in a subprocess with a
+timeout (`python -m bench.results.wandb_mirror FOLDER`), because the wandb client can block forever
+without a connection.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.files import PROJECT, read_json
 from bench.options import make_unknown_error
 from bench.results.run_folder import RunFolder
-from bench.files import PROJECT, read_json
 from bench.spec import Spec
 
 SECONDS = 300.0  # for one run; what takes longer is given up

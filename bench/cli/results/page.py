@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-from bench.cli.arguments import require_results, add_out_argument, add_sweep_arguments, resolve_sweep
-from reports.publishing.from_sweep import write_page
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bench.planning.sweep import Sweep
+from bench.cli.arguments import (
+    add_out_argument,
+    add_sweep_arguments,
+    require_results,
+    resolve_sweep,
+)
 
 HELP = "all tables and figures from the results on disk, and one HTML page of them"
 
@@ -22,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    from reports.publishing.from_sweep import write_page
+
     print(write_page(resolve_sweep(args), require_results(args), args.out))
     return 0
-
-

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from bench.cli.arguments import require_results, add_out_argument, add_sweep_arguments, resolve_sweep
-from reports.publishing.from_sweep import write_reports
-
-if TYPE_CHECKING:
-    from bench.spec import Spec
-    from bench.planning.sweep import Sweep
-    from reports.runs.run_table import Reader
-
+from bench.cli.arguments import (
+    add_out_argument,
+    add_sweep_arguments,
+    require_results,
+    resolve_sweep,
+)
 
 HELP = "the tables and figures of sweeps, from the results on disk"
 
@@ -27,23 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    from reports.publishing.from_sweep import write_reports
+
     write_reports(resolve_sweep(args), require_results(args), args.out)
     return 0
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.support.tiny_runs import load_essence as essence_of_files
-from tests.support.tiny_runs import execute_run, make_tiny_spec
 
 from bench.cli.main import main
 from bench.errors import UserError
 from bench.results.comparison import find_difference, read_reproducible
 from bench.results.merge import merge
 from bench.results.run_folder import RunFolder
+from tests.support.tiny_runs import execute_run, make_tiny_spec
+from tests.support.tiny_runs import load_essence as essence_of_files
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,9 @@ def test_all_runs_are_joined_once(machines: tuple[Path, Path], tmp_path: Path) -
         assert essence_of_files(make_tiny_spec(seed=seed), tmp_path) == essence_of_files(
             make_tiny_spec(seed=seed), source
         )
-    assert RunFolder(tmp_path, make_tiny_spec(seed=0).id).is_complete(make_tiny_spec(seed=0, keep_model=True))
+    assert RunFolder(tmp_path, make_tiny_spec(seed=0).id).is_complete(
+        make_tiny_spec(seed=0, keep_model=True)
+    )
     again = merge(machines, tmp_path)
     assert again.copied == []
     assert len(again.same) == 3

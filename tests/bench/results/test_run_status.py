@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.tiny_runs import execute_run, make_tiny_spec
 
 from bench.launch.attempt import run_and_report
 from bench.results.heartbeat import Displaced, Heartbeat, is_alive_elsewhere, read
 from bench.results.run_folder import RunFolder
 from bench.results.run_status import RunStatus, read_status, read_statuses
+from tests.support.tiny_runs import execute_run, make_tiny_spec
 
 
 def folder_of(results: Path, **files: dict[str, Any]) -> RunFolder:
@@ -52,7 +52,10 @@ def test_states_from_files(tmp_path: Path) -> None:
     keeps = spec.with_changes(keep_model=True)
     folder.write("result.json", {"status": "done", "reason": ""})
     assert read_status(keeps, tmp_path).state == "blocked"  # its weights are gone: not done
-    assert read_statuses([spec, make_tiny_spec(seed=5)], tmp_path)[make_tiny_spec(seed=5).id].state == "to do"
+    assert (
+        read_statuses([spec, make_tiny_spec(seed=5)], tmp_path)[make_tiny_spec(seed=5).id].state
+        == "to do"
+    )
 
 
 def test_looking_leaves_no_trace(tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from tests.support.tiny_runs import execute_run, make_tiny_spec
 
 from bench.results.run_folder import RunFolder
 from bench.results.wandb_mirror import mirror_run
+from tests.support.tiny_runs import execute_run, make_tiny_spec
 
 
 def test_offline_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

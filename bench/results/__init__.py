@@ -1,0 +1,1 @@
+"""Files of a run on disk: its folder, status, comparison and upload."""
