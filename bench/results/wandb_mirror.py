@@ -1,7 +1,7 @@
 """A finished run mirrored to Weights & Biases; the files on disk are the truth.
 
-Off unless WANDB_MODE is set to `offline` or `online`. A run is mirrored in one go after it is
-done, outside its clocks, because an offline run cannot be resumed. Uploading runs in a subprocess with a
+Off unless WANDB_MODE is set to `offline` or `online`. A run is uploaded in one go after it is done,
+outside its clocks, because an offline run cannot be resumed. Uploading runs in a subprocess with a
 timeout (`python -m bench.results.wandb_mirror FOLDER`), because the wandb client can block forever
 without a connection.
 """
