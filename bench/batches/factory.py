@@ -35,7 +35,7 @@ def load_data(
 
 
 def make_batches(
-    spec: Spec, device: torch.device, team: ProcessGroup = ALONE
+    spec: Spec, device: torch.device, group: ProcessGroup = ALONE
 ) -> tuple[AnyBatches, int]:
     """A run's batches and its number of classes; large image folders are streamed.
 
@@ -45,7 +45,7 @@ def make_batches(
     root = spec.paths.get("data", "")
     check_pair(spec.model, spec.data)
     if holds_texts(spec.data):
-        if team.size > 1:
+        if group.size > 1:
             raise UserError(f"{spec.label}: texts train in one process; leave replicas at 1")
         return make_text_batches(spec, part, device)
     streamed = open_stream(
@@ -57,6 +57,6 @@ def make_batches(
         workers=spec.data_workers,
     )
     if streamed is not None:
-        return StreamedBatches(streamed, spec, device, team), streamed.classes
+        return StreamedBatches(streamed, spec, device, group), streamed.classes
     data = load_data(spec.data, spec.resolution, part, root, spec.train_limit)
-    return Batches(data, spec, device, team), data.classes
+    return Batches(data, spec, device, group), data.classes

@@ -28,12 +28,12 @@ class Batches:
     """Device-resident uint8 images, shuffled, augmented and normalised in batches."""
 
     def __init__(
-        self, data: ImageData, spec: Spec, device: torch.device, team: ProcessGroup = ALONE
+        self, data: ImageData, spec: Spec, device: torch.device, group: ProcessGroup = ALONE
     ) -> None:
         self._images = data.train_images.to(device)
         self._labels = data.train_labels.to(device)
         self._eval_images, self._eval_labels = data.eval_images, data.eval_labels
-        self._spec, self._device, self._team = spec, device, team
+        self._spec, self._device, self._team = spec, device, group
         if spec.augment == "randaugment":
             raise UserError(
                 f"{spec.label}: augment = 'randaugment' works on images that worker processes "
@@ -48,7 +48,7 @@ class Batches:
         self._order = lru_cache(maxsize=2)(self._draw_order)
         self._indices = lru_cache(maxsize=2)(self._draw_indices)
         self.drawn_from = len(self._labels)  # each epoch leaves out one of them at most
-        self.samples = count_usable_samples(self.drawn_from, spec.batch_size, team.size)
+        self.samples = count_usable_samples(self.drawn_from, spec.batch_size, group.size)
         self.steps_per_epoch = -(-self.samples // spec.batch_size)
 
     metric: Metric = "accuracy"

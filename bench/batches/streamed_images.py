@@ -30,15 +30,15 @@ class StreamedBatches:
     """Batches decoded as they are needed, in the order of the seed."""
 
     def __init__(
-        self, stream: ImageStream, spec: Spec, device: torch.device, team: ProcessGroup = ALONE
+        self, stream: ImageStream, spec: Spec, device: torch.device, group: ProcessGroup = ALONE
     ) -> None:
-        self._stream, self._spec, self._device, self._team = stream, spec, device, team
+        self._stream, self._spec, self._device, self._team = stream, spec, device, group
         if spec.normalisation == "data":
             mean, std = compute_moments(stream.samples(self._draw_probe(STATISTICS_SAMPLES)))
         else:
             mean, std = (torch.tensor(v) for v in NORMALISATIONS[spec.normalisation])
         self._mean, self._std = mean.to(device), std.to(device)
-        self.samples = count_usable_samples(stream.train_samples, spec.batch_size, team.size)
+        self.samples = count_usable_samples(stream.train_samples, spec.batch_size, group.size)
         self.steps_per_epoch = -(-self.samples // spec.batch_size)
         self._epoch: Iterator[tuple[Tensor, Tensor]] = iter(())
         self._next = -1

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.errors import ProcessLost, UserError
 from bench.results.heartbeat import NAME as PROGRESS
-from bench.results.heartbeat import Displaced, Heartbeat, get_job_name, is_alive_elsewhere
+from bench.results.heartbeat import Heartbeat, RunTakenOver, get_job_name, is_alive_elsewhere
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 
@@ -36,7 +36,7 @@ def run_and_report(
                 if folder.is_complete(spec):
                     return "result", folder.result()
                 if ours and not is_alive_elsewhere(folder, stop) and not folder.is_complete(spec):
-                    with suppress(Displaced):  # then it is held elsewhere, after all
+                    with suppress(RunTakenOver):  # then it is held elsewhere, after all
                         return "result", _execute(spec, folder, results, stop, tell)
             if stop():
                 return "stopped", None

@@ -205,15 +205,15 @@ def _run_replica(order: _ReplicaTask, pipe: Connection, stopping: Any) -> None:
 
         if spec.device == "cuda":
             torch.cuda.set_device(order.gpu)
-        with join_processes(order.rank, spec.replicas, order.meeting, spec.device) as team:
+        with join_processes(order.rank, spec.replicas, order.meeting, spec.device) as group:
             try:
                 result = execute(
                     spec,
                     order.results,
                     stop=stopping.is_set,
-                    progress=ProgressSender(pipe) if team.first else lambda step, steps: None,
+                    progress=ProgressSender(pipe) if group.first else lambda step, steps: None,
                     checkpoint_seconds=order.checkpoint_seconds,
-                    team=team,
+                    group=group,
                 )
                 pipe.send(("result", result))
             except Stopped:

@@ -28,7 +28,7 @@ PERIOD_SECONDS = 3.0
 WATCH_SECONDS = 75.0
 
 
-class Displaced(Exception):
+class RunTakenOver(Exception):
     """Another process has taken this run; nothing more may be written to its folder."""
 
 
@@ -59,7 +59,7 @@ class Heartbeat:
     def note_step(self, step: int, steps: int) -> None:
         """Take note of a finished step. Raises Displaced if another process took the run."""
         if self._displaced.is_set():
-            raise Displaced
+            raise RunTakenOver
         self._last = time.time()
         self._step, self._steps = step, steps
         if self._first is None:

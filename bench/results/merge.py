@@ -20,7 +20,7 @@ LEFT_OUT = ("lock", "progress.json", "checkpoint.pt", "failure.json", "traceback
 
 
 @dataclass
-class Merged:
+class MergeOutcome:
     """Ids of runs: copied, there already and the same, not done in their source."""
 
     copied: list[str] = field(default_factory=list)
@@ -28,14 +28,14 @@ class Merged:
     unfinished: list[str] = field(default_factory=list)
 
 
-def merge(sources: Sequence[Path], results: Path) -> Merged:
+def merge(sources: Sequence[Path], results: Path) -> MergeOutcome:
     """Copy the done runs of the sources into a results folder; each appears whole or not at all.
 
     Every run is checked before anything is copied. Raises UserError if a source is no results
     folder, a run is damaged, its folder's name is not its id, or two makings of it contradict
     each other in anything but their clocks.
     """
-    merged = Merged()
+    merged = MergeOutcome()
     chosen: dict[str, Path] = {}
     known: dict[str, tuple[Path, dict[str, Any]]] = {}
     for run_id, folder in _find_runs(sources):

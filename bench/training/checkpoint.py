@@ -65,7 +65,7 @@ def _restore(run: RunState, state: dict[str, Any]) -> None:
     run.loss_sum = state["loss_sum"]
     if run.shortcut:
         run.shortcut.resume(state["prefix_since"], run.view.step)
-    run.team.regroup()
+    run.group.regroup()
     run.resumed = True
 
 

@@ -22,12 +22,12 @@ def run_stage(run: RunState) -> None:
     view = run.view
     if not run.strategy.stages().due(view.step, view.steps_per_epoch):
         return
-    run.team.share_buffers()
+    run.group.share_buffers()
     with run.watch_strategy("decide"), run.clocks.time_region("decide"):
         answer = run.strategy.decide(view)  # which may give its verdicts one by one
         verdicts = check_verdicts(run.named, answer, len(run.layers))
     with run.clocks.time_region("decide"):
-        verdicts = run.team.broadcast_value(verdicts)
+        verdicts = run.group.broadcast_value(verdicts)
         if view.step < view.total_steps:
             _apply_verdicts(run, verdicts)
     with run.clocks.time_region("prepare"):  # to keep a record is no part of the method
@@ -48,7 +48,7 @@ def _apply_verdicts(run: RunState, verdicts: Sequence[Verdict]) -> None:
     for layer in before - view.frozen:
         del run.frozen_at[layer]
     if view.frozen != before:
-        run.team.regroup()
+        run.group.regroup()
         run.accounting.enter_state(view.step, view.frozen)
         if run.shortcut:
             run.shortcut.enter(view.step)

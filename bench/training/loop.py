@@ -60,7 +60,7 @@ def execute(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda step, steps: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    team: ProcessGroup = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> dict[str, Any]:
     """Train, measure and record a run, going on from its checkpoint if there is one.
 
@@ -69,10 +69,10 @@ def execute(
     team: the processes of a run with replicas, of which each executes it (bench/distributed).
     Returns the result, which is also on disk. Raises UserError for what the user can mend.
     """
-    folder = team.folder(results, spec.id)
+    folder = group.folder(results, spec.id)
     folder.create()
     folder.clear_leftovers()
-    run = RunState(spec, results, team)
+    run = RunState(spec, results, group)
     try:
         prepare(run, folder)
         train(run, folder, stop, progress, checkpoint_seconds)
@@ -80,7 +80,7 @@ def execute(
         result = make_result(run, "done", "")
     except Diverged as error:
         result = make_result(run, "diverged", str(error))
-    if team.first:
+    if group.first:
         write_run_record(run, folder, result)
     return result
 
@@ -109,7 +109,7 @@ def prepare(run: RunState, folder: RunFolder) -> None:
         _prepare_compiled_step(run)
     with run.clocks.time_region("decide"):
         steps = check_steps(run.named, run.strategy.total_steps(run.view))
-        run.view.total_steps = run.team.broadcast_value(steps)
+        run.view.total_steps = run.group.broadcast_value(steps)
     with run.watch_strategy("start"), run.clocks.time_region("decide"):
         run.strategy.start(run.view)
     _check_late_answers(run)
@@ -159,7 +159,7 @@ def train(
                 _end_epoch(run, folder)
             run_stage(run)
             progress(view.step, view.total_steps)
-            stopping = run.team.broadcast_flag(stop())
+            stopping = run.group.broadcast_flag(stop())
             if stopping or time.monotonic() - saved_at >= checkpoint_seconds:
                 with run.clocks.time_region("prepare"):
                     _save(run, folder)
@@ -174,14 +174,14 @@ def train(
 def evaluate(run: RunState) -> None:
     """Score the evaluation split by the task's metric, in percent."""
     with run.clocks.time_region("evaluate"), torch.inference_mode(), run.autocast():
-        run.team.share_buffers()
+        run.group.share_buffers()
         run.model.eval()
         predicted, truth = [], []
         for inputs, labels in run.batches.evaluation():
             asked = labels != NOT_ASKED
             predicted.append(get_logits(run.model(*inputs)).argmax(-1)[asked])
             truth.append(labels[asked])
-        told, true = run.team.gather_rows(predicted), run.team.gather_rows(truth)
+        told, true = run.group.gather_rows(predicted), run.group.gather_rows(truth)
         run.scored = len(true)
         run.score = METRICS[run.batches.metric](told, true)
 
@@ -201,5 +201,5 @@ def _end_epoch(run: RunState, folder: RunFolder) -> None:
 
 
 def _save(run: RunState, folder: RunFolder) -> None:
-    if run.team.first:
+    if run.group.first:
         save_checkpoint(folder.checkpoint, capture_state(run))

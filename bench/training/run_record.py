@@ -91,14 +91,14 @@ def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
                 for f in [run.accounting.sum_flops(name)]
             },
             # Each process of a run decides.
-            "decide": check_cost(run.named, run.strategy.cost()) * run.team.size,
+            "decide": check_cost(run.named, run.strategy.cost()) * run.group.size,
             "full_paper": run.flops.paper().total * full,
             "full_exact": run.flops.exact().total * full,
         },
         "clocks": clocks["wall"],
         "cpu": clocks["cpu"],
         "resumed": run.resumed,
-        "memory": run.team.reduce_max(run.accounting.memory()) | cached,
+        "memory": run.group.reduce_max(run.accounting.memory()) | cached,
         "layers": [
             {
                 "index": layer.index,

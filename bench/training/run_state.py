@@ -41,14 +41,14 @@ class RunState:
     last epoch's end, on the device. score: of the evaluation split, in percent; None before it.
     """
 
-    def __init__(self, spec: Spec, results: Path, team: ProcessGroup = ALONE) -> None:
-        assert team.size == spec.replicas, "a run is made by as many processes as it says"
-        self.spec, self.team = spec, team
+    def __init__(self, spec: Spec, results: Path, group: ProcessGroup = ALONE) -> None:
+        assert group.size == spec.replicas, "a run is made by as many processes as it says"
+        self.spec, self.group = spec, group
         self.device = choose_device(spec)
         check_unchanged(spec)
         set_up_process(spec)
         self.clocks = Clocks(self.device)
-        self.batches, classes = make_batches(spec, self.device, team)
+        self.batches, classes = make_batches(spec, self.device, group)
         sizes = self.batches.sizes()
         self.layers, _ = analyze_model(spec.model, classes, next(iter(sizes)))
         by_size = FlopsBySize(lambda size: analyze_model(spec.model, classes, size)[1], sizes)
@@ -56,12 +56,12 @@ class RunState:
         self.model = make_initial_model(spec, classes, self.layers, results).to(self.device)
         if spec.channels_last:
             self.model.to(memory_format=torch.channels_last)
-        self.model = team.sync_batchnorm(self.model)
+        self.model = group.sync_batchnorm(self.model)
         self.strategy, self.named = build_strategy(spec), spec.strategy_name
         self.optimizer = self.build_optimizer(self.model)
         self.freezer = Freezer(self.model, self.optimizer, self.layers)
         self.accounting = Accounting(by_size, self.device)
-        team.attach(self.model, self.layers)
+        group.attach(self.model, self.layers)
         self.shortcut: PrefixForward | None = None
         self.compiled: Compiled | None = None
         self.view = View(

@@ -22,7 +22,7 @@ def take_step(run: RunState) -> None:
     """Make one training step: forward, backward, update and the accounts of all three."""
     view = run.view
     # For dropout.
-    seed_device(run.device, run.spec.seed, "step", view.step, *run.team.stream)
+    seed_device(run.device, run.spec.seed, "step", view.step, *run.group.stream)
     view.lr = run.spec.lr * compute_lr_factor(view.step, view.total_steps, run.spec.warmup)
     rates: Sequence[float] = [view.lr]
     if run.strategy.sets_learning_rates:
@@ -47,18 +47,18 @@ def take_step(run: RunState) -> None:
                 ignore_index=NOT_ASKED,
                 label_smoothing=run.spec.label_smoothing,
             )
-            loss = run.team.weight_loss(loss, len(labels), samples)
+            loss = run.group.weight_loss(loss, len(labels), samples)
         loss.backward()
-    run.team.sum_gradients()
+    run.group.sum_gradients()
     run.optimizer.step()
-    run.accounting.end_step(samples, size, run.team.sent)
+    run.accounting.end_step(samples, size, run.group.sent)
 
     if isinstance(measure, SavedBytes):
         state = run.accounting.now
         state.measured, state.measured_size = len(labels), size
         state.saved_bytes = measure.bytes
         state.state_bytes = count_state_bytes(run.model, run.optimizer)
-    run.loss_sum += run.team.total(loss.detach())
+    run.loss_sum += run.group.total(loss.detach())
     view.step += 1
 
 

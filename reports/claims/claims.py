@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports.claims import criteria, layer_criteria, paper_ranges, setting_criteria
-from reports.claims.criteria import Judge
+from reports.claims.criteria import Criterion
 
 WINDOWS = ("window 20", "window 40", "window 50")
 SIZES = ("size 512", "size 2048", "size 4096")
@@ -20,7 +20,7 @@ class Claim:
     text: str
     where: str
     paper: str
-    judge: Judge
+    criterion: Criterion
 
 
 def list_claims() -> tuple[Claim, ...]:

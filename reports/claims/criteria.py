@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from reports.claims import evidence, verdict_rules
 from reports.claims.evidence import Frames, Intervals, MissingRunsError
-from reports.claims.verdict_rules import Verdict
+from reports.claims.verdict_rules import ClaimResult
 from reports.document.table import format_fixed
 from reports.statistics import MARGIN, Interval
 
@@ -23,11 +23,11 @@ class Finding:
     """What was found here, in words, and whether the claim holds."""
 
     ours: str
-    verdict: Verdict
+    verdict: ClaimResult
 
 
 @dataclass(frozen=True)
-class Judge:
+class Criterion:
     """`rule` says what `find` does."""
 
     rule: str
@@ -41,7 +41,7 @@ class Judge:
             return Finding(f"– ({reason})", "cannot be told")
 
 
-def require_no_worse(table: str, ours: str, theirs: str, each: bool = False) -> Judge:
+def require_no_worse(table: str, ours: str, theirs: str, each: bool = False) -> Criterion:
     """A method loses no more than the margin against another. each: in every pair by itself."""
 
     def find(frames: Frames) -> Finding:
@@ -50,7 +50,7 @@ def require_no_worse(table: str, ours: str, theirs: str, each: bool = False) -> 
         )
         return Finding(words, verdict_rules.check_above(found, -MARGIN))
 
-    return Judge(
+    return Criterion(
         f"Accuracy, {ours} − {theirs}, paired by seed{_describe_pooling(each)}: holds if the "
         "interval lies "
         f"above −{MARGIN} points, not if below.",
@@ -58,14 +58,14 @@ def require_no_worse(table: str, ours: str, theirs: str, each: bool = False) -> 
     )
 
 
-def require_better(table: str, ours: str, theirs: str) -> Judge:
+def require_better(table: str, ours: str, theirs: str) -> Criterion:
     """A method is more accurate than another."""
 
     def find(frames: Frames) -> Finding:
         found, words = _describe_points(evidence.compute_differences(frames, table, ours, theirs))
         return Finding(words, verdict_rules.check_above(found, 0.0))
 
-    return Judge(
+    return Criterion(
         f"Accuracy, {ours} − {theirs}, paired by seed{_describe_pooling()}: holds if the interval "
         "lies above "
         "0, not if below.",
@@ -75,14 +75,14 @@ def require_better(table: str, ours: str, theirs: str) -> Judge:
 
 def require_saving(
     table: str, ours: str, theirs: str, key: str, what: str, least: float = 0.0
-) -> Judge:
+) -> Criterion:
     """A method saves more than a share of a cost against another."""
 
     def find(frames: Frames) -> Finding:
         found, words = _describe_shares(evidence.compute_savings(frames, table, ours, theirs, key))
         return Finding(words, verdict_rules.check_above(found, least))
 
-    return Judge(
+    return Criterion(
         f"Share of {what} that {ours} saves against {theirs}, paired by seed{_describe_pooling()}: "
         "holds if "
         f"the interval lies above {format_fixed(100 * least, 0)} %, not if below.",
@@ -90,7 +90,7 @@ def require_saving(
     )
 
 
-def require_decide_share(table: str, method: str, low: float, high: float) -> Judge:
+def require_decide_share(table: str, method: str, low: float, high: float) -> Criterion:
     """Deciding takes between two shares of training time, in every pair."""
 
     def find(frames: Frames) -> Finding:
@@ -106,38 +106,38 @@ def require_decide_share(table: str, method: str, low: float, high: float) -> Ju
         return Finding(words, verdict)
 
     ends = f"between {100 * low:g} and {100 * high:g} %" if low else f"below {100 * high:g} %"
-    return Judge(
+    return Criterion(
         f"Decide clock over train + decide (CPU time; on a GPU, wall time), {method}: holds if in "
         f"every pair the interval over the seeds lies {ends}, not if one lies outside.",
         find,
     )
 
 
-def require_realised(table: str, method: str, least: float) -> Judge:
+def require_realised(table: str, method: str, least: float) -> Criterion:
     """Time is saved nearly as computation is."""
 
     def find(frames: Frames) -> Finding:
         one = evidence.compute_realised(frames, table, method)
         return Finding(format_interval(one, sign=False), verdict_rules.check_above([one], least))
 
-    return Judge(
+    return Criterion(
         f"Share of time saved over share of FLOPs saved, {method}, over the pairs: holds if the "
         f"interval lies above {least:g}, not if below.",
         find,
     )
 
 
-def require_all(*judges: Judge) -> Judge:
+def require_all(*criteria: Criterion) -> Criterion:
     """A claim in several parts."""
 
     def find(frames: Frames) -> Finding:
-        found = [judge(frames) for judge in judges]
+        found = [criterion(frames) for criterion in criteria]
         return Finding(
             "; ".join(f.ours for f in found),
             verdict_rules.combine_verdicts(*(f.verdict for f in found)),
         )
 
-    return Judge(" And: ".join(judge.rule for judge in judges), find)
+    return Criterion(" And: ".join(criterion.rule for criterion in criteria), find)
 
 
 def _describe_points(found: Intervals, each: bool = False) -> tuple[list[Interval], str]:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from reports.claims import evidence, verdict_rules
-from reports.claims.criteria import Finding, Judge, format_interval, format_percent
+from reports.claims.criteria import Criterion, Finding, format_interval, format_percent
 from reports.claims.evidence import Frames
 from reports.statistics import compute_t_interval
 
 
-def require_memory_saving(models: Sequence[str], least: float) -> Judge:
+def require_memory_saving(models: Sequence[str], least: float) -> Criterion:
     """SmartFRZ's last epoch does without a share of full training's memory, in every model."""
 
     def find(frames: Frames) -> Finding:
@@ -20,7 +20,7 @@ def require_memory_saving(models: Sequence[str], least: float) -> Judge:
         words = "; ".join(f"{m} {format_percent(one)}" for m, one in found.items())
         return Finding(words, verdict_rules.check_above(list(found.values()), least))
 
-    return Judge(
+    return Criterion(
         "Saved + state bytes of the last epoch, smartfrz against full, paired by seed: holds if "
         f"the interval lies above {100 * least:g} %{' in every model' * (len(models) > 1)}, not "
         "if below.",
@@ -28,7 +28,7 @@ def require_memory_saving(models: Sequence[str], least: float) -> Judge:
     )
 
 
-def require_inversions(model: str) -> Judge:
+def require_inversions(model: str) -> Criterion:
     """Some layer freezes before an earlier one."""
 
     def find(frames: Frames) -> Finding:
@@ -36,14 +36,14 @@ def require_inversions(model: str) -> Judge:
         runs = sum(count > 0 for count in counts)
         return Finding(f"in {runs} of {len(counts)} runs", verdict_rules.check_any_positive(counts))
 
-    return Judge(
+    return Criterion(
         f"Holds if in any run of smartfrz on {model} a layer freezes at an earlier step than one "
         "before it in the forward pass, not if in none.",
         find,
     )
 
 
-def require_front_first(model: str) -> Judge:
+def require_front_first(model: str) -> Criterion:
     """Layers tend to freeze in the order of the forward pass."""
 
     def find(frames: Frames) -> Finding:
@@ -52,7 +52,7 @@ def require_front_first(model: str) -> Judge:
             f"rank correlation {format_interval(one)}", verdict_rules.check_above([one], 0.0)
         )
 
-    return Judge(
+    return Criterion(
         f"Rank correlation (Kendall's τ-a) of place and moment over layers that froze, smartfrz "
         f"on {model}, over the seeds: holds if the interval lies above 0, not if below.",
         find,

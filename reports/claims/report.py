@@ -59,14 +59,14 @@ def build_report(frames: Frames, profile: Profile) -> Report:
 
 def judge_claim(claim: Claim, frames: Frames) -> Row:
     """One claim, judged."""
-    found = claim.judge(frames)
+    found = claim.criterion(frames)
     return {
         "claim": claim.text,
         "where": claim.where,
         "paper": claim.paper,
         "ours": found.ours,
         "verdict": found.verdict,
-        "rule": claim.judge.rule,
+        "rule": claim.criterion.rule,
     }
 
 

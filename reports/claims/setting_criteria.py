@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.claims import evidence, verdict_rules
-from reports.claims.criteria import Finding, Judge, format_interval
+from reports.claims.criteria import Criterion, Finding, format_interval
 from reports.claims.evidence import Frames
 
 
-def require_similar(table: str, methods: Sequence[str], default: str, most: float) -> Judge:
+def require_similar(table: str, methods: Sequence[str], default: str, most: float) -> Criterion:
     """No setting differs from the default by as much as `most` points, in any pair."""
 
     def find(frames: Frames) -> Finding:
@@ -24,14 +24,14 @@ def require_similar(table: str, methods: Sequence[str], default: str, most: floa
         )
         return Finding(words, verdict_rules.check_between(list(found.values()), -most, most))
 
-    return Judge(
+    return Criterion(
         f"Accuracy at each setting − at the default ({default}), paired by seed: holds if every "
         f"interval lies within ±{most:g} points, not if one lies outside.",
         find,
     )
 
 
-def require_best(table: str, methods: Sequence[str], chosen: str) -> Judge:
+def require_best(table: str, methods: Sequence[str], chosen: str) -> Criterion:
     """No other setting is as accurate as the chosen one."""
 
     def find(frames: Frames) -> Finding:
@@ -41,7 +41,7 @@ def require_best(table: str, methods: Sequence[str], chosen: str) -> Judge:
         words = f"least ahead of {closest[0]}: {format_interval(every[closest])} points"
         return Finding(words, verdict_rules.check_above(list(every.values()), 0.0))
 
-    return Judge(
+    return Criterion(
         f"Accuracy at {chosen} − at each other setting, paired by seed: holds if every interval "
         "lies above 0, not if one lies below.",
         find,

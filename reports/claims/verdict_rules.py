@@ -10,10 +10,10 @@ from typing import Literal
 
 from reports.statistics import LEAST, Interval
 
-Verdict = Literal["holds", "does not hold", "cannot be told"]
+ClaimResult = Literal["holds", "does not hold", "cannot be told"]
 
 
-def check_above(intervals: Sequence[Interval], threshold: float) -> Verdict:
+def check_above(intervals: Sequence[Interval], threshold: float) -> ClaimResult:
     """Holds if every interval lies above the threshold, not if one lies below it.
 
     An interval of fewer than LEAST values decides nothing, as in the tables.
@@ -24,31 +24,31 @@ def check_above(intervals: Sequence[Interval], threshold: float) -> Verdict:
     return _decide(bool(intervals) and sure)
 
 
-def check_below(intervals: Sequence[Interval], threshold: float) -> Verdict:
+def check_below(intervals: Sequence[Interval], threshold: float) -> ClaimResult:
     """Holds if every interval lies below the threshold, not if one lies above it."""
     return check_above([_negate_interval(one) for one in intervals], -threshold)
 
 
-def check_between(intervals: Sequence[Interval], low: float, high: float) -> Verdict:
+def check_between(intervals: Sequence[Interval], low: float, high: float) -> ClaimResult:
     """Holds if every interval lies between the two, not if one lies outside."""
     return combine_verdicts(check_above(intervals, low), check_below(intervals, high))
 
 
-def combine_verdicts(*verdicts: Verdict) -> Verdict:
+def combine_verdicts(*verdicts: ClaimResult) -> ClaimResult:
     """Holds if all do, not if one does not."""
     if "does not hold" in verdicts:
         return "does not hold"
     return _decide(bool(verdicts) and all(verdict == "holds" for verdict in verdicts))
 
 
-def check_any_positive(values: Sequence[float]) -> Verdict:
+def check_any_positive(values: Sequence[float]) -> ClaimResult:
     """Holds if any value is above zero, not if there are values and none is."""
     if not values:
         return "cannot be told"
     return "holds" if any(value > 0 for value in values) else "does not hold"
 
 
-def _decide(sure: bool) -> Verdict:
+def _decide(sure: bool) -> ClaimResult:
     return "holds" if sure else "cannot be told"
 
 

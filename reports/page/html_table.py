@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reports.document.table import Column, Row, Table
 from reports.page.dot_plots import Strip
-from reports.page.run_details import Dossiers
+from reports.page.run_details import DetailsByRow
 
 PAPER = "Paper: "  # how the heads of the paper's own numbers begin
 VERDICTS = {  # a verdict's words, and how they are coloured
@@ -64,16 +64,16 @@ class HtmlTable:
     with_runs: bool
 
 
-def build_html_table(table: Table, anchor: str, dossiers: Dossiers) -> HtmlTable:
+def build_html_table(table: Table, anchor: str, details: DetailsByRow) -> HtmlTable:
     """Put a table of a report into words."""
     columns = [*table.blocks, *table.columns]
     heads = [_build_head(column, place, len(table.blocks)) for place, column in enumerate(columns)]
     lines: list[HtmlRow] = []
     before = ""
     for row in table.rows:
-        words = [_build_cell(c, row, h, dossiers) for c, h in zip(columns, heads, strict=True)]
+        words = [_build_cell(c, row, h, details) for c, h in zip(columns, heads, strict=True)]
         block = " · ".join(word.text for word in words if word.head.block)
-        lines.append(HtmlRow(words, dossiers.anchor(row), block if block != before else ""))
+        lines.append(HtmlRow(words, details.anchor(row), block if block != before else ""))
         before = block
     return HtmlTable(
         anchor, table.title, heads, lines, table.notes, any(line.anchor for line in lines)
@@ -90,14 +90,14 @@ def _build_head(column: Column, place: int, blocks: int) -> Head:
     )
 
 
-def _build_cell(column: Column, row: Row, head: Head, dossiers: Dossiers) -> HtmlCell:
+def _build_cell(column: Column, row: Row, head: Head, details: DetailsByRow) -> HtmlCell:
     text = column.text(row)
     return HtmlCell(
         text,
         _get_sort_key(column, row, text),
         head,
         VERDICTS.get(text, "") if column.key == "verdict" else "",
-        dossiers.strip(row, column.key),
+        details.strip(row, column.key),
     )
 
 

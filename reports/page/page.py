@@ -19,8 +19,8 @@ from reports.document.provenance import LIBRARIES, get_command
 from reports.document.report import Drawing, Report
 from reports.page.html_table import HtmlTable, build_html_table
 from reports.page.inline_svg import inline_svg
-from reports.page.run_details import Dossier, Dossiers
-from reports.page.summary import Answer, build_answer
+from reports.page.run_details import DetailsByRow, RunDetails
+from reports.page.summary import Summary, build_answer
 from reports.runs.run_table import DONE
 
 HERE = Path(__file__).parent
@@ -49,7 +49,7 @@ class Section:
     wanted: int
     grids: Sequence[HtmlTable]
     figures: Sequence[PageFigure]
-    dossiers: Sequence[Dossier]
+    details: Sequence[RunDetails]
     commits: Sequence[str]
     devices: Sequence[str]
     made_by: str
@@ -93,7 +93,7 @@ def render_page(shown: Sequence[tuple[Report, Profile]], claims: Report | None =
 
 def _build_section(report: Report, profile: Profile) -> Section:
     """Put one report into words; its figures are drawn only where there is something to draw."""
-    dossiers, frame = Dossiers(report, profile), report.frame
+    details, frame = DetailsByRow(report, profile), report.frame
     done = int((frame.state == DONE).sum()) if len(frame) else 0
     return Section(
         report.name,
@@ -102,7 +102,7 @@ def _build_section(report: Report, profile: Profile) -> Section:
         done,
         len(frame),
         [
-            build_html_table(part, f"{report.name}-{i}", dossiers)
+            build_html_table(part, f"{report.name}-{i}", details)
             for i, part in enumerate(report.parts, 1)
         ],
         [
@@ -114,7 +114,7 @@ def _build_section(report: Report, profile: Profile) -> Section:
             )
             for drawing in report.drawings
         ],
-        dossiers.all,
+        details.all,
         sorted({text[:12] for text in frame.commit if text}) if len(frame) else [],
         sorted({text for text in frame.device if text}) if len(frame) else [],
         f"freezebench sweep {profile.asked}" if profile.asked else "",
@@ -134,7 +134,7 @@ def _format_label(report: Report) -> str:
     return report.title.split(":")[0]
 
 
-def _find_answer(reports: Sequence[Report]) -> Answer | None:
+def _find_answer(reports: Sequence[Report]) -> Summary | None:
     frames = [report.frame for report in reports if report.name == SUMMARISED]
     return build_answer(frames[0]) if frames else None
 

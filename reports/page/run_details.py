@@ -35,7 +35,7 @@ class RunLine:
 
 
 @dataclass(frozen=True)
-class Dossier:
+class RunDetails:
     """A cell's runs and statistics; `anchor` is its place on the page."""
 
     anchor: str
@@ -46,8 +46,8 @@ class Dossier:
     runs: Sequence[RunLine]
 
 
-class Dossiers:
-    """The dossiers of a report, found by the rows of its tables."""
+class DetailsByRow:
+    """Details of the runs behind the rows of a report's tables."""
 
     def __init__(self, report: Report, profile: Profile) -> None:
         self._against = method_rows.compare_cells(build_cells(report.frame))
@@ -59,9 +59,9 @@ class Dossiers:
         }
 
     @cached_property
-    def all(self) -> list[Dossier]:
+    def all(self) -> list[RunDetails]:
         """One a cell, in the order of the table."""
-        return [self._build_dossier(index, one) for index, one in enumerate(self._against)]
+        return [self._build_details(index, one) for index, one in enumerate(self._against)]
 
     def anchor(self, row: Row) -> str:
         """The place of the runs behind a row; '' where a row is not made of one cell."""
@@ -103,7 +103,7 @@ class Dossiers:
     def _make_anchor(self, index: int) -> str:
         return f"runs-{self._name}-{index}"
 
-    def _build_dossier(self, index: int, one: ComparedCell) -> Dossier:
+    def _build_details(self, index: int, one: ComparedCell) -> RunDetails:
         cell = one.cell
         model, dataset, method = cell.roles
         paired = (
@@ -111,7 +111,7 @@ class Dossiers:
             if method != FULL
             else {}
         )
-        return Dossier(
+        return RunDetails(
             self._make_anchor(index),
             (self._profile.format_name(model), self._profile.format_name(dataset), method),
             captions.format_seed_count(cell),

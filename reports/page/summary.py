@@ -39,7 +39,7 @@ class MethodResult:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Summary:
     """A headline, what it rests on, and where each method stands."""
 
     headline: str
@@ -49,13 +49,13 @@ class Answer:
     margin: float
 
 
-def build_answer(frame: pd.DataFrame) -> Answer:
+def build_answer(frame: pd.DataFrame) -> Summary:
     """Answer from the runs of Table 2."""
     pools = method_rows.pool_compared(method_rows.compare_cells(build_cells(frame)))
     done, wanted = int((frame.state == DONE).sum()), len(frame)
     so_far = f"So far, with {done} of {wanted} runs: " if 0 < done < wanted else ""
     scale = Scale(-FARTHEST, FARTHEST / 3)
-    return Answer(
+    return Summary(
         so_far
         + write_headline({name: one for name, one in pools.items() if not _is_control(name)}),
         method_rows.describe_claims(pools),

@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.machine.to_device import move_to_device
 
 
-class Ring:
+class SnapshotRing:
     """Keeps the newest `window` entries (layers, width), oldest overwritten first.
 
     count: how many entries were ever pushed.
@@ -68,7 +68,7 @@ class Past:
     The ring must hold that many more.
     """
 
-    def __init__(self, ring: Ring, steps: int, window: int) -> None:
+    def __init__(self, ring: SnapshotRing, steps: int, window: int) -> None:
         self._ring, self._steps, self._window = ring, steps, window
 
     def look_back(self, steps: int) -> Tensor:

@@ -14,7 +14,7 @@ from bench.errors import UserError
 from bench.machine.to_device import move_to_device
 from strategies.base import Cadence, Choice, Integer, PerEpoch, Real, Strategy, Verdict, View
 from strategies.smartfrz.features import FEATURES, Moment
-from strategies.smartfrz.history import Past, Ring
+from strategies.smartfrz.history import Past, SnapshotRing
 from strategies.smartfrz.predictor import KEY, count_judging_flops
 from strategies.smartfrz.predictor_file import DEFAULT_FEATURES, find_predictor, load_predictor
 from strategies.smartfrz.tailoring import Tailor
@@ -76,9 +76,11 @@ class SmartFRZ(Strategy):
         # caches, each would take twice as long.
         self._room = math.ceil(self.snapshots_per_epoch / self.stages_per_epoch)
         self._waiting: list[Moment] = []
-        self._snapshots = Ring(self.window + self._room, rows, self.tailored, view.device)
-        self._tokens = Ring(self.window, rows, width, view.device)
-        self._encoded = Ring(self.window, rows, 2 * KEY, view.device)  # K and V side by side
+        self._snapshots = SnapshotRing(self.window + self._room, rows, self.tailored, view.device)
+        self._tokens = SnapshotRing(self.window, rows, width, view.device)
+        self._encoded = SnapshotRing(
+            self.window, rows, 2 * KEY, view.device
+        )  # K and V side by side
         self._flops = 0.0
         self._take_snapshot(view)
 

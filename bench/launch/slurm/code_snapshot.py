@@ -23,14 +23,14 @@ CARRIED = ("predictor", "strategy")  # small files, which people edit
 
 
 @dataclass(frozen=True)
-class Code:
+class CodeSnapshot:
     """A copy of the code. commit: of which it is; '+' and a hash behind it if files differed."""
 
     commit: str
     path: Path
 
 
-def snapshot_code(results: Path, dirty: bool) -> Code:
+def snapshot_code(results: Path, dirty: bool) -> CodeSnapshot:
     """Copy the code of the checkout's commit below the results folder, or find it there.
 
     dirty: copy the files as they are, though some differ from the commit. Raises UserError if
@@ -52,7 +52,7 @@ def snapshot_code(results: Path, dirty: bool) -> Code:
     return _store_copy(results, f"{head or 'installed'}+{digest.hexdigest()[:8]}", files)
 
 
-def copy_inputs(spec: Spec, code: Code) -> Spec:
+def copy_inputs(spec: Spec, code: CodeSnapshot) -> Spec:
     """The same run, reading its predictor and strategy from copies beside the code.
 
     The run's id stays, since it holds the contents of files and not their places.
@@ -64,7 +64,7 @@ def copy_inputs(spec: Spec, code: Code) -> Spec:
     return spec.with_changes(paths=paths)
 
 
-def _copy_file(path: Path, content: str, code: Code) -> Path:
+def _copy_file(path: Path, content: str, code: CodeSnapshot) -> Path:
     """A copy of a file at a place named by its content."""
     place = code.path.parent.parent / "files" / content / path.name
     if not place.exists():
@@ -76,7 +76,7 @@ def _copy_file(path: Path, content: str, code: Code) -> Path:
     return place
 
 
-def _store_copy(results: Path, commit: str, files: Iterable[tuple[str, bytes]]) -> Code:
+def _store_copy(results: Path, commit: str, files: Iterable[tuple[str, bytes]]) -> CodeSnapshot:
     """The copy of these files, made in one step if it is not there yet."""
     place = results.resolve() / "slurm" / "code" / commit
     if not place.exists():
@@ -93,7 +93,7 @@ def _store_copy(results: Path, commit: str, files: Iterable[tuple[str, bytes]]) 
                 if not place.exists():  # else another launcher was faster, with the same files
                     raise
                 shutil.rmtree(temporary)
-    return Code(commit, place)
+    return CodeSnapshot(commit, place)
 
 
 def _read_commit(commit: str) -> list[tuple[str, bytes]]:

@@ -15,7 +15,7 @@ from typing import Any
 from bench.errors import UserError
 from bench.launch.slurm import slurm_commands
 from bench.launch.slurm.cluster_file import ClusterSettings
-from bench.launch.slurm.code_snapshot import Code, copy_inputs
+from bench.launch.slurm.code_snapshot import CodeSnapshot, copy_inputs
 from bench.launch.slurm.packing import ArrayPlan, plan_arrays
 from bench.launch.slurm.submissions import (
     LATE_SECONDS,
@@ -59,7 +59,7 @@ class SubmissionPlan:
     @property
     def specs(self) -> list[Spec]:
         """All runs that would be sent."""
-        return [spec for stage in self.stages for spec in stage.specs]
+        return [spec for planned in self.stages for spec in planned.specs]
 
 
 def plan_submission(
@@ -95,7 +95,7 @@ def submit_arrays(
     intent: SubmissionPlan,
     ledger: Submissions,
     settings: ClusterSettings,
-    code: Code,
+    code: CodeSnapshot,
     sweep: str,
     results: Path,
 ) -> list[Array]:
@@ -108,17 +108,17 @@ def submit_arrays(
         run: _get_array_id(place.number) for run, place in intent.queued.items()
     }
     try:
-        for stage in intent.stages:
-            waits_for = {holder[n] for spec in stage.specs for n in spec.needs if n in holder}
-            packs = [[spec.id for spec in pack] for pack in stage.packs]
+        for planned in intent.stages:
+            waits_for = {holder[n] for spec in planned.specs for n in spec.needs if n in holder}
+            packs = [[spec.id for spec in pack] for pack in planned.packs]
             array = Array.new(sweep, code.commit, packs)
             ledger.write(array)  # before it is sent, so that it can be found if we are killed
             sent.append(array)
             array.jobs = _submit_array(
-                stage, array, sorted(waits_for), ledger, settings, code, results
+                planned, array, sorted(waits_for), ledger, settings, code, results
             )
             ledger.write(array)
-            holder |= {spec.id: _get_array_id(array.jobs[0]) for spec in stage.specs}
+            holder |= {spec.id: _get_array_id(array.jobs[0]) for spec in planned.specs}
         release_arrays(sent, ledger)
     except BaseException:  # Ctrl-C too: half a sweep must not stay in the queue
         cancel_arrays(sent, ledger)
@@ -173,12 +173,12 @@ def _has_failed(there: RunStatus, place: RunLocation) -> bool:
 
 
 def _submit_array(
-    stage: ArrayPlan,
+    planned: ArrayPlan,
     array: Array,
     waits_for: Sequence[str],
     ledger: Submissions,
     settings: ClusterSettings,
-    code: Code,
+    code: CodeSnapshot,
     results: Path,
 ) -> list[str]:
     """Send one array, held; the numbers of its jobs."""
@@ -186,9 +186,9 @@ def _submit_array(
 
     from bench.launch.slurm.job import PackRunner
 
-    specs = stage.specs
+    specs = planned.specs
     at_once = settings.at_once(specs)
-    orders = [[copy_inputs(spec, code).to_dict() for spec in pack] for pack in stage.packs]
+    orders = [[copy_inputs(spec, code).to_dict() for spec in pack] for pack in planned.packs]
     try:
         executor = submitit.SlurmExecutor(
             folder=ledger.folder(array), max_num_timeout=settings.packing["max_requeues"]
@@ -227,7 +227,7 @@ def _build_parameters(
     waits_for: Sequence[str],
     specs: Sequence[Spec],
     settings: ClusterSettings,
-    code: Code,
+    code: CodeSnapshot,
 ) -> dict[str, Any]:
     """All that submitit's executor is told."""
     given = settings.parameters()

@@ -29,7 +29,7 @@ PairKey = tuple[str, str]  # family, task
 
 
 @dataclass(frozen=True)
-class Harmed:
+class FreezeHarm:
     """A run that froze at random. lost: points of accuracy below full training with its seed.
 
     moments (L,): fraction of the run after which each layer froze; 1 if never. The head is out.
@@ -69,7 +69,7 @@ def measure_wrong_freezing(
     return float(((1 - moments) * bad).mean())
 
 
-def read_harmed(sweep: Sweep, results: Path) -> list[Harmed]:
+def read_harmed(sweep: Sweep, results: Path) -> list[FreezeHarm]:
     """The randomly frozen runs of a sweep, with what they lost; UserError if one is missing."""
     full: dict[tuple[str, str, int], float] = {}
     frozen = []
@@ -84,7 +84,7 @@ def read_harmed(sweep: Sweep, results: Path) -> list[Harmed]:
         else:
             frozen.append((pair, entry.spec.seed, result))
     return [
-        Harmed(pair, full[*pair, seed] - result["accuracy"], _read_moments(result))
+        FreezeHarm(pair, full[*pair, seed] - result["accuracy"], _read_moments(result))
         for pair, seed, result in frozen
     ]
 
@@ -106,7 +106,7 @@ def read_curves(sweep: Sweep, results: Path) -> dict[PairKey, tuple[Tensor, Tens
 
 
 def rank_rules(
-    harmed: Sequence[Harmed], curves: Mapping[PairKey, tuple[Tensor, Tensor]]
+    harmed: Sequence[FreezeHarm], curves: Mapping[PairKey, tuple[Tensor, Tensor]]
 ) -> list[tuple[str, float, float, float]]:
     """Rules, best first: name, mean over pairs of Spearman's ρ between wrong freezing and points
     lost with its 95 % half-width, and the mean fraction of layer-time frozen wrongly.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from strategies.smartfrz.features import FEATURES, FLOOR, Moment
-from strategies.smartfrz.history import Ring
+from strategies.smartfrz.history import SnapshotRing
 from strategies.smartfrz.training.labels import Rule
 
 
@@ -113,7 +113,7 @@ def make_tokens(trace: Mapping[str, Tensor], features: str, window: int) -> tupl
     Also the log of each layer's displacement in the window, relative to its spread (T, L).
     """
     snapshots = trace["snapshots"]
-    ring = Ring(window, snapshots.shape[1], snapshots.shape[2], snapshots.device)
+    ring = SnapshotRing(window, snapshots.shape[1], snapshots.shape[2], snapshots.device)
     made = FEATURES[features].token
     tokens, moved = [], []
     moments = zip(trace["progress"].tolist(), trace["rate"].tolist(), strict=True)

@@ -44,21 +44,21 @@ def on_two(task: Callable[[ProcessGroup], Any], place: Path) -> list[Any]:
 
 
 def _answer(task: Callable[[ProcessGroup], Any], rank: int, place: Path) -> None:
-    with join_processes(rank, 2, place / "meeting", "cpu") as team:
+    with join_processes(rank, 2, place / "meeting", "cpu") as group:
         try:
-            answer = task(team)
+            answer = task(group)
         except UserError as error:
             answer = str(error)
         torch.save(answer, place / f"{rank}.pt")
 
 
-def gradients(team: ProcessGroup, most_bytes: int) -> Any:
+def gradients(group: ProcessGroup, most_bytes: int) -> Any:
     """Gradients of each step while layers freeze and thaw, and what was sent for them."""
     model = net().eval()  # BatchNorm of a share is not that of the batch
     layers = find_layers(model, (INPUTS[:1],))
     freezer = Freezer(model, torch.optim.SGD(model.parameters(), lr=0.1), layers)
     parameters = list(model.parameters())
-    buckets = Buckets(parameters, most_bytes) if team.size > 1 else None
+    buckets = Buckets(parameters, most_bytes) if group.size > 1 else None
     found = []
     for change in ((), (0,), (1,), ()):
         freezer.thaw(freezer.frozen)
@@ -66,9 +66,9 @@ def gradients(team: ProcessGroup, most_bytes: int) -> Any:
         if buckets:
             buckets.rebuild()
         model.zero_grad()
-        mine = INPUTS[team.share(7)]
+        mine = INPUTS[group.share(7)]
         loss = model(mine).square().mean()
-        team.weight_loss(loss, len(mine), 7).backward()
+        group.weight_loss(loss, len(mine), 7).backward()
         before = buckets.sent if buckets else 0
         if buckets:
             buckets.finish()
@@ -80,28 +80,28 @@ def gradients(team: ProcessGroup, most_bytes: int) -> Any:
 @pytest.mark.parametrize("most_bytes", [1, 300, 10**6])
 def test_summed_gradients_are_those_of_the_whole_batch(most_bytes: int, tmp_path: Path) -> None:
     whole = gradients(ALONE, most_bytes)
-    for parts in on_two(lambda team: gradients(team, most_bytes), tmp_path):
+    for parts in on_two(lambda group: gradients(group, most_bytes), tmp_path):
         for expected, got in zip(whole, parts, strict=True):
             for one, other in zip(expected, got, strict=True):
                 assert (one is None) == (other is None)
                 assert one is None or torch.allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
-def batchnorm(team: ProcessGroup) -> list[list[torch.Tensor]]:
+def batchnorm(group: ProcessGroup) -> list[list[torch.Tensor]]:
     """Running statistics after two steps, shared; then of a frozen layer after another step."""
     model = net().train()
     layers = find_layers(model, (INPUTS[:1],))
     freezer = Freezer(model, torch.optim.SGD(model.parameters(), lr=0.1), layers)
-    team.attach(model, layers)
+    group.attach(model, layers)
     seen = []
     for frozen in ((), (0,), ()):
         freezer.freeze(frozen)
-        team.regroup()
-        model(INPUTS[team.share(8)])
+        group.regroup()
+        model(INPUTS[group.share(8)])
         own = [b.clone() for b in model.buffers()]
-        team.share_buffers()
+        group.share_buffers()
         seen.append([b.clone() for b in model.buffers()])
-        assert team.first or not all(torch.equal(a, b) for a, b in zip(own, seen[-1], strict=True))
+        assert group.first or not all(torch.equal(a, b) for a, b in zip(own, seen[-1], strict=True))
     assert all(torch.equal(a, b) for a, b in zip(seen[0][:3], seen[2][:3], strict=True))
     return seen
 
@@ -114,14 +114,14 @@ def test_all_processes_end_with_the_first_ones_statistics_and_frozen_ones_stay(
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def agreements(team: ProcessGroup) -> Any:
+def agreements(group: ProcessGroup) -> Any:
     """One of everything that is agreed on."""
     return (
-        team.broadcast_flag(team.first),
-        team.broadcast_value({"rank": team.rank}),
-        team.total(torch.tensor(team.rank + 1.0)).item(),
-        team.reduce_max({"bytes": 5 - team.rank, "cuda": None}),
-        team.gather_values(team.rank),
+        group.broadcast_flag(group.first),
+        group.broadcast_value({"rank": group.rank}),
+        group.total(torch.tensor(group.rank + 1.0)).item(),
+        group.reduce_max({"bytes": 5 - group.rank, "cuda": None}),
+        group.gather_values(group.rank),
     )
 
 
@@ -131,12 +131,12 @@ def test_what_is_agreed_on(tmp_path: Path) -> None:
 
 
 def test_other_weights_on_one_process_are_an_error_on_both(tmp_path: Path) -> None:
-    def differing(team: ProcessGroup) -> None:
+    def differing(group: ProcessGroup) -> None:
         model = net()
         with torch.no_grad():
-            model[0].weight[0, 0, 0, 0] += 1e-3 * team.rank
-        team.attach(model, find_layers(model, (INPUTS[:1],)))
-        team.regroup()
+            model[0].weight[0, 0, 0, 0] += 1e-3 * group.rank
+        group.attach(model, find_layers(model, (INPUTS[:1],)))
+        group.regroup()
 
     first, second = on_two(differing, tmp_path)
     assert first == second
@@ -144,12 +144,12 @@ def test_other_weights_on_one_process_are_an_error_on_both(tmp_path: Path) -> No
 
 
 def test_models_that_diverged_alike_are_alike(tmp_path: Path) -> None:
-    def diverged(team: ProcessGroup) -> str:
+    def diverged(group: ProcessGroup) -> str:
         model = net()
         with torch.no_grad():
             model[0].weight.fill_(float("nan"))
-        team.attach(model, find_layers(model, (INPUTS[:1],)))
-        team.regroup()
+        group.attach(model, find_layers(model, (INPUTS[:1],)))
+        group.regroup()
         return "alike"
 
     assert on_two(diverged, tmp_path) == ["alike", "alike"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.launch.attempt import run_and_report
-from bench.results.heartbeat import Displaced, Heartbeat, is_alive_elsewhere, read
+from bench.results.heartbeat import Heartbeat, RunTakenOver, is_alive_elsewhere, read
 from bench.results.run_folder import RunFolder
 from bench.results.run_status import RunStatus, read_status, read_statuses
 from tests.support.tiny_runs import execute_run, make_tiny_spec
@@ -97,7 +97,7 @@ def test_a_run_that_another_took_is_left_at_once(tmp_path: Path) -> None:
         beat.note_step(1, 9)
         folder.write("progress.json", sign())
         time.sleep(0.3)
-        with pytest.raises(Displaced):
+        with pytest.raises(RunTakenOver):
             beat.note_step(2, 9)
     assert read(folder.path) == sign()
 

@@ -51,7 +51,7 @@ ORDER, FRONT = (
 
 
 def judged(text, frames):
-    return CLAIMS[text].judge(frames).verdict
+    return CLAIMS[text].criterion(frames).verdict
 
 
 @pytest.mark.parametrize("text", CLAIMS)
@@ -89,18 +89,18 @@ GONE = {n: without_the_last_seed(f) if "state" in f else f for n, f in GOOD.item
 
 @pytest.mark.parametrize("text", CLAIMS)
 def test_cannot_be_told_where_one_run_or_all_are_missing(text):
-    found = CLAIMS[text].judge(GONE)
+    found = CLAIMS[text].criterion(GONE)
     assert found.verdict == "cannot be told"
     assert " of " in found.ours
     assert judged(text, {}) == "cannot be told"
-    assert "was not asked for" in CLAIMS[text].judge({}).ours
+    assert "was not asked for" in CLAIMS[text].criterion({}).ours
 
 
 def test_times_of_different_devices_do_not_meet():
     table2 = GOOD["table2"].copy()
     table2.loc[table2.method == "full", "device"] = "another"
     time = CLAIMS["SmartFRZ saves training time against full training."]
-    found = time.judge(GOOD | {"table2": table2})
+    found = time.criterion(GOOD | {"table2": table2})
     assert found.verdict == "cannot be told"
     assert "devices" in found.ours
 
@@ -109,8 +109,8 @@ def test_times_of_a_busy_machine_tell_nothing():
     table2 = GOOD["table2"].copy()
     table2.loc[(table2.method == "smartfrz") & (table2.seed == 0), "slowed"] = True
     for text in CLAIMS:
-        timed = "table2" in CLAIMS[text].judge({}).ours and "time" in text.lower()
-        found = CLAIMS[text].judge(GOOD | {"table2": table2})
+        timed = "table2" in CLAIMS[text].criterion({}).ours and "time" in text.lower()
+        found = CLAIMS[text].criterion(GOOD | {"table2": table2})
         # What deciding takes is told by the CPU's own time.
         if timed and "predictor" not in text and "norms" not in text:
             assert found.verdict == "cannot be told"
@@ -123,9 +123,9 @@ def test_the_share_of_deciding_is_the_cpus_where_the_cpu_computes():
     slow = GOOD["table2"].copy()
     slow["decide_s"], slow["time_s"] = 30.0, 100.0  # others had the CPU meanwhile
     claim = CLAIMS["SmartFRZ's predictor takes less than 0.1 % of training time."]
-    assert claim.judge(GOOD | {"table2": slow}) == claim.judge(GOOD)
+    assert claim.criterion(GOOD | {"table2": slow}) == claim.criterion(GOOD)
     slow["cuda_allocated"] = 1e9
-    found = claim.judge(GOOD | {"table2": slow})
+    found = claim.criterion(GOOD | {"table2": slow})
     assert found.ours == "30.00 to 30.00 % of training time"
     assert found.verdict == "does not hold"
 
@@ -189,7 +189,7 @@ def test_a_setting_is_best_only_if_it_is_in_every_pair():
     worse = frame.assign(model="vgg11", accuracy=frame.accuracy - 9 * (frame.method == "t0 0.5"))
     claim = CLAIMS["Linear freezing is best at t0 = 0.5."]
     for first, second in ((frame, worse), (worse, frame)):
-        found = claim.judge(GOOD | {"table8": pd.concat([first, second])})
+        found = claim.criterion(GOOD | {"table8": pd.concat([first, second])})
         assert found.verdict == "does not hold"
         assert "−7.00" in found.ours
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from reports.document.profile import Profile
-from reports.page.run_details import Dossiers
+from reports.page.run_details import DetailsByRow
 from reports.page.summary import build_answer
 from reports.publishing.build import build_report
 from reports.runs.run_table import Reader
@@ -71,6 +71,6 @@ def test_no_speed_up_is_claimed_from_a_busy_machine(results):
 def test_runs_of_several_devices_have_no_mean_time(results):
     write_run(results, RUNS[0], device="another CPU")
     report = build_report("table2", RUNS, Reader(results), PROFILE)
-    first, second, *_ = Dossiers(report, Profile.of(PROFILE)).all
+    first, second, *_ = DetailsByRow(report, Profile.of(PROFILE)).all
     assert dict(first.facts)["Time"] == "of several devices: no mean"
     assert "over 2 of 2" in dict(second.facts)["Time"]

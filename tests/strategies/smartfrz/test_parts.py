@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from bench.errors import UserError
 from strategies.smartfrz.features import FEATURES, Moment
-from strategies.smartfrz.history import Ring
+from strategies.smartfrz.history import SnapshotRing
 from strategies.smartfrz.predictor import Predictor, count_judging_flops
 from strategies.smartfrz.predictor_file import Trained, load_predictor, save_predictor
 from strategies.smartfrz.tailoring import Tailor, draw_indices
@@ -56,7 +56,7 @@ def test_a_tailor_follows_the_same_weights_through_updates_in_place() -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 20))
 def test_a_ring_holds_the_last_entries_in_order(window: int, pushes: int) -> None:
-    ring = Ring(window, 2, 1, CPU)
+    ring = SnapshotRing(window, 2, 1, CPU)
     for i in range(pushes):
         ring.push().fill_(i)
     kept = min(window, pushes)
@@ -70,11 +70,11 @@ def test_a_ring_holds_the_last_entries_in_order(window: int, pushes: int) -> Non
 
 
 def test_a_ring_forgets_layers_and_comes_back_from_its_state() -> None:
-    ring = Ring(3, 3, 1, CPU)
+    ring = SnapshotRing(3, 3, 1, CPU)
     for i in range(5):
         ring.push().copy_(torch.tensor([[i], [10 + i], [20 + i]]))
     ring.keep([0, 2])
-    again = Ring(3, 3, 1, CPU)
+    again = SnapshotRing(3, 3, 1, CPU)
     again.load_state_dict(ring.state_dict())
     assert again.last(3)[:, :, 0].tolist() == [[2, 22], [3, 23], [4, 24]]
     assert again.count == 5
@@ -113,8 +113,8 @@ def test_layers_in_one_batch_score_as_one_by_one_and_order_does_not_matter() -> 
     torch.testing.assert_close(shuffled[:, 0], together)
 
 
-def snapshots(entries: list[torch.Tensor], window: int = 30) -> Ring:
-    ring = Ring(window, *entries[0].shape, CPU)
+def snapshots(entries: list[torch.Tensor], window: int = 30) -> SnapshotRing:
+    ring = SnapshotRing(window, *entries[0].shape, CPU)
     for entry in entries:
         ring.push().copy_(entry)
     return ring

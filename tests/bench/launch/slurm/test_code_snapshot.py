@@ -84,7 +84,7 @@ def test_changes_are_copied_only_when_asked(name: str, checkout: Path, tmp_path:
 
 def test_a_run_reads_copies_of_its_predictor_and_strategy(tmp_path: Path) -> None:
     spec = make_tiny_spec("smartfrz")
-    own = code_snapshot.Code("abc", tmp_path / "slurm" / "code" / "abc")
+    own = code_snapshot.CodeSnapshot("abc", tmp_path / "slurm" / "code" / "abc")
     sent = copy_inputs(spec, own)
     assert sent.id == spec.id
     copy = Path(sent.paths["predictor"])

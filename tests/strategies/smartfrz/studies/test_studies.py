@@ -12,7 +12,7 @@ from bench.errors import UserError
 from bench.planning.sweep import load_sweep
 from bench.results.run_folder import RunFolder
 from strategies.smartfrz.studies import in_use_study, label_study
-from strategies.smartfrz.studies.label_study import Harmed, measure_wrong_freezing, rank_rules
+from strategies.smartfrz.studies.label_study import FreezeHarm, measure_wrong_freezing, rank_rules
 from strategies.smartfrz.training.labels import Rule
 from strategies.smartfrz.training.source_runs import load_source_sweep, refuse_targets
 
@@ -44,7 +44,7 @@ def test_the_rule_that_explains_what_was_lost_comes_first() -> None:
     truth = Rule("stable", k=2, epsilon=0.01)
     curves = {("a", "x"): (CURVE, PROBES), ("b", "x"): (CURVE, PROBES)}
     harmed = [
-        Harmed(pair, 10 * measure_wrong_freezing(truth, CURVE, PROBES, moments), moments)
+        FreezeHarm(pair, 10 * measure_wrong_freezing(truth, CURVE, PROBES, moments), moments)
         for pair in curves
         for moments in draws
     ]
