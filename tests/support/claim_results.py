@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -48,7 +50,12 @@ HARSH = {
 SAVED_MEMORY = {"resnet50": 0.9, "vgg11": 0.6, "mobilenet_v2": 0.6}
 
 
-def make_frames(kinds, noise=0.0, memory=SAVED_MEMORY, order=(1, 0, *range(2, LAYERS))):
+def make_frames(
+    kinds: Mapping[str, Mapping[str, float]],
+    noise: float = 0.0,
+    memory: Mapping[str, float] = SAVED_MEMORY,
+    order: Iterable[int] = (1, 0, *range(2, LAYERS)),
+) -> dict[str, pd.DataFrame]:
     """Frames by table. noise: how far everything is thrown about. order: of freezing."""
     frames = {name: make_table(name, kinds, noise) for name in TABLES}
     runs = frames["figure5"].to_dict("records")
@@ -61,7 +68,7 @@ def make_frames(kinds, noise=0.0, memory=SAVED_MEMORY, order=(1, 0, *range(2, LA
     return frames
 
 
-def make_table(name, kinds, noise):
+def make_table(name: str, kinds: Mapping[str, Mapping[str, float]], noise: float) -> pd.DataFrame:
     pairs, methods = TABLES[name]
     rows = []
     for model, dataset in pairs:
@@ -85,7 +92,9 @@ def make_table(name, kinds, noise):
     return pd.DataFrame(rows)
 
 
-def make_epochs(run, memory, noise):
+def make_epochs(
+    run: Mapping[Hashable, Any], memory: Mapping[str, float], noise: float
+) -> Iterator[dict[Hashable, Any]]:
     draw = random.Random(run["id"] + "memory")
     saved = memory[run["model"]] if run["method"] == "smartfrz" else 0.0
     for epoch in (1, 2):
@@ -95,7 +104,9 @@ def make_epochs(run, memory, noise):
                "epoch": epoch, "memory_bytes": 1e8 * share * about}  # fmt: skip
 
 
-def make_moments(run, order, noise):
+def make_moments(
+    run: Mapping[Hashable, Any], order: Iterable[int], noise: float
+) -> Iterator[dict[Hashable, Any]]:
     draw = random.Random(run["id"] + "moments")
     places = list(order)
     if noise:

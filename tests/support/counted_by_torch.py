@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,10 +17,13 @@ from bench.layers.discovery import Inputs, Layer
 from bench.layers.freezing import Freezer
 
 
-def count_convolution_backward(grad, x, weight, *rest, out_shape=None):
+def count_convolution_backward(
+    grad: Sequence[int], x: Sequence[int], weight: Sequence[int], *rest: Any, out_shape: Any = None
+) -> int:
     """torch's formula, but right for groups: it counts their weight gradient once per group."""
     transposed, mask = rest[4], rest[7]
-    return sum(mask[:2]) * 2 * prod(x if transposed else grad) * prod(weight[1:])
+    flops: int = sum(mask[:2]) * 2 * prod(x if transposed else grad) * prod(weight[1:])
+    return flops
 
 
 def count_by_torch(

@@ -38,7 +38,8 @@ class Plain(nn.Module):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.classifier(self.features(images).flatten(1))
+        logits: torch.Tensor = self.classifier(self.features(images).flatten(1))
+        return logits
 
 
 class Attention(nn.Module):
@@ -56,7 +57,8 @@ class Attention(nn.Module):
         split = (*x.shape[:2], self.heads, -1)
         q, k, v = (f(x).view(split).transpose(1, 2) for f in (self.query, self.key, self.value))
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        return self.norm(x + self.dropout(self.dense(mixed)))
+        out: torch.Tensor = self.norm(x + self.dropout(self.dense(mixed)))
+        return out
 
 
 class Block(nn.Module):
@@ -69,7 +71,8 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.attention(x)
-        return self.norm(x + self.output(F.gelu(self.intermediate(x))))
+        out: torch.Tensor = self.norm(x + self.output(F.gelu(self.intermediate(x))))
+        return out
 
 
 class Bert(nn.Module):
@@ -92,25 +95,28 @@ class Bert(nn.Module):
         x = self.dropout(self.norm(x))
         for block in self.layer:
             x = block(x)
-        return self.classifier(torch.tanh(self.pooler(x[:, 0])))
+        logits: torch.Tensor = self.classifier(torch.tanh(self.pooler(x[:, 0])))
+        return logits
 
 
 def _build_transformers_bert() -> nn.Module:
     from transformers import BertConfig, BertForSequenceClassification
 
-    class Logits(BertForSequenceClassification):
+    class Logits(BertForSequenceClassification):  # type: ignore[misc]
         """transformers' own, with dropout, putting out a tensor as the other families do."""
 
         def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-            return super().forward(*inputs).logits
+            logits: torch.Tensor = super().forward(*inputs).logits
+            return logits
 
     shape = {"hidden_size": 12, "intermediate_size": 24, "max_position_embeddings": 32}
     heads = {"num_hidden_layers": 2, "num_attention_heads": 3}
-    return Logits(BertConfig(vocab_size=WORDS, num_labels=CLASSES, **shape, **heads))
+    model: nn.Module = Logits(BertConfig(vocab_size=WORDS, num_labels=CLASSES, **shape, **heads))
+    return model
 
 
 def _build_residual() -> nn.Module:
-    return ResNet(
+    model: nn.Module = ResNet(
         Bottleneck,
         (1, 1, 1, 1),
         num_classes=CLASSES,
@@ -119,15 +125,17 @@ def _build_residual() -> nn.Module:
         channels=(4, 4, 4, 8),
         drop_path_rate=0.2,
     )
+    return model
 
 
 def _build_depthwise() -> nn.Module:
     blocks = [[1, 8, 1, 1], [3, 8, 2, 2]]
-    return MobileNetV2(CLASSES, width_mult=0.25, inverted_residual_setting=blocks)
+    model: nn.Module = MobileNetV2(CLASSES, width_mult=0.25, inverted_residual_setting=blocks)
+    return model
 
 
 def _build_vit() -> nn.Module:
-    return VisionTransformer(
+    model: nn.Module = VisionTransformer(
         img_size=16,
         patch_size=8,
         embed_dim=12,
@@ -137,10 +145,11 @@ def _build_vit() -> nn.Module:
         proj_drop_rate=0.1,
         drop_path_rate=0.2,
     )
+    return model
 
 
 def _build_torch_vit() -> nn.Module:
-    return TorchVisionTransformer(
+    model: nn.Module = TorchVisionTransformer(
         image_size=16,
         patch_size=8,
         num_layers=2,
@@ -150,6 +159,7 @@ def _build_torch_vit() -> nn.Module:
         num_classes=CLASSES,
         dropout=0.1,
     )
+    return model
 
 
 def make_images(samples: int, seed: int = 0) -> tuple[torch.Tensor, ...]:

@@ -118,7 +118,7 @@ def make_result(run: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
 
 def write_run(results: Path, run: Mapping[str, Any], **changes: Any) -> Path:
     """Write the folder of a finished run; returns it."""
-    folder = results / "runs" / run["id"]
+    folder: Path = results / "runs" / run["id"]
     folder.mkdir(parents=True, exist_ok=True)
     device, threads = changes.pop("device", "a made-up CPU"), changes.pop("threads", 1)
     environment = {"device": device, "threads": threads, "commit": "0" * 40}

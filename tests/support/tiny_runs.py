@@ -48,7 +48,8 @@ def load_weights(spec: Spec, results: Path) -> dict[str, torch.Tensor]:
     """The kept weights of a done run."""
     from safetensors.torch import load_file
 
-    return load_file(RunFolder(results, spec.id).model)
+    tensors: dict[str, torch.Tensor] = load_file(RunFolder(results, spec.id).model)
+    return tensors
 
 
 def load_essence(spec: Spec, results: Path) -> dict[str, Any]:

@@ -54,5 +54,5 @@ def train_a_step(view: View, seed: int) -> None:
     with torch.no_grad():
         for layer in view.layers:
             for name in layer.parameters if layer.index not in view.frozen else ():
-                weight = view._model.get_parameter(name)
+                weight: torch.Tensor = view._model.get_parameter(name)
                 weight += view.lr * 0.1 * torch.randn(weight.shape, generator=generator)

@@ -119,7 +119,7 @@ def test_results_below_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_full_disk(tmp_path: Path) -> None:
     """A real full disk: the file size limit of a child process makes every longer write fail."""
     script = (
-        "import resource, signal, sys, errno; from bench import results;"
+        "import resource, signal, sys, errno; import bench.results.run_folder;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
         "from bench.cli.main import main; sys.exit(main(sys.argv[1:]))"
@@ -168,7 +168,8 @@ def test_list(what: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_help_is_fast_and_loads_no_torch() -> None:
     script = (
-        "import sys; from bench.cli.main import parser; parser(); sys.exit('torch' in sys.modules)"
+        "import sys; from bench.cli.main import build_parser; build_parser(); "
+        "sys.exit('torch' in sys.modules)"
     )
     began = time.perf_counter()
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

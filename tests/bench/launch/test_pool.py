@@ -276,7 +276,8 @@ def test_when_the_launcher_dies_its_runs_write_a_checkpoint_and_are_not_failed(
     tmp_path: Path,
 ) -> None:
     script = (
-        "import sys; from pathlib import Path; from tests.support.tiny_runs import tiny;"
+        "import sys; from pathlib import Path; "
+        "from tests.support.tiny_runs import make_tiny_spec as tiny;"
         "from bench.launch.launch import launch;"
         "launch([tiny(epochs=400), tiny(epochs=400, seed=1)], Path(sys.argv[1]), 2)"
     )

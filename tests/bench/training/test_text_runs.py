@@ -212,8 +212,9 @@ def test_without_network_a_missing_vocabulary_is_told(monkeypatch: pytest.Monkey
 
 def test_runs_on_images_do_not_load_transformers(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from tests.support.tiny_runs import tiny, made; "
-        f"made(tiny(epochs=1, train_limit=64), Path({str(tmp_path)!r})); "
+        "import sys; from pathlib import Path; "
+        "from tests.support.tiny_runs import execute_run, make_tiny_spec; "
+        f"execute_run(make_tiny_spec(epochs=1, train_limit=64), Path({str(tmp_path)!r})); "
         "assert 'transformers' not in sys.modules"
     )
     environment = os.environ | {"PYTHONPATH": ":".join([str(ROOT), *sys.path])}

@@ -108,7 +108,7 @@ def test_the_commit_of_a_copy_is_not_that_of_the_repository_around_it(tmp_path: 
 
 
 def commit_told_by(root: Path) -> str:
-    script = "import bench.machine.environment as e; print(e.__file__, e.commit())"
+    script = "import bench.machine.environment as e; print(e.__file__, e.get_commit())"
     file, told = subprocess.run(
         [sys.executable, "-c", script], env={"PYTHONPATH": str(root)}, cwd=root.parent,
         capture_output=True, text=True, check=True,

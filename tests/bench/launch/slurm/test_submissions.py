@@ -53,8 +53,9 @@ def test_what_is_written_is_read_again_and_names_differ(tmp_path: Path) -> None:
 def test_a_second_launcher_waits(tmp_path: Path) -> None:
     script = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from bench.launch.slurm.submissions import Ledger\n"
-        "with Ledger(Path(sys.argv[1])).locked():\n    print('held', flush=True); time.sleep(2)"
+        "from bench.launch.slurm.submissions import Submissions\n"
+        "with Submissions(Path(sys.argv[1])).hold_lock():\n"
+        "    print('held', flush=True); time.sleep(2)"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True,
