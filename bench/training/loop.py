@@ -66,7 +66,7 @@ def execute(
 
     stop: asked after every step; when true, a checkpoint is written and Stopped raised.
     progress: told (finished steps, all steps) after every step.
-    team: the processes of a run with replicas, of which each executes it (bench/distributed).
+    group: the processes of a run with replicas; each of them executes it (bench/distributed).
     Returns the result, which is also on disk. Raises UserError for what the user can mend.
     """
     folder = group.folder(results, spec.id)

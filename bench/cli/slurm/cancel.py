@@ -20,13 +20,13 @@ def main(args: argparse.Namespace) -> int:
     from bench.launch.slurm.submit import reconcile
 
     sweep = resolve_sweep(args)
-    ledger = Submissions(args.results)
-    if not ledger.root.exists():
+    submissions = Submissions(args.results)
+    if not submissions.root.exists():
         raise UserError(f"nothing was ever sent for {args.results}")
     wanted = {spec.id for spec in sweep.specs}
     try:
-        with ledger.hold_lock():  # so that nobody sends them anew meanwhile
-            found = reconcile(ledger)
+        with submissions.hold_lock():  # so that nobody sends them anew meanwhile
+            found = reconcile(submissions)
             numbers = {place.number for run, place in found.items() if run in wanted}
             others = {place.number for place in found.values()} - numbers
             slurm_commands.cancel(_group_into_arrays(numbers, others))

@@ -27,10 +27,10 @@ def main(args: argparse.Namespace) -> int:
 
     if args.lines < 1:
         raise UserError(f"--lines {args.lines} is not valid; give 1 or more")
-    ledger = Submissions(args.results)
-    run_id = _find_run_id(args.run, args.results, ledger)
+    submissions = Submissions(args.results)
+    run_id = _find_run_id(args.run, args.results, submissions)
     shown = 0
-    for path in _list_logs(args.results / "runs" / run_id, run_id, ledger):
+    for path in _list_logs(args.results / "runs" / run_id, run_id, submissions):
         if path.exists() and path.stat().st_size:
             print(f"==> {path}")
             print("\n".join(path.read_text(errors="replace").splitlines()[-args.lines :]))
@@ -40,20 +40,20 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _list_logs(folder: Path, run_id: str, ledger: Submissions) -> Iterator[Path]:
+def _list_logs(folder: Path, run_id: str, submissions: Submissions) -> Iterator[Path]:
     """The run's own failure first, then its jobs' logs, the oldest first."""
     yield folder / "failure.json"
     yield folder / "traceback.txt"
-    for log in ledger.find_logs(run_id):
+    for log in submissions.find_logs(run_id):
         yield log
         yield log.with_suffix(".err")
 
 
-def _find_run_id(beginning: str, results: Path, ledger: Submissions) -> str:
+def _find_run_id(beginning: str, results: Path, submissions: Submissions) -> str:
     """The one run whose id begins so; raises UserError if there is none, or more than one."""
     runs = results / "runs"
     known = {path.name for path in runs.iterdir()} if runs.is_dir() else set()
-    known |= {run for array in ledger.every() for pack in array.packs for run in pack}
+    known |= {run for array in submissions.every() for pack in array.packs for run in pack}
     found = sorted(run for run in known if run.startswith(beginning))
     if not found:
         raise UserError(f"no run in {results} has an id that begins with {beginning!r}")

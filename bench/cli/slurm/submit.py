@@ -43,29 +43,29 @@ def submit_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
     settings.check_for(plan.todo)
     slurm_commands.check_slurm()
     make_results_folder(args.results)
-    ledger = Submissions(args.results)
+    submissions = Submissions(args.results)
 
     def look() -> SubmissionPlan:
-        """What is to be sent as of now; the ledger is held, so nobody else sends the same."""
+        """Return what is to be submitted. The caller holds the lock, so no run is sent twice."""
         there = read_statuses(plan.specs, args.results)
-        return plan_submission(plan, there, reconcile(ledger), settings, args.results)
+        return plan_submission(plan, there, reconcile(submissions), settings, args.results)
 
     try:
-        with ledger.hold_lock():
+        with submissions.hold_lock():
             code = snapshot_code(args.results, args.dirty)
             intent = look()
         print(describe_submission(intent, settings), flush=True)
         if not intent.specs:
             return 0
         _confirm(args.yes)
-        with ledger.hold_lock():  # not while a person thinks; so look once more
+        with submissions.hold_lock():  # not while a person thinks; so look once more
             now = look()
             if {s.id for s in now.specs} != {s.id for s in intent.specs}:
                 print(
                     f"meanwhile things have moved on: {describe_submission(now, settings)}",
                     flush=True,
                 )
-            arrays = submit_arrays(now, ledger, settings, code, sweep.name, args.results)
+            arrays = submit_arrays(now, submissions, settings, code, sweep.name, args.results)
     except slurm_commands.Unreachable as error:
         raise UserError(f"Slurm does not answer: {error}; try again later") from None
     for array in arrays:
@@ -83,13 +83,13 @@ def describe_submission(intent: SubmissionPlan, settings: ClusterSettings) -> st
         lines.append(f"{len(intent.queued)} runs are in the queue already")
     if intent.elsewhere:
         lines.append(f"{len(intent.elsewhere)} runs are being made by another process")
-    for number, stage in enumerate(intent.stages, start=1):
-        at_once = settings.at_once(stage.specs)
+    for number, planned in enumerate(intent.arrays, start=1):
+        at_once = settings.at_once(planned.specs)
         lines.append(
-            f"stage {number}: {len(stage.specs)} runs in {len(stage.packs)} jobs"
+            f"array {number}: {len(planned.specs)} runs in {len(planned.packs)} jobs"
             + (f", {at_once} at a time in a job" if at_once > 1 else "")
         )
-    if intent.stages:
+    if intent.arrays:
         given = settings.parameters()
         words = ", ".join(
             f"{key} {given[key]}"

@@ -75,7 +75,7 @@ RESOURCES: Mapping[str, Option] = {
 PACKING: Mapping[str, Option] = {
     "minutes_per_job": Real(0.0, low=0.0, high=1e6, doc="work of a job; 0 = half its time limit"),
     "runs_per_job": Integer(0, low=0, doc="most runs in a job, one after the other; 0 = any"),
-    "max_jobs": Integer(1000, low=1, high=1_000_000, doc="most jobs of a stage"),
+    "max_jobs": Integer(1000, low=1, high=1_000_000, doc="most jobs of an array"),
     "max_requeues": Integer(20, low=0, high=1000, doc="how often a job may go on after a cut-off"),
 }
 # Options of sbatch that the launcher sets itself.

@@ -1,4 +1,4 @@
-"""From a list of runs to stages and packs: what waits for what, and which runs share a job."""
+"""From a list of runs to job arrays: what waits for what, and which runs share a job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ArrayPlan:
 
     @property
     def specs(self) -> list[Spec]:
-        """All runs of the stage."""
+        """All runs of the array."""
         return [spec for pack in self.packs for spec in pack]
 
 

@@ -120,7 +120,7 @@ class Submissions:
 
     @contextmanager
     def hold_lock(self) -> Iterator[None]:
-        """Hold the ledger: one launcher at a time, the next one sees what this one sent.
+        """Hold the lock: one launcher at a time; the next one sees what this one submitted.
 
         Raises UserError if another holds it for long, or the file system has no locks.
         """

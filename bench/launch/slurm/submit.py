@@ -1,4 +1,4 @@
-"""Sends the missing runs of a plan to Slurm: an array a stage, tied by dependencies."""
+"""Submission of the missing runs of a plan to Slurm, as job arrays with dependencies."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ exit "$status"
 class SubmissionPlan:
     """What would be sent. queued: runs in a job already; elsewhere: runs that a process holds."""
 
-    stages: list[ArrayPlan]
+    arrays: list[ArrayPlan]
     queued: dict[str, RunLocation]
     elsewhere: list[Spec]
 
     @property
     def specs(self) -> list[Spec]:
         """All runs that would be sent."""
-        return [spec for planned in self.stages for spec in planned.specs]
+        return [spec for planned in self.arrays for spec in planned.specs]
 
 
 def plan_submission(
@@ -93,13 +93,13 @@ def plan_submission(
 
 def submit_arrays(
     intent: SubmissionPlan,
-    ledger: Submissions,
+    submissions: Submissions,
     settings: ClusterSettings,
     code: CodeSnapshot,
     sweep: str,
     results: Path,
 ) -> list[Array]:
-    """Send all stages; all or nothing. The ledger must be held.
+    """Submit all arrays, or none. The caller holds the lock of the submissions.
 
     Raises UserError with Slurm's words if it refuses one; what was sent before it is taken back.
     """
@@ -108,62 +108,62 @@ def submit_arrays(
         run: _get_array_id(place.number) for run, place in intent.queued.items()
     }
     try:
-        for planned in intent.stages:
+        for planned in intent.arrays:
             waits_for = {holder[n] for spec in planned.specs for n in spec.needs if n in holder}
             packs = [[spec.id for spec in pack] for pack in planned.packs]
             array = Array.new(sweep, code.commit, packs)
-            ledger.write(array)  # before it is sent, so that it can be found if we are killed
+            submissions.write(array)  # before it is sent, so that it can be found if we are killed
             sent.append(array)
             array.jobs = _submit_array(
-                planned, array, sorted(waits_for), ledger, settings, code, results
+                planned, array, sorted(waits_for), submissions, settings, code, results
             )
-            ledger.write(array)
+            submissions.write(array)
             holder |= {spec.id: _get_array_id(array.jobs[0]) for spec in planned.specs}
-        release_arrays(sent, ledger)
+        release_arrays(sent, submissions)
     except BaseException:  # Ctrl-C too: half a sweep must not stay in the queue
-        cancel_arrays(sent, ledger)
+        cancel_arrays(sent, submissions)
         raise
     return sent
 
 
-def release_arrays(arrays: Iterable[Array], ledger: Submissions) -> None:
+def release_arrays(arrays: Iterable[Array], submissions: Submissions) -> None:
     """Release arrays whose numbers are written down."""
     for array in arrays:
         slurm_commands.release([_get_array_id(array.jobs[0])])
         array.released = True
-        ledger.write(array)
+        submissions.write(array)
 
 
-def cancel_arrays(arrays: Iterable[Array], ledger: Submissions) -> None:
+def cancel_arrays(arrays: Iterable[Array], submissions: Submissions) -> None:
     """Cancel arrays that have not started, by name, since their numbers may not be known."""
     for array in arrays:
         found = [job.id for job in slurm_commands.find_jobs([array.name])]
         slurm_commands.cancel(sorted({_get_array_id(number) for number in found}))
         if array.jobs:
             array.ended = True
-            ledger.write(array)
+            submissions.write(array)
         # One without a number stays written down: its sbatch may still be on its way.
 
 
-def reconcile(ledger: Submissions) -> dict[str, RunLocation]:
-    """Bring the ledger and Slurm's queue together; where runs are queued. It must be held.
+def reconcile(submissions: Submissions) -> dict[str, RunLocation]:
+    """Compare the submissions with Slurm's queue; return where runs are queued. Needs the lock.
 
     What a killed launcher left is mended: an array without a number never started and is
     cancelled, one that was not released is released now. Raises slurm_commands.Unreachable.
     """
-    live = ledger.list_active()
+    live = submissions.list_active()
     jobs = slurm_commands.find_jobs(array.name for array in live)
     present = {job.name for job in jobs}
     for array in live:
         if not array.jobs:
-            cancel_arrays([array], ledger)
+            cancel_arrays([array], submissions)
             if time.time() - array.sent_at > LATE_SECONDS:
-                ledger.remove_array(array)
+                submissions.remove_array(array)
         elif array.name not in present:
             array.ended = True
-            ledger.write(array)
+            submissions.write(array)
         elif not array.released:
-            release_arrays([array], ledger)
+            release_arrays([array], submissions)
     return locate_runs((array for array in live if array.jobs and not array.ended), jobs)
 
 
@@ -176,7 +176,7 @@ def _submit_array(
     planned: ArrayPlan,
     array: Array,
     waits_for: Sequence[str],
-    ledger: Submissions,
+    submissions: Submissions,
     settings: ClusterSettings,
     code: CodeSnapshot,
     results: Path,
@@ -191,7 +191,7 @@ def _submit_array(
     orders = [[copy_inputs(spec, code).to_dict() for spec in pack] for pack in planned.packs]
     try:
         executor = submitit.SlurmExecutor(
-            folder=ledger.folder(array), max_num_timeout=settings.packing["max_requeues"]
+            folder=submissions.folder(array), max_num_timeout=settings.packing["max_requeues"]
         )
         executor.update_parameters(**_build_parameters(array, waits_for, specs, settings, code))
         # submitit shows what sbatch says; we say it once, in one line.

@@ -1,4 +1,4 @@
-"""The ledger of what was sent, without a cluster: what it believes, and who may write in it."""
+"""The list of submissions without a cluster: its state, and who may write it."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def test_runs_are_queued_while_their_job_is() -> None:
 
 
 def test_what_is_written_is_read_again_and_names_differ(tmp_path: Path) -> None:
-    ledger = Submissions(tmp_path)
+    submissions = Submissions(tmp_path)
     arrays = [Array.new("window", "abc", [[str(i)]]) for i in range(3)]
     assert len({array.name for array in arrays}) == 3
     for array in arrays:
-        ledger.write(array)
+        submissions.write(array)
     arrays[1].ended = True
-    ledger.write(arrays[1])
-    assert ledger.every() == arrays
-    assert ledger.list_active() == [arrays[0], arrays[2]]
-    ledger.remove_array(arrays[0])
-    assert ledger.list_active() == [arrays[2]]
+    submissions.write(arrays[1])
+    assert submissions.every() == arrays
+    assert submissions.list_active() == [arrays[0], arrays[2]]
+    submissions.remove_array(arrays[0])
+    assert submissions.list_active() == [arrays[2]]
 
 
 def test_a_second_launcher_waits(tmp_path: Path) -> None:
