@@ -102,4 +102,4 @@ def test_only_what_is_missing_would_be_sent(tmp_path: Path) -> None:
     many = [make_tiny_spec(seed=i) for i in range(10, 20)]
     plan = make_plan(many, tmp_path)
     intent = plan_submission(plan, read_statuses(many, tmp_path), {}, settings, tmp_path)
-    assert [len(pack) for pack in intent.stages[0].packs] == [3, 4, 3]
+    assert [len(pack) for pack in intent.arrays[0].packs] == [3, 4, 3]
