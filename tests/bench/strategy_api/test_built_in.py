@@ -1,0 +1,70 @@
+"""Built-in strategies are found by reading files, and what was read is what the classes say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UserError
+from bench.strategy_api import built_in
+from bench.strategy_api.built_in import STATED, find_built_in
+from bench.strategy_api.registry import find_strategies, load_strategy_class
+
+NEW = '''
+from strategies.base import Strategy
+
+class Early(Strategy):
+    """Freeze early."""
+    name = "early"
+    look = ("#123456", "x")
+    is_control = True
+
+class Helper:
+    name_of_nothing = 1
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make an empty folder stand in for strategies/."""
+    monkeypatch.setattr(built_in, "PROJECT", tmp_path)
+    monkeypatch.setattr(built_in, "FOLDER", tmp_path / "strategies")
+    (tmp_path / "strategies" / "kind").mkdir(parents=True)
+    find_built_in.cache_clear()
+    yield tmp_path / "strategies"
+    find_built_in.cache_clear()
+
+
+@pytest.mark.parametrize("name", find_built_in())
+def test_facts_read_from_a_file_are_those_of_the_class(name: str) -> None:
+    facts, cls = find_built_in()[name], load_strategy_class(name)
+    assert facts.name == cls.name
+    assert facts.place == f"{cls.__module__}:{cls.__name__}"
+    assert facts.summary == cls.__doc__.strip().splitlines()[0]
+    assert {key: getattr(facts, key) for key in STATED} == {
+        key: getattr(cls, key) for key in STATED
+    }
+
+
+def test_one_new_file_adds_a_strategy(folder: Path) -> None:
+    (folder / "kind" / "early.py").write_text(NEW)
+    facts = find_built_in()["early"]
+    assert facts.place == "strategies.kind.early:Early"
+    assert (facts.summary, facts.look, facts.is_control) == (
+        "Freeze early.",
+        ("#123456", "x"),
+        True,
+    )
+    assert list(find_built_in()) == ["early"]
+
+
+def test_two_strategies_of_one_name_are_refused(folder: Path) -> None:
+    for file in ("one.py", "kind/two.py"):
+        (folder / file).write_text(NEW)
+    with pytest.raises(UserError, match=r"kind\.two:Early and .*one:Early .* rename one"):
+        find_built_in()
+
+
+def test_every_strategy_is_registered() -> None:
+    assert set(find_built_in()) <= set(find_strategies())

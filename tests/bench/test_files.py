@@ -1,0 +1,77 @@
+"""An exclusive lock keeps others out, ends with its process, and is never assumed."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UserError
+from bench.files import hold_lock
+from tests.support.paths import ROOT
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from bench.files import hold_lock
+with hold_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_keeps_others_out_until_its_process_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with hold_lock(path, seconds=0) as ours:
+            assert not ours
+        began = time.monotonic()
+        with hold_lock(path, seconds=0.5) as ours:
+            assert not ours
+        assert time.monotonic() - began >= 0.5
+        os.kill(holder.pid, signal.SIGKILL)
+        with hold_lock(path, seconds=30) as ours:
+            assert ours
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_a_lock_is_released_after_an_error_and_keeps_out_its_own_process_too(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "lock"
+    with pytest.raises(ZeroDivisionError), hold_lock(path):
+        with hold_lock(path, seconds=0) as again:
+            assert not again
+        raise ZeroDivisionError
+    with hold_lock(path, seconds=0) as ours:
+        assert ours
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_refused(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.raises(UserError, match=r"has no locks.*mount it with locks") as caught,
+        hold_lock(tmp_path / "lock"),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
