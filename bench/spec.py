@@ -34,6 +34,7 @@ REVISIONS: Mapping[str, Callable[[Spec], bool]] = {
     "shortened 1": lambda spec: spec.strategy == "shortened",
 }
 
+FULL = "full"  # name of the strategy that freezes nothing
 PRECISIONS = ("float32", "tf32", "bfloat16")
 HOW = ("paths", "keep_model", "data_workers")  # changes no result, and no id
 
@@ -57,7 +58,7 @@ class Spec:
 
     model: str = _declare(Text("", doc="model by name"))
     data: str = _declare(Text("", doc="data set by name"))
-    strategy: str = _declare(Text("full", doc="strategy by name, or path/to/file.py:Class"))
+    strategy: str = _declare(Text(FULL, doc="strategy by name, or path/to/file.py:Class"))
     seed: int = _declare(
         Integer(0, doc="draws the head, the order of the data and their augmentation")
     )

@@ -24,10 +24,9 @@ from bench.perf.harness import Harness
 from bench.perf.interleaved_timing import TimedCall, name_clock, time_interleaved
 from bench.perf.median_interval import CONFIDENCE, LEAST_ROUNDS, compute_median_interval
 from bench.results.run_folder import RunFolder
-from bench.spec import Spec
+from bench.spec import FULL, Spec
 
 FILE = "retime.json"
-FULL = "full"
 
 
 def find_timing_obstacle(spec: Spec) -> str:

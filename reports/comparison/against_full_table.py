@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.spec import FULL
 from reports.comparison import method_rows
 from reports.comparison.against_full import Pooled
 from reports.comparison.equal_cost_table import build_equal_cost
@@ -34,7 +35,6 @@ from reports.document.table import (
     text_column,
 )
 from reports.runs.cells import build_cells
-from reports.runs.run_table import FULL
 
 MEBI = 2.0**20
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.spec import FULL
 from reports import statistics
 from reports.comparison.against_full import Comparison, Pooled, compare_with_full, pool_methods
 from reports.document import captions
@@ -17,7 +18,7 @@ from reports.document.profile import Profile
 from reports.document.table import Row, Value, format_fixed
 from reports.paper import derived_numbers
 from reports.runs.cells import Cell
-from reports.runs.run_table import FULL, REPLAYED, ROLES
+from reports.runs.run_table import REPLAYED, ROLES
 from reports.statistics import Interval
 
 MEANS = (  # of the finished runs of a cell

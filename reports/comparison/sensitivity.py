@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.spec import FULL
 from reports import statistics
 from reports.comparison.against_full import compare_with_full
 from reports.comparison.method_rows import expand_interval
@@ -17,7 +18,6 @@ from reports.document.table import Row, Unit, Value, choose_unit, to_number
 from reports.paper.printed_tables import find_entry
 from reports.paper.printed_tables import get_number as printed_number
 from reports.runs.cells import Cell, build_cells
-from reports.runs.run_table import FULL
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2DBase, ScaledTranslation
 
+from bench.spec import FULL
 from reports.document.captions import format_seed_count
 from reports.document.profile import Profile
 from reports.document.table import choose_unit, format_significant
 from reports.figures.broken_axis import squeeze_below
 from reports.figures.style import INK, Looks, add_legend_below, choose_looks
 from reports.runs.cells import Cell, build_cells
-from reports.runs.run_table import FULL
 from reports.statistics import MARGIN, compute_t_interval
 
 ALIKE = 0.01  # cells whose costs differ by less than this share of the axis are set side by side

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from bench.spec import FULL
 from reports.comparison import method_rows
 from reports.comparison.method_rows import ComparedCell
 from reports.document import captions
@@ -16,7 +17,7 @@ from reports.document.table import DASH, Row, format_fixed, format_significant
 from reports.page import dot_plots
 from reports.page.dot_plots import Scale, Strip
 from reports.runs.cells import Cell, build_cells
-from reports.runs.run_table import DONE, FULL
+from reports.runs.run_table import DONE
 
 
 @dataclass(frozen=True)

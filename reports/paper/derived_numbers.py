@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
+from bench.spec import FULL
 from reports import statistics
 from reports.document.table import Value
 from reports.paper.printed_tables import Entry, find_entry, get_number, read_entries
 from reports.statistics import compute_realised
 
-FULL = "full"
 PRINTED = {  # our key: the paper's columns for it, and what one of its units is in ours
     "accuracy": {"accuracy": 1.0},
     "accuracy_sd": {"accuracy_pm": 1.0},

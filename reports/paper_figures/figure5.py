@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from bench.spec import FULL
 from reports import statistics
 from reports.document import captions
 from reports.document.profile import Profile
@@ -15,7 +16,7 @@ from reports.figures.freezing_moment import draw_freezing_moments
 from reports.figures.memory_curves import draw_memory_curves
 from reports.runs.cells import build_cells
 from reports.runs.epochs import read_epochs
-from reports.runs.run_table import FULL, Reader
+from reports.runs.run_table import Reader
 
 TITLE = "Figure 5: memory over training, and when layers freeze"
 SHOWN = "resnet50"  # the model of Figure 5b

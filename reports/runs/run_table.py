@@ -256,6 +256,3 @@ def _parse_number(value: Any, path: Path) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"{path}: {value!r} is not a number; {_suggest_fix(path)}")
     return float(value)
-
-
-FULL = "full"

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from bench.spec import FULL
 from reports.comparison.against_full_table import (
     LOST_AND_SAVED,
     THEIRS,
@@ -30,7 +31,7 @@ from reports.document.table import (
     to_number,
 )
 from reports.figures.accuracy_cost_drawing import draw_front
-from reports.runs.run_table import FULL, Reader
+from reports.runs.run_table import Reader
 
 TITLE = "Table 1: freezing guided by similarity to a trained reference"
 REFERENCE = (

@@ -19,8 +19,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from bench.perf.replay import FILE, FULL, find_timing_obstacle, retime
+    from bench.perf.replay import FILE, find_timing_obstacle, retime
     from bench.results.run_folder import RunFolder
+    from bench.spec import FULL
 
     if not args.seconds > 0:
         raise UserError(f"--seconds {args.seconds} is not valid; give a number above 0")

@@ -13,6 +13,11 @@ from torch import Tensor
 
 from bench.machine.to_device import move_to_device
 
+NORMALISATIONS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+
 Augment = Literal["none", "crop", "crop+flip"]
 PADDING = 8  # a crop moves by at most a PADDING-th of the side, as 4 pixels of CIFAR's 32
 
@@ -76,9 +81,3 @@ def _scale_pixels(pixels: Tensor, resolution: int) -> Tensor:
     return F.interpolate(
         pixels, (resolution, resolution), mode="bilinear", align_corners=False, antialias=shrinks
     )
-
-
-NORMALISATIONS = {
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-}

@@ -7,6 +7,8 @@ from typing import Literal
 
 from torch import Tensor
 
+Metric = Literal["accuracy", "matthews"]
+
 
 def compute_accuracy(predicted: Tensor, truth: Tensor) -> float:
     """Percent of samples (N,) whose class is told."""
@@ -25,6 +27,3 @@ def compute_matthews(predicted: Tensor, truth: Tensor) -> float:
 
 
 METRICS = {"accuracy": compute_accuracy, "matthews": compute_matthews}
-
-
-Metric = Literal["accuracy", "matthews"]

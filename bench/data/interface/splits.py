@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+Part = Literal["test", "validation"]
+
 
 def split_held_out(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Fixed indices that stay in training and that are held out: the same share of each class."""
@@ -30,6 +32,3 @@ def _rank_in_class(labels: Tensor) -> Tensor:
     rank = torch.empty_like(labels)
     rank[order] = torch.arange(len(labels)) - starts[labels[order]]
     return rank
-
-
-Part = Literal["test", "validation"]

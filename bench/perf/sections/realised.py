@@ -13,7 +13,7 @@ from bench.perf.measurement import Measurement, make_measurement
 from bench.perf.reference_loop import BareLoop
 from bench.perf.subjects import PAPER
 
-FULL = "full"
+NOTHING_FROZEN = "full"
 TURNS = 3  # steps of each between two changes of what is frozen
 
 
@@ -26,7 +26,7 @@ def measure(settings: PerfSettings) -> Iterator[Measurement]:
 def _measure_model(settings: PerfSettings, model: str) -> Iterator[Measurement]:
     harness = Harness(make_spec(settings, model), settings.place)
     bare, flops = build_bare_loop(harness), harness.run.flops
-    states = {FULL: frozenset[int](), **make_freeze_states(len(harness.layers))}
+    states = {NOTHING_FROZEN: frozenset[int](), **make_freeze_states(len(harness.layers))}
     for case, frozen in states.items():
         yield from _compare_work(model, case, harness, bare, frozen)
     heats = [
@@ -38,15 +38,15 @@ def _measure_model(settings: PerfSettings, model: str) -> Iterator[Measurement]:
         for case, frozen in states.items()
     ]
     times = time_groups(heats, settings.torch_device, settings.seconds)
-    full_steps = compute_ratios(times[f"harness {FULL}"], times[f"bare {FULL}"])
+    full_steps = compute_ratios(times[f"harness {NOTHING_FROZEN}"], times[f"bare {NOTHING_FROZEN}"])
     for case, frozen in states.items():
         tell = partial(make_measurement, "realised", model, case)
         steps = compute_ratios(times[f"harness {case}"], times[f"bare {case}"])
         yield tell("harness / hand, step", steps)
-        if case == FULL:
+        if case == NOTHING_FROZEN:
             continue
-        saved = _compute_saving(times[f"harness {case}"], times[f"harness {FULL}"])
-        by_hand = _compute_saving(times[f"bare {case}"], times[f"bare {FULL}"])
+        saved = _compute_saving(times[f"harness {case}"], times[f"harness {NOTHING_FROZEN}"])
+        by_hand = _compute_saving(times[f"bare {case}"], times[f"bare {NOTHING_FROZEN}"])
         in_paper = 1 - flops.paper(frozen).total / flops.paper().total
         in_exact = 1 - flops.exact(frozen).total / flops.exact().total
         yield tell("time saved", saved)

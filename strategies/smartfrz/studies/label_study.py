@@ -21,6 +21,7 @@ from torch import Tensor
 from bench.errors import UserError
 from bench.planning.sweep import Sweep
 from bench.results.run_folder import RunFolder
+from bench.spec import FULL
 from strategies.smartfrz.training.held_out import compute_interval
 from strategies.smartfrz.training.labels import Rule
 
@@ -79,7 +80,7 @@ def read_harmed(sweep: Sweep, results: Path) -> list[FreezeHarm]:
             raise UserError(f"{entry.spec.label}: run {entry.spec.id} has no accuracy")
         result, roles = folder.result(), entry.roles
         pair = roles["model"], roles["dataset"]
-        if entry.spec.strategy_name == "full":
+        if entry.spec.strategy_name == FULL:
             full[*pair, entry.spec.seed] = result["accuracy"]
         else:
             frozen.append((pair, entry.spec.seed, result))
