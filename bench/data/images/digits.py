@@ -54,8 +54,6 @@ RECIPES = {
 class DigitSet(ImageSet):
     """digits10 or digits100."""
 
-    embedded = True
-
     @property
     def summary(self) -> str:
         """One line for `freezebench list`."""

@@ -101,8 +101,6 @@ RECIPES = {
 class GlyphSet(ImageSet):
     """A variant of glyphs; the plain name is the source task of backbones."""
 
-    embedded = True
-
     @property
     def recipe(self) -> GlyphsRecipe:
         """How its images are drawn."""

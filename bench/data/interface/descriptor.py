@@ -28,13 +28,9 @@ class Facts:
 
 @dataclass(frozen=True)
 class DataSet(ABC):
-    """A data set by name; subclasses load images or texts.
-
-    embedded: whether installed packages hold all of it, so that it needs no files.
-    """
+    """A data set by name; subclasses load images or texts."""
 
     name: str
-    embedded = False
 
     @property
     def needs_root(self) -> bool:

@@ -52,7 +52,6 @@ def test_every_data_set_says_what_it_is() -> None:
         assert isinstance(data_set, ImageSet | TextSet)
         assert data_set.summary
         assert "\n" not in data_set.summary
-        assert not (data_set.embedded and data_set.needs_root)
 
 
 def test_an_unknown_data_set_is_one_line_with_the_known_ones() -> None:

@@ -72,8 +72,6 @@ RECIPES = {
 class GrammarSet(TextSet):
     """A task of the grammar; the plain name is the source task."""
 
-    embedded = True
-
     @property
     def variant(self) -> str:
         """The task's key in RECIPES."""

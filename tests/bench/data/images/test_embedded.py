@@ -7,12 +7,9 @@ import torch
 
 from bench.data import catalogue
 from bench.data.images import digits, glyphs
-from bench.data.images.dataset import ImageSet
 from bench.errors import UserError
 
-EMBEDDED = [
-    each.name for each in catalogue.list_data_sets() if isinstance(each, ImageSet) and each.embedded
-]
+EMBEDDED = [data_set.name for data_set in (*digits.DATA_SETS, *glyphs.DATA_SETS)]
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
