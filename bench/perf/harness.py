@@ -27,6 +27,7 @@ from bench.training.training_step import take_step
 
 STEPS = 10**6  # more than anybody waits for: nothing ends while it is timed
 SHARES = (0.25, 0.5, 0.75)
+CASES = tuple(f"{kind} {share:.0%}" for kind in ("prefix", "random") for share in SHARES)
 IMAGES, CLASSES = 1280, 10
 
 
@@ -35,7 +36,8 @@ class PerfSettings:
     """Conditions under which a section measures.
 
     resolution: pixels for the paper's models. seconds: a subject's share of time. place: a folder
-    for the files of a run. models: the models to measure. precision and channels_last: as in Spec.
+    for the files of a run. models: the models to measure. cases: freeze states to measure, all if
+    empty. precision and channels_last: as in Spec.
     """
 
     device: str
@@ -45,12 +47,18 @@ class PerfSettings:
     seconds: float
     place: Path
     models: Collection[str] = SUBJECTS
+    cases: Collection[str] = ()
     precision: str = "float32"
     channels_last: bool = False
 
     def select_models(self, models: Iterable[str]) -> list[str]:
         """Those of a section's models that are to be measured, in their order."""
         return [model for model in models if model in self.models]
+
+    def select_states(self, layers: int) -> dict[str, frozenset[int]]:
+        """Return the freeze states to measure of a model with so many layers (CASES by default)."""
+        states = make_freeze_states(layers)
+        return {case: states[case] for case in CASES if not self.cases or case in self.cases}
 
     @property
     def torch_device(self) -> torch.device:

@@ -30,6 +30,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--models", default="", metavar="A,B", help=f"some models: {', '.join(SUBJECTS)}"
     )
     parser.add_argument(
+        "--cases",
+        default="",
+        metavar="A,B",
+        help="some freeze states, as 'prefix 50%%,random 25%%'",
+    )
+    parser.add_argument(
         "--seconds", type=float, default=30.0, help="time for each thing that is measured"
     )
     parser.add_argument(
@@ -50,7 +56,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     import torch
 
-    from bench.perf.harness import PerfSettings
+    from bench.perf.harness import CASES, PerfSettings
     from bench.perf.measurement import Measurement
     from bench.perf.report import format_measurement, write_measurements
 
@@ -69,6 +75,7 @@ def main(args: argparse.Namespace) -> int:
             args.seconds,
             Path(place),
             models,
+            _parse_names(args.cases, "--cases: freeze state", CASES),
             args.precision,
             args.channels_last,
         )

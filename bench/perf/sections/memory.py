@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from bench.costs.saved_memory import SavedModel, predict_saved_bytes
-from bench.perf.harness import Harness, PerfSettings, make_freeze_states, make_spec
+from bench.perf.harness import Harness, PerfSettings, make_spec
 from bench.perf.measurement import Measurement, make_measurement
 from bench.perf.subjects import PAPER
 
@@ -22,7 +22,7 @@ def measure(settings: PerfSettings) -> Iterator[Measurement]:
         harness = Harness(make_spec(settings, model), settings.place)
         predicted = _predict_memory(harness)
         full = predicted.bytes((), settings.batch_size)
-        for case, frozen in make_freeze_states(len(harness.layers)).items():
+        for case, frozen in settings.select_states(len(harness.layers)).items():
             expected = predicted.bytes(frozen, settings.batch_size)
             harness.freeze(frozen)
             ratio = harness.run.accounting.now.saved_bytes / expected

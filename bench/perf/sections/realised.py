@@ -7,7 +7,7 @@ from functools import partial
 from statistics import median
 
 from bench.perf.dispatched_operators import compare_operators
-from bench.perf.harness import Harness, PerfSettings, build_bare_loop, make_freeze_states, make_spec
+from bench.perf.harness import Harness, PerfSettings, build_bare_loop, make_spec
 from bench.perf.interleaved_timing import TimingGroup, compute_ratios, time_groups
 from bench.perf.measurement import Measurement, make_measurement
 from bench.perf.reference_loop import BareLoop
@@ -26,7 +26,7 @@ def measure(settings: PerfSettings) -> Iterator[Measurement]:
 def _measure_model(settings: PerfSettings, model: str) -> Iterator[Measurement]:
     harness = Harness(make_spec(settings, model), settings.place)
     bare, flops = build_bare_loop(harness), harness.run.flops
-    states = {NOTHING_FROZEN: frozenset[int](), **make_freeze_states(len(harness.layers))}
+    states = {NOTHING_FROZEN: frozenset[int](), **settings.select_states(len(harness.layers))}
     for case, frozen in states.items():
         yield from _compare_work(model, case, harness, bare, frozen)
     heats = [
