@@ -17,7 +17,7 @@ MADE_BY = --launcher $(LAUNCHER)
 
 TABLES := table1 table2 table3 table4 table5 table6 table7 table8 table9
 
-.PHONY: env $(TABLES) figures sweep slurm-test page-test page predictor report plan flops list perf test lint format clean
+.PHONY: env $(TABLES) figures sweep slurm-test page-test cuda cuda-bundle page predictor report plan flops list perf test lint format clean
 
 env: $(READY)
 
@@ -73,6 +73,20 @@ slurm-test: $(READY)
 # The page in Debian's Chromium, as its readers meet it.
 page-test: $(READY)
 	$(VENV)/bin/python tests/page/run.py $(ARGS)
+
+# Checks and measurements on a GPU in eight minutes (docs/gpu.md). It uses the interpreter given and
+# needs no .venv: make cuda OUT=results/cuda PYTHON=python3
+OUT ?= results/cuda
+DEVICE ?= cuda
+BUNDLE ?= bundle
+cuda:
+	$(PYTHON) -m tests.cuda.run $(OUT) --device $(DEVICE) --bundle $(BUNDLE) $(ARGS)
+
+# What a GPU machine without a network lacks: make cuda-bundle DATA_ROOT=DIR WEIGHTS=FILE
+WEIGHTS ?=
+cuda-bundle: $(READY)
+	$(VENV)/bin/python -m tests.cuda.bundle $(BUNDLE) $(if $(DATA_ROOT),--data-root $(DATA_ROOT)) \
+		$(if $(WEIGHTS),--weights $(WEIGHTS))
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

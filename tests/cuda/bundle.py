@@ -1,0 +1,132 @@
+"""`make cuda-bundle`: collect what a GPU machine without a network lacks into one folder.
+
+    python -m tests.cuda.bundle DIR [--data-root DIR] [--weights FILE]
+
+The folder gets wheels for Python 3.12 on Linux. With a data root it gets images of CIFAR-10, and
+with a weights file the weights that `make cuda` starts from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from bench.errors import UserError
+from tests.support.paths import ROOT
+
+# A GPU machine has these, with what they need.
+PRESENT = (
+    "torch", "torchvision", "timm", "transformers", "pandas", "matplotlib", "scikit-learn", "scipy",
+    "safetensors", "pytest", "hypothesis", "jinja2",
+)  # fmt: skip
+UNUSED = ("wandb",)  # uploads need a network
+# These come along whatever a GPU machine has, since its version may be too old.
+ALWAYS = ("filelock", "pydantic", "pydantic-core", "annotated-types", "typing-inspection")
+TESTING = ("pytest-xdist",)
+PYTHON = "3.12"
+PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+TRAIN, EVALUATED = 4000, 2000
+MOST_BYTES = 60 * 2**20
+
+
+def find_missing(present: tuple[str, ...] = PRESENT) -> list[str]:
+    """Return the packages that the project needs and a GPU machine lacks, in alphabetical order."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [Requirement(text).name for text in project["dependencies"]]
+    wanted = _collect([name for name in names if name not in UNUSED] + list(TESTING))
+    return sorted(wanted - (_collect(list(present)) - set(ALWAYS)))
+
+
+def _collect(names: list[str]) -> set[str]:
+    """Return the names and all that they require in this environment, normalised."""
+    found: set[str] = set()
+    todo = list(names)
+    while todo:
+        name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
+        if name in found:
+            continue
+        found.add(name)
+        try:
+            requirements = distribution(name).requires or []
+        except PackageNotFoundError:
+            continue
+        for text in requirements:
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                todo.append(requirement.name)
+    return found
+
+
+def fetch_wheels(folder: Path) -> None:
+    """Fetch a wheel of each missing package at the version installed here."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    target = ["--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp"]
+    target += [word for platform in PLATFORMS for word in ("--platform", platform)]
+    for name in find_missing():
+        wanted = f"{name}=={version(name)}"
+        command = [*pip, "download", "--no-deps", "--dest", str(folder), *target, wanted]
+        if subprocess.run(command, check=False, capture_output=True).returncode:
+            # A package without wheels is built here; that serves a pure-Python one alone.
+            subprocess.run([*pip, "wheel", "--no-deps", "-w", str(folder), wanted], check=True)
+    fits = re.compile(r"-none-any\.whl$|-cp312-|-abi3-")
+    others = [path.name for path in folder.glob("*.whl") if not fits.search(path.name)]
+    if others:
+        raise UserError(f"no wheel for Python {PYTHON}: {', '.join(others)}")
+
+
+def write_images(folder: Path, root: Path) -> None:
+    """Write a class-balanced part of CIFAR-10 as an image folder."""
+    from PIL import Image
+
+    from bench.data.catalogue import load
+    from bench.data.interface.splits import select_balanced
+
+    data = load("cifar10", resolution=32, root=root, train_limit=TRAIN)
+    chosen = select_balanced(data.eval_labels, data.classes, EVALUATED)
+    parts = {
+        "train": (data.train_images, data.train_labels),
+        "val": (data.eval_images[chosen], data.eval_labels[chosen]),
+    }
+    shutil.rmtree(folder, ignore_errors=True)
+    for part, (images, labels) in parts.items():
+        for index, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
+            path = folder / part / f"class{label}" / f"{index:05}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+
+
+def main() -> int:
+    """Fill the folder and print its size."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="make cuda-bundle")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--data-root", type=Path, help="folder with CIFAR-10")
+    parser.add_argument("--weights", type=Path, help="MobileNetV2 as safetensors")
+    args = parser.parse_args()
+    try:
+        fetch_wheels(args.folder / "wheels")
+        if args.data_root:
+            write_images(args.folder / "images", args.data_root)
+        if args.weights:
+            shutil.copy(args.weights, args.folder / "mobilenet_v2.safetensors")
+        size = sum(path.stat().st_size for path in args.folder.rglob("*") if path.is_file())
+        if size > MOST_BYTES:
+            raise UserError(f"{args.folder} holds {size / 2**20:.0f} MiB; the limit is 60")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{args.folder}: {size / 2**20:.1f} MiB; missing there: {', '.join(find_missing())}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

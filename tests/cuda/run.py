@@ -1,0 +1,239 @@
+"""`make cuda`: check and measure the harness on a GPU within eight minutes.
+
+    python -m tests.cuda.run OUT [--device cuda] [--bundle DIR] [--minutes 3,3,2]
+
+Three parts run one after the other, each with a time limit: the laws as tests on the device, what
+the harness costs at 224 pixels, and short runs on real images. A part that reaches its limit is
+stopped; what it has is written, and what it left is named. OUT gets at most seven files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.outcomes import read_outcomes
+from tests.support.paths import ROOT
+
+LAWS = (
+    "tests/bench/training",
+    "tests/bench/prefix",
+    "tests/bench/layers",
+    "tests/bench/costs",
+    "tests/bench/test_seeds.py",
+)
+PAPER = "resnet50,vgg11,mobilenet_v2,deit_tiny_patch16_224"
+FAST = "resnet50,deit_tiny_patch16_224"
+# Options of `freezebench perf`, the most important first.
+PERF: tuple[tuple[str, ...], ...] = (
+    ("--only", "step,memory,realised", "--models", PAPER),
+    ("--only", "step,realised", "--models", PAPER, "--precision", "bfloat16"),
+    ("--only", "step,realised", "--models", PAPER, "--precision", "tf32"),
+    ("--only", "step", "--models", "resnet50", "--channels-last"),
+    ("--only", "decide", "--models", "resnet50"),
+    ("--only", "compiled", "--models", FAST, "--threads", "8"),
+)
+STRATEGIES = (
+    ("full",),
+    ("smartfrz",),
+    ("autofreeze",),
+    ("at_once", "--option", "saving=0.3"),
+)
+RUN = (
+    "--model", "mobilenet_v2", "--resolution", "64", "--normalisation", "half", "--epochs", "8",
+    "--lr", "0.003", "--warmup", "0.1",
+)  # fmt: skip
+COMMAND = (sys.executable, "-m", "bench.cli.main")
+PATIENCE = 10.0  # seconds that a stopped command has to write what it holds
+
+
+@dataclass
+class Check:
+    """Settings of one call, and the lines of its summary."""
+
+    out: Path
+    device: str
+    bundle: Path
+    place: Path
+    environment: Mapping[str, str]
+    lines: list[str] = field(default_factory=list)
+
+    def say(self, line: str) -> None:
+        """Print a line and keep it for the summary."""
+        print(line, flush=True)
+        self.lines.append(line)
+
+    def run(self, command: Sequence[str], until: float, log: Path | None = None) -> int | None:
+        """Return the status of a command, None if it was stopped at `until` (monotonic seconds).
+
+        It is interrupted first, so that it can write what it holds, then killed with its children.
+        """
+        with (log or self.place / "log.txt").open("a") as file:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=dict(self.environment), stdout=file, stderr=file,
+                start_new_session=True,
+            )  # fmt: skip
+            try:
+                return process.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(PATIENCE)
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return None
+
+
+def check_laws(check: Check, until: float) -> bool:
+    """Run the laws on the device; write laws.csv, and laws.txt if any failed or none ran."""
+    outcomes, log = check.place / "outcomes.txt", check.place / "pytest.txt"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command += ["-p", "tests.support.outcomes", "--tb=short", "--show-capture=no", *LAWS]
+    if importlib.util.find_spec("xdist"):
+        command += ["-n", str(min(14, os.cpu_count() or 1))]
+    more = {"FREEZEBENCH_TEST_DEVICE": check.device, "FREEZEBENCH_OUTCOMES": str(outcomes)}
+    check.environment = {**check.environment, **more}
+    check.run(command, until, log)
+    found = read_outcomes(outcomes)
+    write_rows(check.out / "laws.csv", [{"test": t, "outcome": o} for t, o in found.items()])
+    counts = Counter(found.values())
+    check.say("laws: " + (", ".join(f"{n} {o}" for o, n in sorted(counts.items())) or "none ran"))
+    failures = Path(f"{outcomes}.failures")
+    if counts["failed"] or not counts["passed"]:
+        shutil.copy(failures if failures.exists() else log, check.out / "laws.txt")
+    return counts["passed"] > 0 and not counts["failed"]
+
+
+def measure_costs(check: Check, until: float) -> bool:
+    """Run `freezebench perf` at 224 pixels; write perf.csv and environment.json."""
+    rows: list[dict[str, Any]] = []
+    for number, options in enumerate(PERF):
+        name = " ".join(options)
+        if time.monotonic() > until:
+            check.say(f"perf: left {name}")
+            continue
+        folder = check.place / f"perf{number}"
+        command = [*COMMAND, "perf", *options, "--cases", "prefix 50%", "--resolution", "224"]
+        command += ["--seconds", "2", "--device", check.device, "--results", str(folder)]
+        status = check.run(command, until)
+        if (folder / "perf" / "perf.csv").exists():
+            described = json.loads((folder / "perf" / "environment.json").read_text())
+            how = {key: described[key] for key in ("precision", "channels_last")}
+            with (folder / "perf" / "perf.csv").open() as file:
+                rows += [{**how, **row} for row in csv.DictReader(file)]
+            shutil.copy(folder / "perf" / "environment.json", check.out / "environment.json")
+        if status != 0:
+            why = "stopped at the limit" if status is None else f"ended with status {status}"
+            check.say(f"perf: {name} {why}")
+    write_rows(check.out / "perf.csv", rows)
+    missed = [row for row in rows if row["verdict"] == "MISSED"]
+    check.say(f"perf: {len(rows)} measurements, {len(missed)} limits missed")
+    for row in missed:
+        place = f"{row['section']} {row['subject']} {row['case']} {row['precision']}"
+        check.say(f"  {place}: {row['quantity']} {float(row['median']):.3f}, limit {row['limit']}")
+    return bool(rows)
+
+
+def train_on_images(check: Check, until: float) -> bool:
+    """Train on the images of the bundle with each strategy; write runs.csv."""
+    images, weights = check.bundle / "images", check.bundle / "mobilenet_v2.safetensors"
+    if not images.is_dir():
+        check.say(f"runs: left all; {images} does not exist, make it with `make cuda-bundle`")
+        return False
+    start = ["--weights", str(weights)] if weights.exists() else []
+    rows = []
+    for strategy, *options in STRATEGIES:
+        results = check.place / f"run-{strategy}"
+        command = [*COMMAND, "run", *RUN, "--data", f"folder:{images}", "--device", check.device]
+        command += [*start, "--strategy", strategy, *options, "--results", str(results)]
+        status = check.run(command, until) if time.monotonic() < until else None
+        for file in results.glob("runs/*/result.json"):
+            rows.append({"weights": bool(start), **describe_run(strategy, file)})
+        if status != 0:
+            check.say(f"runs: left {strategy}" + (f" (status {status})" if status else ""))
+    write_rows(check.out / "runs.csv", rows)
+    check.say(f"runs: {len(rows)} of {len(STRATEGIES)}")
+    return len(rows) == len(STRATEGIES)
+
+
+def describe_run(strategy: str, file: Path) -> dict[str, Any]:
+    """Return a row of runs.csv from a result file."""
+    result = json.loads(file.read_text())
+    flops, states = result["flops"], [s for s in result["freeze_states"] if s["steps"]]
+    return {
+        "strategy": strategy,
+        "status": result["status"],
+        "accuracy": result["accuracy"],
+        "evaluated": result["eval_count"],
+        "steps": result["steps"],
+        "flops_saved_exact": 1 - flops["exact"]["total"] / flops["full_exact"],
+        "layers_frozen": sum(x["frozen_at_step"] is not None for x in result["layers"]),
+        "train_s": result["clocks"]["train"],
+        "decide_s": result["clocks"]["decide"],
+        "saved_bytes_peak": result["memory"]["saved_bytes_peak"],
+        "cuda_allocated_peak": result["memory"]["cuda_allocated_peak"],
+        "first_state_step_s": states[0]["step_s_median"],
+        "last_state_step_s": states[-1]["step_s_median"],
+    }
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of equal keys as CSV."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else ["nothing"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def install_wheels(bundle: Path, place: Path) -> dict[str, str]:
+    """Unpack the wheels of a bundle into a folder; return the environment that finds them."""
+    paths = [str(ROOT)]
+    wheels = sorted(str(path) for path in bundle.glob("wheels/*.whl"))
+    if wheels:
+        target = place / "packages"
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+        subprocess.run([*command, "--target", str(target), *wheels], check=True)
+        paths.insert(0, str(target))
+    return {**os.environ, "PYTHONPATH": ":".join(paths), "OMP_NUM_THREADS": "1"}
+
+
+def main() -> int:
+    """Run the three parts; return 1 if a law failed or a part measured nothing."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="make cuda")
+    parser.add_argument("out", type=Path, help="folder for the files")
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--bundle", type=Path, default=ROOT / "bundle")
+    parser.add_argument("--minutes", default="3,3,2", help="limit of each part")
+    args = parser.parse_args()
+    limits = [60 * float(minutes) for minutes in args.minutes.split(",")]
+    args.out.mkdir(parents=True, exist_ok=True)
+    parts = (check_laws, measure_costs, train_on_images)
+    with tempfile.TemporaryDirectory(prefix="freezebench-cuda-") as place:
+        environment = install_wheels(args.bundle, Path(place))
+        check = Check(args.out, args.device, args.bundle.resolve(), Path(place), environment)
+        good = True
+        for part, seconds in zip(parts, limits, strict=True):
+            began = time.monotonic()
+            good &= part(check, began + seconds)
+            check.say(f"({part.__name__}: {time.monotonic() - began:.0f} of {seconds:.0f} s)")
+        (args.out / "summary.txt").write_text("\n".join(check.lines) + "\n")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

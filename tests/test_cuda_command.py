@@ -1,0 +1,87 @@
+"""`make cuda` keeps its limits, loses nothing that it has, and names what it left."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cuda import run
+from tests.cuda.bundle import ALWAYS, find_missing
+from tests.cuda.run import Check, check_laws, install_wheels, train_on_images
+from tests.support.outcomes import read_outcomes
+
+SLOW = """
+import time
+
+def test_passes(): pass
+def test_fails(): assert False
+def test_never_ends(): time.sleep(600)
+def test_is_not_reached(): pass
+"""
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    place = tmp_path / "place"
+    place.mkdir()
+    environment = install_wheels(tmp_path / "no bundle", place)
+    return Check(tmp_path, "cpu", tmp_path / "no bundle", place, environment)
+
+
+@pytest.mark.parametrize("workers", [True, False])
+def test_laws_that_a_limit_stops_are_named(
+    workers: bool, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laws = check.out / "test_slow.py"
+    laws.write_text(SLOW)
+    monkeypatch.setattr(run, "LAWS", (str(laws), "-c", "/dev/null", "--rootdir", str(check.out)))
+    monkeypatch.setattr(run, "PATIENCE", 1.0)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: workers or None)
+    began = time.monotonic()
+    assert not check_laws(check, began + 12)
+    assert time.monotonic() - began < 20
+    outcomes = {
+        t.rpartition("::")[2]: o for t, o in read_outcomes(check.place / "outcomes.txt").items()
+    }
+    assert outcomes["test_passes"] == "passed"
+    assert outcomes["test_fails"] == "failed"
+    assert outcomes["test_never_ends"] == "not run"
+    assert len(outcomes) == 4
+    assert "1 failed" in check.lines[0]
+    assert "test_fails" in (check.out / "laws.txt").read_text()
+    assert "test_never_ends,not run" in (check.out / "laws.csv").read_text()
+
+
+def test_a_command_is_interrupted_then_killed_with_its_children(check: Check) -> None:
+    script = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)"
+    patience, run.PATIENCE = run.PATIENCE, 0.5
+    try:
+        assert check.run([sys.executable, "-c", script], time.monotonic() + 1) is None
+    finally:
+        run.PATIENCE = patience
+    assert check.run([sys.executable, "-c", "raise SystemExit(3)"], time.monotonic() + 60) == 3
+
+
+def test_without_images_the_runs_are_left_and_named(check: Check) -> None:
+    assert not train_on_images(check, time.monotonic() + 60)
+    assert "left all" in check.lines[0]
+    assert "make cuda-bundle" in check.lines[0]
+
+
+def test_a_bundle_holds_what_a_gpu_machine_lacks() -> None:
+    missing = find_missing()
+    assert {"fvcore", "submitit", *ALWAYS} <= set(missing)
+    assert not {"torch", "numpy", "timm", "transformers", "wandb"} & set(missing)
+    assert find_missing((*missing, "torch", "pytest"))  # numpy, at least
+
+
+def test_the_command_explains_itself() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.cuda.run", "--help"], capture_output=True, text=True,
+        check=True, cwd=run.ROOT,
+    )  # fmt: skip
+    assert "--bundle" in done.stdout
