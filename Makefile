@@ -82,11 +82,12 @@ BUNDLE ?= bundle
 cuda:
 	$(PYTHON) -m tests.cuda.run $(OUT) --device $(DEVICE) --bundle $(BUNDLE) $(ARGS)
 
-# What a GPU machine without a network lacks: make cuda-bundle DATA_ROOT=DIR WEIGHTS=FILE
+# What a GPU machine without a network lacks: make cuda-bundle DATA=cifar10 DATA_ROOT=DIR WEIGHTS=FILE
+DATA ?=
 WEIGHTS ?=
 cuda-bundle: $(READY)
-	$(VENV)/bin/python -m tests.cuda.bundle $(BUNDLE) $(if $(DATA_ROOT),--data-root $(DATA_ROOT)) \
-		$(if $(WEIGHTS),--weights $(WEIGHTS))
+	$(VENV)/bin/python -m tests.cuda.bundle $(BUNDLE) $(if $(DATA),--data $(DATA)) \
+		$(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

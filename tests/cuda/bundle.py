@@ -1,9 +1,9 @@
 """`make cuda-bundle`: collect what a GPU machine without a network lacks into one folder.
 
-    python -m tests.cuda.bundle DIR [--data-root DIR] [--weights FILE]
+    python -m tests.cuda.bundle DIR [--data NAME] [--data-root DIR] [--weights FILE]
 
-The folder gets wheels for Python 3.12 on Linux. With a data root it gets images of CIFAR-10, and
-with a weights file the weights that `make cuda` starts from.
+The folder gets wheels for Python 3.12 on Linux. With a data set it gets 6,000 of its images,
+and with a weights file the weights that `make cuda` starts from.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ def fetch_wheels(folder: Path) -> None:
         raise UserError(f"no wheel for Python {PYTHON}: {', '.join(others)}")
 
 
-def write_images(folder: Path, root: Path) -> None:
-    """Write a class-balanced part of CIFAR-10 as an image folder."""
+def write_images(folder: Path, name: str, root: Path | None) -> None:
+    """Write a class-balanced part of a data set as an image folder, at 32 × 32 pixels at most."""
     from PIL import Image
 
     from bench.data.catalogue import load
     from bench.data.interface.splits import select_balanced
 
-    data = load("cifar10", resolution=32, root=root, train_limit=TRAIN)
+    data = load(name, resolution=32, root=root, train_limit=TRAIN)
     chosen = select_balanced(data.eval_labels, data.classes, EVALUATED)
     parts = {
         "train": (data.train_images, data.train_labels),
@@ -109,13 +109,14 @@ def main() -> int:
     """Fill the folder and print its size."""
     parser = argparse.ArgumentParser(description=__doc__, prog="make cuda-bundle")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--data-root", type=Path, help="folder with CIFAR-10")
+    parser.add_argument("--data", default="", help="data set of images, as cifar10 or folder:PATH")
+    parser.add_argument("--data-root", type=Path, help="folder that holds it")
     parser.add_argument("--weights", type=Path, help="MobileNetV2 as safetensors")
     args = parser.parse_args()
     try:
         fetch_wheels(args.folder / "wheels")
-        if args.data_root:
-            write_images(args.folder / "images", args.data_root)
+        if args.data:
+            write_images(args.folder / "images", args.data, args.data_root)
         if args.weights:
             shutil.copy(args.weights, args.folder / "mobilenet_v2.safetensors")
         size = sum(path.stat().st_size for path in args.folder.rglob("*") if path.is_file())
