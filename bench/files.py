@@ -126,19 +126,19 @@ def hold_lock(path: Path, seconds: float = -1) -> Iterator[bool]:
     that ends. Raises UserError if the file system has no locks.
     """
     lock = FileLock(path, timeout=seconds, poll_interval=0.2, fallback_to_soft=False)
+    with explain_errors(path):
+        try:
+            lock.acquire()
+        except Timeout:
+            pass
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            raise UserError(
+                f"the file system of {path.parent} has no locks, so two processes could write the "
+                "same files; mount it with locks (Lustre: -o flock), or use --results"
+            ) from error
     try:
-        lock.acquire()
-    except Timeout:
-        yield False
-        return
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
-            raise
-        raise UserError(
-            f"the file system of {path.parent} has no locks, so two processes could write the same "
-            "files; mount it with locks (Lustre: -o flock), or use --results"
-        ) from error
-    try:
-        yield True
+        yield lock.is_locked
     finally:
         lock.release()

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,5 @@ class RunFolder:
         The lock goes when the process does, however it ends.
         """
         self.create()
-        with ExitStack() as stack:
-            with explain_errors(self.path):
-                ours = stack.enter_context(hold_lock(self.path / "lock", seconds=0))
+        with hold_lock(self.path / "lock", seconds=0) as ours:
             yield ours
