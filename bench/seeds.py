@@ -14,14 +14,14 @@ def derive_seed(*parts: object) -> int:
 
 
 def make_generator(*parts: object) -> torch.Generator:
-    """A CPU generator seeded with `seed_of(*parts)`."""
+    """A CPU generator seeded with `derive_seed(*parts)`."""
     generator = torch.Generator()
     generator.manual_seed(derive_seed(*parts))
     return generator
 
 
 def seed_device(device: torch.device, *parts: object) -> None:
-    """Seed what operators on a device draw from with `seed_of(*parts)`.
+    """Seed what operators on a device draw from with `derive_seed(*parts)`.
 
     `torch.manual_seed` seeds every kind of device that there could be, and notes down a stack trace
     for each that there is not: half a millisecond, where a step may take ten.

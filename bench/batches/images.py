@@ -33,7 +33,7 @@ class Batches:
         self._images = data.train_images.to(device)
         self._labels = data.train_labels.to(device)
         self._eval_images, self._eval_labels = data.eval_images, data.eval_labels
-        self._spec, self._device, self._team = spec, device, group
+        self._spec, self._device, self._group = spec, device, group
         if spec.augment == "randaugment":
             raise UserError(
                 f"{spec.label}: augment = 'randaugment' works on images that worker processes "
@@ -64,7 +64,7 @@ class Batches:
         """
         chosen = self._order(step // self.steps_per_epoch)[self._locate_in_epoch(step)]
         self._generator.manual_seed(derive_seed(self._spec.seed, "augment", step))
-        of, mine = len(chosen), self._team.share(len(chosen))
+        of, mine = len(chosen), self._group.share(len(chosen))
         chosen = chosen[mine]
         images = augment(self._images[chosen], self._kind, self._generator, mine.start, of)
         return self._prepare_inputs(images), self._labels[chosen]
@@ -72,7 +72,7 @@ class Batches:
     def make_blank_batch(self, step: int) -> tuple[Inputs, Tensor]:
         """A step's labels, and in place of its images zeros of that shape, stored as one."""
         chosen = self._order(step // self.steps_per_epoch)[self._locate_in_epoch(step)]
-        labels = self._labels[chosen[self._team.share(len(chosen))]]
+        labels = self._labels[chosen[self._group.share(len(chosen))]]
         side = self._spec.resolution
         return (torch.zeros((), device=self._device).expand(len(labels), 3, side, side),), labels
 
@@ -86,7 +86,7 @@ class Batches:
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
         """This process's batches of the evaluation split, in order, without augmentation."""
-        rank, size = self._team.rank, self._team.size
+        rank, size = self._group.rank, self._group.size
         for images, labels in zip(
             self._eval_images.split(EVALUATION_BATCH)[rank::size],
             self._eval_labels.split(EVALUATION_BATCH)[rank::size],

@@ -1,8 +1,7 @@
 """The batches of a run whose images do not fit in memory: worker processes decode them.
 
-It offers what bench.batches.images.Batches offers and keeps its promises: order and
-augmentation come
-from the seed alone, and a resumed run sees the same pixels.
+It has the methods of bench.batches.images.Batches and the same properties: order and augmentation
+depend on the seed alone, and a resumed run sees the same pixels.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class StreamedBatches:
     def __init__(
         self, stream: ImageStream, spec: Spec, device: torch.device, group: ProcessGroup = ALONE
     ) -> None:
-        self._stream, self._spec, self._device, self._team = stream, spec, device, group
+        self._stream, self._spec, self._device, self._group = stream, spec, device, group
         if spec.normalisation == "data":
             mean, std = compute_moments(stream.samples(self._draw_probe(STATISTICS_SAMPLES)))
         else:
@@ -64,7 +63,7 @@ class StreamedBatches:
                 epoch=epoch,
                 start=within,
                 augment=self._spec.augment,
-                share=self._team.share,
+                share=self._group.share,
             )
         self._next = step + 1
         images, labels = next(self._epoch)
@@ -72,7 +71,7 @@ class StreamedBatches:
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
         """This process's batches of the evaluation split, in order, without augmentation."""
-        every = slice(self._team.rank, None, self._team.size)
+        every = slice(self._group.rank, None, self._group.size)
         for images, labels in self._stream.evaluation(EVALUATION_BATCH, every):
             yield self._prepare_inputs(images), move_to_device(self._device, labels)
 

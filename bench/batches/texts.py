@@ -1,8 +1,7 @@
 """The batches of a run on texts: padded to what the longest needs, drawn from the seed alone.
 
-It keeps the promises of bench.batches.images: nothing about the strategy enters, and each
-step's draws
-come from a stream of that step.
+It has the properties of bench.batches.images: nothing about the strategy enters, and the random
+numbers of a step come from a stream of that step.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import inspect
 
+from bench.errors import UserError
+
 HELP = "strategies, models, data sets, sweeps and profiles, with their parameters"
 
 
@@ -22,6 +24,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     if args.markdown:
+        if args.what not in (None, "strategies"):
+            raise UserError(f"--markdown prints strategies alone; leave out {args.what}")
         print(format_strategies())
         return 0
     kinds = {
@@ -51,7 +55,6 @@ def format_strategies() -> str:
 
 
 def _print_strategies() -> None:
-    from bench.errors import UserError
     from bench.strategy_api.registry import find_strategies, load_strategy_class
 
     for name in sorted(find_strategies()):

@@ -90,9 +90,11 @@ class ProcessGroup:
         self.check_same("layers that train", training)
         self.check_same("weights", torch.stack(list(norms)).tolist())
 
-    def weight_loss(self, loss: Tensor, mine: int, total: int) -> Tensor:
-        """Return what the mean loss of `mine` samples adds to the mean over all processes."""
-        return loss if self.size == 1 else loss * (mine / total)
+    def weight_loss(self, loss: Tensor, mine: int, samples: int) -> Tensor:
+        """Return the part of the mean loss over `samples` that this process's mean loss over
+        `mine` of them adds; the parts of all processes add up to it.
+        """
+        return loss if self.size == 1 else loss * (mine / samples)
 
     def sum_gradients(self) -> None:
         """Put the sum over all processes in the place of every gradient."""

@@ -86,7 +86,7 @@ def await_folder(results: Path, stop: Callable[[], bool]) -> None:
         time.sleep(HEARTBEAT_SECONDS)
 
 
-def _note_killed(folder: RunFolder, reason: str) -> None:
+def record_killed(folder: RunFolder, reason: str) -> None:
     """Record a run whose process was killed; what cannot be written is said by its watcher."""
     with suppress(OSError, UserError):
         folder.write("failure.json", {"reason": reason, "killed": True, "job": get_job_name()})

@@ -35,18 +35,18 @@ def ignore_interrupts() -> None:
 
 
 class ProgressSender:
-    """Sends the progress of a run through a pipe, at most once in PROGRESS_SECONDS.
+    """Sends the progress of a run through a pipe, at most once in `seconds`.
 
     alone: whether the launcher is gone, since nothing can be sent any more.
     """
 
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe, self._last, self.alone = pipe, 0.0, False
+    def __init__(self, pipe: Connection, seconds: float = PROGRESS_SECONDS) -> None:
+        self._pipe, self._seconds, self._last, self.alone = pipe, seconds, 0.0, False
 
     def __call__(self, step: int, steps: int) -> None:
         """Send the progress unless the last message is too recent."""
         now = time.monotonic()
-        if now - self._last >= PROGRESS_SECONDS:
+        if now - self._last >= self._seconds:
             self._last = now
             self.alone |= not send(self._pipe, ("step", (step, steps)))
 

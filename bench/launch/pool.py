@@ -14,10 +14,10 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from bench.launch.attempt import HEARTBEAT_SECONDS, _note_killed
+from bench.launch.attempt import HEARTBEAT_SECONDS, record_killed
 from bench.launch.capacity import count_gpus, uses_gpus
 from bench.launch.outcome import Outcome, Watcher
-from bench.launch.worker import _run_worker, _Worker, start_server
+from bench.launch.worker import Worker, run_worker, start_server
 from bench.planning.plan import Plan
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
@@ -47,7 +47,7 @@ class Pool:
         self._count = min(workers, len(self._waiting))
         # GPUs of each worker; 0: the runs use none.
         self._gpus = count_gpus(plan.todo) if uses_gpus(plan.todo) else 0
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
         self._insisted = False
 
     def run(self) -> Outcome:
@@ -117,7 +117,7 @@ class Pool:
             if worker.pipe in ready or worker.process.sentinel in ready:
                 self._handle_message(worker)
 
-    def _handle_message(self, worker: _Worker) -> None:
+    def _handle_message(self, worker: Worker) -> None:
         if worker.spec is None:
             return
         spec = worker.spec
@@ -134,7 +134,7 @@ class Pool:
                 return
             worker.process.join()
             kind, value = "failed", f"its process ended with exit code {worker.process.exitcode}"
-            _note_killed(RunFolder(self._results, spec.id), value)
+            record_killed(RunFolder(self._results, spec.id), value)
             self._replace_worker(worker)
         worker.spec = None
         if kind == "result":
@@ -145,16 +145,16 @@ class Pool:
             self._outcome.failed[spec.id] = value
             self._watcher.failed(spec, value)
 
-    def _start_worker(self, slot: int) -> _Worker:
+    def _start_worker(self, slot: int) -> Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=_run_worker, args=(theirs, self._stop, slot * self._gpus if self._gpus else None)
+            target=run_worker, args=(theirs, self._stop, slot * self._gpus if self._gpus else None)
         )
         process.start()
         theirs.close()
-        return _Worker(slot, process, ours)
+        return Worker(slot, process, ours)
 
-    def _replace_worker(self, worker: _Worker) -> _Worker:
+    def _replace_worker(self, worker: Worker) -> Worker:
         """A new worker in the place of one that is no more."""
         with _defer_interrupt():
             fresh = self._start_worker(worker.slot)

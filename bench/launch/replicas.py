@@ -205,13 +205,14 @@ def _run_replica(order: _ReplicaTask, pipe: Connection, stopping: Any) -> None:
 
         if spec.device == "cuda":
             torch.cuda.set_device(order.gpu)
+        tell = ProgressSender(pipe, LISTEN_SECONDS)
         with join_processes(order.rank, spec.replicas, order.meeting, spec.device) as group:
             try:
                 result = execute(
                     spec,
                     order.results,
                     stop=stopping.is_set,
-                    progress=ProgressSender(pipe) if group.first else lambda step, steps: None,
+                    progress=tell if group.first else lambda step, steps: None,
                     checkpoint_seconds=order.checkpoint_seconds,
                     group=group,
                 )

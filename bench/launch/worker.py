@@ -41,14 +41,16 @@ def _block_signals(signals: Sequence[int]) -> Iterator[None]:
 
 
 @dataclass
-class _Worker:
+class Worker:
+    """A worker process, our end of its pipe, and the run it executes; None while it waits."""
+
     slot: int
     process: Any
     pipe: Connection
     spec: Spec | None = None
 
 
-def _run_worker(pipe: Connection, stopping: Any, gpu: int | None) -> None:
+def run_worker(pipe: Connection, stopping: Any, gpu: int | None) -> None:
     """A worker's life: receive a run, execute it, say how it went; end when the pipe closes."""
     ignore_interrupts()
     if gpu is not None:

@@ -44,33 +44,33 @@ def time_interleaved(
     seconds: float,
     least: int = LEAST_ROUNDS,
 ) -> dict[str, list[float]]:
-    """Seconds of one act of each contestant, a value a round; each is a heat of its own."""
-    heats = [TimingGroup({name: one.act}, one.ready) for name, one in contestants.items()]
-    return time_groups(heats, device, seconds, least)
+    """Seconds of one act of each contestant, a value a round; each is a group of its own."""
+    groups = [TimingGroup({name: one.act}, one.ready) for name, one in contestants.items()]
+    return time_groups(groups, device, seconds, least)
 
 
 def time_groups(
-    heats: Sequence[TimingGroup], device: torch.device, seconds: float, least: int = LEAST_ROUNDS
+    groups: Sequence[TimingGroup], device: torch.device, seconds: float, least: int = LEAST_ROUNDS
 ) -> dict[str, list[float]]:
     """Seconds of each act by its name, a value a round: the median of its turns.
 
-    Rounds are made until `seconds` are used, at least `least`. The order of the heats turns by one
+    Rounds are made until `seconds` are used, at least `least`. The order of the groups turns by one
     place a round, so that none always follows the same neighbour, that of the acts with each turn.
     """
     repeats = {
-        name: count for heat in heats for name, count in _choose_repeats(heat, device).items()
+        name: count for group in groups for name, count in _choose_repeats(group, device).items()
     }
     times: dict[str, list[float]] = {name: [] for name in repeats}
     until, rounds = time.monotonic() + seconds, 0
     while time.monotonic() < until or rounds < least:
-        first = rounds % len(heats)
-        for heat in (*heats[first:], *heats[:first]):
-            heat.ready()
-            taken: dict[str, list[float]] = {name: [] for name in heat.acts}
-            for turn in range(heat.turns):
-                names = list(heat.acts)
+        first = rounds % len(groups)
+        for group in (*groups[first:], *groups[:first]):
+            group.ready()
+            taken: dict[str, list[float]] = {name: [] for name in group.acts}
+            for turn in range(group.turns):
+                names = list(group.acts)
                 for name in names if (rounds + turn) % 2 == 0 else reversed(names):
-                    taken[name].append(time_block(heat.acts[name], repeats[name], device))
+                    taken[name].append(time_block(group.acts[name], repeats[name], device))
             for name, seconds_each in taken.items():
                 times[name].append(statistics.median(seconds_each))
         rounds += 1
@@ -108,10 +108,10 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _choose_repeats(heat: TimingGroup, device: torch.device) -> dict[str, int]:
+def _choose_repeats(group: TimingGroup, device: torch.device) -> dict[str, int]:
     """How often each act is repeated within a block."""
-    heat.ready()
-    for act in heat.acts.values():
+    group.ready()
+    for act in group.acts.values():
         act()  # the very first loads and allocates
-    once = {name: time_block(act, 1, device) for name, act in heat.acts.items()}
+    once = {name: time_block(act, 1, device) for name, act in group.acts.items()}
     return {name: max(1, round(BLOCK_SECONDS / max(one, 1e-6))) for name, one in once.items()}

@@ -1,7 +1,7 @@
 """What planned runs should cost before any is made: FLOPs of training, and hours of a device.
 
 A run that freezes, or is matched to one that does, costs less than full training, by how much no
-plan can know: it is billed as full training, an upper bound. Evaluating and deciding are left out.
+plan can know: it is counted as full training, an upper bound. Evaluating and deciding are left out.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def estimate_cost(sweep: Sweep) -> CostEstimate:
     """What the runs of a sweep, or of several joined, should cost."""
     lines: list[CostLine] = []
     own: dict[str, tuple[int, float]] = {}
-    billed: dict[str, float] = {}
+    counted: dict[str, float] = {}
     bound = False
     for part in sweep.parts or (sweep,):
         groups: dict[str, dict[str, Spec]] = {}
@@ -59,20 +59,20 @@ def estimate_cost(sweep: Sweep) -> CostEstimate:
         for entry in part.entries:
             what = " ".join(entry.roles[axis] for axis in ("model", "dataset", "method"))
             groups.setdefault(what, {})[entry.spec.id] = entry.spec
-        fresh = {s.id: count_full_flops(s) for s in part.specs if s.id not in billed}
+        fresh = {s.id: count_full_flops(s) for s in part.specs if s.id not in counted}
         own[part.name] = (len(fresh), sum(fresh.values()))
-        billed |= fresh
+        counted |= fresh
         for what, specs in groups.items():
-            line = _make_cost_line(part.name, what, list(specs.values()), billed)
+            line = _make_cost_line(part.name, what, list(specs.values()), counted)
             bound |= line.bound
             lines.append(line)
-    return CostEstimate(tuple(lines), own, len(billed), sum(billed.values()), bound)
+    return CostEstimate(tuple(lines), own, len(counted), sum(counted.values()), bound)
 
 
 def _make_cost_line(
-    sweep: str, what: str, specs: Sequence[Spec], billed: dict[str, float]
+    sweep: str, what: str, specs: Sequence[Spec], counted: dict[str, float]
 ) -> CostLine:
-    total = sum(billed[spec.id] for spec in specs)
+    total = sum(counted[spec.id] for spec in specs)
     return CostLine(sweep, what, len(specs), total, is_upper_bound(specs[0]))
 
 

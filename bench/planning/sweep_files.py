@@ -20,7 +20,7 @@ ROLES = ("models", "datasets", "pairs")  # of a profile; a pair is model/dataset
 SCALED = ("lr", "weight_decay")  # fields a method may multiply, since each model has its own
 
 # Field types; the description completes the message "KEY is VALUE; it must be …".
-Text = Annotated[str, Field(description="a text")]
+Text = Annotated[str, Field(min_length=1, description="a text")]
 Texts = Annotated[list[str], Field(description="a list of texts")]
 Seeds = Annotated[list[NonNegativeInt], Field(description="a list of whole numbers from 0 on")]
 Values = Annotated[dict[str, Any], Field(description="a table")]
@@ -140,7 +140,7 @@ def load_sweep_file(name: str) -> tuple[str, SweepFile]:
         declared = _read_toml(SWEEPS, name, "sweep")
     sweep = _validate(SweepFile, declared, f"sweep {name}")
     _check_references(sweep, f"sweep {name}")
-    if "table" not in declared and name.endswith(".toml"):
+    if not sweep.table and name.endswith(".toml"):
         _check_own_name(Path(name))
     return Path(name).stem, sweep
 

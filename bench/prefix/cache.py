@@ -45,7 +45,7 @@ class PrefixCache:
         self._first = torch.full((samples,), -1)  # the step that saw it first
         self._filled = torch.zeros(samples, dtype=torch.bool)
         self._count = 0
-        self._shelves: list[RowStore] = []
+        self._stores: list[RowStore] = []
         self._row, self._capacity = 0, samples  # known once there is one
 
     def replay(self, since: int, step: int) -> None:
@@ -79,20 +79,20 @@ class PrefixCache:
     def count_kept_bytes(self) -> dict[str, int]:
         """Bytes of the rows that have a place, by where they are."""
         kept, left = {}, self._count
-        for shelf in self._shelves:
-            kept[shelf.name] = min(left, shelf.rows) * self._row
-            left -= min(left, shelf.rows)
+        for store in self._stores:
+            kept[store.name] = min(left, store.rows) * self._row
+            left -= min(left, store.rows)
         return kept
 
     def close(self) -> None:
         """Forget everything and delete what is on disk."""
-        for shelf in self._shelves:
-            shelf.close()
-        self._shelves = []
+        for store in self._stores:
+            store.close()
+        self._stores = []
 
     def _open(self, like: Border) -> None:
         """Make the shelves, once a row's size is known."""
-        if self._shelves:
+        if self._stores:
             return
         self._row = sum(t[0].numel() * t.element_size() for t in like)
         on_device, in_host, on_disk = (budget // self._row for budget in self._budgets)
@@ -104,10 +104,10 @@ class PrefixCache:
             rows = min(rows, left)
             left -= rows
             if name == "disk":
-                self._shelves.append(DiskStore(rows, like, self._folder))
+                self._stores.append(DiskStore(rows, like, self._folder))
             else:
                 where = self._device if name == "device" else torch.device("cpu")
-                self._shelves.append(MemoryStore(name, rows, like, where))
+                self._stores.append(MemoryStore(name, rows, like, where))
         self._capacity = self._samples - left
 
     def _assign(self, step: int) -> None:
@@ -124,12 +124,12 @@ class PrefixCache:
         low = 0
         where = placed.nonzero()[:, 0]
         rows = self._place[kept]
-        for shelf in self._shelves:
-            here = (rows >= low) & (rows < low + shelf.rows)
+        for store in self._stores:
+            here = (rows >= low) & (rows < low + store.rows)
             if here.any():
                 picked = move_to_device(self._device, where[here])
-                shelf.put(rows[here] - low, tuple(t[picked] for t in border))
-            low += shelf.rows
+                store.put(rows[here] - low, tuple(t[picked] for t in border))
+            low += store.rows
         self._filled[kept] = True
 
     def _refill(self, samples: Tensor) -> None:
@@ -148,11 +148,11 @@ class PrefixCache:
             return computed
         rows, low = self._place[chosen], 0
         parts = [(fresh, computed)] if computed else []
-        for shelf in self._shelves:
-            here = ~fresh & (rows >= low) & (rows < low + shelf.rows)
+        for store in self._stores:
+            here = ~fresh & (rows >= low) & (rows < low + store.rows)
             if here.any():
-                parts.append((here, shelf.get(rows[here] - low)))
-            low += shelf.rows
+                parts.append((here, store.get(rows[here] - low)))
+            low += store.rows
         if len(parts) == 1:
             return tuple(move_to_device(self._device, t) for t in parts[0][1])
         placed = [

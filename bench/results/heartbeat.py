@@ -38,7 +38,7 @@ class Heartbeat:
     def __init__(self, folder: RunFolder, period: float = PERIOD_SECONDS) -> None:
         self._path, self._period = folder.path / NAME, period
         self._token = uuid.uuid4().hex
-        self._ended, self._displaced = threading.Event(), threading.Event()
+        self._ended, self._taken_over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._step, self._steps = 0, 0
         self._first: tuple[int, float] | None = None
@@ -57,8 +57,8 @@ class Heartbeat:
                 self._path.unlink()
 
     def note_step(self, step: int, steps: int) -> None:
-        """Take note of a finished step. Raises Displaced if another process took the run."""
-        if self._displaced.is_set():
+        """Take note of a finished step. Raises RunTakenOver if another process took the run."""
+        if self._taken_over.is_set():
             raise RunTakenOver
         self._last = time.time()
         self._step, self._steps = step, steps
@@ -70,7 +70,7 @@ class Heartbeat:
             # A file system that is away for a while must not end the run: the next beat tells.
             with suppress(OSError):
                 if not self._is_ours():
-                    self._displaced.set()
+                    self._taken_over.set()
                     return
                 self._write()
 

@@ -13,7 +13,7 @@ from bench.errors import UserError
 from bench.files import PROJECT
 
 FOLDER = PROJECT / "strategies"
-NAMED = re.compile(r'^    name = "', re.MULTILINE)
+NAMED = re.compile(r"^\s+name\b.*=", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -54,25 +54,41 @@ def find_built_in() -> dict[str, StrategyFacts]:
 
 
 def _read_facts(path: Path) -> list[StrategyFacts]:
-    """Return the strategies of a file: its top-level classes that state a name."""
+    """Return the strategies of a file: its top-level classes that state a name.
+
+    Raises UserError for a file that is not Python, and for a fact that is not a literal.
+    """
     text = path.read_text()
     if not NAMED.search(text):
         return []
+    try:
+        classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+    except SyntaxError as error:
+        raise UserError(f"strategy file {path}, line {error.lineno}: {error.msg}") from None
     module = ".".join(path.relative_to(PROJECT).with_suffix("").parts)
     found = []
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.ClassDef) and (name := _read_literals(node, ("name",)).get("name")):
+    for node in classes:
+        stated = _read_literals(node, path)
+        if name := stated.pop("name", ""):
             summary = (ast.get_docstring(node) or "").partition("\n")[0]
-            stated = _read_literals(node, STATED)
             found.append(StrategyFacts(name, f"{module}:{node.name}", summary, **stated))
     return found
 
 
-def _read_literals(node: ast.ClassDef, names: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        target.id: ast.literal_eval(statement.value)
-        for statement in node.body
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-        if isinstance(target, ast.Name) and target.id in names
-    }
+def _read_literals(node: ast.ClassDef, path: Path) -> dict[str, Any]:
+    """Return the facts that a class states as `fact = literal` or `fact: type = literal`."""
+    found = {}
+    for statement in node.body:
+        if not isinstance(statement, ast.Assign | ast.AnnAssign):
+            continue
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id in ("name", *STATED) and statement.value:
+                try:
+                    found[target.id] = ast.literal_eval(statement.value)
+                except ValueError:
+                    raise UserError(
+                        f"strategy file {path}, line {statement.lineno}: {target.id} is not a "
+                        "literal; write its value there"
+                    ) from None
+    return found

@@ -30,7 +30,7 @@ class MissingRunsError(Exception):
 def select_cells(frames: Frames, table: str, *methods: str) -> dict[Pair, list[Cell]]:
     """The cells of some methods, by pair, where the table has them all.
 
-    Raises NotThereError if it has none of them, or if a wanted run of theirs has no number.
+    Raises MissingRunsError if it has none of them, or if a wanted run of theirs has no number.
     """
     frame = frames.get(table)
     if frame is None:
@@ -62,7 +62,7 @@ def compute_differences(frames: Frames, table: str, ours: str, theirs: str) -> I
 
 
 def compute_savings(frames: Frames, table: str, ours: str, theirs: str, key: str) -> Intervals:
-    """The share of a cost that one method saves against another. Raises NotThereError for times
+    """The share of a cost that one method saves against another. Raises MissingRunsError for times
     that do not compare: of different devices, or of runs that others slowed.
     """
     found = {}
@@ -92,8 +92,9 @@ def compute_decide_share(frames: Frames, table: str, method: str) -> Intervals:
 
 
 def compute_realised(frames: Frames, table: str, method: str) -> Interval:
-    """The share of time saved over the share of FLOPs saved, over the pairs. Raises NotThereError
-    where a pair saves too few FLOPs for a ratio.
+    """Return the share of time saved over the share of FLOPs saved, over the pairs.
+
+    Raises MissingRunsError where a pair saves too few FLOPs for a ratio.
     """
     time = compute_savings(frames, table, method, "full", "time_s")
     flops = compute_savings(frames, table, method, "full", "paper_total")

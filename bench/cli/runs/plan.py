@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
     plan = make_plan(sweep.specs, args.results)
     print(describe_plan(sweep, plan, args.results, args.workers, speed.flops))
     if args.device_speed or uses_gpus(sweep.specs):
-        print(describe_bill(estimate_cost(sweep), speed))
+        print(describe_cost(estimate_cost(sweep), speed))
     if args.each:
         for spec in plan.specs:
             print(_format_run(spec, spec.id in plan.done))
@@ -61,7 +61,7 @@ def _format_number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
-def describe_bill(bill: CostEstimate, speed: Speed) -> str:
+def describe_cost(estimate: CostEstimate, speed: Speed) -> str:
     """What the runs should cost, by sweep, in PFLOPs and hours of a device."""
 
     def row(what: str, runs: int, flops: float, bound: bool) -> str:
@@ -77,16 +77,16 @@ def describe_bill(bill: CostEstimate, speed: Speed) -> str:
         "≤: at most, what full training costs",
         f"  {'':44}{'runs':>6}{'PFLOPs':>14}{'GPU hours':>12}",
     ]
-    for sweep, (runs, flops) in bill.own.items():
-        lines = [line for line in bill.lines if line.sweep == sweep]
+    for sweep, (runs, flops) in estimate.own.items():
+        lines = [line for line in estimate.lines if line.sweep == sweep]
         rows.append(sweep)
         rows += [row(line.what, line.runs, line.flops, line.bound) for line in lines]
         bound = any(line.bound for line in lines)
-        what = "all of it" if len(bill.own) == 1 else "all that no table above has"
+        what = "all of it" if len(estimate.own) == 1 else "all that no table above has"
         rows.append(row(what, runs, flops, bound))
-    if len(bill.own) > 1:
+    if len(estimate.own) > 1:
         rows.append("all")
-        rows.append(row("each run once", bill.runs, bill.flops, bill.bound))
+        rows.append(row("each run once", estimate.runs, estimate.flops, estimate.bound))
     return "\n".join(rows)
 
 

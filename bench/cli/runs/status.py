@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
         snapshot = Snapshot.take(sweep, args.results)
         if args.watch and sys.stdout.isatty():
             print("\x1b[H\x1b[2J", end="")
-        print("\n".join(describe_sets(sweep, snapshot, args.all)), flush=True)
+        print("\n".join(describe_snapshot(sweep, snapshot, args.all)), flush=True)
         if not args.watch or not snapshot.going_on:
             return 0
         time.sleep(args.every)
@@ -97,7 +97,7 @@ class Snapshot:
         )
 
 
-def describe_sets(sweep: Sweep, snapshot: Snapshot, everything: bool) -> Iterator[str]:
+def describe_snapshot(sweep: Sweep, snapshot: Snapshot, everything: bool) -> Iterator[str]:
     """The whole answer."""
     from bench.launch.progress import format_duration
 

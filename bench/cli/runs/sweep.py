@@ -38,7 +38,6 @@ def main(args: argparse.Namespace) -> int:
     from bench.cli.runs.plan import describe_plan
     from bench.planning.plan import make_plan
     from bench.results.run_folder import RunFolder
-    from reports.publishing.from_sweep import write_page, write_reports
 
     _check_launcher(args)
     sweep = resolve_sweep(args)
@@ -55,8 +54,12 @@ def main(args: argparse.Namespace) -> int:
         if stopped:
             return 130
     if args.page:
+        from reports.publishing.from_sweep import write_page
+
         print(write_page(sweep, args.results))
     elif not args.no_report:
+        from reports.publishing.from_sweep import write_reports
+
         write_reports(sweep, args.results)
     diverged = [s for s in sweep.specs if RunFolder(args.results, s.id).diverged]
     for spec in diverged:

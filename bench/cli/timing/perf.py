@@ -33,7 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--cases",
         default="",
         metavar="A,B",
-        help="some freeze states, as 'prefix 50%%,random 25%%'",
+        help="freeze states of memory and realised, as 'prefix 50%%,random 25%%'",
     )
     parser.add_argument(
         "--seconds", type=float, default=30.0, help="time for each thing that is measured"

@@ -60,9 +60,9 @@ class PackRunner:
         if loaded != Path(code).resolve():
             raise UserError(f"this job was sent with the code in {code} and has loaded {loaded}")
         specs = [Spec.from_dict(values) for values in runs]
-        with StopSignals() as cutoffs:
+        with StopSignals() as signals:
             start_server(USER_SIGNAL, signal.SIGTERM, signal.SIGCONT)
-            _PackExecution(specs, Path(results), at_once, cutoffs).work()
+            _PackExecution(specs, Path(results), at_once, signals).work()
             return {spec.id: read_status(spec, Path(results)).state for spec in specs}
 
     def checkpoint(self, *arguments: Any) -> DelayedSubmission:
@@ -120,10 +120,10 @@ class _PackExecution:
     """The runs of a pack, and what has become of them in this job."""
 
     def __init__(
-        self, specs: Sequence[Spec], results: Path, at_once: int, cutoffs: StopSignals
+        self, specs: Sequence[Spec], results: Path, at_once: int, signals: StopSignals
     ) -> None:
         self._specs, self._results, self._at_once = specs, results, at_once
-        self._cutoffs = cutoffs
+        self._signals = signals
         self._tries = dict.fromkeys((s.id for s in specs), 0)
 
     def work(self) -> None:
@@ -131,21 +131,21 @@ class _PackExecution:
         _clear_stale_pickle()
         while ready := self._ready():
             plan = Plan(tuple(ready), frozenset())
-            pool = Pool(plan, self._results, self._at_once, Printer(), self._cutoffs.any)
+            pool = Pool(plan, self._results, self._at_once, Printer(), self._signals.any)
             outcome = pool.run()
             for spec in ready:
                 if not outcome.stopped:
                     self._tries[spec.id] += 1
             left = [spec for spec in ready if self._open(spec)]
-            if self._cutoffs.leave and left:
+            if self._signals.leave and left:
                 self._leave(left)
-            self._cutoffs.save = False
+            self._signals.save = False
 
     def _ready(self) -> list[Spec]:
         """Runs that can be made now; waits while all that is left needs a run under way."""
         while True:
             # Nothing may be judged, nor written, while the folder is away.
-            await_folder(self._results, self._cutoffs.any)
+            await_folder(self._results, self._signals.any)
             ready, waiting = [], []
             still_open = [s for s in self._specs if self._open(s)]
             planned = {s.id for s in still_open}
@@ -163,7 +163,7 @@ class _PackExecution:
             if ready or not waiting:
                 # Those that another process is making come last: it may be done by then.
                 return sorted(ready, key=lambda s: is_running(RunFolder(self._results, s.id)))
-            if self._cutoffs.leave:
+            if self._signals.leave:
                 self._leave(waiting)
             time.sleep(LOOK_AGAIN_SECONDS)
 
@@ -214,7 +214,7 @@ class _PackExecution:
     def _leave(self, specs: Sequence[Spec]) -> None:
         print(f"{_format_time()} cut off; checkpoints are written, queueing again", flush=True)
         try:
-            self._cutoffs.requeue()
+            self._signals.requeue()
         except UncompletedJobError:
             for spec in specs:
                 if self._open(spec):

@@ -38,7 +38,7 @@ class Tokens:
 
 
 def load_tokenizer(model: TextModel, vocabulary: Path | None) -> BertTokenizerFast:
-    """The tokenizer of a BERT by name.
+    """Return the tokenizer of a model of texts.
 
     vocabulary: its vocab.txt; None for the model's own, or the hub's. Raises UserError for a file
     that is no vocabulary of this model, and where the hub cannot be reached.

@@ -29,7 +29,7 @@ def _measure_model(settings: PerfSettings, model: str) -> Iterator[Measurement]:
     states = {NOTHING_FROZEN: frozenset[int](), **settings.select_states(len(harness.layers))}
     for case, frozen in states.items():
         yield from _compare_work(model, case, harness, bare, frozen)
-    heats = [
+    groups = [
         TimingGroup(
             {f"harness {case}": harness.step, f"bare {case}": bare.step},
             partial(_freeze, harness, bare, frozen),
@@ -37,7 +37,7 @@ def _measure_model(settings: PerfSettings, model: str) -> Iterator[Measurement]:
         )
         for case, frozen in states.items()
     ]
-    times = time_groups(heats, settings.torch_device, settings.seconds)
+    times = time_groups(groups, settings.torch_device, settings.seconds)
     full_steps = compute_ratios(times[f"harness {NOTHING_FROZEN}"], times[f"bare {NOTHING_FROZEN}"])
     for case, frozen in states.items():
         tell = partial(make_measurement, "realised", model, case)

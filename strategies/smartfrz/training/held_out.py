@@ -104,7 +104,7 @@ _shared: tuple[Histories, PredictorRecipe]
 
 
 def _init_worker(histories: Histories, recipe: PredictorRecipe) -> None:
-    global _shared  # of this worker process, which serves this one call of held_out
+    global _shared  # of this worker process, which serves this one call of score_held_out
     _shared = histories, recipe
     Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)  # the folds share the cores; and other threads, other roundings

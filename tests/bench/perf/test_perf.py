@@ -154,11 +154,11 @@ def test_a_heat_is_made_ready_once_a_round_and_its_acts_take_turns() -> None:
         calls.append(name)
         time.sleep(0.06)  # so that no act is repeated within a block
 
-    heats = [
+    groups = [
         TimingGroup({n: partial(act, n) for n in names}, partial(calls.append, "ready"), turns=3)
         for names in ("ab", "cd")
     ]
-    times = time_groups(heats, torch.device("meta"), seconds=0, least=2)
+    times = time_groups(groups, torch.device("meta"), seconds=0, least=2)
     rounds = "".join("." if name == "ready" else name for name in calls)
     assert rounds == ".abab.cdcd" + ".abbaab.cddccd" + ".dccddc.baabba"
     assert all(len(times[name]) == 2 and min(times[name]) >= 0.06 for name in "abcd")

@@ -102,6 +102,8 @@ FULL = '[[methods]]\nname="full"\n'
             "title = 't'\n" + GRID.replace('["vgg11"]', '"vgg11"') + FULL,
             "models is 'vgg11'; it must",
         ),
+        ("title = 't'\ntable = ''\n" + GRID + FULL, "table is ''; it must be a text"),
+        ("title = 't'\n" + GRID + FULL + "match = ''", "full: match is ''; it must be a text"),
         ("title = 't'\ngrid = 1\n" + FULL, r"grid is 1; it must be a table, begun by \[grid\]"),
         (
             "title = 't'\n" + GRID + FULL + "options = 'x'",

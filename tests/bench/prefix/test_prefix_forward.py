@@ -43,7 +43,7 @@ def test_training_is_the_same_to_rounding(model: str, way: str, tmp_path: Path) 
     trained = [name for name in first if "running" not in name and "tracked" not in name]
     apart, alike = (torch.cat([w[n].flatten() for n in trained]) for w in (first, second))
     # Rounding grows from step to step where it tips a ReLU; steps by themselves are held
-    # against each other in test_prefix.py.
+    # against each other in test_graph_split.py.
     assert (apart - alike).norm() < 0.01 * alike.norm()
     states = result["freeze_states"]
     assert [s["frozen"] for s in states] == [s["frozen"] for s in expected["freeze_states"]]

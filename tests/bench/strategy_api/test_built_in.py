@@ -66,5 +66,31 @@ def test_two_strategies_of_one_name_are_refused(folder: Path) -> None:
         find_built_in()
 
 
+@pytest.mark.parametrize(
+    ("line", "replaced"),
+    [('name = "early"', "name = 'early'"), ('name = "early"', 'name: ClassVar[str] = "early"'),
+     ("is_control = True", "is_control: bool = True")],
+)  # fmt: skip
+def test_a_fact_may_be_written_in_any_form(line: str, replaced: str, folder: Path) -> None:
+    (folder / "early.py").write_text(NEW.replace(line, replaced))
+    assert find_built_in()["early"].is_control
+
+
+@pytest.mark.parametrize(
+    ("line", "replaced", "message"),
+    [
+        ("is_control = True", "is_control = CONTROL", "line 8: is_control is not a literal"),
+        ("class Early", "clas Early", "line 4: invalid syntax"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_line(
+    line: str, replaced: str, message: str, folder: Path
+) -> None:
+    (folder / "early.py").write_text(NEW.replace(line, replaced))
+    with pytest.raises(UserError, match=f"early.py, {message}") as caught:
+        find_built_in()
+    assert "\n" not in str(caught.value)
+
+
 def test_every_strategy_is_registered() -> None:
     assert set(find_built_in()) <= set(find_strategies())
