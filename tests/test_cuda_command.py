@@ -14,6 +14,7 @@ from tests.cuda.bundle import ALWAYS, find_missing
 from tests.cuda.run import Check, check_laws, install_wheels, train_on_images
 from tests.support.outcomes import read_outcomes
 
+LIMIT = 30.0  # seconds in which pytest starts, however busy the machine is
 SLOW = """
 import time
 
@@ -42,8 +43,8 @@ def test_laws_that_a_limit_stops_are_named(
     monkeypatch.setattr(run, "PATIENCE", 1.0)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: workers or None)
     began = time.monotonic()
-    assert not check_laws(check, began + 12)
-    assert time.monotonic() - began < 20
+    assert not check_laws(check, began + LIMIT)
+    assert time.monotonic() - began < LIMIT + 20
     outcomes = {
         t.rpartition("::")[2]: o for t, o in read_outcomes(check.place / "outcomes.txt").items()
     }
