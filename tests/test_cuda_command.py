@@ -14,7 +14,7 @@ from tests.cuda.bundle import ALWAYS, find_missing
 from tests.cuda.run import Check, check_laws, install_wheels, train_on_images
 from tests.support.outcomes import read_outcomes
 
-LIMIT = 30.0  # seconds in which pytest starts, however busy the machine is
+LIMIT = 20.0  # seconds in which pytest starts, however busy the machine is
 SLOW = """
 import time
 

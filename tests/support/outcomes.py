@@ -18,6 +18,15 @@ def _append(outcome: str, tests: list[str]) -> None:
         file.writelines(f"{outcome}\t{test}\n" for test in tests)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the writer of outcomes in the process that prints the reports.
+
+    The environment does not tell: a pytest that a test starts inherits an xdist worker's.
+    """
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(OutcomeWriter())
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Write the collected tests; of several xdist workers the first one does."""
     worker = getattr(session.config, "workerinput", None)
@@ -25,9 +34,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _append("collected", [item.nodeid for item in session.items])
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Write how a test ended, in the process that prints the reports."""
-    if "PYTEST_XDIST_WORKER" not in os.environ and (report.when == "call" or not report.passed):
+class OutcomeWriter:
+    """Writes how each test ended, as soon as it is known."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write the outcome, and the traceback of a failure."""
+        if report.when != "call" and report.passed:
+            return
         _append(report.outcome, [report.nodeid])
         if report.failed:
             with Path(f"{os.environ['FREEZEBENCH_OUTCOMES']}.failures").open("a") as file:
