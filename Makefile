@@ -68,11 +68,11 @@ test: $(READY)
 
 # On a Slurm of its own, brought up on this machine for the time of the tests.
 slurm-test: $(READY)
-	$(VENV)/bin/python tests/slurm/run.py $(ARGS)
+	$(VENV)/bin/python -m tests.slurm.run $(ARGS)
 
 # The page in Debian's Chromium, as its readers meet it.
 page-test: $(READY)
-	$(VENV)/bin/python tests/page/run.py $(ARGS)
+	$(VENV)/bin/python -m tests.page.run $(ARGS)
 
 # Checks and measurements on a GPU in eight minutes (docs/gpu.md). It uses the interpreter given and
 # needs no .venv: make cuda OUT=results/cuda PYTHON=python3

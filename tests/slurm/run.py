@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.support.slurm_cluster import PACKAGES, PROGRAMS, Cluster  # stands beside this script
+from tests.support.slurm_cluster import PACKAGES, PROGRAMS, Cluster
 
 HERE = Path(__file__).resolve().parent
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import string
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -24,6 +24,7 @@ from bench.data.interface.splits import Part
 RECIPE = 1  # raise it when a change of code changes the images
 SHAPE = 10  # side of a letter before it is drawn: as coarse as the digits that are the targets
 EVAL_DRAWS = 5000
+FONTS = "mpl-data/fonts/ttf"  # of matplotlib's package
 
 SANS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-BoldOblique", "DejaVuSans-Oblique", "cmss10")
 MONO = (
@@ -156,9 +157,21 @@ def split(recipe: GlyphsRecipe) -> dict[str, tuple[str, ...]]:
 @cache
 def _render_letters(font: str, letters: str) -> Tensor:
     """The letters as uint8 (len(letters), SHAPE, SHAPE), each filling its square's height."""
-    path = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{font}.ttf")
+    path = _find_fonts() / f"{font}.ttf"
     face = ImageFont.truetype(str(path), 2 * SHAPE)
     return torch.stack([_render_letter(face, letter) for letter in letters])
+
+
+@cache
+def _find_fonts() -> Path:
+    """Return matplotlib's folder of fonts, without the import where its package holds them."""
+    package = find_spec("matplotlib")
+    folder = Path(package.origin if package and package.origin else "").parent / FONTS
+    if not folder.is_dir():
+        import matplotlib
+
+        folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    return folder
 
 
 def _render_letter(face: ImageFont.FreeTypeFont, letter: str) -> Tensor:
