@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_launching import wrapper
 
+from tests.slurm.test_launching import wrapper
 from tests.support.slurm_lab import Lab, list_queue, wait_until
 from tests.support.synthetic_results import make_result
 
