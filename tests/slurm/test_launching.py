@@ -115,7 +115,7 @@ def test_jobs_run_the_code_and_files_they_were_sent_with(
     here.finish("sweep", "--launcher", "slurm", "--yes")
     # While they wait, everything is edited and committed.
     strategy.write_text("raise SystemExit('edited')\n")
-    (checkout / "bench" / "run.py").write_text("raise SystemExit('edited')\n")
+    (checkout / "bench" / "training" / "loop.py").write_text("raise SystemExit('edited')\n")
     commit = read_output("git", "-C", str(checkout), "rev-parse", "HEAD")[:12]
     author = ["-c", "user.name=t", "-c", "user.email=t@t"]
     subprocess.run(["git", "-C", checkout, *author, "commit", "-qam", "edited"], check=True)
