@@ -94,7 +94,8 @@ class Check:
                 os.killpg(process.pid, signal.SIGINT)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(PATIENCE)
-                os.killpg(process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # the whole group may have ended by then
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 return None
 
