@@ -1,1 +1,1 @@
-"""FLOPs, bytes and seconds of a step and of a run."""
+"""FLOPs, memory and time of a training step and of a run."""

@@ -1,4 +1,4 @@
-"""What a run has spent: FLOPs by convention, step times and memory by freeze state."""
+"""Running totals of one run: FLOPs per convention, and step times and memory per freeze state."""
 
 from __future__ import annotations
 
@@ -16,18 +16,26 @@ from bench.costs.flops_by_input_size import FlopsBySize
 
 @dataclass
 class FreezeState:
-    """A stretch of steps between two changes of what is frozen.
+    """Consecutive steps with the same set of frozen layers, and their measurements.
 
-    step_s: seconds of each step. saved_bytes: what autograd saved for the backward pass of its
-    first full batch, of `measured` samples; state_bytes: parameters, gradients and optimizer
-    state after that step. Where batches differ in size, sizes says how many samples had which,
-    and the bytes are those of the largest batch, of `measured_size`. reused: samples whose prefix
-    came out of a cache, each of which saved `prefix_exact` and `prefix_paper` FLOPs of its
-    forward pass. sent: bytes of gradients that this process gave to the sums over all processes
-    of the run. compile_s: seconds of the steps in which forward and backward were compiled,
-    within step_s too. The cuda fields are the allocator's peaks, None on a CPU; what it reserved
-    in an earlier state it still has.
-    In a run of several processes samples and sizes are those of all, the rest is this one's.
+    from_step: number of finished steps when the state began.
+    frozen: sorted indices of the frozen layers. prefix: length of the frozen prefix, in layers.
+    steps, samples: number of steps and of training samples in this state.
+    step_s: seconds of each step.
+    measured, measured_size: samples in the batch whose memory was measured, and their input size.
+        This is the first full batch or, if input sizes vary, the largest batch.
+    saved_bytes: bytes that autograd saved for the backward pass of the measured batch.
+    state_bytes: bytes of parameters, gradients and optimizer state after the measured step.
+    sizes: number of samples per input size (image side or padded text length).
+    reused: samples whose prefix outputs came from the cache.
+    prefix_exact, prefix_paper: forward FLOPs saved per reused sample, in each convention.
+    sent: bytes of gradients that this process contributed to all-reduce.
+    compile_s: seconds of the steps that compiled forward and backward; included in step_s.
+    cuda_allocated, cuda_reserved: peaks of the CUDA allocator in bytes, None on a CPU. Memory that
+        was reserved in an earlier state stays reserved and counts here too.
+
+    In a run of several processes, samples and sizes are totals over all processes. The other
+    fields describe this process only.
     """
 
     from_step: int
@@ -50,12 +58,12 @@ class FreezeState:
     cuda_reserved: int | None = None
 
     def is_outgrown_by(self, samples: int, size: int) -> bool:
-        """Whether a batch is larger than the one whose bytes were measured."""
+        """Return whether a batch is larger than the batch whose memory was measured."""
         return samples * size > self.measured * self.measured_size
 
 
 class Accounting:
-    """Adds up a run step by step; everything here is arithmetic on the host."""
+    """Running totals of a run, updated after every step on the CPU."""
 
     def __init__(self, flops: FlopsBySize, device: torch.device) -> None:
         self._flops, self._device = flops, device
@@ -67,11 +75,14 @@ class Accounting:
 
     @property
     def now(self) -> FreezeState:
-        """The freeze state the run is in."""
+        """The current freeze state."""
         return self.states[-1]
 
     def enter_state(self, step: int, frozen: frozenset[int]) -> None:
-        """Begin a new freeze state after `step` finished steps."""
+        """Begin a new freeze state after `step` finished steps.
+
+        A previous state without any steps is dropped.
+        """
         self.read_device()
         if self.states and self.now.steps == 0:
             self.states.pop()
@@ -80,16 +91,17 @@ class Accounting:
         self.forget_peaks()
 
     def forget_peaks(self) -> None:
-        """Begin the allocator's peaks anew.
+        """Reset the peak statistics of the CUDA allocator.
 
-        It keeps what it has reserved: to give that back and take it again would cost a method that
-        freezes often a percent of its time, and one that never freezes nothing.
+        The reserved memory is not released. Releasing and re-reserving it would slow down methods
+        that freeze often by about 1 %, and full training not at all, which would bias the
+        comparison.
         """
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
 
     def begin_step(self) -> None:
-        """Mark the beginning of a step; on CUDA by an event, without waiting."""
+        """Start timing a step. On CUDA, record an event instead of synchronising."""
         if self._device.type == "cuda":
             self._began = torch.cuda.Event(enable_timing=True)
             self._began.record()
@@ -97,9 +109,9 @@ class Accounting:
             self._began = time.perf_counter()
 
     def end_step(self, samples: int, size: int, sent: int = 0) -> None:
-        """Mark the end of a step that saw `samples` samples of a size.
+        """Stop timing a step and count its `samples` samples of the given input size.
 
-        sent: bytes of gradients that this process gave to sums over processes since it started.
+        sent: bytes of gradients that this process has contributed to all-reduce since it started.
         """
         state = self.now
         state.sent += sent - self._sent
@@ -115,7 +127,10 @@ class Accounting:
             state.step_s.append(time.perf_counter() - self._began)
 
     def read_device(self) -> None:
-        """Collect step times and memory peaks from the device. Call at borders only: it waits."""
+        """Collect step times and memory peaks from the CUDA device.
+
+        This call synchronises the device, so use it only between freeze states.
+        """
         if self._device.type != "cuda":
             return
         torch.cuda.synchronize(self._device)
@@ -129,7 +144,7 @@ class Accounting:
             self.now.cuda_reserved = max(reserved, self.now.cuda_reserved or 0)
 
     def sum_flops(self, convention: str) -> Flops:
-        """Training FLOPs so far in the `paper` or `exact` convention."""
+        """Return the training FLOPs so far, in the `paper` or `exact` convention."""
         total = Flops(0.0, 0.0)
         for state in self.states:
             frozen = frozenset(state.frozen)
@@ -140,7 +155,7 @@ class Accounting:
         return total
 
     def memory(self) -> dict[str, float | int | None]:
-        """Peaks over the run, and the mean over steps of the bytes saved for backward."""
+        """Return the memory peaks of the run and the mean saved bytes per step, in bytes."""
         ran = [s for s in self.states if s.steps]
         steps = sum(s.steps for s in ran)
         allocated = [s.cuda_allocated for s in ran if s.cuda_allocated is not None]
@@ -154,14 +169,17 @@ class Accounting:
         }
 
     def summary(self) -> list[dict[str, Any]]:
-        """The freeze states as rows, with the median step time of each."""
+        """Return the freeze states as rows of plain values, each with its median step time.
+
+        Fields that do not apply to the run (sizes, sent, compile_s) are left out.
+        """
         rows = []
         for state in self.states:
             row = asdict(state)
             times = row.pop("step_s")
             if not self._flops.varies:
                 del row["sizes"], row["measured_size"]
-            if not row["sent"]:  # as of any run in one process
+            if not row["sent"]:  # always 0 in a run of one process
                 del row["sent"]
             if not row["compile_s"]:
                 del row["compile_s"]
@@ -170,11 +188,12 @@ class Accounting:
         return rows
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """All of it, for a checkpoint."""
+        """Return all freeze states as plain values, for a checkpoint."""
         self.read_device()
         return [asdict(state) for state in self.states]
 
     def load_state_dict(self, states: list[Mapping[str, Any]]) -> None:
-        """Take back what `state_dict` gave."""
-        size = next(iter(self._flops.samples))  # of a checkpoint from before sizes were noted
+        """Restore the freeze states that `state_dict` returned."""
+        # Checkpoints of older versions have no `sizes`; their runs had a single input size.
+        size = next(iter(self._flops.samples))
         self.states = [FreezeState(**{"sizes": {size: s["samples"]}, **s}) for s in states]

@@ -1,8 +1,8 @@
-"""What the autograd graph of one training step holds, and what would be left of it if frozen.
+"""Matrix products in the autograd graph of a training step, for any set of frozen layers.
 
-The graph of a full step is walked once. Every node is marked with the layers whose parameters it
-can reach: when all of those are frozen, autograd does not build the node at all. Sets of layers
-are bit masks: bit i stands for layer i.
+The graph of a full training step is walked once. Every node is marked with the layers whose
+parameters it can reach. If all those layers are frozen, autograd does not build the node. A set of
+layers is a bit mask: bit i stands for layer i.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from bench.layers.discovery import Inputs, Layer
 class Product:
     """One matrix product or convolution of the forward pass.
 
-    flops: of its forward pass (1 multiply-add = 2 FLOPs); a mean over sizes of input may be broken.
-    operands: for each of its two factors, the layers whose training needs that factor's gradient.
+    flops: FLOPs of the forward pass (1 multiply-add = 2 FLOPs). A mean over input sizes need not be
+        an integer.
+    operands: for each of the two factors, the mask of the layers whose training needs the
+        gradient of that factor.
     layer: the layer whose weight is a factor, or None for a product of activations (attention).
     """
 
@@ -36,7 +38,7 @@ class Product:
 
 
 def make_mask(layers: Iterable[int]) -> int:
-    """The bit mask of a set of layer indices."""
+    """Return the bit mask of a set of layer indices."""
     return sum(1 << i for i in set(layers))
 
 
@@ -45,7 +47,7 @@ def trace_products(
 ) -> tuple[Product, ...]:
     """List every product in the backward graph of one full training step on a copy of the model.
 
-    Attention runs by its plain formula, so that each of its two products is seen by itself.
+    Attention uses the `SDPBackend.MATH` backend, so that the graph shows its two products.
     """
     model = copy.deepcopy(model).eval().requires_grad_(True)
     owner = {
@@ -63,7 +65,8 @@ def trace_products(
         edges = [edge for edge, _ in node.next_functions]
         factors = edges[-2:] if _get_kind(node) != "ConvolutionBackward0" else edges[:2]
         first, second = (reach.get(edge, 0) for edge in factors)
-        # Left of a product may stand a parameter too (learned queries): the right one names it.
+        # Both factors can be parameters (learned queries times a weight). The right factor is the
+        # weight that names the layer.
         weights = [reach[e] for e in reversed(factors) if e in reach and e not in activations]
         layer = weights[0].bit_length() - 1 if weights else None
         products.append(Product(count(node), (first, second), layer))
@@ -71,7 +74,10 @@ def trace_products(
 
 
 def find_reachable_layers(root: Any, owner: dict[int, int]) -> dict[Any, int]:
-    """Every node under `root` with the mask of layers that it can reach."""
+    """Return every node under `root`, mapped to the mask of layers that it can reach.
+
+    Children come before their parents. owner: layer index by `id` of a parameter.
+    """
     reach: dict[Any, int] = {}
     stack = [(root, False)]
     while stack:
@@ -97,9 +103,10 @@ def _get_kind(node: Any) -> str:
 
 
 def _find_activations(reach: dict[Any, int]) -> set[Any]:
-    """The nodes that the model's input went into: a product or a look-up lies behind them.
+    """Return the nodes that depend on the model's input.
 
-    `reach` holds children before their parents.
+    These are the products, the embedding look-ups and all nodes that depend on them. `reach` lists
+    children before their parents.
     """
     found: set[Any] = set()
     for node in reach:
@@ -116,7 +123,8 @@ def _get_output_shape(node: Any) -> Sequence[int]:
 
 def _count_convolution(node: Any) -> int:
     weight: Sequence[int] = node._saved_weight.shape
-    # A transposed convolution spreads each input position over a kernel; a plain one gathers.
+    # A transposed convolution applies its kernel once per input position, a plain convolution once
+    # per output position.
     positions: Sequence[int] = (
         node._saved_input.shape if node._saved_transposed else _get_output_shape(node)
     )
@@ -131,7 +139,7 @@ def _count_matrix_product(node: Any) -> int:
 def _count_batched_product(node: Any) -> int:
     left, right = ("batch1", "batch2") if hasattr(node, "_saved_batch1") else ("self", "mat2")
     first, second = getattr(node, f"_saved_{left}"), getattr(node, f"_saved_{right}")
-    # Each factor is saved only for the other one's gradient.
+    # Autograd saves a factor only if the other factor needs a gradient, so either can be None.
     inner = first.shape[-1] if first is not None else second.shape[-2]
     return 2 * prod(_get_output_shape(node)) * int(inner)
 

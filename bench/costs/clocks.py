@@ -1,7 +1,7 @@
-"""Where the time of a run goes: train, decide, evaluate, prepare.
+"""Wall and CPU time of a run, split into regions: train, decide, evaluate, prepare.
 
-One region is always open, so the clocks sum to the whole by construction. The device is
-synchronised where a region begins or ends and nowhere else.
+Exactly one region is active at any time, so the regions always sum to the total. The device is
+synchronised only when a region begins or ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ REGIONS = ("train", "decide", "evaluate", "prepare")
 
 
 class Clocks:
-    """Wall and CPU seconds by region. A run begins in `prepare`."""
+    """Wall and CPU seconds per region. A run begins in `prepare`."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -30,7 +30,7 @@ class Clocks:
 
     @contextmanager
     def time_region(self, name: str) -> Iterator[None]:
-        """Charge what runs inside to a region, and what follows to the one before."""
+        """Charge the time inside the block to a region, then return to the previous region."""
         outer = self._enter(name)
         try:
             yield
@@ -39,9 +39,10 @@ class Clocks:
 
     @contextmanager
     def time_inside_step(self, name: str) -> Iterator[None]:
-        """Like `time_region`, without a synchronisation: on CUDA events mark the borders.
+        """Charge the time inside the block to a region, without synchronising the device.
 
-        The time is moved from the surrounding region at the next border. Regions do not nest in it.
+        On CUDA, events record the beginning and end of the block. Its time is moved from the
+        surrounding region at the next synchronisation. Other regions must not be nested inside.
         """
         if not self._cuda:
             outer = self._enter(name)
@@ -61,7 +62,7 @@ class Clocks:
             self._events.append((name, begin, end, time.process_time() - cpu_from))
 
     def read(self) -> dict[str, dict[str, float]]:
-        """Seconds so far: {"wall": {region: s, "whole": s}, "cpu": {...}}."""
+        """Return the seconds so far: {"wall": {region: s, "whole": s}, "cpu": {...}}."""
         self._enter(self._region)
         return {
             "wall": {**self.wall, "whole": sum(self.wall.values())},
@@ -69,7 +70,7 @@ class Clocks:
         }
 
     def restore(self, read: dict[str, dict[str, float]]) -> None:
-        """Add the seconds of an earlier, interrupted part of the run."""
+        """Add the seconds that `read` returned in an earlier, interrupted part of the run."""
         for name in REGIONS:
             self.wall[name] += read["wall"][name]
             self.cpu[name] += read["cpu"][name]
@@ -95,4 +96,4 @@ class Clocks:
 
 def _check(name: str) -> None:
     if name not in REGIONS:
-        raise ValueError(f"no clock {name!r}; valid: {', '.join(REGIONS)}")
+        raise ValueError(f"unknown region {name!r}; valid: {', '.join(REGIONS)}")

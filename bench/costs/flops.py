@@ -1,13 +1,14 @@
-"""What a training step costs in FLOPs, for any set of frozen layers, in two conventions.
+"""FLOPs of a training step for any set of frozen layers, in two conventions.
 
 1 multiply-add = 2 FLOPs. Costs are per sample of one input shape.
 
-paper: what the tables of the SmartFRZ paper hold. fvcore's default operators counted in eval mode
-    (a fused attention product is not among them, norms and pooling are). The backward pass of a
-    layer costs 2 x its forward while it trains, 1 x frozen behind a layer that trains, 0 x in the
-    frozen prefix.
-exact: what autograd does. Products alone (convolution, linear, attention); each factor's gradient
-    costs as much as the product and is computed only if a layer that trains lies behind it.
+paper: the convention of the tables in the SmartFRZ paper. fvcore counts its default operators in
+    eval mode. These include norms and pooling, but not fused attention. The backward pass of a
+    layer costs 2 x its forward pass if the layer trains. It costs 1 x if the layer is frozen and
+    an earlier layer trains, and 0 x in the frozen prefix.
+exact: the products that autograd computes (convolution, linear, attention). The gradient of each
+    factor costs as much as the product itself. Autograd computes it only if a layer that trains
+    needs it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from math import prod
 from typing import Any
 
 with warnings.catch_warnings():
-    # fvcore scripts a function on import, which newer versions of torch call deprecated.
+    # fvcore calls torch.jit.script on import, which newer versions of torch deprecate.
     warnings.simplefilter("ignore", FutureWarning)
     from fvcore.nn import FlopCountAnalysis
 from torch import nn
@@ -31,7 +32,7 @@ from bench.costs.autograd_graph import Product, make_mask, trace_products
 from bench.errors import UserError
 from bench.layers.discovery import Inputs, Layer, find_execution_order
 
-# Operators of a forward pass that hold no multiply-add; any other uncounted one is an error.
+# Operators without multiply-adds. Any other operator that fvcore does not count is an error.
 NOT_COUNTED = frozenset(
     """add add_ sub rsub mul mul_ div div_ neg pow square sqrt rsqrt exp log abs sum mean cumsum
     clamp clamp_ clamp_min clamp_max clip minimum maximum where masked_fill masked_fill_ eq ne lt
@@ -54,14 +55,14 @@ _PRODUCTS = frozenset(("conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum
 
 @dataclass(frozen=True)
 class Flops:
-    """FLOPs of a forward pass and of the backward pass that follows it."""
+    """FLOPs of a forward pass and of its backward pass."""
 
     forward: float
     backward: float
 
     @property
     def total(self) -> float:
-        """Forward and backward together."""
+        """FLOPs of the forward and backward pass together."""
         return self.forward + self.backward
 
     def __add__(self, other: Flops) -> Flops:
@@ -75,17 +76,21 @@ class Flops:
 class FlopModel:
     """FLOPs per sample of one model at one input shape.
 
-    forward: per layer, by fvcore in the paper's convention.
-    products: every product of the backward graph, for the exact convention.
-    What a step pays once whatever its batch (Swin v2 makes its position bias by a small network)
-    is counted for each sample, as fvcore does.
+    forward: forward FLOPs of each layer in the paper's convention, counted by fvcore.
+    products: every product in the backward graph, for the exact convention.
+
+    Work that a step does once per batch (Swin v2 computes its position bias with a small network)
+    is counted once per sample, as fvcore does.
     """
 
     forward: tuple[float, ...]
     products: tuple[Product, ...]
 
     def paper(self, frozen: Collection[int] = ()) -> Flops:
-        """A training step's FLOPs per sample in the paper's convention, `frozen` being frozen."""
+        """Return the training FLOPs per sample in the paper's convention.
+
+        frozen: indices of the frozen layers.
+        """
         prefix = count_frozen_prefix(frozen, len(self.forward))
         backward = 0.0
         for index, cost in enumerate(self.forward):
@@ -96,7 +101,10 @@ class FlopModel:
         return Flops(sum(self.forward), backward)
 
     def exact(self, frozen: Collection[int] = ()) -> Flops:
-        """A training step's FLOPs per sample as autograd spends them, `frozen` being frozen."""
+        """Return the training FLOPs per sample in the exact convention.
+
+        frozen: indices of the frozen layers.
+        """
         training = ~make_mask(frozen)
         forward = sum(p.flops for p in self.products)
         backward = sum(
@@ -105,20 +113,21 @@ class FlopModel:
         return Flops(float(forward), float(backward))
 
     def exact_forward(self, layer: int) -> float:
-        """FLOPs per sample of one layer's own products in the forward pass."""
+        """Return the forward FLOPs per sample of the products with one layer's weight."""
         return sum(p.flops for p in self.products if p.layer == layer)
 
 
 def count_frozen_prefix(frozen: Collection[int], layers: int) -> int:
-    """The length of the longest run of frozen layers from the input on."""
+    """Return the length of the frozen prefix: the number of leading layers that are frozen."""
     return next((i for i in range(layers) if i not in frozen), layers)
 
 
 def count_flops(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> FlopModel:
-    """Count a model's products and operators once, on copies; the model is left as it was.
+    """Count the FLOPs of a model on copies of it; the model itself does not change.
 
-    inputs: one sample. Raises UserError for an operator that is neither counted nor known to
-    hold no multiply-add, and if fvcore and the autograd graph disagree.
+    inputs: one sample.
+    Raises UserError for an operator that is neither counted nor listed in NOT_COUNTED. Raises
+    UserError if fvcore and the autograd graph give different totals.
     """
     products = trace_products(model, layers, inputs)
     forward, by_fvcore = _count_with_fvcore(model, layers, inputs)
@@ -126,7 +135,8 @@ def count_flops(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> Fl
     if by_fvcore != by_graph:
         raise UserError(
             f"{type(model).__name__}: fvcore counts {by_fvcore:,} FLOPs in products, the autograd"
-            f" graph {by_graph:,}; its FLOPs cannot be stated"
+            f" graph {by_graph:,}; the model's exact FLOPs cannot be determined, so it cannot be"
+            " used here (does its forward pass use torch.no_grad()?)"
         )
     return FlopModel(forward, products)
 
@@ -134,9 +144,12 @@ def count_flops(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> Fl
 def _count_with_fvcore(
     model: nn.Module, layers: Sequence[Layer], inputs: Inputs
 ) -> tuple[tuple[float, ...], int]:
-    """FLOPs per layer in the paper's convention, and FLOPs of all products, attention included."""
-    # Counting in train mode would move BatchNorm's running statistics; without gradients,
-    # torch's own attention would run as one operator.
+    """Return the FLOPs per layer in the paper's convention, and the FLOPs of all products.
+
+    The latter include fused attention.
+    """
+    # Train mode would change the running statistics of BatchNorm. Without requires_grad, PyTorch's
+    # transformer layers would take their fused fast path and appear as one operator.
     analysis = FlopCountAnalysis(copy.deepcopy(model).eval().requires_grad_(True), inputs)
     analysis.set_op_handle(_ATTENTION, _count_attention, "aten::einsum", _count_einsum)
     analysis.set_op_handle("aten::_convolution_mode", _count_padded_convolution)
@@ -158,7 +171,7 @@ def _count_with_fvcore(
     current = 0
     order = find_execution_order(model, inputs)
     for name in order + [n for n in own if n not in order]:
-        # What belongs to no layer (pooling) counts with the layer that ran before it.
+        # A module that belongs to no layer (pooling) counts towards the layer that ran before it.
         current = owner.get(name, current)
         for operator, count in own[name].items():
             if operator != _ATTENTION:
@@ -169,18 +182,24 @@ def _count_with_fvcore(
 
 
 def _count_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """Multiply-adds of a fused attention: queries by keys, then by values."""
+    """Return the multiply-adds of fused attention: queries x keys, then scores x values."""
     queries, keys, values = (value.type().sizes() for value in inputs[:3])
     return Counter({_ATTENTION: prod(queries[:-1]) * keys[-2] * (keys[-1] + values[-1])})
 
 
 def _count_einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """Multiply-adds of a contraction of two factors; fvcore's own count is rounded to 4 digits."""
+    """Return the multiply-adds of an einsum of two factors.
+
+    fvcore's own handler rounds to 4 digits. Raises UserError for any other number of factors.
+    """
     equation = str(inputs[0].toIValue()).replace(" ", "")
     shapes = [value.type().sizes() for value in inputs[1].node().inputs()]
     terms = equation.partition("->")[0].split(",")
     if len(terms) != 2 or "." in equation:
-        raise UserError(f"einsum {equation!r}: its cost is not known; only two factors are counted")
+        raise UserError(
+            f"einsum {equation!r}: cannot count its FLOPs; use einsums of two factors, without an"
+            " ellipsis"
+        )
     sizes = {
         k: n
         for term, shape in zip(terms, shapes, strict=True)
@@ -190,7 +209,7 @@ def _count_einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
 
 
 def _count_padded_convolution(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """Multiply-adds of a convolution whose padding is given by a word ("same")."""
+    """Return the multiply-adds of a convolution whose padding is a string ("same")."""
     weight, output = inputs[1].type().sizes(), outputs[0].type().sizes()
     return Counter({"conv": prod(output) * prod(weight[1:])})
 
@@ -199,6 +218,6 @@ def _refuse_unknown(unsupported: Iterable[str], model: str) -> None:
     unknown = sorted(op for op in unsupported if op.removeprefix("aten::") not in NOT_COUNTED)
     if unknown:
         raise UserError(
-            f"{model}: operators of unknown cost: {', '.join(unknown)}; if they hold no"
-            " multiply-add, add them to NOT_COUNTED in bench/costs/flops.py"
+            f"{model}: cannot count the FLOPs of these operators: {', '.join(unknown)}; if they do"
+            " no multiply-adds, add them to NOT_COUNTED in bench/costs/flops.py"
         )

@@ -1,4 +1,4 @@
-"""What a sample costs in FLOPs where batches differ in size: texts do in length, images do not."""
+"""FLOPs per sample as a function of input size; text batches differ in length."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from bench.costs.flops import FlopModel
 
 @dataclass(frozen=True)
 class FlopsBySize:
-    """FLOPs of one model at every size that a run meets.
+    """FLOPs of one model at every input size that a run uses.
 
-    at: the FLOPs per sample at a size (side of the images, length of the padded texts), counted
-    once for each. samples: how many samples of full training have each size.
+    A size is the side of the images in pixels, or the length of the padded texts in tokens.
+    at: function that returns the FLOPs per sample at a size.
+    samples: number of samples per size, over full training.
     """
 
     at: Callable[[int], FlopModel]
@@ -22,19 +23,19 @@ class FlopsBySize:
 
     @property
     def varies(self) -> bool:
-        """Whether there is more than one size."""
+        """Whether the run uses more than one size."""
         return len(self.samples) > 1
 
     @cached_property
     def mean(self) -> FlopModel:
-        """FLOPs per sample on the average of full training; times its samples, their exact sum."""
+        """Mean FLOPs per sample over full training, weighted by the samples of each size."""
         shares = list(self.samples.items())
         if len(shares) == 1:
             return self.at(shares[0][0])
         total = sum(self.samples.values())
         models = [(self.at(size), samples / total) for size, samples in shares]
         first, _ = models[0]
-        # The graph has the same products at every size; only their extents differ.
+        # The graph has the same products at every size; only their shapes differ.
         products = tuple(
             replace(product, flops=sum(m.products[i].flops * share for m, share in models))
             for i, product in enumerate(first.products)

@@ -1,7 +1,7 @@
-"""How many bytes training keeps: what autograd saves for the backward pass, and the state.
+"""Memory of training in bytes: tensors that autograd saves for backward, and training state.
 
-Both follow from the model, the batch and what is frozen alone, so they are the same whenever they
-are counted; what an allocator makes of them on a GPU is measured elsewhere.
+Both depend only on the model, the batch and the freeze state, so repeated counts agree.
+`bench.costs.accounting` measures the peaks of the CUDA allocator.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Loss = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class SavedStorage:
-    """One piece of memory that the backward pass reads.
+    """One tensor storage that the backward pass reads.
 
-    fixed, per_sample: its bytes are fixed + per_sample x samples of the batch.
-    layers: mask of the layers (bit i: layer i) any of which keeps it while it trains.
+    fixed, per_sample: the storage has fixed + per_sample x (samples of the batch) bytes.
+    layers: mask of layers (bit i: layer i). The storage is kept while any of them trains.
     """
 
     fixed: int
@@ -40,12 +40,15 @@ class SavedStorage:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What autograd saves in a forward pass in train mode, for any batch and any frozen layers."""
+    """Storages that autograd saves in a forward pass in train mode, by layer and batch size."""
 
     storages: tuple[SavedStorage, ...]
 
     def bytes(self, frozen: Collection[int] = (), samples: int = 1) -> int:
-        """Bytes saved for a batch of `samples`, `frozen` being frozen."""
+        """Return the bytes saved for a batch of `samples` samples.
+
+        frozen: indices of the frozen layers.
+        """
         training = ~make_mask(frozen)
         return sum(s.fixed + s.per_sample * samples for s in self.storages if s.layers & training)
 
@@ -53,20 +56,23 @@ class SavedModel:
 def predict_saved_bytes(
     model: nn.Module, layers: Sequence[Layer], inputs: Inputs, loss: Loss | None = None
 ) -> SavedModel:
-    """Read off the graph of a full training step what autograd saves, frozen or not.
+    """Predict the bytes that autograd saves, from the graph of one full training step.
 
-    inputs: a batch, of which the first sample is used. loss: from logits to what backward starts
-    at, if that is not the sum of the logits. The model runs as it is, twice, on a copy, and no
-    random stream moves. Parameters, buffers and scalars are not counted.
-    An operator that picks another kernel once it is frozen is predicted by the kernel of the full
-    step (a fused attention with a learned bias). Raises UserError if the graph does not show all
-    that is saved.
+    inputs: a batch; only its first sample is used.
+    loss: function from logits to the loss; by default backward starts at the logits.
+
+    The prediction holds for any set of frozen layers. Two forward passes run on copies of the
+    model with nothing frozen, and the random states do not change. Parameters, buffers and scalars
+    are not counted. Some operators use another kernel once they are frozen (fused attention with a
+    learned bias). For them, the prediction assumes the kernel of the full step.
+
+    Raises UserError if the graph does not show all saved tensors, or depends on the batch size.
     """
     two, three = (_list_saved_storages(model, layers, inputs, loss, samples) for samples in (2, 3))
     if [layers for _, layers in two] != [layers for _, layers in three]:
         raise UserError(
-            f"{type(model).__name__}: its graph depends on the size of the batch; the bytes"
-            " saved for backward cannot be predicted"
+            f"{type(model).__name__}: cannot predict the bytes saved for backward, because the"
+            " autograd graph changes with the batch size"
         )
     return SavedModel(
         tuple(
@@ -77,14 +83,15 @@ def predict_saved_bytes(
 
 
 class SavedBytes:
-    """Measures what autograd saves for backward in the forward pass run inside it.
+    """Context manager that measures the bytes autograd saves for backward.
 
         with SavedBytes(model) as saved:
             loss = criterion(model(images), labels)
         saved.bytes
 
-    bytes: of the distinct storages that the graph holds at the end of the block, without the
-    model's parameters and buffers and without scalars. Nothing is copied and no result changes.
+    bytes: total size of the distinct storages that the graph holds at the end of the block. The
+    model's parameters and buffers and all scalars are excluded. Nothing is copied and no result
+    changes.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -115,7 +122,8 @@ class SavedBytes:
         self._saved.clear()
 
     def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
-        # An alias without a history: the graph holding its own output would never be freed.
+        # detach() returns an alias without grad_fn. If a node saved its own output, the reference
+        # cycle would keep the graph alive.
         alias = tensor.detach()
         if tensor.dim():
             self._saved.append(weakref.ref(alias))
@@ -123,7 +131,7 @@ class SavedBytes:
 
 
 def count_state_bytes(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Bytes of parameters, of gradients that exist, and of the optimizer's state."""
+    """Return the bytes of all parameters, existing gradients and optimizer state."""
     parameters = list(model.parameters())
     held = parameters + [p.grad for p in parameters if p.grad is not None]
     for state in optimizer.state.values():
@@ -140,14 +148,17 @@ def _get_address(tensor: torch.Tensor) -> int:
 
 
 def _find_own_addresses(model: nn.Module) -> set[int]:
-    """Where parameters and buffers lie; some models replace a buffer while they run."""
+    """Return the storage addresses of all parameters and buffers.
+
+    Call this after the forward pass, because some models replace a buffer in it.
+    """
     return {_get_address(tensor) for tensor in (*model.parameters(), *model.buffers())}
 
 
 def _list_saved_storages(
     model: nn.Module, layers: Sequence[Layer], inputs: Inputs, loss: Loss | None, samples: int
 ) -> list[tuple[int, int]]:
-    """Bytes and layers of every storage that a full step with so many samples saves."""
+    """Return the bytes and the layer mask of every storage that a full training step saves."""
     model = copy_thawed(model)
     modules = dict(model.named_modules())
     owner: dict[int, int] = {}
@@ -159,7 +170,7 @@ def _list_saved_storages(
                 statistics[_get_address(buffer)] = layer.index
     for module in modules.values():
         if isinstance(module, _DropoutNd):
-            module.inplace = False  # in place on a view, its graph does not show what it saves
+            module.inplace = False  # in-place dropout on a view hides its saved tensors
     batch = tuple(x[:1].repeat_interleave(samples, 0) for x in inputs)
     devices = [x.device for x in batch if x.is_cuda]
     with torch.random.fork_rng(devices), torch.enable_grad(), SavedBytes(model) as measured:
@@ -177,15 +188,15 @@ def _list_saved_storages(
                 masks[where] = masks.get(where, 0) | needed_by
     if sum(sizes.values()) != measured.bytes:
         raise UserError(
-            f"{type(model).__name__}: {measured.bytes:,} bytes are saved for backward, its graph"
-            f" shows {sum(sizes.values()):,}; they cannot be predicted"
+            f"{type(model).__name__}: cannot predict the bytes saved for backward: autograd saved"
+            f" {measured.bytes:,}, but its graph shows {sum(sizes.values()):,}"
         )
     return [(sizes[where], masks[where]) for where in sizes]
 
 
-# Operators that save a factor only while another one needs its gradient: the name of what is
-# saved, and the place of that other one among the operator's differentiable inputs. These are
-# the guards of torch's generated code; operators that are not here save all or nothing.
+# Operators that save a tensor only if one of their inputs needs a gradient. Each entry maps the
+# name of the saved tensor to the position of that input in `next_functions`. The conditions come
+# from torch's generated autograd code. All other operators save all of their tensors or none.
 _SAVED_FOR = {
     "AddmmBackward0": {"mat1": 2, "mat2": 1},
     "AddbmmBackward0": {"batch1": 2, "batch2": 1},
@@ -207,7 +218,10 @@ _SAVED_FOR = {
 def _list_saved_tensors(
     node: Any, mask: int, reach: dict[Any, int], statistics: dict[int, int]
 ) -> Iterator[tuple[torch.Tensor, int]]:
-    """The tensors a node saves, each with the layers of which one must train to keep it."""
+    """Yield the tensors that a node saves, each with a mask of layers.
+
+    The tensor is kept while any layer of the mask trains.
+    """
     kind = type(node).__name__
     mean = getattr(node, "_saved_running_mean", None)
     for name in (name for name in dir(node) if name.startswith("_saved_")):
@@ -216,11 +230,11 @@ def _list_saved_tensors(
         if place is not None:
             needed_by = reach.get(node.next_functions[place][0], 0)
         elif mean is not None and _get_address(mean) in statistics and "_saved_result" in name:
-            # A frozen BatchNorm is in eval mode and has no statistics of the batch to save.
+            # A frozen BatchNorm is in eval mode, so it saves no batch statistics.
             needed_by = 1 << statistics[_get_address(mean)]
         value = getattr(node, name)
         for tensor in value if isinstance(value, (tuple, list)) else (value,):
             if isinstance(tensor, torch.Tensor):
                 yield tensor, needed_by
-    for tensor in getattr(node, "saved_tensors", None) or ():  # a function written in Python
+    for tensor in getattr(node, "saved_tensors", None) or ():  # torch.autograd.Function
         yield tensor, mask

@@ -1,4 +1,4 @@
-"""Laws: every product of a forward pass is found once, with the layers that ask for gradients."""
+"""Tests of trace_products: all products are found once, with the layers that need gradients."""
 
 from functools import cache
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ def products_of(name: str) -> tuple[Product, ...]:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_products_are_all_of_the_forward_pass_and_grow_with_the_batch(family):
+def test_all_products_are_found_and_scale_with_batch_size(family):
     products = products_of(family.name)
     for samples in (1, 3):
         model = family.model().eval()
@@ -39,7 +39,7 @@ def test_products_are_all_of_the_forward_pass_and_grow_with_the_batch(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_every_layer_with_a_product_is_a_factor_of_it_and_asks_for_its_gradient(family):
+def test_each_layer_weight_is_the_second_factor_of_its_product(family):
     products = products_of(family.name)
     with_products = {p.layer for p in products if p.layer is not None}
     tables = [name for name, m in family.model().named_modules() if isinstance(m, nn.Embedding)]
@@ -52,35 +52,35 @@ def test_every_layer_with_a_product_is_a_factor_of_it_and_asks_for_its_gradient(
     ("name", "attention"),
     [("plain", 0), ("residual", 0), ("depthwise", 0), ("vit", 4), ("torch_vit", 4), ("bert", 4)],
 )
-def test_products_of_activations_are_the_two_of_each_attention(name, attention):
+def test_each_attention_has_two_products_of_activations(name, attention):
     assert sum(p.layer is None for p in products_of(name)) == attention
 
 
-def test_a_downsampling_branch_asks_nothing_of_the_main_one():
+def test_downsampling_branch_needs_no_gradient_from_its_main_branch():
     family = BY_NAME["residual"]
     index = {layer.name: layer.index for layer in family.layers}
     branch = next(p for p in products_of("residual") if p.layer == index["layer2.0.downsample.0"])
     before = make_mask(range(index["layer2.0.conv1"]))
-    assert branch.operands[0] == before  # neither conv1, conv2 nor conv3 of its block
+    assert branch.operands[0] == before  # without conv1, conv2 and conv3 of its block
 
 
-def test_keys_and_values_ask_for_what_made_them():
+def test_attention_factors_reach_query_key_and_value_layers():
     family = BY_NAME["bert"]
     index = {layer.name: layer.index for layer in family.layers}
     scores, mixed = (p for p in products_of("bert") if p.layer is None and p.operands[0] < 1 << 7)
     q, k, v = (1 << index[f"layer.0.attention.{x}"] for x in ("query", "key", "value"))
-    below = make_mask([0, 1, 2]) | q  # the embeddings, and their norm, which is the query's
+    below = make_mask([0, 1, 2]) | q  # the embeddings; their norm belongs to the query layer
     assert scores.operands == (below | q, below | k)
     assert mixed.operands == (below | q | k, below | v)
 
 
 @given(st.frozensets(st.integers(0, 200)))
-def test_a_mask_holds_each_layer_once(layers):
+def test_mask_holds_each_layer_once(layers):
     mask = make_mask([*layers, *layers])
     assert {i for i in range(201) if mask >> i & 1} == layers
 
 
-def test_logits_are_found_or_refused():
+def test_get_logits_accepts_tensors_and_logits_attributes_only():
     logits = torch.zeros(2, 3)
     assert get_logits(logits) is logits
     assert get_logits(SimpleNamespace(logits=logits)) is logits

@@ -1,4 +1,4 @@
-"""Laws: the clocks sum to the whole, and each second is charged where it passed."""
+"""Tests of Clocks: regions sum to the total, and time is charged to the innermost region."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bench.costs.clocks import REGIONS, Clocks
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
-# What a run does: an int passes that many ticks; a tuple opens a region of that name, runs what
-# is inside and, if it says so, leaves by an exception.
+# Actions of a run. An int advances the clock by that many ticks. A tuple opens a region of that
+# name, runs the inner actions and, if the flag is set, leaves the region with an exception.
 ACTIONS = st.recursive(
     st.integers(0, 1000),
     lambda inner: st.tuples(st.sampled_from(REGIONS), st.lists(inner, max_size=4), st.booleans()),
@@ -24,7 +24,7 @@ ACTIONS = st.recursive(
 
 
 class Ticks:
-    """A time that stands still until it is told to pass; the CPU's runs half as fast."""
+    """Fake clock that only the test advances; CPU time runs at half the speed of wall time."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
@@ -47,7 +47,7 @@ def run(clocks: Clocks, ticks: Ticks, actions: list, where: str, passed: dict[st
 
 @settings(max_examples=200)
 @given(st.lists(ACTIONS, max_size=6), st.lists(ACTIONS, max_size=3))
-def test_each_second_is_charged_to_the_innermost_region_and_they_sum_to_the_whole(first, second):
+def test_time_is_charged_to_innermost_region_and_regions_sum_to_total(first, second):
     with pytest.MonkeyPatch.context() as patch:
         ticks = Ticks(patch)
         clocks = Clocks(CPU)
@@ -61,14 +61,14 @@ def test_each_second_is_charged_to_the_innermost_region_and_they_sum_to_the_whol
 
 @settings(max_examples=50)
 @given(st.lists(ACTIONS, max_size=4), st.lists(ACTIONS, max_size=4))
-def test_a_resumed_run_adds_to_what_the_interrupted_one_read(first, second):
+def test_resumed_run_adds_time_of_interrupted_run(first, second):
     with pytest.MonkeyPatch.context() as patch:
         ticks = Ticks(patch)
         passed = dict.fromkeys(REGIONS, 0.0)
         killed = Clocks(CPU)
         run(killed, ticks, first, "prepare", passed)
         read = killed.read()
-        ticks.now += 5000  # in between, nobody ran
+        ticks.now += 5000  # time between the two processes is not counted
         resumed = Clocks(CPU)
         run(resumed, ticks, second, "prepare", passed)
         resumed.restore(read)
@@ -78,7 +78,7 @@ def test_a_resumed_run_adds_to_what_the_interrupted_one_read(first, second):
 
 @settings(max_examples=50)
 @given(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99), st.booleans())
-def test_inside_a_step_time_is_moved_out_of_the_region_around(before, inside, after, fails):
+def test_time_inside_step_is_moved_out_of_surrounding_region(before, inside, after, fails):
     with pytest.MonkeyPatch.context() as patch:
         ticks = Ticks(patch)
         clocks = Clocks(CPU)
@@ -95,7 +95,7 @@ def test_inside_a_step_time_is_moved_out_of_the_region_around(before, inside, af
 
 
 class Device:
-    """A device that runs behind the host: events get their time when it has caught up."""
+    """Fake CUDA device whose events lag `behind` ticks after the host."""
 
     def __init__(self, patch: pytest.MonkeyPatch, ticks: Ticks, behind: float) -> None:
         self.waits = 0
@@ -121,7 +121,7 @@ class Device:
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=5), st.booleans())
-def test_on_cuda_a_step_is_measured_by_events_and_never_waits(steps, fails):
+def test_cuda_steps_are_timed_with_events_without_synchronising(steps, fails):
     with pytest.MonkeyPatch.context() as patch:
         ticks = Ticks(patch)
         device = Device(patch, ticks, behind=3)
@@ -134,7 +134,7 @@ def test_on_cuda_a_step_is_measured_by_events_and_never_waits(steps, fails):
                     if fails:
                         raise KeyboardInterrupt
                 ticks.now += after
-            assert device.waits == entered  # borders of regions wait, steps do not
+            assert device.waits == entered  # only entering or leaving a region synchronises
         for unit, per_tick in (("wall", 1.0), ("cpu", 0.5)):
             read = clocks.read()[unit]
             assert read["decide"] == pytest.approx(per_tick * sum(i for i, _ in steps))
@@ -143,7 +143,7 @@ def test_on_cuda_a_step_is_measured_by_events_and_never_waits(steps, fails):
             assert read["prepare"] == read["evaluate"] == 0
 
 
-def test_the_sum_is_the_time_that_really_passed():
+def test_total_equals_elapsed_wall_time():
     began = time.perf_counter()
     clocks = Clocks(CPU)
     with clocks.time_region("train"):
@@ -161,12 +161,12 @@ def test_the_sum_is_the_time_that_really_passed():
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA])
-def test_an_unknown_clock_is_refused_at_once_and_nothing_is_lost(device, monkeypatch):
+def test_unknown_region_raises_and_loses_no_time(device, monkeypatch):
     ticks = Ticks(monkeypatch)
     Device(monkeypatch, ticks, behind=0)
     clocks = Clocks(device)
     for region in (clocks.time_region, clocks.time_inside_step):
-        with pytest.raises(ValueError, match="no clock 'lunch'; valid: train"), region("lunch"):
+        with pytest.raises(ValueError, match="unknown region 'lunch'; valid"), region("lunch"):
             pass
     ticks.now += 7
     assert clocks.read()["wall"]["prepare"] == 7

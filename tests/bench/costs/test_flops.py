@@ -1,4 +1,4 @@
-"""Laws: exact FLOPs are torch's own count to the last one; the paper's are the paper's."""
+"""Tests of count_flops: exact FLOPs equal torch's counter; paper FLOPs match Table 2."""
 
 from functools import cache
 
@@ -27,7 +27,7 @@ def flop_model(family: Family) -> FlopModel:
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
 @settings(max_examples=50)
 @given(st.data())
-def test_exact_flops_of_a_step_are_those_torch_counts(family, data):
+def test_exact_flops_equal_torch_counter(family, data):
     frozen = data.draw(family.draw_masks())
     samples = data.draw(st.integers(2, 3))
     spent = flop_model(family).exact(frozen) * samples
@@ -36,7 +36,7 @@ def test_exact_flops_of_a_step_are_those_torch_counts(family, data):
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_with_the_head_frozen_too_only_the_way_to_what_trains_is_paid(family):
+def test_exact_flops_equal_torch_counter_with_frozen_head(family):
     head = len(family.layers) - 1
     for frozen in (frozenset([head]), frozenset(range(1, head + 1)), frozenset(range(head + 1))):
         spent = flop_model(family).exact(frozen) * 2
@@ -45,7 +45,7 @@ def test_with_the_head_frozen_too_only_the_way_to_what_trains_is_paid(family):
 
 
 class OddConvolutions(nn.Module):
-    """Groups, strides, dilation, a transposed and a standardised convolution, 1-D and 'same'."""
+    """Grouped, strided, dilated, transposed, standardised, 1-D and 'same' convolutions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class OddConvolutions(nn.Module):
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 @settings(max_examples=50)
 @given(st.frozensets(st.integers(0, 5)))
-def test_exact_flops_hold_for_every_kind_of_convolution(frozen):
+def test_exact_flops_equal_torch_counter_for_all_convolutions(frozen):
     model, inputs = OddConvolutions(), (torch.randn(1, 3, 12, 12),)
     layers = find_layers(model, inputs)
     flops = count_flops(model, layers, inputs)
@@ -75,7 +75,7 @@ def test_exact_flops_hold_for_every_kind_of_convolution(frozen):
 
 
 class Contractions(nn.Module):
-    """Attention written with einsum and matmul, learned queries left of a weight."""
+    """Attention by einsum and matmul, with learned queries as the left factor of a product."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class Contractions(nn.Module):
 
 @settings(max_examples=10)
 @given(st.frozensets(st.integers(0, 2)))
-def test_exact_flops_hold_for_contractions_and_learned_queries(frozen):
+def test_exact_flops_equal_torch_counter_for_einsum_and_learned_queries(frozen):
     model, inputs = Contractions(), (torch.randn(1, 1117, 6),)
     layers = find_layers(model, inputs)
     flops = count_flops(model, layers, inputs)
@@ -104,7 +104,7 @@ def test_exact_flops_hold_for_contractions_and_learned_queries(frozen):
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
 @settings(max_examples=50)
 @given(st.data())
-def test_freezing_more_never_costs_more(family, data):
+def test_freezing_more_layers_never_adds_flops(family, data):
     few, more = data.draw(family.draw_masks()), data.draw(family.draw_masks())
     flops = flop_model(family)
     for cost in (flops.exact, flops.paper):
@@ -112,22 +112,22 @@ def test_freezing_more_never_costs_more(family, data):
         assert cost(few | more).forward == cost().forward
 
 
-def test_paper_convention_by_hand():
+def test_both_conventions_on_a_worked_example():
     model = nn.Sequential(
         nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 4),
         nn.Linear(4, 5),
     )  # fmt: skip
     inputs = (torch.randn(1, 2, 4, 4),)
     flops = count_flops(model, find_layers(model, inputs), inputs)
-    conv = 2 * (2 * 2) * 3 * (2 * 3 * 3) + 2 * 2 * 12  # the norm: two operations an element
+    conv = 2 * (2 * 2) * 3 * (2 * 3 * 3) + 2 * 2 * 12  # BatchNorm: two operations per element
     first, head = 2 * 12 * 4, 2 * 4 * 5
     assert flops.forward == (conv, first, head)
     whole = conv + first + head
     assert flops.paper() == Flops(whole, 2 * whole)
-    assert flops.paper([0]) == Flops(whole, 2 * (first + head))  # the prefix: nothing
-    assert flops.paper([1]) == Flops(whole, 2 * (conv + head) + first)  # behind: input gradient
+    assert flops.paper([0]) == Flops(whole, 2 * (first + head))  # frozen prefix: no backward FLOPs
+    assert flops.paper([1]) == Flops(whole, 2 * (conv + head) + first)  # plus its input gradient
     assert flops.paper([0, 1]) == Flops(whole, 2 * head)
-    # Exact: norms are no products, and nobody computes the gradient of the images.
+    # Exact: norms are not products, and the gradient of the images is never computed.
     conv -= 2 * 2 * 12
     assert flops.exact().backward == conv + 2 * (first + head)
     assert flops.exact([0]).backward == first + 2 * head
@@ -144,27 +144,27 @@ def test_paper_convention_by_hand():
         ("deit_tiny_patch16_224", 100, 32_400, 0.02),
     ],
 )
-def test_full_training_costs_what_table_2_says(name, epochs, paper, within):
-    with torch.device("meta"):  # the values of the weights do not matter, drawing them takes long
+def test_full_training_flops_match_paper_table_2(name, epochs, paper, within):
+    with torch.device("meta"):  # skip the slow initialisation; weight values do not matter
         model = create_model(name) if "deit" in name else torchvision.models.get_model(name)
     model = model.to_empty(device="cpu")
     inputs = (torch.zeros(1, 3, 224, 224),)
     flops = count_flops(model, find_layers(model, inputs), inputs)
     tera = flops.paper().total * epochs * 50_000 / 1e12
     assert abs(tera / paper - 1) < within
-    if "deit" not in name:  # without attention products the conventions differ by the first layer
+    if "deit" not in name:  # without attention, mainly the first layer differs
         assert 0.9 < flops.exact().total / flops.paper().total < 1
 
 
 @given(st.frozensets(st.integers(0, 9)), st.integers(0, 10))
-def test_prefix_is_the_longest_run_of_frozen_layers_from_the_input_on(frozen, layers):
+def test_frozen_prefix_is_the_longest_run_of_leading_frozen_layers(frozen, layers):
     prefix = count_frozen_prefix(frozen, layers)
     assert all(i in frozen for i in range(prefix))
     assert prefix == layers or prefix not in frozen
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_counting_leaves_the_model_and_the_random_stream_alone(family):
+def test_counting_does_not_change_model_or_random_state(family):
     model = family.model()
     layers = family.layers
     Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze(range(len(layers)))
@@ -173,7 +173,7 @@ def test_counting_leaves_the_model_and_the_random_stream_alone(family):
     gradients = [p.requires_grad for p in model.parameters()]
     stream = torch.random.get_rng_state()
     counted = count_flops(model, layers, family.inputs(1))
-    assert counted == flop_model(family)  # frozen layers count as if they trained
+    assert counted == flop_model(family)  # frozen layers are counted as trainable
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert modes == [m.training for m in model.modules()]
     assert gradients == [p.requires_grad for p in model.parameters()]
@@ -190,7 +190,7 @@ class Spectral(nn.Module):
         return self.head(torch.fft.fft(x).real)
 
 
-def test_an_operator_of_unknown_cost_is_refused_by_name():
+def test_unknown_operator_is_named_in_the_error():
     model, inputs = Spectral(), (torch.randn(1, 8),)
     with pytest.raises(UserError, match=r"fft_fft.*NOT_COUNTED"):
         count_flops(model, find_layers(model, inputs), inputs)
@@ -207,7 +207,7 @@ class HalfWithoutGraph(nn.Module):
         return self.head(x)
 
 
-def test_a_product_that_the_graph_does_not_show_is_refused():
+def test_product_under_no_grad_raises():
     model, inputs = HalfWithoutGraph(), (torch.randn(1, 8),)
     with pytest.raises(UserError, match=r"fvcore counts 208 .* graph 80"):
         count_flops(model, find_layers(model, inputs), inputs)

@@ -1,4 +1,4 @@
-"""Laws: what autograd saves is what is predicted from one full step, whatever is frozen."""
+"""Tests of saved-memory prediction: it equals the measured bytes for any frozen layers."""
 
 import gc
 from functools import cache
@@ -32,7 +32,7 @@ def prediction(family: Family) -> SavedModel:
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
 @settings(max_examples=60)
 @given(st.data())
-def test_bytes_saved_in_a_real_step_are_those_predicted(family, data):
+def test_measured_bytes_equal_prediction(family, data):
     frozen, samples = data.draw(family.draw_masks()), data.draw(st.integers(2, 6))
     model = family.model()
     Freezer(model, torch.optim.SGD(model.parameters()), family.layers).freeze(frozen)
@@ -45,7 +45,7 @@ def test_bytes_saved_in_a_real_step_are_those_predicted(family, data):
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
 @settings(max_examples=20)
 @given(st.data())
-def test_freezing_more_never_saves_more_bytes_and_a_prefix_saves_fewer(family, data):
+def test_freezing_more_layers_never_adds_saved_bytes(family, data):
     few, more = data.draw(family.draw_masks()), data.draw(family.draw_masks())
     predicted = prediction(family)
     assert predicted.bytes(few | more, 4) <= predicted.bytes(few, 4)
@@ -54,12 +54,12 @@ def test_freezing_more_never_saves_more_bytes_and_a_prefix_saves_fewer(family, d
     assert predicted.bytes(range(len(family.layers)), 4) == 0
 
 
-def test_bytes_by_hand():
+def test_saved_bytes_of_a_worked_example():
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 5))
     inputs = (torch.randn(7, 4),)
     layers = find_layers(model, inputs)
     predicted = predict_saved_bytes(model, layers, inputs)
-    images, hidden = 7 * 4 * 4, 7 * 3 * 4  # the hidden values serve ReLU and the second weight
+    images, hidden = 7 * 4 * 4, 7 * 3 * 4  # both ReLU and the second weight need `hidden`
     for frozen, expected in {(): images + hidden, (0,): hidden, (1,): images + hidden}.items():
         Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze(frozen)
         with SavedBytes(model) as saved:
@@ -70,7 +70,7 @@ def test_bytes_by_hand():
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_measuring_changes_no_bit_of_a_step(family):
+def test_measuring_leaves_loss_and_gradients_bit_identical(family):
     gradients = []
     for measured in (False, True):
         model = family.model()
@@ -86,10 +86,10 @@ def test_measuring_changes_no_bit_of_a_step(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_measuring_keeps_nothing_alive(family):
+def test_measuring_keeps_no_tensor_alive(family):
     model = family.model()
     gc.collect()
-    gc.disable()  # a cycle would wait for the collector
+    gc.disable()  # a reference cycle would keep the tensors alive
     try:
         with SavedBytes(model) as saved:
             loss = loss_of(model(*family.inputs(3)))
@@ -102,14 +102,14 @@ def test_measuring_keeps_nothing_alive(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_predicting_leaves_the_model_and_the_random_stream_alone(family):
+def test_predicting_does_not_change_model_or_random_state(family):
     model = family.model()
     Freezer(model, torch.optim.SGD(model.parameters()), family.layers).freeze([0, 1])
     before = {k: v.clone() for k, v in model.state_dict().items()}
     trains = [p.requires_grad for p in model.parameters()]
     stream = torch.random.get_rng_state()
     predicted = predict_saved_bytes(model.eval(), family.layers, family.inputs(1), loss_of)
-    assert predicted == prediction(family)  # whatever is frozen already
+    assert predicted == prediction(family)  # layers that are already frozen make no difference
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert trains == [p.requires_grad for p in model.parameters()]
     assert not any(module.training for module in model.modules())
@@ -117,7 +117,7 @@ def test_predicting_leaves_the_model_and_the_random_stream_alone(family):
 
 
 class Unused(nn.Module):
-    """Computes what nobody uses, replaces a buffer, and drops out in place on a view."""
+    """Model with an unused output, a replaced buffer and in-place dropout on a view."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class Unused(nn.Module):
 
 @settings(max_examples=10)
 @given(st.frozensets(st.integers(0, 1)), st.integers(1, 5))
-def test_only_what_the_graph_holds_at_the_end_counts(frozen, samples):
+def test_only_storages_held_by_the_final_graph_count(frozen, samples):
     model = Unused()
     inputs = (torch.randn(samples, 2, 2).flatten(1),)
     layers = find_layers(model, inputs)
@@ -157,13 +157,13 @@ class InPlaceOnView(nn.Module):
         return self.head(x)
 
 
-def test_what_the_graph_does_not_show_is_not_predicted():
+def test_saved_tensors_missing_from_the_graph_raise():
     model, inputs = InPlaceOnView(), (torch.randn(2, 4),)
-    with pytest.raises(UserError, match="bytes are saved for backward, its graph shows"):
+    with pytest.raises(UserError, match=r"autograd saved [\d,]+, but its graph shows"):
         predict_saved_bytes(model, find_layers(model, inputs), inputs)
 
 
-def test_after_an_error_nothing_is_watched():
+def test_hooks_are_removed_after_an_error():
     model = nn.Linear(4, 5)
     with pytest.raises(ZeroDivisionError), SavedBytes(model) as saved:
         raise ZeroDivisionError
@@ -174,8 +174,8 @@ def test_after_an_error_nothing_is_watched():
 
 
 @pytest.mark.parametrize(("name", "copies", "more"), [("sgd", 3, 0), ("adamw", 4, 4)])
-def test_state_bytes_by_hand(name, copies, more):
-    """Weights, gradients and the optimizer's copies; AdamW counts steps for each parameter."""
+def test_state_bytes_of_a_worked_example(name, copies, more):
+    """State is weights, gradients and optimizer copies; AdamW adds a step counter per parameter."""
     model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 5, bias=False))
     inputs = (torch.randn(2, 4),)
     layers = find_layers(model, inputs)
