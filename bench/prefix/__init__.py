@@ -1,1 +1,1 @@
-"""Running the frozen prefix once per sample, or with BatchNorm folded."""
+"""Faster forward passes through a frozen prefix: cached outputs and folded BatchNorm."""

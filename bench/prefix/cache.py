@@ -1,10 +1,10 @@
-"""What a frozen prefix puts out for each training sample, computed once and kept.
+"""Cache for the outputs of a frozen prefix, one row per training sample.
 
-Rows are kept in the order in which samples are first seen: on the device, then in the host's
-memory, then on disk, each within its budget; samples beyond that are computed each time. Which
-samples a step computes together follows from the order of the data and from the step at which the
-prefix froze, so that a resumed run, whose cache is empty, computes each row with the same
-companions as before: with the same bits.
+Rows are stored in the order in which samples are first seen: on the device, then in host memory,
+then on disk, each up to its budget. Samples beyond all budgets are recomputed every time. The
+samples that a step computes together depend only on the data order and on the step at which the
+prefix froze. A resumed run starts with an empty cache, and recomputes each row in the same batch as
+before, which gives bit-identical values.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ MEBI = 2**20
 
 
 class PrefixCache:
-    """The border tensors of every sample behind one cut.
+    """Cached cut tensors of all training samples, for one cut.
 
-    samples: of the training set. indices: the samples of a step, int64 (B,) on the CPU. compute:
-    from samples to their border tensors, a row each. budgets: bytes on the device, in the host's
-    memory and on disk; on a CPU the first two are one.
+    samples: number of training samples.
+    indices: function from a step to the indices of its samples, int64 (B,) on the CPU.
+    compute: function from sample indices to their cut tensors, one row per sample.
+    budgets: bytes on the device, in host memory and on disk. On a CPU, the first two are added up.
+    folder: directory for the files on disk.
     """
 
     def __init__(
@@ -41,25 +43,28 @@ class PrefixCache:
     ) -> None:
         self._samples, self._indices, self._compute = samples, indices, compute
         self._budgets, self._device, self._folder = budgets, device, folder
-        self._place = torch.full((samples,), -1)  # a sample's row, in order of first appearance
-        self._first = torch.full((samples,), -1)  # the step that saw it first
+        self._place = torch.full((samples,), -1)  # row of each sample, -1 if none
+        self._first = torch.full((samples,), -1)  # step that computed the row, -1 if none
         self._filled = torch.zeros(samples, dtype=torch.bool)
         self._count = 0
         self._stores: list[RowStore] = []
-        self._row, self._capacity = 0, samples  # known once there is one
+        self._row, self._capacity = 0, samples  # final values are set in _open
 
     def replay(self, since: int, step: int) -> None:
-        """Take up the run at `step`, the prefix being frozen since step `since`."""
+        """Assign the rows of a run that resumes at `step`.
+
+        since: the step at which the current prefix froze.
+        """
         if since < step:
             self._open(self._compute(self._indices(since)[:2]))
             for earlier in range(since, step):
                 self._assign(earlier)
 
     def serve(self, step: int) -> tuple[Border, int]:
-        """The border tensors (B, …) of a step's samples, and how many rows were there already.
+        """Return the cut tensors (B, …) of a step's samples, and the number of reused rows.
 
-        A row counts as there if it was computed once before, also where a resumed run computes it
-        again.
+        A row counts as reused if an earlier step computed it, even if a resumed run has to
+        recompute it.
         """
         chosen = self._indices(step)
         fresh = self._place[chosen] < 0
@@ -73,11 +78,11 @@ class PrefixCache:
         return self._gather(chosen, fresh, border), int((~fresh).sum())
 
     def has_rows(self, step: int) -> bool:
-        """Whether the rows of all of a step's samples are kept."""
+        """Return whether the cache holds the rows of all samples of a step."""
         return bool(self._filled[self._indices(step)].all())
 
     def count_kept_bytes(self) -> dict[str, int]:
-        """Bytes of the rows that have a place, by where they are."""
+        """Return the bytes of the assigned rows, by storage name."""
         kept, left = {}, self._count
         for store in self._stores:
             kept[store.name] = min(left, store.rows) * self._row
@@ -85,13 +90,13 @@ class PrefixCache:
         return kept
 
     def close(self) -> None:
-        """Forget everything and delete what is on disk."""
+        """Drop all rows and delete the files on disk."""
         for store in self._stores:
             store.close()
         self._stores = []
 
     def _open(self, like: Border) -> None:
-        """Make the shelves, once a row's size is known."""
+        """Create the row stores, if there are none. `like` holds example rows, for their size."""
         if self._stores:
             return
         self._row = sum(t[0].numel() * t.element_size() for t in like)
@@ -111,7 +116,7 @@ class PrefixCache:
         self._capacity = self._samples - left
 
     def _assign(self, step: int) -> None:
-        """Give a row to each sample that a step saw first, as long as there are any."""
+        """Assign a row to each sample that a step sees first, while free rows remain."""
         chosen = self._indices(step)
         fresh = chosen[self._place[chosen] < 0][: self._capacity - self._count]
         self._place[fresh] = torch.arange(self._count, self._count + len(fresh))
@@ -133,17 +138,17 @@ class PrefixCache:
         self._filled[kept] = True
 
     def _refill(self, samples: Tensor) -> None:
-        """Compute anew rows that were lost when the run was interrupted, as they were computed."""
+        """Recompute rows that were lost when the run was interrupted, in their original batches."""
         lost = samples[~self._filled[samples]]
         for step in self._first[lost].unique().tolist():
             chosen = self._indices(step)
             first = self._first[chosen]
-            # With those that found no room at that step: they were computed together.
+            # Samples without a row were computed in the same batch, so they are included.
             together = chosen[(first == step) | (first < 0)]
             self._keep(together, self._compute(together))
 
     def _gather(self, chosen: Tensor, fresh: Tensor, computed: Border) -> Border:
-        """The rows of a batch: those just computed, and those that are kept."""
+        """Return the rows of a batch, from the rows just computed and the cached rows."""
         if fresh.all():
             return computed
         rows, low = self._place[chosen], 0

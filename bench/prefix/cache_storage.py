@@ -1,4 +1,4 @@
-"""Storage of cached activations: on the device, in host memory and on disk."""
+"""Storage for cached cut tensors: on the device, in host memory and on disk."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ Border = tuple[Tensor, ...]
 
 
 class RowStore(Protocol):
-    """Room for the border tensors of some rows."""
+    """Storage for the cut tensors of a fixed number of rows."""
 
     name: str
     rows: int
 
     def put(self, rows: Tensor, border: Sequence[Tensor]) -> None:
-        """Write rows."""
+        """Write rows. rows: int64 (B,) on the CPU. border: tensors (B, …)."""
         ...
 
     def get(self, rows: Tensor) -> Border:
-        """Read rows, in the order asked for."""
+        """Return rows, in the order of `rows`."""
         ...
 
     def close(self) -> None:
-        """Give the room back."""
+        """Release the storage."""
         ...
 
 
 class MemoryStore:
-    """Rows in the memory of the device or of the host."""
+    """Rows in device or host memory."""
 
     def __init__(self, name: str, rows: int, like: Border, device: torch.device) -> None:
         self.name, self.rows = name, rows
@@ -50,17 +50,17 @@ class MemoryStore:
             kept[places] = tensor.to(self._device)
 
     def get(self, rows: Tensor) -> Border:
-        """Read rows, in the order asked for."""
+        """Return rows, in the order of `rows`."""
         places = move_to_device(self._device, rows)
         return tuple(kept.index_select(0, places) for kept in self._kept)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Release the memory."""
         self._kept = []
 
 
 class DiskStore:
-    """Rows in files, one for each border tensor; gone when the run is."""
+    """Rows in files, one file per cut tensor. `close` deletes the files."""
 
     name = "disk"
 
@@ -73,7 +73,7 @@ class DiskStore:
                 path.write_bytes(b"")
 
     def put(self, rows: Tensor, border: Sequence[Tensor]) -> None:
-        """Write rows; raises UserError if the disk is full."""
+        """Write rows. Raises UserError if the disk is full."""
         for path, tensor in zip(self._paths, border, strict=True):
             flat = tensor.detach().cpu().contiguous().view(len(rows), -1).view(torch.uint8)
             with explain_errors(path), path.open("r+b") as file:
@@ -82,7 +82,7 @@ class DiskStore:
                     file.write(data.tobytes())
 
     def get(self, rows: Tensor) -> Border:
-        """Read rows, in the order asked for."""
+        """Return rows, in the order of `rows`."""
         found = []
         for path, like in zip(self._paths, self._like, strict=True):
             size = like.element_size() * int(torch.tensor(like.shape[1:]).prod())

@@ -1,4 +1,4 @@
-"""Checks that a model cut in two computes the same as the whole model."""
+"""Checks that a model split into prefix and rest computes the same values as the whole model."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.prefix.graph_split import TOLERANCE, Cut
 
 
 def check_cut(cut: Cut, model: nn.Module, inputs: Inputs) -> None:
-    """Hold a cut, as `Splitter` made it, against the model; raises UserError unless they agree.
+    """Raise UserError unless a cut made by `Splitter` computes the same logits as the model.
 
-    Both do the same operations on the same numbers, so that rounding has nothing to grow from.
-    inputs: a few samples. The model is in train mode, as in a step; its buffers and the random
-    streams are left as they were.
+    inputs: a few samples. The model is in train mode, as in a training step. Its buffers and the
+    random states do not change. Both paths run the same operations on the same values, so no
+    rounding difference is expected.
     """
     (images,) = inputs
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
@@ -40,15 +40,18 @@ def check_cut(cut: Cut, model: nn.Module, inputs: Inputs) -> None:
     apart = all(_is_close(a, b[:1]) for a, b in zip(alone, border, strict=True))
     if not (same and apart and _is_close(parts, whole)):
         raise UserError(
-            f"{type(model).__name__}: its forward pass cut behind {len(cut.layers)} frozen layers "
-            "does not give what the model gives; leave cache_prefix and fold_norms off"
+            f"{type(model).__name__}: splitting its forward pass after {len(cut.layers)} frozen "
+            "layers changes the output; turn cache_prefix and fold_norms off"
         )
 
 
 def check_same(before: Sequence[Tensor], after: Sequence[Tensor], what: str) -> None:
-    """Raises UserError unless a prefix still puts out the same tensors, to rounding."""
+    """Raise UserError unless a prefix still returns the same tensors, up to rounding.
+
+    what: the subject of the error message.
+    """
     if not all(_is_close(a, b) for a, b in zip(after, before, strict=True)):
-        raise UserError(f"{what} does not give what it gave before; leave fold_norms off")
+        raise UserError(f"{what} returns other values than before folding; turn fold_norms off")
 
 
 def _is_close(one: Tensor, other: Tensor) -> bool:

@@ -1,8 +1,8 @@
-"""BatchNorm folded into the convolution before it, in a frozen prefix.
+"""Folding of BatchNorm into the preceding convolution, in a frozen prefix.
 
-A BatchNorm in eval mode multiplies and shifts each channel by fixed numbers; a convolution can do
-that with other weights. The model's own weights are left alone: the folded ones are copies that
-live as long as the cut does.
+A BatchNorm in eval mode scales and shifts each channel by constants. The preceding convolution can
+do the same with adjusted weights. The model's own weights do not change: the folded convolutions
+are copies that belong to the cut.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def fold_batchnorms(prefix: fx.GraphModule) -> int:
-    """Fold every plain BatchNorm behind a convolution of a prefix; returns how many there were."""
+    """Fold every plain BatchNorm after a convolution of a prefix, and return the number folded."""
     folded = 0
     for node in list(prefix.graph.nodes):
         before = node.args[0] if node.args else None
@@ -32,7 +32,7 @@ def fold_batchnorms(prefix: fx.GraphModule) -> int:
         if not isinstance(convolution, _ConvNd) or type(convolution) not in _FOLDABLE:
             continue
         parent, _, name = str(before.target).rpartition(".")
-        # The graph's own containers: the model's hold the convolution as it was.
+        # The GraphModule has its own containers, so the model keeps its original convolution.
         setattr(
             prefix.get_submodule(parent),
             name,
@@ -46,7 +46,10 @@ def fold_batchnorms(prefix: fx.GraphModule) -> int:
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """A BatchNorm in eval mode with statistics, and nothing else (timm's has an activation)."""
+    """Return whether a module is exactly a BatchNorm, in eval mode and with running statistics.
+
+    Subclasses do not count, because timm's contain an activation.
+    """
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     return type(module) in kinds and not module.training and module.running_mean is not None
 

@@ -1,9 +1,9 @@
-"""Where a forward pass can be cut: the part that frozen layers alone decide, and the rest.
+"""Splitting of a forward pass into a frozen prefix and the rest.
 
-The model's forward pass is traced to a graph (torch.fx). What follows from the input through
-frozen weights alone is settled: for one sample it is the same at every step. The border are the
-settled tensors that the rest reads, so that a residual branch that crosses it is among them.
-Nothing is taken on trust: a cut is held against the model itself before it is used.
+torch.fx traces the forward pass to a graph. A node is constant if it depends only on the input and
+on frozen weights: for a given sample its value never changes. The cut consists of the constant
+tensors that the rest of the graph reads, including residual branches that cross it.
+`bench.prefix.cut_checks` compares every split with the model before it is used.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from bench.errors import UserError
 from bench.layers.discovery import Inputs, Layer, has_running_statistics
 from bench.prefix.tracing import _NodeRecorder, _RandomNodeFinder, _Tracer
 
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # of the largest value, at least of 1
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # times max(1, largest value)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A forward pass in two parts: output = rest(images, *prefix(images)).
+    """Forward pass in two parts: output = rest(images, *prefix(images)).
 
-    nodes: names of the operations in the prefix; two cuts of one model with the same are the same.
-    layers: the layers that only the prefix uses. exact, paper: forward FLOPs per sample of what
-    the rest does not compute again, in both conventions.
+    nodes: names of the graph nodes in the prefix. Two cuts of a model are equal if these are equal.
+    layers: indices of the layers that only the prefix uses.
+    exact, paper: forward FLOPs per sample of the nodes that the rest does not recompute, in each
+        convention.
     """
 
     prefix: fx.GraphModule
@@ -42,18 +43,18 @@ class Cut:
 
     @property
     def rest_reads_images(self) -> bool:
-        """Whether the rest needs the images too, behind what the prefix makes of them."""
+        """Whether the rest reads the images in addition to the cut tensors."""
         images = next(iter(self.rest.graph.nodes))
         return bool(images.users)
 
 
 class Splitter:
-    """Cuts the forward pass of one model; made once, asked at every change of what is frozen."""
+    """Splitter for the forward pass of one model, reused for every freeze state."""
 
     def __init__(
         self, model: nn.Module, layers: Sequence[Layer], flops: FlopModel, inputs: Inputs
     ) -> None:
-        """Trace the model. Raises UserError if that cannot be done or misses a product.
+        """Trace the model. Raises UserError if tracing fails or misses products.
 
         inputs: a batch of at least three samples.
         """
@@ -67,22 +68,22 @@ class Splitter:
             self._draws = _RandomNodeFinder(copied.train()).find_random_nodes(inputs[0][:3])
         except UserError:
             raise
-        except Exception as error:  # tracing fails in as many ways as models are written
+        except Exception as error:  # tracing can raise any kind of error
             told = " ".join(str(error).split())[:160] or type(error).__name__
             raise UserError(
-                f"{name}: its forward pass cannot be traced ({told}), so its frozen prefix can be "
-                "neither cached nor folded; leave cache_prefix and fold_norms off"
+                f"{name}: torch.fx cannot trace its forward pass ({told}), so its frozen prefix "
+                "cannot be cached or folded; turn cache_prefix and fold_norms off"
             ) from None
         counted, expected = sum(self._costs.values()), flops.exact().forward
         if counted != expected:
             raise UserError(
-                f"{name}: its traced forward pass has {counted:,} FLOPs, the model {expected:,.0f};"
-                " leave cache_prefix and fold_norms off"
+                f"{name}: its traced forward pass has {counted:,} FLOPs instead of {expected:,.0f};"
+                " turn cache_prefix and fold_norms off"
             )
         self._owner = {m: layer.index for layer in layers for m in layer.modules}
 
     def cut(self) -> Cut | None:
-        """The deepest cut for what is frozen now; None if no layer lies before it."""
+        """Return the deepest cut for the current freeze state, or None if no layer is before it."""
         settled = self._find_constant_nodes()
         rest = [n for n in self._graph.nodes if n not in settled and n.op != "placeholder"]
         border, again = self._get_cut_tensors(rest, settled)
@@ -103,7 +104,7 @@ class Splitter:
         )
 
     def _find_constant_nodes(self) -> set[fx.Node]:
-        """The nodes that follow from the input through frozen weights alone, drawing nothing."""
+        """Return the nodes that depend only on the input and frozen weights, and use no randomness."""
         settled: set[fx.Node] = set()
         for node in self._graph.nodes:
             if all(i in settled for i in node.all_input_nodes) and self._is_fixed(node):
@@ -111,7 +112,7 @@ class Splitter:
         return settled
 
     def _is_fixed(self, node: fx.Node) -> bool:
-        """Whether a node does the same at every step, for the same inputs."""
+        """Return whether a node computes the same value at every step, given the same inputs."""
         if node.name in self._draws:
             return False
         if node.op == "call_module":
@@ -128,10 +129,10 @@ class Splitter:
     def _get_cut_tensors(
         self, rest: Iterable[fx.Node], settled: set[fx.Node]
     ) -> tuple[list[fx.Node], set[fx.Node]]:
-        """The settled tensors that the rest reads, and what it had better compute again.
+        """Return the cut tensors, and the constant nodes that the rest recomputes.
 
-        A border tensor has a row a sample. What has not (a shape, a weight, a table of positions)
-        is computed again, from border tensors where it needs them.
+        A cut tensor has one row per sample. A constant node without rows per sample (a shape, a
+        weight, a position table) is recomputed, from cut tensors if it needs them.
         """
         border: dict[fx.Node, None] = {}
         again: set[fx.Node] = set()
@@ -155,7 +156,7 @@ class Splitter:
         return (two[0], three[0]) == (2, 3) and two[1:] == three[1:]
 
     def _find_whole_layers(self, modules: set[Any]) -> frozenset[int]:
-        """Layers whose weighted modules all lie in the prefix."""
+        """Return the indices of the layers whose called modules are all in the prefix."""
         used = {str(n.target) for n in self._graph.nodes if n.op == "call_module"}
         inside = {self._owner[m] for m in map(str, modules) if m in self._owner}
         return frozenset(
@@ -178,7 +179,7 @@ class Splitter:
         env[places[0]] = graph.node_copy(places[0])
         for node in border:
             env[node] = graph.placeholder(node.name)
-        for node in places[1:]:  # they have defaults, and those come last
+        for node in places[1:]:  # optional arguments must come after required ones
             env[node] = graph.node_copy(node)
         wanted = {*rest, *again}
         for node in self._graph.nodes:
@@ -188,7 +189,7 @@ class Splitter:
 
 
 def _find_ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
-    """The nodes and all they follow from."""
+    """Return the nodes and everything that they depend on."""
     found: set[fx.Node] = set()
     stack = list(nodes)
     while stack:

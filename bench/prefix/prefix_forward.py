@@ -1,8 +1,8 @@
-"""What a step runs in place of the whole forward pass while a prefix is frozen.
+"""Faster forward pass for training steps with a frozen prefix.
 
-Both ways are options of a run, off by default: the prefix with its BatchNorm folded into the
-convolutions (`fold_norms`), and the prefix's outputs taken from a cache (`cache_prefix`).
-Evaluation and a strategy's probes always run the model itself.
+Two options of a run, both off by default, replace the forward pass of the prefix. `fold_norms`
+folds BatchNorm into the convolutions of the prefix. `cache_prefix` takes the outputs of the prefix
+from a cache. Evaluation and the probes of a strategy always run the unchanged model.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from bench.prefix.fold_batchnorm import fold_batchnorms
 from bench.prefix.graph_split import Cut, Splitter
 from bench.spec import Spec
 
-CHECKED = 8  # samples on which a cut is held against the model
+CHECKED = 8  # samples on which a cut is compared with the model
 
 
 class PrefixForward:
-    """The forward pass of a run's steps; made anew whenever another prefix is frozen."""
+    """Forward pass of training steps, rebuilt when the frozen prefix changes."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class PrefixForward:
         folder: Path,
         autocast: Callable[[], AbstractContextManager[Any]],
     ) -> None:
-        """Raises UserError if the model cannot be cut, or its images are streamed."""
+        """Trace the model. Raises UserError if that fails or if the images are streamed."""
         if not isinstance(batches, Batches):
             raise UserError(
-                f"{spec.label}: cache_prefix and fold_norms need images that fit in memory; "
-                "leave them off, or give a lower resolution"
+                f"{spec.label}: cache_prefix and fold_norms need image data that fits in memory; "
+                "turn them off, or use a lower resolution"
             )
         self._spec, self._model, self._batches = spec, model, batches
         self._device, self._folder, self._autocast = device, folder, autocast
@@ -61,7 +61,10 @@ class PrefixForward:
         self.since = 0
 
     def enter(self, step: int) -> None:
-        """See what is frozen after `step` finished steps; a prefix that stays keeps its cache."""
+        """Rebuild the forward pass for the layers that are frozen after `step` finished steps.
+
+        If the prefix has not changed, its cache is kept.
+        """
         cut = self._splitter.cut()
         if cut and self._cut and cut.nodes == self._cut.nodes:
             return
@@ -75,7 +78,7 @@ class PrefixForward:
                 before = self._get_cut_tensors(cut)
                 fold_batchnorms(cut.prefix)
                 check_same(
-                    before, self._get_cut_tensors(cut), f"{self._spec.label}: its folded prefix"
+                    before, self._get_cut_tensors(cut), f"{self._spec.label}: the frozen prefix"
                 )
         if self._spec.cache_prefix:
             spec = self._spec
@@ -90,14 +93,17 @@ class PrefixForward:
             )
 
     def resume(self, since: int, step: int) -> None:
-        """Take up a run at `step` whose present prefix was first frozen after `since` steps."""
+        """Resume a run at `step` whose current prefix was frozen after `since` finished steps."""
         self.enter(since)
         if self._cache:
             with self._autocast():
                 self._cache.replay(since, step)
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
-        """The inputs and labels of a step; images that nobody would look at are not made ready."""
+        """Return the inputs and labels of a step.
+
+        If neither the prefix nor the rest reads the images, zeros replace them.
+        """
         blank = (
             self._cut is not None
             and self._cache is not None
@@ -107,7 +113,10 @@ class PrefixForward:
         return self._batches.make_blank_batch(step) if blank else self._batches.batch(step)
 
     def forward(self, step: int, inputs: Inputs, state: FreezeState) -> Any:
-        """The model's output on the inputs of a step; notes in `state` what was not computed."""
+        """Return the model's output on the inputs of a step.
+
+        Samples served from the cache are counted in `state`.
+        """
         if self._cut is None:
             return self._model(*inputs)
         if self._cache is None:
@@ -120,11 +129,11 @@ class PrefixForward:
         return self._cut.rest(*inputs, *(self._convert_layout(t) for t in border))
 
     def count_kept_bytes(self) -> dict[str, int]:
-        """Bytes of the cache by where they are; empty without one."""
+        """Return the bytes of the cache by storage name; empty without a cache."""
         return self._cache.count_kept_bytes() if self._cache else {}
 
     def close(self) -> None:
-        """Give the cache's memory and files back."""
+        """Release the memory and files of the cache."""
         if self._cache:
             self._cache.close()
         self._cache = None

@@ -1,4 +1,4 @@
-"""Tracing of a forward pass into a graph, and interpreters that watch it run."""
+"""torch.fx tracer of a forward pass, and interpreters that record facts about its nodes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.layers.discovery import has_running_statistics
 
 
 class _Tracer(fx.Tracer):
-    """Looks into every module that is made of others; norms with statistics stay whole."""
+    """Tracer that descends into modules with children, except norms with running statistics."""
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         whole = not any(True for _ in module.children()) or has_running_statistics(module)
@@ -21,17 +21,17 @@ class _Tracer(fx.Tracer):
 
 
 class _NodeRecorder(fx.Interpreter):
-    """Runs a graph and notes what each of its nodes puts out, or costs."""
+    """Interpreter that records the output shape and the FLOPs of each node."""
 
     def trace_shapes(self, images: Tensor) -> dict[str, torch.Size]:
-        """Shapes of the tensors that nodes put out, by node."""
+        """Return the output shape of each node that returns a tensor, by node name."""
         self._seen: dict[str, torch.Size] = {}
         with torch.no_grad():
             self.run(images)
         return self._seen
 
     def costs(self, images: Tensor) -> dict[str, int]:
-        """FLOPs of every node."""
+        """Return the FLOPs of each node, by node name."""
         self._flops: dict[str, int] = {}
         self._seen = {}
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
@@ -39,7 +39,7 @@ class _NodeRecorder(fx.Interpreter):
         return self._flops
 
     def run_node(self, n: fx.Node) -> Any:
-        """Run one node and note it."""
+        """Run one node and record its shape and FLOPs."""
         with FlopCounterMode(display=False) as counter:
             result = super().run_node(n)
         if hasattr(self, "_flops"):
@@ -50,10 +50,10 @@ class _NodeRecorder(fx.Interpreter):
 
 
 class _RandomNodeFinder(fx.Interpreter):
-    """Runs a graph and notes which of its nodes draw random numbers, whatever they are called."""
+    """Interpreter that finds the nodes that use random numbers, whatever their class."""
 
     def find_random_nodes(self, images: Tensor) -> frozenset[str]:
-        """Names of the nodes that move a random stream."""
+        """Return the names of the nodes that change a random state."""
         self._devices = [images.device] if images.is_cuda else []
         self._found: set[str] = set()
         with torch.random.fork_rng(self._devices), torch.no_grad():
@@ -61,7 +61,7 @@ class _RandomNodeFinder(fx.Interpreter):
         return frozenset(self._found)
 
     def run_node(self, n: fx.Node) -> Any:
-        """Run one node and note it if it draws."""
+        """Run one node and record it if it changes a random state."""
         before = self._read_random_states()
         result = super().run_node(n)
         if not all(map(torch.equal, before, self._read_random_states())):

@@ -1,4 +1,4 @@
-"""Laws: a cut forward pass is the whole one to rounding, and costs what torch counts."""
+"""Tests of Splitter: a split forward pass equals the whole one and has the stated FLOPs."""
 
 from functools import cache
 
@@ -23,7 +23,7 @@ from bench.prefix.graph_split import Cut, Splitter
 from tests.support.small_models import FAMILIES, Family, make_labels
 
 SAMPLES = 4
-IMAGES = [f for f in FAMILIES if not f.name.endswith("bert")]  # what a cut is used for
+IMAGES = [f for f in FAMILIES if not f.name.endswith("bert")]  # only image models are split
 
 
 @cache
@@ -32,9 +32,9 @@ def flop_model(family: Family) -> FlopModel:
 
 
 def frozen_and_cut(family: Family, frozen: frozenset[int]) -> tuple[nn.Module, Cut | None]:
-    """A model in train mode with some layers frozen, and its cut."""
+    """Return a model in train mode with the given frozen layers, and its cut."""
     model = family.model()
-    # Statistics other than 0 and 1, or folding would have nothing to do.
+    # With a mean of 0 and a variance of 1, folding would change nothing.
     generator = torch.Generator().manual_seed(1)
     for name, buffer in model.named_buffers():
         if name.endswith(("running_mean", "running_var")):
@@ -54,7 +54,7 @@ def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("family", IMAGES, ids=lambda f: f.name)
 @settings(max_examples=25)
 @given(st.data())
-def test_logits_gradients_and_buffers_are_those_of_the_whole_pass(family, data):
+def test_split_pass_gives_logits_gradients_and_buffers_of_whole_pass(family, data):
     frozen = data.draw(family.draw_masks())
     model, cut = frozen_and_cut(family, frozen)
     if cut is None:
@@ -89,7 +89,7 @@ def test_logits_gradients_and_buffers_are_those_of_the_whole_pass(family, data):
 @pytest.mark.parametrize("family", IMAGES, ids=lambda f: f.name)
 @settings(max_examples=25)
 @given(st.data())
-def test_what_is_not_computed_again_is_counted_as_torch_counts(family, data):
+def test_saved_flops_equal_torch_counter(family, data):
     frozen = data.draw(family.draw_masks())
     model, cut = frozen_and_cut(family, frozen)
     saved = cut.exact if cut else 0
@@ -108,28 +108,28 @@ def test_what_is_not_computed_again_is_counted_as_torch_counts(family, data):
 
 
 @pytest.mark.parametrize("family", IMAGES, ids=lambda f: f.name)
-def test_the_deeper_the_prefix_the_more_is_saved(family):
+def test_deeper_prefix_saves_more_flops(family):
     body = len(family.layers) - 1
     cuts = [frozen_and_cut(family, frozenset(range(n)))[1] for n in range(body + 1)]
     saved = [cut.exact if cut else 0 for cut in cuts]
     assert saved[0] == 0
     assert saved == sorted(saved)
     assert saved[1] > 0
-    if family.name == "depthwise":  # no branch that draws before the head
+    if family.name == "depthwise":  # no branch with random numbers before the head
         assert all(cut.layers == frozenset(range(n)) for n, cut in enumerate(cuts) if cut)
 
 
-def test_dropout_ends_a_prefix():
+def test_dropout_ends_prefix():
     family = next(f for f in FAMILIES if f.name == "plain")
     names = [layer.name for layer in family.layers]
     cut = frozen_and_cut(family, frozenset(range(len(names) - 1)))[1]
     assert cut is not None
     assert not any("classifier_2" in node for node in cut.nodes)  # the dropout
-    assert cut.layers == frozenset(range(len(names) - 1))  # its linear layer is before it
+    assert cut.layers == frozenset(range(len(names) - 1))  # the linear layer before the dropout is included
 
 
 class Drawing(nn.Module):
-    """A convolution, something that draws, another convolution, the head."""
+    """Convolution, a given module, another convolution, and the head."""
 
     def __init__(self, draws: nn.Module) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class Noise(nn.Module):
     ],
     ids=str,
 )
-def test_what_draws_ends_a_prefix_whatever_it_is_called(draws, length):
+def test_any_module_with_random_numbers_ends_prefix(draws, length):
     model, inputs = Drawing(draws), (torch.randn(SAMPLES, 3, 8, 8),)
     layers = find_layers(model, inputs)
     forward = tuple(2.0 * p for p in (36 * 27 * 4, 16 * 36 * 4, 8))
@@ -173,7 +173,7 @@ def test_what_draws_ends_a_prefix_whatever_it_is_called(draws, length):
 
 
 @pytest.mark.parametrize("family", IMAGES, ids=lambda f: f.name)
-def test_folded_norms_change_logits_by_rounding_and_weights_not_at_all(family):
+def test_folding_changes_outputs_by_rounding_only_and_keeps_weights(family):
     inputs, body = family.inputs(SAMPLES), len(family.layers) - 1
     for count in range(1, body + 1):
         model, cut = frozen_and_cut(family, frozenset(range(count)))
@@ -187,7 +187,7 @@ def test_folded_norms_change_logits_by_rounding_and_weights_not_at_all(family):
             for i in cut.layers
             for m in family.layers[i].modules
         )
-        # timm's norms with an activation inside stay as they are; here there are none.
+        # timm's BatchNorm with an activation is not folded; these models have none.
         assert folded == norms
         for one, other in zip(cut.prefix(*inputs), plain, strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
@@ -197,15 +197,15 @@ def test_folded_norms_change_logits_by_rounding_and_weights_not_at_all(family):
         assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
-def test_a_fold_gone_wrong_is_refused():
+def test_check_same_raises_on_values_beyond_rounding():
     border = (torch.ones(2, 3), torch.zeros(2))
     check_same(border, (torch.ones(2, 3) + 5e-5, torch.zeros(2)), "it")
-    with pytest.raises(UserError, match="it does not give what it gave before"):
+    with pytest.raises(UserError, match="it returns other values than before folding"):
         check_same(border, (torch.ones(2, 3) + 5e-4, torch.zeros(2)), "it")
 
 
 class Hidden(nn.Module):
-    """A pass that depends on the step: what looks settled is not."""
+    """Model whose forward pass changes with every call, although its graph looks constant."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -225,19 +225,19 @@ class Noisy(nn.Linear):
         return super().forward(x) * self.calls
 
 
-def test_a_prefix_that_changes_in_secret_is_refused():
+def test_check_cut_raises_if_prefix_changes_between_calls():
     model, inputs = Hidden().train(), (torch.randn(4, 6),)
     layers = find_layers(model, inputs)
     splitter = Splitter(model, layers, count_flops(model, layers, (inputs[0][:1],)), inputs)
     Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze([0])
     cut = splitter.cut()
     assert cut is not None
-    with pytest.raises(UserError, match="does not give what the model gives"):
+    with pytest.raises(UserError, match="changes the output; turn cache_prefix"):
         check_cut(cut, model, inputs)
 
 
-def test_a_pass_that_cannot_be_traced_is_one_clear_line():
-    bert = next(f for f in FAMILIES if f.name == "bert")  # it unpacks a shape
-    with pytest.raises(UserError, match=r"cannot be traced.*leave cache_prefix") as caught:
+def test_untraceable_forward_pass_raises_one_line_error():
+    bert = next(f for f in FAMILIES if f.name == "bert")  # unpacks a tensor's shape, which torch.fx cannot trace
+    with pytest.raises(UserError, match=r"cannot trace.*turn cache_prefix") as caught:
         Splitter(bert.model(), bert.layers, flop_model(bert), bert.inputs(SAMPLES))
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""A cached or folded prefix: the same training, fewer FLOPs, the same bits when resumed."""
+"""Tests of cached and folded prefixes: same training, fewer FLOPs, same bits after resume."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tests.support.tiny_runs import execute_run, load_weights, make_tiny_spec
 
 MODELS = ["laptop_resnet", "laptop_vgg11", "laptop_mobilenet_v2", "laptop_deit"]
 CACHED = {"cache_prefix": True, "augment": "none"}
-# Room for a part of the samples in memory, for another on disk, and none for the rest.
+# Some samples fit in memory, some on disk, and the others are not cached.
 TIGHT = {"cache_device_mib": 0, "cache_host_mib": 1, "cache_disk_mib": 1}
 
 
@@ -27,14 +27,14 @@ STRATEGY = f"{SUPPORT}/half_then_more.py:HalfThenMore"
 
 
 def prefix_run(model: str, **changes: object) -> Spec:
-    """4 epochs of 6 steps, in which a prefix freezes, stays for more than an epoch, and grows."""
+    """Return a run of 4 epochs x 6 steps whose prefix freezes, lasts over an epoch and grows."""
     settings = {"keep_model": True, "epochs": 4, "augment": "none", **changes}
     return make_tiny_spec(STRATEGY, model=model, **settings)
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("way", ["cache_prefix", "fold_norms", "both"])
-def test_training_is_the_same_to_rounding(model: str, way: str, tmp_path: Path) -> None:
+def test_trained_weights_are_equal_up_to_rounding(model: str, way: str, tmp_path: Path) -> None:
     ways = {"cache_prefix": way != "fold_norms", "fold_norms": way != "cache_prefix"}
     plain, other = prefix_run(model), prefix_run(model, **ways)
     expected, result = execute_run(plain, tmp_path), execute_run(other, tmp_path)
@@ -42,8 +42,8 @@ def test_training_is_the_same_to_rounding(model: str, way: str, tmp_path: Path) 
     first, second = load_weights(plain, tmp_path), load_weights(other, tmp_path)
     trained = [name for name in first if "running" not in name and "tracked" not in name]
     apart, alike = (torch.cat([w[n].flatten() for n in trained]) for w in (first, second))
-    # Rounding grows from step to step where it tips a ReLU; steps by themselves are held
-    # against each other in test_graph_split.py.
+    # Rounding differences grow over steps if they flip a ReLU. test_graph_split.py compares
+    # single steps.
     assert (apart - alike).norm() < 0.01 * alike.norm()
     states = result["freeze_states"]
     assert [s["frozen"] for s in states] == [s["frozen"] for s in expected["freeze_states"]]
@@ -57,7 +57,7 @@ def test_training_is_the_same_to_rounding(model: str, way: str, tmp_path: Path) 
     assert not list(RunFolder(tmp_path, other.id).path.glob("*.cache"))
 
 
-def test_a_prefix_frozen_throughout_is_computed_once_for_each_sample(tmp_path: Path) -> None:
+def test_prefix_frozen_from_the_start_is_computed_once_per_sample(tmp_path: Path) -> None:
     spec = make_tiny_spec("probe", **CACHED)
     result = execute_run(spec, tmp_path)
     (state,) = (s for s in result["freeze_states"] if s["steps"])
@@ -73,10 +73,10 @@ def test_a_prefix_frozen_throughout_is_computed_once_for_each_sample(tmp_path: P
     assert held == {"host" if DEVICE.type == "cpu" else "device": 192 * 128 * 4}
 
 
-def test_images_that_nobody_looks_at_are_not_made_ready(
+def test_images_are_not_prepared_if_all_rows_are_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Training on blanks where all rows are kept ends with the bits of training on images."""
+    """Blank images in place of fully cached batches give bit-identical trained weights."""
     spec, drawn = prefix_run("laptop_resnet", **{**CACHED, "epochs": 5}), list[int]()
     draw = Batches.batch
 
@@ -86,8 +86,8 @@ def test_images_that_nobody_looks_at_are_not_made_ready(
 
     monkeypatch.setattr(Batches, "batch", batch)
     execute_run(spec, tmp_path / "blank")
-    # Six steps are an epoch. Frozen after step 3, it has seen all by step 12; deeper after 14, by
-    # step 24.
+    # An epoch has six steps. The prefix freezes after step 3 and all rows are cached by step 12.
+    # It grows after step 14, and all rows are cached again by step 24.
     assert drawn == [step for step in range(24) if step not in (12, 13)]
     drawn.clear()
     monkeypatch.setattr(PrefixCache, "has_rows", lambda self, step: False)
@@ -99,7 +99,7 @@ def test_images_that_nobody_looks_at_are_not_made_ready(
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("budgets", [{}, TIGHT], ids=["ample", "tight"])
-def test_stopped_at_every_third_step_it_ends_with_the_same_bits(
+def test_run_stopped_every_third_step_ends_bit_identical(
     model: str, budgets: dict, tmp_path: Path
 ) -> None:
     assert_stops_change_nothing(prefix_run(model, fold_norms=True, **CACHED, **budgets), tmp_path)
@@ -109,10 +109,10 @@ ORDER = torch.tensor([[4, 1, 7], [0, 2, 4], [5, 4, 9], [1, 0, 9], [8, 7, 3], [6,
 
 
 @pytest.mark.parametrize("rows", [(10, 0), (4, 0), (3, 4), (0, 10), (0, 0)])
-def test_every_sample_gets_its_own_row_wherever_it_is_kept(
+def test_each_sample_gets_its_own_row_from_every_storage(
     rows: tuple[int, int], tmp_path: Path
 ) -> None:
-    """A row is a function of the sample and of those it was first computed with."""
+    """A row depends on the sample and on the batch in which it was first computed."""
     computed: list[list[int]] = []
 
     def compute(samples: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -140,7 +140,7 @@ def test_every_sample_gets_its_own_row_wherever_it_is_kept(
     assert kept["host"] + kept["disk"] <= sum(rows) * row
     cache.close()
     assert not list(tmp_path.iterdir())
-    for begin in range(6):  # resumed after any step, it serves the same bits
+    for begin in range(6):  # resume after each step and expect the same values
         again = new_cache()
         again.replay(0, begin)
         for step in range(begin, 6):
@@ -150,12 +150,12 @@ def test_every_sample_gets_its_own_row_wherever_it_is_kept(
         again.close()
 
 
-def test_what_cannot_repeat_is_refused() -> None:
+def test_cache_with_augmentation_raises() -> None:
     with pytest.raises(UserError, match=r"cache_prefix.*augment"):
         make_tiny_spec(cache_prefix=True, augment="standard")
 
 
-def test_left_off_the_options_leave_ids_alone() -> None:
+def test_disabled_options_do_not_change_run_ids() -> None:
     assert make_tiny_spec(cache_prefix=False, fold_norms=False).id == make_tiny_spec().id
     plain = {"augment": "none"}
     ways = (plain, CACHED, {**plain, "fold_norms": True})
