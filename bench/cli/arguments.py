@@ -1,4 +1,4 @@
-"""Arguments that several commands share: where results and files lie, which sweep is meant."""
+"""Command-line arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.cli.help import format_field_help, name_type
 from bench.errors import UserError
 from bench.options import make_unknown_error
 from bench.spec import FIELDS
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 
-# Fields that sweeps and profiles decide; the rest can be changed for a whole sweep.
+# Fields of a run that can be changed for a whole sweep. The sweep and its profile set the others.
 CHANGEABLE = (
     "epochs",
     "evaluate_on",
@@ -38,108 +39,145 @@ CHANGEABLE = (
 )
 
 
-def add_results_argument(parser: argparse.ArgumentParser) -> None:
-    """--results DIR."""
+def add_results_argument(parser: argparse._ActionsContainer) -> None:
+    """Add --results DIR."""
     parser.add_argument(
         "--results",
         type=Path,
         default=Path(os.environ.get("FREEZEBENCH_RESULTS", "results")),
-        help="folder of runs and reports",
+        metavar="DIR",
+        help="folder of runs and reports; the environment variable FREEZEBENCH_RESULTS sets it too",
     )
 
 
-def add_file_arguments(parser: argparse.ArgumentParser) -> None:
-    """--data-root and --predictor."""
-    parser.add_argument("--data-root", default="", metavar="DIR", help="where data sets lie")
+def add_profile_argument(parser: argparse._ActionsContainer) -> None:
+    """Add --profile NAME."""
     parser.add_argument(
-        "--vocab", default="", metavar="FILE", help="BERT's vocab.txt; else beside its weights"
+        "--profile", default="laptop", metavar="NAME", help="name of a profile, or a TOML file"
+    )
+
+
+def add_data_root_argument(parser: argparse._ActionsContainer) -> None:
+    """Add --data-root DIR."""
+    parser.add_argument(
+        "--data-root",
+        default="",
+        metavar="DIR",
+        help="folder that holds the data sets (default: none; built-in data needs no folder)",
+    )
+
+
+def add_file_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add --data-root, --vocab and --predictor."""
+    add_data_root_argument(parser)
+    parser.add_argument(
+        "--vocab",
+        default="",
+        metavar="FILE",
+        help="vocab.txt of BERT's tokenizer (default: the file next to BERT's weights)",
     )
     parser.add_argument(
-        "--predictor", default="", metavar="FILE", help="a SmartFRZ predictor (safetensors)"
+        "--predictor",
+        default="",
+        metavar="FILE",
+        help="SmartFRZ predictor, a safetensors file (default: the profile's own predictor)",
     )
 
 
 def collect_files(args: argparse.Namespace) -> dict[str, str]:
-    """The files the user named, by what they are."""
+    """Return the files that the user named, by kind. Raise UserError if one does not exist."""
     named = {"data": args.data_root, "vocab": args.vocab, "predictor": args.predictor}
     named["weights"] = getattr(args, "weights_file", "")
-    for what, path in named.items():
+    for kind, path in named.items():
         if path and not Path(path).expanduser().exists():
-            raise UserError(f"{what}: {path} does not exist; check the path")
-    return {what: path for what, path in named.items() if path}
+            raise UserError(f"{kind}: {path} does not exist; check the path")
+    return {kind: path for kind, path in named.items() if path}
 
 
-def add_field_arguments(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
-    """A --option for each field of a run; those not given stay None."""
+def add_field_arguments(
+    parser: argparse._ActionsContainer, names: tuple[str, ...], default: str = ""
+) -> None:
+    """Add an option for each field of a run. Fields that are not given stay out of the namespace.
+
+    default: replaces the field's own default in the help text.
+    """
     for name in names:
         option = FIELDS[name]
+        own = "false" if option.default is False else str(option.default) or "none"
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             dest=f"field_{name}",
-            metavar="X",
-            default=None,
-            help=f"{option.doc} ({option.describe_valid()})",
+            metavar=name_type(option),
+            default=argparse.SUPPRESS,
+            help=format_field_help(option, default or own),
         )
 
 
 def collect_fields(args: argparse.Namespace) -> dict[str, Any]:
-    """The run's fields given on the command line."""
+    """Return the fields of a run that were given on the command line."""
     return {
         key.removeprefix("field_"): value
         for key, value in vars(args).items()
-        if key.startswith("field_") and value is not None
+        if key.startswith("field_")
     }
 
 
 def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> None:
-    """Which sweeps, for which profile, with which changes.
+    """Add the names of sweeps, the profile and the changes to it.
 
-    number: "+", or "*" for commands that take no name for all of them.
+    number: "+", or "*" for commands that use all sweeps if no name is given.
     """
-    given = " (if none is given)" if number == "*" else ""
+    given = " (default: all)" if number == "*" else ""
     parser.add_argument(
         "sweep",
         nargs=number,
         default=[ALL],
-        help=f"sweeps by name or TOML files; {ALL}: those of all tables and of the curves{given}",
+        help=f"names of sweeps, or TOML files; `{ALL}` means all tables and the curves{given}",
     )
-    add_setting_arguments(parser)
-
-
-def add_setting_arguments(parser: argparse.ArgumentParser) -> None:
-    """For which profile, with which changes."""
-    parser.add_argument("--profile", default="laptop", help="a profile by name or a TOML file")
-    parser.add_argument("--controls", action="store_true", help="with the sweep's controls")
-    parser.add_argument("--seeds", type=int, default=0, help="how many seeds; 0 = the sweep's own")
-    add_file_arguments(parser)
-    parser.add_argument(
+    chosen = parser.add_argument_group("runs of the sweep")
+    add_profile_argument(chosen)
+    chosen.add_argument("--controls", action="store_true", help="include the sweep's controls")
+    chosen.add_argument(
+        "--seeds",
+        type=int,
+        default=0,
+        metavar="INT",
+        help="number of seeds (default: as the sweep says)",
+    )
+    files = parser.add_argument_group("files")
+    add_results_argument(files)
+    add_file_arguments(files)
+    files.add_argument(
         "--weights",
         action="append",
         default=[],
         metavar="ROLE=FILE",
-        help="safetensors file a model starts from, as resnet50=FILE; may be given several times",
+        help="safetensors file with a model's initial weights, for example resnet50=FILE; "
+        "repeat for more models (default: as the profile says)",
     )
-    add_field_arguments(parser, CHANGEABLE)
-    add_results_argument(parser)
+    changes = parser.add_argument_group(
+        "changes to every run", "These options are part of a run's id unless the text says not."
+    )
+    add_field_arguments(changes, CHANGEABLE, default="as the profile says")
 
 
 def resolve_sweep(args: argparse.Namespace) -> Sweep:
-    """The sweep that the arguments mean; several are joined into one."""
+    """Return the sweep that the arguments name; several sweeps are joined into one."""
     if args.seeds < 0:
-        raise UserError(f"--seeds {args.seeds} is not valid; give a number from 1")
+        raise UserError(f"--seeds {args.seeds} is not valid; give 1 or more")
     files = collect_files(args)
     for pair in args.weights:
         role, equals, file = pair.partition("=")
         if not equals or not Path(file).expanduser().is_file():
             raise UserError(f"--weights {pair}: give ROLE=FILE with a file that exists")
         files[f"weights:{role}"] = file
-    # Nothing of what is loaded here becomes garbage; looking for it takes a third of the time.
+    # Nothing loaded here becomes garbage, and garbage collection would take a third of the time.
     gc.disable()
     try:
         from bench.planning.sweep import join_sweeps, load_sweep
         from bench.planning.sweep_files import list_tables
 
-        given = [name for n in args.sweep for name in (list_tables() if n == ALL else [n])]
+        names = [name for n in args.sweep for name in (list_tables() if n == ALL else [n])]
         sweep = join_sweeps(
             [
                 load_sweep(
@@ -150,19 +188,19 @@ def resolve_sweep(args: argparse.Namespace) -> Sweep:
                     files=files,
                     changes=collect_fields(args),
                 )
-                for name in dict.fromkeys(given)
+                for name in dict.fromkeys(names)
             ]
         )
         gc.freeze()
         _check_roles(args.weights, sweep)
-        atexit.register(gc.unfreeze)  # what stays frozen to the end some libraries report as leaks
+        atexit.register(gc.unfreeze)  # some libraries report frozen objects as leaks at exit
     finally:
         gc.enable()
     return sweep
 
 
 def _check_roles(pairs: Iterable[str], sweep: Sweep) -> None:
-    """Raise UserError for weights of a role that neither the profile nor the sweep knows."""
+    """Raise UserError for weights of a role that is in neither the profile nor the sweep."""
     roles = {*sweep.profile["models"], *(entry.roles["model"] for entry in sweep.entries)}
     for pair in pairs:
         role = pair.partition("=")[0]
@@ -170,14 +208,14 @@ def _check_roles(pairs: Iterable[str], sweep: Sweep) -> None:
             raise make_unknown_error("--weights: role", role, sorted(roles))
 
 
-def add_workers_argument(parser: argparse.ArgumentParser) -> None:
-    """--workers N."""
+def add_workers_argument(parser: argparse._ActionsContainer) -> None:
+    """Add --workers INT."""
     parser.add_argument(
         "--workers",
         type=_parse_count,
         default=0,
-        metavar="N",
-        help="local processes; 0 = as many as fit",
+        metavar="INT",
+        help="local worker processes (default: as many as the machine can run side by side)",
     )
 
 
@@ -187,29 +225,33 @@ def _parse_count(text: str) -> int:
     return int(text)
 
 
-def add_out_argument(parser: argparse.ArgumentParser) -> None:
-    """--out DIR."""
+def add_out_argument(parser: argparse._ActionsContainer) -> None:
+    """Add --out DIR."""
     parser.add_argument(
-        "--out", type=Path, default=None, metavar="DIR",
-        help="folder for the reports, with one in it for each profile (default: reports in that of "
-        "the results)",
-    )  # fmt: skip
+        "--out",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="output folder; each profile gets a folder in it (default: RESULTS/reports)",
+    )
 
 
 def require_results(args: argparse.Namespace) -> Path:
-    """The results folder; raises UserError if there is none, a name mistyped for one."""
+    """Return the results folder. Raise UserError if it does not exist."""
     results: Path = args.results
     if not results.is_dir():
         raise UserError(
-            f"--results {results}: there is no such folder; make runs with `freezebench sweep`"
+            f"--results {results}: there is no such folder; `freezebench sweep` creates it"
         )
     return results
 
 
 def check_data(specs: Iterable[Spec]) -> None:
-    """Raise UserError before anything starts if a data set needs a folder that is not named."""
+    """Raise UserError, before any run starts, if a data set needs a folder that is not named."""
     from bench.data.catalogue import find_data_set
 
     for spec in specs:
         if find_data_set(spec.data).needs_root and "data" not in spec.paths:
-            raise UserError(f"{spec.data}: give --data-root DIR, where its files lie or shall go")
+            raise UserError(
+                f"{spec.data}: give --data-root DIR, the folder of its files (or for its download)"
+            )

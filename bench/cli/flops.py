@@ -1,16 +1,17 @@
-"""`freezebench flops`: full training's computation, counted without training anything."""
+"""`freezebench flops`: FLOPs of full training, counted without training."""
 
 from __future__ import annotations
 
 import argparse
 
-from bench.cli.arguments import add_file_arguments, collect_files
+from bench.cli.arguments import add_file_arguments, add_profile_argument, collect_files
 
-HELP = "computation of full training in both conventions, without training"
+HELP = "count the FLOPs of full training by the paper's rule and exactly, without training"
+EXAMPLE = "freezebench flops --profile paper"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", default="laptop", help="a profile by name or a TOML file")
+    add_profile_argument(parser)
     add_file_arguments(parser)
 
 

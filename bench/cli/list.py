@@ -1,4 +1,4 @@
-"""`freezebench list`: strategies, models, data sets, sweeps and profiles, with their parameters."""
+"""`freezebench list`: what the benchmark knows by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import inspect
 
 from bench.errors import UserError
 
-HELP = "strategies, models, data sets, sweeps and profiles, with their parameters"
+HELP = "list strategies and their options, models, data sets, sweeps, profiles and run fields"
+EXAMPLE = "freezebench list strategies"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,17 +16,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "what",
         nargs="?",
         choices=("strategies", "models", "data", "sweeps", "profiles", "fields"),
-        help="one kind only",
+        help="the kind to list (default: all kinds)",
     )
     parser.add_argument(
-        "--markdown", action="store_true", help="strategies as the table of the README"
+        "--markdown",
+        action="store_true",
+        help="print the strategies as the Markdown table of the README",
     )
 
 
 def main(args: argparse.Namespace) -> int:
     if args.markdown:
         if args.what not in (None, "strategies"):
-            raise UserError(f"--markdown prints strategies alone; leave out {args.what}")
+            raise UserError(f"--markdown prints strategies only; remove {args.what}")
         print(format_strategies())
         return 0
     kinds = {

@@ -1,4 +1,4 @@
-"""The command line: `freezebench COMMAND`."""
+"""The `freezebench` command."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from bench.cli.help import HelpFormatter, format_version
 from bench.errors import UserError
 
 # Each command's module within bench.cli.
@@ -30,8 +31,9 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and do it; returns the exit status."""
-    args = build_parser().parse_args(arguments)
+    """Parse the command line, execute the command and return the exit status."""
+    parser = build_parser()
+    args = parser.parse_args(arguments)
     try:
         return int(args.command(args) or 0)
     except UserError as error:
@@ -42,40 +44,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output went away
+    except BrokenPipeError:  # for example: `freezebench list | head`
         sys.stderr.close()
         return 1
     except Exception as error:
         if args.debug:
             raise
         print(
-            f"error: {type(error).__name__}: {error} (a fault of the program; --debug shows where)",
+            f"error: {type(error).__name__}: {error} "
+            "(internal error; run with --debug for a traceback)",
             file=sys.stderr,
         )
         return 1
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+    """Return the parser of all commands. Without a command it prints the help."""
     top = argparse.ArgumentParser(
         prog="freezebench",
-        description="Measures what freezing layers during training saves, and what it costs.",
+        description="Measure what freezing layers during training saves and what it costs.",
+        epilog="`freezebench COMMAND --help` describes a command and shows an example.",
     )
-    top.add_argument("--debug", action="store_true", help="show a traceback when something fails")
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    top.add_argument("--version", action="version", version=format_version())
+    top.add_argument("--debug", action="store_true", help="print a traceback if a command fails")
+    top.set_defaults(command=lambda _: top.print_help())
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
     for name, place in COMMANDS.items():
         module = importlib.import_module(f"bench.cli.{place}")
         sub = commands.add_parser(
             name,
             help=module.HELP,
-            description=module.HELP,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            description=f"{module.HELP[0].upper()}{module.HELP[1:]}.",
+            epilog=f"example:\n  {module.EXAMPLE}",
+            formatter_class=HelpFormatter,
         )
+        sub.set_defaults(command=module.main)
         module.arguments(sub)
         sub.add_argument(
             "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
-        sub.set_defaults(command=module.main)
     return top
 
 

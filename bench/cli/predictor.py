@@ -1,15 +1,21 @@
-"""`freezebench predictor`: train SmartFRZ's predictor, score it, or say what one is."""
+"""`freezebench predictor`: train, evaluate or describe SmartFRZ's predictor."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import add_results_argument, add_workers_argument
+from bench.cli.arguments import (
+    add_data_root_argument,
+    add_profile_argument,
+    add_results_argument,
+    add_workers_argument,
+)
+from bench.cli.help import HelpFormatter
 from bench.errors import UserError
 from bench.files import write_atomically
 from bench.options import make_unknown_error
@@ -19,46 +25,105 @@ if TYPE_CHECKING:
     from strategies.smartfrz.training.corpus import Recording
     from strategies.smartfrz.training.train_predictor import PredictorConfig
 
-HELP = "train SmartFRZ's predictor from source tasks, score it, or describe one"
+HELP = "train SmartFRZ's predictor on source tasks, evaluate it, or describe a predictor file"
+EXAMPLE = "freezebench predictor info"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
-    train = actions.add_parser("train", help="references, labelled histories, training, scores")
+    parser.set_defaults(action=lambda _: parser.print_help())
+    actions = parser.add_subparsers(title="actions", metavar="ACTION")
+
+    def add_action(
+        name: str, text: str, example: str, action: Callable[[argparse.Namespace], int]
+    ) -> argparse.ArgumentParser:
+        sub = actions.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=f"example:\n  freezebench predictor {example}",
+            formatter_class=HelpFormatter,
+        )
+        sub.set_defaults(action=action)
+        return sub
+
+    train = add_action(
+        "train",
+        "execute the source runs, label their histories, and train and score a predictor",
+        "train --window 30 --out mine.safetensors",
+        _train,
+    )
     _add_source_arguments(train)
     _add_choice_arguments(train)
     train.add_argument(
-        "--out", type=Path, default=None, metavar="FILE", help="where it goes; default: shipped"
+        "--out",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="output file (default: the shipped predictor is replaced)",
     )
     train.add_argument(
-        "--without-family", default="", metavar="NAME", help="leave out one family of models"
+        "--without-family",
+        default="",
+        metavar="NAME",
+        help="family of models to leave out of the source runs (default: none)",
     )
     train.add_argument(
-        "--all", action="store_true", help="all that are shipped: windows and sizes of Tables 4, 5"
+        "--all",
+        action="store_true",
+        help="train all shipped predictors: the windows and sizes of Tables 4 and 5",
     )
-    train.set_defaults(action=_train)
-    evaluate = actions.add_parser("evaluate", help="held-out scores of every kind, with figures")
+    evaluate = add_action(
+        "evaluate",
+        "score predictors on held-out source tasks, models and seeds, and draw the scores",
+        "evaluate",
+        _evaluate,
+    )
     _add_source_arguments(evaluate)
     _add_choice_arguments(evaluate)
     evaluate.add_argument(
-        "--used", action="store_true", help="also train with held-out predictors and compare"
+        "--used",
+        action="store_true",
+        help="also train models with held-out predictors and compare their accuracy",
     )
-    evaluate.set_defaults(action=_evaluate)
-    study = actions.add_parser("study", help="all feature sets under all labelling rules")
+    study = add_action(
+        "study", "compare all feature sets and labelling rules", "study --features raw", _study
+    )
     _add_source_arguments(study)
-    _add_choice_arguments(study, features="one feature set; default: all")
-    study.set_defaults(action=_study)
-    harm = actions.add_parser("harm", help="which labels tell best what freezing does to accuracy")
+    _add_choice_arguments(study, features="feature set (default: all)")
+    harm = add_action(
+        "harm",
+        "rank labelling rules by how well they predict what freezing does to accuracy",
+        "harm",
+        _rank_labels,
+    )
     _add_source_arguments(harm)
-    harm.set_defaults(action=_rank_labels)
-    info = actions.add_parser("info", help="size, cost and provenance of a predictor")
-    info.add_argument("file", type=Path, nargs="?", default=None, help="default: the shipped one")
-    info.add_argument("--profile", default="laptop", help="whose shipped predictor")
-    info.add_argument("--window", type=int, default=0, help="cost alone, for any window W")
-    info.add_argument("--tailored", type=int, default=0, help="cost alone, for any n weights")
-    info.add_argument("--features", default="", help="cost alone, of these tokens; default: raw")
+    info = add_action(
+        "info", "print the size, cost and origin of a predictor", "info --window 30", _show_info
+    )
+    info.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        default=None,
+        metavar="FILE",
+        help="predictor file (default: the shipped one)",
+    )
+    add_profile_argument(info)
+    cost = info.add_argument_group("cost of any predictor, without a file")
+    cost.add_argument(
+        "--window", type=int, default=0, metavar="INT", help="window W in snapshots (default: 30)"
+    )
+    cost.add_argument(
+        "--tailored",
+        type=int,
+        default=0,
+        metavar="INT",
+        help="tailored weights n per layer (default: 1024)",
+    )
+    cost.add_argument(
+        "--features", default="", metavar="NAME", help="feature set of a token (default: raw)"
+    )
     info.set_defaults(data_root="")
-    info.set_defaults(action=_show_info)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -66,20 +131,25 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
-    """On which source tasks runs are made, and where they lie."""
-    parser.add_argument("--profile", default="laptop", help="whose source tasks are used")
+    """Add the options that select the source tasks and execute their runs."""
+    add_profile_argument(parser)
     add_workers_argument(parser)
-    parser.add_argument("--data-root", default="", metavar="DIR", help="where data sets lie")
+    add_data_root_argument(parser)
     add_results_argument(parser)
 
 
 def _add_choice_arguments(
-    parser: argparse.ArgumentParser, features: str = "what a token holds; default: as shipped"
+    parser: argparse.ArgumentParser,
+    features: str = "feature set of a token (default: as in the shipped predictor)",
 ) -> None:
-    """What a predictor is shown of a run."""
-    parser.add_argument("--features", default="", help=features)
-    parser.add_argument("--window", type=int, default=30, help="W, snapshots it looks at")
-    parser.add_argument("--tailored", type=int, default=1024, help="n, weights a layer")
+    """Add the options that select the input of a predictor."""
+    parser.add_argument("--features", default="", metavar="NAME", help=features)
+    parser.add_argument(
+        "--window", type=int, default=30, metavar="INT", help="window W in snapshots"
+    )
+    parser.add_argument(
+        "--tailored", type=int, default=1024, metavar="INT", help="tailored weights n per layer"
+    )
 
 
 def _make(args: argparse.Namespace, specs: Sequence[Spec], results: Path) -> None:
@@ -93,7 +163,7 @@ def _train(args: argparse.Namespace) -> int:
     from strategies.smartfrz.training.train_predictor import build_predictor, list_variants
 
     if args.all and (args.out or args.without_family):
-        raise UserError("--all writes all shipped files; leave out --out and --without-family")
+        raise UserError("--all writes the shipped files; remove --out and --without-family")
     first = _parse_choice(args)
     for choice in [first, *(list_variants(first) if args.all else [])]:
         build_predictor(
@@ -182,7 +252,7 @@ def _collect_recordings(args: argparse.Namespace) -> list[Recording]:
 
 
 def _parse_choice(args: argparse.Namespace) -> PredictorConfig:
-    """What the arguments ask for; raises UserError for a feature set that does not exist."""
+    """Return the predictor that the arguments select. Raise UserError for an invalid value."""
     from strategies.smartfrz.features import FEATURES
     from strategies.smartfrz.predictor_file import DEFAULT_FEATURES
     from strategies.smartfrz.training.train_predictor import RECIPE, PredictorConfig
@@ -192,7 +262,7 @@ def _parse_choice(args: argparse.Namespace) -> PredictorConfig:
         raise make_unknown_error("--features", features, FEATURES)
     for name, value, low in (("window", args.window, 2), ("tailored", args.tailored, 8)):
         if value < low:
-            raise UserError(f"--{name} {value} is not valid; give a number from {low}")
+            raise UserError(f"--{name} {value} is not valid; give {low} or more")
     recipe = replace(RECIPE, window=args.window)
     return PredictorConfig(
         args.profile, features, args.tailored, recipe, files=_collect_files(args)
@@ -200,7 +270,7 @@ def _parse_choice(args: argparse.Namespace) -> PredictorConfig:
 
 
 def _collect_files(args: argparse.Namespace) -> dict[str, str]:
-    """The files the user named."""
+    """Return the files that the user named, by kind."""
     return {"data": args.data_root} if args.data_root else {}
 
 
@@ -211,9 +281,7 @@ def _show_info(args: argparse.Namespace) -> int:
 
     if args.window or args.tailored or args.features:
         if args.file:
-            raise UserError(
-                "--window, --tailored and --features price any predictor; leave out FILE"
-            )
+            raise UserError("--window, --tailored and --features need no file; remove FILE")
         args.window, args.tailored = args.window or 30, args.tailored or 1024
         args.features = args.features or "raw"
         choice = _parse_choice(args)

@@ -47,7 +47,7 @@ def test_sent_twice_from_two_shells_and_cancelled(
     assert [shell.returncode for shell in shells] == [0, 0], told
     assert queued_runs(here) == Counter(dict.fromkeys(queued_runs(here), 1))
     assert len(queued_runs(here)) == 6
-    assert "6 runs are in the queue already" in here.send()  # and once more
+    assert "6 runs are already in the queue" in here.send()  # and once more
     assert sum(bool(array.jobs) for array in here.list_arrays()) == 1
     assert "6 queued" in here.run_command("status")
     here.run_command("cancel")
@@ -92,7 +92,7 @@ def test_a_launcher_killed_before_its_release_is_helped_by_the_next(
     killed.communicate(timeout=120)
     assert killed.returncode == -9
     (held,) = {line.split()[0].partition("_")[0] for line in list_queue()}
-    assert "nothing to send" in here.send()  # it is released as it is
+    assert "nothing to submit" in here.send()  # it is released as it is
     wait_until(lambda: len(here.done()) == 6 and not list_queue(), 120, "end", here.log)
     assert [array.jobs[0].partition("_")[0] for array in here.list_arrays()] == [held]
 

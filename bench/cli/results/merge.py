@@ -1,4 +1,4 @@
-"""`freezebench merge`: join the results of machines that share no disk."""
+"""`freezebench merge`: copy results from other folders into one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from pathlib import Path
 
 from bench.cli.arguments import add_results_argument
 
-HELP = "join results from machines that share no disk; refuses what contradicts"
+HELP = "copy the runs of other results folders into one; contradicting results are refused"
+EXAMPLE = "freezebench merge /mnt/a/results /mnt/b/results --results results"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sources", nargs="+", type=Path, metavar="DIR", help="results folders")
+    parser.add_argument(
+        "sources", nargs="+", type=Path, metavar="DIR", help="results folders to copy from"
+    )
     add_results_argument(parser)
 
 
@@ -22,7 +25,7 @@ def main(args: argparse.Namespace) -> int:
     make_results_folder(args.results)
     merged = merge(args.sources, args.results)
     print(
-        f"{len(merged.copied)} runs copied into {args.results}, {len(merged.same)} were there "
-        f"already, {len(merged.unfinished)} are not done and were left"
+        f"{len(merged.copied)} runs copied into {args.results}, {len(merged.same)} were already "
+        f"there, {len(merged.unfinished)} are not finished and were skipped"
     )
     return 0

@@ -1,4 +1,4 @@
-"""`freezebench page`: all reports from the results on disk, and one HTML file of them."""
+"""`freezebench page`: one HTML page of the results on disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from bench.cli.arguments import (
     resolve_sweep,
 )
 
-HELP = "all tables and figures from the results on disk, and one HTML page of them"
+HELP = "write the reports of sweeps and one HTML page of them, from the results on disk"
+EXAMPLE = "freezebench page table2 table4"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

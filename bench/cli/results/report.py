@@ -1,4 +1,4 @@
-"""`freezebench report`: a sweep's tables and figures from the results on disk."""
+"""`freezebench report`: tables and figures of sweeps from the results on disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from bench.cli.arguments import (
     resolve_sweep,
 )
 
-HELP = "the tables and figures of sweeps, from the results on disk"
+HELP = "write the tables and figures of sweeps, from the results on disk"
+EXAMPLE = "freezebench report table2 --controls"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

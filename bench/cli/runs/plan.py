@@ -1,4 +1,4 @@
-"""`freezebench plan`: what a sweep would run, what is done, and how long the rest should take."""
+"""`freezebench plan`: runs of sweeps, how many are done, and the cost of the rest."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ if TYPE_CHECKING:
     from bench.planning.sweep import Sweep
     from bench.spec import Spec
 
-HELP = "what sweeps would run, what is done, and how long the rest should take"
+HELP = "show the runs of sweeps, how many are done, and the time that the rest should take"
+EXAMPLE = "freezebench plan table2 --profile paper --each"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_sweep_arguments(parser, "*")
     add_workers_argument(parser)
-    parser.add_argument("--each", action="store_true", help="a line a run, with its id")
+    parser.add_argument("--each", action="store_true", help="print each run with its id")
     parser.add_argument(
         "--device-speed",
         default="",
         metavar="NAME=TFLOPS",
-        help="what a GPU sustains in training, TFLOP/s, as V100=8.9; '' = an A100 in TF32",
+        help="sustained training speed of a GPU in TFLOP/s, for example V100=8.9 "
+        "(default: an A100 in TF32)",
     )
 
 
@@ -62,7 +64,7 @@ def _format_number(value: float) -> str:
 
 
 def describe_cost(estimate: CostEstimate, speed: Speed) -> str:
-    """What the runs should cost, by sweep, in PFLOPs and hours of a device."""
+    """Return the estimated cost of the runs by sweep, in PFLOPs and device hours."""
 
     def row(what: str, runs: int, flops: float, bound: bool) -> str:
         sign = "≤ " if bound else ""
@@ -74,7 +76,7 @@ def describe_cost(estimate: CostEstimate, speed: Speed) -> str:
 
     rows = [
         f"training as planned, {speed.name} at {speed.flops / 1e12:.3g} TFLOP/s sustained; "
-        "≤: at most, what full training costs",
+        "≤ marks upper bounds: the cost of full training",
         f"  {'':44}{'runs':>6}{'PFLOPs':>14}{'GPU hours':>12}",
     ]
     for sweep, (runs, flops) in estimate.own.items():
@@ -82,10 +84,10 @@ def describe_cost(estimate: CostEstimate, speed: Speed) -> str:
         rows.append(sweep)
         rows += [row(line.what, line.runs, line.flops, line.bound) for line in lines]
         bound = any(line.bound for line in lines)
-        what = "all of it" if len(estimate.own) == 1 else "all that no table above has"
+        what = "all" if len(estimate.own) == 1 else "all that no sweep above contains"
         rows.append(row(what, runs, flops, bound))
     if len(estimate.own) > 1:
-        rows.append("all")
+        rows.append("total")
         rows.append(row("each run once", estimate.runs, estimate.flops, estimate.bound))
     return "\n".join(rows)
 
@@ -93,9 +95,9 @@ def describe_cost(estimate: CostEstimate, speed: Speed) -> str:
 def describe_plan(
     sweep: Sweep, plan: Plan, results: Path, workers: int, gpu: float = A100.flops
 ) -> str:
-    """The plan in a few lines: counts by method, and the time left.
+    """Return the plan in a few lines: counts by method, and the time left.
 
-    gpu: FLOP/s that one sustains, for runs on a GPU whose like was never timed here.
+    gpu: sustained FLOP/s of a GPU, for GPU runs without a similar finished run.
     """
     from bench.launch.capacity import count_workers
     from bench.launch.progress import format_duration
@@ -120,6 +122,6 @@ def describe_plan(
 
 
 def _describe_remaining(part: Sweep, plan: Plan) -> str:
-    """How much of one of several sweeps is left; a run that others share counts in each."""
+    """Return how many runs of one sweep are left. A shared run counts in each of its sweeps."""
     left = sum(spec.id not in plan.done for spec in part.specs)
     return f"{left} of {len(part.specs)} runs to do"

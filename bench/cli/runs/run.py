@@ -1,4 +1,4 @@
-"""`freezebench run`: make one run, or one a seed."""
+"""`freezebench run`: one training run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from bench.cli.arguments import (
     add_field_arguments,
     add_file_arguments,
+    add_profile_argument,
     add_results_argument,
     collect_fields,
     collect_files,
@@ -17,30 +18,48 @@ from bench.errors import UserError
 from bench.spec import FIELDS
 
 NAMES = {"accuracy": "accuracy, %:", "matthews": "Matthews correlation, times 100:"}
-HELP = "make one run and print its result"
+HELP = "execute one run and print its result"
+EXAMPLE = (
+    "freezebench run --model laptop_resnet --data digits10 --resolution 24 --lr 0.05 "
+    "--epochs 2 --strategy smartfrz -o window=30"
+)
+STRATEGY = ("strategy", "seed")
+MODEL_AND_DATA = ("model", "data", "train_limit", "evaluate_on", "resolution", "length")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", default="laptop", help="whose predictor is used by default")
-    add_field_arguments(parser, tuple(n for n in FIELDS if n not in ("weights", "reference")))
-    parser.add_argument(
+    chosen = parser.add_argument_group("model and data")
+    add_field_arguments(chosen, MODEL_AND_DATA)
+    chosen.add_argument(
         "--weights",
         default="",
         metavar="SOURCE",
-        help="'pretrained', run:ID, or a safetensors file; nothing = random",
+        help="initial weights: 'pretrained', run:ID, or a safetensors file (default: random)",
     )
-    parser.add_argument("--reference", default="", metavar="run:ID", help="for cka_oracle")
-    parser.add_argument(
+    method = parser.add_argument_group("method")
+    add_field_arguments(method, STRATEGY)
+    method.add_argument(
         "-o",
         "--option",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a parameter of the strategy; may be given several times",
+        help="option of the strategy; repeat for more (see `freezebench list strategies`)",
     )
-    parser.add_argument("--keep-model", action="store_true", help="keep the trained weights")
-    add_file_arguments(parser)
-    add_results_argument(parser)
+    method.add_argument(
+        "--reference",
+        default="",
+        metavar="run:ID",
+        help="trained run of the same task, required by cka_oracle (default: none)",
+    )
+    add_profile_argument(method)
+    training = parser.add_argument_group("training")
+    grouped = (*MODEL_AND_DATA, *STRATEGY, "weights", "reference")
+    add_field_arguments(training, tuple(name for name in FIELDS if name not in grouped))
+    files = parser.add_argument_group("files")
+    add_results_argument(files)
+    files.add_argument("--keep-model", action="store_true", help="keep the trained weights")
+    add_file_arguments(files)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -71,12 +90,12 @@ def main(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt
     print(summarise_result(folder.result()) + f"\n{folder.path}")
     if folder.diverged:
-        raise UserError(f"{spec.label}: diverged; a lower --lr may help. It is recorded as such")
+        raise UserError(f"{spec.label}: diverged and is recorded as such; a lower --lr may help")
     return 0
 
 
 def summarise_result(result: dict[str, Any]) -> str:
-    """A run's result in a few lines."""
+    """Return the result of a run in a few lines."""
     if result["status"] == "diverged":
         return f"diverged: {result['reason']}"
     flops, clocks = result["flops"], result["clocks"]

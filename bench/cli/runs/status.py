@@ -1,9 +1,8 @@
-"""`freezebench status`: how far a sweep is, from its folders alone; more where Slurm answers."""
+"""`freezebench status`: state of the runs of sweeps, from run folders and Slurm's queue."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
     from bench.results.run_status import RunStatus
     from bench.spec import Spec
 
-HELP = "how far a sweep is, wherever it runs: done, running, queued, failed and why"
+HELP = "show which runs of sweeps are done, running, queued or failed, and why they failed"
+EXAMPLE = "freezebench status window --watch"
 QUEUED = "queued"
 ORDER = ("done", "running", QUEUED, "to do", "interrupted", "failed", "blocked", "diverged")
 SHOWN = 20  # lines of a kind, unless --all is given
@@ -28,21 +28,28 @@ SHOWN = 20  # lines of a kind, unless --all is given
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_sweep_arguments(parser)
-    parser.add_argument("--watch", action="store_true", help="go on until nothing runs or waits")
-    parser.add_argument(
-        "--every", type=float, default=5.0, metavar="S", help="seconds, for --watch"
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--watch", action="store_true", help="repeat until no run is running or queued"
     )
-    parser.add_argument("--all", action="store_true", help="a line for every run that is told of")
+    output.add_argument(
+        "--every", type=float, default=5.0, metavar="FLOAT", help="seconds between two --watch"
+    )
+    output.add_argument(
+        "--all", action="store_true", help=f"list every run (default: {SHOWN} of each state)"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
     if args.every <= 0:
         raise UserError(f"--every {args.every} is not valid; give seconds above 0")
     sweep = resolve_sweep(args)
     while True:
         snapshot = Snapshot.take(sweep, args.results)
-        if args.watch and sys.stdout.isatty():
-            print("\x1b[H\x1b[2J", end="")
+        if args.watch:
+            Console().clear()  # does nothing where stdout is no terminal
         print("\n".join(describe_snapshot(sweep, snapshot, args.all)), flush=True)
         if not args.watch or not snapshot.going_on:
             return 0
@@ -52,9 +59,9 @@ def main(args: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Where all runs of a sweep stand at one moment, by id.
+    """States of all runs of a sweep at one moment, by run id.
 
-    places: the jobs they are in. silent: why Slurm could not be asked, '' if it could.
+    places: Slurm jobs of the runs. silent: why Slurm did not answer, '' if it did.
     """
 
     there: Mapping[str, RunStatus]
@@ -64,7 +71,7 @@ class Snapshot:
 
     @classmethod
     def take(cls, sweep: Sweep, results: Path) -> Snapshot:
-        """Look at the folders, and at the queue if anything was sent."""
+        """Read the run folders, and Slurm's queue if any job was submitted."""
         from bench.launch.slurm.slurm_commands import Unreachable, find_jobs
         from bench.launch.slurm.submissions import Submissions, locate_runs
         from bench.results.run_status import read_statuses
@@ -75,11 +82,11 @@ class Snapshot:
             jobs = find_jobs(array.name for array in live)
         except Unreachable as error:
             silent = str(error)
-        # The queue first: a run that leaves it meanwhile has its result by now.
+        # The queue was read first, so a run that left it meanwhile has its result by now.
         return cls(read_statuses(sweep.specs, results), locate_runs(live, jobs), silent, results)
 
     def state(self, spec: Spec) -> str:
-        """One word for a run."""
+        """Return the state of a run as one word."""
         there = self.there[spec.id]
         if there.state in ("done", "diverged", "running"):
             return there.state
@@ -89,7 +96,7 @@ class Snapshot:
 
     @property
     def going_on(self) -> bool:
-        """Whether anything runs or waits in the queue."""
+        """Whether any run is running or queued."""
         running = any(there.state == "running" for there in self.there.values())
         return running or any(
             run in self.there and self.there[run].state not in ("done", "diverged")
@@ -98,7 +105,7 @@ class Snapshot:
 
 
 def describe_snapshot(sweep: Sweep, snapshot: Snapshot, everything: bool) -> Iterator[str]:
-    """The whole answer."""
+    """Yield the lines that the command prints."""
     from bench.launch.progress import format_duration
 
     states = {spec.id: snapshot.state(spec) for spec in sweep.specs}
@@ -116,20 +123,23 @@ def describe_snapshot(sweep: Sweep, snapshot: Snapshot, everything: bool) -> Ite
         why = Counter(f"{j.state.lower()} ({j.reason})" if j else "unknown" for j in jobs.values())
         yield f"queued in {len(jobs)} jobs: " + ", ".join(f"{n} {w}" for w, n in why.items())
     for state in ("diverged", "failed", "blocked", "interrupted"):
-        told = [_format_failure(spec, snapshot) for spec in sweep.specs if states[spec.id] == state]
-        yield from _limit_lines(state, told, limit)
+        lines = [
+            _format_failure(spec, snapshot) for spec in sweep.specs if states[spec.id] == state
+        ]
+        yield from _limit_lines(state, lines, limit)
     if snapshot.silent:
-        yield f"Slurm does not answer, so jobs are shown as last written down: {snapshot.silent}"
+        yield f"Slurm does not answer, so job states are the last known ones: {snapshot.silent}"
     left = sum(states[s.id] in ("to do", "interrupted", "failed", "blocked") for s in sweep.specs)
     if left and not snapshot.silent:
-        yield f"{left} runs are in no queue; `freezebench sweep` makes or sends them"
+        yield f"{left} runs are neither running nor queued; start them with `freezebench sweep`"
     silences = [t.silence for t in snapshot.there.values() if t.state == "running"]
     if silences and max(silences) > 600:
-        yield f"the longest silence is {format_duration(max(silences))}: is that process stuck?"
+        longest = format_duration(max(silences))
+        yield f"a running run has had no heartbeat for {longest}; its process may hang"
 
 
 def _format_cells(sweep: Sweep, states: Mapping[str, str]) -> Iterator[str]:
-    """A line for each cell of the grid, and one for what they need."""
+    """Yield a line for each cell of the sweep, and one for each artifact that they need."""
     roles = {e.spec.id: " ".join(e.roles.values()) for e in sweep.entries}
     cells: dict[str, Counter[str]] = {}
     for spec in sweep.specs:
@@ -143,40 +153,40 @@ def _format_cells(sweep: Sweep, states: Mapping[str, str]) -> Iterator[str]:
 
 
 def _format_counts(counts: Counter[str]) -> str:
-    told = [f"{counts[state]} {state}" for state in ORDER if counts[state] or state == "done"]
-    return f"{counts.total()} runs: " + ", ".join(told)
+    parts = [f"{counts[state]} {state}" for state in ORDER if counts[state] or state == "done"]
+    return f"{counts.total()} runs: " + ", ".join(parts)
 
 
 def _format_running(spec: Spec, snapshot: Snapshot) -> str:
-    """A run under way: step, speed, time left, where, and since when it is silent."""
+    """Return a line on a running run: step, speed, time left, machine and heartbeat age."""
     from bench.launch.progress import format_duration
     from bench.results.run_status import SILENT_SECONDS
 
     there = snapshot.there[spec.id]
-    told = there.progress
-    if not told:
+    progress = there.progress
+    if not progress:
         return f"{spec.label}: starting"
     words = "preparing"
-    if told["step"]:
-        words = f"step {told['step']} of {told['steps']}"
-        if speed := told["steps_per_second"]:
-            left = (told["steps"] - told["step"]) / speed
+    if progress["step"]:
+        words = f"step {progress['step']} of {progress['steps']}"
+        if speed := progress["steps_per_second"]:
+            left = (progress["steps"] - progress["step"]) / speed
             words += f", {speed:.3g} steps/s, {format_duration(left)} left"
-    words += f", on {told['node']}" + (f", job {told['job']}" if told["job"] else "")
+    words += f", on {progress['node']}" + (f", job {progress['job']}" if progress["job"] else "")
     if there.silence > SILENT_SECONDS:
-        words += f"; silent for {format_duration(there.silence)}"
+        words += f"; no heartbeat for {format_duration(there.silence)}"
     return f"{spec.label}: {words}"
 
 
 def _format_failure(spec: Spec, snapshot: Snapshot) -> str:
-    """A run that went wrong, with the last line of why and where more is written."""
+    """Return a line on a run that did not finish: the reason and the path of its log."""
     there = snapshot.there[spec.id]
     log = there.log or _find_job_log(spec, snapshot)
     return f"{spec.label}: {there.reason or 'was stopped'}" + (f"; log: {log}" if log else "")
 
 
 def _find_job_log(spec: Spec, snapshot: Snapshot) -> str:
-    """Where the job printed that made a run last, as far as its folder says."""
+    """Return the log of the last job that executed a run, or '' if it is unknown."""
     from bench.launch.slurm.submissions import Submissions
 
     there = snapshot.there[spec.id]
@@ -185,9 +195,9 @@ def _find_job_log(spec: Spec, snapshot: Snapshot) -> str:
     return str(log) if log else ""
 
 
-def _limit_lines(kind: str, told: list[str], limit: int) -> Iterator[str]:
-    if told:
+def _limit_lines(kind: str, lines: list[str], limit: int) -> Iterator[str]:
+    if lines:
         yield f"{kind}:"
-        yield from (f"  {line}" for line in told[:limit])
-        if len(told) > limit:
-            yield f"  and {len(told) - limit} more (--all)"
+        yield from (f"  {line}" for line in lines[:limit])
+        if len(lines) > limit:
+            yield f"  and {len(lines) - limit} more (--all)"

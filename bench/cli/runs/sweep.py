@@ -1,4 +1,4 @@
-"""`freezebench sweep`: make the missing runs of sweeps, each run once, and print the reports."""
+"""`freezebench sweep`: execute the missing runs of sweeps and print their reports."""
 
 from __future__ import annotations
 
@@ -14,22 +14,26 @@ if TYPE_CHECKING:
     from bench.planning.plan import Plan
     from bench.planning.sweep import Sweep
 
-HELP = "make the missing runs of sweeps, then their reports; here, or on Slurm"
+HELP = "execute the missing runs of sweeps, here or on Slurm, and print their reports"
+EXAMPLE = "freezebench sweep table2 --controls --seeds 3"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_sweep_arguments(parser)
-    parser.add_argument(
+    execution = parser.add_argument_group("execution")
+    execution.add_argument(
         "--launcher",
         choices=("local", "slurm"),
         default="local",
-        help="in processes of this machine, or as jobs of a cluster",
+        help="local: worker processes on this machine; slurm: jobs of a cluster",
     )
-    add_workers_argument(parser)
-    told = parser.add_mutually_exclusive_group()
-    told.add_argument("--no-report", action="store_true", help="make the runs only")
-    told.add_argument(
-        "--page", action="store_true", help="write one HTML page of all, in place of printing each"
+    add_workers_argument(execution)
+    output = parser.add_argument_group("output").add_mutually_exclusive_group()
+    output.add_argument("--no-report", action="store_true", help="execute the runs only")
+    output.add_argument(
+        "--page",
+        action="store_true",
+        help="write one HTML page of all reports instead of printing them",
     )
     add_cluster_arguments(parser)
 
@@ -71,23 +75,23 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _run_locally(sweep: Sweep, args: argparse.Namespace) -> tuple[bool, int]:
-    """Make the missing runs here: whether it was stopped, and how many could not be made."""
+    """Execute the missing runs here. Return whether it was stopped, and the number of failures."""
     from bench.launch.launch import launch
 
     outcome = launch(sweep.specs, args.results, args.workers)
     if outcome.failed:
         print(
-            f"{len(outcome.failed)} runs failed and {len(outcome.blocked)} that need them wait; "
-            f"why: {args.results}/runs/*/traceback.txt; the same command tries them again",
+            f"{len(outcome.failed)} runs failed and {len(outcome.blocked)} that need them were not "
+            f"started; see {args.results}/runs/*/traceback.txt; the same command tries them again",
             file=sys.stderr,
         )
     if outcome.stopped:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command continues from here", file=sys.stderr)
     return outcome.stopped, len(outcome.failed) + len(outcome.blocked)
 
 
 def _submit(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
-    """Send the missing runs to the cluster."""
+    """Submit the missing runs to the cluster."""
     from bench.cli.slurm.submit import submit_missing
 
     submit_missing(sweep, plan, args)
@@ -95,8 +99,10 @@ def _submit(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
 
 
 def _check_launcher(args: argparse.Namespace) -> None:
-    """Raise UserError for options of one launcher that are given to the other."""
+    """Raise UserError if an option of one launcher is given to the other."""
     if args.launcher == "slurm" and args.workers:
-        raise UserError("--workers is for --launcher local; a cluster file says how jobs are cut")
+        raise UserError(
+            "--workers needs --launcher local; on Slurm, the cluster file sets the runs per job"
+        )
     if args.launcher == "local" and (args.cluster or args.dirty):
-        raise UserError("--cluster and --dirty are for --launcher slurm; give it too")
+        raise UserError("--cluster and --dirty need --launcher slurm; add it")

@@ -1,4 +1,4 @@
-"""`freezebench cancel`: take a sweep's jobs out of the queue."""
+"""`freezebench cancel`: cancel the Slurm jobs of a sweep."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import argparse
 from bench.cli.arguments import add_sweep_arguments, resolve_sweep
 from bench.errors import UserError
 
-HELP = "take a sweep's jobs out of Slurm's queue; running ones write a checkpoint first"
+HELP = "cancel the Slurm jobs of sweeps; running jobs write a checkpoint first"
+EXAMPLE = "freezebench cancel window"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +23,10 @@ def main(args: argparse.Namespace) -> int:
     sweep = resolve_sweep(args)
     submissions = Submissions(args.results)
     if not submissions.root.exists():
-        raise UserError(f"nothing was ever sent for {args.results}")
+        raise UserError(f"no job was ever submitted for {args.results}")
     wanted = {spec.id for spec in sweep.specs}
     try:
-        with submissions.hold_lock():  # so that nobody sends them anew meanwhile
+        with submissions.hold_lock():  # so that no other process submits them again
             found = reconcile(submissions)
             numbers = {place.number for run, place in found.items() if run in wanted}
             others = {place.number for place in found.values()} - numbers
@@ -35,12 +36,12 @@ def main(args: argparse.Namespace) -> int:
     if not numbers:
         print(f"no job of {sweep.name} is in the queue")
         return 0
-    print(f"{len(numbers)} jobs cancelled; `freezebench sweep` goes on from the checkpoints")
+    print(f"{len(numbers)} jobs cancelled; `freezebench sweep` continues from their checkpoints")
     return 0
 
 
 def _group_into_arrays(numbers: set[str], others: set[str]) -> list[str]:
-    """The same jobs in few words: an array by its own number if none of its jobs is to stay."""
+    """Return the jobs as scancel arguments: the array id alone if all jobs of an array go."""
     kept = {number.partition("_")[0] for number in others}
     arrays = ((number, number.partition("_")[0]) for number in numbers)
     return sorted({number if array in kept else array for number, array in arrays})

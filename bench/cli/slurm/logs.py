@@ -1,4 +1,4 @@
-"""`freezebench logs`: what is written about one run."""
+"""`freezebench logs`: failure and job logs of one run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from bench.errors import UserError
 if TYPE_CHECKING:
     from bench.launch.slurm.submissions import Submissions
 
-HELP = "why a run failed and what its jobs printed"
+HELP = "print why a run failed and the logs of its jobs"
+EXAMPLE = "freezebench logs 3f2a --lines 100"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", help="the run's id, or the beginning of it (see plan --each)")
-    parser.add_argument("--lines", type=int, default=40, help="of each log, the last ones")
+    parser.add_argument(
+        "run", help="run id or its first digits; `freezebench plan --each` lists the ids"
+    )
+    parser.add_argument(
+        "--lines", type=int, default=40, metavar="INT", help="number of last lines of each log"
+    )
     add_results_argument(parser)
 
 
@@ -36,12 +41,12 @@ def main(args: argparse.Namespace) -> int:
             print("\n".join(path.read_text(errors="replace").splitlines()[-args.lines :]))
             shown += 1
     if not shown:
-        print(f"nothing is written about run {run_id} yet")
+        print(f"there is no log of run {run_id} yet")
     return 0
 
 
 def _list_logs(folder: Path, run_id: str, submissions: Submissions) -> Iterator[Path]:
-    """The run's own failure first, then its jobs' logs, the oldest first."""
+    """Yield the files of the run's failure, then the logs of its jobs, oldest first."""
     yield folder / "failure.json"
     yield folder / "traceback.txt"
     for log in submissions.find_logs(run_id):
@@ -50,7 +55,7 @@ def _list_logs(folder: Path, run_id: str, submissions: Submissions) -> Iterator[
 
 
 def _find_run_id(beginning: str, results: Path, submissions: Submissions) -> str:
-    """The one run whose id begins so; raises UserError if there is none, or more than one."""
+    """Return the one run whose id begins so. Raise UserError if there is none or more than one."""
     runs = results / "runs"
     known = {path.name for path in runs.iterdir()} if runs.is_dir() else set()
     known |= {run for array in submissions.every() for pack in array.packs for run in pack}
@@ -59,6 +64,6 @@ def _find_run_id(beginning: str, results: Path, submissions: Submissions) -> str
         raise UserError(f"no run in {results} has an id that begins with {beginning!r}")
     if len(found) > 1:
         raise UserError(
-            f"{beginning!r} begins {len(found)} ids: {', '.join(found[:5])} …; give more"
+            f"{beginning!r} begins {len(found)} ids: {', '.join(found[:5])} …; give more digits"
         )
     return found[0]

@@ -1,4 +1,4 @@
-"""`freezebench retry`: send failed runs again, and those that were blocked by them."""
+"""`freezebench retry`: submit failed runs again, and the runs that they blocked."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from bench.cli.arguments import add_sweep_arguments, check_data, resolve_sweep
 from bench.cli.slurm.submit import add_cluster_arguments
 from bench.errors import UserError
 
-HELP = "send failed runs of a sweep to Slurm again, with those that they blocked"
+HELP = "submit failed runs of sweeps to Slurm again, with the runs that they blocked"
+EXAMPLE = "freezebench retry window --failed"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_sweep_arguments(parser)
     add_cluster_arguments(parser)
     parser.add_argument(
-        "--failed", action="store_true", help="which runs; there is no other choice yet"
+        "--failed",
+        action="store_true",
+        help="select the failed runs; required, there is no other choice yet",
     )
 
 
@@ -25,7 +28,9 @@ def main(args: argparse.Namespace) -> int:
     from bench.results.run_status import BLOCKED, FAILED, read_statuses
 
     if not args.failed:
-        raise UserError("say which runs: --failed (`freezebench sweep` sends all that are missing)")
+        raise UserError(
+            "give --failed to select the runs (`freezebench sweep` submits all missing runs)"
+        )
     sweep = resolve_sweep(args)
     check_data(sweep.specs)
     plan = make_plan(sweep.specs, args.results)
@@ -34,7 +39,7 @@ def main(args: argparse.Namespace) -> int:
     if not bad:
         print(f"no run of {sweep.name} has failed")
         return 0
-    # What a blocked run needs may have been lost rather than failed; then it is sent too.
+    # A run that a blocked one needs may be missing without a failure. Submit it too.
     wanted = {s.id for s in bad}
     for spec in reversed(plan.specs):
         if spec.id in wanted:

@@ -1,4 +1,4 @@
-"""What `sweep` and `retry` share where runs go to Slurm: say what would be sent, ask, send it."""
+"""Submission of missing runs to Slurm, shared by `sweep` and `retry`: show, confirm, submit."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ if TYPE_CHECKING:
 
 
 def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
-    """--cluster, --yes and --dirty."""
-    parser.add_argument(
+    """Add --cluster, --yes and --dirty."""
+    slurm = parser.add_argument_group("Slurm")
+    slurm.add_argument(
         "--cluster",
         default="",
         metavar="FILE",
-        help="what a job asks of Slurm (TOML); cluster.toml if not given",
+        help="TOML file of the resources that a job requests (default: cluster.toml)",
     )
-    parser.add_argument("--yes", action="store_true", help="send without asking")
-    parser.add_argument(
-        "--dirty", action="store_true", help="send files that differ from the commit as they are"
+    slurm.add_argument("--yes", action="store_true", help="submit without confirmation")
+    slurm.add_argument(
+        "--dirty", action="store_true", help="submit the code although it has uncommitted changes"
     )
 
 
 def submit_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
-    """Send the runs of a plan that are missing and not queued; returns the number of runs sent."""
+    """Submit the runs of a plan that are missing and not queued. Return their number."""
     from bench.files import make_results_folder
     from bench.launch.slurm import slurm_commands
     from bench.launch.slurm.cluster_file import load_settings
@@ -58,11 +59,11 @@ def submit_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
         if not intent.specs:
             return 0
         _confirm(args.yes)
-        with submissions.hold_lock():  # not while a person thinks; so look once more
+        with submissions.hold_lock():  # released during confirmation, so look again
             now = look()
             if {s.id for s in now.specs} != {s.id for s in intent.specs}:
                 print(
-                    f"meanwhile things have moved on: {describe_submission(now, settings)}",
+                    f"the queue changed meanwhile: {describe_submission(now, settings)}",
                     flush=True,
                 )
             arrays = submit_arrays(now, submissions, settings, code, sweep.name, args.results)
@@ -70,19 +71,19 @@ def submit_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
         raise UserError(f"Slurm does not answer: {error}; try again later") from None
     for array in arrays:
         first, last = array.jobs[0], array.jobs[-1]
-        print(f"sent {first}" + (f" to {last}" if len(array.jobs) > 1 else ""))
+        print(f"submitted {first}" + (f" to {last}" if len(array.jobs) > 1 else ""))
     print(f"code: {code.commit}, kept in {code.path}")
-    print(f"watch: freezebench status {' '.join(args.sweep)} --watch (with the same options)")
+    print(f"to watch: freezebench status {' '.join(args.sweep)} --watch (with the same options)")
     return len(now.specs)
 
 
 def describe_submission(intent: SubmissionPlan, settings: ClusterSettings) -> str:
-    """What would be sent, in a few lines."""
+    """Return a few lines that describe the arrays and the resources of a job."""
     lines = []
     if intent.queued:
-        lines.append(f"{len(intent.queued)} runs are in the queue already")
+        lines.append(f"{len(intent.queued)} runs are already in the queue")
     if intent.elsewhere:
-        lines.append(f"{len(intent.elsewhere)} runs are being made by another process")
+        lines.append(f"{len(intent.elsewhere)} runs are running in another process")
     for number, planned in enumerate(intent.arrays, start=1):
         at_once = settings.at_once(planned.specs)
         lines.append(
@@ -98,7 +99,7 @@ def describe_submission(intent: SubmissionPlan, settings: ClusterSettings) -> st
         )
         lines.append(f"each job: at most {settings.timeout_min} min, {words}")
     else:
-        lines.append("nothing to send")
+        lines.append("nothing to submit")
     return "\n".join(lines)
 
 
@@ -107,6 +108,8 @@ def _confirm(yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise UserError("nobody can be asked here; give --yes to send")
-    if input("send? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise UserError(
+            "stdin is not a terminal, so we cannot ask for confirmation; give --yes to submit"
+        )
+    if input("submit? [y/N] ").strip().lower() not in ("y", "yes"):
         raise KeyboardInterrupt

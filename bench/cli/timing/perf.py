@@ -1,4 +1,4 @@
-"""`freezebench perf`: what the harness costs and what freezing saves, on this machine."""
+"""`freezebench perf`: overhead of the harness and time saved by freezing, on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from bench.options import make_unknown_error
 from bench.perf.subjects import SUBJECTS
 from bench.spec import PRECISIONS
 
-HELP = "what the harness costs and what freezing saves on this machine, in ratios"
+HELP = "measure the overhead of the harness and the time that freezing saves, as ratios"
+EXAMPLE = "freezebench perf --only step,realised --models resnet50 --seconds 20"
 SECTIONS = ("startup", "step", "pipeline", "decide", "memory", "prefix", "realised")
 ON_REQUEST = ("compiled",)  # takes minutes
 
@@ -24,32 +25,54 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--only",
         default="",
         metavar="A,B",
-        help=f"some sections: {', '.join(SECTIONS + ON_REQUEST)}",
+        help=f"sections, of {', '.join(SECTIONS + ON_REQUEST)} (default: all but {ON_REQUEST[0]})",
     )
     parser.add_argument(
-        "--models", default="", metavar="A,B", help=f"some models: {', '.join(SUBJECTS)}"
+        "--models",
+        default="",
+        metavar="A,B",
+        help=f"models, of {', '.join(SUBJECTS)} (default: all)",
     )
     parser.add_argument(
         "--cases",
         default="",
         metavar="A,B",
-        help="freeze states of memory and realised, as 'prefix 50%%,random 25%%'",
+        help="freeze states of the sections memory and realised, for example "
+        "'prefix 50%%,random 25%%' (default: all)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=30.0, help="time for each thing that is measured"
+        "--seconds",
+        type=float,
+        default=30.0,
+        metavar="FLOAT",
+        help="measuring time of each value",
     )
     parser.add_argument(
-        "--resolution", type=int, default=64, help="pixels for the paper's models, where not 224"
+        "--resolution",
+        type=int,
+        default=64,
+        metavar="INT",
+        help="side of the input of the paper's models in pixels",
     )
     parser.add_argument(
-        "--precision", choices=PRECISIONS, default="float32", help="of forward and backward pass"
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="precision of forward and backward",
     )
-    parser.add_argument("--channels-last", action="store_true", help="memory layout of images")
-    parser.add_argument("--batch-size", type=int, default=32, help="samples a step")
     parser.add_argument(
-        "--device", default="", help="cpu or cuda; default: cuda where there is one"
+        "--channels-last", action="store_true", help="store images in channels-last memory format"
     )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument(
+        "--batch-size", type=int, default=32, metavar="INT", help="samples per step"
+    )
+    parser.add_argument(
+        "--device",
+        default="",
+        metavar="{cpu,cuda}",
+        help="device (default: cuda if there is a GPU, else cpu)",
+    )
+    parser.add_argument("--threads", type=int, default=1, metavar="INT", help="CPU threads")
     add_results_argument(parser)
 
 
@@ -65,7 +88,7 @@ def main(args: argparse.Namespace) -> int:
     if not args.seconds > 0:
         raise UserError(f"--seconds {args.seconds} is not valid; give a number above 0")
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    figures: list[Measurement] = []
+    values: list[Measurement] = []
     with tempfile.TemporaryDirectory() as place:
         settings = PerfSettings(
             device,
@@ -83,10 +106,10 @@ def main(args: argparse.Namespace) -> int:
             print(f"{name}:", flush=True)
             for one in importlib.import_module(f"bench.perf.sections.{name}").measure(settings):
                 print(format_measurement(one), flush=True)
-                figures.append(one)
-                # What was measured is kept even if the rest is not waited for.
-                written = write_measurements(figures, settings, args.results / "perf")
-    if not figures:
+                values.append(one)
+                # Write after each value, so that Ctrl-C keeps those measured so far.
+                written = write_measurements(values, settings, args.results / "perf")
+    if not values:
         raise UserError(
             f"{', '.join(chosen)} measures nothing on {', '.join(models)}; see --models"
         )
@@ -95,7 +118,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _parse_names(text: str, what: str, known: Iterable[str]) -> list[str]:
-    """The names in a list with commas, each of them known."""
+    """Return the names of a comma-separated list. Raise UserError for an unknown name."""
     names = text.split(",") if text else []
     for name in names:
         if name not in known:

@@ -1,4 +1,4 @@
-"""`freezebench retime`: a sweep's times, rebuilt from steps timed in turns with full training."""
+"""`freezebench retime`: ratio of a run's time to full training, measured with steps in turns."""
 
 from __future__ import annotations
 
@@ -7,15 +7,27 @@ import argparse
 from bench.cli.arguments import add_sweep_arguments, resolve_sweep
 from bench.errors import UserError
 
-HELP = "rebuild finished runs' times from steps timed in turns with full training"
-LEFT_OUT = "not done, diverged, or with cache_prefix, compiled or replicas"
+HELP = "measure the time of finished runs again, with their steps in turns with full training's"
+EXAMPLE = "freezebench retime table2 --only-seed 0"
+SKIPPED = "not done, diverged, or with cache_prefix, compiled or replicas"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_sweep_arguments(parser)
-    parser.add_argument("--seconds", type=float, default=20.0, help="time for each run")
-    parser.add_argument("--only-seed", type=int, default=None, help="runs of one seed only")
-    parser.add_argument("--again", action="store_true", help="also runs that were timed before")
+    timed = parser.add_argument_group("timing")
+    timed.add_argument(
+        "--seconds", type=float, default=20.0, metavar="FLOAT", help="measuring time of each run"
+    )
+    timed.add_argument(
+        "--only-seed",
+        type=int,
+        default=None,
+        metavar="INT",
+        help="time the runs of one seed only (default: all seeds)",
+    )
+    timed.add_argument(
+        "--again", action="store_true", help="also time runs that have been timed before"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -35,12 +47,12 @@ def main(args: argparse.Namespace) -> int:
             skipped += 1
             continue
         if args.again or not (folder.path / FILE).exists():
-            told = retime(spec, args.results, args.seconds)["time_ratio"]
+            timed = retime(spec, args.results, args.seconds)["time_ratio"]
             print(
-                f"{spec.label}: {told['median']:.3f} of full training's time "
-                f"[{told['low']:.3f}, {told['high']:.3f}]",
+                f"{spec.label}: {timed['median']:.3f} of full training's time "
+                f"[{timed['low']:.3f}, {timed['high']:.3f}]",
                 flush=True,
             )
     if skipped:
-        print(f"{skipped} runs left out: {LEFT_OUT}")
+        print(f"{skipped} runs skipped: {SKIPPED}")
     return 0
