@@ -1,1 +1,1 @@
-"""One file (or folder) a strategy: each decides what to freeze and changes nothing itself."""
+"""Freezing strategies, one file or folder each; a strategy decides and changes nothing itself."""

@@ -1,7 +1,7 @@
-"""What a strategy is. Subclass this to add one; nothing else needs to change.
+"""Names that a strategy file imports. To add a strategy, subclass `Strategy` in a new file.
 
 class EarlyHalf(Strategy):
-    "Freeze the first half of the layers after one epoch."
+    "Freeze the first half of the layers after some epochs."
     name = "early_half"
     options = {"after": Integer(1, low=1, doc="epochs before the freeze")}
 

@@ -1,4 +1,7 @@
-"""What a schedule of freezes costs, and what a run may cost."""
+"""FLOP budget of a run, and the FLOPs of a freezing schedule.
+
+FLOPs are counted by the rule "exact" of `bench.costs.flops`: what autograd computes.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,18 @@ from bench.options import Real
 from strategies.base import View
 
 SAVING = Real(
-    0.0, low=0.0, high=0.95, doc="share of full training's FLOPs to save; 0 = as the run says"
+    0.0,
+    low=0.0,
+    high=0.95,
+    doc="share of full training's FLOPs to save if `match` sets no budget; 0: no budget",
 )
 
 
 def resolve_budget(view: View, saving: float) -> float | None:
-    """Training FLOPs (exact) a run may cost: its matched budget, else 1 − saving of full training.
+    """Return the training FLOPs (exact) that a run may cost, or None if it has no budget.
 
-    None if neither is given.
+    The budget of a matched run (`view.budget`) takes precedence. Otherwise the budget is
+    1 − saving times the cost of full training. saving = 0 means that no saving is requested.
     """
     if view.budget is not None:
         return view.budget
@@ -27,19 +34,24 @@ def resolve_budget(view: View, saving: float) -> float | None:
 
 
 def compute_full_cost(view: View) -> float:
-    """FLOPs (exact) of full training for the run's own number of steps."""
+    """Return the FLOPs (exact) of full training for the run's own number of steps."""
     return view.flops.exact().total * view.samples_per_step * view.total_steps
 
 
 def compute_budget_share(view: View, budget: float) -> float:
-    """A budget by the cost of full training, rounded up a little: sums of floats that are equal in
-    exact arithmetic must not lose a step.
+    """Return a budget in FLOPs as a fraction of the cost of full training.
+
+    The fraction is increased by a factor of 1 + 1e-12, so that a float rounding error in the
+    budget does not drop the last step.
     """
     return budget / compute_full_cost(view) * (1 + 1e-12)
 
 
 def compute_schedule_cost(view: View, freeze_at: Mapping[int, int], steps: int) -> float:
-    """FLOPs (exact) of `steps` steps when layer l freezes after freeze_at[l] of them."""
+    """Return the FLOPs (exact) of `steps` steps if layer l freezes after freeze_at[l] steps.
+
+    Layers missing from freeze_at never freeze. A value above `steps` counts as `steps`.
+    """
     total, frozen, last = 0.0, set[int](), 0
     for layer, moment in sorted(freeze_at.items(), key=lambda item: item[1]):
         moment = min(moment, steps)
@@ -51,9 +63,9 @@ def compute_schedule_cost(view: View, freeze_at: Mapping[int, int], steps: int) 
 
 
 def make_budget_error(strategy: str, budget: float, low: float, high: float) -> UserError:
-    """The error for a budget outside what a strategy can spend."""
+    """Return the error for a budget (FLOPs) outside the range that a strategy can spend."""
     reach = f"{low:.4g} to {high:.4g}" if math.isfinite(high) else f"{low:.4g} or more"
     return UserError(
-        f"strategy {strategy}: a budget of {budget:.4g} FLOPs is out of reach; it can spend "
-        f"{reach} here. Change its options or what it is matched to"
+        f"strategy {strategy}: cannot meet a budget of {budget:.4g} FLOPs; a run costs {reach} "
+        "FLOPs. Change the strategy's options or the method that it matches"
     )

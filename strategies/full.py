@@ -1,4 +1,4 @@
-"""Train every layer to the end: what all others are compared with."""
+"""Full training, the baseline of every comparison."""
 
 from __future__ import annotations
 

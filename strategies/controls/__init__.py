@@ -1,1 +1,1 @@
-"""Control methods: what a freezing strategy has to beat."""
+"""Controls: simple methods that a freezing strategy has to beat at the same cost."""

@@ -1,4 +1,7 @@
-"""Control: freeze by progress alone. A predictor that does no better has learned nothing else."""
+"""Control: freeze all layers at one step, which depends on the budget alone.
+
+A predictor that is no better than this control uses nothing but the progress of the run.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,11 @@ from strategies.budget import SAVING, compute_schedule_cost, make_budget_error, 
 
 
 class AtOnce(Strategy):
-    """Freeze every layer but the head at one step, the latest that meets a total cost."""
+    """Freeze every layer but the head at one step, as late as a given FLOP budget allows.
+
+    Without a budget no layer freezes. Raises UserError at the start if even freezing at step 0
+    costs more than the budget.
+    """
 
     name = "at_once"
     look = ("#8C6D1F", "h")
@@ -39,6 +46,6 @@ class AtOnce(Strategy):
 
         if budget < cost(0):
             raise make_budget_error(self.name, budget, cost(0), cost(steps))
-        # A step's cost before the freeze and after it are constants: the cost is a line.
+        # A step has one cost before the freeze and another after it, so cost() is linear.
         a_step = (cost(steps) - cost(0)) / steps
         return min(steps, int((budget - cost(0)) / a_step * (1 + 1e-12)))

@@ -1,4 +1,7 @@
-"""Control: train the head alone. A method that does no better has learned nothing below it."""
+"""Control: train the head only.
+
+A method that is no better than this control gains nothing from training the other layers.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
 
 
 class Probe(Strategy):
-    """Train the head alone: every other layer is frozen from the start."""
+    """Train the head only: every other layer is frozen before the first step."""
 
     name = "probe"
     look = ("#7F7F7F", "P")

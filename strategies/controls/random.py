@@ -1,4 +1,7 @@
-"""Control: freeze at random moments. A method that does no better has not chosen its layers."""
+"""Control: freeze layers at random steps.
+
+A method that is no better than this control gains nothing from its choice of layers and steps.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,14 @@ from strategies.budget import (
 
 
 class Random(Strategy):
-    """Freeze every layer but the head at a random step, at a given total cost.
+    """Freeze every layer but the head at a random step, for a given FLOP budget.
 
-    Layer l freezes after min(T, c·u_l·T) steps with u_l uniform in [0, 1), drawn for the seed and
-    the task, for a mean over tasks is to be one over as many draws; c is solved for the budget. A
-    layer whose moment is T never freezes.
+    Layer l freezes after min(T, c·u_l·T) steps, rounded down, with u_l uniform in [0, 1). T is the
+    number of steps of the run. The factor c is solved for the budget by bisection.
+    u_l is drawn anew for every seed and every task (model and data set), so that a mean over tasks
+    averages independent draws. A layer whose step is T never freezes.
+    Without a budget no layer freezes. Raises UserError if freezing all layers at step 0 costs more
+    than the budget.
     """
 
     name = "random"
@@ -57,7 +63,7 @@ class Random(Strategy):
         def cost(c: float) -> float:
             return compute_schedule_cost(view, moments(c), view.total_steps)
 
-        low, high = 0.0, 1 / max(min(draws), 1e-9)  # freeze all at once; freeze nothing
+        low, high = 0.0, 1 / max(min(draws), 1e-9)  # freeze all layers at step 0; freeze none
         if compute_budget_share(view, budget) >= 1:
             return {}
         if budget < cost(low):

@@ -1,4 +1,4 @@
-"""Control: full training with fewer steps. Freezing has to beat simply stopping earlier."""
+"""Control: full training with fewer steps. A freezing method should beat stopping earlier."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from strategies.budget import (
 
 
 class Shortened(Strategy):
-    """Full training with fewer steps, the cosine ending there, at a given total cost."""
+    """Full training with fewer steps and a shorter cosine schedule, for a given FLOP budget.
+
+    Without a budget the number of steps is unchanged. Raises UserError if the budget does not pay
+    for one step.
+    """
 
     name = "shortened"
     look = ("#56B4E9", "p")

@@ -1,1 +1,1 @@
-"""Strategies that decide from gradients."""
+"""Strategies that decide from gradients of the training loss."""

@@ -1,4 +1,4 @@
-"""AutoFreeze (Liu et al. 2021, arXiv 2102.01386): freeze where the gradient norm has settled."""
+"""AutoFreeze (Liu et al. 2021, arXiv 2102.01386): freeze units whose gradient norm has settled."""
 
 from __future__ import annotations
 
@@ -20,26 +20,31 @@ from strategies.base import (
     View,
 )
 
-Place = tuple[int, tuple[int, ...], tuple[int, ...]]  # of a gradient: layer, shape, strides
+Place = tuple[int, tuple[int, ...], tuple[int, ...]]  # layer, shape and strides of a gradient
 
 
 class AutoFreeze(Strategy):
-    """AutoFreeze: from the input on, freeze where the gradient norm changes least.
+    """AutoFreeze: freeze leading layers or blocks once their gradient norm has settled.
 
-    M times an epoch: η_l is the norm of unit l's gradient summed over the interval,
-    r_l = |η_l(previous) − η_l| / η_l(previous). From the first active unit on, freeze while r_l
-    lies below the N-th percentile of r over the active units. The first interval is the baseline.
-    The head is outside the percentile and never freezes. A unit is a layer (convolution with its
-    BatchNorm) or a transformer block. L1 sums are the authors' code, L2 the paper's word.
+    An epoch has M intervals. η_l is the norm of unit l's gradient, summed with sign over the steps
+    of an interval. r_l = |η_l(previous) − η_l| / η_l(previous). At the end of an interval, units
+    freeze in order from the first active one, as long as r_l is below the N-th percentile of r
+    over the active units. The first interval only provides η(previous).
+    The head is excluded from the percentile and never freezes. A unit is a layer (a convolution
+    with its BatchNorm) or a transformer block.
+    norm = "l1" follows the authors' code, "l2" the text of the paper. The authors' code also
+    rebuilds the model and resets Adam after each interval. Here neither changes.
     """
 
     name = "autofreeze"
     look = ("#009E73", "^")
     options = {
         "N": Real(50.0, low=0.0, high=100.0, doc="percentile of r below which a unit may freeze"),
-        "M": Integer(4, low=1, high=1000, doc="intervals an epoch"),
+        "M": Integer(4, low=1, high=1000, doc="intervals per epoch"),
         "norm": Choice("l1", ("l1", "l2"), doc="norm of the summed gradient"),
-        "unit": Choice("block", ("block", "layer"), doc="what freezes: transformer block or layer"),
+        "unit": Choice(
+            "block", ("block", "layer"), doc="unit that freezes: a transformer block or a layer"
+        ),
     }
 
     N: float
@@ -49,9 +54,9 @@ class AutoFreeze(Strategy):
 
     def start(self, view: View) -> None:
         self._places: list[Place] = []
-        self._sums = torch.empty(0)  # of every gradient over the interval, one after another
+        self._sums = torch.empty(0)  # flat sums of all gradients over the interval
         self._lay_out()
-        self._without: frozenset[int] | None = None  # layers that were frozen when sums began
+        self._without: frozenset[int] | None = None  # frozen layers when summing began
         self._previous: dict[int, float] = {}
 
     def observations(self) -> Cadence:
@@ -64,15 +69,16 @@ class AutoFreeze(Strategy):
             self._places = [(layer, tuple(g.shape), g.stride()) for layer, g in gradients]
             self._sums = torch.zeros(sum(map(_round_up_size, self._places)), device=view.device)
             self._lay_out()
-        # Signed sums, one multi-tensor addition for all layers; nothing leaves the device.
+        # One multi-tensor addition sums all layers. Nothing is copied from the device.
         if self._by_parameter:
             torch._foreach_add_(self._by_parameter, view.active_gradients())
 
     def _lay_out(self) -> None:
-        """See the sums by parameter, where a step adds, and by layer, which a stage reads.
+        """Make views of the flat sums: one per parameter to add to, one per layer to read.
 
-        In one tensor, a stage reads a layer, and clears all of them, in one operation. Strides are
-        the gradients': adding what lies otherwise in memory would cost more.
+        Because all sums share one tensor, a freezing stage reads a layer, or clears all layers, in
+        one operation. The views have the strides of the gradients: adding tensors of different
+        strides is slower.
         """
         self._by_parameter: list[torch.Tensor] = []
         rooms: dict[int, int] = {}
@@ -115,7 +121,7 @@ class AutoFreeze(Strategy):
         return verdicts
 
     def _group_units(self, view: View) -> dict[int, list[int]]:
-        """The active layers of each unit, in order from the input."""
+        """Return the active layers of each unit, in order from the input."""
         units: dict[int, list[int]] = {}
         for layer in view.active:
             unit = view.layers[layer].block if self.unit == "block" else layer
@@ -123,13 +129,13 @@ class AutoFreeze(Strategy):
         return units
 
     def _compute_norms(self, units: Mapping[int, list[int]]) -> dict[int, float]:
-        """η of every active unit over the interval, with one transfer from the device."""
+        """Return η of every active unit over the interval, with one copy from the device."""
         order = 1 if self.norm == "l1" else 2
         flat = torch.stack(torch._foreach_norm(list(self._by_layer.values()), order))
         of_layer = dict(zip(self._by_layer, flat.double().tolist(), strict=True))
         norms: dict[int, float] = {}
         for unit, layers in units.items():
-            own = [of_layer.get(layer, 0.0) for layer in layers]  # one that never trained has none
+            own = [of_layer.get(layer, 0.0) for layer in layers]  # 0 if it had no gradient
             norms[unit] = sum(own) if order == 1 else math.hypot(*own)
         return norms
 
@@ -143,29 +149,33 @@ class AutoFreeze(Strategy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._places = state["places"]
-        self._sums = state["sums"].clone()  # they change in place
+        self._sums = state["sums"].clone()  # observe() adds to it in place
         self._lay_out()
         self._without = None if state["without"] is None else frozenset(state["without"])
         self._previous = dict(state["previous"])
 
 
 def _compute_change(before: float, now: float) -> float:
-    """The relative change of a norm; one that was zero has changed by nothing or without bound."""
+    """Return the relative change of a norm: 0 if both values are zero, inf if only `before` is."""
     if before:
         return abs(before - now) / before
     return math.inf if now else 0.0
 
 
 def _round_up_size(place: Place) -> int:
-    """Elements kept for a gradient: its own, up to the next 64 bytes.
+    """Return the number of float32 elements to reserve for a gradient: a multiple of 64 bytes.
 
-    So all begin where vector loads are aligned; what is left over stays 0, which no norm sees.
+    Every gradient then starts at an address that is aligned for vector loads. The padding stays 0,
+    which does not change a norm.
     """
     return -(-math.prod(place[1]) // 16) * 16
 
 
 def _compute_percentile(values: Sequence[float], percent: float) -> float:
-    """As numpy's default, linear between neighbours; numpy's takes longer than all the norms."""
+    """Return the percentile as `numpy.percentile` does by default, interpolating linearly.
+
+    numpy.percentile itself would take longer than computing all the norms.
+    """
     ordered = sorted(values)
     place = (len(ordered) - 1) * percent / 100
     below = int(place)

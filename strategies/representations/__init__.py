@@ -1,1 +1,1 @@
-"""Strategies that compare what layers put out with a reference model."""
+"""Strategies that compare the outputs of layers with those of a reference model."""

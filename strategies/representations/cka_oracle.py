@@ -1,4 +1,4 @@
-"""Similarity-guided freezing (Table 1 of SmartFRZ): freeze a layer when its CKA is stable."""
+"""Similarity-guided freezing (SmartFRZ, Table 1): freeze a layer when its CKA is stable."""
 
 from __future__ import annotations
 
@@ -19,24 +19,31 @@ SPREADS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class CKAOracle(Strategy):
-    """Oracle: freeze a layer when its CKA with a trained reference spreads by less than ε.
+    """Oracle: freeze a layer when its CKA with a trained reference varies by less than ε.
 
-    The value before training is the first. Any layer may freeze before an earlier one. An oracle:
-    it needs the model that training is meant to give.
+    The variation is the spread of the last k CKA values. The first value is measured before
+    training, then one at each freezing stage. A layer may freeze before an earlier layer does.
+    The method is an oracle because it needs a fully trained model of the same task. Eq. 5 of the
+    paper is biased upwards if a layer has more features than the probe has samples, so decisions
+    use the unbiased HSIC₁ by default.
     """
 
     name = "cka_oracle"
     look = ("#CC79A7", "v")
     options = {
-        "k": Integer(3, low=2, high=1000, doc="values that must agree"),
+        "k": Integer(3, low=2, high=1000, doc="number of CKA values that are compared"),
         "epsilon": Real(0.01, low=0, high=1, doc="spread below which a layer freezes"),
         "spread": Choice(
-            "range", choices=tuple(SPREADS), doc="how the k values' spread is measured"
+            "range", choices=tuple(SPREADS), doc="measure of the spread of the last k CKA values"
         ),
-        "estimator": Choice("unbiased", choices=("unbiased", "biased"), doc="HSIC₁, or eq. 5"),
-        "samples": Integer(256, low=4, doc="training images on which outputs are compared"),
-        "batch": Integer(64, low=4, doc="images compared at once"),
-        "stages_per_epoch": Integer(1, low=1, doc="freezing stages an epoch"),
+        "estimator": Choice(
+            "unbiased",
+            choices=("unbiased", "biased"),
+            doc="estimator of CKA; unbiased: HSIC₁, biased: eq. 5 of SmartFRZ",
+        ),
+        "samples": Integer(256, low=4, doc="training samples on which outputs are compared"),
+        "batch": Integer(64, low=4, doc="samples per batch of the comparison"),
+        "stages_per_epoch": Integer(1, low=1, doc="freezing stages per epoch"),
     }
     needs_reference = True
 
@@ -51,7 +58,7 @@ class CKAOracle(Strategy):
     def start(self, view: View) -> None:
         self._reference = Reference(view, self.samples, self.batch)
         self._steps: list[int] = []
-        self._curves: list[Tensor] = []  # a (2, layers) tensor a stage, NaN for frozen layers
+        self._curves: list[Tensor] = []  # one (2, layers) tensor per stage, NaN for frozen layers
         self._measure(view)
 
     def stages(self) -> Cadence:

@@ -1,4 +1,4 @@
-"""How alike each layer of a run is to the same layer of a fully trained reference model."""
+"""Similarity (CKA) of each layer of a run to the same layer of a fully trained reference."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from strategies.representations.similarity import (
 
 
 class Reference:
-    """The reference's activations on a fixed probe, computed once, to compare a run with.
+    """Kernels of a reference's layer outputs on a fixed probe, computed once.
 
-    samples: size of the probe, taken in batches of `batch` samples (at least 4).
-    flops: FLOPs spent so far, on forward passes and on kernels.
-    Raises UserError if the reference's file is missing, broken or of another model.
+    samples: number of training samples in the probe, processed in batches of `batch` (at least 4).
+    flops: FLOPs spent so far on forward passes and on kernels.
+    Raises UserError if the reference's file is missing, damaged or belongs to another model.
     """
 
     def __init__(self, view: View, samples: int, batch: int) -> None:
@@ -42,17 +42,22 @@ class Reference:
             ]
         except (RuntimeError, KeyError) as error:
             first = str(error).strip().splitlines()[0]
-            raise UserError(f"{path}: not a reference for this model: {first}") from None
+            raise UserError(
+                f"{path}: its weights do not fit this model ({first}); give a reference of the "
+                "same model"
+            ) from None
 
     def cka(self, view: View, layers: Sequence[int]) -> Tensor:
-        """CKA of some layers with the reference: float64 (2, len(layers)) on the CPU.
+        """Return the CKA of some layers with the reference: float64 (2, len(layers)) on the CPU.
 
-        Row 0 is the unbiased form (HSIC₁), row 1 eq. 5.
+        Row 0 uses the unbiased estimator HSIC₁. Row 1 is eq. 5 of SmartFRZ. An entry is NaN if the
+        output of the layer does not vary over the samples.
         """
         own = [self._compute_kernels(view, batch, layers) for batch in self._batches]
         references = [[grams[i] for i in layers] for grams in self._grams]
         values = torch.full((2, len(layers)), torch.nan, dtype=torch.float64)
-        # A table of positions has a row a position, not a sample: kernels of one size go together.
+        # The output of a position embedding has one row per position, not per sample, so kernels
+        # differ in size. Stack only kernels of equal size.
         for size in {len(kernel) for kernel in own[0]}:
             here = [i for i, kernel in enumerate(own[0]) if len(kernel) == size]
             pairs = [
@@ -71,10 +76,13 @@ class Reference:
         layers: Sequence[int],
         state: dict[str, Tensor] | None = None,
     ) -> list[Tensor]:
-        """The kernel (n, n) of each layer's outputs on one batch."""
+        """Return the kernel (n, n) of each layer's outputs on one batch of n samples."""
         outputs = view.outputs(batch, state)
         if len(outputs) != len(view.layers):
-            raise UserError("CKA needs an output of every layer, and this model hides some")
+            raise UserError(
+                f"CKA needs the output of all {len(view.layers)} layers, but this model exposes "
+                f"only {len(outputs)}; choose a strategy without CKA"
+            )
         chosen = [outputs[i] for i in layers]
         n = len(batch[0])
         self.flops += view.flops.exact().forward * n
@@ -83,7 +91,7 @@ class Reference:
 
 
 def load_reference(path: Path) -> dict[str, Tensor]:
-    """The state dict in a safetensors file; raises UserError if it cannot be read."""
+    """Return the state dict in a safetensors file; raises UserError if it cannot be read."""
     try:
         return dict(load_file(path))
     except (OSError, SafetensorError) as error:
@@ -91,13 +99,15 @@ def load_reference(path: Path) -> dict[str, Tensor]:
 
 
 def _split_batches(probe: Inputs, size: int) -> Iterator[Inputs]:
-    """The probe in batches of `size`; a last one of fewer than 4 samples is dropped.
+    """Yield the probe in batches of `size`, without a last batch of fewer than 4 samples.
 
-    Raises UserError if there are not even 4: unbiased HSIC has no estimate from fewer.
+    Raises UserError if the probe has fewer than 4 samples, the minimum of the unbiased HSIC.
     """
     count = len(probe[0])
     if count < 4:
-        raise UserError(f"CKA needs at least 4 training samples, and there are {count}")
+        raise UserError(
+            f"CKA needs at least 4 training samples, but there are {count}; increase train_limit"
+        )
     for start in range(0, count, size):
         if min(size, count - start) >= 4:
             yield tuple(part[start : start + size] for part in probe)

@@ -1,6 +1,7 @@
-"""Centred kernel alignment: how alike two layers' outputs are on the same samples.
+"""Centred kernel alignment (CKA): similarity of the outputs of two layers on the same samples.
 
-All sums run in float64. Outputs are (samples, features); features may differ in number.
+Outputs have shape (samples, features). The two numbers of features may differ. All sums are
+computed in float64.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from torch import Tensor
 
 
 def compute_linear_cka(x: Tensor, y: Tensor) -> float:
-    """Linear CKA of outputs x (n, p) and y (n, q): eq. 5 of SmartFRZ, features centred.
+    """Return the linear CKA of outputs x (n, p) and y (n, q): eq. 5 of SmartFRZ.
 
-    Biased upwards where p or q is large against n. NaN if either does not vary.
+    Features are centred first. Eq. 5 is biased upwards if p or q is large compared with n: it
+    gives 0.95 for independent Gaussians with n = 200 and p = q = 4,096. `estimate_hsic1` has no
+    such bias. Returns NaN if x or y does not vary.
     """
     n, p, q = len(x), x[0].numel(), y[0].numel()
     if max(p, q) > n:
@@ -24,13 +27,13 @@ def compute_linear_cka(x: Tensor, y: Tensor) -> float:
 
 
 def centre_features(x: Tensor) -> Tensor:
-    """Outputs (n, ...) as float64 (n, p) with every feature's mean taken off."""
+    """Return outputs (n, ...) as float64 (n, p), with the mean of each feature subtracted."""
     x = x.flatten(1).double()
     return x - x.mean(0)
 
 
 def compute_gram(x: Tensor) -> Tensor:
-    """The linear kernel x xᵀ (n, n) of centred outputs x (n, ...), in float64."""
+    """Return the linear kernel x xᵀ (n, n) of outputs x (n, ...), centred, in float64."""
     x = centre_features(x)
     return x @ x.T
 
@@ -38,30 +41,34 @@ def compute_gram(x: Tensor) -> Tensor:
 def compute_cka(
     grams: Iterable[tuple[Tensor, Tensor]], hsic: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """CKA (...,) from pairs of kernels (..., n, n), one pair a batch of samples.
+    """Return the CKA (...,) from pairs of kernels (..., n, n), one pair per batch of samples.
 
     hsic: `estimate_hsic0` for eq. 5, `estimate_hsic1` for the unbiased form. Its values are
-    averaged over batches
-    before the ratio (Nguyen et al. 2021). NaN where an output does not vary.
+    averaged over batches before the ratio is taken (Nguyen et al. 2021). An entry is NaN if an
+    output does not vary.
     """
     terms = torch.stack(
         [torch.stack((hsic(k, ell), hsic(k, k), hsic(ell, ell))) for k, ell in grams]
     )
     xy, xx, yy = terms.mean(0)
-    # Without variation HSIC₁ can come out at or a little below zero.
+    # HSIC₁ of an output that does not vary can be zero or slightly negative.
     varies = (xx > 0) & (yy > 0)
     return torch.where(varies, xy / (xx * yy).sqrt(), torch.full_like(xy, torch.nan))
 
 
 def estimate_hsic0(k: Tensor, ell: Tensor) -> Tensor:
-    """The biased estimator of HSIC, up to a factor, from centred kernels (..., n, n)."""
+    """Return the biased estimate of HSIC (...,) from centred kernels (..., n, n).
+
+    The constant factor 1 / (n − 1)² is left out, because it cancels in CKA.
+    """
     return (k * ell).sum((-2, -1))
 
 
 def estimate_hsic1(k: Tensor, ell: Tensor) -> Tensor:
-    """The unbiased estimator of HSIC from kernels (..., n, n): eq. 5 of Song et al. 2012.
+    """Return the unbiased estimate of HSIC (...,) from kernels (..., n, n).
 
-    About 0 for independent outputs however many their features. Raises ValueError if n < 4.
+    The formula is eq. 5 of Song et al. 2012. The expected value for independent outputs is 0,
+    whatever the number of features. Raises ValueError if n < 4.
     """
     n = k.shape[-1]
     if n < 4:
@@ -75,5 +82,5 @@ def estimate_hsic1(k: Tensor, ell: Tensor) -> Tensor:
 
 
 def _zero_diagonal(kernel: Tensor) -> Tensor:
-    """A kernel with zeros on its diagonal."""
+    """Return a copy of a kernel with zeros on its diagonal."""
     return kernel - torch.diag_embed(kernel.diagonal(dim1=-2, dim2=-1))

@@ -1,4 +1,4 @@
-"""Linear freezing: FreezeOut (Brock et al. 2017, arXiv 1706.04983; SmartFRZ paper, eq. 6)."""
+"""Linear freezing: FreezeOut (Brock et al. 2017, arXiv 1706.04983; eq. 6 of SmartFRZ)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,27 @@ from strategies.budget import SAVING, compute_schedule_cost, make_budget_error, 
 
 
 class Linear(Strategy):
-    """FreezeOut: each layer anneals its learning rate to zero at its own time, then freezes.
+    """FreezeOut: anneal each layer's learning rate to zero at its own step, then freeze the layer.
 
-    lr_i(t) = 0.5 · lr_i(0) · (1 + cos(π t / t_i)), t_i spaced from t0·T for the first layer to T
-    for the head, which never freezes. With a budget, T is solved so that the run costs it.
+    Eq. 6: lr_i(t) = 0.5 · lr_i(0) · (1 + cos(π t / t_i)), with t, t_i and T in steps. t_i is spaced
+    linearly from t0·T for the first layer to T for the head, which never freezes.
+    With a budget, T is the largest number of steps that costs at most the budget. Raises UserError
+    if the budget does not pay for one step.
+    The original code assumes 1,000 steps per epoch, so its learning rates need not reach zero. Here
+    T is the run's real number of steps. The defaults (t0 = 0.5, linear spacing, unscaled) are those
+    of the SmartFRZ paper; the original's are 0.8, cubic and scaled.
     """
 
     name = "linear"
     look = ("#E69F00", "s")
     options = {
-        "t0": Real(0.5, low=0.0, high=1.0, doc="when the first layer freezes, as a share of T"),
-        "spacing": Choice("linear", ("linear", "cubic"), doc="cubic: every t_i / T is cubed"),
-        "scaled": Flag(False, doc="lr_i(0) = lr / t_i: layers that freeze early learn faster"),
+        "t0": Real(0.5, low=0.0, high=1.0, doc="fraction of T after which the first layer freezes"),
+        "spacing": Choice(
+            "linear", ("linear", "cubic"), doc="spacing of t_i; cubic: each linear t_i / T is cubed"
+        ),
+        "scaled": Flag(
+            False, doc="start layer i at lr · T / t_i, so layers that freeze early learn faster"
+        ),
         "saving": SAVING,
     }
     sets_learning_rates = True
@@ -33,7 +42,10 @@ class Linear(Strategy):
     saving: float
 
     def moments(self, view: View, steps: int) -> list[int]:
-        """The step t_i at which each layer's learning rate reaches zero, for T = steps."""
+        """Return t_i of every layer for T = steps.
+
+        t_i is the number of steps after which the learning rate of layer i reaches zero.
+        """
         last = len(view.layers) - 1
         shares = [self.t0 + (1 - self.t0) * i / max(last, 1) for i in range(last + 1)]
         if self.spacing == "cubic":

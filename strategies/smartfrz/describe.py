@@ -1,4 +1,4 @@
-"""What a predictor is and costs: the figures of SmartFRZ's appendix C, and its provenance."""
+"""Description of a predictor as text: size and cost (SmartFRZ, appendix C) and provenance."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from strategies.smartfrz.features import FEATURES
 from strategies.smartfrz.predictor import KEY, Predictor, count_judging_flops
 from strategies.smartfrz.predictor_file import load_predictor
 
-LAYERS = 53  # ResNet-50's, the head left out
+LAYERS = 53  # layers of ResNet-50 without the head
 
 
 def describe_cost(features: str, window: int, tailored: int) -> str:
-    """Appendix C for any features, window and number of tailored weights, as text."""
+    """Return the size, memory and FLOPs of a predictor as text (SmartFRZ, appendix C).
+
+    features: name of a feature set. window: snapshots in the history. tailored: weights per layer.
+    The paper's 0.12 GFLOPs per inference do not follow from its layer sizes. With a query for the
+    newest token only, they give 0.042 GFLOPs.
+    """
     width = FEATURES[features].width(tailored)
     with torch.device("meta"):
         parameters = sum(p.numel() for p in Predictor(width).parameters())
@@ -24,32 +29,34 @@ def describe_cost(features: str, window: int, tailored: int) -> str:
     fresh, kept = count_judging_flops(width, window, window), count_judging_flops(width, window, 1)
     return "\n".join(
         [
-            f"features {features}: tokens of {width}, window {window}, {tailored} weights a layer",
+            f"features {features}: token width {width}, window {window}, "
+            f"{tailored} weights per layer",
             f"{parameters:,} parameters, {4 * parameters / 1e6:.2f} MB",
-            f"for {LAYERS} layers (ResNet-50): a snapshot {snapshot / 1e3:.0f} kB, the history "
-            f"{history / 1e6:.1f} MB, its tokens, K and V {encoded / 1e6:.1f} MB",
-            f"one judgement of a layer: {fresh / 1e9:.4f} GFLOPs from nothing, {kept / 1e9:.4f} "
-            "with all tokens but the newest encoded before",
+            f"memory for {LAYERS} layers (ResNet-50): one snapshot {snapshot / 1e3:.0f} kB, "
+            f"history {history / 1e6:.1f} MB, tokens with K and V {encoded / 1e6:.1f} MB",
+            f"one prediction for one layer: {fresh / 1e9:.4f} GFLOPs if the whole window has to be "
+            f"encoded, {kept / 1e9:.4f} GFLOPs if only the newest token has to be",
         ]
     )
 
 
 def describe_predictor(path: Path) -> str:
-    """A predictor file in words and numbers; raises UserError if it cannot be read."""
+    """Return a description of a predictor file; raises UserError if it cannot be read."""
     trained = load_predictor(path, torch.device("cpu"))
     facts = trained.provenance
     lines = [
         f"predictor {path}",
-        f"freezes at P ≥ {facts['threshold']}, {facts['snapshots_per_epoch']} snapshots an epoch",
+        f"freezes a layer at P(freeze) ≥ {facts['threshold']}, "
+        f"{facts['snapshots_per_epoch']} snapshots per epoch",
         describe_cost(facts["features"], facts["window"], facts["tailored"]),
     ]
     for key in ("profile", "data", "pretraining", "seeds", "rule", "recipe", "results_version"):
         lines.append(f"{key}: {facts.get(key)}")
-    lines.append(f"runs: {len(facts.get('runs', []))} recorded")
+    lines.append(f"recorded runs: {len(facts.get('runs', []))}")
     for name, score in facts.get("scores", {}).items():
         mean, half = score["run_auroc"]
         lines.append(
-            f"held out, {name}: AUROC {score['mean_fold_auroc']:.3f} over folds, "
+            f"held-out AUROC, {name}: {score['mean_fold_auroc']:.3f} mean over folds, "
             f"{mean:.3f} ± {half:.3f} per run"
         )
     return "\n".join(lines)

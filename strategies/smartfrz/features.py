@@ -1,9 +1,9 @@
-"""What a token holds: from a layer's tailored weights to the predictor's input, by name.
+"""Feature sets: named ways to compute the predictor's input tokens from tailored weights.
 
-A token is made once, when its snapshot is taken, from that snapshot and earlier ones alone, so
-that its K and V never change. `raw` is the paper's. The others say how far the layer moved,
-relative to the spread of its weights: neither the order nor the scale of the weights matters, so
-that what is learned on one network may hold on another.
+A token is computed once per snapshot, from that snapshot and earlier ones only, so its K and V
+never change. `raw` is the paper's feature set: the tailored weights. The other sets describe how
+far the layer moved relative to the spread of its weights. They depend neither on the order nor on
+the scale of the weights, so a predictor can transfer from one network to another.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ from strategies.base import View
 
 HORIZONS = (1, 2, 4, 8, 16)
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
-LEAST_RATE = 1e-3  # a cosine's last steps have next to none
-FLOOR = 1e-6  # a relative displacement below float32's grain
+LEAST_RATE = 1e-3  # lower bound of a divisor: a cosine schedule ends close to rate 0
+FLOOR = 1e-6  # added before a logarithm; a displacement below float32 resolution
 
 
 class Snapshots(Protocol):
-    """The snapshots taken so far: how many can be looked at, and the one some steps back."""
+    """Sequence of the snapshots taken so far; its length is the number that is still available."""
 
     def __len__(self) -> int: ...
 
     def look_back(self, steps: int) -> Tensor:
-        """The snapshot (layers, n) taken `steps` before the newest."""
+        """Return the snapshot (layers, n) taken `steps` snapshots before the newest."""
         ...
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What a run knows of its schedule when a snapshot is taken.
+    """Position of a run in its schedule when a snapshot is taken.
 
-    progress: fraction of the run's steps done. rate: learning rate as a fraction of its largest.
+    progress: finished steps as a fraction of the run's steps.
+    rate: learning rate as a fraction of the largest one.
     """
 
     progress: float
@@ -45,17 +46,18 @@ class Moment:
 
     @classmethod
     def of(cls, view: View) -> Moment:
-        """The moment after the step just made; before the first the rate is the largest."""
+        """Return the moment after the last step. Before the first step the rate is 1."""
         rate = view.lr / view.base_lr if view.step and view.base_lr else 1.0
         return cls(view.step / view.total_steps, rate)
 
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """A way to make tokens.
+    """Named way to compute tokens.
 
-    width: width of a token for n tailored weights. token: (layers, width) from the snapshots.
-    Layers are in the order of the network, those that froze since the start among them.
+    doc: one-line description. width: returns the token width for n tailored weights.
+    token: returns the tokens (layers, width) of the newest snapshot. Layers are in the order of
+    the network and include those that froze during the run.
     """
 
     doc: str
@@ -65,10 +67,11 @@ class FeatureSet:
 
 @dataclass(frozen=True)
 class Moves:
-    """How the layers moved up to the newest snapshot, by horizon.
+    """Displacement of the layers' weights up to the newest snapshot w_j, for each horizon h.
 
-    newest (layers, n). moved (horizons, layers, n): w_j − w_(j−h), or from the oldest snapshot
-    there is. size (horizons, layers): its norm. spread (layers,): norm of w_j around its mean.
+    newest (layers, n): w_j. moved (horizons, layers, n): w_j − w_(j−h), or w_j minus the oldest
+    snapshot if there is no w_(j−h). size (horizons, layers): L2 norm of moved.
+    spread (layers,): L2 norm of w_j minus its mean.
     """
 
     newest: Tensor
@@ -78,7 +81,7 @@ class Moves:
 
     @classmethod
     def of(cls, snapshots: Snapshots) -> Moves:
-        """The moves up to the newest snapshot."""
+        """Return the displacements up to the newest snapshot."""
         newest, oldest = snapshots.look_back(0), len(snapshots) - 1
         earlier = torch.stack([snapshots.look_back(min(h, oldest)) for h in HORIZONS])
         moved = newest - earlier
@@ -90,26 +93,31 @@ Part = Callable[[Moves, Moment], Tensor]
 
 
 def get_raw_weights(snapshots: Snapshots, moment: Moment) -> Tensor:
-    """The tailored weights themselves (layers, n)."""
+    """Return the tailored weights of the newest snapshot (layers, n)."""
     return snapshots.look_back(0)
 
 
 def compute_travel(moves: Moves, moment: Moment) -> Tensor:
-    """Log of the relative displacement over each horizon, and its straightness (layers, 9).
+    """Return log10 of the relative displacement for each horizon, and straightness (layers, 9).
 
-    Displacement: root mean square of w_j − w_(j−h), over the standard deviation of w_j.
-    Straightness: cosine of the last h snapshots' displacement and that of the h before them. A
-    layer that drifts goes straight, one that only jitters turns back.
+    Relative displacement: root mean square of w_j − w_(j−h), divided by the standard deviation of
+    w_j. Straightness, for h = 1, 2, 4 and 8: cosine of the angle between the displacement of the
+    last h snapshots and that of the h snapshots before. It is near 1 for a layer that drifts and
+    negative for a layer that only fluctuates.
     """
     last = moves.moved[:-1]
-    before = moves.moved[1:] - last  # each horizon is twice the one before
+    before = moves.moved[1:] - last  # because each horizon is twice the previous one
     norms = moves.size[:-1] * before.norm(dim=2)
     straightness = (last * before).sum(2) / norms.clamp(min=1e-20)
     return torch.cat([_compute_log(moves.size / moves.spread), straightness]).T
 
 
 def compute_quantiles(moves: Moves, moment: Moment) -> Tensor:
-    """Log-quantiles of |w_j − w_(j−h)| over the layer's spread, for h = 1 and 8 (layers, 12)."""
+    """Return log10 of quantiles of the relative displacement of single weights (layers, 12).
+
+    The displacement of a weight is |w_j − w_(j−h)|, divided by the standard deviation of the
+    layer's weights. Six quantiles are taken for each of h = 1 and h = 8.
+    """
     n = moves.newest.shape[1]
     places = [round(q * (n - 1)) for q in QUANTILES]
     columns = []
@@ -121,24 +129,29 @@ def compute_quantiles(moves: Moves, moment: Moment) -> Tensor:
 
 
 def compute_upstream(moves: Moves, moment: Moment) -> Tensor:
-    """Log of the sum of relative displacements of this and all earlier layers (layers, 5).
+    """Return log10 of the summed relative displacements of a layer and all earlier layers.
 
-    A layer's output also changes because those before it move, and CKA judges outputs. What a layer
-    moved before it froze counts for as long as a horizon reaches back to it.
+    Shape (layers, 5), one column per horizon. CKA compares outputs, and the output of a layer also
+    changes if earlier layers move. The displacement of a frozen layer still counts while a horizon
+    includes steps before the freeze.
     """
     return _compute_log((moves.size / moves.spread).clamp(max=10).cumsum(1)).T
 
 
 def compute_pace(moves: Moves, moment: Moment) -> Tensor:
-    """Log of the relative displacement over each horizon, per learning rate (layers, 5).
+    """Return log10 of the relative displacement divided by the learning rate (layers, 5).
 
-    A layer slows down as the learning rate falls; what is left is the pull of its gradients.
+    One column per horizon. A layer moves less as the learning rate falls, so the quotient
+    reflects the size of its gradients.
     """
     return _compute_log(moves.size / moves.spread / max(moment.rate, LEAST_RATE)).T
 
 
 def compute_progress(moves: Moves, moment: Moment) -> Tensor:
-    """How far the run is and its learning rate (layers, 2): not the paper's, but known to it."""
+    """Return the progress and the learning rate of the run (layers, 2), equal for all layers.
+
+    The paper does not use them, but a run knows both.
+    """
     layers = len(moves.newest)
     known = [moves.newest.new_full((layers, 1), x) for x in (moment.progress, moment.rate)]
     return torch.cat(known, dim=1)
@@ -149,7 +162,7 @@ def _compute_log(relative: Tensor) -> Tensor:
 
 
 def _join_parts(doc: str, *parts: tuple[int, Part]) -> FeatureSet:
-    """A feature set whose token is several parts side by side, given with their widths."""
+    """Return a feature set whose token concatenates several parts, given as (width, part)."""
     total = sum(width for width, _ in parts)
 
     def token(snapshots: Snapshots, moment: Moment) -> Tensor:
@@ -166,18 +179,18 @@ _PACE = (len(HORIZONS), compute_pace)
 _PROGRESS = (2, compute_progress)
 
 FEATURES: Mapping[str, FeatureSet] = {
-    "raw": FeatureSet("the tailored weights, as in the paper", lambda n: n, get_raw_weights),
-    "quantiles": _join_parts("log-quantiles of relative displacements", _QUANTILES),
-    "travel": _join_parts("relative displacements and their straightness", _TRAVEL),
-    "travel+progress": _join_parts("the same, and how far the run is", _TRAVEL, _PROGRESS),
-    "upstream": _join_parts("how far a layer and all before it moved together", _UPSTREAM),
-    "upstream+progress": _join_parts("the same, and how far the run is", _UPSTREAM, _PROGRESS),
-    "pace": _join_parts("displacements per learning rate, and straightness", _PACE, _TRAVEL),
-    "cascade": _join_parts("travel of the layer and of all before it", _TRAVEL, _UPSTREAM),
+    "raw": FeatureSet("tailored weights, as in the paper", lambda n: n, get_raw_weights),
+    "quantiles": _join_parts("quantiles of relative displacements", _QUANTILES),
+    "travel": _join_parts("relative displacement and its straightness", _TRAVEL),
+    "travel+progress": _join_parts("travel, progress and learning rate", _TRAVEL, _PROGRESS),
+    "upstream": _join_parts("summed displacement of a layer and all earlier ones", _UPSTREAM),
+    "upstream+progress": _join_parts("upstream, progress and learning rate", _UPSTREAM, _PROGRESS),
+    "pace": _join_parts("displacement per learning rate, and travel", _PACE, _TRAVEL),
+    "cascade": _join_parts("travel and upstream", _TRAVEL, _UPSTREAM),
     "cascade+progress": _join_parts(
-        "the same, and how far the run is", _TRAVEL, _UPSTREAM, _PROGRESS
+        "cascade, progress and learning rate", _TRAVEL, _UPSTREAM, _PROGRESS
     ),
     "everything": _join_parts(
-        "cascade, pace, quantiles and progress", _TRAVEL, _UPSTREAM, _PACE, _QUANTILES, _PROGRESS
+        "all parts except the raw weights", _TRAVEL, _UPSTREAM, _PACE, _QUANTILES, _PROGRESS
     ),
 }

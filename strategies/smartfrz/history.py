@@ -1,4 +1,4 @@
-"""The last W entries of a row of tensors, one row a layer, in one tensor on the device."""
+"""Ring buffers that keep the last W entries, with one row per layer, on the device."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bench.machine.to_device import move_to_device
 
 
 class SnapshotRing:
-    """Keeps the newest `window` entries (layers, width), oldest overwritten first.
+    """Ring buffer of the newest `window` entries (layers, width). A push overwrites the oldest.
 
-    count: how many entries were ever pushed.
+    count: number of entries pushed so far.
     """
 
     def __init__(self, window: int, layers: int, width: int, device: torch.device) -> None:
@@ -22,57 +22,60 @@ class SnapshotRing:
         self.count = 0
 
     def push(self) -> Tensor:
-        """Make room for a new entry and return it (layers, width), to be written to."""
+        """Add an entry and return its view (layers, width), which the caller has to fill."""
         self.count += 1
         return self.look_back(0)
 
     def look_back(self, steps: int) -> Tensor:
-        """The entry pushed `steps` before the newest, a view (layers, width)."""
+        """Return a view (layers, width) of the entry pushed `steps` entries before the newest."""
         return self._ring[(self.count - 1 - steps) % len(self._ring)]
 
     def __len__(self) -> int:
         return min(self.count, len(self._ring))
 
     def last(self, entries: int) -> Tensor:
-        """The newest `entries` entries (entries, layers, width), oldest first, copied."""
+        """Return a copy of the newest `entries` entries (entries, layers, width), oldest first."""
         places = [(self.count - entries + i) % len(self._ring) for i in range(entries)]
         return self._chosen(0, places)
 
     def get_unordered(self) -> tuple[Tensor, Tensor]:
-        """All places (window, layers, width), in no order, and which are filled: bool (window,)."""
+        """Return all slots (window, layers, width), in no order, and a mask of the filled ones.
+
+        The mask is bool (window,).
+        """
         filled = torch.arange(len(self._ring), device=self._ring.device) < self.count
         return self._ring, filled
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Drop the history of all layers but these rows, in this order."""
+        """Keep only these rows (layers), in this order, and drop the history of the others."""
         self._ring = self._chosen(1, rows)
 
     def _chosen(self, dim: int, places: Sequence[int]) -> Tensor:
-        """Some places of a dimension, in this order, without waiting for the device."""
+        """Return the given places of a dimension, in this order, without waiting for the device."""
         index = torch.tensor(list(places), dtype=torch.int64)
         return self._ring.index_select(dim, move_to_device(self._ring.device, index))
 
     def state_dict(self) -> dict[str, Any]:
-        """The entries and their number."""
+        """Return a copy of the entries, and their count."""
         return {"ring": self._ring.clone(), "count": self.count}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave; the number of layers becomes the saved one."""
+        """Restore a state from `state_dict`, including its number of layers."""
         self._ring = state["ring"].to(self._ring.device).clone()
         self.count = state["count"]
 
 
 class Past:
-    """A ring as it was `steps` entries ago, when it could look back over `window` entries.
+    """View of a ring as it was `steps` entries ago, with at most `window` entries.
 
-    The ring must hold that many more.
+    The ring must have at least window + steps slots.
     """
 
     def __init__(self, ring: SnapshotRing, steps: int, window: int) -> None:
         self._ring, self._steps, self._window = ring, steps, window
 
     def look_back(self, steps: int) -> Tensor:
-        """The entry `steps` before the newest of then (layers, width)."""
+        """Return the entry (layers, width) that was `steps` entries before the newest then."""
         return self._ring.look_back(self._steps + steps)
 
     def __len__(self) -> int:

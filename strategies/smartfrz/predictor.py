@@ -1,4 +1,4 @@
-"""The predictor's network (SmartFRZ, section 3.3 and appendix C)."""
+"""Network of the predictor (SmartFRZ, section 3.3 and appendix C)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ DECIDE = 32
 
 
 class Predictor(nn.Module):
-    """Attention of a layer's newest token over its window, then: freeze or not.
+    """Attention from a layer's newest token over its window, followed by a freeze classifier.
 
-    inputs: width of a token. With 1,024 weights as the token it is the paper's network, of
-    1,037,122 parameters. All layers of a model are one batch.
-    shift, scale: a token is standardised by these buffers first (0 and 1 leave it as it is).
+    inputs: width of a token. With 1,024 weights as the token, this is the paper's network of
+    1,037,122 parameters. All layers of a model form one batch.
+    shift, scale: buffers (inputs,) that standardise a token to (token − shift) · scale. The
+    initial values 0 and 1 leave it unchanged.
     """
 
     shift: Tensor
@@ -36,23 +37,23 @@ class Predictor(nn.Module):
         return len(self.shift)
 
     def forward(self, tokens: Tensor, filled: Tensor) -> Tensor:
-        """Logits (B, 2) of [train on, freeze] from windows of tokens (B, W, inputs), newest last.
+        """Return logits (B, 2) of [train on, freeze] for windows of tokens (B, W, inputs).
 
-        filled: bool (B, W), False where a short history has no token.
+        The newest token comes last. filled: bool (B, W), False where a short history has no token.
         """
         keys, values = self.encode(tokens)
         return self.attend(tokens[:, -1:], keys, values, filled[:, None])[:, 0]
 
     def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """K and V (..., 64) of tokens (..., inputs), eq. 1. They never change."""
+        """Return K and V (..., 64) of tokens (..., inputs), eq. 1. A token's K and V are fixed."""
         tokens = (tokens - self.shift) * self.scale
         return self.mlp_k(tokens), self.mlp_v(tokens)
 
     def attend(self, newest: Tensor, keys: Tensor, values: Tensor, window: Tensor) -> Tensor:
-        """Logits (B, S, 2) at S moments of B histories of T tokens, eqs. 1 to 4.
+        """Return logits (B, S, 2) at S moments of B histories of T tokens, eqs. 1 to 4.
 
-        newest: the token of each moment (B, S, inputs). keys, values: (B, T, 64).
-        window: bool, broadcast to (B, S, T): what each moment may look at. Order does not matter.
+        newest: newest token of each moment (B, S, inputs). keys, values: (B, T, 64), in any order.
+        window: bool, broadcast to (B, S, T), True for the tokens that a moment attends to.
         """
         query = self.mlp_q((newest - self.shift) * self.scale)
         scores = query @ keys.transpose(1, 2)
@@ -62,7 +63,10 @@ class Predictor(nn.Module):
 
 
 def count_judging_flops(inputs: int, window: int, fresh: int) -> float:
-    """FLOPs to judge one layer over a window of which `fresh` tokens are not encoded yet."""
+    """Return the FLOPs of one prediction for one layer.
+
+    inputs: width of a token. window: tokens attended to. fresh: tokens that are not encoded yet.
+    """
     mlp = 2.0 * (inputs * HIDDEN + HIDDEN * HIDDEN + HIDDEN * KEY)
     attention = 2.0 * 2 * window * KEY
     return (2 * fresh + 1) * mlp + attention + 2.0 * (KEY * DECIDE + DECIDE * DECIDE + DECIDE * 2)
@@ -72,8 +76,9 @@ def _build_mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     linears = [nn.Linear(inputs, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)]
     for linear in linears:
         if linear.weight.is_meta:
-            continue  # to be loaded; torch draws there in slow Python, of which a run has no need
-        # With torch's own start six layers let through so little that training idles for epochs.
+            continue  # weights will be loaded; initialising a meta tensor is slow and useless
+        # With torch's default initialisation, signals fade over the six layers and the loss does
+        # not fall for several epochs.
         nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
         nn.init.zeros_(linear.bias)
     return nn.Sequential(linears[0], nn.ReLU(), linears[1], nn.ReLU(), linears[2])

@@ -1,4 +1,4 @@
-"""Predictor files: the network's weights and where they come from, in one safetensors file."""
+"""Predictor files: the weights of a predictor and its provenance in one safetensors file."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ FORMAT = "freezebench-predictor-1"
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained predictor with its provenance.
+    """Trained predictor with its provenance.
 
     provenance holds at least: features, window, tailored, snapshots_per_epoch, threshold (the
-    calibrated P(freeze)), data (names of all data sets behind it).
+    calibrated P(freeze)) and data (names of all data sets that it was trained on).
     """
 
     network: Predictor
@@ -36,9 +36,10 @@ class Trained:
 def find_predictor(
     profile: str, features: str, window: int, tailored: int, exactly: bool = False
 ) -> Path:
-    """Where the predictor of a profile lies.
+    """Return the path of a profile's predictor file.
 
-    Unless exactly that is wanted, the one of `laptop` stands in for one that is not yet trained.
+    If that file does not exist, return the path for the profile `laptop` instead, unless
+    `exactly` is set.
     """
     kind = "" if features == DEFAULT_FEATURES else f"-{features}"
     own, laptop = (
@@ -48,7 +49,7 @@ def find_predictor(
 
 
 def save_predictor(path: Path, trained: Trained) -> None:
-    """Write a predictor file."""
+    """Write a predictor file, and create its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.contiguous() for k, v in trained.network.state_dict().items()}
     provenance = json.dumps(dict(trained.provenance), sort_keys=True)
@@ -56,7 +57,11 @@ def save_predictor(path: Path, trained: Trained) -> None:
 
 
 def load_predictor(path: Path, device: torch.device) -> Trained:
-    """Read a predictor file; raises UserError if it is missing, broken or of another kind."""
+    """Read a predictor file onto a device.
+
+    Raises UserError if the file is missing, damaged, not a predictor file, or if its feature set
+    is unknown or does not fit its weights.
+    """
     advice = "train one with `make predictor`"
     try:
         with safe_open(path, framework="pt") as file:
@@ -65,17 +70,23 @@ def load_predictor(path: Path, device: torch.device) -> Trained:
             state = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         reason = "it does not exist" if not path.exists() else str(error)
-        raise UserError(f"predictor {path}: cannot be read: {reason}; {advice}") from None
+        raise UserError(f"predictor {path} cannot be read: {reason}; {advice}") from None
     if metadata.get("format") != FORMAT:
-        raise UserError(f"predictor {path}: not a predictor file; {advice}")
+        raise UserError(f"predictor {path} is not a predictor file; {advice}")
     provenance = json.loads(metadata["provenance"])
     features, tailored = provenance["features"], provenance["tailored"]
     if features not in FEATURES:
-        raise UserError(f"predictor {path}: features {features!r} are unknown here; {advice}")
-    with torch.device("meta"):  # drawing weights only to replace them takes longer than loading
+        raise UserError(
+            f"predictor {path}: feature set {features!r} is unknown; this version has "
+            f"{', '.join(FEATURES)}; {advice}"
+        )
+    with torch.device("meta"):  # skips random weights, which take longer to draw than to load
         network = Predictor(FEATURES[features].width(tailored))
     try:
         network.load_state_dict(state, assign=True)
     except RuntimeError:
-        raise UserError(f"predictor {path}: its weights do not fit {features}; {advice}") from None
+        raise UserError(
+            f"predictor {path}: its weights do not fit the feature set {features!r} with "
+            f"{tailored} weights per layer; {advice}"
+        ) from None
     return Trained(network.requires_grad_(False).eval().to(device), provenance)

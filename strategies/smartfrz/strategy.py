@@ -1,4 +1,4 @@
-"""SmartFRZ: freeze a layer when a trained predictor, shown its weight history, says so."""
+"""SmartFRZ (Li et al. 2023): a trained predictor decides from the history of a layer's weights."""
 
 from __future__ import annotations
 
@@ -21,23 +21,34 @@ from strategies.smartfrz.tailoring import Tailor
 
 
 class SmartFRZ(Strategy):
-    """SmartFRZ: freeze a layer when a predictor says so from the history of its weights.
+    """SmartFRZ: freeze a layer when a trained predictor recommends it from its weight history.
 
-    Snapshots of n weights a layer go into a ring of W; what a token holds of them is `features`.
-    All active layers are judged in one call; any may freeze before an earlier one.
+    A ring keeps the last W snapshots of n weights per layer. The feature set turns each snapshot
+    into a token. At a freezing stage one call of the predictor returns P(freeze) for all active
+    layers. A layer may freeze before an earlier layer does.
+    The network is the paper's (section 3.3). The paper's feature set is `raw`, and its threshold
+    0.5. It does not state how often snapshots are taken. On tasks and model families that are
+    held out from its training, a predictor on `raw` is hardly better than chance (AUROC 0.53), so
+    the default feature set differs.
     """
 
     name = "smartfrz"
     look = ("#0072B2", "D")
     options = {
-        "window": Integer(30, low=2, high=1000, doc="W, snapshots the predictor looks at"),
-        "tailored": Integer(1024, low=8, high=65536, doc="n, weights that stand for a layer"),
-        "snapshots_per_epoch": Integer(6, low=1, high=1000, doc="snapshots an epoch"),
-        "stages_per_epoch": Integer(2, low=1, high=1000, doc="freezing stages an epoch"),
-        "warmup": Real(1.0, low=0, high=1e6, doc="epochs before the first freezing stage"),
-        "features": Choice(DEFAULT_FEATURES, choices=tuple(FEATURES), doc="what a token holds"),
+        "window": Integer(30, low=2, high=1000, doc="W, snapshots in the predictor's window"),
+        "tailored": Integer(1024, low=8, high=65536, doc="n, weights sampled per layer"),
+        "snapshots_per_epoch": Integer(6, low=1, high=1000, doc="snapshots per epoch"),
+        "stages_per_epoch": Integer(2, low=1, high=1000, doc="freezing stages per epoch"),
+        "warmup": Real(1.0, low=0, high=1e6, doc="epochs before the first decision"),
+        "features": Choice(
+            DEFAULT_FEATURES, choices=tuple(FEATURES), doc="feature set of the predictor's tokens"
+        ),
         "threshold": Real(
-            0.0, low=0, high=1, doc="P(freeze) that freezes; 0: calibrated; 0.5: argmax"
+            0.0,
+            low=0,
+            high=1,
+            doc="P(freeze) from which a layer freezes; 0: calibrated value of the predictor file; "
+            "0.5: argmax, as in the paper",
         ),
     }
 
@@ -60,7 +71,8 @@ class SmartFRZ(Strategy):
                 theirs = trained.provenance[key]
                 raise UserError(
                     f"predictor {path}: trained for {key} = {theirs!r}, not {getattr(self, key)!r};"
-                    f" set {key} = {theirs}, or train another: freezebench predictor train --help"
+                    f" set {key} = {theirs}, or train another predictor (see "
+                    "`freezebench predictor train --help`)"
                 )
         self._network = trained.network
         self._limit = self.threshold or float(trained.provenance["threshold"])
@@ -72,7 +84,7 @@ class SmartFRZ(Strategy):
             view.generator("tailoring"),
         )
         rows, width = len(self._watched), FEATURES[self.features].width(self.tailored)
-        # Tokens are made at the stages, one after the other: between training steps, with cold
+        # Tokens are computed in one go at the freezing stages. Between training steps, with cold
         # caches, each would take twice as long.
         self._room = math.ceil(self.snapshots_per_epoch / self.stages_per_epoch)
         self._waiting: list[Moment] = []
@@ -80,7 +92,7 @@ class SmartFRZ(Strategy):
         self._tokens = SnapshotRing(self.window, rows, width, view.device)
         self._encoded = SnapshotRing(
             self.window, rows, 2 * KEY, view.device
-        )  # K and V side by side
+        )  # K and V, concatenated
         self._flops = 0.0
         self._take_snapshot(view)
 
@@ -112,14 +124,18 @@ class SmartFRZ(Strategy):
         ]
 
     def _take_snapshot(self, view: View) -> None:
-        """Take a snapshot of all layers: what a frozen one moved before still counts for others."""
+        """Take a snapshot of all layers but the head.
+
+        Frozen layers are included, because their displacement before the freeze enters the tokens
+        of later layers.
+        """
         self._tailor.take(self._watched, self._snapshots.push())
         self._waiting.append(Moment.of(view))
         if len(self._waiting) > self._room:
             self._make_tokens()
 
     def _make_tokens(self) -> None:
-        """Make the tokens of the snapshots that have none, each from what there was at its time."""
+        """Compute the missing tokens, each from the snapshots that existed at its time."""
         for steps, moment in zip(reversed(range(len(self._waiting))), self._waiting, strict=True):
             then = Past(self._snapshots, steps, self.window)
             tokens = FEATURES[self.features].token(then, moment)
@@ -127,7 +143,7 @@ class SmartFRZ(Strategy):
         self._waiting.clear()
 
     def _encode(self) -> None:
-        """Encode the tokens made since the last stage; a token's K and V never change."""
+        """Compute K and V of the tokens added since the last call."""
         fresh = min(self._tokens.count - self._encoded.count, self.window)
         with torch.no_grad():
             pairs = torch.cat(self._network.encode(self._tokens.last(fresh)), dim=2)
@@ -138,17 +154,17 @@ class SmartFRZ(Strategy):
         self._flops += len(self._layers) * count_judging_flops(width, len(self._tokens), fresh)
 
     def _drop_frozen(self, view: View) -> None:
-        """Judge no more the layers that were frozen since the last look."""
+        """Drop the tokens of layers that were frozen since the last call."""
         active = set(view.active)
         rows = [row for row, layer in enumerate(self._layers) if layer in active]
         if len(rows) < len(self._layers):
-            self._make_tokens()  # of the snapshots at which they were judged
+            self._make_tokens()  # for snapshots taken while these layers were active
             self._judge([self._layers[row] for row in rows])
             for ring in (self._tokens, self._encoded):
                 ring.keep(rows)
 
     def _judge(self, layers: Sequence[int]) -> None:
-        """From now on these layers have tokens; their rows in a snapshot, None for all."""
+        """Set the layers that have tokens, and their rows in a snapshot (None for all rows)."""
         self._layers = list(layers)
         rows = torch.tensor([self._watched.index(layer) for layer in layers], dtype=torch.int64)
         self._rows = move_to_device(self._device, rows) if len(rows) < len(self._watched) else None

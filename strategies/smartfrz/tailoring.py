@@ -1,4 +1,9 @@
-"""Which weights of a layer stand for it: n of them, drawn once and followed to the end."""
+"""Tailoring (SmartFRZ): n weights that represent a layer, drawn once and kept for the whole run.
+
+An existing implementation draws new indices for every snapshot, so it follows no weight over time.
+It also loops forever on a layer with fewer than n weights. Here such a layer is sampled with
+replacement.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +14,27 @@ from torch import Tensor
 
 
 def draw_indices(size: int, n: int, generator: torch.Generator) -> Tensor:
-    """Draw n places in a tensor of `size` weights: int64 (n,), in ascending order.
+    """Draw n indices into a tensor of `size` weights: int64 (n,), in ascending order.
 
-    Without replacement, or with it where the layer has fewer than n weights.
+    Indices are drawn without replacement if the layer has at least n weights, else with it.
     """
     if size < n:
         drawn = torch.randint(size, (n,), generator=generator)
     elif size <= 32 * n:
         drawn = torch.randperm(size, generator=generator)[:n]
     else:
-        # A permutation of a hundred million weights would take seconds. Of 2 n draws from so
-        # many, a thirty-second part at the very most is expected to repeat an earlier one.
+        # A permutation of 1e8 weights would take seconds. Because size > 32 n, at most about 1/32
+        # of 2 n draws are expected to repeat an earlier draw, so n distinct ones remain.
         drawn = torch.randint(size, (2 * n,), generator=generator).unique()
         drawn = drawn[torch.randperm(len(drawn), generator=generator)[:n]]
     return drawn.sort().values
 
 
 class Tailor:
-    """Takes the same n weights of every layer's weight tensor at every snapshot.
+    """Sampler of the same n weights of every layer at every snapshot.
 
-    weights: one tensor a layer, whose storage the optimizer updates in place.
+    weights: one tensor per layer, whose storage the optimizer updates in place.
+    indices: one int64 (n,) per layer, into the weight's storage order.
     """
 
     def __init__(self, weights: Sequence[Tensor], n: int, generator: torch.Generator) -> None:
@@ -38,11 +44,11 @@ class Tailor:
         ]
 
     def take(self, layers: Sequence[int], out: Tensor) -> None:
-        """Write a snapshot of some layers into `out` (len(layers), n), on the device."""
+        """Write the tailored weights of some layers into `out` (len(layers), n), on the device."""
         for row, layer in zip(out.unbind(), layers, strict=True):
             torch.index_select(self._flat[layer], 0, self.indices[layer], out=row)
 
 
 def _flatten_weight(weight: Tensor) -> Tensor:
-    """All of a dense weight in one dimension, in the order of memory, without a copy."""
+    """Return a one-dimensional view of a dense weight, in memory order."""
     return weight.as_strided((weight.numel(),), (1,), weight.storage_offset())

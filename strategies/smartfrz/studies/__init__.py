@@ -1,1 +1,1 @@
-"""Studies of SmartFRZ's predictor: features, labels, and its use in whole runs."""
+"""Studies of SmartFRZ's predictor: feature sets, label rules, and accuracy of complete runs."""

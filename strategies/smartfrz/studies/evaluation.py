@@ -1,4 +1,4 @@
-"""How a predictor scores on every kind of unseen run, as rows for tables and figures."""
+"""Held-out scores of a predictor for every kind of split, as rows for tables and figures."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from strategies.smartfrz.training.held_out import (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Rows of plain values.
+    """Held-out scores of the predictor and of the baselines, as rows of plain values.
 
-    splits: a row a split and judge. runs: a row a split, judge and run that has both labels.
-    bins: a row a split, judge and tenth of P(freeze).
+    scores: by classifier (the predictor or a baseline). splits: one row per split and classifier.
+    runs: one row per split, classifier and run that has both labels. bins: one row per split,
+    classifier and tenth of P(freeze). The rows call the classifier "judge".
     """
 
     scores: dict[str, Score]
@@ -38,11 +39,15 @@ def evaluate_splits(
 ) -> Evaluation:
     """Score the predictor and the baselines on all folds of some splits.
 
-    Splits that leave nothing to learn from are left out; raises UserError if all do.
+    A split with fewer than two folds is skipped, because it leaves no training data. Raises
+    UserError if all splits are skipped.
     """
     splits = [split for split in splits if len(make_folds(corpus.origins, split)) > 1]
     if not splits:
-        raise UserError("one family and one task were recorded: nothing can be held out of them")
+        raise UserError(
+            "all recorded runs are of one model family and one task, so none can be held out; "
+            "add families or tasks to the sweep of recorded runs"
+        )
     scores = score_held_out(corpus, recipe, splits=splits)
     origins = {origin.run: origin for origin in corpus.origins}
     made = Evaluation(scores, [], [], [])
@@ -87,21 +92,21 @@ def _make_split_row(
 
 
 def format_evaluation(evaluation: Evaluation) -> str:
-    """The splits as text, with what each leaves out."""
+    """Return one text table per split, with a title that describes the split."""
     lines = []
     for split in dict.fromkeys(row["split"] for row in evaluation.splits):
         rows = [row for row in evaluation.splits if row["split"] == split]
         lines.append(f"{SPLITS[split]} ({rows[0]['folds']} folds)")
         lines.append(
             f"  {'':20}{'mean fold':>10}{'worst':>7}{'AUROC per run':>17}"
-            f"{'average precision':>20}{'calibration':>13}{'predictor over it':>20}"
+            f"{'average precision':>20}{'calibration error':>19}{'predictor − this':>20}"
         )
         for row in rows:
             gap = f"{row['predictor_over_it']:+.3f} ± {row['predictor_over_it_half']:.3f}"
             lines.append(
                 f"  {row['judge']:20}{row['mean_fold']:10.3f}{row['worst_fold']:7.3f}"
                 f"{row['auroc']:9.3f} ± {row['auroc_half']:.3f}{row['precision']:12.3f} ± "
-                f"{row['precision_half']:.3f}{row['calibration_error']:13.3f}"
+                f"{row['precision_half']:.3f}{row['calibration_error']:19.3f}"
                 f"{gap if row['judge'] != 'predictor' else '':>20}"
             )
     return "\n".join(lines)

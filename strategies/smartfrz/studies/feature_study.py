@@ -1,7 +1,7 @@
-"""Which features and which labels make a predictor that holds on what it never saw.
+"""Feature study: held-out scores of every feature set under every label rule.
 
-Every feature set is trained on labels of every rule and scored on left-out families and tasks,
-beside the baselines on the same labels. A row is kept as soon as it is known.
+A predictor is trained for each pair and scored on held-out families and tasks. Baselines are
+scored on the same labels. A row is written to disk as soon as its score is known.
 """
 
 from __future__ import annotations
@@ -41,12 +41,16 @@ def run_study(
     rules: Mapping[str, Rule] = RULES,
     say: Callable[[str], None] = print,
 ) -> list[dict[str, str]]:
-    """Score all feature sets under all rules; rows that stand in the file `kept` are not redone.
+    """Score all feature sets under all rules and return the rows.
 
-    Rows of another corpus or recipe stay in the file and out of the answer. A row: corpus (a hash
-    of runs, weights a layer and recipe), labels, features (or baseline), seed, share converged,
-    mean and worst fold AUROC, AUROC per run with its half-width, and the difference to each
-    baseline with its half-width.
+    Rows that are already in the CSV file `kept` are not recomputed. Rows of another corpus, recipe
+    or warm-up stay in the file but are not returned.
+    recordings: recorded runs. recipe: training of the predictor. warmup: fraction of a run in
+    which no moment is labelled. say: prints one line per new row.
+    A row holds: corpus (a hash), labels (name of the rule), features (a feature set or a
+    baseline), seed, converged (fraction of labels), mean and worst AUROC over folds, mean AUROC
+    per run with the half-width of its 95 % interval, and the mean difference to each baseline with
+    its half-width.
     """
     corpus_id = _hash_corpus(recordings, recipe, warmup)
     every = _read_rows(kept)
@@ -78,7 +82,7 @@ def run_study(
 
 
 def _hash_corpus(recordings: Sequence[Recording], recipe: PredictorRecipe, warmup: float) -> str:
-    """A hash of what a score depends on besides features and labels."""
+    """Return a hash of the runs, the number of tailored weights, the recipe and the warm-up."""
     runs = sorted(r.origin.run for r in recordings)
     tailored = {r.trace["snapshots"].shape[2] for r in recordings}
     return hashlib.sha256(f"{runs} {tailored} {recipe.identity()} {warmup}".encode()).hexdigest()[

@@ -1,7 +1,8 @@
-"""What a predictor is worth in use: on a family and data sets it never saw, at equal computation.
+"""In-use study: accuracy of runs with predictors on unseen model families, at equal cost.
 
-For each family of models a predictor is trained without it, and freezes its layers on data that no
-predictor has seen; beside it freezing by progress alone (`at_once`) and at random, matched to it.
+For each model family a predictor is trained without the family's runs. `smartfrz` then uses it on
+that family and on data sets that no predictor was trained on. The controls `at_once` and `random`
+are matched to the FLOPs of `smartfrz`.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ MARGIN = 0.5  # points of accuracy, as in the tables
 
 @dataclass(frozen=True)
 class Pair:
-    """One model on one data set: means over seeds.
+    """Means over seeds for one model on one data set.
 
-    lost: points of accuracy below full training, by method. saved: share of full training's FLOPs
-    (exact, deciding included) that smartfrz saved. gaps: smartfrz minus a rival, in points.
+    seeds: number of seeds. lost: accuracy below full training by method, in percentage points.
+    saved: fraction of full training's FLOPs (exact) that smartfrz saved, after the FLOPs of its
+    decisions. gaps: accuracy of smartfrz minus that of each control, in percentage points.
     """
 
     model: str
@@ -45,13 +47,17 @@ def compare_in_use(
     launch: Callable[[Sequence[Spec], Path], Any],
     say: Callable[[str], None] = print,
 ) -> list[Pair]:
-    """Train the held-out predictors, make the runs that are not done, and compare."""
+    """Train one predictor per held-out family, launch the missing runs and return the comparison.
+
+    launch: executes a list of specs with a results folder. say: prints progress lines.
+    Raises UserError if a run fails or diverges.
+    """
     pairs = []
     for family in dict.fromkeys(
         e.roles["model"] for e in load_sweep(SWEEP, choice.profile).entries
     ):
         path = results / "predictors" / f"{choice.profile}-without-{family}.safetensors"
-        say(f"a predictor that never saw {family}:")
+        say(f"training a predictor without the model family {family}:")
         build_predictor(choice, results, launch, out=path, without_family=family, say=say)
         sweep = load_sweep(SWEEP, choice.profile, files={**choice.files, "predictor": str(path)})
         here = [e for e in sweep.entries if e.roles["model"] == family]
@@ -70,7 +76,10 @@ def _summarise_pair(entries: Sequence[Entry], results: Path) -> Pair:
     for entry in entries:
         result = RunFolder(results, entry.spec.id).result()
         if result["status"] != "done":
-            raise UserError(f"{entry.spec.label}: {result['status']}, {result['reason']}")
+            raise UserError(
+                f"{entry.spec.label}: run {entry.spec.id} is {result['status']}: "
+                f"{result['reason']}; the comparison needs all runs"
+            )
         accuracy.setdefault(entry.roles["method"], []).append(result["accuracy"])
         if entry.roles["method"] == "smartfrz":
             flops = result["flops"]
@@ -89,12 +98,12 @@ def _summarise_pair(entries: Sequence[Entry], results: Path) -> Pair:
 
 
 def format_pairs(pairs: Sequence[Pair]) -> str:
-    """The pairs and what they say together, as text."""
+    """Return the pairs as a text table, followed by smartfrz − control over all pairs."""
     methods = ("smartfrz", *RIVALS)
     lines = [
-        f"points lost to full training{'':12}"
+        f"{'points lost relative to full training':40}"
         + "".join(f"{m:>10}" for m in methods)
-        + "   FLOPs saved   smartfrz loses per 10 % saved"
+        + "  FLOPs saved   points smartfrz loses per 10 % of FLOPs saved"
     ]
     for pair in pairs:
         lost = "".join(f"{pair.lost[m]:10.2f}" for m in methods)
@@ -103,8 +112,8 @@ def format_pairs(pairs: Sequence[Pair]) -> str:
         lines.append(f"{name:40}{lost}{pair.saved:13.1%}{price:16.2f}")
     for rival in RIVALS:
         mean, half = compute_interval([pair.gaps[rival] for pair in pairs])
-        verdict = "not worse by the margin" if mean - half > -MARGIN else "cannot be told"
-        verdict = "worse by the margin" if mean + half < -MARGIN else verdict
+        verdict = "non-inferior" if mean - half > -MARGIN else "inconclusive"
+        verdict = "inferior" if mean + half < -MARGIN else verdict
         verdict = "better" if mean - half > 0 else verdict
         lines.append(
             f"smartfrz − {rival}, over {len(pairs)} pairs: {mean:+.2f} ± {half:.2f} points: "

@@ -1,8 +1,8 @@
-"""Which rule of labelling stands in best for what matters: what freezing does to accuracy.
+"""Label study: ranking of label rules by how well they explain the accuracy lost by freezing.
 
-Runs on source tasks freeze every layer at a random moment. A rule says of each freeze, from the
-CKA curve of the same layer in a recorded run of the task, whether the layer had converged. The
-better the rule, the better the freezes it calls wrong explain the accuracy that was lost.
+Runs on source tasks freeze every layer at a random step. A label rule classifies each freeze as
+right or wrong, from the CKA curve of the same layer in a recorded run of the task. A good rule's
+wrong freezes correlate with the lost accuracy.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ from bench.spec import FULL
 from strategies.smartfrz.training.held_out import compute_interval
 from strategies.smartfrz.training.labels import Rule
 
-AS_USED = "as used"  # the recorded runs that train as the harmed ones do
+AS_USED = "as used"  # role of the recorded runs that are trained like the randomly frozen runs
 PairKey = tuple[str, str]  # family, task
 
 
 @dataclass(frozen=True)
 class FreezeHarm:
-    """A run that froze at random. lost: points of accuracy below full training with its seed.
+    """Accuracy that a randomly frozen run lost.
 
-    moments (L,): fraction of the run after which each layer froze; 1 if never. The head is out.
+    pair: model family and task. lost: accuracy below full training of the same seed, in percentage
+    points. moments (L,): fraction of the run after which each layer froze, 1 if it never froze.
+    The head is not included.
     """
 
     pair: PairKey
@@ -42,7 +44,7 @@ class FreezeHarm:
 
 
 def list_rules() -> dict[str, Rule | None]:
-    """Rules by name; None calls every freeze wrong."""
+    """Return the rules by name. The rule None classifies every freeze as wrong."""
     rules: dict[str, Rule | None] = {"none": None}
     for k, epsilon, smooth in product((2, 3, 4, 6), (0.003, 0.01, 0.03), (1, 3)):
         name = f"stable, k = {k}, ε = {epsilon}" + (", smoothed" if smooth > 1 else "")
@@ -55,10 +57,12 @@ def list_rules() -> dict[str, Rule | None]:
 def measure_wrong_freezing(
     rule: Rule | None, curve: Tensor, probes: Tensor, moments: Tensor
 ) -> float:
-    """How much a run froze wrongly: the fraction of layer-time frozen by wrong freezes.
+    """Return the fraction of layer-time that was frozen by wrong freezes: a number in [0, 1].
 
-    curve (S, L): CKA at probes (S,), fractions of the run. A freeze is judged at the last probe
-    before it; before a rule can know, it calls a freeze wrong.
+    The fraction is the mean over layers of 1 − moments, counting wrong freezes only.
+    curve (S, L): CKA of L layers at probes (S,), which are fractions of the run. moments (L,): as
+    in FreezeHarm. A freeze is classified by the label at the last probe before it. It is wrong if
+    that label is unknown.
     """
     if rule is None:
         bad = torch.ones_like(moments, dtype=torch.bool)
@@ -71,13 +75,19 @@ def measure_wrong_freezing(
 
 
 def read_harmed(sweep: Sweep, results: Path) -> list[FreezeHarm]:
-    """The randomly frozen runs of a sweep, with what they lost; UserError if one is missing."""
+    """Return the randomly frozen runs of a sweep, with the accuracy that each lost.
+
+    Raises UserError if a run is missing or has diverged.
+    """
     full: dict[tuple[str, str, int], float] = {}
     frozen = []
     for entry in sweep.entries:
         folder = RunFolder(results, entry.spec.id)
         if not folder.done or folder.diverged:
-            raise UserError(f"{entry.spec.label}: run {entry.spec.id} has no accuracy")
+            raise UserError(
+                f"{entry.spec.label}: run {entry.spec.id} has no accuracy, because it is not done "
+                "or diverged"
+            )
         result, roles = folder.result(), entry.roles
         pair = roles["model"], roles["dataset"]
         if entry.spec.strategy_name == FULL:
@@ -91,12 +101,15 @@ def read_harmed(sweep: Sweep, results: Path) -> list[FreezeHarm]:
 
 
 def _read_moments(result: Mapping[str, Any]) -> Tensor:
-    at = [layer["frozen_at_step"] for layer in result["layers"][:-1]]  # the head is the last
+    at = [layer["frozen_at_step"] for layer in result["layers"][:-1]]  # the head comes last
     return torch.tensor([1.0 if step is None else step / result["steps"] for step in at])
 
 
 def read_curves(sweep: Sweep, results: Path) -> dict[PairKey, tuple[Tensor, Tensor]]:
-    """CKA curves (S, L) and their probes (S,) of the recorded runs that train as used, by pair."""
+    """Return CKA curves (S, L) and their probes (S,) of the recorded "as used" runs, by pair.
+
+    Probes are fractions of the run.
+    """
     curves = {}
     for entry in sweep.entries:
         if entry.roles["method"] == AS_USED:
@@ -109,8 +122,11 @@ def read_curves(sweep: Sweep, results: Path) -> dict[PairKey, tuple[Tensor, Tens
 def rank_rules(
     harmed: Sequence[FreezeHarm], curves: Mapping[PairKey, tuple[Tensor, Tensor]]
 ) -> list[tuple[str, float, float, float]]:
-    """Rules, best first: name, mean over pairs of Spearman's ρ between wrong freezing and points
-    lost with its 95 % half-width, and the mean fraction of layer-time frozen wrongly.
+    """Return a row per rule, best first: name, ρ, half-width, fraction frozen wrongly.
+
+    ρ is Spearman's correlation between wrong freezing and lost accuracy, as a mean over pairs with
+    the half-width of its 95 % interval. The last value is the mean fraction of layer-time that was
+    frozen by wrong freezes.
     """
     rows = []
     for name, rule in list_rules().items():
@@ -122,14 +138,14 @@ def rank_rules(
             if len(set(frozen)) > 1:
                 rho = spearmanr(frozen, [h.lost for h in here]).statistic
             else:
-                rho = 0.0  # a rule that calls nothing wrong explains nothing
+                rho = 0.0  # the amount is the same for all runs, so it explains nothing
             correlations.append(float(rho))
         rows.append((name, *compute_interval(correlations), sum(amounts) / len(amounts)))
     return sorted(rows, key=lambda row: -row[1])
 
 
 def format_ranking(rows: Sequence[tuple[str, float, float, float]]) -> str:
-    """The ranking as text."""
+    """Return the ranking as a text table."""
     lines = [f"{'rule':34}{'ρ with points lost':>20}{'frozen wrongly':>18}"]
     lines += [f"{name:34}{f'{rho:+.2f} ± {half:.2f}':>20}{amount:18.1%}"
               for name, rho, half, amount in rows]  # fmt: skip

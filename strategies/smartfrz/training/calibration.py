@@ -1,4 +1,8 @@
-"""Calibration of the predictor's probabilities and the choice of its threshold."""
+"""Calibration of the predictor's probabilities, and choice of its threshold.
+
+A moment is a time in a run at which one layer is classified. Its label says whether the layer has
+converged.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,10 @@ BINS = 10
 
 
 def compute_reliability(histories: Histories, p: Tensor) -> list[tuple[float, float, int]]:
-    """Of moments in ten bins of P(freeze): the mean of P, the share converged, their number."""
+    """Return (mean of P, fraction converged, number of moments) for each tenth of P(freeze).
+
+    p (N, S): P(freeze) at the moments of the histories. Bins without moments are left out.
+    """
     p, label = p[histories.known], histories.label[histories.known].double()
     places = (p * BINS).long().clamp(max=BINS - 1)
     bins = []
@@ -24,18 +31,21 @@ def compute_reliability(histories: Histories, p: Tensor) -> list[tuple[float, fl
 
 
 def compute_calibration_error(bins: Sequence[tuple[float, float, int]]) -> float:
-    """Expected calibration error: mean distance of P from the share converged, over moments."""
+    """Return the expected calibration error: mean |P − fraction converged| over moments."""
     return sum(abs(p - share) * n for p, share, n in bins) / sum(n for _, _, n in bins)
 
 
 def calibrate_threshold(
     histories: Histories, judged: Mapping[str, Tensor], wrong: float
 ) -> tuple[float, float]:
-    """The lowest P(freeze) at which at most a share `wrong` of the freezes are wrong.
+    """Return the lowest threshold with at most a fraction `wrong` of wrong freezes.
 
-    A layer freezes at the first moment at which its probability reaches the threshold, and that
-    is wrong if it is labelled as not converged then. All held-out splits count alike. Returns the
-    threshold and its share; where none is good enough, the highest tried, 0.99.
+    The second value is the fraction of wrong freezes at that threshold.
+    judged: held-out P(freeze) (N, S) by split. A layer freezes at the first moment at which its
+    probability reaches the threshold. The freeze is wrong if the layer is labelled as not
+    converged at that moment. The freezes of all splits are pooled.
+    Thresholds from 0.50 to 0.99 are tried in steps of 0.01. The result is 0.99 if all of them
+    give more wrong freezes.
     """
     for step in range(50, 100):
         froze = bad = 0

@@ -1,4 +1,4 @@
-"""From recorded runs to what the predictor is trained on: token histories with labels."""
+"""Training corpus of the predictor: token histories with labels, built from recorded runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from strategies.smartfrz.training.labels import Rule
 
 @dataclass(frozen=True)
 class RunOrigin:
-    """Where a recording comes from: its run's id, and what is left out with it in a score."""
+    """Origin of a recording: the run's id, and the family and task that are held out with it."""
 
     run: str
     family: str
@@ -24,7 +24,7 @@ class RunOrigin:
 
 @dataclass(frozen=True)
 class Recording:
-    """One recorded run. trace: what `Record` left; see there."""
+    """One recorded run. trace: the tensors that the strategy `Record` saved (see its docstring)."""
 
     origin: RunOrigin
     trace: Mapping[str, Tensor]
@@ -32,12 +32,13 @@ class Recording:
 
 @dataclass(frozen=True)
 class Histories:
-    """The layers of all recordings as N histories of up to T tokens, judged at up to S moments.
+    """Layers of all recordings: N histories of up to T tokens, classified at up to S moments.
 
-    tokens (N, T, width). newest int64 (N, S): the moment's newest token. label, known bool (N, S):
-    whether the layer is converged, and whether the moment counts. progress, moved (N, S): fraction
-    of training done and log relative displacement in the window, for the baselines. run (N,):
-    index into origins.
+    tokens (N, T, width): zero-padded. newest int64 (N, S): index of the moment's newest token.
+    label bool (N, S): whether the layer has converged. known bool (N, S): whether the moment has
+    a label and counts. progress (N, S): fraction of training done, for the baselines.
+    moved (N, S): log10 of the relative displacement within the window, for the baselines.
+    run (N,): index into origins.
     """
 
     tokens: Tensor
@@ -50,19 +51,22 @@ class Histories:
     origins: tuple[RunOrigin, ...]
 
     def select_runs(self, runs: Sequence[int]) -> Histories:
-        """Only the histories of some origins, given by their index."""
+        """Return the histories of the given runs only. runs: indices into origins."""
         rows = torch.isin(self.run, torch.tensor(list(runs)))
         names = ("tokens", "newest", "label", "known", "progress", "moved", "run")
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     def mask_windows(self, window: int) -> Tensor:
-        """What each moment may look at, bool (N, S, T): its newest token and the W − 1 before."""
+        """Return bool (N, S, T), True for the tokens in the window of each moment.
+
+        The window holds the moment's newest token and up to W − 1 tokens before it.
+        """
         places = torch.arange(self.tokens.shape[1])
         newest = self.newest[:, :, None]
         return (places <= newest) & (places > newest - window)
 
     def queries(self) -> Tensor:
-        """The newest token of each moment (N, S, width)."""
+        """Return the newest token of each moment (N, S, width)."""
         index = self.newest[:, :, None].expand(-1, -1, self.tokens.shape[2])
         return self.tokens.gather(1, index)
 
@@ -70,9 +74,10 @@ class Histories:
 def build_histories(
     recordings: Sequence[Recording], features: str, window: int, rule: Rule, warmup: float
 ) -> Histories:
-    """Make tokens as a run would, and label each probe but those in the first `warmup` of it.
+    """Compute the tokens of the recordings as a run would, and the labels at their CKA probes.
 
-    warmup: fraction of the run in which nothing is judged.
+    features: name of a feature set. window: W, in snapshots. warmup: fraction of a run at its
+    start in which no moment is labelled.
     """
     parts = [
         _label_recording(i, r, features, window, rule, warmup) for i, r in enumerate(recordings)
@@ -92,7 +97,7 @@ def _label_recording(
     tokens, moved = make_tokens(trace, features, window)
     label, known = rule.labels(trace["cka"])
     probes = trace["probes"]
-    # A probe is judged with the last snapshot taken before it or with it.
+    # The newest token at a probe is that of the last snapshot taken before or at the probe.
     newest = torch.searchsorted(trace["progress"], probes, right=True) - 1
     known &= (probes >= warmup)[:, None]
     layers = label.shape[1]
@@ -108,9 +113,10 @@ def _label_recording(
 
 
 def make_tokens(trace: Mapping[str, Tensor], features: str, window: int) -> tuple[Tensor, Tensor]:
-    """All tokens of a trace (T, L, width), made one by one as in a run.
+    """Return all tokens of a trace (T, L, width), computed one by one as in a run.
 
-    Also the log of each layer's displacement in the window, relative to its spread (T, L).
+    The second value (T, L) is log10 of each layer's displacement within the window, relative to
+    the spread of its weights.
     """
     snapshots = trace["snapshots"]
     ring = SnapshotRing(window, snapshots.shape[1], snapshots.shape[2], snapshots.device)
@@ -127,7 +133,7 @@ def make_tokens(trace: Mapping[str, Tensor], features: str, window: int) -> tupl
 
 
 def _pad(tensor: Tensor, length: int) -> Tensor:
-    """Zeros behind the second dimension up to a length; one-dimensional tensors stay."""
+    """Pad the second dimension with zeros to a length; return one-dimensional tensors unchanged."""
     if tensor.dim() == 1 or tensor.shape[1] == length:
         return tensor
     shape = (tensor.shape[0], length - tensor.shape[1], *tensor.shape[2:])

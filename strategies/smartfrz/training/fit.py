@@ -1,4 +1,4 @@
-"""Training the predictor offline on labelled histories."""
+"""Offline training of the predictor on labelled histories."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from strategies.smartfrz.training.corpus import Histories
 
 @dataclass(frozen=True)
 class PredictorRecipe:
-    """How the predictor is trained, with one cycle of the learning rate and clipped gradients.
+    """Hyperparameters for training the predictor.
 
-    optimizer: sgd, as in the paper, or adamw; the cycle moves its momentum (AdamW's first beta)
-    between 0.85 and 0.95 against the rate, as OneCycleLR does unless told otherwise.
-    batch: histories (not moments) a step; a history's tokens are encoded once for all its moments.
+    The learning rate follows OneCycleLR, with lr as its maximum. Gradients are clipped to norm 1.
+    window: W, in snapshots. optimizer: "sgd", as in the paper, or "adamw". By its default,
+    OneCycleLR also cycles the momentum (for AdamW, the first beta) between 0.85 and 0.95.
+    batch: histories (not moments) per step, because the tokens of a history are encoded once for
+    all its moments. standardise: whether tokens are standardised first.
     """
 
     window: int = 30
@@ -33,7 +35,7 @@ class PredictorRecipe:
     seed: int = 0
 
     def identity(self) -> str:
-        """Return the text that the id of a feature study hashes; its words stay."""
+        """Return the text that a feature study hashes into its corpus id. Do not change it."""
         return (
             f"Recipe(window={self.window!r}, epochs={self.epochs!r}, batch={self.batch!r}, "
             f"optimizer={self.optimizer!r}, lr={self.lr!r}, weight_decay={self.weight_decay!r}, "
@@ -42,7 +44,7 @@ class PredictorRecipe:
 
 
 def fit_predictor(histories: Histories, recipe: PredictorRecipe) -> Predictor:
-    """Fit a predictor to the labels by cross-entropy; the same inputs give the same bits."""
+    """Fit a predictor to the labels by cross-entropy. Equal inputs give bit-identical weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("predictor", recipe.seed))
         network = Predictor(histories.tokens.shape[2])
@@ -75,7 +77,7 @@ def fit_predictor(histories: Histories, recipe: PredictorRecipe) -> Predictor:
 
 
 def predict_probabilities(network: Predictor, histories: Histories, window: int) -> Tensor:
-    """P(freeze) at every moment of every history (N, S)."""
+    """Return P(freeze) at every moment of every history (N, S)."""
     visible, queries = histories.mask_windows(window), histories.queries()
     parts = []
     with torch.no_grad():
@@ -91,7 +93,10 @@ def _compute_logits(network: Predictor, tokens: Tensor, queries: Tensor, visible
 
 
 def _standardise(network: Predictor, histories: Histories, window: int) -> None:
-    """Give every column of the tokens that are looked at mean 0 and standard deviation 1."""
+    """Set shift and scale so that token columns have mean 0 and standard deviation 1.
+
+    The statistics cover the tokens in the window of at least one labelled moment.
+    """
     seen = (histories.mask_windows(window) & histories.known[:, :, None]).any(dim=1)
     tokens = histories.tokens[seen]
     network.shift.copy_(tokens.mean(0))

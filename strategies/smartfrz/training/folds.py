@@ -1,4 +1,4 @@
-"""Splits of the recorded runs into training and held-out folds."""
+"""Splits of the recorded runs into folds: runs to fit on and runs that are held out."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from bench.seeds import make_generator
 from strategies.smartfrz.training.corpus import RunOrigin
 
 SPLITS = {
-    "run": "unseen runs of known families and tasks, in five parts",
-    "family": "an unseen family of architectures",
-    "task": "an unseen task",
-    "both": "an unseen family on an unseen task",
+    "run": "held out: a random fifth of the runs",
+    "family": "held out: all runs of one model family",
+    "task": "held out: all runs of one task",
+    "both": "held out: one model family on one task, without its other runs in training",
 }
-CHOOSING = ("family", "task")  # the splits by which features, labels and threshold are chosen
+CHOOSING = ("family", "task")  # splits used to choose features, labels and threshold
 PARTS = 5
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Runs that are left out together, and those that are fitted on; indices of origins."""
+    """Runs that are held out together, and the runs to fit on. Both are indices into origins."""
 
     split: str
     name: str
@@ -32,7 +32,7 @@ class Fold:
 
 
 def make_folds(origins: Sequence[RunOrigin], split: str) -> list[Fold]:
-    """All folds of a split; see SPLITS."""
+    """Return all folds of a split. split: a key of SPLITS."""
     everyone = range(len(origins))
     if split == "run":
         order = torch.randperm(len(origins), generator=make_generator("folds", 0)).tolist()

@@ -1,4 +1,8 @@
-"""How well a predictor judges runs it never saw, beside what needs no predictor at all."""
+"""Held-out scores of the predictor, and of baselines that need no predictor.
+
+A judge is a classifier: a function that is fitted on some histories and returns P(freeze) for
+others. A moment is a time in a run at which one layer is classified.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +31,12 @@ Judge = Callable[[Histories, Histories], Tensor]
 
 @dataclass(frozen=True)
 class Score:
-    """A judge's held-out score: every run is judged by what was fitted without its like.
+    """Held-out score of a judge. Each run is classified by a judge fitted without its fold.
 
-    folds: AUROC of each fold, by split and fold, over all its moments.
-    auroc, precision: per run, AUROC and average precision of every run that has both labels, by
-    split and run; intervals are over runs, since moments of one run are not independent.
-    judged: P(freeze) of every moment (N, S) while its like was left out, by split.
+    folds: AUROC over all moments of a fold, by split and fold.
+    auroc, precision: AUROC and average precision of each run that has both labels, by split and
+    run. Intervals are taken over runs, because the moments of one run are not independent.
+    judged: held-out P(freeze) of every moment (N, S), by split.
     """
 
     folds: Mapping[tuple[str, str], float]
@@ -41,7 +45,7 @@ class Score:
     judged: Mapping[str, Tensor]
 
     def average_folds(self, splits: Sequence[str] = CHOOSING) -> float:
-        """The mean over splits of the mean AUROC over a split's folds."""
+        """Return the mean AUROC over the folds of a split, averaged over splits."""
         means = [
             _compute_mean([v for (s, _), v in self.folds.items() if s == split]) for split in splits
         ]
@@ -50,20 +54,25 @@ class Score:
     def average_by_run(
         self, values: Mapping[tuple[str, str], float], splits: Sequence[str] = CHOOSING
     ) -> list[float]:
-        """A value a run of `auroc` or `precision`: its mean over splits.
+        """Return one value per run of `auroc` or `precision`, averaged over splits.
 
-        A run is held out once a split; counted each time it would pass for several runs.
+        A run is held out once per split. Counting each time separately would treat it as several
+        independent runs.
         """
         runs = sorted({run for _, run in values})
         return [_compute_mean([values[split, run] for split in splits]) for run in runs]
 
     def find_worst_fold(self, splits: Sequence[str] = CHOOSING) -> float:
-        """The lowest AUROC of a fold."""
+        """Return the lowest AUROC of any fold of the splits."""
         return min(v for (split, _), v in self.folds.items() if split in splits)
 
 
 def make_judges(recipe: PredictorRecipe) -> dict[str, Judge]:
-    """The predictor and the baselines, each fitted on some histories to judge others."""
+    """Return the predictor and the baselines by name.
+
+    The baselines are logistic regressions on the progress of the run, on the displacement of the
+    layer within the window, and on both.
+    """
     return {
         "predictor": lambda fit, held: predict_probabilities(
             fit_predictor(fit, recipe), held, recipe.window
@@ -80,14 +89,17 @@ def score_held_out(
     names: Sequence[str] = ("predictor", "progress alone", "displacement alone", "both"),
     splits: Sequence[str] = CHOOSING,
 ) -> dict[str, Score]:
-    """Score judges on every fold of some splits, folds side by side on all cores."""
+    """Score judges on every fold of some splits. Folds run in parallel on all cores.
+
+    names: judges from `make_judges`. splits: keys of SPLITS.
+    """
     jobs = [
         (fold, name)
         for split in splits
         for fold in make_folds(histories.origins, split)
         for name in names
     ]
-    context = torch.multiprocessing.get_context("forkserver")  # hands tensors over by sharing them
+    context = torch.multiprocessing.get_context("forkserver")  # passes tensors in shared memory
     with ProcessPoolExecutor(count_cores(), context, _init_worker, (histories, recipe)) as pool:
         answers = list(pool.map(_judge_fold, jobs))
     scores = {}
@@ -104,14 +116,14 @@ _shared: tuple[Histories, PredictorRecipe]
 
 
 def _init_worker(histories: Histories, recipe: PredictorRecipe) -> None:
-    global _shared  # of this worker process, which serves this one call of score_held_out
+    global _shared  # safe, because a worker process serves a single call of score_held_out
     _shared = histories, recipe
     Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)  # the folds share the cores; and other threads, other roundings
+    torch.set_num_threads(1)  # folds share the cores, and the thread count changes rounding
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that waits for its answers is gone, however it went."""
+    """End this worker process when its parent process has ended for any reason."""
     parent = parent_process()
     if parent is not None:
         parent.join()
@@ -150,7 +162,7 @@ def _find_rows(histories: Histories, runs: Sequence[int]) -> Tensor:
 
 
 def compute_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half-width of its 95 % t interval."""
+    """Return the mean and the half-width of its 95 % t interval (NaN for a single value)."""
     n = len(values)
     mean = sum(values) / n
     deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1)) if n > 1 else math.nan
@@ -160,13 +172,19 @@ def compute_interval(values: Sequence[float]) -> tuple[float, float]:
 def compare_scores(
     score: Score, other: Score, splits: Sequence[str] = CHOOSING
 ) -> tuple[float, float]:
-    """Mean difference of per-run AUROC, paired, splits averaged by run, and its half-width."""
+    """Return the mean of score − other in AUROC, paired by run, and its 95 % half-width.
+
+    The values of a run are averaged over the splits first.
+    """
     gaps = {key: score.auroc[key] - other.auroc[key] for key in score.auroc}
     return compute_interval(score.average_by_run(gaps, splits))
 
 
 def format_scores(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING) -> str:
-    """All judges' scores as text: over the splits together, and by fold."""
+    """Return the scores as a text table: averages over the splits, then AUROC by fold.
+
+    The last column is the difference of the first judge to each of the others.
+    """
     lines = [
         f"{'':22}{'mean fold':>10}{'worst fold':>11}{'AUROC per run':>17}"
         f"{'average precision':>20}{'difference':>17}"
@@ -206,7 +224,7 @@ def _compute_auroc(histories: Histories, p: Tensor, moments: Tensor) -> float:
 
 
 def _fit_logistic(fit: Histories, held: Histories, names: Sequence[str]) -> Tensor:
-    """P(freeze) by logistic regression on some of the histories' own columns."""
+    """Return P(freeze) (N, S) by logistic regression on the named fields of the histories."""
     inputs, asked = (torch.stack([getattr(h, name) for name in names], dim=-1) for h in (fit, held))
     model = LogisticRegression().fit(inputs[fit.known].numpy(), fit.label[fit.known].numpy())
     p = model.predict_proba(asked.reshape(-1, len(names)).numpy())[:, 1]

@@ -1,4 +1,4 @@
-"""When a layer counts as converged: what the predictor is trained to say."""
+"""Label rules: when a layer counts as converged. The predictor is trained on these labels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ KINDS = ("stable", "settled")
 
 @dataclass(frozen=True)
 class Rule:
-    """How a curve of CKA values becomes labels.
+    """Rule that turns a curve of CKA values into labels.
 
-    stable: the last k values lie within ε of each other (the paper's rule).
-    settled: this value and all that follow lie within ε of each other; it looks ahead.
-    smooth: values that are averaged first, each with those before it; 1 = none.
+    kind "stable": the layer has converged if the range of the last k values is below ε (the
+    paper's rule). kind "settled": the range of this and all later values is below ε, so the rule
+    uses the future. smooth: length of a moving average over this and earlier values, applied
+    first (1: none).
     """
 
     kind: str = "stable"
@@ -25,7 +26,10 @@ class Rule:
     smooth: int = 1
 
     def labels(self, curve: Tensor) -> tuple[Tensor, Tensor]:
-        """Labels, and where there is one, bool (S, L) each, from CKA values (S, L)."""
+        """Return labels and known, bool (S, L) each, from CKA values (S, L).
+
+        known is False where a label cannot be computed: fewer than k values, or a NaN among them.
+        """
         if self.smooth > 1:
             curve = torch.stack(
                 [curve[max(0, i - self.smooth + 1) : i + 1].mean(0) for i in range(len(curve))]

@@ -1,4 +1,4 @@
-"""Full training that records what the predictor learns from: snapshots and CKA."""
+"""Recorder of training data for the predictor: snapshots of weights, and CKA."""
 
 from __future__ import annotations
 
@@ -15,25 +15,29 @@ from strategies.smartfrz.tailoring import Tailor
 
 
 class Record(Strategy):
-    """Full training that records tailored weights, and CKA with a trained reference.
+    """Full training that records tailored weights and CKA with a trained reference.
 
-    The recording (`trace.safetensors`) holds, T snapshots and S probes over L layers (all but the
-    head): snapshots (T, L, n), progress (T,), rate (T,), cka and cka_biased (S, L), probes (S,):
-    the progress at each probe. Both begin before the first step.
+    The run's `trace.safetensors` holds T snapshots and S CKA probes of L layers (all but the head).
+    The first of each is taken before the first step.
+    snapshots (T, L, n): tailored weights. progress (T,): fraction of the run done at a snapshot.
+    rate (T,): learning rate at a snapshot, as a fraction of the largest one.
+    cka, cka_biased (S, L): CKA by HSIC₁ and by eq. 5 of SmartFRZ. probes (S,): fraction of the run
+    done at a probe.
 
-    With `gradient` it also holds one step's gradient of the largest weight tensor but the head's:
-    gradient (size,), and gradient_layer (), the index of its layer. The step is the first in the
-    second half of the run that a snapshot follows; a run that diverged before it has neither.
+    With the option `gradient`, the file also holds the gradient of one step, for the largest weight
+    tensor outside the head: gradient (size,) and gradient_layer (), the index of its layer. The
+    step is the first in the second half of the run after which a snapshot is taken. A run that
+    diverges before that step has neither tensor.
     """
 
     name = "record"
     options = {
-        "tailored": Integer(1024, low=8, high=65536, doc="n, weights that stand for a layer"),
-        "snapshots_per_epoch": Integer(6, low=1, high=1000, doc="snapshots an epoch"),
-        "probes_per_epoch": Integer(2, low=1, high=1000, doc="CKA probes an epoch"),
-        "samples": Integer(256, low=4, doc="training images on which outputs are compared"),
-        "batch": Integer(64, low=4, doc="images compared at once"),
-        "gradient": Flag(False, doc="keep the largest layer's gradient at half of the run"),
+        "tailored": Integer(1024, low=8, high=65536, doc="n, weights sampled per layer"),
+        "snapshots_per_epoch": Integer(6, low=1, high=1000, doc="snapshots per epoch"),
+        "probes_per_epoch": Integer(2, low=1, high=1000, doc="CKA probes per epoch"),
+        "samples": Integer(256, low=4, doc="training samples on which outputs are compared"),
+        "batch": Integer(64, low=4, doc="samples per batch of the comparison"),
+        "gradient": Flag(False, doc="record the largest layer's gradient halfway through the run"),
     }
     needs_reference = True
 

@@ -1,4 +1,4 @@
-"""The recorded runs a predictor learns from: full training on source tasks, beside references."""
+"""Recorded runs that a predictor is trained on: full training on source tasks."""
 
 from __future__ import annotations
 
@@ -22,26 +22,30 @@ Launch = Callable[[Sequence[Spec], Path], Any]
 
 
 def load_source_sweep(profile: str, files: Mapping[str, str] | None = None) -> Sweep:
-    """A profile's recorded runs; raises UserError if any of them saw anything but source tasks.
+    """Return the sweep of a profile's recorded runs.
 
-    files: as for `load_sweep`.
+    files: as for `load_sweep`. Raises UserError if the profile declares no such sweep, or if a run
+    of it uses data that is not a source task.
     """
     declared = load_profile(profile).get("predictor", {})
     if not declared.keys() >= {"sweep", "sources"}:
-        raise UserError(f"profile {profile}: [predictor] needs sweep and sources; see laptop.toml")
+        raise UserError(
+            f"profile {profile}: the section [predictor] must set `sweep` and `sources`; "
+            "laptop.toml has an example"
+        )
     sweep = load_sweep(declared["sweep"], profile, files=files)
     refuse_targets(sweep)
     return sweep
 
 
 def refuse_targets(sweep: Sweep) -> None:
-    """Raise UserError if a run of a sweep, or its backbone, saw anything but source tasks."""
+    """Raise UserError if a run of a sweep, or of its pretraining, does not use a source task."""
     sources = sweep.profile["predictor"]["sources"]
     for spec in sweep.specs:
         if spec.data.partition(":")[0] not in sources:
             raise UserError(
-                f"sweep {sweep.name}: {spec.data} is no source task; a predictor that saw it could"
-                " not be judged on it. Use variants of " + ", ".join(sources)
+                f"sweep {sweep.name}: {spec.data} is not a source task; a predictor trained on it "
+                "could not be evaluated on it. Use variants of " + ", ".join(sources)
             )
 
 
@@ -52,19 +56,22 @@ def load_recordings(
     tailored: int,
     say: Callable[[str], None] = print,
 ) -> list[Recording]:
-    """The recorded runs of a sweep with `tailored` weights a layer; those missing are made first.
+    """Launch the missing runs of a sweep and return its recordings, `tailored` weights per layer.
 
-    A diverged one is told and left out. A model's role is its family, and which of its kin it is.
-    Raises UserError if a run is missing in the end.
+    launch: executes a list of specs with a results folder. Diverged runs are left out, and `say`
+    reports each of them. The first word of an entry's role "model" is the model family.
+    Raises UserError if a run is still missing after the launch, or recorded too few weights.
     """
     launch(sweep.specs, results)
     recordings = []
     for entry in sweep.entries:
         folder = RunFolder(results, entry.spec.id)
         if not folder.done:
-            raise UserError(f"{entry.spec.label}: run {entry.spec.id} is not done; run this again")
+            raise UserError(
+                f"{entry.spec.label}: run {entry.spec.id} is not done; run the same command again"
+            )
         if folder.diverged:
-            say(f"left out, since it diverged: {entry.spec.label}")
+            say(f"left out a run that diverged: {entry.spec.label}")
             continue
         trace = load_file(folder.path / "trace.safetensors")
         trace["snapshots"] = _select_weights(trace["snapshots"], tailored, entry.spec.id)
@@ -75,9 +82,16 @@ def load_recordings(
 
 
 def _select_weights(snapshots: Tensor, n: int, run: str) -> Tensor:
-    """The same n of a layer's weights in all snapshots (T, L, more)."""
+    """Return snapshots (T, L, n): a random selection of the recorded weights (T, L, recorded).
+
+    The selection is the same for all layers and snapshots of a run. Raises UserError if the run
+    recorded fewer than n weights per layer.
+    """
     recorded = snapshots.shape[2]
     if n > recorded:
-        raise UserError(f"run {run} recorded {recorded} weights a layer, fewer than {n}")
+        raise UserError(
+            f"run {run} recorded {recorded} weights per layer, fewer than {n}; give a --tailored "
+            f"of at most {recorded}"
+        )
     chosen = torch.randperm(recorded, generator=make_generator("tailored", run))[:n].sort().values
     return snapshots[:, :, chosen]

@@ -1,4 +1,4 @@
-"""`make predictor`: from source tasks to a predictor file, with its held-out scores."""
+"""Training of a predictor file from source tasks, with its held-out scores (`make predictor`)."""
 
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ from strategies.smartfrz.training.source_runs import load_recordings, load_sourc
 
 RULE = Rule()
 RECIPE = PredictorRecipe()
-WARMUP = 0.1  # fraction of a run in which nothing is judged: the first of ten epochs
+WARMUP = 0.1  # fraction of a run in which no moment is labelled: the first of ten epochs
 TAILORED = 1024
-WINDOWS = (20, 40, 50)  # besides 30
-SIZES = (512, 2048, 4096)  # besides 1,024
+WINDOWS = (20, 40, 50)  # windows of Table 4 other than the default, 30
+SIZES = (512, 2048, 4096)  # numbers of tailored weights of Table 5 other than the default, 1,024
 ARGMAX = 0.5
-WRONG = 0.1  # share of layers that may freeze before they converged, on held-out runs
+WRONG = 0.1  # fraction of freezes on held-out runs that may come before convergence
 
 
 @dataclass(frozen=True)
 class PredictorConfig:
-    """Which predictor: the profile whose source tasks it learns from, what it sees, how it learns.
+    """Settings of a predictor to train.
 
-    tailored: how many of a layer's recorded weights stand for it. files: as for `load_sweep`.
+    profile: profile whose source tasks are used. features: name of a feature set. tailored:
+    weights per layer. recipe: hyperparameters. rule: label rule. files: as for `load_sweep`.
     """
 
     profile: str = "laptop"
@@ -55,7 +56,7 @@ class PredictorConfig:
 
 
 def list_variants(choice: PredictorConfig) -> list[PredictorConfig]:
-    """Predictors that Tables 4 and 5 need besides the default: other windows, other sizes."""
+    """Return the further predictors of Tables 4 and 5, with other windows and other sizes."""
     windows = [replace(choice, recipe=replace(choice.recipe, window=w)) for w in WINDOWS]
     return [*windows, *(replace(choice, tailored=n) for n in SIZES)]
 
@@ -69,11 +70,13 @@ def build_predictor(
     without_family: str = "",
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Train a predictor on a profile's source tasks and write it; what is done is not redone.
+    """Train a predictor on a profile's source tasks, write its file and return the path.
 
-    launch: makes the missing runs of a list. out: where the file goes; default: the shipped one's
-    place. without_family: left out of the corpus, to see how the predictor does on it.
-    Raises UserError if runs are missing in the end, or a source is no source task.
+    launch: executes the missing runs of a list of specs. out: path of the file, by default that of
+    the shipped predictor. without_family: model family that is left out of the training data, so
+    that the predictor can be evaluated on it. say: prints progress lines.
+    Raises UserError if a run is missing after the launch, if a run does not use a source task, or
+    if without_family is unknown, the only family, or given without `out`.
     """
     features, rule, recipe = choice.features, choice.rule, choice.recipe
     sweep = load_source_sweep(choice.profile, choice.files)
@@ -81,19 +84,20 @@ def build_predictor(
     families = {r.origin.family for r in recordings}
     if without_family and (without_family not in families or not out):
         raise UserError(
-            f"without family {without_family}: give one of {sorted(families)}, and --out"
+            f"--without-family {without_family} needs --out and one of the recorded families: "
+            + ", ".join(sorted(families))
         )
     if families == {without_family}:
         raise UserError(
-            f"{choice.profile}: all source tasks are of the family {without_family}; without it "
-            "nothing is left to learn from"
+            f"profile {choice.profile}: all recorded runs are of the family {without_family}, so "
+            "no training data is left without it"
         )
     recordings = [r for r in recordings if r.origin.family != without_family]
     corpus = build_histories(recordings, features, recipe.window, rule, WARMUP)
     share = float(corpus.label[corpus.known].float().mean())
     say(
-        f"{len(recordings)} recorded runs, {len(corpus.tokens)} layers, "
-        f"{int(corpus.known.sum())} moments, {share:.0%} of them converged ({rule})"
+        f"training data: {len(recordings)} recorded runs, {len(corpus.tokens)} layers, "
+        f"{int(corpus.known.sum())} labels, {share:.0%} of them converged ({rule})"
     )
     scores, limit = _choose_threshold(corpus, recipe, say)
     network = fit_predictor(corpus, recipe)
@@ -117,16 +121,17 @@ def build_predictor(
         "scores": {name: _summarise_score(s) for name, s in scores.items()},
     }
     save_predictor(path, Trained(network, facts))
-    say(f"written: {path}")
+    say(f"wrote {path}")
     return path
 
 
 def _choose_threshold(
     corpus: Histories, recipe: PredictorRecipe, say: Callable[[str], None]
 ) -> tuple[dict[str, Score], float]:
-    """Return held-out scores, and the threshold above which a layer freezes.
+    """Return the held-out scores, and the P(freeze) from which a layer freezes.
 
-    Without a second family or task nothing can be held out, and the threshold is argmax's.
+    With a single family and a single task no run can be held out. The scores are then empty and
+    the threshold is 0.5, which equals argmax.
     """
     splits = [split for split in CHOOSING if len(make_folds(corpus.origins, split)) > 1]
     scores = score_held_out(corpus, recipe, splits=splits) if splits else {}
@@ -134,16 +139,20 @@ def _choose_threshold(
         limit, share = calibrate_threshold(corpus, scores["predictor"].judged, WRONG)
         say(format_scores(scores, splits))
         say(
-            f"threshold {limit:.2f}: {share:.1%} of freezes in held-out runs come too early "
-            f"({WRONG:.0%} are allowed" + (")" if share <= WRONG else ", and no threshold does)")
+            f"threshold {limit:.2f}: {share:.1%} of freezes in held-out runs come before "
+            f"convergence (limit {WRONG:.0%}"
+            + (")" if share <= WRONG else "; no threshold keeps below it)")
         )
         return scores, limit
-    say("one family and one task: nothing can be held out; the threshold is argmax's, 0.5")
+    say(
+        "all recorded runs are of one family and one task, so none can be held out: "
+        "the threshold is 0.5 (argmax)"
+    )
     return {}, ARGMAX
 
 
 def _summarise_score(score: Score) -> dict[str, Any]:
-    """A score in a few numbers, rounded so that the file is the same on every machine."""
+    """Return a score as a few numbers, rounded so that all machines write the same file."""
     splits = sorted({split for split, _ in score.folds})
     auroc, precision = (
         [round(value, 3) for value in compute_interval(score.average_by_run(of, splits))]

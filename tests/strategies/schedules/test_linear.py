@@ -76,5 +76,5 @@ def test_solved_length_costs_the_budget_within_one_step(
 
 def test_a_budget_below_one_step_is_an_error() -> None:
     view = HandView([10, 10, 10], budget=1.0)
-    with pytest.raises(UserError, match="out of reach"):
+    with pytest.raises(UserError, match="cannot meet a budget"):
         Linear().total_steps(view)

@@ -95,7 +95,7 @@ def test_use_is_compared_at_equal_cost_seed_by_seed(tmp_path: Path) -> None:
 
 def test_the_corpus_holds_source_tasks_alone(tmp_path: Path) -> None:
     assert load_source_sweep("laptop").entries
-    with pytest.raises(UserError, match="digits10 is no source task"):
+    with pytest.raises(UserError, match="digits10 is not a source task"):
         refuse_targets(load_sweep("table2", "laptop", seeds=1))
 
 
@@ -117,6 +117,6 @@ def test_info_counts_what_any_window_and_size_cost(capsys: pytest.CaptureFixture
     assert main(["predictor", "info", "--window", "30"]) == 0
     out = capsys.readouterr().out
     assert "1,037,122 parameters" in out  # the paper says 4 MB
-    assert "the history 6.5 MB" in out  # the paper: about 6 MB
+    assert "history 6.5 MB" in out  # the paper: about 6 MB
     assert main(["predictor", "info", "--window", "1"]) == 2
     assert "--window 1" in capsys.readouterr().err
