@@ -1,4 +1,4 @@
-"""What a person sees while runs are made: how many, how fast, how long still."""
+"""Progress of a launch: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,75 +6,100 @@ import sys
 import time
 from typing import Any, TextIO
 
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Display
+from rich.table import Column
+
 from bench.planning.estimates import Estimate
 from bench.planning.plan import Plan
 from bench.spec import Spec
 
+REDRAW_SECONDS = 0.1
+
 
 class Progress:
-    """One line kept up to date on a terminal; a line a finished run elsewhere."""
+    """Progress of the runs of one launch, written to stderr.
+
+    A terminal shows one bar for the plan and one line for each running run. Elsewhere each
+    finished run is one line. Diverged and failed runs are lines in both cases. The display is
+    drawn by the calling thread: a second thread would take time from runs in this process.
+    """
 
     def __init__(
         self, plan: Plan, estimate: Estimate, workers: int, stream: TextIO | None = None
     ) -> None:
-        self._plan, self._estimate, self._workers = plan, estimate, max(workers, 1)
-        self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
+        """stream: where to write (default: stderr)."""
+        self._estimate, self._workers = estimate, max(workers, 1)
+        self._console = Console(file=stream or sys.stderr)
         self._left = {s.id: s for s in plan.todo}
         self._count = len(plan.todo)
         self._running: dict[str, tuple[Spec, float]] = {}
-        self._began: dict[str, float] = {}
-        self._drawn = 0.0
         self._since = time.monotonic()
         self._train = 0.0
-        self._timed = 0  # finished runs all of whose time was spent here
+        self._timed = 0  # finished runs whose whole time was spent in this launch
+        self._drawn = 0.0
+        self._lines: dict[str, TaskID] = {}
+        self._display = Display(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, ratio=1)),
+            BarColumn(24),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[note]}", justify="right"),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            expand=True,
+            redirect_stdout=False,  # stdout may be a file that stderr must not receive
+            disable=not self._console.is_terminal or self._console.is_dumb_terminal,
+        )
+        self._bar = self._display.add_task("", total=self._count, note="")
+        self._display.start()
 
     def started(self, spec: Spec) -> None:
-        """A worker took a run."""
+        """Show a run that a worker has started."""
         self._running[spec.id] = (spec, 0.0)
-        self._began[spec.id] = time.monotonic()
+        self._lines[spec.id] = self._display.add_task(spec.label, total=1.0, note="")
         self._draw()
 
     def stepped(self, spec: Spec, step: int, steps: int) -> None:
-        """A run made steps."""
-        self._running[spec.id] = (spec, step / max(steps, 1))
+        """Show how many of its steps a run has completed."""
+        share = step / max(steps, 1)
+        self._running[spec.id] = (spec, share)
+        self._display.update(self._lines[spec.id], completed=share)
         self._draw()
 
     def finished(self, spec: Spec, result: dict[str, Any]) -> None:
-        """A run has a result."""
-        self._forget_run(spec)
-        self._estimate.learn(spec, result["clocks"]["whole"])
+        """Count a run that has a result."""
+        self._remove_run(spec)
+        seconds = result["clocks"]["whole"]
+        self._estimate.learn(spec, seconds)
         if not result["resumed"]:
             self._train += result["clocks"]["train"]
             self._timed += 1
         if result["status"] == "diverged":
             self._print_line(f"diverged: {spec.label}: {result['reason']}")
-        else:
-            seconds = result["clocks"]["whole"]
-            text = f"{spec.label}: {result['accuracy']:.2f} % in {format_duration(seconds)}"
-            if not self._live:
-                self._print_line(
-                    f"[{self._done}/{self._count}] {text}; {self._format_time_left()} left"
-                )
+        elif self._display.disable:
+            self._print_line(
+                f"[{self._done}/{self._count}] {spec.label}: {result['accuracy']:.2f} % "
+                f"in {format_duration(seconds)}; {self._format_time_left()} left"
+            )
         self._draw()
 
     def failed(self, spec: Spec, reason: str) -> None:
-        """A run failed."""
-        self._forget_run(spec)
+        """Count a run that failed, and print why."""
+        self._remove_run(spec)
         self._print_line(f"failed: {spec.label}: {reason}")
         self._draw()
 
     def close(self) -> None:
-        """Take the live line away."""
-        if self._live:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+        """Remove the live display."""
+        self._display.stop()
 
     def sum_up(self) -> None:
-        """Say what share of the workers' time was training, if more than one run was made.
+        """Print the share of the workers' time that was training, if several runs finished.
 
-        What is left of it is evaluating, preparing, deciding, starting up and waiting. Runs that
-        were resumed are left out: their clocks hold time from before.
+        The rest is evaluation, preparation, decisions, start-up and waiting. Resumed runs are
+        excluded, because their clocks include time from earlier launches.
         """
         elapsed = time.monotonic() - self._since
         if self._timed > 1:
@@ -88,9 +113,11 @@ class Progress:
     def _done(self) -> int:
         return self._count - len(self._left)
 
-    def _forget_run(self, spec: Spec) -> None:
+    def _remove_run(self, spec: Spec) -> None:
         self._left.pop(spec.id, None)
         self._running.pop(spec.id, None)
+        if spec.id in self._lines:
+            self._display.remove_task(self._lines.pop(spec.id))
 
     def _format_time_left(self) -> str:
         seconds = sum(self._estimate.seconds(s) for s in self._left.values())
@@ -99,21 +126,23 @@ class Progress:
         return format_duration(max(seconds, 0) / self._workers)
 
     def _print_line(self, text: str) -> None:
-        self.close()
-        print(text, file=self._stream, flush=True)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self) -> None:
-        if not self._live or time.monotonic() - self._drawn < 0.1:
+        if self._display.disable or time.monotonic() - self._drawn < REDRAW_SECONDS:
             return
         self._drawn = time.monotonic()
-        running = "; ".join(f"{s.label} {share:.0%}" for s, share in self._running.values())
-        line = f"[{self._done}/{self._count}] {self._format_time_left()} left  {running}"
-        self._stream.write(f"\r\x1b[K{line[:118]}")
-        self._stream.flush()
+        self._display.update(
+            self._bar,
+            description=f"{self._done} of {self._count} runs",
+            completed=self._count - len(self._left) + sum(s for _, s in self._running.values()),
+            note=f"{self._format_time_left()} left",
+        )
+        self._display.refresh()
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds in words: 8 s, 3 min, 2.5 h."""
+    """Format seconds as 8 s, 3 min or 2.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:

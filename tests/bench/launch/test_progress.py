@@ -1,40 +1,97 @@
-"""What is said of a launch once it has ended."""
+"""Progress of a launch: the display on a terminal, the lines elsewhere, and the closing line."""
 
 import io
 import re
 import time
 from pathlib import Path
 
+import pytest
+
+from bench.launch import progress as progress_module
 from bench.launch.progress import Progress
 from bench.planning.estimates import Estimate
 from bench.planning.plan import make_plan
 from tests.support.tiny_runs import make_tiny_spec
 
 
+class Terminal(io.StringIO):
+    """Text stream that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Return True."""
+        return True
+
+
 def result(train: float, resumed: bool = False) -> dict:
+    """Return the part of a result that the progress reads."""
     clocks = {"train": train, "whole": train + 1}
     return {"clocks": clocks, "status": "done", "accuracy": 50.0, "resumed": resumed}
 
 
-def test_the_share_of_time_inside_training_steps(tmp_path: Path) -> None:
-    specs = [make_tiny_spec(seed=seed) for seed in range(3)]
-    plan, stream = make_plan(specs, tmp_path), io.StringIO()
-    progress = Progress(plan, Estimate(plan, tmp_path), workers=2, stream=stream)
+def start(tmp_path: Path, seeds: int, stream: io.StringIO, workers: int = 2) -> tuple:
+    """Return the specs of some runs and a progress of them."""
+    specs = [make_tiny_spec(seed=seed) for seed in range(seeds)]
+    plan = make_plan(specs, tmp_path)
+    return specs, Progress(plan, Estimate(plan, tmp_path), workers=workers, stream=stream)
+
+
+def test_the_last_line_gives_the_share_of_time_inside_training_steps(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    specs, progress = start(tmp_path, 3, stream)
     began = time.monotonic()
     time.sleep(0.2)
     for spec, resumed in zip(specs, (False, False, True), strict=True):
-        progress.finished(spec, result(0.1, resumed))  # a resumed run's clocks began elsewhere
+        progress.finished(spec, result(0.1, resumed))  # a resumed run does not count
     progress.sum_up()
     elapsed = time.monotonic() - began
-    said = stream.getvalue().splitlines()[-1]
-    assert said.startswith("2 runs in ")
-    share = int(re.search(r"(\d+)% of that", said)[1])
+    last = stream.getvalue().splitlines()[-1]
+    assert last.startswith("2 runs in ")
+    share = int(re.search(r"(\d+)% of that", last)[1])
     assert 100 * 0.2 / (2 * elapsed) - 3 < share <= 50
 
 
-def test_a_single_run_is_not_summed_up(tmp_path: Path) -> None:
-    plan, stream = make_plan([make_tiny_spec()], tmp_path), io.StringIO()
-    progress = Progress(plan, Estimate(plan, tmp_path), workers=1, stream=stream)
-    progress.finished(make_tiny_spec(), result(0.1))
+def test_a_single_run_has_no_closing_line(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    (spec,), progress = start(tmp_path, 1, stream)
+    progress.finished(spec, result(0.1))
     progress.sum_up()
     assert "inside training" not in stream.getvalue()
+
+
+def test_a_stream_that_is_no_terminal_gets_one_plain_line_per_finished_run(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    specs, progress = start(tmp_path, 2, stream)
+    progress.started(specs[0])
+    progress.stepped(specs[0], 1, 2)
+    assert stream.getvalue() == ""
+    progress.finished(specs[0], result(0.1))
+    progress.failed(specs[1], "RuntimeError: " + "long [reason] " * 20)
+    progress.close()
+    finished, failed = stream.getvalue().splitlines()
+    assert re.fullmatch(rf"\[1/2\] {re.escape(specs[0].label)}: 50\.00 % in 1 s; .* left", finished)
+    assert failed.endswith("long [reason] ")  # neither wrapped nor read as markup
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_terminal_shows_one_bar_for_the_plan_and_a_line_for_each_running_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(progress_module, "REDRAW_SECONDS", 0.0)
+    stream = Terminal()
+    specs, progress = start(tmp_path, 3, stream)
+    progress.started(specs[0])
+    progress.started(specs[1])
+    progress.finished(specs[0], result(0.1))
+    stream.truncate(0)
+    progress.stepped(specs[1], 1, 4)
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).split("\n")
+    bar, *runs = [line for line in drawn if line.strip()]
+    assert "1 of 3 runs" in bar
+    assert "left" in bar
+    assert [line.split("  ")[0].strip("\r\x00 ") for line in runs] == [specs[1].label]
+    assert "25%" in runs[0]
+    progress.failed(specs[1], "no luck")
+    assert f"failed: {specs[1].label}: no luck" in stream.getvalue()
+    progress.close()
