@@ -1,1 +1,1 @@
-"""What one run is, how it is measured, and how many runs are launched."""
+"""Definition, measurement and launching of runs."""

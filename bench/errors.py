@@ -1,9 +1,9 @@
-"""The one exception that reaches a user as a plain line."""
+"""Exceptions that the command line prints as one plain line."""
 
 
 class UserError(Exception):
-    """Something the user can put right: what is wrong, where, and what to do, in one line."""
+    """Problem that the user can fix. The message is one line: what is wrong, where, what to do."""
 
 
 class ProcessLost(UserError):
-    """A process of a run was killed; the run can go on from its checkpoint."""
+    """Death of a process of a run; the run can resume from its checkpoint."""

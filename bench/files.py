@@ -24,20 +24,21 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def make_results_folder(results: Path) -> None:
-    """Make the folder of all results; raises UserError where there can be none."""
+    """Create the results folder. Raise UserError if that is not possible."""
     try:
         with explain_errors(results):
             results.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError(
-            f"{results}: a file is where a folder must be; move it or use --results DIR"
+            f"{results} is a file, but must be a folder; move the file or pass --results DIR"
         ) from None
 
 
 def hash_file(path: Path) -> str:
-    """The first 16 hex digits of a file's sha256; raises UserError if it cannot be read.
+    """Return the first 16 hex digits of a file's sha256.
 
-    A file is read once, and again when its size, its time or its number has changed.
+    The hash is cached until the file's size, modification time or inode number changes.
+    Raises UserError if the file cannot be read.
     """
     try:
         facts = path.stat()
@@ -53,8 +54,10 @@ def _hash(path: Path, number: int, changed: int, size: int) -> str:
 
 
 def read_json(path: Path, mend: str = "delete its folder to run it again") -> dict[str, Any]:
-    """Read a JSON object; raises UserError naming the file, and what to do about it, if it is
-    missing or damaged.
+    """Read a JSON object from a file.
+
+    mend: the advice at the end of the message for a damaged file. Raises UserError that names the
+    file if it is missing or damaged.
     """
     try:
         with explain_errors(path):
@@ -69,15 +72,15 @@ def read_json(path: Path, mend: str = "delete its folder to run it again") -> di
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file through a temporary one, so that a reader never sees half of it."""
+    """Write a text file through a temporary file, so that readers never see a partial file."""
     with replace_atomically(path) as temporary:
         temporary.write_text(text)
 
 
 @contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; when the block ends well, it takes the place of `path`."""
-    # Two machines may use one process number at the same time.
+    """Yield a temporary path to write to; rename it to `path` if the block raises no error."""
+    # The name contains the machine, because processes on two machines may have the same id.
     temporary = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.tmp")
     try:
         with explain_errors(path):
@@ -91,39 +94,39 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def explain_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk and a lack of permission into one line that says what to do."""
+    """Convert disk-full and permission errors into a UserError that says what to do."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
-                f"disk full while writing {path}; free some space and give the command again: "
-                "finished runs are kept"
+                f"disk full while writing {path}; free some space and run the command again "
+                "(finished runs are kept)"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UserError(
-                f"no permission for {path}; use a folder of your own: --results DIR, or --out DIR "
-                "for reports"
+                f"permission denied for {path}; use a writable folder (--results DIR, or --out DIR "
+                "for reports)"
             ) from error
         raise
 
 
 def make_folder(out: Path) -> None:
-    """Make a report's folder; raises UserError where that cannot be."""
+    """Create a report's folder. Raise UserError if that is not possible."""
     try:
         with explain_errors(out):
             out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         file = next(path for path in (out, *out.parents) if path.exists() and not path.is_dir())
-        raise UserError(f"{file} is a file where a folder must be; move it") from None
+        raise UserError(f"{file} is a file, but must be a folder; move the file") from None
 
 
 @contextmanager
 def hold_lock(path: Path, seconds: float = -1) -> Iterator[bool]:
-    """Hold an exclusive lock on a file; yield False if another process holds it all the time.
+    """Hold an exclusive lock on a file; yield whether it was acquired.
 
-    seconds: how long to wait; 0 = one try, -1 = for ever. The lock ends with the process, however
-    that ends. Raises UserError if the file system has no locks.
+    seconds: how long to wait; 0 = one attempt, -1 = no limit. The operating system releases the
+    lock when the process ends, even by SIGKILL. Raises UserError if the file system has no locks.
     """
     lock = FileLock(path, timeout=seconds, poll_interval=0.2, fallback_to_soft=False)
     with explain_errors(path):
@@ -136,7 +139,7 @@ def hold_lock(path: Path, seconds: float = -1) -> Iterator[bool]:
                 raise
             raise UserError(
                 f"the file system of {path.parent} has no locks, so two processes could write the "
-                "same files; mount it with locks (Lustre: -o flock), or use --results"
+                "same files; mount it with locks (Lustre: -o flock), or pass --results DIR"
             ) from error
     try:
         yield lock.is_locked

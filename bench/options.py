@@ -1,4 +1,4 @@
-"""Declared parameters: their defaults, ranges and what they mean, checked in one place."""
+"""Declared parameters with defaults, valid ranges and descriptions, and their validation."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bench.errors import UserError
 
 @dataclass(frozen=True)
 class Option:
-    """One declared parameter; subclasses say which values it takes."""
+    """Declared parameter; each subclass defines which values are valid."""
 
     default: Any
     doc: str = field(default="", kw_only=True)
 
     def describe_valid(self) -> str:
-        """The valid values in words, for messages and `freezebench list`."""
+        """Return the valid values in words, for messages and `freezebench list`."""
         raise NotImplementedError
 
     def accept(self, value: Any) -> Any:
@@ -29,7 +29,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Integer(Option):
-    """A whole number in [low, high]."""
+    """Whole number in [low, high]."""
 
     low: int = 0
     high: int = 2**53
@@ -51,7 +51,7 @@ class Integer(Option):
 
 @dataclass(frozen=True)
 class Real(Option):
-    """A finite number in [low, high]."""
+    """Finite number in [low, high]."""
 
     low: float = float("-inf")
     high: float = float("inf")
@@ -69,12 +69,12 @@ class Real(Option):
         number = float(value)
         if not math.isfinite(number) or not self.low <= number <= self.high:
             raise ValueError
-        return number + 0.0  # -0.0 is 0.0: a run's id must not depend on it
+        return number + 0.0  # turns -0.0 into 0.0, so that both give the same run id
 
 
 @dataclass(frozen=True)
 class Choice(Option):
-    """One of a few words."""
+    """One of a fixed set of words."""
 
     choices: tuple[str, ...] = ()
 
@@ -89,7 +89,7 @@ class Choice(Option):
 
 @dataclass(frozen=True)
 class Flag(Option):
-    """Yes or no."""
+    """Boolean."""
 
     def describe_valid(self) -> str:
         return "true or false"
@@ -104,10 +104,10 @@ class Flag(Option):
 
 @dataclass(frozen=True)
 class Text(Option):
-    """Any text."""
+    """Any string."""
 
     def describe_valid(self) -> str:
-        return "a text"
+        return "a string"
 
     def accept(self, value: Any) -> str:
         if not isinstance(value, str):
@@ -120,7 +120,8 @@ def check_options(
 ) -> dict[str, Any]:
     """Return every declared option with its given or default value, in declared order.
 
-    Raises UserError naming the key, the value and the valid ones.
+    owner: the subject of error messages. Raises UserError that names the key, the value and the
+    valid values.
     """
     for key in given:
         if key not in declared:
@@ -138,7 +139,7 @@ def check_options(
 
 
 def make_unknown_error(what: str, word: str, known: Mapping[str, Any] | list[str]) -> UserError:
-    """The error for a word that is not among the known ones, with the nearest and all of them."""
+    """Return the error for an unknown word, whose message lists the nearest and all known words."""
     names = list(known)
     near = difflib.get_close_matches(str(word), names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""

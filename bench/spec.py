@@ -1,4 +1,4 @@
-"""What one run is: an immutable, validated description whose id is a hash of what matters."""
+"""Definition of one run: an immutable, validated value whose id hashes all that affects results."""
 
 from __future__ import annotations
 
@@ -22,91 +22,99 @@ from bench.options import (
     make_unknown_error,
 )
 
-# Raised, with a line in CHANGELOG.md, by every change of code that changes results.
+# Increase this number, and add a line to CHANGELOG.md, with every code change that changes results.
 RESULTS_VERSION = 3
 
-# The same for changes that touch a few runs only, by what tells these from the others: the ids of
-# all other runs stay.
+# Code changes that affect the results of some runs only: a name, and the test that selects these
+# runs. The ids of all other runs stay unchanged.
 REVISIONS: Mapping[str, Callable[[Spec], bool]] = {
-    # What draws ends a prefix, whatever it is called; budgets leave out what caching spared.
+    # Modules that use random numbers end the prefix, whatever their class. FLOPs that the prefix
+    # cache saves no longer count towards the budgets of matched runs.
     "cut 1": lambda spec: spec.cache_prefix or spec.fold_norms,
-    # A step that rounding took from a whole number of them is made.
+    # A float rounding error no longer drops the last step.
     "shortened 1": lambda spec: spec.strategy == "shortened",
 }
 
 FULL = "full"  # name of the strategy that freezes nothing
 PRECISIONS = ("float32", "tf32", "bfloat16")
-HOW = ("paths", "keep_model", "data_workers")  # changes no result, and no id
+HOW = ("paths", "keep_model", "data_workers")  # these change neither the result nor the id
 
 
 def _declare(option: Option) -> Any:
-    """Return a dataclass field with the default and the checks of an option."""
+    """Return a dataclass field with the default of an option, and the option in its metadata."""
     return field(default=option.default, metadata={"option": option})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """One model trained once on one data set with one strategy and one seed.
+    """One training: a model, a data set, a strategy and a seed.
 
-    Each declared field holds its default, range and meaning (see FIELDS). The others are:
+    Each declared field has a default, a range and a description (see FIELDS). The other fields are:
     options: the strategy's parameters that differ from their defaults.
-    match: ids of the runs whose mean cost is this run's budget.
-    contents: sha256 of what the run reads: data, weights, predictor, an external strategy's file.
-    paths: where those lie; not part of the id.
-    keep_model: keep the trained weights, for runs that another needs; not part of the id.
+    match: ids of the runs whose mean FLOPs are this run's budget.
+    contents: hashes of the files that the run reads: data, weights, predictor, external strategy.
+    paths: locations of these files; not part of the id.
+    keep_model: keep the trained weights, because another run needs them; not part of the id.
     """
 
     model: str = _declare(Text("", doc="model by name"))
     data: str = _declare(Text("", doc="data set by name"))
     strategy: str = _declare(Text(FULL, doc="strategy by name, or path/to/file.py:Class"))
     seed: int = _declare(
-        Integer(0, doc="draws the head, the order of the data and their augmentation")
+        Integer(0, doc="random seed of the head, the data order and the augmentation")
     )
     epochs: int = _declare(Integer(10, low=1, high=100_000, doc="passes over the training set"))
-    batch_size: int = _declare(Integer(32, low=1, high=1_000_000, doc="samples a step"))
+    batch_size: int = _declare(Integer(32, low=1, high=1_000_000, doc="samples per step"))
     lr: float = _declare(
-        Real(0.01, low=0.0, high=1e6, doc="learning rate at the start; cosine to zero")
+        Real(0.01, low=0.0, high=1e6, doc="initial learning rate; falls to zero on a cosine")
     )
     warmup: float = _declare(
-        Real(0.0, low=0.0, high=0.9, doc="share of the steps in which lr rises from zero")
+        Real(0.0, low=0.0, high=0.9, doc="share of the steps in which lr rises linearly from zero")
     )
-    momentum: float = _declare(Real(0.9, low=0.0, high=1.0, doc="of SGD"))
+    momentum: float = _declare(Real(0.9, low=0.0, high=1.0, doc="momentum of SGD"))
     weight_decay: float = _declare(
-        Real(0.0, low=0.0, high=1e3, doc="L2 for SGD, decoupled for AdamW")
+        Real(0.0, low=0.0, high=1e3, doc="weight decay: L2 for SGD, decoupled for AdamW")
     )
     optimizer: str = _declare(Choice("sgd", ("sgd", "adamw"), doc="optimizer"))
     resolution: int = _declare(
-        Integer(224, low=8, high=4096, doc="side of the square input, pixels")
+        Integer(224, low=8, high=4096, doc="side of the square input in pixels")
     )
     length: int = _declare(
-        Integer(128, low=8, high=512, doc="longest text, tokens; what is longer is cut")
+        Integer(128, low=8, high=512, doc="maximum text length, tokens; longer texts are cut")
     )
     augment: str = _declare(
         Choice(
             "standard",
             ("none", "standard", "randaugment"),
-            doc="crop, and flip where it makes sense; randaugment besides, on large image folders",
+            doc="standard: random crop, and flip where the data set allows it; "
+            "randaugment: RandAugment as well, on large image folders",
         )
     )
-    label_smoothing: float = _declare(Real(0.0, low=0.0, high=1.0, doc="of the training loss"))
+    label_smoothing: float = _declare(
+        Real(0.0, low=0.0, high=1.0, doc="label smoothing of the training loss")
+    )
     normalisation: str = _declare(
-        Choice("data", ("data", "imagenet", "half"), doc="mean and std of inputs")
+        Choice("data", ("data", "imagenet", "half"), doc="source of the inputs' mean and std")
     )
     weights: str = _declare(
-        Text("", doc="'' = random, 'pretrained', 'run:ID', or 'file' (see paths)")
+        Text("", doc="initial weights: '' = random, 'pretrained', 'run:ID', or 'file' (see paths)")
     )
     weights_may_lack: str = _declare(
-        Text("", doc="comma-separated prefixes of names that a file may lack")
+        Text("", doc="comma-separated name prefixes of tensors that the weights file may lack")
     )
     reference: str = _declare(Text("", doc="'run:ID' of a fully trained model of the same task"))
-    evaluate_on: str = _declare(Choice("test", ("test", "validation"), doc="which split is scored"))
-    train_limit: int = _declare(Integer(0, doc="use the first samples only; 0 = all"))
-    device: str = _declare(Choice("cpu", ("cpu", "cuda"), doc="class of device"))
-    precision: str = _declare(Choice("float32", PRECISIONS, doc="of forward and backward"))
-    channels_last: bool = _declare(Flag(False, doc="memory layout of images"))
-    threads: int = _declare(Integer(1, low=1, high=1024, doc="CPU threads of the run"))
+    evaluate_on: str = _declare(
+        Choice("test", ("test", "validation"), doc="split used for evaluation")
+    )
+    train_limit: int = _declare(Integer(0, doc="use the first N training samples; 0 = all"))
+    device: str = _declare(Choice("cpu", ("cpu", "cuda"), doc="device type"))
+    precision: str = _declare(
+        Choice("float32", PRECISIONS, doc="precision of forward and backward")
+    )
+    channels_last: bool = _declare(Flag(False, doc="store images in channels-last memory format"))
+    threads: int = _declare(Integer(1, low=1, high=1024, doc="CPU threads of each process"))
     replicas: int = _declare(
-        Integer(1, low=1, high=1024, doc="processes that share every batch, one a GPU")
+        Integer(1, low=1, high=1024, doc="processes that share every batch, one per GPU")
     )
     data_workers: int = _declare(
         Integer(
@@ -116,16 +124,20 @@ class Spec:
         )
     )
     cache_prefix: bool = _declare(
-        Flag(False, doc="keep what a frozen prefix puts out; needs augment = none")
+        Flag(False, doc="cache the outputs of the frozen prefix; needs augment = none")
     )
-    cache_device_mib: int = _declare(Integer(4096, doc="MiB of it on the device"))
-    cache_host_mib: int = _declare(Integer(4096, doc="MiB of it in the host's memory"))
-    cache_disk_mib: int = _declare(Integer(0, doc="MiB of it on disk"))
+    cache_device_mib: int = _declare(
+        Integer(4096, doc="prefix cache: size limit on the device, MiB")
+    )
+    cache_host_mib: int = _declare(
+        Integer(4096, doc="prefix cache: size limit in host memory, MiB")
+    )
+    cache_disk_mib: int = _declare(Integer(0, doc="prefix cache: size limit on disk, MiB"))
     fold_norms: bool = _declare(
         Flag(False, doc="fold BatchNorm into the convolutions of a frozen prefix")
     )
     compiled: bool = _declare(
-        Flag(False, doc="compile forward and backward anew in each freeze state")
+        Flag(False, doc="compile forward and backward again in each freeze state")
     )
     options: Mapping[str, Any] = field(default_factory=dict)
     match: tuple[str, ...] = ()
@@ -134,19 +146,21 @@ class Spec:
     keep_model: bool = False
 
     def __post_init__(self) -> None:
-        """Check every field; raises UserError naming the key, the value and the valid ones."""
+        """Check every field. Raise UserError that names the key, the value and the valid values."""
         checked = check_options("run", FIELDS, {name: getattr(self, name) for name in FIELDS})
         for name in ("model", "data"):
             if not checked[name]:
                 raise UserError(f"run: {name} is missing; give one (see `freezebench list`)")
         if checked["cache_prefix"] and checked["augment"] != "none":
             raise UserError(
-                f"run: cache_prefix needs inputs that repeat; augment = {checked['augment']!r} "
-                "draws new ones at every step: set augment to none"
+                f"run: cache_prefix needs the same inputs in every epoch, but augment = "
+                f"{checked['augment']!r} changes them; set augment to none"
             )
         for name in ("cache_prefix", "fold_norms"):
             if checked["compiled"] and checked[name]:
-                raise UserError(f"run: compiled does not go with {name}; leave one of them off")
+                raise UserError(
+                    f"run: compiled and {name} cannot be combined; turn one of them off"
+                )
         for name in ("options", "contents", "paths"):
             checked[name] = MappingProxyType(dict(getattr(self, name)))
         checked["match"] = tuple(self.match)
@@ -157,29 +171,29 @@ class Spec:
 
     @cached_property
     def id(self) -> str:
-        """Twelve hex digits from all that changes the result."""
+        """Twelve hex digits that hash every field that changes the result."""
         return self._hash_identity(self._collect_identity())
 
     @cached_property
     def cell(self) -> str:
-        """The id that runs share which differ in seed only."""
+        """Id shared by the runs that differ in their seed only."""
         identity = self._collect_identity()
         identity.pop("seed", None)
         return self._hash_identity(identity)
 
     @property
     def strategy_name(self) -> str:
-        """The strategy's name without the path of an external file."""
+        """Name of the strategy, without the path of an external file."""
         return self.strategy.rpartition(":")[2]
 
     @property
     def data_name(self) -> str:
-        """The data set without the path of a folder, whose contents are hashed instead."""
+        """Data set without the path of an image folder, whose contents are hashed instead."""
         return "folder" if self.data.startswith("folder:") else self.data
 
     @property
     def label(self) -> str:
-        """The run in words, for progress and messages."""
+        """Description of the run for progress lines and messages."""
         options = "".join(f" {k}={v}" for k, v in self.options.items())
         return f"{self.model} {self.data} {self.strategy_name}{options} seed {self.seed}"
 
@@ -191,7 +205,7 @@ class Spec:
         return artifacts + self.match
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values; `from_dict` is its inverse."""
+        """Return the spec as plain JSON values; `from_dict` is the inverse."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         for name in ("options", "contents", "paths"):
             values[name] = dict(values[name])
@@ -200,23 +214,24 @@ class Spec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Spec:
-        """Build a spec from plain values; raises UserError for an unknown key."""
+        """Build a spec from plain values. Raise UserError for an unknown or missing key."""
         known = {f.name for f in fields(cls)}
         for key in values:
             if key not in known:
                 raise make_unknown_error("run: key", key, sorted(known))
         missing = {"model", "data"} - set(values)
         if missing:
-            raise UserError(f"run: {' and '.join(sorted(missing))} missing; give it")
+            raise UserError(f"run: {' and '.join(sorted(missing))} missing; add the key")
         return cls(**values)
 
     def with_changes(self, **changes: Any) -> Spec:
-        """The same run with some fields changed."""
+        """Return a copy of the spec with some fields changed."""
         return replace(self, **changes)
 
     def _collect_identity(self) -> dict[str, Any]:
-        """What changes the result. Values at their default stay out, so that adding an option
-        leaves old ids alone.
+        """Return the fields that change the result, by name.
+
+        Fields with their default value are left out, so that a new option keeps old ids.
         """
         identity = {
             f.name: getattr(self, f.name)
@@ -236,20 +251,20 @@ class Spec:
         return identity
 
     def _check_replicas(self) -> None:
-        """Raise UserError for what several processes cannot do."""
+        """Raise UserError if several processes cannot execute this run."""
         if self.batch_size % self.replicas:
             raise UserError(
-                f"run: batch_size = {self.batch_size} does not divide by replicas = "
-                f"{self.replicas}; each process takes the same share of a batch"
+                f"run: batch_size = {self.batch_size} is not divisible by replicas = "
+                f"{self.replicas}; each process needs the same share of a batch"
             )
         if self.batch_size < 2 * self.replicas:
             raise UserError(
                 f"run: batch_size = {self.batch_size} leaves each of {self.replicas} processes "
-                "one sample, which BatchNorm cannot take; give fewer replicas"
+                "one sample, which is too few for BatchNorm; use fewer replicas"
             )
         for name in ("cache_prefix", "fold_norms", "compiled"):
             if getattr(self, name):
-                raise UserError(f"run: {name} works in one process; leave replicas at 1")
+                raise UserError(f"run: {name} works in one process only; set replicas to 1")
 
     @staticmethod
     def _hash_identity(identity: Mapping[str, Any]) -> str:

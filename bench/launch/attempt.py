@@ -1,4 +1,4 @@
-"""One attempt at a run, and the record of its failure."""
+"""One attempt to execute a run, and the record of its failure."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 
 HEARTBEAT_SECONDS = 1.0
-AWAY_SECONDS = 600.0  # for a file system to come back
+AWAY_SECONDS = 600.0  # maximum wait for a lost file system to be mounted again
 
 
 def run_and_report(
     spec: Spec, results: Path, stop: Callable[[], bool], tell: Callable[[int, int], None]
 ) -> tuple[str, Any]:
-    """Execute a run and say how it ended: ("result", result), ("stopped", None), ("failed", why).
+    """Execute a run; return ("result", result), ("stopped", None) or ("failed", reason).
 
-    A run that another process holds is waited for, and its result taken.
+    If another process holds the lock of the run, wait for that process and return its result.
     """
     folder = RunFolder(results, spec.id)
     try:
@@ -36,7 +36,7 @@ def run_and_report(
                 if folder.is_complete(spec):
                     return "result", folder.result()
                 if ours and not is_alive_elsewhere(folder, stop) and not folder.is_complete(spec):
-                    with suppress(RunTakenOver):  # then it is held elsewhere, after all
+                    with suppress(RunTakenOver):  # another machine executes the run
                         return "result", _execute(spec, folder, results, stop, tell)
             if stop():
                 return "stopped", None
@@ -46,7 +46,7 @@ def run_and_report(
 
         if isinstance(error, Stopped):
             return "stopped", None
-        # Whatever went wrong in one run must not end the others; it is recorded and shown.
+        # An error in one run must not end the other runs, so record it and report it.
         return "failed", _record_failure(folder, error)
 
 
@@ -57,7 +57,7 @@ def _execute(
     stop: Callable[[], bool],
     tell: Callable[[int, int], None],
 ) -> dict[str, Any]:
-    """Make a run that this process holds, with a sign of life, and mirror it."""
+    """Execute a run whose lock this process holds, with a heartbeat, and mirror it to wandb."""
     from bench.launch.replicas import execute_replicas
     from bench.results.wandb_mirror import mirror_run
     from bench.training.loop import execute
@@ -75,19 +75,23 @@ def _execute(
 
 
 def await_folder(results: Path, stop: Callable[[], bool]) -> None:
-    """Wait while the results folder is away, as a lost file system is for a while.
+    """Wait until the results folder exists, because its file system may be lost for a while.
 
-    To go on would make a new one below the empty mount point. Raises UserError after AWAY_SECONDS.
+    Continuing would create a new folder under the unmounted mount point. Raises UserError after
+    AWAY_SECONDS.
     """
     until = time.monotonic() + AWAY_SECONDS
     while not results.is_dir() and not stop():
         if time.monotonic() > until:
-            raise UserError(f"{results} is away; see that its file system is mounted again")
+            raise UserError(f"{results} has disappeared; check that its file system is mounted")
         time.sleep(HEARTBEAT_SECONDS)
 
 
 def record_killed(folder: RunFolder, reason: str) -> None:
-    """Record a run whose process was killed; what cannot be written is said by its watcher."""
+    """Write failure.json for a run whose process was killed.
+
+    Errors are ignored, because the caller reports the failure too.
+    """
     with suppress(OSError, UserError):
         folder.write("failure.json", {"reason": reason, "killed": True, "job": get_job_name()})
         folder.remove(PROGRESS)
@@ -103,5 +107,5 @@ def _record_failure(folder: RunFolder, error: BaseException) -> str:
         lost = {"killed": True} if isinstance(error, ProcessLost) else {}
         folder.write("failure.json", failure | lost)
     except (OSError, UserError):
-        return f"{reason} (and its folder {folder.path} cannot be written)"
+        return f"{reason} (and failure.json could not be written to {folder.path})"
     return reason

@@ -1,4 +1,4 @@
-"""How many runs this machine can execute at a time: GPUs, cores and threads."""
+"""Number of runs that this machine can execute at a time, from its GPUs, cores and threads."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from bench.spec import Spec
 
 
 def count_workers(specs: Sequence[Spec], asked: int = 0) -> int:
-    """One worker a GPU; on CPU one a core; fewer where a run takes several of them.
+    """Return how many workers to start: one per GPU or core, fewer if a run needs several.
 
-    asked: so many instead; 0 = as many as fit. Raises UserError if two would share a GPU.
+    asked: the number that the user gave; 0 = as many as fit. Raises UserError if two runs would
+    share a GPU.
     """
     if not uses_gpus(specs):
         return asked or max(count_cores() // count_threads(specs), 1)
-    import torch  # takes seconds; a launcher of runs on CPU needs none of it
+    import torch  # imported here because it takes seconds, and CPU runs do not need it
 
     fit = torch.cuda.device_count() // count_gpus(specs)
     if asked > fit > 0:
         raise UserError(
-            f"--workers {asked}: a run has its GPU to itself, or its time would say nothing, and "
-            f"the GPUs here hold {fit} at a time; give {fit} at most"
+            f"--workers {asked}: each run needs a GPU of its own for its times to be valid, and "
+            f"this machine has GPUs for {fit} at a time; use --workers {fit} or fewer"
         )
     return asked or max(fit, 1)
 
 
 def count_gpus(specs: Sequence[Spec]) -> int:
-    """How many GPUs each place for a run must have."""
+    """Return how many GPUs a worker needs: the largest number that any of the runs uses."""
     return max((s.replicas for s in specs), default=1)
 
 
 def count_threads(specs: Sequence[Spec]) -> int:
-    """How many CPU threads each place for a run must have."""
+    """Return how many CPU threads a worker needs: the most that any of the runs uses."""
     return max((s.threads * s.replicas for s in specs), default=1)
 
 
 def uses_gpus(specs: Sequence[Spec]) -> bool:
-    """Whether any of the runs wants a GPU."""
+    """Return whether any of the runs uses a GPU."""
     return any(s.device == "cuda" for s in specs)

@@ -1,4 +1,4 @@
-"""Runs in this process, one after the other: for one run, where starting a worker is waste."""
+"""Execution of runs in this process, which saves the start-up time of a worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.planning.plan import Plan
 
 
 def run_inline(plan: Plan, results: Path, watcher: Watcher) -> Outcome:
-    """Make the runs of a plan in order; Ctrl-C lets the run write a checkpoint."""
+    """Execute the runs of a plan in order. On Ctrl-C, write a checkpoint and stop."""
     outcome, done = Outcome(), set(plan.done)
     planned = {s.id for s in plan.specs}
     with catch_interrupt() as stop:
@@ -40,12 +40,12 @@ def run_inline(plan: Plan, results: Path, watcher: Watcher) -> Outcome:
 
 @contextmanager
 def catch_interrupt() -> Iterator[Event]:
-    """Turn the first Ctrl-C into an event, so that a step is never cut in two."""
+    """Yield an event that the first Ctrl-C sets, so that SIGINT does not interrupt a step."""
     stop = Event()
 
     def interrupted(number: int, frame: object) -> None:
         stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # the second one insists
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C raises
 
     before = signal.signal(signal.SIGINT, interrupted)
     try:

@@ -1,4 +1,4 @@
-"""One function takes a list of runs and makes those that are missing."""
+"""Entry point of local launches: execute all runs of a list that are not done."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ from bench.spec import Spec
 
 
 def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
-    """Make all runs that are not done: one in this process, several in local workers.
+    """Execute all runs that are not done: a single run in this process, several in workers.
 
-    workers: 0 = as many as fit. Raises UserError if runs would share a GPU.
+    workers: number of worker processes; 0 = as many as fit. Raises UserError if runs would share a
+    GPU.
     """
-    is_mirror_enabled()  # raises for an unknown mode now, not after the first finished run
+    is_mirror_enabled()  # raises now for an unknown mode, not after the first run
     plan = make_plan(specs, results)
     if not plan.todo:
         return Outcome()
     make_results_folder(results)
     count = count_workers(plan.todo, workers)
-    # Workers inherit this before they load torch; more threads than cores slow all of them.
+    # Workers inherit these variables before they import torch. More threads than cores would slow
+    # down every worker.
     threads = max(s.threads for s in plan.todo)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))

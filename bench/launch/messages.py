@@ -1,4 +1,4 @@
-"""Messages that a worker process sends to its launcher, alike for the pool and for replicas.
+"""Messages from a process to its launcher, in the same format for the pool and for replicas.
 
 A message is a pair of a kind and a value:
 ("step", (step, steps)), ("result", result), ("stopped", None), ("failed", reason or Failure).
@@ -22,7 +22,10 @@ PROGRESS_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Failure:
-    """Reason of a failure in one line. users: whether the user can fix it. trace: traceback."""
+    """Failure of a run.
+
+    reason: one line. users: whether it is a UserError. trace: the traceback as text.
+    """
 
     reason: str
     users: bool
@@ -30,21 +33,21 @@ class Failure:
 
 
 def ignore_interrupts() -> None:
-    """Ignore SIGINT: Ctrl-C reaches the launcher too, which tells its processes to stop."""
+    """Ignore SIGINT, because the launcher receives Ctrl-C too and tells its processes to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class ProgressSender:
-    """Sends the progress of a run through a pipe, at most once in `seconds`.
+    """Callable that sends the progress of a run through a pipe, at most once in `seconds`.
 
-    alone: whether the launcher is gone, since nothing can be sent any more.
+    alone: whether sending has failed, which means that the launcher is gone.
     """
 
     def __init__(self, pipe: Connection, seconds: float = PROGRESS_SECONDS) -> None:
         self._pipe, self._seconds, self._last, self.alone = pipe, seconds, 0.0, False
 
     def __call__(self, step: int, steps: int) -> None:
-        """Send the progress unless the last message is too recent."""
+        """Send the progress, unless the last message was sent less than `seconds` ago."""
         now = time.monotonic()
         if now - self._last >= self._seconds:
             self._last = now
@@ -52,7 +55,7 @@ class ProgressSender:
 
 
 def send(pipe: Connection, message: Message) -> bool:
-    """Send a message; return whether the launcher still listens."""
+    """Send a message; return False if the other end of the pipe is closed."""
     with suppress(OSError):
         pipe.send(message)
         return True

@@ -1,4 +1,4 @@
-"""Outcome of a launch, and the events it reports while it runs."""
+"""Outcome of a launch, and the interface that receives its events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.spec import Spec
 
 
 class Watcher(Protocol):
-    """Is told what happens; see bench/launch/progress.py."""
+    """Receiver of the events of a launch, for example `Progress` in bench/launch/progress.py."""
 
     def started(self, spec: Spec) -> None: ...
     def stepped(self, spec: Spec, step: int, steps: int) -> None: ...
@@ -19,7 +19,11 @@ class Watcher(Protocol):
 
 @dataclass
 class Outcome:
-    """How a launch ended."""
+    """Outcome of a launch.
+
+    finished: runs with a result. failed: reasons by run id. blocked: runs not started because a run
+    that they need failed. stopped: whether Ctrl-C or a stop request ended the launch.
+    """
 
     finished: list[Spec] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)

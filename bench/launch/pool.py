@@ -1,4 +1,4 @@
-"""Runs in local worker processes: one a core or a GPU, each with one run at a time."""
+"""Pool of local worker processes, each of which executes one run at a time."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ from bench.planning.plan import Plan
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 
-STOP_SECONDS = 60.0  # for a checkpoint of a large model
+STOP_SECONDS = 60.0  # time to write the checkpoint of a large model
 
 
 class Pool:
-    """Runs a plan: a run starts when those it needs are done; a failure stops only its heirs."""
+    """Pool that executes a plan: a run starts when all runs that it needs are done.
+
+    A failed run blocks only the runs that depend on it.
+    """
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class Pool:
         watcher: Watcher,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """stop: asked about once a second; when true, all is as on Ctrl-C."""
+        """stop: called about once a second; returning True has the effect of Ctrl-C."""
         self._results, self._watcher, self._asked = results, watcher, stop
         self._waiting = list(plan.todo)
         self._done = set(plan.done)
@@ -45,17 +48,17 @@ class Pool:
         self._context = multiprocessing.get_context("forkserver")
         self._stop = self._context.Event()
         self._count = min(workers, len(self._waiting))
-        # GPUs of each worker; 0: the runs use none.
+        # Number of GPUs of each worker; 0 if the runs use none.
         self._gpus = count_gpus(plan.todo) if uses_gpus(plan.todo) else 0
         self._workers: list[Worker] = []
         self._insisted = False
 
     def run(self) -> Outcome:
-        """Work until nothing can be started any more; Ctrl-C lets runs write a checkpoint."""
+        """Execute runs until no more can start. On Ctrl-C, let each run write a checkpoint."""
         try:
             start_server()
             for slot in range(self._count):
-                with _defer_interrupt():  # or it could leave a process nobody knows of
+                with _defer_interrupt():  # Ctrl-C could leave a process missing from _workers
                     self._workers.append(self._start_worker(slot))
             while not self._asked() and (self._assign() or self._has_busy_workers()):
                 self._wait_for_messages()
@@ -63,10 +66,10 @@ class Pool:
                 self._stop_runs()
         except KeyboardInterrupt:
             print(
-                "stopping: each run writes a checkpoint; Ctrl-C again ends them at once",
+                "stopping after each run has written a checkpoint; Ctrl-C again kills the runs",
                 file=sys.stderr,
             )
-            self._insisted = True  # if what follows does not come to its end
+            self._insisted = True  # stays True if a second Ctrl-C interrupts _stop_runs
             self._stop_runs()
             self._insisted = False
         finally:
@@ -78,14 +81,14 @@ class Pool:
         return any(w.spec for w in self._workers)
 
     def _stop_runs(self) -> None:
-        """Let the runs under way write a checkpoint; no other is started."""
+        """Wait until each running run has written a checkpoint or finished. Start no other run."""
         self._outcome.stopped = True
         self._stop.set()
         while self._has_busy_workers():
             self._wait_for_messages()
 
     def _assign(self) -> bool:
-        """Give every idle worker a run that can start; whether any was given."""
+        """Give each idle worker a run that can start. Return whether any worker got one."""
         given = False
         for worker in self._workers:
             if worker.spec is not None:
@@ -97,7 +100,7 @@ class Pool:
             order = (ready.to_dict(), str(self._results))
             try:
                 worker.pipe.send(order)
-            except OSError:  # it was killed while it had nothing to do
+            except OSError:  # the worker was killed while idle
                 worker = self._replace_worker(worker)
                 worker.pipe.send(order)
             worker.spec = ready
@@ -106,7 +109,7 @@ class Pool:
         return given
 
     def _ready(self, spec: Spec) -> bool:
-        # make_plan has seen to it that what is needed and not planned is done already.
+        # A needed run that is not in the plan is done: make_plan checks that.
         return all(n in self._done or n not in self._planned for n in spec.needs)
 
     def _wait_for_messages(self) -> None:
@@ -122,7 +125,7 @@ class Pool:
             return
         spec = worker.spec
         message: tuple[str, Any] = ("", None)
-        with suppress(EOFError, OSError):  # a process that died closes its end
+        with suppress(EOFError, OSError):  # the pipe is closed if the process died
             if worker.pipe.poll():
                 message = worker.pipe.recv()
         kind, value = message
@@ -155,7 +158,7 @@ class Pool:
         return Worker(slot, process, ours)
 
     def _replace_worker(self, worker: Worker) -> Worker:
-        """A new worker in the place of one that is no more."""
+        """Start a worker in the slot of one that died, and return it."""
         with _defer_interrupt():
             fresh = self._start_worker(worker.slot)
             self._workers[self._workers.index(worker)] = fresh
@@ -163,14 +166,14 @@ class Pool:
         return fresh
 
     def _stop_workers(self) -> None:
-        self._stop.set()  # whatever ended us, runs under way write a checkpoint
+        self._stop.set()  # running runs write a checkpoint, whatever ended run()
         for worker in self._workers:
             worker.pipe.close()
         until = time.monotonic() + (0.0 if self._insisted else STOP_SECONDS)
         try:
             for worker in self._workers:
                 worker.process.join(timeout=max(0.0, until - time.monotonic()))
-        finally:  # nobody is left behind who holds a run
+        finally:  # kill the rest, because a living worker would keep the lock of its run
             for worker in self._workers:
                 if worker.process.is_alive():
                     worker.process.kill()
@@ -178,11 +181,12 @@ class Pool:
 
 @contextmanager
 def _defer_interrupt() -> Iterator[None]:
-    """Ctrl-C that falls inside comes at the end of it.
+    """Defer SIGINT until the end of the block, then raise KeyboardInterrupt.
 
-    To block the signal would not do: torch's threads take it, and Python hands it to the main one.
+    Blocking the signal is not enough: another thread of torch receives it, and Python still runs
+    the handler in the main thread.
     """
-    if threading.current_thread() is not threading.main_thread():  # which it does not reach
+    if threading.current_thread() is not threading.main_thread():  # Python raises it there
         yield
         return
     pressed = threading.Event()

@@ -1,8 +1,8 @@
-"""Starting the processes of one run, and ending them: all make it, or none does.
+"""Launcher of the processes of one run: all of them finish, or none does.
 
-This process holds the run and its sign of life, and passes on what the first process tells. When
-one of them fails or is killed the others, which would wait for it for ever, are killed too; the
-run can go on from its checkpoint. When this process dies they end by themselves.
+This process holds the lock of the run and its heartbeat, and forwards the progress messages of the
+first process. If a process fails or is killed, the others would wait for it without end, so they
+are killed too. The run can resume from its checkpoint. If this process dies, the others exit.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from bench.launch.messages import (
 from bench.spec import Spec
 
 LISTEN_SECONDS = 0.5
-# How long to listen on after a first failure: the one that caused it may be heard of later.
+# How long to wait for more messages after a failure, since its cause may arrive later.
 CAUSE_SECONDS = 1.0
 
 
 @dataclass
 class _Replica:
-    """One process of a run, our end of its pipe, and its last message but progress."""
+    """Process of a run, the launcher's end of its pipe, and its final message."""
 
     process: Any
     pipe: Connection
@@ -58,9 +58,10 @@ def execute_replicas(
     progress: Callable[[int, int], None] = lambda step, steps: None,
     checkpoint_seconds: float = 60.0,
 ) -> dict[str, Any]:
-    """Execute a run on `spec.replicas` processes of this machine (see bench.training.loop).
+    """Execute a run in `spec.replicas` processes on this machine; return its result.
 
-    Raises ProcessLost if one of them was killed, UserError for what the user can mend.
+    The other parameters are those of `bench.training.loop.execute`. Raises Stopped after a stop
+    request, ProcessLost if a process was killed, UserError if the user can fix the problem.
     """
     first_gpu = _choose_first_gpu(spec)
     context = multiprocessing.get_context("forkserver")
@@ -83,7 +84,7 @@ def execute_replicas(
                 if not replica.last_word or replica.last_word[0] == "failed":
                     replica.process.kill()
                 replica.process.join(timeout=CAUSE_SECONDS)
-                replica.process.kill()  # one that hangs after its last word
+                replica.process.kill()  # it may hang after its final message
                 replica.process.join()
                 replica.pipe.close()
 
@@ -94,7 +95,7 @@ def _await_result(
     stopping: Any,
     progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
-    """Listen until all are done, or one is lost; returns the first one's result."""
+    """Wait until all processes are done or one has failed; return the result of the first."""
     while not all(replica.over for replica in replicas):
         if stop():
             stopping.set()
@@ -117,7 +118,7 @@ def _await_result(
 
 
 def _has_failed(replica: _Replica) -> bool:
-    """Whether a process failed or ended without a word."""
+    """Return whether a process failed, or ended without a final message."""
     return replica.over and (replica.last_word is None or replica.last_word[0] == "failed")
 
 
@@ -137,20 +138,23 @@ def _listen(replicas: list[_Replica], progress: Callable[[int, int], None]) -> N
 
 
 def _raise_cause(replicas: list[_Replica]) -> None:
-    """Raise what ended the run, if anything did: a death before errors, which may follow it."""
+    """Raise the error that ended the run, if any.
+
+    A killed process comes first, because it may have caused the errors of the others.
+    """
     of = len(replicas)
     for rank, replica in enumerate(replicas):
         if replica.last_word is None:
             replica.process.join()
             raise ProcessLost(
-                f"process {rank} of {of} ended with exit code {replica.process.exitcode}; the "
-                "same command goes on from the last checkpoint"
+                f"process {rank} of {of} ended with exit code {replica.process.exitcode}; run the "
+                "same command again to resume from the last checkpoint"
             )
     words = [
         (rank, *replica.last_word) for rank, replica in enumerate(replicas) if replica.last_word
     ]
     failures: list[tuple[int, Failure]] = [(rank, v) for rank, kind, v in words if kind == "failed"]
-    # What a lost connection does to the others is not the cause.
+    # UserErrors come first, because other errors may only be lost connections.
     for rank, failure in sorted(failures, key=lambda pair: not pair[1].users):
         error: Exception = (
             UserError(failure.reason)
@@ -162,25 +166,25 @@ def _raise_cause(replicas: list[_Replica]) -> None:
 
 
 def _choose_first_gpu(spec: Spec) -> int:
-    """The first of this machine's GPUs that the run may take; its others follow."""
+    """Return the index of the first GPU of the run; its other GPUs follow it."""
     if spec.device != "cuda":
         return 0
     import torch
 
-    # A worker of a pool was given its first one; elsewhere nothing has touched a GPU yet.
+    # A worker of the pool has called set_device; elsewhere CUDA is not initialized yet.
     first = torch.cuda.current_device() if torch.cuda.is_initialized() else 0
     there = torch.cuda.device_count()
     if first + spec.replicas > there:
         raise UserError(
-            f"{spec.label}: replicas = {spec.replicas} needs as many GPUs and this machine has "
-            f"{there}; give fewer replicas or fewer --workers"
+            f"{spec.label}: replicas = {spec.replicas} needs as many GPUs, but this machine has "
+            f"{there}; use fewer replicas or fewer --workers"
         )
     return first
 
 
 @dataclass(frozen=True)
 class _ReplicaTask:
-    """What one process is told."""
+    """Task of one process of a run."""
 
     rank: int
     spec: dict[str, Any]
@@ -191,11 +195,11 @@ class _ReplicaTask:
 
 
 def _run_replica(order: _ReplicaTask, pipe: Connection, stopping: Any) -> None:
-    """The life of one process: join the others, execute the run, say how it went."""
+    """Join the other processes, execute the run and send its final message."""
     ignore_interrupts()
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
     if sys.platform == "linux":
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all are on this machine
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all processes are on this machine
     spec = Spec.from_dict(order.spec)
     try:
         import torch
@@ -220,7 +224,7 @@ def _run_replica(order: _ReplicaTask, pipe: Connection, stopping: Any) -> None:
             except Stopped:
                 pipe.send(("stopped", None))
             except Exception as error:
-                # Said before the connections to the others go, so that the cause is heard first.
+                # Send this before the connections close, so that it arrives before their errors.
                 _send_failure(pipe, error)
                 os._exit(1)
     except Exception as error:
@@ -234,7 +238,7 @@ def _send_failure(pipe: Connection, error: Exception) -> None:
 
 
 def _end_with_parent(pipe: Connection) -> None:
-    """End at once when the parent is gone: it held the run, and another may take it now."""
+    """Exit at once when the parent dies: its lock is released, so another process may start."""
     with suppress(EOFError, OSError):
-        pipe.recv()  # nothing is ever sent
+        pipe.recv()  # blocks until the pipe is closed, since the parent sends no message
     os._exit(1)

@@ -18,15 +18,15 @@ from bench.spec import Spec
 
 
 def start_server(*signals: int) -> None:
-    """Start the server that workers are forked from: it imports what they need and does no more.
+    """Start the fork server, which imports PRELOADED once for all workers.
 
-    It is deaf to Ctrl-C and to `signals`, and so are they: what is meant for the launcher would
-    end them. A server that runs already stays.
+    The fork server and its workers block SIGINT and `signals`, which are meant for the launcher
+    only. The launcher tells workers to stop. A fork server that is already running is kept.
     """
     deaf = (signal.SIGINT, *signals)
     with _block_signals(deaf):
         multiprocessing.resource_tracker.ensure_running()
-    with _block_signals(deaf):  # anew, for the tracker's start lets some of them through
+    with _block_signals(deaf):  # again, because ensure_running() unblocks SIGINT and SIGTERM
         multiprocessing.forkserver.set_forkserver_preload(PRELOADED)
         multiprocessing.forkserver.ensure_running()
 
@@ -42,7 +42,7 @@ def _block_signals(signals: Sequence[int]) -> Iterator[None]:
 
 @dataclass
 class Worker:
-    """A worker process, our end of its pipe, and the run it executes; None while it waits."""
+    """Worker process, the launcher's end of its pipe, and its current run (None while idle)."""
 
     slot: int
     process: Any
@@ -51,7 +51,7 @@ class Worker:
 
 
 def run_worker(pipe: Connection, stopping: Any, gpu: int | None) -> None:
-    """A worker's life: receive a run, execute it, say how it went; end when the pipe closes."""
+    """Receive runs from the pipe, execute each and report its result, until the pipe is closed."""
     ignore_interrupts()
     if gpu is not None:
         import torch
@@ -61,7 +61,7 @@ def run_worker(pipe: Connection, stopping: Any, gpu: int | None) -> None:
     progress = ProgressSender(pipe)
 
     def stop() -> bool:
-        # A parent that was killed cannot tell us to stop: nobody listens any more.
+        # A killed launcher cannot set `stopping`; sending progress to it fails instead.
         return bool(stopping.is_set()) or progress.alone
 
     while True:

@@ -1,4 +1,7 @@
-"""What a run recorded apart from its clocks: what two makings of one run must share to the bit."""
+"""Reproducible part of a run's record: everything except timings.
+
+Two executions of one spec must agree on it bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 from bench.errors import UserError
 from bench.files import hash_file, read_json
 
-# What depends on how fast the machine was, on the allocator's mood, or on where files lie.
+# Fields that depend on machine speed, on the CUDA allocator or on an interruption.
 OF_A_RUN = ("clocks", "cpu", "resumed")
 OF_A_STATE = ("step_s_median", "compile_s", "cuda_allocated", "cuda_reserved")
 OF_AN_EPOCH = ("train_s", "cuda_allocated")
@@ -17,9 +20,9 @@ MEMORY_OF_THE_DEVICE = ("cuda_allocated_peak", "cuda_reserved_peak")
 
 
 def read_reproducible(folder: Path) -> dict[str, Any]:
-    """The spec, result, epochs and decisions of a done run, and a hash of its kept weights.
+    """Return the spec, result, epochs and decisions of a done run, and a hash of its kept weights.
 
-    Raises UserError naming a file that is missing or damaged.
+    Raises UserError that names the file if one is missing or damaged.
     """
     result = _drop_fields(read_json(folder / "result.json"), OF_A_RUN)
     spec = _drop_fields(read_json(folder / "spec.json"), ("paths", "keep_model"))
@@ -29,7 +32,7 @@ def read_reproducible(folder: Path) -> dict[str, Any]:
         result["freeze_states"] = [_drop_fields(s, OF_A_STATE) for s in result["freeze_states"]]
     except (KeyError, TypeError, AttributeError):
         raise UserError(
-            f"{folder / 'result.json'} is no result of a run; delete its folder"
+            f"{folder / 'result.json'} is not the result of a run; delete its folder"
         ) from None
     return {
         "spec": spec,
@@ -41,9 +44,9 @@ def read_reproducible(folder: Path) -> dict[str, Any]:
 
 
 def find_difference(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """Where two essences differ first, with both values; '' if they are the same.
+    """Return the first difference of two records, with both values; '' if there is none.
 
-    Kept weights are compared where both have them.
+    Kept weights are compared only if both runs have them.
     """
     for key in ("spec", "result"):
         for name in sorted(one[key].keys() | other[key].keys()):
@@ -53,7 +56,7 @@ def find_difference(one: dict[str, Any], other: dict[str, Any]) -> str:
     for key in ("epochs", "decisions"):
         if one[key] != other[key]:
             pairs = zip(one[key], other[key], strict=False)
-            line = next((i for i, (a, b) in enumerate(pairs, 1) if a != b), "the number")
+            line = next((i for i, (a, b) in enumerate(pairs, 1) if a != b), "count")
             return f"{key}, line {line}"
     if one["model"] and other["model"] and one["model"] != other["model"]:
         return "the trained weights"
@@ -65,7 +68,7 @@ def _drop_fields(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, An
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines."""
+    """Read the rows of a JSON Lines file."""
     try:
         return [json.loads(line) for line in path.read_text().splitlines()]
     except (OSError, ValueError) as error:

@@ -1,8 +1,8 @@
-"""The sign of life of a run under way: progress.json in its folder, every few seconds.
+"""Heartbeat of a running run: rewrites progress.json in its folder every few seconds.
 
-A thread of the run's process writes it, so that it goes on while a model is built, an epoch
-evaluated or a large batch computed, and no step waits for the file system. It serves `status`,
-and it guards a run where a lock does not reach: a file system may keep locks to one machine.
+A thread of the run's process writes the file. It continues while a model is built or an epoch is
+evaluated, and no step waits for the file system. `freezebench status` reads it. It also protects
+the run on file systems whose locks work within one machine only.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from bench.results.run_folder import RunFolder
 NAME = "progress.json"
 KEYS = {"token", "host", "node", "pid", "job", "time", "step", "steps", "steps_per_second"}
 PERIOD_SECONDS = 3.0
-# How long another machine's sign of life is watched; network file systems show a folder up to a
-# minute late.
+# How long to watch the heartbeat of another machine. Network file systems may show changes in a
+# folder up to a minute late.
 WATCH_SECONDS = 75.0
 
 
 class RunTakenOver(Exception):
-    """Another process has taken this run; nothing more may be written to its folder."""
+    """Signal that another process has taken over this run, so its folder must not be written to."""
 
 
 class Heartbeat:
-    """Writes a run's progress.json while inside; it is deleted at an orderly end."""
+    """Context manager that writes a run's progress.json periodically and deletes it at exit."""
 
     def __init__(self, folder: RunFolder, period: float = PERIOD_SECONDS) -> None:
         self._path, self._period = folder.path / NAME, period
@@ -57,7 +57,7 @@ class Heartbeat:
                 self._path.unlink()
 
     def note_step(self, step: int, steps: int) -> None:
-        """Take note of a finished step. Raises RunTakenOver if another process took the run."""
+        """Record a finished step. Raise RunTakenOver if another process has taken over the run."""
         if self._taken_over.is_set():
             raise RunTakenOver
         self._last = time.time()
@@ -67,7 +67,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         while not self._ended.wait(self._period):
-            # A file system that is away for a while must not end the run: the next beat tells.
+            # A temporary loss of the file system must not end the run; the next beat tries again.
             with suppress(OSError):
                 if not self._is_ours():
                     self._taken_over.set()
@@ -92,12 +92,12 @@ class Heartbeat:
             "steps_per_second": (self._step - from_step) / max(self._last - since, 1e-9),
         }
         temporary = self._path.with_name(f"{NAME}.{self._token}.tmp")
-        temporary.write_text(json.dumps(values))  # no fsync: the next one replaces it anyway
+        temporary.write_text(json.dumps(values))  # no fsync: the next beat replaces it
         temporary.replace(self._path)
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """The last sign of life in a run's folder; None if there is none."""
+    """Return the last heartbeat in a run's folder, or None."""
     try:
         values = json.loads((folder / NAME).read_text())
     except (OSError, ValueError):
@@ -108,11 +108,11 @@ def read(folder: Path) -> dict[str, Any] | None:
 def is_alive_elsewhere(
     folder: RunFolder, stop: Callable[[], bool], patience: float = WATCH_SECONDS
 ) -> bool:
-    """Whether another machine is at this run, though its lock could be had here.
+    """Return whether another machine executes this run, although its lock is free here.
 
-    Watches whether its sign of life changes, so that the clocks of machines need not agree. On
-    this machine locks tell the truth. Only a run that died hard elsewhere is watched for the
-    whole time, in seconds.
+    Watches whether the heartbeat changes, so that the clocks of machines need not agree. On the
+    local machine the file lock is reliable. The full `patience` (seconds) is spent only if a
+    process on another machine died without cleaning up.
     """
     before = read(folder.path)
     if before is None or before.get("host") == platform.node():
@@ -129,6 +129,6 @@ def is_alive_elsewhere(
 
 
 def get_job_name() -> str:
-    """The Slurm job this process belongs to, as Slurm writes it (12_3, or 12); '' outside one."""
+    """Return the id of the current Slurm job (such as 12_3 or 12), or '' outside a job."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")

@@ -1,4 +1,4 @@
-"""Joins results of machines that share no disk, refusing what contradicts."""
+"""Merging of results folders from machines without a shared disk; contradictions are errors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from bench.results.comparison import find_difference, read_reproducible
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 
-# The order in which files are copied: the result makes a run done, so it comes last.
+# File to copy last, because it marks the run as done.
 LAST = "result.json"
 LEFT_OUT = ("lock", "progress.json", "checkpoint.pt", "failure.json", "traceback.txt")
 
 
 @dataclass
 class MergeOutcome:
-    """Ids of runs: copied, there already and the same, not done in their source."""
+    """Ids of the runs that were copied, existed with the same content, or are not done."""
 
     copied: list[str] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
@@ -29,11 +29,11 @@ class MergeOutcome:
 
 
 def merge(sources: Sequence[Path], results: Path) -> MergeOutcome:
-    """Copy the done runs of the sources into a results folder; each appears whole or not at all.
+    """Copy the done runs of the sources into a results folder.
 
-    Every run is checked before anything is copied. Raises UserError if a source is no results
-    folder, a run is damaged, its folder's name is not its id, or two makings of it contradict
-    each other in anything but their clocks.
+    All runs are checked before the first is copied. Raises UserError if a source is not a results
+    folder, if a run is damaged, if the name of a run's folder is not its id, or if two executions
+    of a run differ in anything but timings.
     """
     merged = MergeOutcome()
     chosen: dict[str, Path] = {}
@@ -50,14 +50,14 @@ def merge(sources: Sequence[Path], results: Path) -> MergeOutcome:
         if run_id in known:
             other, before = known[run_id]
             if told := find_difference(before, found):
-                wrong = "the one that is wrong"
+                wrong = "the wrong one"
                 if found["spec"]["device"] == "cuda":
-                    wrong += ", or either if they differ by rounding alone, as on a GPU they may"
+                    wrong += " (either one if they differ by rounding only, as can happen on a GPU)"
                 raise UserError(
-                    f"run {run_id} contradicts itself in {told}: {other} against {folder}; delete "
-                    f"{wrong}. Nothing was copied"
+                    f"run {run_id} has different results in {other} and {folder} ({told}); "
+                    f"delete {wrong}. Nothing was copied"
                 )
-            if not before["model"] and found["model"]:  # take the one with its weights
+            if not before["model"] and found["model"]:  # prefer the copy that has the weights
                 chosen[run_id] = folder
         else:
             chosen[run_id] = folder
@@ -71,18 +71,20 @@ def merge(sources: Sequence[Path], results: Path) -> MergeOutcome:
 
 
 def _find_runs(sources: Iterable[Path]) -> Iterable[tuple[str, Path]]:
-    """Every run folder of the sources."""
+    """Return the id and folder of every run in the sources."""
     folders = []
     for source in sources:
         runs = source / "runs"
         if not runs.is_dir():
-            raise UserError(f"{source} is no results folder: it has no runs/; give one that has")
+            raise UserError(
+                f"{source} is not a results folder: it has no runs/ folder; check the path"
+            )
         folders += [(path.name, path) for path in sorted(runs.iterdir()) if path.is_dir()]
     return folders
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether a run is done, with its weights if it was to keep them."""
+    """Return whether a run is done and, if it must keep its weights, has them."""
     if not (folder / LAST).exists():
         return False
     values = read_json(folder / "spec.json")
@@ -91,31 +93,29 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _check_run(run_id: str, folder: Path) -> dict[str, Any]:
-    """What a done run recorded; raises UserError unless it is this run's, and whole."""
+    """Read the record of a done run. Raise UserError if it is damaged or of another run."""
     found = read_reproducible(folder)
     values = {k: v for k, v in found["spec"].items() if k not in ("id", "cell")}
     spec = Spec.from_dict(values)
     for what, named in (("spec", found["spec"]), ("result", found["result"])):
         if named.get("id") != run_id:
-            raise UserError(f"{folder}: its {what} is that of run {named.get('id')}")
+            raise UserError(f"{folder}: {what}.json belongs to run {named.get('id')}; delete it")
     if spec.id != run_id:
         raise UserError(
-            f"{folder}: its spec gives the id {spec.id}; it was altered, or made by another "
-            "version of the program"
+            f"{folder}: spec.json was altered, or written by another version of freezebench; its "
+            f"values give the id {spec.id}"
         )
     return found
 
 
 def _copy(folder: Path, target: RunFolder) -> None:
-    """Copy a run's files, its result last. Raises UserError if somebody makes the run just now."""
+    """Copy a run's files, its result last. Raise UserError if a process is executing the run."""
     with target.hold_lock() as ours:
         if not ours:
-            raise UserError(
-                f"run {target.path.name} is being made here; merge again when it is done"
-            )
+            raise UserError(f"run {target.path.name} is running; merge again when it is done")
         names = sorted(p.name for p in folder.iterdir() if p.name not in LEFT_OUT)
         for name in sorted(names, key=lambda name: name == LAST):
-            if (folder / name).is_dir():  # what wandb keeps
+            if (folder / name).is_dir():  # the folder of wandb
                 shutil.copytree(folder / name, target.path / name, dirs_exist_ok=True)
             elif not name.endswith(".tmp"):
                 with replace_atomically(target.path / name) as temporary:

@@ -1,17 +1,17 @@
-"""A run's folder: what is written there, in which order, and what counts as done.
+"""Folder of a run and its files.
 
-spec.json         the run, with its id and cell
+spec.json         the spec, with the run's id and cell
 environment.json  versions, device, commit, threads
-epochs.jsonl      a line an epoch
-decisions.jsonl   a line a layer and freezing stage
-checkpoint.pt     while it is not done
-model.safetensors the trained weights, if another run needs them
-trace.safetensors a strategy's recordings, if it has any
-result.json       written last, in one step; it alone makes the run done
-failure.json      why the last try failed
-progress.json     while a process is at it: how far it is (bench/results/heartbeat.py)
+epochs.jsonl      one line per epoch
+decisions.jsonl   one line per layer and freezing stage
+checkpoint.pt     state to resume from, deleted when the run is done
+model.safetensors trained weights, if another run needs them
+trace.safetensors recordings of the strategy, if any
+result.json       written last and atomically; a run with this file is done
+failure.json      reason why the last attempt failed
+progress.json     heartbeat of the running process (bench/results/heartbeat.py)
 
-Where a run stands, read from all that, is said by bench/results/run_status.py.
+bench/results/run_status.py derives the status of a run from these files.
 """
 
 from __future__ import annotations
@@ -27,68 +27,68 @@ from bench.spec import Spec
 
 
 class RunFolder:
-    """The folder of one run below a results folder."""
+    """Folder of one run, `runs/ID` in a results folder."""
 
     def __init__(self, results: Path, run_id: str) -> None:
         self.path = results / "runs" / run_id
 
     @property
     def done(self) -> bool:
-        """Whether the run has a result (a diverged run has one too)."""
+        """Whether the run has a result, which a diverged run has too."""
         with explain_errors(self.path):
             return (self.path / "result.json").exists()
 
     @property
     def checkpoint(self) -> Path:
-        """Where the run goes on from, while it is not done."""
+        """Path of the checkpoint, which exists while the run is not done."""
         return self.path / "checkpoint.pt"
 
     @property
     def model(self) -> Path:
-        """The trained weights, if they are kept."""
+        """Path of the trained weights, which exist if the spec keeps them."""
         return self.path / "model.safetensors"
 
     def is_complete(self, spec: Spec) -> bool:
-        """Whether nothing is left to do for a spec: a result, and the weights if they are kept."""
+        """Return whether the run has a result and, if its spec keeps the weights, the weights."""
         return self.done and (not spec.keep_model or self.model.exists() or self.diverged)
 
     @property
     def diverged(self) -> bool:
-        """Whether the run's loss left the finite numbers."""
+        """Whether the run's loss became infinite or NaN."""
         return self.done and self.result()["status"] == "diverged"
 
     def result(self) -> dict[str, Any]:
-        """The result; raises UserError if there is none or it cannot be read."""
+        """Read the result. Raise UserError if it is missing or damaged."""
         return read_json(self.path / "result.json")
 
     def create(self) -> None:
-        """Make the folder; raises UserError where that is not allowed."""
+        """Create the folder. Raise UserError without permission or disk space."""
         with explain_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
 
     def write(self, name: str, values: Mapping[str, Any]) -> None:
-        """Write a JSON file in one step: it is there whole or not at all."""
+        """Write a JSON file atomically."""
         write_atomically(self.path / name, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
     def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write a file of JSON lines in one step."""
+        """Write a JSON Lines file atomically."""
         write_atomically(self.path / name, "".join(json.dumps(row) + "\n" for row in rows))
 
     def remove(self, name: str) -> None:
-        """Delete a file of the folder, if it is there."""
+        """Delete a file of the folder, if it exists."""
         (self.path / name).unlink(missing_ok=True)
 
     def clear_leftovers(self) -> None:
-        """Delete what an earlier try left: its failure, and files it did not finish writing."""
+        """Delete the failure and the unfinished temporary files of an earlier attempt."""
         for path in [*self.path.glob("*.tmp"), self.path / "traceback.txt"]:
             path.unlink(missing_ok=True)
         self.remove("failure.json")
 
     @contextmanager
     def hold_lock(self) -> Iterator[bool]:
-        """Hold the run while inside; yields False if another process holds it.
+        """Hold the lock of the run; yield False if another process holds it.
 
-        The lock goes when the process does, however it ends.
+        The operating system releases the lock when the process ends, even by SIGKILL.
         """
         self.create()
         with hold_lock(self.path / "lock", seconds=0) as ours:

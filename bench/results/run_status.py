@@ -1,4 +1,4 @@
-"""Where a run stands, read from its folder alone; nothing is written or held."""
+"""Status of a run, read from its folder without writing files or keeping locks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.results import heartbeat
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 
-SILENT_SECONDS = 60.0  # a run whose last sign of life is older is said to be silent
+SILENT_SECONDS = 60.0  # age of the last heartbeat from which `status` warns
 
 DONE, DIVERGED, FAILED, BLOCKED = "done", "diverged", "failed", "blocked"
 RUNNING, INTERRUPTED, TO_DO = "running", "interrupted", "to do"
@@ -25,12 +25,13 @@ RUNNING, INTERRUPTED, TO_DO = "running", "interrupted", "to do"
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Where a run stands.
+    """Status of a run.
 
-    state: done, diverged, failed (its last try ended in an error), blocked (so did one that it
-    needs), running, interrupted (nobody is at it; the next launch goes on from its checkpoint)
-    or to do. reason: why, if it is bad. log: where more is written. job: the Slurm job behind
-    the last failure. progress: the last sign of life of one that runs or died.
+    state: done, diverged, failed (the last attempt ended in an error), blocked (a run that it needs
+    failed), running, interrupted (no process executes it; the next launch resumes from its
+    checkpoint) or to do.
+    reason: explanation of a bad state. log: file with more details. job: id of the Slurm job of the
+    last failure. progress: the last heartbeat of a running, failed or interrupted run.
     """
 
     state: str
@@ -41,12 +42,12 @@ class RunStatus:
 
     @property
     def silence(self) -> float:
-        """Seconds since the last sign of life, as the clocks of the two machines have it."""
+        """Seconds since the last heartbeat, from the clocks of both machines."""
         return max(time.time() - self.progress["time"], 0.0) if self.progress else 0.0
 
 
 def read_statuses(specs: Iterable[Spec], results: Path) -> dict[str, RunStatus]:
-    """Where each run stands, by id. Raises UserError naming a file that is damaged."""
+    """Return the status of each run by id. Raise UserError that names a damaged file."""
     runs = results / "runs"
     with explain_errors(runs):
         present = {entry.name for entry in os.scandir(runs)} if runs.is_dir() else set()
@@ -57,7 +58,7 @@ def read_statuses(specs: Iterable[Spec], results: Path) -> dict[str, RunStatus]:
 
 
 def read_status(spec: Spec, results: Path) -> RunStatus:
-    """Where one run stands."""
+    """Return the status of one run. Raise UserError that names a damaged file."""
     folder = RunFolder(results, spec.id)
     try:
         files = {entry.name for entry in os.scandir(folder.path)}
@@ -82,20 +83,20 @@ def read_status(spec: Spec, results: Path) -> RunStatus:
     if progress:
         where = f"job {progress['job']}" if progress["job"] else f"process {progress['pid']}"
         return RunStatus(
-            INTERRUPTED, f"{where} on {progress['node']} ended without a word", progress=progress
+            INTERRUPTED, f"{where} on {progress['node']} stopped unexpectedly", progress=progress
         )
     return RunStatus(INTERRUPTED if folder.checkpoint.name in files else TO_DO)
 
 
 def is_running(folder: RunFolder) -> bool:
-    """Whether a process is at a run, here or on a machine whose locks are not seen here."""
+    """Return whether a process executes a run, on this or on another machine."""
     lock = folder.path / "lock"
     held = lock.exists() and _is_held(lock)
     return held or _is_fresh_elsewhere(heartbeat.read(folder.path))
 
 
 def _is_held(lock: Path) -> bool:
-    """Whether a process holds the run, as far as locks reach."""
+    """Return whether a process holds the lock of a run, as far as this file system shows."""
     try:
         with lock.open("r") as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -105,7 +106,10 @@ def _is_held(lock: Path) -> bool:
 
 
 def _is_fresh_elsewhere(progress: Mapping[str, Any] | None) -> bool:
-    """Whether another machine, whose locks may not be seen here, was heard of just now."""
+    """Return whether a heartbeat is recent and from another machine.
+
+    The lock of a process on another machine may be invisible here.
+    """
     if not progress:
         return False
     fresh: bool = time.time() - progress["time"] < SILENT_SECONDS

@@ -1,7 +1,7 @@
-"""A finished run mirrored to Weights & Biases; the files on disk are the truth.
+"""Mirror of finished runs in Weights & Biases; the files on disk remain authoritative.
 
-Off unless WANDB_MODE is set to `offline` or `online`. A run is uploaded in one go after it is done,
-outside its clocks, because an offline run cannot be resumed. Uploading runs in a subprocess with a
+Off unless WANDB_MODE is set to `offline` or `online`. A run is uploaded once, after it is done and
+outside its clocks, because an offline run cannot be resumed. The upload uses a subprocess with a
 timeout (`python -m bench.results.wandb_mirror FOLDER`), because the wandb client can block forever
 without a connection.
 """
@@ -19,12 +19,12 @@ from bench.options import make_unknown_error
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 
-SECONDS = 300.0  # for one run; what takes longer is given up
+SECONDS = 300.0  # timeout for uploading one run
 MODES = ("offline", "online")
 
 
 def is_mirror_enabled() -> bool:
-    """Whether finished runs are mirrored. Raises UserError for a mode that is none."""
+    """Return whether finished runs are mirrored. Raise UserError for an invalid WANDB_MODE."""
     mode = os.environ.get("WANDB_MODE", "") or "disabled"
     if mode not in (*MODES, "disabled"):
         raise make_unknown_error("WANDB_MODE", mode, [*MODES, "disabled"])
@@ -32,7 +32,7 @@ def is_mirror_enabled() -> bool:
 
 
 def mirror_run(spec: Spec, folder: RunFolder) -> None:
-    """Send epochs and result of a done run. A failure is reported and does not hurt the run."""
+    """Upload the epochs and the result of a done run. Print a failure instead of raising it."""
     if not is_mirror_enabled():
         return
     command = [sys.executable, "-m", "bench.results.wandb_mirror", str(folder.path.resolve())]
@@ -43,7 +43,7 @@ def mirror_run(spec: Spec, folder: RunFolder) -> None:
         lines = done.stderr.strip().splitlines()
         trouble = (lines[-1] if lines else f"status {done.returncode}") if done.returncode else ""
     except subprocess.TimeoutExpired:
-        trouble = f"no answer in {SECONDS:.0f} s"
+        trouble = f"no answer within {SECONDS:.0f} s"
     except OSError as error:
         trouble = str(error)
     if trouble:
@@ -51,7 +51,7 @@ def mirror_run(spec: Spec, folder: RunFolder) -> None:
 
 
 def send_run(path: Path) -> None:
-    """Mirror the run in a folder; raises whatever goes wrong."""
+    """Upload the run in a folder. Raise any error of the wandb client."""
     import wandb
 
     values = read_json(path / "spec.json")

@@ -1,4 +1,4 @@
-"""An exclusive lock keeps others out, ends with its process, and is never assumed."""
+"""Exclusive locks: other processes cannot acquire them, and they end with their process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ with hold_lock(Path(sys.argv[1])):
 """
 
 
-def test_a_lock_keeps_others_out_until_its_process_is_killed(tmp_path: Path) -> None:
+def test_a_lock_excludes_other_processes_until_its_process_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDS, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
@@ -49,7 +49,7 @@ def test_a_lock_keeps_others_out_until_its_process_is_killed(tmp_path: Path) -> 
         holder.wait()
 
 
-def test_a_lock_is_released_after_an_error_and_keeps_out_its_own_process_too(
+def test_a_lock_excludes_its_own_process_and_is_released_after_an_error(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "lock"
@@ -66,7 +66,7 @@ def test_a_lock_is_released_after_an_error_and_keeps_out_its_own_process_too(
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_refused(
+def test_a_file_system_without_locks_raises_a_user_error(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def flock(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Laws: what is accepted is canonical and in range; what is not is named with what would be."""
+"""Options: accepted values are canonical and in range; errors list the valid values."""
 
 import math
 
@@ -28,7 +28,7 @@ DECLARED: dict[str, Option] = {
 
 
 @given(st.integers(-50, 50), st.integers(0, 50), st.integers(-200, 200))
-def test_whole_numbers_in_range_are_accepted_from_every_form(low, width, value):
+def test_integers_in_range_are_accepted_as_int_float_and_str(low, width, value):
     option = Integer(low, low=low, high=low + width)
     for form in (value, float(value), str(value), f" {value}"):
         if low <= value <= low + width:
@@ -40,13 +40,13 @@ def test_whole_numbers_in_range_are_accepted_from_every_form(low, width, value):
 
 
 @given(st.integers(2**52, 2**53))
-def test_large_whole_numbers_keep_every_digit(value):
+def test_large_integers_keep_every_digit(value):
     assert Integer(0).accept(str(value)) == value
 
 
 @given(st.floats(), st.floats(-10, 10), st.floats(0, 10))
 @example(-0.0, -1.0, 2.0)
-def test_numbers_in_range_are_accepted_from_every_form(value, low, width):
+def test_reals_in_range_are_accepted_as_float_and_str(value, low, width):
     option = Real(low, low=low, high=low + width)
     for form in (value, repr(value)):
         if low <= value <= low + width:
@@ -79,17 +79,17 @@ def test_numbers_in_range_are_accepted_from_every_form(value, low, width):
         ("unit", ["layer"], "one of layer, block"),
         ("norm", 1, "true or false"),
         ("norm", "yes", "true or false"),
-        ("note", 7, "a text"),
+        ("note", 7, "a string"),
     ],
 )
-def test_a_bad_value_is_named_with_its_key_and_the_valid_ones(key, value, valid):
+def test_the_error_for_a_bad_value_names_the_key_the_value_and_the_valid_values(key, value, valid):
     with pytest.raises(UserError) as caught:
         check_options("strategy smartfrz", DECLARED, {key: value})
     expected = f"strategy smartfrz: {key} = {value!r} is not valid; give {valid}"
     assert str(caught.value) == expected
 
 
-def test_an_unknown_key_is_named_with_the_nearest_and_all_valid_ones():
+def test_the_error_for_an_unknown_key_suggests_the_nearest_and_lists_all_keys():
     with pytest.raises(UserError) as caught:
         check_options("strategy smartfrz", DECLARED, {"windows": 3})
     assert str(caught.value) == (
@@ -99,7 +99,7 @@ def test_an_unknown_key_is_named_with_the_nearest_and_all_valid_ones():
     assert str(make_unknown_error("model", "x", [])) == "model 'x' is unknown; valid: none"
 
 
-def test_options_come_back_complete_and_in_declared_order():
+def test_check_options_returns_all_options_in_declared_order():
     given = {"note": "n", "window": "7", "norm": "TRUE"}
     values = check_options("owner", DECLARED, given)
     assert list(values.items()) == [
@@ -117,7 +117,7 @@ def test_options_come_back_complete_and_in_declared_order():
         (Real(0.0, high=1e-3), "a number of at most 0.001"),
     ],
 )
-def test_open_ranges_are_said_in_words_and_infinity_is_no_number(option, valid):
+def test_open_ranges_are_described_and_infinity_and_nan_are_rejected(option, valid):
     assert option.describe_valid() == valid
     for value in (math.inf, -math.inf, math.nan):
         with pytest.raises((ValueError, OverflowError)):

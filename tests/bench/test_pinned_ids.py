@@ -1,6 +1,6 @@
-"""Run ids of today: every finished run is found by its id, so no change of code may move one.
+"""Pinned run ids: finished runs are found by id, so a code change must not change any id.
 
-Raise RESULTS_VERSION, and write the new ids here, only when results change.
+Only if results change, increase RESULTS_VERSION and update the ids here.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ STRATEGIES: list[tuple[str, dict[str, Any], str]] = [
     ("record", {}, "5a846e1da4ee"),
 ]
 
-# A field of each kind of option, and the fields that ids leave out or treat apart.
+# One field of each option type, and the fields that ids ignore or treat specially.
 CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"epochs": 3}, "75daacffcaa6"),
     ({"lr": 0.02}, "d44fd57c7392"),
@@ -66,22 +66,22 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
 
 
 def id_of(**values: Any) -> str:
-    """Return the id of a run as a sweep of the laptop profile resolves it."""
+    """Return the id of a run, resolved as in a sweep of the laptop profile."""
     return resolve(Spec(**{"model": VGG, "data": "digits10", **values}), "laptop").id
 
 
-def test_every_built_in_data_set_has_its_id() -> None:
+def test_every_built_in_data_set_has_a_pinned_id() -> None:
     assert {*DATA_SETS, "folder:PATH"} == {data_set.name for data_set in list_data_sets()}
 
 
 @pytest.mark.parametrize("name", DATA_SETS)
-def test_the_id_of_a_run_on_a_data_set_stays(name: str) -> None:
+def test_the_run_id_for_each_data_set_is_unchanged(name: str) -> None:
     model, pinned = DATA_SETS[name]
     assert id_of(model=model, data=name) == pinned
 
 
 @pytest.mark.parametrize(("strategy", "options", "pinned"), STRATEGIES, ids=lambda v: str(v))
-def test_the_id_of_a_run_of_a_strategy_stays(
+def test_the_run_id_for_each_strategy_is_unchanged(
     strategy: str, options: dict[str, Any], pinned: str
 ) -> None:
     reference = "run:0123456789ab" if strategy in ("cka_oracle", "record") else ""
@@ -89,5 +89,5 @@ def test_the_id_of_a_run_of_a_strategy_stays(
 
 
 @pytest.mark.parametrize(("changes", "pinned"), CHANGES, ids=lambda v: str(v))
-def test_the_id_of_a_run_with_changed_fields_stays(changes: dict[str, Any], pinned: str) -> None:
+def test_the_run_id_with_changed_fields_is_unchanged(changes: dict[str, Any], pinned: str) -> None:
     assert id_of(**changes) == pinned

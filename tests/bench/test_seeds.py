@@ -1,4 +1,4 @@
-"""Streams of random numbers: from their parts alone, and those torch would give."""
+"""Random streams: they depend on their parts only, and equal those of torch.manual_seed."""
 
 import hypothesis
 import pytest
@@ -11,7 +11,7 @@ PARTS = st.lists(st.one_of(st.integers(), st.text()), max_size=4)
 
 
 @hypothesis.given(parts=PARTS)
-def test_a_device_is_seeded_as_torch_seeds_it(parts: list[object]) -> None:
+def test_seeding_the_cpu_equals_torch_manual_seed(parts: list[object]) -> None:
     seed_device(torch.device("cpu"), *parts)
     drawn = torch.rand(3)
     torch.manual_seed(derive_seed(*parts))
@@ -20,7 +20,7 @@ def test_a_device_is_seeded_as_torch_seeds_it(parts: list[object]) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_is_seeded_as_torch_seeds_it() -> None:
+def test_seeding_a_gpu_equals_torch_manual_seed() -> None:
     seed_device(torch.device("cuda"), "step", 3)
     drawn = torch.rand(3, device="cuda")
     torch.manual_seed(derive_seed("step", 3))
@@ -28,7 +28,7 @@ def test_a_gpu_is_seeded_as_torch_seeds_it() -> None:
 
 
 @hypothesis.given(parts=PARTS, other=PARTS)
-def test_other_parts_give_another_stream(parts: list[object], other: list[object]) -> None:
+def test_different_parts_give_different_seeds(parts: list[object], other: list[object]) -> None:
     texts = ["/".join(map(str, some)) for some in (parts, other)]
     assert (derive_seed(*parts) == derive_seed(*other)) == (texts[0] == texts[1])
     assert 0 <= derive_seed(*parts) < 2**63

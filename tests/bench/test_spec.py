@@ -1,4 +1,4 @@
-"""What a run's id depends on, and what it does not."""
+"""Run specs: which fields change the id, and validation of values."""
 
 import dataclasses
 import json
@@ -14,12 +14,12 @@ PLAIN = Spec(model="vgg11", data="digits10")
 
 
 def test_id_is_stable_across_processes_and_releases() -> None:
-    """A change here orphans every finished run: raise RESULTS_VERSION instead."""
+    """If this id changes, no finished run is found any more. Increase RESULTS_VERSION instead."""
     assert PLAIN.id == Spec.from_dict(json.loads(json.dumps(PLAIN.to_dict()))).id
     assert PLAIN.id == "5e97e0793338"
 
 
-def test_a_change_for_a_few_runs_leaves_the_ids_of_all_others_alone(
+def test_a_revision_changes_the_ids_of_its_runs_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shortened = PLAIN.with_changes(strategy="shortened", options={"saving": 0.3})
@@ -63,12 +63,12 @@ def test_a_change_for_a_few_runs_leaves_the_ids_of_all_others_alone(
         {"contents": {"data": "123"}},
     ],
 )
-def test_what_changes_the_result_changes_the_id(change: dict) -> None:
+def test_fields_that_change_the_result_change_the_id(change: dict) -> None:
     assert PLAIN.with_changes(**change).id != PLAIN.id
 
 
-def test_what_is_left_out_of_the_id_is_listed() -> None:
-    """A new field must be thought about: it is declared in FIELDS, or it is one of these."""
+def test_every_spec_field_is_declared_or_listed_here() -> None:
+    """A new field must be declared in FIELDS or be added to this list on purpose."""
     assert {f.name for f in dataclasses.fields(Spec)} - set(FIELDS) == {
         "options",
         "match",
@@ -78,12 +78,12 @@ def test_what_is_left_out_of_the_id_is_listed() -> None:
     }
 
 
-def test_where_files_lie_does_not_change_the_id() -> None:
+def test_file_paths_and_data_workers_do_not_change_the_id() -> None:
     assert PLAIN.with_changes(paths={"data": "/elsewhere"}, keep_model=True).id == PLAIN.id
     assert PLAIN.with_changes(data_workers=8).id == PLAIN.id
 
 
-def test_an_external_strategys_path_does_not_change_the_id_but_its_contents_do() -> None:
+def test_the_contents_of_an_external_strategy_change_the_id_but_its_path_does_not() -> None:
     one = PLAIN.with_changes(strategy="a/mine.py:Mine", contents={"strategy": "1"})
     two = PLAIN.with_changes(strategy="b/mine.py:Mine", contents={"strategy": "1"})
     assert one.id == two.id
@@ -91,14 +91,14 @@ def test_an_external_strategys_path_does_not_change_the_id_but_its_contents_do()
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))
-def test_a_cell_is_the_id_without_the_seed(one: int, other: int) -> None:
+def test_runs_that_differ_in_seed_only_share_a_cell(one: int, other: int) -> None:
     first, second = PLAIN.with_changes(seed=one), PLAIN.with_changes(seed=other)
     assert first.cell == second.cell
     assert (first.id == second.id) == (one == other)
 
 
 @given(st.permutations(["lr", "epochs", "seed", "batch_size"]))
-def test_the_order_of_keys_does_not_matter(order: list[str]) -> None:
+def test_the_order_of_keys_does_not_change_the_id(order: list[str]) -> None:
     values = {"lr": 0.1, "epochs": 3, "seed": 2, "batch_size": 8}
     made = Spec.from_dict({"model": "m", "data": "d", **{k: values[k] for k in order}})
     assert made.id == Spec(model="m", data="d", **values).id
@@ -118,15 +118,17 @@ def test_the_order_of_keys_does_not_matter(order: list[str]) -> None:
         ({"model": "", "data": "d"}, ["model", "missing"]),
     ],
 )
-def test_bad_values_name_the_key_the_value_and_the_valid_ones(values: dict, words: list) -> None:
+def test_errors_for_bad_values_name_the_key_the_value_and_the_valid_values(
+    values: dict, words: list
+) -> None:
     with pytest.raises(UserError) as caught:
         Spec.from_dict(values)
     assert all(word in str(caught.value) for word in words)
     assert "\n" not in str(caught.value)
 
 
-def test_a_spec_cannot_be_changed() -> None:
+def test_a_spec_is_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        PLAIN.lr = 3  # type: ignore[misc]  # mypy sees it too
+        PLAIN.lr = 3  # type: ignore[misc]  # mypy rejects it too
     with pytest.raises(TypeError):
-        PLAIN.options["t0"] = 3  # type: ignore[index]  # mypy sees it too
+        PLAIN.options["t0"] = 3  # type: ignore[index]  # mypy rejects it too

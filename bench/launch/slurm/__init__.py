@@ -1,1 +1,1 @@
-"""Runs on a Slurm cluster: what is sent, what runs in a job, what is known of it."""
+"""Runs on a Slurm cluster: cluster file, code snapshot, submission, jobs and their records."""

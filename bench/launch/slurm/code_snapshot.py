@@ -1,4 +1,4 @@
-"""The code that jobs run: a copy of the launching commit, so that the checkout may be edited."""
+"""Snapshot of the code for jobs, so that editing the checkout does not affect submitted jobs."""
 
 from __future__ import annotations
 
@@ -18,30 +18,34 @@ from bench.files import PROJECT, explain_errors
 from bench.machine.environment import RECORDED_COMMIT
 from bench.spec import Spec
 
-PARTS = ("bench", "strategies", "reports", "sweeps", "pyproject.toml")  # what a run may import
-CARRIED = ("predictor", "strategy")  # small files, which people edit
+PARTS = ("bench", "strategies", "reports", "sweeps", "pyproject.toml")  # what runs import
+CARRIED = ("predictor", "strategy")  # small input files, copied because users edit them
 
 
 @dataclass(frozen=True)
 class CodeSnapshot:
-    """A copy of the code. commit: of which it is; '+' and a hash behind it if files differed."""
+    """Copy of the code.
+
+    commit: the commit; if files differ from it, "+" and a hash of the files follow.
+    path: the folder of the copy.
+    """
 
     commit: str
     path: Path
 
 
 def snapshot_code(results: Path, dirty: bool) -> CodeSnapshot:
-    """Copy the code of the checkout's commit below the results folder, or find it there.
+    """Copy the code of the checkout's commit to the results folder, unless the copy exists.
 
-    dirty: copy the files as they are, though some differ from the commit. Raises UserError if
-    some do and dirty is false.
+    dirty: if files differ from the commit, copy the files as they are. Raises UserError if files
+    differ and dirty is false.
     """
     head = _run_git("rev-parse", "HEAD")[:12] if (PROJECT / ".git").exists() else ""
     changed = _list_changed() if head else []
     if changed and not dirty:
         raise UserError(
-            f"{changed[0]} and {len(changed)} file(s) in all differ from the commit; commit them, "
-            "or give --dirty to send them as they are"
+            f"uncommitted changes in {changed[0]} ({len(changed)} file(s) in all); commit them, "
+            "or pass --dirty to submit the files as they are"
         )
     if head and not changed:
         return _store_copy(results, head, _read_commit(head))
@@ -53,9 +57,9 @@ def snapshot_code(results: Path, dirty: bool) -> CodeSnapshot:
 
 
 def copy_inputs(spec: Spec, code: CodeSnapshot) -> Spec:
-    """The same run, reading its predictor and strategy from copies beside the code.
+    """Return the spec with its predictor and strategy files replaced by copies near the code.
 
-    The run's id stays, since it holds the contents of files and not their places.
+    The run's id stays the same, because it depends on file contents and not on paths.
     """
     paths = dict(spec.paths)
     for what in CARRIED:
@@ -65,7 +69,7 @@ def copy_inputs(spec: Spec, code: CodeSnapshot) -> Spec:
 
 
 def _copy_file(path: Path, content: str, code: CodeSnapshot) -> Path:
-    """A copy of a file at a place named by its content."""
+    """Copy a file to a folder named after its content hash; return the path of the copy."""
     place = code.path.parent.parent / "files" / content / path.name
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +81,7 @@ def _copy_file(path: Path, content: str, code: CodeSnapshot) -> Path:
 
 
 def _store_copy(results: Path, commit: str, files: Iterable[tuple[str, bytes]]) -> CodeSnapshot:
-    """The copy of these files, made in one step if it is not there yet."""
+    """Return the snapshot of these files, created atomically if it does not exist."""
     place = results.resolve() / "slurm" / "code" / commit
     if not place.exists():
         temporary = place.with_name(f"{commit}.{uuid.uuid4().hex}.tmp")
@@ -86,11 +90,11 @@ def _store_copy(results: Path, commit: str, files: Iterable[tuple[str, bytes]]) 
                 path = temporary / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-                path.chmod(0o444)  # what a job runs is not to be edited
+                path.chmod(0o444)  # read-only, so that nobody edits the code of a job
             try:
                 temporary.rename(place)
             except OSError:
-                if not place.exists():  # else another launcher was faster, with the same files
+                if not place.exists():  # if it exists, another launcher has created it
                     raise
                 shutil.rmtree(temporary)
     return CodeSnapshot(commit, place)
@@ -113,7 +117,7 @@ def _read_commit(commit: str) -> list[tuple[str, bytes]]:
 
 
 def _read_folder() -> list[tuple[str, bytes]]:
-    """The files as they are: tracked and new ones in a checkout, all of an installed package."""
+    """Read the current files: tracked and new files in a checkout, all in an installed package."""
     if (PROJECT / ".git").exists():
         listed = _run_git("ls-files", "-z", "-co", "--exclude-standard", "--", *PARTS)
         names = sorted(n for n in listed.split("\0") if n and (PROJECT / n).is_file())
@@ -129,7 +133,7 @@ def _read_folder() -> list[tuple[str, bytes]]:
 
 
 def _list_changed() -> list[str]:
-    """Files of the code that differ from the commit, new ones included."""
+    """Return the files of the code that differ from the commit, including new files."""
     lines = _run_git("status", "--porcelain", "--untracked-files=all", "--", *PARTS).splitlines()
     return [line[3:] for line in lines]
 
@@ -144,5 +148,5 @@ def _run_git(*arguments: str) -> str:
             timeout=60,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise UserError(f"git {arguments[0]} fails in {PROJECT}: {error}") from None
+        raise UserError(f"`git {arguments[0]}` failed in {PROJECT}: {error}") from None
     return done.stdout.rstrip("\n")

@@ -1,12 +1,13 @@
-"""What one job does: the runs of its pack, each in a worker process, through every cut-off.
+"""Slurm job that executes the runs of its pack in worker processes and survives interruptions.
 
-Slurm ends jobs early in three ways. USR2 comes before the time limit, and before a preemption
-where the cluster is set so: the runs write a checkpoint at a step border, then the job queues
-itself again. TERM comes with scancel, with `scontrol requeue` and at the start of a preemption's
-grace; what follows cannot be told, so the runs write a checkpoint and go on. KILL comes without
-a word: the last checkpoint is at most a minute old.
+Slurm ends jobs early with three signals:
+SIGUSR2: before the time limit and, on some clusters, before a preemption. The runs write a
+checkpoint after the current step, then the job requeues itself.
+SIGTERM: on scancel, on `scontrol requeue` and at the start of a preemption's grace time. We cannot
+know which of them it is, so the runs write a checkpoint and continue.
+SIGKILL: without warning. The last checkpoint is at most a minute old.
 
-The signal handlers only set a flag. The workers are deaf to both signals, since Slurm sends them
+The signal handlers only set a flag. Workers block SIGUSR2 and SIGTERM, because Slurm sends them
 to every process of a job.
 """
 
@@ -38,27 +39,28 @@ from bench.results.run_status import FAILED, is_running, read_status
 from bench.spec import Spec
 from bench.training.input_check import check_unchanged
 
-TRIES = 2  # of a run whose process was killed, or whose folder was away
+TRIES = 2  # attempts per run, counting one whose process was killed or whose folder was missing
 LOOK_AGAIN_SECONDS = 5.0
 REQUEUE_TRIES = 3
 GLANCES = 10
-USER_SIGNAL = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]  # the one submitit asks Slurm for
+# Signal that submitit requests from Slurm before the time limit (SIGUSR2).
+USER_SIGNAL = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]
 
 
 class PackRunner:
-    """Makes the runs of one job; submitit calls it, and asks it for a checkpoint."""
+    """Callable that executes the runs of one job; submitit calls it and its `checkpoint` method."""
 
     def __call__(
         self, code: str, results: str, runs: Sequence[Mapping[str, Any]], at_once: int
     ) -> dict[str, str]:
-        """Make all runs that can be made; returns where each stands.
+        """Execute all runs that can start; return the state of each run by id.
 
-        code: the folder that the program must have been loaded from. runs: specs as plain values.
-        Raises UserError if the program came from elsewhere.
+        code: the folder that the code must be imported from. runs: specs as plain values.
+        at_once: number of runs at a time. Raises UserError if the code is imported from elsewhere.
         """
         loaded = Path(bench.__file__).resolve().parent.parent
         if loaded != Path(code).resolve():
-            raise UserError(f"this job was sent with the code in {code} and has loaded {loaded}")
+            raise UserError(f"this job was submitted with the code in {code} but imported {loaded}")
         specs = [Spec.from_dict(values) for values in runs]
         with StopSignals() as signals:
             start_server(USER_SIGNAL, signal.SIGTERM, signal.SIGCONT)
@@ -66,12 +68,16 @@ class PackRunner:
             return {spec.id: read_status(spec, Path(results)).state for spec in specs}
 
     def checkpoint(self, *arguments: Any) -> DelayedSubmission:
-        """The same again: the runs' own checkpoints hold all there is to keep."""
+        """Return the same task, because the checkpoints of the runs hold all other state."""
         return DelayedSubmission(self, *arguments)
 
 
 class StopSignals:
-    """Signals as flags. `leave`: the job must queue itself again. `save`: write checkpoints."""
+    """Signal handlers that set flags.
+
+    leave: SIGUSR2 arrived, so the job must requeue itself. save: SIGTERM arrived, so the runs must
+    write checkpoints.
+    """
 
     def __init__(self) -> None:
         self.leave = self.save = False
@@ -89,21 +95,22 @@ class StopSignals:
         signal.signal(self._number, self._before)
 
     def any(self) -> bool:
-        """Whether the runs have to stop for now."""
+        """Return whether the runs must write checkpoints and stop for now."""
         return self.leave or self.save
 
     def requeue(self) -> None:
-        """Let submitit write the job's pickle and requeue it; ends this process.
+        """Call submitit's signal handler, which requeues the job and ends this process.
 
-        Called between runs, where nothing is cut in two. Raises submitit's UncompletedJobError
-        if the job has run into its limit too often.
+        Must be called while no run is executing. Returns only if requeueing failed REQUEUE_TRIES
+        times. Raises submitit's UncompletedJobError if the job has reached its time limit too
+        often.
         """
         for attempt in range(1, REQUEUE_TRIES + 1):
             try:
                 self._before(self._number, None)
             except (OSError, subprocess.SubprocessError, AssertionError) as error:
-                # The controller may be away for a moment.
-                print(f"could not be queued again (try {attempt}): {error}", flush=True)
+                # Slurm's controller may be unreachable for a moment.
+                print(f"requeueing the job failed (attempt {attempt}): {error}", flush=True)
                 _clear_stale_pickle()
                 time.sleep(LOOK_AGAIN_SECONDS)
 
@@ -117,7 +124,7 @@ class StopSignals:
 
 
 class _PackExecution:
-    """The runs of a pack, and what has become of them in this job."""
+    """Execution of a pack, with the number of attempts of each run in this job."""
 
     def __init__(
         self, specs: Sequence[Spec], results: Path, at_once: int, signals: StopSignals
@@ -127,7 +134,7 @@ class _PackExecution:
         self._tries = dict.fromkeys((s.id for s in specs), 0)
 
     def work(self) -> None:
-        """Make runs until none is left that could be made here."""
+        """Execute runs until none is left that could start in this job."""
         _clear_stale_pickle()
         while ready := self._ready():
             plan = Plan(tuple(ready), frozenset())
@@ -142,9 +149,9 @@ class _PackExecution:
             self._signals.save = False
 
     def _ready(self) -> list[Spec]:
-        """Runs that can be made now; waits while all that is left needs a run under way."""
+        """Return the runs that can start now; wait while all others need a run that is running."""
         while True:
-            # Nothing may be judged, nor written, while the folder is away.
+            # Without the results folder, every run would look unfinished.
             await_folder(self._results, self._signals.any)
             ready, waiting = [], []
             still_open = [s for s in self._specs if self._open(s)]
@@ -161,26 +168,26 @@ class _PackExecution:
                 time.sleep(LOOK_AGAIN_SECONDS)
                 continue
             if ready or not waiting:
-                # Those that another process is making come last: it may be done by then.
+                # Runs that another process is executing come last, as they may be done by then.
                 return sorted(ready, key=lambda s: is_running(RunFolder(self._results, s.id)))
             if self._signals.leave:
                 self._leave(waiting)
             time.sleep(LOOK_AGAIN_SECONDS)
 
     def _open(self, spec: Spec) -> bool:
-        """Whether a run is neither done nor given up in this job."""
+        """Return whether a run is neither done nor given up in this job."""
         folder = RunFolder(self._results, spec.id)
         if folder.is_complete(spec) or self._tries[spec.id] >= TRIES:
             return False
         there = read_status(spec, self._results)
         if there.state == FAILED and there.job == get_job_name():
             failure = read_json(folder.path / "failure.json")
-            return bool(failure.get("killed"))  # an error of its own would only come again
+            return bool(failure.get("killed"))  # any other error would occur again
         try:
             check_unchanged(spec)
         except UserError as error:
             if not self._results.is_dir():
-                return True  # the file is away with all others; to be looked at again
+                return True  # the file system is missing, so check again later
             self._fail(spec, {"reason": str(error)})
             return False
         return True
@@ -189,9 +196,9 @@ class _PackExecution:
         return RunFolder(self._results, run_id).done
 
     def _block(self, spec: Spec, missing: Sequence[str]) -> None:
-        """Record that a run cannot be made, since one that it needs is not done."""
+        """Record that a run cannot start because a run that it needs is not done."""
         if not self._results.is_dir():
-            return  # they may only be away
+            return  # the needed runs may exist on the missing file system
         first = RunFolder(self._results, missing[0])
         why = "is not done"
         with suppress(UserError):
@@ -208,45 +215,45 @@ class _PackExecution:
                     folder.write("failure.json", {**why, "job": get_job_name()})
             if ours:
                 break
-            time.sleep(0.2)  # somebody may only be looking, as `status` does
+            time.sleep(0.2)  # `freezebench status` may hold the lock for a moment
         Printer().failed(spec, why["reason"])
 
     def _leave(self, specs: Sequence[Spec]) -> None:
-        print(f"{_format_time()} cut off; checkpoints are written, queueing again", flush=True)
+        print(f"{_format_time()} job interrupted; checkpoints are written, requeueing", flush=True)
         try:
             self._signals.requeue()
         except UncompletedJobError:
             for spec in specs:
                 if self._open(spec):
-                    reason = "its job ran into the time limit too often; raise timeout_min"
+                    reason = "its job has reached the time limit too often; increase timeout_min"
                     self._fail(spec, {"reason": reason})
             raise
-        sys.exit("the job could not be queued again; launch the sweep once more")
+        sys.exit("requeueing the job failed; submit the sweep again")
 
 
 class Printer:
-    """A line in the job's log for all that happens."""
+    """Watcher that prints a line to the job log for each event."""
 
     def started(self, spec: Spec) -> None:
-        """A run begins or goes on."""
+        """Print that a run starts or resumes."""
         print(f"{_format_time()} {spec.id} starts: {spec.label}", flush=True)
 
     def stepped(self, spec: Spec, step: int, steps: int) -> None:
-        """Nothing: the run's own folder has it."""
+        """Print nothing, because the heartbeat in the run folder contains the progress."""
 
     def finished(self, spec: Spec, result: dict[str, Any]) -> None:
-        """A run has a result."""
+        """Print the status and duration of a finished run."""
         seconds = result["clocks"]["whole"]
         print(f"{_format_time()} {spec.id} {result['status']} in {seconds:.1f} s", flush=True)
 
     def failed(self, spec: Spec, reason: str) -> None:
-        """A run failed."""
+        """Print the reason of a failure."""
         print(f"{_format_time()} {spec.id} failed: {reason}", flush=True)
 
 
 def _clear_stale_pickle() -> None:
-    """Delete what a submitit that was killed left; it would refuse the next checkpoint."""
-    with suppress(KeyError):  # outside a job there is no folder
+    """Delete the temporary pickle of a killed submitit, because it makes the next requeue fail."""
+    with suppress(KeyError):  # raised outside a job
         path = JobEnvironment().paths.submitted_pickle
         path.with_suffix(path.suffix + ".save_tmp").unlink(missing_ok=True)
 

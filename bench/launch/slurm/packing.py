@@ -1,4 +1,4 @@
-"""From a list of runs to job arrays: what waits for what, and which runs share a job."""
+"""Assignment of runs to job arrays by dependency, and to the jobs of each array."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ Pack = list[Spec]
 
 @dataclass(frozen=True)
 class ArrayPlan:
-    """Runs that may start together, once all that they need is over. A pack is one job's work."""
+    """Job array of runs that do not depend on each other.
+
+    packs: the runs of each job.
+    """
 
     packs: tuple[Pack, ...]
 
@@ -33,11 +36,12 @@ def plan_arrays(
     most_jobs: int,
     at_once: int,
 ) -> list[ArrayPlan]:
-    """Split runs by depth of need (artifacts, references, runs, matched runs) and pack each.
+    """Split runs into one array per level of dependencies, and each array into packs.
 
-    seconds: how long a run should take. seconds_per_job: how long a job should. runs_per_job:
-    most runs in a job, 0 = any; it gives way where there would be more than most_jobs, since an
-    array has an end. at_once: how many runs a job makes at a time.
+    The levels are, for example: backbones, references, runs, matched runs.
+    seconds: expected duration of a run. seconds_per_job: target duration of a job.
+    runs_per_job: maximum number of runs per job, 0 = no limit; exceeded if the array would have
+    more than most_jobs jobs. at_once: how many runs a job executes at a time.
     """
     found = []
     for level in _group_levels(specs):
@@ -47,13 +51,13 @@ def plan_arrays(
             wanted = max(wanted, math.ceil(len(level) / runs_per_job))
         count = max(1, min(wanted, most_jobs, len(level)))
         if runs_per_job:
-            expected = [1.0] * len(level)  # packs of the same number of runs
+            expected = [1.0] * len(level)  # pack by the number of runs, not by duration
         found.append(ArrayPlan(tuple(_pack_level(level, expected, count))))
     return found
 
 
 def _group_levels(specs: Sequence[Spec]) -> list[list[Spec]]:
-    """Runs by the longest chain of needs among them, none of whose links is done."""
+    """Group runs by the length of their longest chain of dependencies among `specs`."""
     depth = compute_depths(specs)
     levels: dict[int, list[Spec]] = {}
     for spec in specs:
@@ -62,10 +66,10 @@ def _group_levels(specs: Sequence[Spec]) -> list[list[Spec]]:
 
 
 def _pack_level(specs: Sequence[Spec], expected: Sequence[float], count: int) -> list[Pack]:
-    """The runs in `count` packs of about the same length, in seconds; none is empty.
+    """Split runs into `count` non-empty packs of about the same expected duration.
 
-    Runs of one model, data set and seed lie side by side, so that times which will be compared
-    come from one node, one after the other.
+    Runs of one model, data set and seed are adjacent, so that the times that reports compare come
+    from one node.
     """
     order = sorted(
         range(len(specs)),
@@ -75,7 +79,7 @@ def _pack_level(specs: Sequence[Spec], expected: Sequence[float], count: int) ->
     total, spent = sum(expected), 0.0
     for position, i in enumerate(order):
         full = spent + expected[i] / 2 > total * len(packs) / count
-        needed = len(order) - position <= count - len(packs)  # a run for each pack to come
+        needed = len(order) - position <= count - len(packs)  # keep one run for each later pack
         if packs[-1] and len(packs) < count and (full or needed):
             packs.append([])
         packs[-1].append(specs[i])

@@ -1,4 +1,4 @@
-"""What Slurm says of jobs, and the few things asked of it. Every call is bounded in time."""
+"""Calls of Slurm's commands, each with a timeout."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from dataclasses import dataclass
 
 from bench.errors import UserError
 
-SECONDS = 30  # for one answer
-CHUNK = 500  # words on one command line
+SECONDS = 30  # timeout of one command
+CHUNK = 500  # maximum number of job ids on one command line
 USER_HOLD = "JobHeldUser"
 
 
 class Unreachable(Exception):
-    """Slurm's commands are not here or its controller does not answer."""
+    """Failure of a Slurm command: not installed, timed out, or an error of the controller."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job in the queue. id: as Slurm writes it, 12_3 in an array. state: in Slurm's words."""
+    """Job in the queue.
+
+    id: Slurm's job id, such as 12_3 for a job of an array. state: Slurm's name of the state.
+    """
 
     id: str
     name: str
@@ -31,17 +34,17 @@ class Job:
 
     @property
     def held(self) -> bool:
-        """Whether it waits until somebody releases it."""
+        """Whether the job is held, and so waits until `scontrol release`."""
         return self.state == "PENDING" and "Held" in self.reason
 
     @property
     def running(self) -> bool:
-        """Whether it is on a node."""
+        """Whether the job is on a node."""
         return self.state in ("RUNNING", "COMPLETING", "CONFIGURING")
 
 
 def find_jobs(names: Iterable[str]) -> list[Job]:
-    """The jobs in the queue with one of these names. Raises Unreachable."""
+    """Return the jobs in the queue that have one of these names. Raise Unreachable."""
     jobs = []
     for some in _split_chunks(sorted(set(names)), 50):
         text = _run_command(
@@ -54,7 +57,7 @@ def find_jobs(names: Iterable[str]) -> list[Job]:
 
 
 def get_array_limit() -> int:
-    """How many jobs an array may have (MaxArraySize). Raises Unreachable."""
+    """Return how many jobs an array may have (Slurm's MaxArraySize). Raise Unreachable."""
     found = re.search(
         r"^MaxArraySize\s*=\s*(\d+)", _run_command("scontrol", "show", "config"), re.M
     )
@@ -62,23 +65,23 @@ def get_array_limit() -> int:
 
 
 def release(jobs: Sequence[str]) -> None:
-    """Let held jobs start. Raises Unreachable."""
+    """Release held jobs. Raise Unreachable."""
     for some in _split_chunks(jobs, CHUNK):
         _run_command("scontrol", "release", *some)
 
 
 def cancel(jobs: Sequence[str]) -> None:
-    """End jobs, waiting or running. Raises Unreachable."""
+    """Cancel pending and running jobs. Raise Unreachable."""
     for some in _split_chunks(jobs, CHUNK):
         _run_command("scancel", *some)
 
 
 def check_slurm() -> None:
-    """Raise UserError where jobs cannot be sent from."""
+    """Raise UserError if a Slurm command is missing, so that this machine cannot submit jobs."""
     for command in ("sbatch", "srun", "squeue", "scontrol"):
         if shutil.which(command) is None:
             raise UserError(
-                f"{command} is not on this machine; give the command on a login node of the cluster"
+                f"{command} is not installed here; run this command on a login node of the cluster"
             )
 
 

@@ -1,8 +1,8 @@
-"""Which jobs were sent for which runs: one file an array, below results/slurm/sent/.
+"""Records of the submitted job arrays: one file per array, in results/slurm/sent/.
 
-An array is written down before it is sent, under a name that no other has, and sent held. Then
-its job number is written down and it is released. So a launcher may be killed at any moment: an
-array without a number has never started, and its name finds it in the queue.
+The launcher writes the record first, with a unique job name, and submits the array held. Then it
+adds the job ids to the record and releases the array. A launcher may therefore be killed at any
+time: an array whose record has no job ids has never started, and its name finds it in the queue.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from bench.errors import UserError
 from bench.files import explain_errors, hold_lock, read_json, write_atomically
 from bench.launch.slurm.slurm_commands import Job
 
-WAIT_SECONDS = 600.0  # for another launcher
-# A killed launcher's sbatch may still be on its way; its name is looked up for this long.
+WAIT_SECONDS = 600.0  # maximum wait for another launcher
+# The sbatch of a killed launcher may still be running, so the queue is searched for the array's
+# name for this long.
 LATE_SECONDS = 3600.0
 
 
 @dataclass
 class Array:
-    """One array of jobs.
+    """Record of a job array.
 
-    packs: ids of runs by job. jobs: Slurm's number of each pack's job, [] until it is known.
-    released: it may start. ended: nothing of it is in the queue any more.
+    packs: run ids of each job. jobs: Slurm's job id of each pack, [] until known.
+    released: whether the jobs may start. ended: whether no job is in the queue any more.
+    sent_at: time of the submission, seconds since the epoch.
     """
 
     name: str
@@ -48,7 +50,7 @@ class Array:
 
     @classmethod
     def new(cls, sweep: str, commit: str, packs: list[list[str]]) -> Array:
-        """An array about to be sent, with a name that no other has."""
+        """Return the record of an array that will be submitted, with a unique name."""
         sender = f"{_get_user()}@{platform.node()}"
         name = f"freezebench-{sweep}-{uuid.uuid4().hex[:8]}"
         return cls(name, sweep, commit, packs, sent_by=sender, sent_at=time.time())
@@ -56,7 +58,10 @@ class Array:
 
 @dataclass(frozen=True)
 class RunLocation:
-    """Where a run waits or is made. job: None if Slurm could not be asked."""
+    """Location of a queued run.
+
+    number: the id of its job. job: its entry in the queue, or None if Slurm did not answer.
+    """
 
     array: Array
     number: str
@@ -64,13 +69,13 @@ class RunLocation:
 
 
 class Submissions:
-    """The arrays sent for the runs of one results folder."""
+    """Records of all arrays that were submitted for the runs of one results folder."""
 
     def __init__(self, results: Path) -> None:
         self.root = results.resolve() / "slurm"
 
     def list_active(self) -> list[Array]:
-        """Arrays that have not ended, as far as is written down; the oldest first."""
+        """Return the arrays whose records say that they have not ended, oldest first."""
         arrays = []
         for path in self.root.glob("sent/*.json"):
             values = read_json(path)
@@ -79,12 +84,12 @@ class Submissions:
         return sorted(arrays, key=lambda array: array.sent_at)
 
     def every(self) -> list[Array]:
-        """All arrays ever sent, the oldest first."""
+        """Return the records of all arrays, oldest first."""
         arrays = [Array(**read_json(path)) for path in self.root.glob("sent/*.json")]
         return sorted(arrays, key=lambda array: array.sent_at)
 
     def write(self, array: Array) -> None:
-        """Write an array down, in one step."""
+        """Write the record of an array atomically."""
         path = self._path(array)
         with explain_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,15 +97,15 @@ class Submissions:
         write_atomically(path, json.dumps(values) + "\n")
 
     def remove_array(self, array: Array) -> None:
-        """Forget an array that was never sent."""
+        """Delete the record of an array that was never submitted."""
         self._path(array).unlink(missing_ok=True)
 
     def folder(self, array: Array) -> Path:
-        """Where its jobs find their orders and leave their logs."""
+        """Return the folder of the pickled tasks and the logs of an array's jobs."""
         return self.root / "jobs" / array.name
 
     def find_logs(self, run: str) -> list[Path]:
-        """Where the jobs printed that a run was sent in, the oldest first."""
+        """Return the job logs of all jobs that a run was submitted in, oldest first."""
         return [
             self._log(array, number)
             for array in self.every()
@@ -109,7 +114,7 @@ class Submissions:
         ]
 
     def find_log(self, number: str) -> Path | None:
-        """Where a job printed; None if it is none of ours."""
+        """Return the log of a job, or None if no record has this job id."""
         for array in self.every():
             if number in array.jobs:
                 return self._log(array, number)
@@ -120,9 +125,10 @@ class Submissions:
 
     @contextmanager
     def hold_lock(self) -> Iterator[None]:
-        """Hold the lock: one launcher at a time; the next one sees what this one submitted.
+        """Hold the launcher lock, so that the next launcher sees what this one submitted.
 
-        Raises UserError if another holds it for long, or the file system has no locks.
+        Raises UserError if another process holds it for WAIT_SECONDS, or if the file system has no
+        locks.
         """
         with explain_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
@@ -131,7 +137,7 @@ class Submissions:
             if ours:
                 yield
                 return
-        print("another launcher is at work here; waiting for it", file=sys.stderr)
+        print(f"another launcher holds the lock {path}; waiting for it", file=sys.stderr)
         with hold_lock(path, WAIT_SECONDS) as ours:
             if not ours:
                 raise UserError(
@@ -145,10 +151,10 @@ class Submissions:
 
 
 def locate_runs(arrays: Iterable[Array], queue: Iterable[Job] | None) -> dict[str, RunLocation]:
-    """Where runs wait or are made, by id: in a job that is in the queue.
+    """Return the locations of the runs whose job is in the queue, by run id.
 
-    queue: the jobs of these arrays; None if Slurm could not be asked: then every job written
-    down is believed to be there.
+    queue: the jobs in the queue; None if Slurm did not answer. In that case, every recorded job is
+    assumed to be in the queue.
     """
     by_number: Mapping[str, Job] = {job.id: job for job in queue or ()}
     found = {}

@@ -29,10 +29,10 @@ from bench.planning.plan import Plan
 from bench.results.run_status import BLOCKED, FAILED, RUNNING, RunStatus
 from bench.spec import Spec
 
-# Slurm starts a job again when its node is lost, but not when its process is killed (137 = 128 +
-# KILL), when the signal before the time limit comes while Python is still starting (140 = 128 +
-# USR2), or when a node that is just being lost cannot start the process at all (1): then the
-# script asks for it. After 255 submitit has asked already; scancel ends the script itself.
+# Slurm requeues a job if its node is lost. The script requeues it in three other cases: its process
+# was killed (exit status 137 = 128 + SIGKILL), SIGUSR2 arrived before Python had installed its
+# handler (140 = 128 + SIGUSR2), or a failing node could not start the process (1).
+# On exit status 255, submitit has requeued the job already. scancel ends the script itself.
 TEARDOWN = """\
 status=$?
 case "$status" in
@@ -41,7 +41,7 @@ case "$status" in
   *) most=3 ;;
 esac
 if [ "${SLURM_RESTART_COUNT:-0}" -lt "$most" ]; then
-  echo "exit status $status; queueing again"
+  echo "exit status $status; requeueing the job"
   scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$status"
@@ -50,7 +50,10 @@ exit "$status"
 
 @dataclass(frozen=True)
 class SubmissionPlan:
-    """What would be sent. queued: runs in a job already; elsewhere: runs that a process holds."""
+    """Arrays to submit.
+
+    queued: runs that are in a job already. elsewhere: runs that a running process holds.
+    """
 
     arrays: list[ArrayPlan]
     queued: dict[str, RunLocation]
@@ -58,7 +61,7 @@ class SubmissionPlan:
 
     @property
     def specs(self) -> list[Spec]:
-        """All runs that would be sent."""
+        """All runs that would be submitted."""
         return [spec for planned in self.arrays for spec in planned.specs]
 
 
@@ -69,7 +72,10 @@ def plan_submission(
     settings: ClusterSettings,
     results: Path,
 ) -> SubmissionPlan:
-    """What is missing, and neither queued nor under way. there: where every run stands."""
+    """Return the arrays of the runs that are not done, not queued and not running.
+
+    there: the status of every run, by id. Raises slurm_commands.Unreachable.
+    """
     todo, elsewhere = [], []
     for spec in plan.todo:
         if there[spec.id].state == RUNNING:
@@ -99,9 +105,10 @@ def submit_arrays(
     sweep: str,
     results: Path,
 ) -> list[Array]:
-    """Submit all arrays, or none. The caller holds the lock of the submissions.
+    """Submit all arrays, or none. The caller must hold the lock of the submissions.
 
-    Raises UserError with Slurm's words if it refuses one; what was sent before it is taken back.
+    If sbatch rejects an array, cancel the arrays submitted so far and raise UserError with the
+    message of sbatch.
     """
     sent: list[Array] = []
     holder: dict[str, str] = {
@@ -112,7 +119,7 @@ def submit_arrays(
             waits_for = {holder[n] for spec in planned.specs for n in spec.needs if n in holder}
             packs = [[spec.id for spec in pack] for pack in planned.packs]
             array = Array.new(sweep, code.commit, packs)
-            submissions.write(array)  # before it is sent, so that it can be found if we are killed
+            submissions.write(array)  # before sbatch, so that the next launcher finds the array
             sent.append(array)
             array.jobs = _submit_array(
                 planned, array, sorted(waits_for), submissions, settings, code, results
@@ -120,14 +127,14 @@ def submit_arrays(
             submissions.write(array)
             holder |= {spec.id: _get_array_id(array.jobs[0]) for spec in planned.specs}
         release_arrays(sent, submissions)
-    except BaseException:  # Ctrl-C too: half a sweep must not stay in the queue
+    except BaseException:  # KeyboardInterrupt too: no half-submitted sweep may stay in the queue
         cancel_arrays(sent, submissions)
         raise
     return sent
 
 
 def release_arrays(arrays: Iterable[Array], submissions: Submissions) -> None:
-    """Release arrays whose numbers are written down."""
+    """Release arrays whose job ids are recorded."""
     for array in arrays:
         slurm_commands.release([_get_array_id(array.jobs[0])])
         array.released = True
@@ -135,21 +142,22 @@ def release_arrays(arrays: Iterable[Array], submissions: Submissions) -> None:
 
 
 def cancel_arrays(arrays: Iterable[Array], submissions: Submissions) -> None:
-    """Cancel arrays that have not started, by name, since their numbers may not be known."""
+    """Cancel arrays that have not started, found by name because their job ids may be unknown."""
     for array in arrays:
         found = [job.id for job in slurm_commands.find_jobs([array.name])]
         slurm_commands.cancel(sorted({_get_array_id(number) for number in found}))
         if array.jobs:
             array.ended = True
             submissions.write(array)
-        # One without a number stays written down: its sbatch may still be on its way.
+        # Keep the record of an array without job ids, because its sbatch may still be running.
 
 
 def reconcile(submissions: Submissions) -> dict[str, RunLocation]:
-    """Compare the submissions with Slurm's queue; return where runs are queued. Needs the lock.
+    """Compare the records with Slurm's queue; return the locations of the queued runs.
 
-    What a killed launcher left is mended: an array without a number never started and is
-    cancelled, one that was not released is released now. Raises slurm_commands.Unreachable.
+    Completes what a killed launcher left behind. An array without job ids never started, so it is
+    cancelled. An array that was not released is released now. The caller must hold the lock.
+    Raises slurm_commands.Unreachable.
     """
     live = submissions.list_active()
     jobs = slurm_commands.find_jobs(array.name for array in live)
@@ -168,7 +176,7 @@ def reconcile(submissions: Submissions) -> dict[str, RunLocation]:
 
 
 def _has_failed(there: RunStatus, place: RunLocation) -> bool:
-    """Whether a run failed in the very job that is still busy with others."""
+    """Return whether a run failed in a job that is still executing other runs."""
     return there.state in (FAILED, BLOCKED) and there.job == place.number
 
 
@@ -181,7 +189,7 @@ def _submit_array(
     code: CodeSnapshot,
     results: Path,
 ) -> list[str]:
-    """Send one array, held; the numbers of its jobs."""
+    """Submit one array, held; return the ids of its jobs."""
     import submitit
 
     from bench.launch.slurm.job import PackRunner
@@ -194,7 +202,7 @@ def _submit_array(
             folder=submissions.folder(array), max_num_timeout=settings.packing["max_requeues"]
         )
         executor.update_parameters(**_build_parameters(array, waits_for, specs, settings, code))
-        # submitit shows what sbatch says; we say it once, in one line.
+        # submitit prints the message of sbatch to stderr; the UserError below contains it.
         with _hide_job_variables(), redirect_stderr(io.StringIO()):
             count = len(orders)
             jobs = executor.map_array(
@@ -203,15 +211,15 @@ def _submit_array(
             )  # fmt: skip
     except (RuntimeError, OSError) as error:
         words = " ".join(str(error).split())
-        raise UserError(f"Slurm takes no job as {settings.file} describes it: {words}") from error
+        raise UserError(f"sbatch rejected the settings in {settings.file}: {words}") from error
     return [str(job.job_id) for job in jobs]
 
 
 @contextmanager
 def _hide_job_variables() -> Iterator[None]:
-    """Hide the variables of a job we may be in, which sbatch would take for wishes.
+    """Remove the environment variables of a surrounding job, which sbatch reads as options.
 
-    submitit's clean_env hides SLURM_CONF too, without which some clusters are not found.
+    submitit's clean_env removes SLURM_CONF too, but some clusters are not reachable without it.
     """
     prefixes = ("SLURM_", "SLURMD_", "SUBMITIT_")
     names = [n for n in os.environ if n.startswith(prefixes) and n != "SLURM_CONF"]
@@ -229,33 +237,33 @@ def _build_parameters(
     settings: ClusterSettings,
     code: CodeSnapshot,
 ) -> dict[str, Any]:
-    """All that submitit's executor is told."""
+    """Return all parameters of submitit's executor."""
     given = settings.parameters()
     threads = max(spec.threads for spec in specs)
     place = shlex.quote(str(code.path))
     given["setup"] = [
         *settings.resources["setup"],
-        # Python looks into the current folder first, and a job starts in the launcher's.
+        # Python imports from the current folder first, and a job starts in the launcher's folder.
         f"cd {place}",
         f"export PYTHONPATH={place}${{PYTHONPATH:+:$PYTHONPATH}}",
         f"export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads}",
     ]
     given["teardown"] = [TEARDOWN % settings.packing["max_requeues"]]
-    # Since Slurm 22.05 a step no longer takes over how many cores its job has.
+    # Since Slurm 22.05, srun no longer inherits --cpus-per-task from the job.
     given["srun_args"] = [f"--cpus-per-task={settings.resources['cpus_per_task']}"]
     given["job_name"] = array.name
     if waits_for:
-        # Not afterok: a failed run must not hold up those that do not need it. Each job looks
-        # for itself whether what its runs need is there.
+        # Not afterok, because a failed run must not block runs that do not need it. Each job
+        # checks that the runs it depends on are done.
         given["dependency"] = "afterany:" + ":".join(waits_for)
     given["additional_parameters"] = {
         **settings.resources["additional_parameters"],
         "hold": True,
-        "requeue": True,  # a cluster's default may be not to
+        "requeue": True,  # a cluster may disable requeueing by default
     }
     return given
 
 
 def _get_array_id(number: str) -> str:
-    """The number of the whole array that a job belongs to."""
+    """Return the id of the array that a job belongs to."""
     return number.partition("_")[0]

@@ -106,7 +106,7 @@ def test_no_permission(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     finally:
         if root:
             os.seteuid(0)
-    assert "no permission" in line
+    assert "permission denied" in line
     assert "--results" in line
 
 

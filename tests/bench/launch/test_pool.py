@@ -1,4 +1,4 @@
-"""Many runs in worker processes: order, failures, kills, Ctrl-C, two launchers at once."""
+"""Pool of worker processes: order, failures, kills, Ctrl-C, two launchers at once."""
 
 import os
 import signal
@@ -25,15 +25,15 @@ from tests.support.paths import ROOT
 from tests.support.tiny_runs import execute_run, load_essence, make_tiny_spec
 
 
-class Notes:
-    """A watcher that remembers, and may act on what it hears."""
+class RecordingWatcher:
+    """Watcher that records its events and may call a function for each."""
 
     def __init__(self, act: Any = None) -> None:
-        self.heard: list[tuple[str, str]] = []
+        self.events: list[tuple[str, str]] = []
         self._act = act
 
     def _note(self, what: str, spec: Spec) -> None:
-        self.heard.append((what, spec.id))
+        self.events.append((what, spec.id))
         if self._act:
             self._act(what, spec)
 
@@ -50,41 +50,41 @@ class Notes:
         self._note("failed", spec)
 
 
-def test_runs_come_after_those_they_need_and_equal_runs_made_alone(tmp_path: Path) -> None:
+def test_runs_start_after_the_runs_they_need_and_equal_runs_executed_alone(tmp_path: Path) -> None:
     backbone = make_tiny_spec(data="glyphs:few", keep_model=True)
     cell = [make_tiny_spec("autofreeze", seed=s, weights=f"run:{backbone.id}") for s in (0, 1)]
     matched = make_tiny_spec("shortened", options={}, match=tuple(s.id for s in cell))
-    notes = Notes()
-    outcome = Pool(make_plan([matched, *cell, backbone], tmp_path), tmp_path, 2, notes).run()
+    watcher = RecordingWatcher()
+    outcome = Pool(make_plan([matched, *cell, backbone], tmp_path), tmp_path, 2, watcher).run()
     assert len(outcome.finished) == 4
     assert not outcome.failed
-    moments = {heard: i for i, heard in enumerate(notes.heard)}
+    moments = {event: i for i, event in enumerate(watcher.events)}
     for spec in cell:
         assert moments["finished", backbone.id] < moments["started", spec.id]
         assert moments["finished", spec.id] < moments["started", matched.id]
     execute_run(backbone, tmp_path / "alone")
     execute_run(cell[0], tmp_path / "alone")
     assert load_essence(cell[0], tmp_path) == load_essence(cell[0], tmp_path / "alone")
-    # Done is done: a second launch has nothing to do.
+    # A second launch has nothing to do.
     assert make_plan([matched, *cell, backbone], tmp_path).todo == []
 
 
-def test_a_killed_worker_fails_its_run_alone_and_the_next_launch_makes_it(tmp_path: Path) -> None:
+def test_a_killed_worker_fails_only_its_run_which_stays_to_do(tmp_path: Path) -> None:
     slow = make_tiny_spec(epochs=200)
     others = [make_tiny_spec(seed=s) for s in (1, 2)]
-    heir = make_tiny_spec(weights=f"run:{slow.id}")
+    dependant = make_tiny_spec(weights=f"run:{slow.id}")
 
     def kill(what: str, spec: Spec) -> None:
         if what == "stepped" and spec.id == slow.id:
             pid = next(w.process.pid for w in pool._workers if w.spec and w.spec.id == slow.id)
             os.kill(pid, signal.SIGKILL)
 
-    plan = make_plan([slow, heir, *others], tmp_path)
-    pool = Pool(plan, tmp_path, 2, Notes(kill))
+    plan = make_plan([slow, dependant, *others], tmp_path)
+    pool = Pool(plan, tmp_path, 2, RecordingWatcher(kill))
     outcome = pool.run()
     assert set(outcome.failed) == {slow.id}
     assert "exit code -9" in outcome.failed[slow.id]
-    assert [s.id for s in outcome.blocked] == [heir.id]
+    assert [s.id for s in outcome.blocked] == [dependant.id]
     assert {s.id for s in outcome.finished} == {s.id for s in others}
     folder = RunFolder(tmp_path, slow.id)
     assert read_status(slow, tmp_path).state == "failed"
@@ -94,7 +94,7 @@ def test_a_killed_worker_fails_its_run_alone_and_the_next_launch_makes_it(tmp_pa
 
 def test_a_worker_killed_while_idle_is_replaced(tmp_path: Path) -> None:
     first, second = make_tiny_spec(keep_model=True), make_tiny_spec(seed=1)
-    heir, other = (
+    dependant, other = (
         s.with_changes(weights=f"run:{first.id}")
         for s in (make_tiny_spec(seed=2), make_tiny_spec(seed=3))
     )
@@ -106,16 +106,16 @@ def test_a_worker_killed_while_idle_is_replaced(tmp_path: Path) -> None:
                     os.kill(worker.process.pid, signal.SIGKILL)
                     worker.process.join()
 
-    plan = make_plan([first, second, heir, other], tmp_path)
-    pool = Pool(plan, tmp_path, 2, Notes(kill))
+    plan = make_plan([first, second, dependant, other], tmp_path)
+    pool = Pool(plan, tmp_path, 2, RecordingWatcher(kill))
     outcome = pool.run()
     assert outcome.failed == {}
     assert {s.id for s in outcome.finished} == {s.id for s in plan.specs}
 
 
 @pytest.mark.parametrize("after", [1.5, 3.0, 4.5])
-def test_ctrl_c_at_once_is_one_word(tmp_path: Path, after: float) -> None:
-    """Also while the workers' server imports what they need, which takes seconds."""
+def test_an_early_ctrl_c_ends_the_launch_without_a_traceback(tmp_path: Path, after: float) -> None:
+    """The fork server may still be importing torch, which takes seconds."""
     command = [
         sys.executable, "-m", "bench.cli.main", "sweep", "table2", "--seeds", "1",
         "--results", str(tmp_path), "--workers", "2",
@@ -126,52 +126,52 @@ def test_ctrl_c_at_once_is_one_word(tmp_path: Path, after: float) -> None:
         stdout=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
-        # What runs in the background of a shell is born deaf to it.
+        # A background process of a shell starts with SIGINT ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         time.sleep(after)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes
+        os.killpg(process.pid, signal.SIGINT)  # to all processes, as a terminal does
         errors = process.communicate(timeout=90)[1]
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     assert "Traceback" not in errors
     assert "stopped" in errors
-    # One and the same to a shell: Python turns the first into the second under -m if Ctrl-C fell
-    # into an exec, of which importing torch has many.
+    # A shell shows both as 130. Under -m, Python dies by SIGINT instead of exiting with 130 if
+    # Ctrl-C arrives during an exec(), and importing torch calls exec() many times.
     assert process.returncode in (130, -signal.SIGINT)
 
 
-def test_ctrl_c_while_a_worker_is_hired_leaves_none_that_nobody_knows_of(
+def test_ctrl_c_while_a_worker_starts_leaves_no_untracked_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan, hired = make_plan([make_tiny_spec(), make_tiny_spec(seed=1)], tmp_path), []
-    hire = Pool._start_worker
+    plan, started = make_plan([make_tiny_spec(), make_tiny_spec(seed=1)], tmp_path), []
+    start_worker = Pool._start_worker
 
-    def pressed_meanwhile(pool: Pool, slot: int) -> Any:
-        # To another thread, as the system may: Python hands it to the main one all the same.
+    def interrupt_meanwhile(pool: Pool, slot: int) -> Any:
+        # Send SIGINT from another thread. Python still runs the handler in the main thread.
         sender = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT))
         sender.start()
         sender.join()
-        hired.append(hire(pool, slot))
-        return hired[-1]
+        started.append(start_worker(pool, slot))
+        return started[-1]
 
-    monkeypatch.setattr(Pool, "_start_worker", pressed_meanwhile)
+    monkeypatch.setattr(Pool, "_start_worker", interrupt_meanwhile)
     before = signal.getsignal(signal.SIGINT)
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        pool = Pool(plan, tmp_path, 2, Notes())
+        pool = Pool(plan, tmp_path, 2, RecordingWatcher())
         assert pool.run().stopped
     finally:
         signal.signal(signal.SIGINT, before)
-    assert pool._workers == hired
-    assert len(hired) == 1
-    assert not hired[0].process.is_alive()
+    assert pool._workers == started
+    assert len(started) == 1
+    assert not started[0].process.is_alive()
 
 
-def test_a_run_that_hangs_is_ended_by_a_second_ctrl_c(tmp_path: Path) -> None:
-    """It reaches no step border, where it would stop; nobody is left behind who holds it."""
+def test_a_second_ctrl_c_kills_a_run_that_hangs(tmp_path: Path) -> None:
+    """The run does not reach the end of a step, where it would stop. No worker must survive."""
     hangs = tmp_path / "hangs.py"
     hangs.write_text(
         "import time\nfrom strategies.base import PerEpoch, Strategy\n\n"
@@ -182,7 +182,7 @@ def test_a_run_that_hangs_is_ended_by_a_second_ctrl_c(tmp_path: Path) -> None:
         "        open(__file__ + str(view.seed), 'w').close()\n        time.sleep(600)\n"
     )
     specs = [resolve(make_tiny_spec(f"{hangs}:Hangs", seed=seed), "laptop") for seed in (0, 1)]
-    pool = Pool(make_plan(specs, tmp_path), tmp_path, 2, Notes())
+    pool = Pool(make_plan(specs, tmp_path), tmp_path, 2, RecordingWatcher())
 
     def press() -> None:
         while not all(Path(f"{hangs}{seed}").exists() for seed in (0, 1)):
@@ -198,7 +198,7 @@ def test_a_run_that_hangs_is_ended_by_a_second_ctrl_c(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             pool.run()
         for worker in pool._workers:
-            worker.process.join(timeout=20)  # which a patient end would exceed
+            worker.process.join(timeout=20)  # shorter than STOP_SECONDS
     finally:
         presser.join()
         signal.signal(signal.SIGINT, before)
@@ -210,27 +210,27 @@ def test_two_runs_never_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     assert [count_workers([alone], asked) for asked in (0, 3, 4)] == [4, 3, 4]
     assert count_workers([alone, pair]) == 2
-    with pytest.raises(UserError, match=r"--workers 3: .* hold 2 at a time; give 2 at most"):
+    with pytest.raises(UserError, match=r"--workers 3: .* 2 at a time; use --workers 2 or fewer"):
         count_workers([alone, pair], 3)
-    assert count_workers([make_tiny_spec()], 3) == 3  # of cores several may be given on purpose
+    assert count_workers([make_tiny_spec()], 3) == 3  # CPU runs may share cores on request
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    assert count_workers([alone], 3) == 3  # what is wrong there is not their number
+    assert count_workers([alone], 3) == 3  # no error about the number: there is no GPU at all
 
 
 def test_a_failing_run_is_recorded_with_its_traceback(tmp_path: Path) -> None:
     bad, good = make_tiny_spec(weights="run:feedfeedfeed"), make_tiny_spec()
     with pytest.raises(UserError, match="feedfeedfeed"):
         make_plan([bad, good], tmp_path)
-    broken = RunFolder(tmp_path, "feedfeedfeed")  # done, but its weights are gone
+    broken = RunFolder(tmp_path, "feedfeedfeed")  # done, but its weights are missing
     broken.create()
     broken.write("result.json", {"status": "done"})
-    outcome = Pool(make_plan([bad, good], tmp_path), tmp_path, 1, Notes()).run()
+    outcome = Pool(make_plan([bad, good], tmp_path), tmp_path, 1, RecordingWatcher()).run()
     assert list(outcome.failed) == [bad.id]
     assert [s.id for s in outcome.finished] == [good.id]
     assert "Traceback" in (RunFolder(tmp_path, bad.id).path / "traceback.txt").read_text()
 
 
-def test_two_holders_of_one_run(tmp_path: Path) -> None:
+def test_a_run_is_locked_by_one_holder_at_a_time(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "abc")
     with folder.hold_lock() as first, RunFolder(tmp_path, "abc").hold_lock() as second:
         assert first
@@ -239,7 +239,7 @@ def test_two_holders_of_one_run(tmp_path: Path) -> None:
         assert again
 
 
-def test_ctrl_c_leaves_a_checkpoint_and_the_next_call_goes_on(tmp_path: Path) -> None:
+def test_ctrl_c_leaves_a_checkpoint(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "bench.cli.main", "run", "--model", "laptop_vgg11",
         "--data", "digits10",
@@ -257,10 +257,10 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_next_call_goes_on(tmp_path: Path) ->
     assert checkpoint.stat().st_size > 0
 
 
-def test_two_launchers_at_once_run_nothing_twice(tmp_path: Path) -> None:
+def test_two_launchers_at_once_both_report_every_result(tmp_path: Path) -> None:
     specs = [make_tiny_spec(seed=s) for s in range(3)]
-    notes = [Notes(), Notes()]
-    pools = [Pool(make_plan(specs, tmp_path), tmp_path, 1, n) for n in notes]
+    watchers = [RecordingWatcher(), RecordingWatcher()]
+    pools = [Pool(make_plan(specs, tmp_path), tmp_path, 1, w) for w in watchers]
     threads = [threading.Thread(target=pool.run) for pool in pools]
     for thread in threads:
         thread.start()
@@ -268,11 +268,11 @@ def test_two_launchers_at_once_run_nothing_twice(tmp_path: Path) -> None:
         thread.join()
     stamps = [read_json(RunFolder(tmp_path, s.id).path / "result.json")["clocks"] for s in specs]
     assert len(stamps) == 3
-    for note in notes:  # both hear of every result, whoever made it
-        assert {i for what, i in note.heard if what == "finished"} == {s.id for s in specs}
+    for watcher in watchers:  # both get every result, whichever pool executed the run
+        assert {i for what, i in watcher.events if what == "finished"} == {s.id for s in specs}
 
 
-def test_when_the_launcher_dies_its_runs_write_a_checkpoint_and_are_not_failed(
+def test_runs_of_a_killed_launcher_write_a_checkpoint_and_do_not_fail(
     tmp_path: Path,
 ) -> None:
     script = (

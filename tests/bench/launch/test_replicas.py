@@ -1,4 +1,4 @@
-"""One run on two processes: the same as on one, resumed or broken off, and never half done."""
+"""One run on two processes: equal to a run on one process, resumable, and never half done."""
 
 import multiprocessing
 import os
@@ -29,7 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def pair(strategy: str, **changes: Any) -> Spec:
-    """A run on two processes of a model with neither BatchNorm nor dropout."""
+    """Return a run on two processes, of a model without BatchNorm and dropout."""
     if strategy in OPTIONS:
         changes["options"] = OPTIONS[strategy]
     values = {"model": "laptop_deit", "augment": "standard", "keep_model": True, "replicas": 2}
@@ -37,7 +37,9 @@ def pair(strategy: str, **changes: Any) -> Spec:
 
 
 @pytest.mark.parametrize("strategy", ["full", "linear", "autofreeze", "smartfrz"])
-def test_without_batchnorm_two_processes_make_the_run_of_one(strategy: str, tmp_path: Path) -> None:
+def test_without_batchnorm_two_processes_give_the_results_of_one(
+    strategy: str, tmp_path: Path
+) -> None:
     two = pair(strategy)
     one = two.with_changes(replicas=1)
     assert one.id != two.id
@@ -74,8 +76,8 @@ def test_a_frozen_prefix_is_not_communicated(tmp_path: Path) -> None:
     assert per_step[-1] < per_step[0]
 
 
-class WishToStop:
-    """A wish to stop that comes once a run has begun to make steps."""
+class StopRequest:
+    """Stop request that is set after the first step of a run."""
 
     def __init__(self) -> None:
         self.seen = False
@@ -88,13 +90,13 @@ class WishToStop:
 
 
 @pytest.mark.parametrize("model", ["laptop_deit", "laptop_resnet"])
-def test_stopped_and_resumed_it_ends_with_the_same_bits(model: str, tmp_path: Path) -> None:
+def test_a_stopped_and_resumed_run_gives_identical_results(model: str, tmp_path: Path) -> None:
     spec = pair("autofreeze", model=model, epochs=6)
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     execute_replicas(spec, straight)
-    wish = WishToStop()
+    request = StopRequest()
     with pytest.raises(Stopped):
-        execute_replicas(spec, broken, stop=wish.stop, progress=wish.progress)
+        execute_replicas(spec, broken, stop=request.stop, progress=request.progress)
     folder = RunFolder(broken, spec.id)
     assert folder.checkpoint.exists()
     assert not folder.done
@@ -104,7 +106,7 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(model: str, tmp_path: Pa
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_killed_process_ends_the_run_with_one_line_and_it_goes_on(tmp_path: Path) -> None:
+def test_a_killed_process_raises_process_lost_and_the_run_can_resume(tmp_path: Path) -> None:
     spec = pair("autofreeze", epochs=20)
     folder = RunFolder(tmp_path, spec.id)
 
@@ -112,14 +114,14 @@ def test_a_killed_process_ends_the_run_with_one_line_and_it_goes_on(tmp_path: Pa
         if folder.checkpoint.exists():
             os.kill(multiprocessing.active_children()[-1].pid, signal.SIGKILL)
 
-    with pytest.raises(ProcessLost, match=r"of 2 ended with exit code -9; the same command") as e:
+    with pytest.raises(ProcessLost, match=r"of 2 ended with exit code -9; run the same") as e:
         execute_replicas(spec, tmp_path, progress=kill_one, checkpoint_seconds=0)
     assert "\n" not in str(e.value)
     assert folder.checkpoint.exists()
     assert execute_replicas(spec, tmp_path)["resumed"]
 
 
-def test_ctrl_c_stops_all_processes_and_the_next_call_goes_on(tmp_path: Path) -> None:
+def test_ctrl_c_stops_all_processes_and_leaves_a_checkpoint(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "bench.cli.main", "run", "--model", "laptop_deit",
         "--data", "digits10",
@@ -130,17 +132,17 @@ def test_ctrl_c_stops_all_processes_and_the_next_call_goes_on(tmp_path: Path) ->
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("runs/*/epochs.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
+    os.killpg(process.pid, signal.SIGINT)  # to every process, as a terminal does
     _, words = process.communicate(timeout=120)
     assert process.returncode == 130, words
     assert list(tmp_path.glob("runs/*/checkpoint.pt"))
     assert not list(tmp_path.glob("runs/*/failure.json"))
 
 
-def test_a_pool_makes_such_runs_and_says_when_the_processes_disagree(tmp_path: Path) -> None:
+def test_a_pool_executes_such_runs_and_reports_processes_that_disagree(tmp_path: Path) -> None:
     good = pair("full", data="digits10", seed=1)
     bad = pair(f"{SUPPORT}/of_its_own_mind.py:OfItsOwnMind")
-    outcome = Pool(make_plan([good, bad], tmp_path), tmp_path, 1, Deaf()).run()
+    outcome = Pool(make_plan([good, bad], tmp_path), tmp_path, 1, SilentWatcher()).run()
     assert [s.id for s in outcome.finished] == [good.id]
     assert "process 1 of 2 holds other weights than process 0" in outcome.failed[bad.id]
     folder = RunFolder(tmp_path, bad.id)
@@ -148,8 +150,8 @@ def test_a_pool_makes_such_runs_and_says_when_the_processes_disagree(tmp_path: P
     assert "killed" not in read_json(folder.path / "failure.json")
 
 
-class Deaf:
-    """A watcher that does nothing."""
+class SilentWatcher:
+    """Watcher that ignores all events."""
 
     def started(self, spec: Spec) -> None: ...
     def stepped(self, spec: Spec, step: int, steps: int) -> None: ...
@@ -160,12 +162,14 @@ class Deaf:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"batch_size": 31}, "batch_size = 31 does not divide by replicas = 2"),
+        ({"batch_size": 31}, "batch_size = 31 is not divisible by replicas = 2"),
         ({"batch_size": 2}, "leaves each of 2 processes one sample"),
         ({"augment": "none", "cache_prefix": True}, "cache_prefix works in one process"),
         ({"fold_norms": True}, "fold_norms works in one process"),
     ],
 )
-def test_what_several_processes_cannot_do_is_refused(change: dict[str, Any], words: str) -> None:
+def test_options_that_need_one_process_raise_with_replicas(
+    change: dict[str, Any], words: str
+) -> None:
     with pytest.raises(UserError, match=words):
         make_tiny_spec(replicas=2, **change)

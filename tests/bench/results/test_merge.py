@@ -1,4 +1,4 @@
-"""Joining results: nothing is lost, nothing contradicts, nothing is copied by halves."""
+"""Merging results folders: complete, free of contradictions and never partial."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.tiny_runs import load_essence as essence_of_files
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two machines: seeds 0 and 1 on one, 1 and 2 on the other; one run is not done."""
+    """Return the results of two machines: seeds 0 and 1, seeds 1 and 2, and one run not done."""
     one, other = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("other")
     for folder, seeds in ((one, (0, 1)), (other, (1, 2))):
         for seed in seeds:
@@ -37,7 +37,7 @@ def edit(folder: Path, file: str, **changes: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_all_runs_are_joined_once(machines: tuple[Path, Path], tmp_path: Path) -> None:
+def test_all_done_runs_are_copied_once(machines: tuple[Path, Path], tmp_path: Path) -> None:
     merged = merge(machines, tmp_path)
     assert sorted(merged.copied) == sorted(make_tiny_spec(seed=s).id for s in (0, 1, 2))
     assert merged.unfinished == [make_tiny_spec(seed=9).id]
@@ -53,13 +53,15 @@ def test_all_runs_are_joined_once(machines: tuple[Path, Path], tmp_path: Path) -
     assert len(again.same) == 3
 
 
-def test_a_contradiction_copies_nothing(machines: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_contradiction_raises_and_nothing_is_copied(
+    machines: tuple[Path, Path], tmp_path: Path
+) -> None:
     one, other = copies(machines, tmp_path)
     edit(other / "runs" / make_tiny_spec(seed=1).id, "result.json", accuracy=12.5)
     with pytest.raises(UserError, match=r"result\.accuracy: .* and 12\.5"):
         merge([one, other], tmp_path / "joined")
     assert not list((tmp_path / "joined").glob("runs/*/result.json"))
-    # Clocks may differ: they always do. So may what the allocator took.
+    # Clocks and the memory of the CUDA allocator may differ.
     right = json.loads((one / "runs" / make_tiny_spec(seed=1).id / "result.json").read_text())
     states = [{**state, "cuda_reserved": 1} for state in right["freeze_states"]]
     changed = {**right, "clocks": {"whole": 1.0}, "freeze_states": states}
@@ -72,10 +74,10 @@ def test_a_contradiction_copies_nothing(machines: tuple[Path, Path], tmp_path: P
     [
         ("spec.json", {"epochs": 3}, "was altered"),
         ("result.json", {"id": "abcdef012345"}, "abcdef012345"),
-        ("result.json", {"freeze_states": 3}, "no result"),
+        ("result.json", {"freeze_states": 3}, "not the result"),
     ],
 )
-def test_a_damaged_run_copies_nothing(
+def test_a_damaged_run_raises_and_nothing_is_copied(
     machines: tuple[Path, Path], tmp_path: Path, file: str, changes: dict[str, object], words: str
 ) -> None:
     one, other = copies(machines, tmp_path)
@@ -85,14 +87,14 @@ def test_a_damaged_run_copies_nothing(
     assert not list((tmp_path / "joined").glob("runs/*/result.json"))
 
 
-def test_a_run_that_is_cut_off_here_is_completed(
+def test_a_run_interrupted_in_the_target_is_completed(
     machines: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder = RunFolder(tmp_path, make_tiny_spec(seed=0).id)
     folder.create()
     folder.checkpoint.touch()
     folder.write("failure.json", {"reason": "no"})
-    with folder.hold_lock(), pytest.raises(UserError, match="is being made here"):
+    with folder.hold_lock(), pytest.raises(UserError, match="is running; merge again"):
         merge(machines, tmp_path)
     merge(machines, tmp_path)
     assert folder.done
@@ -102,11 +104,11 @@ def test_a_run_that_is_cut_off_here_is_completed(
     assert find_difference(read_reproducible(folder.path), there) == ""
 
 
-def test_the_command(
+def test_the_merge_command(
     machines: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["merge", *map(str, machines), "--results", str(tmp_path / "joined")]
     assert main(command) == 0
     assert "3 runs copied" in capsys.readouterr().out
     assert main(["merge", str(tmp_path), "--results", str(tmp_path / "joined")]) == 2
-    assert "no results folder" in capsys.readouterr().err
+    assert "not a results folder" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Where a run stands, and its sign of life while a process is at it."""
+"""Status of a run, and its heartbeat while a process executes it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def folder_of(results: Path, **files: dict[str, Any]) -> RunFolder:
     return folder
 
 
-def sign(**changes: Any) -> dict[str, Any]:
-    """A sign of life from another machine."""
+def remote_heartbeat(**changes: Any) -> dict[str, Any]:
+    """Return a heartbeat from another machine."""
     values = {
         "token": "another", "host": "elsewhere", "node": "n7", "pid": 1, "job": "7_1", "time": 1,
         "step": 3, "steps": 9, "steps_per_second": 1.0,
@@ -34,7 +34,7 @@ def sign(**changes: Any) -> dict[str, Any]:
     return {**values, **changes}
 
 
-def test_states_from_files(tmp_path: Path) -> None:
+def test_the_status_follows_from_the_files_of_a_run(tmp_path: Path) -> None:
     spec = make_tiny_spec()
     assert read_status(spec, tmp_path) == RunStatus("to do")
     folder = folder_of(tmp_path)
@@ -51,21 +51,21 @@ def test_states_from_files(tmp_path: Path) -> None:
     assert read_status(spec, tmp_path) == RunStatus("diverged", "loss")
     keeps = spec.with_changes(keep_model=True)
     folder.write("result.json", {"status": "done", "reason": ""})
-    assert read_status(keeps, tmp_path).state == "blocked"  # its weights are gone: not done
+    assert read_status(keeps, tmp_path).state == "blocked"  # its weights are missing
     assert (
         read_statuses([spec, make_tiny_spec(seed=5)], tmp_path)[make_tiny_spec(seed=5).id].state
         == "to do"
     )
 
 
-def test_looking_leaves_no_trace(tmp_path: Path) -> None:
+def test_reading_the_status_creates_no_files(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
     read_statuses([make_tiny_spec(), make_tiny_spec(seed=1)], tmp_path)
     assert list((tmp_path / "runs").iterdir()) == [folder.path]
     assert list(folder.path.iterdir()) == []
 
 
-def test_a_sign_of_life_tells_the_step_and_goes_at_the_end(tmp_path: Path) -> None:
+def test_the_heartbeat_contains_the_step_and_is_deleted_at_the_end(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
     with folder.hold_lock(), Heartbeat(folder, period=0.05) as beat:
         assert read_status(make_tiny_spec(), tmp_path).progress is not None
@@ -73,15 +73,15 @@ def test_a_sign_of_life_tells_the_step_and_goes_at_the_end(tmp_path: Path) -> No
         time.sleep(0.1)
         beat.note_step(12, 100)
         time.sleep(0.3)
-        told = read(folder.path)
-        assert told
-        assert (told["step"], told["steps"]) == (12, 100)
-        assert 2 < told["steps_per_second"] <= 20
+        values = read(folder.path)
+        assert values
+        assert (values["step"], values["steps"]) == (12, 100)
+        assert 2 < values["steps_per_second"] <= 20
     assert read(folder.path) is None
 
 
-def test_a_process_that_died_is_told_from_one_that_is_silent(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, progress=sign(time=time.time() - 300))
+def test_a_dead_process_is_distinguished_from_a_silent_one(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, progress=remote_heartbeat(time=time.time() - 300))
     dead = read_status(make_tiny_spec(), tmp_path)
     assert dead.state == "interrupted"
     assert "job 7_1 on n7" in dead.reason
@@ -91,19 +91,19 @@ def test_a_process_that_died_is_told_from_one_that_is_silent(tmp_path: Path) -> 
     assert 299 < silent.silence < 400
 
 
-def test_a_run_that_another_took_is_left_at_once(tmp_path: Path) -> None:
+def test_a_heartbeat_of_another_process_raises_run_taken_over(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
     with Heartbeat(folder, period=0.05) as beat:
         beat.note_step(1, 9)
-        folder.write("progress.json", sign())
+        folder.write("progress.json", remote_heartbeat())
         time.sleep(0.3)
         with pytest.raises(RunTakenOver):
             beat.note_step(2, 9)
-    assert read(folder.path) == sign()
+    assert read(folder.path) == remote_heartbeat()
 
 
-def test_a_run_that_lives_on_another_machine_is_not_made_here(tmp_path: Path) -> None:
-    """Locks may not reach there; its sign of life does, whatever its clock says."""
+def test_a_run_that_is_running_on_another_machine_is_not_executed_here(tmp_path: Path) -> None:
+    """Its lock may be invisible here, but its heartbeat changes, whatever its clock says."""
     spec, over = make_tiny_spec(), threading.Event()
     folder = folder_of(tmp_path)
 
@@ -111,9 +111,9 @@ def test_a_run_that_lives_on_another_machine_is_not_made_here(tmp_path: Path) ->
         beat = 0
         while not over.wait(0.2):
             beat += 1
-            told = sign(time=beat)
+            values = remote_heartbeat(time=beat)
             path = folder.path / "progress.json"
-            path.with_suffix(".new").write_text(json.dumps(told))
+            path.with_suffix(".new").write_text(json.dumps(values))
             path.with_suffix(".new").replace(path)
         execute_run(spec, tmp_path / "there")
         result = (tmp_path / "there/runs" / spec.id / "result.json").read_text()
@@ -124,7 +124,7 @@ def test_a_run_that_lives_on_another_machine_is_not_made_here(tmp_path: Path) ->
     thread.start()
     time.sleep(0.5)
     assert is_alive_elsewhere(folder, lambda: False)
-    assert read_status(spec, tmp_path).state != "running"  # its clock is far behind
+    assert read_status(spec, tmp_path).state != "running"  # because its clock is far behind
     threading.Timer(3, over.set).start()
     kind, result = run_and_report(spec, tmp_path, lambda: False, lambda step, steps: None)
     thread.join()
@@ -134,6 +134,6 @@ def test_a_run_that_lives_on_another_machine_is_not_made_here(tmp_path: Path) ->
     assert result == folder.result()
 
 
-def test_a_run_that_died_on_another_machine_is_made_here(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, progress=sign())
+def test_a_run_that_died_on_another_machine_may_be_executed_here(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, progress=remote_heartbeat())
     assert not is_alive_elsewhere(folder, lambda: False, patience=1.5)

@@ -1,4 +1,4 @@
-"""The mirror to Weights & Biases: real offline files, and a failure that hurts nothing."""
+"""Mirror in Weights & Biases: real offline files, and failures that do not affect the run."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from bench.results.wandb_mirror import mirror_run
 from tests.support.tiny_runs import execute_run, make_tiny_spec
 
 
-def test_offline_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_writes_a_wandb_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     spec = make_tiny_spec()
     execute_run(spec, tmp_path)
@@ -21,7 +21,7 @@ def test_offline_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert text.encode() in content
 
 
-def test_a_failure_is_told_and_does_not_hurt(
+def test_a_failed_upload_is_reported_and_not_raised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -29,7 +29,7 @@ def test_a_failure_is_told_and_does_not_hurt(
     assert "was not mirrored" in capsys.readouterr().err
 
 
-def test_off_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mirror_is_off_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     mirror_run(make_tiny_spec(), RunFolder(tmp_path, "never-made"))
     assert not list(tmp_path.rglob("*.wandb"))

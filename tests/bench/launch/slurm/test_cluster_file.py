@@ -1,4 +1,4 @@
-"""Cluster files: what is taken, and one clear line for what is not."""
+"""Cluster files: accepted values, and one-line errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def written(folder: Path, text: str) -> str:
     return str(file)
 
 
-def test_the_example_is_valid_and_names_every_key() -> None:
+def test_the_example_is_valid_and_contains_every_key() -> None:
     load_settings(str(EXAMPLE))
     text = EXAMPLE.read_text()
     assert [key for key in RESOURCES if key not in text] == []
 
 
-def test_submitit_knows_every_name(tmp_path: Path) -> None:
-    """Every key, set to something, is taken by submitit's own check."""
+def test_submitit_accepts_every_key(tmp_path: Path) -> None:
+    """Set every key and compare with submitit's list of valid parameters."""
     file = written(
         tmp_path,
         'partition = "p"\naccount = "a"\nqos = "q"\nconstraint = "c"\ngpus_per_node = 2\n'
@@ -53,9 +53,9 @@ def test_submitit_knows_every_name(tmp_path: Path) -> None:
         ("timeout_min = 0", ["timeout_min", "from 1"]),
         ("cpus_per_task = -1", ["cpus_per_task", "-1"]),
         ("mem_gb = 'lots'", ["mem_gb", "lots"]),
-        ("setup = 'module load x'", ["setup", "a list of texts"]),
+        ("setup = 'module load x'", ["setup", "a list of strings"]),
         ("additional_parameters = {time = '1:00'}", ["'time'", "timeout_min"]),
-        ("additional_parameters = {job_name = 'x'}", ["job_name", "sets itself"]),
+        ("additional_parameters = {job_name = 'x'}", ["job_name", "launcher sets it"]),
         ("additional_parameters = {x = [1]}", ["additional_parameters", "a table"]),
         ("[packing]\nruns_per_jib = 1", ["[packing]", "did you mean 'runs_per_job'"]),
         ("packing = 3", ["packing", "[packing]"]),
@@ -63,7 +63,7 @@ def test_submitit_knows_every_name(tmp_path: Path) -> None:
         ("timeout_min = ", ["not valid TOML"]),
     ],
 )
-def test_a_bad_file_is_one_line(text: str, words: list[str], tmp_path: Path) -> None:
+def test_the_error_for_a_bad_file_is_one_line(text: str, words: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load_settings(written(tmp_path, text))
     line = str(caught.value)
@@ -72,12 +72,12 @@ def test_a_bad_file_is_one_line(text: str, words: list[str], tmp_path: Path) -> 
     assert all(word in line for word in words), line
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_file_mentions_the_example(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"does not exist.*cluster\.example\.toml"):
         load_settings(str(tmp_path / "cluster.toml"))
 
 
-def test_jobs_must_suit_the_runs(tmp_path: Path) -> None:
+def test_jobs_must_have_the_gpus_and_cores_of_the_runs(tmp_path: Path) -> None:
     none = load_settings(written(tmp_path, ""))
     none.check_for([make_tiny_spec()])
     with pytest.raises(UserError, match="gpus_per_node = 1"):
@@ -87,12 +87,11 @@ def test_jobs_must_suit_the_runs(tmp_path: Path) -> None:
     four = load_settings(written(tmp_path, "gpus_per_node = 2\ncpus_per_task = 4"))
     assert four.at_once([make_tiny_spec()]) == 4
     assert four.at_once([make_tiny_spec().with_changes(threads=3)]) == 1
-    assert (
-        four.at_once([make_tiny_spec().with_changes(device="cuda")]) == 2
-    )  # one a GPU, whatever the cores
+    # GPU runs: one per GPU, whatever the number of cores.
+    assert four.at_once([make_tiny_spec().with_changes(device="cuda")]) == 2
 
 
-def test_a_run_on_several_processes_has_a_gpu_or_a_core_for_each(tmp_path: Path) -> None:
+def test_a_run_with_replicas_has_a_gpu_or_its_cores_for_each_process(tmp_path: Path) -> None:
     job = load_settings(written(tmp_path, "gpus_per_node = 4\ncpus_per_task = 8"))
     pair, eight = make_tiny_spec(replicas=2), make_tiny_spec(replicas=8)
     assert job.at_once([pair]) == 4
@@ -100,7 +99,9 @@ def test_a_run_on_several_processes_has_a_gpu_or_a_core_for_each(tmp_path: Path)
     assert job.at_once([pair.with_changes(device="cuda"), make_tiny_spec(device="cuda")]) == 2
     job.check_for([pair.with_changes(device="cuda"), make_tiny_spec(device="cuda")])
     job.check_for([eight])
-    with pytest.raises(UserError, match=r"use 8 GPUs each and a job has 4; set gpus_per_node = 8"):
+    with pytest.raises(
+        UserError, match=r"need 8 GPUs each, but jobs request 4; set gpus_per_node = 8"
+    ):
         job.check_for([eight.with_changes(device="cuda")])
-    with pytest.raises(UserError, match="use 16 threads and a job has 8 cores"):
+    with pytest.raises(UserError, match="use 16 threads, but jobs request 8 cores"):
         job.check_for([eight.with_changes(threads=2)])

@@ -1,4 +1,4 @@
-"""The copy of the code that jobs run: what is in it, and that nothing changes it."""
+"""Snapshot of the code for jobs: its contents, and that later edits do not change it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.tiny_runs import make_tiny_spec
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small repository in the program's place."""
+    """Create a small repository and use it in place of the project."""
     root = tmp_path / "checkout"
     for name in (
         "bench/training/loop.py",
@@ -49,7 +49,9 @@ def commit(root: Path) -> None:
     git(root, "commit", "-qm", "change")
 
 
-def test_the_commit_is_copied_and_stays(checkout: Path, tmp_path: Path) -> None:
+def test_the_commit_is_copied_and_later_edits_do_not_change_the_copy(
+    checkout: Path, tmp_path: Path
+) -> None:
     first = snapshot_code(tmp_path / "results", dirty=False)
     assert (first.path / "bench/training/loop.py").read_text() == "# bench/training/loop.py\n"
     assert not (first.path / "tests").exists()
@@ -64,7 +66,9 @@ def test_the_commit_is_copied_and_stays(checkout: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["bench/training/loop.py", "strategies/new.py"])
-def test_changes_are_copied_only_when_asked(name: str, checkout: Path, tmp_path: Path) -> None:
+def test_uncommitted_changes_are_copied_only_with_dirty(
+    name: str, checkout: Path, tmp_path: Path
+) -> None:
     clean = snapshot_code(tmp_path, dirty=False)
     (checkout / name).write_text("edited")
     with pytest.raises(UserError, match=rf"{name}.*--dirty"):
@@ -74,7 +78,7 @@ def test_changes_are_copied_only_when_asked(name: str, checkout: Path, tmp_path:
     assert (changed.path / name).read_text() == "edited"
     (checkout / name).write_text("edited again")
     assert snapshot_code(tmp_path, dirty=True).commit != changed.commit
-    # What the program never imports may change.
+    # Files that a run never imports may differ from the commit.
     git(checkout, "checkout", "-q", ".")
     (checkout / name).unlink(missing_ok=True)
     git(checkout, "checkout", "-q", ".")
@@ -82,7 +86,7 @@ def test_changes_are_copied_only_when_asked(name: str, checkout: Path, tmp_path:
     assert snapshot_code(tmp_path, dirty=False) == clean
 
 
-def test_a_run_reads_copies_of_its_predictor_and_strategy(tmp_path: Path) -> None:
+def test_a_run_reads_a_copy_of_its_predictor(tmp_path: Path) -> None:
     spec = make_tiny_spec("smartfrz")
     own = code_snapshot.CodeSnapshot("abc", tmp_path / "slurm" / "code" / "abc")
     sent = copy_inputs(spec, own)
@@ -96,22 +100,22 @@ def test_a_run_reads_copies_of_its_predictor_and_strategy(tmp_path: Path) -> Non
         check_unchanged(sent)
 
 
-def test_the_commit_of_a_copy_is_not_that_of_the_repository_around_it(tmp_path: Path) -> None:
+def test_the_commit_of_a_snapshot_is_not_that_of_the_repository_around_it(tmp_path: Path) -> None:
     here = snapshot_code(tmp_path / "results", dirty=True)
     git(tmp_path, "init", "-q")
     (tmp_path / "file").write_text("")
     commit(tmp_path)
-    assert commit_told_by(here.path) == here.commit
-    # Installed there, as packages are, it has none.
+    assert read_commit_of(here.path) == here.commit
+    # A copy without the COMMIT file, like an installed package, has no commit.
     shutil.copytree(here.path, tmp_path / "env", ignore=shutil.ignore_patterns(RECORDED_COMMIT))
-    assert commit_told_by(tmp_path / "env") == ""
+    assert read_commit_of(tmp_path / "env") == ""
 
 
-def commit_told_by(root: Path) -> str:
+def read_commit_of(root: Path) -> str:
     script = "import bench.machine.environment as e; print(e.__file__, e.get_commit())"
-    file, told = subprocess.run(
+    file, commit = subprocess.run(
         [sys.executable, "-c", script], env={"PYTHONPATH": str(root)}, cwd=root.parent,
         capture_output=True, text=True, check=True,
     ).stdout.rstrip("\n").split(" ")  # fmt: skip
     assert file == str(root / "bench/machine/environment.py")
-    return told
+    return commit

@@ -1,4 +1,4 @@
-"""What a job does, in a real one of submitit's local executor: no cluster is needed for that."""
+"""Jobs, executed by submitit's local executor, which needs no cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CODE = str(Path(bench.__file__).resolve().parent.parent)
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., submitit.Job]:
-    """Start a pack in a process of its own."""
+    """Return a function that starts a pack in a new process."""
     monkeypatch.setenv("PYTHONPATH", CODE)
 
     def go(specs: list[Spec], code: str = CODE) -> submitit.Job:
@@ -36,10 +36,10 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., subm
     return go
 
 
-def test_a_pack_goes_on_past_failures_and_says_what_is_blocked(
+def test_a_pack_continues_after_failures_and_records_blocked_runs(
     start: Callable[..., submitit.Job], tmp_path: Path
 ) -> None:
-    broken = RunFolder(tmp_path, "feedfeedfeed")  # done, but its weights are gone
+    broken = RunFolder(tmp_path, "feedfeedfeed")  # done, but its weights are missing
     broken.create()
     broken.write("result.json", {"status": "done", "reason": ""})
     failed = RunFolder(tmp_path, "badbadbadbad")
@@ -47,18 +47,18 @@ def test_a_pack_goes_on_past_failures_and_says_what_is_blocked(
     failed.write("failure.json", {"reason": "no luck"})
     bad = make_tiny_spec(weights="run:feedfeedfeed")
     blocked = make_tiny_spec(weights="run:badbadbadbad")
-    heir = make_tiny_spec("shortened", options={}, match=(bad.id,))
+    dependant = make_tiny_spec("shortened", options={}, match=(bad.id,))
     good = make_tiny_spec(seed=3)
-    states = start([heir, blocked, bad, good]).result()
+    states = start([dependant, blocked, bad, good]).result()
     assert states == {
-        heir.id: "blocked", blocked.id: "blocked", bad.id: "failed", good.id: "done",
+        dependant.id: "blocked", blocked.id: "blocked", bad.id: "failed", good.id: "done",
     }  # fmt: skip
     why = read_json(RunFolder(tmp_path, blocked.id).path / "failure.json")
     assert why["reason"] == "needs run badbadbadbad, which failed: no luck"
     assert why["blocked_by"] == ["badbadbadbad"]
 
 
-def test_a_signal_leaves_a_checkpoint_and_the_job_goes_on_to_the_same_bits(
+def test_a_run_resumed_after_a_signal_gives_identical_results(
     start: Callable[..., submitit.Job], tmp_path: Path
 ) -> None:
     spec = make_tiny_spec("autofreeze", epochs=120)
@@ -69,24 +69,24 @@ def test_a_signal_leaves_a_checkpoint_and_the_job_goes_on_to_the_same_bits(
         assert time.monotonic() < until, job.stderr()
         time.sleep(0.1)
     for task in Path(f"/proc/{job._process.pid}/task").glob("*/children"):
-        for child in task.read_text().split():  # the controller between us is no Slurm
+        for child in task.read_text().split():  # skip submitit's local controller process
             os.kill(int(child), signal.SIGUSR2)
     assert job.result() == {spec.id: "done"}
     assert folder.result()["resumed"]
-    assert "cut off; checkpoints are written" in job.stdout()
+    assert "job interrupted; checkpoints are written" in job.stdout()
     execute_run(spec, tmp_path / "straight")
     assert load_essence(spec, tmp_path) == load_essence(spec, tmp_path / "straight")
 
 
-def test_a_job_that_loads_other_code_than_it_was_sent_with_makes_nothing(
+def test_a_job_that_imports_other_code_than_submitted_executes_no_run(
     start: Callable[..., submitit.Job], tmp_path: Path
 ) -> None:
-    with pytest.raises(submitit.core.utils.FailedJobError, match="was sent with the code in"):
+    with pytest.raises(submitit.core.utils.FailedJobError, match="was submitted with the code in"):
         start([make_tiny_spec()], str(tmp_path)).result()
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_file_that_changed_since_is_found(
+def test_a_file_that_changed_after_submission_fails_the_run(
     start: Callable[..., submitit.Job], tmp_path: Path
 ) -> None:
     spec = make_tiny_spec("smartfrz")

@@ -1,4 +1,4 @@
-"""The list of submissions without a cluster: its state, and who may write it."""
+"""Records of submissions, without a cluster: their states, and the lock that protects them."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def job(number: str, state: str = "PENDING") -> Job:
     return Job(number, "name", state, "Resources", "")
 
 
-def test_runs_are_queued_while_their_job_is() -> None:
+def test_a_run_is_queued_while_its_job_is_in_the_queue() -> None:
     array = Array.new("window", "abc", [["a", "b"], ["c"]])
     array.jobs = ["7_0", "7_1"]
     assert set(locate_runs([array], [job("7_1")])) == {"c"}
     assert set(locate_runs([array], [])) == set()
     assert locate_runs([array], [job("7_0", "RUNNING")])["a"].number == "7_0"
-    # Nobody to be asked: what is written down is believed.
+    # Slurm does not answer: assume that all recorded jobs are in the queue.
     assert set(locate_runs([array], None)) == {"a", "b", "c"}
-    array.jobs = []  # never sent, as far as is known
+    array.jobs = []  # no job ids, so not known to be submitted
     assert set(locate_runs([array], None)) == set()
 
 
-def test_what_is_written_is_read_again_and_names_differ(tmp_path: Path) -> None:
+def test_records_survive_writing_and_reading_and_have_unique_names(tmp_path: Path) -> None:
     submissions = Submissions(tmp_path)
     arrays = [Array.new("window", "abc", [[str(i)]]) for i in range(3)]
     assert len({array.name for array in arrays}) == 3
@@ -50,7 +50,7 @@ def test_what_is_written_is_read_again_and_names_differ(tmp_path: Path) -> None:
     assert submissions.list_active() == [arrays[2]]
 
 
-def test_a_second_launcher_waits(tmp_path: Path) -> None:
+def test_a_second_launcher_waits_for_the_lock(tmp_path: Path) -> None:
     script = (
         "import sys, time\nfrom pathlib import Path\n"
         "from bench.launch.slurm.submissions import Submissions\n"
@@ -71,7 +71,7 @@ def test_a_second_launcher_waits(tmp_path: Path) -> None:
 
 @pytest.fixture
 def _largest_array(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A scontrol that answers the one question that planning asks."""
+    """Put a fake scontrol on PATH that prints MaxArraySize."""
     command = tmp_path / "scontrol"
     command.write_text("#!/bin/sh\necho 'MaxArraySize            = 3'\n")
     command.chmod(0o755)
@@ -79,7 +79,7 @@ def _largest_array(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_largest_array")
-def test_only_what_is_missing_would_be_sent(tmp_path: Path) -> None:
+def test_only_runs_that_are_missing_are_submitted(tmp_path: Path) -> None:
     done, queued, failed, given_up, new = specs = [make_tiny_spec(seed=i) for i in range(5)]
     for spec, file, values in (
         (done, "result.json", {"status": "done", "reason": "", "clocks": {"whole": 1.0}}),
@@ -95,10 +95,10 @@ def test_only_what_is_missing_would_be_sent(tmp_path: Path) -> None:
     there = read_statuses(specs, tmp_path)
     found = locate_runs([array], [job("7_0", "RUNNING")])
     intent = plan_submission(make_plan(specs, tmp_path), there, found, settings, tmp_path)
-    # A run that failed in a job which is still busy with others will not be made by that job.
+    # A job that is still executing other runs does not execute a failed run again.
     assert {s.id for s in intent.specs} == {failed.id, given_up.id, new.id}
     assert set(intent.queued) == {queued.id}
-    # The largest array of this cluster holds three jobs.
+    # An array of this cluster may have three jobs at most.
     many = [make_tiny_spec(seed=i) for i in range(10, 20)]
     plan = make_plan(many, tmp_path)
     intent = plan_submission(plan, read_statuses(many, tmp_path), {}, settings, tmp_path)
