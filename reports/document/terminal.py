@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
-from collections.abc import Sequence
 
-from reports.document.table import Column, Table, _group_blocks
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from reports.document.table import Table, _group_blocks
 
 
 def format_text(table: Table, width: int = 120) -> str:
-    """Plain text; a block's names stand on a line of their own, long words are cut to the width."""
-    heads = [column.head for column in table.columns]
+    """Return a table as plain text of at most `width` columns, with its notes below.
+
+    The names of a block stand on a line of their own above its rows. Words that do not fit are
+    shortened; columns of names give way before columns of numbers.
+    """
     blocks = _group_blocks(table)
-    lines = [heads, *(line for _, rows in blocks for line in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
-    while sum(widths) + 2 * len(widths) - 1 > width and max(widths) > 8:
-        widest = max(range(len(widths)), key=lambda i: (not table.columns[i].right, widths[i]))
-        if widths[widest] <= 8:
-            break
-        widths[widest] -= 1
-    out = [table.title, "", _align_words(heads, widths, table.columns).rstrip()]
-    out.append("─" * min(width, sum(widths) + 2 * len(widths) - 1))
-    for words, rows in blocks:
-        out += [" · ".join(words)] if words else []
-        out += [_align_words(line, widths, table.columns).rstrip() for line in rows]
+    grid = Grid(box=box.HORIZONTALS, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in table.columns:
+        grid.add_column(
+            Text(column.head, no_wrap=True, overflow="ellipsis"),
+            justify="right" if column.right else "left",
+            no_wrap=column.right,
+            overflow="ellipsis",
+        )
+    for _, rows in blocks:
+        for cells in rows:
+            grid.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in cells))
+    console = Console(file=io.StringIO(), width=width - 1, color_system=None)
+    with console.capture() as captured:
+        console.print(grid)
+    head, rule, *lines = (f" {line.rstrip()}" for line in captured.get().splitlines())
+    out = [table.title, "", head, rule.replace(" ", "─")]
+    for names, rows in blocks:
+        out += [" · ".join(names)] if names else []
+        out += [lines.pop(0) for _ in rows]
     for note in table.notes:
         out += textwrap.wrap(note, width, initial_indent="  ", subsequent_indent="    ")
     return "\n".join(out) + "\n"
-
-
-def _align_words(words: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
-    cut = [w if len(w) <= n else w[: n - 1] + "…" for w, n in zip(words, widths, strict=True)]
-    return " " + "  ".join(
-        word.rjust(n) if column.right else word.ljust(n)
-        for word, n, column in zip(cut, widths, columns, strict=True)
-    )
