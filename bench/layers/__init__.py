@@ -1,1 +1,1 @@
-"""Layers of a model: finding, freezing and observing them."""
+"""Layers of a model: discovery, freezing and recorded outputs."""

@@ -1,4 +1,4 @@
-"""What each layer puts out on a batch."""
+"""Outputs of layers and of whole models on a batch."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ def compute_layer_outputs(
 ) -> list[torch.Tensor]:
     """Run one batch in eval mode and return every layer's output, flattened to (samples, features).
 
-    The output of a layer is that of its BatchNorm where it has one, else of the weighted module;
-    of the module around it where only its weights are used (torchvision's Swin attention). Where
-    it runs more than once, the first output counts. What is the same for every sample (the
-    embeddings of positions) has its own rows. Raises UserError for a layer without output.
+    The output of a layer is taken from its BatchNorm if it has one, otherwise from its weighted
+    module. If only the weights of that module are used, the parent module's output is taken
+    (torchvision's Swin attention). If a layer runs more than once, the first output counts. An
+    output that does not depend on the sample (position embeddings) is returned as (rows, features).
+
+    Raises UserError if a layer has no output.
     """
     modules = dict(model.named_modules())
     samples = len(inputs[0])
@@ -34,13 +36,14 @@ def compute_layer_outputs(
         def keep(_: nn.Module, __: object, output: object, index: int = layer.index) -> None:
             tensor = output[0] if isinstance(output, tuple) else output
             if index not in outputs and isinstance(tensor, torch.Tensor):
-                tensor = tensor.detach().clone()  # a ReLU may follow in place
-                # Windows of one image lie one after the other along the first dimension.
+                tensor = tensor.detach().clone()  # an in-place ReLU may overwrite it
+                # The windows of one image are consecutive along the first dimension.
                 by_sample = len(tensor) % samples == 0
                 shape = (samples, -1) if by_sample else (-1, tensor.shape[-1])
                 outputs[index] = tensor.reshape(shape)
 
-        # A module's hook runs before that of the one around it, which counts if it stays silent.
+        # The parent's hook runs later, so its output counts only if the module itself was not
+        # called.
         for name in (watched, watched.rpartition(".")[0]):
             handles.append(modules[name].register_forward_hook(keep))
     training = {name: module.training for name, module in modules.items()}
@@ -55,19 +58,22 @@ def compute_layer_outputs(
             module.training = training[name]
     silent = [layer.name for layer in layers if layer.index not in outputs]
     if silent:
-        raise UserError(f"{type(model).__name__}: no output is seen of {', '.join(silent)}")
+        raise UserError(
+            f"{type(model).__name__}: these layers have no output in the forward pass: "
+            f"{', '.join(silent)}"
+        )
     return [outputs[layer.index] for layer in layers]
 
 
 def get_logits(output: Any) -> torch.Tensor:
-    """The logits of a model's output: itself, or the `logits` of a transformers output.
+    """Return the logits: the output itself, or its `logits` attribute (transformers).
 
-    Raises UserError for an output without logits (a detector's, a model with two heads).
+    Raises UserError for an output without logits (a detector, a model with two heads).
     """
     logits = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
     if not isinstance(logits, torch.Tensor):
         raise UserError(
-            f"the model puts out {type(output).__name__}, not one tensor of logits;"
-            " only classifiers can be trained here"
+            f"the model returns a {type(output).__name__} instead of one tensor of logits;"
+            " only classifiers are supported"
         )
     return logits

@@ -1,8 +1,8 @@
-"""Which layers a model has, in which order, and what belongs to each.
+"""Discovery of the layers of a model, their order and their parameters.
 
-A layer is one module with weights (convolution, linear, embedding, attention projection) with
-everything attached to it, so that every parameter of the model belongs to exactly one layer.
-Layers are ordered as the forward pass first uses them; the last one is the head.
+A layer is one module with weights (convolution, linear, embedding, attention) and all modules
+attached to it. Every parameter of the model belongs to exactly one layer. Layers are in the order
+of their first use in the forward pass. The last layer is the head.
 """
 
 from __future__ import annotations
@@ -30,9 +30,12 @@ _WEIGHTED = (_ConvNd, nn.Linear, nn.Embedding, nn.MultiheadAttention)
 class Layer:
     """One unit of freezing.
 
-    modules: names of the modules attached to it, the weighted one first.
+    index: position among the layers, from 0. name: name of the weighted module.
+    modules: names of all its modules, the weighted module first.
     parameters: names of its parameters, the weight first.
-    block: index of the transformer block it belongs to; in other networks its own index.
+    size: number of elements of its parameters.
+    block: index of its transformer block; equal to `index` in other networks.
+    head: whether this is the last layer, which strategies may not freeze.
     """
 
     index: int
@@ -45,22 +48,22 @@ class Layer:
 
 
 def find_layers(model: nn.Module, inputs: Inputs) -> tuple[Layer, ...]:
-    """Split a model into layers by watching one forward pass of a copy.
+    """Return the layers of a model, found in one forward pass of a copy.
 
-    inputs: a small batch that the model accepts. The model itself is left as it was.
+    inputs: a small batch that the model accepts. The model itself does not change.
     Raises UserError if the model has no module with weights.
     """
     order = find_execution_order(model, inputs)
     modules = dict(model.named_modules())
     weighted = [name for name in order if isinstance(modules[name], _WEIGHTED)]
-    # A module inside another weighted one (an attention's output projection) is part of it.
+    # A weighted module inside another one (attention's output projection) is part of that one.
     anchors = [n for n in weighted if not any(n.startswith(f"{other}.") for other in weighted)]
     if not anchors:
-        raise UserError(f"{type(model).__name__} has no layer with weights; nothing can freeze")
+        raise UserError(f"{type(model).__name__} has no layer with weights to freeze")
     attached = _assign_modules(model, order, anchors)
     names = {anchor: [anchor, *(m for m in attached[anchor] if m != anchor)] for anchor in anchors}
     parameters: dict[str, tuple[str, ...]] = {}
-    taken: set[int] = set()  # a weight that two modules share goes with the one that runs first
+    taken: set[int] = set()  # a weight shared by two modules belongs to the one that runs first
     for anchor in anchors:
         own: dict[int, str] = {}
         for m in names[anchor]:
@@ -85,12 +88,12 @@ def find_layers(model: nn.Module, inputs: Inputs) -> tuple[Layer, ...]:
 
 
 def find_execution_order(model: nn.Module, inputs: Inputs) -> list[str]:
-    """Names of the modules in the order in which the forward pass first enters them.
+    """Return the names of the modules in the order of their first use in the forward pass.
 
-    A module that is never entered but whose weights are used (torchvision's Swin attention calls
-    functions on its children's weights) stands where they are first used.
+    A module can be used without being called: torchvision's Swin attention passes its children's
+    weights to functions. Such a module is placed at the first use of its weights.
     """
-    # With gradients on, torch's own transformer blocks run their parts one by one.
+    # With requires_grad, torch's transformer layers call their parts instead of a fused kernel.
     model = copy.deepcopy(model).eval().requires_grad_(True)
     order: dict[str, None] = {}
 
@@ -107,10 +110,10 @@ def find_execution_order(model: nn.Module, inputs: Inputs) -> list[str]:
 
 
 class _WeightsUsed(TorchDispatchMode):
-    """Notes the modules whose own parameters an operator takes."""
+    """Dispatch mode that records modules whose own parameters are arguments of an operator."""
 
     def __init__(self, owner: dict[int, str], order: dict[str, None]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch's is untyped
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
         self._owner, self._order = owner, order
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -121,16 +124,18 @@ class _WeightsUsed(TorchDispatchMode):
 
 
 def has_running_statistics(module: nn.Module) -> bool:
-    """Whether the module moves buffers of its own in train mode, as BatchNorm does."""
+    """Return whether a module updates running statistics of its own in train mode, as BatchNorm."""
     return any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False))
 
 
 def _assign_modules(model: nn.Module, order: list[str], anchors: list[str]) -> dict[str, list[str]]:
-    """Give every module that owns parameters or norm statistics to one anchor.
+    """Assign every module that owns parameters or running statistics to one anchor.
 
-    A LayerNorm goes with the layer after it (pre-norm), other norms and small modules with the
-    layer before them. Parameters of a container (a class token, a bias table) go with the first
-    layer inside it. What the forward pass never enters goes with the layer registered before it.
+    - A LayerNorm is assigned to the layer after it (pre-norm).
+    - Other norms and small modules are assigned to the layer before them.
+    - A container that owns parameters (a class token, a bias table) is assigned to the first layer
+      inside it.
+    - A module that the forward pass never uses is assigned to the layer registered before it.
     """
     modules = dict(model.named_modules())
     position = {name: i for i, name in enumerate(order)}
@@ -145,7 +150,7 @@ def _assign_modules(model: nn.Module, order: list[str], anchors: list[str]) -> d
         return later[0] if later else anchors[-1]
 
     attached: dict[str, list[str]] = {anchor: [] for anchor in anchors}
-    registered = anchors[0]  # the last anchor met in the order of registration
+    registered = anchors[0]  # the latest anchor in registration order
     for name, module in modules.items():
         if name in attached:
             registered = name
@@ -167,16 +172,20 @@ def _assign_modules(model: nn.Module, order: list[str], anchors: list[str]) -> d
 
 
 def _is_layer_norm(module: nn.Module) -> bool:
-    """Whether it is a LayerNorm or RMSNorm; libraries have classes of their own for both."""
+    """Return whether a module is a LayerNorm or RMSNorm, judged by class name.
+
+    Libraries define their own classes for both.
+    """
     kinds = [kind.__name__.lower() for kind in type(module).__mro__]
     return any("layernorm" in kind or "rmsnorm" in kind for kind in kinds)
 
 
 def _find_blocks(model: nn.Module, anchors: list[str]) -> list[int]:
-    """The block of each layer: transformer blocks count as one, other layers stand alone.
+    """Return the block index of each layer.
 
-    Layers before the first block join it, those between two blocks join the later, those after
-    the last block join it; the head stands alone.
+    Layers of one transformer block share an index. Layers before the first block join it, layers
+    between two blocks join the later block, and layers after the last block join the last block.
+    The head has a block of its own. Without transformer blocks, every layer is its own block.
     """
     roots = _find_block_roots(model)
     owners = [
@@ -195,10 +204,10 @@ def _find_blocks(model: nn.Module, anchors: list[str]) -> list[int]:
 
 
 def _find_block_roots(model: nn.Module) -> set[str]:
-    """Names of the transformer blocks: numbered modules with an attention inside.
+    """Return the names of the transformer blocks: numbered modules that contain attention.
 
-    An attention is a module so named that holds linear layers; the gates of convolutional nets
-    that go by that name are made of convolutions.
+    An attention module has "attn" or "attention" in its name and contains linear layers. Gates of
+    convolutional networks can have such names too, but they contain convolutions only.
     """
     roots = set()
     for name, module in model.named_modules():

@@ -1,8 +1,8 @@
-"""How a layer freezes, and thaws: the only place that does it.
+"""Freezing and thawing of layers. No other module freezes a layer.
 
-A frozen layer gets no gradient, its BatchNorm stays in eval mode whatever is called on the model,
-and the optimizer forgets it, so that neither momentum nor weight decay moves it. Where all layers
-up to one are frozen, no input of theirs needs a gradient and autograd builds no graph for them.
+The parameters of a frozen layer have requires_grad = False. Its BatchNorm stays in eval mode, even
+after model.train(). Its optimizer state is deleted, so neither momentum nor weight decay changes
+it. Autograd builds no graph for a frozen prefix, because nothing in it needs a gradient.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from bench.layers.discovery import Layer, has_running_statistics
 
 
 class Freezer:
-    """Freezes and thaws the layers of one model under one optimizer."""
+    """Freezer for the layers of one model that is trained by one optimizer."""
 
     def __init__(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, layers: Sequence[Layer]
     ) -> None:
         self._model = model
         self._optimizer = optimizer
-        # A parameter that never trained (a fixed position table) is not to train after a thaw.
+        # A parameter that never trains (a fixed position table) must not train after a thaw.
         self._parameters = [
             [p for name in layer.parameters if (p := model.get_parameter(name)).requires_grad]
             for layer in layers
@@ -43,22 +43,23 @@ class Freezer:
         return frozenset(self._frozen)
 
     def freeze(self, layers: Iterable[int]) -> None:
-        """Freeze layers for good, or until they are thawed. Raises UserError for no such layer."""
+        """Freeze layers until they are thawed. Raises UserError if a layer does not exist."""
         for index in layers:
             if not 0 <= index < len(self._parameters):
                 last = len(self._parameters) - 1
-                raise UserError(f"layer {index} cannot freeze; the layers are 0 to {last}")
-            self._frozen.add(int(index))  # numpy's integers can be counted with, but not written
+                raise UserError(f"layer {index} does not exist; the model has layers 0 to {last}")
+            self._frozen.add(int(index))  # json cannot write numpy integers
             for parameter in self._parameters[index]:
                 parameter.requires_grad_(False)
                 parameter.grad = None
                 self._optimizer.state.pop(parameter, None)
             for norm in self._norms[index]:
                 norm.eval()
-                norm.train = partial(_stay_in_eval, norm)  # type: ignore[method-assign]  # survives model.train()
+                # model.train() calls this, so the norm stays in eval mode.
+                norm.train = partial(_stay_in_eval, norm)  # type: ignore[method-assign]
 
     def thaw(self, layers: Iterable[int]) -> None:
-        """Let frozen layers train again; their momentum starts anew."""
+        """Unfreeze layers. Their momentum starts at zero."""
         for index in self._frozen.intersection(layers):
             self._frozen.discard(index)
             for parameter in self._parameters[index]:
@@ -71,7 +72,10 @@ class Freezer:
                 norm.train(self._model.training)
 
     def _has_momentum(self, parameter: nn.Parameter) -> bool:
-        """Whether its group has momentum already: fused SGD wants it for all of them or none."""
+        """Return whether any parameter of the same group has a momentum buffer.
+
+        Fused SGD needs momentum buffers for all parameters of a group or for none.
+        """
         group = next(
             group["params"]
             for group in self._optimizer.param_groups
@@ -81,7 +85,7 @@ class Freezer:
 
 
 def copy_thawed(model: nn.Module) -> nn.Module:
-    """A copy in train mode in which no layer is frozen."""
+    """Return a copy of a model in train mode with all layers unfrozen."""
     copied = copy.deepcopy(model)
     for module in copied.modules():
         module.__dict__.pop("train", None)
@@ -89,5 +93,5 @@ def copy_thawed(model: nn.Module) -> nn.Module:
 
 
 def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:
-    """What replaces `train` of a frozen BatchNorm."""
+    """Return the module unchanged; replaces `train` of a frozen BatchNorm."""
     return module

@@ -104,7 +104,7 @@ class Splitter:
         )
 
     def _find_constant_nodes(self) -> set[fx.Node]:
-        """Return the nodes that depend only on the input and frozen weights, and use no randomness."""
+        """Return the constant nodes: they depend on the input and frozen weights only."""
         settled: set[fx.Node] = set()
         for node in self._graph.nodes:
             if all(i in settled for i in node.all_input_nodes) and self._is_fixed(node):

@@ -1,4 +1,4 @@
-"""Laws: a layer's output is what its module puts out, seen without disturbing the model."""
+"""Tests of compute_layer_outputs: correct outputs, without changes to the model."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ BY_NAME = {family.name: family for family in FAMILIES}
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
 @settings(max_examples=5)
 @given(st.data())
-def test_looking_leaves_no_trace_and_sees_the_same_twice(family, data):
+def test_recording_is_repeatable_and_does_not_change_the_model(family, data):
     model = family.model()
     Freezer(model, torch.optim.SGD(model.parameters()), family.layers).freeze(
         data.draw(family.draw_masks())
@@ -40,17 +40,17 @@ def test_looking_leaves_no_trace_and_sees_the_same_twice(family, data):
     assert modes == [module.training for module in model.modules()]
     assert torch.equal(stream, torch.random.get_rng_state())
     assert not any(module._forward_hooks for module in model.modules())
-    # The head's output is what the model puts out in evaluation: no dropout, running statistics.
+    # The head's output equals the model's output in eval mode: no dropout, running statistics.
     torch.testing.assert_close(first[-1], model.eval()(*inputs).detach())
 
 
-def test_outputs_by_hand_after_the_norm_and_before_what_runs_in_place():
+def test_outputs_are_taken_after_batch_norm_and_before_in_place_relu():
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(),
         nn.Linear(4 * 4 * 4, 6), nn.ReLU(inplace=True), nn.Linear(6, 5),
     )  # fmt: skip
     inputs = (torch.randn(8, 3, 6, 6),)
-    model(*inputs)  # moves the running statistics
+    model(*inputs)  # updates the running statistics
     layers = find_layers(model, inputs)
     conv, body, head = compute_layer_outputs(model, layers, inputs)
     model.eval()
@@ -64,7 +64,7 @@ def test_outputs_by_hand_after_the_norm_and_before_what_runs_in_place():
         assert torch.equal(head, model[6](hidden.relu()))
 
 
-def test_a_sample_s_output_is_its_own_row_whatever_windows_a_model_makes():
+def test_each_sample_has_its_own_row_in_a_windowed_model():
     model = torchvision.models.SwinTransformer(
         patch_size=[2, 2], embed_dim=8, depths=[2, 2], num_heads=[2, 2], window_size=[2, 2],
         num_classes=5,
@@ -73,13 +73,13 @@ def test_a_sample_s_output_is_its_own_row_whatever_windows_a_model_makes():
     layers = find_layers(model, (images,))
     together = compute_layer_outputs(model, layers, (images,))
     alone = [compute_layer_outputs(model, layers, (image[None],)) for image in images]
-    assert len(together) == len(layers)  # also of weights used without their module
+    assert len(together) == len(layers)  # including layers whose module is never called
     for index, rows in enumerate(together):
         by_image = torch.cat([outputs[index] for outputs in alone])
         torch.testing.assert_close(rows, by_image, rtol=1e-4, atol=1e-5)
 
 
-def test_the_first_output_counts_where_a_layer_runs_twice():
+def test_first_output_counts_if_a_layer_runs_twice():
     shared = nn.Linear(4, 4)
     model = nn.Sequential(shared, nn.ReLU(), shared, nn.Linear(4, 5))
     inputs = (torch.randn(2, 4),)
@@ -87,7 +87,7 @@ def test_the_first_output_counts_where_a_layer_runs_twice():
     assert torch.equal(compute_layer_outputs(model, layers, inputs)[0], shared(*inputs).detach())
 
 
-def test_the_model_is_as_it_was_also_after_an_error():
+def test_model_is_unchanged_after_an_error():
     model = BY_NAME["residual"].model()
     with pytest.raises(RuntimeError):
         compute_layer_outputs(model, BY_NAME["residual"].layers, (torch.randn(2, 4, 16, 16),))
@@ -105,8 +105,8 @@ class Aside(nn.Module):
         return self.head(self.body(x))
 
 
-def test_a_layer_that_never_runs_is_named():
+def test_layer_without_output_is_named_in_the_error():
     model, inputs = Aside(), (torch.randn(2, 4),)
     aside = Layer(2, "parts.0", ("parts.0",), ("parts.0.weight",), 16, 2, head=True)
-    with pytest.raises(UserError, match=r"no output is seen of parts\.0"):
+    with pytest.raises(UserError, match=r"no output in the forward pass: parts\.0"):
         compute_layer_outputs(model, (*find_layers(model, inputs), aside), inputs)

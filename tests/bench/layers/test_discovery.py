@@ -1,4 +1,4 @@
-"""Laws: every parameter belongs to one layer; layers come in the order of first use."""
+"""Tests of find_layers: each parameter is in one layer; layers are in order of first use."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def by_name(layers: tuple[Layer, ...]) -> dict[str, Layer]:
 
 
 def check_partition(model: nn.Module, layers: tuple[Layer, ...]) -> None:
-    """Each parameter in one layer, the weight of the layer first; indices, sizes and the head."""
+    """Check that each parameter is in one layer, and check order, indices, sizes and the head."""
     names = [name for layer in layers for name in layer.parameters]
     assert sorted(names) == sorted(name for name, _ in model.named_parameters())
     assert [layer.index for layer in layers] == list(range(len(layers)))
@@ -31,7 +31,7 @@ def check_partition(model: nn.Module, layers: tuple[Layer, ...]) -> None:
         assert layer.parameters[0].startswith(f"{layer.name}.")
         assert layer.modules[0] == layer.name
     blocks = [layer.block for layer in layers]
-    assert blocks == sorted(blocks)  # no block comes back
+    assert blocks == sorted(blocks)  # layers of a block are consecutive
     assert set(blocks) == set(range(blocks[-1] + 1))
     assert blocks.count(blocks[-1]) == 1  # the head stands alone
 
@@ -41,7 +41,7 @@ def test_every_parameter_belongs_to_exactly_one_layer(family):
     check_partition(family.model(), family.layers)
 
 
-# Layers and blocks, the head included; the first layer and the head by name.
+# Numbers of layers and of blocks, including the head, and the names of first layer and head.
 KNOWN = {
     "resnet50": (54, 54, "conv1", "fc"),
     "vgg11": (11, 11, "features.0", "classifier.6"),
@@ -60,13 +60,13 @@ KNOWN = {
     "mixer_s32_224": (34, 34, "stem.proj", "head"),
     "resnet18d": (23, 23, "conv1.0", "fc"),
     "swin_tiny_patch4_window7_224": (53, 13, "patch_embed.proj", "head.fc"),
-    "gcresnext26ts": (56, 56, "stem.conv1.conv", "head.fc"),  # gates called "attn" make no block
+    "gcresnext26ts": (56, 56, "stem.conv1.conv", "head.fc"),  # gates named "attn" are not blocks
 }
 
 
 @pytest.mark.filterwarnings("ignore:The default weight initialization of GoogleNet")
 @pytest.mark.parametrize("name", KNOWN)
-def test_known_models_by_name(name):
+def test_layers_of_known_models(name):
     known = torchvision.models.list_models()
     with torch.device("meta"):  # only shapes matter
         model = torchvision.models.get_model(name) if name in known else create_model(name)
@@ -75,15 +75,15 @@ def test_known_models_by_name(name):
     assert (len(layers), layers[-1].block + 1, layers[0].name, layers[-1].name) == KNOWN[name]
 
 
-def test_regnet_by_name():
-    model = torchvision.models.regnet_y_400mf()  # cannot be built without values
+def test_layers_of_regnet():
+    model = torchvision.models.regnet_y_400mf()  # cannot be built on the meta device
     layers = find_layers(model, (torch.zeros(1, 3, 32, 32),))
     check_partition(model, layers)
     assert (layers[0].name, layers[-1].name) == ("stem.0", "fc")
 
 
 class Shuffled(nn.Module):
-    """Registers its parts in one order and runs them in another."""
+    """Model that registers its parts in one order and runs them in another."""
 
     def __init__(self, registered: list[str], norms: list[str], run: list[str]) -> None:
         super().__init__()
@@ -102,14 +102,14 @@ class Shuffled(nn.Module):
             if kind == "layer":  # before the weights
                 x = self.get_submodule(f"{name}_norm")(x)
             x = self.get_submodule(f"{name}_weight")(x)
-            if kind == "batch":  # behind the weights
+            if kind == "batch":  # after the weights
                 x = self.get_submodule(f"{name}_norm")(x)
         return x
 
 
 @settings(max_examples=60)
 @given(st.data(), st.integers(1, 6))
-def test_order_is_that_of_first_use_and_norms_go_with_their_layer(data, count):
+def test_layers_are_in_order_of_first_use_with_their_norms(data, count):
     names = [f"p{i}" for i in range(count)]
     kind = st.sampled_from(["none", "batch", "layer"])
     norms = data.draw(st.lists(kind, min_size=count, max_size=count))
@@ -125,7 +125,7 @@ def test_order_is_that_of_first_use_and_norms_go_with_their_layer(data, count):
         assert layer.modules == (layer.name, *norm)
 
 
-def test_class_token_and_positions_go_with_the_patch_embedding():
+def test_class_token_and_positions_belong_to_patch_embedding():
     layers = by_name(BY_NAME["vit"].layers)
     assert set(layers["patch_embed.proj"].parameters) == {
         "patch_embed.proj.weight", "patch_embed.proj.bias", "cls_token", "pos_embed"
@@ -133,7 +133,7 @@ def test_class_token_and_positions_go_with_the_patch_embedding():
     assert "class_token" in by_name(BY_NAME["torch_vit"].layers)["conv_proj"].parameters
 
 
-def test_a_norm_goes_with_the_layer_after_it_and_the_last_with_the_head():
+def test_layer_norm_belongs_to_the_next_layer_and_the_last_to_the_head():
     layers = by_name(BY_NAME["vit"].layers)
     assert layers["blocks.0.mlp.fc1"].modules[1:] == ("blocks.0.norm2",)
     assert layers["head"].modules[1:] == ("norm",)
@@ -141,13 +141,13 @@ def test_a_norm_goes_with_the_layer_after_it_and_the_last_with_the_head():
     assert layers["layer.0.intermediate"].modules[1:] == ("layer.0.attention.norm",)
 
 
-def test_batch_norm_goes_with_its_convolution_also_in_a_branch():
+def test_batch_norm_belongs_to_its_convolution_even_in_a_branch():
     layers = by_name(BY_NAME["residual"].layers)
     assert layers["layer2.0.downsample.0"].modules[1:] == ("layer2.0.downsample.1",)
     assert layers["layer2.0.conv3"].modules[1:] == ("layer2.0.bn3",)
 
 
-def test_attention_with_projections_inside_is_one_layer():
+def test_attention_with_its_projections_is_one_layer():
     name = "encoder.layers.encoder_layer_1.self_attention"
     layer = by_name(BY_NAME["torch_vit"].layers)[name]
     assert {p.removeprefix(f"{name}.") for p in layer.parameters if p.startswith(name)} == {
@@ -160,16 +160,16 @@ def test_attention_with_projections_inside_is_one_layer():
     [
         ("vit", [0] * 5 + [1] * 4 + [2]),
         ("torch_vit", [0] * 4 + [1] * 3 + [2]),
-        ("bert", [0] * 9 + [1] * 7 + [2]),  # embeddings join the first, the pooler the last
+        ("bert", [0] * 9 + [1] * 7 + [2]),  # embeddings first, pooler last
         ("plain", list(range(5))),
         ("residual", list(range(20))),
     ],
 )
-def test_blocks_are_those_of_transformers(name, blocks):
+def test_blocks_are_transformer_blocks_or_single_layers(name, blocks):
     assert [layer.block for layer in BY_NAME[name].layers] == blocks
 
 
-def test_layers_between_two_blocks_join_the_later():
+def test_layers_between_two_blocks_join_the_later_block():
     with torch.device("meta"):
         layers = find_layers(torchvision.models.swin_t(), (torch.empty(1, 3, 224, 224),))
     blocks = {layer.name: layer.block for layer in layers}
@@ -178,7 +178,7 @@ def test_layers_between_two_blocks_join_the_later():
 
 
 class Functional(nn.Module):
-    """Uses weights without calling their modules, as Swin and BEiT do."""
+    """Model that uses weights without calling their modules, as Swin and BEiT do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,14 +192,14 @@ class Functional(nn.Module):
         return F.linear(x, self.last.weight, self.last.bias).mean(1)
 
 
-def test_weights_used_without_their_module_count_from_their_first_use():
+def test_layers_of_modules_never_called_are_ordered_by_weight_use():
     model = Functional()
     layers = find_layers(model, make_sentences(2))
     check_partition(model, layers)
     assert [layer.name for layer in layers] == ["embedding", "first", "middle", "last"]
 
 
-def test_torchs_own_transformer_block_shows_its_parts():
+def test_parts_of_torch_transformer_layer_are_found():
     model = nn.Sequential(
         nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Flatten(), nn.Linear(24, 5)
     )
@@ -221,7 +221,7 @@ class Tied(nn.Module):
         return self.head(self.bare(self.body(self.words(words)))).mean(1)
 
 
-def test_a_weight_that_two_modules_share_belongs_to_the_first():
+def test_shared_weight_belongs_to_the_module_used_first():
     model = Tied()
     layers = find_layers(model, make_sentences(2))
     check_partition(model, layers)
@@ -229,7 +229,7 @@ def test_a_weight_that_two_modules_share_belongs_to_the_first():
 
 
 class Aside(nn.Module):
-    """A part that evaluation never runs, as the auxiliary heads of GoogLeNet."""
+    """Model with a part that evaluation never runs, like GoogLeNet's auxiliary heads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -240,7 +240,7 @@ class Aside(nn.Module):
         return self.head(self.body(x * self.scale))
 
 
-def test_what_is_never_run_goes_with_what_is_registered_before_it():
+def test_unused_module_belongs_to_the_layer_registered_before_it():
     model = Aside()
     layers = find_layers(model, (torch.randn(2, 4),))
     check_partition(model, layers)
@@ -249,7 +249,7 @@ def test_what_is_never_run_goes_with_what_is_registered_before_it():
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_looking_leaves_the_model_alone(family: Family):
+def test_discovery_does_not_change_the_model(family: Family):
     model = family.model()
     model.requires_grad_(False)
     before = {k: v.clone() for k, v in model.state_dict().items()}
@@ -262,6 +262,6 @@ def test_looking_leaves_the_model_alone(family: Family):
     assert torch.equal(stream, torch.random.get_rng_state())
 
 
-def test_a_model_without_weights_is_refused():
+def test_model_without_weights_raises():
     with pytest.raises(UserError, match="Flatten has no layer with weights"):
         find_layers(nn.Flatten(), make_images(1))

@@ -1,4 +1,4 @@
-"""Laws: what is thawed trains again, and nothing else changes."""
+"""Tests of thawing: thawed layers train again, and nothing else changes."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ BY_NAME = {family.name: family for family in FAMILIES}
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
 @settings(max_examples=12)
 @given(st.data())
-def test_thawed_layers_train_again_and_their_batch_norms_count_again(family, data):
+def test_thawed_layers_and_their_batch_norms_train_again(family, data):
     training = Training(family, by_layer=data.draw(st.booleans()))
     frozen, thawed = data.draw(family.draw_masks()), data.draw(family.draw_masks())
     first, second = data.draw(st.integers(0, 2)), data.draw(st.integers(0, 2))
@@ -39,7 +39,7 @@ def test_thawed_layers_train_again_and_their_batch_norms_count_again(family, dat
     assert not any(find_differing(training.state(index), state) for index, state in still.items())
 
 
-def test_momentum_starts_anew_after_a_thaw():
+def test_momentum_starts_at_zero_after_a_thaw():
     one = Training(BY_NAME["plain"])
     for step in range(3):
         one.step(step)
@@ -55,7 +55,7 @@ def test_momentum_starts_anew_after_a_thaw():
 
 
 @pytest.mark.parametrize("by_layer", [False, True])
-def test_a_thaw_before_the_first_step_is_as_if_nothing_had_been(by_layer):
+def test_freeze_and_thaw_before_the_first_step_change_nothing(by_layer):
     one, other = (Training(BY_NAME["plain"], by_layer=by_layer) for _ in range(2))
     one.freezer.freeze([0, 1])
     one.freezer.thaw([0, 1])
@@ -78,7 +78,7 @@ def test_freezing_and_thawing_are_set_operations(data, calls):
             training.freezer.thaw(layers)
             frozen -= layers
         assert training.freezer.frozen == frozen
-        if data.draw(st.booleans()):  # it holds at once, and whatever is called on the model
+        if data.draw(st.booleans()):  # holds with and without a call of train()
             training.model.train()
         for layer in training.layers:
             modules = [training.model.get_submodule(name) for name in layer.modules]
@@ -88,7 +88,7 @@ def test_freezing_and_thawing_are_set_operations(data, calls):
             assert trains == [layer.index not in frozen] * len(trains)
 
 
-def test_a_thaw_of_a_layer_that_trains_changes_nothing():
+def test_thawing_an_unfrozen_layer_changes_nothing():
     one, other = Training(BY_NAME["residual"]), Training(BY_NAME["residual"])
     for step in range(4):
         one.freezer.thaw(range(20))
@@ -97,7 +97,7 @@ def test_a_thaw_of_a_layer_that_trains_changes_nothing():
     assert not find_differing(one.model.state_dict(), other.model.state_dict())
 
 
-def test_a_thaw_in_evaluation_leaves_the_model_in_evaluation():
+def test_thaw_in_eval_mode_keeps_eval_mode():
     training = Training(BY_NAME["residual"])
     training.freezer.freeze(range(10))
     training.model.eval()
@@ -105,7 +105,7 @@ def test_a_thaw_in_evaluation_leaves_the_model_in_evaluation():
     assert not any(module.training for module in training.model.modules())
 
 
-def test_a_parameter_that_never_trained_does_not_train_after_a_thaw():
+def test_fixed_parameter_stays_fixed_after_a_thaw():
     model = BY_NAME["vit"].model()
     model.get_parameter("pos_embed").requires_grad_(False)
     freezer = Freezer(model, torch.optim.SGD(model.parameters()), BY_NAME["vit"].layers)

@@ -125,7 +125,7 @@ def test_dropout_ends_prefix():
     cut = frozen_and_cut(family, frozenset(range(len(names) - 1)))[1]
     assert cut is not None
     assert not any("classifier_2" in node for node in cut.nodes)  # the dropout
-    assert cut.layers == frozenset(range(len(names) - 1))  # the linear layer before the dropout is included
+    assert cut.layers == frozenset(range(len(names) - 1))  # with the layer before it
 
 
 class Drawing(nn.Module):
@@ -237,7 +237,8 @@ def test_check_cut_raises_if_prefix_changes_between_calls():
 
 
 def test_untraceable_forward_pass_raises_one_line_error():
-    bert = next(f for f in FAMILIES if f.name == "bert")  # unpacks a tensor's shape, which torch.fx cannot trace
+    # BERT unpacks the shape of a tensor, which torch.fx cannot trace.
+    bert = next(f for f in FAMILIES if f.name == "bert")
     with pytest.raises(UserError, match=r"cannot trace.*turn cache_prefix") as caught:
         Splitter(bert.model(), bert.layers, flop_model(bert), bert.inputs(SAMPLES))
     assert "\n" not in str(caught.value)
