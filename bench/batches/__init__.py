@@ -1,1 +1,1 @@
-"""Order and content of every batch."""
+"""Training and evaluation batches: their order and their content."""

@@ -1,4 +1,4 @@
-"""Batches of a run, built from its spec."""
+"""Construction of a run's batches from its spec."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bench.spec import Spec
 def load_data(
     name: str, resolution: int, evaluate_on: Part, root: str, train_limit: int
 ) -> ImageData:
-    """A data set, kept for the next runs of this process that need it."""
+    """Return a data set; later runs in the same process reuse it."""
     return load(
         name,
         resolution=resolution,
@@ -37,16 +37,18 @@ def load_data(
 def make_batches(
     spec: Spec, device: torch.device, group: ProcessGroup = ALONE
 ) -> tuple[AnyBatches, int]:
-    """A run's batches and its number of classes; large image folders are streamed.
+    """Return the batches of a run and its number of classes.
 
-    Raises UserError for a model of texts on images, and the reverse.
+    Image folders that do not fit in memory are streamed.
+    Raises UserError if a text model is used on images or an image model on texts, and for text
+    training on more than one process.
     """
     part: Part = "test" if spec.evaluate_on == "test" else "validation"
     root = spec.paths.get("data", "")
     check_pair(spec.model, spec.data)
     if holds_texts(spec.data):
         if group.size > 1:
-            raise UserError(f"{spec.label}: texts train in one process; leave replicas at 1")
+            raise UserError(f"{spec.label}: text models need a single process; set replicas to 1")
         return make_text_batches(spec, part, device)
     streamed = open_stream(
         spec.data,

@@ -1,7 +1,7 @@
-"""The batches a run sees, in an order and with augmentation drawn from the seed alone.
+"""Batches of images in memory; the seed alone determines their order and augmentation.
 
-Nothing about the strategy enters, so that two strategies with one seed see the same samples.
-Each step's draws come from a stream of that step, so a resumed run needs no generator's state.
+The strategy has no influence, so two strategies with the same seed see the same samples. Each step
+has its own random stream, so a resumed run needs no saved random state.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from bench.spec import Spec
 
 
 class Batches:
-    """Device-resident uint8 images, shuffled, augmented and normalised in batches."""
+    """Batches of shuffled, augmented and normalised images; the training set is on the device.
+
+    samples: training samples per epoch. drawn_from: size of the training set.
+    """
 
     def __init__(
         self, data: ImageData, spec: Spec, device: torch.device, group: ProcessGroup = ALONE
@@ -36,8 +39,8 @@ class Batches:
         self._spec, self._device, self._group = spec, device, group
         if spec.augment == "randaugment":
             raise UserError(
-                f"{spec.label}: augment = 'randaugment' works on images that worker processes "
-                "decode, and these fit in memory; give standard"
+                f"{spec.label}: augment = 'randaugment' works only on streamed images, but this "
+                "data set is loaded into memory; use 'standard'"
             )
         standard: Augment = "crop+flip" if data.flip else "crop"
         self._kind: Augment = "none" if spec.augment == "none" else standard
@@ -47,20 +50,20 @@ class Batches:
         self._generator = torch.Generator()
         self._order = lru_cache(maxsize=2)(self._draw_order)
         self._indices = lru_cache(maxsize=2)(self._draw_indices)
-        self.drawn_from = len(self._labels)  # each epoch leaves out one of them at most
+        self.drawn_from = len(self._labels)  # an epoch may leave out a short last batch
         self.samples = count_usable_samples(self.drawn_from, spec.batch_size, group.size)
         self.steps_per_epoch = -(-self.samples // spec.batch_size)
 
     metric: Metric = "accuracy"
 
     def sizes(self) -> dict[int, int]:
-        """How many samples of full training have which side: all the same."""
+        """Return the samples of full training by image side; all images have the same side."""
         return {self._spec.resolution: self.samples * self._spec.epochs}
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
-        """The inputs (B, 3, R, R) float32 and labels (B,) int64 of a step counted from 0.
+        """Return the inputs (B, 3, R, R) float32 and labels (B,) int64 of a step, counted from 0.
 
-        Of a run on several processes, this one's share of them.
+        In a run of several processes, these are the inputs and labels of this process.
         """
         chosen = self._order(step // self.steps_per_epoch)[self._locate_in_epoch(step)]
         self._generator.manual_seed(derive_seed(self._spec.seed, "augment", step))
@@ -70,22 +73,25 @@ class Batches:
         return self._prepare_inputs(images), self._labels[chosen]
 
     def make_blank_batch(self, step: int) -> tuple[Inputs, Tensor]:
-        """A step's labels, and in place of its images zeros of that shape, stored as one."""
+        """Return zeros (B, 3, R, R), expanded from one value, and the labels (B,) of a step."""
         chosen = self._order(step // self.steps_per_epoch)[self._locate_in_epoch(step)]
         labels = self._labels[chosen[self._group.share(len(chosen))]]
         side = self._spec.resolution
         return (torch.zeros((), device=self._device).expand(len(labels), 3, side, side),), labels
 
     def indices(self, step: int) -> Tensor:
-        """Which samples a step sees, int64 (B,) on the CPU."""
+        """Return the indices of a step's samples, int64 (B,) on the CPU."""
         return self._indices(step // self.steps_per_epoch)[self._locate_in_epoch(step)]
 
     def prepare_unaugmented(self, samples: Tensor) -> Inputs:
-        """The inputs of some samples, int64 (B,) on the CPU, without augmentation."""
+        """Return the inputs of some samples without augmentation.
+
+        samples: indices into the training set, int64 (B,) on the CPU.
+        """
         return self._prepare_inputs(self._images[move_to_device(self._device, samples)])
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
-        """This process's batches of the evaluation split, in order, without augmentation."""
+        """Yield this process's batches of the evaluation split, in order, without augmentation."""
         rank, size = self._group.rank, self._group.size
         for images, labels in zip(
             self._eval_images.split(EVALUATION_BATCH)[rank::size],
@@ -95,14 +101,14 @@ class Batches:
             yield self._prepare_inputs(images.to(self._device)), labels.to(self._device)
 
     def probe(self, samples: int) -> Inputs:
-        """Fixed training samples without augmentation, the same for every seed and strategy."""
+        """Return fixed, unaugmented training samples, the same for all seeds and strategies."""
         drawn = torch.randperm(
             len(self._labels), generator=make_generator("probe", self._spec.data_name)
         )
         return self._prepare_inputs(self._images[drawn[:samples].to(self._device)])
 
     def _locate_in_epoch(self, step: int) -> slice:
-        """Where in its epoch's order a step finds its samples."""
+        """Return the slice of the epoch's order that holds the samples of a step."""
         first = step % self.steps_per_epoch * self._spec.batch_size
         return slice(first, min(first + self._spec.batch_size, self.samples))
 

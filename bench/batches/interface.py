@@ -1,4 +1,4 @@
-"""What a run asks of its batches, whatever they are made of."""
+"""Interface of batches that the training loop uses, for images and texts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from bench.layers.discovery import Inputs
 
 
 class AnyBatches(Protocol):
-    """Training batches by step and the evaluation split, drawn from the seed alone.
+    """Training batches by step, and batches of the evaluation split.
 
-    samples: training samples an epoch sees. metric: how the task is scored.
+    The seed alone determines them.
+    samples: training samples per epoch. steps_per_epoch: training steps per epoch.
+    metric: score of the task.
     """
 
     samples: int
@@ -22,17 +24,17 @@ class AnyBatches(Protocol):
     metric: Metric
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
-        """The inputs and labels of a step counted from 0."""
+        """Return the inputs and labels of a step, counted from 0."""
         ...
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
-        """The evaluation split in order."""
+        """Yield the batches of the evaluation split, in order."""
         ...
 
     def probe(self, samples: int) -> Inputs:
-        """Fixed training samples, the same for every seed and strategy."""
+        """Return the inputs of fixed training samples, the same for all seeds and strategies."""
         ...
 
     def sizes(self) -> dict[int, int]:
-        """How many samples of full training have each size: an image's side, a text's length."""
+        """Return the number of samples of full training per size: image side or text length."""
         ...

@@ -1,7 +1,7 @@
-"""The batches of a run whose images do not fit in memory: worker processes decode them.
+"""Batches of images that do not fit in memory; worker processes decode them.
 
-It has the methods of bench.batches.images.Batches and the same properties: order and augmentation
-depend on the seed alone, and a resumed run sees the same pixels.
+As in `bench.batches.images`, the seed alone determines order and augmentation, and a resumed run
+sees the same pixels.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from bench.machine.to_device import move_to_device
 from bench.seeds import make_generator
 from bench.spec import Spec
 
-STATISTICS_SAMPLES = 512  # training images from which mean and std are taken
+STATISTICS_SAMPLES = 512  # training images for computing mean and standard deviation
 
 
 class StreamedBatches:
-    """Batches decoded as they are needed, in the order of the seed."""
+    """Batches of shuffled, augmented and normalised images, decoded when needed."""
 
     def __init__(
         self, stream: ImageStream, spec: Spec, device: torch.device, group: ProcessGroup = ALONE
@@ -45,13 +45,13 @@ class StreamedBatches:
     metric: Metric = "accuracy"
 
     def sizes(self) -> dict[int, int]:
-        """How many samples of full training have which side: all the same."""
+        """Return the samples of full training by image side; all images have the same side."""
         return {self._spec.resolution: self.samples * self._spec.epochs}
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
-        """The inputs (B, 3, R, R) float32 and labels (B,) int64 of a step counted from 0.
+        """Return the inputs (B, 3, R, R) float32 and labels (B,) int64 of a step, counted from 0.
 
-        Of a run on several processes, this one's share of them.
+        In a run of several processes, these are the inputs and labels of this process.
         """
         epoch, within = divmod(step, self.steps_per_epoch)
         if step != self._next or within == 0:
@@ -70,13 +70,13 @@ class StreamedBatches:
         return self._prepare_inputs(images), move_to_device(self._device, labels)
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
-        """This process's batches of the evaluation split, in order, without augmentation."""
+        """Yield this process's batches of the evaluation split, in order, without augmentation."""
         every = slice(self._group.rank, None, self._group.size)
         for images, labels in self._stream.evaluation(EVALUATION_BATCH, every):
             yield self._prepare_inputs(images), move_to_device(self._device, labels)
 
     def probe(self, samples: int) -> Inputs:
-        """Fixed training samples without augmentation, the same for every seed and strategy."""
+        """Return fixed, unaugmented training samples, the same for all seeds and strategies."""
         return self._prepare_inputs(self._stream.samples(self._draw_probe(samples)))
 
     def _draw_probe(self, samples: int) -> list[int]:

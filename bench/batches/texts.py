@@ -1,7 +1,7 @@
-"""The batches of a run on texts: padded to what the longest needs, drawn from the seed alone.
+"""Batches of texts, padded to the longest text of the batch; the seed alone determines them.
 
-It has the properties of bench.batches.images: nothing about the strategy enters, and the random
-numbers of a step come from a stream of that step.
+As in `bench.batches.images`, the strategy has no influence, and each step has its own random
+stream.
 """
 
 from __future__ import annotations
@@ -28,19 +28,20 @@ from bench.models.texts.tokenizer import Tokens, load_tokenizer, tokenize
 from bench.seeds import make_generator
 from bench.spec import Spec
 
-PAD_TO = 8  # lengths are multiples of this: few shapes, and none that tensor cores dislike
-# Of the words a fifth is asked for; of these half become [MASK], a quarter another word, a quarter
-# stay. BERT has 15 %, and 80, 10 and 10 %. A wrong word teaches to hold each word against the
-# rest of the text, which a pretraining of minutes learns from 10 % too late.
+PAD_TO = 8  # lengths are multiples of 8: few distinct shapes, all fast on tensor cores
+# The model predicts 20 % of the words. Of these, 50 % are replaced by [MASK], 25 % by a random
+# word, and 25 % stay. BERT uses 15 %, with 80, 10 and 10 %. Random words teach the model to compare
+# each word with the rest of the text. With only 10 %, a pretraining of minutes learns it too late.
 ASKED_SHARE, HIDDEN, REPLACED = 0.2, 0.5, 0.25
 
 
 class TextBatches:
-    """Device-resident tokens, shuffled and padded in batches.
+    """Batches of shuffled, padded token sequences; the tokens are on the device.
 
-    Inputs are ids (B, L) int64, the mask of real tokens (B, 1, 1, L) bool, and segments (B, L)
-    int64. The mask comes in the form that attention takes, so that no model looks into it to
-    see whether it is needed, which would wait for the device.
+    Inputs are token ids (B, L) int64, the mask of real tokens (B, 1, 1, L) bool, and segments
+    (B, L) int64. The mask already has the shape that attention uses. Otherwise transformers would
+    inspect its values to decide whether it is needed, which synchronises the device.
+    samples: training samples per epoch. steps_per_epoch: training steps per epoch.
     """
 
     def __init__(
@@ -53,26 +54,26 @@ class TextBatches:
         self.steps_per_epoch = -(-self.samples // spec.batch_size)
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
-        """The inputs and labels (B,) int64 of a step counted from 0."""
+        """Return the inputs and the labels (B,) int64 of a step, counted from 0."""
         chosen = self._chosen(step)
         return self._prepare_inputs(self._train, chosen), self._train.labels[
             move_to_device(self._device, chosen)
         ]
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
-        """The evaluation split in order."""
+        """Yield the batches of the evaluation split, in order."""
         for rows in torch.arange(len(self._evaluation.labels)).split(EVALUATION_BATCH):
             labels = self._evaluation.labels[move_to_device(self._device, rows)]
             yield self._prepare_inputs(self._evaluation, rows), labels
 
     def probe(self, samples: int) -> Inputs:
-        """Fixed training samples, the same for every seed and strategy."""
+        """Return the inputs of fixed training samples, the same for all seeds and strategies."""
         count = len(self._train.labels)
         drawn = torch.randperm(count, generator=make_generator("probe", self._spec.data_name))
         return self._prepare_inputs(self._train, drawn[:samples])
 
     def sizes(self) -> dict[int, int]:
-        """How many samples of full training are padded to each length."""
+        """Return the number of samples of full training per padded length, in tokens."""
         sizes: Counter[int] = Counter()
         for step in range(self._spec.epochs * self.steps_per_epoch):
             chosen = self._chosen(step)
@@ -100,23 +101,29 @@ class TextBatches:
 
 
 class MaskedBatches(TextBatches):
-    """The same with words masked, which are to be told: BERT's pretraining. Labels (B, L)."""
+    """Batches for BERT pretraining: masked texts whose masked words are predicted.
+
+    Labels are word ids (B, L) int64, NOT_ASKED for words that are not predicted.
+    """
 
     def __init__(
         self, train: Tokens, evaluation: Tokens, spec: Spec, device: torch.device,
         *, mask: int, special: int, words: int,
     ) -> None:  # fmt: skip
-        """mask: id of [MASK]; special: ids below it are no words; words: size of the vocabulary."""
+        """Store the tokens and the facts about the vocabulary.
+
+        mask: id of [MASK]. special: smallest id of a real word. words: size of the vocabulary.
+        """
         super().__init__(train, evaluation, "accuracy", spec, device)
         self._mask, self._special, self._words = mask, special, words
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
-        """The inputs and labels of a step; other words are masked at each."""
+        """Return the inputs and labels of a step. Each step masks different words."""
         inputs, _ = super().batch(step)
         return self._mask_words(inputs, make_generator(self._spec.seed, "mask", step))
 
     def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
-        """The evaluation split in order, the same words masked in every run."""
+        """Yield the batches of the evaluation split; every run masks the same words."""
         for number, (inputs, _) in enumerate(super().evaluation()):
             yield self._mask_words(inputs, make_generator("mask", self._spec.data_name, number))
 
@@ -128,7 +135,7 @@ class MaskedBatches(TextBatches):
         words = torch.randint(self._special, self._words, ids.shape, generator=generator)
         words = move_to_device(self._device, words)
         chance = chance.masked_fill(ids < self._special, 2.0)
-        # At least one a text, or a batch could ask for nothing and have no loss.
+        # Predict at least one word per text, so that every batch has a loss.
         asked = (chance < ASKED_SHARE) | (chance == chance.amin(1, keepdim=True))
         shown = torch.where(kind < HIDDEN, self._mask, ids)
         shown = torch.where((kind >= HIDDEN) & (kind < HIDDEN + REPLACED), words, shown)
@@ -137,13 +144,16 @@ class MaskedBatches(TextBatches):
 
 
 def _pad_rows(rows: Tensor, length: int) -> Tensor:
-    """Rows (B, at least or less than `length`) as int64 (B, length); padding is 0 in both uses."""
+    """Return rows (B, any length) as int64 (B, length), cut off or padded with zeros."""
     rows = rows[:, :length].long()
     return torch.nn.functional.pad(rows, (0, length - rows.shape[1]))
 
 
 def make_text_batches(spec: Spec, part: Part, device: torch.device) -> tuple[AnyBatches, int]:
-    """A run's batches of texts and its number of classes."""
+    """Return the text batches of a run and its number of classes.
+
+    For pretraining, the number of classes is the size of the vocabulary.
+    """
     data = load_texts(spec.data, part, spec.paths.get("data", ""), spec.train_limit)
     vocabulary, model = spec.paths.get("vocab", ""), list_text_models()[spec.model]
     tokenizer = load_tokenizer(model, Path(vocabulary) if vocabulary else None)
