@@ -1,1 +1,1 @@
-"""Hardware and process settings of a run."""
+"""Hardware of a run, and settings of its process."""

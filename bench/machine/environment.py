@@ -1,4 +1,4 @@
-"""Where a run ran: versions, device, commit, and what ran beside it."""
+"""Environment of a run: code version, package versions, machine and load."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bench.spec import RESULTS_VERSION, Spec
 if TYPE_CHECKING:
     import torch
 
-RECORDED_COMMIT = "COMMIT"  # a file of a copy of the code, which is no repository
+RECORDED_COMMIT = "COMMIT"  # file with the commit, in a copy of the code without .git
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "fvcore")
 
 
 def describe_environment(spec: Spec, device: torch.device) -> dict[str, Any]:
-    """Facts about this process and machine and how a run uses them, as plain values."""
+    """Return facts about the machine and the process settings of a run, as plain values."""
     import torch
 
     return {
@@ -34,7 +34,7 @@ def describe_environment(spec: Spec, device: torch.device) -> dict[str, Any]:
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Code, versions, device and load, as plain values."""
+    """Return commit, versions, device and load of this machine, as plain values."""
     import torch
 
     return {
@@ -52,7 +52,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 
 
 def count_cores() -> int:
-    """Cores this process may use."""
+    """Return the number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -60,7 +60,7 @@ def count_cores() -> int:
 
 @lru_cache(maxsize=8)
 def get_device_name(device: torch.device) -> str:
-    """The device's product name."""
+    """Return the product name of a device."""
     if device.type == "cuda":
         import torch
 
@@ -75,12 +75,13 @@ def get_device_name(device: torch.device) -> str:
 
 @lru_cache(maxsize=1)
 def get_commit() -> str:
-    """The commit of the code that runs, with '+' if files differ from it; '' outside git."""
-    # A copy may lie within a repository that has moved on.
+    """Return the commit of the running code, with '+' if tracked files differ; '' outside git."""
+    # A copy of the code can be inside another checkout that is at a newer commit.
     if (PROJECT / RECORDED_COMMIT).exists():
         return (PROJECT / RECORDED_COMMIT).read_text().strip()
     try:
-        # Installed into another project's environment, the code lies in that one's repository.
+        # If the code is installed in another project's environment, PROJECT can be inside that
+        # project's repository. ls-files fails then.
         _run_git(PROJECT, "ls-files", "--error-unmatch", str(Path(__file__).resolve()))
         head = _run_git(PROJECT, "rev-parse", "HEAD")
         changed = _run_git(PROJECT, "status", "--porcelain", "--untracked-files=no")
@@ -91,7 +92,7 @@ def get_commit() -> str:
 
 @lru_cache(maxsize=1)
 def _get_driver_version() -> str | None:
-    """The version of NVIDIA's driver; None where nvidia-smi does not tell it."""
+    """Return the version of the NVIDIA driver, or None if nvidia-smi fails."""
     ask = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
     try:
         done = subprocess.run(ask, capture_output=True, text=True, check=True, timeout=10)
@@ -101,8 +102,9 @@ def _get_driver_version() -> str | None:
 
 
 def _measure_used_bytes(device: torch.device) -> int:
-    """What all processes hold of a GPU's memory; this one has its context there, and no more yet
-    than its model and data.
+    """Return the bytes of GPU memory in use by all processes.
+
+    The sum includes this process: its CUDA context and, so far, its model and data at most.
     """
     import torch
 

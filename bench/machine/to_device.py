@@ -1,4 +1,4 @@
-"""Bringing what was made on the CPU to the device without making the CPU wait for it."""
+"""Copies of CPU tensors to the device that do not block the CPU."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def move_to_device(device: torch.device, tensor: Tensor) -> Tensor:
-    """The tensor on the device.
+    """Return the tensor on the device.
 
-    A copy to CUDA from ordinary memory waits for all that is queued there; one from pinned memory
-    is queued itself.
+    A copy from pageable memory to CUDA blocks until all queued work is done. A copy from pinned
+    memory is queued itself.
     """
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)

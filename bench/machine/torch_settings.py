@@ -1,4 +1,4 @@
-"""What holds for the whole process while it makes a run: threads, arithmetic, memory."""
+"""Process-wide settings of a run: threads, arithmetic and memory."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import torch
 
 from bench.spec import Spec
 
-# Of mallopt in glibc's malloc.h.
+# Parameters of mallopt, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-NEVER = -1
+NEVER = -1  # M_TRIM_THRESHOLD: never return freed heap memory to the system
 
 
 def set_up_process(spec: Spec) -> None:
-    """Threads and arithmetic of a run, and no memory left over from the one before.
+    """Set the threads and arithmetic of a run, and release memory of earlier runs.
 
-    A strategy of the run before, in the same process, may have changed torch's settings.
+    All settings are reset, because an earlier run's strategy in the same process may have changed
+    them.
     """
     torch.set_num_threads(spec.threads)
     torch.set_default_dtype(torch.float32)
@@ -32,9 +33,9 @@ def set_up_process(spec: Spec) -> None:
         return
     torch.backends.cudnn.allow_tf32 = spec.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = spec.precision == "tf32"
-    # For the same bits from one making to the next. Kernels outside cuDNN may still add in another
-    # order (the gradients of attention and of adaptive pooling), and have no other form that is
-    # as fast.
+    # Make repeated runs bit-identical where possible. Some kernels outside cuDNN still add in
+    # varying order (gradients of attention and of adaptive pooling). They have no deterministic
+    # version that is as fast.
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     gc.collect()
@@ -43,9 +44,10 @@ def set_up_process(spec: Spec) -> None:
 
 @contextmanager
 def disable_tf32() -> Iterator[None]:
-    """Whole float32 products inside, whatever the run has: to hold one computation against another.
+    """Disable TF32 inside the block, so that two computations can be compared.
 
-    TF32 keeps 10 bits of each factor, so that what is equal in exact arithmetic differs by 1e-3.
+    TF32 keeps 10 mantissa bits of each factor, so results that are equal in exact arithmetic can
+    differ by 1e-3.
     """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.allow_tf32, matmul.allow_tf32
@@ -57,12 +59,12 @@ def disable_tf32() -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what is freed, for the next step to use again.
+    """Make glibc's malloc keep freed memory for the next step.
 
-    It gives large blocks back to the system, above 32 MiB always, so that each step has the
-    system map and clear the same gigabytes of gradients anew: a tenth of a step of ResNet-50,
-    more of VGG11. The process stays as large as it ever was. Where the C library is not glibc,
-    nothing is changed.
+    By default, glibc returns large blocks to the system, and blocks above 32 MiB always. The system
+    then maps and clears gigabytes of gradients in every step. This takes a tenth of a step of
+    ResNet-50, and more of VGG11. With this setting, the process never shrinks. It has no effect if
+    the C library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

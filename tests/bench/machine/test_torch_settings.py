@@ -1,4 +1,4 @@
-"""What is set for a process before it makes a run."""
+"""Tests of the process settings of a run."""
 
 import subprocess
 import sys
@@ -9,8 +9,8 @@ import torch
 from bench.machine.torch_settings import disable_tf32, set_up_process
 from tests.support.tiny_runs import make_tiny_spec
 
-# Passes through layers of 64 MiB, whose gradients are freed after each; prints the page faults of
-# all but the first.
+# Runs training passes through layers of 64 MiB and frees the gradients after each pass. Prints the
+# number of page faults of all passes but the first.
 PASSES = """
 import resource, torch
 from bench.machine.torch_settings import keep_freed_memory
@@ -26,19 +26,19 @@ print(faults[-1] - faults[0])
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is set, no other")
-def test_memory_that_was_freed_is_used_again() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="the setting exists only in glibc")
+def test_freed_memory_is_reused() -> None:
     def faults(kept: bool) -> int:
         command = [sys.executable, "-c", PASSES.format(kept=kept)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return int(done.stdout)
 
-    pages = 5 * 2 * 4096 * 4096 * 4 // 4096  # of five passes' gradients
-    # How much the heap still grows depends on where blocks happen to lie.
+    pages = 5 * 2 * 4096 * 4096 * 4 // 4096  # pages of the gradients of five passes
+    # The remaining heap growth depends on fragmentation.
     assert faults(kept=True) < 0.6 * pages < 0.9 * pages < faults(kept=False)
 
 
-def test_tf32_is_off_for_a_while_and_then_as_before() -> None:
+def test_disable_tf32_restores_previous_settings() -> None:
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.allow_tf32, matmul.allow_tf32
     try:
@@ -50,7 +50,7 @@ def test_tf32_is_off_for_a_while_and_then_as_before() -> None:
         cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
-def test_what_a_strategy_set_for_its_process_does_not_reach_the_next_run() -> None:
+def test_set_up_process_resets_settings_of_an_earlier_run() -> None:
     def settings() -> list[object]:
         return [
             torch.get_default_dtype(),
