@@ -1,1 +1,1 @@
-"""Models by name, and the weights that they start from."""
+"""Models by name, and their initial weights."""

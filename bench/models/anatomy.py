@@ -1,4 +1,4 @@
-"""Layers and FLOPs of a model by name."""
+"""Layers and FLOPs of named models."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from bench.models.texts.catalogue import find_text_model
 
 @lru_cache(maxsize=64)
 def analyze_model(model: str, classes: int, size: int) -> tuple[tuple[Layer, ...], FlopModel]:
-    """The layers and FLOPs of a model by name; they do not depend on its weights.
+    """Return the layers and FLOPs of a model by name; the weights do not matter.
 
-    size: side of the images, or length of the texts.
+    size: side of the images in pixels, or length of the texts in tokens.
     """
     sample: Inputs
     if text_model := find_text_model(model):

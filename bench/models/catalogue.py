@@ -1,4 +1,4 @@
-"""Models by name: the laptop profile's, and any of torchvision's and timm's."""
+"""Models by name: models of the laptop profile, BERT, and any model of torchvision or timm."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TIMM = "timm:"
 
 
 def build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
-    """A model for square inputs with random weights that depend on the seed alone.
+    """Return a model for square inputs with random weights that depend only on the seed.
 
-    A plain name is a laptop model, else torchvision's, else timm's; "timm:NAME" is timm's.
-    The global random state is left as it was. Raises UserError for an unknown name, and for a
-    model that cannot be built for the resolution.
+    A plain name is looked up first among the project's own models, then in torchvision, then in
+    timm. "timm:NAME" is looked up in timm only. The global random state does not change.
+    Raises UserError for an unknown name, or if the model cannot be built for the resolution.
     """
     short = name.removeprefix(TIMM)
     with torch.random.fork_rng(devices=[]):
@@ -40,21 +40,24 @@ def build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
         except (ValueError, TypeError, AssertionError, RuntimeError) as error:
             told = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(
-                f"model {name} cannot be built for {classes} classes at {resolution} × "
-                f"{resolution} ({told}); change the resolution"
+                f"cannot build model {name} for {classes} classes at {resolution} × {resolution} "
+                f"({told}); change the resolution"
             ) from None
     raise _make_unknown_error(name)
 
 
 def describe() -> dict[str, str]:
-    """A line on each model of the two profiles, and on the rest."""
+    """Return one line per model of the two profiles, and lines for all other models.
+
+    The lines of laptop models are the first lines of their builders' docstrings.
+    """
     lines = {name: (inspect.getdoc(build) or "").splitlines()[0] for name, build in LAPTOP.items()}
     for name in ("resnet50", "vgg11", "mobilenet_v2"):
-        lines[name] = "torchvision's; the paper's"
-    lines["deit_tiny_patch16_224"] = "timm's; the paper's DeiT-T"
+        lines[name] = "from torchvision; a model of the paper"
+    lines["deit_tiny_patch16_224"] = "from timm; the paper's DeiT-T"
     lines |= {name: model.summary for name, model in list_text_models().items()}
-    lines["NAME"] = "any torchvision classification model by name"
-    lines["NAME or timm:NAME"] = "any timm model by name"
+    lines["NAME"] = "any other torchvision classification model"
+    lines["NAME or timm:NAME"] = "any other timm model"
     return lines
 
 
@@ -74,14 +77,14 @@ def _build_torchvision(name: str, classes: int, resolution: int) -> nn.Module:
     if name.startswith("vit_"):
         options["image_size"] = resolution
     if name in ("googlenet", "inception_v3"):
-        # Their auxiliary heads return tuples in training and belong to no layer of the forward.
+        # With auxiliary heads, they would return tuples in train mode.
         options |= {"aux_logits": False, "init_weights": True}
     model: nn.Module = builder(weights=None, **options)
     return model
 
 
 def _build_timm(name: str, classes: int, resolution: int) -> nn.Module:
-    # Transformers fix their input at build time; convolutional nets refuse the argument.
+    # Transformers need the image size when they are built; convolutional networks do not accept it.
     model: nn.Module
     try:
         model = timm.create_model(name, num_classes=classes, img_size=resolution)
@@ -98,6 +101,6 @@ def _make_unknown_error(name: str) -> UserError:
     full = make_unknown_error("model", name.removeprefix(TIMM), known)
     return UserError(
         str(full).partition("; valid:")[0]
-        + f"; valid: {', '.join(ours)}, and any name of torchvision.models or timm "
-        f"({len(known) - len(ours):,} of them)"
+        + f"; valid: {', '.join(ours)}, and any of {len(known) - len(ours):,} models of "
+        "torchvision.models or timm"
     )

@@ -1,12 +1,12 @@
-"""What a sample of full training costs, for estimates of time before anything was timed.
+"""Table of FLOPs per sample of full training, for time estimates before any run was timed.
 
-Counting it takes seconds, most of which go into importing what builds the models. Only estimates
-read these figures; what a run reports is always counted. A test holds each against the count.
+Counting the FLOPs takes seconds, mostly for importing the model libraries. Only estimates use this
+table; every run counts its own FLOPs. A test compares each entry with the count.
 """
 
 from __future__ import annotations
 
-# (model, classes, resolution or length of the texts): FLOPs (exact) of forward and backward.
+# (model, classes, image side or text length): exact FLOPs of forward and backward per sample.
 FULL_FLOPS: dict[tuple[str, int, int], float] = {
     ("laptop_resnet", 10, 24): 9_604_608.0,
     ("laptop_resnet", 26, 24): 9_653_760.0,

@@ -1,7 +1,8 @@
-"""The laptop profile's models: thin, shallow members of the paper's four families.
+"""Models of the laptop profile: narrow, shallow versions of the paper's four architectures.
 
-They are built by timm's and torchvision's own classes, so that blocks, norms, activations and
-initialisation are those of the large models.
+The classes of timm and torchvision build them, so blocks, norms, activations and initialisation
+equal those of the large models. `freezebench list models` prints the first docstring line of each
+builder.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from torch import Tensor, nn
 from torchvision.models.mobilenetv2 import MobileNetV2
 from torchvision.models.vgg import make_layers
 
-DROPOUT = 0.0  # a few hundred steps gain nothing from it
+DROPOUT = 0.0  # dropout does not help in a few hundred steps
 
 
 class ThinVGG(nn.Module):
-    """torchvision's VGG with its classifier cut to the width of thin features."""
+    """torchvision's VGG with a smaller classifier that fits narrow features."""
 
     def __init__(self, features: nn.Sequential, channels: int, hidden: int, classes: int) -> None:
         super().__init__()
@@ -41,7 +42,7 @@ class ThinVGG(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, R, R) to scores (B, classes)."""
+        """Return the logits (B, classes) of images (B, 3, R, R)."""
         scores: Tensor = self.classifier(self.avgpool(self.features(images)).flatten(1))
         return scores
 
@@ -62,20 +63,20 @@ def build_resnet(
 
 
 def build_resnet_deep(classes: int, resolution: int) -> nn.Module:
-    """Its thinner, deeper kin: six blocks, 25 convolutions."""
+    """Narrower, deeper bottleneck ResNet: six blocks, 25 convolutions."""
     return build_resnet(classes, resolution, blocks=(1, 2, 2, 1), width=12)
 
 
 def build_vgg11(classes: int, resolution: int) -> nn.Module:
     """VGG11 with BatchNorm: eight convolutions and three linear layers.
 
-    Without norms a net this thin does not train in the profile's few hundred steps.
+    Without BatchNorm, a network this narrow does not learn in the profile's few hundred steps.
     """
     return _build_vgg(classes, 16, (1, 1, 2, 2, 2))
 
 
 def build_vgg16(classes: int, resolution: int) -> nn.Module:
-    """VGG16 with BatchNorm, thinner still: thirteen convolutions."""
+    """VGG16 with BatchNorm, narrower than laptop_vgg11: thirteen convolutions."""
     return _build_vgg(classes, 10, (2, 2, 3, 3, 3))
 
 
@@ -101,7 +102,7 @@ def build_mobilenet_v2_short(classes: int, resolution: int) -> nn.Module:
 
 
 def build_deit(classes: int, resolution: int, width: int = 48, depth: int = 6) -> nn.Module:
-    """DeiT: patches of a sixth, six blocks of width 48."""
+    """DeiT: patches of 6 × 6 pixels, six blocks of width 48."""
     model = VisionTransformer(
         img_size=resolution,
         patch_size=6,
@@ -111,15 +112,15 @@ def build_deit(classes: int, resolution: int, width: int = 48, depth: int = 6) -
         num_classes=classes,
         weight_init="jax",
     )
-    # DeiT's own start (weights and positions of 0.02) is for width 192 and 300 epochs; with it
-    # this model is still at chance when the short pretraining ends.
+    # DeiT initialises weights and positions with a standard deviation of 0.02, for width 192 and
+    # 300 epochs. With that, this model is still at chance accuracy after the short pretraining.
     nn.init.trunc_normal_(model.pos_embed, std=0.3)
     built: nn.Module = model
     return built
 
 
 def build_deit_deep(classes: int, resolution: int) -> nn.Module:
-    """DeiT, narrower and deeper: nine blocks of width 36."""
+    """Narrower, deeper DeiT: nine blocks of width 36."""
     return build_deit(classes, resolution, width=36, depth=9)
 
 
@@ -128,7 +129,7 @@ LAPTOP: dict[str, Callable[[int, int], nn.Module]] = {
     "laptop_vgg11": build_vgg11,
     "laptop_mobilenet_v2": build_mobilenet_v2,
     "laptop_deit": build_deit,
-    # Other widths and depths, for the corpus that the predictor learns from.
+    # Other widths and depths, for the training corpus of SmartFRZ's predictor.
     "laptop_resnet_deep": build_resnet_deep,
     "laptop_vgg16": build_vgg16,
     "laptop_mobilenet_v2_short": build_mobilenet_v2_short,

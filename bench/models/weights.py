@@ -1,4 +1,4 @@
-"""The weights a model starts from: a safetensors file, or what torchvision and timm publish."""
+"""Initial weights of a model: from a safetensors file, or published weights of a library."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from bench.models.catalogue import TIMM
 from bench.models.laptop import LAPTOP
 from bench.models.texts.catalogue import find_text_model
 
-COUNTER = "num_batches_tracked"  # BatchNorm's step count: many exporters leave it out
-SHOWN = 4  # how many names a message lists
+COUNTER = "num_batches_tracked"  # step counter of BatchNorm, absent from many files
+SHOWN = 4  # maximum number of tensor names in a message
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Which tensors were loaded, and which of the model's, outside its head, were not.
+    """Names of the tensors that `load_backbone` loaded and of those that were missing.
 
-    resampled: position embeddings of another resolution, interpolated as timm does.
+    missing: tensors of the model outside its head that the source lacks.
+    resampled: position embeddings that were interpolated from another resolution, with timm.
     """
 
     loaded: tuple[str, ...]
@@ -43,13 +44,14 @@ def load_backbone(
     name: str = "",
     allow_missing: Sequence[str] = (),
 ) -> LoadReport:
-    """Copy weights into everything but the head; nothing is changed if anything does not fit.
+    """Copy weights into everything but the head, or change nothing if a tensor does not fit.
 
-    source: a safetensors file, or "pretrained" for what torchvision or timm publishes under
-    `name`. head: module name or names whose tensors stay as they are. allow_missing: prefixes of
-    names that the source may lack. Half precision becomes the model's own.
-    Raises UserError for a file that cannot be read, lacks tensors, has unknown ones or others'
-    shapes, and where a download fails.
+    source: a safetensors file, or "pretrained" for the published weights of model `name`.
+    head: name or names of the modules whose tensors do not change.
+    allow_missing: prefixes of tensor names that the source may lack.
+
+    Tensors are converted to the model's dtype. Raises UserError if the file cannot be read or a
+    download fails. Raises UserError for missing or unknown tensors, wrong shapes, NaN and infinity.
     """
     heads = (head,) if isinstance(head, str) else tuple(head)
     given = load_published(name) if source == "pretrained" else read(Path(source))
@@ -62,23 +64,23 @@ def load_backbone(
     barred = [key for key in missing if not _is_under(key, allow_missing)]
     if barred:
         raise UserError(
-            f"{shown}: lacks {_format_keys(barred)}; if the model may start without them, "
-            f"allow it (allow_missing: {', '.join(_list_prefixes(barred))})"
+            f"{shown}: lacks {_format_keys(barred)}; if the model may start with random values "
+            f"for them, pass --weights-may-lack {','.join(_list_prefixes(barred))}"
         )
     strange = sorted(key for key in given.keys() - own.keys() if not _is_under(key, heads))
     if strange:
-        raise UserError(f"{shown}: has {_format_keys(strange)}, unknown to {name or 'the model'}")
+        raise UserError(f"{shown}: has {_format_keys(strange)}, not found in {name or 'the model'}")
     matched = sorted(body & given.keys())
     resampled = [key for key in matched if _needs_resampling(key, given[key], own[key])]
     given = {**given, **{key: _resample_positions(given[key], own[key]) for key in resampled}}
     for key in matched:
         if given[key].shape != own[key].shape:
             raise UserError(
-                f"{shown}: {key} has shape {tuple(given[key].shape)}, "
-                f"the model's has {tuple(own[key].shape)}; wrong model or resolution"
+                f"{shown}: {key} has shape {tuple(given[key].shape)} instead of "
+                f"{tuple(own[key].shape)}; the file is for another model or resolution"
             )
         if not torch.isfinite(given[key]).all():
-            raise UserError(f"{shown}: {key} holds NaN or infinity; the file is damaged")
+            raise UserError(f"{shown}: {key} contains NaN or infinity; use another file")
     with torch.no_grad():
         for key in matched:
             own[key].copy_(given[key])
@@ -86,9 +88,9 @@ def load_backbone(
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file; raises UserError if it cannot be read."""
+    """Return all tensors of a safetensors file. Raises UserError if it cannot be read."""
     if not path.is_file():
-        raise UserError(f"weights {path}: no such file; give --weights FILE.safetensors")
+        raise UserError(f"weights {path}: no such file; pass --weights FILE.safetensors")
     try:
         with safe_open(path, framework="pt") as file:
             names = file.keys()
@@ -96,15 +98,18 @@ def read(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError, ValueError) as error:
         told = " ".join(str(error).split())[:160]
         raise UserError(
-            f"weights {path}: not a readable safetensors file ({told}); truncated or another format"
+            f"weights {path}: not a readable safetensors file ({told}); use another file"
         ) from None
 
 
 def load_published(name: str) -> Mapping[str, Tensor]:
-    """The state that torchvision or timm publishes for a model; downloaded if not at hand."""
+    """Return the published tensors of a model, downloaded if they are not in the local cache.
+
+    Raises UserError if there are none or the download fails.
+    """
     text_model = find_text_model(name)
     if name in LAPTOP or (text_model and not text_model.hub):
-        raise UserError(f"{name} has no published weights; pretrain it, or leave weights empty")
+        raise UserError(f"{name} has no published weights; pass --weights FILE.safetensors or none")
     state: Mapping[str, Tensor]
     try:
         if text_model:
@@ -117,22 +122,25 @@ def load_published(name: str) -> Mapping[str, Tensor]:
         else:
             state = timm.create_model(name.removeprefix(TIMM), pretrained=True).state_dict()
         return state
-    except Exception as error:  # hubs raise many kinds, none of them shared
+    except Exception as error:  # the libraries have no common error class
         told = " ".join(str(error).split())[:160] or type(error).__name__
-        beside = ", its vocab.txt beside it" if text_model else ""
+        beside = ", with its vocab.txt in the same folder" if text_model else ""
         raise UserError(
-            f"pretrained weights of {name}: cannot be fetched ({told}); "
+            f"cannot download the pretrained weights of {name} ({told}); "
             f"pass --weights FILE.safetensors{beside}"
         ) from None
 
 
 def identify_published(name: str) -> str:
-    """Which published weights a model's name stands for today: their address or tag."""
+    """Return the URL, hub repository or tag of the published weights of a model.
+
+    Raises UserError if the model has none.
+    """
     if name in torchvision.models.list_models(module=torchvision.models):
         return str(torchvision.models.get_model_weights(name).DEFAULT.url)
     text_model = find_text_model(name)
     if name in LAPTOP or (text_model and not text_model.hub):
-        raise UserError(f"{name} has no published weights; pretrain it, or leave weights empty")
+        raise UserError(f"{name} has no published weights; pass --weights FILE.safetensors or none")
     if text_model:
         return text_model.hub
     config = timm.get_pretrained_cfg(name.removeprefix(TIMM))
@@ -140,7 +148,10 @@ def identify_published(name: str) -> str:
 
 
 def _needs_resampling(key: str, given: Tensor, own: Tensor) -> bool:
-    """Whether these are position embeddings (1, prefix + side², width) of two grid sizes."""
+    """Return whether two tensors are position embeddings that differ only in grid size.
+
+    Their shape is (1, prefix + side², width).
+    """
     if not key.endswith(("pos_embed", "pos_embedding")) or given.shape == own.shape:
         return False
     same = given.ndim == own.ndim == 3 and given.shape[2] == own.shape[2]
@@ -148,7 +159,7 @@ def _needs_resampling(key: str, given: Tensor, own: Tensor) -> bool:
 
 
 def _get_grid(positions: Tensor) -> tuple[int, int]:
-    """Number of prefix tokens and side of the square grid behind them."""
+    """Return the number of prefix tokens and the side of the square grid after them."""
     side = math.isqrt(positions.shape[1])
     return positions.shape[1] - side**2, side
 

@@ -1,1 +1,1 @@
-"""Models of texts: one file a family, and their tokenizer."""
+"""Text models, one file per family, and their tokenizer."""

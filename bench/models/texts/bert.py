@@ -1,6 +1,6 @@
-"""BERT by name, as transformers builds it: for classifying texts, and for pretraining.
+"""BERT models of transformers, for text classification and for pretraining.
 
-Importing transformers takes seconds, so that only what builds a BERT pays for it.
+Importing transformers takes seconds, so it is imported only when a BERT is built.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HUB = "google-bert/bert-base-uncased"
-# Of the hub's vocab.txt, which has not changed since it was published: a local copy is the same.
+# Hash of the hub's vocab.txt, which has not changed since it was published.
 HUB_VOCABULARY = "07eced375cec144d"
-LONGEST = 64  # positions of the laptop profile's BERT; no sentence of the grammar needs more
+LONGEST = 64  # positions of the small BERT; no sentence of the grammar is longer
 
 
 @dataclass(frozen=True)
 class Bert(TextModel):
-    """A BERT; shape: its configuration where it is not BERT-base's."""
+    """Descriptor of a BERT. shape: settings that differ from BERT-base."""
 
     shape: tuple[tuple[str, int | float], ...] = ()
 
@@ -45,17 +45,17 @@ class Bert(TextModel):
         return classifier
 
     def sketch(self, classes: int, length: int) -> tuple[nn.Module, Inputs]:
-        """Return the model without weights, and one text of `length` tokens."""
+        """Return the model on torch's meta device, and one text of `length` tokens."""
         with torch.device("meta"):
             model = self.build(classes)
             tokens = torch.zeros((1, length), dtype=torch.long)
             return model, (tokens, torch.ones((1, 1, 1, length), dtype=torch.bool), tokens)
 
     def rename_weights(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return a BERT checkpoint in the names of a classifier, without pretraining heads.
+        """Return a BERT checkpoint with the tensor names of a classifier.
 
-        The hub's file calls the weights of norms gamma and beta; one of a bare BertModel lacks
-        the first part of each name.
+        Pretraining heads are dropped. In the hub's file, the weights of norms are called gamma and
+        beta. In a checkpoint of a bare BertModel, the names lack the prefix "bert.".
         """
         bare = not any(key.startswith("bert.") for key in tensors)
         found = {}
@@ -76,21 +76,21 @@ _SMALL = (
     ("intermediate_size", 256),
     ("max_position_embeddings", LONGEST),
     ("vocab_size", len(build_vocabulary())),
-    # As in the profile's other models: a few hundred steps gain nothing from dropout.
+    # Dropout does not help in a few hundred steps, as in the profile's other models.
     ("hidden_dropout_prob", 0.0),
     ("attention_probs_dropout_prob", 0.0),
 )
 TEXT_MODELS = (
     Bert(
         "laptop_bert",
-        "BERT: four blocks of width 64 for the grammar",
+        "BERT for texts of the grammar: four blocks of width 64",
         LONGEST,
         build_vocabulary(),
         shape=_SMALL,
     ),
     Bert(
         "laptop_bert_mlm",
-        "its pretraining, by masked words",
+        "laptop_bert with a head that predicts masked words, for pretraining",
         LONGEST,
         build_vocabulary(),
         masked=True,
@@ -98,7 +98,7 @@ TEXT_MODELS = (
     ),
     Bert(
         "bert-base-uncased",
-        "transformers'; the paper's BERT-base",
+        "from transformers; the paper's BERT-base",
         hub=HUB,
         vocabulary_hash=HUB_VOCABULARY,
     ),

@@ -1,4 +1,4 @@
-"""Models of texts by name, found in the modules of bench/models/texts/."""
+"""Text models by name, found in the modules of bench/models/texts/."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.models.texts.descriptor import TextModel
 
 @cache
 def list_text_models() -> dict[str, TextModel]:
-    """Return the descriptors of all models of texts by name."""
+    """Return the descriptors of all text models by name."""
     return {
         model.name: model
         for module in pkgutil.iter_modules(texts.__path__, f"{texts.__name__}.")
@@ -22,5 +22,5 @@ def list_text_models() -> dict[str, TextModel]:
 
 
 def find_text_model(name: str) -> TextModel | None:
-    """Return the descriptor of a model of texts; None for a name that is none."""
+    """Return the descriptor of a text model, or None if the name is not a text model."""
     return list_text_models().get(name)

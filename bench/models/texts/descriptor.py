@@ -1,6 +1,6 @@
-"""Descriptor of a model of texts: all that the rest of the program asks of it by name.
+"""Descriptor of a text model: the interface that the rest of the program uses.
 
-A new family is one file in bench/models/texts/ that defines TEXT_MODELS, a tuple of descriptors;
+A new family is one file in bench/models/texts/ that defines TEXT_MODELS, a tuple of descriptors.
 bench/models/texts/catalogue.py finds it there.
 """
 
@@ -17,12 +17,14 @@ from bench.layers.discovery import Inputs
 
 @dataclass(frozen=True)
 class TextModel(ABC):
-    """A model of texts by name.
+    """Descriptor of a text model.
 
-    summary: one line for `freezebench list`. positions: longest text, in tokens. words: its own
-    vocabulary; () where a vocab.txt holds it. masked: it predicts masked words, not a class.
-    hub: repository of its published weights and vocabulary; "" if it has none.
-    vocabulary_hash: of the hub's vocab.txt.
+    name: name of the model in a run. summary: one line for `freezebench list`.
+    positions: length of the longest text, in tokens.
+    words: built-in vocabulary, or () if a vocab.txt file contains it.
+    masked: whether the model predicts masked words instead of a class.
+    hub: hub repository of its published weights and vocabulary, or "" if there is none.
+    vocabulary_hash: hash of the hub's vocab.txt.
     """
 
     name: str
@@ -41,9 +43,9 @@ class TextModel(ABC):
     def sketch(self, classes: int, length: int) -> tuple[nn.Module, Inputs]:
         """Return the model on torch's meta device, and one text of `length` tokens.
 
-        Layers and FLOPs follow from shapes alone, so they are found on it at no cost.
+        Layers and FLOPs depend on shapes only, so no weights are needed to find them.
         """
 
     @abstractmethod
     def rename_weights(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return a published checkpoint in the names of the built model."""
+        """Return a published checkpoint with the tensor names of the built model."""

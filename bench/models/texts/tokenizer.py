@@ -1,4 +1,4 @@
-"""From texts to tokens: BERT's word pieces, by transformers' own tokenizer."""
+"""Tokenization of texts into BERT's word pieces, with the tokenizer of transformers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from bench.models.texts.descriptor import TextModel
 if TYPE_CHECKING:
     from transformers import BertTokenizerFast
 
-MOST_UNKNOWN = 0.25  # share of words unknown to a vocabulary that is surely the wrong one
+MOST_UNKNOWN = 0.25  # share of unknown tokens above which the vocabulary is wrong
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Texts as tokens, padded to the longest: ids, segments int32 (N, L); lengths, labels int64."""
+    """Tokenized texts, padded to the longest text.
+
+    ids, segments: int32 (N, L). lengths, labels: int64 (N,).
+    """
 
     ids: Tensor
     segments: Tensor
@@ -31,29 +34,29 @@ class Tokens:
     labels: Tensor
 
     def to(self, device: torch.device) -> Tokens:
-        """The same on a device; the lengths stay on the CPU, where batches are put together."""
+        """Return the tokens on a device; the lengths stay on the CPU, where batches are built."""
         return Tokens(
             self.ids.to(device), self.segments.to(device), self.lengths, self.labels.to(device)
         )
 
 
 def load_tokenizer(model: TextModel, vocabulary: Path | None) -> BertTokenizerFast:
-    """Return the tokenizer of a model of texts.
+    """Return the tokenizer of a text model.
 
-    vocabulary: its vocab.txt; None for the model's own, or the hub's. Raises UserError for a file
-    that is no vocabulary of this model, and where the hub cannot be reached.
+    vocabulary: path of its vocab.txt. None selects the built-in vocabulary, or the hub's if there
+    is none. Raises UserError if the file is not a vocabulary or the download fails.
     """
     from transformers import BertTokenizerFast
     from transformers.utils import logging
 
-    logging.set_verbosity_error()  # not a word that a file holds no weights or settings
+    logging.set_verbosity_error()  # hide warnings about missing weights and settings
     words: Sequence[str] = model.words
     if not words:
         path = vocabulary or _download_vocabulary(model)
         try:
             words = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"vocabulary {path}: cannot be read ({error})") from None
+            raise UserError(f"cannot read the vocabulary {path} ({error})") from None
         _check_vocabulary(words, str(path), model.name)
     return BertTokenizerFast(vocab={word: i for i, word in enumerate(words)}, do_lower_case=True)
 
@@ -61,9 +64,10 @@ def load_tokenizer(model: TextModel, vocabulary: Path | None) -> BertTokenizerFa
 def tokenize(
     tokenizer: BertTokenizerFast, texts: Sequence[TextSample], longest: int, name: str
 ) -> Tokens:
-    """Cut texts into at most `longest` tokens each, [CLS] and [SEP] included.
+    """Return texts as at most `longest` tokens each, including [CLS] and [SEP].
 
-    Of a pair the longer text is cut first. Raises UserError if the vocabulary does not fit.
+    In a pair, the longer text is truncated first. name: the data set, for messages.
+    Raises UserError if too many words are not in the vocabulary.
     """
     second = [text.second for text in texts] if any(text.second for text in texts) else None
     cut = tokenizer([text.first for text in texts], second, truncation=True, max_length=longest)
@@ -77,8 +81,8 @@ def tokenize(
     unknown = float((ids == tokenizer.unk_token_id).sum()) / float(lengths.sum())
     if unknown > MOST_UNKNOWN:
         raise UserError(
-            f"{name}: {unknown:.0%} of its words are unknown to the model's vocabulary; "
-            "choose a model and data that belong together"
+            f"{name}: {unknown:.0%} of its words are not in the model's vocabulary; use the "
+            "vocabulary of the model, or another model"
         )
     return Tokens(ids, segments, lengths, torch.tensor([text.label for text in texts]))
 
@@ -86,24 +90,24 @@ def tokenize(
 def _check_vocabulary(words: Sequence[str], path: str, model: str) -> None:
     missing = [word for word in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if word not in words]
     if missing or len(set(words)) != len(words):
-        fault = f"lacks {', '.join(missing)}" if missing else "holds a word twice"
-        raise UserError(f"vocabulary {path}: {fault}; give the vocab.txt of {model}")
+        fault = f"lacks {', '.join(missing)}" if missing else "contains a word twice"
+        raise UserError(f"vocabulary {path}: {fault}; pass the vocab.txt of {model}")
 
 
 def _download_vocabulary(model: TextModel) -> Path:
-    """The published vocab.txt, from the hub or its local cache."""
+    """Return the path of the published vocab.txt, downloaded if it is not in the local cache."""
     try:
         from huggingface_hub import hf_hub_download
 
         path = Path(hf_hub_download(model.hub, "vocab.txt"))
-    except Exception as error:  # the hub raises many kinds, none of them shared
+    except Exception as error:  # the hub has no common error class
         told = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
-            f"the vocabulary of {model.name} cannot be fetched ({told}); give --vocab FILE (its "
-            "vocab.txt), or put vocab.txt beside the weights file"
+            f"cannot download the vocabulary of {model.name} ({told}); pass --vocab FILE, or put "
+            "its vocab.txt into the folder of the weights file"
         ) from None
     if hash_file(path) != model.vocabulary_hash:
         raise UserError(
-            f"{path}: not the vocabulary that was published for {model.name}; give --vocab"
+            f"{path}: differs from the published vocabulary of {model.name}; pass --vocab FILE"
         )
     return path

@@ -1,4 +1,4 @@
-"""Laws of BERT in the harness: its costs at every length, its padding, its checkpoints."""
+"""Tests of BERT: FLOPs and memory at every length, padding and checkpoints."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def layers_of(name):
 @pytest.mark.parametrize("name", SMALL)
 @settings(max_examples=10)
 @given(st.data())
-def test_exact_flops_are_those_torch_counts_at_any_length_and_mask(name, data):
+def test_exact_flops_equal_torch_counter_at_any_length(name, data):
     layers = layers_of(name)
     body = len(layers) - 1
     frozen = frozenset(range(data.draw(st.integers(0, body))))
@@ -43,15 +43,15 @@ def test_exact_flops_are_those_torch_counts_at_any_length_and_mask(name, data):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_layers_found_on_a_skeleton_are_those_of_the_model(name):
+def test_layers_found_on_meta_device_equal_layers_of_the_model(name):
     model = build(name, 2, 0, seed=0)
     assert find_layers(model, make_texts(2)) == layers_of(name)
-    # A weight that has two names (a tied decoder) is in one layer, once.
+    # A weight with two names (a tied decoder) is in exactly one layer.
     owned = [id(model.get_parameter(p)) for layer in layers_of(name) for p in layer.parameters]
     assert sorted(owned) == sorted(id(p) for p in model.parameters())
 
 
-def test_the_mean_over_lengths_times_the_samples_is_their_sum():
+def test_mean_flops_times_samples_equals_the_sum_over_lengths():
     samples = {8: 96, 16: 31, 40: 5}
     by_size = FlopsBySize(lambda size: analyze_model("laptop_bert", 2, size)[1], samples)
     for frozen in (frozenset(), frozenset(range(7)), frozenset({0, 3, 20})):
@@ -64,7 +64,7 @@ def test_the_mean_over_lengths_times_the_samples_is_their_sum():
 
 @settings(max_examples=8)
 @given(st.integers(2, 40), st.integers(1, 4), st.frozensets(st.integers(0, 27)))
-def test_bytes_saved_follow_from_length_and_batch(length, samples, frozen):
+def test_measured_saved_bytes_equal_prediction_at_any_length(length, samples, frozen):
     model, layers = build("laptop_bert", 2, 0, seed=0), layers_of("laptop_bert")
     inputs = make_texts(samples, seed=1, length=length)
     expected = predict_saved_bytes(model, layers, inputs).bytes(frozen, samples)
@@ -77,7 +77,7 @@ def test_bytes_saved_follow_from_length_and_batch(length, samples, frozen):
 
 @settings(max_examples=10)
 @given(st.integers(2, 20), st.integers(1, 40), st.integers(0, 100))
-def test_padding_changes_no_logits(length, more, seed):
+def test_padding_does_not_change_logits(length, more, seed):
     model = build("laptop_bert", 2, 0, seed=0).eval()
     ids, real, segments = make_texts(3, seed=seed, length=length)
     padded = (F.pad(ids, (0, more)), F.pad(real, (0, more)), F.pad(segments, (0, more)))
@@ -86,7 +86,7 @@ def test_padding_changes_no_logits(length, more, seed):
     torch.testing.assert_close(alone, among, atol=1e-5, rtol=1e-5)
 
 
-def test_a_mask_of_real_tokens_is_what_transformers_makes_of_its_own():
+def test_mask_of_real_tokens_equals_mask_built_by_transformers():
     model = build("laptop_bert", 2, 0, seed=0).eval()
     ids, real, segments = make_texts(4, seed=3, length=12)
     with torch.no_grad():
@@ -96,7 +96,7 @@ def test_a_mask_of_real_tokens_is_what_transformers_makes_of_its_own():
 
 
 def checkpoint(model, old_names):
-    """The tensors of a classifier as a pretraining checkpoint has them."""
+    """Return the tensors of a classifier in the form of a pretraining checkpoint."""
     state = {k: v.clone() for k, v in model.state_dict().items() if "classifier" not in k}
     if old_names:
         state = {
@@ -112,7 +112,7 @@ def checkpoint(model, old_names):
 
 @pytest.mark.parametrize("old_names", [False, True])
 @pytest.mark.parametrize("bare", [False, True])
-def test_a_pretraining_checkpoint_loads_whatever_its_names(tmp_path, old_names, bare):
+def test_pretraining_checkpoint_loads_with_old_and_bare_names(tmp_path, old_names, bare):
     source, model = (build("laptop_bert", 2, 0, seed=seed) for seed in (1, 2))
     state = checkpoint(source, old_names)
     if bare:
@@ -125,7 +125,7 @@ def test_a_pretraining_checkpoint_loads_whatever_its_names(tmp_path, old_names, 
     assert torch.equal(model.classifier.weight, head)
 
 
-def test_a_checkpoint_that_lacks_a_block_is_refused(tmp_path):
+def test_checkpoint_without_a_block_raises(tmp_path):
     model = build("laptop_bert", 2, 0, seed=0)
     state = {k: v for k, v in checkpoint(model, False).items() if ".layer.3." not in k}
     save_file(state, tmp_path / "model.safetensors")
@@ -133,7 +133,7 @@ def test_a_checkpoint_that_lacks_a_block_is_refused(tmp_path):
         load_backbone(model, tmp_path / "model.safetensors", head="classifier", name="laptop_bert")
 
 
-def test_translating_keeps_the_tensors_themselves():
+def test_renaming_weights_does_not_copy_tensors():
     tensor = torch.ones(3)
     assert (
         list_text_models()["laptop_bert"].rename_weights({"bert.x.LayerNorm.gamma": tensor})[

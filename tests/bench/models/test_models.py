@@ -1,4 +1,4 @@
-"""Models by name: the same weights for a seed, fit for training, and clear refusals."""
+"""Tests of building models by name: seeded weights, trainable parameters, clear errors."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from bench.models.laptop import LAPTOP
 
 
 @pytest.mark.parametrize("name", LAPTOP)
-def test_weights_follow_the_seed_alone(name):
+def test_weights_depend_on_the_seed_only(name):
     torch.manual_seed(5)
     state = torch.get_rng_state()
     one, same, other = (build(name, 10, 24, seed) for seed in (3, 3, 4))
@@ -21,7 +21,7 @@ def test_weights_follow_the_seed_alone(name):
 
 @pytest.mark.parametrize("name", LAPTOP)
 @pytest.mark.parametrize("classes", [10, 100])
-def test_a_laptop_model_scores_and_trains_every_parameter(name, classes):
+def test_laptop_model_returns_logits_and_trains_all_parameters(name, classes):
     model = build(name, classes, 24, seed=0)
     scores = model(torch.randn(4, 3, 24, 24))
     assert scores.shape == (4, classes)
@@ -45,7 +45,7 @@ def test_a_laptop_model_scores_and_trains_every_parameter(name, classes):
         ("convnext_atto", 32, "timm"),
     ],
 )
-def test_any_torchvision_or_timm_model_builds_by_name(name, resolution, module):
+def test_torchvision_and_timm_models_build_by_name(name, resolution, module):
     model = build(name, 7, resolution, seed=0)
     assert type(model).__module__.startswith(module)
     model.eval()
@@ -53,7 +53,7 @@ def test_any_torchvision_or_timm_model_builds_by_name(name, resolution, module):
         assert model(torch.randn(1, 3, resolution, resolution)).shape == (1, 7)
 
 
-def test_unknown_models_are_told_with_the_nearest_name():
+def test_unknown_model_error_suggests_a_close_name():
     with pytest.raises(UserError, match="did you mean 'resnet50'"):
         build("resnet5O", 10, 32, 0)
     with pytest.raises(UserError, match="laptop_resnet"):
@@ -62,12 +62,12 @@ def test_unknown_models_are_told_with_the_nearest_name():
         build("timm:laptop_deit", 10, 24, 0)
 
 
-def test_a_resolution_that_a_model_cannot_take_is_one_line():
+def test_unsupported_resolution_raises_one_line_error():
     with pytest.raises(UserError, match="change the resolution") as caught:
         build("vit_b_16", 10, 33, 0)
     assert "\n" not in str(caught.value)
 
 
-def test_list_has_a_line_on_each():
+def test_describe_has_one_line_per_model():
     assert set(LAPTOP) < set(describe())
     assert all(text and "\n" not in text for text in describe().values())

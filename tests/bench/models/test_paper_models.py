@@ -1,6 +1,6 @@
-"""The paper's models at full size under every strategy: four steps, with a freeze in between.
+"""Tests of the paper's models at full size: four steps with every strategy, with a freeze.
 
-The profile that needs a GPU is thereby known to run, from its settings to its results.
+They show on a CPU that the paper profile works, from its settings to its results.
 """
 
 from pathlib import Path
@@ -33,7 +33,7 @@ MODELS = ["resnet50", "vgg11", "mobilenet_v2", "deit_tiny"]
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An image folder of 16 training and 4 test images in two classes."""
+    """Return an image folder with 16 training and 4 test images in two classes."""
     root, draw = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     for split, count in (("train", 8), ("val", 2)):
         for name in ("cat", "dog"):
@@ -50,7 +50,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def spec_of(model: str, strategy: str, images: Path, **changes: object) -> Spec:
-    """A run of the paper profile, brought to four steps on a CPU with random weights."""
+    """Return a run of the paper profile, reduced to four CPU steps with random weights."""
     profile = load_profile("paper")
     values = {**profile["run"], **profile["models"][model], "data": f"folder:{images}"}
     values |= {"device": "cpu", "weights": "", "epochs": 1, "batch_size": 4}
@@ -59,7 +59,7 @@ def spec_of(model: str, strategy: str, images: Path, **changes: object) -> Spec:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_four_steps_with_every_strategy(model: str, images: Path, results: Path) -> None:
+def test_four_steps_with_each_strategy(model: str, images: Path, results: Path) -> None:
     reference = spec_of(model, "full", images, keep_model=True)
     for strategy in FORCED:
         changes = {"reference": f"run:{reference.id}"} if strategy == "cka_oracle" else {}
@@ -78,4 +78,4 @@ def test_four_steps_with_every_strategy(model: str, images: Path, results: Path)
         assert result["flops"]["exact"]["total"] == pytest.approx(spent)
         if frozen:
             assert states[-1]["saved_bytes"] <= states[0]["saved_bytes"] or strategy == "probe"
-    RunFolder(results, reference.id).model.unlink()  # VGG11's is half a gigabyte
+    RunFolder(results, reference.id).model.unlink()  # VGG11's model file has 0.5 GB

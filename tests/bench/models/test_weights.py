@@ -1,4 +1,4 @@
-"""Loading a backbone: all of it or nothing, from files made here."""
+"""Tests of load_backbone: complete loads, clear errors, no partial changes."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def refuse(tmp_path, tensors, match, **more):
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
-def test_everything_but_the_head_is_copied(tmp_path, source):
+def test_everything_except_the_head_is_copied(tmp_path, source):
     model = build(MODEL, 100, 24, seed=2)  # another number of classes
     before = state_of(model)
     report = load(tmp_path, source, model)
@@ -48,7 +48,7 @@ def test_everything_but_the_head_is_copied(tmp_path, source):
     assert set(report.loaded) == {key for key in before if not key.startswith(HEAD)}
 
 
-def test_half_precision_and_a_missing_head_or_counter_are_no_fault(tmp_path, source):
+def test_half_precision_and_missing_head_or_counters_load(tmp_path, source):
     model = build(MODEL, 10, 24, seed=2)
     given = {
         key: value.half() if value.is_floating_point() else value
@@ -61,7 +61,7 @@ def test_half_precision_and_a_missing_head_or_counter_are_no_fault(tmp_path, sou
     assert all(torch.equal(state[key], value.float()) for key, value in given.items())
 
 
-def test_a_partial_file_is_refused_unless_allowed(tmp_path, source):
+def test_partial_file_raises_unless_allowed(tmp_path, source):
     given = {k: v for k, v in source.items() if not k.startswith("features.4.")}
     refuse(tmp_path, given, r"lacks \d+ tensors: features\.4\.")
     model = build(MODEL, 10, 24, seed=2)
@@ -70,27 +70,27 @@ def test_a_partial_file_is_refused_unless_allowed(tmp_path, source):
     assert all(key.startswith("features.4.") for key in report.missing)
 
 
-def test_other_names_shapes_and_values_are_refused(tmp_path, source):
-    refuse(tmp_path, {**source, "extra.weight": torch.zeros(1)}, "extra.weight, unknown")
+def test_unknown_names_wrong_shapes_and_nan_raise(tmp_path, source):
+    refuse(tmp_path, {**source, "extra.weight": torch.zeros(1)}, "extra.weight, not found in")
     wide = {**source, "features.0.0.weight": torch.zeros(64, 3, 3, 3)}
     refuse(tmp_path, wide, r"shape \(64, 3, 3, 3\)")
     broken = {**source, "features.0.0.weight": source["features.0.0.weight"] / 0}
     refuse(tmp_path, broken, "NaN or infinity")
 
 
-def test_position_embeddings_of_another_resolution_are_resampled(tmp_path):
+def test_position_embeddings_are_resampled_from_another_resolution(tmp_path):
     small, large = (build("laptop_deit", 10, side, seed=1) for side in (24, 48))
     path = tmp_path / "w.safetensors"
     save_file(state_of(large), path)
     report = load_backbone(small, path, head="head")
     assert report.resampled == ("pos_embed",)
-    # The class token's own position is no place in the grid and is copied as it is.
+    # The position of the class token is not part of the grid, so it is copied unchanged.
     torch.testing.assert_close(small.pos_embed[:, 0], large.pos_embed[:, 0])
     assert torch.isfinite(small.pos_embed).all()
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty"])
-def test_a_damaged_file_is_one_line(tmp_path, source, damage):
+def test_damaged_file_raises_one_line_error(tmp_path, source, damage):
     path = tmp_path / "w.safetensors"
     save_file(source, path)
     whole = path.read_bytes()
@@ -100,7 +100,7 @@ def test_a_damaged_file_is_one_line(tmp_path, source, damage):
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_and_unpublished_weights_say_what_to_do(tmp_path):
+def test_missing_file_and_unpublished_weights_raise_clear_errors(tmp_path):
     model = build(MODEL, 10, 24, seed=0)
     with pytest.raises(UserError, match=r"--weights FILE\.safetensors"):
         load_backbone(model, tmp_path / "none.safetensors", head=HEAD)
@@ -108,7 +108,7 @@ def test_a_missing_file_and_unpublished_weights_say_what_to_do(tmp_path):
         load_backbone(model, "pretrained", head=HEAD, name=MODEL)
 
 
-def test_a_failed_download_says_what_to_do(monkeypatch):
+def test_failed_download_suggests_weights_option(monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("no\nnetwork")
 
@@ -117,7 +117,7 @@ def test_a_failed_download_says_what_to_do(monkeypatch):
         load_backbone(build("resnet18", 10, 32, 0), "pretrained", head="fc", name="resnet18")
 
 
-def test_the_hash_is_of_the_contents(tmp_path):
+def test_hash_file_depends_on_the_content_only(tmp_path):
     for name, text in (("a", b"one"), ("b", b"one"), ("c", b"two")):
         (tmp_path / name).write_bytes(text)
     a, b, c = (hash_file(tmp_path / name) for name in "abc")
