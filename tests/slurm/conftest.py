@@ -1,4 +1,4 @@
-"""One cluster for all tests of this folder, taken down at the end however that comes."""
+"""Fixtures of the Slurm tests: one cluster for all of them, shut down at the end of the session."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.slurm_lab import HERE, Lab, list_queue, wait_until
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """Three nodes of one core; its folder is named by the script that starts the tests."""
+    """Start a cluster of three nodes with one core each. run.py sets FREEZEBENCH_SLURM."""
     made = Cluster(Path(os.environ["FREEZEBENCH_SLURM"]))
     try:
         made.up()
@@ -26,7 +26,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def lab(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Lab]]:
-    """A maker of labs, which are left tidy."""
+    """Return a function that creates labs; at the end, cancel their jobs and resume the nodes."""
     labs: list[Lab] = []
 
     def make(sweep: str, *options: str, **how: Any) -> Lab:
@@ -46,7 +46,7 @@ def lab(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Lab]]:
 
 @pytest.fixture
 def closed(cluster: Cluster) -> Iterator[Callable[[], None]]:
-    """Nodes on which nothing starts until the given function is called."""
+    """Drain all nodes; return a function that resumes them, so that jobs can start."""
     nodes = ",".join(cluster.nodes)
     read_output("scontrol", "update", f"nodename={nodes}", "state=drain", "reason=test")
 

@@ -1,6 +1,6 @@
-"""`make slurm-test`: brings up a Slurm on this machine, runs the tests of this folder, ends it.
+"""Entry point of `make slurm-test`: runs the tests of this folder on a Slurm of this machine.
 
-Where it cannot be brought up it says so, loudly, and succeeds: nothing was tested then.
+If Slurm cannot be started here, prints a prominent notice and exits with status 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> int:
-    """Run the tests, or say why not."""
+    """Run the tests, or print why they are skipped; return the exit status."""
     reason = prepare_slurm()
     if reason:
         line = f"SLURM TESTS SKIPPED: {reason}. Nothing about Slurm was tested."
@@ -33,21 +33,21 @@ def main() -> int:
             command, env=environment, cwd=HERE.parent.parent, check=False
         ).returncode
     finally:
-        Cluster(base).down()  # again, should the tests have been killed
+        Cluster(base).down()  # again, in case the tests were killed
 
 
 def prepare_slurm() -> str:
-    """Why no cluster can be brought up here; installs Debian's packages if that is all."""
+    """Install Slurm if needed; return why no cluster can be started here, or ''."""
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     if sys.platform != "linux":
         return "Slurm needs Linux"
     if os.geteuid() != 0:
-        return "several nodes on one machine need root"
+        return "starting several nodes on one machine needs root"
     if all(shutil.which(program) for program in PROGRAMS):
         return ""
     if shutil.which("apt-get") is None:
         return f"Slurm is not installed, and there is no apt-get to install {' '.join(PACKAGES)}"
-    # No service is to be started: the tests start what they need.
+    # With RUNLEVEL=1, Debian starts no services. The tests start the daemons they need.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
     for command in (install, ["apt-get", "update", "-qq"], install):
@@ -55,7 +55,7 @@ def prepare_slurm() -> str:
         if command is install and done.returncode == 0:
             break
     absent = [program for program in PROGRAMS if shutil.which(program) is None]
-    last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    last = (done.stderr.strip().splitlines() or ["no error message"])[-1]
     return f"apt-get could not install {' '.join(PACKAGES)}: {last}" if absent else ""
 
 

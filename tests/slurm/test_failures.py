@@ -1,4 +1,4 @@
-"""What goes wrong in a job: failures, kills, preemption, a lost node, file system or mirror."""
+"""Failures in jobs: errors, kills, preemption, and loss of a node, a file system or the mirror."""
 
 from __future__ import annotations
 
@@ -15,99 +15,99 @@ from tests.support.slurm_cluster import Cluster, read_output
 from tests.support.slurm_lab import Lab, list_queue, list_running, wait_until
 
 TWO_JOBS = "timeout_min = 30\nsignal_delay_s = 5\n[packing]\nruns_per_job = 3\n"
-LONG = ("--epochs", "200")  # long enough to be met under way on a fast machine
+LONG = ("--epochs", "200")  # long enough to be still running when the test acts
 
-SULKY = """
+FAILING = """
 from pathlib import Path
 from strategies.base import AtSteps, Strategy, Verdict
 
-class Sulky(Strategy):
-    name = "sulky"
+class Failing(Strategy):
+    name = "failing"
     def stages(self):
         return AtSteps(frozenset({2}))
     def decide(self, view):
         if Path("MARKER").exists():
-            raise RuntimeError("I will not")
+            raise RuntimeError("test error")
         return [Verdict(0, freeze=True)]
 """
 
 METHODS = """
 [[methods]]
-name = "sulky"
-strategy = "FILE:Sulky"
+name = "failing"
+strategy = "FILE:Failing"
 
 [[methods]]
 name = "linear"
-match = "sulky"
+match = "failing"
 """
 
 
-def test_a_failed_run_takes_along_only_those_that_need_it(
+def test_a_failed_run_blocks_only_the_runs_that_need_it(
     lab: Callable[..., Lab], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = lab("tiny.toml", "--seeds", "2", settings=TWO_JOBS)
-    marker, file = tmp_path / "marker", tmp_path / "sulky.py"
-    file.write_text(SULKY.replace("MARKER", str(marker)))
+    marker, file = tmp_path / "marker", tmp_path / "failing.py"
+    file.write_text(FAILING.replace("MARKER", str(marker)))
     text = Path(here.sweep).read_text() + METHODS.replace("FILE", str(file))
-    here.sweep = str(tmp_path / "sulky.toml")
+    here.sweep = str(tmp_path / "failing.toml")
     Path(here.sweep).write_text(text)
     marker.touch()
     here.send()
     wait_until(lambda: not list_queue(), 120, "end", here.log)
     assert len(here.done()) == 2
-    told = here.run_command("status")
-    assert "2 done, 2 failed, 2 blocked" in told
-    assert "RuntimeError: I will not; log: " in told
-    assert "which failed: RuntimeError: I will not" in told
+    out = here.run_command("status")
+    assert "2 done, 2 failed, 2 blocked" in out
+    assert "RuntimeError: test error; log: " in out
+    assert "which failed: RuntimeError: test error" in out
     failed = next(here.results.glob("runs/*/traceback.txt")).parent.name
     assert main(["logs", failed[:8], "--results", str(here.results)]) == 0
     logs = capsys.readouterr().out
     assert "Traceback" in logs
-    assert f"{failed} failed: RuntimeError" in logs  # in the job's log
+    assert f"{failed} failed: RuntimeError" in logs  # in the job log
     marker.unlink()
     assert "2 runs" in here.run_command("retry", "--failed", "--yes", "--dirty")
     wait_until(lambda: len(here.done()) == 6 and not list_queue(), 120, "end", here.log)
     assert "6 done" in here.run_command("status")
 
 
-def test_a_killed_job_comes_back_and_finished_runs_are_mirrored(lab: Callable[..., Lab]) -> None:
+def test_a_killed_job_is_requeued_and_finished_runs_are_mirrored(lab: Callable[..., Lab]) -> None:
     here = lab("tiny.toml", "--seeds", "2", *LONG, environment={"WANDB_MODE": "offline"})
     here.send()
-    told = wait_until(here.under_way, 90, "steps", here.log)[0][1]
-    # Not the run's process but the one above it, which submitit started.
+    beat = wait_until(here.under_way, 90, "steps", here.log)[0][1]
+    # Kill the process that submitit started, not its child that executes the run.
     parents = [
         int(line) for line in read_output("pgrep", "-f", "submitit.core._submit").split()
         if f"SLURM_CONF={here.cluster.environment['SLURM_CONF']}".encode()
         in Path(f"/proc/{line}/environ").read_bytes()
         and b"multiprocessing" not in Path(f"/proc/{line}/cmdline").read_bytes()
     ]  # fmt: skip
-    assert told["pid"] not in parents
+    assert beat["pid"] not in parents
     for number in parents:
         os.kill(number, signal.SIGKILL)
     wait_until(lambda: len(here.done()) == 2 and not list_queue(), 180, "end", here.log)
-    assert "exit status 137; queueing again" in here.log()
+    assert "exit status 137; requeueing the job" in here.log()
     for folder in (here.results / "runs").iterdir():
         cell = (folder / "spec.json").read_text().partition('"cell": "')[2][:12]
-        (file,) = folder.glob("wandb/offline-run-*/*.wandb")  # one, though it was resumed
+        (file,) = folder.glob("wandb/offline-run-*/*.wandb")  # one file, though resumed
         assert cell.encode() in file.read_bytes()
         assert file.name == f"run-{folder.name}.wandb"
 
 
-def test_a_mirror_that_fails_hurts_nothing(lab: Callable[..., Lab], tmp_path: Path) -> None:
-    nobody = {
+def test_a_failing_mirror_does_not_affect_the_runs(lab: Callable[..., Lab], tmp_path: Path) -> None:
+    unreachable = {
         "WANDB_MODE": "online", "WANDB_BASE_URL": "http://127.0.0.1:9",
         "WANDB_API_KEY": "0" * 40, "WANDB_CONFIG_DIR": str(tmp_path), "WANDB_INIT_TIMEOUT": "5",
     }  # fmt: skip
-    here = lab("tiny.toml", "--seeds", "2", environment=nobody)
+    here = lab("tiny.toml", "--seeds", "2", environment=unreachable)
     here.send()
     wait_until(lambda: len(here.done()) == 2 and not list_queue(), 240, "end", here.log)
     assert "was not mirrored" in here.log()
     assert "2 done" in here.run_command("status")
 
 
-def test_a_file_system_that_is_lost_for_a_while(lab: Callable[..., Lab]) -> None:
+def test_runs_survive_a_temporary_loss_of_the_file_system(lab: Callable[..., Lab]) -> None:
     here = lab("tiny.toml", "--seeds", "2", *LONG)
-    # Runs that read a file from there, too.
+    # Use a strategy whose runs read a file from the lost file system.
     text = Path(here.sweep).read_text().replace('name = "full"', 'name = "smartfrz"')
     here.sweep = str(here.folder / "tiny.toml")
     Path(here.sweep).write_text(text)
@@ -116,30 +116,35 @@ def test_a_file_system_that_is_lost_for_a_while(lab: Callable[..., Lab]) -> None
     away = here.results.with_name("away")
     here.results.rename(away)
     time.sleep(8)
-    assert not here.results.exists()  # nobody made a new one in its place
+    assert not here.results.exists()  # no process has created a new folder in its place
     away.rename(here.results)
     wait_until(lambda: len(here.done()) == 2 and not list_queue(), 180, "end", here.log)
 
 
-def test_preemption_by_a_better_partition(lab: Callable[..., Lab], cluster: Cluster) -> None:
+def test_a_preempted_run_resumes_from_its_checkpoint(
+    lab: Callable[..., Lab], cluster: Cluster
+) -> None:
     here = lab("tiny.toml", "--seeds", "1", *LONG)
     here.send()
     wait_until(here.under_way, 90, "steps", here.log)
     (number,) = list_running()
     read_output("sbatch", "--partition=high", "--nodes=3", "--output=/dev/null", "--wrap=sleep 5")
-    wait_until(lambda: "cut off; checkpoints are written" in here.log(), 60, "a cut-off", here.log)
+    interrupted = "job interrupted; checkpoints are written"
+    wait_until(lambda: interrupted in here.log(), 60, "an interruption", here.log)
     wait_until(lambda: len(here.done()) == 1 and not list_queue(), 180, "end", here.log)
     (result,) = here.done().values()
     assert result["resumed"]
     assert here.log().count("JobEnvironment(job_id=") == 2, number
 
 
-def test_a_crashed_node(lab: Callable[..., Lab], cluster: Cluster) -> None:
+def test_the_run_of_a_crashed_node_is_finished_by_another(
+    lab: Callable[..., Lab], cluster: Cluster
+) -> None:
     here = lab("tiny.toml", "--seeds", "1", *LONG)
     here.send()
-    told = wait_until(here.under_way, 90, "steps", here.log)[0][1]
-    cluster.crash(told["node"])
-    # Its job is believed to run until the controller misses the node; nobody is at the run.
+    beat = wait_until(here.under_way, 90, "steps", here.log)[0][1]
+    cluster.crash(beat["node"])
+    # Slurm lists the job as running until it notices the lost node. No process executes the run.
     wait_until(lambda: "0 done, 1 queued" in here.run_command("status"), 20, "a dead run", here.log)
     wait_until(lambda: len(here.done()) == 1 and not list_queue(), 240, "end", here.log)
-    cluster.revive(told["node"])
+    cluster.revive(beat["node"])

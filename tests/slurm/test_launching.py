@@ -1,4 +1,4 @@
-"""Sending: twice, from two shells, by a launcher that is killed, with code that is edited."""
+"""Submission: twice, from two shells, by a launcher that is killed, and with edited code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALL_JOBS = "timeout_min = 30\nsignal_delay_s = 5\n[packing]\nruns_per_job = 2\
 
 
 def queued_runs(lab: Lab) -> Counter[str]:
-    """How often each run is in a job that is in the queue."""
+    """Return how many queued jobs contain each run."""
     numbers = {line.split()[0] for line in list_queue()}
     return Counter(
         run
@@ -29,7 +29,7 @@ def queued_runs(lab: Lab) -> Counter[str]:
 
 
 def wrapper(folder: Path, script: str) -> str:
-    """A PATH on which sbatch is a script of ours around the real one."""
+    """Return a PATH on which sbatch is a given script. REAL in it is the path of the real sbatch."""
     folder.mkdir(exist_ok=True)
     real = subprocess.run(["which", "sbatch"], capture_output=True, text=True, check=True)
     file = folder / "sbatch"
@@ -38,16 +38,16 @@ def wrapper(folder: Path, script: str) -> str:
     return f"{folder}:{os.environ['PATH']}"
 
 
-def test_sent_twice_from_two_shells_and_cancelled(
+def test_two_concurrent_launchers_submit_each_run_once_and_cancel_removes_all(
     lab: Callable[..., Lab], closed: Callable[[], None]
 ) -> None:
     here = lab("tiny.toml", settings=SMALL_JOBS)
     shells = [here.start("sweep", "--launcher", "slurm", "--yes", "--dirty") for _ in range(2)]
-    told = [shell.communicate(timeout=120) for shell in shells]
-    assert [shell.returncode for shell in shells] == [0, 0], told
+    printed = [shell.communicate(timeout=120) for shell in shells]
+    assert [shell.returncode for shell in shells] == [0, 0], printed
     assert queued_runs(here) == Counter(dict.fromkeys(queued_runs(here), 1))
     assert len(queued_runs(here)) == 6
-    assert "6 runs are already in the queue" in here.send()  # and once more
+    assert "6 runs are already in the queue" in here.send()  # a third time
     assert sum(bool(array.jobs) for array in here.list_arrays()) == 1
     assert "6 queued" in here.run_command("status")
     here.run_command("cancel")
@@ -59,7 +59,7 @@ def test_sent_twice_from_two_shells_and_cancelled(
     assert "6 done" in here.run_command("status", "--watch")
 
 
-def test_a_launcher_killed_between_sbatch_and_its_note_orphans_nothing(
+def test_an_array_of_a_launcher_killed_before_recording_its_job_ids_is_cancelled(
     lab: Callable[..., Lab], tmp_path: Path
 ) -> None:
     here = lab("tiny.toml", settings=SMALL_JOBS)
@@ -68,17 +68,15 @@ def test_a_launcher_killed_between_sbatch_and_its_note_orphans_nothing(
     killed.communicate(timeout=120)
     assert killed.returncode == -9
     (orphan,) = {line.split()[0].partition("_")[0] for line in list_queue()}
-    assert [array.jobs for array in here.list_arrays()] == [[]]  # nothing was noted
-    assert "6 to do" in here.run_command(
-        "status"
-    )  # and nothing has started, since it was sent held
+    assert [array.jobs for array in here.list_arrays()] == [[]]  # no job id is recorded
+    assert "6 to do" in here.run_command("status")  # not started, because the array is held
     here.send()
     assert not [line for line in list_queue() if line.startswith(orphan)]
     assert len(queued_runs(here)) == 6
     wait_until(lambda: len(here.done()) == 6 and not list_queue(), 120, "end", here.log)
 
 
-def test_a_launcher_killed_before_its_release_is_helped_by_the_next(
+def test_the_next_launcher_releases_the_array_of_a_killed_one(
     lab: Callable[..., Lab], tmp_path: Path
 ) -> None:
     here = lab("tiny.toml", settings=SMALL_JOBS)
@@ -92,12 +90,12 @@ def test_a_launcher_killed_before_its_release_is_helped_by_the_next(
     killed.communicate(timeout=120)
     assert killed.returncode == -9
     (held,) = {line.split()[0].partition("_")[0] for line in list_queue()}
-    assert "nothing to submit" in here.send()  # it is released as it is
+    assert "nothing to submit" in here.send()  # the existing array is released
     wait_until(lambda: len(here.done()) == 6 and not list_queue(), 120, "end", here.log)
     assert [array.jobs[0].partition("_")[0] for array in here.list_arrays()] == [held]
 
 
-def test_jobs_run_the_code_and_files_they_were_sent_with(
+def test_jobs_use_the_code_and_files_of_their_submission(
     lab: Callable[..., Lab], closed: Callable[[], None], tmp_path: Path
 ) -> None:
     checkout = tmp_path / "checkout"
@@ -113,7 +111,7 @@ def test_jobs_run_the_code_and_files_they_were_sent_with(
         f'{text}\n[[methods]]\nname = "mine"\nstrategy = "{strategy}:Mine"\n'
     )
     here.finish("sweep", "--launcher", "slurm", "--yes")
-    # While they wait, everything is edited and committed.
+    # Edit and commit everything while the jobs wait.
     strategy.write_text("raise SystemExit('edited')\n")
     (checkout / "bench" / "training" / "loop.py").write_text("raise SystemExit('edited')\n")
     commit = read_output("git", "-C", str(checkout), "rev-parse", "HEAD")[:12]
@@ -125,7 +123,7 @@ def test_jobs_run_the_code_and_files_they_were_sent_with(
         assert json.loads(path.read_text())["commit"] == commit
 
 
-def test_a_changed_checkout_is_sent_only_when_asked(
+def test_uncommitted_changes_are_submitted_only_with_dirty(
     lab: Callable[..., Lab], tmp_path: Path
 ) -> None:
     checkout = tmp_path / "checkout"
@@ -133,12 +131,13 @@ def test_a_changed_checkout_is_sent_only_when_asked(
     (checkout / "bench" / "new.py").write_text("")
     here = lab("tiny.toml", code=checkout)
     refused = here.start("sweep", "--launcher", "slurm", "--yes")
-    assert "error: bench/new.py and 1 file(s)" in refused.communicate(timeout=60)[1]
+    errors = refused.communicate(timeout=60)[1]
+    assert "error: uncommitted changes in bench/new.py (1 file(s) in all)" in errors
     assert refused.returncode == 2
     assert not list_queue()
 
 
-def test_what_slurm_refuses_is_one_line_and_nothing_is_left(lab: Callable[..., Lab]) -> None:
+def test_a_rejected_submission_prints_one_line_and_leaves_no_jobs(lab: Callable[..., Lab]) -> None:
     here = lab("storm.toml", settings='timeout_min = 30\npartition = "nowhere"\n')
     refused = here.start("sweep", "--launcher", "slurm", "--yes", "--dirty")
     errors = refused.communicate(timeout=60)[1]

@@ -1,4 +1,4 @@
-"""A sweep over three nodes ends complete, and to the bit, though everything happens to it."""
+"""Sweep on three nodes that survives all kinds of failures and gives identical results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ minutes_per_job = 0.01
 
 
 class Quiet:
-    """Watches runs made here and says nothing."""
+    """Watcher that prints nothing, and raises if a run fails."""
 
     def started(self, spec: Any) -> None: ...
     def stepped(self, spec: Any, step: int, steps: int) -> None: ...
@@ -39,7 +39,7 @@ class Quiet:
 
 
 class Results(threading.Thread):
-    """Notes when a result was first seen, and whether one was ever written again."""
+    """Thread that records when each result was written, and which results were written again."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
@@ -55,18 +55,20 @@ class Results(threading.Thread):
 
 
 def nodes_without(job: str) -> list[str]:
-    """Nodes on which another job runs."""
+    """Return the nodes on which other jobs are running."""
     found = [line.split() for line in list_queue() if " RUNNING " in line]
     return [node for number, _, node in found if number != job]
 
 
-def go_on(process: int) -> None:
-    """Let a process that stands still go on; Slurm may have done so already, and ended it."""
+def resume_process(process: int) -> None:
+    """Send SIGCONT to a stopped process, unless Slurm has already continued and ended it."""
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGCONT)
 
 
-def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> None:
+def test_a_sweep_survives_kills_preemption_time_limits_and_a_lost_node(
+    lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path
+) -> None:
     here = lab("storm.toml", settings=SETTINGS)
     sweep = load_sweep(here.sweep, "laptop")
     specs = sweep.specs
@@ -77,19 +79,19 @@ def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> Non
     results.start()
 
     def grid() -> list[str]:
-        """Running jobs of the largest stage."""
+        """Return the running jobs of the largest array."""
         array = max(here.list_arrays(), key=lambda a: sum(map(len, a.packs)))
         return [number for number in list_running() if number in array.jobs]
 
     caught: dict[str, int] = {}
 
     def catch(jobs: dict[str, int], among: Callable[[], list[str]]) -> None:
-        """Stop the process of each job's run that has made steps, so that it waits for its fate."""
-        for _, told in here.under_way():
-            job, process = told["job"], told["pid"]
+        """Stop (SIGSTOP) the process of each job's run once it has made steps; add it to `jobs`."""
+        for _, beat in here.under_way():
+            job, process = beat["job"], beat["pid"]
             new = job not in jobs and process not in caught.values()
             if new and job in among():
-                with suppress(ProcessLookupError):  # its run ended just now; a next one will come
+                with suppress(ProcessLookupError):  # the run has just ended; the next one will do
                     os.kill(process, signal.SIGSTOP)
                     jobs[job] = process
 
@@ -99,13 +101,13 @@ def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> Non
 
     wait_until(three, 180, "three running jobs", here.log)
     first, second, third = sorted(caught)
-    # One hits its time limit, of a minute from now on; Slurm ends it as it ends any. Its run
-    # stands still until the limit is near.
+    # The first job gets a time limit of one minute. Its run stays stopped until shortly before the
+    # limit.
     read_output("scontrol", "update", f"jobid={first}", "timelimit=1")
-    threading.Timer(30, go_on, (caught[first],)).start()
-    # One process is killed: the one that makes a run of the second job.
+    threading.Timer(30, resume_process, (caught[first],)).start()
+    # Kill the process that executes a run of the second job.
     os.kill(caught[second], signal.SIGKILL)
-    # Two jobs are preempted, in the middle of a run.
+    # Requeue two jobs in the middle of a run, as a preemption does.
     read_output("scontrol", "requeue", third)
     again: dict[str, int] = {}
 
@@ -115,7 +117,7 @@ def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> Non
 
     wait_until(next_run, 60, "steps of the job's next run", here.log)
     read_output("scontrol", "requeue", second)
-    # One slurmd is killed: a node with a job on it, whose processes live on beside the new copy.
+    # Kill the slurmd of a node with a job. Its processes keep running while Slurm requeues the job.
     node = wait_until(lambda: nodes_without(first), 60, "a running job", here.log)[0]
     cluster.lose(node)
     wait_until(
@@ -131,7 +133,7 @@ def test_storm(lab: Callable[..., Lab], cluster: Cluster, tmp_path: Path) -> Non
     print(f"storm: {time.monotonic() - began:.0f} s")
 
     log = here.log()
-    assert "cut off; checkpoints are written" in log  # the time limit
+    assert "job interrupted; checkpoints are written" in log  # the time limit
     assert "exit code -9" in log  # the killed process
     starts = re.findall(r"Starting with JobEnvironment\(job_id=(\w+)", log)
     assert starts.count(second) >= 2
