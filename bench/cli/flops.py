@@ -20,28 +20,45 @@ def main(args: argparse.Namespace) -> int:
     from bench.models.anatomy import analyze_model
     from bench.models.texts.catalogue import find_text_model
     from bench.planning.sweep_files import load_profile
+    from reports.document.table import (
+        TERA,
+        Table,
+        Value,
+        number_column,
+        rounded_column,
+        text_column,
+    )
+    from reports.document.terminal import format_text
 
     profile, root = load_profile(args.profile), collect_files(args).get("data", "")
-    print(f"profile {profile['name']}: full training, TFLOPs")
-    print(
-        f"{'model':14}{'stands for it':24}{'data':23}{'paper rule':>14}{'exact':>14}{'layers':>8}"
-    )
+    rows: list[dict[str, Value]] = []
     for role, settings in profile["models"].items():
         for dataset in profile["datasets"].values():
             values = {**profile["run"], **settings, **dataset}
             if holds_texts(values["data"]) != (find_text_model(values["model"]) is not None):
                 continue
             facts = describe(values["data"], root)
-            size = facts.length or values["resolution"]  # texts: of a typical batch
+            size = facts.length or values["resolution"]  # for texts: the length of a typical batch
             layers, flops = analyze_model(values["model"], facts.classes, size)
             samples = facts.train_samples * values["epochs"]
-            paper, exact = (f.total * samples / 1e12 for f in (flops.paper(), flops.exact()))
-            print(
-                f"{role:14}{values['model']:24}{values['data']:23}"
-                f"{_format_flops(paper):>14}{_format_flops(exact):>14}{len(layers):8}"
+            rows.append(
+                {
+                    "role": role,
+                    "model": values["model"],
+                    "data": values["data"],
+                    "paper": flops.paper().total * samples,
+                    "exact": flops.exact().total * samples,
+                    "layers": len(layers),
+                }
             )
+    columns = (
+        text_column("model", "role"),
+        text_column("stand-in", "model"),
+        text_column("data", "data"),
+        rounded_column("paper's rule", "paper", digits=4, scale=TERA),
+        rounded_column("exact", "exact", digits=4, scale=TERA),
+        number_column("layers", "layers", digits=0),
+    )
+    title = f"TFLOPs of full training, profile {profile['name']}"
+    print(format_text(Table(title, columns, rows)), end="")
     return 0
-
-
-def _format_flops(teraflops: float) -> str:
-    return f"{teraflops:,.0f}" if teraflops >= 100 else f"{teraflops:.4g}"
