@@ -29,7 +29,7 @@ def queued_runs(lab: Lab) -> Counter[str]:
 
 
 def wrapper(folder: Path, script: str) -> str:
-    """Return a PATH on which sbatch is a given script. REAL in it is the path of the real sbatch."""
+    """Return a PATH on which sbatch is a script, in which REAL is the path of the real sbatch."""
     folder.mkdir(exist_ok=True)
     real = subprocess.run(["which", "sbatch"], capture_output=True, text=True, check=True)
     file = folder / "sbatch"
