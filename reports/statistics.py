@@ -1,8 +1,8 @@
-"""What five seeds can tell: intervals, paired differences, non-inferiority, Holm's correction.
+"""Statistics for five seeds: intervals, paired differences, non-inferiority, Holm's correction.
 
-Accuracies and differences are in points (percent). Everything is two-sided at 95 % unless its
-name says otherwise. A bootstrap over five values covers 84 % where it says 95, and Wilcoxon over
-five pairs cannot go below p = 0.0625, so Student's t is used throughout.
+Accuracies and differences are in percentage points. Tests and intervals are two-sided at 95 %
+unless stated otherwise. We use Student's t throughout, because the alternatives fail for five
+values: a nominal 95 % bootstrap interval covers 84 %, and Wilcoxon's test never gives p < 0.0625.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
-from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes a second to import
+from scipy.special import stdtr, stdtrit  # importing scipy.stats takes a second
 
 LEVEL = 0.95
-MARGIN = 0.5  # points of accuracy, fixed before any result was seen
-SMALLEST_SHARE = 0.05  # a ratio to fewer FLOPs saved than that is mostly noise
-LEAST = 3  # values that a verdict or a p needs: two that are alike by chance would make it certain
+MARGIN = 0.5  # non-inferiority margin in points, fixed before any result was seen
+SMALLEST_SHARE = 0.05  # below this share of FLOPs saved the realised ratio is mostly noise
+LEAST = 3  # values that a verdict or p needs; two equal values would give a zero-width interval
 
 Verdict = Literal["non-inferior", "inferior", "inconclusive"]
 Key = TypeVar("Key", bound=Hashable)
@@ -26,7 +26,10 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean of n values with its t interval; the ends are NaN where n < 2, all is where n = 0."""
+    """Mean of n values with its t interval.
+
+    low and high are NaN if n < 2. The mean is NaN too if n = 0.
+    """
 
     mean: float
     low: float
@@ -35,7 +38,7 @@ class Interval:
 
     @property
     def known(self) -> bool:
-        """Whether there are values enough for an interval."""
+        """Whether there are enough values for an interval (n ≥ 2)."""
         return self.n >= 2
 
 
@@ -43,17 +46,17 @@ NOTHING = Interval(math.nan, math.nan, math.nan, 0)
 
 
 def compute_mean(values: Sequence[float]) -> float:
-    """The mean; NaN of nothing."""
+    """Return the mean, or NaN if there are no values."""
     return float(np.mean(values)) if len(values) else math.nan
 
 
 def compute_sample_sd(values: Sequence[float]) -> float:
-    """The sample standard deviation (ddof = 1); NaN below two values."""
+    """Return the sample standard deviation (ddof = 1), or NaN for fewer than two values."""
     return float(np.std(values, ddof=1)) if len(values) >= 2 else math.nan
 
 
 def compute_t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
-    """The mean and its two-sided t interval with n - 1 degrees of freedom."""
+    """Return the mean and its two-sided t interval with n - 1 degrees of freedom."""
     n = len(values)
     if n < 2:
         return Interval(compute_mean(values), math.nan, math.nan, n)
@@ -63,15 +66,15 @@ def compute_t_interval(values: Sequence[float], level: float = LEVEL) -> Interva
 
 
 def pair_differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
-    """ours - theirs for every seed that both have, in the order of the seeds."""
+    """Return ours - theirs for every seed that both have, in the order of the seeds."""
     return [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
 
 
 def compute_paired_saving(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval:
-    """The share of a positive cost that `ours` saves against `theirs`, paired by seed.
+    """Return the share of a positive cost that `ours` saves relative to `theirs`, paired by seed.
 
-    Computed on log-ratios, which a slow machine shifts alike for both, and turned back:
-    1 - exp(mean log(ours / theirs)).
+    The share is 1 - exp(mean log(ours / theirs)). Ratios are used because a slow machine affects
+    both costs by the same factor.
     """
     seeds = sorted(s for s in ours.keys() & theirs.keys() if ours[s] > 0 and theirs[s] > 0)
     logs = compute_t_interval([math.log(ours[s] / theirs[s]) for s in seeds])
@@ -80,7 +83,7 @@ def compute_paired_saving(ours: Mapping[int, float], theirs: Mapping[int, float]
 
 
 def judge_difference(difference: Interval, margin: float = MARGIN) -> Verdict:
-    """Whether a difference (strategy - full) is no worse than -margin, by its interval alone."""
+    """Return the verdict on a difference (method - full training, points) by its interval."""
     if difference.n < LEAST:
         return "inconclusive"
     if difference.low > -margin:
@@ -91,32 +94,36 @@ def judge_difference(difference: Interval, margin: float = MARGIN) -> Verdict:
 
 
 def compute_p_no_worse(differences: Sequence[float], margin: float = MARGIN) -> float:
-    """One-sided p of H0 "the mean difference is -margin or worse"; NaN below LEAST values.
+    """Return the one-sided p of H0 "the mean difference is -margin or worse".
 
-    It is below 0.025 exactly where the verdict is "non-inferior".
+    p is below 0.025 exactly if the verdict is "non-inferior". NaN for fewer than LEAST values.
     """
     shifted = [value + margin for value in differences]
     return float(stdtr(len(shifted) - 1, -_compute_t_statistic(shifted)))
 
 
 def compute_p_different(differences: Sequence[float]) -> float:
-    """Two-sided p of H0 "the mean difference is zero"; NaN below LEAST values."""
+    """Return the two-sided p of H0 "the mean difference is zero".
+
+    NaN for fewer than LEAST values.
+    """
     return float(2 * stdtr(len(differences) - 1, -abs(_compute_t_statistic(differences))))
 
 
 def _compute_t_statistic(values: Sequence[float]) -> float:
-    """Student's t of the mean against zero; NaN below LEAST values."""
+    """Return Student's t of the mean against zero, or NaN for fewer than LEAST values."""
     if len(values) < LEAST:
         return math.nan
     centre, error = compute_mean(values), compute_sample_sd(values) / math.sqrt(len(values))
-    if error == 0:  # all values alike: certain, or nothing to tell
+    if error == 0:  # all values are equal: t is infinite, or 0 if they are zero
         return math.copysign(math.inf, centre) if centre else 0.0
     return centre / error
 
 
 def apply_holm(raw: Mapping[Key, float]) -> dict[Key, float]:
-    """Holm's step-down correction of a family of p values; NaN (no test made) stays NaN
-    and does not count.
+    """Return a family of p values adjusted by Holm's step-down correction.
+
+    NaN means that no test was made. It stays NaN and does not count as a member of the family.
     """
     tested = sorted((k for k, p in raw.items() if not math.isnan(p)), key=lambda k: raw[k])
     adjusted = dict.fromkeys(raw, math.nan)
@@ -128,5 +135,8 @@ def apply_holm(raw: Mapping[Key, float]) -> dict[Key, float]:
 
 
 def compute_realised(time_saved: float, flops_saved: float) -> float:
-    """What part of the computation saved shows on the clock."""
+    """Return the ratio of the share of time saved to the share of FLOPs saved.
+
+    NaN if less than SMALLEST_SHARE of the FLOPs is saved.
+    """
     return time_saved / flops_saved if flops_saved >= SMALLEST_SHARE else math.nan

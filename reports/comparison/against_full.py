@@ -1,4 +1,4 @@
-"""A strategy against full training: what it loses, what it saves, and what may be claimed."""
+"""Comparison of a strategy with full training: accuracy difference, savings and verdict."""
 
 from __future__ import annotations
 
@@ -10,83 +10,90 @@ from reports import statistics
 from reports.runs.cells import Cell
 from reports.statistics import NOTHING, Interval, compute_realised
 
-ONE_SIDED = (1 - statistics.LEVEL) / 2  # the two-sided interval's share in each tail
+ONE_SIDED = (1 - statistics.LEVEL) / 2  # significance level of a one-sided test, 0.025
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A cell against the full training of the same model and data. Savings are shares (0 to 1)."""
+    """Comparison of a cell with full training of the same model and data.
 
-    difference: Interval  # accuracy, points, paired by seed
-    verdict: str  # "" where there is nothing to compare
+    Savings are shares: 0.25 means that 25 % are saved, a negative value is a loss.
+    """
+
+    difference: Interval  # accuracy minus full training's, in points, paired by seed
+    verdict: str  # "" if no seed can be compared
     flops_saved: float  # paper's convention
-    exact_saved: float  # exact convention, less what deciding cost
-    time_saved: Interval  # train and decide clocks, paired by seed; NOTHING across devices
+    exact_saved: float  # exact convention, the FLOPs of decisions counted as cost
+    time_saved: Interval  # train + decide clocks, paired by seed; NOTHING if devices differ
     devices_differ: bool
-    resumed: int  # runs of the two that were interrupted once
-    slowed: int  # runs of the two whose time was not theirs alone
-    absent: int  # runs of the two without a number
+    resumed: int  # runs of both cells that were interrupted and resumed
+    slowed: int  # runs of both cells that shared their CPU with another process
+    absent: int  # runs of both cells without a result
 
     @property
     def realised(self) -> float:
-        """Share of time saved over share of FLOPs saved; NaN where too few FLOPs are saved."""
+        """Ratio of the share of time saved to the share of FLOPs saved.
+
+        NaN if less than statistics.SMALLEST_SHARE of the FLOPs are saved.
+        """
         return compute_realised(self.time_saved.mean, self.flops_saved)
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """A strategy over all pairs of model and data; each pair counts once, by its mean.
+    """Results of a strategy, pooled over the pairs of model and data.
 
-    done, planned: its runs with a number, and all. absent: runs of it and of full training without
-    one.
+    Each pair counts once, by its mean. done: runs of the strategy with a result. planned: all runs
+    of the strategy. absent: runs of the strategy and of full training without a result.
     """
 
-    difference: Interval  # t interval over the pairs' means, points
-    pairs: int  # pairs that could be compared
-    wanted: int  # pairs of the table
+    difference: Interval  # t interval over the pairs' mean differences, in points
+    pairs: int  # pairs with at least one seed that can be compared
+    wanted: int  # all pairs of the table
     verdict: str
-    p_no_worse: float  # Holm-adjusted, one-sided: the claim of non-inferiority
-    p_different: float  # Holm-adjusted, two-sided: any difference at all
-    p_faster: float  # Holm-adjusted, one-sided: any time saved
+    p_no_worse: float  # Holm-adjusted, one-sided: test of non-inferiority
+    p_different: float  # Holm-adjusted, two-sided: test of any difference
+    p_faster: float  # Holm-adjusted, one-sided: test of any time saved
     flops_saved: float
     exact_saved: float
-    time_saved: Interval  # t interval over the pairs' shares
-    saved: Mapping[tuple[str, ...], float]  # the share of time, of each pair whose times compare
-    realised: float  # mean share of time over mean share of FLOPs; NaN where a pair has no time
-    verdicts: Mapping[str, int]  # how many pairs had each verdict
-    resumed: int  # runs compared, full training's among them, that were interrupted once
-    slowed: int  # runs compared, full training's among them, whose time was not theirs alone
+    time_saved: Interval  # t interval over the pairs' shares of time saved
+    saved: Mapping[tuple[str, ...], float]  # share of time saved, of pairs with comparable times
+    realised: float  # mean share of time / mean share of FLOPs; NaN if a pair lacks a time
+    verdicts: Mapping[str, int]  # number of pairs with each verdict
+    resumed: int  # resumed runs, including those of full training
+    slowed: int  # runs that shared their CPU, including those of full training
     done: int
     planned: int
     absent: int
 
     @property
     def timed(self) -> int:
-        """Pairs whose times compare."""
+        """Number of pairs with comparable times."""
         return len(self.saved)
 
     @property
     def no_worse(self) -> bool:
-        """Whether it is non-inferior, and still so after Holm's correction."""
+        """Whether the method is non-inferior, also after Holm's correction."""
         return self.verdict == "non-inferior" and self.p_no_worse < ONE_SIDED
 
     @property
     def faster(self) -> bool:
-        """Whether a speed-up may be claimed: no worse, and time saved beyond chance, both after
-        Holm's correction, on a machine that did nothing else, with all runs there and the times of
-        all pairs.
+        """Whether a speed-up may be claimed.
+
+        The method must be non-inferior and save time, both after Holm's correction. All runs must
+        have results, the times of all pairs must be comparable, and no run may have shared its CPU.
         """
         whole = self.timed == self.pairs == self.wanted and not self.absent
         return self.no_worse and self.p_faster < ONE_SIDED and not self.slowed and whole
 
     @property
     def slower(self) -> bool:
-        """Whether it takes more time than full training, beyond chance."""
+        """Whether the method takes significantly more time than full training."""
         return self.time_saved.high < 0 and not self.slowed
 
 
 def compare_with_full(cell: Cell, full: Cell) -> Comparison:
-    """Compare a cell with full training, seed by seed; seeds that either lacks do not count."""
+    """Compare a cell with full training by the seeds for which both have a result."""
     pairs = (cell.by_seed("accuracy"), full.by_seed("accuracy"))
     difference = statistics.compute_t_interval(statistics.pair_differences(*pairs))
     absent = cell.wanted - cell.n + full.wanted - full.n
@@ -110,12 +117,15 @@ def compare_with_full(cell: Cell, full: Cell) -> Comparison:
 
 
 def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[str, Pooled]:
-    """Pool each strategy over its pairs of model and data, with Holm over the strategies."""
+    """Pool each strategy over its pairs of model and data.
+
+    p values are corrected by Holm's method over the strategies.
+    """
     means = {
         name: [c.difference.mean for _, c in pairs if c.difference.n]
         for name, pairs in strategies.items()
     }
-    # Of the runs that happen to be there nothing is tested: those that are not may differ.
+    # Incomplete results are not tested, because the missing runs may differ from the others.
     tested = {
         name: means[name] if not any(c.absent for _, c in pairs) else []
         for name, pairs in strategies.items()
@@ -172,8 +182,9 @@ def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) ->
 
 
 def _cap_verdict(verdict: str, absent: int) -> str:
-    """A strategy is not called non-inferior on the seeds that happen to be there: others may have
-    diverged, failed, or not be finished.
+    """Replace "non-inferior" by "inconclusive" if runs have no result.
+
+    The missing runs may have diverged or failed, so the finished ones alone prove nothing.
     """
     return "inconclusive" if absent and verdict == "non-inferior" else verdict
 
@@ -183,5 +194,5 @@ def _compute_saving(ours: float, theirs: float) -> float:
 
 
 def _average_known(values: Sequence[float]) -> float:
-    """Mean of the known values."""
+    """Return the mean of the values that are not NaN."""
     return statistics.compute_mean([value for value in values if not math.isnan(value)])

@@ -1,7 +1,7 @@
-"""Tables that set methods against full training: results, differences and savings, costs.
+"""Tables that compare methods with full training: results, differences, savings and costs.
 
-Tables 2, 3, 6 and 7 are of this kind, Table 1 and users' own nearly; what the paper does not print
-gets no column.
+Tables 2, 3, 6 and 7 have this form. Table 1 and the tables of users' sweeps differ slightly. A
+column for the paper's numbers exists only if the paper prints such numbers.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SEEDS = text_column("Seeds", "seeds")
 DIFFERENCE = interval_column("Difference (points) [95 %]", "difference")
 VERDICT = text_column("Verdict", "verdict")
 
-# What is told of every method against full training, whatever else is.
+# Columns that every comparison with full training has.
 LOST_AND_SAVED = (
     METHOD,
     DIFFERENCE,
@@ -61,15 +61,19 @@ THEIRS = {
 }
 
 SHORT = (
-    "± sample standard deviation; difference to full paired by seed, t interval; non-inferior: "
-    "lower end above −0.5 points. Time: train + decide. FLOPs: paper's convention. "
-    "−FLOPs, −time: shares saved against full; realised: the second by the first."
+    "± is the sample standard deviation over seeds. Difference: accuracy minus that of full "
+    "training, paired by seed, with a t interval. Non-inferior: its lower end is above −0.5 "
+    "points. Time: training + decisions. FLOPs: paper's convention. −FLOPs, −time: share saved "
+    "relative to full training. Realised: share of time saved / share of FLOPs saved."
 )
 
 
 @dataclass(frozen=True)
 class AgainstFull:
-    """The parts of such a table; `rows` hold every number of a cell, `pools` of a method."""
+    """Parts of a table that compares methods with full training.
+
+    rows: all numbers of each cell. pools: pooled results of each method.
+    """
 
     results: Table
     against: Table
@@ -78,19 +82,19 @@ class AgainstFull:
     rows: Sequence[Row]
     pools: Mapping[str, Pooled]
     score: str
-    equal_cost: Table | None = None  # where methods were matched
+    equal_cost: Table | None = None  # if the table has matched runs
     compact_equal_cost: Table | None = None
-    pooled: Table | None = None  # of several pairs of model and data
+    pooled: Table | None = None  # if there are several pairs of model and data
     compact_pooled: Table | None = None
 
     @property
     def parts(self) -> tuple[Table, ...]:
-        """What a document shows, in order."""
+        """Tables of a document, in order."""
         several = (self.results, self.against, self.pooled, self.equal_cost, self.costs)
         return _drop_missing(several)
 
     def report(self, table: str, title: str, frame: pd.DataFrame, *drawings: Drawing) -> Report:
-        """These parts as the report of a table."""
+        """Return the report that consists of these parts."""
         numbers = {
             table: self.results,
             f"{table}_pooled": self.pooled,
@@ -117,11 +121,11 @@ def build_against_full(
     score: str = ACCURACY,
     conditional: str = captions.CONDITIONAL,
 ) -> AgainstFull:
-    """Build the paper's table of that number, or another one (None), from a frame of its runs (see
-    reports.runs.run_table).
+    """Build the tables that compare methods with full training.
 
-    notes: what is particular to it. score: what the runs' accuracy is, as a heading.
-    conditional: what the intervals do not cover.
+    frame: one row per run (see reports.runs.run_table). table: number of the paper's table; None
+    for another table. notes: notes of this table alone. score: column heading for the runs'
+    accuracy. conditional: note on the variation that the intervals do not cover.
     """
     groups = build_cells(frame)
     compared = method_rows.compare_cells(groups)
@@ -139,7 +143,7 @@ def build_against_full(
               [*about, captions.SPREAD, captions.TIME, *papers, *notes, *marks]),
         Table(f"{label}, against full training {here}", build_against_columns(rows), freezing, PAIR,
               [captions.VERDICT, captions.SAVINGS, captions.REPLAYED, conditional, *marks]),
-        Table(f"{label}, what it cost: {unit.name}, clocks, memory {here}",
+        Table(f"{label}, cost: {unit.name}, times and memory {here}",
               build_cost_columns(unit), rows, PAIR,
               [captions.CONVENTIONS, captions.TIME, captions.MEMORY]),
         Table(f"{title} {here}", build_compact_columns(unit, score), rows, PAIR,
@@ -153,17 +157,17 @@ def build_against_full(
 
 
 def describe_paper_columns(table: int) -> str:
-    """What the columns called Paper hold."""
+    """Return the note that explains the columns called Paper."""
     return (
-        f"Paper: the numbers printed in Table {table} of the SmartFRZ paper, for the models and "
-        "data sets that ours stand for; its savings are computed from them."
+        f"Paper: the numbers printed in Table {table} of the SmartFRZ paper, for the original "
+        "models and data sets. The paper's savings are computed from these numbers."
     )
 
 
 def build_results_columns(
     unit: Unit, rows: Sequence[Row], score: str = ACCURACY
 ) -> tuple[Column, ...]:
-    """The paper's own columns, ours and theirs."""
+    """Return the columns for our results, and for the paper's if it prints any."""
     theirs = {
         "accuracy": mean_sd_column(f"Paper: {lower_first(score)}", "published_accuracy"),
         "time_s": number_column("Paper: time (s)", "published_time_s", 0),
@@ -180,7 +184,7 @@ def build_results_columns(
 
 
 def build_against_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
-    """What a method loses and saves, ours and the paper's."""
+    """Return the columns for differences and savings, ours and the paper's."""
     theirs = {
         **THEIRS,
         "time_saved": percent_column("Paper: time saved (%)", "published_time_saved"),
@@ -196,7 +200,10 @@ def build_against_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
 
 
 def select_printed(columns: Mapping[str, Column], rows: Sequence[Row]) -> list[Column]:
-    """Of the paper's columns, by their key, those for which it prints a number at all."""
+    """Return the columns for which the paper prints at least one number.
+
+    columns: by the row's key without `published_`.
+    """
     return [
         column
         for key, column in columns.items()
@@ -209,12 +216,12 @@ def _drop_missing(tables: Sequence[Table | None]) -> tuple[Table, ...]:
 
 
 def lower_first(heading: str) -> str:
-    """A heading within another one."""
+    """Return a heading with its first letter in lower case."""
     return heading[:1].lower() + heading[1:]
 
 
 def build_cost_columns(unit: Unit) -> tuple[Column, ...]:
-    """Everything that was spent."""
+    """Return the columns for FLOPs, times and memory."""
     return (
         METHOD,
         rounded_column("Paper's: forward", "paper_forward", 4, unit.flops),
@@ -232,7 +239,7 @@ def build_cost_columns(unit: Unit) -> tuple[Column, ...]:
 
 
 def build_compact_columns(unit: Unit, score: str = ACCURACY) -> tuple[Column, ...]:
-    """What a terminal has room for."""
+    """Return the few columns that fit into a terminal."""
     return (
         METHOD,
         text_column("Seeds", "count"),

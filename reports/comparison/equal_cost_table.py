@@ -1,7 +1,8 @@
-"""Methods beside those that were given just their computation: which is the better for it.
+"""Table that compares methods with baselines of the same cost (matched runs).
 
-Against full training a method may lose little because it saves little. Against a method of the
-same cost, freezing by a schedule, at random, or stopping earlier, it must be worth its decisions.
+A method that saves little also loses little relative to full training. A baseline of the same cost
+freezes by a schedule or at random, or stops earlier. The comparison with it shows whether the
+method's decisions are worth their cost.
 """
 
 from __future__ import annotations
@@ -23,35 +24,36 @@ from reports.runs.cells import Cell
 from reports.statistics import LEAST, Interval
 
 ALL = "all pairs"
-BETTER, WORSE, NOT_APART = "better", "worse", "not told apart"
-NOT_TOLD = "not told"
+BETTER, WORSE, NOT_APART = "better", "worse", "not significant"
+NOT_TOLD = "not tested"
 MATCHED = (
-    "Rivals were given the mean cost of the method's runs on the same model and data as their "
-    "budget (FLOPs of the exact convention, deciding included). The difference is the method's "
-    "accuracy less the rival's, paired by seed, with a 95 % t interval; over all pairs each counts "
-    "once, by its mean. Better or worse: the interval lies on one side of 0 and, over all pairs, p "
-    "is below 0.05 after Holm's correction over the rivals; single pairs are not corrected. "
-    f"Nothing is told from fewer than {LEAST} seeds (over all pairs, {LEAST} pairs), nor while a "
-    "wanted run of the two has no number."
+    "Matched runs: the budget of each baseline is the mean cost of the method's runs on the same "
+    "model and data (exact FLOPs, including decisions). Difference: the method's accuracy minus "
+    "the baseline's in percentage points, paired by seed, with a 95 % t interval. Over all pairs, "
+    "each pair of model and data counts once, by its mean difference. Outcome: better or worse "
+    "means that the interval excludes 0; otherwise the difference is not significant. Over all "
+    "pairs, p must also be below 0.05 after Holm's correction over the baselines. Single pairs are "
+    f"not corrected. Not tested: fewer than {LEAST} seeds (over all pairs, fewer than {LEAST} "
+    "pairs), or a run without a result."
 )
 
 COLUMNS = (
     text_column("Method", "method"),
-    text_column("Rival", "rival"),
+    text_column("Baseline", "rival"),
     text_column("Compared", "compared"),
-    interval_column("Method − rival (points) [95 %]", "difference"),
-    text_column("Method is", "outcome"),
+    interval_column("Method − baseline (points) [95 %]", "difference"),
+    text_column("Outcome for the method", "outcome"),
     p_value_column("p (different), Holm", "p_different"),
-    number_column("Rival's cost / method's", "cost_ratio", 3),
+    number_column("Cost: baseline / method", "cost_ratio", 3),
 )
 COMPACT = (
     text_column("Method", "method"),
-    text_column("rival", "rival"),
+    text_column("baseline", "rival"),
     text_column("compared", "compared"),
-    interval_column("method − rival [95 %]", "difference"),
-    text_column("method is", "outcome"),
+    interval_column("method − baseline [95 %]", "difference"),
+    text_column("outcome", "outcome"),
     p_value_column("p", "p_different"),
-    number_column("cost", "cost_ratio", 3),
+    number_column("cost ratio", "cost_ratio", 3),
 )
 PLACE = (text_column("Model", "model"), text_column("Data", "dataset"))
 
@@ -59,11 +61,11 @@ PLACE = (text_column("Model", "model"), text_column("Data", "dataset"))
 def build_equal_cost(
     cells: Sequence[Cell], profile: Profile, title: str
 ) -> tuple[Table, Table] | tuple[None, None]:
-    """The table, and a short one for the terminal; None if nothing was matched.
+    """Return the full table and a short one for the terminal, or (None, None) without matched runs.
 
-    Pairs are taken together from three on, if one metric scores them all: the short table has
-    these rows alone, or else each pair's. cells: of model, dataset, method; a run says in `match`
-    which method it was matched to.
+    Rows over all pairs need at least LEAST pairs that are scored by one metric. The short table has
+    only these rows if they exist, otherwise the rows of single pairs. cells: by model, dataset and
+    method. `match` of a run names the method to whose cost it was matched.
     """
     found = {cell.roles: cell for cell in cells}
     contests = [
@@ -82,12 +84,12 @@ def build_equal_cost(
 
 
 def has_one_metric(cells: Sequence[Cell]) -> bool:
-    """Whether all finished runs are scored alike, so that their points may be averaged."""
+    """Return whether one metric scores all finished runs, so that points may be averaged."""
     return len({run["metric"] for cell in cells for run in cell.finished}) < 2
 
 
 def _build_row(method: Cell, rival: Cell, profile: Profile) -> Row:
-    """One pair of model and data."""
+    """Return the row of a method and a baseline on one pair of model and data."""
     model, dataset, _ = method.roles
     difference = _compute_difference(method, rival)
     return {
@@ -104,7 +106,7 @@ def _build_row(method: Cell, rival: Cell, profile: Profile) -> Row:
 
 
 def _pool_contests(contests: Sequence[tuple[Cell, Cell]]) -> list[Row]:
-    """A row a method and rival, over all pairs of model and data."""
+    """Return one row per method and baseline, over all pairs of model and data."""
     groups: dict[tuple[str, str], list[tuple[Cell, Cell]]] = {}
     for method, rival in contests:
         groups.setdefault((method.roles[2], rival.roles[2]), []).append((method, rival))
@@ -131,10 +133,10 @@ def _build_pooled_row(
     ratios = [_compute_cost(rival) / _compute_cost(method) for method, rival in pairs]
     outcome = _judge_outcome(difference, all(is_complete(method, rival) for method, rival in pairs))
     if outcome in (BETTER, WORSE) and p >= 1 - statistics.LEVEL:
-        outcome = NOT_APART  # by Holm's correction, which the interval knows nothing of
+        outcome = NOT_APART  # not significant after Holm's correction, which the interval ignores
     return {
         "model": ALL,
-        "dataset": "taken together",
+        "dataset": "pooled",
         "method": names[0],
         "rival": names[1],
         "compared": f"{difference.n} of {len(pairs)} pairs",
@@ -151,7 +153,7 @@ def _compute_difference(method: Cell, rival: Cell) -> Interval:
 
 
 def is_complete(*cells: Cell) -> bool:
-    """Whether every wanted run has a number."""
+    """Return whether every wanted run has a result."""
     return all(cell.n == cell.wanted for cell in cells)
 
 
@@ -164,5 +166,5 @@ def _judge_outcome(difference: Interval, complete: bool) -> str:
 
 
 def _compute_cost(cell: Cell) -> float:
-    """FLOPs of the exact convention, deciding included; NaN if no run finished."""
+    """Return the mean exact FLOPs including decisions; NaN if no run finished."""
     return cell.mean("exact_total") + cell.mean("decide_flops")

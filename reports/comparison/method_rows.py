@@ -1,7 +1,7 @@
-"""Rows of a table that sets methods against full training: everything known of each, unrounded.
+"""Rows of the tables that compare methods with full training, with all numbers unrounded.
 
-These rows are what the CSV holds. FLOPs are in FLOPs, times in seconds, memory in bytes,
-accuracies in percent, savings as shares; `published_` is what the paper prints.
+The CSV files contain these rows. Units: FLOPs, seconds, bytes; accuracies in percent, savings as
+shares. Keys that begin with `published_` are the paper's numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reports.runs.cells import Cell
 from reports.runs.run_table import REPLAYED, ROLES
 from reports.statistics import Interval
 
-MEANS = (  # of the finished runs of a cell
+MEANS = (  # keys of the means over the finished runs of a cell
     "train_s",
     "decide_s",
     "cpu_s",
@@ -42,19 +42,19 @@ MEANS = (  # of the finished runs of a cell
 
 @dataclass(frozen=True)
 class ComparedCell:
-    """A cell beside the comparison with its full training."""
+    """Cell with its comparison with full training."""
 
     cell: Cell
     comparison: Comparison
 
     @property
     def method(self) -> str:
-        """The strategy of the cell."""
+        """Name of the cell's method."""
         return self.cell.roles[ROLES.index("method")]
 
 
 def compare_cells(cells: Sequence[Cell]) -> list[ComparedCell]:
-    """Each cell (model, dataset, method) against the full training of its model and data set."""
+    """Compare each cell (model, dataset, method) with full training of its model and data set."""
     full = {cell.roles[:2]: cell for cell in cells if cell.roles[2] == FULL}
     none = {cell.roles[:2]: Cell((*cell.roles[:2], FULL), []) for cell in cells}
     whole = none | full
@@ -62,7 +62,7 @@ def compare_cells(cells: Sequence[Cell]) -> list[ComparedCell]:
 
 
 def pool_compared(against: Sequence[ComparedCell]) -> dict[str, Pooled]:
-    """Each method but full training, over all pairs of model and data set."""
+    """Pool each method except full training over all pairs of model and data set."""
     strategies: dict[str, list[tuple[Cell, Comparison]]] = {}
     for one in against:
         if one.method != FULL:
@@ -71,7 +71,10 @@ def pool_compared(against: Sequence[ComparedCell]) -> dict[str, Pooled]:
 
 
 def build_row(one: ComparedCell, profile: Profile, table: int | None) -> Row:
-    """The row of one cell, beside what the paper's table of that number, if any, prints."""
+    """Return the row of one cell, with the numbers of the paper's table if there is one.
+
+    table: number of the paper's table, or None.
+    """
     cell, comparison = one.cell, one.comparison
     model, dataset, method = cell.roles
     timed = len(cell.devices) < 2
@@ -110,7 +113,7 @@ def build_row(one: ComparedCell, profile: Profile, table: int | None) -> Row:
 
 
 def build_pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Row]:
-    """A row a strategy: pooled over the pairs, and the mean of the paper's pairs beside it."""
+    """Return one row per method, pooled over the pairs, with the means over the paper's pairs."""
     return [
         {
             "method": method,
@@ -134,49 +137,54 @@ def build_pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Ro
 
 
 def format_pairs(one: Pooled, word: str = "") -> str:
-    """How many pairs are pooled, and of how many runs where some are not there."""
+    """Return a text such as "3 of 4 pairs, 15 of 20 runs".
+
+    word: text after the number of pairs. The runs are counted only if some have no result.
+    """
     seeds = f", {one.done} of {one.planned} runs" if one.done < one.planned else ""
     return f"{one.pairs} of {one.wanted}{word}{seeds}"
 
 
 def describe_claims(pools: Mapping[str, Pooled]) -> list[str]:
-    """What may be said of each method's speed: never a saving without the verdict on accuracy."""
+    """Return a sentence per method on its verdict and its speed-up, or why none is claimed."""
     sentences = []
     for method, one in pools.items():
         over = f"{method}, {format_pairs(one, ' pairs')}: {one.verdict or 'no verdict'}"
-        p = f"Holm p {'< 0.001' if one.p_no_worse < 0.001 else f'= {one.p_no_worse:.3f}'}"
+        value = "< 0.001" if one.p_no_worse < 0.001 else f"= {one.p_no_worse:.3f}"
+        p = f"Holm-adjusted p {value}"
         if one.faster:
             saved = f"{format_fixed(100 * one.time_saved.mean, 1)} % of time saved"
-            sentences.append(f"{over} ({p}); speed-up claimed: {saved}.")
+            sentences.append(f"{over} ({p}). Speed-up claimed: {saved}.")
         elif one.no_worse and one.slowed:
             sentences.append(
-                f"{over} ({p}); no speed-up claimed: {one.slowed} of the runs compared shared "
-                "their CPU with something else."
+                f"{over} ({p}). No speed-up claimed, because {one.slowed} of the compared runs "
+                "shared a CPU with another process."
             )
         elif one.no_worse:
-            sentences.append(f"{over} ({p}); no speed-up claimed: {_explain_no_claim(one)}.")
+            reason = _explain_no_claim(one)
+            sentences.append(f"{over} ({p}). No speed-up claimed, because {reason}.")
         elif one.verdict == "non-inferior":
-            sentences.append(f"{over}, but not after Holm's correction ({p}); no speed-up claimed.")
+            sentences.append(f"{over}, but not after Holm's correction ({p}). No speed-up claimed.")
         else:
-            gap = f": {one.absent} of its runs or full training's have no number"
-            sentences.append(f"{over}; no speed-up claimed{gap if one.absent else ''}.")
+            gap = f" Runs of it or of full training without a result: {one.absent}."
+            sentences.append(f"{over}. No speed-up claimed.{gap if one.absent else ''}")
     return sentences
 
 
 def _explain_no_claim(one: Pooled) -> str:
-    """Why a method that is no worse is not called faster, where its runs had their CPU alone."""
+    """Return why no speed-up is claimed for a non-inferior method whose runs had their own CPU."""
     if one.timed < one.wanted:
-        return f"the times of only {one.timed} of {one.wanted} pairs compare"
-    return "it takes more time" if one.slower else "its time saving may be chance"
+        return f"only {one.timed} of {one.wanted} pairs have comparable times"
+    return "it takes more time" if one.slower else "its time saving is not significant"
 
 
 def expand_interval(key: str, interval: Interval) -> dict[str, Value]:
-    """An interval as three columns."""
+    """Return the columns `key`, `key`_low and `key`_high of an interval."""
     return {key: interval.mean, f"{key}_low": interval.low, f"{key}_high": interval.high}
 
 
 def _compute_replayed(cell: Cell) -> dict[str, Value]:
-    """Time saved as rebuilt by `freezebench retime`, over the runs that it was given."""
+    """Return the mean time saved by `freezebench retime`'s estimate and the number of its runs."""
     known = [ratio for ratio in cell.values(REPLAYED) if math.isfinite(ratio)]
     saved = 1 - statistics.compute_mean(known) if known else None
     return {"replayed_saved": saved, "replayed_runs": len(known)}

@@ -1,4 +1,4 @@
-"""Methods over all pairs of model and data together: the headline of a table of several pairs."""
+"""Table of methods pooled over all pairs of model and data."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ def add_pooled(
     profile: Profile,
     conditional: str = captions.CONDITIONAL,
 ) -> AgainstFull:
-    """A table with its methods pooled, beside the means of the paper's table, if of one."""
+    """Return `built` with the methods pooled over the pairs of model and data.
+
+    table: number of the paper's table, whose means are shown too, or None.
+    """
     rows = method_rows.build_pooled_rows(built.pools, table)
     claims = method_rows.describe_claims(built.pools)
     pooled = f"{title}, pooled over the pairs of model and data"

@@ -1,4 +1,4 @@
-"""Runs at several values of one option of a strategy, each against the default, seed by seed."""
+"""Comparison of runs at several values of a strategy's option with those at its default."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from reports.runs.cells import Cell, build_cells
 
 @dataclass(frozen=True)
 class VariedOption:
-    """What is varied: the paper's table and its column, our option, and its default value.
+    """Option of a strategy that a table of the paper varies.
 
-    head: what it is called, with its unit.
+    table, column: number and column of the paper's table. option: name of the strategy's option.
+    head: heading for the option, with its unit.
     """
 
     table: int
@@ -34,13 +35,16 @@ class VariedOption:
     head: str
 
     def value(self, cell: Cell) -> float:
-        """At which value a cell was run; NaN if its strategy has no such option."""
+        """Return the option's value in a cell; NaN if its strategy has no such option."""
         return float(cell.runs[0]["options"].get(self.option, math.nan))
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Rows of all cells, those at a value of the option in its order after the others."""
+    """Cells and rows of a varied option.
+
+    Cells without the option come first, the others follow in the order of the option's values.
+    """
 
     option: VariedOption
     cells: Sequence[Cell]
@@ -49,11 +53,11 @@ class Sensitivity:
 
     @property
     def pairs(self) -> list[tuple[str, ...]]:
-        """The models and data sets, by their roles."""
+        """Pairs of model and data set, as their roles."""
         return list(dict.fromkeys(cell.roles[:2] for cell in self.cells))
 
     def select_by_value(self, pair: tuple[str, ...]) -> dict[float, tuple[Cell, Row]]:
-        """The cells of a pair that have the option, by its value."""
+        """Return the cells and rows of a pair that have the option, by the option's value."""
         found = {
             self.option.value(cell): (cell, row)
             for cell, row in zip(self.cells, self.rows, strict=True)
@@ -63,7 +67,7 @@ class Sensitivity:
 
 
 def build_sensitivity(frame: pd.DataFrame, profile: Profile, option: VariedOption) -> Sensitivity:
-    """Everything known of each cell, beside the paper's numbers; unrounded."""
+    """Return the rows of all cells, unrounded, with the paper's numbers."""
     groups = build_cells(frame)
     pairs = list(dict.fromkeys(cell.roles[:2] for cell in groups))
     groups.sort(key=lambda cell: (pairs.index(cell.roles[:2]), _get_sort_key(option.value(cell))))
@@ -122,7 +126,7 @@ def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Var
 def _look_up_paper(
     option: VariedOption, model: str, dataset: str, value: float
 ) -> dict[str, Value]:
-    """What the paper prints at a value, and its difference to the default there."""
+    """Return the paper's numbers at a value, and the paper's difference to the default."""
 
     def printed(at: float, key: str) -> float | None:
         names: dict[str, str | float] = {"model": model, "dataset": dataset, option.column: at}
@@ -146,5 +150,5 @@ def _format_setting(value: float, option: VariedOption, method: str) -> str:
 
 
 def _get_sort_key(value: float) -> float:
-    """Cells without the option first: full training, and what the others are matched to."""
+    """Return a key that sorts cells without the option (such as full training) first."""
     return -math.inf if math.isnan(value) else value

@@ -30,9 +30,12 @@ from reports.runs.cells import Cell
 
 PAIR = (text_column("Model", "model"), text_column("Data", "dataset"))
 MEANING = (
-    "Difference to the default, paired by seed, with a two-sided 95 % t interval; p that there is "
-    "none, Holm-adjusted over the settings of this table. Savings are against full training of "
-    "the same model and data."
+    "Difference to default: accuracy minus that of the default setting in percentage points, "
+    "paired by seed, with a two-sided 95 % t interval. p, Holm: two-sided p value for the null "
+    "hypothesis of no difference, Holm-adjusted over the settings of this table. Savings are "
+    "relative to full training of the same model and data. FLOPs and FLOPs saved follow the "
+    "paper's convention. Exact saved counts the FLOPs that autograd executes, with those of the "
+    "strategy's decisions."
 )
 
 
@@ -46,9 +49,9 @@ def build_report(
     notes: Sequence[str] = (),
     timed: bool = False,
 ) -> Report:
-    """A table and its curves.
+    """Return the report with a table and its curves.
 
-    extra: columns besides accuracy, cost and the paper's. timed: the paper prints times too.
+    extra: further columns. notes: notes of this table alone. timed: whether the paper prints times.
     """
     option, here = found.option, f"({profile.name} profile)"
     about = [profile.sentence, *captions.describe_setting(found.cells, profile)]
@@ -79,7 +82,10 @@ def build_report(
 
 
 def draw_curves(found: Sensitivity, profile: Profile, title: str, timed: bool) -> Drawing:
-    """Accuracy, and time where the paper prints it, over the values; the paper's below ours."""
+    """Return a drawing of accuracy (and time, if `timed`) over the option's values.
+
+    The paper's numbers are drawn below ours.
+    """
     panels = [
         Panel(
             f"{profile.format_name(pair[0])}\n{profile.format_name(pair[1])}",
@@ -99,11 +105,13 @@ def draw_curves(found: Sensitivity, profile: Profile, title: str, timed: bool) -
     return Drawing(
         f"table{option.table}_sensitivity",
         title,
-        f"{option.head}: every seed, and the mean with its 95 % t interval; below, the paper's. "
-        "Both rows of a column span as many points of accuracy"
-        + (", and as large a share of the time," if timed else "")
-        + " so that slopes compare."
-        + (" Times of several devices, or of runs that shared their CPU, are left out." * timed),
+        f"{option.head}. Upper row: each seed, and the mean with its 95 % t interval. Lower row: "
+        "the paper's values. Both rows of a column span the same number of accuracy points"
+        + (", or the same share of the time," if timed else "")
+        + " so that slopes can be compared."
+        + (
+            " Times from several devices, or from runs that shared their CPU, are left out." * timed
+        ),
         lambda: draw_sensitivity_curves(
             panels, option.head, option.default, f"{title} · {profile.name} profile"
         ),
@@ -111,27 +119,29 @@ def draw_curves(found: Sensitivity, profile: Profile, title: str, timed: bool) -
 
 
 def _collect_seeds(cell: Cell, row: Row, key: str) -> dict[int, float]:
-    """A number of every seed; no times of several devices, or of runs that shared their CPU."""
+    """Return a number of each finished run by seed.
+
+    Times of several devices, or of runs that shared their CPU, are left out.
+    """
     untold = row["time_s"] is None or cell.slowed
     return {} if key == "time_s" and untold else cell.by_seed(key)
 
 
 def _describe_range(found: Sensitivity, pair: tuple[str, ...], profile: Profile) -> str:
-    """How far apart the means of the settings lie, ours and the paper's."""
+    """Return a sentence on the range of mean accuracy over the settings, ours and the paper's."""
     settings = found.select_by_value(pair).values()
-    # Means over different seeds differ for that alone.
+    # Means over different sets of seeds cannot be compared.
     complete = all(cell.n == cell.wanted for cell, _ in settings)
 
     def width(key: str, told: bool = True) -> str:
         values = [to_number(row[key]) for _, row in settings]
         told = told and not any(math.isnan(value) for value in values)
-        return f"{format_fixed(max(values) - min(values))} points" if told else "unknown"
+        return f"{format_fixed(max(values) - min(values))} points" if told else "an unknown amount"
 
     return (
-        f"{profile.format_name(pair[0])}, {profile.format_name(pair[1])}: from the worst to the "
-        "best setting "
-        f"{width('accuracy', complete)} of mean accuracy here, {width('published_accuracy')} in "
-        "the paper."
+        f"{profile.format_name(pair[0])}, {profile.format_name(pair[1])}: the mean accuracies of "
+        f"the best and the worst setting differ by {width('accuracy', complete)} here and by "
+        f"{width('published_accuracy')} in the paper."
     )
 
 
@@ -174,6 +184,6 @@ def _build_compact_columns(
 
 def _describe_paper(table: int) -> str:
     return (
-        f"Paper: the numbers printed in Table {table} of the SmartFRZ paper, one value a setting "
-        "and no spread, for the models and data sets that ours stand for."
+        f"Paper: the numbers printed in Table {table} of the SmartFRZ paper for the original "
+        "models and data sets. The paper prints one value per setting and no standard deviation."
     )

@@ -1,1 +1,1 @@
-"""A report as a value, and its forms: terminal text, Markdown, CSV and LaTeX."""
+"""Reports and tables as values, and their output as terminal text, Markdown, CSV and LaTeX."""

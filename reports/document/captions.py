@@ -1,4 +1,4 @@
-"""What every report says of itself: the profile, what stands for what, and how to read it."""
+"""Notes below the tables: the profile, the columns, the marks, and the runs without a result."""
 
 from __future__ import annotations
 
@@ -9,85 +9,99 @@ from reports.runs.cells import Cell
 from reports.runs.run_table import DIVERGED, FAILED, SLOWED, UNKNOWN
 from reports.statistics import LEAST, MARGIN, SMALLEST_SHARE
 
-LISTED = 12  # runs named one by one before the rest is only counted
+LISTED = 12  # maximum number of failed runs that a note names; the rest is only counted
 
 DIVERGED_MARK, RESUMED_MARK, DEVICES_MARK, SLOWED_MARK = "†", "‡", "§", "¶"
 
 SPREAD = (
-    "± is the sample standard deviation over seeds (ddof = 1); the paper does not define its own."
+    "± is the sample standard deviation over seeds (ddof = 1). The paper does not define its own ±."
 )
 CONDITIONAL = (
-    "All intervals are conditional on one backbone and one predictor: "
-    "they cover the seeds of fine-tuning, not other pretrainings."
+    "All intervals are conditional on one backbone and one predictor. They cover the variation "
+    "over fine-tuning seeds, not over other pretrained weights or predictors."
 )
 SHARED = (
-    "All intervals are conditional on what the runs of all seeds share, such as the weights they "
-    "start from and the predictor they use."
+    "All intervals are conditional on what the runs of all seeds share, such as the initial "
+    "weights and the predictor. They cover the variation over seeds only."
 )
 FROM_SCRATCH = (
-    "All intervals are conditional on one predictor: they cover the seeds of training, which draw "
-    "the initial weights and the order of the data."
+    "All intervals are conditional on one predictor. They cover the variation over training seeds, "
+    "which determine the initial weights and the order of the data."
 )
 AUTOFREEZE_FROM_SCRATCH = (
-    "AutoFreeze is made for fine-tuning: it may freeze from its second interval on, half an epoch "
-    "into training, and has no warm-up of its own, so that from scratch it can freeze layers that "
-    "have hardly learnt. It runs here as published."
+    "AutoFreeze was designed for fine-tuning. It may freeze layers from its second decision on, "
+    "half an epoch into training, and has no warm-up. In training from scratch it can therefore "
+    "freeze layers that have hardly learnt. We run it as published."
 )
 ONE_REFERENCE = (
-    "All intervals are conditional on one backbone and one reference: they cover the seeds of "
-    "fine-tuning, not other pretrainings."
+    "All intervals are conditional on one backbone and one reference. They cover the variation "
+    "over fine-tuning seeds, not over other pretrained weights or references."
 )
 ONE_BACKBONE = (
-    "All intervals are conditional on one backbone: they cover the seeds of fine-tuning, not other "
-    "pretrainings."
+    "All intervals are conditional on one backbone. They cover the variation over fine-tuning "
+    "seeds, not over other pretrained weights."
 )
 A_PREDICTOR_EACH = (
-    "All intervals are conditional on one backbone, and on one predictor for each setting: they "
-    "cover the seeds of fine-tuning. That a setting's predictor came out well or badly when it was "
-    "trained is not told from what the setting does."
+    "All intervals are conditional on one backbone and on one predictor per setting. They cover "
+    "the variation over fine-tuning seeds only. The effect of a setting cannot be separated from "
+    "chance in the training of its single predictor."
 )
 TIME = (
-    "Time is the clocks train + decide, as the paper charges freezing decisions to training; "
-    "preparing and evaluating are not in it."
+    "Time is wall time in training plus wall time in the strategy's decisions, which the paper "
+    "also counts as training time. Preparation and evaluation are not included."
 )
 CONVENTIONS = (
-    "FLOPs: 1 multiply-add = 2. “Paper” convention: a training layer costs 3 × its forward pass, "
-    "a frozen one 2 ×, a frozen one with only frozen ones before it 1 ×. “Exact” is what autograd "
-    "does. What deciding cost is in neither; it has a column of its own."
+    "FLOPs: 1 multiply-add = 2 FLOPs. Paper's convention: a layer that trains costs 3 × its "
+    "forward pass. A frozen layer costs 2 × its forward pass, or 1 × if all layers before it are "
+    "frozen too. Exact: the operations that autograd runs. Neither includes the cost of the "
+    "strategy's decisions, which has a column of its own (Deciding)."
 )
 MEMORY = (
-    "Saved + state: the peak of the bytes autograd keeps for the backward pass plus the peak of "
-    "parameters, gradients and optimizer state: the same on every machine. CUDA: the allocator's."
+    "Saved + state: peak of the bytes that autograd saves for the backward pass, plus peak of the "
+    "bytes of parameters, gradients and optimizer state. This sum is the same on every machine. "
+    "CUDA: peak of the bytes allocated by PyTorch's CUDA allocator."
 )
 VERDICT = (
-    "Difference to full training, paired by seed, with a two-sided 95 % t interval. Non-inferior: "
-    f"its lower end is above −{MARGIN}; inferior: its upper end is below −{MARGIN}; inconclusive "
-    f"otherwise, with fewer than {LEAST} seeds (over all pairs, fewer than {LEAST} pairs), and at "
-    "best inconclusive while a wanted seed of either has no number, be it that it diverged, failed "
-    "or is not finished; over all pairs nothing is tested until then."
+    "Difference: accuracy minus that of full training in percentage points, paired by seed, with a "
+    "two-sided 95 % t interval. Verdict: non-inferior if the lower end of the interval is above "
+    f"−{MARGIN}, inferior if the upper end is below −{MARGIN}, otherwise inconclusive. With fewer "
+    f"than {LEAST} seeds (pooled: fewer than {LEAST} pairs), the verdict is inconclusive. It is "
+    "never non-inferior while a run of the method or of full training has no result because it "
+    "diverged, failed or is unfinished. Pooled p values are not computed until all of these runs "
+    "have results."
 )
 SAVINGS = (
-    "Savings are against full training of the same model and data. Exact saved counts what "
-    "deciding cost against the strategy. Realised = share of time saved / share of FLOPs saved "
-    f"(paper's convention; over all pairs, of the mean shares), not told where that is below "
-    f"{100 * SMALLEST_SHARE:g} %. A saving is a "
-    "speed-up only where the verdict is non-inferior."
+    "Savings are relative to full training of the same model and data. FLOPs saved: paper's "
+    "convention (a layer that trains costs 3 × its forward pass, a frozen layer 2 ×, a layer of "
+    "the frozen prefix 1 ×). Exact saved: FLOPs of the operations that autograd runs, with those "
+    "of the strategy's decisions added to its cost. Time saved: 1 − geometric mean of the time "
+    "ratios, paired by seed. Realised: share of time saved divided by share of FLOPs saved "
+    "(pooled: ratio of the mean shares). A value of 1 means that time and FLOPs are saved in equal "
+    f"proportion. It is “–” if less than {100 * SMALLEST_SHARE:g} % of the FLOPs are saved. A "
+    "saving counts as a speed-up only if the verdict is non-inferior."
 )
 REPLAYED = (
-    "Replayed: the time saved that `freezebench retime` rebuilds from the recorded freezes and "
-    "from steps timed in turns with full training; a dash where it was not asked."
+    "Replayed: time saved as estimated by `freezebench retime`. The command times a step of each "
+    "freeze state alternately with a step of full training, so other load on the machine affects "
+    "both alike. “–” means that `freezebench retime` was not run for these runs, or ran on another "
+    "device."
 )
 POOLED = (
-    "Pooled: every pair of model and data counts once, by its mean difference; t interval over the "
-    "pairs. p values are Holm-adjusted over the strategies of this table: p (no worse) is "
-    "one-sided for a loss below the margin, to be held against 0.025; p (different) is two-sided. "
-    "Realised is told where it is for every pair. A speed-up is claimed of a method that is no "
-    "worse and saves time beyond chance, both after Holm's correction."
+    "Pooled: each pair of model and data counts once, by its mean difference in percentage points, "
+    "with a two-sided 95 % t interval over the pairs. Verdict: non-inferior if the lower end is "
+    f"above −{MARGIN}, inferior if the upper end is below −{MARGIN}, otherwise or with fewer than "
+    f"{LEAST} pairs inconclusive. Each column of p values is Holm-adjusted over the strategies of "
+    f"this table. p (no worse) is one-sided for the null hypothesis that the loss is {MARGIN} "
+    "points or more. If it is below 0.025, the method is non-inferior even after the correction. p "
+    "(different) is two-sided for the null hypothesis of no difference. Savings are mean shares "
+    "relative to full training. Realised is the mean share of time saved divided by the mean share "
+    "of FLOPs saved. It is reported only if the times of all pairs can be compared. We claim a "
+    "speed-up if a method is non-inferior and saves time, both significant after Holm's correction."
 )
 
 
 def describe_setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
-    """On what the runs were made, and with which predictor."""
+    """Return notes that name the devices of the runs and the predictor."""
     made_on = frozenset().union(*(cell.devices for cell in cells))
     known = {name for name in made_on if not name.startswith(UNKNOWN)}
     devices = sorted(known) + [f"{UNKNOWN}s"] * (known < made_on) or [profile.device]
@@ -99,43 +113,52 @@ def describe_setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
 
 
 def _note_known_data(cells: Sequence[Cell], profile: Profile) -> list[str]:
-    """Says so where a data set is of the kind that the predictor learned from."""
+    """Return a note for each data set of the same kind as the predictor's training data."""
     kinds = {source.partition(":")[0] for source in profile.sources}
     names = dict.fromkeys(cell.roles[1] for cell in cells)
     used = {name: profile.stands_for.get(profile.find_role(name), name) for name in names}
     return [
-        f"SmartFRZ's predictor was trained on {', '.join(profile.sources)}, as the paper's was on "
-        f"ImageNet: {profile.format_name(name)} is of a kind that is not new to it."
+        f"SmartFRZ's predictor was trained on {', '.join(profile.sources)}, and the paper's on "
+        f"ImageNet. {profile.format_name(name)} is the same kind of data, so it is not new to the "
+        "predictor."
         for name in names
         if used[name].partition(":")[0] in kinds
     ]
 
 
 def explain_marks(cells: Sequence[Cell]) -> list[str]:
-    """What the marks mean, for those that are used."""
-    timed: dict[tuple[str, ...], frozenset[str]] = {}  # what is compared with full training
+    """Return a note for each mark (†, ‡, §, ¶) that the cells carry."""
+    timed: dict[tuple[str, ...], frozenset[str]] = {}  # devices of the cells that are compared
     for cell in cells:
         timed[cell.roles[:-1]] = timed.get(cell.roles[:-1], frozenset()) | cell.devices
     notes = []
     if any(cell.diverged for cell in cells):
-        notes.append(f"{DIVERGED_MARK} a seed diverged; means are over the finished seeds only.")
+        notes.append(f"{DIVERGED_MARK} a seed diverged. Means are over the finished seeds only.")
     if any(cell.resumed for cell in cells):
-        notes.append(f"{RESUMED_MARK} a run was interrupted and resumed, which its time includes.")
+        notes.append(
+            f"{RESUMED_MARK} a run was interrupted and resumed. Its time is the sum of its parts. "
+            "Work repeated after the interruption counts once."
+        )
     if any(cell.slowed for cell in cells):
         slowed, finished = sum(cell.slowed for cell in cells), sum(cell.n for cell in cells)
         notes.append(
-            f"{SLOWED_MARK} something else ran on the same CPU: wall time above {SLOWED:g} × CPU "
-            f"time, in {slowed} of {finished} runs (of several threads some may have had nothing "
-            "to do, which looks alike). Such times tell of the machine, not of the method, and no "
-            "speed-up is claimed from them."
+            f"{SLOWED_MARK} {slowed} of {finished} runs probably shared a CPU with another "
+            f"process, because wall time was above {SLOWED:g} × CPU time per thread. (With several "
+            "threads, idle threads look the same.) Such times are unreliable, so we claim no "
+            "speed-up from them."
         )
     if any(len(devices) > 1 for devices in timed.values()):
-        notes.append(f"{DEVICES_MARK} made on more than one device: such times never meet.")
+        notes.append(
+            f"{DEVICES_MARK} runs used different devices, so their times are not compared."
+        )
     return notes
 
 
 def list_failures(cells: Sequence[Cell], profile: Profile) -> list[str]:
-    """One line for every run that ended without a number, and how many are still wanted."""
+    """Return a line for each diverged or failed run, and the number of runs without a result.
+
+    At most LISTED runs are named.
+    """
     ended = [
         f"{run['state']}: {' / '.join(profile.format_name(r) for r in cell.roles)}, "
         f"seed {run['seed']} "
@@ -146,7 +169,7 @@ def list_failures(cells: Sequence[Cell], profile: Profile) -> list[str]:
     ]
     lines = ended[:LISTED]
     if len(ended) > LISTED:
-        lines.append(f"and {len(ended) - LISTED} more that diverged or failed")
+        lines.append(f"and {len(ended) - LISTED} more runs diverged or failed")
     absent = sum(cell.wanted - cell.n for cell in cells) - len(ended)
     if absent:
         lines.append(f"{absent} of {sum(cell.wanted for cell in cells)} runs have no result yet")
@@ -154,9 +177,9 @@ def list_failures(cells: Sequence[Cell], profile: Profile) -> list[str]:
 
 
 def format_marks(cell: Cell, timed: bool = False, beside: frozenset[str] = frozenset()) -> str:
-    """The marks of a cell's mean, or of its mean time.
+    """Return the marks of a cell's mean, or of its mean time if `timed`.
 
-    beside: the devices of what it is held against.
+    beside: devices of the cells that it is compared with.
     """
     words = DIVERGED_MARK * bool(cell.diverged)
     if timed:
@@ -166,7 +189,7 @@ def format_marks(cell: Cell, timed: bool = False, beside: frozenset[str] = froze
 
 
 def format_seed_count(cell: Cell) -> str:
-    """How many of the wanted runs have a number, and what became of those that ended without."""
+    """Return a text such as "4 of 5 (1 diverged)": finished, wanted, diverged and failed runs."""
     lost = [f"{count} {word}" for count, word in
             ((cell.diverged, DIVERGED), (cell.failed, FAILED)) if count]  # fmt: skip
     return f"{cell.n} of {cell.wanted}" + (f" ({', '.join(lost)})" if lost else "")

@@ -1,4 +1,4 @@
-"""A table's raw numbers as CSV."""
+"""Output of a table's unrounded numbers as CSV."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reports.document.table import Table
 
 
 def format_csv(table: Table) -> str:
-    """Comma-separated values: the rows' own numbers, unrounded; empty where there is none."""
+    """Return the rows as CSV with unrounded numbers; missing values are empty."""
     out = io.StringIO()
     keys = list(table.rows[0]) if table.rows else []
     writer = csv.DictWriter(out, keys, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Writes a table as Markdown, CSV, LaTeX (booktabs) and plain text for a terminal."""
+"""Output of a table as LaTeX (packages booktabs and graphicx)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import replace
 
 from reports.document.table import Column, Row, Table, _group_blocks
 
-# Signs of the tables that LaTeX's text mode does not have, and those that mean something to it.
-SENTENCE = 50  # characters from which a column's words are set as a paragraph in LaTeX
+SENTENCE = 50  # columns with longer texts (in characters) are set as paragraphs
 NO_WIDER = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}"
-PAGE = 50  # lines of a table on a page in LaTeX
-PARAGRAPH = 24  # characters of a sentence on a line there, in a column of PARAGRAPH_WIDE
-NOTE = 130  # characters of a note on a line there
+PAGE = 50  # lines of a table per page
+PARAGRAPH = 24  # characters per line in a column of width PARAGRAPH_WIDE
+NOTE = 130  # characters per line of a note
 PARAGRAPH_WIDE = r"0.18\textwidth"
-HEADING = 12  # characters of a heading that stand on one line in LaTeX
+HEADING = 12  # characters per line of a heading
+# Characters that are special in LaTeX or missing in its text mode.
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -30,9 +30,9 @@ LATEX = {
 
 
 def format_latex(table: Table, label: str) -> str:
-    """As many `table*` as its rows need pages, for booktabs and graphicx, no wider than the page.
+    """Return one `table*` environment per page, no wider than the page.
 
-    A block's names stand on a line of their own, the notes in small print below the first.
+    The names of a block have their own line. The notes follow the first part in small print.
     """
     pages = _split_pages(table)
     parts = []
@@ -44,7 +44,7 @@ def format_latex(table: Table, label: str) -> str:
 
 
 def _split_pages(table: Table) -> list[list[Row]]:
-    """The rows by pages: how many lines should they, their blocks' names and the notes take?"""
+    """Return the rows of each page, by an estimate of the lines of rows, block names and notes."""
     pages: list[list[Row]] = [[]]
     used, block = sum(1 + len(note) // NOTE for note in table.notes), None
     sentences = [column for column in table.columns if "p{" in _choose_alignment(column, table)]
@@ -91,7 +91,7 @@ def _join_latex(cells: Sequence[str]) -> str:
 
 
 def _choose_alignment(column: Column, table: Table) -> str:
-    """Right, left, or where it holds sentences a paragraph of a fifth of the page."""
+    """Return a column's LaTeX alignment: "r", "l", or "p{…}" if it contains sentences."""
     if column.right:
         return "r"
     longest = max((len(column.text(row)) for row in table.rows), default=0)
@@ -99,8 +99,8 @@ def _choose_alignment(column: Column, table: Table) -> str:
 
 
 def _format_latex_head(column: Column) -> str:
-    """A heading on as many short lines as it takes."""
-    words = column.head.replace(" %", "\u00a0%")  # a number and its unit stay on one line
+    """Return a heading, wrapped to lines of at most HEADING characters."""
+    words = column.head.replace(" %", "\u00a0%")  # keep a word and its "%" on one line
     wrapped = textwrap.wrap(words, HEADING, break_long_words=False)
     lines = [_escape_latex(line.replace("\u00a0", " ")) for line in wrapped]
     stacked = r"\\".join(lines)
@@ -109,7 +109,10 @@ def _format_latex_head(column: Column) -> str:
 
 
 def _escape_latex(text: str) -> str:
-    """Text as LaTeX takes it: what is in no font of it loses its accents, or is a question mark."""
+    """Return text with LaTeX's special characters escaped.
+
+    Characters that LaTeX's fonts lack lose their accents or become question marks.
+    """
 
     def sign(one: str) -> str:
         if one in LATEX or ord(one) < 256:

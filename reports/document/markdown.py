@@ -1,4 +1,4 @@
-"""A table as Markdown."""
+"""Output of a table as Markdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reports.document.table import Table, _group_blocks
 
 
 def format_markdown(table: Table) -> str:
-    """GitHub's Markdown; a name that repeats the line above is left out."""
+    """Return the table in GitHub's Markdown; block names appear only in the block's first row."""
     columns = [*table.blocks, *table.columns]
     lines = [f"## {table.title}", "", _join_markdown([_escape_markdown(c.head) for c in columns])]
     lines.append(_join_markdown(["---:" if column.right else ":---" for column in columns]))
@@ -29,6 +29,9 @@ def _list_notes(notes: Sequence[str], escape: Callable[[str], str]) -> list[str]
 
 
 def _escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is; an underscore inside a word needs no help."""
+    """Return text with Markdown's special characters escaped.
+
+    Underscores inside a word need no escape.
+    """
     text = re.sub(r"([\\`*|<]|\](?=\())", r"\\\1", text.replace("\n", " "))
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)

@@ -1,4 +1,4 @@
-"""The profile of a report: which small model or data set stands for which original."""
+"""Profile of a report: the models and data sets that stand in for the paper's originals."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from bench.errors import UserError
 
 @dataclass(frozen=True)
 class Profile:
-    """At which scale a report was made: `stands_for` maps the paper's names to those used."""
+    """Profile of a report. `stands_for` maps the paper's names to the names used here."""
 
     name: str
     stands_for: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
     predictor: str = ""
-    sources: Sequence[str] = ()  # the data that the predictor was trained on
-    departures: str = ""  # in what SmartFRZ is not the paper's here
-    changes: Mapping[str, Any] = field(default_factory=dict)  # fields set on the command line
-    asked: str = ""  # the words behind `freezebench sweep` that ask for these runs
+    sources: Sequence[str] = ()  # data sets that the predictor was trained on
+    departures: str = ""  # sentence on how SmartFRZ differs from the paper's version
+    changes: Mapping[str, Any] = field(default_factory=dict)  # fields set by command-line options
+    asked: str = ""  # arguments of `freezebench sweep` for these runs
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Profile:
-        """From a mapping with these keys; others are left alone."""
+        """Return a profile from a mapping; keys that are not fields are ignored."""
         known = (
             "name",
             "stands_for",
@@ -38,34 +38,39 @@ class Profile:
         return cls(**{key: values[key] for key in known if values.get(key)})
 
     def find_role(self, name: str) -> str:
-        """The paper's name for a name used here, or the name itself."""
+        """Return the paper's name for a name used here, or the name itself."""
         return {used: role for role, used in self.stands_for.items()}.get(name, name)
 
     def format_name(self, name: str) -> str:
-        """A name as readers meet it: what was used, and what it stands for."""
+        """Return a name for readers, such as "digits10 (for cifar10)"."""
         role = self.find_role(name)
         used = self.stands_for.get(role, name)
         return used if used == role else f"{used} (for {role})"
 
     @property
     def sentence(self) -> str:
-        """Names the profile, what was set beside it, and all that stands for something else."""
+        """Sentence that names the profile, its changed settings and all stand-ins."""
         pairs = [f"{used} for {role}" for role, used in self.stands_for.items() if used != role]
         changed = [f"{key} = {value}" for key, value in self.changes.items()]
         return (
             f"Profile: {self.name}."
-            + (f" Set otherwise for every run: {', '.join(changed)}." if changed else "")
+            + (f" Changed for all runs: {', '.join(changed)}." if changed else "")
             + (f" Stand-ins: {', '.join(pairs)}." if pairs else "")
         )
 
 
 def merge_profiles(profiles: Sequence[Profile]) -> Profile:
-    """What all reports say of their profile, taken together."""
+    """Return one profile that combines those of several reports.
+
+    Raises UserError if there are none.
+    """
     if not profiles:
-        raise UserError("none of these sweeps has tables or figures to show; name one of a table")
+        raise UserError(
+            "none of these sweeps has tables or figures to show; name one that has, such as table2"
+        )
     stands = {role: used for one in profiles for role, used in one.stands_for.items()}
     files = {file: None for one in profiles for file in one.predictor.split(", ") if file}
-    # One is enough: they differ in the predictors' thresholds, which each table gives by itself.
+    # The departures differ only in the predictors' thresholds, which each table prints itself.
     departures = next((one.departures for one in profiles if one.departures), "")
     return replace(
         profiles[0], stands_for=stands, predictor=", ".join(files), departures=departures

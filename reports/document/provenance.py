@@ -1,4 +1,4 @@
-"""How a report was made: the command, the commit, and the runs behind its numbers."""
+"""Provenance of a report: its command, commit, libraries and runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib")
 def format_provenance(
     frame: pd.DataFrame, profile: Profile, files: Sequence[Path], roles: Sequence[str]
 ) -> str:
-    """The record that lies beside a report, as JSON."""
+    """Return the provenance that is saved with a report, as JSON text.
+
+    frame: one row per run. files: files of the report. roles: columns of the frame to record.
+    """
     keys = ("id", "cell", *roles, "seed", "state", "reason", "device", "commit")
     values: dict[str, Any] = {
         "command": get_command(),
@@ -35,5 +38,5 @@ def format_provenance(
 
 
 def get_command() -> str:
-    """The command line that runs now, without the folder its program lies in."""
+    """Return the current command line without the folder of the program."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])

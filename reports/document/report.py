@@ -1,4 +1,4 @@
-"""A report as a value: the tables, drawings and runs of one table or sweep."""
+"""Report as a value: the tables, drawings and runs of one table or sweep."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from reports.document.table import Table
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that is drawn when asked for.
+    """Figure that is drawn on demand.
 
-    name: stem of its files (name.svg, name.png). note: what it shows, for a caption.
-    draw: makes it; called inside reports.figures.style.apply_style().
+    name: stem of its files (name.svg, name.png). note: caption that explains the figure.
+    draw: function that draws it, called inside reports.figures.style.apply_style().
     """
 
     name: str
@@ -31,12 +31,12 @@ ACCURACY = "Accuracy (%)"
 
 @dataclass(frozen=True)
 class Report:
-    """All that is told of one table.
+    """Report of one table or sweep.
 
-    name: its files begin with it. parts: what a document shows, in order. compact: what a
-    terminal shows. numbers: tables whose unrounded rows are kept as CSV, by the file's stem.
-    frame: its runs (see reports.runs.run_table). files: the files written, the terminal text first.
-    score: what the runs' accuracy is, as a heading.
+    name: prefix of its files. parts: tables of a document, in order. compact: tables for a
+    terminal. numbers: tables whose unrounded rows are written as CSV, by the file's stem.
+    frame: one row per run (see reports.runs.run_table). files: the written files, the terminal
+    text first. score: column heading for the runs' accuracy.
     """
 
     name: str
@@ -51,5 +51,5 @@ class Report:
 
 
 def clean_file_name(name: str) -> str:
-    """A name that may stand in a file name."""
+    """Return a name in which every character other than a letter or digit is an underscore."""
     return "".join(sign if sign.isalnum() else "_" for sign in name)

@@ -1,4 +1,4 @@
-"""A table as a value: raw numbers in rows, and columns that say how they are put into words."""
+"""Table as a value: rows of unrounded numbers, and columns that format them as text."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from itertools import groupby
 Value = str | int | float | None
 Row = Mapping[str, Value]
 
-DASH = "–"  # no run behind it
+DASH = "–"  # text of a missing value
 TERA, GIGA = 1e12, 1e9
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its heading, the words it makes of a row, and the row's key that orders it."""
+    """Column of a table: its heading, and a function that formats its text from a row."""
 
     head: str
     text: Callable[[Row], str]
-    right: bool = True  # numbers are set to the right, names to the left
-    key: str = ""  # without one the words themselves order it
+    right: bool = True  # align to the right (numbers) or to the left (names)
+    key: str = ""  # key of the row by which the column sorts; "": sort by the text
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns; where the words of a `blocks` column change, a new block begins."""
+    """Table with rows and columns.
+
+    A new block begins where the text of a `blocks` column changes. notes: texts below the table.
+    """
 
     title: str
     columns: Sequence[Column]
@@ -37,30 +40,33 @@ class Table:
 
 @dataclass(frozen=True)
 class Unit:
-    """What computation is printed in."""
+    """Unit in which FLOPs are printed."""
 
     name: str
     flops: float
 
 
 def choose_unit(totals: Iterable[float]) -> Unit:
-    """TFLOPs as in the paper, or GFLOPs where not even the largest total has one TFLOP."""
+    """Return TFLOPs as in the paper, or GFLOPs if all totals are below one TFLOP."""
     large = any(total >= TERA for total in totals)
     return Unit("TFLOPs", TERA) if large else Unit("GFLOPs", GIGA)
 
 
 def is_known(value: Value) -> bool:
-    """Whether a value can be printed as a number."""
+    """Return whether a value is a finite number."""
     return isinstance(value, int | float) and math.isfinite(value)
 
 
 def to_number(value: Value) -> float:
-    """A value as a number; NaN where it is none."""
+    """Return a value as a float, or NaN if it is not a number."""
     return float(value) if isinstance(value, int | float) else math.nan
 
 
 def format_fixed(value: Value, digits: int = 2, sign: bool = False) -> str:
-    """A number with so many decimals, a true minus sign and thousands apart; a dash if unknown."""
+    """Return a number with fixed decimals, a minus sign (−) and thousands separators.
+
+    Return DASH for a missing value.
+    """
     if not isinstance(value, int | float) or not math.isfinite(value):
         return DASH
     text = f"{value:{'+' if sign else ''},.{digits}f}"
@@ -70,7 +76,10 @@ def format_fixed(value: Value, digits: int = 2, sign: bool = False) -> str:
 
 
 def format_significant(value: Value, digits: int = 3) -> str:
-    """A number with so many significant digits, none of the whole part dropped."""
+    """Return a number with significant digits; the integer part is always complete.
+
+    Return DASH for a missing value.
+    """
     if not isinstance(value, int | float) or not math.isfinite(value):
         return DASH
     decimals = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
@@ -78,14 +87,17 @@ def format_significant(value: Value, digits: int = 3) -> str:
 
 
 def text_column(head: str, key: str) -> Column:
-    """A column of words as they are."""
+    """Return a column of unchanged texts."""
     return Column(head, lambda row: str(row[key] or DASH), right=False, key=key)
 
 
 def number_column(
     head: str, key: str, digits: int = 2, sign: bool = False, scale: float = 1.0, mark: str = ""
 ) -> Column:
-    """A column of numbers with fixed decimals, in units of `scale`, and a mark from `mark`."""
+    """Return a column of numbers with fixed decimals, in units of `scale`.
+
+    mark: key of the row for a mark (such as "†") after the number.
+    """
     return Column(
         head,
         lambda row: (
@@ -99,7 +111,10 @@ def number_column(
 def rounded_column(
     head: str, key: str, digits: int = 3, scale: float = 1.0, mark: str = ""
 ) -> Column:
-    """A column of numbers with significant digits, in units of `scale`, and a mark from `mark`."""
+    """Return a column of numbers with significant digits, in units of `scale`.
+
+    mark: key of the row for a mark after the number.
+    """
     return Column(
         head,
         lambda row: (
@@ -111,7 +126,7 @@ def rounded_column(
 
 
 def p_value_column(head: str, key: str) -> Column:
-    """A column of p values."""
+    """Return a column of p values."""
 
     def text(row: Row) -> str:
         value = row[key]
@@ -122,7 +137,10 @@ def p_value_column(head: str, key: str) -> Column:
 
 
 def percent_column(head: str, key: str, digits: int = 1, mark: str = "") -> Column:
-    """A column of shares, printed in percent, and a mark from `mark`."""
+    """Return a column of shares (0 to 1), printed in percent.
+
+    mark: key of the row for a mark after the number.
+    """
     return Column(
         head,
         lambda row: format_fixed(_scale_value(row[key], 100), digits) + _get_mark(row, key, mark),
@@ -133,10 +151,10 @@ def percent_column(head: str, key: str, digits: int = 1, mark: str = "") -> Colu
 def mean_sd_column(
     head: str, key: str, mark: str = "", digits: int | None = 2, scale: float = 1.0
 ) -> Column:
-    """A column "mean ± standard deviation", from `key` and `key`_sd, and a mark from `mark`.
+    """Return a column "mean ± standard deviation" from `key` and `key`_sd, in units of `scale`.
 
-    Without `digits`, both have the decimals that give the mean three significant digits, or more
-    where the deviation would show as zero.
+    digits: decimals of both; None: enough for three significant digits of the mean, and more if the
+    standard deviation would be printed as zero. mark: key of the row for a mark after the text.
     """
 
     def text(row: Row) -> str:
@@ -158,7 +176,10 @@ def mean_sd_column(
 def interval_column(
     head: str, key: str, mark: str = "", digits: int = 2, scale: float = 1.0, sign: bool = True
 ) -> Column:
-    """A column "mean [low, high]" from `key`, `key`_low and `key`_high, and a mark from `mark`."""
+    """Return a column "mean [low, high]" from `key`, `key`_low and `key`_high, times `scale`.
+
+    mark: key of the row for a mark after the text.
+    """
 
     def text(row: Row) -> str:
         centre, low, high = (
@@ -173,7 +194,7 @@ def interval_column(
 
 
 def _get_mark(row: Row, key: str, mark: str) -> str:
-    """The mark of a number that is there."""
+    """Return the mark of a number, or "" if the number is missing."""
     return str(row[mark] or "") if mark and is_known(row[key]) else ""
 
 
@@ -188,7 +209,7 @@ def _count_decimals(value: Value) -> int:
 
 
 def _group_blocks(table: Table) -> list[tuple[list[str], list[list[str]]]]:
-    """The rows' words, by block: (words of the block columns, lines of the others)."""
+    """Return for each block the texts of its block columns and the lines of its other columns."""
 
     def key(row: Row) -> list[str]:
         return [column.text(row) for column in table.blocks]

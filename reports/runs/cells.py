@@ -1,4 +1,4 @@
-"""Runs that differ in seed only, taken together: how many there are, and their means."""
+"""Cells: runs that differ only in their seed, with their counts and means."""
 
 from __future__ import annotations
 
@@ -14,77 +14,77 @@ from reports.runs.run_table import DIVERGED, DONE, FAILED, ROLES, Run
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of a table: its roles in the table, and all of its wanted runs, done or not."""
+    """Cell of a table: its roles and all of its wanted runs, finished or not."""
 
     roles: tuple[str, ...]
     runs: Sequence[Run]
 
     @property
     def finished(self) -> list[Run]:
-        """The runs that have a number; means are over these."""
+        """Runs with a result. All means are over these runs."""
         return [run for run in self.runs if run["state"] == DONE]
 
     @property
     def n(self) -> int:
-        """How many finished."""
+        """Number of finished runs."""
         return len(self.finished)
 
     @property
     def wanted(self) -> int:
-        """How many the table wants."""
+        """Number of runs that the table wants."""
         return len(self.runs)
 
     @property
     def diverged(self) -> int:
-        """How many finished without a number."""
+        """Number of runs that diverged."""
         return sum(run["state"] == DIVERGED for run in self.runs)
 
     @property
     def failed(self) -> int:
-        """How many ended in an error."""
+        """Number of runs whose last attempt ended in an error."""
         return sum(run["state"] == FAILED for run in self.runs)
 
     @property
     def lost(self) -> int:
-        """How many ended without a number, one way or the other."""
+        """Number of runs that diverged or failed."""
         return self.diverged + self.failed
 
     @property
     def resumed(self) -> int:
-        """How many of the finished were interrupted once."""
+        """Number of finished runs that were interrupted and resumed."""
         return sum(run["resumed"] for run in self.finished)
 
     @property
     def slowed(self) -> int:
-        """How many of the finished had to share their CPU with something else."""
+        """Number of finished runs that shared their CPU with another process."""
         return sum(run["slowed"] for run in self.finished)
 
     @property
     def devices(self) -> frozenset[str]:
-        """What the finished runs were timed on; with more than one, times do not compare."""
+        """Devices of the finished runs. Times from more than one device are not comparable."""
         return frozenset(run["device"] for run in self.finished)
 
     def values(self, key: str) -> list[float]:
-        """A number of every finished run."""
+        """Return a number of every finished run."""
         return [run[key] for run in self.finished]
 
     def by_seed(self, key: str) -> dict[int, float]:
-        """A number of every finished run, by seed."""
+        """Return a number of every finished run by seed."""
         return {run["seed"]: run[key] for run in self.finished}
 
     def mean(self, key: str) -> float:
-        """Mean over the finished runs; NaN if there are none."""
+        """Return the mean over the finished runs, or NaN if there are none."""
         return statistics.compute_mean(self.values(key))
 
     def sd(self, key: str) -> float:
-        """Sample standard deviation over the finished runs; NaN below two."""
+        """Return the sample standard deviation over the finished runs, or NaN for less than two."""
         return statistics.compute_sample_sd(self.values(key))
 
 
 def build_cells(frame: pd.DataFrame, by: Sequence[str] = ROLES) -> list[Cell]:
-    """The cells of a frame, ordered by each role in its order of first appearance.
+    """Return the cells of a frame, sorted by their roles in order of first appearance.
 
-    Raises UserError if runs of different settings, or one seed twice, would share a row.
+    Raises UserError if runs with different settings, or two runs with one seed, share a row.
     """
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in frame.to_dict("records"):
@@ -104,6 +104,6 @@ def _check(roles: Sequence[str], runs: Sequence[Run]) -> None:
     seeds = [run["seed"] for run in runs]
     if len(settings) > 1 or len(set(seeds)) < len(seeds):
         raise UserError(
-            f"runs of {len(settings)} settings and {len(seeds)} runs of {len(set(seeds))} seeds "
-            f"would share the row {' / '.join(roles)}; give each setting a method name of its own"
+            f"the row {' / '.join(roles)} would contain runs of {len(settings)} settings and "
+            f"{len(seeds)} runs of {len(set(seeds))} seeds; give each setting its own method name"
         )

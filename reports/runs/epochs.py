@@ -1,4 +1,4 @@
-"""What runs measured epoch by epoch: memory, frozen layers, loss."""
+"""Measurements of runs per epoch: memory and number of frozen layers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ import pandas as pd
 from bench.errors import UserError
 from reports.runs.run_table import DONE, ROLES
 
-# Column: the key in epochs.jsonl. Bytes, and how many layers are frozen at the epoch's end.
+# Columns, which are also the keys in epochs.jsonl. Sizes are in bytes; `frozen` is the number of
+# frozen layers at the end of the epoch.
 NUMBERS = ("epoch", "saved_bytes", "state_bytes", "cuda_allocated", "frozen")
 
 
 def read_epochs(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
-    """One row an epoch of a finished run: the run's roles and seed, NUMBERS, and `memory_bytes`
-    (saved for backward + state); NaN where a run did not measure something.
+    """Return one row per epoch of each finished run.
 
-    Raises UserError naming a file that is damaged or not there.
+    Columns: the run's roles and seed, NUMBERS, and `memory_bytes` (saved for backward + state). A
+    value that the run did not measure is NaN. Raises UserError that names a damaged or missing
+    file.
     """
     shared = [key for key in (*ROLES, "seed") if key in frame]
     rows = []

@@ -1,4 +1,4 @@
-"""How much a random sample of a layer's values resembles all of them."""
+"""Comparison of random samples of a layer's values with all of its values."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float32]
 
-TAILORED = 1024  # weights that stand for a layer in the paper
+TAILORED = 1024  # size of the weight sample per layer in the paper
 SIZES = tuple(2**power for power in range(6, 13))
 DRAWS = 200
 BAND = (0.05, 0.95)
 BINS = 41
-INSIDE = 0.995  # share of the values that the histogram spans; the others lie far out
+INSIDE = 0.995  # share of the values inside the histogram; the rest are outliers
 
 
 def measure_distances(values: Values) -> pd.DataFrame:
-    """How far samples lie from all values, one row a size of the sample.
+    """Return the distances between random samples and all values, one row per sample size.
 
-    Columns: size; median, low, high (BAND) of the Kolmogorov–Smirnov statistic over DRAWS samples.
+    Columns: size; median, low and high (quantiles BAND) of the Kolmogorov–Smirnov statistic over
+    DRAWS samples. values: shape (n,).
     """
     random, everything = np.random.default_rng(0), np.sort(values)
     rows = []
@@ -33,9 +34,10 @@ def measure_distances(values: Values) -> pd.DataFrame:
 
 
 def build_histogram(values: Values) -> pd.DataFrame:
-    """Shares of all values and of one sample of TAILORED of them, one row a bin of equal width.
+    """Return the histograms of all values and of one sample of size TAILORED, one row per bin.
 
-    Columns: low, high (the bin's edges); everything, sampled. Shares count what lies outside too.
+    Columns: low, high (the bin's edges); everything, sampled (shares of the values in the bin). All
+    bins have the same width. Shares are relative to all values, including those outside the bins.
     """
     sizes = np.abs(values)
     reach = float(np.quantile(sizes, INSIDE) or sizes.max()) or 1.0
@@ -52,14 +54,17 @@ def build_histogram(values: Values) -> pd.DataFrame:
 
 
 def draw_sample(values: Values, size: int, random: np.random.Generator) -> Values:
-    """Draw as tailoring does: without replacement, or with it from fewer values than `size`."""
+    """Draw a sample as SmartFRZ does for its tailored weights.
+
+    The sample is drawn with replacement only if there are fewer values than `size`.
+    """
     return random.choice(values, size, replace=len(values) < size, shuffle=False)
 
 
 def compute_ks_distance(drawn: Values, everything: Values) -> float:
-    """The two-sample Kolmogorov–Smirnov statistic; `everything` is sorted.
+    """Return the two-sample Kolmogorov–Smirnov statistic.
 
-    scipy.stats.ks_2samp sorts a layer's values anew for every sample, which this does not.
+    `everything` must be sorted. scipy.stats.ks_2samp would sort it again for every sample.
     """
     steps = np.sort(drawn)
     gaps = [
@@ -67,5 +72,6 @@ def compute_ks_distance(drawn: Values, everything: Values) -> float:
         - np.searchsorted(everything, steps, side) / len(everything)
         for side in ("left", "right")
     ]
-    # Between two values of the sample only one of the two functions moves, and only upwards.
+    # The largest gap is at a value of the sample: between two of them the sample's distribution
+    # function is constant and the other one increases.
     return float(np.abs(gaps).max())

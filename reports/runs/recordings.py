@@ -1,4 +1,4 @@
-"""What recorded runs kept: their layers' CKA curves, and one gradient of the largest layer."""
+"""Recordings of runs of strategy record: CKA curves of the layers and one gradient."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from bench.errors import UserError
 from bench.files import read_json
 from reports.runs.run_table import DONE, Run
 
-SETTLED = 0.01  # a curve has settled when it moves by no more than this to the end
+SETTLED = 0.01  # maximum range of CKA from an epoch to the end at which a curve has settled
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """One step's gradient of a layer's weight, flat; the layer's index and name."""
+    """Gradient of a layer's weight at one step.
+
+    layer, name: index and name of the layer. values: shape (n,), flattened.
+    """
 
     layer: int
     name: str
@@ -29,10 +32,10 @@ class Gradient:
 
 
 def read_curves(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
-    """CKA with the reference, one row a finished run, layer (all but the head) and probe.
+    """Return CKA with the reference, one row per finished run, layer (without the head) and probe.
 
-    Columns: id, layer, name, depth (0 the first, 1 the last), epoch, cka (unbiased), cka_biased
-    (eq. 5). Raises UserError for a run that recorded none.
+    Columns: id, layer, name, depth (0 for the first layer, 1 for the last), epoch, cka (unbiased),
+    cka_biased (eq. 5). Raises UserError if a run has no such recording.
     """
     parts = []
     for run, path, result in _iterate_finished(frame, results):
@@ -57,9 +60,9 @@ def read_curves(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
 
 
 def read_gradients(frame: pd.DataFrame, results: Path) -> dict[str, Gradient]:
-    """The gradient that each finished run kept, by its id.
+    """Return the gradient that each finished run recorded, by run id.
 
-    Raises UserError for a run that recorded none.
+    Raises UserError if a run has no such recording.
     """
     kept = {}
     for run, path, result in _iterate_finished(frame, results):
@@ -70,9 +73,10 @@ def read_gradients(frame: pd.DataFrame, results: Path) -> dict[str, Gradient]:
 
 
 def find_settled_epoch(curve: pd.DataFrame) -> float:
-    """The epoch from which one layer's CKA moves by at most SETTLED to the end.
+    """Return the epoch from which one layer's CKA varies by at most SETTLED until the end.
 
-    NaN where that is the last probe, which says nothing, or where a later value is unknown.
+    NaN if only the last probe satisfies this, because a single value has no variation. A curve is
+    not settled before a probe whose CKA is NaN.
     """
     values, epochs = curve.cka.to_numpy(), curve.epoch.to_numpy()
     for i in range(len(values) - 1):
@@ -84,7 +88,7 @@ def find_settled_epoch(curve: pd.DataFrame) -> float:
 def _iterate_finished(
     frame: pd.DataFrame, results: Path
 ) -> Iterator[tuple[Run, Path, dict[str, Any]]]:
-    """Every run that is done, with the path of its recording and its result."""
+    """Yield each finished run with the path of its recording and its result."""
     for run in frame[frame.state == DONE].to_dict("records"):
         folder = results / "runs" / str(run["id"])
         yield (
@@ -95,8 +99,11 @@ def _iterate_finished(
 
 
 def _read_tensor(path: Path, key: str) -> NDArray[Any]:
-    """One tensor of a recording; raises UserError if the file or the tensor is not there."""
-    needed = "figures 3 and 4 need runs of strategy record with gradient = true"
+    """Return one tensor of a recording.
+
+    Raises UserError if the file or the tensor does not exist or the file cannot be read.
+    """
+    needed = "figures 3 and 4 need runs of strategy `record` with the option gradient = true"
     if not path.exists():
         raise UserError(f"{path} does not exist; {needed}")
     try:
@@ -109,4 +116,4 @@ def _read_tensor(path: Path, key: str) -> NDArray[Any]:
         raise UserError(
             f"{path} cannot be read ({error}); delete its folder to run it again"
         ) from None
-    raise UserError(f"{path} holds no {key}; {needed}")
+    raise UserError(f"{path} has no tensor {key}; {needed}")

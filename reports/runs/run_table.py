@@ -1,8 +1,8 @@
-"""Which of the wanted runs are there, and what they measured: one row a run.
+"""Table of the wanted runs, one row per run: their states and measurements.
 
-A wanted run is a mapping with `id`, `cell`, `seed` and the roles that make a table's rows
-(`model`, `dataset`, `method`, or others such as `window`). Only wanted runs are read; what else
-lies in the results folder does not count.
+A wanted run is a mapping with `id`, `cell`, `seed` and the roles that make up a table's rows
+(`model`, `dataset`, `method`, or others such as `window`). Other runs in the results folder are
+ignored.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from bench.files import read_json
 Run = dict[str, Any]
 ROLES = ("model", "dataset", "method")
 
-DONE = "done"  # finished with a number
-DIVERGED = "diverged"  # finished without one
-FAILED = "failed"  # its last try ended in an error
-UNFINISHED = "unfinished"  # its folder is there, its result is not: running, or cut off
-MISSING = "missing"  # no trace of it
+DONE = "done"  # finished with a result
+DIVERGED = "diverged"  # finished without a result
+FAILED = "failed"  # its last attempt ended in an error
+UNFINISHED = "unfinished"  # has a folder but no result.json: running or interrupted
+MISSING = "missing"  # has no folder
 
-# Column of the frame: where in result.json it is found. FLOPs, seconds, bytes, percent.
+# Column of the frame: path of its value in result.json. Units: FLOPs, seconds, bytes, percent.
 NUMBERS: Mapping[str, tuple[str, ...]] = {
     "accuracy": ("accuracy",),
     "steps": ("steps",),
@@ -49,34 +49,37 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
     "cuda_reserved": ("memory", "cuda_reserved_peak"),
 }
 DERIVED = ("time_s", "cpu_s", "memory_bytes")
-# Wall time, times threads, over CPU time from which on a run on a CPU counts as slowed. With one
-# thread and alone on its core it has 1.0 to 1.1, with twice as many processes as cores 2. Of
-# several threads some may have had nothing to do: a suspicion, and times under it claim nothing.
+# A run on a CPU counts as slowed if wall time × threads / CPU time is above this ratio. The ratio
+# is 1.0 to 1.1 for one thread with a core of its own, and 2 with twice as many processes as cores.
+# With several threads, idle threads look the same as a shared CPU. Such times are unreliable, so no
+# speed-up is claimed from them.
 SLOWED = 1.25
 UNKNOWN = "unknown device"
-# What to do about a damaged file; a finished run need not be lost for one beside its result.
+# Advice for a damaged file. A finished run need not be deleted if a file other than result.json is
+# damaged.
 AGAIN = "delete its folder to run it again"
 MENDS = {
-    "environment.json": "delete this file: the run stays, and its time is compared with none",
-    "retime.json": "delete this file; `freezebench retime` makes it anew",
+    "environment.json": "delete this file; the run is kept, but its time is not compared",
+    "retime.json": "delete this file; `freezebench retime` writes it again",
 }
-REPLAYED = "replayed"  # time over full training's, from retime.json; NaN where there is none
+REPLAYED = "replayed"  # time / full training's time, from retime.json; NaN without this file
 
 
 class Reader:
-    """Reads the runs of a results folder, each once, however many tables ask for it."""
+    """Reader of the runs of a results folder, which reads each run only once."""
 
     def __init__(self, results: Path) -> None:
         self.results = results
         self._rows: dict[str, Run] = {}
-        self._layers: dict[str, list[Any]] = {}  # of finished runs: index, name, frozen_at_step
+        self._layers: dict[str, list[Any]] = {}  # by run id: index, name, frozen_at_step
         self._weights: dict[str, list[int]] = {}
 
     def runs(self, wanted: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-        """One row a wanted run: its keys, `state`, `reason`, `device`, `commit`, `metric` (of what
-        is called accuracy), `resumed`, `slowed` (others took its CPU away while it ran), NUMBERS.
+        """Return one row per wanted run.
 
-        Numbers are NaN where the run has none. Raises UserError naming a file that is damaged.
+        Columns: the keys of the wanted run, `state`, `reason`, `device`, `commit`, `metric` (name
+        of the measure in `accuracy`), `resumed`, `slowed` (the run shared its CPU), NUMBERS,
+        DERIVED and REPLAYED. Missing numbers are NaN. Raises UserError that names a damaged file.
         """
         rows = [{**run, **self._row(str(run["id"]))} for run in wanted]
         frame = pd.DataFrame(rows)
@@ -85,8 +88,10 @@ class Reader:
         return frame
 
     def freezing(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """One row a layer of a finished run: the run's roles and seed, `layer`, `name`,
-        `frozen_at` (epochs; NaN: never frozen) and `epochs` (how long the run was).
+        """Return one row per layer of each finished run.
+
+        Columns: the run's roles and seed, `layer`, `name`, `frozen_at` (in epochs; NaN if the layer
+        never froze) and `epochs` (length of the run).
         """
         shared = [key for key in (*ROLES, "seed") if key in frame]
         columns: dict[str, list[Any]] = {
@@ -104,14 +109,18 @@ class Reader:
         return pd.DataFrame(columns)
 
     def weights(self, run_id: str) -> list[int]:
-        """How many weights each layer of a finished run has, norms and biases not counted; the
-        head is the last. Empty for runs made before results said so.
+        """Return the number of weights of each layer of a finished run; the head is the last.
+
+        Norms and biases are not counted. Return an empty list for old results, which lack it.
         """
         self._row(run_id)
         return self._weights.get(run_id, [])
 
     def _row(self, run_id: str) -> Run:
-        """What is known of one run; raises UserError if a file of it is damaged."""
+        """Return the row of one run.
+
+        Raises UserError if one of its files is damaged.
+        """
         if run_id not in self._rows:
             folder = self.results / "runs" / run_id
             path = folder / "result.json"
@@ -137,23 +146,23 @@ class Reader:
 
 
 def read_runs(wanted: Iterable[Mapping[str, Any]], results: Path) -> pd.DataFrame:
-    """The wanted runs, as `Reader.runs` gives them."""
+    """Return the wanted runs (see `Reader.runs`)."""
     return Reader(results).runs(wanted)
 
 
 def read_freezing(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
-    """The layers of the finished runs of a frame, as `Reader.freezing` gives them."""
+    """Return the layers of the finished runs of a frame (see `Reader.freezing`)."""
     return Reader(results).freezing(frame)
 
 
 def _parse_result(result: Run, path: Path, run_id: str, threads: int) -> Run:
-    """The numbers of a result.json."""
+    """Return the columns of a run that come from its result.json."""
     if _get_nested(result, ("id",), path) != run_id:
-        raise UserError(f"{path} is the result of run {result['id']}; delete its folder")
+        raise UserError(f"{path} is the result of another run, {result['id']}; delete its folder")
     values = {
         key: _parse_number(_get_nested(result, keys, path), path) for key, keys in NUMBERS.items()
     }
-    # A status of "done" is believed only together with a number to show for it.
+    # The status "done" counts only together with a finite accuracy.
     done = _get_nested(result, ("status",), path) == "done" and math.isfinite(values["accuracy"])
     wall, cpu = (values[f"{on}train_s"] + values[f"{on}decide_s"] for on in ("", "cpu_"))
     return {
@@ -161,7 +170,7 @@ def _parse_result(result: Run, path: Path, run_id: str, threads: int) -> Run:
         "reason": str(result.get("reason") or ""),
         "metric": str(result.get("metric") or "accuracy"),
         "resumed": bool(result.get("resumed", False)),
-        # On a GPU the CPU waits, and its time says nothing.
+        # On a GPU the CPU only waits, so its time says nothing about other processes.
         "slowed": math.isnan(values["cuda_allocated"]) and wall * threads > SLOWED * cpu,
         **values,
         "time_s": wall,
@@ -171,10 +180,10 @@ def _parse_result(result: Run, path: Path, run_id: str, threads: int) -> Run:
 
 
 def _parse_layers(result: Run, path: Path) -> list[tuple[int, str, float]]:
-    """Index, name and the step at which it froze (NaN: never) of each layer."""
+    """Return index, name and freezing step (NaN: never frozen) of each layer."""
     layers = _get_nested(result, ("layers",), path)
     if not isinstance(layers, list):
-        raise UserError(f"{path}: layers is no list; {_suggest_fix(path)}")
+        raise UserError(f"{path}: layers is not a list; {_suggest_fix(path)}")
     return [
         (
             _parse_index(_get_nested(layer, ("index",), path), path),
@@ -187,20 +196,21 @@ def _parse_layers(result: Run, path: Path) -> list[tuple[int, str, float]]:
 
 def _parse_index(value: Any, path: Path) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise UserError(f"{path}: {value!r} is not a layer's index; {_suggest_fix(path)}")
+        raise UserError(f"{path}: {value!r} is not a layer index; {_suggest_fix(path)}")
     return value
 
 
 def _read_environment(folder: Path) -> tuple[Run, int]:
-    """Where a run was made, and on how many threads; times may be compared where `device` is the
-    same text, which it is for no two runs of which it is unknown.
+    """Return `device` and `commit` of a run, and its number of threads.
+
+    Times may be compared only if `device` is the same text. An unknown device is unique per run.
     """
     path = folder / "environment.json"
     values = _object(path) if path.exists() else {}
     device = str(values.get("device") or f"{UNKNOWN} of run {folder.name}")
     threads = values.get("threads")
     if not isinstance(threads, int | None):
-        raise UserError(f"{path}: {threads!r} threads; {_suggest_fix(path)}")
+        raise UserError(f"{path}: threads is {threads!r}, not an integer; {_suggest_fix(path)}")
     row = {
         "device": f"{device}, {threads} thread{'s' * (threads != 1)}" if threads else device,
         "commit": str(values.get("commit") or ""),
@@ -209,8 +219,9 @@ def _read_environment(folder: Path) -> tuple[Run, int]:
 
 
 def _read_replayed(folder: Path) -> float:
-    """The rebuilt time as a share of full training's; NaN unless it was timed on the very device
-    that the whole run was made on.
+    """Return a run's time by `freezebench retime` as a share of full training's time.
+
+    NaN if retime.json does not exist, or if its device differs from the device of the run.
     """
     path = folder / "retime.json"
     if not path.exists():
@@ -228,7 +239,10 @@ def _read_replayed(folder: Path) -> float:
 
 
 def _object(path: Path) -> Run:
-    """A JSON object; raises UserError naming the file if it is damaged or something else."""
+    """Return the JSON object in a file.
+
+    Raises UserError that names the file if it is damaged or not a JSON object.
+    """
     values: Any = read_json(path, _suggest_fix(path))
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a JSON object; {_suggest_fix(path)}")
@@ -240,7 +254,10 @@ def _suggest_fix(path: Path) -> str:
 
 
 def _get_nested(values: Run, keys: tuple[str, ...], path: Path) -> Any:
-    """A value deep in a JSON object; raises UserError if it is not there."""
+    """Return a value inside nested JSON objects.
+
+    Raises UserError if a key is missing.
+    """
     found: Any = values
     for key in keys:
         if not isinstance(found, dict) or key not in found:
@@ -250,7 +267,10 @@ def _get_nested(values: Run, keys: tuple[str, ...], path: Path) -> Any:
 
 
 def _parse_number(value: Any, path: Path) -> float:
-    """A number or null (NaN)."""
+    """Return a JSON number as a float; null becomes NaN.
+
+    Raises UserError if it is neither.
+    """
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):

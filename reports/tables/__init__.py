@@ -1,1 +1,1 @@
-"""Reports of Tables 1 to 9 of the paper, and of a user's own sweep: one file a table."""
+"""Reports of Tables 1 to 9 of the paper and of users' sweeps, one file per table."""

@@ -1,4 +1,4 @@
-"""Table 1: freezing guided by the similarity to a trained reference, with and without its cost."""
+"""Table 1: freezing guided by similarity to a reference, with and without the reference's cost."""
 
 from __future__ import annotations
 
@@ -35,18 +35,21 @@ from reports.runs.run_table import Reader
 
 TITLE = "Table 1: freezing guided by similarity to a trained reference"
 REFERENCE = (
-    "CKA is compared with that of a reference: the same model trained in full on the same data "
-    "with another seed. It is trained once for all seeds, and each seed is charged for the whole "
-    "of it under “with the reference”, as whoever trains one network would be: exact FLOPs, "
-    "deciding included. A negative saving is a loss. The paper counts neither of the two."
+    "The oracle freezes layers by their CKA with a reference. The reference is the same model, "
+    "fully trained on the same data with another seed. It is trained once for all seeds. In “Saved "
+    "with the reference”, however, each seed pays the full cost of the reference, as someone who "
+    "trains a single network would. These savings are in exact FLOPs and include the cost of "
+    "decisions. A negative value means that more was spent than full training costs. The paper "
+    "counts neither the reference nor the decisions."
 )
 SHORT = (
-    "exact %: exact FLOPs saved, deciding counted; with ref. %: and the training of the reference."
+    "exact %: exact FLOPs saved, with the cost of decisions. with ref. %: the same, with the cost "
+    "of training the reference too."
 )
 
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
-    """Table 1 with its accuracy against computation."""
+    """Return the report of Table 1 with its plot of accuracy against computation."""
     built = build_against_full(
         frame, profile, 1, TITLE, [REFERENCE], conditional=captions.ONE_REFERENCE
     )
@@ -82,7 +85,10 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
 
 
 def add_reference(rows: Sequence[Row], frame: pd.DataFrame, reader: Reader) -> list[Row]:
-    """The rows with what their reference's own training cost, and what is saved in spite of it."""
+    """Return the rows with the cost of their reference and the saving that remains with it.
+
+    Adds `reference` (run id), `reference_exact` (FLOPs) and `saved_with_reference` (share).
+    """
     full = {
         (row["model"], row["dataset"]): to_number(row["exact_total"])
         for row in rows
@@ -109,7 +115,7 @@ def add_reference(rows: Sequence[Row], frame: pd.DataFrame, reader: Reader) -> l
 
 
 def build_against_columns(rows: Sequence[Row], unit: str, flops: float) -> tuple[Column, ...]:
-    """What guided freezing loses and saves, and what its reference costs."""
+    """Return the columns for differences, savings and the cost of the reference."""
     return (
         *LOST_AND_SAVED,
         rounded_column(f"Reference's training ({unit})", "reference_exact", 4, flops),
@@ -120,7 +126,7 @@ def build_against_columns(rows: Sequence[Row], unit: str, flops: float) -> tuple
 
 
 def build_compact_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """What a terminal has room for: the reference in place of what is realised."""
+    """Return the columns for a terminal: the savings replace the time and the realised ratio."""
     return (
         *(column for column in columns if column.head not in ("realised", "time s")),
         percent_column("exact %", "exact_saved", 0),

@@ -1,4 +1,4 @@
-"""Table 2: freezing methods against full training when fine-tuning. Results in, tables out."""
+"""Table 2: freezing methods against full training in fine-tuning."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TITLE = "Table 2: freezing methods against full training, fine-tuning"
 
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
-    """Table 2 with its accuracy against cost, and when which layer froze."""
+    """Return the report of Table 2 with plots of accuracy against cost and of freezing times."""
     drawings = (draw_front("table2", frame, profile), *draw_freezing(frame, reader, profile))
     return build_table2(frame, profile).report("table2", TITLE, frame, *drawings)
 
 
 def draw_freezing(frame: pd.DataFrame, reader: Reader, profile: Profile) -> list[Drawing]:
-    """When each layer froze, a drawing a data set."""
+    """Return one drawing per data set that shows when each layer froze."""
     moments = reader.freezing(frame)
 
     def drawing(dataset: str) -> Drawing:
@@ -32,8 +32,8 @@ def draw_freezing(frame: pd.DataFrame, reader: Reader, profile: Profile) -> list
         return Drawing(
             f"table2_freezing_{clean_file_name(dataset)}",
             title,
-            "Each point is a layer of one seed at the moment it froze; layers that trained to the "
-            "end stand hollow on the line “never”.",
+            "Each point shows when a layer of one seed froze. Hollow points on the line “never” "
+            "are layers that trained to the end.",
             lambda: draw_freezing_moments(here, profile, title),
         )
 

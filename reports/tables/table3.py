@@ -13,13 +13,13 @@ from reports.runs.run_table import Reader
 
 TITLE = "Table 3: freezing methods against full training, from scratch"
 CAPTION = (
-    "The paper's caption of this table says CIFAR-10, its column and its text CIFAR-100, which is "
-    "what is meant here; it prints no computation."
+    "The paper's caption of this table says CIFAR-10, but its column and its text say CIFAR-100. "
+    "We use CIFAR-100 (or its stand-in). The paper prints no computation in this table."
 )
 
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
-    """Table 3 with its accuracy against computation."""
+    """Return the report of Table 3 with its plot of accuracy against computation."""
     notes = [CAPTION, captions.AUTOFREEZE_FROM_SCRATCH]
     built = build_against_full(frame, profile, 3, TITLE, notes, conditional=captions.FROM_SCRATCH)
     return built.report("table3", TITLE, frame, draw_front("table3", frame, profile))

@@ -1,4 +1,4 @@
-"""Table 4: the number of snapshots that SmartFRZ's predictor looks at."""
+"""Table 4: number of snapshots that SmartFRZ's predictor uses (its window)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ TITLE = "Table 4: SmartFRZ's window"
 OPTION = VariedOption(
     table=4, column="window", option="window", default=30, head="Window (snapshots)"
 )
-NOTE = "Each window has a predictor of its own, trained on the same source runs."
+NOTE = (
+    "Window: number of past weight snapshots that the predictor uses for a decision. Each window "
+    "has its own predictor. All predictors are trained on the same source runs."
+)
 
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
-    """Table 4 with its curves."""
+    """Return the report of Table 4 with its curves."""
     found = build_sensitivity(frame, profile, OPTION)
     return sensitivity_table.build_report(
         found, frame, profile, TITLE, notes=[NOTE, captions.A_PREDICTOR_EACH]

@@ -1,4 +1,4 @@
-"""Table 5: the number of weights that stand for a layer in SmartFRZ's histories."""
+"""Table 5: number of weights sampled from each layer for SmartFRZ (its tailored size)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ OPTION = VariedOption(
     table=5, column="tailored_size", option="tailored", default=1024, head="Tailored size"
 )
 NOTE = (
-    "Each size has a predictor of its own, trained on the same source runs. A layer with fewer "
-    "weights than the size is sampled with replacement: of such layers, the head aside, is the "
-    "share that is printed."
+    "Tailored size: number of weights sampled from each layer for the predictor. Each size has its "
+    "own predictor. All predictors are trained on the same source runs. With repl.: share of the "
+    "layers (without the head) that have fewer weights than the tailored size and are therefore "
+    "sampled with replacement."
 )
 
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
-    """Table 5 with its curves, and which share of the layers is too small for each size."""
+    """Return the report of Table 5 with its curves and the share of small layers per size."""
     found = build_sensitivity(frame, profile, OPTION)
     smaller = {
         cell.roles[:2]: compute_small_shares(frame, reader, cell.roles[0], cell.roles[1])
@@ -50,9 +51,10 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
 def compute_small_shares(
     frame: pd.DataFrame, reader: Reader, model: str, dataset: str
 ) -> Mapping[float, float]:
-    """The share of a model's layers, its head aside, with fewer weights than each size.
+    """Return the share of a model's layers with fewer weights than each tailored size.
 
-    From any finished run of it that says how many weights its layers have; empty if none does.
+    The head is not counted. The numbers of weights come from any finished run that recorded them.
+    Return an empty mapping if no run did.
     """
     here = frame[(frame.model == model) & (frame.dataset == dataset)]
     for run in here[here.state == DONE].id:

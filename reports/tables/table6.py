@@ -1,4 +1,4 @@
-"""Table 6: freezing methods against full training, BERT fine-tuned on two tasks of GLUE."""
+"""Table 6: freezing methods against full training, BERT fine-tuned on two GLUE tasks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reports.runs.run_table import Reader
 TITLE = "Table 6: freezing methods against full training, fine-tuning BERT"
 SCORE = "Score (%)"
 METRICS = (
-    "Score: accuracy on mrpc; on cola Matthews correlation times 100, which the paper's table calls"
-    " accuracy. Both are of GLUE's dev part, or of what stands for it."
+    "Score: accuracy on mrpc, and 100 × the Matthews correlation on cola, which the paper's table "
+    "calls accuracy. Both are measured on GLUE's dev split or its stand-in."
 )
-PREDICTOR = "SmartFRZ's predictor has learnt from networks for images alone, as the paper's had."
+PREDICTOR = "SmartFRZ's predictor was trained on image networks only, like the paper's."
 
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
-    """Table 6 with its scores against computation."""
+    """Return the report of Table 6 with its plot of scores against computation."""
     built = build_against_full(frame, profile, 6, TITLE, [METRICS, PREDICTOR], SCORE)
     return built.report("table6", TITLE, frame, draw_front("table6", frame, profile, SCORE.lower()))

@@ -16,7 +16,7 @@ CAPTION = "The paper prints no computation in this table."
 
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
-    """Table 7 with its accuracy against computation."""
+    """Return the report of Table 7 with its plot of accuracy against computation."""
     notes = [CAPTION, captions.AUTOFREEZE_FROM_SCRATCH]
     built = build_against_full(frame, profile, 7, TITLE, notes, conditional=captions.FROM_SCRATCH)
     return built.report("table7", TITLE, frame, draw_front("table7", frame, profile))

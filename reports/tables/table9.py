@@ -1,4 +1,4 @@
-"""Table 9: the number of times an epoch that AutoFreeze decides."""
+"""Table 9: number of decisions that AutoFreeze makes per epoch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from reports.document.profile import Profile
 from reports.document.report import Report
 from reports.runs.run_table import Reader
 
-TITLE = "Table 9: how often AutoFreeze looks"
-OPTION = VariedOption(table=9, column="M", option="M", default=4, head="M (intervals an epoch)")
+TITLE = "Table 9: how often AutoFreeze decides"
+OPTION = VariedOption(table=9, column="M", option="M", default=4, head="M (decisions per epoch)")
 
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
-    """Table 9 with its curves."""
+    """Return the report of Table 9 with its curves."""
     found = build_sensitivity(frame, profile, OPTION)
     return sensitivity_table.build_report(
         found, frame, profile, TITLE, notes=[captions.ONE_BACKBONE], timed=True

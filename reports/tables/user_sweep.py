@@ -1,4 +1,4 @@
-"""The report of a sweep that is none of the paper's tables: a user's own, under its own name."""
+"""Report of a user's own sweep, which is none of the paper's tables."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from reports.document.report import ACCURACY, Report
 from reports.figures.accuracy_cost_drawing import draw_front
 from reports.runs.cells import build_cells
 
-SCORE = "Score (%)"  # of several metrics, or of another than accuracy
+SCORE = "Score (%)"  # heading if a metric other than accuracy is used
 
 
 def build_report(name: str, title: str, frame: pd.DataFrame, profile: Profile) -> Report:
-    """Its methods against full training, pooled if several pairs of model and data are scored
-    alike.
+    """Return a report that compares the sweep's methods with full training.
+
+    The methods are pooled if there are several pairs of model and data with the same metric.
     """
     score = ACCURACY if set(frame.metric) <= {"accuracy", ""} else SCORE
     conditional = captions.SHARED

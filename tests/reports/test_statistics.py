@@ -1,4 +1,4 @@
-"""The statistics, by hand and as laws."""
+"""Tests of the statistics with manually computed values and with general properties."""
 
 import math
 
@@ -20,13 +20,13 @@ from reports.statistics import (
     pair_differences,
 )
 
-T4 = 2.7764451051977987  # 97.5 % quantile of Student's t with 4 degrees of freedom, from tables
+T4 = 2.7764451051977987  # 97.5 % quantile of Student's t with 4 degrees of freedom
 points = st.floats(-20, 20, allow_nan=False)
 samples = st.lists(points, min_size=2, max_size=12)
 p_values = st.dictionaries(st.text("abcdefgh", min_size=1), st.floats(0, 1), max_size=8)
 
 
-def test_mean_sd_and_interval_by_hand():
+def test_mean_sd_and_interval_equal_manual_values():
     values = [1.0, 2.0, 3.0, 4.0, 5.0]
     assert compute_mean(values) == 3.0
     assert compute_sample_sd(values) == pytest.approx(math.sqrt(10 / 4))  # ddof = 1, not 10 / 5
@@ -54,17 +54,17 @@ def test_one_value_has_a_mean_and_no_interval():
         (-0.49, 0.3, "non-inferior"),
         (0.1, 0.3, "non-inferior"),
         (-0.51, 0.3, "inconclusive"),
-        (-0.5, 0.3, "inconclusive"),  # above the margin, not at it
+        (-0.5, 0.3, "inconclusive"),  # must be above the margin, not equal to it
         (-0.9, -0.5, "inconclusive"),
         (-0.9, -0.51, "inferior"),
         (-9.0, -0.4, "inconclusive"),
     ],
 )
-def test_verdict_by_its_rule(low, high, expected):
+def test_verdict_follows_from_the_interval(low, high, expected):
     assert judge_difference(Interval((low + high) / 2, low, high, 5)) == expected
 
 
-def test_two_seeds_that_agree_by_chance_tell_nothing():
+def test_two_equal_seeds_give_no_verdict_and_no_p_value():
     assert judge_difference(compute_t_interval([0.0, 0.0])) == "inconclusive"
     assert judge_difference(compute_t_interval([-2.0, -2.0])) == "inconclusive"
     assert judge_difference(compute_t_interval([0.0, 0.0, 0.0])) == "non-inferior"
@@ -76,14 +76,14 @@ def test_paired_differences_use_common_seeds_only():
     assert pair_differences({3: 90.0, 0: 80.0, 7: 1.0}, {0: 81.0, 3: 88.0, 9: 2.0}) == [-1, 2]
 
 
-def test_paired_saving_by_hand():
+def test_paired_saving_equals_manual_values():
     saving = compute_paired_saving({0: 50.0, 1: 30.0}, {0: 100.0, 1: 60.0})
     assert saving.mean == pytest.approx(0.5)
     assert (saving.low, saving.high) == pytest.approx((0.5, 0.5))
     assert compute_paired_saving({0: 1.0}, {1: 1.0}).n == 0
 
 
-def test_p_values_by_hand():
+def test_p_values_equal_manual_values():
     # mean 0.3, sd 0.1, n = 4: t = 0.3 / 0.05 = 6 with 3 degrees of freedom.
     values = [0.2, 0.3, 0.3, 0.4]
     error = compute_sample_sd(values) / 2
@@ -100,11 +100,11 @@ def test_p_values_by_hand():
     assert compute_p_different([0.0, 0.0, 0.0]) == 1.0
 
 
-def test_holm_by_hand():
+def test_holm_equals_manual_values():
     adjusted = apply_holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": math.nan})
     assert adjusted["a"] == pytest.approx(0.03)
     assert adjusted["c"] == pytest.approx(0.06)
-    assert adjusted["b"] == pytest.approx(0.06)  # 1 × 0.04, lifted to c's
+    assert adjusted["b"] == pytest.approx(0.06)  # 1 × 0.04, raised to the value of c
     assert math.isnan(adjusted["d"])
 
 
@@ -122,14 +122,14 @@ def test_holm_never_lowers_a_p_value_and_keeps_the_order(raw):
 
 @settings(deadline=None)
 @given(samples)
-def test_interval_holds_its_mean_and_shrinks_with_the_level(values):
+def test_interval_contains_its_mean_and_shrinks_with_the_level(values):
     wide, narrow = compute_t_interval(values), compute_t_interval(values, level=0.8)
     assert wide.low <= narrow.low <= narrow.mean <= narrow.high <= wide.high
 
 
 @settings(deadline=None)
 @given(samples, st.floats(0, 5))
-def test_a_verdict_never_worsens_when_all_differences_rise(values, rise):
+def test_verdict_never_worsens_when_all_differences_rise(values, rise):
     order = {"inferior": 0, "inconclusive": 1, "non-inferior": 2}
     before = judge_difference(compute_t_interval(values))
     after = judge_difference(compute_t_interval([value + rise for value in values]))
@@ -138,7 +138,7 @@ def test_a_verdict_never_worsens_when_all_differences_rise(values, rise):
 
 @settings(deadline=None)
 @given(points, points, st.floats(0, 5))
-def test_a_wider_interval_never_says_more(low, high, wider):
+def test_wider_interval_keeps_the_verdict_or_makes_it_inconclusive(low, high, wider):
     assume(low <= high)
     narrow = judge_difference(Interval(0, low, high, 5))
     wide = judge_difference(Interval(0, low - wider, high + wider, 5))
@@ -147,7 +147,7 @@ def test_a_wider_interval_never_says_more(low, high, wider):
 
 @settings(deadline=None)
 @given(samples)
-def test_the_p_value_and_the_interval_agree(values):
+def test_p_value_and_verdict_agree(values):
     assume(compute_sample_sd(values) > 1e-6)
     interval = compute_t_interval(values)
     assume(abs(interval.low + MARGIN) > 1e-9)

@@ -447,10 +447,10 @@ def test_reports_say_what_was_set_for_every_run(tmp_path: Path) -> None:
     common = ["--seeds", "1", "--results", str(tmp_path)]
     assert main(["report", "table9", *common]) == 0
     text = tmp_path / "reports" / "laptop" / "table9.md"
-    assert "Set otherwise" not in text.read_text()
+    assert "Changed for all runs" not in text.read_text()
     changes = ["--evaluate-on", "validation", "--epochs", "3"]
     assert main(["report", "table9", *changes, *common]) == 0
-    assert "every run: epochs = 3, evaluate_on = validation." in text.read_text()
+    assert "all runs: evaluate_on = validation, epochs = 3." in text.read_text()
 
 
 def test_several_names_are_one_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

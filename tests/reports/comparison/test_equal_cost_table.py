@@ -1,4 +1,4 @@
-"""Methods beside rivals of the same cost: who was matched to whom, and what may be said."""
+"""Tests of the comparison of methods with matched baselines of the same cost."""
 
 import math
 
@@ -17,7 +17,7 @@ RUNS = [
     {**run, "match": "smartfrz" if run["method"] == "linear" else ""}
     for run in list_runs(models=MODELS, datasets=["cifar10"], methods=["smartfrz", "linear"])
 ]
-# Accuracy of smartfrz less linear's, by seed.
+# Accuracy of smartfrz minus that of linear, by seed.
 GAPS = {"resnet50": [1.0, 1.0, 1.0, 1.0, 2.0], "vgg11": [0.4] * 5, "mobilenet_v2": [0.5] * 5}
 
 
@@ -37,7 +37,7 @@ def rows(results, runs=RUNS):
     return {row["model"].split()[0]: row for row in full.rows}
 
 
-def test_by_hand(results):
+def test_differences_and_outcomes_equal_manual_values(results):
     found = rows(results)
     one = found["laptop_resnet"]
     # 1, 1, 1, 1, 2: mean 1.2, sd √0.2, t₄ 2.776
@@ -46,14 +46,14 @@ def test_by_hand(results):
     assert one["difference_low"] == pytest.approx(1.2 - half)
     assert (one["method"], one["rival"], one["outcome"]) == ("smartfrz", "linear", "better")
     pooled = found["all"]
-    # Means 1.2, 0.4 and 0.5: mean 0.7, sd √0.19, t₂ 4.303; far from telling.
+    # Means 1.2, 0.4 and 0.5: mean 0.7, sd √0.19, t₂ 4.303; the interval contains 0.
     assert pooled["difference_high"] == pytest.approx(0.7 + 4.30265 * math.sqrt(0.19 / 3), rel=1e-4)
     assert pooled["compared"] == "3 of 3 pairs"
-    assert pooled["outcome"] == "not told apart"
+    assert pooled["outcome"] == "not significant"
     assert 0.9 < pooled["cost_ratio"] < 1.1
 
 
-def test_a_rival_may_win_and_a_diverged_seed_tells_nothing(results):
+def test_baseline_may_be_better_and_a_diverged_seed_prevents_a_test(results):
     for run in RUNS:
         if run["method"] == "linear":
             write_run(results, run, accuracy=95.0 + run["seed"])
@@ -61,22 +61,22 @@ def test_a_rival_may_win_and_a_diverged_seed_tells_nothing(results):
     assert {found[name]["outcome"] for name in ("laptop_resnet", "laptop_vgg11")} == {"worse"}
     assert found["all"]["outcome"] == "worse"
     write_run(results, RUNS[0], status="diverged", accuracy=None)
-    assert {rows(results)[name]["outcome"] for name in ("all", "laptop_resnet")} == {"not told"}
+    assert {rows(results)[name]["outcome"] for name in ("all", "laptop_resnet")} == {"not tested"}
 
 
-def test_missing_runs_are_counted_and_compared_with_nothing(results, tmp_path_factory):
+def test_missing_runs_are_counted_and_not_compared(results, tmp_path_factory):
     half = rows(results, [{**run, "id": f"{run['id']}{'x' * (run['seed'] > 2)}"} for run in RUNS])
     assert half["laptop_resnet"]["compared"] == "3 of 5 seeds"
     nothing = rows(tmp_path_factory.mktemp("empty"))
     assert nothing["all"]["compared"] == "0 of 3 pairs"
-    assert nothing["all"]["outcome"] == "not told"
+    assert nothing["all"]["outcome"] == "not tested"
 
 
-def test_a_missing_pair_tells_nothing_over_all_pairs(results):
-    there = rows(results, [{**run, "id": "gone"} if run["model"] == "vgg11" else run
+def test_missing_pair_prevents_a_test_over_all_pairs(results):
+    found = rows(results, [{**run, "id": "gone"} if run["model"] == "vgg11" else run
                            for run in RUNS])  # fmt: skip
-    assert there["all"]["compared"] == "2 of 3 pairs"
-    assert there["all"]["outcome"] == "not told"
+    assert found["all"]["compared"] == "2 of 3 pairs"
+    assert found["all"]["outcome"] == "not tested"
 
 
 def tables(results, runs):
@@ -85,7 +85,7 @@ def tables(results, runs):
     )
 
 
-def test_few_pairs_and_several_metrics_are_not_averaged(results):
+def test_two_pairs_or_several_metrics_are_not_pooled(results):
     two = [run for run in RUNS if run["model"] != "vgg11"]
     full, short = tables(results, two)
     assert [row["model"] for row in full.rows] == [row["model"] for row in short.rows]
@@ -97,7 +97,7 @@ def test_few_pairs_and_several_metrics_are_not_averaged(results):
     assert ALL not in {row["model"] for row in tables(results, RUNS)[0].rows}
 
 
-def test_without_matched_methods_there_is_no_table(results):
+def test_no_table_without_matched_methods(results):
     alone = [{**run, "match": ""} for run in RUNS]
     assert build_equal_cost(
         build_cells(run_table.read_runs(alone, results)), Profile.of(PROFILE), "t"
@@ -107,6 +107,6 @@ def test_without_matched_methods_there_is_no_table(results):
     )
 
 
-def test_a_sweep_says_who_was_matched_to_whom():
+def test_shown_runs_name_the_method_they_are_matched_to():
     found = {run["method"]: run["match"] for run in list_shown_runs(load_sweep("table2", "laptop"))}
     assert found == {"full": "", "linear": "smartfrz", "autofreeze": "", "smartfrz": ""}

@@ -1,4 +1,4 @@
-"""The same table in four tongues."""
+"""Tests of tables as Markdown, CSV, LaTeX and terminal text."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ TABLE = Table(
 )
 
 
-def test_numbers_in_words():
+def test_numbers_are_formatted():
     assert format_fixed(-0.001) == "0.00"
     assert format_fixed(-1.5, 1) == "−1.5"
     assert format_fixed(1.5, 1, sign=True) == "+1.5"
@@ -57,7 +57,7 @@ def test_numbers_in_words():
     assert number_column("", "d", scale=0.1).text(row) == "−2.00"
 
 
-def test_markdown_leaves_repeated_names_out_and_escapes():
+def test_markdown_omits_repeated_names_and_escapes_special_characters():
     lines = format_markdown(TABLE).splitlines()
     assert lines[0] == "## A table {x}_1"
     assert lines[2:7] == [
@@ -70,14 +70,14 @@ def test_markdown_leaves_repeated_names_out_and_escapes():
     assert lines[-1] == "- 100 % of #1 & α"
 
 
-def test_csv_holds_the_numbers_unrounded():
+def test_csv_contains_unrounded_numbers():
     rows = list(csv.DictReader(io.StringIO(format_csv(TABLE))))
     assert float(rows[0]["x"]) == 91.234
     assert rows[0]["share"] == rows[2]["x"] == ""
     assert rows[1]["method"] == "50 % & more_"
 
 
-def test_latex_escapes_every_sign():
+def test_latex_escapes_special_characters():
     text = format_latex(TABLE, "tab:x")
     assert r"50 \% \& more\_" in text
     assert r"path/x.py:C$|$D" in text
@@ -94,7 +94,7 @@ def test_latex_escapes_every_sign():
 
 @settings(deadline=None)
 @given(st.text(max_size=40))
-def test_latex_of_any_name_is_balanced(words):
+def test_latex_of_any_name_has_balanced_braces_and_dollars(words):
     table = Table(words, (text_column("Method", "method"),), [{"method": words}], (), (words,))
     text = re.sub(r"\\[\\{}$&%#_]", "", format_latex(table, "tab:x"))
     assert text.count("{") == text.count("}")
@@ -103,7 +103,7 @@ def test_latex_of_any_name_is_balanced(words):
     assert "~" not in text
 
 
-def test_latex_goes_over_pages_with_every_row_once_and_the_notes_once():
+def test_long_latex_table_is_split_into_pages_without_repeating_rows_or_notes():
     sentence = "A sentence that takes more than one line of a paragraph in a table. " * 3
     rows = [{"method": f"row {i}.", "x": sentence} for i in range(40)]
     columns = (text_column("Method", "method"), text_column("Why", "x"))
@@ -118,14 +118,14 @@ def test_latex_goes_over_pages_with_every_row_once_and_the_notes_once():
     assert format_latex(TABLE, "tab:x").count(r"\begin{table*}") == 1
 
 
-def test_latex_of_signs_that_no_font_has():
+def test_latex_replaces_characters_that_its_fonts_lack():
     words = "σ ≈ ∞, naïve, Å, ⁻⁴, \u0159 and \u4e2d"
     table = Table("T", (text_column("Method", "method"),), [{"method": words}])
     line = next(x for x in format_latex(table, "tab:x").splitlines() if x.startswith(r"$\sigma$"))
     assert line == r"$\sigma$ $\approx$ $\infty$, naïve, Å, ?4, r and ? \\"
 
 
-def test_a_deviation_that_is_not_zero_does_not_show_as_zero():
+def test_nonzero_deviation_is_not_printed_as_zero():
     column = mean_sd_column("time", "x", digits=None)
     assert column.text({"x": 140.2, "x_sd": 0.3}) == "140.2 ± 0.3"
     assert column.text({"x": 140.2, "x_sd": 3.0}) == "140 ± 3"
@@ -133,7 +133,7 @@ def test_a_deviation_that_is_not_zero_does_not_show_as_zero():
     assert column.text({"x": 140.0, "x_sd": math.nan}) == "140"
 
 
-def test_terminal_keeps_to_its_width():
+def test_terminal_text_fits_its_width():
     lines = format_text(TABLE, width=32).splitlines()
     assert max(map(len, lines)) <= 32
     assert any("…" in line for line in lines)
@@ -143,5 +143,5 @@ def test_terminal_keeps_to_its_width():
 
 
 @pytest.mark.parametrize("write", [format_markdown, format_csv, format_text])
-def test_a_table_without_rows(write):
+def test_table_without_rows_can_be_written(write):
     assert write(Table("Empty", COLUMNS, [])) is not None

@@ -191,7 +191,7 @@ def test_settled_by_hand(values, epoch):
 @pytest.mark.parametrize("key", ["cka", "gradient"])
 def test_a_run_that_recorded_too_little_is_named(results, tmp_path, key):
     folder = record(results, RUNS[0], **{key: None})
-    with pytest.raises(UserError, match=rf"{folder.name}.*holds no {key}; .*gradient = true"):
+    with pytest.raises(UserError, match=rf"{folder.name}.*has no tensor {key}; .*gradient = true"):
         write_curves(RUNS, results, tmp_path / "out", PROFILE)
 
 

@@ -1,4 +1,4 @@
-"""Which runs count, what is said of the others, and what a damaged file does."""
+"""Tests of reading runs: wanted runs, their states, and damaged files."""
 
 import json
 import math
@@ -24,7 +24,7 @@ def results(tmp_path):
     return tmp_path
 
 
-def test_a_row_a_wanted_run_and_no_other(results):
+def test_table_has_one_row_per_wanted_run(results):
     write_run(results, {**ONE[0], "id": "stranger"})
     frame = run_table.read_runs(ONE, results)
     assert list(frame.id) == [run["id"] for run in ONE]
@@ -39,7 +39,7 @@ def test_a_row_a_wanted_run_and_no_other(results):
     assert row.device == "a made-up CPU, 1 thread"
 
 
-def test_every_state_is_told(results):
+def test_every_state_is_detected(results):
     folders = [results / "runs" / run["id"] for run in ONE]
     write_run(results, ONE[0], status="diverged", accuracy=None, reason="loss is nan")
     (folders[1] / "result.json").unlink()
@@ -55,18 +55,18 @@ def test_every_state_is_told(results):
     assert math.isnan(cell.sd("accuracy"))
 
 
-def test_done_without_a_number_is_not_done(results):
+def test_status_done_without_an_accuracy_counts_as_diverged(results):
     write_run(results, ONE[0], accuracy=math.nan)
     assert run_table.read_runs(ONE, results).state[0] == "diverged"
 
 
-def test_a_result_beats_the_failure_of_an_earlier_try(results):
+def test_result_takes_precedence_over_an_earlier_failure(results):
     path = results / "runs" / ONE[0]["id"] / "failure.json"
     path.write_text("{}")
     assert run_table.read_runs(ONE, results).state[0] == "done"
 
 
-def test_no_results_folder_at_all(tmp_path):
+def test_missing_results_folder_makes_all_runs_missing(tmp_path):
     frame = run_table.read_runs(ONE, tmp_path / "nowhere")
     assert set(frame.state) == {"missing"}
     assert run_table.read_runs([], tmp_path).empty
@@ -74,7 +74,7 @@ def test_no_results_folder_at_all(tmp_path):
 
 @pytest.mark.parametrize("text", ['{"id": "vgg11-cif', "[1, 2]", "", "\x00\x00"])
 @pytest.mark.parametrize("name", ["result.json", "failure.json", "environment.json"])
-def test_a_damaged_file_is_named(results, name, text):
+def test_damaged_file_is_named_in_the_error(results, name, text):
     folder = results / "runs" / ONE[0]["id"]
     if name == "failure.json":
         (folder / "result.json").unlink()
@@ -84,11 +84,11 @@ def test_a_damaged_file_is_named(results, name, text):
     assert "\n" not in str(error.value)
 
 
-def test_no_run_is_given_up_for_a_file_beside_its_result(results):
+def test_damaged_side_file_can_be_deleted_without_losing_the_run(results):
     folder = results / "runs" / ONE[0]["id"]
     for name, mend in (
-        ("environment.json", "compared with none"),
-        ("retime.json", "makes it anew"),
+        ("environment.json", "not compared"),
+        ("retime.json", "writes it again"),
     ):
         (folder / name).write_text("{")
         with pytest.raises(UserError, match=f"delete this file.*{mend}"):
@@ -97,7 +97,7 @@ def test_no_run_is_given_up_for_a_file_beside_its_result(results):
         assert run_table.read_runs(ONE, results).state[0] == "done"
 
 
-def test_unknown_devices_are_not_the_same_device(results):
+def test_unknown_devices_differ_from_each_other(results):
     for run in ONE:
         (results / "runs" / run["id"] / "environment.json").unlink()
     frame = run_table.read_runs(ONE, results)
@@ -117,13 +117,13 @@ def test_unknown_devices_are_not_the_same_device(results):
         {"clocks": None},
     ],
 )
-def test_a_result_of_another_shape_is_named(results, change):
+def test_result_with_wrong_content_is_named_in_the_error(results, change):
     write_run(results, ONE[1], **change)
     with pytest.raises(UserError, match=rf"{ONE[1]['id']}/result\.json"):
         run_table.read_runs(ONE, results)
 
 
-def test_settings_never_share_a_row(results):
+def test_different_settings_cannot_share_a_row(results):
     other = {**ONE[1], "cell": "another"}
     with pytest.raises(UserError, match="2 settings"):
         build_cells(run_table.read_runs([ONE[0], other], results))
@@ -132,7 +132,7 @@ def test_settings_never_share_a_row(results):
         build_cells(run_table.read_runs([ONE[0], twice], results))
 
 
-def test_cells_keep_the_order_in_which_names_first_appear(tmp_path):
+def test_cells_are_sorted_by_first_appearance_of_their_roles(tmp_path):
     runs = list_runs(["vgg11", "resnet50"], ["cifar100", "cifar10"], ["smartfrz", "full"], seeds=1)
     runs = [*runs[5:], *runs[:5]]  # resnet50 first, in the middle of its runs
     order = [cell.roles for cell in build_cells(run_table.read_runs(runs, tmp_path))]
@@ -142,7 +142,7 @@ def test_cells_keep_the_order_in_which_names_first_appear(tmp_path):
     )
 
 
-def test_freezing_moments_in_epochs(results):
+def test_freezing_times_are_in_epochs(results):
     layers = [
         {"index": 0, "name": "stem", "frozen_at_step": 90},
         {"index": 1, "name": "head", "frozen_at_step": None},
@@ -156,12 +156,12 @@ def test_freezing_moments_in_epochs(results):
     assert list(moments.epochs) == [10, 10]
 
 
-def test_ten_thousand_results_in_ten_seconds(tmp_path):
+def test_ten_thousand_results_are_read_in_ten_seconds(tmp_path):
     models = [f"model{i}" for i in range(50)]
     runs = list_runs(models, [f"data{i}" for i in range(10)], seeds=5)
     assert len(runs) == 10_000
     text = json.dumps(make_result(runs[0]))
-    for run in runs:  # one text for all, only the id differs: writing them is not what is timed
+    for run in runs:  # same text except for the id; writing is not timed
         folder = tmp_path / "runs" / run["id"]
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(text.replace(runs[0]["id"], run["id"]))

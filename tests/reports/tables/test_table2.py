@@ -1,4 +1,4 @@
-"""Table 2 from made-up results: counts, marks, verdicts, savings, claims."""
+"""Tests of Table 2 with synthetic results: counts, marks, verdicts, savings and claims."""
 
 import csv
 import io
@@ -62,7 +62,7 @@ def text(table):
     return "\n".join(format_markdown(part) for part in table.parts)
 
 
-def test_rows_hold_the_means_of_the_results(results):
+def test_rows_contain_the_means_of_the_results(results):
     found = row(build(results), "smartfrz")
     values = [make_result(run) for run in runs_of("smartfrz")]
     assert found["seeds"] == "5 of 5"
@@ -78,7 +78,7 @@ def test_rows_hold_the_means_of_the_results(results):
     assert found["published_accuracy"] == 96.12
 
 
-def test_difference_interval_and_verdict_by_hand(results):
+def test_difference_interval_and_verdict_equal_manual_values(results):
     set_accuracy(results, "full", [90, 91, 92, 93, 94])
     set_accuracy(results, "linear", [89.9, 90.9, 91.9, 92.9, 93.4])
     found = row(build(results), "linear")
@@ -94,7 +94,7 @@ def test_difference_interval_and_verdict_by_hand(results):
     assert row(build(results), "linear")["verdict"] == "inconclusive"
 
 
-def test_deleting_folders_shows_n_minus_one_then_a_dash(results):
+def test_deleted_runs_lower_the_seed_count_and_an_empty_cell_shows_dashes(results):
     runs = runs_of("smartfrz")
     shutil.rmtree(results / "runs" / runs[0]["id"])
     table = build(results)
@@ -112,14 +112,14 @@ def test_deleting_folders_shows_n_minus_one_then_a_dash(results):
     assert table.pooled.rows[2]["pairs"] == "3 of 4, 15 of 20 runs"
 
 
-def test_nothing_at_all_is_all_dashes(tmp_path):
+def test_table_without_results_shows_only_dashes(tmp_path):
     table = build(tmp_path)
     assert all(r["seeds"] == "0 of 5" for r in table.results.rows)
     assert "80 of 80 runs have no result yet" in text(table)
-    assert "no verdict; no speed-up claimed" in text(table)
+    assert "no verdict. No speed-up claimed." in text(table)
 
 
-def test_a_verdict_of_some_seeds_is_at_best_inconclusive(results):
+def test_verdict_with_missing_seeds_is_never_non_inferior(results):
     before = row(build(results), "smartfrz")["verdict"]
     assert before == "non-inferior"
     shutil.rmtree(results / "runs" / runs_of("smartfrz")[0]["id"])
@@ -129,7 +129,7 @@ def test_a_verdict_of_some_seeds_is_at_best_inconclusive(results):
     assert {r["method"]: r["verdict"] for r in table.pooled.rows}["smartfrz"] == "inconclusive"
 
 
-def test_realised_over_all_pairs_is_of_their_mean_shares_one_that_saves_nothing_too(results):
+def test_pooled_realised_uses_mean_shares_including_pairs_without_savings(results):
     before = {r["method"]: r["realised"] for r in build(results).pooled.rows}
     for run in runs_of("smartfrz", "vgg11", "cifar10"):
         full = next(r for r in RUNS if r["seed"] == run["seed"] and r["method"] == "full")
@@ -141,7 +141,7 @@ def test_realised_over_all_pairs_is_of_their_mean_shares_one_that_saves_nothing_
     assert after["linear"]["realised"] == before["linear"]
 
 
-def test_a_diverged_seed_is_told_and_never_called_non_inferior(results):
+def test_diverged_seed_is_reported_and_prevents_non_inferior(results):
     run = runs_of("smartfrz")[3]
     assert row(build(results), "smartfrz")["verdict"] == "non-inferior"
     write_run(results, run, status="diverged", accuracy=None, reason="loss is nan at step 7")
@@ -158,7 +158,7 @@ def test_a_diverged_seed_is_told_and_never_called_non_inferior(results):
     assert table.pooled.rows[2]["verdict"] == "inconclusive"
 
 
-def test_nothing_is_tested_over_all_pairs_while_a_run_is_missing(results):
+def test_pooled_p_values_are_nan_while_a_run_is_missing(results):
     def pooled():
         return {r["method"]: r for r in build(results).pooled.rows}
 
@@ -170,7 +170,7 @@ def test_nothing_is_tested_over_all_pairs_while_a_run_is_missing(results):
     assert found["linear"]["p_different"] >= 0
 
 
-def test_a_failed_run_is_told(results):
+def test_failed_run_is_reported_with_its_reason(results):
     run = runs_of("linear")[1]
     folder = results / "runs" / run["id"]
     (folder / "result.json").unlink()
@@ -180,7 +180,7 @@ def test_a_failed_run_is_told(results):
     assert f"(run {run['id']}): disk full." in words
 
 
-def test_one_seed_has_no_interval_and_no_verdict_beyond_inconclusive(results):
+def test_one_seed_has_no_interval_and_an_inconclusive_verdict(results):
     runs = [run for run in RUNS if run["seed"] == 0]
     table = build(results, runs)
     found = row(table, "smartfrz")
@@ -190,7 +190,7 @@ def test_one_seed_has_no_interval_and_no_verdict_beyond_inconclusive(results):
     assert re.search(r"\| smartfrz \| 1 of 1 \| [\d.]+ \|", text(table))
 
 
-def test_times_of_two_devices_never_meet(results):
+def test_times_of_two_devices_are_not_compared(results):
     runs = runs_of("linear")
     write_run(results, runs[0], device="another made-up CPU")
     table = build(results)
@@ -199,27 +199,27 @@ def test_times_of_two_devices_never_meet(results):
     assert math.isnan(found["time_saved"])
     assert found["time_mark"] == found["time_saved_mark"] == " §"
     assert "– §" in text(table)
-    for run in runs:  # all on the other device: a mean, but nothing to compare it with
+    for run in runs:  # all on the other device: a mean time, but no time saved
         write_run(results, run, device="another made-up CPU")
     table = build(results)
     assert row(table, "linear")["time_s"] is not None
     assert math.isnan(row(table, "linear")["time_saved"])
-    assert "§ made on more than one device" in text(table)
+    assert "§ runs used different devices" in text(table)
     assert "another made-up CPU, 1 thread" in text(table)
 
 
-def test_a_resumed_run_marks_its_time(results):
+def test_resumed_run_marks_its_time(results):
     write_run(results, runs_of("full")[2], resumed=True)
     table = build(results)
     words = text(table)
     assert "‡ a run was interrupted" in words
-    assert row(table, "smartfrz")["time_saved_mark"] == " ‡"  # it is full's
+    assert row(table, "smartfrz")["time_saved_mark"] == " ‡"  # full training was resumed
     assert row(table, "smartfrz", dataset="digits100 (for cifar100)")["time_saved_mark"] == ""
     assert {r["time_saved_mark"] for r in table.pooled.rows} == {" ‡"}
     assert re.search(r"\| full \| 5 of 5 \| [\d.]+ ± [\d.]+ \| [\d.]+ ± [\d.]+ ‡", words)
 
 
-def test_without_full_training_nothing_is_compared(results):
+def test_without_full_training_there_is_no_comparison(results):
     runs = [run for run in RUNS if run["method"] != "full"]
     found = row(build(results, runs), "smartfrz")
     assert found["verdict"] is None
@@ -244,38 +244,38 @@ def test_pooling_counts_each_pair_once(results):
     assert pooled["pairs"] == "4 of 4"
 
 
-def test_a_speed_up_is_claimed_only_with_its_verdict(results):
+def test_speed_up_is_claimed_only_if_non_inferior_and_faster(results):
     claims = {n.split(",")[0]: n for n in build(results).pooled.notes if "pairs:" in n}
-    assert "speed-up claimed: " in claims["smartfrz"]
+    assert "Speed-up claimed: " in claims["smartfrz"]
     for method in ("linear", "autofreeze"):
         pooled = {r["method"]: r for r in build(results).pooled.rows}[method]
-        claimed = "speed-up claimed: " in claims[method]
+        claimed = "Speed-up claimed: " in claims[method]
         assert claimed == (pooled["verdict"] == "non-inferior" and pooled["p_no_worse"] < 0.025)
-    for run in RUNS:  # no worse, but slower
+    for run in RUNS:  # non-inferior, but slower
         if run["method"] == "smartfrz":
             slower = make_result(run)["clocks"] | {"train": 60.0}
             write_run(results, run, clocks=slower, cpu=slower)
     claims = {n.split(",")[0]: n for n in build(results).pooled.notes if "pairs:" in n}
-    assert "no speed-up claimed: it takes more time" in claims["smartfrz"]
+    assert "No speed-up claimed, because it takes more time." in claims["smartfrz"]
     assert "Not decided: smartfrz" not in write_headline(build(results).pools)
 
 
-def test_no_speed_up_is_claimed_from_some_of_the_pairs_or_seeds(results):
+def test_no_speed_up_is_claimed_from_incomplete_pairs_or_seeds(results):
     def claim():
         notes = build(results).pooled.notes
         return next(n for n in notes if n.startswith("smartfrz, "))
 
-    assert "speed-up claimed: 3" in claim()
+    assert "Speed-up claimed: 3" in claim()
     for run in runs_of("smartfrz", "vgg11", "cifar10"):
         write_run(results, run, device="another made-up CPU")
-    assert "no speed-up claimed: the times of only 3 of 4 pairs compare" in claim()
+    assert "claimed, because only 3 of 4 pairs have comparable times." in claim()
     for run in runs_of("smartfrz", "vgg11", "cifar10"):
         write_run(results, run)
     lost = results / "runs" / runs_of("smartfrz", "vgg11", "cifar10")[0]["id"]
     shutil.rmtree(lost)
     words = (
-        "4 of 4 pairs, 19 of 20 runs: inconclusive; no speed-up claimed: 1 of its runs or full "
-        "training's have no number"
+        "4 of 4 pairs, 19 of 20 runs: inconclusive. No speed-up claimed. Runs of it or of full "
+        "training without a result: 1."
     )
     assert words in claim()
     lost.mkdir()
@@ -283,7 +283,7 @@ def test_no_speed_up_is_claimed_from_some_of_the_pairs_or_seeds(results):
     assert words in claim()
 
 
-def test_times_of_a_busy_cpu_are_marked_wherever_they_stand(results):
+def test_times_of_a_shared_cpu_are_marked_in_every_table(results):
     for run in RUNS:
         if run["method"] == "linear":
             clocks = make_result(run)["clocks"]
@@ -304,21 +304,21 @@ def test_times_of_a_busy_cpu_are_marked_wherever_they_stand(results):
 
 
 @pytest.mark.parametrize(("share", "slowed"), [(1.0, True), (1.95, False), (0.5, True)])
-def test_of_two_threads_each_is_asked_for_its_time(results, share, slowed):
+def test_slowed_accounts_for_the_number_of_threads(results, share, slowed):
     (run, *_) = runs_of("smartfrz")
     clocks = make_result(run)["clocks"]
     write_run(results, run, threads=2, cpu={key: share * value for key, value in clocks.items()})
     assert bool(read_runs(RUNS, results).set_index("id").slowed[run["id"]]) == slowed
 
 
-def test_holm_counts_the_strategies_of_the_table(results):
+def test_holm_correction_counts_the_strategies_of_the_table(results):
     few = {r["method"]: r for r in build(results).pooled.rows}
     runs = [run for run in RUNS if run["method"] in ("full", "smartfrz")]
     alone = build(results, runs).pooled.rows[0]
     assert few["smartfrz"]["p_no_worse"] >= alone["p_no_worse"]
 
 
-def test_the_caption_names_everything(results):
+def test_notes_name_profile_devices_predictor_and_statistics(results):
     words = text(build(results))
     for name in (
         "laptop profile", "laptop_resnet for resnet50", "digits10 for cifar10",
@@ -328,20 +328,20 @@ def test_the_caption_names_everything(results):
         assert name in words
 
 
-def test_names_may_be_those_in_use_or_the_papers(results):
+def test_runs_may_use_the_papers_names_or_the_stand_ins(results):
     used = {**PROFILE["stands_for"]}
     runs = [{**r, "model": used[r["model"]], "dataset": used[r["dataset"]]} for r in RUNS]
     assert text(build(results, runs)) == text(build(results))
 
 
-def test_a_profile_without_stand_ins(results):
+def test_profile_without_stand_ins_lists_none(results):
     words = text(build(results, profile={"name": "paper", "stands_for": {"vgg11": "vgg11"}}))
     assert "Profile: paper." in words
     assert "Stand-ins" not in words
     assert "(for" not in words
 
 
-def test_a_strategy_from_elsewhere_appears(tmp_path):
+def test_user_strategy_appears_with_its_name_escaped(tmp_path):
     runs = list_runs(["vgg11"], ["cifar10"], ["full", "early_half|x"])
     for run in runs:
         write_run(tmp_path, run)
@@ -350,7 +350,7 @@ def test_a_strategy_from_elsewhere_appears(tmp_path):
     assert any("early\\_half$|$x" in format_latex(part, "l") for part in table.parts)
 
 
-def test_csv_and_terminal(results):
+def test_csv_has_unrounded_numbers_and_terminal_text_fits(results):
     table = build(results)
     rows = list(csv.DictReader(io.StringIO(format_csv(table.results))))
     assert len(rows) == len(METHODS) * 4
@@ -360,13 +360,13 @@ def test_csv_and_terminal(results):
     assert not any("…" in line for line in lines)
 
 
-def test_replayed_time_stands_beside_the_wall_clocks(results):
+def test_replayed_time_needs_the_device_of_the_run(results):
     assert row(build(results), "smartfrz")["replayed_saved"] is None
 
     def replay(ratios, device):
         for run, ratio in zip(runs_of("smartfrz"), ratios, strict=False):
-            told = {"device": device, "time_ratio": {"median": ratio}}
-            (results / "runs" / run["id"] / "retime.json").write_text(json.dumps(told))
+            record = {"device": device, "time_ratio": {"median": ratio}}
+            (results / "runs" / run["id"] / "retime.json").write_text(json.dumps(record))
 
     replay((0.6, 0.7), "a made-up CPU")
     table = build(results)
@@ -376,5 +376,5 @@ def test_replayed_time_stands_beside_the_wall_clocks(results):
     [column] = [c for c in table.against.columns if c.head == "Replayed (%)"]
     assert column.text(row(table, "smartfrz")) == "35.0"
     assert column.text(row(table, "linear")) == "–"
-    replay((0.1, 0.1), "another device")  # such times never meet
+    replay((0.1, 0.1), "another device")  # times of different devices are not compared
     assert row(build(results), "smartfrz")["replayed_saved"] is None

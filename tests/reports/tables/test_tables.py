@@ -1,4 +1,4 @@
-"""Tables 1 and 3 to 9 from made-up results of their own sweeps' runs."""
+"""Tests of Tables 1 and 3 to 9 with synthetic results of the runs of their sweeps."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ WEIGHTS = [100, 600, 1100, 2100, 4200, 9000, 9000, 9000, 9000, 9000, 9000, 9000,
 
 
 class Made:
-    """A table's sweep, and made-up results of its runs below a folder."""
+    """Sweep of a table, with synthetic results of its runs in a folder."""
 
     def __init__(self, name, folder):
         sweep = load_sweep(name, "laptop")
@@ -57,17 +57,17 @@ class Made:
         shutil.rmtree(self.results / "runs" / run["id"])
 
     def report(self):
-        """The table's report from the results as they are now."""
+        """Build the table's report from the current results."""
         return build_report(self.name, self.wanted, Reader(self.results), self.profile)
 
     def cell(self, method, model="resnet50", dataset=None):
-        """The wanted runs of a cell."""
+        """Return the wanted runs of a cell."""
         dataset = dataset or self.wanted[0]["dataset"]
         roles = {"method": method, "model": model, "dataset": dataset}
         return [run for run in self.wanted if roles.items() <= run.items()]
 
     def result(self, run):
-        """What a run's folder says."""
+        """Return the content of a run's result.json."""
         return json.loads((self.results / "runs" / run["id"] / "result.json").read_text())
 
 
@@ -110,7 +110,7 @@ def test_every_cell_has_the_mean_of_its_runs(made):
 
 
 @table(*TABLES)
-def test_deleted_runs_are_told_and_a_cell_without_any_is_a_dash(made):
+def test_deleted_runs_are_counted_and_an_empty_cell_shows_a_dash(made):
     runs = made.cell(made.wanted[-1]["method"], made.wanted[-1]["model"],
                      made.wanted[-1]["dataset"])  # fmt: skip
     made.remove(runs[0])
@@ -126,11 +126,11 @@ def test_deleted_runs_are_told_and_a_cell_without_any_is_a_dash(made):
     for part in (report.parts[0], report.compact[0]):
         [place] = [i for i, r in enumerate(part.rows) if r["cell"] == found["cell"]]
         shown = [column.text(part.rows[place]) for column in part.columns]
-        assert shown[2] == "–"  # after what is varied and the seeds: its accuracy
+        assert shown[2] == "–"  # the accuracy, after the setting and the seeds
 
 
 @table(*TABLES)
-def test_a_diverged_seed_is_marked_and_its_run_named(made):
+def test_diverged_seed_is_marked_and_its_run_is_named(made):
     run = made.cell("full", made.wanted[-1]["model"], made.wanted[-1]["dataset"])[2]
     made.put(run, status="diverged", accuracy=None, reason="loss is nan")
     words = text(made.report())
@@ -139,7 +139,7 @@ def test_a_diverged_seed_is_marked_and_its_run_named(made):
 
 
 @table(*TABLES)
-def test_nothing_at_all_is_all_dashes_and_every_drawing_is_drawn(made, tmp_path):
+def test_report_without_results_has_only_dashes_and_all_files(made, tmp_path):
     shutil.rmtree(made.results)
     report = write(made.name, made.wanted, made.results, tmp_path / "out", made.profile)
     assert all(r["count"] == "0 of 5" for r in rows(report))
@@ -155,7 +155,7 @@ def test_nothing_at_all_is_all_dashes_and_every_drawing_is_drawn(made, tmp_path)
 
 
 @table(*TABLES)
-def test_terminal_and_csv(made):
+def test_terminal_text_fits_and_csv_has_unrounded_numbers(made):
     report = made.report()
     for part in report.compact:
         lines = format_text(part).splitlines()
@@ -166,7 +166,7 @@ def test_terminal_and_csv(made):
 
 
 @table(*TABLES)
-def test_all_numbers_of_the_papers_table_stand_beside_ours(made):
+def test_all_accuracies_of_the_papers_table_are_shown(made):
     report = made.report()
     printed = sorted(entry["accuracy"] for entry in read_entries(int(made.name[-1])))
     shown = [r["published_accuracy"] for r in rows(report)]
@@ -174,7 +174,7 @@ def test_all_numbers_of_the_papers_table_stand_beside_ours(made):
 
 
 @table("table1")
-def test_the_references_own_training_is_charged(made):
+def test_saving_with_the_reference_includes_the_cost_of_training_it(made):
     report = made.report()
     guided = row(report, made.cell("cka_oracle"))
     [reference] = {run["reference"] for run in made.cell("cka_oracle")}
@@ -189,7 +189,7 @@ def test_the_references_own_training_is_charged(made):
 
 
 @table("table1")
-def test_a_reference_without_a_result_is_told(made):
+def test_reference_without_a_result_is_reported(made):
     [reference] = {run["reference"] for run in made.cell("cka_oracle", "vgg11")}
     made.remove({"id": reference})
     report = made.report()
@@ -202,7 +202,7 @@ def test_a_reference_without_a_result_is_told(made):
 
 
 @table("table3", "table7")
-def test_columns_the_paper_does_not_print_are_left_out(made):
+def test_columns_that_the_paper_does_not_print_are_left_out(made):
     report = made.report()
     heads = [column.head for part in report.parts for column in part.columns]
     assert "Paper: time (s)" in heads
@@ -211,21 +211,21 @@ def test_columns_the_paper_does_not_print_are_left_out(made):
 
 
 @table("table3", "table7", "table4")
-def test_data_that_the_predictor_learned_from_are_named(made):
+def test_data_of_the_predictors_training_kind_is_named(made):
     words = text(made.report())
-    told = "ImageNet: glyphs:noisy (for imagenet) is of a kind that is not new to it."
-    assert (told in words) == (made.name != "table4")
-    assert ("predictor was trained on glyphs:few, glyphs:lower" in words) == (told in words)
+    note = "ImageNet. glyphs:noisy (for imagenet) is the same kind of data, so it is not new"
+    assert (note in words) == (made.name != "table4")
+    assert ("predictor was trained on glyphs:few, glyphs:lower" in words) == (note in words)
     assert "glyphs:noisy" not in made.profile["sources"]
 
 
 @table("table3")
-def test_the_papers_caption_is_corrected(made):
+def test_note_corrects_the_papers_caption(made):
     assert "caption of this table says CIFAR-10" in text(made.report())
 
 
 @table("table4")
-def test_a_setting_is_held_against_the_default_seed_by_seed(made):
+def test_difference_to_default_is_paired_by_seed(made):
     for method, accuracies in (
         ("window 30", [80, 81, 82, 83, 84]),
         ("window 50", [79.9, 80.9, 81.9, 82.9, 83.4]),
@@ -247,7 +247,7 @@ def test_a_setting_is_held_against_the_default_seed_by_seed(made):
 
 
 @table(*OPTIONS)
-def test_p_values_are_corrected_for_all_settings_of_the_table(made):
+def test_holm_correction_counts_all_settings_of_the_table(made):
     tested = [r for r in rows(made.report()) if not math.isnan(r["p_different"])]
     models = {run["model"] for run in made.wanted}
     assert len(tested) == 3 * len(models)  # four settings, one of them the default
@@ -261,29 +261,29 @@ def test_p_values_are_corrected_for_all_settings_of_the_table(made):
 
 
 @table("table8")
-def test_settings_timed_on_two_devices_are_not_set_beside_each_other(made):
+def test_times_of_settings_on_two_devices_are_left_out(made):
     other = made.cell(next(run["method"] for run in made.wanted if run["method"] != "full"))
     for run in other:
         made.put(run, device="another made-up CPU")
-    beside = [r for r in rows(made.report()) if r["model"] == row(made.report(), other)["model"]]
-    assert all(r["time_s"] is None and "§" in r["time_mark"] for r in beside)
-    assert "§ made on more than one device" in text(made.report())
+    settings = [r for r in rows(made.report()) if r["model"] == row(made.report(), other)["model"]]
+    assert all(r["time_s"] is None and "§" in r["time_mark"] for r in settings)
+    assert "§ runs used different devices" in text(made.report())
 
 
 @table(*OPTIONS)
-def test_how_far_the_settings_lie_apart_is_said_only_where_all_are_there(made):
+def test_range_over_the_settings_is_reported_only_if_all_runs_finished(made):
     model = made.profile["stands_for"]["resnet50"]
     report = made.report()
     here = [r for r in rows(report) if r["value"] and r["model"].startswith(model)]
     width = max(r["accuracy"] for r in here) - min(r["accuracy"] for r in here)
-    assert f"best setting {width:.2f} points of mean accuracy here" in text(report)
+    assert f"the worst setting differ by {width:.2f} points here" in text(report)
     for run in made.cell(here[0]["method"]):
         made.remove(run)
-    assert "best setting unknown of mean accuracy here" in text(made.report())
+    assert "the worst setting differ by an unknown amount here" in text(made.report())
 
 
 @table(*OPTIONS)
-def test_curves_show_every_seed_at_its_value(made):
+def test_curves_show_every_seed_and_the_papers_values(made):
     [drawing] = made.report().drawings
     figure = drawing.draw()
     shown = {round(y, 6) for axes in figure.axes for line in axes.lines for y in line.get_ydata()}
@@ -299,23 +299,23 @@ def test_curves_show_every_seed_at_its_value(made):
 
 
 @table("table5")
-def test_layers_smaller_than_the_size_are_counted(made):
+def test_share_of_layers_smaller_than_the_tailored_size(made):
     shares = {r["value"]: r["with_replacement"] for r in rows(made.report())}
     assert shares == {None: None, 512: 1 / 13, 1024: 2 / 13, 2048: 3 / 13, 4096: 4 / 13}
 
 
 @table("table5")
-def test_results_that_do_not_say_how_large_layers_are_give_a_dash(made):
+def test_results_without_layer_sizes_give_no_share_of_small_layers(made):
     for run in made.wanted:
         folder = made.results / "runs" / run["id"]
-        told = made.result(run)
-        for layer in told["layers"]:
+        result = made.result(run)
+        for layer in result["layers"]:
             del layer["weights"]
-        (folder / "result.json").write_text(json.dumps(told))
+        (folder / "result.json").write_text(json.dumps(result))
     assert {r["with_replacement"] for r in rows(made.report())} == {None}
 
 
-def test_a_run_that_several_tables_show_is_read_once(tmp_path, monkeypatch):
+def test_run_shown_by_several_tables_is_read_once(tmp_path, monkeypatch):
     tables = [Made(name, tmp_path) for name in ("table1", "table4", "table9")]
     opened = []
     whole = run_table._object
