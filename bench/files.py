@@ -56,7 +56,7 @@ def _hash(path: Path, number: int, changed: int, size: int) -> str:
 def read_json(path: Path, mend: str = "delete its folder to run it again") -> dict[str, Any]:
     """Read a JSON object from a file.
 
-    mend: the advice at the end of the message for a damaged file. Raises UserError that names the
+    mend: advice that ends the message for a damaged file. Raises UserError that names the
     file if it is missing or damaged.
     """
     try:
@@ -67,7 +67,7 @@ def read_json(path: Path, mend: str = "delete its folder to run it again") -> di
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); {mend}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path} holds {type(values).__name__}, not a JSON object; {mend}")
+        raise UserError(f"{path} contains {type(values).__name__}, not a JSON object; {mend}")
     return values
 
 

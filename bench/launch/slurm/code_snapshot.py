@@ -90,7 +90,7 @@ def _store_copy(results: Path, commit: str, files: Iterable[tuple[str, bytes]]) 
                 path = temporary / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-                path.chmod(0o444)  # read-only, so that nobody edits the code of a job
+                path.chmod(0o444)  # read-only, to protect the code of jobs
             try:
                 temporary.rename(place)
             except OSError:
