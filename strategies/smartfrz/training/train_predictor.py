@@ -72,11 +72,9 @@ def build_predictor(
 ) -> Path:
     """Train a predictor on a profile's source tasks, write its file and return the path.
 
-    launch: executes the missing runs of a list of specs. out: path of the file, by default that of
-    the shipped predictor. without_family: model family that is left out of the training data, so
-    that the predictor can be evaluated on it. say: prints progress lines.
-    Raises UserError if a run is missing after the launch, if a run does not use a source task, or
-    if without_family is unknown, the only family, or given without `out`.
+    launch: executes the missing runs of a list of specs. out: path of the file (default: path of
+    the shipped predictor). without_family: model family left out of the training data.
+    Raises UserError if a run is missing or uses no source task, or if without_family is invalid.
     """
     features, rule, recipe = choice.features, choice.rule, choice.recipe
     sweep = load_source_sweep(choice.profile, choice.files)
@@ -89,8 +87,8 @@ def build_predictor(
         )
     if families == {without_family}:
         raise UserError(
-            f"profile {choice.profile}: all recorded runs are of the family {without_family}, so "
-            "no training data is left without it"
+            f"profile {choice.profile}: no training data is left without {without_family}, the "
+            "only recorded family"
         )
     recordings = [r for r in recordings if r.origin.family != without_family]
     corpus = build_histories(recordings, features, recipe.window, rule, WARMUP)

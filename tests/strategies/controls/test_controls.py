@@ -1,4 +1,4 @@
-"""probe, random, shortened and at_once against costs computed by hand."""
+"""Tests of probe, random, shortened and at_once against manually computed costs."""
 
 import pytest
 from hypothesis import given
@@ -13,9 +13,9 @@ from strategies.controls.shortened import Shortened
 from tests.support.hand_view import HandView
 
 
-def test_schedule_cost_by_hand() -> None:
+def test_schedule_cost_equals_manual_calculation() -> None:
     view = HandView([10, 20, 30], samples_per_step=2.0)
-    # Full step: forward 60, weight gradients 60, input gradients 20 + 30 (the first has none): 170.
+    # Full step: forward 60, weight gradients 60, input gradients 20 + 30 (none for layer 0): 170.
     # Layer 0 frozen: 60 + 50 + 30 = 140. Layers 0 and 1: 60 + 30 = 90.
     assert compute_schedule_cost(view, {}, 10) == 2 * 1700
     assert compute_schedule_cost(view, {0: 4, 1: 7}, 10) == 2 * (4 * 170 + 3 * 140 + 3 * 90)
@@ -23,7 +23,7 @@ def test_schedule_cost_by_hand() -> None:
     assert compute_schedule_cost(view, {0: 50}, 10) == 2 * 1700
 
 
-def test_probe_freezes_all_but_the_head_before_training() -> None:
+def test_probe_freezes_all_layers_but_the_head_before_training() -> None:
     view, strategy = HandView([1] * 4), Probe()
     strategy.start(view)
     assert strategy.stages().due(0, 10)
@@ -36,14 +36,16 @@ def test_probe_freezes_all_but_the_head_before_training() -> None:
     saving=st.floats(0.05, 0.3),
     seed=st.integers(0, 1000),
 )
-def test_random_costs_its_budget(costs: list[int], saving: float, seed: int) -> None:
+def test_random_costs_at_most_its_budget_and_at_least_98_percent_of_it(
+    costs: list[int], saving: float, seed: int
+) -> None:
     view = HandView(costs, total_steps=2000, seed=seed)
     strategy = Random(saving=saving)
     full = view.flops.exact().total * 2000
     try:
         strategy.start(view)
     except UserError:
-        # Out of reach: even freezing everything at once cannot save as much.
+        # The budget cannot be met: even freezing all layers at step 0 costs more.
         at_once = dict.fromkeys(range(len(costs) - 1), 0)
         assert compute_schedule_cost(view, at_once, 2000) > (1 - saving) * full
         return
@@ -53,20 +55,18 @@ def test_random_costs_its_budget(costs: list[int], saving: float, seed: int) -> 
 
 
 @given(steps=st.integers(1, 4000), samples=st.integers(1, 50), cost=st.integers(1, 10**9))
-def test_a_whole_number_of_steps_loses_none_to_rounding(
-    steps: int, samples: int, cost: int
-) -> None:
+def test_rounding_does_not_drop_a_step_of_the_budget(steps: int, samples: int, cost: int) -> None:
     view = HandView([cost, 3 * cost], samples_per_step=samples / 3, total_steps=4000)
     view.budget = view.flops.exact().total * view.samples_per_step * steps
     assert Shortened().total_steps(view) == steps
     random = Random()
     view.total_steps = steps
     random.start(view)
-    assert random._moments == {}  # its budget is all that full training costs
+    assert random._moments == {}  # the budget equals the cost of full training
 
 
-def test_random_draws_by_the_seed_and_the_task() -> None:
-    """One order for all models and data would be lucky or unlucky everywhere."""
+def test_random_draws_depend_on_the_seed_and_the_task() -> None:
+    """If all tasks shared one draw, its luck would affect the mean over tasks."""
     moments = []
     for seed, data in ((0, "a"), (0, "a"), (1, "a"), (0, "b")):
         strategy = Random(saving=0.3)
@@ -77,7 +77,7 @@ def test_random_draws_by_the_seed_and_the_task() -> None:
     assert moments[1] != moments[3]
 
 
-def test_shortened_makes_the_steps_it_can_pay_for() -> None:
+def test_shortened_runs_the_steps_that_the_budget_pays_for() -> None:
     view = HandView([10, 20, 30], total_steps=100)
     assert Shortened(saving=0.4).total_steps(view) == 60
     view.budget = 50 * 170 + 1
@@ -87,7 +87,7 @@ def test_shortened_makes_the_steps_it_can_pay_for() -> None:
         Shortened().total_steps(view)
 
 
-def test_at_once_freezes_at_the_latest_step_it_can_pay_for() -> None:
+def test_at_once_freezes_at_the_latest_step_within_the_budget() -> None:
     view = HandView([10, 20, 30], total_steps=100)
     full, frozen = view.flops.exact().total, view.flops.exact({0, 1}).total
     strategy = AtOnce(saving=0.2)
@@ -103,7 +103,7 @@ def test_at_once_freezes_at_the_latest_step_it_can_pay_for() -> None:
         AtOnce().start(view)
 
 
-def test_at_once_with_the_cost_of_full_training_never_freezes() -> None:
+def test_at_once_never_freezes_if_the_budget_equals_full_training() -> None:
     view = HandView([10, 20, 30], total_steps=100)
     view.budget = view.flops.exact().total * 100
     strategy = AtOnce()

@@ -1,4 +1,4 @@
-"""AutoFreeze's decisions against traces computed by hand."""
+"""Tests of AutoFreeze's decisions against manually computed values."""
 
 import numpy as np
 import pytest
@@ -10,30 +10,30 @@ from strategies.gradients.autofreeze import AutoFreeze, _compute_percentile
 from tests.support.hand_view import HandView
 
 
-def interval(strategy: AutoFreeze, view: HandView, grads: dict[int, list[list[float]]]) -> dict:
-    """One interval of one step with these gradients; the verdicts by layer."""
+def run_interval(strategy: AutoFreeze, view: HandView, grads: dict[int, list[list[float]]]) -> dict:
+    """Run one interval of one step with these gradients and return the decisions by layer."""
     view.grads = grads
     strategy.observe(view)
-    verdicts = {v.layer: v for v in strategy.decide(view)}
-    view.frozen |= {i for i, v in verdicts.items() if v.freeze}
-    return verdicts
+    decisions = {d.layer: d for d in strategy.decide(view)}
+    view.frozen |= {i for i, d in decisions.items() if d.freeze}
+    return decisions
 
 
-def test_freezes_from_the_input_on_while_below_the_median() -> None:
+def test_leading_layers_freeze_while_their_change_is_below_the_median() -> None:
     view, strategy = HandView([1] * 5), AutoFreeze()
     strategy.start(view)
     first = {0: [[1.0, 1.0]], 1: [[2.0]], 2: [[4.0]], 3: [[8.0]]}
-    assert interval(strategy, view, first) == {}  # the baseline
+    assert run_interval(strategy, view, first) == {}  # the first interval only provides η(previous)
     # r = |2 − 1.8|/2 = 0.1, 0.3, 0.2, 0.5: the median is 0.25.
-    verdicts = interval(strategy, view, {0: [[0.9, -0.9]], 1: [[1.4]], 2: [[3.2]], 3: [[4.0]]})
-    assert [verdicts[i].score for i in range(4)] == pytest.approx([0.1, 0.3, 0.2, 0.5])
-    assert verdicts[0].threshold == pytest.approx(0.25)
-    # Layer 2 lies below the threshold, but layer 1 before it does not.
-    assert [verdicts[i].freeze for i in range(4)] == [True, False, False, False]
-    # Next interval, active 1 … 3: r = 0.0, 0.25, 0.5 with median 0.25: layer 1 alone.
-    verdicts = interval(strategy, view, {1: [[1.4]], 2: [[2.4]], 3: [[6.0]]})
-    assert [verdicts[i].freeze for i in (1, 2, 3)] == [True, False, False]
-    assert 0 not in verdicts
+    decisions = run_interval(strategy, view, {0: [[0.9, -0.9]], 1: [[1.4]], 2: [[3.2]], 3: [[4.0]]})
+    assert [decisions[i].score for i in range(4)] == pytest.approx([0.1, 0.3, 0.2, 0.5])
+    assert decisions[0].threshold == pytest.approx(0.25)
+    # Layer 2 is below the threshold, but the earlier layer 1 is not.
+    assert [decisions[i].freeze for i in range(4)] == [True, False, False, False]
+    # Next interval, active layers 1 to 3: r = 0.0, 0.25, 0.5, median 0.25. Only layer 1 freezes.
+    decisions = run_interval(strategy, view, {1: [[1.4]], 2: [[2.4]], 3: [[6.0]]})
+    assert [decisions[i].freeze for i in (1, 2, 3)] == [True, False, False]
+    assert 0 not in decisions
 
 
 def test_gradients_are_summed_with_sign_over_the_interval() -> None:
@@ -45,12 +45,12 @@ def test_gradients_are_summed_with_sign_over_the_interval() -> None:
     strategy.decide(view)
     view.grads = {0: [[1.0]], 1: [[4.0]]}
     strategy.observe(view)
-    verdicts = strategy.decide(view)
-    assert [v.score for v in verdicts] == pytest.approx([0.5, 1.0])  # 2 → 1 and 2 → 4
+    decisions = strategy.decide(view)
+    assert [d.score for d in decisions] == pytest.approx([0.5, 1.0])  # 2 → 1 and 2 → 4
 
 
 @pytest.mark.parametrize(("norm", "expected"), [("l1", 7 + 5), ("l2", (3**2 + 4**2 + 5**2) ** 0.5)])
-def test_norm_of_a_layer(norm: str, expected: float) -> None:
+def test_norm_of_a_layer_covers_all_its_parameters(norm: str, expected: float) -> None:
     view, strategy = HandView([1, 1]), AutoFreeze(norm=norm)
     strategy.start(view)
     view.grads = {0: [[3.0, -4.0], [5.0]]}
@@ -67,10 +67,10 @@ def test_norm_of_a_layer(norm: str, expected: float) -> None:
     st.integers(1, 3),
     st.sampled_from(["l1", "l2"]),
 )
-def test_norms_are_those_of_the_summed_gradients(
+def test_norms_equal_those_of_the_summed_gradients(
     shapes: list[list[tuple[int, int]]], steps: int, norm: str
 ) -> None:
-    """Whatever the sizes, and however a gradient lies in memory (channels-last among them)."""
+    """The result holds for all sizes and for gradients that are not contiguous in memory."""
 
     class Transposed(HandView):
         def gradients(self, layer: int) -> list[torch.Tensor]:
@@ -93,31 +93,31 @@ def test_norms_are_those_of_the_summed_gradients(
         assert strategy.state_dict()["previous"][i] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_transformer_block_freezes_as_one() -> None:
+def test_the_layers_of_a_transformer_block_freeze_together() -> None:
     view = HandView([1] * 5, blocks=[0, 0, 1, 1, 2])
     strategy = AutoFreeze(N=100)
     strategy.start(view)
-    interval(strategy, view, {0: [[1.0]], 1: [[1.0]], 2: [[1.0]], 3: [[1.0]]})
-    # Block 0: 2 → 2, r = 0; block 1: 2 → 4, r = 1 = the 100th percentile, which is not below it.
-    verdicts = interval(strategy, view, {0: [[0.5]], 1: [[1.5]], 2: [[2.0]], 3: [[2.0]]})
-    assert [verdicts[i].freeze for i in range(4)] == [True, True, False, False]
-    assert verdicts[0].score == verdicts[1].score == 0
+    run_interval(strategy, view, {0: [[1.0]], 1: [[1.0]], 2: [[1.0]], 3: [[1.0]]})
+    # Block 0: 2 → 2, r = 0. Block 1: 2 → 4, r = 1, which equals the 100th percentile.
+    decisions = run_interval(strategy, view, {0: [[0.5]], 1: [[1.5]], 2: [[2.0]], 3: [[2.0]]})
+    assert [decisions[i].freeze for i in range(4)] == [True, True, False, False]
+    assert decisions[0].score == decisions[1].score == 0
 
 
-def test_a_frozen_layer_has_no_norm_and_does_not_move_the_boundary() -> None:
+def test_a_frozen_layer_is_excluded_from_the_percentile() -> None:
     view, strategy = HandView([1] * 4), AutoFreeze()
     strategy.start(view)
-    interval(strategy, view, {0: [[1.0]], 1: [[1.0]], 2: [[1.0]]})
+    run_interval(strategy, view, {0: [[1.0]], 1: [[1.0]], 2: [[1.0]]})
     view.frozen = frozenset({0})
-    verdicts = interval(strategy, view, {1: [[1.1]], 2: [[1.5]]})
-    assert set(verdicts) == {1, 2}
-    assert verdicts[1].threshold == pytest.approx(0.3)
+    decisions = run_interval(strategy, view, {1: [[1.1]], 2: [[1.5]]})
+    assert set(decisions) == {1, 2}
+    assert decisions[1].threshold == pytest.approx(0.3)
 
 
-def test_state_round_trip_gives_the_same_verdicts() -> None:
+def test_a_restored_state_gives_the_same_decisions() -> None:
     view, strategy = HandView([1] * 4), AutoFreeze()
     strategy.start(view)
-    interval(strategy, view, {0: [[1.0]], 1: [[1.0]], 2: [[1.0]]})
+    run_interval(strategy, view, {0: [[1.0]], 1: [[1.0]], 2: [[1.0]]})
     view.grads = {0: [[1.2]], 1: [[0.7]], 2: [[1.6]]}
     strategy.observe(view)
     again = AutoFreeze()
@@ -129,7 +129,7 @@ def test_state_round_trip_gives_the_same_verdicts() -> None:
 @given(
     st.lists(st.floats(0, 1e6), min_size=1, max_size=60), st.floats(0, 100, allow_subnormal=False)
 )
-def test_the_threshold_is_numpys_percentile(values: list[float], percent: float) -> None:
+def test_percentile_equals_that_of_numpy(values: list[float], percent: float) -> None:
     assert _compute_percentile(values, percent) == pytest.approx(
         np.percentile(values, percent), rel=1e-12
     )

@@ -1,3 +1,5 @@
+"""Tests of the CKA oracle and of the reference that it compares a run with."""
+
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,8 @@ def view(tmp_path: Path) -> View:
     return build_tiny_view(build_tiny_net(0), {"reference": path})
 
 
-def scripted(monkeypatch: pytest.MonkeyPatch, curves: list[list[float]]) -> None:
-    """Let the CKA of the layers that are asked for follow a script, one row a stage."""
+def script_cka(monkeypatch: pytest.MonkeyPatch, curves: list[list[float]]) -> None:
+    """Replace Reference.cka, so that each call returns the next row of `curves`."""
     rows = iter(curves)
 
     def cka(self: Reference, view: View, layers: list[int]) -> torch.Tensor:
@@ -31,24 +33,24 @@ def scripted(monkeypatch: pytest.MonkeyPatch, curves: list[list[float]]) -> None
     monkeypatch.setattr(Reference, "cka", cka)
 
 
-def test_decisions_follow_a_trace_worked_out_by_hand(
+def test_decisions_equal_those_computed_manually(
     view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Ranges of the last 3 with ε = 0.05:       layer 0          layer 1
+    # CKA values, k = 3, ε = 0.05               layer 0          layer 1
     # before training                            0.50             0.90
-    # epoch 1, two values only                   0.70             0.92
-    # epoch 2: 0.30 / 0.03, 1 freezes first      0.80             0.89
-    # epoch 3: 0.13                              0.83
-    # epoch 4: 0.04, freezes                     0.79
-    scripted(monkeypatch, [[0.5, 0.9], [0.7, 0.92], [0.8, 0.89], [0.83, 0], [0.79, 0]])
+    # epoch 1: only two values                   0.70             0.92
+    # epoch 2: ranges 0.30, 0.03; 1 freezes      0.80             0.89
+    # epoch 3: range 0.13                        0.83
+    # epoch 4: range 0.04; 0 freezes             0.79
+    script_cka(monkeypatch, [[0.5, 0.9], [0.7, 0.92], [0.8, 0.89], [0.83, 0], [0.79, 0]])
     oracle = CKAOracle(k=3, epsilon=0.05)
     oracle.start(view)
     seen = []
     for epoch in range(1, 5):
         view.step = 10 * epoch
-        verdicts = oracle.decide(view)
-        view.frozen |= {v.layer for v in verdicts if v.freeze}
-        seen.append([(v.layer, v.freeze, round(v.score, 6), v.threshold) for v in verdicts])
+        decisions = oracle.decide(view)
+        view.frozen |= {d.layer for d in decisions if d.freeze}
+        seen.append([(d.layer, d.freeze, round(d.score, 6), d.threshold) for d in decisions])
     assert seen == [
         [],
         [(0, False, 0.3, 0.05), (1, True, 0.03, 0.05)],
@@ -62,22 +64,24 @@ def test_decisions_follow_a_trace_worked_out_by_hand(
 
 
 @pytest.mark.parametrize(("spread", "froze"), [("range", False), ("std", False), ("drift", True)])
-def test_spread_measures(
+def test_each_spread_measure_gives_its_decision(
     view: View, monkeypatch: pytest.MonkeyPatch, spread: str, froze: bool
 ) -> None:
-    # Last three: 0.5, 0.6, 0.51: range 0.10, std 0.055, drift 0.01.
-    scripted(monkeypatch, [[0.5, 0.5], [0.6, 0.6], [0.51, 0.51]])
+    # The values 0.5, 0.6, 0.51 have range 0.10, std 0.055 and drift 0.01.
+    script_cka(monkeypatch, [[0.5, 0.5], [0.6, 0.6], [0.51, 0.51]])
     oracle = CKAOracle(k=3, epsilon=0.03, spread=spread)
     oracle.start(view)
     oracle.decide(view)
-    assert {v.freeze for v in oracle.decide(view)} == {froze}
+    assert {d.freeze for d in oracle.decide(view)} == {froze}
 
 
-def test_cka_is_one_with_oneself_and_eq5_in_a_single_batch(view: View, tmp_path: Path) -> None:
+def test_cka_with_an_equal_model_is_one_and_the_biased_row_equals_eq5(
+    view: View, tmp_path: Path
+) -> None:
     path = tmp_path / "self.safetensors"
     save_file(view._model.state_dict(), path)
-    oneself = build_tiny_view(view._model, {"reference": path})
-    values = Reference(oneself, samples=16, batch=4).cka(oneself, [0, 1, 2])
+    equal = build_tiny_view(view._model, {"reference": path})
+    values = Reference(equal, samples=16, batch=4).cka(equal, [0, 1, 2])
     torch.testing.assert_close(values, torch.ones(2, 3, dtype=torch.float64))
 
     other = Reference(view, samples=32, batch=32).cka(view, [1])
@@ -86,12 +90,12 @@ def test_cka_is_one_with_oneself_and_eq5_in_a_single_batch(view: View, tmp_path:
     assert float(other[1, 0]) == pytest.approx(compute_linear_cka(x, y))
 
 
-def test_looking_costs_flops_and_changes_no_buffer(view: View) -> None:
+def test_measuring_cka_costs_flops_and_changes_no_tensor_of_the_model(view: View) -> None:
     before = {k: v.clone() for k, v in view._model.state_dict().items()}
     oracle = CKAOracle(samples=16, batch=8)
     oracle.start(view)
     outputs = 16 * 2 * 8 * (4 * 36 + 4 * 16)  # kernels of the two layers that may freeze
-    head = 16 * 2 * 8 * 5  # the reference's kernels include the head's
+    head = 16 * 2 * 8 * 5  # the reference also computes a kernel of the head
     assert oracle.cost() == 2 * 16 * view.flops.exact().forward + 2 * outputs + head
     oracle.decide(view)
     assert oracle.cost() == 3 * 16 * view.flops.exact().forward + 3 * outputs + head
@@ -99,13 +103,13 @@ def test_looking_costs_flops_and_changes_no_buffer(view: View) -> None:
         assert torch.equal(value, before[key])
 
 
-def test_a_resumed_oracle_goes_on_with_the_same_verdicts(view: View) -> None:
+def test_a_resumed_oracle_gives_the_same_decisions(view: View) -> None:
     whole = CKAOracle(k=2, samples=16, batch=8)
     whole.start(view)
     whole.decide(view)
     state = whole.state_dict()
     resumed = CKAOracle(k=2, samples=16, batch=8)
-    with torch.no_grad():  # the state must win over what `start` sees
+    with torch.no_grad():  # load_state_dict() must override what start() measured
         view._model[0].weight.mul_(1.5)
     resumed.start(view)
     resumed.load_state_dict(state)
@@ -114,12 +118,12 @@ def test_a_resumed_oracle_goes_on_with_the_same_verdicts(view: View) -> None:
     torch.testing.assert_close(resumed.trace(), whole.trace(), rtol=0, atol=0, equal_nan=True)
 
 
-def test_bad_references_are_refused_in_one_line(view: View, tmp_path: Path) -> None:
-    torn = tmp_path / "torn.safetensors"
-    torn.write_bytes(b"not a model")
+def test_bad_reference_files_give_a_one_line_error(view: View, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"not a model")
     other = tmp_path / "other.safetensors"
     save_file(nn.Linear(2, 2).state_dict(), other)
-    for path in (torn, other, tmp_path / "missing.safetensors"):
+    for path in (damaged, other, tmp_path / "missing.safetensors"):
         with pytest.raises(UserError, match=path.name) as error:
             CKAOracle(samples=8, batch=4).start(build_tiny_view(view._model, {"reference": path}))
         assert "\n" not in str(error.value)

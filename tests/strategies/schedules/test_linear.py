@@ -1,4 +1,4 @@
-"""FreezeOut against schedules and costs computed by hand."""
+"""Tests of FreezeOut against manually computed schedules and costs."""
 
 import math
 
@@ -12,11 +12,11 @@ from strategies.schedules.linear import Linear
 from tests.support.hand_view import HandView
 
 
-def test_moments_are_spaced_evenly_from_t0_to_the_end() -> None:
+def test_freeze_steps_are_spaced_linearly_or_cubically_from_t0_to_the_end() -> None:
     view = HandView([1, 1, 1, 1, 1], total_steps=100)
     assert Linear(t0=0.5).moments(view, 100) == [50, 62, 75, 88, 100]
     assert Linear(t0=0.0).moments(view, 100) == [0, 25, 50, 75, 100]
-    # Cubic: every share is cubed, 0.5³ = 0.125, 0.625³ = 0.244, 0.75³ = 0.422, 0.875³ = 0.670.
+    # Cubic: each fraction is cubed: 0.5³ = 0.125, 0.625³ = 0.244, 0.75³ = 0.422, 0.875³ = 0.670.
     assert Linear(t0=0.5, spacing="cubic").moments(view, 1000) == [125, 244, 422, 670, 1000]
 
 
@@ -32,14 +32,14 @@ def test_learning_rates_follow_equation_6() -> None:
     assert strategy.learning_rates(view)[0] == pytest.approx(0.0)
 
 
-def test_scaled_rates_start_at_lr_over_the_layers_share() -> None:
+def test_scaled_rates_start_at_lr_divided_by_the_fraction_of_the_run() -> None:
     view = HandView([1, 1, 1], total_steps=100, base_lr=0.1)
     strategy = Linear(t0=0.5, scaled=True)
     strategy.start(view)
     assert strategy.learning_rates(view) == pytest.approx([0.2, 0.1 / 0.75, 0.1])
 
 
-def test_layers_freeze_at_their_moments_and_the_head_never() -> None:
+def test_each_layer_freezes_at_its_step_and_the_head_never_freezes() -> None:
     view = HandView([1, 1, 1, 1], total_steps=90)
     strategy = Linear(t0=0.5)
     strategy.start(view)
@@ -47,10 +47,10 @@ def test_layers_freeze_at_their_moments_and_the_head_never() -> None:
     for step in range(1, 91):
         view.step = step
         if strategy.stages().due(step, 10):
-            for verdict in strategy.decide(view):
-                assert verdict.freeze
-                frozen[verdict.layer] = step
-                view.frozen |= {verdict.layer}
+            for decision in strategy.decide(view):
+                assert decision.freeze
+                frozen[decision.layer] = step
+                view.frozen |= {decision.layer}
     assert frozen == {0: 45, 1: 60, 2: 75}
 
 
@@ -59,7 +59,7 @@ def test_layers_freeze_at_their_moments_and_the_head_never() -> None:
     t0=st.floats(0.1, 0.9),
     saving=st.floats(0.1, 0.8),
 )
-def test_solved_length_costs_the_budget_within_one_step(
+def test_solved_number_of_steps_costs_the_budget_within_one_step(
     costs: list[int], t0: float, saving: float
 ) -> None:
     view = HandView(costs, total_steps=400)
@@ -70,11 +70,11 @@ def test_solved_length_costs_the_budget_within_one_step(
     moments = dict(enumerate(strategy.moments(view, view.total_steps)[:-1]))
     spent = compute_schedule_cost(view, moments, view.total_steps)
     assert spent <= view.budget
-    # One more step of training could only shift each freeze by a step.
+    # With one more step of training, each freeze would come at most one step later.
     assert spent > view.budget - 2 * full * len(costs)
 
 
-def test_a_budget_below_one_step_is_an_error() -> None:
+def test_a_budget_below_the_cost_of_one_step_is_an_error() -> None:
     view = HandView([10, 10, 10], budget=1.0)
     with pytest.raises(UserError, match="cannot meet a budget"):
         Linear().total_steps(view)

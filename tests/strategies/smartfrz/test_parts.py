@@ -1,4 +1,4 @@
-"""Laws of SmartFRZ's parts: tailoring, the ring, features, the network, its file."""
+"""Tests of SmartFRZ's parts: tailoring, ring, feature sets, network and predictor file."""
 
 from pathlib import Path
 
@@ -18,30 +18,33 @@ from strategies.smartfrz.tailoring import Tailor, draw_indices
 CPU = torch.device("cpu")
 
 
-def generator(seed: int = 0) -> torch.Generator:
+def make_generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 5000), st.integers(1, 100), st.integers(0, 9))
-def test_indices_are_places_and_repeat_only_where_they_must(size: int, n: int, seed: int) -> None:
-    drawn = draw_indices(size, n, generator(seed))
+def test_indices_are_valid_and_repeat_only_in_small_layers(size: int, n: int, seed: int) -> None:
+    drawn = draw_indices(size, n, make_generator(seed))
     assert len(drawn) == n
     assert drawn.min() >= 0
     assert drawn.max() < size
     assert size < n or len(drawn.unique()) == n
 
 
-def test_every_place_is_drawn_alike_in_a_large_layer() -> None:
+def test_indices_are_uniform_in_a_large_layer() -> None:
     size, n = 10_000, 100
-    draws = torch.cat([draw_indices(size, n, generator(seed)) for seed in range(400)])
+    draws = torch.cat([draw_indices(size, n, make_generator(seed)) for seed in range(400)])
     by_tenth = torch.bincount(draws // (size // 10), minlength=10) / len(draws)
     assert (by_tenth - 0.1).abs().max() < 0.01
 
 
-def test_a_tailor_follows_the_same_weights_through_updates_in_place() -> None:
-    weights = [torch.randn(6, 5, generator=generator()), torch.randn(3, generator=generator())]
-    tailor = Tailor(weights, 8, generator(1))
+def test_a_tailor_samples_the_same_weights_after_in_place_updates() -> None:
+    weights = [
+        torch.randn(6, 5, generator=make_generator()),
+        torch.randn(3, generator=make_generator()),
+    ]
+    tailor = Tailor(weights, 8, make_generator(1))
     before, after = torch.empty(2, 8), torch.empty(2, 8)
     tailor.take([0, 1], before)
     for weight in weights:
@@ -55,7 +58,7 @@ def test_a_tailor_follows_the_same_weights_through_updates_in_place() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 20))
-def test_a_ring_holds_the_last_entries_in_order(window: int, pushes: int) -> None:
+def test_a_ring_returns_the_last_entries_in_order(window: int, pushes: int) -> None:
     ring = SnapshotRing(window, 2, 1, CPU)
     for i in range(pushes):
         ring.push().fill_(i)
@@ -69,7 +72,7 @@ def test_a_ring_holds_the_last_entries_in_order(window: int, pushes: int) -> Non
     assert sorted(entries[filled][:, 0, 0].tolist()) == list(range(pushes - kept, pushes))
 
 
-def test_a_ring_forgets_layers_and_comes_back_from_its_state() -> None:
+def test_a_ring_drops_layers_and_is_restored_from_its_state() -> None:
     ring = SnapshotRing(3, 3, 1, CPU)
     for i in range(5):
         ring.push().copy_(torch.tensor([[i], [10 + i], [20 + i]]))
@@ -80,13 +83,14 @@ def test_a_ring_forgets_layers_and_comes_back_from_its_state() -> None:
     assert again.count == 5
 
 
-def test_the_papers_network_has_the_papers_size() -> None:
+def test_the_network_on_1024_weights_has_the_size_and_cost_of_the_paper() -> None:
     assert sum(p.numel() for p in Predictor(1024).parameters()) == 1_037_122
-    # The cost of one judgement over 30 snapshots with Q for the newest only, in GFLOPs (METHODS).
+    # One prediction over 30 snapshots, with a query for the newest only, takes 0.042 GFLOPs. The
+    # paper's 0.12 GFLOPs do not follow from its layer sizes.
     assert count_judging_flops(1024, 30, 30) == pytest.approx(0.042e9, rel=0.01)
 
 
-def test_a_masked_history_scores_as_a_truncated_one() -> None:
+def test_a_masked_history_scores_like_a_truncated_history() -> None:
     torch.manual_seed(0)
     network = Predictor(7).eval()
     tokens = torch.randn(4, 9, 7)
@@ -97,7 +101,7 @@ def test_a_masked_history_scores_as_a_truncated_one() -> None:
     assert not torch.allclose(network(tokens, torch.ones(4, 9, dtype=torch.bool)), short)
 
 
-def test_layers_in_one_batch_score_as_one_by_one_and_order_does_not_matter() -> None:
+def test_scores_do_not_depend_on_the_batch_or_on_the_order_of_tokens() -> None:
     torch.manual_seed(0)
     network = Predictor(7).eval()
     tokens, filled = torch.randn(5, 6, 7), torch.rand(5, 6) > 0.3
@@ -113,7 +117,7 @@ def test_layers_in_one_batch_score_as_one_by_one_and_order_does_not_matter() -> 
     torch.testing.assert_close(shuffled[:, 0], together)
 
 
-def snapshots(entries: list[torch.Tensor], window: int = 30) -> SnapshotRing:
+def fill_ring(entries: list[torch.Tensor], window: int = 30) -> SnapshotRing:
     ring = SnapshotRing(window, *entries[0].shape, CPU)
     for entry in entries:
         ring.push().copy_(entry)
@@ -121,48 +125,49 @@ def snapshots(entries: list[torch.Tensor], window: int = 30) -> SnapshotRing:
 
 
 @pytest.mark.parametrize("name", [n for n in FEATURES if n != "raw"])
-def test_features_know_neither_scale_nor_order_of_weights(name: str) -> None:
-    entries = list(torch.randn(20, 3, 64, generator=generator()).cumsum(0).unbind())
-    token = FEATURES[name].token(snapshots(entries), Moment(0.3, 0.7))
+def test_features_do_not_depend_on_scale_or_order_of_weights(name: str) -> None:
+    entries = list(torch.randn(20, 3, 64, generator=make_generator()).cumsum(0).unbind())
+    token = FEATURES[name].token(fill_ring(entries), Moment(0.3, 0.7))
     assert token.shape == (3, FEATURES[name].width(64))
-    order = torch.randperm(64, generator=generator(1))
+    order = torch.randperm(64, generator=make_generator(1))
     changed = [7.0 * entry[:, order] for entry in entries]
-    same = FEATURES[name].token(snapshots(changed), Moment(0.3, 0.7))
+    same = FEATURES[name].token(fill_ring(changed), Moment(0.3, 0.7))
     torch.testing.assert_close(same, token, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", list(FEATURES))
-def test_a_first_snapshot_and_weights_that_stand_still_make_finite_tokens(name: str) -> None:
+def test_tokens_are_finite_for_one_snapshot_and_for_constant_weights(name: str) -> None:
     still = torch.ones(3, 64)
     for entries in ([still], [still] * 5):
-        assert FEATURES[name].token(snapshots(entries), Moment(0.0, 1.0)).isfinite().all()
+        assert FEATURES[name].token(fill_ring(entries), Moment(0.0, 1.0)).isfinite().all()
 
 
-def test_travel_and_upstream_by_hand() -> None:
-    # Layer 0 moves by 1 in each of its 4 weights, layer 1 by 0.1; both have spread 1.
+def test_travel_and_upstream_equal_manual_calculation() -> None:
+    # Each of the 4 weights moves by 1 in layer 0 and by 0.1 in layer 1. Both have a standard
+    # deviation of 1.
     start = torch.tensor([[1.0, -1.0, 1.0, -1.0]]).repeat(2, 1)
     step = torch.tensor([[1.0], [0.1]])
     entries = [start + i * step for i in range(3)]
-    travelled = FEATURES["travel"].token(snapshots(entries), Moment(0, 1))
-    # Horizons 1, 2, then 4, 8, 16 with no more than 2 snapshots to look back to.
+    travelled = FEATURES["travel"].token(fill_ring(entries), Moment(0, 1))
+    # Horizons 1 and 2, then 4, 8 and 16, which are limited to the 2 earlier snapshots.
     expected = torch.tensor(
         [[0.0, 0.301, 0.301, 0.301, 0.301], [-1, -0.699, -0.699, -0.699, -0.699]]
     )
     torch.testing.assert_close(travelled[:, :5], expected, atol=1e-3, rtol=0)
-    assert travelled[:, 5].tolist() == pytest.approx([1, 1])  # one step as the step before
-    up = FEATURES["upstream"].token(snapshots(entries), Moment(0, 1))
+    assert travelled[:, 5].tolist() == pytest.approx([1, 1])  # the last two steps are equal
+    up = FEATURES["upstream"].token(fill_ring(entries), Moment(0, 1))
     assert (10 ** up[:, 0]).tolist() == pytest.approx([1, 1.1], rel=1e-3)
     assert (10 ** up[:, 1]).tolist() == pytest.approx([2, 2.2], rel=1e-3)
 
 
-def trained(features: str = "travel", tailored: int = 16) -> Trained:
+def make_trained(features: str = "travel", tailored: int = 16) -> Trained:
     torch.manual_seed(1)
     facts = {"features": features, "tailored": tailored, "threshold": 0.5}
     return Trained(Predictor(FEATURES[features].width(tailored)), facts)
 
 
-def test_a_predictor_file_gives_back_what_was_saved(tmp_path: Path) -> None:
-    saved = trained()
+def test_a_loaded_predictor_equals_the_saved_one(tmp_path: Path) -> None:
+    saved = make_trained()
     save_predictor(tmp_path / "p.safetensors", saved)
     again = load_predictor(tmp_path / "p.safetensors", CPU)
     assert dict(again.provenance) == dict(saved.provenance)
@@ -170,21 +175,23 @@ def test_a_predictor_file_gives_back_what_was_saved(tmp_path: Path) -> None:
         assert torch.equal(again.network.state_dict()[key], value)
 
 
-def test_bad_predictor_files_are_refused_in_one_line(tmp_path: Path) -> None:
-    torn, other, misfit = (tmp_path / f"{n}.safetensors" for n in ("torn", "other", "misfit"))
-    torn.write_bytes(b"torn")
+def test_bad_predictor_files_give_a_one_line_error(tmp_path: Path) -> None:
+    damaged, other, misfit = (tmp_path / f"{n}.safetensors" for n in ("damaged", "other", "misfit"))
+    damaged.write_bytes(b"damaged")
     save_file({"weight": torch.zeros(2)}, other)
-    save_predictor(misfit, Trained(trained().network, {"features": "raw", "tailored": 4}))
-    for path in (torn, other, misfit, tmp_path / "missing.safetensors"):
+    save_predictor(misfit, Trained(make_trained().network, {"features": "raw", "tailored": 4}))
+    for path in (damaged, other, misfit, tmp_path / "missing.safetensors"):
         with pytest.raises(UserError, match=path.name) as error:
             load_predictor(path, CPU)
         assert "\n" not in str(error.value)
         assert "make predictor" in str(error.value)
 
 
-def test_a_tailor_follows_weights_in_any_memory_format() -> None:
-    weight = torch.randn(4, 3, 3, 3, generator=generator()).to(memory_format=torch.channels_last)
-    tailor, taken = Tailor([weight], 108, generator()), torch.empty(1, 108)
+def test_a_tailor_samples_weights_in_any_memory_format() -> None:
+    weight = torch.randn(4, 3, 3, 3, generator=make_generator()).to(
+        memory_format=torch.channels_last
+    )
+    tailor, taken = Tailor([weight], 108, make_generator()), torch.empty(1, 108)
     weight *= 2
     tailor.take([0], taken)
     assert torch.equal(taken[0].sort().values, weight.flatten().sort().values)

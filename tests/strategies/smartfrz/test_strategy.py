@@ -1,4 +1,4 @@
-"""SmartFRZ and its recorder on a tiny network: decisions, resuming, cost."""
+"""Tests of SmartFRZ and its recorder on a tiny network: decisions, resume, cost."""
 
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def predictor(tmp_path: Path, seed: int = 0, **facts: Any) -> Path:
-    """A file with an untrained predictor whose verdicts differ from layer to layer."""
+def write_predictor(tmp_path: Path, seed: int = 0, **facts: Any) -> Path:
+    """Write a file with an untrained predictor, whose P(freeze) differs between layers."""
     torch.manual_seed(seed)
     network = Predictor(FEATURES[str(OPTIONS["features"])].width(16))
     path = tmp_path / "predictor.safetensors"
@@ -41,37 +41,39 @@ def predictor(tmp_path: Path, seed: int = 0, **facts: Any) -> Path:
 
 @pytest.fixture
 def view(tmp_path: Path) -> View:
-    return build_tiny_view(build_tiny_net(), {"predictor": predictor(tmp_path)})
+    return build_tiny_view(build_tiny_net(), {"predictor": write_predictor(tmp_path)})
 
 
-def started(view: View, **options: Any) -> SmartFRZ:
+def start_strategy(view: View, **options: Any) -> SmartFRZ:
     strategy = SmartFRZ(**{**OPTIONS, **options})
     strategy.start(view)
     return strategy
 
 
-def begun(files: dict[str, Path], **options: Any) -> tuple[View, SmartFRZ]:
+def start_run(files: dict[str, Path], **options: Any) -> tuple[View, SmartFRZ]:
     view = build_tiny_view(build_tiny_net(), files)
-    return view, started(view, **options)
+    return view, start_strategy(view, **options)
 
 
 def run(view: View, strategy: SmartFRZ, steps: int, freeze: bool = False) -> list[Any]:
-    """Train on for some steps as the runner does; all verdicts."""
+    """Train for some steps as the runner does, and return all decisions by stage."""
     seen = []
     for _ in range(steps):
         train_a_step(view, seed=view.step)
         if strategy.observations().due(view.step, view.steps_per_epoch):
             strategy.observe(view)
         if strategy.stages().due(view.step, view.steps_per_epoch):
-            verdicts = strategy.decide(view)
-            seen.append([(view.step, v.layer, v.freeze, v.score) for v in verdicts])
+            decisions = strategy.decide(view)
+            seen.append([(view.step, d.layer, d.freeze, d.score) for d in decisions])
             if freeze:
-                view.frozen |= {v.layer for v in verdicts if v.freeze}
+                view.frozen |= {d.layer for d in decisions if d.freeze}
     return seen
 
 
-def by_hand(path: Path, snapshots: list[list[torch.Tensor]], moments: Any) -> list[float]:
-    """P(freeze) of each layer from all its snapshots, with nothing kept between stages."""
+def compute_probabilities(
+    path: Path, snapshots: list[list[torch.Tensor]], moments: Any
+) -> list[float]:
+    """Return P(freeze) of each layer, computed from all its snapshots at once."""
     from strategies.smartfrz.predictor_file import load_predictor
 
     trace = {
@@ -87,9 +89,9 @@ def by_hand(path: Path, snapshots: list[list[torch.Tensor]], moments: Any) -> li
 
 
 @pytest.mark.parametrize("freeze_at", [100, 8])
-def test_verdicts_equal_those_of_the_whole_history_at_once(view: View, freeze_at: int) -> None:
-    """Also once a layer froze: what it moved before still counts for those behind it."""
-    strategy = started(view, warmup=0.0)
+def test_decisions_equal_those_computed_from_the_whole_history(view: View, freeze_at: int) -> None:
+    """The displacement of a layer that froze at `freeze_at` still counts for later layers."""
+    strategy = start_strategy(view, warmup=0.0)
     taken: list[list[torch.Tensor]] = []
     moments = []
 
@@ -109,36 +111,40 @@ def test_verdicts_equal_those_of_the_whole_history_at_once(view: View, freeze_at
         if view.step == freeze_at:
             view.frozen = frozenset({0})
         if view.step % 5 == 0:
-            verdicts = {v.layer: v.score for v in strategy.decide(view)}
-            expected = dict(enumerate(by_hand(view.artifacts["predictor"], taken, moments)))
+            scores = {d.layer: d.score for d in strategy.decide(view)}
+            expected = dict(
+                enumerate(compute_probabilities(view.artifacts["predictor"], taken, moments))
+            )
             for layer in view.frozen:
                 del expected[layer]
-            assert verdicts == pytest.approx(expected, abs=1e-5)
+            assert scores == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_layer_freezes_from_the_threshold_on_and_the_head_is_never_judged(view: View) -> None:
-    low = started(view, threshold=1e-9, warmup=0.0)
-    assert [(v.layer, v.freeze, v.threshold) for v in low.decide(view)] == [
+def test_layers_freeze_at_the_threshold_and_the_head_gets_no_decision(view: View) -> None:
+    low = start_strategy(view, threshold=1e-9, warmup=0.0)
+    assert [(d.layer, d.freeze, d.threshold) for d in low.decide(view)] == [
         (0, True, 1e-9),
         (1, True, 1e-9),
     ]
-    high = started(view, threshold=1.0, warmup=0.0)
-    assert not any(v.freeze for v in high.decide(view))
+    high = start_strategy(view, threshold=1.0, warmup=0.0)
+    assert not any(d.freeze for d in high.decide(view))
 
 
-def test_the_files_own_threshold_counts_unless_one_is_given(tmp_path: Path) -> None:
-    view = build_tiny_view(build_tiny_net(), {"predictor": predictor(tmp_path, threshold=0.77)})
-    strategy = started(view, threshold=0.0, warmup=0.0)
-    assert {v.threshold for v in strategy.decide(view)} == {0.77}
+def test_threshold_zero_means_that_of_the_predictor_file(tmp_path: Path) -> None:
+    view = build_tiny_view(
+        build_tiny_net(), {"predictor": write_predictor(tmp_path, threshold=0.77)}
+    )
+    strategy = start_strategy(view, threshold=0.0, warmup=0.0)
+    assert {d.threshold for d in strategy.decide(view)} == {0.77}
 
 
-def test_a_later_layer_may_freeze_first_and_the_others_go_on_undisturbed(view: View) -> None:
-    strategy = started(view)
+def test_freezing_a_later_layer_does_not_change_the_score_of_an_earlier_one(view: View) -> None:
+    strategy = start_strategy(view)
     run(view, strategy, 12)
-    before = {v.layer: v.score for v in strategy.decide(view)}
+    before = {d.layer: d.score for d in strategy.decide(view)}
     view.frozen = frozenset({1})
     after = strategy.decide(view)
-    assert [v.layer for v in after] == [0]
+    assert [d.layer for d in after] == [0]
     assert after[0].score == pytest.approx(before[0], abs=1e-6)
     state = strategy.state_dict()
     assert [len(state[key]["ring"][0]) for key in ("snapshots", "tokens", "encoded")] == [2, 1, 1]
@@ -147,22 +153,22 @@ def test_a_later_layer_may_freeze_first_and_the_others_go_on_undisturbed(view: V
     assert strategy.decide(view) == ()
 
 
-def test_nothing_is_judged_during_the_warm_up(view: View) -> None:
-    stages = run(view, started(view, warmup=1.5), 20)
-    assert [bool(verdicts) for verdicts in stages] == [False, False, True, True]
+def test_there_are_no_decisions_during_the_warm_up(view: View) -> None:
+    stages = run(view, start_strategy(view, warmup=1.5), 20)
+    assert [bool(decisions) for decisions in stages] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("killed", [1, 7, 10, 13])
-def test_a_resumed_run_gives_the_same_verdicts(tmp_path: Path, killed: int) -> None:
-    files = {"predictor": predictor(tmp_path, seed=6)}
-    scores = sorted(v[3] for stage in run(*begun(files), 30) for v in stage)
+def test_a_resumed_run_gives_the_same_decisions(tmp_path: Path, killed: int) -> None:
+    files = {"predictor": write_predictor(tmp_path, seed=6)}
+    scores = sorted(d[3] for stage in run(*start_run(files), 30) for d in stage)
     limit = {"threshold": scores[len(scores) // 2]}
-    expected = run(*begun(files, **limit), 30, freeze=True)
-    verdicts = [freeze for stage in expected for _, _, freeze, _ in stage]
-    assert any(verdicts)
-    assert not all(verdicts)
+    expected = run(*start_run(files, **limit), 30, freeze=True)
+    freezes = [freeze for stage in expected for _, _, freeze, _ in stage]
+    assert any(freezes)
+    assert not all(freezes)
 
-    view, first = begun(files, **limit)
+    view, first = start_run(files, **limit)
     seen = run(view, first, killed, freeze=True)
     state = first.state_dict()
     second = SmartFRZ(**{**OPTIONS, **limit})
@@ -172,29 +178,29 @@ def test_a_resumed_run_gives_the_same_verdicts(tmp_path: Path, killed: int) -> N
     assert seen == expected
 
 
-def test_cost_counts_each_token_once(view: View) -> None:
-    strategy = started(view, warmup=0.0)
-    run(view, strategy, 10)  # stages after 5 and 10 steps: 3 tokens, then 3 more
+def test_cost_counts_the_encoding_of_each_token_once(view: View) -> None:
+    strategy = start_strategy(view, warmup=0.0)
+    run(view, strategy, 10)  # stages after 5 and 10 steps, with 3 new tokens each
     width = FEATURES["cascade"].width(16)
     assert strategy.cost() == 2 * (
         count_judging_flops(width, 3, 3) + count_judging_flops(width, 6, 3)
     )
 
 
-def test_a_predictor_for_other_settings_is_refused(view: View) -> None:
+def test_a_predictor_trained_for_other_options_is_an_error(view: View) -> None:
     for key, value in (("window", 7), ("tailored", 32), ("features", "travel")):
         with pytest.raises(UserError, match=f"{key} = .*predictor train"):
-            started(view, **{key: value})
+            start_strategy(view, **{key: value})
 
 
-def test_a_recording_holds_what_a_run_of_the_strategy_sees(tmp_path: Path) -> None:
+def test_tokens_from_a_recording_equal_those_of_the_strategy(tmp_path: Path) -> None:
     reference = tmp_path / "reference.safetensors"
     save_file(build_tiny_net(1).state_dict(), reference)
-    files = {"reference": reference, "predictor": predictor(tmp_path)}
+    files = {"reference": reference, "predictor": write_predictor(tmp_path)}
     view = build_tiny_view(build_tiny_net(), files)
     record = Record(tailored=16, snapshots_per_epoch=5, samples=16, batch=8)
     record.start(view)
-    strategy = started(view)
+    strategy = start_strategy(view)
     for _ in range(20):
         train_a_step(view, seed=view.step)
         for each in (record, strategy):

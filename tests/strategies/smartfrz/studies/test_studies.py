@@ -1,4 +1,4 @@
-"""What a predictor is judged by: harm, use, cost; on made-up runs, by hand."""
+"""Tests of the studies of the predictor on synthetic runs: labels, use in runs, cost."""
 
 import json
 from pathlib import Path
@@ -17,12 +17,12 @@ from strategies.smartfrz.training.labels import Rule
 from strategies.smartfrz.training.source_runs import load_source_sweep, refuse_targets
 
 PROBES = torch.linspace(0, 1, 11, dtype=torch.float64)
-# Layer 0 converges at 0.3, layer 1 at 0.7: by then its CKA stands still.
+# The CKA of layer 0 is constant from 0.3 on, that of layer 1 from 0.7 on.
 CURVE = torch.stack([(PROBES / c).clamp(max=1) for c in (0.3, 0.7)], dim=1)
 RULE = Rule("stable", k=2, epsilon=0.05)
 
 
-def test_wrong_freezing_is_the_layer_time_frozen_before_convergence() -> None:
+def test_wrong_freezing_is_the_layer_time_of_freezes_before_convergence() -> None:
     assert measure_wrong_freezing(RULE, CURVE, PROBES, torch.tensor([0.5, 0.8])) == 0
     assert measure_wrong_freezing(RULE, CURVE, PROBES, torch.tensor([0.2, 0.8])) == pytest.approx(
         0.4
@@ -35,11 +35,11 @@ def test_wrong_freezing_is_the_layer_time_frozen_before_convergence() -> None:
     )
 
 
-def test_a_freeze_that_never_comes_is_never_wrong() -> None:
+def test_a_layer_that_never_freezes_is_never_wrong() -> None:
     assert measure_wrong_freezing(RULE, CURVE, PROBES, torch.tensor([1.0, 1.0])) == 0
 
 
-def test_the_rule_that_explains_what_was_lost_comes_first() -> None:
+def test_the_rule_that_explains_the_lost_accuracy_ranks_first() -> None:
     draws = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
     truth = Rule("stable", k=2, epsilon=0.01)
     curves = {("a", "x"): (CURVE, PROBES), ("b", "x"): (CURVE, PROBES)}
@@ -54,7 +54,7 @@ def test_the_rule_that_explains_what_was_lost_comes_first() -> None:
     assert "none" not in best
 
 
-def test_what_froze_is_read_from_results_and_set_beside_full_training(tmp_path: Path) -> None:
+def test_lost_accuracy_and_freeze_steps_are_read_from_results(tmp_path: Path) -> None:
     sweep = load_sweep("harm", "laptop", seeds=1)
     for entry in sweep.entries:
         folder = RunFolder(tmp_path, entry.spec.id)
@@ -73,7 +73,7 @@ def test_what_froze_is_read_from_results_and_set_beside_full_training(tmp_path: 
         label_study.read_harmed(sweep, tmp_path)
 
 
-def test_use_is_compared_at_equal_cost_seed_by_seed(tmp_path: Path) -> None:
+def test_smartfrz_is_compared_with_its_controls(tmp_path: Path) -> None:
     sweep = load_sweep("used", "laptop")
     lost = {"full": 0.0, "smartfrz": 0.5, "at_once": 0.75, "random": 2.0}
     entries = [e for e in sweep.entries if e.roles["model"] == "vgg11"][:12]
@@ -93,13 +93,13 @@ def test_use_is_compared_at_equal_cost_seed_by_seed(tmp_path: Path) -> None:
     assert "smartfrz − at_once, over 2 pairs: +0.25 ± 0.00 points: better" in text
 
 
-def test_the_corpus_holds_source_tasks_alone(tmp_path: Path) -> None:
+def test_recorded_runs_use_source_tasks_only(tmp_path: Path) -> None:
     assert load_source_sweep("laptop").entries
     with pytest.raises(UserError, match="digits10 is not a source task"):
         refuse_targets(load_sweep("table2", "laptop", seeds=1))
 
 
-def test_the_shipped_predictors_saw_source_tasks_alone() -> None:
+def test_the_shipped_predictors_were_trained_on_source_tasks_only() -> None:
     from safetensors import safe_open
 
     from strategies.smartfrz.predictor_file import FOLDER
@@ -113,10 +113,10 @@ def test_the_shipped_predictors_saw_source_tasks_alone() -> None:
             assert name.partition(":")[0] == "glyphs", path
 
 
-def test_info_counts_what_any_window_and_size_cost(capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_prints_the_cost_of_any_window_and_size(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predictor", "info", "--window", "30"]) == 0
     out = capsys.readouterr().out
-    assert "1,037,122 parameters" in out  # the paper says 4 MB
-    assert "history 6.5 MB" in out  # the paper: about 6 MB
+    assert "1,037,122 parameters" in out  # the paper states 4 MB
+    assert "history 6.5 MB" in out  # the paper states about 6 MB
     assert main(["predictor", "info", "--window", "1"]) == 2
     assert "--window 1" in capsys.readouterr().err

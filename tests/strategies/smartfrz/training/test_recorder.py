@@ -1,4 +1,4 @@
-"""The gradient that a recording keeps: of which layer, of which step, and through interruptions."""
+"""Tests of the recorded gradient: its layer, its step, and resume after an interruption."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from tests.support.tiny_runs import execute_run, make_tiny_spec
 from tests.support.tiny_view import build_tiny_net, build_tiny_view, train_a_step
 
 
-def recorded(view: View, steps: int, **options: bool) -> Record:
-    """A recorder after some steps, in each of which every gradient is the number of the step."""
+def record_steps(view: View, steps: int, **options: bool) -> Record:
+    """Return a recorder after some steps. At each step, every gradient equals the step number."""
     record = Record(tailored=16, snapshots_per_epoch=5, samples=16, batch=8, **options)
     record.start(view)
     for _ in range(steps):
@@ -22,33 +22,33 @@ def recorded(view: View, steps: int, **options: bool) -> Record:
         for parameter in view._model.parameters():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-            parameter.grad.fill_(view.step)  # in place: what is kept must be a copy
+            parameter.grad.fill_(view.step)  # in place, so the recorder has to copy it
         if record.observations().due(view.step, view.steps_per_epoch):
             record.observe(view)
     return record
 
 
-def view_of(tmp_path: Path) -> View:
+def make_view(tmp_path: Path) -> View:
     reference = tmp_path / "reference.safetensors"
     save_file(build_tiny_net(1).state_dict(), reference)
     return build_tiny_view(build_tiny_net(), {"reference": reference})
 
 
-def test_the_largest_layer_but_the_head_at_half_of_the_run(tmp_path: Path) -> None:
-    trace = recorded(view_of(tmp_path), 60, gradient=True).trace()
-    assert trace["gradient"].tolist() == [50] * 144  # 4 × 4 × 3 × 3; the head has more
+def test_the_gradient_is_that_of_the_largest_layer_halfway_through_the_run(tmp_path: Path) -> None:
+    trace = record_steps(make_view(tmp_path), 60, gradient=True).trace()
+    assert trace["gradient"].tolist() == [50] * 144  # 4 × 4 × 3 × 3; the head has more weights
     assert trace["gradient"].dtype == torch.float32
     assert trace["gradient_layer"].item() == 1
 
 
-def test_nothing_is_kept_before_half_nor_unasked(tmp_path: Path) -> None:
-    early = recorded(view_of(tmp_path), 49, gradient=True).trace()
-    unasked = recorded(view_of(tmp_path), 60).trace()
+def test_no_gradient_is_recorded_in_the_first_half_or_without_the_option(tmp_path: Path) -> None:
+    early = record_steps(make_view(tmp_path), 49, gradient=True).trace()
+    unasked = record_steps(make_view(tmp_path), 60).trace()
     for trace in (early, unasked):
         assert {"gradient", "gradient_layer"}.isdisjoint(trace)
 
 
-def test_a_run_without_it_keeps_its_id() -> None:
+def test_the_option_changes_the_run_id_only_if_set() -> None:
     plain, off, on = (
         make_tiny_spec("record", options=options, reference="run:another")
         for options in ({}, {"gradient": False}, {"gradient": True})
@@ -56,7 +56,7 @@ def test_a_run_without_it_keeps_its_id() -> None:
     assert off.id == plain.id != on.id
 
 
-def test_interrupted_before_and_after_half_the_trace_is_the_same(tmp_path: Path) -> None:
+def test_interruptions_before_and_after_halfway_do_not_change_the_trace(tmp_path: Path) -> None:
     options = {"gradient": True, "tailored": 8, "samples": 16, "batch": 16}
     traces = []
     for name, stops in (("straight", set()), ("broken", {3, 8})):

@@ -1,4 +1,4 @@
-"""Labels, the corpus, training and scores on made-up recordings."""
+"""Tests of labels, corpus, training and scores on synthetic recordings."""
 
 import math
 from pathlib import Path
@@ -29,33 +29,36 @@ torch.set_num_threads(1)
 CURVE = torch.tensor([[0.50, 0.9], [0.70, 0.9], [0.71, 0.9], [0.705, 0.8], [0.712, 0.9]])
 
 
-def test_stable_by_hand() -> None:
+def test_stable_labels_equal_manual_calculation() -> None:
     label, known = Rule("stable", k=3, epsilon=0.02).labels(CURVE)
     assert known[:, 0].tolist() == [False, False, True, True, True]
     assert label.int().tolist() == [[0, 0], [0, 0], [0, 1], [1, 0], [1, 0]]
 
 
-def test_settled_looks_ahead() -> None:
+def test_settled_labels_depend_on_later_values() -> None:
     label, known = Rule("settled", epsilon=0.02).labels(CURVE)
     assert known.all()
     assert label.int().tolist() == [[0, 0], [1, 0], [1, 0], [1, 0], [1, 1]]
 
 
-def test_smoothing_averages_with_those_before() -> None:
+def test_smoothing_averages_a_value_with_earlier_values() -> None:
     label, _ = Rule("stable", k=2, epsilon=0.06, smooth=2).labels(CURVE)
     # Averages of layer 1: .9 .9 .9 .85 .85
     assert label[:, 1].int().tolist() == [0, 1, 1, 1, 1]
 
 
-def test_unknown_cka_makes_no_label() -> None:
+def test_a_missing_cka_value_gives_no_label() -> None:
     curve = CURVE.clone()
     curve[1, 0] = math.nan
     _, known = Rule("stable", k=2).labels(curve)
     assert known[:, 0].tolist() == [False, False, False, True, True]
 
 
-def recording(run: str, family: str, task: str, seed: int) -> Recording:
-    """A run whose layers settle one after the other: steps shrink, and so does CKA's motion."""
+def make_recording(run: str, family: str, task: str, seed: int) -> Recording:
+    """Return a run whose layers settle at random times.
+
+    Before that time both its weights and its CKA change; afterwards they hardly do.
+    """
     generator = torch.Generator().manual_seed(seed)
     moments, layers = 31, 4
     progress = torch.linspace(0, 1, moments, dtype=torch.float64)
@@ -79,7 +82,7 @@ def recording(run: str, family: str, task: str, seed: int) -> Recording:
 @pytest.fixture(scope="module")
 def corpus() -> Histories:
     runs = [
-        recording(f"{f}{t}{s}", f"family{f}", f"task{t}", 100 * f + 10 * t + s)
+        make_recording(f"{f}{t}{s}", f"family{f}", f"task{t}", 100 * f + 10 * t + s)
         for f in range(2)
         for t in range(2)
         for s in range(2)
@@ -90,17 +93,17 @@ def corpus() -> Histories:
 RECIPE = PredictorRecipe(window=12, epochs=12, batch=8)
 
 
-def test_a_corpus_judges_known_moments_with_the_snapshot_of_the_moment(corpus: Histories) -> None:
+def test_each_labelled_moment_uses_the_snapshot_taken_at_that_moment(corpus: Histories) -> None:
     assert corpus.tokens.shape == (32, 31, 9)
     assert corpus.newest[0].tolist() == list(range(0, 31, 3))
-    assert not corpus.known[:, :2].any()  # k = 3 values, and the warm-up
+    assert not corpus.known[:, :2].any()  # because of k = 3 values and the warm-up
     assert corpus.known[:, 2:].all()
     window = corpus.mask_windows(12)[0]
     assert window.sum(1).tolist() == [min(12, 1 + i) for i in range(0, 31, 3)]
     assert window[5].nonzero()[-1].item() == 15
 
 
-def test_a_moment_in_a_long_history_scores_as_its_own_window(corpus: Histories) -> None:
+def test_a_moment_of_a_history_scores_as_its_window_alone(corpus: Histories) -> None:
     network = fit_predictor(corpus, PredictorRecipe(window=12, epochs=1, batch=8))
     whole = predict_probabilities(network, corpus, 12)
     with torch.no_grad():
@@ -109,10 +112,10 @@ def test_a_moment_in_a_long_history_scores_as_its_own_window(corpus: Histories) 
     torch.testing.assert_close(whole[:, 5], alone)
 
 
-def test_training_is_repeatable_and_learns_what_there_is_to_learn(corpus: Histories) -> None:
+def test_training_is_repeatable_and_beats_progress_alone(corpus: Histories) -> None:
     torch.manual_seed(5)
     network = fit_predictor(corpus, RECIPE)
-    torch.manual_seed(6)  # the caller's random state has no part in it
+    torch.manual_seed(6)  # the random state of the caller must not matter
     again = fit_predictor(corpus, RECIPE)
     for key, value in network.state_dict().items():
         assert torch.equal(value, again.state_dict()[key])
@@ -130,7 +133,7 @@ def test_training_is_repeatable_and_learns_what_there_is_to_learn(corpus: Histor
 
 
 @pytest.mark.parametrize("split", ["run", "family", "task", "both"])
-def test_every_run_is_held_out_once_and_never_fitted_with_its_like(
+def test_each_run_is_held_out_once_and_its_family_and_task_are_not_fitted(
     corpus: Histories, split: str
 ) -> None:
     parts = make_folds(corpus.origins, split)
@@ -145,7 +148,7 @@ def test_every_run_is_held_out_once_and_never_fitted_with_its_like(
             assert not {o.task for o in held} & {o.task for o in fitted}
 
 
-def test_reliability_and_its_error_by_hand(corpus: Histories) -> None:
+def test_reliability_and_calibration_error_equal_manual_calculation(corpus: Histories) -> None:
     p = torch.where(corpus.label, 0.95, 0.35).double()
     bins = compute_reliability(corpus, p)
     assert [share for _, share, _ in bins] == [0.0, 1.0]
@@ -154,30 +157,30 @@ def test_reliability_and_its_error_by_hand(corpus: Histories) -> None:
     assert compute_calibration_error(bins) == pytest.approx(0.35 * (1 - share) + 0.05 * share)
 
 
-def test_a_study_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
+def test_an_interrupted_study_resumes_from_its_saved_rows(tmp_path: Path) -> None:
     runs = [
-        recording(f"{f}{t}", f"family{f}", f"task{t}", 10 * f + t)
+        make_recording(f"{f}{t}", f"family{f}", f"task{t}", 10 * f + t)
         for f in range(2)
         for t in range(2)
     ]
-    kept, told = tmp_path / "study.csv", []
+    kept, printed = tmp_path / "study.csv", []
     recipe = PredictorRecipe(window=12, epochs=1, batch=8)
     rules = {"stable": Rule(k=3, epsilon=0.02)}
-    first = run_study(runs, recipe, 0.1, kept, ["travel"], rules, told.append)
+    first = run_study(runs, recipe, 0.1, kept, ["travel"], rules, printed.append)
     assert len(first) == 4
-    more = run_study(runs, recipe, 0.1, kept, ["travel", "upstream"], rules, told.append)
+    more = run_study(runs, recipe, 0.1, kept, ["travel", "upstream"], rules, printed.append)
     assert more[:4] == first
     assert [row["features"] for row in more[4:]] == ["upstream"]
-    assert len(told) == 2
-    fewer = run_study(runs[:3], recipe, 0.1, kept, ["travel"], rules, told.append)
-    assert len(told) == 3  # another corpus: nothing of the first one's is taken over
+    assert len(printed) == 2
+    fewer = run_study(runs[:3], recipe, 0.1, kept, ["travel"], rules, printed.append)
+    assert len(printed) == 3  # rows of another corpus are not reused
     assert {row["corpus"] for row in fewer}.isdisjoint(row["corpus"] for row in more)
-    assert run_study(runs, recipe, 0.1, kept, ["travel"], rules, told.append) == more
-    assert len(told) == 3
+    assert run_study(runs, recipe, 0.1, kept, ["travel"], rules, printed.append) == more
+    assert len(printed) == 3
 
 
-def test_the_threshold_rises_until_few_layers_freeze_too_early(corpus: Histories) -> None:
-    # The first crossing at 0.6 is wrong for every layer, at 0.8 for none.
+def test_the_threshold_rises_until_few_freezes_are_wrong(corpus: Histories) -> None:
+    # P is 0.8 at moments labelled as converged, and 0.6 at all others.
     early = torch.full(corpus.label.shape, 0.6, dtype=torch.float64)
     sure = corpus.label & corpus.known
     p = torch.where(sure, 0.8, early)
@@ -192,13 +195,13 @@ def test_the_threshold_rises_until_few_layers_freeze_too_early(corpus: Histories
     assert calibrate_threshold(corpus, {"family": never}, wrong=0.1) == (0.99, 1.0)
 
 
-def test_interval_by_hand() -> None:
+def test_interval_equals_manual_calculation() -> None:
     mean, half = compute_interval([1.0, 2.0, 3.0])
     assert mean == 2
     assert half == pytest.approx(4.303 / 3**0.5, rel=1e-3)  # t with 2 degrees of freedom
 
 
-def test_a_run_that_is_held_out_twice_counts_once() -> None:
+def test_a_run_held_out_in_two_splits_counts_once() -> None:
     values = {("family", "a"): 0.6, ("task", "a"): 0.8, ("family", "b"): 0.9, ("task", "b"): 0.9}
     score = Score({}, values, values, {})
     assert score.average_by_run(values) == pytest.approx([0.7, 0.9])
