@@ -18,7 +18,7 @@ from scipy.special import stdtr, stdtrit  # importing scipy.stats takes a second
 LEVEL = 0.95
 MARGIN = 0.5  # non-inferiority margin in points, fixed before any result was seen
 SMALLEST_SHARE = 0.05  # below this share of FLOPs saved the realised ratio is mostly noise
-LEAST = 3  # values that a verdict or p needs; two equal values would give a zero-width interval
+LEAST = 3  # minimum number of values for a verdict or p; two may be equal by chance
 
 Verdict = Literal["non-inferior", "inferior", "inconclusive"]
 Key = TypeVar("Key", bound=Hashable)

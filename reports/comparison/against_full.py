@@ -117,10 +117,7 @@ def compare_with_full(cell: Cell, full: Cell) -> Comparison:
 
 
 def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[str, Pooled]:
-    """Pool each strategy over its pairs of model and data.
-
-    p values are corrected by Holm's method over the strategies.
-    """
+    """Pool each strategy over its pairs; p values are Holm-adjusted over the strategies."""
     means = {
         name: [c.difference.mean for _, c in pairs if c.difference.n]
         for name, pairs in strategies.items()

@@ -84,7 +84,7 @@ def test_paired_saving_equals_manual_values():
 
 
 def test_p_values_equal_manual_values():
-    # mean 0.3, sd 0.1, n = 4: t = 0.3 / 0.05 = 6 with 3 degrees of freedom.
+    # mean 0.3, sd √(0.02 / 3), n = 4: t = 0.3 / √(0.02 / 12) = 7.35, 3 degrees of freedom.
     values = [0.2, 0.3, 0.3, 0.4]
     error = compute_sample_sd(values) / 2
     t = 0.3 / error
