@@ -109,7 +109,7 @@ def load_published(name: str) -> Mapping[str, Tensor]:
     """
     text_model = find_text_model(name)
     if name in LAPTOP or (text_model and not text_model.hub):
-        raise UserError(f"{name} has no published weights; pass --weights FILE.safetensors or none")
+        raise UserError(f"{name} has no published weights; pass a file to --weights, or omit it")
     state: Mapping[str, Tensor]
     try:
         if text_model:
@@ -140,7 +140,7 @@ def identify_published(name: str) -> str:
         return str(torchvision.models.get_model_weights(name).DEFAULT.url)
     text_model = find_text_model(name)
     if name in LAPTOP or (text_model and not text_model.hub):
-        raise UserError(f"{name} has no published weights; pass --weights FILE.safetensors or none")
+        raise UserError(f"{name} has no published weights; pass a file to --weights, or omit it")
     if text_model:
         return text_model.hub
     config = timm.get_pretrained_cfg(name.removeprefix(TIMM))
