@@ -17,7 +17,7 @@ MADE_BY = --launcher $(LAUNCHER)
 
 TABLES := table1 table2 table3 table4 table5 table6 table7 table8 table9
 
-.PHONY: env $(TABLES) figures sweep slurm-test page-test cuda cuda-bundle page predictor report plan flops list perf test lint format clean
+.PHONY: env $(TABLES) figures sweep slurm-test page-test docs docs-test cuda cuda-bundle page predictor report plan flops list perf test lint format clean
 
 env: $(READY)
 
@@ -74,6 +74,14 @@ slurm-test: $(READY)
 page-test: $(READY)
 	$(VENV)/bin/python -m tests.page.run $(ARGS)
 
+# The documentation site, in site/. It needs no network.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --clean --quiet
+
+# Every command, code block and example of the documentation.
+docs-test: $(READY)
+	FREEZEBENCH_DOCS=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/docs $(ARGS)
+
 # Checks and measurements on a GPU in eight minutes (docs/gpu.md). It uses the interpreter given and
 # needs no .venv: make cuda OUT=results/cuda PYTHON=python3
 OUT ?= results/cuda
@@ -100,4 +108,4 @@ format: $(READY)
 	$(VENV)/bin/ruff format .
 
 clean:
-	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -33,4 +33,5 @@ if __name__ == "__main__":
     runs = read_runs(Path(sys.argv[1]))
     if runs.empty:
         sys.exit(f"no finished run in {sys.argv[1]}")
-    print(runs.groupby(["model", "data", "strategy"])[["accuracy", "tflops", "seconds"]].mean())
+    cells = runs.groupby(["model", "data", "strategy"])
+    print(cells[["accuracy", "tflops", "seconds"]].mean().round(3).to_string())

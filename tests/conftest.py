@@ -22,8 +22,8 @@ settings.register_profile(
 settings.load_profile("laws")
 torch.set_num_threads(1)
 
-# They need a cluster (`make slurm-test`) and a browser (`make page-test`).
-NEEDS = {"slurm": "FREEZEBENCH_SLURM", "page": "FREEZEBENCH_BROWSER"}
+# They need a cluster (`make slurm-test`), a browser (`make page-test`) or minutes (`make docs-test`).
+NEEDS = {"slurm": "FREEZEBENCH_SLURM", "page": "FREEZEBENCH_BROWSER", "docs": "FREEZEBENCH_DOCS"}
 collect_ignore = [folder for folder, name in NEEDS.items() if name not in os.environ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,15 +27,14 @@ if TYPE_CHECKING:
 
 HELP = "train SmartFRZ's predictor on source tasks, evaluate it, or describe a predictor file"
 EXAMPLE = "freezebench predictor info"
+FEATURES_HELP = "feature set of a token (default: as in the shipped predictor)"
+WINDOW, TAILORED = 30, 1024
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=lambda _: parser.print_help())
     actions = parser.add_subparsers(title="actions", metavar="ACTION")
-
-    def add_action(
-        name: str, text: str, example: str, action: Callable[[argparse.Namespace], int]
-    ) -> argparse.ArgumentParser:
+    for name, (text, example, add, action) in ACTIONS.items():
         sub = actions.add_parser(
             name,
             help=text,
@@ -44,63 +43,53 @@ def arguments(parser: argparse.ArgumentParser) -> None:
             formatter_class=HelpFormatter,
         )
         sub.set_defaults(action=action)
-        return sub
+        add(sub)
 
-    train = add_action(
-        "train",
-        "execute the source runs, label their histories, and train and score a predictor",
-        "train --window 30 --out mine.safetensors",
-        _train,
-    )
-    _add_source_arguments(train)
-    _add_choice_arguments(train)
-    train.add_argument(
+
+def main(args: argparse.Namespace) -> int:
+    return int(args.action(args) or 0)
+
+
+def _add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_source_arguments(parser)
+    _add_size_arguments(parser, FEATURES_HELP)
+    parser.add_argument(
         "--out",
         type=Path,
         default=None,
         metavar="FILE",
         help="output file (default: the shipped predictor is replaced)",
     )
-    train.add_argument(
+    parser.add_argument(
         "--without-family",
         default="",
         metavar="NAME",
         help="family of models to leave out of the source runs (default: none)",
     )
-    train.add_argument(
+    parser.add_argument(
         "--all",
         action="store_true",
         help="train all shipped predictors: the windows and sizes of Tables 4 and 5",
     )
-    evaluate = add_action(
-        "evaluate",
-        "score predictors on held-out source tasks, models and seeds, and draw the scores",
-        "evaluate",
-        _evaluate,
-    )
-    _add_source_arguments(evaluate)
-    _add_choice_arguments(evaluate)
-    evaluate.add_argument(
+
+
+def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_source_arguments(parser)
+    _add_size_arguments(parser, FEATURES_HELP)
+    parser.add_argument(
         "--used",
         action="store_true",
         help="also train models with held-out predictors and compare their accuracy",
     )
-    study = add_action(
-        "study", "compare all feature sets and labelling rules", "study --features raw", _study
-    )
-    _add_source_arguments(study)
-    _add_choice_arguments(study, features="feature set (default: all)")
-    harm = add_action(
-        "harm",
-        "rank labelling rules by how well they predict what freezing does to accuracy",
-        "harm",
-        _rank_labels,
-    )
-    _add_source_arguments(harm)
-    info = add_action(
-        "info", "print the size, cost and origin of a predictor", "info --window 30", _show_info
-    )
-    info.add_argument(
+
+
+def _add_study_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_source_arguments(parser)
+    _add_size_arguments(parser, "feature set (default: all)")
+
+
+def _add_info_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "file",
         type=Path,
         nargs="?",
@@ -108,26 +97,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="predictor file (default: the shipped one)",
     )
-    add_profile_argument(info)
-    cost = info.add_argument_group("cost of any predictor, without a file")
-    cost.add_argument(
-        "--window", type=int, default=0, metavar="INT", help="window W in snapshots (default: 30)"
-    )
-    cost.add_argument(
-        "--tailored",
-        type=int,
-        default=0,
-        metavar="INT",
-        help="tailored weights n per layer (default: 1024)",
-    )
-    cost.add_argument(
-        "--features", default="", metavar="NAME", help="feature set of a token (default: raw)"
-    )
-    info.set_defaults(data_root="")
-
-
-def main(args: argparse.Namespace) -> int:
-    return int(args.action(args) or 0)
+    add_profile_argument(parser)
+    cost = parser.add_argument_group("cost of any predictor, without a file")
+    _add_size_arguments(cost, "feature set of a token (default: raw)")
+    parser.set_defaults(data_root="")
 
 
 def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,18 +111,14 @@ def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
     add_results_argument(parser)
 
 
-def _add_choice_arguments(
-    parser: argparse.ArgumentParser,
-    features: str = "feature set of a token (default: as in the shipped predictor)",
-) -> None:
-    """Add the options that select the input of a predictor."""
+def _add_size_arguments(parser: argparse._ActionsContainer, features: str) -> None:
+    """Add --features, with its help text, and the sizes of a predictor."""
     parser.add_argument("--features", default="", metavar="NAME", help=features)
-    parser.add_argument(
-        "--window", type=int, default=30, metavar="INT", help="window W in snapshots"
-    )
-    parser.add_argument(
-        "--tailored", type=int, default=1024, metavar="INT", help="tailored weights n per layer"
-    )
+    for name, text in (
+        ("--window", f"window W in snapshots (default: {WINDOW})"),
+        ("--tailored", f"tailored weights n per layer (default: {TAILORED})"),
+    ):
+        parser.add_argument(name, type=int, default=None, metavar="INT", help=text)
 
 
 def _make(args: argparse.Namespace, specs: Sequence[Spec], results: Path) -> None:
@@ -248,7 +217,7 @@ def _collect_recordings(args: argparse.Namespace) -> list[Recording]:
     from strategies.smartfrz.training.source_runs import load_recordings, load_source_sweep
 
     sweep = load_source_sweep(args.profile, _collect_files(args))
-    return load_recordings(sweep, args.results, partial(_make, args), args.tailored)
+    return load_recordings(sweep, args.results, partial(_make, args), _parse_choice(args).tailored)
 
 
 def _parse_choice(args: argparse.Namespace) -> PredictorConfig:
@@ -260,13 +229,13 @@ def _parse_choice(args: argparse.Namespace) -> PredictorConfig:
     features = args.features or DEFAULT_FEATURES
     if features not in FEATURES:
         raise make_unknown_error("--features", features, FEATURES)
-    for name, value, low in (("window", args.window, 2), ("tailored", args.tailored, 8)):
+    window = WINDOW if args.window is None else args.window
+    tailored = TAILORED if args.tailored is None else args.tailored
+    for name, value, low in (("window", window, 2), ("tailored", tailored, 8)):
         if value < low:
             raise UserError(f"--{name} {value} is not valid; give {low} or more")
-    recipe = replace(RECIPE, window=args.window)
-    return PredictorConfig(
-        args.profile, features, args.tailored, recipe, files=_collect_files(args)
-    )
+    recipe = replace(RECIPE, window=window)
+    return PredictorConfig(args.profile, features, tailored, recipe, files=_collect_files(args))
 
 
 def _collect_files(args: argparse.Namespace) -> dict[str, str]:
@@ -279,10 +248,9 @@ def _show_info(args: argparse.Namespace) -> int:
     from strategies.smartfrz.describe import describe_cost, describe_predictor
     from strategies.smartfrz.strategy import SmartFRZ
 
-    if args.window or args.tailored or args.features:
+    if args.features or args.window is not None or args.tailored is not None:
         if args.file:
             raise UserError("--window, --tailored and --features need no file; remove FILE")
-        args.window, args.tailored = args.window or 30, args.tailored or 1024
         args.features = args.features or "raw"
         choice = _parse_choice(args)
         print(describe_cost(choice.features, choice.recipe.window, choice.tailored))
@@ -293,3 +261,38 @@ def _show_info(args: argparse.Namespace) -> int:
         )
     )
     return 0
+
+
+# Each action: its help, an example, its arguments and its function.
+ACTIONS = {
+    "train": (
+        "execute the source runs, label their histories, and train and score a predictor",
+        "train --window 30 --out mine.safetensors",
+        _add_train_arguments,
+        _train,
+    ),
+    "evaluate": (
+        "score predictors on held-out source tasks, models and seeds, and draw the scores",
+        "evaluate --used",
+        _add_evaluate_arguments,
+        _evaluate,
+    ),
+    "study": (
+        "compare all feature sets and labelling rules",
+        "study --features raw",
+        _add_study_arguments,
+        _study,
+    ),
+    "harm": (
+        "rank labelling rules by how well they predict what freezing does to accuracy",
+        "harm --workers 2",
+        _add_source_arguments,
+        _rank_labels,
+    ),
+    "info": (
+        "print the size, cost and origin of a predictor",
+        "info --window 30",
+        _add_info_arguments,
+        _show_info,
+    ),
+}

@@ -1,0 +1,43 @@
+"""Help texts of the command line: option groups, types, defaults and an example."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.metadata import version
+
+from bench.options import Choice, Flag, Integer, Option, Real
+
+METAVARS = {Integer: "INT", Real: "FLOAT", Flag: "BOOL"}
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Help that prints each real default and keeps the line breaks of the example.
+
+    An option whose default is empty (None, "", False, 0 or []) says in its own help text what
+    happens without it, because the empty value would not.
+    """
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is argparse.SUPPRESS or not action.default:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def name_type(option: Option) -> str:
+    """Return the metavar that names the type of an option: INT, FLOAT, BOOL, TEXT or {a,b}."""
+    if isinstance(option, Choice):
+        return "{" + ",".join(option.choices) + "}"
+    return METAVARS.get(type(option), "TEXT")
+
+
+def format_field_help(option: Option, default: str) -> str:
+    """Return the help text of a field of a run: meaning, valid range and default."""
+    valid = f"; {option.describe_valid()}" if isinstance(option, (Integer, Real)) else ""
+    return f"{option.doc}{valid} (default: {default})".replace("%", "%%")
+
+
+def format_version() -> str:
+    """Return the program's name, its version and the version of the results format."""
+    from bench.spec import RESULTS_VERSION
+
+    return f"freezebench {version('freezebench')} (results version {RESULTS_VERSION})"
