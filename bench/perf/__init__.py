@@ -1,1 +1,1 @@
-"""What the harness costs and what freezing saves, as ratios timed side by side on this machine."""
+"""Benchmarks of the harness overhead and of the time that freezing saves, as ratios."""

@@ -1,4 +1,4 @@
-"""Which operators a step has torch carry out: the work itself, which no noisy clock blurs."""
+"""Counts of the operators that a training step dispatches, which do not depend on timing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def count_operators(act: Callable[[], object]) -> Counter[tuple[object, ...]]:
-    """What `act` dispatches, forward and backward: each operator with its shapes and switches.
+    """Return how often `act` dispatches each operator, in forward, backward and optimizer.
 
-    Views are left out, which touch no data. A list of tensors, which the optimizer takes, counts
-    without its order.
+    A key holds the operator's name, the shapes of its tensors and the values of its flags. Views
+    are not counted, because they do not touch data. Lists of tensors, as the optimizer passes
+    them, are compared without regard to order.
     """
     counts: Counter[tuple[object, ...]] = Counter()
     with _OperatorCounter(counts):
@@ -24,7 +25,7 @@ def count_operators(act: Callable[[], object]) -> Counter[tuple[object, ...]]:
 
 
 def compare_operators(harness: Callable[[], object], hand: Callable[[], object]) -> tuple[int, int]:
-    """How many operators only the harness carries out, and how many only the loop by hand."""
+    """Return the number of operators that only the harness runs, and that only `hand` runs."""
     mine, hands = count_operators(harness), count_operators(hand)
     return (mine - hands).total(), (hands - mine).total()
 
@@ -47,7 +48,7 @@ class _OperatorCounter(TorchDispatchMode):
 
 
 def _describe_argument(argument: object) -> object:
-    """The shape of a tensor, a switch's value (is this gradient asked for), or a type's name."""
+    """Return the shape of a tensor, the value of a bool flag, or else the name of the type."""
     if isinstance(argument, Tensor):
         return str(list(argument.shape))
     if isinstance(argument, (list, tuple)):

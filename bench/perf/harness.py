@@ -1,4 +1,4 @@
-"""What is measured: a run of the harness, and the same training by hand beside it."""
+"""Harness run to be timed, and the equivalent reference loop in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bench.training.loop import prepare
 from bench.training.run_state import RunState
 from bench.training.training_step import take_step
 
-STEPS = 10**6  # more than anybody waits for: nothing ends while it is timed
+STEPS = 10**6  # more steps than any measurement takes, so the schedule never ends
 SHARES = (0.25, 0.5, 0.75)
 CASES = tuple(f"{kind} {share:.0%}" for kind in ("prefix", "random") for share in SHARES)
 IMAGES, CLASSES = 1280, 10
@@ -33,11 +33,15 @@ IMAGES, CLASSES = 1280, 10
 
 @dataclass(frozen=True)
 class PerfSettings:
-    """Conditions under which a section measures.
+    """Settings of a `freezebench perf` measurement.
 
-    resolution: pixels for the paper's models. seconds: a subject's share of time. place: a folder
-    for the files of a run. models: the models to measure. cases: freeze states to measure, all if
-    empty. precision and channels_last: as in Spec.
+    threads: CPU threads.
+    resolution: image side in pixels for the paper's models.
+    seconds: measuring time of each value.
+    place: folder for the files of the timed runs.
+    models: models to measure.
+    cases: freeze states to measure, all if empty.
+    precision, channels_last: as in Spec.
     """
 
     device: str
@@ -52,22 +56,22 @@ class PerfSettings:
     channels_last: bool = False
 
     def select_models(self, models: Iterable[str]) -> list[str]:
-        """Those of a section's models that are to be measured, in their order."""
+        """Return the models of a section that the settings select, in the given order."""
         return [model for model in models if model in self.models]
 
     def select_states(self, layers: int) -> dict[str, frozenset[int]]:
-        """Return the freeze states to measure of a model with so many layers (CASES by default)."""
+        """Return the selected freeze states of a model with `layers` layers, as frozen indices."""
         states = make_freeze_states(layers)
         return {case: states[case] for case in CASES if not self.cases or case in self.cases}
 
     @property
     def torch_device(self) -> torch.device:
-        """The device as torch knows it."""
+        """The device as a torch.device."""
         return torch.device(self.device)
 
 
 def make_spec(settings: PerfSettings, model: str, **changes: object) -> Spec:
-    """A run of a laptop model on digits10, or of a paper's model on images of noise."""
+    """Return the spec of a laptop model on digits10, or of a paper model on noise images."""
     values: dict[str, object] = {
         "model": model,
         "batch_size": settings.batch_size,
@@ -90,7 +94,10 @@ def make_spec(settings: PerfSettings, model: str, **changes: object) -> Spec:
 
 
 def write_noise_images(place: Path) -> Path:
-    """An image folder in the sizes of CIFAR, ten classes of noise; its contents cost no time."""
+    """Write an image folder of 32 x 32 noise in ten classes, if it is missing. Return its path.
+
+    The measured times do not depend on the contents of the images.
+    """
     root = place / "noise"
     if not root.exists():
         draw = np.random.default_rng(0)
@@ -103,9 +110,10 @@ def write_noise_images(place: Path) -> Path:
 
 
 class Harness:
-    """A run of the harness, made ready to step, whose layers can be frozen and thawed at will.
+    """A prepared run whose steps can be timed and whose layers can be frozen or thawed anytime.
 
-    results: where it finds the weights it starts from. place: where it writes; default: the same.
+    results: folder with the runs whose weights it starts from. place: folder for its own files,
+    by default `results`.
     """
 
     def __init__(self, spec: Spec, results: Path, place: Path | None = None) -> None:
@@ -119,11 +127,14 @@ class Harness:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The model's layers."""
+        """The layers of the model."""
         return self.run.layers
 
     def freeze(self, frozen: Collection[int]) -> None:
-        """Freeze these layers and no others, as a stage does, and make the state's first step."""
+        """Freeze exactly these layers, as a freezing stage does, and take one step.
+
+        The first step in a freeze state allocates memory, so it should not be timed.
+        """
         run, wanted = self.run, frozenset(frozen)
         if wanted != run.freezer.frozen:
             run.freezer.thaw(run.freezer.frozen - wanted)
@@ -138,7 +149,7 @@ class Harness:
 
 
 def build_bare_loop(harness: Harness) -> BareLoop:
-    """The same training by hand: a copy of the model, the same images and settings."""
+    """Build the reference loop on a copy of the harness's model, with its images and settings."""
     run, spec, device = harness.run, harness.run.spec, harness.run.device
     data = load_data(spec.data, spec.resolution, "test", spec.paths.get("data", ""), 0)
     mean, std = (torch.tensor(v, device=device) for v in NORMALISATIONS[spec.normalisation])
@@ -159,9 +170,10 @@ def build_bare_loop(harness: Harness) -> BareLoop:
 
 
 def make_freeze_states(layers: int) -> dict[str, frozenset[int]]:
-    """Prefixes of 25, 50 and 75 % of the layers, and as many drawn at random, never a prefix.
+    """Return the freeze states of the benchmark for a model with `layers` layers, by name.
 
-    The first layer and the head train in every random mask.
+    The prefix states freeze the first 25, 50 or 75 % of the layers. The random states freeze as
+    many layers, drawn among all but the first layer and the head, so they are never a prefix.
     """
     states = {f"prefix {share:.0%}": frozenset(range(round(share * layers))) for share in SHARES}
     for share in SHARES:

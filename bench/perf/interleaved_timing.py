@@ -1,7 +1,7 @@
-"""Timing things side by side: in turns, in one process, so that a noisy machine hits all alike.
+"""Interleaved timing in one process, so that machine noise affects all candidates alike.
 
-With one CPU thread the clock is the CPU time of the process, which does not run while others have
-the core; with several, and on a GPU, it is the time on the wall.
+With one CPU thread the clock is the process's CPU time, which excludes the time of other
+processes. With several threads, or on a GPU, the clock is the wall clock.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch
 
 from bench.perf.median_interval import LEAST_ROUNDS
 
-BLOCK_SECONDS = 0.05  # what is shorter is repeated within a block
+BLOCK_SECONDS = 0.05  # shorter calls are repeated to fill a block
 
 
 @dataclass(frozen=True)
 class TimedCall:
-    """Something to be timed: `ready` is called before each block, outside the clock."""
+    """Call to be timed. `ready` runs before each block and is not timed."""
 
     act: Callable[[], object]
     ready: Callable[[], object] = lambda: None
@@ -28,9 +28,9 @@ class TimedCall:
 
 @dataclass(frozen=True)
 class TimingGroup:
-    """Things that are made ready together and then timed in turns, one block each a turn.
+    """Calls that share one `ready` and are then timed alternately, one block of each per turn.
 
-    The closer two blocks are in time, the more of the machine's noise cancels in their ratio.
+    The closer in time two blocks are, the more machine noise cancels in their ratio.
     """
 
     acts: Mapping[str, Callable[[], object]]
@@ -44,7 +44,10 @@ def time_interleaved(
     seconds: float,
     least: int = LEAST_ROUNDS,
 ) -> dict[str, list[float]]:
-    """Seconds of one act of each contestant, a value a round; each is a group of its own."""
+    """Return the seconds of one call of each contestant, one value per round.
+
+    Each contestant is a TimingGroup of its own.
+    """
     groups = [TimingGroup({name: one.act}, one.ready) for name, one in contestants.items()]
     return time_groups(groups, device, seconds, least)
 
@@ -52,10 +55,11 @@ def time_interleaved(
 def time_groups(
     groups: Sequence[TimingGroup], device: torch.device, seconds: float, least: int = LEAST_ROUNDS
 ) -> dict[str, list[float]]:
-    """Seconds of each act by its name, a value a round: the median of its turns.
+    """Return the seconds of one call of each act, by name, one value per round.
 
-    Rounds are made until `seconds` are used, at least `least`. The order of the groups turns by one
-    place a round, so that none always follows the same neighbour, that of the acts with each turn.
+    The value of a round is the median over the group's turns. Rounds are repeated until `seconds`
+    have passed and at least `least` rounds are complete. The order of the groups rotates with
+    every round and the order of the acts reverses with every turn, to avoid order effects.
     """
     repeats = {
         name: count for group in groups for name, count in _choose_repeats(group, device).items()
@@ -78,7 +82,10 @@ def time_groups(
 
 
 def time_block(act: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Seconds of one act, as the mean of a block of them; the device is waited for at its ends."""
+    """Return the mean seconds of one call over a block of `repeats` calls.
+
+    The device is synchronised before and after the block.
+    """
     wait_for(device)
     began = read_clock(device)
     for _ in range(repeats):
@@ -88,30 +95,30 @@ def time_block(act: Callable[[], object], repeats: int, device: torch.device) ->
 
 
 def read_clock(device: torch.device) -> float:
-    """The clock in seconds: see the head of this file."""
+    """Return the time in seconds on the clock that `name_clock` names."""
     return time.process_time() if name_clock(device) == "CPU" else time.perf_counter()
 
 
 def name_clock(device: torch.device) -> str:
-    """Which clock is read: 'CPU' or 'wall'."""
+    """Return 'CPU' for one CPU thread, or 'wall' for several threads or a GPU."""
     return "CPU" if device.type == "cpu" and torch.get_num_threads() == 1 else "wall"
 
 
 def compute_ratios(numerator: Sequence[float], denominator: Sequence[float]) -> list[float]:
-    """The ratio within each round: what slows a whole round down cancels."""
+    """Return the ratio of each round. A slowdown of the whole round cancels out."""
     return [a / b for a, b in zip(numerator, denominator, strict=True)]
 
 
 def wait_for(device: torch.device) -> None:
-    """Until the device has done all it was given."""
+    """Wait until the device has finished all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def _choose_repeats(group: TimingGroup, device: torch.device) -> dict[str, int]:
-    """How often each act is repeated within a block."""
+    """Return how often each act is repeated to fill a block of BLOCK_SECONDS."""
     group.ready()
     for act in group.acts.values():
-        act()  # the very first loads and allocates
+        act()  # the first call loads kernels and allocates memory
     once = {name: time_block(act, 1, device) for name, act in group.acts.items()}
     return {name: max(1, round(BLOCK_SECONDS / max(one, 1e-6))) for name, one in once.items()}

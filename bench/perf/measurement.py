@@ -1,4 +1,4 @@
-"""One measured figure with its spread, and the limit it is held against."""
+"""A measured value with its spread, and the limit that it is compared with."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from bench.perf.median_interval import LEAST_ROUNDS, compute_median_interval, co
 
 @dataclass(frozen=True)
 class Measurement:
-    """A median over rounds with its quartiles.
+    """Median of a quantity over several rounds, with its spread and limit.
 
-    subject: what was measured (a model). case: in which state (a freeze mask, a strategy).
-    quantity: what the number is, with its unit. least, most: between them lies the true median
-    with 95 % confidence, or more; of fewer than six rounds, the extremes, which say less.
+    subject: the measured model or command. case: the freeze state, strategy or other condition.
+    quantity: name of the value, with its unit.
+    low, high: quartiles. least, most: confidence interval of the median, at 95 % or more. With
+        fewer than six rounds they are the minimum and the maximum.
     limit: "<= 1.02", ">= 0.95", or "" for none.
     """
 
@@ -32,7 +33,7 @@ class Measurement:
 
     @property
     def verdict(self) -> str:
-        """'met' or 'MISSED' where there is a limit, 'unclear' if it lies within the spread."""
+        """'met', 'MISSED' or 'unclear' (the limit lies within the interval); '' without a limit."""
         if not self.limit:
             return ""
         sign, bound = self.limit.split()
@@ -45,7 +46,7 @@ class Measurement:
 def make_measurement(
     section: str, subject: str, case: str, quantity: str, values: Sequence[float], limit: str = ""
 ) -> Measurement:
-    """The figure of some rounds' values; one value stands for itself."""
+    """Return the Measurement of one value per round. A single value has no spread."""
     low, median, high = compute_quartiles(values)
     few = len(values) < LEAST_ROUNDS
     least, most = (min(values), max(values)) if few else compute_median_interval(values)

@@ -1,4 +1,4 @@
-"""How far the rounds of a measurement lie apart, and how sure that makes their median."""
+"""Quartiles of a measurement's rounds, and the confidence interval of their median."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import statistics
 from collections.abc import Sequence
 
 CONFIDENCE = 0.95
-LEAST_ROUNDS = 6  # below, no two of the values bracket a median with 95 % confidence
+LEAST_ROUNDS = 6  # with fewer, even the extremes do not reach 95 % confidence
 
 
 def compute_quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """Lower quartile, median and upper quartile; a single value is all three."""
+    """Return lower quartile, median and upper quartile. A single value is all three."""
     if len(values) == 1:
         return values[0], values[0], values[0]
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -19,17 +19,18 @@ def compute_quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def compute_median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """An interval that holds the median of what the values are drawn from, at CONFIDENCE.
+    """Return a confidence interval of the median of the values' distribution, at CONFIDENCE.
 
-    Two order statistics: each value lies above the median like a coin, whatever the distribution.
-    Raises ValueError for fewer than six values, of which not even the extremes are wide enough.
+    The bounds are two order statistics. Each value exceeds the true median with probability 1/2,
+    so the number that do is binomial for any continuous distribution.
+    Raises ValueError for fewer than LEAST_ROUNDS values, since no pair reaches CONFIDENCE.
     """
     count, tail, cut = len(values), 0.0, 0
     while (tail := tail + math.comb(count, cut) / 2**count) <= (1 - CONFIDENCE) / 2:
         cut += 1
     if cut == 0:
         raise ValueError(
-            f"{count} values are too few for an interval; give at least {LEAST_ROUNDS}"
+            f"{count} values are too few for an interval; at least {LEAST_ROUNDS} are needed"
         )
     ordered = sorted(values)
     return ordered[cut - 1], ordered[count - cut]

@@ -1,9 +1,12 @@
-"""The loop that a careful person writes by hand: what the harness is held against.
+"""Reference training loop in plain PyTorch, the baseline for the harness overhead.
 
-It trains the same model on the same images with the same optimizer and nothing else: no clocks,
-no accounting, no strategy. With layers frozen it does what is best in plain PyTorch: frozen
-weights ask for no gradient, so that autograd builds no graph below what trains; their BatchNorm is
-in eval mode; the optimizer knows only what trains, and is the fused one.
+The loop trains the same model on the same images with the same optimizer, without clocks,
+accounting or a strategy. Frozen layers are handled as efficiently as plain PyTorch allows:
+
+- frozen weights have requires_grad=False, so autograd builds no graph below the first layer that
+  trains;
+- BatchNorm of frozen layers is in eval mode;
+- the fused optimizer receives only the parameters that train.
 """
 
 from __future__ import annotations
@@ -20,10 +23,12 @@ from bench.machine.to_device import move_to_device
 
 
 class BareLoop:
-    """A hand-written training loop.
+    """Hand-written training loop without instrumentation.
 
-    images uint8 (N, 3, R, R), labels int64 (N,), on the device of the model; mean and std (3,) of
-    pixels in [0, 1]. total: steps of the cosine. bfloat16: forward pass and loss under autocast.
+    images, labels: uint8 (N, 3, R, R) and int64 (N,), on the device of the model.
+    mean, std: (3,), for pixels in [0, 1].
+    total: steps of the cosine schedule.
+    bfloat16: whether forward pass and loss run under autocast.
     """
 
     def __init__(
@@ -55,7 +60,7 @@ class BareLoop:
         self.freeze(())
 
     def freeze(self, frozen: Collection[int]) -> None:
-        """Train all layers but these; the optimizer is made anew."""
+        """Train all layers except these. Build a new optimizer, so momentum starts at zero."""
         self.model.train()
         for layer in self.layers:
             for name in layer.parameters:
@@ -71,7 +76,7 @@ class BareLoop:
         )
 
     def step(self) -> None:
-        """One training step on the next batch."""
+        """Take one training step on the next batch."""
         if len(self.order) < self.batch_size:
             self.order = move_to_device(self.images.device, torch.randperm(len(self.labels)))
         chosen, self.order = self.order[: self.batch_size], self.order[self.batch_size :]

@@ -1,10 +1,10 @@
-"""A finished run's time, rebuilt from steps timed side by side with full training.
+"""Time of a finished run relative to full training, reconstructed from interleaved steps.
 
-A run's own clocks hold whatever else the machine did meanwhile. Which layers were frozen for how
-many samples is recorded exactly, though, so its time can be put together again: each freeze
-state's step is timed in turns with a step of full training in one process, and each round of
-turns gives one rebuilt time as a share of full training's. What deciding costs is added as the
-share of train time that the run's CPU clocks (on a GPU: its wall clocks) saw.
+The clocks of a run include the effect of other processes on the machine. The freeze states and
+their sample counts are recorded exactly, so the time can be reconstructed. One process times a
+step of each freeze state alternately with a step of full training. Each round gives one estimate
+of the run's time as a share of full training. The strategy's cost is added as the ratio of decide
+to train time in the run's CPU clocks (wall clocks on a GPU).
 """
 
 from __future__ import annotations
@@ -30,30 +30,31 @@ FILE = "retime.json"
 
 
 def find_timing_obstacle(spec: Spec) -> str:
-    """Why the freeze states of a run cannot be timed in turns; "" if they can."""
+    """Return why the steps of a run cannot be timed again, or "" if they can."""
     if spec.cache_prefix:
-        return "a step's time with cache_prefix depends on what is in the cache"
+        return "the step time with cache_prefix depends on the contents of the cache"
     if spec.compiled:
-        return "compiled steps would be compiled anew at every turn"
+        return "with compiled, every turn would compile the step again"
     if spec.replicas > 1:
-        return "steps with replicas take several processes"
+        return "with replicas, a step needs several processes"
     return ""
 
 
 def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
-    """Time the freeze states of a done run, write retime.json into its folder, and return it.
+    """Time the freeze states of a finished run, write retime.json into its folder and return it.
 
-    time_ratio: train and decide time over the time of full training with the spec's epochs.
-    Raises UserError if the run is not done, or cannot be timed in turns.
+    time_ratio: train plus decide time, over the train time of full training for the same epochs.
+    seconds: measuring time.
+    Raises UserError if the run is not done, diverged, or cannot be timed again.
     """
     folder = RunFolder(results, spec.id)
     if not folder.done:
-        raise UserError(f"{spec.label}: has no result yet, so there is nothing to time again")
+        raise UserError(f"{spec.label}: has no result yet; finish the run before timing it again")
     result = folder.result()
     if result["status"] != "done":
-        raise UserError(f"{spec.label}: diverged, so there is nothing to time again")
+        raise UserError(f"{spec.label}: diverged, so it cannot be timed again")
     if reason := find_timing_obstacle(spec):
-        raise UserError(f"{spec.label}: {reason}; only runs without it can be timed again")
+        raise UserError(f"{spec.label}: cannot be timed again, because {reason}")
     states = [state for state in result["freeze_states"] if state["steps"]]
     with tempfile.TemporaryDirectory() as place:
         times, samples, device = _time_states(spec, results, Path(place), states, seconds)
@@ -93,8 +94,10 @@ def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
 def _time_states(
     spec: Spec, results: Path, place: Path, states: Sequence[dict[str, Any]], seconds: float
 ) -> tuple[dict[str, list[float]], int, torch.device]:
-    """Seconds a step of full training and of every freeze state, a value a round; the samples
-    that full training sees in the spec's epochs; the device.
+    """Return step times, the number of samples of full training, and the device.
+
+    The times are seconds per step by name, for full training and each freeze state, one value
+    per round. The samples are those of all the spec's epochs.
     """
     full = Harness(
         spec.with_changes(strategy="full", options={}, match=(), reference=""), results, place
@@ -110,5 +113,5 @@ def _time_states(
 
 
 def _name_state(state: dict[str, Any]) -> str:
-    """A name for what is frozen: states with the same layers share their timing."""
+    """Return a name for the frozen layers, so that states with the same layers share a timing."""
     return "frozen " + " ".join(map(str, state["frozen"]))

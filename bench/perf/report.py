@@ -1,4 +1,4 @@
-"""Where figures go: lines on the terminal, and a CSV with the machine they were taken on."""
+"""Output of measurements: lines on the terminal, perf.csv and environment.json."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from bench.perf.measurement import Measurement
 
 
 def format_measurement(one: Measurement) -> str:
-    """A figure on one line: median, quartiles and rounds; its limit, the interval that is held
-    against it, and the verdict.
+    """Format a measurement as one line: median, quartiles and rounds.
+
+    If there is a limit, add it, the outcome, and the interval that was compared with the limit.
     """
     spread = f"[{one.low:.4g}, {one.high:.4g}] of {one.rounds}" if one.rounds > 1 else ""
     sure = f" ({one.least:.4g} to {one.most:.4g})" if one.rounds > 1 else ""
@@ -31,7 +32,7 @@ def format_measurement(one: Measurement) -> str:
 def write_measurements(
     figures: Sequence[Measurement], settings: PerfSettings, folder: Path
 ) -> tuple[Path, Path]:
-    """Write perf.csv and environment.json into a folder; returns both."""
+    """Write perf.csv and environment.json into a folder. Return both paths."""
     folder.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     rows = [{**asdict(one), "verdict": one.verdict} for one in figures]
@@ -45,7 +46,7 @@ def write_measurements(
 
 
 def describe_environment(settings: PerfSettings) -> dict[str, Any]:
-    """The machine, its load, the versions, and how was measured."""
+    """Return the machine, its load, package versions and the settings of the measurement."""
     device = settings.torch_device
     return {
         **describe_machine(device),

@@ -1,5 +1,8 @@
-"""Whose time is measured: the paper's models, and the smallest, where the harness shows most."""
+"""Models that are timed: the paper's models, and a small model.
+
+The overhead of the harness is largest relative to the step of the small model.
+"""
 
 PAPER = ("resnet50", "vgg11", "mobilenet_v2", "deit_tiny_patch16_224")
-SMALLEST = "laptop_mobilenet_v2"  # of the laptop profile, in FLOPs a step
+SMALLEST = "laptop_mobilenet_v2"  # fewest FLOPs per step in the laptop profile
 SUBJECTS = (*PAPER, SMALLEST)

@@ -1,1 +1,1 @@
-"""Sections of `freezebench perf`: one file a section."""
+"""Sections of `freezebench perf`, one file per section."""

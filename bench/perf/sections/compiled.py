@@ -1,4 +1,4 @@
-"""What a compiled step costs beside an eager one, and how long it takes to compile."""
+"""Time of a compiled step relative to an eager step, and the compile time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from bench.perf.measurement import Measurement, make_measurement
 from bench.perf.subjects import SMALLEST
 
 MODELS = (SMALLEST, "resnet50", "deit_tiny_patch16_224")
-FIRST_STEPS = 3  # as many as build the graph, and one more
+FIRST_STEPS = 3  # up to two steps build the graph; one more runs it
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """Step over step with nothing frozen and half as a prefix; seconds on the wall to compile."""
+    """Yield the step time ratio and the compile time in wall seconds.
+
+    Both are measured with no layer frozen and with the first half frozen.
+    """
     for model in settings.select_models(MODELS):
         eager = Harness(make_spec(settings, model), settings.place)
         compiled = Harness(make_spec(settings, model, compiled=True), settings.place)

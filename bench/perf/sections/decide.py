@@ -1,4 +1,4 @@
-"""What deciding costs beside training, at every strategy's default cadence."""
+"""Cost of each strategy relative to training, at the strategy's default cadence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ LIMITS = {
     "autofreeze": "<= 0.01",
     "smartfrz": "<= 0.01",
 }
-# At 224 pixels an epoch of CIFAR; deciding and stepping are timed apart and brought together.
+# At 224 pixels, an epoch of CIFAR would take too long. Strategy calls and training steps are
+# timed separately and then combined.
 AT_224 = {
     "resnet50": {**LIMITS, "smartfrz": "<= 0.001"},
     "vgg11": {**LIMITS, "autofreeze": "<= 0.03", "smartfrz": ""},
@@ -29,7 +30,11 @@ QUANTITY = "decide / train"
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """Clocks of whole runs of the smallest model; parts of an epoch for those at full size."""
+    """Yield the decide time over the train time of each strategy.
+
+    The smallest model is trained in whole runs. For the paper's models, strategy calls and
+    training steps are timed separately.
+    """
     for strategy, limit in LIMITS.items() if settings.select_models([SMALLEST]) else ():
         yield _time_whole_runs(settings, strategy, limit)
     for model in settings.select_models(AT_224):
@@ -42,7 +47,7 @@ def measure(settings: PerfSettings) -> Iterator[Measurement]:
 
 
 def _time_whole_runs(settings: PerfSettings, strategy: str, limit: str) -> Measurement:
-    """Runs of ten epochs with different seeds: each gives the ratio of its own two clocks."""
+    """Execute runs of ten epochs with different seeds. Return the ratio of decide to train time."""
     shares: list[float] = []
     until = time.monotonic() + settings.seconds
     while len(shares) < LEAST_ROUNDS or (time.monotonic() < until and len(shares) < 9):
@@ -54,7 +59,7 @@ def _time_whole_runs(settings: PerfSettings, strategy: str, limit: str) -> Measu
 
 
 def _time_steps(settings: PerfSettings, model: str) -> list[float]:
-    """Seconds of full steps at 224 pixels; at least two, since the first allocates."""
+    """Return the seconds of steps of full training at 224 pixels, without the first step."""
     harness = Harness(make_spec(settings, model, resolution=224), settings.place)
     times: list[float] = []
     until = time.monotonic() + settings.seconds
@@ -65,10 +70,11 @@ def _time_steps(settings: PerfSettings, model: str) -> list[float]:
 
 
 def _time_decisions(settings: PerfSettings, model: str, strategy: str) -> float:
-    """Seconds of deciding a training step, by going through an epoch's calls without the steps.
+    """Return the seconds per training step that the strategy's calls take.
 
-    Nothing freezes, so that all layers are looked at: an upper bound. What is decided on does not
-    depend on the resolution; the gradients are those of one small step.
+    The calls of a run are made at their cadence without the training steps in between. No layer
+    freezes, so every call covers all layers and the result is an upper bound. The size of weights
+    and gradients does not depend on the resolution, so gradients of one step at 32 pixels suffice.
     """
     spec = make_spec(settings, model, resolution=32, strategy=strategy, epochs=EPOCHS)
     harness = Harness(spec, settings.place)
@@ -76,7 +82,7 @@ def _time_decisions(settings: PerfSettings, model: str, strategy: str) -> float:
     view, decider = harness.run.view, harness.run.strategy
     view.steps_per_epoch, view.total_steps = STEPS_PER_EPOCH, STEPS_PER_EPOCH * EPOCHS
     if strategy == "linear":
-        decider.start(view)  # its moments follow from the length of the run
+        decider.start(view)  # its freezing steps depend on the length of the run
     observations, stages = decider.observations(), decider.stages()
     spent = {"observe": 0.0, "decide": 0.0}
     calls = {"observe": 0, "decide": 0}

@@ -1,4 +1,4 @@
-"""Bytes that autograd saves for backward, measured and predicted, and where they fall most."""
+"""Bytes that autograd saves for backward, measured and predicted, per freeze state."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bench.perf.harness import Harness, PerfSettings, make_spec
 from bench.perf.measurement import Measurement, make_measurement
 from bench.perf.subjects import PAPER
 
-# Figure 5a of the SmartFRZ paper: shares of the memory of full training that freezing saves.
+# SmartFRZ paper, Figure 5a: share of full training's memory that freezing saves.
 CLAIMED = {"resnet50": 0.8, "vgg11": 0.5, "mobilenet_v2": 0.5}
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """Measured over predicted bytes at every freeze state, and where the claim is reached."""
+    """Yield measured over predicted bytes per freeze state, and the prefix that meets CLAIMED."""
     for model in settings.select_models(PAPER):
         harness = Harness(make_spec(settings, model), settings.place)
         predicted = _predict_memory(harness)
@@ -42,7 +42,10 @@ def _predict_memory(harness: Harness) -> SavedModel:
 
 
 def _measure_drop(model: str, harness: Harness, predicted: SavedModel, samples: int) -> Measurement:
-    """The shortest frozen prefix at which the measured bytes fall by what the paper claims."""
+    """Measure the memory saved at the shortest prefix that should reach the paper's claim.
+
+    The prefix is the shortest whose predicted saving is at least CLAIMED.
+    """
     claim, count = CLAIMED[model], len(harness.layers)
     full = predicted.bytes((), samples)
     shares = [1 - predicted.bytes(range(n), samples) / full for n in range(count)]

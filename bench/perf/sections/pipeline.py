@@ -1,4 +1,4 @@
-"""What drawing, augmenting and normalising a batch costs beside the step that it feeds."""
+"""Time to draw, augment and normalise a batch, relative to the training step that uses it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.perf.subjects import SUBJECTS
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """Time of a batch over time of a whole step that makes it, with and without augmentation."""
+    """Yield batch time over step time, without and with augmentation. A step includes its batch."""
     for model in settings.select_models(SUBJECTS):
         for augment in ("none", "standard"):
             spec = make_spec(settings, model, augment=augment)

@@ -1,4 +1,4 @@
-"""What a step costs with the frozen prefix cached or folded, beside the same step without."""
+"""Time of a step with a cached or folded frozen prefix, relative to the step without either."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from bench.perf.subjects import PAPER
 
 LIMITED = "resnet50"
 LIMITS = {"prefix 50%": "<= 0.80", "prefix 75%": "<= 0.60"}
-# A cached step is the rest of the model, whose last maps at 64 pixels are 2 x 2 and use a processor
-# badly; the paper's, at 224, are 7 x 7.
+# With a cached prefix, a step runs only the rest of the model. At 64 pixels the last feature maps
+# of ResNet-50 are 2 x 2, on which convolutions are inefficient. At the paper's 224 pixels they are
+# 7 x 7.
 LARGER = 96
 WAYS = {
     "cached": {"cache_prefix": True},
     "folded": {"fold_norms": True},
 }
-KEPT = 2  # batches in an epoch, so that the cache is soon full
+KEPT = 2  # batches per epoch, so that two steps fill the cache
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """Step with a full cache, and with folded norms, over the step of the model as it is."""
+    """Yield the step time with a full cache and with folded norms, over the plain step time."""
     for model in settings.select_models(PAPER):
         sides = {settings.resolution, LARGER} if model == LIMITED else {settings.resolution}
         for side in sorted(sides):

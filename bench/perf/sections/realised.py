@@ -1,4 +1,4 @@
-"""How much of the computation that freezing saves is saved in time, and by the best hand too."""
+"""Ratio of time saved to FLOPs saved, for the harness and for the reference loop."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.perf.reference_loop import BareLoop
 from bench.perf.subjects import PAPER
 
 NOTHING_FROZEN = "full"
-TURNS = 3  # steps of each between two changes of what is frozen
+TURNS = 3  # timed blocks of each loop between two changes of the freeze state
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """Time saved at prefixes and random masks, over FLOPs saved and over the best hand's saving."""
+    """Yield the time saved per freeze state, relative to FLOPs and to the reference loop."""
     for model in settings.select_models(PAPER):
         yield from _measure_model(settings, model)
 
@@ -62,8 +62,10 @@ def _measure_model(settings: PerfSettings, model: str) -> Iterator[Measurement]:
 def _compare_work(
     model: str, case: str, harness: Harness, bare: BareLoop, frozen: frozenset[int]
 ) -> Iterator[Measurement]:
-    """Operators of one step that only one of the two carries out; the same number with and
-    without frozen layers where freezing leaves nothing to do that the hand leaves out.
+    """Yield the number of operators that only the harness, or only the reference loop, runs.
+
+    If the numbers are the same with and without frozen layers, freezing saves the harness the
+    same operators as the reference loop.
     """
     _freeze(harness, bare, frozen)
     mine, hands = compare_operators(harness.step, bare.step)
@@ -72,17 +74,17 @@ def _compare_work(
 
 
 def compare_savings(kept: Sequence[float], by_hand: float) -> list[float]:
-    """The share of time saved over the share that the hand saves, a value a round.
+    """Return the harness's share of time saved over the reference loop's, one value per round.
 
-    kept: what a step still costs, the harness's over the hand's, both as shares of their own full
-    steps. by_hand: the hand's share, its median. A round's own ratio of two small savings would be
-    mostly noise.
+    kept: per round, the step time as a share of the full step, harness over reference loop.
+    by_hand: median share of time that the reference loop saves. The median is used because the
+        ratio of two small savings of one round would be mostly noise.
     """
     return [(1 - ratio * (1 - by_hand)) / by_hand for ratio in kept]
 
 
 def _freeze(harness: Harness, bare: BareLoop, frozen: frozenset[int]) -> None:
-    """Freeze these layers and no others in both, and make a first step, which allocates."""
+    """Freeze exactly these layers in both loops and take a first step, which allocates memory."""
     harness.freeze(frozen)
     bare.freeze(frozen)
     bare.step()

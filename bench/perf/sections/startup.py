@@ -1,4 +1,4 @@
-"""How long a command takes before it says anything."""
+"""Time of short commands, which is mostly the start of Python and imports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMMANDS = {"--help": "<= 0.7", "plan table2": ""}
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """Seconds of whole commands in processes of their own."""
+    """Yield the wall seconds of each command in a new process."""
     for words, limit in COMMANDS.items():
         command = [sys.executable, "-m", "bench.cli.main", *words.split()]
         if words.startswith("plan"):

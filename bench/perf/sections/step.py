@@ -1,4 +1,4 @@
-"""What a step of the harness costs beside a step of the same loop written by hand."""
+"""Time of a step of the harness relative to a step of the reference loop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ LIMITS = {"resnet50": "<= 1.02", "deit_tiny_patch16_224": "<= 1.02", SMALLEST: "
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """The loop of bench/training/loop.py as it is, all it does between two steps included."""
+    """Yield the step time of the unmodified training loop over that of the reference loop.
+
+    All work that the loop does between two steps is included.
+    """
     for model in settings.select_models(SUBJECTS):
         turns = _LoopTimer(Harness(make_spec(settings, model), settings.place), settings)
         harness, bare = turns.take()
@@ -34,10 +37,10 @@ def measure(settings: PerfSettings) -> Iterator[Measurement]:
 
 
 class _LoopTimer:
-    """Lets the harness train; after each block of its steps, makes as many by hand.
+    """Timer that alternates blocks of steps of the harness's loop and of the reference loop.
 
-    The harness tells of every step it made (`progress`) and asks after it whether to stop, so the
-    time from one telling to the next is one whole turn of its loop.
+    `train` calls `progress` once per step, so the time between two calls covers one complete
+    iteration of its loop. The reference loop runs inside that callback.
     """
 
     def __init__(self, harness: Harness, settings: PerfSettings) -> None:
@@ -46,8 +49,8 @@ class _LoopTimer:
         self._times: tuple[list[float], list[float]] = ([], [])
 
     def take(self) -> tuple[list[float], list[float]]:
-        """Seconds a step by harness and by hand, a pair a block."""
-        for _ in range(2):  # the first steps allocate
+        """Return the seconds per step of harness and reference loop, one pair per block."""
+        for _ in range(2):  # the first steps allocate memory
             self._bare.step()
             self._harness.step()
         once = time_block(self._bare.step, 2, self._device)

@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: the same training by hand, in the same freeze states."""
+"""`freezebench perf` compares the harness with an equivalent loop in the same freeze states."""
 
 import csv
 import json
@@ -35,8 +35,8 @@ def settings(place: Path, seconds: float = 0.2) -> PerfSettings:
     return PerfSettings("cpu", 1, 32, 8, seconds, place)
 
 
-def test_the_loop_by_hand_trains_to_the_same_weights(tmp_path: Path) -> None:
-    """In every freeze state: what is compared in time is compared like with like."""
+def test_the_reference_loop_trains_to_the_same_weights(tmp_path: Path) -> None:
+    """Both loops train the same model, before and after a freeze."""
     harness = Harness(make_spec(settings(tmp_path), SMALLEST), tmp_path)
     run, frozen = harness.run, make_freeze_states(len(harness.layers))["random 50%"]
     bare = build_bare_loop(harness)
@@ -45,7 +45,7 @@ def test_the_loop_by_hand_trains_to_the_same_weights(tmp_path: Path) -> None:
     for _ in range(3):
         harness.step()
         bare.step()
-    bare.freeze(frozen)  # the momentum of what trains starts anew, so it does in the harness
+    bare.freeze(frozen)  # resets all momentum, so reset it in the harness too
     harness.run.optimizer.state.clear()
     harness.freeze(frozen)
     bare.step()
@@ -61,19 +61,20 @@ def test_the_loop_by_hand_trains_to_the_same_weights(tmp_path: Path) -> None:
 
 
 MODELS = [SMALLEST, "laptop_resnet", "laptop_vgg11", "laptop_deit"]
-# A batch's pixels are scaled in one operator and five on three numbers each; the hand takes two.
+# Operators that normalise a batch. The harness runs one on the pixels and five on the three channel
+# statistics; the reference loop runs two on the pixels.
 PIXELS = {
     "harness": {"mul": 2, "reciprocal": 1, "neg": 1, "div": 1, "addcmul": 1},
-    "hand": {"sub_": 1, "div_": 1},
+    "reference": {"sub_": 1, "div_": 1},
 }
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def beside(
+def loops(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Harness, BareLoop]:
-    """A harness and the same training by hand."""
-    place = tmp_path_factory.mktemp("beside")
+    """Return a harness and its reference loop."""
+    place = tmp_path_factory.mktemp("loops")
     harness = Harness(make_spec(settings(place), request.param), place)
     return harness, build_bare_loop(harness)
 
@@ -81,28 +82,28 @@ def beside(
 @hypothesis.settings(max_examples=20, deadline=None)
 @hypothesis.given(mask=st.frozensets(st.integers(0, 30)))
 @hypothesis.example(mask=frozenset())
-def test_with_any_layers_frozen_the_harness_does_the_work_of_the_hand(
-    beside: tuple[Harness, BareLoop], mask: frozenset[int]
+def test_harness_and_reference_loop_run_the_same_operators_in_any_freeze_state(
+    loops: tuple[Harness, BareLoop], mask: frozenset[int]
 ) -> None:
-    """The same operators on the same shapes but for a batch's pixels: it saves what the hand saves.
+    """Only the operators that normalise a batch differ, so freezing saves both the same work.
 
-    No clock tells this as sharply.
+    This comparison does not depend on timing.
     """
-    harness, bare = beside
+    harness, bare = loops
     frozen = {index % (len(harness.layers) - 1) for index in mask}
     harness.freeze(frozen)
     bare.freeze(frozen)
     bare.step()
-    mine, hands = count_operators(harness.step), count_operators(bare.step)
-    assert _by_name(mine - hands) == PIXELS["harness"]
-    assert _by_name(hands - mine) == PIXELS["hand"]
-    assert (mine & hands).total() > 30
+    mine, reference = count_operators(harness.step), count_operators(bare.step)
+    assert _by_name(mine - reference) == PIXELS["harness"]
+    assert _by_name(reference - mine) == PIXELS["reference"]
+    assert (mine & reference).total() > 30
 
 
-def test_an_operator_too_many_is_heard(beside: tuple[Harness, BareLoop]) -> None:
-    _, bare = beside
-    mine, hands = compare_operators(bare.step, lambda: (bare.step(), torch.zeros(3).sum()))
-    assert (mine, hands) == (0, 2)
+def test_compare_operators_finds_additional_operators(loops: tuple[Harness, BareLoop]) -> None:
+    _, bare = loops
+    mine, reference = compare_operators(bare.step, lambda: (bare.step(), torch.zeros(3).sum()))
+    assert (mine, reference) == (0, 2)
     bare.freeze({0})
     some = count_operators(bare.step)
     bare.freeze({1})
@@ -116,7 +117,7 @@ def _by_name(counts: Counter[tuple[object, ...]]) -> dict[str, int]:
     return dict(names)
 
 
-def test_random_masks_are_no_prefixes_and_spare_the_head() -> None:
+def test_random_masks_contain_neither_the_first_layer_nor_the_head() -> None:
     for layers in (11, 23, 54):
         states = make_freeze_states(layers)
         for share in ("25%", "50%", "75%"):
@@ -127,7 +128,7 @@ def test_random_masks_are_no_prefixes_and_spare_the_head() -> None:
             assert abs(len(mask) - len(prefix)) <= 2
 
 
-def test_what_takes_longer_is_measured_as_longer() -> None:
+def test_time_ratios_are_accurate() -> None:
     def busy(milliseconds: float) -> None:
         until = time.process_time() + milliseconds / 1000
         while time.process_time() < until:
@@ -147,12 +148,12 @@ def test_what_takes_longer_is_measured_as_longer() -> None:
     assert len(times["long"]) == len(times["short"]) == measured.rounds
 
 
-def test_a_heat_is_made_ready_once_a_round_and_its_acts_take_turns() -> None:
+def test_a_group_is_made_ready_once_per_round_and_its_acts_alternate() -> None:
     calls: list[str] = []
 
     def act(name: str) -> None:
         calls.append(name)
-        time.sleep(0.06)  # so that no act is repeated within a block
+        time.sleep(0.06)  # longer than a block, so that no act is repeated
 
     groups = [
         TimingGroup({n: partial(act, n) for n in names}, partial(calls.append, "ready"), turns=3)
@@ -164,9 +165,13 @@ def test_a_heat_is_made_ready_once_a_round_and_its_acts_take_turns() -> None:
     assert all(len(times[name]) == 2 and min(times[name]) >= 0.06 for name in "abcd")
 
 
-@pytest.mark.parametrize(("mine", "hands"), [(0.3, 0.3), (0.19, 0.2), (0.5, 0.1)])
-def test_what_is_saved_beside_the_hand(mine: float, hands: float) -> None:
-    assert compare_savings([(1 - mine) / (1 - hands)], hands) == pytest.approx([mine / hands])
+@pytest.mark.parametrize(("mine", "reference"), [(0.3, 0.3), (0.19, 0.2), (0.5, 0.1)])
+def test_compare_savings_divides_by_the_saving_of_the_reference_loop(
+    mine: float, reference: float
+) -> None:
+    assert compare_savings([(1 - mine) / (1 - reference)], reference) == pytest.approx(
+        [mine / reference]
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,18 +182,19 @@ def test_what_is_saved_beside_the_hand(mine: float, hands: float) -> None:
         ([1.0, 1.2, 1.1], ">= 0.95", "met"),
         ([0.7, 0.8, 0.9], ">= 0.95", "MISSED"),
         ([0.9, 1.0, 1.1], ">= 0.95", "unclear"),
-        # Of ten, the second and the ninth are sure enough; one freak on each side is not heard.
+        # With ten rounds the interval is the second to the ninth value, so one outlier per side
+        # is ignored.
         ([0.1, *[1.0] * 8, 9.0], "<= 2", "met"),
         ([0.1, *[1.0] * 7, 9.0, 9.0], "<= 2", "unclear"),
     ],
 )
-def test_a_limit_within_the_spread_is_neither_met_nor_missed(
+def test_a_limit_within_the_interval_is_unclear(
     values: list[float], limit: str, verdict: str
 ) -> None:
     assert make_measurement("s", "m", "c", "q", values, limit).verdict == verdict
 
 
-def test_the_command_writes_figures_and_machine(
+def test_the_command_writes_measurements_and_environment(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["perf", "--only", "startup", "--results", str(tmp_path)]) == 0

@@ -1,4 +1,4 @@
-"""A run's time rebuilt from its freeze states: what it is made of, and how sure it is."""
+"""The time of a run is reconstructed from its freeze states, with a confidence interval."""
 
 import json
 import random
@@ -14,30 +14,31 @@ from bench.results.run_folder import RunFolder
 from tests.support.tiny_runs import execute_run, load_essence, make_tiny_spec
 
 
-def test_freezing_more_takes_less_and_the_run_is_left_as_it_was(tmp_path: Path) -> None:
+def test_retime_finds_more_freezing_faster_and_does_not_change_the_run(tmp_path: Path) -> None:
     half, most = make_tiny_spec("at_once", options={"saving": 0.3}), make_tiny_spec("probe")
     ratios = []
     for spec in (half, most):
         execute_run(spec, tmp_path)
         before = load_essence(spec, tmp_path)
         environment = (RunFolder(tmp_path, spec.id).path / "environment.json").read_bytes()
-        told = retime(spec, tmp_path, seconds=1)
+        timed = retime(spec, tmp_path, seconds=1)
         assert load_essence(spec, tmp_path) == before
         folder = RunFolder(tmp_path, spec.id)
         assert (folder.path / "environment.json").read_bytes() == environment
-        assert json.loads((folder.path / "retime.json").read_text()) == told
-        ratio = told["time_ratio"]
+        assert json.loads((folder.path / "retime.json").read_text()) == timed
+        ratio = timed["time_ratio"]
         assert ratio["low"] <= ratio["median"] <= ratio["high"]
-        assert told["rounds"] >= 6
-        assert sum(s["steps"] for s in told["states"]) == folder.result()["steps"]
-        # As the docstring says: states by their samples, and deciding on top.
-        by_hand = sum(s["steps"] * s["step_s"] for s in told["states"]) * (1 + told["decide_share"])
-        assert ratio["median"] == pytest.approx(by_hand / (12 * told["full_step_s"]), rel=0.3)
+        assert timed["rounds"] >= 6
+        assert sum(s["steps"] for s in timed["states"]) == folder.result()["steps"]
+        # The time is the sum over the freeze states, plus the share of decide time.
+        expected = sum(s["steps"] * s["step_s"] for s in timed["states"])
+        expected *= 1 + timed["decide_share"]
+        assert ratio["median"] == pytest.approx(expected / (12 * timed["full_step_s"]), rel=0.3)
         ratios.append(ratio["median"])
     assert ratios[1] < ratios[0] < 1
 
 
-def test_the_interval_holds_the_median_as_often_as_it_says() -> None:
+def test_the_interval_contains_the_median_at_its_confidence() -> None:
     draw, held = random.Random(0), 0
     true = statistics.NormalDist(0, 1).median
     for _ in range(2000):
@@ -49,7 +50,7 @@ def test_the_interval_holds_the_median_as_often_as_it_says() -> None:
         compute_median_interval([1, 2, 3, 4, 5])
 
 
-def test_what_cannot_be_timed_again_is_one_clear_line(tmp_path: Path) -> None:
+def test_runs_that_cannot_be_timed_again_give_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no result yet"):
         retime(make_tiny_spec("probe"), tmp_path, seconds=1)
     cached = make_tiny_spec("probe", augment="none", cache_prefix=True)
