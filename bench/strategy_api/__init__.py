@@ -1,1 +1,1 @@
-"""What a strategy sees, what it returns and how its answers are checked."""
+"""Interface between a run and its strategy: inputs, return values and their checks."""

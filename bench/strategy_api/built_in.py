@@ -1,4 +1,4 @@
-"""Built-in strategies, found by reading the source files in strategies/ without importing them."""
+"""Built-in strategies, found by parsing the source files in strategies/ without importing them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMED = re.compile(r"^\s+name\b.*=", re.MULTILINE)
 
 @dataclass(frozen=True)
 class StrategyFacts:
-    """Facts that a strategy states as literal class attributes (see bench.strategy_api.strategy).
+    """Class attributes that a strategy declares as literals (see bench.strategy_api.strategy).
 
     place: "module:Class". summary: first line of the class docstring.
     """
@@ -37,9 +37,9 @@ STATED = ("look", "is_control", "freezes", "costs_full_training")
 
 @cache
 def find_built_in() -> dict[str, StrategyFacts]:
-    """Return the facts of every built-in strategy by its name, in alphabetical order.
+    """Return the facts of every built-in strategy by name, in alphabetical order.
 
-    Raises UserError if two strategies have one name.
+    Raises UserError if two strategies have the same name.
     """
     found: dict[str, StrategyFacts] = {}
     for path in sorted(FOLDER.rglob("*.py")):
@@ -54,9 +54,9 @@ def find_built_in() -> dict[str, StrategyFacts]:
 
 
 def _read_facts(path: Path) -> list[StrategyFacts]:
-    """Return the strategies of a file: its top-level classes that state a name.
+    """Return the facts of a file's strategies, which are the top-level classes with a `name`.
 
-    Raises UserError for a file that is not Python, and for a fact that is not a literal.
+    Raises UserError for a syntax error, and for a fact that is not a literal.
     """
     text = path.read_text()
     if not NAMED.search(text):
@@ -76,7 +76,7 @@ def _read_facts(path: Path) -> list[StrategyFacts]:
 
 
 def _read_literals(node: ast.ClassDef, path: Path) -> dict[str, Any]:
-    """Return the facts that a class states as `fact = literal` or `fact: type = literal`."""
+    """Return the facts that a class declares as `fact = literal` or `fact: type = literal`."""
     found = {}
     for statement in node.body:
         if not isinstance(statement, ast.Assign | ast.AnnAssign):
@@ -89,6 +89,6 @@ def _read_literals(node: ast.ClassDef, path: Path) -> dict[str, Any]:
                 except ValueError:
                     raise UserError(
                         f"strategy file {path}, line {statement.lineno}: {target.id} is not a "
-                        "literal; write its value there"
+                        "literal; write its value instead of an expression"
                     ) from None
     return found

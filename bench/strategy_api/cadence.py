@@ -1,4 +1,4 @@
-"""When a strategy looks or is asked, counted in finished steps."""
+"""Cadences: after which finished steps a strategy is called."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from bench.errors import UserError
 
 
 class Cadence(Protocol):
-    """Says after which steps something is due; step 0 is the moment before training."""
+    """Rule for the steps after which a call is due. Step 0 is the moment before training."""
 
     def due(self, step: int, steps_per_epoch: int) -> bool:
-        """Whether it is due when `step` steps are finished."""
+        """Return whether the call is due after `step` finished steps."""
         ...
 
 
 @dataclass(frozen=True)
 class Never:
-    """Not at all."""
+    """Cadence of a call that is never made."""
 
     def due(self, step: int, steps_per_epoch: int) -> bool:
         return False
@@ -26,7 +26,7 @@ class Never:
 
 @dataclass(frozen=True)
 class EverySteps:
-    """After every n-th step."""
+    """Cadence of a call after every n-th step."""
 
     n: int
 
@@ -39,7 +39,10 @@ class EverySteps:
 
 @dataclass(frozen=True)
 class PerEpoch:
-    """k times an epoch, evenly, the last time at its end; at most once a step."""
+    """Cadence of k calls per epoch, evenly spaced, with the last call at the end of the epoch.
+
+    There is at most one call per step.
+    """
 
     k: int = 1
 
@@ -54,7 +57,7 @@ class PerEpoch:
 
 @dataclass(frozen=True)
 class AtSteps:
-    """After the steps named."""
+    """Cadence of a call after each of the given steps."""
 
     steps: frozenset[int]
 
@@ -64,4 +67,4 @@ class AtSteps:
 
 def _check(cadence: Cadence, often: int) -> None:
     if not isinstance(often, int) or often < 1:
-        raise UserError(f"{cadence} is no cadence; give a whole number from 1")
+        raise UserError(f"{cadence} is not a valid cadence; use a whole number of at least 1")

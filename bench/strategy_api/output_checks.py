@@ -1,4 +1,4 @@
-"""What a strategy answers, checked before it is acted on: one line that names it, and a remedy."""
+"""Checks of a strategy's return values. An error names the strategy, the value and the fix."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 
 def check_verdicts(strategy: str, answer: Any, layers: int) -> list[Verdict]:
-    """What `decide` gave, as a list. Raises UserError unless it is verdicts on these layers."""
-    wanted = f"let it return a list of Verdict on layers from 0 to {layers - 1}"
+    """Return the result of `decide` as a list.
+
+    Raises UserError unless it contains at most one Verdict per layer, for layers that exist.
+    """
+    wanted = f"it must return a list of Verdict objects for layers 0 to {layers - 1}"
     if not isinstance(answer, Iterable):
-        raise UserError(f"strategy {strategy}: decide() gave {answer!r}; {wanted}")
+        raise UserError(f"strategy {strategy}: decide() returned {answer!r}; {wanted}")
     verdicts = list(answer)
     judged: set[int] = set()
     for verdict in verdicts:
@@ -32,60 +35,62 @@ def check_verdicts(strategy: str, answer: Any, layers: int) -> list[Verdict]:
         except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError):
             whether = False
         if not whether:
-            raise UserError(f"strategy {strategy}: decide() gave {verdict!r}; {wanted}")
+            raise UserError(f"strategy {strategy}: decide() returned {verdict!r}; {wanted}")
         if not 0 <= layer < layers:
-            raise UserError(f"strategy {strategy}: decide() gave layer {layer}; {wanted}")
+            raise UserError(f"strategy {strategy}: decide() returned layer {layer}; {wanted}")
         if layer in judged:
             raise UserError(
-                f"strategy {strategy}: decide() gave layer {layer} twice; {wanted}, one for each"
+                f"strategy {strategy}: decide() returned layer {layer} twice; {wanted}, "
+                "one per layer"
             )
         judged.add(layer)
     return verdicts
 
 
 def check_cadence(strategy: str, method: str, answer: Any) -> Cadence:
-    """What `stages` or `observations` gave. Raises UserError unless it is a cadence."""
+    """Return the result of `stages` or `observations`. Raises UserError unless it is a Cadence."""
     if not callable(getattr(answer, "due", None)):
         raise UserError(
-            f"strategy {strategy}: {method}() gave {answer!r}; let it return a cadence, as "
-            "PerEpoch(2)"
+            f"strategy {strategy}: {method}() returned {answer!r}; it must return a cadence, for "
+            "example PerEpoch(2)"
         )
     cadence: Cadence = answer
     return cadence
 
 
 def check_steps(strategy: str, answer: Any) -> int:
-    """What `total_steps` gave. Raises UserError unless it is a number of steps."""
+    """Return the result of `total_steps`. Raises UserError unless it is a positive integer."""
     try:
         steps = operator.index(answer)
     except TypeError:
         steps = 0
     if steps < 1:
         raise UserError(
-            f"strategy {strategy}: total_steps() gave {answer!r}; let it return a whole number "
-            "from 1"
+            f"strategy {strategy}: total_steps() returned {answer!r}; it must return a whole "
+            "number of at least 1"
         )
     return steps
 
 
 def check_rates(strategy: str, answer: Any, layers: int) -> Sequence[float]:
-    """What `learning_rates` gave. Raises UserError unless it is a rate for each layer."""
+    """Return the result of `learning_rates`. Raises UserError unless it has a rate per layer."""
     try:
         rates = [] if isinstance(answer, Mapping | set) else [float(rate) for rate in answer]
     except (TypeError, ValueError):
         rates = []
     if len(rates) != layers or not all(0 <= rate < math.inf for rate in rates):
         raise UserError(
-            f"strategy {strategy}: learning_rates() gave {answer!r}; let it return {layers} "
-            "numbers from 0, one a layer"
+            f"strategy {strategy}: learning_rates() returned {answer!r}; it must return {layers} "
+            "numbers of at least 0, one per layer"
         )
     return rates
 
 
 def check_trace(strategy: str, answer: Any) -> dict[str, Tensor]:
-    """What `trace` gave, as copies on the CPU, which may share no memory in a file.
+    """Return the result of `trace` as contiguous copies on the CPU.
 
-    Raises UserError unless it is dense tensors by name.
+    The copies are needed because a safetensors file cannot hold tensors that share memory.
+    Raises UserError unless the result maps names to dense tensors.
     """
     named = isinstance(answer, Mapping) and all(
         isinstance(key, str) and isinstance(value, Tensor) and value.layout is torch.strided
@@ -93,7 +98,8 @@ def check_trace(strategy: str, answer: Any) -> dict[str, Tensor]:
     )
     if not named:
         raise UserError(
-            f"strategy {strategy}: trace() gave {answer!r}; let it return dense tensors by name"
+            f"strategy {strategy}: trace() returned {answer!r}; it must return a dict of "
+            "dense tensors"
         )
     return {
         key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -102,13 +108,14 @@ def check_trace(strategy: str, answer: Any) -> dict[str, Tensor]:
 
 
 def check_cost(strategy: str, answer: Any) -> float:
-    """What `cost` gave. Raises UserError unless it is a number of FLOPs."""
+    """Return the result of `cost` in FLOPs. Raises UserError unless it is finite and at least 0."""
     try:
         cost = float(answer)
     except (TypeError, ValueError):
         cost = math.nan
     if not 0 <= cost < math.inf:
         raise UserError(
-            f"strategy {strategy}: cost() gave {answer!r}; let it return FLOPs, a number from 0"
+            f"strategy {strategy}: cost() returned {answer!r}; it must return a number of "
+            "FLOPs of at least 0"
         )
     return cost

@@ -1,6 +1,7 @@
-"""Strategies by name: built-in ones, those of other packages, and path/to/file.py:Class.
+"""Lookup of strategy classes, by name or as path/to/file.py:Class.
 
-Other packages register theirs as entry points of the group "freezebench.strategies".
+A name belongs to a built-in strategy or to an installed package. Packages register their
+strategies as entry points of the group "freezebench.strategies".
 """
 
 from __future__ import annotations
@@ -26,17 +27,18 @@ GROUP = "freezebench.strategies"
 
 @cache
 def find_strategies() -> dict[str, EntryPoint]:
-    """Return every strategy by name. A built-in name cannot be taken by another package."""
+    """Return every strategy by name. A package cannot replace a built-in strategy."""
     others = {point.name: point for point in entry_points(group=GROUP)}
     built_in = find_built_in().values()
     return others | {facts.name: EntryPoint(facts.name, facts.place, GROUP) for facts in built_in}
 
 
 def load_strategy_class(reference: str, path: str = "") -> type[Strategy]:
-    """The class of a strategy.
+    """Return the class of a strategy.
 
-    reference: an installed name, or path/to/file.py:Class. path: where that file lies now.
-    Raises UserError if there is none, it cannot be imported, or it is no Strategy.
+    reference: a registered name, or path/to/file.py:Class.
+    path: the current path of that file, if it differs from the path in `reference`.
+    Raises UserError if the class does not exist, cannot be imported or is not a Strategy.
     """
     from bench.strategy_api.strategy import Strategy
 
@@ -46,29 +48,34 @@ def load_strategy_class(reference: str, path: str = "") -> type[Strategy]:
     points = find_strategies()
     if reference not in points:
         if reference.endswith(".py"):
-            raise UserError(f"strategy {reference}: give its class too, as {reference}:MyStrategy")
+            raise UserError(
+                f"strategy {reference}: add the class, for example {reference}:MyStrategy"
+            )
         raise make_unknown_error("strategy", reference, points)
     point = points[reference]
     try:
         found = point.load()
     except Exception as error:
         raise UserError(
-            f"strategy {reference} ({point.value}) fails on import: {error!r}"
+            f"strategy {reference} ({point.value}) cannot be imported: {error!r}"
         ) from error
     if not (isinstance(found, type) and issubclass(found, Strategy)):
-        raise UserError(f"strategy {reference}: {point.value} is no Strategy")
+        raise UserError(f"strategy {reference}: {point.value} is not a subclass of Strategy")
     return found
 
 
-@cache  # it reads the package's files
+@cache  # entry points are read from disk
 def find_foreign_package(reference: str) -> str:
-    """Name and version of the package that a strategy was installed with; "" for our own."""
+    """Return the name and version of the package that provides a strategy.
+
+    The result is "" for built-in strategies and for strategies in a file.
+    """
     package = find_strategies()[reference].dist if reference in find_strategies() else None
     return f"{package.name} {package.version}" if package else ""
 
 
 def normalize_options(reference: str, given: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """The given options in canonical form, those at their default left out."""
+    """Return the given options in canonical form, without those that equal their default."""
     declared = load_strategy_class(reference, path).options
     values = check_options(f"strategy {reference}", declared, given)
     return {k: v for k, v in values.items() if v != declared[k].default}
@@ -81,9 +88,9 @@ def _load_from_file(path: Path, name: str) -> type[Strategy]:
     if module_name not in sys.modules:
         spec = importlib.util.spec_from_file_location(module_name, path)
         if spec is None or spec.loader is None:
-            raise UserError(f"strategy {path}: not a Python file; give path/to/file.py:Class")
+            raise UserError(f"strategy {path}: not a Python file; use path/to/file.py:Class")
         module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module  # before it runs: dataclasses look themselves up there
+        sys.modules[module_name] = module  # dataclasses look up their module here
         try:
             spec.loader.exec_module(module)
         except UserError as error:
@@ -91,7 +98,7 @@ def _load_from_file(path: Path, name: str) -> type[Strategy]:
             raise UserError(f"strategy {path}: {error}") from None
         except (Exception, SystemExit) as error:
             del sys.modules[module_name]
-            raise UserError(f"strategy {path} fails on import: {error!r}") from error
+            raise UserError(f"strategy {path} cannot be imported: {error!r}") from error
     found = getattr(sys.modules[module_name], name, None)
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         classes = [

@@ -1,4 +1,4 @@
-"""Base class of strategies and the verdicts they return."""
+"""Base class of strategies, and the decisions they return."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from bench.strategy_api.view import View
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a strategy says of one layer at one stage, with the figures behind it.
+    """Decision of a strategy for one layer at one freezing stage.
 
-    score and threshold are the strategy's own; freeze=False thaws a frozen layer.
+    layer: index of the layer. freeze: whether to freeze it; False unfreezes a frozen layer.
+    score, threshold: numbers on which the strategy based its decision, in its own units. They are
+        only recorded.
     """
 
     layer: int
@@ -29,20 +31,23 @@ class Verdict:
 
 
 class Strategy:
-    """Decides which layers freeze, and when.
+    """Base class of strategies, which decide which layers freeze, and when.
 
-    Class attributes are its documentation and its interface:
-    name: what messages and the command line call it.
-    options: its parameters, declared with defaults and ranges; each becomes an attribute, and has
-    none of the names below.
-    sets_learning_rates: it gives every layer a learning rate of its own (`learning_rates`).
-    needs_reference: it wants a fully trained model of the same task (`view.artifacts`).
-    matches: it trains on a budget, if one is given by `match` or its `saving` option.
-    look: its colour and matplotlib marker in figures; without one it gets a spare look.
-    is_control: it is compared with the methods and never named as the best of them.
-    freezes: it may freeze layers, so that figures of freezing moments show it.
-    costs_full_training: it costs what full training costs, so that a plan knows its price.
-    Plans and reports read the last four of built-in strategies, as literals, without an import.
+    Class attributes:
+    name: name in messages and on the command line.
+    options: parameters with defaults and ranges. Each becomes an attribute of the instance, so its
+        name must differ from the attributes and methods of this class.
+    sets_learning_rates: whether `learning_rates` sets the learning rate of every layer.
+    needs_reference: whether it needs a reference, a fully trained model of the same task, in
+        `view.artifacts`.
+    matches: whether it can train within a FLOP budget, set by `match` or its `saving` option.
+    look: colour and matplotlib marker in figures. Strategies without a look get a spare one.
+    is_control: whether it is a control, which is never reported as the best method.
+    freezes: whether it may freeze layers. Plots of freezing steps leave out strategies that do not.
+    costs_full_training: whether a run costs as much as full training, for the estimates of a plan.
+
+    Plans and reports read the last four from the source of built-in strategies without an import,
+    so their values must be literals.
     """
 
     name: ClassVar[str] = ""
@@ -60,63 +65,84 @@ class Strategy:
         for key, option in cls.options.items():
             if hasattr(Strategy, key):
                 raise UserError(
-                    f"{cls.__name__}: option {key} is a method's name; call it otherwise"
+                    f"{cls.__name__}: option {key} is an attribute of Strategy; choose another name"
                 )
             if not isinstance(option, Option):
                 raise UserError(
-                    f"{cls.__name__}: option {key} is {option!r}; declare it as an Integer, Real, "
-                    "Choice, Flag or Text"
+                    f"{cls.__name__}: option {key} is {option!r}; declare it as Integer, Real, "
+                    "Choice, Flag or Text, for example Integer(2)"
                 )
 
     def __init__(self, **options: Any) -> None:
-        """Take the options; raises UserError for one that is not declared or out of range."""
+        """Set the options. Raises UserError for an option that is not declared or out of range."""
         for key, value in check_options(f"strategy {self.name}", self.options, options).items():
             setattr(self, key, value)
 
     def files(self, profile: str) -> Mapping[str, Path]:
-        """Files it reads, by what they are ("predictor"); their contents enter the run's id.
+        """Return the files that the strategy reads in a profile, by role (for example "predictor").
 
-        `view.artifacts` holds them during the run, or what the user gave in their place.
+        Their contents are part of the run's id. During the run, `view.artifacts` holds their paths
+        or the paths that the user passed instead.
         """
         return {}
 
     def total_steps(self, view: View) -> int:
-        """How long to train, in steps, asked before `start`; `view.budget` may bound it."""
+        """Return the number of training steps. Called before `start`.
+
+        `view.total_steps` is the number of the spec. `view.budget` may require fewer steps.
+        """
         return view.total_steps
 
     def start(self, view: View) -> None:
-        """Called once before training, when the model and its layers are known."""
+        """Prepare for training. Called once, before the first step.
+
+        Also called when a run resumes, before `load_state_dict`.
+        """
 
     def observations(self) -> Cadence:
-        """After which steps `observe` is called."""
+        """Return the steps after which `observe` is called, as a Cadence."""
         return Never()
 
     def observe(self, view: View) -> None:
-        """Look at gradients and weights right after a step. Must not wait for the device."""
+        """Read gradients and weights after a step. Must not synchronise with the device."""
 
     def stages(self) -> Cadence:
-        """After which steps `decide` is called; step 0 is before training."""
+        """Return the steps after which `decide` is called, as a Cadence.
+
+        Step 0 is the moment before training.
+        """
         return Never()
 
     def decide(self, view: View) -> Sequence[Verdict]:
-        """Judge layers at a freezing stage. Layers without a verdict stay as they are."""
+        """Return a Verdict for each layer to freeze or unfreeze at a freezing stage.
+
+        Layers without a Verdict keep their state. After the last step, decisions are recorded but
+        not applied.
+        """
         return ()
 
     def learning_rates(self, view: View) -> Sequence[float]:
-        """Learning rate of every layer at this step (`sets_learning_rates` only)."""
+        """Return the learning rate of every layer for the next step.
+
+        Called only if `sets_learning_rates` is True. Warm-up multiplies the rates afterwards.
+        """
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """All that changes during a run, so that a killed run goes on with the same bits."""
+        """Return everything that changes during a run, as tensors and plain Python values.
+
+        State that is missing here is lost on resume, and the resumed run then differs from an
+        uninterrupted one.
+        """
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave. Called after `start`."""
+        """Restore the state that `state_dict` returned. Called after `start`."""
 
     def cost(self) -> float:
-        """FLOPs spent on deciding so far: probes, references, predictor."""
+        """Return the FLOPs spent on decisions so far: probes, reference, predictor."""
         return 0.0
 
     def trace(self) -> dict[str, torch.Tensor]:
-        """Recordings to be kept beside the results (histories, curves)."""
+        """Return recordings to store with the result (histories, curves), by name."""
         return {}

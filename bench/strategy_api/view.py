@@ -1,4 +1,4 @@
-"""What a strategy may see of a run: everything it needs to decide, and must not change."""
+"""Read-only view of a run, passed to its strategy."""
 
 from __future__ import annotations
 
@@ -21,13 +21,18 @@ from bench.seeds import make_generator
 
 @dataclass
 class View:
-    """The state of a run at one moment.
+    """Current state of a run, which a strategy may read but not change.
 
-    step counts finished steps; lr is the schedule's learning rate of the step just made.
-    samples_per_step: the mean number of samples a step sees.
-    budget: training FLOPs (exact) that a matched run may cost, else None.
-    artifacts: local files a strategy asked for, by what they are ("reference", "predictor").
+    layers, flops: layers of the model in forward order, and their FLOPs per sample.
+    base_lr: learning rate of the spec.
+    samples_per_step: mean number of samples per step.
+    budget: training FLOPs (exact) that a matched run may spend, else None.
+    artifacts: local files of the strategy by role ("reference", "predictor").
     task: names of the model and the data set.
+    step: number of finished steps.
+    lr: learning rate of the schedule, in `learning_rates` for the next step and otherwise for the
+        last one.
+    frozen: indices of the frozen layers.
     """
 
     layers: Sequence[Layer]
@@ -52,44 +57,44 @@ class View:
 
     @property
     def active(self) -> list[int]:
-        """Indices of the layers that may still freeze: neither frozen nor the head."""
+        """Indices of the layers that can still freeze, which are neither frozen nor the head."""
         self._refresh_active()
         return list(self._active)
 
     @property
     def epoch(self) -> float:
-        """Epochs finished, with their fraction."""
+        """Number of finished epochs, including the fraction of the current one."""
         return self.step / self.steps_per_epoch
 
     def weights(self, layer: int) -> list[torch.Tensor]:
-        """The parameters of a layer, the weight first; read only."""
+        """Return the parameters of a layer, the weight first. Do not write to them."""
         return [parameter.detach() for parameter in self._parameters[layer]]
 
     def gradients(self, layer: int) -> list[torch.Tensor]:
-        """The gradients of a layer's parameters at the step just made; none if it is frozen."""
+        """Return the gradients of a layer's parameters at the last step; [] if it is frozen."""
         return [p.grad for p in self._parameters[layer] if p.grad is not None]
 
     def active_gradients(self) -> list[torch.Tensor]:
-        """What `gradients` gives for each active layer in turn, in one list.
+        """Return the gradients of all active layers in one list, in layer order.
 
-        Nothing is searched for: a strategy may ask after every step.
+        The parameters are cached, so the call is cheap enough for every step.
         """
         self._refresh_active()
         return [g for p in self._active_parameters if (g := p.grad) is not None]
 
     @contextmanager
     def only_looked_at(self, strategy: str, method: str) -> Iterator[None]:
-        """Raise UserError if what a strategy does inside changes the run: then it measures nothing.
+        """Raise UserError if the strategy modifies the run inside this block.
 
-        Tensors count how often they were written to; to read that waits for no device. A write
-        through `.data` is not counted.
+        The check compares the version counters of all weights and buffers, which needs no device
+        synchronisation. It does not detect a write through `.data`.
         """
         before = self._seen()
         yield
         if self._seen() != before:
             raise UserError(
-                f"strategy {strategy}: {method}() changed weights, buffers, step, total_steps or "
-                "frozen of the run that it was shown; let it work on clones"
+                f"strategy {strategy}: {method}() changed the weights, buffers, step, total_steps "
+                "or frozen layers of the run; a strategy must work on clones"
             )
 
     def _seen(self) -> tuple[object, ...]:
@@ -101,7 +106,7 @@ class View:
         return [*self._model.parameters(), *self._model.buffers()]
 
     def _refresh_active(self) -> None:
-        """Find out what is active, if that may have changed."""
+        """Update the cached active layers if the frozen layers have changed."""
         if self._active_at is self.frozen:
             return
         self._active_at = self.frozen
@@ -112,22 +117,23 @@ class View:
 
     @cached_property
     def _parameters(self) -> list[list[nn.Parameter]]:
-        """The parameters of every layer; finding them by name at every step would cost time."""
+        """Parameters of every layer, cached because a lookup by name at every step is slow."""
         return [[self._model.get_parameter(n) for n in layer.parameters] for layer in self.layers]
 
     def probe(self, samples: int) -> Inputs:
-        """A fixed batch of training samples, as in evaluation: no augmentation, never test data.
+        """Return a fixed batch of `samples` training samples without augmentation.
 
-        The same for every strategy and seed of a task.
+        The batch is the same for every strategy and seed of a task. It never holds test data.
         """
         return self._probe(samples)
 
     def outputs(
         self, inputs: Inputs, state: Mapping[str, torch.Tensor] | None = None
     ) -> list[torch.Tensor]:
-        """Each layer's output (after its BatchNorm) on a batch, in eval mode and without a graph.
+        """Return the output of each layer, after its BatchNorm, as a (samples, features) matrix.
 
-        state: weights to use in place of the model's own (a reference's). No buffer changes.
+        The model runs in eval mode and without autograd, so no buffer changes.
+        state: weights to use instead of the model's own, for example those of a reference.
         """
         model = self._model
         if state is not None:
@@ -136,5 +142,8 @@ class View:
         return compute_layer_outputs(model, self.layers, inputs)
 
     def generator(self, purpose: str) -> torch.Generator:
-        """A random generator on the CPU of the strategy's own, from the run's seed."""
+        """Return a new CPU generator for the strategy, derived from the run's seed and `purpose`.
+
+        Every call returns the generator in its initial state.
+        """
         return make_generator(self.seed, "strategy", purpose)

@@ -1,4 +1,4 @@
-"""Built-in strategies are found by reading files, and what was read is what the classes say."""
+"""Built-in strategies are found by parsing files, and the facts equal the class attributes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Helper:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make an empty folder stand in for strategies/."""
+    """Replace strategies/ by an empty folder and return its path."""
     monkeypatch.setattr(built_in, "PROJECT", tmp_path)
     monkeypatch.setattr(built_in, "FOLDER", tmp_path / "strategies")
     (tmp_path / "strategies" / "kind").mkdir(parents=True)
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", find_built_in())
-def test_facts_read_from_a_file_are_those_of_the_class(name: str) -> None:
+def test_parsed_facts_equal_the_class_attributes(name: str) -> None:
     facts, cls = find_built_in()[name], load_strategy_class(name)
     assert facts.name == cls.name
     assert facts.place == f"{cls.__module__}:{cls.__name__}"
@@ -47,7 +47,7 @@ def test_facts_read_from_a_file_are_those_of_the_class(name: str) -> None:
     }
 
 
-def test_one_new_file_adds_a_strategy(folder: Path) -> None:
+def test_a_new_file_adds_a_strategy(folder: Path) -> None:
     (folder / "kind" / "early.py").write_text(NEW)
     facts = find_built_in()["early"]
     assert facts.place == "strategies.kind.early:Early"
@@ -59,7 +59,7 @@ def test_one_new_file_adds_a_strategy(folder: Path) -> None:
     assert list(find_built_in()) == ["early"]
 
 
-def test_two_strategies_of_one_name_are_refused(folder: Path) -> None:
+def test_two_strategies_with_the_same_name_are_rejected(folder: Path) -> None:
     for file in ("one.py", "kind/two.py"):
         (folder / file).write_text(NEW)
     with pytest.raises(UserError, match=r"kind\.two:Early and .*one:Early .* rename one"):
@@ -71,7 +71,9 @@ def test_two_strategies_of_one_name_are_refused(folder: Path) -> None:
     [('name = "early"', "name = 'early'"), ('name = "early"', 'name: ClassVar[str] = "early"'),
      ("is_control = True", "is_control: bool = True")],
 )  # fmt: skip
-def test_a_fact_may_be_written_in_any_form(line: str, replaced: str, folder: Path) -> None:
+def test_facts_are_parsed_with_other_quotes_and_annotations(
+    line: str, replaced: str, folder: Path
+) -> None:
     (folder / "early.py").write_text(NEW.replace(line, replaced))
     assert find_built_in()["early"].is_control
 
@@ -83,7 +85,7 @@ def test_a_fact_may_be_written_in_any_form(line: str, replaced: str, folder: Pat
         ("class Early", "clas Early", "line 4: invalid syntax"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_one_line(
+def test_an_invalid_strategy_file_gives_a_one_line_error(
     line: str, replaced: str, message: str, folder: Path
 ) -> None:
     (folder / "early.py").write_text(NEW.replace(line, replaced))

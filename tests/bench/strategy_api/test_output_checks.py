@@ -1,4 +1,4 @@
-"""What a strategy of somebody's own may get wrong is one line that names it."""
+"""Mistakes in a user's strategy raise a one-line error that names the strategy."""
 
 import json
 from collections.abc import Callable
@@ -46,35 +46,35 @@ def spec_of(tmp_path: Path) -> Callable[[str, str], Any]:
 @pytest.mark.parametrize(
     ("method", "body", "said"),
     [
-        ("decide(self, view)", "return [0, 1]", r"decide\(\) gave 0; .*Verdict"),
-        ("decide(self, view)", "return None", r"decide\(\) gave None; .*Verdict"),
-        ("decide(self, view)", "return Verdict(0, True)", r"decide\(\) gave Verdict"),
-        ("decide(self, view)", "return [Verdict('conv1', True)]", r"gave Verdict.*conv1"),
-        ("decide(self, view)", "return [Verdict(-1, False)]", "gave layer -1; .* from 0 to "),
-        ("decide(self, view)", "return [Verdict(999, False)]", "gave layer 999"),
-        ("decide(self, view)", "return [Verdict(0, True, None)]", r"decide\(\) gave Verdict"),
+        ("decide(self, view)", "return [0, 1]", r"decide\(\) returned 0; .*Verdict"),
+        ("decide(self, view)", "return None", r"decide\(\) returned None; .*Verdict"),
+        ("decide(self, view)", "return Verdict(0, True)", r"decide\(\) returned Verdict"),
+        ("decide(self, view)", "return [Verdict('conv1', True)]", r"returned Verdict.*conv1"),
+        ("decide(self, view)", "return [Verdict(-1, False)]", "returned layer -1; .* layers 0 to "),
+        ("decide(self, view)", "return [Verdict(999, False)]", "returned layer 999"),
+        ("decide(self, view)", "return [Verdict(0, True, None)]", r"decide\(\) returned Verdict"),
         ("decide(self, view)", "return [Verdict(2, True), Verdict(2, False)]", "layer 2 twice"),
-        ("decide(self, view)", "return [Verdict(0, 'no')]", r"decide\(\) gave Verdict"),
-        ("decide(self, view)", "return [Verdict(0, True, 10**400)]", r"decide\(\) gave Verdict"),
-        ("trace(self)", "return [1]", r"trace\(\) gave \[1\]; .*tensors by name"),
-        ("trace(self)", "return {'a': 1}", r"trace\(\) gave {'a': 1}"),
-        ("cost(self)", "return -1.0", r"cost\(\) gave -1"),
-        ("cost(self)", "return float('nan')", r"cost\(\) gave nan"),
+        ("decide(self, view)", "return [Verdict(0, 'no')]", r"decide\(\) returned Verdict"),
+        ("decide(self, view)", "return [Verdict(0, True, 10**400)]", r"\(\) returned Verdict"),
+        ("trace(self)", "return [1]", r"trace\(\) returned \[1\]; .*dict of dense tensors"),
+        ("trace(self)", "return {'a': 1}", r"trace\(\) returned {'a': 1}"),
+        ("cost(self)", "return -1.0", r"cost\(\) returned -1"),
+        ("cost(self)", "return float('nan')", r"cost\(\) returned nan"),
         (
             "state_dict(self)",
             "import collections; return {'a': collections.defaultdict(list)}",
-            r"\['a'\] is collections.defaultdict",
+            r"\['a'\] is a collections.defaultdict",
         ),
-        ("stages(self)", "return 5", r"stages\(\) gave 5; .*PerEpoch"),
-        ("stages(self)", "return PerEpoch(0)", r"PerEpoch\(k=0\) is no cadence"),
-        ("observations(self)", "return None", r"observations\(\) gave None"),
-        ("total_steps(self, view)", "return 0", r"total_steps\(\) gave 0"),
-        ("total_steps(self, view)", "return None", r"total_steps\(\) gave None"),
-        ("cost(self)", "return None", r"cost\(\) gave None"),
-        ("state_dict(self)", "return {'a': np.float64(1)}", r"\['a'\] is numpy.float64"),
+        ("stages(self)", "return 5", r"stages\(\) returned 5; .*PerEpoch"),
+        ("stages(self)", "return PerEpoch(0)", r"PerEpoch\(k=0\) is not a valid cadence"),
+        ("observations(self)", "return None", r"observations\(\) returned None"),
+        ("total_steps(self, view)", "return 0", r"total_steps\(\) returned 0"),
+        ("total_steps(self, view)", "return None", r"total_steps\(\) returned None"),
+        ("cost(self)", "return None", r"cost\(\) returned None"),
+        ("state_dict(self)", "return {'a': np.float64(1)}", r"\['a'\] is a numpy.float64"),
     ],
 )  # fmt: skip
-def test_a_wrong_answer_names_the_strategy_and_the_remedy(
+def test_a_wrong_return_value_gives_an_error_with_the_fix(
     method: str, body: str, said: str, spec_of: Callable[[str, str], Any], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=said) as error:
@@ -91,11 +91,11 @@ def test_a_wrong_answer_names_the_strategy_and_the_remedy(
         ("[float('nan')] * len(view.layers)", r"\[nan"),
     ],
 )
-def test_rates_that_are_not_one_a_layer_are_refused(
+def test_learning_rates_must_be_one_per_layer(
     spec_of: Callable[[str, str], Any], tmp_path: Path, rates: str, said: str
 ) -> None:
     body = f"return {rates}\n    sets_learning_rates = True"
-    with pytest.raises(UserError, match=rf"learning_rates\(\) gave {said}.*; .* one a layer"):
+    with pytest.raises(UserError, match=rf"learning_rates\(\) returned {said}.*; .* one per layer"):
         execute(spec_of("learning_rates(self, view)", body), tmp_path / "results")
 
 
@@ -110,17 +110,17 @@ def test_rates_that_are_not_one_a_layer_are_refused(
     ],
 )
 @pytest.mark.parametrize("method", ["start", "observe", "decide"])
-def test_a_strategy_that_changes_what_it_is_shown_is_refused(
+def test_a_strategy_that_modifies_the_run_is_rejected(
     spec_of: Callable[[str, str], Any], tmp_path: Path, method: str, sin: str
 ) -> None:
     more = "\n    def observations(self):\n        return PerEpoch(1)\n" * (method == "observe")
     spec = spec_of(f"{method}(self, view)", f"{sin}; return []{more}")
-    with pytest.raises(UserError, match=rf"{method}\(\) changed .* let it work on clones"):
+    with pytest.raises(UserError, match=rf"{method}\(\) changed .* must work on clones"):
         execute(spec, tmp_path / "results")
 
 
-def test_what_a_trace_holds_is_copied(spec_of: Callable[[str, str], Any], tmp_path: Path) -> None:
-    """Transposed, and two views of one memory, which its file could not hold."""
+def test_tensors_of_a_trace_are_copied(spec_of: Callable[[str, str], Any], tmp_path: Path) -> None:
+    """Without copies, safetensors rejects transposed tensors and tensors that share memory."""
     body = "import torch; t = torch.arange(6.0).view(2, 3); return {'a': t.t(), 'b': t}"
     spec = spec_of("trace(self)", body)
     execute(spec, tmp_path / "results")
@@ -129,7 +129,7 @@ def test_what_a_trace_holds_is_copied(spec_of: Callable[[str, str], Any], tmp_pa
 
 
 @pytest.mark.parametrize("status", ["0", "3", "'enough'"])
-def test_a_strategy_that_exits_fails_its_run(
+def test_a_strategy_that_raises_system_exit_fails_its_run(
     spec_of: Callable[[str, str], Any], tmp_path: Path, status: str
 ) -> None:
     spec = spec_of("decide(self, view)", f"raise SystemExit({status})")
@@ -139,15 +139,13 @@ def test_a_strategy_that_exits_fails_its_run(
     assert (RunFolder(tmp_path, spec.id).path / "failure.json").exists()
 
 
-def test_a_file_that_exits_is_no_strategy(tmp_path: Path) -> None:
+def test_a_strategy_file_that_raises_system_exit_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "exits.py").write_text("raise SystemExit(0)")
-    with pytest.raises(UserError, match="fails on import: SystemExit"):
+    with pytest.raises(UserError, match="cannot be imported: SystemExit"):
         resolve(make_tiny_spec().with_changes(strategy=f"{tmp_path}/exits.py:Mine"), "laptop")
 
 
-def test_verdicts_that_come_one_by_one_are_all_recorded(
-    spec_of: Callable[[str, str], Any], tmp_path: Path
-) -> None:
+def test_decide_may_be_a_generator(spec_of: Callable[[str, str], Any], tmp_path: Path) -> None:
     spec = spec_of("decide(self, view)", "yield Verdict(0, view.epoch < 2)")
     execute(spec, tmp_path / "results")
     lines = (RunFolder(tmp_path / "results", spec.id).path / "decisions.jsonl").read_text()
@@ -159,11 +157,11 @@ def test_verdicts_that_come_one_by_one_are_all_recorded(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ('{"stages": Integer(2)}', "option stages is a method's name"),
+        ('{"stages": Integer(2)}', "option stages is an attribute of Strategy"),
         ('{"a": 3}', "option a is 3; declare it"),
     ],
 )
-def test_options_that_cannot_be_declared(options: str, said: str, tmp_path: Path) -> None:
+def test_invalid_option_declarations_are_rejected(options: str, said: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
         "from strategies.base import Integer, Strategy\n"
@@ -173,19 +171,19 @@ def test_options_that_cannot_be_declared(options: str, said: str, tmp_path: Path
         load_strategy_class(f"{file}:A")
 
 
-def test_a_file_without_its_class_is_told_how_to_name_it() -> None:
-    with pytest.raises(UserError, match=r"give its class too, as mine\.py:MyStrategy"):
+def test_a_strategy_file_without_a_class_gives_an_example() -> None:
+    with pytest.raises(UserError, match=r"add the class, for example mine\.py:MyStrategy"):
         load_strategy_class("mine.py")
 
 
 @pytest.mark.parametrize("cadence", [EverySteps, PerEpoch])
-def test_a_cadence_is_a_whole_number_from_one(cadence: Callable[[Any], Any]) -> None:
+def test_a_cadence_must_be_a_positive_integer(cadence: Callable[[Any], Any]) -> None:
     for often in (0, -1, 1.5):
-        with pytest.raises(UserError, match="whole number from 1"):
+        with pytest.raises(UserError, match="whole number of at least 1"):
             cadence(often)
 
 
-def test_nobodys_package_takes_the_place_of_a_strategy_of_ours(
+def test_an_installed_package_cannot_replace_a_built_in_strategy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "theirs-1.0.dist-info"
@@ -197,21 +195,21 @@ def test_nobodys_package_takes_the_place_of_a_strategy_of_ours(
     find_strategies.cache_clear()
     try:
         assert load_strategy_class("full").name == "full"
-        with pytest.raises(UserError, match="odd: json:dumps is no Strategy"):
+        with pytest.raises(UserError, match="odd: json:dumps is not a subclass"):
             load_strategy_class("odd")
-        with pytest.raises(UserError, match=r"gone .*fails on import"):
+        with pytest.raises(UserError, match=r"gone .*cannot be imported"):
             load_strategy_class("gone")
     finally:
         monkeypatch.undo()
         find_strategies.cache_clear()
 
 
-def test_options_for_which_no_predictor_is_shipped() -> None:
+def test_options_without_a_shipped_predictor_are_rejected() -> None:
     with pytest.raises(UserError, match=r"no predictor is there .*w30-n8.*--predictor FILE"):
         make_tiny_spec("smartfrz", options={"tailored": 8})
 
 
-def test_a_matched_run_has_no_saving_of_its_own() -> None:
+def test_a_matched_run_rejects_its_own_saving() -> None:
     spec = make_tiny_spec().with_changes(
         strategy="shortened", options={"saving": 0.5}, match=("0" * 12,)
     )
