@@ -1,1 +1,1 @@
-"""One run, from its spec to its result."""
+"""Execution of one run, from its spec to its result."""

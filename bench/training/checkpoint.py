@@ -1,4 +1,4 @@
-"""Saving a run at a step border and going on from there with the same bits."""
+"""Checkpoints of a run, written between two steps. A resumed run gives bit-identical results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLAIN = (int, float, bool, str, bytes, type(None))
 
 
 def capture_state(run: RunState) -> dict[str, Any]:
-    """All that a run's next step depends on, and all that it has recorded so far."""
+    """Return all state that the next steps depend on, and everything recorded so far."""
     return {
         "id": run.spec.id,
         "step": run.view.step,
@@ -38,17 +38,17 @@ def capture_state(run: RunState) -> dict[str, Any]:
 
 
 def restore(run: RunState, state: dict[str, Any]) -> None:
-    """Bring a run that has just been made to where `capture_state` was asked.
+    """Restore a newly constructed run to the state that `capture_state` returned.
 
-    Raises UserError if the state lacks something, since other code wrote it.
+    Raises UserError if a key is missing, because then another version of the code wrote the state.
     """
     try:
         _restore(run, state)
     except KeyError as error:
         raise UserError(
-            f"run {run.spec.id}, {run.spec.label}: its checkpoint has no {error}, so it was "
-            "written by another version of the program or of the strategy; delete checkpoint.pt in "
-            "the run's folder to start it anew"
+            f"run {run.spec.id}, {run.spec.label}: its checkpoint has no {error}, so another "
+            "version of the program or of the strategy wrote it; delete checkpoint.pt in the run's "
+            "folder to restart the run"
         ) from error
 
 
@@ -70,9 +70,10 @@ def _restore(run: RunState, state: dict[str, Any]) -> None:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write plain values and tensors; the old checkpoint stays until the new one is whole.
+    """Write a checkpoint atomically, so that the old one survives a crash.
 
-    Raises UserError if a strategy's state holds something else, which could not be read again.
+    Raises UserError if the strategy's state contains anything but plain values and tensors,
+    because `load_checkpoint` could not read it.
     """
     check_plain(state["strategy"], "the strategy's state_dict()")
     buffer = io.BytesIO()
@@ -82,8 +83,11 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def check_plain(value: Any, where: str) -> None:
-    """Raise UserError if a strategy's state holds what could not be read again."""
-    if type(value) in (dict, OrderedDict, Counter):  # other mappings could not be read again
+    """Raise UserError unless a value consists of types that `load_checkpoint` can read.
+
+    where: the value in words, for the message.
+    """
+    if type(value) in (dict, OrderedDict, Counter):  # weights_only=True rejects other mappings
         for key, inner in value.items():
             check_plain(key, f"a key of {where}")
             check_plain(inner, f"{where}[{key!r}]")
@@ -93,27 +97,27 @@ def check_plain(value: Any, where: str) -> None:
     elif type(value) not in PLAIN and not isinstance(value, torch.Tensor):
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise UserError(
-            f"{where} is {kind}, which cannot be kept; let it hold tensors, numbers of Python's, "
+            f"{where} is a {kind}, which a checkpoint cannot hold; use tensors, Python numbers, "
             "strings, lists and dicts"
         )
 
 
 def load_checkpoint(path: Path, run_id: str, device: torch.device) -> dict[str, Any]:
-    """Read a checkpoint; raises UserError if it is damaged or another run's."""
+    """Read a checkpoint. Raises UserError if it is damaged or belongs to another run."""
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         owner = state["id"]
     except (OSError, torch.OutOfMemoryError) as error:
         raise UserError(
-            f"checkpoint {path} cannot be read now ({error}); give the command again to go on from "
-            "it, or delete it to start this run anew"
+            f"checkpoint {path} cannot be read now ({error}); run the command again to resume "
+            "from it, or delete it to restart this run"
         ) from error
     except Exception as error:
-        # torch raises many kinds of error for a damaged file; all mean the same to the user.
+        # torch.load raises many types of exceptions for a damaged file.
         raise UserError(
-            f"checkpoint {path} cannot be read ({type(error).__name__}); delete it to start "
-            "this run anew"
+            f"checkpoint {path} cannot be read ({type(error).__name__}); delete it to "
+            "restart this run"
         ) from error
     if owner != run_id:
-        raise UserError(f"checkpoint {path} belongs to run {owner}; delete it to start anew")
+        raise UserError(f"checkpoint {path} belongs to run {owner}; delete it to restart this run")
     return state

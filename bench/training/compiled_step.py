@@ -1,8 +1,9 @@
-"""The forward and backward pass of a run's steps through torch.compile, anew in each freeze state.
+"""Forward and backward pass of training steps with torch.compile, built once per freeze state.
 
-What is frozen is compiled in: no gradient of a frozen weight, BatchNorm of frozen layers by its
-running statistics. So a graph serves one freeze state; whatever changes state builds another.
-Evaluation, a strategy's probes and a batch that is not full run the model itself.
+A compiled graph is specific to its freeze state. It computes no gradients of frozen weights, and
+BatchNorm of frozen layers uses its running statistics. A change of the freeze state therefore
+compiles a new graph. Evaluation, the probes of a strategy and batches that are not full run the
+uncompiled model.
 """
 
 from __future__ import annotations
@@ -27,25 +28,27 @@ from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs
 
 BACKEND = "inductor"
-# Calls that build: on CUDA the first compiles and runs, the second captures the CUDA graph.
+# Calls that build the graph. On CUDA the first compiles it and the second captures the CUDA graph.
 BUILDING = {"cpu": 1, "cuda": 2}
 
 
 class Compiled:
-    """The compiled forward pass of a model; autograd runs its backward pass, compiled as well."""
+    """Compiled forward pass of a model. The backward pass that autograd runs is compiled too."""
 
     def __init__(
         self, label: str, model: nn.Module, device: torch.device, samples: int, threads: int
     ) -> None:
-        """Compile something small first, so that what is missing is known before training.
+        """Compile a trivial function first, to detect a missing compiler before training.
 
-        label: the run in words, for messages. samples: of a full batch; only those are compiled.
-        threads: how many kernels are built at a time. Raises UserError if nothing can be compiled.
+        label: name of the run, for messages.
+        samples: size of a full batch. Only full batches run compiled code.
+        threads: number of kernels compiled in parallel.
+        Raises UserError if torch.compile does not work on this machine.
         """
         self._label, self._model, self._samples = label, model, samples
         self._how = choose_compile_options(device, threads)
         self._building_calls, self._calls = BUILDING[device.type], 0
-        # What earlier runs compiled would make this one's compiling look cheap: a cache of its own.
+        # Use a separate cache: kernels cached by earlier runs would make compile_s too small.
         torch.compiler.reset()
         clear_caches()
         self._cache = tempfile.TemporaryDirectory(prefix="compiled")
@@ -56,23 +59,24 @@ class Compiled:
                 torch.compile(torch.sin, **self._how)(one)
         except Exception as error:
             raise UserError(
-                f"{label}: nothing can be compiled here ({_get_first_line(error)}); compiled needs "
-                "a C++ compiler (g++, or what CXX names) and, on CUDA, Triton; or leave it off"
+                f"{label}: torch.compile does not work here ({_get_first_line(error)}); install a "
+                "C++ compiler (g++, or set CXX) and, on CUDA, Triton, or turn compiled off"
             ) from error
         self.enter()
 
     def enter(self) -> None:
-        """Forget what was built: the next full batch is of another freeze state."""
+        """Discard the graph of the last freeze state. The next full batch builds a new one."""
         self._function, self._calls = None, 0
-        torch.compiler.reset()  # on CUDA its graphs hold memory
+        torch.compiler.reset()  # frees the memory of CUDA graphs
 
     @contextmanager
     def step(self, samples: int, state: FreezeState) -> Iterator[None]:
-        """What surrounds forward and backward of a step; notes in `state` the seconds of building.
+        """Wrap forward and backward of a step, and add compile time to `state.compile_s`.
 
-        They include the steps in which it is built, one on a CPU and two on CUDA. A graph that no
-        longer fits is an error, never built again or left for the eager model in silence; so is a
-        CUDA graph that torch leaves out.
+        samples: size of the batch.
+        The compile time is the full duration of the steps that build the graph: one step on a CPU,
+        two on CUDA. The step never falls back to the uncompiled model.
+        Raises UserError if torch does not capture a CUDA graph.
         """
         if samples != self._samples:
             yield
@@ -90,15 +94,15 @@ class Compiled:
         if counters["inductor"]["cudagraph_skips"] > skipped:
             raise UserError(
                 f"{self._label}: torch did not capture its step as a CUDA graph (TORCH_LOGS="
-                "perf_hints shows why); leave compiled off"
+                "perf_hints shows the reason); turn compiled off"
             )
         self._calls += 1
         state.compile_s += time.perf_counter() - began
 
     def forward(self, inputs: Inputs) -> Any:
-        """The model's output; that of the model itself for a batch that is not full.
+        """Return the model's output, from compiled code if the batch is full.
 
-        Raises UserError if the model cannot be compiled, or not once for all steps.
+        Raises UserError if the model cannot be compiled, or would have to be recompiled later.
         """
         if len(inputs[0]) != self._samples:
             return self._model(*inputs)
@@ -114,7 +118,7 @@ class Compiled:
             else:
                 raise
             raise UserError(
-                f"{self._label}: its forward pass {what} ({_get_first_line(error)}); leave "
+                f"{self._label}: its forward pass {what} ({_get_first_line(error)}); turn "
                 "compiled off"
             ) from error
 
@@ -141,10 +145,12 @@ class Compiled:
 
 
 def choose_compile_options(device: torch.device, threads: int) -> Mapping[str, Any]:
-    """How torch.compile is called: one graph, of fixed sizes, random numbers as drawn eagerly.
+    """Return the arguments of torch.compile.
 
-    On CUDA with CUDA graphs (as mode "reduce-overhead"). On a CPU nothing is chosen by timing, so
-    that what is built again computes the same bits; on CUDA Triton may time pointwise kernels.
+    The model is compiled as one graph with fixed sizes, and draws the random numbers of eager
+    mode. On CUDA it uses CUDA graphs, as mode "reduce-overhead" does. On a CPU no kernel is chosen
+    by timing, so a rebuilt graph gives bit-identical results. On CUDA, Triton may choose pointwise
+    kernels by timing.
     """
     chosen: dict[str, Any] = {"fullgraph": True, "dynamic": False, "backend": BACKEND}
     if BACKEND == "inductor":

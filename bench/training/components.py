@@ -1,4 +1,4 @@
-"""From a spec to what a run is made of: data, model, layers, FLOPs, strategy."""
+"""Components of a run, built from its spec: model, strategy, artifacts, budget and device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 def make_initial_model(
     spec: Spec, classes: int, layers: tuple[Layer, ...], results: Path
 ) -> nn.Module:
-    """The model with its starting weights: random by the seed, the backbone loaded over them."""
+    """Return the model with its initial weights.
+
+    All weights are drawn from the seed. If the spec names weights, they replace all but the head's.
+    """
     model = build_model(spec.model, classes, spec.resolution, spec.seed)
     if not spec.weights:
         return model
@@ -39,37 +42,41 @@ def make_initial_model(
 
 
 def build_strategy(spec: Spec) -> Strategy:
-    """The spec's strategy with its options."""
+    """Return the strategy of a spec with its options set."""
     return load_strategy_class(spec.strategy, spec.paths.get("strategy", ""))(**spec.options)
 
 
 def find_artifacts(spec: Spec, results: Path) -> dict[str, Path]:
-    """Local files that the strategy needs, by what they are."""
+    """Return the local files of the strategy by role. Raises UserError if one is missing."""
     files = {k: Path(v) for k, v in spec.paths.items() if k in spec.contents}
     found = {k: v for k, v in files.items() if k not in ("data", "weights", "vocab", "strategy")}
     if spec.reference:
         found["reference"] = _find_kept_model(spec, spec.reference, results)
     for what, path in found.items():
         if not path.exists():
-            raise UserError(f"{spec.label}: its {what} {path} does not exist; make it first")
+            raise UserError(f"{spec.label}: the {what} file {path} does not exist; create it first")
     return found
 
 
 def _find_kept_model(spec: Spec, source: str, results: Path) -> Path:
-    """The trained weights of a run:ID; raises UserError if it diverged or did not keep them."""
+    """Return the weights file of a `run:ID`. Raises UserError if it diverged or was not saved."""
     folder = RunFolder(results, source.removeprefix("run:"))
     if folder.diverged:
-        raise UserError(f"{spec.label}: {source}, which it starts from, diverged")
+        raise UserError(f"{spec.label}: needs the weights of {source}, but that run diverged")
     if not folder.model.exists():
-        raise UserError(f"{spec.label}: {source} kept no weights; make it with --keep-model")
+        raise UserError(
+            f"{spec.label}: needs the weights of {source}, which were not saved; repeat that run "
+            "with --keep-model"
+        )
     return folder.model
 
 
 def compute_budget(spec: Spec, results: Path) -> float | None:
-    """The mean cost in FLOPs (exact, deciding included) of the runs a spec is matched to.
+    """Return the mean FLOPs (exact, decisions included) of the runs in `spec.match`, else None.
 
-    Without what a cache of their prefix spared them: schedules are solved for the cost of freezing
-    alone, and the cache of the matched run then spares it as much again.
+    FLOPs that a prefix cache saved are added back, because strategies compute their schedules
+    without a cache. The matched run saves FLOPs with its own cache.
+    Raises UserError if one of the runs is not done or diverged.
     """
     if not spec.match:
         return None
@@ -77,10 +84,12 @@ def compute_budget(spec: Spec, results: Path) -> float | None:
     for run_id in spec.match:
         folder = RunFolder(results, run_id)
         if not folder.done:
-            raise UserError(f"{spec.label}: waits for run {run_id}, which is not done")
+            raise UserError(
+                f"{spec.label}: is matched to run {run_id}, which is not done; finish it first"
+            )
         result = folder.result()
         if result["status"] != "done":
-            raise UserError(f"{spec.label}: run {run_id}, to whose cost it is matched, diverged")
+            raise UserError(f"{spec.label}: is matched to run {run_id}, which diverged")
         flops = result["flops"]
         spared = sum(s["reused"] * s["prefix_exact"] for s in result["freeze_states"])
         costs.append(flops["exact"]["total"] + spared + flops["decide"])
@@ -88,7 +97,7 @@ def compute_budget(spec: Spec, results: Path) -> float | None:
 
 
 def choose_device(spec: Spec) -> torch.device:
-    """The device of a run; raises UserError where this machine has none of its class."""
+    """Return the device of a run. Raises UserError if it needs CUDA and there is no GPU."""
     if spec.device == "cuda" and not torch.cuda.is_available():
         raise UserError(f"{spec.label}: device cuda is not available here; use --device cpu")
     return torch.device(spec.device)

@@ -1,4 +1,4 @@
-"""One freezing stage of a run: ask the strategy, freeze and thaw, record the decisions."""
+"""Freezing stage of a run: call the strategy, apply its decisions and record them."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 
 def run_stage(run: RunState) -> None:
-    """Ask the strategy what to freeze, if it wants to be asked now, and do it.
+    """Call `decide` if it is due after the current step, and apply the decisions.
 
-    After the last step it is asked too, for its records; then nothing freezes any more.
+    Decisions after the last step are only recorded.
     """
     view = run.view
     if not run.strategy.stages().due(view.step, view.steps_per_epoch):
         return
     run.group.share_buffers()
     with run.watch_strategy("decide"), run.clocks.time_region("decide"):
-        answer = run.strategy.decide(view)  # which may give its verdicts one by one
+        answer = run.strategy.decide(view)  # may be a generator
         verdicts = check_verdicts(run.named, answer, len(run.layers))
     with run.clocks.time_region("decide"):
         verdicts = run.group.broadcast_value(verdicts)
         if view.step < view.total_steps:
             _apply_verdicts(run, verdicts)
-    with run.clocks.time_region("prepare"):  # to keep a record is no part of the method
+    with run.clocks.time_region("prepare"):  # recording is not charged to the strategy
         run.decisions += [make_decision_line(view, v) for v in verdicts]
 
 
 def _apply_verdicts(run: RunState, verdicts: Sequence[Verdict]) -> None:
-    """Freeze and thaw what was decided; what changes begins a freeze state.
+    """Freeze and unfreeze layers as decided, and begin a new freeze state if any layer changed.
 
-    Raises UserError if nothing is left that trains.
+    Raises UserError if all layers are frozen.
     """
     view, before = run.view, run.freezer.frozen
     run.freezer.freeze(v.layer for v in verdicts if v.freeze and v.layer not in before)
@@ -54,9 +54,9 @@ def _apply_verdicts(run: RunState, verdicts: Sequence[Verdict]) -> None:
             run.shortcut.enter(view.step)
         if run.compiled:
             run.compiled.enter()
-        run.accounting.forget_peaks()  # those of what has just been given back
+        run.accounting.forget_peaks()  # exclude memory that was freed just now
     if len(view.frozen) == len(run.layers):
         raise UserError(
-            f"{run.spec.label}: every layer is frozen after step {view.step}, so nothing "
-            "trains; a strategy must leave one"
+            f"{run.spec.label}: every layer is frozen after step {view.step}; a strategy must "
+            "leave at least one layer to train"
         )

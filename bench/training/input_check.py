@@ -1,4 +1,4 @@
-"""Whether the files that a run reads are still those that its id was made of."""
+"""Check that the input files of a run have not changed since its id was computed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from bench.spec import Spec
 
 
 def check_unchanged(spec: Spec) -> None:
-    """Raise UserError if a file that a run reads is not the one that its id was made of.
+    """Raise UserError if an input file has changed since the id of the run was computed.
 
-    The data are left out: to read all of a large folder again would take longer than a run.
+    Data sets are not checked, because hashing a large folder can take longer than the run.
     """
     for what, content in spec.contents.items():
         if what == "data" or what not in spec.paths:
@@ -20,6 +20,6 @@ def check_unchanged(spec: Spec) -> None:
         path = Path(spec.paths[what])
         if hash_file(path) != content:
             raise UserError(
-                f"{spec.label}: its {what} {path} has changed since the run was planned; give the "
-                "command again"
+                f"{spec.label}: the {what} file {path} has changed since the run was planned; run "
+                "the command again"
             )

@@ -1,4 +1,4 @@
-"""One run: train one model once, measure it, and record what came out."""
+"""Training loop: execute one run, measure it and record its result."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ CHECKPOINT_SECONDS = 60.0
 
 
 class Stopped(Exception):
-    """The run was asked to stop; its checkpoint is written."""
+    """Raised when a run stops on request, after its checkpoint was written."""
 
 
 class Diverged(Exception):
-    """The loss is no longer finite."""
+    """Raised when the mean training loss of an epoch is not finite."""
 
 
 def execute(
@@ -62,12 +62,13 @@ def execute(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     group: ProcessGroup = ALONE,
 ) -> dict[str, Any]:
-    """Train, measure and record a run, going on from its checkpoint if there is one.
+    """Train, measure and record a run. Resume from its checkpoint if there is one.
 
-    stop: asked after every step; when true, a checkpoint is written and Stopped raised.
-    progress: told (finished steps, all steps) after every step.
-    group: the processes of a run with replicas; each of them executes it (bench/distributed).
-    Returns the result, which is also on disk. Raises UserError for what the user can mend.
+    stop: called after every step; if it returns True, a checkpoint is written and Stopped raised.
+    progress: called with (finished steps, total steps) after every step.
+    checkpoint_seconds: minimum time between two checkpoints.
+    group: processes of a run with replicas, each of which calls `execute` (bench/distributed).
+    Returns the contents of result.json. Raises UserError for errors that the user can fix.
     """
     folder = group.folder(results, spec.id)
     folder.create()
@@ -86,14 +87,18 @@ def execute(
 
 
 def prepare(run: RunState, folder: RunFolder) -> None:
-    """Start the strategy, or take up the run where its checkpoint left it."""
+    """Prepare a run for its next step.
+
+    Write spec.json and environment.json, and start the strategy. Restore the checkpoint if there is
+    one, otherwise run the freezing stage of step 0.
+    """
     folder.write("spec.json", {"id": run.spec.id, "cell": run.spec.cell, **run.spec.to_dict()})
     record_environment(run, folder)
     run.model.train()
     if run.device.type == "cuda":
         batch = run.batches.probe(min(run.spec.batch_size, run.batches.samples))
         warm_up(run.model, run.build_optimizer, batch, run.autocast)
-        torch.cuda.empty_cache()  # what the copy had is not reserved by the run
+        torch.cuda.empty_cache()  # do not count the copy's memory as reserved
     if run.spec.cache_prefix or run.spec.fold_norms:
         run.shortcut = PrefixForward(
             run.spec,
@@ -115,14 +120,14 @@ def prepare(run: RunState, folder: RunFolder) -> None:
     _check_late_answers(run)
     if folder.checkpoint.exists():
         restore(run, load_checkpoint(folder.checkpoint, run.spec.id, run.device))
-        run.accounting.forget_peaks()  # those of the checkpoint beside what it was loaded into
+        run.accounting.forget_peaks()  # exclude the copy read from the checkpoint
         return
     run.accounting.enter_state(0, run.freezer.frozen)
     run_stage(run)
 
 
 def _check_late_answers(run: RunState) -> None:
-    """Ask what is asked late in a run, while nothing is lost by a wrong answer."""
+    """Check return values that are used only late in a run, so that errors appear at its start."""
     for method in ("observations", "stages"):
         check_cadence(run.named, method, getattr(run.strategy, method)())
     check_cost(run.named, run.strategy.cost())
@@ -133,8 +138,8 @@ def _prepare_compiled_step(run: RunState) -> None:
     spec = run.spec
     if len(run.batches.sizes()) > 1:
         raise UserError(
-            f"{spec.label}: compiled needs inputs of one size, its texts differ in length; "
-            "leave it off"
+            f"{spec.label}: compiled needs inputs of one size, but its texts differ in length; "
+            "turn it off"
         )
     full = min(spec.batch_size, run.batches.samples)
     run.compiled = Compiled(spec.label, run.model, run.device, full, spec.threads)
@@ -147,7 +152,7 @@ def train(
     progress: Callable[[int, int], None],
     checkpoint_seconds: float,
 ) -> None:
-    """Make the remaining steps; check the loss and write a line at each epoch's end."""
+    """Take the remaining steps. Check the loss and write a line at the end of each epoch."""
     view, saved_at = run.view, time.monotonic()
     with run.clocks.time_region("train"):
         while view.step < view.total_steps:
@@ -166,13 +171,13 @@ def train(
                 saved_at = time.monotonic()
             if stopping and view.step < view.total_steps:
                 raise Stopped
-    # The last stage came after the last epoch's lines were written.
+    # The last freezing stage ran after `_end_epoch` had written the decisions.
     with run.clocks.time_region("prepare"):
         folder.write_lines("decisions.jsonl", run.decisions)
 
 
 def evaluate(run: RunState) -> None:
-    """Score the evaluation split by the task's metric, in percent."""
+    """Compute the score on the evaluation split with the task's metric, in percent."""
     with run.clocks.time_region("evaluate"), torch.inference_mode(), run.autocast():
         run.group.share_buffers()
         run.model.eval()
@@ -187,7 +192,7 @@ def evaluate(run: RunState) -> None:
 
 
 def _end_epoch(run: RunState, folder: RunFolder) -> None:
-    """Write the epoch's line. Raises Diverged if its mean loss is not finite."""
+    """Write the lines of an epoch. Raises Diverged if its mean loss is not finite."""
     run.accounting.read_device()
     steps = run.view.step - (run.epochs[-1]["step"] if run.epochs else 0)
     loss = run.loss_sum.item() / steps

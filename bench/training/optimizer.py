@@ -1,8 +1,8 @@
-"""The optimizer of a run: which parameters it steps, at which learning rate.
+"""Optimizer of a run: parameter groups and learning rates.
 
-The groups are fixed when the run begins; afterwards only the value of a group's learning rate
-changes. There is one group for the whole model, or one a layer for strategies that set learning
-rates by layer: a group costs time at every step, so it is not paid for where it is not used.
+The parameter groups are fixed during a run; only their learning rates change. Strategies that set
+learning rates have one group per layer. All others have a single group, because every group adds
+time to every step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def build_optimizer(
     weight_decay: float,
     by_layer: bool,
 ) -> torch.optim.Optimizer:
-    """SGD with momentum or AdamW over all layers; multi-tensor kernels on every device."""
+    """Build SGD with momentum, or AdamW, over all layers. Both use fused kernels."""
     grouped = [[model.get_parameter(n) for n in layer.parameters] for layer in layers]
     groups = grouped if by_layer else [[p for group in grouped for p in group]]
     parameters = [{"params": group} for group in groups]
@@ -38,8 +38,10 @@ def build_optimizer(
 
 
 def compute_lr_factor(step: int, total: int, warmup: float = 0.0) -> float:
-    """The learning rate's factor at a step: linear from 0 to 1 in the first `warmup` share of
-    the steps, then a cosine to 0 at `total`.
+    """Return the learning rate of a step as a factor of the base learning rate.
+
+    warmup: share of the steps in which the factor rises linearly to 1. It then falls to 0 at
+        `total` along a cosine.
     """
     rise = warmup * total
     if step < rise:
@@ -48,13 +50,14 @@ def compute_lr_factor(step: int, total: int, warmup: float = 0.0) -> float:
 
 
 def compute_warmup_factor(step: int, total: int, warmup: float) -> float:
-    """What warm-up makes of a learning rate that falls by a schedule of its own: a factor that
-    rises linearly to 1 in the first `warmup` share of the steps, and stays there.
+    """Return the warm-up factor for learning rates that a strategy sets.
+
+    The factor rises linearly to 1 in the first `warmup` share of the steps and then stays at 1.
     """
     return min(1.0, (step + 1) / (warmup * total + 1))
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> None:
-    """Set each group's learning rate; one rate serves a single group."""
+    """Set the learning rate of each parameter group. Raises ValueError if the counts differ."""
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate

@@ -1,4 +1,4 @@
-"""What a run leaves behind: its lines of decisions and epochs, its result, its weights."""
+"""Record of a run: environment, decisions, epochs, result and weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def record_environment(run: RunState, folder: RunFolder) -> None:
-    """Write where it runs; a run that goes on elsewhere names each device once."""
+    """Write environment.json. If a run resumes, list each device it used once, in order."""
     here = describe_environment(run.spec, run.device)
     here["devices"] = [here["device"]]
     if folder.checkpoint.exists() and (folder.path / "environment.json").exists():
@@ -34,7 +34,10 @@ def record_environment(run: RunState, folder: RunFolder) -> None:
 
 
 def make_decision_line(view: View, verdict: Verdict) -> dict[str, Any]:
-    """A verdict as plain values, whatever numbers the strategy used."""
+    """Return a decision as plain Python values, with None for numbers that are not finite.
+
+    Strategies may use numpy or torch numbers, which JSON cannot hold.
+    """
     score, threshold = float(verdict.score), float(verdict.threshold)
     return {
         "step": view.step,
@@ -48,7 +51,10 @@ def make_decision_line(view: View, verdict: Verdict) -> dict[str, Any]:
 
 
 def make_epoch_line(run: RunState, loss: float) -> dict[str, Any]:
-    """The state of a run at an epoch's end; loss is the mean over its steps."""
+    """Return the line of epochs.jsonl for an epoch that has just ended.
+
+    loss: mean training loss over its steps.
+    """
     state = run.accounting.now
     return {
         "epoch": len(run.epochs) + 1,
@@ -65,10 +71,10 @@ def make_epoch_line(run: RunState, loss: float) -> dict[str, Any]:
 
 
 def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
-    """All that is known of a finished run, as plain values.
+    """Return the contents of result.json.
 
-    FLOPs are those of all its processes together, memory is that of the one that needed most,
-    clocks are those of the first, in which it waits for the others too.
+    With replicas, FLOPs are totals over all processes, memory is the maximum over the processes,
+    and clocks are those of the first process, including its waits for the others.
     """
     clocks = run.clocks.read()
     full = run.batches.samples * run.spec.epochs
@@ -90,7 +96,7 @@ def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
                 for name in ("paper", "exact")
                 for f in [run.accounting.sum_flops(name)]
             },
-            # Each process of a run decides.
+            # Every process calls the strategy.
             "decide": check_cost(run.named, run.strategy.cost()) * run.group.size,
             "full_paper": run.flops.paper().total * full,
             "full_exact": run.flops.exact().total * full,
@@ -115,9 +121,12 @@ def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
 
 
 def write_run_record(run: RunState, folder: RunFolder, result: dict[str, Any]) -> None:
-    """Write what a finished run leaves behind; the result comes last and makes it done."""
+    """Write the files of a finished run and delete its checkpoint.
+
+    result.json follows the model and the trace, because a run with that file is done.
+    """
     if run.spec.keep_model and result["status"] == "done":
-        # Copies: a file may not hold one tensor under two names (a tied decoder).
+        # Copy, because safetensors rejects tied weights, which are one tensor under two names.
         state = {
             k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
             for k, v in run.model.state_dict().items()
@@ -133,7 +142,8 @@ def write_run_record(run: RunState, folder: RunFolder, result: dict[str, Any]) -
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write a safetensors file in one step."""
+    """Write a safetensors file atomically."""
     with replace_atomically(path) as temporary:
-        # safetensors' own writing keeps others from reading, and hides why a disk takes no more.
+        # safetensors.save_file creates files that only their owner can read, and hides the reason
+        # of a failed write, such as a full disk.
         temporary.write_bytes(save(tensors))

@@ -1,6 +1,4 @@
-"""Parts of one run: data, model, strategy, optimizer, clocks and records, as a training step
-and a freezing stage share them.
-"""
+"""State of a run that is being executed, shared by training steps and freezing stages."""
 
 from __future__ import annotations
 
@@ -35,14 +33,19 @@ from bench.training.optimizer import build_optimizer
 
 
 class RunState:
-    """State of one run, from its construction to its result.
+    """Data, model, strategy, optimizer, clocks and records of a run.
 
-    frozen_at: layer index to the step at which it froze. loss_sum: sum of the losses since the
-    last epoch's end, on the device. score: of the evaluation split, in percent; None before it.
+    named: name of the strategy, for messages.
+    frozen_at: number of finished steps when each frozen layer froze, by layer index.
+    epochs, decisions: lines of epochs.jsonl and decisions.jsonl.
+    loss_sum: sum of the losses of the current epoch, on the device.
+    score: score on the evaluation split in percent, None before the evaluation.
+    scored: number of samples (for masked words: of predictions) that the score is based on.
+    resumed: whether the run was restored from a checkpoint.
     """
 
     def __init__(self, spec: Spec, results: Path, group: ProcessGroup = ALONE) -> None:
-        assert group.size == spec.replicas, "a run is made by as many processes as it says"
+        assert group.size == spec.replicas, "the number of processes must equal spec.replicas"
         self.spec, self.group = spec, group
         self.device = choose_device(spec)
         check_unchanged(spec)
@@ -88,7 +91,7 @@ class RunState:
         self.resumed = False
 
     def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Return the optimizer of the spec for the model or a copy of it."""
+        """Build the optimizer of the spec for the model or for a copy of it."""
         return build_optimizer(
             self.spec.optimizer,
             model,
@@ -100,14 +103,14 @@ class RunState:
         )
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context of forward passes in the precision of the spec."""
+        """Return the autocast context of forward passes for the precision of the spec."""
         if self.spec.precision == "bfloat16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return nullcontext()
 
     def watch_strategy(self, method: str) -> AbstractContextManager[None]:
-        """Check that a call of the strategy does not modify the run.
+        """Return a context that checks that a strategy's `method` does not modify the run.
 
-        The check itself is not charged to the strategy's clock.
+        Enter it before the decide clock, so that the check is not charged to the strategy.
         """
         return self.view.only_looked_at(self.named, method)

@@ -19,9 +19,9 @@ from bench.training.run_state import RunState
 
 
 def take_step(run: RunState) -> None:
-    """Make one training step: forward, backward, update and the accounts of all three."""
+    """Take one training step: forward, backward and update. Count its FLOPs, time and memory."""
     view = run.view
-    # For dropout.
+    # Dropout draws from these generators.
     seed_device(run.device, run.spec.seed, "step", view.step, *run.group.stream)
     view.lr = run.spec.lr * compute_lr_factor(view.step, view.total_steps, run.spec.warmup)
     rates: Sequence[float] = [view.lr]
@@ -34,7 +34,8 @@ def take_step(run: RunState) -> None:
     inputs, labels = (run.shortcut or run.batches).batch(view.step)
     samples = count_batch_samples(view.step, run.batches.samples, run.spec.batch_size)
     run.optimizer.zero_grad(set_to_none=True)
-    # Once a freeze state, on its first full batch; a short one before it is a stopgap.
+    # Measure memory on the first full batch of each freeze state, or on the largest batch if input
+    # sizes vary. Until then a smaller batch gives a preliminary value.
     size = inputs[0].shape[-1]
     unmeasured = run.accounting.now.is_outgrown_by(len(labels), size)
     measure = SavedBytes(run.model) if unmeasured else nullcontext()

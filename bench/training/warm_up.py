@@ -1,7 +1,7 @@
-"""The first steps of a process on a GPU, made before the train clock runs.
+"""Warm-up of a GPU process before the train clock starts.
 
-They load libraries and kernels and open handles, for tenths of a second or more, and would be
-charged to whichever run happens to be a worker's first.
+The first steps of a process load CUDA libraries and kernels, which takes tenths of a second or
+more. Without a warm-up, this time would be charged to the first run of each worker.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ def warm_up(
     inputs: Inputs,
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> None:
-    """Train a copy of the model for two steps; of the model itself nothing moves, nor any random
-    stream. No real step is made for free: labels are made up, and the copy is thrown away.
+    """Train a copy of the model for STEPS steps on artificial labels, then discard the copy.
+
+    The model and the random streams do not change.
     """
     copied = copy_thawed(model)
     optimizer = optimizer_of(copied)

@@ -1,8 +1,8 @@
-"""A compiled run: the same training to rounding, built once a freeze state, the same bits again.
+"""A compiled run trains as an eager run up to rounding, and compiles once per freeze state.
 
-Most laws are held with a backend that runs the traced forward and backward graphs as they are:
-all but the generated code is as in a run, and no C++ compiler has to be waited for. That code is
-held against eager on one small model.
+Most tests use the backend `aot_eager`, which runs the traced forward and backward graphs without
+generated code, so they need no C++ compiler. Two tests compare generated code with eager mode on a
+small model.
 """
 
 import shutil
@@ -42,20 +42,21 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def freezing_run(**changes: Any) -> Spec:
-    """3 epochs of 6 steps and a short one, in which layers freeze three times."""
+    """Return a spec of 3 epochs of 7 steps, the last one short; layers freeze at three steps."""
     settings = {"keep_model": True, "epochs": 3, "train_limit": 200, **changes}
     return make_tiny_spec(STRATEGY, **settings)
 
 
 @pytest.mark.usefixtures("graphs")
-def test_training_is_the_same_to_rounding(tmp_path: Path) -> None:
+def test_compiled_training_equals_eager_training_up_to_rounding(tmp_path: Path) -> None:
     plain, other = freezing_run(), freezing_run(compiled=True)
     expected, result = execute_run(plain, tmp_path), execute_run(other, tmp_path)
     first, second = load_weights(plain, tmp_path), load_weights(other, tmp_path)
     trained = [name for name in first if "tracked" not in name]
     apart, alike = (torch.cat([w[n].flatten() for n in trained]) for w in (first, second))
-    # On a CPU the traced graphs run the operators of the eager step. On CUDA their BatchNorm rounds
-    # differently, and a relative change of 2**-22 in the first weights grows to 3 % in 19 steps.
+    # On a CPU the traced graphs run the operators of the eager step. On CUDA, BatchNorm in the
+    # graph rounds differently, and a relative change of 2**-22 in the initial weights grows to 3 %
+    # in 19 steps.
     assert (apart - alike).norm() <= (0 if DEVICE == CPU else 0.15) * alike.norm()
     assert all(torch.equal(first[n], second[n]) for n in first if "tracked" in n)
     rows = [essence_of(RunFolder(tmp_path, spec.id).path)["epochs"] for spec in (plain, other)]
@@ -73,12 +74,12 @@ def test_training_is_the_same_to_rounding(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("graphs")
-def test_stopped_at_every_third_step_it_ends_with_the_same_bits(tmp_path: Path) -> None:
+def test_stopping_at_every_third_step_does_not_change_the_weights(tmp_path: Path) -> None:
     assert_stops_change_nothing(freezing_run(compiled=True), tmp_path)
 
 
-class Beside:
-    """A model trained by the compiled step, and a copy trained eagerly, frozen alike."""
+class Pair:
+    """Model trained by compiled steps and a copy trained eagerly, with the same frozen layers."""
 
     def __init__(self, build: Any, inputs: tuple[torch.Tensor, ...]) -> None:
         self.inputs = inputs
@@ -104,12 +105,12 @@ class Beside:
         self.state = FreezeState(0, sorted(wanted), 0)
 
     def step(self) -> tuple[float, float]:
-        """Losses of the compiled and of the eager step."""
+        """Take one step with each model. Return the losses of the compiled and the eager step."""
         losses = []
         forwards = (self.compiled.forward, lambda inputs: self.models[1](*inputs))
         for forward, optimizer in zip(forwards, self.optimizers, strict=True):
             optimizer.zero_grad(set_to_none=True)
-            torch.manual_seed(7)  # dropout draws the same
+            torch.manual_seed(7)  # same dropout masks in both
             with self.compiled.step(len(self.inputs[0]), self.state):
                 output = forward(self.inputs)
                 labels = torch.arange(len(output), device=output.device) % output.shape[-1]
@@ -122,26 +123,26 @@ class Beside:
 
 @pytest.mark.usefixtures("graphs")
 @pytest.mark.parametrize("family", FAMILIES[:2], ids=lambda f: f.name)
-def test_each_freeze_state_is_its_own_graph_however_many_there_are(family: Any) -> None:
-    """More states than torch.compile would build for one function, thaws among them."""
-    beside = Beside(family.model, family.inputs(4))
-    body = len(beside.layers) - 1
+def test_the_number_of_freeze_states_is_not_limited(family: Any) -> None:
+    """The states exceed torch.compile's recompile limit for one function, and some unfreeze."""
+    pair = Pair(family.model, family.inputs(4))
+    body = len(pair.layers) - 1
     for number in range(10):
-        beside.freeze({i for i in range(body) if (number >> (i % 5)) & 1 or i == number % body})
-        mine, other = beside.models
+        pair.freeze({i for i in range(body) if (number >> (i % 5)) & 1 or i == number % body})
+        mine, other = pair.models
         frozen = [
             name
-            for i in beside.state.frozen
+            for i in pair.state.frozen
             for name in mine.state_dict()
-            if name in beside.layers[i].parameters
-            or name.rpartition(".")[0] in beside.layers[i].modules
+            if name in pair.layers[i].parameters
+            or name.rpartition(".")[0] in pair.layers[i].modules
         ]
         before = {name: mine.state_dict()[name].clone() for name in frozen}
         for _ in range(2):
-            losses = beside.step()
+            losses = pair.step()
             assert losses[0] == pytest.approx(losses[1], rel=1e-4)
         assert not find_differing({name: mine.state_dict()[name] for name in frozen}, before)
-        assert beside.state.compile_s > 0
+        assert pair.state.compile_s > 0
         gradients = [
             {n for n, p in m.named_parameters() if p.grad is not None} for m in (mine, other)
         ]
@@ -157,16 +158,16 @@ def small_net() -> nn.Module:
     )  # fmt: skip
 
 
-def held_against_eager(device: torch.device) -> None:
+def assert_trains_as_eager(device: torch.device) -> None:
     torch.manual_seed(1)
     inputs = (torch.randn(6, 3, 8, 8, device=device),)
-    beside = Beside(lambda: small_net().to(device), inputs)
-    mine, other = beside.models
+    pair = Pair(lambda: small_net().to(device), inputs)
+    mine, other = pair.models
     for frozen in (set(), {0}):
-        beside.freeze(frozen)
+        pair.freeze(frozen)
         before = {k: v.clone() for k, v in mine.state_dict().items()}
         for _ in range(4):
-            losses = beside.step()
+            losses = pair.step()
             assert losses[0] == pytest.approx(losses[1], rel=1e-4)
         after = mine.state_dict()
         moved = {name for name in after if not torch.equal(after[name], before[name])}
@@ -177,17 +178,17 @@ def held_against_eager(device: torch.device) -> None:
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-def test_generated_code_trains_as_eager_does() -> None:
-    held_against_eager(CPU)
+def test_generated_code_trains_as_eager_mode() -> None:
+    assert_trains_as_eager(CPU)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_generated_code_and_cuda_graphs_train_as_eager_does() -> None:
-    held_against_eager(torch.device("cuda"))
+def test_generated_code_and_cuda_graphs_train_as_eager_mode() -> None:
+    assert_trains_as_eager(torch.device("cuda"))
 
 
 class Fickle(nn.Module):
-    """Takes another path at every call."""
+    """Model whose forward pass changes with every call, so it needs recompilation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,7 +200,7 @@ class Fickle(nn.Module):
 
 
 class Broken(nn.Module):
-    """Asks for a value in the middle of the graph."""
+    """Model that reads a tensor's value in forward, which breaks the graph."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -211,7 +212,7 @@ class Broken(nn.Module):
 
 @pytest.mark.usefixtures("graphs")
 @pytest.mark.parametrize("model", [Fickle(), Broken()], ids=["fickle", "broken"])
-def test_what_cannot_be_compiled_once_is_refused_and_never_run_eagerly(model: nn.Module) -> None:
+def test_a_model_that_cannot_be_compiled_once_is_rejected(model: nn.Module) -> None:
     compiled = Compiled("a run", model, CPU, 4, 1)
 
     def steps() -> None:
@@ -219,14 +220,14 @@ def test_what_cannot_be_compiled_once_is_refused_and_never_run_eagerly(model: nn
             with compiled.step(4, FreezeState(0, [], 0)):
                 compiled.forward((torch.ones(4, 3),))
 
-    with pytest.raises(UserError, match=r"^a run: .*compiled.*leave compiled off$") as caught:
+    with pytest.raises(UserError, match=r"^a run: .*compiled.*turn compiled off$") as caught:
         steps()
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("graphs")
-def test_a_cuda_graph_that_torch_leaves_out_is_refused() -> None:
-    """Torch only counts it, and goes on without one."""
+def test_a_skipped_cuda_graph_raises_an_error() -> None:
+    """Torch itself only increments a counter and continues without the CUDA graph."""
     compiled = Compiled("a run", nn.Linear(3, 2), CPU, 4, 1)
 
     def step() -> None:
@@ -238,7 +239,7 @@ def test_a_cuda_graph_that_torch_leaves_out_is_refused() -> None:
         step()
 
 
-def test_without_a_compiler_it_is_refused_before_training(tmp_path: Path) -> None:
+def test_a_missing_compiler_raises_an_error_before_training(tmp_path: Path) -> None:
     none = {"cpp.cxx": (str(tmp_path / "none"),)}
     with torch._inductor.config.patch(none), pytest.raises(UserError, match="C\\+\\+ compiler"):
         execute_run(make_tiny_spec(compiled=True, device="cpu"), tmp_path)
@@ -247,13 +248,13 @@ def test_without_a_compiler_it_is_refused_before_training(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "other", [{"cache_prefix": True}, {"fold_norms": True}, {"replicas": 2}], ids=str
 )
-def test_what_it_does_not_go_with_is_refused(other: dict) -> None:
+def test_incompatible_options_are_rejected(other: dict) -> None:
     with pytest.raises(UserError, match="compiled") as caught:
         make_tiny_spec(compiled=True, augment="none", **other)
     assert "\n" not in str(caught.value)
 
 
-def test_left_off_it_leaves_ids_alone() -> None:
+def test_compiled_false_does_not_change_the_run_id() -> None:
     assert (
         make_tiny_spec(compiled=False).id == make_tiny_spec().id != make_tiny_spec(compiled=True).id
     )

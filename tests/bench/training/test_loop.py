@@ -1,4 +1,4 @@
-"""One run: pairing across strategies, what is recorded, divergence."""
+"""Runs with one seed are equal until the first freeze; records are complete and consistent."""
 
 import json
 import math
@@ -24,8 +24,8 @@ from tests.support.tiny_runs import execute_run, load_essence, load_weights, mak
 UNTOUCHED_RATES = ["full", "autofreeze", "probe", "random"]
 
 
-def losses_until_first_freeze(strategy: str, results: Path) -> tuple[list[bytes], int]:
-    """The weights' bits after every step up to the first freeze."""
+def weights_until_first_freeze(strategy: str, results: Path) -> tuple[list[bytes], int]:
+    """Return the bytes of all weights after every step up to the first freeze, and its step."""
     run = RunState(make_tiny_spec(strategy), results)
     folder = RunFolder(results, run.spec.id)
     folder.create()
@@ -42,19 +42,21 @@ def losses_until_first_freeze(strategy: str, results: Path) -> tuple[list[bytes]
     return bits, run.view.step
 
 
-def test_strategies_with_one_seed_are_identical_until_the_first_freeze(tmp_path: Path) -> None:
-    full, steps = losses_until_first_freeze("full", tmp_path)
+def test_runs_with_one_seed_have_identical_weights_until_the_first_freeze(tmp_path: Path) -> None:
+    full, steps = weights_until_first_freeze("full", tmp_path)
     assert len(set(full)) == steps == 12
     for strategy in UNTOUCHED_RATES[1:]:
-        bits, until = losses_until_first_freeze(strategy, tmp_path)
+        bits, until = weights_until_first_freeze(strategy, tmp_path)
         assert bits == full[: len(bits)], strategy
         assert strategy != "autofreeze" or until >= 2
 
 
-def test_two_seeds_differ_and_one_seed_repeats(tmp_path: Path) -> None:
+def test_one_seed_is_reproducible_and_two_seeds_differ(tmp_path: Path) -> None:
     one = execute_run(make_tiny_spec(keep_model=True), tmp_path / "a")
     kept = RunFolder(tmp_path / "a", one["id"])
-    assert kept.model.stat().st_mode == (kept.path / "result.json").stat().st_mode  # by the umask
+    assert (
+        kept.model.stat().st_mode == (kept.path / "result.json").stat().st_mode
+    )  # set by the umask
     again = execute_run(make_tiny_spec(keep_model=True), tmp_path / "b")
     other = execute_run(make_tiny_spec(seed=1), tmp_path / "a")
     assert one["accuracy"] == again["accuracy"]
@@ -70,7 +72,7 @@ def test_two_seeds_differ_and_one_seed_repeats(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "strategy", ["full", "linear", "autofreeze", "random", "at_once", "shortened"]
 )
-def test_what_is_recorded_adds_up(strategy: str, tmp_path: Path) -> None:
+def test_recorded_totals_are_consistent(strategy: str, tmp_path: Path) -> None:
     spec = make_tiny_spec(strategy)
     result = execute_run(spec, tmp_path)
     assert sum(result["clocks"][r] for r in REGIONS) == pytest.approx(result["clocks"]["whole"])
@@ -96,8 +98,10 @@ def test_what_is_recorded_adds_up(strategy: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [{}, {"cache_prefix": True, "augment": "none"}], ids=str)
-def test_matched_run_costs_what_it_is_matched_to(tmp_path: Path, how: dict[str, Any]) -> None:
-    """Before a cache of the prefix spares either a part of it."""
+def test_a_matched_run_has_the_flops_of_the_runs_it_is_matched_to(
+    tmp_path: Path, how: dict[str, Any]
+) -> None:
+    """FLOPs that a prefix cache saves are not subtracted."""
 
     def cost(result: dict[str, Any]) -> float:
         spared = sum(s["reused"] * s["prefix_exact"] for s in result["freeze_states"])
@@ -114,7 +118,7 @@ def test_matched_run_costs_what_it_is_matched_to(tmp_path: Path, how: dict[str, 
         assert mean - 2 * step <= cost(result) <= mean * (1 + 1e-9)
 
 
-def test_a_diverging_run_is_recorded_as_such(tmp_path: Path) -> None:
+def test_a_diverging_run_has_the_status_diverged(tmp_path: Path) -> None:
     spec = make_tiny_spec(lr=1e6)
     result = execute_run(spec, tmp_path)
     assert result["status"] == "diverged"
@@ -137,10 +141,10 @@ class Late(Strategy):
 """
 
 
-def test_what_is_decided_after_the_last_step_is_recorded_and_freezes_nothing(
+def test_decisions_after_the_last_step_are_recorded_but_not_applied(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "late.py").write_text(LATE)  # with numpy's integers, which JSON does not know
+    (tmp_path / "late.py").write_text(LATE)  # it returns numpy integers, which json cannot write
     spec = make_tiny_spec(f"{tmp_path / 'late.py'}:Late")
     result = execute_run(spec, tmp_path)
     folder = RunFolder(tmp_path, spec.id).path
@@ -150,8 +154,8 @@ def test_what_is_decided_after_the_last_step_is_recorded_and_freezes_nothing(
         assert layer["frozen_at_step"] == (6 if layer["index"] % 2 == 0 else None)
 
 
-def test_a_file_that_has_changed_since_the_plan_is_not_run(tmp_path: Path) -> None:
-    """The id holds what the file said; what runs must be that."""
+def test_a_strategy_file_changed_after_planning_is_rejected(tmp_path: Path) -> None:
+    """The run id contains the hash of the file, so the run must use the same contents."""
     file = tmp_path / "late.py"
     file.write_text(LATE)
     spec = make_tiny_spec(f"{file}:Late")
@@ -161,24 +165,24 @@ def test_a_file_that_has_changed_since_the_plan_is_not_run(tmp_path: Path) -> No
     assert make_tiny_spec(f"{file}:Late").id != spec.id
 
 
-def test_a_run_names_each_device_it_ran_on_once(
+def test_environment_lists_each_device_of_a_run_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = RunState(make_tiny_spec(), tmp_path)
     folder = RunFolder(tmp_path, run.spec.id)
     folder.create()
-    told = []
+    recorded = []
     for name in ("L40S", "L4", "L4", "L40S"):
         monkeypatch.setattr(
             "bench.machine.environment.get_device_name", lambda device, name=name: name
         )
         record_environment(run, folder)
-        told.append(read_json(folder.path / "environment.json")["device"])
+        recorded.append(read_json(folder.path / "environment.json")["device"])
         folder.checkpoint.touch()
-    assert told == ["L40S", *["L40S, then L4"] * 3]
+    assert recorded == ["L40S", *["L40S, then L4"] * 3]
 
 
-def test_decisions_never_see_evaluation_images(tmp_path: Path) -> None:
+def test_the_probe_is_a_fixed_batch_of_training_images(tmp_path: Path) -> None:
     run = RunState(make_tiny_spec(), tmp_path)
     (probe,) = run.view.probe(64)
     normalised = run.batches._prepare_inputs(run.batches._images)[0]
@@ -189,7 +193,7 @@ def test_decisions_never_see_evaluation_images(tmp_path: Path) -> None:
     )
 
 
-def test_images_too_large_for_memory_are_streamed(
+def test_streamed_images_give_reproducible_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw = np.random.default_rng(0)
@@ -201,7 +205,9 @@ def test_images_too_large_for_memory_are_streamed(
                 Image.fromarray(pixels).save(tmp_path / split / name / f"{i}.png")
     spec = make_tiny_spec(data=f"folder:{tmp_path}", train_limit=0, batch_size=8, augment="none")
     monkeypatch.setattr("bench.data.images.image_folder.MEMORY", 0)
-    monkeypatch.setattr("bench.models.laptop.DROPOUT", 0.3)  # its stream does not see the loader's
+    monkeypatch.setattr(
+        "bench.models.laptop.DROPOUT", 0.3
+    )  # must not share random numbers with the loader
     streamed = execute_run(spec, tmp_path / "streamed")
     with pytest.raises(Stopped):
         execute(spec, tmp_path / "broken", stop=lambda: True)
@@ -213,8 +219,8 @@ def test_images_too_large_for_memory_are_streamed(
     assert streamed["eval_count"] == held["eval_count"] == 6
 
 
-def test_gradients_in_one_list_are_those_of_the_active_layers(tmp_path: Path) -> None:
-    """Before a freeze, after it and after a thaw."""
+def test_active_gradients_equal_the_gradients_of_each_active_layer(tmp_path: Path) -> None:
+    """This holds before a freeze, after it and after a thaw."""
     run = RunState(make_tiny_spec(), tmp_path)
     folder = RunFolder(tmp_path, run.spec.id)
     folder.create()

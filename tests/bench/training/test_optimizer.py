@@ -1,4 +1,4 @@
-"""Laws: how parameters are grouped changes nothing; a learning rate reaches its own layer only."""
+"""Parameter groups do not change training; a layer's learning rate affects only that layer."""
 
 import math
 from itertools import chain
@@ -24,7 +24,7 @@ BY_NAME = {family.name: family for family in FAMILIES}
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
 @settings(max_examples=5)
 @given(st.data())
-def test_one_group_a_layer_is_one_group_for_all_bit_for_bit(family, data):
+def test_one_group_per_layer_gives_the_same_bits_as_a_single_group(family, data):
     name = data.draw(st.sampled_from(["sgd", "adamw"]))
     frozen, at = data.draw(family.draw_masks()), data.draw(st.integers(0, 5))
     thawed = data.draw(family.draw_masks())
@@ -54,19 +54,19 @@ def test_one_group_a_layer_is_one_group_for_all_bit_for_bit(family, data):
 
 @pytest.mark.parametrize("by_layer", [False, True])
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_every_parameter_is_in_one_group_its_layers(family, by_layer):
+def test_every_parameter_is_in_the_group_of_its_layer(family, by_layer):
     model = family.model()
     optimizer = build_optimizer(
         "sgd", model, family.layers, lr=0.1, momentum=0.9, weight_decay=0.0, by_layer=by_layer
     )
     grouped = [[id(p) for p in group["params"]] for group in optimizer.param_groups]
-    by_hand = [[id(model.get_parameter(n)) for n in layer.parameters] for layer in family.layers]
-    assert grouped == (by_hand if by_layer else [list(chain(*by_hand))])
+    expected = [[id(model.get_parameter(n)) for n in layer.parameters] for layer in family.layers]
+    assert grouped == (expected if by_layer else [list(chain(*expected))])
     assert sorted(chain(*grouped)) == sorted(id(p) for p in model.parameters())
 
 
 @given(st.integers(0, 4))
-def test_a_learning_rate_reaches_its_own_layer_only(index):
+def test_a_learning_rate_affects_only_its_own_layer(index):
     family = BY_NAME["plain"]
     model = family.model()
     optimizer = build_optimizer(
@@ -80,7 +80,7 @@ def test_a_learning_rate_reaches_its_own_layer_only(index):
     assert moved == set(family.layers[index].parameters)
 
 
-def test_a_rate_too_few_or_too_many_is_refused():
+def test_a_wrong_number_of_learning_rates_raises_an_error():
     family = BY_NAME["plain"]
     optimizer = build_optimizer(
         "sgd", family.model(), family.layers, lr=0.1, momentum=0.9, weight_decay=0, by_layer=True
@@ -102,13 +102,13 @@ def test_the_schedule_rises_once_and_falls_to_zero(total, warmup):
 
 
 @given(st.integers(1, 100), st.integers(0, 100))
-def test_without_warmup_it_is_the_cosine(total, step):
+def test_the_schedule_without_warmup_is_a_cosine(total, step):
     step = min(step, total)
     assert compute_lr_factor(step, total) == 0.5 * (1 + math.cos(math.pi * step / total))
 
 
 @given(st.integers(1, 500), st.floats(0, 0.9))
-def test_what_has_a_schedule_of_its_own_rises_as_all_others_do(total, warmup):
+def test_the_warmup_factor_rises_as_the_schedule_and_then_stays_at_one(total, warmup):
     factors = [compute_warmup_factor(step, total, warmup) for step in range(total)]
     for step, factor in enumerate(factors):
         assert factor == (compute_lr_factor(step, total, warmup) if step < warmup * total else 1.0)

@@ -1,4 +1,4 @@
-"""A run that is killed at random moments ends with the same bits as one that is not."""
+"""A run that is killed at random times ends bit-identical to an uninterrupted run."""
 
 import multiprocessing
 import os
@@ -35,7 +35,7 @@ STRATEGIES = [
 
 
 def spec_of(strategy: str, results: Path, epochs: int = 2) -> Spec:
-    """A tiny run, with the reference it may need made first."""
+    """Return a tiny spec. Execute the reference run first if the strategy needs one."""
     changes: dict = {"epochs": epochs}
     if strategy == "cka_oracle":
         reference = make_tiny_spec(seed=1000, keep_model=True)
@@ -48,7 +48,7 @@ def spec_of(strategy: str, results: Path, epochs: int = 2) -> Spec:
 
 
 def cached_run() -> Spec:
-    """Half of the layers freeze and are cached: a part in memory, a part on disk, the rest not."""
+    """Return a spec whose frozen half is cached partly in memory, partly on disk, partly not."""
     freezes = f"{SUPPORT}/half_then_more.py:HalfThenMore"
     budgets = {"cache_device_mib": 0, "cache_host_mib": 1, "cache_disk_mib": 1}
     changes = {"augment": "none", "cache_prefix": True, "fold_norms": True, **budgets}
@@ -56,7 +56,7 @@ def cached_run() -> Spec:
 
 
 def slowly(values: dict, results: str) -> None:
-    """Execute with a checkpoint at every step, slowly enough to be killed in the middle."""
+    """Execute a run with a checkpoint and a pause at every step, so that it can be killed."""
     execute(
         Spec.from_dict(values),
         Path(results),
@@ -66,7 +66,7 @@ def slowly(values: dict, results: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_stopped_at_every_second_step(strategy: str, tmp_path: Path) -> None:
+def test_stopping_at_every_second_step_does_not_change_a_run(strategy: str, tmp_path: Path) -> None:
     spec = spec_of(strategy, tmp_path / "straight")
     execute_run(spec, tmp_path / "straight")
     spec_of(strategy, tmp_path / "broken")
@@ -76,24 +76,24 @@ def test_stopped_at_every_second_step(strategy: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_killed_five_times_at_random_moments(strategy: str, tmp_path: Path) -> None:
+def test_five_kills_at_random_times_do_not_change_a_run(strategy: str, tmp_path: Path) -> None:
     spec = spec_of(strategy, tmp_path / "straight", epochs=4)
     execute_run(spec, tmp_path / "straight")
     spec_of(strategy, tmp_path / "broken")
     assert_kills_change_nothing(spec, tmp_path)
 
 
-def test_killed_with_a_cached_prefix(tmp_path: Path) -> None:
+def test_kills_do_not_change_a_run_with_a_cached_prefix(tmp_path: Path) -> None:
     spec = cached_run()
     execute_run(spec, tmp_path / "straight")
     assert_kills_change_nothing(spec, tmp_path)
 
 
 def assert_kills_change_nothing(spec: Spec, place: Path) -> None:
-    """A run killed five times ends with the bits of the one that lies in `straight`."""
+    """Assert that five kills give the same bits as the uninterrupted run in `place/straight`."""
     broken, draw = place / "broken", random.Random(7)
-    # Forked, because five processes that import torch would take most of the test's time. CUDA
-    # cannot be used in a forked process.
+    # Fork on a CPU, because importing torch in six new processes would dominate the test's time.
+    # CUDA cannot be used in a forked process.
     context = multiprocessing.get_context("fork" if DEVICE.type == "cpu" else "spawn")
     folder = RunFolder(broken, spec.id)
     kills = 0
@@ -114,7 +114,7 @@ def assert_kills_change_nothing(spec: Spec, place: Path) -> None:
 
 
 def wait_for_new_checkpoint(folder: RunFolder, process: multiprocessing.Process) -> None:
-    """Wait until the process has written a checkpoint of its own."""
+    """Wait until the process has written a new checkpoint or ended."""
     path = folder.checkpoint
     before = path.stat().st_mtime_ns if path.exists() else 0
     while process.is_alive():
@@ -123,18 +123,21 @@ def wait_for_new_checkpoint(folder: RunFolder, process: multiprocessing.Process)
         time.sleep(0.005)
 
 
-def test_a_state_that_could_not_be_read_again_is_not_kept(tmp_path: Path) -> None:
-    """Plain tensors and values alone are read from a checkpoint; numpy's are neither."""
+def test_a_state_that_a_checkpoint_cannot_hold_is_rejected(tmp_path: Path) -> None:
+    """A checkpoint holds tensors and plain Python values, but no numpy values."""
     for bad, where in (
-        ({"rows": [np.float64(1.0)]}, r"an element of .*state_dict\(\)\['rows'\] is numpy.float64"),
-        ({np.int64(3): 1}, r"a key of .*state_dict\(\) is numpy.int64"),
+        (
+            {"rows": [np.float64(1.0)]},
+            r"an element of .*state_dict\(\)\['rows'\] is a numpy.float64",
+        ),
+        ({np.int64(3): 1}, r"a key of .*state_dict\(\) is a numpy.int64"),
     ):
         with pytest.raises(UserError, match=where):
             save_checkpoint(tmp_path / "checkpoint.pt", {"strategy": bad})
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unreadable_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
+def test_an_unreadable_checkpoint_gives_a_one_line_error(tmp_path: Path) -> None:
     spec = make_tiny_spec("autofreeze")
     folder = RunFolder(tmp_path, spec.id)
     with pytest.raises(Stopped):
@@ -143,7 +146,7 @@ def test_an_unreadable_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
     lacking = torch.load(folder.checkpoint, weights_only=True)
     del lacking["strategy"]["sums"]
     torch.save(lacking, folder.checkpoint)
-    with pytest.raises(UserError, match="no 'sums', so it was written by another"):
+    with pytest.raises(UserError, match=r"no 'sums', so another version .* wrote it"):
         execute(spec, tmp_path)
     folder.checkpoint.write_bytes(whole[:1000])
     with pytest.raises(UserError, match=r"cannot be read.*delete it") as caught:

@@ -1,4 +1,4 @@
-"""Laws of whole runs on texts: pairing, resuming, costs by length, where weights come from."""
+"""Runs on texts: pairing, resume, FLOPs by length, initial weights and vocabularies."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 
 def tiny(strategy: str = "full", files: dict | None = None, **changes) -> Spec:
-    """Two epochs of 6 steps on sentences of the grammar."""
+    """Return a spec of two epochs of 6 steps on sentences of the grammar."""
     options = {"autofreeze": {"M": 3, "N": 90}}.get(strategy, {})
     values = {
         "model": "laptop_bert", "data": "grammar:acceptability", "strategy": strategy,
@@ -40,7 +40,7 @@ def tiny(strategy: str = "full", files: dict | None = None, **changes) -> Spec:
     return resolve(Spec.from_dict({**values, **changes}), "laptop", files)
 
 
-def test_two_strategies_train_alike_until_the_first_freeze(tmp_path: Path) -> None:
+def test_runs_with_one_seed_have_identical_weights_until_the_first_freeze(tmp_path: Path) -> None:
     full, freezing = tiny(keep_model=True), tiny("autofreeze", keep_model=True)
     one, other = execute_run(full, tmp_path), execute_run(freezing, tmp_path)
     at = [layer["frozen_at_step"] for layer in other["layers"]]
@@ -55,7 +55,7 @@ def test_two_strategies_train_alike_until_the_first_freeze(tmp_path: Path) -> No
 
 
 def partial_weights(spec: Spec, results: Path, steps: int) -> dict[str, torch.Tensor]:
-    """The weights of a run after so many steps."""
+    """Return the weights of a run after so many steps."""
     stop_after(spec, results, steps)
     return torch.load(RunFolder(results, spec.id).checkpoint, weights_only=False)["model"]
 
@@ -67,7 +67,7 @@ def stop_after(spec: Spec, results: Path, steps: int) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["full", "autofreeze", "smartfrz"])
-def test_a_run_that_was_stopped_ends_with_the_same_bits(tmp_path: Path, strategy: str) -> None:
+def test_stopping_does_not_change_a_run(tmp_path: Path, strategy: str) -> None:
     spec = tiny(strategy, keep_model=True)
     execute_run(spec, tmp_path / "straight")
     for steps in (4, 3):
@@ -78,7 +78,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(tmp_path: Path, strategy
     assert all(torch.equal(first[k], second[k]) for k in first)
 
 
-def test_a_runs_computation_is_the_sum_over_its_batches(tmp_path: Path) -> None:
+def test_the_flops_of_a_run_are_the_sum_over_its_batches(tmp_path: Path) -> None:
     spec = tiny(train_limit=40, batch_size=4)
     result = execute_run(spec, tmp_path)
     batches, classes = make_batches(spec, CPU)
@@ -97,7 +97,7 @@ def test_a_runs_computation_is_the_sum_over_its_batches(tmp_path: Path) -> None:
     assert state["measured_size"] == max(lengths)
 
 
-def test_what_is_frozen_from_the_start_ends_as_it_began(tmp_path: Path) -> None:
+def test_layers_frozen_from_the_start_do_not_change(tmp_path: Path) -> None:
     spec = tiny("probe", keep_model=True)
     execute_run(spec, tmp_path)
     layers, _ = analyze_model(spec.model, 2, 8)
@@ -107,11 +107,11 @@ def test_what_is_frozen_from_the_start_ends_as_it_began(tmp_path: Path) -> None:
     assert moved == {"classifier.weight", "classifier.bias"}
 
 
-def test_fine_tuning_starts_from_the_body_of_its_pretraining(tmp_path: Path) -> None:
+def test_fine_tuning_starts_from_the_pretrained_body(tmp_path: Path) -> None:
     artifact = tiny(model="laptop_bert_mlm", data="grammar", epochs=1, keep_model=True)
     result = execute_run(artifact, tmp_path)
     assert result["metric"] == "accuracy"
-    assert result["eval_count"] > 500  # words asked for, not texts
+    assert result["eval_count"] > 500  # counts masked words, not texts
     learnt = load_weights(artifact, tmp_path)
     source = {"weights": f"run:{artifact.id}", "weights_may_lack": "bert.pooler"}
     layers = analyze_model("laptop_bert", 2, 8)[0]
@@ -127,7 +127,7 @@ def test_fine_tuning_starts_from_the_body_of_its_pretraining(tmp_path: Path) -> 
         execute(tiny(weights=f"run:{artifact.id}"), tmp_path)
 
 
-def test_masked_words_are_asked_for_and_no_others() -> None:
+def test_only_masked_words_are_predicted() -> None:
     spec = tiny(model="laptop_bert_mlm", data="grammar", batch_size=64)
     batches, words = make_batches(spec, CPU)
     (shown, real, _), labels = batches.batch(0)
@@ -145,7 +145,7 @@ def test_masked_words_are_asked_for_and_no_others() -> None:
     assert torch.equal(again[1], labels)
 
 
-def test_labels_go_with_their_texts_and_padding_is_no_word() -> None:
+def test_labels_belong_to_their_texts_and_padding_is_masked() -> None:
     spec = tiny(train_limit=50, batch_size=7)
     batches, _ = make_batches(spec, CPU)
     known = {text.first: text.label for text in load_texts(spec.data, "test", "", 50).train}
@@ -159,18 +159,18 @@ def test_labels_go_with_their_texts_and_padding_is_no_word() -> None:
             text = " ".join(tokenizer.convert_ids_to_tokens(row[mask][1:-1].tolist()))
             assert known[text] == int(label)
             seen.append(text)
-    assert sorted(seen[:49]) == sorted(set(seen))  # 50 = 7 × 7 + 1, which is left out
+    assert sorted(seen[:49]) == sorted(set(seen))  # 50 = 7 × 7 + 1; the last text is dropped
 
 
-def test_what_does_not_belong_together_is_one_clear_line(tmp_path: Path) -> None:
+def test_incompatible_models_and_data_give_a_one_line_error(tmp_path: Path) -> None:
     wrong = [
         ({"model": "laptop_vgg11", "resolution": 24}, "but laptop_vgg11 needs images"),
         ({"data": "digits10"}, "contains images, but laptop_bert needs texts"),
         ({"data": "grammar"}, "masked words"),
         ({"model": "laptop_bert_mlm"}, "masked words"),
     ]
-    for changes, told in wrong:
-        with pytest.raises(UserError, match=told) as caught:
+    for changes, message in wrong:
+        with pytest.raises(UserError, match=message) as caught:
             execute(tiny(**changes), tmp_path)
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"% of its words are not in"):
@@ -182,16 +182,18 @@ def test_what_does_not_belong_together_is_one_clear_line(tmp_path: Path) -> None
         )
 
 
-def test_a_vocabulary_is_named_or_lies_beside_the_weights(tmp_path: Path) -> None:
+def test_the_vocabulary_is_passed_or_found_next_to_the_weights(tmp_path: Path) -> None:
     words = tmp_path / "vocab.txt"
     words.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nsail\n##ors\n")
     weights_file = tmp_path / "model.safetensors"
-    weights_file.write_bytes(b"only its hash is taken here")
+    weights_file.write_bytes(b"only its hash is used here")
     base = {"model": "bert-base-uncased"}
     named = tiny(**base, files={"vocab": str(words)})
-    beside = tiny(**base, weights="file", files={"weights": str(weights_file)})
+    next_to_weights = tiny(**base, weights="file", files={"weights": str(weights_file)})
     published = tiny(**base)
-    assert named.contents["vocab"] == beside.contents["vocab"] != published.contents["vocab"]
+    assert (
+        named.contents["vocab"] == next_to_weights.contents["vocab"] != published.contents["vocab"]
+    )
     tokenizer = load_tokenizer(list_text_models()["bert-base-uncased"], Path(named.paths["vocab"]))
     assert tokenizer("Sailors sail")["input_ids"] == [2, 5, 6, 5, 3]
     words.write_text("[PAD]\nsail\n")
@@ -199,7 +201,9 @@ def test_a_vocabulary_is_named_or_lies_beside_the_weights(tmp_path: Path) -> Non
         load_tokenizer(list_text_models()["bert-base-uncased"], words)
 
 
-def test_without_network_a_missing_vocabulary_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_of_the_vocabulary_gives_a_clear_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import huggingface_hub
 
     def offline(*_: object) -> str:
@@ -210,7 +214,7 @@ def test_without_network_a_missing_vocabulary_is_told(monkeypatch: pytest.Monkey
         load_tokenizer(list_text_models()["bert-base-uncased"], None)
 
 
-def test_runs_on_images_do_not_load_transformers(tmp_path: Path) -> None:
+def test_runs_on_images_do_not_import_transformers(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; "
         "from tests.support.tiny_runs import execute_run, make_tiny_spec; "

@@ -1,4 +1,4 @@
-"""Warming up makes whole steps, and leaves the run as if there had been none."""
+"""A warm-up takes complete training steps and does not change the run."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.support.tiny_runs import execute_run, load_essence, load_weights, mak
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_nothing_of_the_model_or_the_random_streams_moves(family: Any) -> None:
+def test_warm_up_changes_neither_the_model_nor_the_random_streams(family: Any) -> None:
     training, made_for, steps = Training(family), [], []
 
     def optimizer_of(model: torch.nn.Module) -> torch.optim.Optimizer:
@@ -38,10 +38,10 @@ def test_nothing_of_the_model_or_the_random_streams_moves(family: Any) -> None:
     assert all(p.grad is None for p in training.model.parameters())
     (copied,) = made_for
     moved = [n for n, p in copied.named_parameters() if not torch.equal(p, before[n])]
-    assert set(training.layers[0].parameters) & set(moved)  # frozen or not, it is stepped
+    assert set(training.layers[0].parameters) & set(moved)  # a frozen layer trains in the copy
 
 
-def test_a_run_that_warms_up_has_the_same_bits(
+def test_a_run_with_a_warm_up_ends_bit_identical(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = make_tiny_spec("smartfrz", keep_model=True)
