@@ -1,4 +1,4 @@
-"""How the whole suite runs."""
+"""Configuration of the whole test suite."""
 
 import os
 import shutil
@@ -10,9 +10,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-# A shared machine may stall at any moment: what counts is what a law says, not how long it takes.
-# Laws are held against other cases at each run, but for CI, which judges a change by the same ones
-# each time (Hypothesis's own habit there).
+# No deadline, because a shared machine may stall at any time. Hypothesis draws new examples in each
+# run, except in CI, where every run uses the same examples.
 settings.register_profile(
     "laws",
     deadline=None,
@@ -22,16 +21,20 @@ settings.register_profile(
 settings.load_profile("laws")
 torch.set_num_threads(1)
 
-# They need a cluster (`make slurm-test`), a browser (`make page-test`) or minutes (`make docs-test`).
+# Folders of tests that need Slurm (`make slurm-test`), a browser (`make page-test`) or several
+# minutes (`make docs-test`), with the environment variable that enables each.
 NEEDS = {"slurm": "FREEZEBENCH_SLURM", "page": "FREEZEBENCH_BROWSER", "docs": "FREEZEBENCH_DOCS"}
 collect_ignore = [folder for folder, name in NEEDS.items() if name not in os.environ]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_temporary_files() -> Iterator[None]:
-    """What killed processes leave behind goes when the tests end, and does not stay in /tmp."""
+    """Put all temporary files into one folder and delete it after the tests.
+
+    This also deletes the files of killed processes.
+    """
     place = tempfile.mkdtemp(prefix="freezebench-tests-")
-    # After multiprocessing has removed its own folder, of priority -100, from there.
+    # multiprocessing removes its own folder in there first, with exit priority -100.
     Finalize(None, shutil.rmtree, (place,), {"ignore_errors": True}, exitpriority=-200)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", place)
