@@ -1,4 +1,4 @@
-"""`make cuda` keeps its limits, loses nothing that it has, and names what it left."""
+"""`make cuda` stops at its time limits, keeps finished results and lists what is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.cuda.bundle import ALWAYS, find_missing
 from tests.cuda.run import Check, check_laws, install_wheels, train_on_images
 from tests.support.outcomes import read_outcomes
 
-LIMIT = 20.0  # seconds in which pytest starts, however busy the machine is
+LIMIT = 20.0  # seconds, enough for pytest to start on a busy machine
 SLOW = """
 import time
 
@@ -34,7 +34,7 @@ def check(tmp_path: Path) -> Check:
 
 
 @pytest.mark.parametrize("workers", [True, False])
-def test_laws_that_a_limit_stops_are_named(
+def test_tests_stopped_by_the_time_limit_are_listed(
     workers: bool, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     laws = check.out / "test_slow.py"
@@ -57,7 +57,7 @@ def test_laws_that_a_limit_stops_are_named(
     assert "test_never_ends,not run" in (check.out / "laws.csv").read_text()
 
 
-def test_a_command_is_interrupted_then_killed_with_its_children(check: Check) -> None:
+def test_a_command_that_ignores_sigint_is_killed_after_its_deadline(check: Check) -> None:
     script = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)"
     patience, run.PATIENCE = run.PATIENCE, 0.5
     try:
@@ -67,20 +67,20 @@ def test_a_command_is_interrupted_then_killed_with_its_children(check: Check) ->
     assert check.run([sys.executable, "-c", "raise SystemExit(3)"], time.monotonic() + 60) == 3
 
 
-def test_without_images_the_runs_are_left_and_named(check: Check) -> None:
+def test_missing_images_skip_all_runs(check: Check) -> None:
     assert not train_on_images(check, time.monotonic() + 60)
-    assert "left all" in check.lines[0]
+    assert "all skipped" in check.lines[0]
     assert "make cuda-bundle" in check.lines[0]
 
 
-def test_a_bundle_holds_what_a_gpu_machine_lacks() -> None:
+def test_a_bundle_contains_the_packages_that_a_gpu_machine_lacks() -> None:
     missing = find_missing()
     assert {"fvcore", "submitit", *ALWAYS} <= set(missing)
     assert not {"torch", "numpy", "timm", "transformers", "wandb"} & set(missing)
     assert find_missing((*missing, "torch", "pytest"))  # numpy, at least
 
 
-def test_the_command_explains_itself() -> None:
+def test_the_command_prints_help() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.cuda.run", "--help"], capture_output=True, text=True,
         check=True, cwd=run.ROOT,

@@ -1,4 +1,4 @@
-"""The layout keeps its rules, and the checker notices when one is broken."""
+"""The source layout follows its rules, and the checker detects broken ones."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import pytest
 from tests.support.layout import LINES_IN_A_FILE, Layout
 
 
-def test_the_layout_keeps_its_rules() -> None:
+def test_the_layout_follows_its_rules() -> None:
     assert Layout().find_faults() == []
 
 
 @pytest.mark.parametrize(
     ("path", "text", "fault"),
     [
-        ("bench/spec.py", "import bench.errors", "circle of imports"),
-        ("bench/errors.py", "from bench.costs import clocks", "which lies above it"),
+        ("bench/spec.py", "import bench.errors", "import cycle"),
+        ("bench/errors.py", "from bench.costs import clocks", "which comes later in ORDER"),
         ("bench/costs/clocks.py", "import strategies.base", "bench/ may not"),
         ("reports/statistics.py", "import bench.training.loop", "reports/ may not"),
-        ("bench/errors.py", "x = 1\n" * (LINES_IN_A_FILE + 1), "lines of"),
+        ("bench/errors.py", "x = 1\n" * (LINES_IN_A_FILE + 1), " lines; the limit is"),
         ("bench/errors.py", "def f():\n" + "    x = 1\n" * 60, "errors.f has 61 lines"),
         ("bench/errors.py", "class Same: ...", "class Same is defined in"),
     ],
 )
-def test_a_broken_rule_is_found(
+def test_a_broken_rule_is_detected(
     path: str, text: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.support.layout.ROOT", tmp_path)
     tree = {
-        "bench/errors.py": "import bench.spec" if fault.startswith("circle") else "",
+        "bench/errors.py": "import bench.spec" if fault.startswith("import cycle") else "",
         "bench/spec.py": "class Same: ...",
         "bench/costs/clocks.py": "",
         "bench/training/loop.py": "",

@@ -1,9 +1,9 @@
-"""`make cuda-bundle`: collect what a GPU machine without a network lacks into one folder.
+"""`make cuda-bundle`: collect files for `make cuda` on a machine without a network.
 
     python -m tests.cuda.bundle DIR [--data NAME] [--data-root DIR] [--weights FILE]
 
-The folder gets wheels for Python 3.12 on Linux. With a data set it gets 6,000 of its images,
-and with a weights file the weights that `make cuda` starts from.
+The folder gets wheels for Python 3.12 on Linux. If a data set is given, it also gets 6,000 of its
+images. If a weights file is given, it also gets the initial weights for the runs of `make cuda`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from packaging.requirements import Requirement
 from bench.errors import UserError
 from tests.support.paths import ROOT
 
-# A GPU machine has these, with what they need.
+# Packages that a GPU machine has, with their requirements.
 PRESENT = (
     "torch", "torchvision", "timm", "transformers", "pandas", "matplotlib", "scikit-learn", "scipy",
     "safetensors", "pytest", "hypothesis", "jinja2",
 )  # fmt: skip
 UNUSED = ("wandb",)  # uploads need a network
-# These come along whatever a GPU machine has, since its version may be too old.
+# Packages that are always bundled, because the version on the GPU machine may be too old.
 ALWAYS = ("filelock", "pydantic", "pydantic-core", "annotated-types", "typing-inspection")
 TESTING = ("pytest-xdist",)
 PYTHON = "3.12"
@@ -38,7 +38,7 @@ MOST_BYTES = 60 * 2**20
 
 
 def find_missing(present: tuple[str, ...] = PRESENT) -> list[str]:
-    """Return the packages that the project needs and a GPU machine lacks, in alphabetical order."""
+    """Return the packages that the project needs and a GPU machine lacks, sorted by name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = [Requirement(text).name for text in project["dependencies"]]
     wanted = _collect([name for name in names if name not in UNUSED] + list(TESTING))
@@ -46,7 +46,7 @@ def find_missing(present: tuple[str, ...] = PRESENT) -> list[str]:
 
 
 def _collect(names: list[str]) -> set[str]:
-    """Return the names and all that they require in this environment, normalised."""
+    """Return the normalised names of packages and of their requirements in this environment."""
     found: set[str] = set()
     todo = list(names)
     while todo:
@@ -66,7 +66,10 @@ def _collect(names: list[str]) -> set[str]:
 
 
 def fetch_wheels(folder: Path) -> None:
-    """Fetch a wheel of each missing package at the version installed here."""
+    """Download a wheel of each missing package, in the version installed here.
+
+    Raises UserError if a wheel does not fit Python 3.12.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
@@ -76,7 +79,7 @@ def fetch_wheels(folder: Path) -> None:
         wanted = f"{name}=={version(name)}"
         command = [*pip, "download", "--no-deps", "--dest", str(folder), *target, wanted]
         if subprocess.run(command, check=False, capture_output=True).returncode:
-            # A package without wheels is built here; that serves a pure-Python one alone.
+            # Build a missing wheel here. It fits other machines only if it is pure Python.
             subprocess.run([*pip, "wheel", "--no-deps", "-w", str(folder), wanted], check=True)
     fits = re.compile(r"-none-any\.whl$|-cp312-|-abi3-")
     others = [path.name for path in folder.glob("*.whl") if not fits.search(path.name)]
@@ -85,7 +88,7 @@ def fetch_wheels(folder: Path) -> None:
 
 
 def write_images(folder: Path, name: str, root: Path | None) -> None:
-    """Write a class-balanced part of a data set as an image folder, at 32 × 32 pixels at most."""
+    """Write a class-balanced part of a data set as an image folder, with 32 × 32 pixels."""
     from PIL import Image
 
     from bench.data.catalogue import load
@@ -106,12 +109,14 @@ def write_images(folder: Path, name: str, root: Path | None) -> None:
 
 
 def main() -> int:
-    """Fill the folder and print its size."""
+    """Fill the folder and print its size. Return 2 on an error."""
     parser = argparse.ArgumentParser(description=__doc__, prog="make cuda-bundle")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--data", default="", help="data set of images, as cifar10 or folder:PATH")
-    parser.add_argument("--data-root", type=Path, help="folder that holds it")
-    parser.add_argument("--weights", type=Path, help="MobileNetV2 as safetensors")
+    parser.add_argument(
+        "--data", default="", help="image data set, for example cifar10 or folder:PATH"
+    )
+    parser.add_argument("--data-root", type=Path, help="folder that contains the data set")
+    parser.add_argument("--weights", type=Path, help="weights of MobileNetV2, a safetensors file")
     args = parser.parse_args()
     try:
         fetch_wheels(args.folder / "wheels")
@@ -121,11 +126,13 @@ def main() -> int:
             shutil.copy(args.weights, args.folder / "mobilenet_v2.safetensors")
         size = sum(path.stat().st_size for path in args.folder.rglob("*") if path.is_file())
         if size > MOST_BYTES:
-            raise UserError(f"{args.folder} holds {size / 2**20:.0f} MiB; the limit is 60")
+            raise UserError(
+                f"{args.folder} has {size / 2**20:.0f} MiB; the limit is {MOST_BYTES >> 20} MiB"
+            )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{args.folder}: {size / 2**20:.1f} MiB; missing there: {', '.join(find_missing())}")
+    print(f"{args.folder}: {size / 2**20:.1f} MiB; bundled packages: {', '.join(find_missing())}")
     return 0
 
 

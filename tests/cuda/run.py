@@ -1,10 +1,11 @@
-"""`make cuda`: check and measure the harness on a GPU within eight minutes.
+"""`make cuda`: test and measure the harness on a GPU within eight minutes.
 
     python -m tests.cuda.run OUT [--device cuda] [--bundle DIR] [--minutes 3,3,2]
 
-Three parts run one after the other, each with a time limit: the laws as tests on the device, what
-the harness costs at 224 pixels, and short runs on real images. A part that reaches its limit is
-stopped; what it has is written, and what it left is named. OUT gets at most seven files.
+Three parts run one after the other, each with a time limit: tests on the device, measurements of
+the harness overhead at 224 pixels, and short runs on real images. A part that reaches its limit is
+stopped. Its finished results are written, and the summary lists what is missing. OUT gets at most
+seven files.
 """
 
 from __future__ import annotations
@@ -59,12 +60,12 @@ RUN = (
     "--lr", "0.003", "--warmup", "0.1",
 )  # fmt: skip
 COMMAND = (sys.executable, "-m", "bench.cli.main")
-PATIENCE = 10.0  # seconds that a stopped command has to write what it holds
+PATIENCE = 10.0  # seconds that an interrupted command has to write its results
 
 
 @dataclass
 class Check:
-    """Settings of one call, and the lines of its summary."""
+    """Settings of one `make cuda`, and the lines of its summary."""
 
     out: Path
     device: str
@@ -79,9 +80,11 @@ class Check:
         self.lines.append(line)
 
     def run(self, command: Sequence[str], until: float, log: Path | None = None) -> int | None:
-        """Return the status of a command, None if it was stopped at `until` (monotonic seconds).
+        """Run a command. Return its status, or None if it was stopped at `until`.
 
-        It is interrupted first, so that it can write what it holds, then killed with its children.
+        until: deadline in seconds of time.monotonic(). At the deadline the command gets SIGINT, so
+            that it can write its results. After PATIENCE seconds its process group gets SIGKILL.
+        log: file for stdout and stderr.
         """
         with (log or self.place / "log.txt").open("a") as file:
             process = subprocess.Popen(
@@ -94,14 +97,17 @@ class Check:
                 os.killpg(process.pid, signal.SIGINT)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(PATIENCE)
-                with suppress(ProcessLookupError):  # the whole group may have ended by then
+                with suppress(ProcessLookupError):  # the group may have ended already
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 return None
 
 
 def check_laws(check: Check, until: float) -> bool:
-    """Run the laws on the device; write laws.csv, and laws.txt if any failed or none ran."""
+    """Run the tests of LAWS on the device. Write laws.csv, and laws.txt on a failure.
+
+    Return whether at least one test passed and none failed.
+    """
     outcomes, log = check.place / "outcomes.txt", check.place / "pytest.txt"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command += ["-p", "tests.support.outcomes", "--tb=short", "--show-capture=no", *LAWS]
@@ -121,12 +127,15 @@ def check_laws(check: Check, until: float) -> bool:
 
 
 def measure_costs(check: Check, until: float) -> bool:
-    """Run `freezebench perf` at 224 pixels; write perf.csv and environment.json."""
+    """Run `freezebench perf` at 224 pixels. Write perf.csv and environment.json.
+
+    Return whether anything was measured.
+    """
     rows: list[dict[str, Any]] = []
     for number, options in enumerate(PERF):
         name = " ".join(options)
         if time.monotonic() > until:
-            check.say(f"perf: left {name}")
+            check.say(f"perf: {name} skipped, no time left")
             continue
         folder = check.place / f"perf{number}"
         command = [*COMMAND, "perf", *options, "--cases", "prefix 50%", "--resolution", "224"]
@@ -139,7 +148,7 @@ def measure_costs(check: Check, until: float) -> bool:
                 rows += [{**how, **row} for row in csv.DictReader(file)]
             shutil.copy(folder / "perf" / "environment.json", check.out / "environment.json")
         if status != 0:
-            why = "stopped at the limit" if status is None else f"ended with status {status}"
+            why = "stopped at the time limit" if status is None else f"ended with status {status}"
             check.say(f"perf: {name} {why}")
     write_rows(check.out / "perf.csv", rows)
     missed = [row for row in rows if row["verdict"] == "MISSED"]
@@ -151,10 +160,13 @@ def measure_costs(check: Check, until: float) -> bool:
 
 
 def train_on_images(check: Check, until: float) -> bool:
-    """Train on the images of the bundle with each strategy; write runs.csv."""
+    """Train on the images of the bundle with each strategy. Write runs.csv.
+
+    Return whether all runs finished.
+    """
     images, weights = check.bundle / "images", check.bundle / "mobilenet_v2.safetensors"
     if not images.is_dir():
-        check.say(f"runs: left all; {images} does not exist, make it with `make cuda-bundle`")
+        check.say(f"runs: all skipped; {images} does not exist, create it with `make cuda-bundle`")
         return False
     start = ["--weights", str(weights)] if weights.exists() else []
     rows = []
@@ -166,14 +178,15 @@ def train_on_images(check: Check, until: float) -> bool:
         for file in results.glob("runs/*/result.json"):
             rows.append({"weights": bool(start), **describe_run(strategy, file)})
         if status != 0:
-            check.say(f"runs: left {strategy}" + (f" (status {status})" if status else ""))
+            why = "no time left" if status is None else f"status {status}"
+            check.say(f"runs: {strategy} not finished ({why})")
     write_rows(check.out / "runs.csv", rows)
-    check.say(f"runs: {len(rows)} of {len(STRATEGIES)}")
+    check.say(f"runs: {len(rows)} of {len(STRATEGIES)} finished")
     return len(rows) == len(STRATEGIES)
 
 
 def describe_run(strategy: str, file: Path) -> dict[str, Any]:
-    """Return a row of runs.csv from a result file."""
+    """Return the row of runs.csv for a result.json."""
     result = json.loads(file.read_text())
     flops, states = result["flops"], [s for s in result["freeze_states"] if s["steps"]]
     return {
@@ -194,7 +207,7 @@ def describe_run(strategy: str, file: Path) -> dict[str, Any]:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of equal keys as CSV."""
+    """Write rows with the same keys as CSV."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["nothing"], lineterminator="\n")
         writer.writeheader()
@@ -202,7 +215,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def install_wheels(bundle: Path, place: Path) -> dict[str, str]:
-    """Unpack the wheels of a bundle into a folder; return the environment that finds them."""
+    """Install the wheels of a bundle below `place`. Return an environment that imports them."""
     paths = [str(ROOT)]
     wheels = sorted(str(path) for path in bundle.glob("wheels/*.whl"))
     if wheels:
@@ -214,12 +227,14 @@ def install_wheels(bundle: Path, place: Path) -> dict[str, str]:
 
 
 def main() -> int:
-    """Run the three parts; return 1 if a law failed or a part measured nothing."""
+    """Run the three parts. Return 1 if a test failed or a part has no complete result."""
     parser = argparse.ArgumentParser(description=__doc__, prog="make cuda")
-    parser.add_argument("out", type=Path, help="folder for the files")
+    parser.add_argument("out", type=Path, help="output folder")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--bundle", type=Path, default=ROOT / "bundle")
-    parser.add_argument("--minutes", default="3,3,2", help="limit of each part")
+    parser.add_argument(
+        "--minutes", default="3,3,2", help="time limits of the three parts in minutes"
+    )
     args = parser.parse_args()
     limits = [60 * float(minutes) for minutes in args.minutes.split(",")]
     args.out.mkdir(parents=True, exist_ok=True)

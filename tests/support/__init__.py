@@ -1,1 +1,1 @@
-"""Parts that tests share: tiny runs, small models, made-up results and a Slurm on this machine."""
+"""Helpers shared by tests: tiny runs, small models, synthetic results and a local Slurm."""

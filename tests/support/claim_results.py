@@ -1,4 +1,4 @@
-"""Made-up runs of all tables in which every claim holds, fails, or cannot be told."""
+"""Synthetic runs of all tables, in which every claim holds, fails or is undecided."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TABLES = {
 }
 SEEDS, LAYERS = 5, 8
 FULL = {"accuracy": 90.0, "flops": 0.0, "time": 0.0, "decide": 0.0}
-# Accuracy, shares saved of FLOPs and time, share of the time spent on deciding.
+# Accuracy in percent; shares of FLOPs and time saved; share of the time that decisions take.
 KIND = {
     "full": FULL,
     "cka_oracle": FULL | {"flops": 0.5, "time": 0.4},
@@ -56,7 +56,12 @@ def make_frames(
     memory: Mapping[str, float] = SAVED_MEMORY,
     order: Iterable[int] = (1, 0, *range(2, LAYERS)),
 ) -> dict[str, pd.DataFrame]:
-    """Frames by table. noise: how far everything is thrown about. order: of freezing."""
+    """Return a frame of runs per table, and the frames "epochs" and "moments" of figure5.
+
+    kinds: values of each method; methods that are missing equal full training.
+    noise: relative size of the random changes. memory: share of memory that SmartFRZ saves.
+    order: freezing order of the layers.
+    """
     frames = {name: make_table(name, kinds, noise) for name in TABLES}
     runs = frames["figure5"].to_dict("records")
     frames["epochs"] = pd.DataFrame(

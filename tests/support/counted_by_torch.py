@@ -1,4 +1,4 @@
-"""What torch's own counter finds in one real training step."""
+"""FLOPs of one real training step, as counted by torch's FlopCounterMode."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from bench.layers.freezing import Freezer
 def count_convolution_backward(
     grad: Sequence[int], x: Sequence[int], weight: Sequence[int], *rest: Any, out_shape: Any = None
 ) -> int:
-    """torch's formula, but right for groups: it counts their weight gradient once per group."""
+    """Return torch's count, corrected for grouped convolutions.
+
+    torch counts the whole weight gradient once per group.
+    """
     transposed, mask = rest[4], rest[7]
     flops: int = sum(mask[:2]) * 2 * prod(x if transposed else grad) * prod(weight[1:])
     return flops
@@ -29,7 +32,7 @@ def count_convolution_backward(
 def count_by_torch(
     model: nn.Module, layers: tuple[Layer, ...], inputs: Inputs, frozen: frozenset[int]
 ) -> tuple[int, int]:
-    """FLOPs of the forward and of the backward pass of a step with some layers frozen."""
+    """Return the FLOPs of forward and backward of one training step with some layers frozen."""
     Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze(frozen)
     model.train()
     corrected = {torch.ops.aten.convolution_backward: count_convolution_backward}
@@ -40,7 +43,7 @@ def count_by_torch(
         logits = get_logits(model(*inputs))
         answers = torch.zeros(
             logits.shape[:-1], dtype=torch.long, device=logits.device
-        )  # any will do
+        )  # any labels will do
         loss = F.cross_entropy(logits.flatten(0, -2), answers.flatten())
         forward = counter.get_total_flops()
         if loss.requires_grad:

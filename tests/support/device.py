@@ -1,4 +1,4 @@
-"""Device on which the laws are tested: the CPU, or the one that FREEZEBENCH_TEST_DEVICE names."""
+"""Device that tests run on: the value of FREEZEBENCH_TEST_DEVICE, by default the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AutoFreeze that freezes its first layer at the first stage with a verdict, come what may."""
+"""AutoFreeze that freezes its first layer at its first decision, whatever the gradients are."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ from strategies.gradients.autofreeze import AutoFreeze
 
 
 class ForcedAutoFreeze(AutoFreeze):
-    """Whether gradients settle in four steps is chance; that a freeze works must not be."""
+    """AutoFreeze with a certain freeze, because gradients may not settle within four steps."""
 
     def decide(self, view: View) -> Sequence[Verdict]:
         return [replace(v, freeze=v.freeze or v.layer == 0) for v in super().decide(view)]

@@ -1,4 +1,4 @@
-"""A strategy for tests: half of the layers freeze early, more of them an epoch and a half later."""
+"""Strategy for tests that freezes layers at three fixed steps."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
 
 
 class HalfThenMore(Strategy):
-    """Freezes the first half after 3 steps, one beyond it after 10, three quarters after 14."""
+    """Freeze the first half at step 3, the last layer before the head at 10, 75 % at 14."""
 
     name = "half_then_more"
 

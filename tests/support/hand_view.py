@@ -1,4 +1,4 @@
-"""A run of four layers whose costs, gradients and steps a test sets by hand."""
+"""View of a run whose FLOPs, gradients and steps are set directly by a test."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ from bench.seeds import make_generator
 def build_chain(
     costs: list[int], blocks: list[int] | None = None
 ) -> tuple[tuple[Layer, ...], FlopModel]:
-    """Layers in a row, layer i costing costs[i] FLOPs forward; the last is the head."""
+    """Return sequential layers and their FLOP model.
+
+    costs: forward FLOPs of each layer; the last one is the head. blocks: block index of each layer.
+    """
     last = len(costs) - 1
     blocks = blocks or list(range(len(costs)))
     layers = tuple(
         Layer(i, name, (name,), (f"{name}.weight",), 1, blocks[i], i == last)
         for i, name in enumerate(f"layer{i}" for i in range(len(costs)))
     )
-    # A layer's input depends on all layers before it; its weight on itself.
+    # The input of a layer depends on all layers before it, and its weight on the layer itself.
     products = tuple(Product(c, ((1 << i) - 1, 1 << i), i) for i, c in enumerate(costs))
     return layers, FlopModel(tuple(float(c) for c in costs), products)
 
 
 class HandView(SimpleNamespace):
-    """Looks like bench.strategy_api.view.View; gradients are what the test puts into `grads`."""
+    """Replacement for bench.strategy_api.view.View. A test puts the gradients into `grads`."""
 
     def __init__(self, costs: list[int], blocks: list[int] | None = None, **values: Any) -> None:
         layers, flops = build_chain(costs, blocks)

@@ -1,4 +1,4 @@
-"""Runs that are stopped again and again, beside the same run left alone."""
+"""Runs that are stopped repeatedly, and their comparison with an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from tests.support.tiny_runs import execute_run, load_essence, load_weights
 
 
 def execute_with_stops(steps: int, spec: Spec, results: Path) -> int:
-    """Execute a run that is stopped after so many steps, anew each time; how often it was."""
+    """Execute a run that is stopped and resumed after every `steps` steps.
+
+    Return the number of stops.
+    """
     stops = 0
     while True:
         calls = 0
@@ -32,14 +35,14 @@ def execute_with_stops(steps: int, spec: Spec, results: Path) -> int:
 
 
 def assert_same_bits(spec: Spec, one: Path, other: Path) -> None:
-    """What was recorded, clocks aside, and the weights of a run in two places."""
+    """Assert that a run has the same record (except clocks) and the same weights in two folders."""
     assert find_difference(load_essence(spec, one), load_essence(spec, other)) == ""
     first, second = load_weights(spec, one), load_weights(spec, other)
     assert all(torch.equal(first[k], second[k]) for k in first)
 
 
 def assert_stops_change_nothing(spec: Spec, place: Path) -> None:
-    """A run stopped at every third step ends with the bits of one that never was."""
+    """Assert that a run stopped at every third step ends bit-identical to an uninterrupted run."""
     execute_run(spec, place / "straight")
     assert execute_with_stops(3, spec, place / "broken") >= 5
     assert_same_bits(spec, place / "straight", place / "broken")

@@ -1,6 +1,6 @@
-"""Rules of the layout: imports point downwards, and folders, files and functions stay small.
+"""Rules of the source layout: import order, and size limits of folders, files and functions.
 
-`python -m tests.support.layout` prints the measurements and exits with 1 if a rule is broken.
+`python -m tests.support.layout` prints the sizes and exits with status 1 if a rule is broken.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from tests.support.paths import ROOT
 FILES_IN_A_FOLDER, LINES_IN_A_FILE, LINES_IN_A_FUNCTION = 12, 300, 60
 PACKAGES = ("bench", "strategies", "reports")
 
-# Folders from the ground up. A module imports from its own folder and from folders above it in
-# this list. "bench" stands for the modules directly in bench/.
+# Folders in the order of their imports: a module may import from its own folder and from folders
+# earlier in this list. "bench" stands for the modules directly in bench/.
 ORDER = (
     "bench",
     "bench.data.interface",
@@ -67,8 +67,8 @@ ORDER = (
     "bench.cli.timing",
     "bench.cli.runs",
 )
-# Packages that train or launch runs. Reports and strategies may not import them, nor each other;
-# the training of SmartFRZ's predictor is told how to launch by its caller.
+# Packages that train or launch runs. Reports and strategies may not import them, nor each other.
+# The training of SmartFRZ's predictor receives a launch function from its caller.
 TRAIN = ("bench.training", "bench.launch", "bench.batches", "bench.prefix", "bench.distributed")
 FORBIDDEN = {
     "reports": (*TRAIN, "bench.perf", "bench.cli", "strategies"),
@@ -78,7 +78,7 @@ FORBIDDEN = {
 
 
 class Layout:
-    """Modules of the packages, their imports and their sizes."""
+    """Modules of the packages with their syntax trees and imports."""
 
     def __init__(self, root: Path = ROOT) -> None:
         self.sources = {
@@ -90,7 +90,7 @@ class Layout:
 
     @cached_property
     def imports(self) -> dict[str, set[str]]:
-        """Modules that each module imports, inside functions and for type checking too."""
+        """Modules that each module imports, also inside functions and for type checking."""
         found: dict[str, set[str]] = {name: set() for name in self.sources}
         for name, tree in self.trees.items():
             for node in ast.walk(tree):
@@ -109,7 +109,7 @@ class Layout:
         return module if path.name == "__init__.py" else module.rpartition(".")[0]
 
     def find_circles(self) -> list[str]:
-        """Return the first circle of imports as module names, or nothing."""
+        """Return the module names of the first import cycle, or [] if there is none."""
         finished: set[str] = set()
 
         def follow(module: str, path: list[str]) -> list[str]:
@@ -125,37 +125,41 @@ class Layout:
         return next((c for module in self.sources if (c := follow(module, []))), [])
 
     def find_upward_imports(self) -> Iterator[str]:
-        """Yield each import of a folder that stands below in ORDER, or is forbidden."""
+        """Yield each import from a folder that comes later in ORDER or is forbidden."""
         place = {folder: i for i, folder in enumerate(ORDER)}
         for module, others in self.imports.items():
             here = self.folder(module)
             for other in sorted(others):
                 there = self.folder(other)
                 if place.get(there, len(ORDER)) > place.get(here, -1):
-                    yield f"{module} imports {other}, which lies above it"
+                    yield f"{module} imports {other}, which comes later in ORDER"
                 package = here.partition(".")[0]
                 barred = () if here.startswith("bench.cli") else FORBIDDEN[package]
                 if any(there == name or there.startswith(f"{name}.") for name in barred):
-                    yield f"{module} imports {other}, which {package}/ may not"
+                    yield f"{module} imports {other}, which {package}/ may not import"
 
     def find_large(self) -> Iterator[str]:
         """Yield each folder, file and function that exceeds its limit."""
         files = Counter(path.parent for path in self.sources.values() if path.name != "__init__.py")
         for folder, count in files.items():
             if count > FILES_IN_A_FOLDER:
-                yield f"{folder.relative_to(ROOT)} holds {count} files of {FILES_IN_A_FOLDER}"
+                place = folder.relative_to(ROOT)
+                yield f"{place} has {count} files; the limit is {FILES_IN_A_FOLDER}"
         for module, path in self.sources.items():
             lines = len(path.read_text().splitlines())
             if lines > LINES_IN_A_FILE:
-                yield f"{path.relative_to(ROOT)} has {lines} lines of {LINES_IN_A_FILE}"
+                yield f"{path.relative_to(ROOT)} has {lines} lines; the limit is {LINES_IN_A_FILE}"
             for node in ast.walk(self.trees[module]):
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                     length = (node.end_lineno or 0) - node.lineno + 1
                     if length > LINES_IN_A_FUNCTION:
-                        yield f"{module}.{node.name} has {length} lines of {LINES_IN_A_FUNCTION}"
+                        yield (
+                            f"{module}.{node.name} has {length} lines; the limit is "
+                            f"{LINES_IN_A_FUNCTION}"
+                        )
 
     def find_equal_classes(self) -> Iterator[str]:
-        """Yield each class name that several modules define."""
+        """Yield each class name that is defined in more than one module."""
         homes = defaultdict(list)
         for module, tree in self.trees.items():
             for node in ast.walk(tree):
@@ -166,10 +170,10 @@ class Layout:
                 yield f"class {name} is defined in {' and '.join(modules)}"
 
     def find_faults(self) -> list[str]:
-        """Return every broken rule in one line each."""
+        """Return one line per broken rule."""
         circle = self.find_circles()
         return [
-            *([f"circle of imports: {' -> '.join(circle)}"] if circle else []),
+            *([f"import cycle: {' -> '.join(circle)}"] if circle else []),
             *self.find_upward_imports(),
             *self.find_large(),
             *self.find_equal_classes(),
@@ -177,14 +181,14 @@ class Layout:
 
 
 def main() -> int:
-    """Print the layout's measurements and its faults."""
+    """Print the sizes and broken rules. Return 1 if a rule is broken."""
     layout = Layout()
     folders = Counter(layout.folder(module) for module in layout.sources)
     lines = [len(path.read_text().splitlines()) for path in layout.sources.values()]
     faults = layout.find_faults()
     print(
         f"{len(lines)} modules in {len(folders)} folders, {sum(map(len, layout.imports.values()))} "
-        f"imports among them; longest file {max(lines)} lines; {len(faults)} faults"
+        f"imports among them; longest file {max(lines)} lines; {len(faults)} broken rules"
     )
     for fault in faults:
         print(fault)

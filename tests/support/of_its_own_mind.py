@@ -1,4 +1,4 @@
-"""A strategy for tests: it depends on the process it runs in, which no strategy may."""
+"""Strategy for tests that depends on its process, which strategies must not do."""
 
 import os
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
 
 
 class OfItsOwnMind(Strategy):
-    """Trains at another rate in each process, then freezes the first layer after step 4."""
+    """Use a different learning rate in each process and freeze the first layer after step 4."""
 
     name = "of_its_own_mind"
     sets_learning_rates = True

@@ -1,8 +1,8 @@
-"""Pytest plugin that writes the outcome of each test at once, so that a time limit loses none.
+"""Pytest plugin that writes each outcome immediately, so that a time limit loses none.
 
 `python -m pytest -p tests.support.outcomes` appends lines of "OUTCOME<tab>TEST" to the file that
-FREEZEBENCH_OUTCOMES names. Every collected test gets a line "collected" first. Tracebacks go to a
-file of the same name with ".failures" behind it.
+FREEZEBENCH_OUTCOMES names. Each collected test first gets a line with the outcome "collected".
+Tracebacks go to the file with the same name and the suffix ".failures".
 """
 
 from __future__ import annotations
@@ -19,26 +19,27 @@ def _append(outcome: str, tests: list[str]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the writer of outcomes in the process that prints the reports.
+    """Register the outcome writer in the main process, not in xdist workers.
 
-    The environment does not tell: a pytest that a test starts inherits an xdist worker's.
+    An environment variable cannot identify workers, because a pytest process that a test starts
+    inherits it.
     """
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(OutcomeWriter())
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Write the collected tests; of several xdist workers the first one does."""
+    """Write the collected tests, in the main process or in the first xdist worker."""
     worker = getattr(session.config, "workerinput", None)
     if worker is None or worker["workerid"] == "gw0":
         _append("collected", [item.nodeid for item in session.items])
 
 
 class OutcomeWriter:
-    """Writes how each test ended, as soon as it is known."""
+    """Plugin that writes the outcome of each test when it ends."""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Write the outcome, and the traceback of a failure."""
+        """Write the outcome of a test, and its traceback if it failed."""
         if report.when != "call" and report.passed:
             return
         _append(report.outcome, [report.nodeid])

@@ -1,4 +1,4 @@
-"""The made-up runs that the page is tested on."""
+"""Synthetic runs for the tests of the HTML page."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from tests.support.synthetic_results import list_runs
 
 MODELS, DATASETS = ("resnet50", "vgg11"), ("cifar10", "cifar100")
 RUNS = list_runs(MODELS, DATASETS, ["full", "linear", "autofreeze", "smartfrz"])
-GONE = RUNS[7]  # a seed of linear freezing without a result
+GONE = RUNS[7]  # run of linear freezing without a result

@@ -1,4 +1,4 @@
-"""Folders of the checkout that tests read."""
+"""Paths of the checkout and its test folders."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A real Slurm on one machine: munge, a controller and several nodes, each a slurmd of its own.
+"""Local Slurm cluster on one machine: munged, slurmctld and one slurmd per node.
 
-Everything lives in one folder: configuration, state, logs, process numbers. Only processes whose
-number was written there are ever ended. Needs root, and Debian's packages (see PACKAGES).
+One folder holds the configuration, state, logs and pid files. The cluster ends only processes that
+it started. It needs root and the Debian packages in PACKAGES.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
 
-# A requeued job waits for cred_expire, so it must exceed KillWait: else a job whose node was lost
-# starts beside its own remains, and Slurm takes the node for broken.
+# A requeued job waits for cred_expire, which must exceed KillWait. Otherwise the job could start
+# while its old processes still run, and Slurm would mark the node as broken.
 CONFIGURATION = """
 ClusterName=freezebench
 SlurmctldHost={host}(127.0.0.1)
@@ -64,7 +64,7 @@ PartitionName=high Nodes=ALL MaxTime=INFINITE DefaultTime=5 PriorityTier=10 Pree
 
 
 class Cluster:
-    """A cluster in a folder; `environment` points Slurm's commands at it."""
+    """Slurm cluster in a folder. `environment` holds the variables that Slurm commands need."""
 
     def __init__(self, base: Path, nodes: int = 3) -> None:
         self.base = base
@@ -72,7 +72,7 @@ class Cluster:
         self.environment = {"SLURM_CONF": str(base / "etc" / "slurm.conf")}
 
     def up(self) -> None:
-        """Start everything; raises RuntimeError with the logs' last lines if it does not come."""
+        """Start the cluster. Raises RuntimeError with the last log lines if that fails."""
         for folder in ("etc", "run", "log", "state", *(f"spool/{node}" for node in self.nodes)):
             (self.base / folder).mkdir(parents=True, exist_ok=True)
         self.base.chmod(0o755)
@@ -89,13 +89,13 @@ class Cluster:
         )  # fmt: skip
         self._wait("munge", lambda: (run / "munge.socket").exists())
         self._start("slurmctld")
-        self._wait("the controller", lambda: "UP" in read_output("scontrol", "ping"))
+        self._wait("slurmctld", lambda: "UP" in read_output("scontrol", "ping"))
         for node in self.nodes:
             self.revive(node)
         self._wait("the nodes", lambda: self._count_idle() == len(self.nodes))
 
     def down(self) -> None:
-        """Stop everything that was started here, and delete the folder."""
+        """Stop all processes of the cluster and delete its folder."""
         for node in self.nodes:
             self._kill_processes(node)
             self._end(self.base / "run" / f"{node}.pid", "slurmd")
@@ -104,26 +104,26 @@ class Cluster:
         shutil.rmtree(self.base, ignore_errors=True)
 
     def crash(self, node: str) -> None:
-        """The node dies with all that runs on it."""
+        """Kill the slurmd of a node and all processes on the node, as a crash does."""
         self.lose(node)
         self._kill_processes(node)
 
     def lose(self, node: str) -> None:
-        """Only the node's slurmd dies, as when the network is cut: its processes live on."""
+        """Kill only the slurmd of a node. Its jobs keep running, as after a network failure."""
         self._end(self.base / "run" / f"{node}.pid", "slurmd", signal.SIGKILL)
 
     def revive(self, node: str) -> None:
-        """The node comes back."""
+        """Start the slurmd of a node."""
         self._start("slurmd", "-N", node)
 
     def stop_controller(self) -> None:
-        """The controller goes away, in order."""
+        """Stop slurmctld with SIGTERM."""
         self._end(self.base / "run" / "slurmctld.pid", "slurmctld")
 
     def start_controller(self) -> None:
-        """The controller comes back."""
+        """Start slurmctld and wait until it responds."""
         self._start("slurmctld")
-        self._wait("the controller", lambda: "UP" in read_output("scontrol", "ping"))
+        self._wait("slurmctld", lambda: "UP" in read_output("scontrol", "ping"))
 
     def _configure(self) -> None:
         host = socket.gethostname().partition(".")[0]
@@ -140,14 +140,14 @@ class Cluster:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             raise RuntimeError(
-                f"{command[0]} does not start: {done.stderr.strip()}{self._read_logs()}"
+                f"{command[0]} failed to start: {done.stderr.strip()}{self._read_logs()}"
             )
 
     def _wait(self, what: str, there: Callable[[], bool], seconds: float = 60) -> None:
         until = time.monotonic() + seconds
         while not there():
             if time.monotonic() > until:
-                raise RuntimeError(f"{what} did not come up{self._read_logs()}")
+                raise RuntimeError(f"{what} did not start in {seconds} s{self._read_logs()}")
             time.sleep(0.2)
 
     def _count_idle(self) -> int:
@@ -161,7 +161,10 @@ class Cluster:
         return "".join(tails)
 
     def _kill_processes(self, node: str) -> None:
-        """Kill a node's step managers and job processes: those that were started for it."""
+        """Kill the slurmstepd and job processes of a node.
+
+        A slurmstepd is recognised by its open log file, a job process by its environment.
+        """
         marks = {f"SLURMD_NODENAME={node}", f"SLURM_CONF={self.environment['SLURM_CONF']}"}
         log = str(self.base / "log" / f"{node}.log")
         for process in Path("/proc").glob("[0-9]*"):
@@ -174,12 +177,12 @@ class Cluster:
                     {str(f.readlink()) for f in (process / "fd").iterdir()} if step else set()
                 )
             except OSError:
-                continue  # it is gone
+                continue  # the process has ended
             if (step and log in open_files) or marks <= variables:
                 _kill(int(process.name), signal.SIGKILL)
 
     def _end(self, file: Path, name: str, how: int = signal.SIGTERM) -> None:
-        """End the process whose number is in a file, if it is still the one that wrote it."""
+        """Signal the process in a pid file if its command is `name`, and wait until it ends."""
         try:
             number = int(file.read_text())
             command = Path(f"/proc/{number}/comm").read_text().strip()
@@ -196,7 +199,7 @@ class Cluster:
 
 
 def read_output(*command: str) -> str:
-    """What a command prints; '' if it fails."""
+    """Return the stdout of a command, or '' if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.stdout if done.returncode == 0 else ""
 

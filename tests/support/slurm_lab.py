@@ -1,4 +1,4 @@
-"""What the tests on a cluster share: commands as a user gives them, and waiting with a bound."""
+"""Helpers of the Slurm tests: freezebench commands, the queue, and waiting with a timeout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HERE = TESTS / "slurm"
 
 @dataclass
 class Lab:
-    """A results folder, a cluster file, and commands with the same options every time."""
+    """Results folder, cluster.toml, sweep and options that the commands of one test share."""
 
     cluster: Cluster
     folder: Path
@@ -41,11 +41,11 @@ class Lab:
 
     @property
     def results(self) -> Path:
-        """Where runs lie."""
+        """Results folder."""
         return self.folder / "results"
 
     def start(self, command: str, *more: str, **variables: str) -> subprocess.Popen[str]:
-        """Begin a freezebench command on the lab's sweep."""
+        """Start a freezebench command on the sweep in a new process."""
         words = [sys.executable, "-m", "bench.cli.main", command, self.sweep, *self.options, *more]
         environment = {
             **os.environ, **self.environment, **variables, "PYTHONPATH": str(self.code),
@@ -57,14 +57,14 @@ class Lab:
         )  # fmt: skip
 
     def finish(self, command: str, *more: str, **variables: str) -> str:
-        """Give a command in a process of its own; it must succeed; what it printed."""
+        """Run a command in a new process. Return its stdout. Fail if its status is not 0."""
         process = self.start(command, *more, **variables)
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, f"{command} {more}: {out}\n{err}"
         return out
 
     def run_command(self, command: str, *more: str, **variables: str) -> str:
-        """Give a command in this process, where everything is loaded; it must succeed."""
+        """Run a command in this process, which is faster. Return its stdout. Fail on an error."""
         words = [command, self.sweep, *self.options, *more, "--results", str(self.results)]
         if command in ("sweep", "retry"):
             words += ["--cluster", str(self.folder / "cluster.toml")]
@@ -77,27 +77,27 @@ class Lab:
         return out.getvalue()
 
     def send(self, *more: str, **variables: str) -> str:
-        """Send the sweep; files that are not committed yet go along."""
+        """Submit the sweep, including uncommitted changes of the code."""
         return self.run_command(
             "sweep", "--launcher", "slurm", "--yes", "--dirty", *more, **variables
         )
 
     def list_arrays(self) -> list[Array]:
-        """All arrays ever sent."""
+        """Return all job arrays that were submitted."""
         return Submissions(self.results).every()
 
     def log(self) -> str:
-        """All that the jobs printed."""
+        """Return the contents of all job logs."""
         logs = sorted(self.results.glob("slurm/jobs/*/*_log.*"))
         return "\n".join(f"== {path.name}\n{path.read_text()}" for path in logs)
 
     def done(self) -> dict[str, dict[str, Any]]:
-        """Results by run."""
+        """Return the results of all finished runs by run id."""
         found = self.results.glob("runs/*/result.json")
         return {path.parent.name: json.loads(path.read_text()) for path in found}
 
     def progress(self, run: Path) -> Mapping[str, Any]:
-        """A run's sign of life; empty if there is none just now."""
+        """Return the heartbeat of a run, or {} if there is none."""
         try:
             values: Mapping[str, Any] = json.loads((run / "progress.json").read_text())
         except (OSError, ValueError):
@@ -105,30 +105,30 @@ class Lab:
         return values
 
     def under_way(self) -> list[tuple[Path, Mapping[str, Any]]]:
-        """Runs that have made steps and are not done, with their sign of life."""
+        """Return the folders and heartbeats of the running runs that have taken a step."""
         found = [
             (p.parent, self.progress(p.parent)) for p in self.results.glob("runs/*/progress.json")
         ]
-        return [(folder, told) for folder, told in found if told.get("step")]
+        return [(folder, beat) for folder, beat in found if beat.get("step")]
 
     def end(self) -> None:
-        """Take all of this lab out of the queue."""
+        """Cancel all jobs of this test."""
         for array in self.list_arrays():
             read_output("scancel", f"--name={array.name}")
 
 
 def list_queue() -> list[str]:
-    """Lines of squeue: number, state, node."""
+    """Return the lines of squeue: job id, state and node."""
     return read_output("squeue", "-h", "-r", "-o", "%i %T %N").splitlines()
 
 
 def list_running() -> list[str]:
-    """Numbers of running jobs."""
+    """Return the ids of running jobs."""
     return [line.split()[0] for line in list_queue() if line.split()[1] == "RUNNING"]
 
 
 def wait_until(there: Callable[[], Any], seconds: float, what: str, log: Callable[[], str]) -> Any:
-    """Wait until something is there, and return it; fails with the logs after some seconds."""
+    """Wait until `there` returns a true value and return it. Fail with the logs after `seconds`."""
     until = time.monotonic() + seconds
     while not (found := there()):
         assert time.monotonic() < until, f"no {what} in {seconds} s; queue: {list_queue()}\n{log()}"

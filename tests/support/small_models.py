@@ -1,4 +1,4 @@
-"""One small member of each family of models, and what the laws about them draw from."""
+"""A small model of each family, with inputs, labels and random freeze masks for tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS = 11
 
 
 class Plain(nn.Module):
-    """VGG: convolutions with biases, pooling, linear layers with dropout; no norm."""
+    """VGG without norms: convolutions with biases, pooling, linear layers with dropout."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Plain(nn.Module):
 
 
 class Attention(nn.Module):
-    """Separate queries, keys and values, as BERT has them."""
+    """Self-attention with separate linear layers for queries, keys and values, as in BERT."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Block(nn.Module):
 
 
 class Bert(nn.Module):
-    """BERT: three embeddings, blocks with the norms behind, a pooler, a classifier."""
+    """BERT: three embeddings, post-norm blocks, a pooler and a classifier."""
 
     def __init__(self, width: int = 12, depth: int = 2, heads: int = 3, length: int = 7) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def _build_transformers_bert() -> nn.Module:
     from transformers import BertConfig, BertForSequenceClassification
 
     class Logits(BertForSequenceClassification):  # type: ignore[misc]
-        """transformers' own, with dropout, putting out a tensor as the other families do."""
+        """BERT of the transformers library that returns its logits as a tensor."""
 
         def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
             logits: torch.Tensor = super().forward(*inputs).logits
@@ -163,19 +163,19 @@ def _build_torch_vit() -> nn.Module:
 
 
 def make_images(samples: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
-    """A batch of 16 x 16 images."""
+    """Return a batch of images, (samples, 3, 16, 16)."""
     generator = torch.Generator().manual_seed(seed)
     return (torch.randn(samples, 3, 16, 16, generator=generator).to(DEVICE),)
 
 
 def make_sentences(samples: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
-    """A batch of sentences of seven words."""
+    """Return a batch of word ids, (samples, 7)."""
     generator = torch.Generator().manual_seed(seed)
     return (torch.randint(0, WORDS, (samples, 7), generator=generator).to(DEVICE),)
 
 
 def make_texts(samples: int, seed: int = 0, length: int = 7) -> tuple[torch.Tensor, ...]:
-    """A padded batch as a run makes it: ids, the mask of real words, segments."""
+    """Return a padded text batch: ids, the mask of real words, and segment ids."""
     generator = torch.Generator().manual_seed(seed)
     ids, segments = (
         torch.randint(0, high, (samples, length), generator=generator) for high in (WORDS, 2)
@@ -186,21 +186,21 @@ def make_texts(samples: int, seed: int = 0, length: int = 7) -> tuple[torch.Tens
 
 
 def make_labels(samples: int, seed: int = 0) -> torch.Tensor:
-    """A class for each of the samples."""
+    """Return a random class for each sample, (samples,)."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, CLASSES, (samples,), generator=generator).to(DEVICE)
 
 
 @dataclass(frozen=True)
 class Family:
-    """A way to build a small model, and its layers."""
+    """Family of models: name, constructor, inputs and layers of its small model."""
 
     name: str
     _build: Callable[[], nn.Module]
     inputs: Callable[..., tuple[torch.Tensor, ...]]
 
     def model(self) -> nn.Module:
-        """A new copy of the model, the same each time, in train mode."""
+        """Return a new copy of the model in train mode. All copies have equal weights."""
         return copy.deepcopy(_build_model(self)).to(DEVICE)
 
     @property
@@ -209,7 +209,7 @@ class Family:
         return _find_layers(self)
 
     def draw_masks(self) -> st.SearchStrategy[frozenset[int]]:
-        """Random sets of layers to freeze: a prefix and some more, never the head."""
+        """Return a Hypothesis strategy for frozen layers: a prefix and others, never the head."""
         body = len(self.layers) - 1
         return st.builds(
             lambda prefix, more: frozenset(range(prefix)) | more,

@@ -1,4 +1,4 @@
-"""Training of a small model by the harness's own parts, and how its state is compared."""
+"""Training of small models with the harness's optimizer and freezer, and state comparison."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.small_models import Family, make_labels
 
 
 class Training:
-    """A model of a family with its optimizer and freezer, stepped on batches drawn by number."""
+    """Model of a family with its optimizer and freezer. The step number seeds each batch."""
 
     def __init__(self, family: Family, name: str = "sgd", by_layer: bool = False) -> None:
         self.family, self.layers = family, family.layers
@@ -27,11 +27,11 @@ class Training:
         self.freezer = Freezer(self.model, self.optimizer, self.layers)
 
     def step(self, number: int) -> None:
-        self.model.train()  # as every training loop does after an evaluation
+        self.model.train()  # as training loops do after an evaluation
         train_step(self.model, self.optimizer, self.family, number)
 
     def state(self, layer: int) -> dict[str, torch.Tensor]:
-        """Copies of a layer's parameters and buffers."""
+        """Return copies of a layer's parameters and buffers by name."""
         return copy_state(self.model, self.layers[layer])
 
 
@@ -55,7 +55,7 @@ def copy_state(model: nn.Module, layer: Layer) -> dict[str, torch.Tensor]:
 
 
 def find_differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
-    """Names of the tensors that are not the same in both, bit for bit."""
+    """Return the names of the tensors that differ in any bit."""
     assert one.keys() == other.keys()
     return [name for name in one if not torch.equal(one[name], other[name])]
 

@@ -1,4 +1,4 @@
-"""Made-up results in the shape of real ones. Nothing here was measured."""
+"""Synthetic results in the format of real ones. No value here was measured."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PROFILE = {
 MODELS = ("resnet50", "vgg11", "mobilenet_v2", "deit_tiny")
 DATASETS = ("cifar10", "cifar100")
 METHODS = ("full", "linear", "autofreeze", "smartfrz")
-# Share of FLOPs saved, share of time saved, points of accuracy lost.
+# Shares of FLOPs and of time saved, and accuracy lost in percentage points.
 EFFECTS = {
     "full": (0.0, 0.0, 0.0),
     "linear": (0.40, 0.30, 0.6),
@@ -48,7 +48,7 @@ def list_runs(
     methods: Iterable[str] = METHODS,
     seeds: int = 5,
 ) -> list[dict[str, Any]]:
-    """The runs of a table, with ids that say what they are."""
+    """Return the runs of a table. Their ids contain model, data set, method and seed."""
     return [
         {
             "id": f"{model}-{dataset}-{method}-{seed}",
@@ -66,7 +66,7 @@ def list_runs(
 
 
 def make_result(run: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
-    """A result.json for a run; `changes` replace its keys."""
+    """Return the contents of a run's result.json. `changes` replaces top-level keys."""
     draw = random.Random(run["id"])
     common = random.Random(f"{run['model']}{run['dataset']}{run['seed']}").gauss(0, 0.3)
     flops, time, loss = EFFECTS.get(run["method"], (0.2, 0.1, 0.2))
@@ -117,7 +117,7 @@ def make_result(run: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def write_run(results: Path, run: Mapping[str, Any], **changes: Any) -> Path:
-    """Write the folder of a finished run; returns it."""
+    """Write the folder of a finished run and return its path."""
     folder: Path = results / "runs" / run["id"]
     folder.mkdir(parents=True, exist_ok=True)
     device, threads = changes.pop("device", "a made-up CPU"), changes.pop("threads", 1)

@@ -1,4 +1,4 @@
-"""A real view of a real, tiny network: three layers, BatchNorm among them, the last the head."""
+"""View of a real network of three layers, with one BatchNorm; the last layer is the head."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def build_tiny_view(model: nn.Module, artifacts: dict[str, Path], **changes: Any
 
 
 def train_a_step(view: View, seed: int) -> None:
-    """Move all weights that are not frozen by a little, as an optimizer would: in place."""
+    """Change the weights that are not frozen slightly and in place, as an optimizer does."""
     generator = torch.Generator().manual_seed(seed)
     view.step += 1
     view.lr = view.base_lr * (1 - view.step / view.total_steps)

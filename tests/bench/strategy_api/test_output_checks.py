@@ -149,9 +149,9 @@ def test_decide_may_be_a_generator(spec_of: Callable[[str, str], Any], tmp_path:
     spec = spec_of("decide(self, view)", "yield Verdict(0, view.epoch < 2)")
     execute(spec, tmp_path / "results")
     lines = (RunFolder(tmp_path / "results", spec.id).path / "decisions.jsonl").read_text()
-    told = [json.loads(line) for line in lines.splitlines()]
-    assert [line["freeze"] for line in told] == [line["epoch"] < 2 for line in told]
-    assert len(told) == spec.epochs
+    decisions = [json.loads(line) for line in lines.splitlines()]
+    assert [line["freeze"] for line in decisions] == [line["epoch"] < 2 for line in decisions]
+    assert len(decisions) == spec.epochs
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_an_installed_package_cannot_replace_a_built_in_strategy(
 
 
 def test_options_without_a_shipped_predictor_are_rejected() -> None:
-    with pytest.raises(UserError, match=r"no predictor is there .*w30-n8.*--predictor FILE"):
+    with pytest.raises(UserError, match=r"no predictor .*w30-n8.*--predictor FILE"):
         make_tiny_spec("smartfrz", options={"tailored": 8})
 
 
