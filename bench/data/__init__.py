@@ -1,1 +1,1 @@
-"""Image data sets: what they are, where they come from, how batches of them are augmented."""
+"""Data sets of images and texts: descriptors, loading, splits, augmentation and metrics."""

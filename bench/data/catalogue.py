@@ -1,4 +1,4 @@
-"""Data sets by name, found in the modules of bench/data/images/ and bench/data/texts/."""
+"""Catalogue of the data sets defined by the modules of bench/data/images/ and bench/data/texts/."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.options import make_unknown_error
 
 @cache
 def list_data_sets() -> tuple[DataSet, ...]:
-    """Return the descriptors of all data sets, those of images first."""
+    """Return the descriptors of all data sets, images before texts."""
     return tuple(
         data_set
         for package in (images, texts)
@@ -45,10 +45,10 @@ def load(
     root: Path | None = None,
     train_limit: int = 0,
 ) -> ImageData:
-    """Load a set of images (see ImageSet.load).
+    """Load an image data set into memory (see ImageSet.load).
 
-    train_limit > 0 keeps that many training images, all classes alike. Raises UserError for an
-    unknown name, a set of texts, and for missing or damaged files.
+    train_limit > 0 keeps that many training images, balanced over the classes. Raises UserError
+    for an unknown name, for a text data set, and for missing or damaged files.
     """
     data = _find_images(name).load(resolution, evaluate_on, root)
     return data.limit(train_limit) if train_limit else data
@@ -63,7 +63,7 @@ def open_stream(
     train_limit: int = 0,
     workers: int = 0,
 ) -> ImageStream | None:
-    """Return a set of images that is too large for memory as a stream (see ImageSet.stream)."""
+    """Return an image data set as a stream, or None if it fits in memory (see ImageSet.stream)."""
     return _find_images(name).stream(
         resolution, evaluate_on, root, train_limit=train_limit, workers=workers
     )
@@ -71,25 +71,29 @@ def open_stream(
 
 @lru_cache(maxsize=4)
 def load_texts(name: str, evaluate_on: Part, root: str, train_limit: int) -> TextData:
-    """Load a set of texts; train_limit > 0 keeps that many for training, all classes alike."""
+    """Load a text data set.
+
+    root: the data root; "" if there is none. train_limit > 0 keeps that many training texts,
+    balanced over the classes.
+    """
     data_set = find_data_set(name)
-    assert isinstance(data_set, TextSet), f"{name} holds images"
+    assert isinstance(data_set, TextSet), f"{name} is an image data set"
     data = data_set.load(evaluate_on, Path(root) if root else None)
     return data.limit(train_limit) if train_limit else data
 
 
 def describe(name: str, root: str | Path | None = None) -> Facts:
-    """Return the facts of a data set that is evaluated on its test part."""
+    """Return the facts of a data set, for evaluation on its test part, without loading it."""
     return find_data_set(name).describe(Path(root) if root else None)
 
 
 def holds_texts(name: str) -> bool:
-    """Return whether a data set holds texts. Raises UserError for an unknown name."""
+    """Return whether a data set contains texts. Raises UserError for an unknown name."""
     return isinstance(find_data_set(name), TextSet)
 
 
 def _find_images(name: str) -> ImageSet:
     found = find_data_set(name)
     if not isinstance(found, ImageSet):
-        raise UserError(f"{name} holds texts; name a set of images")
+        raise UserError(f"{name} is a text data set; give an image data set")
     return found

@@ -1,6 +1,6 @@
-"""Augmentation and normalisation of uint8 batches, on the device where the images live.
+"""Augmentation and normalisation of uint8 image batches, on the device that holds the images.
 
-Random numbers come from the CPU generator that is passed in, so they are the same on every device.
+Random numbers come from a CPU generator that the caller passes, so every device uses the same ones.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ NORMALISATIONS = {
 }
 
 Augment = Literal["none", "crop", "crop+flip"]
-PADDING = 8  # a crop moves by at most a PADDING-th of the side, as 4 pixels of CIFAR's 32
+PADDING = 8  # a crop moves by at most side / PADDING, like the usual 4 of 32 pixels on CIFAR
 
 
 def augment(
     images: Tensor, kind: Augment, generator: torch.Generator, start: int = 0, of: int = 0
 ) -> Tensor:
-    """Shift uint8 images (B, 3, R, R) within mirrored borders and, for crop+flip, mirror half.
+    """Shift each uint8 image (B, 3, R, R) at random; crop+flip also mirrors it at probability 0.5.
 
-    The same generator state gives the same images, and images from `start` on of a batch of `of`
-    the same as in the whole batch; 0 = they are the whole batch. "none" returns the images
-    untouched and draws nothing.
+    Pixels beyond the border are mirrored from inside. The same generator state gives the same
+    images. If `images` are part of a batch of `of` images, `start` is the index of the first one;
+    the result is then the same as for the whole batch. of = 0: `images` are the whole batch.
+    "none" returns the images unchanged and draws no random numbers.
     """
     if kind == "none":
         return images
@@ -47,16 +48,16 @@ def augment(
 
 
 def _mirror_indices(index: Tensor, side: int) -> Tensor:
-    """Indices outside 0 … side − 1 reflected back into it, the border not repeated."""
+    """Reflect indices outside 0 … side − 1 at the border, without repeating the border pixel."""
     index = index.abs()
     return torch.where(index >= side, 2 * (side - 1) - index, index)
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor, resolution: int = 0) -> Tensor:
-    """uint8 images (B, 3, h, w) to float32 with the given mean and std (3,) of values in [0, 1].
+    """Convert uint8 images (B, 3, h, w) to float32 and normalise them by mean and std (3,).
 
-    With a resolution, images of another size are scaled to it first (bilinear), so that small
-    originals can stay small in memory.
+    mean and std are of pixel values in [0, 1]. If a resolution is given, images of another size
+    are first scaled to it (bilinear), so small originals can stay small in memory.
     """
     pixels = images.float()
     if resolution and images.shape[-1] != resolution:
@@ -66,7 +67,10 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor, resolution: int = 0) ->
 
 
 def resize(images: Tensor, resolution: int) -> Tensor:
-    """uint8 images (N, 3, h, w) to (N, 3, resolution, resolution), bilinear, antialiased."""
+    """Resize uint8 images (N, 3, h, w) to (N, 3, resolution, resolution).
+
+    Interpolation is bilinear, with antialiasing if the images shrink.
+    """
     if images.shape[-2:] == (resolution, resolution):
         return images
     parts = [

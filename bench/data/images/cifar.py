@@ -1,8 +1,11 @@
-"""CIFAR-10 and CIFAR-100 from a local folder, in one of two layouts.
+"""CIFAR-10 and CIFAR-100, read from a local folder in one of two file formats.
 
-Python layout: torchvision's (cifar-10-batches-py/, cifar-100-python/), checked by its MD5 sums.
-Zip layout: cifar10_train*.zip and cifar10_test.zip (cifar100 alike), each with meta.json,
-labels.npy and sheets of tiles, checked by the sums in meta.json where it has them.
+Python format: torchvision's folders cifar-10-batches-py/ and cifar-100-python/. Loading verifies
+the published MD5 checksums.
+
+Zip format: cifar10_train*.zip and cifar10_test.zip (likewise for cifar100). Each contains
+meta.json, labels.npy and WebP sheets that hold the images as tiles. Loading verifies the SHA-256
+checksums in meta.json, if there are any.
 """
 
 from __future__ import annotations
@@ -41,32 +44,39 @@ TRAIN_SAMPLES = 50_000
 
 @cache
 def get_readers() -> dict[str, type[CIFAR10]]:
-    """torchvision's readers by name; imported late, since a plan of other data needs none."""
+    """Return torchvision's CIFAR classes by data set name.
+
+    Imports torchvision here, because planning runs on other data does not need it.
+    """
     from torchvision.datasets import CIFAR10, CIFAR100
 
     return {"cifar10": CIFAR10, "cifar100": CIFAR100}
 
 
 class CifarSet(ImageSet):
-    """CIFAR-10 or CIFAR-100 below a root folder."""
+    """CIFAR-10 or CIFAR-100 in a data root."""
 
     needs_root = True
 
     @property
     def summary(self) -> str:
-        """One line for `freezebench list`."""
-        return f"needs a data root; {CLASSES[self.name]} classes, torchvision's layout or zip files"
+        """Summary line for `freezebench list`."""
+        return f"needs a data root; {CLASSES[self.name]} classes, torchvision's format or zip files"
 
     def describe(self, root: Path | None) -> Facts:
-        """Return its facts; the number of images is the published one where files are absent."""
+        """Return its facts, with the published number of images if the files are missing."""
         return Facts(CLASSES[self.name], count_train_samples(self.name, root))
 
     def fingerprint(self, root: Path | None) -> str:
-        """Return a hash of the sums of its files."""
+        """Return a hash of the checksums of its files."""
         return hash_parts([identify_contents(self.name, root).encode()])
 
     def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
-        """Load both parts, or the training part alone with a tenth of it held out."""
+        """Load the training part and the test part.
+
+        With evaluate_on="validation", a tenth of the training part is held out in place of the
+        test part.
+        """
         images, labels = load(self.name, root, train=True)
         if evaluate_on == "validation":
             kept, held = split_held_out(labels, HELD_OUT)
@@ -87,14 +97,15 @@ DATA_SETS = tuple(CifarSet(name) for name in NAMES)
 
 
 def load(name: str, root: Path | None, *, train: bool) -> tuple[Tensor, Tensor]:
-    """One split as uint8 images (N, 3, 32, 32) and int64 labels (N,).
+    """Return the uint8 images (N, 3, 32, 32) and int64 labels (N,) of the training or test split.
 
-    Raises UserError if the files are missing, truncated or altered.
+    Downloads the data set if root contains none of its files. Raises UserError if the download
+    fails, or if files are missing, truncated or modified.
     """
     if root is not None and root.is_dir():
-        # Of this user's own: a file in /tmp that another made cannot be opened for writing.
+        # The name depends on the user id, because a user cannot write to another user's lock file.
         word = hashlib.sha256(f"{os.getuid()} {root.resolve()}".encode()).hexdigest()[:12]
-        # One process downloads and the others wait for it.
+        # One process downloads while the others wait for the lock.
         with hold_lock(Path(tempfile.gettempdir(), f"freezebench-{name}-{word}.lock")):
             if not _is_present(name, root):
                 download(name, root)
@@ -104,15 +115,18 @@ def load(name: str, root: Path | None, *, train: bool) -> tuple[Tensor, Tensor]:
     else:
         images, labels = _read_python(name, found, train)
     if len(images) != len(labels) or not len(labels) or int(labels.max()) >= CLASSES[name]:
-        raise UserError(f"{found}: not a split of {name}; fetch it again")
+        raise UserError(
+            f"{found}: not a valid split of {name} (labels are missing or out of range); "
+            "download it again"
+        )
     return images, labels
 
 
 def identify_contents(name: str, root: Path | None) -> str:
-    """What a run's id says of the contents: the sums of the files.
+    """Return a text that identifies the contents of the files; run ids depend on it.
 
-    Those of the Python layout are published and checked on loading, so that they need not be
-    read, nor even be there, to plan a run. Zip files are read.
+    For the Python format it lists the published checksums, which loading verifies. A run can
+    therefore be planned before these files are downloaded. Zip files are read and hashed.
     """
     if (
         root is None
@@ -132,12 +146,12 @@ def identify_contents(name: str, root: Path | None) -> str:
 
 
 def _is_present(name: str, root: Path) -> bool:
-    """Whether anything of the set lies at root, in either layout."""
+    """Return whether root contains any file of the data set, in either format."""
     return (root / get_readers()[name].base_folder).is_dir() or any(root.glob(f"{name}_*.zip"))
 
 
 def count_train_samples(name: str, root: Path | None) -> int:
-    """How many training images there are at root; 50,000 where root holds none."""
+    """Return the number of training images in root; 50,000 if root contains none."""
     try:
         found = _locate(name, root, train=True)
     except UserError:
@@ -146,7 +160,7 @@ def count_train_samples(name: str, root: Path | None) -> int:
 
 
 def download(name: str, root: Path) -> None:
-    """Fetch the Python layout into root; raises UserError where that fails."""
+    """Download the Python format into root. Raises UserError if that fails."""
     try:
         get_readers()[name](str(root), download=True)
     except (OSError, RuntimeError) as error:
@@ -158,26 +172,28 @@ def download(name: str, root: Path) -> None:
 
 
 def _locate(name: str, root: Path | None, train: bool) -> Path:
-    """The zip file of a split, or the root itself if it has the Python layout."""
+    """Return the zip file of a split, or root itself if it contains the Python format."""
     folder = get_readers()[name].base_folder
-    wanted = f"{folder}/ (torchvision's) or {name}_train.zip and {name}_test.zip"
+    wanted = f"{folder}/ (torchvision's format) or {name}_train.zip and {name}_test.zip"
     if root is None:
         raise UserError(
-            f"{name}: no data root is given; give --data-root with a folder of {wanted}"
+            f"{name}: no data root; give --data-root DIR, a folder that contains {wanted}"
         )
     if not root.is_dir():
-        raise UserError(f"{name}: the data root {root} is not a folder; it should hold {wanted}")
+        raise UserError(
+            f"{name}: the data root {root} is not a folder; give one that contains {wanted}"
+        )
     if (root / get_readers()[name].base_folder).is_dir():
         return root
     zips = sorted(root.glob(f"{name}_train*.zip" if train else f"{name}_test*.zip"))
     if not zips:
         part = "training" if train else "test"
-        raise UserError(f"{name}: no {part} images in {root}; it should hold {wanted}")
+        raise UserError(f"{name}: no {part} images in {root}; it must contain {wanted}")
     return zips[0]
 
 
 def _list_members(name: str, train: bool) -> list[tuple[str, str]]:
-    """File names of a split in the Python layout and their MD5 sums."""
+    """Return the file names of a split in the Python format, with their MD5 checksums."""
     listed = get_readers()[name].train_list if train else get_readers()[name].test_list
     return [(str(file), str(md5)) for file, md5 in listed]
 
@@ -187,11 +203,11 @@ def _read_python(name: str, root: Path, train: bool) -> tuple[Tensor, Tensor]:
     meta = get_readers()[name].meta
     for file, md5 in [*_list_members(name, train), (meta["filename"], meta["md5"])]:
         path = folder / file
-        # The sum is checked before anything is unpickled.
+        # Verify the checksum first, because unpickling a modified file could run any code.
         if not path.is_file():
-            raise UserError(f"{name}: {path} is missing; fetch the archive again")
+            raise UserError(f"{name}: {path} is missing; download the archive again")
         if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
-            raise UserError(f"{name}: {path} is truncated or altered; fetch the archive again")
+            raise UserError(f"{name}: {path} is truncated or modified; download the archive again")
     data = get_readers()[name](str(root), train=train, download=False)
     images = torch.from_numpy(np.asarray(data.data)).permute(0, 3, 1, 2).contiguous()
     return images, torch.tensor(data.targets, dtype=torch.int64)
@@ -206,11 +222,17 @@ def _read_zip(path: Path) -> tuple[Tensor, Tensor]:
     except (zipfile.BadZipFile, OSError, EOFError, KeyError, ValueError, SyntaxError) as error:
         raise _make_read_error(path, error) from None
     if len(images) < meta["n"] or len(labels) < meta["n"]:
-        raise UserError(f"{path}: holds fewer images than the {meta['n']} it tells of; truncated")
+        raise UserError(
+            f"{path}: contains fewer images or labels than the {meta['n']} that its meta.json "
+            "declares; download it again"
+        )
     for what, array in (("images", images), ("labels", labels)):
         told = meta.get(f"sha256_{what}")
         if told and hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() != told:
-            raise UserError(f"{path}: its {what} are altered (SHA-256 differs); fetch it again")
+            raise UserError(
+                f"{path}: its {what} were modified (SHA-256 differs from meta.json); "
+                "download it again"
+            )
     tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).contiguous()
     return tensor, torch.from_numpy(labels[: meta["n"]].astype(np.int64))
 
@@ -225,7 +247,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
 
 
 def _read_sheets(archive: zipfile.ZipFile, meta: dict[str, Any]) -> Iterator[np.ndarray]:
-    """Each sheet's tiles, uint8 (n, side, side, 3), row by row."""
+    """Yield the tiles of each sheet, uint8 (n, side, side, 3), row by row."""
     side = int(meta.get("tile", 32))
     for number in range(-(-meta["n"] // meta["sheet_images"])):
         with Image.open(io.BytesIO(archive.read(f"sheet_{number:03d}.webp"))) as image:
@@ -237,7 +259,7 @@ def _read_sheets(archive: zipfile.ZipFile, meta: dict[str, Any]) -> Iterator[np.
 
 def _make_read_error(path: Path, error: BaseException) -> UserError:
     return UserError(
-        f"{path}: cannot be read ({_shorten_error(error)}); truncated or damaged, fetch again"
+        f"{path}: cannot be read ({_shorten_error(error)}); truncated or damaged, download it again"
     )
 
 

@@ -1,4 +1,4 @@
-"""Descriptor of a set of images."""
+"""Base class of the descriptors of image data sets."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from bench.data.images.streaming import ImageStream
 from bench.data.interface.descriptor import DataSet
 from bench.data.interface.splits import Part
 
-HELD_OUT = 0.1  # share of the training images that validation takes where files are read
+HELD_OUT = 0.1  # share of the training images held out for validation, for data sets in files
 
 
 class ImageSet(DataSet):
-    """Descriptor of a set of images."""
+    """Descriptor of an image data set."""
 
     @abstractmethod
     def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
-        """Load the set with images of at most resolution × resolution, in memory.
+        """Load the data set into memory, with images of at most resolution × resolution pixels.
 
-        Smaller originals keep their size. With evaluate_on="validation" the evaluation images
-        come from the training part and test images are not read. Raises UserError for missing or
-        damaged files.
+        Smaller originals keep their size. With evaluate_on="validation", the evaluation images
+        come from the training part and the test images are not read. Raises UserError for missing
+        or damaged files.
         """
 
     def stream(
@@ -34,8 +34,8 @@ class ImageSet(DataSet):
         train_limit: int,
         workers: int,
     ) -> ImageStream | None:
-        """Return the set as a stream decoded batch by batch if it is too large for memory.
+        """Return a stream that decodes images batch by batch, or None if all fit in memory.
 
-        workers: processes that decode; 0 = one a core, at most four.
+        workers: number of processes that decode; 0 = one per core, at most four.
         """
         return None

@@ -1,7 +1,8 @@
-"""digits10 and digits100: scikit-learn's handwritten digits, jittered, coloured and noisy.
+"""digits10 and digits100: scikit-learn's handwritten digits with jitter, colours and noise.
 
-digits10 shows one digit, digits100 two side by side (class = 10 x left + right). Test images come
-from digits that no training image uses; validation images from training digits then left out.
+An image of digits10 shows one digit. An image of digits100 shows two side by side (class =
+10 x left + right). Test images use digits that no training image uses. Validation images use a part
+of the training digits, which training then leaves out.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from bench.data.interface.descriptor import Facts, hash_parts
 from bench.data.interface.splits import Part
 from bench.errors import UserError
 
-FILE = "datasets/data/digits.csv.gz"  # of scikit-learn's package
-RECIPE = 1  # raise it when a change of code changes the images
+FILE = "datasets/data/digits.csv.gz"  # inside the scikit-learn package
+RECIPE = 1  # to be increased when a code change alters the images
 TEST_SHARE = 0.3
 VALIDATION_SHARE = 0.2
 EVAL_DRAWS = 5000
@@ -31,14 +32,14 @@ EVAL_DRAWS = 5000
 
 @dataclass(frozen=True)
 class DigitsRecipe:
-    """How many digits an image shows, how many training draws are made, and how they look."""
+    """Number of digits per image, number of training images, and drawing style."""
 
     slots: int
     train_draws: int
     look: DrawingStyle
 
     def identity(self) -> str:
-        """Return the text that the fingerprint hashes; run ids depend on its words."""
+        """Return the text that the fingerprint hashes; it must not change, or run ids change."""
         return (
             f"Recipe(slots={self.slots!r}, train_draws={self.train_draws!r}, "
             f"look={self.look.identity()})"
@@ -56,12 +57,12 @@ class DigitSet(ImageSet):
 
     @property
     def summary(self) -> str:
-        """One line for `freezebench list`."""
+        """Summary line for `freezebench list`."""
         facts = self.describe(None)
-        return f"embedded; {facts.classes} classes, {facts.train_samples:,} training draws"
+        return f"embedded; {facts.classes} classes, {facts.train_samples:,} training images"
 
     def describe(self, root: Path | None) -> Facts:
-        """Return its facts."""
+        """Return the number of classes and of training images."""
         recipe = RECIPES[self.name]
         return Facts(10**recipe.slots, recipe.train_draws)
 
@@ -70,7 +71,7 @@ class DigitSet(ImageSet):
         return _load(self.name, resolution, evaluate_on)
 
     def fingerprint(self, root: Path | None) -> str:
-        """Return a hash of the source digits and of the recipe that draws from them."""
+        """Return a hash of the source digits and of the recipe for drawing images from them."""
         images, labels = _load_source()
         text = (
             f"{self.name} {RECIPE} {RECIPES[self.name].identity()} {TEST_SHARE} "
@@ -99,10 +100,10 @@ def _load(name: str, resolution: int, evaluate_on: Part) -> ImageData:
 
 @lru_cache(maxsize=1)
 def _load_source() -> tuple[Tensor, Tensor]:
-    """The 1,797 digits: uint8 (N, 8, 8) from 0 to 16, and their labels.
+    """Return the 1,797 digits, uint8 (N, 8, 8) from 0 to 16, and their int64 labels (N,).
 
-    Read from the file that scikit-learn ships, which takes less time than importing it. Raises
-    UserError where it is not there.
+    Reads the file in the scikit-learn package, which is faster than importing scikit-learn.
+    Raises UserError if the file is missing.
     """
     package = find_spec("sklearn")
     path = Path(package.origin if package and package.origin else "").parent / FILE
@@ -115,7 +116,7 @@ def _load_source() -> tuple[Tensor, Tensor]:
 
 
 def split() -> dict[str, Tensor]:
-    """Indices of the source digits in the train, validation and test parts, which are disjoint."""
+    """Return the indices of the source digits in the disjoint train, validation and test parts."""
     order = torch.randperm(len(_load_source()[1]), generator=torch.Generator().manual_seed(0))
     tests = int(TEST_SHARE * len(order))
     held = int(VALIDATION_SHARE * len(order))
@@ -129,7 +130,10 @@ def split() -> dict[str, Tensor]:
 def _draw(
     recipe: DigitsRecipe, digits: Tensor, draws: int, resolution: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Images and labels of a number of draws, all classes equally often, in random order."""
+    """Draw images and labels in random order, all classes equally often.
+
+    digits: indices of the source digits to use. draws: number of images.
+    """
     generator = torch.Generator().manual_seed(seed)
     images, labels = _load_source()
     classes = 10**recipe.slots

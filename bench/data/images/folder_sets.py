@@ -1,4 +1,4 @@
-"""Image folders by name: folder:PATH, and imagenet below the root folder."""
+"""Image folders as data sets: folder:PATH, and imagenet in the data root."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from bench.errors import UserError
 
 @dataclass(frozen=True)
 class FolderSet(ImageSet):
-    """Images as PATH/train/CLASS/… and PATH/val/CLASS/….
+    """Images in PATH/train/CLASS/… and PATH/val/CLASS/….
 
-    Folders as large as ImageNet stream. Their fingerprint holds paths and sizes of files alone,
-    because reading every byte would take too long.
+    Folders as large as ImageNet are streamed. Their fingerprint covers only the paths and sizes of
+    files, because reading every byte would take too long.
     """
 
     @property
     def summary(self) -> str:
-        """One line for `freezebench list`."""
-        return "any images as PATH/train/CLASS/… and PATH/val/CLASS/…"
+        """Summary line for `freezebench list`."""
+        return "any images in PATH/train/CLASS/… and PATH/val/CLASS/…"
 
     def find(self, name: str) -> DataSet | None:
-        """Return the set of a name that begins with folder:."""
+        """Return the data set for a name that begins with "folder:", else None."""
         return replace(self, name=name) if name.partition(":")[0] == "folder" else None
 
     def place(self, root: Path | None) -> Path:
-        """Return the folder that holds train/ and val/. Raises UserError if none is named."""
+        """Return the folder that contains train/ and val/. Raises UserError if none is given."""
         path = self.name.partition(":")[2]
         if path:
             return Path(path).expanduser()
@@ -45,12 +45,12 @@ class FolderSet(ImageSet):
         return root
 
     def describe(self, root: Path | None) -> Facts:
-        """Return its facts."""
+        """Return the number of classes and of training images in the folder."""
         found = image_folder.list_images(self.place(root), "train")
         return Facts(len(found.classes), len(found.paths))
 
     def fingerprint(self, root: Path | None) -> str:
-        """Return a hash of every image's relative path, size and bytes."""
+        """Return a hash of each image's path and size, and of its bytes if the folder is small."""
         return hash_parts(self._list_contents(self.place(root)))
 
     def _list_contents(self, place: Path) -> Iterator[bytes]:
@@ -61,7 +61,7 @@ class FolderSet(ImageSet):
                 yield path.read_bytes()
 
     def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
-        """Read all images, each fitted once to resolution × resolution."""
+        """Read all images, each scaled and centre-cropped to resolution × resolution."""
         return image_folder.load(self.name, self.place(root), resolution, evaluate_on, HELD_OUT)
 
     def stream(
@@ -73,7 +73,7 @@ class FolderSet(ImageSet):
         train_limit: int,
         workers: int,
     ) -> ImageStream | None:
-        """Return the folder as a stream if it is too large for memory."""
+        """Return the folder as a stream, or None if its images fit in memory."""
         place = self.place(root)
         if not image_folder.is_too_large(place, resolution):
             return None
@@ -88,28 +88,28 @@ class FolderSet(ImageSet):
 
 
 class ImageNetSet(FolderSet):
-    """ImageNet in the layout of an image folder.
+    """ImageNet as an image folder.
 
-    Without a root its published facts and its name stand for it, so that runs can be planned.
+    Without a data root, its published facts and its name are used, so that runs can be planned.
     """
 
     needs_root = True
 
     @property
     def summary(self) -> str:
-        """One line for `freezebench list`."""
-        return "the same layout under the data root; 1,000 classes"
+        """Summary line for `freezebench list`."""
+        return "train/CLASS/… and val/CLASS/… in the data root; 1,000 classes"
 
     def find(self, name: str) -> DataSet | None:
-        """Return this set for its own name."""
+        """Return this data set for its own name, else None."""
         return self if name == self.name else None
 
     def describe(self, root: Path | None) -> Facts:
-        """Return its facts."""
+        """Return the facts found in the data root, or the published ones without a data root."""
         return super().describe(root) if root else Facts(1000, 1_281_167)
 
     def fingerprint(self, root: Path | None) -> str:
-        """Return a hash of its files, or of its name."""
+        """Return a hash of its files, or of its name without a data root."""
         return super().fingerprint(root) if root else hash_parts([b"imagenet"])
 
 

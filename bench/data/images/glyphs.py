@@ -1,6 +1,6 @@
-"""glyphs: letters drawn from the fonts that matplotlib ships; the source task and its variants.
+"""glyphs: letters drawn in matplotlib's fonts; the source task and its variants.
 
-Evaluation images use fonts that no training image uses. No digit is ever drawn.
+Evaluation images use fonts that no training image uses. No image shows a digit.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from bench.data.images.rendering import DrawingStyle, paint
 from bench.data.interface.descriptor import Facts, hash_parts
 from bench.data.interface.splits import Part
 
-RECIPE = 1  # raise it when a change of code changes the images
-SHAPE = 10  # side of a letter before it is drawn: as coarse as the digits that are the targets
+RECIPE = 1  # to be increased when a code change alters the images
+SHAPE = 10  # side of a letter's bitmap in pixels, about as coarse as the digits of the targets
 EVAL_DRAWS = 5000
-FONTS = "mpl-data/fonts/ttf"  # of matplotlib's package
+FONTS = "mpl-data/fonts/ttf"  # inside the matplotlib package
 
 SANS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-BoldOblique", "DejaVuSans-Oblique", "cmss10")
 MONO = (
@@ -48,7 +48,7 @@ SERIF = (
     "cmti10",
 )
 ALL = SANS + MONO + SERIF
-MIXED = string.ascii_uppercase + "abdefghnqrt"  # lower case only where it differs in shape
+MIXED = string.ascii_uppercase + "abdefghnqrt"  # lower case only if its shape differs
 
 
 PLAIN = DrawingStyle()
@@ -56,9 +56,9 @@ PLAIN = DrawingStyle()
 
 @dataclass(frozen=True)
 class GlyphsRecipe:
-    """Letters that are shown alone and in pairs, the fonts, the number of draws, and the look.
+    """Letters shown alone and in pairs, fonts, number of training images, and drawing style.
 
-    A class is a letter, or an ordered pair of the letters of `pairs`.
+    A class is a letter of `letters`, or an ordered pair of letters of `pairs`.
     """
 
     letters: str = MIXED
@@ -69,11 +69,11 @@ class GlyphsRecipe:
 
     @property
     def classes(self) -> int:
-        """How many there are."""
+        """Number of classes."""
         return len(self.letters) + len(self.pairs) ** 2
 
     def identity(self) -> str:
-        """Return the text that the fingerprint hashes; run ids depend on its words."""
+        """Return the text that the fingerprint hashes; it must not change, or run ids change."""
         return (
             f"Recipe(letters={self.letters!r}, pairs={self.pairs!r}, fonts={self.fonts!r}, "
             f"train_draws={self.train_draws!r}, look={self.look.identity()})"
@@ -83,7 +83,7 @@ class GlyphsRecipe:
 CAPITALS = string.ascii_uppercase
 SMALL = string.ascii_lowercase
 RECIPES = {
-    # What backbones are pretrained on: one letter or two, so that both targets are near.
+    # Source task for pretraining backbones: one letter or two, to resemble both target data sets.
     "": GlyphsRecipe(letters=CAPITALS, pairs="ACEHKMRSTX", train_draws=6400),
     "mixed": GlyphsRecipe(),
     "upper": GlyphsRecipe(letters=CAPITALS),
@@ -100,21 +100,21 @@ RECIPES = {
 
 
 class GlyphSet(ImageSet):
-    """A variant of glyphs; the plain name is the source task of backbones."""
+    """Variant of glyphs; the plain name is the source task on which backbones are pretrained."""
 
     @property
     def recipe(self) -> GlyphsRecipe:
-        """How its images are drawn."""
+        """Recipe for drawing its images."""
         return RECIPES[self.name.partition(":")[2]]
 
     @property
     def summary(self) -> str:
-        """One line for `freezebench list`."""
+        """Summary line for `freezebench list`."""
         facts = self.describe(None)
-        return f"embedded; {facts.classes} classes, {facts.train_samples:,} training draws"
+        return f"embedded; {facts.classes} classes, {facts.train_samples:,} training images"
 
     def describe(self, root: Path | None) -> Facts:
-        """Return its facts."""
+        """Return the number of classes and of training images."""
         return Facts(self.recipe.classes, self.recipe.train_draws)
 
     def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
@@ -122,7 +122,7 @@ class GlyphSet(ImageSet):
         return _load(self.name, self.recipe, resolution, evaluate_on)
 
     def fingerprint(self, root: Path | None) -> str:
-        """Return a hash of the letters' bitmaps and of the recipe that draws them."""
+        """Return a hash of the letters' bitmaps and of the recipe for drawing images from them."""
         recipe = self.recipe
         letters = recipe.letters + recipe.pairs
         bitmaps = (_render_letters(font, letters).numpy().tobytes() for font in recipe.fonts)
@@ -146,7 +146,7 @@ def _load(name: str, recipe: GlyphsRecipe, resolution: int, evaluate_on: Part) -
 
 
 def split(recipe: GlyphsRecipe) -> dict[str, tuple[str, ...]]:
-    """The recipe's fonts in disjoint train, validation and test parts (three, one and one of 5)."""
+    """Return the recipe's fonts in disjoint parts: 3/5 train, 1/5 validation and 1/5 test."""
     return {
         "train": tuple(font for i, font in enumerate(recipe.fonts) if i % 5 not in (1, 3)),
         "validation": recipe.fonts[1::5],
@@ -156,7 +156,10 @@ def split(recipe: GlyphsRecipe) -> dict[str, tuple[str, ...]]:
 
 @cache
 def _render_letters(font: str, letters: str) -> Tensor:
-    """The letters as uint8 (len(letters), SHAPE, SHAPE), each filling its square's height."""
+    """Return the letters as uint8 (len(letters), SHAPE, SHAPE).
+
+    The longer side of each letter fills its square.
+    """
     path = _find_fonts() / f"{font}.ttf"
     face = ImageFont.truetype(str(path), 2 * SHAPE)
     return torch.stack([_render_letter(face, letter) for letter in letters])
@@ -164,7 +167,7 @@ def _render_letters(font: str, letters: str) -> Tensor:
 
 @cache
 def _find_fonts() -> Path:
-    """Return matplotlib's folder of fonts, without the import where its package holds them."""
+    """Return matplotlib's folder of fonts; import matplotlib only if its package lacks them."""
     package = find_spec("matplotlib")
     folder = Path(package.origin if package and package.origin else "").parent / FONTS
     if not folder.is_dir():
@@ -187,9 +190,9 @@ def _render_letter(face: ImageFont.FreeTypeFont, letter: str) -> Tensor:
 def _draw(
     recipe: GlyphsRecipe, fonts: tuple[str, ...], draws: int, resolution: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Images and labels of a number of draws in random order.
+    """Draw images and labels in random order.
 
-    Where letters stand both alone and in pairs, half of the draws are of each kind.
+    draws: number of images. If letters appear both alone and in pairs, each kind gets half of them.
     """
     generator = torch.Generator().manual_seed(seed)
     alone = draws * bool(recipe.letters) // (1 + bool(recipe.pairs))

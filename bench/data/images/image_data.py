@@ -1,4 +1,4 @@
-"""A set of images in memory, and the moments of its pixels."""
+"""Image data set in memory, and the mean and standard deviation of its pixels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from bench.data.interface.splits import select_balanced
 
 @dataclass(frozen=True)
 class ImageData:
-    """A labelled image set in memory; nobody may write to its tensors.
+    """Labelled images in memory; callers must not write to the tensors.
 
     Images are uint8 (N, 3, R, R), labels int64 (N,). mean and std (3,) are those of the training
-    images in [0, 1]. flip says whether mirrored images keep their label.
+    images, with pixel values in [0, 1]. flip: whether a mirrored image keeps its label.
     """
 
     name: str
@@ -29,7 +29,7 @@ class ImageData:
     flip: bool
 
     def limit(self, samples: int) -> ImageData:
-        """Return the set with the first training images of every class in turn, up to a number."""
+        """Return the data set with at most `samples` training images, balanced over the classes."""
         chosen = select_balanced(self.train_labels, self.classes, samples)
         images, labels = self.train_images[chosen], self.train_labels[chosen]
         mean, std = compute_moments(images)
@@ -37,8 +37,8 @@ class ImageData:
 
 
 def compute_moments(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (3,) of uint8 images (N, 3, R, R) as numbers in [0, 1]."""
-    # In parts: to widen all the images at once takes many times their own memory.
+    """Return mean and standard deviation (3,) of uint8 images (N, 3, R, R), scaled to [0, 1]."""
+    # Sum in parts, because converting all images at once would take many times their memory.
     sums = torch.zeros(2, images.shape[1], dtype=torch.int64)
     for part in images.split(256):
         wide = part.int()

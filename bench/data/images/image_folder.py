@@ -1,4 +1,4 @@
-"""Image folders (torchvision's ImageFolder and ImageNet's layout: train/CLASS/…, val/CLASS/…)."""
+"""Image folders as ImageNet and torchvision's ImageFolder use them: train/CLASS/…, val/CLASS/…."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from bench.data.images.image_data import ImageData, compute_moments
 from bench.data.interface.splits import Part
 from bench.errors import UserError
 
-# As torchvision's ImageFolder has them; a test holds them against it.
+# The extensions of torchvision's ImageFolder; a test compares the two lists.
 IMG_EXTENSIONS = (
     ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-MEMORY = 4 * 2**30  # bytes of images that are held in memory; larger sets stream
+MEMORY = 4 * 2**30  # bytes of images kept in memory; larger data sets are streamed
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A split on disk: class names in alphabetical order, files and their labels (N,)."""
+    """Files of one split: class names in alphabetical order, paths, and int64 labels (N,)."""
 
     classes: tuple[str, ...]
     paths: tuple[Path, ...]
@@ -34,9 +34,10 @@ class Listing:
 
 
 def load(name: str, root: Path, resolution: int, evaluate_on: Part, held_share: float) -> ImageData:
-    """Read a folder's images, each fitted once to resolution × resolution, into memory.
+    """Load a folder's images into memory, each fitted to resolution × resolution by `load_fitted`.
 
-    Raises UserError for a wrong layout, an unreadable image, or a set too large for memory.
+    held_share: share of training images to hold out with evaluate_on="validation". Raises UserError
+    for missing folders, an unreadable image, or a data set that is too large for memory.
     """
     train = list_images(root, "train")
     if evaluate_on == "test":
@@ -57,30 +58,34 @@ def load(name: str, root: Path, resolution: int, evaluate_on: Part, held_share: 
 
 
 def list_images(root: Path, split: str, classes: Sequence[str] | None = None) -> Listing:
-    """The images of root/split; labels follow `classes` where given (those of training)."""
+    """List the images of root/split.
+
+    classes: class names in label order (those of train/); by default, the folders found. Raises
+    UserError for missing folders, for a class not in `classes`, and if there are no images.
+    """
     place = root / split
     if not place.is_dir():
         raise UserError(
-            f"{place}: no such folder; an image folder holds train/CLASS/ and val/CLASS/"
+            f"{place}: no such folder; an image folder must contain train/CLASS/ and val/CLASS/"
         )
     found = sorted(entry.name for entry in place.iterdir() if entry.is_dir())
     if not found:
-        raise UserError(f"{place}: holds no class folders; images lie in {split}/CLASS/")
+        raise UserError(f"{place}: contains no class folders; put images into {split}/CLASS/")
     known = tuple(classes or found)
     strangers = sorted(set(found) - set(known))
     if strangers:
-        raise UserError(f"{place / strangers[0]}: a class that train/ does not have")
+        raise UserError(f"{place / strangers[0]}: this class is missing in train/")
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(known):
         inside = sorted((place / name).rglob("*")) if (place / name).is_dir() else []
         images = [path for path in inside if _is_image(path)]
         if not images and classes is None:
-            raise UserError(f"{place / name}: holds no images ({', '.join(IMG_EXTENSIONS)})")
+            raise UserError(f"{place / name}: contains no images ({', '.join(IMG_EXTENSIONS)})")
         paths += images
         labels += [label] * len(images)
     if not paths:
-        raise UserError(f"{place}: holds no images ({', '.join(IMG_EXTENSIONS)})")
+        raise UserError(f"{place}: contains no images ({', '.join(IMG_EXTENSIONS)})")
     return Listing(known, tuple(paths), torch.tensor(labels, dtype=torch.int64))
 
 
@@ -89,14 +94,14 @@ def _is_image(path: Path) -> bool:
 
 
 def list_files(root: Path) -> list[Path]:
-    """All images of both splits in a fixed order; val/ may be missing."""
+    """Return the files of all images of both splits in a fixed order; val/ may be missing."""
     train = list_images(root, "train")
     test = list_images(root, "val", train.classes).paths if (root / "val").is_dir() else ()
     return [*train.paths, *test]
 
 
 def hold_out(split: Listing, share: float) -> tuple[Listing, Listing]:
-    """A split without, and only with, a fixed share of each class."""
+    """Return the split without a fixed share of each class, and the held-out share."""
     from bench.data.interface.splits import split_held_out
 
     kept, held = split_held_out(split.labels, share)
@@ -104,14 +109,14 @@ def hold_out(split: Listing, share: float) -> tuple[Listing, Listing]:
 
 
 def limit_listing(split: Listing, limit: int) -> Listing:
-    """The first images of every class in turn, up to a limit."""
+    """Return the split with at most `limit` images, balanced over the classes."""
     from bench.data.interface.splits import select_balanced
 
     return _select_subset(split, select_balanced(split.labels, len(split.classes), limit))
 
 
 def is_too_large(root: Path, resolution: int) -> bool:
-    """Whether a folder's images do not fit in memory at a resolution."""
+    """Return whether a folder's images take more than MEMORY bytes at a resolution."""
     return len(list_files(root)) * 3 * resolution**2 > MEMORY
 
 
@@ -121,16 +126,17 @@ def _select_subset(split: Listing, chosen: Tensor) -> Listing:
 
 
 def read(paths: Sequence[Path], resolution: int) -> Tensor:
-    """Images uint8 (N, 3, resolution, resolution), each fitted by `load_fitted`."""
+    """Read images as uint8 (N, 3, resolution, resolution), each fitted by `load_fitted`."""
     with ThreadPoolExecutor(4) as pool:
         images = list(pool.map(partial(load_fitted, resolution=resolution), paths))
     return torch.stack(images) if images else torch.empty(0, 3, resolution, resolution).byte()
 
 
 def load_fitted(path: Path, resolution: int) -> Tensor:
-    """One image uint8 (3, R, R): its shorter side scaled to R × 256 / 224, then the centre.
+    """Read an image as uint8 (3, R, R): scale its shorter side to R × 256 / 224, crop the centre.
 
-    That is ImageNet's usual evaluation. Images not larger than R are scaled to R alone.
+    This is the usual evaluation transform on ImageNet. If the shorter side is at most R, it is
+    scaled to R.
     """
     image = open_image(path)
     short = min(image.size)
@@ -142,7 +148,7 @@ def load_fitted(path: Path, resolution: int) -> Tensor:
 
 
 def open_image(path: Path) -> Image.Image:
-    """The image in RGB; raises UserError naming a file that cannot be read."""
+    """Return the image in RGB. Raises UserError with the path if it cannot be read."""
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
@@ -152,5 +158,5 @@ def open_image(path: Path) -> Image.Image:
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """An RGB image as uint8 (3, H, W)."""
+    """Convert an RGB image to uint8 (3, H, W)."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

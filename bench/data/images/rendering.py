@@ -1,4 +1,4 @@
-"""How small grey shapes become noisy RGB images: one draw is jitter, colours and noise."""
+"""Rendering of small grey shapes as RGB images with random jitter, colours and noise."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHUNK = 2048  # draws made at once, so that memory stays small
+CHUNK = 2048  # images drawn at once, to limit memory
 
 
 @dataclass(frozen=True)
 class DrawingStyle:
-    """How much a draw varies. Lengths are fractions of the canvas, angles degrees, grey 0 to 1;
-    inverted is the share of dark shapes on a light ground."""
+    """Amount of random variation between images.
+
+    Lengths are fractions of the canvas, angles are in degrees, grey values go from 0 to 1.
+    inverted: share of images with dark shapes on a light ground. bars: number of lines as clutter.
+    """
 
     size: float = 0.8
     rotation: float = 5.0
@@ -32,7 +35,7 @@ class DrawingStyle:
     def identity(self) -> str:
         """Return the text that the fingerprints of data sets hash.
 
-        Run ids depend on it, so its words stay, whatever this class and its fields are called.
+        Run ids depend on it, so it must not change even if this class or its fields are renamed.
         """
         return (
             f"Look(size={self.size!r}, rotation={self.rotation!r}, stretch={self.stretch!r}, "
@@ -45,10 +48,10 @@ class DrawingStyle:
 def paint(
     shapes: Tensor, look: DrawingStyle, resolution: int, generator: torch.Generator
 ) -> Tensor:
-    """Draw shapes (N, K, h, w), grey in [0, 1], side by side on N canvases.
+    """Draw shapes (N, K, h, w), grey in [0, 1], as N images with K shapes side by side.
 
-    Returns uint8 (N, 3, resolution, resolution). The K shapes of a canvas get jitter of their
-    own and share its colours. The same generator state gives the same bits.
+    Returns uint8 (N, 3, resolution, resolution). Each shape gets its own jitter. The shapes of an
+    image share its colours. The same generator state gives bit-identical images.
     """
     parts = [
         _paint(part, look, resolution, generator) for part in torch.split(shapes, CHUNK, dim=0)
@@ -77,7 +80,7 @@ def _paint(
 
 
 def _draw_jitter(count: int, slots: int, look: DrawingStyle, generator: torch.Generator) -> Tensor:
-    """Affine maps (count, slots, 2, 3) from canvas to shape coordinates."""
+    """Draw affine maps (count, slots, 2, 3) from canvas to shape coordinates."""
 
     def spread(width: float) -> Tensor:
         return (torch.rand(count, slots, generator=generator) * 2 - 1) * width
@@ -99,7 +102,10 @@ def _draw_jitter(count: int, slots: int, look: DrawingStyle, generator: torch.Ge
 def _draw_colours(
     count: int, look: DrawingStyle, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Paper and pen (count, 3, 1, 1), whose mean brightness differs by at least the contrast."""
+    """Draw the colours of paper and pen, each (count, 3, 1, 1).
+
+    Their mean brightness differs by at least look.contrast.
+    """
     gap = look.contrast + (0.9 - look.contrast) * torch.rand(count, 1, generator=generator)
     low = look.ground * (1 - gap) * torch.rand(count, 1, generator=generator)
     swap = torch.rand(count, 1, generator=generator) < look.inverted
@@ -111,7 +117,10 @@ def _draw_colours(
 
 
 def _draw_bar(count: int, resolution: int, generator: torch.Generator) -> Tensor:
-    """Thin straight lines (count, resolution, resolution) in the pen's colour, as clutter."""
+    """Draw one thin straight line per image as clutter.
+
+    Returns ink in [0, 1], (count, resolution, resolution).
+    """
     angle = math.pi * torch.rand(count, 1, 1, generator=generator)
     offset = torch.rand(count, 1, 1, generator=generator) * 1.6 - 0.8
     axis = (torch.arange(resolution) * 2 + 1) / resolution - 1

@@ -1,7 +1,7 @@
-"""Image folders too large for memory: worker processes decode each batch as it is needed.
+"""Streams of image folders that are too large for memory; worker processes decode each batch.
 
-Every random choice depends on the seed, the epoch and the sample alone, so that neither the
-number of workers nor a resumed run changes a pixel.
+Every random choice depends only on the seed, the epoch and the sample. Therefore neither the
+number of workers nor resuming a run changes a pixel.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ from bench.data.interface.splits import Part
 from bench.machine.environment import count_cores
 from bench.seeds import derive_seed
 
-AREA = (0.08, 1.0)  # share of the image that a training crop takes, as usual on ImageNet
+AREA = (0.08, 1.0)  # share of the image that a training crop covers, as usual on ImageNet
 ASPECT = (3 / 4, 4 / 3)
 WORKERS = min(4, count_cores())
 
 
 class ImageStream:
-    """The training and evaluation parts of a folder, decoded batch by batch.
+    """Training and evaluation parts of an image folder, decoded batch by batch.
 
-    Batches are uint8 (B, 3, R, R) and int64 (B,). Unreadable images raise UserError.
-    workers: processes that decode; 0 = this one does.
+    Batches are uint8 images (B, 3, R, R) and int64 labels (B,). Unreadable images raise UserError.
+    workers: number of processes that decode; 0 = decode in this process. held_share: share of
+    training images to hold out with evaluate_on="validation".
     """
 
     def __init__(
@@ -75,11 +76,12 @@ class ImageStream:
         augment: str = "standard",
         share: Callable[[int], slice] = slice,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """An epoch's batches in the given order of samples (N,), from batch `start` on.
+        """Return an iterator over the batches of an epoch, from batch `start` on.
 
-        Each image is a random crop of 8 to 100 % of the area, mirrored half of the time, with
-        "randaugment" two random operations more; or its centre, for "none".
-        share: which part of a batch, from its size; all by default.
+        order: indices of the samples (N,). augment: "none" gives the centre of each image. Other
+        values give a random crop of 8 to 100 % of the area, mirrored with probability 0.5;
+        "randaugment" adds two random operations. share: function from the size of a batch to the
+        slice of it to return; by default the whole batch.
         """
         decode: Callable[[Path, int], Tensor] = partial(_read_centre, resolution=self._resolution)
         if augment != "none":
@@ -91,19 +93,23 @@ class ImageStream:
                 more=augment == "randaugment",
             )
         batches = [batch[share(len(batch))] for batch in _split(order.tolist(), batch_size)[start:]]
-        # A loader draws from the global stream as it starts. At an epoch's first step that is part
-        # of the run, and dropout draws what follows; where a run goes on within an epoch it is not.
+        # A DataLoader draws a seed from the global random stream when it starts. At the start of an
+        # epoch this draw is part of the run, and dropout draws the numbers after it. If the run
+        # resumes within an epoch, the draw is extra, so fork_rng restores the stream afterwards.
         with torch.random.fork_rng(devices=[], enabled=start > 0):
             return self._load_batches(self._train, batches, decode)
 
     def samples(self, chosen: Sequence[int]) -> Tensor:
-        """Some training images' centres, uint8 (len(chosen), 3, R, R)."""
+        """Return the centres of some training images, uint8 (len(chosen), 3, R, R)."""
         return read([self._train.paths[i] for i in chosen], self._resolution)
 
     def evaluation(
         self, batch_size: int, every: slice = slice(None)
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The evaluation part in order, each image's centre. every: which of the batches."""
+        """Return an iterator over the evaluation batches in order, with the centre of each image.
+
+        every: slice of the batches to return.
+        """
         decode = partial(_read_centre, resolution=self._resolution)
         batches = _split(list(range(self.eval_samples)), batch_size)[every]
         return self._load_batches(self._held, batches, decode)
@@ -146,9 +152,9 @@ def _read_centre(path: Path, index: int, *, resolution: int) -> Tensor:
 def _read_random_crop(
     path: Path, index: int, *, resolution: int, seed: int, epoch: int, more: bool
 ) -> Tensor:
-    """A random part of the image, scaled to (3, R, R); torchvision's RandomResizedCrop.
+    """Return a random crop of the image, uint8 (3, R, R), mirrored with probability 0.5.
 
-    more: RandAugment (Cubuk et al. 2020) on top of it.
+    Crops as torchvision's RandomResizedCrop does. more: also apply RandAugment (Cubuk et al. 2020).
     """
     image = open_image(path)
     generator = torch.Generator().manual_seed(derive_seed(seed, epoch, index))
@@ -161,7 +167,7 @@ def _read_random_crop(
     if torch.rand((), generator=generator) < 0.5:
         scaled = scaled.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if more:
-        with torch.random.fork_rng(devices=[]):  # torchvision draws from the global stream
+        with torch.random.fork_rng(devices=[]):  # RandAugment uses the global random stream
             torch.manual_seed(derive_seed(seed, epoch, index, "randaugment"))
             scaled = _make_rand_augment()(scaled)
     return to_tensor(scaled)
@@ -169,7 +175,7 @@ def _read_random_crop(
 
 @lru_cache(maxsize=1)
 def _make_rand_augment() -> Callable[[Image.Image], Image.Image]:
-    """Two operations of magnitude 9 of 30, as in DeiT's recipe, by torchvision."""
+    """Return torchvision's RandAugment with two operations of magnitude 9 of 30, as DeiT uses."""
     from torchvision.transforms import v2
 
     policy: Callable[[Image.Image], Image.Image] = v2.RandAugment(num_ops=2, magnitude=9)
@@ -179,7 +185,10 @@ def _make_rand_augment() -> Callable[[Image.Image], Image.Image]:
 def _draw_crop_box(
     width: int, height: int, generator: torch.Generator
 ) -> tuple[int, int, int, int]:
-    """Left, top, width and height of a random part; the centre if ten tries do not fit."""
+    """Draw left, top, width and height of a random crop.
+
+    Returns the central square if ten draws do not fit into the image.
+    """
     for _ in range(10):
         draw = torch.rand(2, generator=generator).tolist()
         area = width * height * (AREA[0] + (AREA[1] - AREA[0]) * draw[0])

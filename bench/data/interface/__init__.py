@@ -1,1 +1,1 @@
-"""Parts that every data set shares: descriptor, splits and metrics."""
+"""Interface that all data sets share: descriptor, splits and metrics."""

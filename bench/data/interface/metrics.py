@@ -1,4 +1,4 @@
-"""What a model is worth on its evaluation split, in percent."""
+"""Metrics of a model on the evaluation part, in percent."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Metric = Literal["accuracy", "matthews"]
 
 
 def compute_accuracy(predicted: Tensor, truth: Tensor) -> float:
-    """Percent of samples (N,) whose class is told."""
+    """Return the percentage of samples (N,) whose predicted class is the true one."""
     return 100 * int((predicted == truth).sum()) / len(truth)
 
 
 def compute_matthews(predicted: Tensor, truth: Tensor) -> float:
-    """Matthews correlation of two classes (N,), times 100; 0 where it is not defined.
+    """Return the Matthews correlation of two classes (N,), times 100; 0 if it is undefined.
 
-    As GLUE scores CoLA: (TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)).
+    GLUE scores CoLA by it: (TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)).
     """
     counts = [int(((predicted == p) & (truth == t)).sum()) for p in (1, 0) for t in (1, 0)]
     tp, fp, fn, tn = counts

@@ -1,4 +1,4 @@
-"""Held-out and class-balanced indices of a training set."""
+"""Held-out and class-balanced subsets of a training set, as indices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ Part = Literal["test", "validation"]
 
 
 def split_held_out(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Fixed indices that stay in training and that are held out: the same share of each class."""
+    """Return the sorted indices to keep in training and the sorted indices to hold out.
+
+    labels: (N,). Holds out the same share of each class, at least one sample. The split depends
+    only on the labels and the share.
+    """
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     rank = _rank_in_class(labels[order])
     count = torch.bincount(labels)[labels[order]]
@@ -20,13 +24,16 @@ def split_held_out(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
 
 
 def select_balanced(labels: Tensor, classes: int, limit: int) -> Tensor:
-    """Indices of the first samples of every class in turn, up to a limit, in their order."""
+    """Return the sorted indices of at most `limit` samples, balanced over the classes.
+
+    labels: (N,). Takes the first sample of every class, then the second, and so on.
+    """
     turns = _rank_in_class(labels) * classes + labels
     return turns.argsort()[:limit].sort().values
 
 
 def _rank_in_class(labels: Tensor) -> Tensor:
-    """How many earlier samples have the same label, for each sample."""
+    """Return for each sample the number of earlier samples with the same label, (N,)."""
     order = labels.argsort(stable=True)
     starts = torch.bincount(labels).cumsum(0) - torch.bincount(labels)
     rank = torch.empty_like(labels)

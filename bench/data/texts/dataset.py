@@ -1,4 +1,4 @@
-"""A set of texts: its descriptor, and its form once it is loaded."""
+"""Text data sets: the descriptor, and the texts in memory."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bench.data.interface.descriptor import DataSet, hash_parts
 from bench.data.interface.metrics import Metric
 from bench.data.interface.splits import Part, select_balanced
 
-MASKED = 0  # classes of a set whose own words are what is predicted
+MASKED = 0  # number of classes if masked words are predicted instead of a class
 PARTS: tuple[Part, ...] = ("test", "validation")
 
 
 @dataclass(frozen=True)
 class TextSample:
-    """One sample: a sentence, or two (second = "" for one), and its class."""
+    """Sample of one sentence or two, and its class; second is "" if there is one sentence."""
 
     first: str
     second: str = ""
@@ -28,9 +28,9 @@ class TextSample:
 
 @dataclass(frozen=True)
 class TextData:
-    """Labelled texts in two parts; classes is MASKED where masked words are to be predicted.
+    """Labelled texts of the training and evaluation parts.
 
-    metric: how the task is scored, by its makers' custom.
+    classes: MASKED if masked words are predicted. metric: the score that the task's authors use.
     """
 
     name: str
@@ -40,23 +40,23 @@ class TextData:
     evaluation: Sequence[TextSample]
 
     def limit(self, samples: int) -> TextData:
-        """Return the set with the first training texts of every class in turn, up to a number."""
+        """Return the data set with at most `samples` training texts, balanced over the classes."""
         labels = torch.tensor([text.label for text in self.train])
         kept = select_balanced(labels, max(1, self.classes), samples).tolist()
         return replace(self, train=tuple(self.train[i] for i in kept))
 
 
 class TextSet(DataSet):
-    """Descriptor of a set of texts."""
+    """Descriptor of a text data set."""
 
     @property
     def masked(self) -> bool:
-        """Whether masked words are to be predicted in place of a class."""
+        """Whether masked words are predicted instead of a class."""
         return False
 
     @abstractmethod
     def load(self, evaluate_on: Part, root: Path | None) -> TextData:
-        """Load the set. Raises UserError for missing or damaged files."""
+        """Load the data set. Raises UserError for missing or damaged files."""
 
     def fingerprint(self, root: Path | None) -> str:
         """Return a hash of all texts and labels."""

@@ -1,7 +1,7 @@
-"""GLUE's MRPC and CoLA: from files as they are distributed, or through the datasets library.
+"""MRPC and CoLA of GLUE, read from the distributed files or through the datasets library.
 
-GLUE keeps the labels of its test parts to itself: its dev part is what is reported, here as in
-the literature, and `evaluate_on = validation` holds out a tenth of the training part.
+GLUE does not publish the labels of its test parts. Results are therefore reported on the dev part,
+as in the literature. `evaluate_on = validation` holds out a tenth of the training part.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from bench.data.texts.dataset import TextData, TextSample, TextSet
 from bench.errors import UserError
 
 HUB = "nyu-mll/glue"
-HELD_OUT = 0.1  # share of the training part that validation takes
+HELD_OUT = 0.1  # share of the training part held out for validation
 
 
 @dataclass(frozen=True)
 class Task:
-    """How a task is laid out in files and on the hub, and how it is scored.
+    """Files, columns and metric of a GLUE task.
 
-    layouts: below the root, the training files and the dev files. row: one line's fields to a
-    text. fields: names of the hub's columns. train: published number of training texts.
-    length: of a typical batch, tokens.
+    layouts: alternatives, each with the names of the training files and of the dev files. row:
+    function that converts the fields of a line; its docstring lists the fields and is part of an
+    error message. header: whether files begin with a header line. fields: names of the columns on
+    the hub. train: published number of training texts. length: of a typical batch, in tokens.
     """
 
     layouts: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
@@ -43,7 +44,7 @@ class Task:
 
 
 def _parse_cola_row(fields: Sequence[str]) -> TextSample:
-    """source, label, the author's mark, sentence"""
+    """source, label, author's mark, sentence"""
     _, label, _, sentence = fields
     return TextSample(_require_text(sentence), label=_parse_label(label))
 
@@ -54,7 +55,8 @@ def _parse_mrpc_row(fields: Sequence[str]) -> TextSample:
     return TextSample(_require_text(first), _require_text(second), _parse_label(label))
 
 
-# As GLUE's own archive has it, or as CoLA's makers distribute it: GLUE's dev is both of theirs.
+# The files of GLUE's archive, or those that CoLA's authors distribute. GLUE's dev file contains
+# both of their dev files.
 _GLUE = (("train.tsv",), ("dev.tsv",))
 _PUBLIC = (("in_domain_train.tsv",), ("in_domain_dev.tsv", "out_of_domain_dev.tsv"))
 TASKS = {
@@ -65,19 +67,19 @@ FOLDERS = {"mrpc": ("mrpc", "MRPC", "."), "cola": ("cola", "CoLA", ".")}
 
 
 class GlueSet(TextSet):
-    """MRPC or CoLA; the evaluation part is GLUE's dev, or held out of training."""
+    """MRPC or CoLA; the evaluation part is GLUE's dev part, or is held out of the training part."""
 
     @property
     def needs_root(self) -> bool:
-        """Whether the library that fetches it is absent."""
+        """Whether a data root is required, because the datasets library is not installed."""
         return find_spec("datasets") is None
 
     @property
     def summary(self) -> str:
-        """One line for `freezebench list`."""
+        """Summary line for `freezebench list`."""
         task = TASKS[self.name]
         return (
-            "GLUE's, from files below a data root or through the datasets library; 2 classes, "
+            "GLUE; from files in a data root or through the datasets library; 2 classes, "
             f"{task.train:,} training texts, scored by {task.metric}"
         )
 
@@ -87,13 +89,13 @@ class GlueSet(TextSet):
         return Facts(2, task.train, task.length)
 
     def fingerprint(self, root: Path | None) -> str:
-        """Return a hash of all texts, or of the name where the hub holds them."""
+        """Return a hash of all texts, or of the name on the hub without a data root."""
         if root is None:
             return hash_parts([f"{HUB}/{self.name}".encode()])
         return super().fingerprint(root)
 
     def load(self, evaluate_on: Part, root: Path | None) -> TextData:
-        """Load both parts. Raises UserError for missing files and bad lines, naming the line."""
+        """Load both parts. Raises UserError for missing files and for an invalid line."""
         train, dev = _load_files(self.name, root) if root else _load_from_hub(self.name)
         if evaluate_on == "validation":
             kept, held = split_held_out(torch.tensor([text.label for text in train]), HELD_OUT)
@@ -116,14 +118,14 @@ def _load_files(name: str, root: Path) -> tuple[list[TextSample], list[TextSampl
     wanted = " or ".join(" and ".join((*train, *dev)) for train, dev in task.layouts)
     raise UserError(
         f"{name}: no {wanted} in {root} or its folders {' and '.join(FOLDERS[name][:2])}; "
-        "give --data-root the folder that holds GLUE's files"
+        "give --data-root DIR, the folder that contains GLUE's files"
     )
 
 
 def read(path: Path, name: str) -> list[TextSample]:
-    """The texts of one file; fields are parted by tabs and quotes mean nothing.
+    """Return the texts of a tab-separated file; quotes have no special meaning.
 
-    Raises UserError naming the first line that is not as it should be.
+    Raises UserError with the number of the first invalid line.
     """
     task = TASKS[name]
     try:
@@ -140,11 +142,11 @@ def read(path: Path, name: str) -> list[TextSample]:
         except ValueError:
             wanted = (task.row.__doc__ or "").strip()
             raise UserError(
-                f"{path}, line {number}: {len(fields)} fields that are not {wanted} (label 0 or "
-                "1); download it again"
+                f"{path}, line {number}: cannot parse its {len(fields)} fields as {wanted} (label "
+                "0 or 1); download the file again"
             ) from None
     if not texts:
-        raise UserError(f"{path}: holds no texts; download it again")
+        raise UserError(f"{path}: contains no texts; download it again")
     return texts
 
 
@@ -161,7 +163,7 @@ def _require_text(text: str) -> str:
 
 
 def _load_from_hub(name: str) -> tuple[list[TextSample], list[TextSample]]:
-    """The same through the datasets library, which keeps what it fetched."""
+    """Return the training and dev texts through the datasets library, which caches downloads."""
     task = TASKS[name]
     try:
         from datasets import load_dataset
@@ -171,11 +173,11 @@ def _load_from_hub(name: str) -> tuple[list[TextSample], list[TextSample]]:
             [_convert_hub_row(row, task.fields) for row in parts[part]]
             for part in ("train", "validation")
         )
-    except Exception as error:  # a missing library, no network, a moved file: many kinds
+    except Exception as error:  # missing library, no network, moved file, …
         told = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
-            f"{name}: cannot be fetched ({told}); give --data-root DIR with GLUE's files, or "
-            "install freezebench[hub] and allow the network"
+            f"{name}: download failed ({told}); give --data-root DIR with GLUE's files, or "
+            "install freezebench[hub] and allow network access"
         ) from None
     return train, dev
 

@@ -1,4 +1,4 @@
-"""Data sets are found in their packages by the descriptors that modules define."""
+"""Tests of the data set catalogue: it finds the descriptors that modules define."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DATA_SETS = (Greetings("greetings"),)
 '''
 
 
-def test_one_new_file_adds_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_file_adds_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "greetings.py").write_text(NEW)
     monkeypatch.setattr(texts, "__path__", [*texts.__path__, str(tmp_path)])
     catalogue.list_data_sets.cache_clear()
@@ -47,19 +47,19 @@ def test_one_new_file_adds_a_data_set(tmp_path: Path, monkeypatch: pytest.Monkey
         catalogue.load_texts.cache_clear()
 
 
-def test_every_data_set_says_what_it_is() -> None:
+def test_every_data_set_has_a_one_line_summary() -> None:
     for data_set in catalogue.list_data_sets():
         assert isinstance(data_set, ImageSet | TextSet)
         assert data_set.summary
         assert "\n" not in data_set.summary
 
 
-def test_an_unknown_data_set_is_one_line_with_the_known_ones() -> None:
+def test_the_error_for_an_unknown_data_set_lists_the_known_ones_in_one_line() -> None:
     with pytest.raises(UserError, match=r"data set 'digit10' is unknown.*digits10") as caught:
         catalogue.find_data_set("digit10")
     assert "\n" not in str(caught.value)
 
 
 def test_texts_are_not_loaded_as_images() -> None:
-    with pytest.raises(UserError, match="cola holds texts"):
+    with pytest.raises(UserError, match="cola is a text data set"):
         catalogue.load("cola", resolution=8)

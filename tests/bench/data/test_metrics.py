@@ -1,4 +1,4 @@
-"""Scores are those of their definitions, as scikit-learn has them."""
+"""Tests of metrics: they equal those of scikit-learn."""
 
 import pytest
 import torch
@@ -11,9 +11,9 @@ from bench.data.interface.metrics import compute_accuracy, compute_matthews
 PAIRS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=60)
 
 
-@pytest.mark.filterwarnings("ignore")  # of undefined cases, which it calls 0 too
+@pytest.mark.filterwarnings("ignore")  # scikit-learn warns if undefined; it returns 0 too
 @given(PAIRS)
-def test_scores_agree_with_scikit_learn(pairs):
+def test_metrics_agree_with_scikit_learn(pairs):
     predicted, truth = torch.tensor(pairs).T
     assert compute_matthews(predicted, truth) == pytest.approx(
         100 * matthews_corrcoef(truth, predicted)

@@ -1,1 +1,1 @@
-"""A small grammar of English: sentences to pretrain on, and two tasks like CoLA and MRPC."""
+"""Small English grammar: sentences for pretraining, and two tasks that resemble CoLA and MRPC."""

@@ -1,7 +1,7 @@
-"""Pairs of sentences that say the same in other words, or nearly the same.
+"""Pairs of sentences with the same meaning, or with almost the same meaning.
 
-A scene is what a sentence says; it is put into words in one of several ways: active or passive,
-each word or its synonym. A near miss is a scene with a few facts changed.
+A scene is the meaning of a sentence. Several sentences express it: active or passive, each word or
+its synonym. A near miss is a scene with one to three facts changed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PARTICIPLE = 2
 
 @dataclass(frozen=True)
 class Thing:
-    """A noun with its determiner; indices into the word lists."""
+    """Noun with its number and determiner, as indices into the word lists."""
 
     noun: int
     number: int
@@ -33,7 +33,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """Who does what to whom, and where (preposition and place, or None)."""
+    """Agent, verb, patient, and where it happens (preposition and place, or None)."""
 
     agent: Thing
     verb: int
@@ -42,7 +42,7 @@ class Scene:
 
 
 def draw_scene(draw: random.Random) -> Scene:
-    """Any scene; its agent and its patient are different nouns."""
+    """Draw a scene whose agent and patient are different nouns."""
     agent, patient = draw.sample(range(len(BEINGS)), 2)
     where = None
     if draw.random() < 0.5:
@@ -54,7 +54,7 @@ def draw_scene(draw: random.Random) -> Scene:
 
 
 def say(draw: random.Random, said: Scene) -> str:
-    """One of the ways to put a scene into words."""
+    """Draw one of the sentences that express a scene."""
     agent, patient = (_draw_phrase(draw, thing, BEINGS) for thing in (said.agent, said.patient))
     verb = draw.choice(TRANSITIVE[said.verb])
     if draw.random() < 0.5:
@@ -70,7 +70,7 @@ def say(draw: random.Random, said: Scene) -> str:
 
 
 def make_near_miss(draw: random.Random, said: Scene) -> Scene:
-    """The same scene with one to three facts changed, each of another kind."""
+    """Return the scene with one to three facts changed, each of a different kind."""
     kinds = ("roles", "noun", "number", "verb", *["place"] * (said.where is not None))
     for kind in draw.sample(kinds, draw.randint(1, 3)):
         said = _change_fact(draw, said, kind)
@@ -101,7 +101,7 @@ def _draw_thing(draw: random.Random, noun: int) -> Thing:
 
 
 def _draw_phrase(draw: random.Random, thing: Thing, nouns: tuple[Synonyms, ...]) -> list[str]:
-    """Det N"""
+    """Draw the words of "Det N" for a thing."""
     determiner, noun = DETERMINERS[thing.determiner], draw.choice(nouns[thing.noun])
     return [determiner.form(thing.number), noun.form(thing.number)]
 

@@ -1,12 +1,12 @@
-"""Sentences with number agreement and relative clauses, and what makes one unacceptable.
+"""Sentences with number agreement and relative clauses, and faults that make them unacceptable.
 
     S   → NP VP [PP] .
     NP  → Det [Adj] Being [PP | who VP' | who NP' Vt] | NP and NP
     VP  → Vi [Adv] | Vt NP | be Adj
     PP  → Prep Det [Adj] Place
 
-A finite verb agrees with its subject, a determiner with its noun. No relative clause follows a
-place or a coordination, so that none could be read as another noun's.
+A finite verb agrees with its subject, and a determiner with its noun. No relative clause follows a
+place or a coordination, because a reader could attach it to another noun.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from bench.data.texts.grammar.words import (
     Synonyms,
 )
 
-DEEPEST = 2  # relative clauses within one another
+DEEPEST = 2  # most relative clauses nested in one another
 
 
 @dataclass(frozen=True)
 class Token:
-    """One word of a sentence: its form, what it is, and the form of the other number."""
+    """Word of a sentence: its form, its kind, and its form in the other number."""
 
     form: str
     kind: str
@@ -44,26 +44,26 @@ class Token:
 
 
 Sentence = list[Token]
-Fault = Callable[[random.Random, Sentence], Sentence]  # [] where it does not apply
+Fault = Callable[[random.Random, Sentence], Sentence]  # returns [] if it does not apply
 
 
 def draw_sentence(draw: random.Random) -> Sentence:
-    """An acceptable sentence, without its full stop."""
+    """Draw an acceptable sentence, without its full stop."""
     subject, number = _draw_noun_phrase(draw, 0)
     place = _draw_place(draw) if draw.random() < 0.2 else []
     return [*subject, *_draw_predicate(draw, number, 0, "verb"), *place]
 
 
 def violate(draw: random.Random, whole: Sentence) -> Sentence:
-    """An unacceptable sentence: an acceptable one with one fault."""
+    """Return an acceptable sentence with one fault drawn at random, which makes it unacceptable."""
     found: Sentence = []
-    while not found:  # every sentence has a main verb to spoil
+    while not found:  # ends, because every sentence has a main verb to change
         found = draw.choice(FAULTS)(draw, whole)
     return found
 
 
 def _draw_noun_phrase(draw: random.Random, depth: int) -> tuple[Sentence, int]:
-    """A noun phrase and its number."""
+    """Draw a noun phrase; return it with its number."""
     if depth < DEEPEST and draw.random() < 0.12:
         first, _ = _draw_noun(draw)
         second, _ = _draw_noun(draw)
@@ -89,14 +89,14 @@ def _draw_noun(draw: random.Random) -> tuple[Sentence, int]:
 
 
 def _draw_described_noun(draw: random.Random, nouns: tuple[Synonyms, ...], number: int) -> Sentence:
-    """Det [Adj] N"""
+    """Draw Det [Adj] N."""
     adjective = [_draw_word(draw, ADJECTIVES, "adjective")] if draw.random() < 0.3 else []
     determiner = _inflect(draw.choice(DETERMINERS), number, "determiner")
     return [determiner, *adjective, _draw_word(draw, nouns, "noun", number)]
 
 
 def _draw_place(draw: random.Random) -> Sentence:
-    """Prep Det [Adj] Place"""
+    """Draw Prep Det [Adj] Place."""
     return [
         _draw_word(draw, PREPOSITIONS, "preposition"),
         *_draw_described_noun(draw, PLACES, draw.randrange(2)),
@@ -104,7 +104,7 @@ def _draw_place(draw: random.Random) -> Sentence:
 
 
 def _draw_predicate(draw: random.Random, number: int, depth: int, kind: str) -> Sentence:
-    """Vi [Adv] | Vt NP | be Adj, in the number of its subject."""
+    """Draw Vi [Adv] | Vt NP | be Adj, in the number of its subject."""
     which = draw.random()
     if which < 0.4:
         adverb = [_draw_word(draw, ADVERBS, "adverb")] if draw.random() < 0.3 else []
@@ -117,7 +117,7 @@ def _draw_predicate(draw: random.Random, number: int, depth: int, kind: str) -> 
 def _draw_word(
     draw: random.Random, pairs: tuple[Synonyms, ...], kind: str, number: int = SINGULAR
 ) -> Token:
-    """Any word of a list in a number."""
+    """Draw a word from a list, in the given number."""
     return _inflect(draw.choice(draw.choice(pairs)), number, kind)
 
 
@@ -126,7 +126,7 @@ def _inflect(word: Lexeme, number: int, kind: str) -> Token:
 
 
 def _make_number_fault(kind: str) -> Fault:
-    """A word of a kind takes the form of the other number."""
+    """Return a fault that puts a word of the given kind into the other number."""
 
     def fault(draw: random.Random, whole: Sentence) -> Sentence:
         places = [i for i, t in enumerate(whole) if t.kind == kind and t.form != t.other]
@@ -139,13 +139,16 @@ def _make_number_fault(kind: str) -> Fault:
 
 
 def _swap_determiner(draw: random.Random, whole: Sentence) -> Sentence:
-    """A determiner stands after the word that it should come before."""
+    """Move a determiner behind the word that follows it."""
     at = draw.choice([i for i, t in enumerate(whole) if t.kind == "determiner"])
     return [*whole[:at], whole[at + 1], whole[at], *whole[at + 2 :]]
 
 
 def _drop_determiner(draw: random.Random, whole: Sentence) -> Sentence:
-    """A singular noun lacks its determiner (plurals and coordinated nouns can do without)."""
+    """Remove the determiner of a singular noun.
+
+    Plural and coordinated nouns keep theirs, because they are acceptable without one.
+    """
     singular = {d.form(SINGULAR) for d in DETERMINERS} - {d.form(PLURAL) for d in DETERMINERS}
     places = [i for i, t in enumerate(whole) if t.form in singular]
     places = [i for i in places if whole[i - 1].kind != "and"]

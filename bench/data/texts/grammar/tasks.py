@@ -1,7 +1,7 @@
-"""grammar: sentences to pretrain on, and the tasks drawn from them; fixed to the letter.
+"""grammar: sentences for pretraining, and the tasks made of such sentences; all texts are fixed.
 
-Test, validation and training texts are drawn in this order, and none is drawn twice; nor does
-the source task hold a text of the others.
+Test, validation and training texts are drawn in this order, without repetition. The source task
+contains no text of the other tasks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.data.texts.grammar.sentences import Sentence, draw_sentence, violate
 
 
 def _draw_source(draw: random.Random, number: int) -> TextSample:
-    """A sentence alone, or two that say the same one after the other."""
+    """Draw one sentence, or two with the same meaning."""
     if number % 3 == 0:
         return TextSample(_join_tokens(draw_sentence(draw)))
     said = paraphrase.draw_scene(draw)
@@ -29,14 +29,14 @@ def _draw_source(draw: random.Random, number: int) -> TextSample:
 
 
 def _draw_acceptability(draw: random.Random, number: int) -> TextSample:
-    """An acceptable sentence (1) or one with a fault (0)."""
+    """Draw an acceptable sentence (label 1) or one with a fault (label 0)."""
     whole = draw_sentence(draw)
     label = number % 2
     return TextSample(_join_tokens(whole if label else violate(draw, whole)), label=label)
 
 
 def _draw_paraphrase(draw: random.Random, number: int) -> TextSample:
-    """Two sentences that say the same (1), or in which some facts differ (0)."""
+    """Draw two sentences with the same meaning (label 1) or with some facts changed (label 0)."""
     said, label = paraphrase.draw_scene(draw), number % 2
     other = said if label else paraphrase.make_near_miss(draw, said)
     return TextSample(paraphrase.say(draw, said), paraphrase.say(draw, other), label)
@@ -48,14 +48,14 @@ def _join_tokens(tokens: Sentence) -> str:
 
 @dataclass(frozen=True)
 class GrammarRecipe:
-    """How a task's texts are drawn, how many of them, and how it is scored."""
+    """Function that draws the texts of a task, their numbers, and the metric."""
 
     draw: Callable[[random.Random, int], TextSample]
     classes: int
     metric: Metric
     train: int
     evaluation: int
-    length: int  # of a typical batch, tokens
+    length: int  # of a typical batch, in tokens
 
 
 RECIPES = {
@@ -70,32 +70,32 @@ RECIPES = {
 
 
 class GrammarSet(TextSet):
-    """A task of the grammar; the plain name is the source task."""
+    """Task of the grammar; the plain name is the source task."""
 
     @property
     def variant(self) -> str:
-        """The task's key in RECIPES."""
+        """Key of the task in RECIPES."""
         return self.name.partition(":")[2]
 
     @property
     def masked(self) -> bool:
-        """Whether masked words are to be predicted."""
+        """Whether masked words are predicted instead of a class."""
         return RECIPES[self.variant].classes == MASKED
 
     @property
     def summary(self) -> str:
-        """One line for `freezebench list`."""
+        """Summary line for `freezebench list`."""
         facts = self.describe(None)
         task = f"{facts.classes} classes" if facts.classes else "masked words"
         return f"embedded; {task}, {facts.train_samples:,} training texts"
 
     def describe(self, root: Path | None) -> Facts:
-        """Return its facts."""
+        """Return the number of classes and of training texts, and the typical length."""
         recipe = RECIPES[self.variant]
         return Facts(recipe.classes, recipe.train, recipe.length)
 
     def load(self, evaluate_on: Part, root: Path | None) -> TextData:
-        """Draw its texts."""
+        """Draw the training part and the evaluation part."""
         recipe, parts = RECIPES[self.variant], _draw_parts(self.variant)
         train, evaluation = parts["train"], parts[evaluate_on]
         return TextData(self.name, recipe.classes, recipe.metric, train, evaluation)
@@ -124,7 +124,7 @@ def _draw_parts(variant: str) -> dict[str, list[TextSample]]:
 
 
 def _collect_task_texts() -> set[tuple[str, str]]:
-    """The texts of the tasks that are trained for, which the source must not show."""
+    """Return the texts of all target tasks, which the source task must not contain."""
     tasks = [variant for variant in RECIPES if variant]
     texts = [text for variant in tasks for part in _draw_parts(variant).values() for text in part]
     return {(text.first, text.second) for text in texts}

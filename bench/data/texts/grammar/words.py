@@ -1,21 +1,21 @@
-"""The words of the grammar: every content word has a synonym, every noun and verb two numbers."""
+"""Words of the grammar: every content word has a synonym, every noun and verb two numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 SINGULAR, PLURAL = 0, 1
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # BERT's own, in its order of ids
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # of BERT, in order of their ids
 
 
 @dataclass(frozen=True)
 class Lexeme:
-    """One entry of the lexicon: its forms (singular, plural, and a verb's participle)."""
+    """Entry of the lexicon with its forms: singular, plural, and a transitive verb's participle."""
 
     forms: tuple[str, ...]
 
     def form(self, number: int) -> str:
-        """Its form in a number; words without numbers have one form."""
+        """Return its form in a number; words without number have a single form."""
         return self.forms[number if len(self.forms) > 1 else 0]
 
 
@@ -23,7 +23,7 @@ Synonyms = tuple[Lexeme, Lexeme]  # two words that mean the same
 
 
 def _parse_pairs(text: str) -> tuple[Synonyms, ...]:
-    """Two synonyms a line, forms parted by strokes."""
+    """Parse lines of two synonyms each; a slash separates the forms of a word."""
     pairs = []
     for line in text.strip().splitlines():
         one, other = (Lexeme(tuple(forms.split("/"))) for forms in line.split())
@@ -94,7 +94,7 @@ FUNCTION = ("who", "and", "by", ".")
 
 
 def build_vocabulary() -> tuple[str, ...]:
-    """Every token in the order of its id: BERT's special ones, then all forms of all words."""
+    """Return every token in order of its id: BERT's special tokens, then all forms of all words."""
     single = [form for word in (*DETERMINERS, BE) for form in word.forms]
     content = [form for pair in LEXICON for word in pair for form in word.forms]
     return tuple(dict.fromkeys([*SPECIAL, *FUNCTION, *single, *content]))

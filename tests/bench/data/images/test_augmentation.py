@@ -1,4 +1,4 @@
-"""Augmentation: reproducible from its generator, and only ever moves or mirrors pixels."""
+"""Tests of augmentation (reproducible; only shifts and mirrors pixels) and normalisation."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def test_a_crop_is_a_shift_of_at_most_an_eighth_with_mirrored_borders(seed, side
     assert any(torch.equal(flipped, way) for shift in shifts for way in (shift, shift.flip(-1)))
 
 
-def test_images_of_a_batch_move_on_their_own_and_half_are_mirrored():
+def test_images_of_a_batch_shift_independently_and_half_are_mirrored():
     images = batch(1, 24).expand(400, -1, -1, -1)
     moved = augment(images, "crop", torch.Generator().manual_seed(0))
     assert len(moved.flatten(1).unique(dim=0)) > 40
@@ -58,7 +58,7 @@ def test_images_of_a_batch_move_on_their_own_and_half_are_mirrored():
     assert 0.4 < share < 0.6
 
 
-def test_none_draws_nothing():
+def test_no_augmentation_returns_the_images_and_draws_no_random_numbers():
     generator = torch.Generator().manual_seed(3)
     before = generator.get_state()
     images = batch(4, 16)
@@ -66,7 +66,7 @@ def test_none_draws_nothing():
     assert torch.equal(before, generator.get_state())
 
 
-def test_normalise_gives_the_mean_and_spread_asked_for():
+def test_normalise_gives_mean_zero_and_standard_deviation_one():
     images = batch(64, 16)
     mean = images.float().mean(dim=(0, 2, 3)) / 255
     std = images.float().std(dim=(0, 2, 3)) / 255
@@ -77,7 +77,7 @@ def test_normalise_gives_the_mean_and_spread_asked_for():
     torch.testing.assert_close(pixels.std(dim=(0, 2, 3)), torch.ones(3), atol=1e-4, rtol=0)
 
 
-def test_normalise_enlarges_small_originals():
+def test_normalise_scales_small_images_to_the_resolution():
     half = torch.full((3,), 0.5)
     images = batch(2, 8)
     assert normalise(images, half, half, 32).shape == (2, 3, 32, 32)
@@ -94,8 +94,8 @@ def test_resize_keeps_flat_images_flat(resolution):
     assert (resized == 77).all()
 
 
-def test_moments_are_those_of_all_images_at_once() -> None:
-    """They are summed in parts; 300 images are two of them."""
+def test_moments_summed_in_parts_equal_those_of_all_images() -> None:
+    """Check 300 images, which compute_moments sums in two parts."""
     images = torch.randint(0, 256, (300, 3, 5, 4), dtype=torch.uint8)
     mean, std = compute_moments(images)
     scaled = images.double() / 255

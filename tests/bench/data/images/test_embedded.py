@@ -1,4 +1,4 @@
-"""The drawn data sets: fixed to the bit, disjoint in what they are drawn from, fit to train on."""
+"""Tests of digits and glyphs: images are fixed, and the parts are drawn from disjoint sources."""
 
 import time
 
@@ -13,7 +13,7 @@ EMBEDDED = [data_set.name for data_set in (*digits.DATA_SETS, *glyphs.DATA_SETS)
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
-def test_a_set_is_well_formed(name):
+def test_a_data_set_has_the_declared_shapes_and_classes(name):
     data = catalogue.load(name, resolution=8, evaluate_on="validation")
     facts = catalogue.describe(name)
     assert data.train_images.shape == (facts.train_samples, 3, 8, 8)
@@ -28,7 +28,7 @@ def test_a_set_is_well_formed(name):
 
 
 @pytest.mark.parametrize("name", ["digits100", "glyphs:pairs"])
-def test_a_set_is_the_same_each_time_and_whatever_was_drawn_before(name):
+def test_a_data_set_does_not_depend_on_the_global_random_state(name):
     first = catalogue.load(name, resolution=8)
     torch.rand(7)
     second = catalogue.load(name, resolution=8)
@@ -37,13 +37,13 @@ def test_a_set_is_the_same_each_time_and_whatever_was_drawn_before(name):
     assert torch.equal(first.eval_labels, second.eval_labels)
 
 
-def test_drawing_leaves_the_global_random_state_alone():
+def test_drawing_does_not_change_the_global_random_state():
     before = torch.get_rng_state()
     catalogue.load("digits10", resolution=8)
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_set_is_drawn_in_a_few_seconds():
+def test_a_data_set_is_drawn_in_six_seconds():
     begin = time.process_time()
     catalogue.load("digits100", resolution=24)
     assert time.process_time() - begin < 6
@@ -56,7 +56,7 @@ def test_digits_of_the_three_parts_are_disjoint_and_all_used():
     assert all(len(part) > 300 for part in parts.values())
 
 
-def test_validation_draws_no_test_digit(monkeypatch):
+def test_evaluating_on_validation_uses_no_test_digit(monkeypatch):
     drawn = []
     original = digits._draw
     monkeypatch.setattr(
@@ -72,7 +72,7 @@ def test_validation_draws_no_test_digit(monkeypatch):
 
 
 @pytest.mark.parametrize("variant", glyphs.RECIPES)
-def test_fonts_of_the_three_parts_are_disjoint_and_no_digit_is_a_letter(variant):
+def test_fonts_of_the_three_parts_are_disjoint_and_classes_are_letters(variant):
     recipe = glyphs.RECIPES[variant]
     parts = glyphs.split(recipe)
     everything = [font for part in parts.values() for font in part]
@@ -84,7 +84,7 @@ def test_fonts_of_the_three_parts_are_disjoint_and_no_digit_is_a_letter(variant)
         assert len(set(letters)) == len(letters)
 
 
-def test_every_letter_of_every_font_has_a_shape_of_its_own():
+def test_all_letters_of_a_font_have_different_shapes():
     for font in glyphs.ALL:
         shapes = glyphs._render_letters(font, glyphs.MIXED).flatten(1).float()
         assert (shapes.amax(dim=1) > 100).all()
@@ -97,7 +97,7 @@ def test_a_digits100_label_reads_left_to_right():
     ones_left = data.eval_images[data.eval_labels // 10 == 1].float()
     zeros_left = data.eval_images[data.eval_labels // 10 == 0].float()
 
-    # Ones and zeros differ in ink; where they stand on the left, the right halves are alike.
+    # Ones and zeros differ in ink. If they are on the left, only the left halves differ.
     def ink(images):
         return images.mean(dim=1).std(dim=(1, 2)).mean()
 
@@ -106,7 +106,7 @@ def test_a_digits100_label_reads_left_to_right():
     assert left.abs() > 3 * right.abs()
 
 
-def test_fingerprints_differ_between_sets_and_follow_the_recipe(monkeypatch):
+def test_fingerprints_differ_between_data_sets_and_depend_on_the_recipe(monkeypatch):
     prints = {name: catalogue.find_data_set(name).fingerprint(None) for name in EMBEDDED}
     assert len(set(prints.values())) == len(prints)
     assert all(len(text) == 16 and int(text, 16) >= 0 for text in prints.values())
@@ -123,19 +123,19 @@ def test_classes_are_drawn_equally_often(name):
         assert counts.max() - counts.min() <= 1
 
 
-def test_the_source_shows_letters_alone_and_in_pairs():
+def test_the_source_task_shows_letters_alone_and_in_pairs():
     recipe = glyphs.RECIPES[""]
     data = catalogue.load("glyphs", resolution=24)
     assert data.classes == 26 + 100
     alone = data.eval_labels < len(recipe.letters)
     assert alone.float().mean() == 0.5
-    # A pair has ink in both quarters beside the middle, a letter alone mostly between them.
+    # A pair has ink near the left and right edges, a single letter mostly in the middle.
     spread = data.eval_images.float().mean(dim=1).std(dim=1)
     edge = spread[:, :4].mean(dim=1) + spread[:, -4:].mean(dim=1)
     assert edge[~alone].mean() > edge[alone].mean()
 
 
-def test_train_limit_keeps_classes_alike():
+def test_train_limit_keeps_classes_balanced():
     data = catalogue.load("digits10", resolution=8, train_limit=95)
     counts = torch.bincount(data.train_labels)
     assert counts.sum() == 95
@@ -143,7 +143,7 @@ def test_train_limit_keeps_classes_alike():
 
 
 @pytest.mark.parametrize("name", ["digits11", "glyphs:uper", "cifar", ""])
-def test_an_unknown_name_is_told_with_the_valid_ones(name):
+def test_the_error_for_an_unknown_name_lists_the_valid_names(name):
     for ask in (
         lambda: catalogue.load(name, resolution=8),
         lambda: catalogue.find_data_set(name).fingerprint(None),
@@ -154,8 +154,7 @@ def test_an_unknown_name_is_told_with_the_valid_ones(name):
         assert "\n" not in str(caught.value)
 
 
-def test_the_digits_are_scikit_learns() -> None:
-    """They are read from its file without importing it."""
+def test_the_digits_equal_those_that_scikit_learn_loads() -> None:
     from sklearn.datasets import load_digits
 
     images, labels = digits._load_source()

@@ -1,4 +1,4 @@
-"""Data sets read from files: the layouts, what is held out, and one line for what is wrong."""
+"""Tests of image data sets in files: formats, held-out parts, streams and one-line errors."""
 
 import hashlib
 import json
@@ -23,8 +23,11 @@ def noise(*shape, seed=0):
 
 
 def write_zip(path, images, labels, *, sheet_images=16, columns=4, **changes):
-    """The zip layout with lossless sheets; `changes` replace entries of its meta.json."""
-    told = {
+    """Write a file in the zip format with lossless sheets.
+
+    changes: entries of meta.json to replace.
+    """
+    meta = {
         "n": len(images),
         "sheet_images": sheet_images,
         "sha256_images": hashlib.sha256(images.tobytes()).hexdigest(),
@@ -32,7 +35,7 @@ def write_zip(path, images, labels, *, sheet_images=16, columns=4, **changes):
         **changes,
     }
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("meta.json", json.dumps(told))
+        archive.writestr("meta.json", json.dumps(meta))
         with archive.open("labels.npy", "w") as file:
             np.save(file, labels)
         for number, start in enumerate(range(0, len(images), sheet_images)):
@@ -56,7 +59,7 @@ def zips(tmp_path):
 
 @pytest.fixture
 def python_layout(tmp_path, monkeypatch):
-    """torchvision's layout with small batches, and the sums that belong to them."""
+    """Write torchvision's format with small batches, and patch the expected checksums."""
     base = tmp_path / CIFAR10.base_folder
     base.mkdir()
 
@@ -77,7 +80,7 @@ def python_layout(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_zip_layout_gives_the_images_that_went_in(zips):
+def test_the_zip_format_returns_the_written_images(zips):
     data = catalogue.load("cifar10", resolution=32, root=zips)
     expected = torch.from_numpy(noise(200, 32, 32, 3)).permute(0, 3, 1, 2)
     assert torch.equal(data.train_images, expected)
@@ -86,7 +89,7 @@ def test_zip_layout_gives_the_images_that_went_in(zips):
     assert catalogue.describe("cifar10", zips).train_samples == 200
 
 
-def test_python_layout_gives_the_images_that_went_in(python_layout):
+def test_the_python_format_returns_the_written_images(python_layout):
     data = catalogue.load("cifar10", resolution=32, root=python_layout)
     first = torch.from_numpy(noise(20, 3072, seed=1)).view(20, 3, 32, 32)
     assert torch.equal(data.train_images[:20], first)
@@ -94,7 +97,7 @@ def test_python_layout_gives_the_images_that_went_in(python_layout):
     assert len(data.eval_labels) == 20
 
 
-def test_validation_comes_out_of_training_and_leaves_test_unread(zips):
+def test_validation_is_held_out_of_training_and_does_not_read_the_test_file(zips):
     (zips / "cifar10_test.zip").unlink()
     data = catalogue.load("cifar10", resolution=32, root=zips, evaluate_on="validation")
     assert torch.bincount(data.eval_labels).tolist() == [2] * 10
@@ -102,12 +105,12 @@ def test_validation_comes_out_of_training_and_leaves_test_unread(zips):
     assert len(both.unique(dim=0)) == len(both) == 200
 
 
-def test_resolution_shrinks_once_and_enlarges_later(zips):
+def test_loading_shrinks_images_to_the_resolution_but_does_not_enlarge_them(zips):
     assert catalogue.load("cifar10", resolution=16, root=zips).train_images.shape[-1] == 16
     assert catalogue.load("cifar10", resolution=224, root=zips).train_images.shape[-1] == 32
 
 
-def test_the_fingerprint_is_of_contents_not_of_places(zips, tmp_path_factory):
+def test_the_fingerprint_depends_on_contents_and_not_on_paths(zips, tmp_path_factory):
     other = tmp_path_factory.mktemp("elsewhere")
     for path in zips.glob("*.zip"):
         (other / path.name).write_bytes(path.read_bytes())
@@ -129,7 +132,7 @@ def one_line(match, ask):
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """torchvision's classes as they behave where nothing can be fetched."""
+    """Make torchvision's classes fail to download."""
 
     def fail(root, *args, **kwargs):
         raise OSError("no\nnetwork")
@@ -140,14 +143,14 @@ def no_network(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_network")
-def test_missing_roots_and_files_say_what_should_be_there(tmp_path):
+def test_errors_for_missing_roots_and_files_name_the_expected_files(tmp_path):
     for root in (None, tmp_path, tmp_path / "none"):
         one_line(r"cifar-100-python/.*cifar100_train\.zip", lambda root=root: catalogue.load(
             "cifar100", resolution=32, root=root
         ))  # fmt: skip
 
 
-def test_a_damaged_zip_is_one_line(zips):
+def test_a_damaged_zip_file_is_a_one_line_error(zips):
     path = zips / "cifar10_train_part.zip"
     whole = path.read_bytes()
 
@@ -161,16 +164,16 @@ def test_a_damaged_zip_is_one_line(zips):
     labels = (np.arange(200) % 10).astype(np.uint8)
     images = noise(200, 32, 32, 3)
     write_zip(path, images, labels, sha256_images="0" * 64)
-    one_line("images are altered", load)
+    one_line("images were modified", load)
     write_zip(path, images, labels, n=100_000)
     one_line("cannot be read", load)
     write_zip(path, images, labels, n="many")
     one_line("cannot be read", load)
     write_zip(path, images, labels + 50)
-    one_line("not a split of cifar10", load)
+    one_line("not a valid split of cifar10", load)
 
 
-def test_a_flipped_byte_anywhere_in_a_zip_is_found(zips):
+def test_a_changed_byte_of_a_zip_file_is_an_error_or_does_not_change_the_data(zips):
     path = zips / "cifar10_train_part.zip"
     whole = bytearray(path.read_bytes())
     good = catalogue.load("cifar10", resolution=32, root=zips)
@@ -182,18 +185,18 @@ def test_a_flipped_byte_anywhere_in_a_zip_is_found(zips):
             data = catalogue.load("cifar10", resolution=32, root=zips)
         except UserError:
             continue
-        # A byte that carries no content, such as a time.
+        # The byte is not part of the content; it may belong to a timestamp.
         assert torch.equal(data.train_images, good.train_images)
         assert torch.equal(data.train_labels, good.train_labels)
 
 
-def test_damaged_python_files_are_found_before_they_are_unpickled(python_layout):
+def test_damaged_files_of_the_python_format_are_detected_before_unpickling(python_layout):
     path = python_layout / CIFAR10.base_folder / "data_batch_3"
     whole = path.read_bytes()
     for content in (whole[:-1], whole + b"x", b""):
         path.write_bytes(content)
         one_line(
-            "data_batch_3 is truncated or altered",
+            "data_batch_3 is truncated or modified",
             lambda: catalogue.load("cifar10", resolution=32, root=python_layout),
         )
     path.unlink()
@@ -204,7 +207,7 @@ def test_damaged_python_files_are_found_before_they_are_unpickled(python_layout)
 
 
 @pytest.mark.usefixtures("no_network")
-def test_a_failed_download_says_where_to_put_files(tmp_path):
+def test_the_error_for_a_failed_download_names_the_files_to_provide(tmp_path):
     one_line(
         r"no network.*cifar10_train\.zip",
         lambda: catalogue.load("cifar10", resolution=32, root=tmp_path),
@@ -222,7 +225,7 @@ def pictures(tmp_path):
     return tmp_path
 
 
-def test_a_folder_is_read_with_classes_in_order(pictures):
+def test_a_folder_is_read_with_classes_in_alphabetical_order(pictures):
     data = catalogue.load(f"folder:{pictures}", resolution=16)
     assert data.train_images.shape == (12, 3, 16, 16)
     assert data.train_labels.tolist() == [0] * 6 + [1] * 6
@@ -243,17 +246,17 @@ def test_a_folder_holds_out_training_images_for_validation(pictures):
     assert len(data.train_labels) == 10
 
 
-def test_folder_layout_errors_are_one_line(pictures):
+def test_errors_in_an_image_folder_are_one_line(pictures):
     def load():
         catalogue.load(f"folder:{pictures}", resolution=16)
 
     (pictures / "val" / "cat").mkdir()
-    one_line("cat: a class that train/ does not have", load)
+    one_line("cat: this class is missing in train/", load)
     (pictures / "val" / "cat").rmdir()
     (pictures / "train" / "cow").mkdir()
-    one_line("cow: holds no images", load)
+    one_line("cow: contains no images", load)
     (pictures / "train" / "cow").rmdir()
-    (pictures / "train" / "bee" / "gone.png").symlink_to("nowhere")  # no image, and no error
+    (pictures / "train" / "bee" / "gone.png").symlink_to("nowhere")  # skipped without an error
     (pictures / "train" / "bee" / "folder.png").mkdir()
     catalogue.load(f"folder:{pictures}", resolution=16)
     bad = pictures / "train" / "bee" / "3.png"
@@ -265,13 +268,13 @@ def test_folder_layout_errors_are_one_line(pictures):
     one_line("no folder is given", lambda: catalogue.load("imagenet", resolution=16))
 
 
-def test_an_evaluation_part_without_images_is_told_before_training(pictures):
+def test_an_evaluation_part_without_images_is_an_error_at_loading(pictures):
     for path in (pictures / "val").rglob("*.*"):
         path.unlink()
-    one_line("val: holds no images", lambda: catalogue.load(f"folder:{pictures}", resolution=16))
+    one_line("val: contains no images", lambda: catalogue.load(f"folder:{pictures}", resolution=16))
 
 
-def test_a_folder_too_large_for_memory_is_refused_before_reading(pictures, monkeypatch):
+def test_loading_a_folder_too_large_for_memory_is_an_error(pictures, monkeypatch):
     monkeypatch.setattr(image_folder, "MEMORY", 100)
     one_line("do not fit in memory", lambda: catalogue.load(f"folder:{pictures}", resolution=16))
 
@@ -280,7 +283,7 @@ def stream(pictures, workers, **more):
     return ImageStream(pictures, resolution=16, workers=workers, **more)
 
 
-def test_a_stream_does_not_depend_on_workers_and_resumes_anywhere(pictures):
+def test_batches_of_a_stream_do_not_depend_on_workers_or_on_the_first_batch(pictures):
     order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
     alone, helped = (list(stream(pictures, n).training(order, 5, seed=1, epoch=2)) for n in (0, 2))
     resumed = list(stream(pictures, 0).training(order, 5, seed=1, epoch=2, start=1))
@@ -294,7 +297,7 @@ def test_a_stream_does_not_depend_on_workers_and_resumes_anywhere(pictures):
     assert labels.tolist() == (order[:5] >= 6).long().tolist()
 
 
-def test_a_streams_evaluation_is_the_folders(pictures):
+def test_a_stream_evaluates_on_the_same_images_as_the_loaded_folder(pictures):
     data = catalogue.load(f"folder:{pictures}", resolution=16)
     batches = list(stream(pictures, 0).evaluation(4))
     assert torch.equal(torch.cat([images for images, _ in batches]), data.eval_images)
@@ -303,7 +306,7 @@ def test_a_streams_evaluation_is_the_folders(pictures):
     assert (held.train_samples, held.eval_samples) == (10, 2)
 
 
-def test_shares_of_a_streams_batches_are_the_batches(pictures):
+def test_shares_of_a_streams_batch_add_up_to_the_batch(pictures):
     order = torch.arange(12)
     how = {"seed": 1, "epoch": 2, "augment": "randaugment"}
     whole = list(stream(pictures, 0).training(order, 5, **how))
@@ -319,7 +322,7 @@ def test_shares_of_a_streams_batches_are_the_batches(pictures):
     assert sum(len(labels) for part in every for _, labels in part) == there
 
 
-def test_randaugment_changes_pixels_and_does_so_alike_every_time(pictures):
+def test_randaugment_changes_pixels_reproducibly(pictures):
     order = torch.arange(12)
     plain = torch.cat([x for x, _ in stream(pictures, 0).training(order, 6, seed=1, epoch=0)])
     more, again = (
@@ -341,7 +344,7 @@ def test_a_stream_crops_differently_each_epoch(tmp_path):
     assert not torch.equal(one, two)
 
 
-def test_images_are_known_by_the_endings_that_torchvision_knows():
+def test_image_extensions_are_those_of_torchvision():
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
     assert IMG_EXTENSIONS == image_folder.IMG_EXTENSIONS

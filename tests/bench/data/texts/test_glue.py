@@ -1,4 +1,4 @@
-"""GLUE's files are read as they are distributed; a line that is not right is named."""
+"""Tests of GLUE's files: both distributions are read, and errors name the invalid line."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def cola(tmp_path):
-    """CoLA as its makers distribute it, and the same as GLUE packs it."""
+    """Write the same texts as CoLA's authors distribute them and as GLUE's archive has them."""
     train = [cola_line(i, int(i % 4 > 0)) for i in range(40)]
     within, beyond = ([cola_line(i, 1) for i in range(n, n + 5)] for n in (50, 60))
     write(tmp_path / "public/cola/in_domain_train.tsv", train)
@@ -41,7 +41,7 @@ def cola(tmp_path):
     return tmp_path
 
 
-def test_mrpc_is_read_with_its_stray_quotes(root):
+def test_mrpc_texts_keep_unpaired_quotes(root):
     data = glue.GlueSet("mrpc").load("test", root)
     assert (len(data.train), len(data.evaluation), data.metric) == (60, 10, "accuracy")
     assert data.train[1].first == 'He said "1 pies .'
@@ -49,7 +49,7 @@ def test_mrpc_is_read_with_its_stray_quotes(root):
     assert [text.label for text in data.train[:4]] == [0, 1, 1, 0]
 
 
-def test_cola_is_the_same_in_both_layouts(cola):
+def test_cola_is_the_same_in_both_distributions(cola):
     public, packed = (glue.GlueSet("cola").load("test", cola / name) for name in ("public", "glue"))
     assert public == packed
     assert (len(public.train), len(public.evaluation), public.metric) == (40, 10, "matthews")
@@ -57,13 +57,13 @@ def test_cola_is_the_same_in_both_layouts(cola):
     assert len(prints) == 1
 
 
-def test_the_root_may_be_the_folder_itself(cola):
+def test_the_data_root_may_be_the_folder_of_the_task(cola):
     assert glue.GlueSet("cola").load("test", cola / "glue/CoLA") == glue.GlueSet("cola").load(
         "test", cola / "glue"
     )
 
 
-def test_validation_is_held_out_of_training_and_dev_is_not_in_it(cola):
+def test_validation_is_held_out_of_training_and_excludes_dev(cola):
     whole = glue.GlueSet("cola").load("test", cola / "public")
     data = glue.GlueSet("cola").load("validation", cola / "public")
     assert set(data.train) | set(data.evaluation) == set(whole.train)
@@ -72,7 +72,7 @@ def test_validation_is_held_out_of_training_and_dev_is_not_in_it(cola):
     assert len(data.evaluation) == 4  # a tenth of each class
 
 
-def test_contents_make_the_fingerprint(cola):
+def test_the_fingerprint_depends_on_the_contents(cola):
     before = glue.GlueSet("cola").fingerprint(cola / "glue")
     path = cola / "glue/CoLA/dev.tsv"
     write(path, path.read_text("utf-8-sig").splitlines()[:-1])
@@ -89,7 +89,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("line", BAD.values(), ids=BAD)
-def test_a_bad_line_is_named(cola, line):
+def test_the_error_for_an_invalid_line_names_its_number(cola, line):
     path = cola / "glue/CoLA/train.tsv"
     write(path, [cola_line(0, 1), line, cola_line(2, 1)])
     with pytest.raises(UserError, match=r"train\.tsv, line 2: .*label 0 or 1") as caught:
@@ -97,19 +97,19 @@ def test_a_bad_line_is_named(cola, line):
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_are_missing_empty_or_no_text_are_one_clear_line(tmp_path, cola):
+def test_missing_empty_and_binary_files_are_one_line_errors(tmp_path, cola):
     (cola / "glue/CoLA/dev.tsv").write_bytes(b"\n")
     (cola / "public/cola/in_domain_dev.tsv").write_bytes(b"\xff\xfe\x00")
-    for root, told in ((tmp_path, "--data-root"), (cola / "glue", "no texts"),
-                       (cola / "public", "cannot be read")):  # fmt: skip
-        with pytest.raises(UserError, match=told) as caught:
+    for root, words in ((tmp_path, "--data-root"), (cola / "glue", "no texts"),
+                        (cola / "public", "cannot be read")):  # fmt: skip
+        with pytest.raises(UserError, match=words) as caught:
             glue.GlueSet("cola").load("test", root)
         assert "\n" not in str(caught.value)
 
 
-def test_without_files_library_or_network_it_is_told_what_to_do(monkeypatch):
+def test_the_error_without_files_and_the_datasets_library_names_the_option(monkeypatch):
     import sys
 
-    monkeypatch.setitem(sys.modules, "datasets", None)  # as if it were not installed
-    with pytest.raises(UserError, match=r"mrpc: cannot be fetched .*--data-root DIR"):
+    monkeypatch.setitem(sys.modules, "datasets", None)  # importing it raises ImportError
+    with pytest.raises(UserError, match=r"mrpc: download failed .*--data-root DIR"):
         glue.GlueSet("mrpc").load("test", None)

@@ -1,7 +1,7 @@
-"""The grammar's labels hold for a reader who knows the words and the rules, not how texts are made.
+"""Tests of the grammar: an independent parser confirms its labels.
 
-The parser here accepts more than the grammar draws (any noun phrase in any place), so that what
-it refuses is wrong under every reading.
+The parser accepts more than the grammar draws (any noun phrase in any place). A sentence that it
+rejects is therefore wrong under every reading.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ DETERMINERS = {"the": (0, 1), "this": (0,), "these": (1,), "every": (0,), "many"
 
 
 def numbers(pairs):
-    """Each form with its number."""
+    """Return the number of each form."""
     return {word.forms[n]: n for pair in pairs for word in pair for n in (0, 1)}
 
 
@@ -39,7 +39,10 @@ ADJECTIVE, PREPOSITION, ADVERB = map(forms, (ADJECTIVES, PREPOSITIONS, ADVERBS))
 
 
 class Reader:
-    """All readings of a sentence: every method gives (end, number) pairs from a start."""
+    """Parser that finds all readings of a sentence.
+
+    Its methods return the possible ends of a phrase from a start, some with the phrase's number.
+    """
 
     def __init__(self, words):
         self.words = [*words, ""]
@@ -96,20 +99,20 @@ def everything(variant):
     return [text for part in parts.values() for text in part]
 
 
-def test_the_reader_knows_right_from_wrong():
+def test_the_parser_accepts_correct_sentences_and_rejects_wrong_ones():
     right = "the dogs who the king sees sleep . | this dog and the king are sad near many shops ."
     wrong = "the dogs who the king see sleep . | this dog and the king is sad . | dog sleeps ."
     assert all(Reader(s.split()).acceptable() for s in right.split(" | "))
     assert not any(Reader(s.split()).acceptable() for s in wrong.split(" | "))
 
 
-def test_a_sentence_is_acceptable_exactly_where_its_label_says_so():
+def test_the_label_of_a_sentence_is_whether_it_is_acceptable():
     for text in everything("acceptability"):
         assert Reader(text.first.split()).acceptable() == bool(text.label), text
 
 
 def meaning(sentence):
-    """Who does what to whom and where, each word by the first of its synonyms."""
+    """Return agent, verb, patient and place, each word replaced by the first of its synonyms."""
     first = {f: pair[0].forms[0] for pair in LEXICON for word in pair for f in word.forms}
     words = [w for w in sentence.split() if w != "."]
     place = ()
@@ -133,13 +136,13 @@ def thing(words, first, nouns):
     return several.get(determiner, determiner), first[noun], nouns[noun]
 
 
-def test_two_sentences_say_the_same_exactly_where_their_label_says_so():
+def test_the_label_of_two_sentences_is_whether_they_mean_the_same():
     for text in everything("paraphrase"):
         assert (meaning(text.first) == meaning(text.second)) == bool(text.label), text
 
 
 @pytest.mark.parametrize("variant", ["acceptability", "paraphrase"])
-def test_classes_are_even_and_no_text_is_in_two_parts_or_in_the_source(variant):
+def test_classes_are_balanced_and_no_text_is_in_two_parts_or_in_the_source_task(variant):
     parts = tasks._draw_parts(variant)
     for part in parts.values():
         assert sum(text.label for text in part) * 2 == len(part)
@@ -148,7 +151,7 @@ def test_classes_are_even_and_no_text_is_in_two_parts_or_in_the_source(variant):
     assert not set(written) & {(t.first, t.second) for t in everything("")}
 
 
-def test_the_source_is_acceptable_and_its_pairs_say_the_same():
+def test_source_sentences_are_acceptable_and_source_pairs_mean_the_same():
     for text in everything(""):
         if text.second:
             assert meaning(text.first) == meaning(text.second)
@@ -156,7 +159,7 @@ def test_the_source_is_acceptable_and_its_pairs_say_the_same():
             assert Reader(text.first.split()).acceptable()
 
 
-def test_every_word_is_in_the_vocabulary_and_no_form_has_two_meanings():
+def test_every_word_is_in_the_vocabulary_and_no_form_belongs_to_two_words():
     known = build_vocabulary()
     assert known[: len(SPECIAL)] == SPECIAL
     assert len(set(known)) == len(known)
@@ -168,6 +171,6 @@ def test_every_word_is_in_the_vocabulary_and_no_form_has_two_meanings():
     assert len(set(owners)) == len(owners)
 
 
-def test_the_texts_are_fixed_for_good():
-    told = " ".join(data_set.fingerprint(None) for data_set in tasks.DATA_SETS)
-    assert hashlib.sha256(told.encode()).hexdigest()[:16] == "f29fa2f55f39df1a"
+def test_the_texts_never_change():
+    prints = " ".join(data_set.fingerprint(None) for data_set in tasks.DATA_SETS)
+    assert hashlib.sha256(prints.encode()).hexdigest()[:16] == "f29fa2f55f39df1a"
