@@ -1,1 +1,1 @@
-"""From a sweep file and a profile to a list of runs with prices."""
+"""Planning: a sweep file and a profile become a list of runs with estimated costs."""

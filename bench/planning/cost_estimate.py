@@ -1,7 +1,8 @@
-"""What planned runs should cost before any is made: FLOPs of training, and hours of a device.
+"""Estimated training FLOPs of planned runs.
 
-A run that freezes, or is matched to one that does, costs less than full training, by how much no
-plan can know: it is counted as full training, an upper bound. Evaluating and deciding are left out.
+A run that freezes layers, or is matched to such a run, costs less than full training, but the
+saving is unknown in advance. The estimate counts it as full training, which is an upper bound. The
+costs of evaluation and of strategy decisions are left out.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CostLine:
-    """Runs of one sweep that differ in seed only, or what its runs need besides ("artifacts").
+    """Cost of the runs of one sweep that differ only in seed, or of artifacts that its runs need.
 
-    flops: of all of them. bound: whether that is an upper bound.
+    flops: training FLOPs of all these runs. bound: whether flops is an upper bound.
     """
 
     sweep: str
@@ -34,9 +35,11 @@ class CostLine:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Lines by sweep, each with every run it shows; runs and flops: of all, each run once.
+    """Cost of one sweep or of several.
 
-    own: by sweep, its runs that no sweep before it has, and their FLOPs.
+    lines: costs in order of sweeps; a run may count in several lines. own: for each sweep, the
+    number of runs that no earlier sweep has, and their FLOPs. runs, flops: totals that count each
+    run once. bound: whether flops is an upper bound.
     """
 
     lines: tuple[CostLine, ...]
@@ -47,7 +50,7 @@ class CostEstimate:
 
 
 def estimate_cost(sweep: Sweep) -> CostEstimate:
-    """What the runs of a sweep, or of several joined, should cost."""
+    """Return the estimated cost of a sweep, or of several joined sweeps."""
     lines: list[CostLine] = []
     own: dict[str, tuple[int, float]] = {}
     counted: dict[str, float] = {}
@@ -77,6 +80,6 @@ def _make_cost_line(
 
 
 def is_upper_bound(spec: Spec) -> bool:
-    """Whether full training's cost is only an upper bound of the run's."""
+    """Return whether the cost of full training is only an upper bound on the cost of the run."""
     facts = find_built_in().get(spec.strategy)
     return facts is None or not facts.costs_full_training

@@ -1,4 +1,4 @@
-"""Estimates of how long runs will take."""
+"""Estimates of run durations and of full-training FLOPs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from bench.planning.plan import Plan
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 
-ENOUGH = 20  # runs of a kind that are read to learn how long it takes
-# Assumed before any run has been timed: what one core makes of small batches.
+ENOUGH = 20  # number of comparable finished runs to read for an estimate
+# Speed of one core on small batches; used until a comparable run has finished.
 CPU_FLOPS_PER_SECOND = 2.0e10
 
 
 class Estimate:
-    """Seconds a run should take: as its like took here before, else from its FLOPs."""
+    """Estimator of run durations, from comparable finished runs or else from FLOPs."""
 
     def __init__(self, plan: Plan, results: Path, gpu: float = A100.flops) -> None:
-        """gpu: FLOP/s that one sustains while it trains."""
+        """Read the durations of finished runs of the plan.
+
+        gpu: FLOP/s that a GPU sustains in training.
+        """
         self._gpu = gpu
         self._seen: dict[tuple[object, ...], list[float]] = {}
         for spec in plan.specs:
@@ -28,7 +31,7 @@ class Estimate:
                 self.learn(spec, result["clocks"]["whole"])
 
     def learn(self, spec: Spec, seconds: float) -> None:
-        """Take a finished run into account."""
+        """Record the duration of a finished run, in seconds."""
         for key in _make_group_keys(spec):
             self._seen.setdefault(key, []).append(seconds)
 
@@ -36,7 +39,7 @@ class Estimate:
         return self._seen.get(_make_group_keys(spec)[0], [])
 
     def seconds(self, spec: Spec) -> float:
-        """Expected seconds of one run."""
+        """Return the expected duration of a run, in seconds."""
         for key in _make_group_keys(spec):
             if seen := self._seen.get(key):
                 return sum(seen) / len(seen)
@@ -45,22 +48,22 @@ class Estimate:
 
 
 def _make_group_keys(spec: Spec) -> list[tuple[object, ...]]:
-    """Groups of comparable runs, the nearest first."""
+    """Return the keys of groups of comparable runs, the most similar group first."""
     how = (spec.device, spec.precision, spec.replicas)
     task = (spec.model, spec.data, spec.epochs, spec.resolution, spec.train_limit, *how)
     return [(*task, spec.strategy_name), task]
 
 
 def count_full_flops(spec: Spec) -> float:
-    """FLOPs (exact) of full training; of texts, as if every batch had a typical length."""
+    """Return the exact FLOPs of full training; for texts, assume batches of the typical length."""
     root = spec.paths.get("data", "")
     samples, each = _compute_full_cost(spec.model, spec.data, root, spec.resolution)
     return each * min(samples, spec.train_limit or samples) * spec.epochs
 
 
-@lru_cache(maxsize=256)  # a folder of images is searched for each, and a live display asks often
+@lru_cache(maxsize=256)  # listing an image folder is slow, and the live display asks often
 def _compute_full_cost(model: str, data: str, root: str, resolution: int) -> tuple[int, float]:
-    """Training samples of a data set, and the FLOPs of a full step on one of them."""
+    """Return the number of training samples, and the FLOPs of a full-training step per sample."""
     from bench.data.catalogue import describe
     from bench.models.flops_table import FULL_FLOPS
 

@@ -1,4 +1,4 @@
-"""What would run, what is done, and how long the rest should take."""
+"""Execution plan: the runs in order of their dependencies, and which of them are done."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from bench.spec import Spec
 
 @dataclass(frozen=True)
 class Plan:
-    """Runs in an order in which each comes after those it needs."""
+    """Runs in dependency order, and the ids of those that are done."""
 
     specs: tuple[Spec, ...]
     done: frozenset[str]
 
     @property
     def todo(self) -> list[Spec]:
-        """The runs that are left."""
+        """Runs that are not done."""
         return [s for s in self.specs if s.id not in self.done]
 
 
 def make_plan(specs: Iterable[Spec], results: Path) -> Plan:
-    """Order the runs and see which are done; raises UserError if one needs an unknown run."""
+    """Return a plan of the runs.
+
+    Raises UserError if a run needs another one that is neither done nor planned.
+    """
     by_id = {spec.id: spec for spec in specs}
     done = frozenset(i for i, s in by_id.items() if RunFolder(results, i).is_complete(s))
     for spec in by_id.values():
         for need in spec.needs:
             if need not in by_id and not RunFolder(results, need).done:
                 raise UserError(
-                    f"{spec.label}: needs run {need}, which is neither done nor planned"
+                    f"{spec.label}: needs run {need}, which is neither finished nor planned"
                 )
     return Plan(tuple(_sort_by_depth(by_id)), done)
 
@@ -43,9 +46,9 @@ def _sort_by_depth(by_id: dict[str, Spec]) -> Sequence[Spec]:
 
 
 def compute_depths(specs: Iterable[Spec]) -> dict[str, int]:
-    """The longest chain of needs below each run, among these runs; by id."""
+    """Return for each run id the length of its longest chain of dependencies among these runs."""
     by_id = {spec.id: spec for spec in specs}
-    below: dict[tuple[str, ...], int] = {}  # runs of a cell share what they need
+    below: dict[tuple[str, ...], int] = {}  # runs of a cell have the same dependencies
 
     def depth_below(needs: tuple[str, ...]) -> int:
         if needs not in below:

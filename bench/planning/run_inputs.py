@@ -1,4 +1,4 @@
-"""Filling in what a run reads: where its files lie, and the hashes of what they hold."""
+"""Inputs of a run: the paths of its files and the hashes of their contents."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bench.strategy_api.registry import find_foreign_package, load_strategy_clas
 
 
 def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) -> Spec:
-    """The same run with checked options and with the contents of all it reads.
+    """Return the spec with validated options, and with paths and hashes of all its input files.
 
-    profile: whose files a strategy takes where the user names none.
-    files: what the user names: "data" (a root folder), "weights" (safetensors), "predictor", …
-    Raises UserError for a bad option or a file that cannot be read.
+    profile: its files are the default for strategies. files: paths that the user gives, by kind:
+    "data" (a data root), "weights" (safetensors), "predictor", … Raises UserError for an invalid
+    option and for a file that cannot be read.
     """
     paths = {k: str(Path(v).expanduser().resolve()) for k, v in (files or {}).items() if v}
     contents = {}
@@ -37,14 +37,15 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
     for what, path in cls(**options).files(profile).items():
         if what not in paths and not path.exists():
             raise UserError(
-                f"{spec.label}: no {what} is there for these options ({path}); give others, or a "
-                "file of your own, as --predictor FILE from `freezebench predictor train`"
+                f"{spec.label}: there is no {what} file for these options ({path}); change the "
+                "options, or give your own file, such as --predictor FILE from "
+                "`freezebench predictor train`"
             )
         paths.setdefault(what, str(path))
         contents[what] = hash_file(Path(paths[what]))
     if spec.weights == "file":
         if "weights" not in paths:
-            raise UserError(f"{spec.label}: weights = 'file' but no file is named; --weights FILE")
+            raise UserError(f"{spec.label}: weights = 'file' needs a file; give --weights FILE")
         contents["weights"] = hash_file(Path(paths["weights"]))
     else:
         paths.pop("weights", None)
@@ -62,21 +63,26 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
     else:
         paths.pop("vocab", None)
     if spec.match and not cls.matches:
-        raise UserError(f"{spec.label}: strategy {name} cannot be matched to a cost")
+        raise UserError(f"{spec.label}: strategy {name} does not support `match`; remove it")
     if spec.match and options.get("saving"):
         raise UserError(
-            f"{spec.label}: saving = {options['saving']} has no effect on a matched run; leave one "
-            "of the two out"
+            f"{spec.label}: saving = {options['saving']} has no effect on a matched run; remove "
+            "`saving` or `match`"
         )
     if cls.needs_reference and not spec.reference:
-        raise UserError(f"{spec.label}: needs a reference; run it in a sweep, or give --reference")
+        raise UserError(
+            f"{spec.label}: the strategy needs a reference; run it in a sweep, or give --reference"
+        )
     contents["data"] = _hash_data(spec.data, paths.get("data", ""))
     paths = {k: v for k, v in paths.items() if k in contents or k == "data"}
     return spec.with_changes(options=options, contents=contents, paths=paths)
 
 
 def _hash_vocabulary(model: TextModel, paths: dict[str, str]) -> str:
-    """Return the hash of a vocabulary; without a file, the one beside the weights is used."""
+    """Return the hash of the model's vocabulary.
+
+    If no vocabulary file is given, vocab.txt in the folder of the weights is used, if present.
+    """
     if model.words:
         paths.pop("vocab", None)
         return hashlib.sha256("\n".join(model.words).encode()).hexdigest()[:16]

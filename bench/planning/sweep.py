@@ -1,8 +1,8 @@
-"""From a declared grid and a profile to the list of runs, with the runs those need.
+"""Expansion of a sweep and a profile into a list of runs, including the runs they depend on.
 
-A sweep (sweeps/NAME.toml) speaks in roles: the paper's names of models and data sets. A profile
-(sweeps/profiles/NAME.toml) says what stands for each role and how it is trained, and how
-otherwise in a setting that a sweep may name (from scratch).
+A sweep (sweeps/NAME.toml) refers to roles: the paper's names of models and data sets. A profile
+(sweeps/profiles/NAME.toml) assigns a model or data set to each role and defines how it is trained.
+A sweep may select a setting of the profile, such as "scratch", which overrides some of its values.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from bench.planning.sweep_files import (
 from bench.spec import FIELDS, Spec
 from bench.strategy_api.registry import load_strategy_class
 
-REFERENCE_SEED = 1000  # far from the seeds of a cell, whose models a reference must not be
+REFERENCE_SEED = 1000  # must differ from the seeds of a cell
 BACKBONE_SEED = 0
-PLACE = ("device", "precision", "resolution", "threads")  # what a backbone shares with its runs
+PLACE = ("device", "precision", "resolution", "threads")  # changes that also apply to backbones
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A run of a table's grid with its roles: model, dataset, method."""
+    """Run of a sweep's grid with its roles: model, dataset, method."""
 
     spec: Spec
     roles: Mapping[str, str]
@@ -41,12 +41,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A grid of runs.
+    """Sweep expanded into runs.
 
-    table: which table reports it. entries: the runs a report shows. artifacts: what they need
-    besides each other. parts: the sweeps that this one is made of, if it is made of several.
-    changes: the fields set in every run, whatever sweep and profile say. asked: the words that
-    ask for it at the prompt, behind `freezebench sweep`.
+    table: name of the table that reports it. entries: runs that the report shows. artifacts: other
+    runs that the entries need, such as backbones. parts: the sweeps that were joined into this one.
+    changes: fields set in every run, which override the sweep and the profile. asked: arguments of
+    the `freezebench sweep` command that runs it.
     """
 
     name: str
@@ -61,21 +61,23 @@ class Sweep:
 
     @property
     def specs(self) -> list[Spec]:
-        """All runs, each once, artifacts first."""
+        """All runs without duplicates, artifacts first."""
         unique = {s.id: s for s in [*self.artifacts, *(e.spec for e in self.entries)]}
-        for spec in self.artifacts:  # keep_model is not in the id, and an artifact's must be kept
+        # An artifact may have the id of an entry, because keep_model is not part of the id. Use the
+        # artifact's spec, since its model must be kept.
+        for spec in self.artifacts:
             unique[spec.id] = spec
         return list(unique.values())
 
     @property
     def shared(self) -> int:
-        """How many runs belong to more than one of its parts."""
+        """Number of runs that belong to more than one part."""
         count = Counter(spec.id for part in self.parts for spec in part.specs)
         return sum(times > 1 for times in count.values())
 
     @property
     def predictor(self) -> str:
-        """The predictors in use, by file name and content; '' if none is."""
+        """File names and hash prefixes of the predictors in use; "" if there are none."""
         used = {
             f"{Path(e.spec.paths['predictor']).name} ({e.spec.contents['predictor'][:8]})"
             for e in self.entries
@@ -95,13 +97,13 @@ def load_sweep(
 ) -> Sweep:
     """Expand a sweep for a profile.
 
-    controls: include the methods listed as controls. seeds: how many, in place of the sweep's.
-    files: user-named files, as for `resolve`; "weights:ROLE" is the start of one model.
-    changes: fields to set in every run.
+    controls: include the methods listed as controls. seeds: number of seeds, to replace those of
+    the sweep. files: paths that the user gives, as for `resolve`; "weights:ROLE" is the initial
+    weights of one model. changes: fields to set in every run.
     """
     stem, declared = load_sweep_file(name)
     profile = apply_setting(load_profile(profile_name), declared.setting)
-    for kind in ("models", "datasets"):  # a sweep may bring its own, which no table shows
+    for kind in ("models", "datasets"):  # a sweep may define roles of its own
         profile[kind] = {**profile[kind], **getattr(declared, kind)}
     methods = declared.all_methods if controls else declared.methods
     builder = _Builder(profile, files or {}, changes or {})
@@ -144,9 +146,9 @@ def _build_command(
 
 
 def join_sweeps(sweeps: Sequence[Sweep]) -> Sweep:
-    """Several sweeps of one profile as one, in which a run that many of them want is one run.
+    """Join sweeps of one profile into a single sweep without duplicate runs.
 
-    Raises UserError if two make the same table: one report would take the other's place.
+    Raises UserError if two sweeps have the same table, because their reports would have one name.
     """
     if len(sweeps) == 1:
         return sweeps[0]
@@ -155,7 +157,7 @@ def join_sweeps(sweeps: Sequence[Sweep]) -> Sweep:
         other = makers.setdefault(sweep.table, sweep)
         if other is not sweep:
             raise UserError(
-                f"{other.name} and {sweep.name} both make {sweep.table}; give one of them"
+                f"{other.name} and {sweep.name} both produce {sweep.table}; give only one of them"
             )
     return Sweep(
         name="+".join(sweep.name for sweep in sweeps),
@@ -170,7 +172,7 @@ def join_sweeps(sweeps: Sequence[Sweep]) -> Sweep:
 
 
 class _Builder:
-    """Makes the runs of one profile and collects the artifacts they need."""
+    """Builder of the runs of one profile; collects the artifacts that the runs need."""
 
     def __init__(
         self, profile: Mapping[str, Any], files: Mapping[str, str], changes: Mapping[str, Any]
@@ -181,15 +183,18 @@ class _Builder:
     def pair(
         self, model: str, dataset: str, methods: Sequence[Method], seeds: Iterable[int]
     ) -> list[Entry]:
-        """All runs of one model and data set. Matched methods are made after those they match."""
+        """Return all runs of one model and data set.
+
+        Builds matched methods last, because their specs contain the ids of the runs they match.
+        """
         base = self._base(model, dataset)
         cells: dict[str, list[Spec]] = {}
         for method in sorted(methods, key=lambda m: bool(m.match)):
             target = method.match
             if target and target not in cells:
                 raise UserError(
-                    f"method {method.name}: match {target!r} is itself matched, or a control "
-                    "and --controls is not given; match a method that stands on its own"
+                    f"method {method.name}: cannot match {target!r}, which is itself matched or is "
+                    "a control that needs --controls; match a method that has no `match`"
                 )
             match = tuple(spec.id for spec in cells[target]) if target else ()
             cells[method.name] = [
@@ -217,7 +222,7 @@ class _Builder:
         return self._resolve_spec(values)
 
     def _base(self, model: str, dataset: str) -> dict[str, Any]:
-        """The fields that all methods on one model and data set share."""
+        """Return the fields that all methods share on one model and data set."""
         profile = self._profile
         for kind, role in (("models", model), ("datasets", dataset)):
             if role not in profile[kind]:
@@ -227,7 +232,7 @@ class _Builder:
         values |= {**pair, **self._changes}
         backbone = values.pop("backbone", None)
         own = self._files.get(f"weights:{model}")
-        if own and backbone != {}:  # a model from scratch stays one
+        if own and backbone != {}:  # `backbone = {}` means from scratch; the user's file is ignored
             values["weights_file"], backbone = own, None
         if backbone == {}:
             values |= {"weights": "", "weights_file": ""}  # from scratch

@@ -1,4 +1,4 @@
-"""Sweep and profile files: found by name, read as TOML and validated."""
+"""Sweep files and profile files: lookup by name, reading as TOML, and validation."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from bench.options import make_unknown_error
 
 SWEEPS = PROJECT / "sweeps"
 PROFILES = SWEEPS / "profiles"
-ROLES = ("models", "datasets", "pairs")  # of a profile; a pair is model/dataset
-SCALED = ("lr", "weight_decay")  # fields a method may multiply, since each model has its own
+ROLES = ("models", "datasets", "pairs")  # tables of a profile; the name of a pair is MODEL/DATASET
+SCALED = ("lr", "weight_decay")  # fields that a method may scale; each model has its own values
 
-# Field types; the description completes the message "KEY is VALUE; it must be …".
+# Field types. The description completes the error message "KEY is VALUE; it must be …".
 Text = Annotated[str, Field(min_length=1, description="a text")]
 Texts = Annotated[list[str], Field(description="a list of texts")]
-Seeds = Annotated[list[NonNegativeInt], Field(description="a list of whole numbers from 0 on")]
+Seeds = Annotated[list[NonNegativeInt], Field(description="a list of whole numbers, 0 or more")]
 Values = Annotated[dict[str, Any], Field(description="a table")]
 Factors = Annotated[dict[str, float], Field(description="a table of numbers")]
 ByName = Annotated[dict[str, dict[str, Any]], Field(description="tables, as [{key}.NAME]")]
 
 
 class _Table(BaseModel):
-    """A TOML table: no value is converted, no unknown key is taken."""
+    """TOML table; rejects unknown keys and does not convert values."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class Method(_Table):
-    """A row of a sweep: a strategy with its options, and fields set for its runs alone.
+    """Method of a sweep: a strategy with its options, and fields set only for its runs.
 
-    match: the method whose mean cost is its budget. scale: factors of lr and weight_decay.
+    match: name of the method whose mean cost is the budget of this one. scale: factors for lr and
+    weight_decay.
     """
 
     name: Text
@@ -49,7 +50,7 @@ class Method(_Table):
 
 
 class Grid(_Table):
-    """Axes of a sweep; methods: those of the sweep that this grid runs, all if it names none."""
+    """Axes of a sweep. methods: names of the methods that this grid runs; None = all."""
 
     models: Texts
     datasets: Texts
@@ -57,20 +58,21 @@ class Grid(_Table):
     methods: Texts | None = None
 
 
-Methods = Annotated[list[Method], Field(description="tables, each begun by [[{key}]]")]
+Methods = Annotated[list[Method], Field(description="tables, each headed [[{key}]]")]
 
 
 class SweepFile(_Table):
-    """A sweep as its file declares it.
+    """Contents of a sweep file.
 
-    table: the table that reports it; "" for a report of its own. setting: of the profile.
+    table: the table that reports it; "" for a report named after the sweep. setting: setting of the
+    profile to apply; "" for none.
     """
 
     title: Text
     grid: Annotated[
         list[Grid],
         BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
-        Field(description="a table, begun by [grid]"),
+        Field(description="a table, headed [grid]"),
     ]
     methods: Methods
     table: Text = ""
@@ -81,18 +83,18 @@ class SweepFile(_Table):
 
     @property
     def all_methods(self) -> list[Method]:
-        """Methods and controls."""
+        """Methods, followed by controls."""
         return [*self.methods, *self.controls]
 
 
 class Alias(_Table):
-    """A sweep file that only names another sweep."""
+    """Sweep file that only refers to another sweep."""
 
     same_as: Text
 
 
 class ProfileFile(_Table):
-    """Keys of a profile that this module reads; other keys belong to their readers."""
+    """Keys of a profile that this module validates; other modules read the other keys."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -107,32 +109,32 @@ Declared = TypeVar("Declared", bound=_Table)
 
 
 def list_sweeps() -> list[str]:
-    """The sweeps that come with the program."""
+    """Return the names of the built-in sweeps."""
     return _list_names(SWEEPS)
 
 
 def list_tables() -> list[str]:
-    """The sweeps behind the paper's tables, in their order, and its Figures 3 to 5."""
+    """Return the names of the sweeps for the paper's tables, in order, and its Figures 3 to 5."""
     tables = [name for name in list_sweeps() if re.fullmatch(r"table\d", name)]
     return [*tables, "curves", "figure5"]
 
 
 def list_profiles() -> list[str]:
-    """The profiles that come with the program."""
+    """Return the names of the built-in profiles."""
     return _list_names(PROFILES)
 
 
 def load_profile(name: str) -> dict[str, Any]:
-    """Return a profile by name or by path. Raises UserError if there is none or it is invalid."""
+    """Load a profile by name or path. Raises UserError if it is missing or invalid."""
     profile = _read_toml(PROFILES, name, "profile")
     _validate(ProfileFile, profile, f"profile {name}")
     return {"name": Path(name).stem, **profile}
 
 
 def load_sweep_file(name: str) -> tuple[str, SweepFile]:
-    """Return the name of a sweep and its validated file; an alias stands for the other's.
+    """Return the name of a sweep and its validated file; an alias is replaced by its target.
 
-    Raises UserError for a missing file, a bad value, and methods that cannot be told apart.
+    Raises UserError for a missing file, an invalid value, and two methods of one name.
     """
     declared = _read_toml(SWEEPS, name, "sweep")
     if "same_as" in declared:
@@ -146,7 +148,10 @@ def load_sweep_file(name: str) -> tuple[str, SweepFile]:
 
 
 def apply_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
-    """A profile with the values of one of its settings laid over its own, role by role."""
+    """Return the profile with the values of one of its settings merged in, role by role.
+
+    Raises UserError for an unknown setting, and for an unknown key in it.
+    """
     settings = profile.get("settings", {})
     if setting and setting not in settings:
         raise make_unknown_error(f"profile {profile['name']}: setting", setting, settings)
@@ -163,7 +168,7 @@ def apply_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
 
 
 def _check_references(sweep: SweepFile, where: str) -> None:
-    """Raise UserError for names that refer to nothing, and for names and values given twice."""
+    """Raise UserError for references to unknown names, and for duplicate names and values."""
     if sweep.table and sweep.table not in list_tables():
         raise make_unknown_error(f"{where}: table", sweep.table, list_tables())
     names = [method.name for method in sweep.all_methods]
@@ -172,7 +177,7 @@ def _check_references(sweep: SweepFile, where: str) -> None:
             if key not in SCALED:
                 raise make_unknown_error(f"{where}, method {method.name}: scale", key, list(SCALED))
         if names.count(method.name) > 1:
-            raise UserError(f"{where}: two methods are called {method.name!r}; rename one")
+            raise UserError(f"{where}: two methods have the name {method.name!r}; rename one")
         if method.match and method.match not in names:
             raise make_unknown_error(f"{where}, method {method.name}: match", method.match, names)
     for grid in sweep.grid:
@@ -180,7 +185,8 @@ def _check_references(sweep: SweepFile, where: str) -> None:
             values: Sequence[object] = getattr(grid, axis)
             if not values or len(set(values)) < len(values):
                 raise UserError(
-                    f"{where}, [grid]: {axis} is {_shorten(values)}; give one or more, each once"
+                    f"{where}, [grid]: {axis} is {_shorten(values)}; "
+                    "give at least one value and no duplicates"
                 )
         here = names if grid.methods is None else grid.methods
         for name in here:
@@ -192,26 +198,26 @@ def _check_references(sweep: SweepFile, where: str) -> None:
 
 
 def _check_own_name(path: Path) -> None:
-    """Refuse a name that a report of ours has, or after which no report can be named."""
+    """Raise UserError if the file has the name of a built-in report, or unusual characters."""
     if re.fullmatch(r"(table|figure)\d.*|curves|claims|index|made", path.stem):
         raise UserError(
-            f"sweep {path}: a report of that name comes with the program; rename the file, or say "
-            "in it which table it makes (table = ...)"
+            f"sweep {path}: a built-in report has this name; rename the file, or declare in it "
+            "the table that reports it (table = ...)"
         )
     if not re.fullmatch(r"[\w.-]+", path.stem):
         raise UserError(
-            f"sweep {path}: its report is named after it; rename the file with letters, digits, "
-            "dots, dashes and underscores alone"
+            f"sweep {path}: the report gets the name of this file; rename the file, using only "
+            "letters, digits, dots, dashes and underscores"
         )
 
 
 def _validate(kind: type[Declared], values: Mapping[str, Any], where: str) -> Declared:
-    """Return the values as a model. Raises UserError that names key, value and what is valid."""
+    """Return the values as a model. Raises UserError with the key, its value and the valid type."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         faults = error.errors(include_url=False)
-    # A mistyped key explains a missing one.
+    # Report an unknown key first: it may be a misspelling of the missing one.
     fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
     model: type[BaseModel] = kind
     given: Any = values
@@ -242,7 +248,7 @@ def _list_names(folder: Path) -> list[str]:
 
 
 def _read_toml(folder: Path, name: str, what: str) -> dict[str, Any]:
-    """A TOML file by path, or by name from a folder."""
+    """Read a TOML file, given by path or by its name in the folder."""
     path = Path(name)
     if path.suffix != ".toml":
         if name not in _list_names(folder):

@@ -1,4 +1,4 @@
-"""What planned runs should cost: every run once, by sweep, with bounds told from costs."""
+"""Tests of cost estimates: each run counts once, and upper bounds are marked."""
 
 from pathlib import Path
 
@@ -16,26 +16,28 @@ TABLES = ("table1", "table2", "table3", "table7", "table9")
 
 @pytest.fixture(scope="module")
 def sweep() -> Sweep:
-    """Tables of the paper's profile, some of whose runs are the same."""
+    """Return a joined sweep of tables on the paper's profile that share some runs."""
     return join_sweeps([load_sweep(name, "paper") for name in TABLES])
 
 
 @pytest.fixture(scope="module")
 def bill(sweep: Sweep) -> CostEstimate:
-    """What they cost."""
+    """Return the estimated cost of the joined sweep."""
     return estimate_cost(sweep)
 
 
-def test_every_run_is_counted_once_whoever_shares_it(sweep: Sweep, bill: CostEstimate) -> None:
+def test_a_run_that_tables_share_is_counted_once(sweep: Sweep, bill: CostEstimate) -> None:
     assert bill.runs == len(sweep.specs) == sum(runs for runs, _ in bill.own.values())
     assert bill.flops == pytest.approx(sum(count_full_flops(spec) for spec in sweep.specs))
     assert bill.flops == pytest.approx(sum(flops for _, flops in bill.own.values()))
-    assert sum(line.runs for line in bill.lines) > bill.runs  # lines show all that a table does
+    assert sum(line.runs for line in bill.lines) > bill.runs  # lines repeat shared runs
     alone = estimate_cost(load_sweep("table9", "paper"))
-    assert bill.own["table9"][0] == alone.runs - 10  # full and M = 4 are Table 2's
+    assert bill.own["table9"][0] == alone.runs - 10  # Table 2 has full and M = 4
 
 
-def test_imagenet_costs_what_a_hand_says(bill: CostEstimate) -> None:
+def test_the_estimates_for_imagenet_are_samples_times_epochs_times_flops(
+    bill: CostEstimate,
+) -> None:
     costs = {(line.sweep, line.what): line for line in bill.lines}
     resnet = costs["table3", "resnet50 imagenet full"]
     assert resnet.flops == 5 * 100 * 1_281_167 * 24_299_077_632.0
@@ -50,21 +52,21 @@ def test_imagenet_costs_what_a_hand_says(bill: CostEstimate) -> None:
 
 
 @pytest.mark.parametrize("text", ["V100=8.9", "V100=8.9TFLOP/s", " V100 = 8.9 tflop/s "])
-def test_a_speed_has_a_name_and_a_number(text: str) -> None:
+def test_a_device_speed_is_a_name_and_a_number(text: str) -> None:
     speed = parse_speed(text)
     assert speed == Speed("V100", 8.9e12)
     assert speed.estimate_hours(8.9e12 * 3600) == 1
-    assert 15e12 < A100.flops < 156e12  # less than its peak in TF32
+    assert 15e12 < A100.flops < 156e12  # 156 TFLOP/s is its peak in TF32
 
 
 @pytest.mark.parametrize("text", ["V100", "=9", "V100=", "V100=fast", "V100=0", "V100=-1", ""])
-def test_no_speed_is_one_line(text: str) -> None:
-    with pytest.raises(UserError, match=r"--device-speed .* give NAME=NUMBER") as caught:
+def test_an_invalid_device_speed_is_a_one_line_error(text: str) -> None:
+    with pytest.raises(UserError, match=r"--device-speed .* NAME=NUMBER") as caught:
         parse_speed(text)
     assert "\n" not in str(caught.value)
 
 
-def test_the_papers_tables_are_billed_without_data_and_those_of_a_laptop_are_not(
+def test_plan_estimates_gpu_hours_for_the_paper_profile_only(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["--results", str(tmp_path), "--seeds", "1"]

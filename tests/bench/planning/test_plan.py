@@ -1,4 +1,4 @@
-"""Plans: order, estimates, and that planning stays cheap."""
+"""Tests of plans: order, estimates of durations, and the cost of planning itself."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tests.support.tiny_runs import make_tiny_spec
 
 
 @pytest.mark.parametrize("known", [key for key in FULL_FLOPS if key[0].startswith("laptop")])
-def test_known_costs_are_the_counted_ones(known: tuple[str, int, int]) -> None:
+def test_tabulated_flops_equal_the_counted_ones(known: tuple[str, int, int]) -> None:
     assert analyze_model(*known)[1].exact().total == FULL_FLOPS[known]
 
 
 @pytest.mark.parametrize("model", ["resnet50", "vgg11", "mobilenet_v2", "deit_tiny_patch16_224"])
-def test_known_costs_of_the_papers_models(model: str) -> None:
-    """One number of classes each: the rest of the network does not depend on it."""
+def test_tabulated_flops_of_the_papers_models_equal_the_counted_ones(model: str) -> None:
+    """Check one number of classes each, because only the head depends on it."""
     assert analyze_model(model, 10, 224)[1].exact().total == FULL_FLOPS[model, 10, 224]
 
 
-def test_depths_follow_the_longest_chain() -> None:
+def test_depth_is_the_longest_chain_of_dependencies() -> None:
     first = make_tiny_spec(keep_model=True)
     second = make_tiny_spec(seed=1, weights=f"run:{first.id}")
     matched = make_tiny_spec("shortened", options={}, match=(first.id, second.id))
@@ -37,21 +37,21 @@ def test_depths_follow_the_longest_chain() -> None:
     assert found == {first.id: 0, second.id: 1, matched.id: 2, outside.id: 0}
 
 
-def test_an_estimate_reads_some_of_a_kind_only(tmp_path: Path) -> None:
+def test_an_estimate_reads_a_limited_number_of_comparable_runs(tmp_path: Path) -> None:
     specs = tuple(make_tiny_spec(seed=i) for i in range(ENOUGH + 5))
     for spec in specs[:ENOUGH]:
         RunFolder(tmp_path, spec.id).create()
         RunFolder(tmp_path, spec.id).write("result.json", {"clocks": {"whole": 7.0}})
-    for spec in specs[ENOUGH:]:  # would be an error to read
+    for spec in specs[ENOUGH:]:  # no result.json, so reading it would raise
         RunFolder(tmp_path, spec.id).create()
     estimate = Estimate(Plan(specs, frozenset(s.id for s in specs)), tmp_path)
     assert estimate.seconds(specs[0]) == 7.0
 
 
-def test_a_folder_of_images_is_searched_once_for_what_a_run_costs(
+def test_estimates_list_an_image_folder_only_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A display that is drawn while a run trains asks for it at every drawing."""
+    """Listing must be cached, because the live display asks for estimates at every redraw."""
     for kind in ("one", "two"):
         (tmp_path / "train" / kind).mkdir(parents=True)
         (tmp_path / "train" / kind / "image.png").touch()
@@ -64,15 +64,15 @@ def test_a_folder_of_images_is_searched_once_for_what_a_run_costs(
     assert asked == [tmp_path]
 
 
-def test_planning_and_jobs_load_no_more_than_they_need() -> None:
-    """A plan builds no network, so needs none of what builds them; a job's own process no torch."""
+def test_planning_and_jobs_do_not_import_libraries_they_do_not_need() -> None:
+    """Planning builds no model, so it needs no model library. The job process needs no torch."""
     for code, barred in (
         ("from bench.planning.sweep import load_sweep; load_sweep('table2', 'laptop', seeds=1)",
          ["torchvision", "timm", "sklearn"]),
         ("import bench.launch.slurm.job", ["torch", "numpy"]),
     ):  # fmt: skip
         script = f"{code}\nimport sys; print([m for m in {barred} if m in sys.modules])"
-        told = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, check=True
         )
-        assert told.stdout == "[]\n", code
+        assert process.stdout == "[]\n", code

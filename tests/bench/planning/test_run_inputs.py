@@ -1,4 +1,4 @@
-"""What a run's id says of the things it reads."""
+"""Tests of the inputs that are part of a run's id."""
 
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
@@ -9,10 +9,10 @@ from bench.strategy_api.registry import GROUP, find_foreign_package, find_strate
 from tests.support.tiny_runs import make_tiny_spec
 
 
-def test_the_version_of_a_strategys_package_is_part_of_the_id(
+def test_the_version_of_a_foreign_strategy_package_is_part_of_the_run_id(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its code is not ours: RESULTS_VERSION says nothing of it."""
+    """RESULTS_VERSION covers only the code of this project, so the package version is needed."""
     ids = []
     for version in ("1.0", "1.0", "1.1"):
         package = SimpleNamespace(name="theirs", version=version)

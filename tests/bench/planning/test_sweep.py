@@ -1,4 +1,4 @@
-"""Sweeps: from roles and profiles to runs."""
+"""Tests of sweeps and profiles: expansion into runs, validation, and the commands that use them."""
 
 import errno
 import re
@@ -19,19 +19,19 @@ from bench.results.run_folder import RunFolder
 from tests.support.paths import ROOT
 
 
-def test_table_2_has_every_cell_and_controls_only_add(tmp_path: Path) -> None:
+def test_table_2_has_every_cell_and_controls_only_add_cells(tmp_path: Path) -> None:
     plain, wide = load_sweep("table2", "laptop"), load_sweep("table2", "laptop", controls=True)
     assert len(plain.entries) == 4 * 2 * 4 * 5
     assert len(wide.entries) == 4 * 2 * 7 * 5
     assert len({e.spec.id for e in wide.entries}) == len(wide.entries)
     ids = {e.spec.id for e in wide.entries}
     assert {e.spec.id for e in plain.entries} < ids
-    assert len(plain.artifacts) == 4  # one backbone a model, shared by all
+    assert len(plain.artifacts) == 4  # one backbone per model, shared by all runs
     assert all(a.keep_model for a in plain.artifacts)
     assert make_plan(wide.specs, tmp_path).todo[:4] == list(plain.artifacts)
 
 
-def test_matched_runs_name_all_seeds_of_the_cell_they_are_matched_to() -> None:
+def test_matched_runs_list_all_seeds_of_the_cell_they_are_matched_to() -> None:
     sweep = load_sweep("table2", "laptop", controls=True)
     cells: dict[tuple[str, ...], set[str]] = {}
     for entry in sweep.entries:
@@ -43,7 +43,7 @@ def test_matched_runs_name_all_seeds_of_the_cell_they_are_matched_to() -> None:
         assert set(entry.spec.match) == expected
 
 
-def test_strategies_differ_in_nothing_but_the_strategy() -> None:
+def test_all_strategies_train_with_the_same_hyperparameters() -> None:
     sweep = load_sweep("table2", "laptop")
     shared = ("model", "data", "epochs", "lr", "weights", "weight_decay", "resolution", "augment")
     groups: dict[tuple[str, str], set[tuple[object, ...]]] = {}
@@ -54,12 +54,12 @@ def test_strategies_differ_in_nothing_but_the_strategy() -> None:
 
 
 @pytest.mark.parametrize("profile", list_profiles())
-def test_profiles_can_be_planned_without_any_file(profile: str) -> None:
+def test_profiles_can_be_planned_without_data_files(profile: str) -> None:
     assert load_profile(profile)["description"]
     assert len(load_sweep("table2", profile, seeds=1).entries) == 32
 
 
-def test_deleting_a_run_makes_it_missing_again(tmp_path: Path) -> None:
+def test_a_run_whose_result_is_deleted_is_planned_again(tmp_path: Path) -> None:
     sweep = load_sweep("table2", "laptop", seeds=1)
     first = sweep.entries[0].spec
     folder = RunFolder(tmp_path, first.id)
@@ -80,7 +80,7 @@ def test_deleting_a_run_makes_it_missing_again(tmp_path: Path) -> None:
          '[[methods]]\nname="fool"', "fool"),
     ],
 )  # fmt: skip
-def test_a_bad_sweep_file_is_one_line(text: str, words: str, tmp_path: Path) -> None:
+def test_an_invalid_sweep_file_is_a_one_line_error(text: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(text)
     with pytest.raises(UserError, match=words) as caught:
@@ -96,7 +96,7 @@ FULL = '[[methods]]\nname="full"\n'
     ("text", "words"),
     [
         ("title = 3\n" + GRID + FULL, "title is 3; it must be a text"),
-        ("title = 't'\n" + GRID + "[methods]\nname='full'", r"each begun by \[\[methods\]\]"),
+        ("title = 't'\n" + GRID + "[methods]\nname='full'", r"each headed \[\[methods\]\]"),
         ("title = 't'\n" + GRID.replace("[0]", "3") + FULL, "seeds is 3; it must be a list of wh"),
         (
             "title = 't'\n" + GRID.replace('["vgg11"]', '"vgg11"') + FULL,
@@ -104,7 +104,7 @@ FULL = '[[methods]]\nname="full"\n'
         ),
         ("title = 't'\ntable = ''\n" + GRID + FULL, "table is ''; it must be a text"),
         ("title = 't'\n" + GRID + FULL + "match = ''", "full: match is ''; it must be a text"),
-        ("title = 't'\ngrid = 1\n" + FULL, r"grid is 1; it must be a table, begun by \[grid\]"),
+        ("title = 't'\ngrid = 1\n" + FULL, r"grid is 1; it must be a table, headed \[grid\]"),
         (
             "title = 't'\n" + GRID + FULL + "options = 'x'",
             "full: options is 'x'; it must be a table",
@@ -113,13 +113,13 @@ FULL = '[[methods]]\nname="full"\n'
         ("title = 't'\nmodels = ['a']\n" + GRID + FULL, r"must be tables, as \[models\.NAME\]"),
     ],
 )
-def test_a_sweep_with_the_wrong_kind_of_value_is_one_line(
+def test_a_value_of_the_wrong_type_in_a_sweep_is_a_one_line_error(
     text: str, words: str, tmp_path: Path
 ) -> None:
-    test_a_bad_sweep_file_is_one_line(text, words, tmp_path)
+    test_an_invalid_sweep_file_is_a_one_line_error(text, words, tmp_path)
 
 
-def test_a_profile_with_the_wrong_kind_of_value_is_one_line(tmp_path: Path) -> None:
+def test_a_value_of_the_wrong_type_in_a_profile_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     for text, words in (
         ("run = 1\nmodels = {}\ndatasets = {}", "run is 1"),
@@ -130,7 +130,7 @@ def test_a_profile_with_the_wrong_kind_of_value_is_one_line(tmp_path: Path) -> N
             load_sweep("table2", str(file))
 
 
-def test_plan_and_status_say_what_is_left(
+def test_plan_and_status_report_the_remaining_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common = ["table2", "--seeds", "1", "--results", str(tmp_path)]
@@ -156,14 +156,16 @@ METHODS = '[grid]\nmodels=["vgg11"]\ndatasets=["cifar10"]\nseeds=[0]\n[[methods]
         ('title = "t"\n' + METHODS + '[[methods]]\nname="linear"\nmatch="smart"\n', "smart"),
     ],
 )
-def test_a_mistyped_sweep_never_runs_something_else(text: str, words: str, tmp_path: Path) -> None:
+def test_misspelled_and_missing_keys_of_a_sweep_are_errors(
+    text: str, words: str, tmp_path: Path
+) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(text)
     with pytest.raises(UserError, match=words):
         load_sweep(str(file), "laptop")
 
 
-def test_a_model_may_start_from_a_local_file(tmp_path: Path) -> None:
+def test_a_model_can_start_from_weights_in_a_local_file(tmp_path: Path) -> None:
     file = tmp_path / "vgg.safetensors"
     file.write_bytes(b"weights")
     sweep = load_sweep("table2", "paper", seeds=1, files={"weights:vgg11": str(file)})
@@ -178,17 +180,17 @@ TABLES = list_tables()
 
 @pytest.fixture(scope="module")
 def sweeps() -> dict[str, Sweep]:
-    """Every table's sweep on the laptop."""
+    """Return the sweeps of all tables on the laptop profile."""
     return {name: load_sweep(name, "laptop") for name in TABLES}
 
 
 def cell(sweep: Sweep, method: str) -> set[str]:
-    """The ids of all runs of a method."""
+    """Return the ids of all runs of a method."""
     return {e.spec.id for e in sweep.entries if e.roles["method"] == method}
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_table_can_be_planned_for_the_papers_profile(name: str, tmp_path: Path) -> None:
+def test_every_table_can_be_planned_for_the_paper_profile(name: str, tmp_path: Path) -> None:
     sweep = load_sweep(name, "paper", seeds=1)
     assert sweep.table == name
     assert len(make_plan(sweep.specs, tmp_path).todo) == len(sweep.specs)
@@ -206,7 +208,7 @@ def test_every_table_can_be_planned_for_the_papers_profile(name: str, tmp_path: 
         ("table9", "M 4", "autofreeze"),
     ],
 )
-def test_a_setting_at_its_default_is_a_run_of_table_2(
+def test_runs_with_an_option_at_its_default_are_runs_of_table_2(
     table: str, method: str, in_table2: str, sweeps: dict[str, Sweep]
 ) -> None:
     here = cell(sweeps[table], method)
@@ -214,14 +216,14 @@ def test_a_setting_at_its_default_is_a_run_of_table_2(
     assert here <= cell(sweeps["table2"], in_table2)
 
 
-def test_tables_4_and_5_are_the_sweeps_that_clusters_know() -> None:
+def test_tables_4_and_5_are_aliases_of_the_sweeps_window_and_tailoring() -> None:
     for table, name in (("table4", "window"), ("table5", "tailoring")):
         one, other = load_sweep(table, "laptop"), load_sweep(name, "laptop")
         assert [e.spec.id for e in one.entries] == [e.spec.id for e in other.entries]
         assert one.table == other.table == table
 
 
-def test_every_t0_costs_what_smartfrz_does(sweeps: dict[str, Sweep]) -> None:
+def test_linear_freezing_with_every_t0_is_matched_to_smartfrz(sweeps: dict[str, Sweep]) -> None:
     matched = cell(sweeps["table8"], "smartfrz")
     linear = [e.spec for e in sweeps["table8"].entries if e.spec.strategy == "linear"]
     assert len(linear) == 4 * 5
@@ -230,7 +232,7 @@ def test_every_t0_costs_what_smartfrz_does(sweeps: dict[str, Sweep]) -> None:
 
 @pytest.mark.parametrize("name", ["table3", "table7"])
 @pytest.mark.parametrize("profile", list_profiles())
-def test_from_scratch_nothing_is_loaded_and_all_methods_train_alike(
+def test_runs_from_scratch_load_no_weights_and_share_hyperparameters(
     name: str, profile: str
 ) -> None:
     sweep = load_sweep(name, profile)
@@ -239,16 +241,16 @@ def test_from_scratch_nothing_is_loaded_and_all_methods_train_alike(
     shared = ("epochs", "lr", "optimizer", "weight_decay", "warmup", "batch_size", "augment")
     settings: dict[str, set[tuple[object, ...]]] = {}
     for entry in sweep.entries:
-        told = tuple(getattr(entry.spec, field) for field in shared)
-        settings.setdefault(entry.roles["dataset"], set()).add(told)
+        values = tuple(getattr(entry.spec, field) for field in shared)
+        settings.setdefault(entry.roles["dataset"], set()).add(values)
     assert all(len(kinds) == 1 for kinds in settings.values())
     if profile == "paper":
         epochs = {e.roles["dataset"]: e.spec.epochs for e in sweep.entries}
-        told = {"table3": {"cifar100": 160, "imagenet": 100}, "table7": {"imagenet": 300}}
-        assert epochs == told[name]
+        expected = {"table3": {"cifar100": 160, "imagenet": 100}, "table7": {"imagenet": 300}}
+        assert epochs == expected[name]
 
 
-def test_half_of_table_5s_layers_have_more_weights_than_its_largest_size(
+def test_half_of_the_layers_in_table_5_have_at_least_4096_weights(
     sweeps: dict[str, Sweep],
 ) -> None:
     for entry in sweeps["table5"].entries[::25]:
@@ -258,7 +260,7 @@ def test_half_of_table_5s_layers_have_more_weights_than_its_largest_size(
         assert sum(size >= 4096 for size in weights) >= len(weights) / 2
 
 
-def test_joined_sweeps_hold_each_run_once_and_keep_what_one_of_them_keeps(
+def test_joined_sweeps_contain_each_run_once_and_keep_all_kept_models(
     sweeps: dict[str, Sweep], tmp_path: Path
 ) -> None:
     whole = join_sweeps(list(sweeps.values()))
@@ -273,26 +275,26 @@ def test_joined_sweeps_hold_each_run_once_and_keep_what_one_of_them_keeps(
     assert join_sweeps([sweeps["table1"]]) is sweeps["table1"]
 
 
-def test_two_sweeps_of_one_table_are_refused(
+def test_two_sweeps_of_one_table_are_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "other.toml"
     other.write_text('table = "table2"\n' + (SWEEPS / "scenario.toml").read_text())
     assert main(["report", "table2", str(other), "--seeds", "1"]) == 2
-    assert "table2 and other both make table2" in capsys.readouterr().err
+    assert "table2 and other both produce table2" in capsys.readouterr().err
 
 
-def test_a_sweep_of_ones_own_has_a_report_of_its_own(tmp_path: Path) -> None:
+def test_a_sweep_without_a_table_gets_a_report_named_after_it(tmp_path: Path) -> None:
     common = ["--seeds", "1", "--results", str(tmp_path)]
     assert main(["report", "scenario", "window", *common]) == 0
     written = {path.name for path in (tmp_path / "reports" / "laptop").glob("*.md")}
     assert written == {"scenario.md", "table4.md"}
     text = (tmp_path / "reports" / "laptop" / "scenario.md").read_text()
-    assert "Whether the profile can tell methods apart, pooled over the pairs" in text
+    assert "Whether the profile can distinguish methods, pooled over the pairs" in text
     assert "SmartFRZ paper" not in text
     assert main(["page", "scenario", *common]) == 0
     page = (tmp_path / "reports" / "laptop" / "scenario.html").read_text()
-    assert "Whether the profile can tell methods apart" in page
+    assert "Whether the profile can distinguish methods" in page
     assert "claims" not in {path.stem for path in (tmp_path / "reports" / "laptop").iterdir()}
 
 
@@ -306,29 +308,29 @@ wild = {data = "digits10", backbone = {}, lr = 1e6}
 """
 
 
-def test_the_page_of_a_sweep_tells_of_runs_that_diverged(
+def test_the_page_of_a_sweep_reports_diverged_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, results = tmp_path / "rates.toml", tmp_path / "results"
     file.write_text(SOME_DIVERGE)
     small = ["--epochs", "1", "--train-limit", "64", "--results", str(results), "--workers", "1"]
     assert main(["sweep", str(file), "--page", *small]) == 1
-    told = capsys.readouterr()
-    assert "diverged: laptop_vgg11" in told.err
+    output = capsys.readouterr()
+    assert "diverged: laptop_vgg11" in output.err
     page = (results / "reports" / "laptop" / "rates.html").read_text()
-    assert "rates.html" in told.out
+    assert "rates.html" in output.out
     assert "diverged" in page
     assert "wild" in page
 
 
 @pytest.mark.parametrize("target", ["table2", "report", "figures", "sweep"])
-def test_make_passes_on_who_makes_the_runs(target: str) -> None:
+def test_make_passes_launcher_profile_and_arguments_to_the_command(target: str) -> None:
     command = ["make", "-n", target, "LAUNCHER=slurm", "PROFILE=paper", "ARGS=--cluster gpu.toml"]
-    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert "--launcher slurm --profile paper --cluster gpu.toml" in " ".join(told.split())
+    output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert "--launcher slurm --profile paper --cluster gpu.toml" in " ".join(output.split())
 
 
-def test_reports_say_in_what_smartfrz_is_not_the_papers(tmp_path: Path) -> None:
+def test_reports_describe_how_smartfrz_departs_from_the_paper(tmp_path: Path) -> None:
     common = ["--seeds", "1", "--results", str(tmp_path)]
     assert main(["page", "table2", "table4", "table9", *common]) == 0
     out = tmp_path / "reports" / "laptop"
@@ -342,7 +344,7 @@ def test_reports_say_in_what_smartfrz_is_not_the_papers(tmp_path: Path) -> None:
     assert "departs" not in (out / "table9.md").read_text()  # AutoFreeze
 
 
-def test_the_page_says_how_to_make_its_runs(tmp_path: Path) -> None:
+def test_the_page_shows_the_command_that_runs_its_sweep(tmp_path: Path) -> None:
     asked = ["table2", "--controls", "--seeds", "2", "--evaluate-on", "validation"]
     assert main(["page", *asked, "--results", str(tmp_path)]) == 0
     page = (tmp_path / "reports" / "laptop" / "index.html").read_text()
@@ -351,8 +353,10 @@ def test_the_page_says_how_to_make_its_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("table", ["table8", "table9"])
-def test_a_table_of_settings_needs_no_numbers_of_the_paper(table: str, tmp_path: Path) -> None:
-    """Neither for a pair that the paper does not print, nor where no run is there yet."""
+def test_tables_8_and_9_can_be_reported_for_a_pair_that_the_paper_lacks(
+    table: str, tmp_path: Path
+) -> None:
+    """Report a pair without numbers in the paper, before any run is done."""
     text = (SWEEPS / f"{table}.toml").read_text()
     file = tmp_path / "other.toml"
     file.write_text(
@@ -383,14 +387,14 @@ match = "full"
 @pytest.mark.parametrize(
     ("name", "table", "match", "reason"),
     [
-        ("claims", "", "full", "a report of that name comes with the program"),
-        ("table2x", "", "full", "a report of that name comes with the program"),
+        ("claims", "", "full", "a built-in report has this name"),
+        ("table2x", "", "full", "a built-in report has this name"),
         ("my sweep", "", "full", "rename the file"),
         ("mine", 'table = "tabel2"', "full", "did you mean 'table2'"),
-        ("mine", "", "shortened", "match 'shortened' is itself matched"),
+        ("mine", "", "shortened", "cannot match 'shortened', which is itself matched"),
     ],
 )
-def test_a_sweep_of_ones_own_that_cannot_be_is_one_line(
+def test_invalid_names_tables_and_matches_of_a_users_sweep_are_errors(
     name: str, table: str, match: str, reason: str, tmp_path: Path
 ) -> None:
     file = tmp_path / f"{name}.toml"
@@ -399,17 +403,17 @@ def test_a_sweep_of_ones_own_that_cannot_be_is_one_line(
         load_sweep(str(file), "laptop")
 
 
-def test_two_sweeps_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_sweeps_of_one_name_are_an_error(tmp_path: Path) -> None:
     files = [tmp_path / place / "mine.toml" for place in ("a", "b")]
     for file in files:
         file.parent.mkdir()
         file.write_text(OWN.format(table="", match="full"))
-    with pytest.raises(UserError, match="mine and mine both make mine"):
+    with pytest.raises(UserError, match="mine and mine both produce mine"):
         join_sweeps([load_sweep(str(file), "laptop") for file in files])
 
 
 @pytest.mark.parametrize("command", ["report", "page"])
-def test_a_results_folder_that_is_not_there_is_not_made(
+def test_a_missing_results_folder_is_an_error_and_is_not_created(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mistyped = tmp_path / "reslts"
@@ -419,7 +423,7 @@ def test_a_results_folder_that_is_not_there_is_not_made(
 
 
 @pytest.mark.parametrize("command", ["report", "page"])
-def test_reports_of_a_folder_that_cannot_be_written(
+def test_reports_of_a_read_only_results_folder_need_out(
     command: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -429,8 +433,8 @@ def test_reports_of_a_folder_that_cannot_be_written(
     theirs.mkdir()
     refused = Path.mkdir
 
-    def mkdir(path: Path, *args: Any, **kwargs: Any) -> None:  # the tests may run as root
-        if theirs in path.parents:
+    def mkdir(path: Path, *args: Any, **kwargs: Any) -> None:
+        if theirs in path.parents:  # patched, because file permissions do not bind root
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         refused(path, *args, **kwargs)
 
@@ -443,7 +447,7 @@ def test_reports_of_a_folder_that_cannot_be_written(
     assert not list(theirs.iterdir())
 
 
-def test_reports_say_what_was_set_for_every_run(tmp_path: Path) -> None:
+def test_reports_list_the_fields_set_for_every_run(tmp_path: Path) -> None:
     common = ["--seeds", "1", "--results", str(tmp_path)]
     assert main(["report", "table9", *common]) == 0
     text = tmp_path / "reports" / "laptop" / "table9.md"
@@ -453,11 +457,13 @@ def test_reports_say_what_was_set_for_every_run(tmp_path: Path) -> None:
     assert "all runs: evaluate_on = validation, epochs = 3." in text.read_text()
 
 
-def test_several_names_are_one_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_sweeps_are_planned_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     common = ["--seeds", "1", "--results", str(tmp_path)]
     assert main(["plan", "table1", "table9", "table1", *common]) == 0
     out = capsys.readouterr().out
-    # Table 1: 4 runs, 2 references, 2 backbones; Table 9: 5 runs and one backbone of those two.
+    # Table 1: 4 runs, 2 references, 2 backbones. Table 9: 5 runs, and one of those 2 backbones.
     assert "table1+table9, profile laptop: 13 runs, 1 of them shared between tables" in out
     assert "table1: 8 of 8 runs to do" in out
     assert main(["plan", *common]) == 0
@@ -475,14 +481,16 @@ def test_several_names_are_one_plan(tmp_path: Path, capsys: pytest.CaptureFixtur
         ('title = "t"\nsetting = "scrach"\n' + METHODS, "scrach"),
     ],
 )
-def test_a_sweep_refers_to_nothing_that_is_not_there(text: str, words: str, tmp_path: Path) -> None:
+def test_references_of_a_sweep_to_unknown_names_are_errors(
+    text: str, words: str, tmp_path: Path
+) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(text)
     with pytest.raises(UserError, match=words):
         load_sweep(str(file), "laptop")
 
 
-def test_weights_of_ones_own_take_the_place_of_a_backbone_but_not_of_scratch(
+def test_a_weights_file_replaces_a_backbone_but_not_training_from_scratch(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "own.safetensors"
@@ -498,7 +506,7 @@ def test_weights_of_ones_own_take_the_place_of_a_backbone_but_not_of_scratch(
     assert all(spec.weights == "" for spec in scratch.specs)
 
 
-def test_weights_of_an_unknown_role_are_refused(
+def test_weights_for_an_unknown_role_are_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "own.safetensors"
@@ -508,11 +516,13 @@ def test_weights_of_an_unknown_role_are_refused(
 
 
 @pytest.mark.parametrize("seeds", ["[]", "[0, 0]"])
-def test_a_grid_names_each_of_its_axes_values_once(tmp_path: Path, seeds: str) -> None:
+def test_an_axis_of_a_grid_without_values_or_with_duplicates_is_an_error(
+    tmp_path: Path, seeds: str
+) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(
         f'title = "T"\n[grid]\nmodels = ["resnet50"]\ndatasets = ["cifar10"]\nseeds = {seeds}\n'
         '[[methods]]\nname = "full"\n'
     )
-    with pytest.raises(UserError, match=r"\[grid\]: seeds is .*one or more, each once"):
+    with pytest.raises(UserError, match=r"\[grid\]: seeds is .*at least one value"):
         load_sweep(str(file), "laptop")
