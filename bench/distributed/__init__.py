@@ -1,1 +1,1 @@
-"""One run on several processes: each takes its share of every batch, all hold the same model."""
+"""Data-parallel runs: each process computes its share of every batch on the same model."""

@@ -1,7 +1,8 @@
-"""Adding up gradients over processes: flat buckets, sent while the backward pass goes on.
+"""Gradient sums over processes: flat buckets, reduced during the backward pass.
 
-Buckets hold what trains now and nothing else, so a frozen layer is not communicated and no
-process waits for a gradient that will not come. They are made anew when that changes.
+Buckets contain only parameters that train now. A frozen layer is therefore not communicated, and
+no process waits for a gradient that is never computed. `Buckets.rebuild` rebuilds them when the
+freeze state changes.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-# As in torch's DistributedDataParallel: large enough to use the link, small enough to start early.
+# Same as in DistributedDataParallel: large enough to use the link, small enough to start early.
 BUCKET_BYTES = 25 * 1024 * 1024
 
 
 @dataclass
 class _Bucket:
-    """Parameters whose gradients travel together; `missing` of them are not there yet."""
+    """Parameters whose gradients are reduced together.
+
+    missing: number of gradients that the backward pass has not computed yet.
+    """
 
     parameters: list[nn.Parameter]
     missing: int = 0
@@ -30,10 +34,11 @@ class _Bucket:
 
 
 class Buckets:
-    """Sums the gradients of the parameters that train, over all processes.
+    """Sums over all processes of the gradients of the parameters that train.
 
-    Every process must give the same parameters, in the order of the forward pass, and run the
-    same backward pass. sent: bytes of gradients given to the sums so far, by this process.
+    Every process must pass the same parameters, in the order of the forward pass, and run the same
+    backward pass. most_bytes: maximum size of a bucket of several parameters. sent: bytes of
+    gradients that this process has passed to all_reduce so far.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], most_bytes: int = BUCKET_BYTES) -> None:
@@ -45,13 +50,16 @@ class Buckets:
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Make the buckets of what trains now. Not between a backward pass and `finish`."""
+        """Rebuild the buckets from the parameters that train now.
+
+        Must not be called between a backward pass and `finish`.
+        """
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
         self._buckets.clear()
         room = 0
-        for parameter in reversed(self._all):  # the order in which gradients come
+        for parameter in reversed(self._all):  # the order in which backward computes gradients
             if not parameter.requires_grad:
                 continue
             size = parameter.numel() * parameter.element_size()
@@ -66,9 +74,10 @@ class Buckets:
         self._begin()
 
     def finish(self) -> None:
-        """Wait for the sums and put them in the gradients' place; once after each backward pass.
+        """Wait for the sums and copy them into the gradients.
 
-        A parameter that the pass did not reach has no gradient, here as on every other process.
+        Must be called once after each backward pass. A parameter that the backward pass did not
+        reach has no gradient on any process.
         """
         for bucket in self._buckets[self._next :]:
             self._send(bucket)
@@ -90,7 +99,8 @@ class Buckets:
     def _make_arrival_hook(self, bucket: _Bucket) -> Any:
         def arrived(parameter: Tensor) -> None:
             bucket.missing -= 1
-            # Strictly in order: gradients may come in another order on another process.
+            # Send buckets strictly in order: all processes must call all_reduce in the same order,
+            # but gradients may be computed in a different order on each.
             while self._next < len(self._buckets) and not self._buckets[self._next].missing:
                 self._send(self._buckets[self._next])
                 self._next += 1

@@ -1,8 +1,9 @@
-"""The processes of one run, as the run sees them: its share of a batch, and what all agree on.
+"""Process group of a run: shares of a batch, and values on which all processes agree.
 
-All processes make the same steps with the same model. Gradients are summed over them, so every
-strategy sees those of the whole batch; the first process decides what freezes, reads whether to
-stop, and alone writes. For a run in one process (ALONE) everything here does nothing.
+All processes take the same steps with the same model. Gradients are summed over the processes, so
+every strategy sees the gradients of the whole batch. All processes apply the decisions and stop
+requests of the first process. Only the first process writes to the run folder. In a run of one
+process (ALONE), the operations of this module do nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 
 class ProcessGroup:
-    """One process of `size`, numbered `rank` from 0; the first of them writes and decides."""
+    """Process `rank` (from 0) of `size`; only the first one writes."""
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
@@ -35,42 +36,42 @@ class ProcessGroup:
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this is the process that writes."""
         return self.rank == 0
 
     @property
     def stream(self) -> tuple[int, ...]:
-        """What tells the random numbers of this process's samples from those of the others."""
+        """Key of the random stream for this process's samples; empty on the first process."""
         return (self.rank,) if self.rank else ()
 
     @property
     def sent(self) -> int:
-        """Bytes of gradients that this process has given to the sums so far."""
+        """Bytes of gradients that this process has passed to all_reduce so far."""
         return self._buckets.sent if self._buckets else 0
 
     def share(self, samples: int) -> slice:
-        """Which of the samples of a batch are this process's; sizes differ by one at most."""
+        """Return the slice of a batch that this process computes; sizes differ by at most one."""
         return slice(samples * self.rank // self.size, samples * (self.rank + 1) // self.size)
 
     def folder(self, results: Path, run_id: str) -> RunFolder:
-        """The run's folder; only the first process changes anything in it."""
+        """Return the run folder; it is read-only on all processes but the first."""
         return RunFolder(results, run_id) if self.first else ReadOnlyFolder(results, run_id)
 
     def sync_batchnorm(self, model: nn.Module) -> nn.Module:
-        """The model whose BatchNorm sees the whole batch: on CUDA; on CPU torch has none.
+        """Return the model with SyncBatchNorm on CUDA, or the unchanged model on CPU.
 
-        There each process normalises by its own share, and `share_buffers` spreads the running
-        statistics of the first.
+        PyTorch has no SyncBatchNorm on CPU. There each process normalises by its own share of the
+        batch, and `share_buffers` broadcasts the running statistics of the first process.
         """
         if self.size == 1 or not any(p.is_cuda for p in model.parameters()):
             return model
-        from timm.layers import convert_sync_batchnorm  # knows timm's norms with activation too
+        from timm.layers import convert_sync_batchnorm  # also converts timm's norm-act layers
 
         converted: nn.Module = convert_sync_batchnorm(model)
         return converted
 
     def attach(self, model: nn.Module, layers: Sequence[Layer]) -> None:
-        """Sum the gradients of this model from now on."""
+        """Sum the gradients of this model's layers over all processes from now on."""
         if self.size == 1:
             return
         self._model = model
@@ -78,9 +79,9 @@ class ProcessGroup:
         self._buckets = Buckets([model.get_parameter(name) for name in names])
 
     def regroup(self) -> None:
-        """Take note that other layers train from now on; see that all processes say the same.
+        """Rebuild the gradient buckets after a change of the freeze state, and compare the models.
 
-        Raises UserError on every process if their models differ.
+        Raises UserError on every process if the processes differ in weights or in trained layers.
         """
         if self._buckets is None or self._model is None:
             return
@@ -91,18 +92,20 @@ class ProcessGroup:
         self.check_same("weights", torch.stack(list(norms)).tolist())
 
     def weight_loss(self, loss: Tensor, mine: int, samples: int) -> Tensor:
-        """Return the part of the mean loss over `samples` that this process's mean loss over
-        `mine` of them adds; the parts of all processes add up to it.
+        """Return this process's part of the mean loss over the whole batch.
+
+        loss: mean over the `mine` samples of this process; the batch has `samples`. The parts of
+        all processes add up to the mean loss over the batch.
         """
         return loss if self.size == 1 else loss * (mine / samples)
 
     def sum_gradients(self) -> None:
-        """Put the sum over all processes in the place of every gradient."""
+        """Replace every gradient by its sum over all processes."""
         if self._buckets:
             self._buckets.finish()
 
     def share_buffers(self) -> None:
-        """Give every process the first one's running statistics of layers that train."""
+        """Broadcast the first process's running statistics of the layers that train."""
         if self._model is None:
             return
         moving = [
@@ -121,7 +124,7 @@ class ProcessGroup:
             buffer.copy_(piece.view_as(buffer))
 
     def total(self, value: Tensor) -> Tensor:
-        """The sum of a tensor over all processes; the tensor is left as it was."""
+        """Return the sum of a tensor over all processes; the tensor itself does not change."""
         if self.size == 1:
             return value
         value = value.clone()
@@ -129,9 +132,9 @@ class ProcessGroup:
         return value
 
     def gather_rows(self, parts: Sequence[Tensor]) -> Tensor:
-        """The rows of every process's tensors below one another, by process; (N, …).
+        """Return the rows of all processes' tensors, concatenated in order of rank; (N, …).
 
-        A process may have none.
+        A process may pass no tensors.
         """
         if self.size == 1:
             return torch.cat(list(parts))
@@ -139,7 +142,7 @@ class ProcessGroup:
         return torch.cat([part for theirs in every for part in theirs])
 
     def broadcast_flag(self, value: bool) -> bool:
-        """What the first process says."""
+        """Return the first process's flag on every process."""
         if self.size == 1:
             return value
         said = torch.tensor(value)
@@ -147,7 +150,7 @@ class ProcessGroup:
         return bool(said)
 
     def broadcast_value(self, value: T) -> T:
-        """The first process's value, as a copy."""
+        """Return a copy of the first process's value on every process."""
         if self.size == 1:
             return value
         said = [value]
@@ -155,7 +158,7 @@ class ProcessGroup:
         return said[0]
 
     def gather_values(self, value: T) -> list[T]:
-        """Every process's value, by rank."""
+        """Return the values of all processes in order of rank."""
         if self.size == 1:
             return [value]
         said: list[Any] = [None] * self.size
@@ -163,17 +166,18 @@ class ProcessGroup:
         return said
 
     def check_same(self, what: str, value: object) -> None:
-        """Raise UserError on every process if one holds another value than the first."""
+        """Raise UserError on every process if any value differs from the first process's."""
         values = self.gather_values(value)
         for rank, other in enumerate(values):
-            if repr(other) != repr(values[0]):  # NaN is like NaN: diverging alike is no difference
+            if repr(other) != repr(values[0]):  # repr, because NaN != NaN if all runs diverged
                 raise UserError(
-                    f"process {rank} of {self.size} holds other {what} than process 0; a strategy "
-                    "must decide alike on all, from the seed and from what its view shows"
+                    f"process {rank} of {self.size} and process 0 differ in their {what}; a "
+                    "strategy must make the same decisions on all processes, so it may use only "
+                    "the seed and its view"
                 )
 
     def reduce_max(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Of each number the largest that any process has."""
+        """Return for each key the largest number of all processes; None if all have None."""
         if self.size == 1:
             return dict(values)
         every = self.gather_values(dict(values))
@@ -187,9 +191,10 @@ ALONE = ProcessGroup()
 
 @contextmanager
 def join_processes(rank: int, size: int, meeting: Path, device: str) -> Iterator[ProcessGroup]:
-    """Be process `rank` of `size` while inside; blocks until all are there.
+    """Join the process group as process `rank` of `size`; block until all processes have joined.
 
-    meeting: a file that does not exist yet, the same for all, on this machine.
+    meeting: path of a file on this machine, the same for all processes; it must not exist yet.
+    device: "cuda" (NCCL, with Gloo for CPU tensors) or "cpu" (Gloo).
     """
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo",

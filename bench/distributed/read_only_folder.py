@@ -1,4 +1,4 @@
-"""A run's folder as all its processes but the first see it: to be read, never written."""
+"""Read-only run folder, for all processes of a run but the first."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from bench.results.run_folder import RunFolder
 
 
 class ReadOnlyFolder(RunFolder):
-    """Writes nothing and deletes nothing."""
+    """Run folder whose methods write and delete nothing."""
 
     def create(self) -> None:
-        """Nothing: the first process makes it."""
+        """Do nothing; the first process creates the folder."""
 
     def clear_leftovers(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def write(self, name: str, values: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def remove(self, name: str) -> None:
-        """Nothing."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""What two processes agree on, and the buckets their gradients travel in."""
+"""Tests of process groups and gradient buckets, on two processes."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -23,7 +23,7 @@ INPUTS = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 def net() -> nn.Module:
-    """Three layers, two of them with BatchNorm."""
+    """Return a network of three layers, two of them with BatchNorm."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(),
@@ -33,8 +33,8 @@ def net() -> nn.Module:
 
 
 def on_two(task: Callable[[ProcessGroup], Any], place: Path) -> list[Any]:
-    """What a function of a team returns on each of two processes, or the error it raises."""
-    context = multiprocessing.get_context("fork")  # importing torch anew would take most of it
+    """Return by rank the result of a task on two processes, or the text of its UserError."""
+    context = multiprocessing.get_context("fork")  # avoids importing torch again, which is slow
     processes = [context.Process(target=_answer, args=(task, rank, place)) for rank in range(2)]
     for process in processes:
         process.start()
@@ -53,8 +53,8 @@ def _answer(task: Callable[[ProcessGroup], Any], rank: int, place: Path) -> None
 
 
 def gradients(group: ProcessGroup, most_bytes: int) -> Any:
-    """Gradients of each step while layers freeze and thaw, and what was sent for them."""
-    model = net().eval()  # BatchNorm of a share is not that of the batch
+    """Return the gradients of each step while layers freeze and unfreeze."""
+    model = net().eval()  # in training mode, BatchNorm of a share differs from that of the batch
     layers = find_layers(model, (INPUTS[:1],))
     freezer = Freezer(model, torch.optim.SGD(model.parameters(), lr=0.1), layers)
     parameters = list(model.parameters())
@@ -88,7 +88,10 @@ def test_summed_gradients_are_those_of_the_whole_batch(most_bytes: int, tmp_path
 
 
 def batchnorm(group: ProcessGroup) -> list[list[torch.Tensor]]:
-    """Running statistics after two steps, shared; then of a frozen layer after another step."""
+    """Return the shared running statistics after each of three steps.
+
+    Layer 0 is frozen from the second step on.
+    """
     model = net().train()
     layers = find_layers(model, (INPUTS[:1],))
     freezer = Freezer(model, torch.optim.SGD(model.parameters(), lr=0.1), layers)
@@ -106,7 +109,7 @@ def batchnorm(group: ProcessGroup) -> list[list[torch.Tensor]]:
     return seen
 
 
-def test_all_processes_end_with_the_first_ones_statistics_and_frozen_ones_stay(
+def test_processes_share_running_statistics_and_those_of_frozen_layers_do_not_change(
     tmp_path: Path,
 ) -> None:
     first, second = on_two(batchnorm, tmp_path)
@@ -115,7 +118,7 @@ def test_all_processes_end_with_the_first_ones_statistics_and_frozen_ones_stay(
 
 
 def agreements(group: ProcessGroup) -> Any:
-    """One of everything that is agreed on."""
+    """Return the results of all collective operations."""
     return (
         group.broadcast_flag(group.first),
         group.broadcast_value({"rank": group.rank}),
@@ -125,12 +128,12 @@ def agreements(group: ProcessGroup) -> Any:
     )
 
 
-def test_what_is_agreed_on(tmp_path: Path) -> None:
+def test_collective_operations_give_the_same_result_on_all_processes(tmp_path: Path) -> None:
     same = (True, {"rank": 0}, 3.0, {"bytes": 5, "cuda": None}, [0, 1])
     assert on_two(agreements, tmp_path) == [same, same]
 
 
-def test_other_weights_on_one_process_are_an_error_on_both(tmp_path: Path) -> None:
+def test_different_weights_on_one_process_are_an_error_on_both(tmp_path: Path) -> None:
     def differing(group: ProcessGroup) -> None:
         model = net()
         with torch.no_grad():
@@ -140,23 +143,25 @@ def test_other_weights_on_one_process_are_an_error_on_both(tmp_path: Path) -> No
 
     first, second = on_two(differing, tmp_path)
     assert first == second
-    assert "process 1 of 2 holds other weights than process 0" in first
+    assert "process 1 of 2 and process 0 differ in their weights" in first
 
 
-def test_models_that_diverged_alike_are_alike(tmp_path: Path) -> None:
+def test_models_with_nan_weights_on_all_processes_count_as_the_same(tmp_path: Path) -> None:
     def diverged(group: ProcessGroup) -> str:
         model = net()
         with torch.no_grad():
             model[0].weight.fill_(float("nan"))
         group.attach(model, find_layers(model, (INPUTS[:1],)))
         group.regroup()
-        return "alike"
+        return "same"
 
-    assert on_two(diverged, tmp_path) == ["alike", "alike"]
+    assert on_two(diverged, tmp_path) == ["same", "same"]
 
 
 @given(st.integers(0, 2000), st.integers(1, 9))
-def test_shares_are_the_batch_in_order_and_differ_by_one_at_most(samples: int, size: int) -> None:
+def test_shares_add_up_to_the_batch_and_their_sizes_differ_by_at_most_one(
+    samples: int, size: int
+) -> None:
     batch = list(range(samples))
     shares = [batch[ProcessGroup(rank, size).share(samples)] for rank in range(size)]
     assert [i for share in shares for i in share] == batch
@@ -165,7 +170,7 @@ def test_shares_are_the_batch_in_order_and_differ_by_one_at_most(samples: int, s
 
 
 @given(st.integers(1, 8), st.integers(2, 6), st.integers(0, 500))
-def test_no_process_meets_a_batch_of_one(size: int, each: int, more: int) -> None:
+def test_every_share_has_at_least_two_samples(size: int, each: int, more: int) -> None:
     batch_size, samples = size * each, 2 * size + more
     used = count_usable_samples(samples, batch_size, size)
     steps = -(-used // batch_size)

@@ -144,7 +144,7 @@ def test_a_pool_executes_such_runs_and_reports_processes_that_disagree(tmp_path:
     bad = pair(f"{SUPPORT}/of_its_own_mind.py:OfItsOwnMind")
     outcome = Pool(make_plan([good, bad], tmp_path), tmp_path, 1, SilentWatcher()).run()
     assert [s.id for s in outcome.finished] == [good.id]
-    assert "process 1 of 2 holds other weights than process 0" in outcome.failed[bad.id]
+    assert "process 1 of 2 and process 0 differ in their weights" in outcome.failed[bad.id]
     folder = RunFolder(tmp_path, bad.id)
     assert "check_same" in (folder.path / "traceback.txt").read_text()
     assert "killed" not in read_json(folder.path / "failure.json")
