@@ -3,10 +3,10 @@
 The loop trains the same model on the same images with the same optimizer, without clocks,
 accounting or a strategy. Frozen layers are handled as efficiently as plain PyTorch allows:
 
-- frozen weights have requires_grad=False, so autograd builds no graph below the first layer that
-  trains;
-- BatchNorm of frozen layers is in eval mode;
-- the fused optimizer receives only the parameters that train.
+- Frozen weights have requires_grad=False, so autograd builds no graph below the first layer that
+  trains.
+- BatchNorm of frozen layers is in eval mode.
+- The fused optimizer receives only the parameters that train.
 """
 
 from __future__ import annotations

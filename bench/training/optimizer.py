@@ -1,6 +1,6 @@
 """Optimizer of a run: parameter groups and learning rates.
 
-The parameter groups are fixed during a run; only their learning rates change. Strategies that set
+The parameter groups are fixed during a run. Only their learning rates change. Strategies that set
 learning rates have one group per layer. All others have a single group, because every group adds
 time to every step.
 """

@@ -73,8 +73,8 @@ def make_epoch_line(run: RunState, loss: float) -> dict[str, Any]:
 def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
     """Return the contents of result.json.
 
-    With replicas, FLOPs are totals over all processes, memory is the maximum over the processes,
-    and clocks are those of the first process, including its waits for the others.
+    With replicas, FLOPs are totals over all processes and memory is the maximum over them. Clocks
+    are those of the first process, including its waits for the others.
     """
     clocks = run.clocks.read()
     full = run.batches.samples * run.spec.epochs
