@@ -49,12 +49,16 @@ def _declare(option: Option) -> Any:
 class Spec:
     """One training: a model, a data set, a strategy and a seed.
 
-    Each declared field has a default, a range and a description (see FIELDS). The other fields are:
-    options: the strategy's parameters that differ from their defaults.
-    match: ids of the runs whose mean FLOPs are this run's budget.
-    contents: hashes of the files that the run reads: data, weights, predictor, external strategy.
-    paths: locations of these files; not part of the id.
-    keep_model: keep the trained weights, because another run needs them; not part of the id.
+    Most fields are declared with a default, a range and a description, which `freezebench list
+    fields` prints.
+
+    Attributes:
+        options: the strategy's parameters that differ from their defaults.
+        match: ids of the runs whose mean FLOPs are this run's budget.
+        contents: hashes of the files that the run reads: data, weights, predictor, external
+            strategy.
+        paths: locations of these files; not part of the id.
+        keep_model: keep the trained weights, because another run needs them; not part of the id.
     """
 
     model: str = _declare(Text("", doc="model by name"))

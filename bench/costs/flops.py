@@ -76,11 +76,12 @@ class Flops:
 class FlopModel:
     """FLOPs per sample of one model at one input shape.
 
-    forward: forward FLOPs of each layer in the paper's convention, counted by fvcore.
-    products: every product in the backward graph, for the exact convention.
-
     Work that a step does once per batch (Swin v2 computes its position bias with a small network)
     is counted once per sample, as fvcore does.
+
+    Attributes:
+        forward: forward FLOPs of each layer in the paper's convention, counted by fvcore.
+        products: every product in the backward graph, for the exact convention.
     """
 
     forward: tuple[float, ...]

@@ -19,9 +19,11 @@ from bench.strategy_api.view import View
 class Verdict:
     """Decision of a strategy for one layer at one freezing stage.
 
-    layer: index of the layer. freeze: whether to freeze it; False unfreezes a frozen layer.
-    score, threshold: numbers on which the strategy based its decision, in its own units. They are
-        only recorded.
+    Attributes:
+        layer: index of the layer.
+        freeze: whether to freeze it; False thaws a frozen layer.
+        score: number on which the strategy based its decision, in its own unit; only recorded.
+        threshold: number with which it compared the score; only recorded.
     """
 
     layer: int
@@ -33,21 +35,21 @@ class Verdict:
 class Strategy:
     """Base class of strategies, which decide which layers freeze, and when.
 
-    Class attributes:
-    name: name in messages and on the command line.
-    options: parameters with defaults and ranges. Each becomes an attribute of the instance, so its
-        name must differ from the attributes and methods of this class.
-    sets_learning_rates: whether `learning_rates` sets the learning rate of every layer.
-    needs_reference: whether it needs a reference, a fully trained model of the same task, in
-        `view.artifacts`.
-    matches: whether it can train within a FLOP budget, set by `match` or its `saving` option.
-    look: colour and matplotlib marker in figures. Strategies without a look get a spare one.
-    is_control: whether it is a control, which is never reported as the best method.
-    freezes: whether it may freeze layers. Plots of freezing steps leave out strategies that do not.
-    costs_full_training: whether a run costs as much as full training, for the estimates of a plan.
+    Plans and reports read `look`, `is_control`, `freezes` and `costs_full_training` from the source
+    of built-in strategies without an import, so their values must be literals.
 
-    Plans and reports read the last four from the source of built-in strategies without an import,
-    so their values must be literals.
+    Attributes:
+        name: name in messages and on the command line.
+        options: parameters with defaults and ranges. Each becomes an attribute of the instance, so
+            its name must differ from the attributes and methods of this class.
+        sets_learning_rates: whether `learning_rates` sets the learning rate of every layer.
+        needs_reference: whether it needs a reference, a fully trained model of the same task, in
+            `view.artifacts`.
+        matches: whether it can train within a FLOP budget, set by `match` or its `saving` option.
+        look: colour and matplotlib marker in figures. Strategies without a look get a spare one.
+        is_control: whether it is a control, which is never reported as the best method.
+        freezes: whether it may freeze layers. Plots of freezing steps leave out those that do not.
+        costs_full_training: whether a run costs as much as full training, for estimates of a plan.
     """
 
     name: ClassVar[str] = ""

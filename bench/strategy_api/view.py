@@ -23,16 +23,22 @@ from bench.seeds import make_generator
 class View:
     """Current state of a run, which a strategy may read but not change.
 
-    layers, flops: layers of the model in forward order, and their FLOPs per sample.
-    base_lr: learning rate of the spec.
-    samples_per_step: mean number of samples per step.
-    budget: training FLOPs (exact) that a matched run may spend, else None.
-    artifacts: local files of the strategy by role ("reference", "predictor").
-    task: names of the model and the data set.
-    step: number of finished steps.
-    lr: learning rate of the schedule, in `learning_rates` for the next step and otherwise for the
-        last one.
-    frozen: indices of the frozen layers.
+    Attributes:
+        layers: layers of the model in forward order; the last one is the head.
+        flops: FLOPs per sample of these layers.
+        seed: seed of the run.
+        device: device on which the model is.
+        base_lr: learning rate of the spec.
+        total_steps: length of the training in steps.
+        steps_per_epoch: steps of one epoch.
+        samples_per_step: mean number of samples per step.
+        budget: training FLOPs (exact) that a matched run may spend, else None.
+        artifacts: local files of the strategy by role ("reference", "predictor").
+        task: names of the model and the data set.
+        step: number of finished steps.
+        lr: learning rate of the schedule, in `learning_rates` for the next step and otherwise for
+            the last one.
+        frozen: indices of the frozen layers.
     """
 
     layers: Sequence[Layer]

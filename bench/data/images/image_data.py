@@ -14,8 +14,16 @@ from bench.data.interface.splits import select_balanced
 class ImageData:
     """Labelled images in memory; callers must not write to the tensors.
 
-    Images are uint8 (N, 3, R, R), labels int64 (N,). mean and std (3,) are those of the training
-    images, with pixel values in [0, 1]. flip: whether a mirrored image keeps its label.
+    Attributes:
+        name: name of the data set.
+        classes: number of classes.
+        train_images: uint8 (N, 3, R, R).
+        train_labels: int64 (N,).
+        eval_images: uint8 (N, 3, R, R).
+        eval_labels: int64 (N,).
+        mean: mean of the training pixels per channel (3,), with values in [0, 1].
+        std: standard deviation of the training pixels per channel (3,).
+        flip: whether a mirrored image keeps its label.
     """
 
     name: str
