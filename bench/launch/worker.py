@@ -23,10 +23,10 @@ def start_server(*signals: int) -> None:
     The fork server and its workers block SIGINT and `signals`, which are meant for the launcher
     only. The launcher tells workers to stop. A fork server that is already running is kept.
     """
-    deaf = (signal.SIGINT, *signals)
-    with _block_signals(deaf):
+    blocked = (signal.SIGINT, *signals)
+    with _block_signals(blocked):
         multiprocessing.resource_tracker.ensure_running()
-    with _block_signals(deaf):  # again, because ensure_running() unblocks SIGINT and SIGTERM
+    with _block_signals(blocked):  # again, because ensure_running() unblocks SIGINT and SIGTERM
         multiprocessing.forkserver.set_forkserver_preload(PRELOADED)
         multiprocessing.forkserver.ensure_running()
 

@@ -38,10 +38,10 @@ def build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
             if short in _list_timm():
                 return _build_timm(short, classes, resolution)
         except (ValueError, TypeError, AssertionError, RuntimeError) as error:
-            told = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(
                 f"cannot build model {name} for {classes} classes at {resolution} × {resolution} "
-                f"({told}); change the resolution"
+                f"({reason}); change the resolution"
             ) from None
     raise _make_unknown_error(name)
 

@@ -96,9 +96,9 @@ def read(path: Path) -> dict[str, Tensor]:
             names = file.keys()
             return {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
-        told = " ".join(str(error).split())[:160]
+        reason = " ".join(str(error).split())[:160]
         raise UserError(
-            f"weights {path}: not a readable safetensors file ({told}); use another file"
+            f"weights {path}: not a readable safetensors file ({reason}); use another file"
         ) from None
 
 
@@ -123,11 +123,11 @@ def load_published(name: str) -> Mapping[str, Tensor]:
             state = timm.create_model(name.removeprefix(TIMM), pretrained=True).state_dict()
         return state
     except Exception as error:  # the libraries have no common error class
-        told = " ".join(str(error).split())[:160] or type(error).__name__
-        beside = ", with its vocab.txt in the same folder" if text_model else ""
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        addition = ", with its vocab.txt in the same folder" if text_model else ""
         raise UserError(
-            f"cannot download the pretrained weights of {name} ({told}); "
-            f"pass --weights FILE.safetensors{beside}"
+            f"cannot download the pretrained weights of {name} ({reason}); "
+            f"pass --weights FILE.safetensors{addition}"
         ) from None
 
 

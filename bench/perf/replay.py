@@ -67,7 +67,7 @@ def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
         for i, full in enumerate(times[FULL])
     ]
     low, high = compute_median_interval(ratios)
-    told = {
+    timing = {
         "id": spec.id,
         "device": get_device_name(device),
         "clock": name_clock(device),
@@ -87,8 +87,8 @@ def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
         ],
         "time_ratio": {"median": statistics.median(ratios), "low": low, "high": high},
     }
-    folder.write(FILE, told)
-    return told
+    folder.write(FILE, timing)
+    return timing
 
 
 def _time_states(

@@ -86,9 +86,9 @@ def _hash_vocabulary(model: TextModel, paths: dict[str, str]) -> str:
     if model.words:
         paths.pop("vocab", None)
         return hashlib.sha256("\n".join(model.words).encode()).hexdigest()[:16]
-    beside = Path(paths.get("weights", "")).parent / "vocab.txt"
-    if "vocab" not in paths and "weights" in paths and beside.is_file():
-        paths["vocab"] = str(beside)
+    neighbour = Path(paths.get("weights", "")).parent / "vocab.txt"
+    if "vocab" not in paths and "weights" in paths and neighbour.is_file():
+        paths["vocab"] = str(neighbour)
     return hash_file(Path(paths["vocab"])) if "vocab" in paths else model.vocabulary_hash
 
 

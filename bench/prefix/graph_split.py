@@ -69,9 +69,9 @@ class Splitter:
         except UserError:
             raise
         except Exception as error:  # tracing can raise any kind of error
-            told = " ".join(str(error).split())[:160] or type(error).__name__
+            reason = " ".join(str(error).split())[:160] or type(error).__name__
             raise UserError(
-                f"{name}: torch.fx cannot trace its forward pass ({told}), so its frozen prefix "
+                f"{name}: torch.fx cannot trace its forward pass ({reason}), so its frozen prefix "
                 "cannot be cached or folded; turn cache_prefix and fold_norms off"
             ) from None
         counted, expected = sum(self._costs.values()), flops.exact().forward

@@ -49,12 +49,12 @@ def merge(sources: Sequence[Path], results: Path) -> MergeOutcome:
             merged.same.append(run_id)
         if run_id in known:
             other, before = known[run_id]
-            if told := find_difference(before, found):
+            if difference := find_difference(before, found):
                 wrong = "the wrong one"
                 if found["spec"]["device"] == "cuda":
                     wrong += " (either one if they differ by rounding only, as can happen on a GPU)"
                 raise UserError(
-                    f"run {run_id} has different results in {other} and {folder} ({told}); "
+                    f"run {run_id} has different results in {other} and {folder} ({difference}); "
                     f"delete {wrong}. Nothing was copied"
                 )
             if not before["model"] and found["model"]:  # prefer the copy that has the weights

@@ -186,9 +186,9 @@ def evaluate(run: RunState) -> None:
             asked = labels != NOT_ASKED
             predicted.append(get_logits(run.model(*inputs)).argmax(-1)[asked])
             truth.append(labels[asked])
-        told, true = run.group.gather_rows(predicted), run.group.gather_rows(truth)
-        run.scored = len(true)
-        run.score = METRICS[run.batches.metric](told, true)
+        predictions, labels = run.group.gather_rows(predicted), run.group.gather_rows(truth)
+        run.scored = len(labels)
+        run.score = METRICS[run.batches.metric](predictions, labels)
 
 
 def _end_epoch(run: RunState, folder: RunFolder) -> None:

@@ -83,14 +83,14 @@ def build_sensitivity(frame: pd.DataFrame, profile: Profile, option: VariedOptio
 def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: VariedOption) -> Row:
     model, dataset, method = cell.roles
     value = option.value(cell)
-    beside = [other for other in groups if other.roles[:2] == cell.roles[:2]]
+    peers = [other for other in groups if other.roles[:2] == cell.roles[:2]]
     nothing = Cell((model, dataset, FULL), [])
-    full = next((c for c in beside if c.roles[2] == FULL), nothing)
-    default = next((c for c in beside if option.value(c) == option.default), nothing)
+    full = next((c for c in peers if c.roles[2] == FULL), nothing)
+    default = next((c for c in peers if option.value(c) == option.default), nothing)
     pair = statistics.pair_differences(cell.by_seed("accuracy"), default.by_seed("accuracy"))
     own = not math.isnan(value) and value != option.default
     against = compare_with_full(cell, full)
-    devices = frozenset[str]().union(*(other.devices for other in beside))
+    devices = frozenset[str]().union(*(other.devices for other in peers))
     timed = len(devices) < 2
     saved = {"flops_saved": against.flops_saved, "exact_saved": against.exact_saved}
     values: dict[str, Value] = {
@@ -103,7 +103,7 @@ def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Var
         "count": f"{cell.n} of {cell.wanted}",
         "seeds": captions.format_seed_count(cell),
         "mark": captions.format_marks(cell),
-        "time_mark": captions.format_marks(cell, timed=True, beside=devices),
+        "time_mark": captions.format_marks(cell, timed=True, compared_devices=devices),
         "accuracy": cell.mean("accuracy"),
         "accuracy_sd": cell.sd("accuracy"),
         **expand_interval(

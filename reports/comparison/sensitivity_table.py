@@ -133,10 +133,10 @@ def _describe_range(found: Sensitivity, pair: tuple[str, ...], profile: Profile)
     # Means over different sets of seeds cannot be compared.
     complete = all(cell.n == cell.wanted for cell, _ in settings)
 
-    def width(key: str, told: bool = True) -> str:
+    def width(key: str, known: bool = True) -> str:
         values = [to_number(row[key]) for _, row in settings]
-        told = told and not any(math.isnan(value) for value in values)
-        return f"{format_fixed(max(values) - min(values))} points" if told else "an unknown amount"
+        known = known and not any(math.isnan(value) for value in values)
+        return f"{format_fixed(max(values) - min(values))} points" if known else "an unknown amount"
 
     return (
         f"{profile.format_name(pair[0])}, {profile.format_name(pair[1])}: the mean accuracies of "

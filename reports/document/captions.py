@@ -176,14 +176,18 @@ def list_failures(cells: Sequence[Cell], profile: Profile) -> list[str]:
     return [f"{line[0].upper()}{line[1:]}." for line in lines]
 
 
-def format_marks(cell: Cell, timed: bool = False, beside: frozenset[str] = frozenset()) -> str:
+def format_marks(
+    cell: Cell, timed: bool = False, compared_devices: frozenset[str] = frozenset()
+) -> str:
     """Return the marks of a cell's mean, or of its mean time if `timed`.
 
-    beside: devices of the cells that it is compared with.
+    compared_devices: devices of the cells that it is compared with.
     """
     words = DIVERGED_MARK * bool(cell.diverged)
     if timed:
-        words += RESUMED_MARK * bool(cell.resumed) + DEVICES_MARK * (len(cell.devices | beside) > 1)
+        words += RESUMED_MARK * bool(cell.resumed) + DEVICES_MARK * (
+            len(cell.devices | compared_devices) > 1
+        )
         words += SLOWED_MARK * bool(cell.slowed)
     return f" {words}" if words else ""
 

@@ -15,7 +15,7 @@ def build_titles(frame: pd.DataFrame, profile: Profile) -> Mapping[str, str]:
 
     Method and seed are named where the runs differ in them.
     """
-    told = [key for key in ("method", "seed") if frame[key].nunique() > 1]
+    known = [key for key in ("method", "seed") if frame[key].nunique() > 1]
     return {
         run["id"]: "\n".join(
             [
@@ -23,7 +23,7 @@ def build_titles(frame: pd.DataFrame, profile: Profile) -> Mapping[str, str]:
                 ", ".join(
                     [
                         profile.format_name(run["dataset"]),
-                        *(f"{key} {run[key]}" for key in told),
+                        *(f"{key} {run[key]}" for key in known),
                     ]
                 ),
             ]

@@ -227,8 +227,11 @@ def _read_zip(path: Path) -> tuple[Tensor, Tensor]:
             "declares; download it again"
         )
     for what, array in (("images", images), ("labels", labels)):
-        told = meta.get(f"sha256_{what}")
-        if told and hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() != told:
+        expected = meta.get(f"sha256_{what}")
+        if (
+            expected
+            and hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() != expected
+        ):
             raise UserError(
                 f"{path}: its {what} were modified (SHA-256 differs from meta.json); "
                 "download it again"

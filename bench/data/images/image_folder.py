@@ -153,8 +153,8 @@ def open_image(path: Path) -> Image.Image:
         with Image.open(path) as image:
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        told = " ".join(str(error).split())[:120]
-        raise UserError(f"{path}: not a readable image ({told}); remove or replace it") from None
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{path}: not a readable image ({reason}); remove or replace it") from None
 
 
 def to_tensor(image: Image.Image) -> Tensor:

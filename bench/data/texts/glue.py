@@ -174,9 +174,9 @@ def _load_from_hub(name: str) -> tuple[list[TextSample], list[TextSample]]:
             for part in ("train", "validation")
         )
     except Exception as error:  # missing library, no network, moved file, …
-        told = " ".join(str(error).split())[:120] or type(error).__name__
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
-            f"{name}: download failed ({told}); give --data-root DIR with GLUE's files, or "
+            f"{name}: download failed ({reason}); give --data-root DIR with GLUE's files, or "
             "install freezebench[hub] and allow network access"
         ) from None
     return train, dev

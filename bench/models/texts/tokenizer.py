@@ -101,9 +101,9 @@ def _download_vocabulary(model: TextModel) -> Path:
 
         path = Path(hf_hub_download(model.hub, "vocab.txt"))
     except Exception as error:  # the hub has no common error class
-        told = " ".join(str(error).split())[:120] or type(error).__name__
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
-            f"cannot download the vocabulary of {model.name} ({told}); pass --vocab FILE, or put "
+            f"cannot download the vocabulary of {model.name} ({reason}); pass --vocab FILE, or put "
             "its vocab.txt into the folder of the weights file"
         ) from None
     if hash_file(path) != model.vocabulary_hash:
