@@ -1,1 +1,1 @@
-"""One HTML page of all tables and figures, which opens from disk without a network."""
+"""HTML page with all tables and figures in one file, readable from disk without a network."""

@@ -1,4 +1,4 @@
-"""Values on a common scale, one point a seed: what the small plots in a page's tables show."""
+"""Small dot plots in the tables of the page, with one point per seed."""
 
 from __future__ import annotations
 
@@ -11,50 +11,53 @@ from reports.document.table import format_fixed
 from reports.runs.cells import Cell
 from reports.statistics import MARGIN
 
-WIDTH, EDGE = 120, 5  # of a strip, and what stays free at its ends, in pixels
+WIDTH, EDGE = 120, 5  # width of a strip and its empty margin at both ends, in pixels
 
 
 @dataclass(frozen=True)
 class Scale:
-    """From low to high, drawn over WIDTH pixels; what lies outside is drawn at the edge."""
+    """Linear scale from low to high over WIDTH pixels; values outside are drawn at the edge."""
 
     low: float
     high: float
 
     def place(self, value: float) -> float:
-        """The pixel of a value."""
+        """Return the horizontal position of a value, in pixels."""
         share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
         return round(EDGE + min(1.0, max(0.0, share)) * (WIDTH - 2 * EDGE), 1)
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Where points and lines stand, in pixels; `label` says the same in words."""
+    """Positions of the points and lines of a dot plot, in pixels."""
 
     points: Sequence[float]
     mean: float
-    lines: Sequence[float]  # zero and the margin, where differences are shown
-    label: str
+    lines: Sequence[float]  # the margin and zero in plots of differences, otherwise empty
+    label: str  # the values as text, for screen readers
 
 
 def fit_scale(values: Iterable[float]) -> Scale:
-    """The scale that holds all values."""
+    """Return a scale that contains all finite values."""
     known = [value for value in values if math.isfinite(value)]
     return Scale(min(known, default=0.0), max(known, default=1.0))
 
 
 def build_accuracy_strip(cell: Cell, scale: Scale) -> Strip | None:
-    """Accuracy of each seed; None where no run is finished."""
+    """Return the accuracy of each seed as a strip; None if no run is finished."""
     return _build_strip(cell.by_seed("accuracy"), scale, (), sign=False)
 
 
 def build_difference_strip(one: ComparedCell, full: Cell | None, scale: Scale) -> Strip | None:
-    """Difference to full training of each seed that both have; None where there is none."""
+    """Return the paired differences to full training as a strip; None if there is no pair."""
     return _build_strip(compute_differences(one.cell, full), scale, (-MARGIN, 0.0), sign=True)
 
 
 def compute_differences(cell: Cell, full: Cell | None) -> dict[int, float]:
-    """The paired differences in accuracy, by seed."""
+    """Return the difference in accuracy to full training, in points, by seed.
+
+    Seeds that are missing on either side are left out.
+    """
     theirs = full.by_seed("accuracy") if full else {}
     return {s: v - theirs[s] for s, v in cell.by_seed("accuracy").items() if s in theirs}
 

@@ -1,4 +1,4 @@
-"""A table as a page shows it: words, what they are sorted by, and the runs behind each row."""
+"""Table for the page: formatted cells with their sort keys, and a link to the runs of each row."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from reports.document.table import Column, Row, Table
 from reports.page.dot_plots import Strip
 from reports.page.run_details import DetailsByRow
 
-PAPER = "Paper: "  # how the heads of the paper's own numbers begin
-VERDICTS = {  # a verdict's words, and how they are coloured
+PAPER = "Paper: "  # prefix of the headings of columns with the paper's numbers
+VERDICTS = {  # text of a verdict or of a claim's outcome: CSS class of its colour
     "non-inferior": "good",
     "inferior": "bad",
     "inconclusive": "open",
@@ -23,18 +23,18 @@ VERDICTS = {  # a verdict's words, and how they are coloured
 
 @dataclass(frozen=True)
 class Head:
-    """The head of a column."""
+    """Heading of a column."""
 
     text: str
-    right: bool
-    paper: bool
-    block: bool  # shown only where lines are sorted; else a line above each block says it
-    pinned: bool  # stays in sight when a wide table is scrolled
+    right: bool  # aligned to the right
+    paper: bool  # contains the paper's numbers
+    block: bool  # names the block; shown only in a sorted table, which has no block lines
+    pinned: bool  # stays visible when a wide table is scrolled
 
 
 @dataclass(frozen=True)
 class HtmlCell:
-    """One cell: its text, its place in the order of its column ('' is last), its looks."""
+    """One cell: its text, its sort key ('' is sorted last), and its colour and dot plot."""
 
     text: str
     order: str
@@ -45,16 +45,20 @@ class HtmlCell:
 
 @dataclass(frozen=True)
 class HtmlRow:
-    """One row; `anchor` is where its runs are listed, '' if it is not made of one cell."""
+    """One row of a table.
+
+    anchor: HTML id of the list of its runs; '' if the row does not belong to exactly one cell.
+    block: title of the block that begins with this row; '' inside a block.
+    """
 
     words: Sequence[HtmlCell]
     anchor: str
-    block: str  # the names of the block that begins here, '' inside one
+    block: str
 
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """A table."""
+    """Table of the page; with_runs: whether any row links to its runs."""
 
     anchor: str
     title: str
@@ -65,7 +69,7 @@ class HtmlTable:
 
 
 def build_html_table(table: Table, anchor: str, details: DetailsByRow) -> HtmlTable:
-    """Put a table of a report into words."""
+    """Return a table of a report, formatted for the page."""
     columns = [*table.blocks, *table.columns]
     heads = [_build_head(column, place, len(table.blocks)) for place, column in enumerate(columns)]
     lines: list[HtmlRow] = []
@@ -102,7 +106,7 @@ def _build_cell(column: Column, row: Row, head: Head, details: DetailsByRow) -> 
 
 
 def _get_sort_key(column: Column, row: Row, text: str) -> str:
-    """What a cell is sorted by: its unrounded number, or its words; '' where nothing is known."""
+    """Return the sort key of a cell: its unrounded number or its text, '' if unknown."""
     value = row.get(column.key, text) if column.key else text
     if isinstance(value, int | float):
         return repr(float(value)) if math.isfinite(value) else ""

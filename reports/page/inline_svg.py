@@ -1,7 +1,7 @@
-"""A figure as an SVG element of a page: no name of it meets another's, its greys follow the page.
+"""Figures as inline SVG elements with unique ids, in the colours of the page.
 
-Several SVG files in one HTML document share one space of ids and one of styles, so ids are given
-a prefix, those that nothing refers to go, and so does matplotlib's style sheet for everything.
+All SVG elements of an HTML document share one namespace of ids and one of styles. Ids therefore
+get a prefix, unused ids are removed, and so is the global style sheet that matplotlib writes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from reports.document.report import Drawing
 from reports.figures.style import apply_style
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-# What figures draw paper, ink, lines and full training in: the page's own colours, dark or light.
+# Colour in the figures: CSS variable of the page, which depends on the light or dark scheme.
 COLOURS = {
     "#ffffff": "--sheet",
     "#000000": "--ink",
@@ -34,15 +34,18 @@ COLOUR = re.compile("|".join(COLOURS), re.IGNORECASE)
 
 
 def inline_svg(drawing: Drawing, svg: str | None = None) -> Markup:
-    """The SVG element of a drawing, named by its title for those who do not see it.
+    """Return a drawing as an SVG element, with its title and note as the accessible name.
 
-    svg: the drawing as an SVG document; drawn if it is not given.
+    svg: text of the drawing as an SVG document; None draws it.
     """
     return parse_svg(svg or _render_svg(drawing), drawing.name, f"{drawing.title}. {drawing.note}")
 
 
 def parse_svg(text: str, prefix: str, label: str) -> Markup:
-    """An SVG document's text as an element whose ids begin with `prefix`."""
+    """Return an SVG document as an HTML element.
+
+    text: the SVG document. prefix: first part of all ids. label: accessible name of the element.
+    """
     root = ET.fromstring(text)
     _drop_elements(root, ("metadata", "style"))
     used = _find_used_ids(root)
@@ -53,26 +56,26 @@ def parse_svg(text: str, prefix: str, label: str) -> Markup:
         root.attrib.pop(key, None)
     ET.register_namespace("", SVG)
     body = ET.tostring(root, encoding="unicode")
-    # Points are 1/72 inch, pixels 1/96.
+    # The viewBox is in points (1/72 inch), CSS widths are in pixels (1/96 inch).
     width = f"{float(width) * 96 / 72:.0f}px"
     opening = f'<svg role="img" aria-label={quoteattr(label)} style="--width: {width}"'
-    return Markup(body.replace("<svg", opening, 1))  # made here, not by a user
+    return Markup(body.replace("<svg", opening, 1))  # trusted: drawn by this program
 
 
 def _render_svg(drawing: Drawing) -> str:
-    """Draw it."""
+    """Draw a figure and return it as an SVG document."""
     with apply_style():
         figure = drawing.draw()
         FigureCanvasAgg(figure)
         figure.draw_without_rendering()
-        figure.set_layout_engine(None)  # laid out once, not again to be saved
+        figure.set_layout_engine(None)  # keep this layout: savefig would compute it again
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None})
     return out.getvalue()
 
 
 def _drop_elements(root: ET.Element, names: tuple[str, ...]) -> None:
-    """Take elements of these names out, wherever they are."""
+    """Remove all elements with these tag names."""
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag in {f"{{{SVG}}}{name}" for name in names}:
@@ -80,7 +83,7 @@ def _drop_elements(root: ET.Element, names: tuple[str, ...]) -> None:
 
 
 def _find_used_ids(root: ET.Element) -> set[str]:
-    """The ids that something refers to."""
+    """Return the ids that an href or url(#…) refers to."""
     found = set()
     for node in root.iter():
         for key, value in node.attrib.items():
@@ -91,14 +94,14 @@ def _find_used_ids(root: ET.Element) -> set[str]:
 
 
 def _prefix_ids(node: ET.Element, prefix: str, used: set[str]) -> None:
-    """Prefix a node's id and references, and give its greys to the page."""
+    """Prefix the id and references of a node, and replace its colours by the page's variables."""
     for key, value in list(node.attrib.items()):
         if key == "id":
             del node.attrib[key]
             if value in used:
                 node.set("id", f"{prefix}-{value}")
         elif key == f"{{{XLINK}}}href":
-            del node.attrib[key]  # in HTML it is plain href; an image holds its data there
+            del node.attrib[key]  # HTML uses href without a namespace; data: URLs stay unchanged
             node.set("href", f"#{prefix}-{value[1:]}" if value.startswith("#") else value)
         elif key == "style":
             value = COLOUR.sub(lambda m: f"var({COLOURS[m[0].lower()]})", value)

@@ -1,6 +1,6 @@
 "use strict";
-// Sorts tables, shows a row's runs in a dialog, switches between light and dark.
-// Without it the page says the same: runs are then found by their links.
+// Sorts tables, shows the runs of a row in a dialog, switches between light and dark colours.
+// Without JavaScript the page shows the same content, and links lead to the runs.
 
 const root = document.documentElement;
 
@@ -9,7 +9,7 @@ function sorted(rows, column, descending) {
   const numeric = [...orders.values()].every((text) => text === "" || !Number.isNaN(Number(text)));
   return [...rows].sort((a, b) => {
     const [x, y] = [orders.get(a), orders.get(b)];
-    if (x === "" || y === "") return (x === "") - (y === ""); // unknown is last either way
+    if (x === "" || y === "") return (x === "") - (y === ""); // unknown values are last in both orders
     const order = numeric ? Number(x) - Number(y) : x.localeCompare(y, "en", { numeric: true });
     return descending ? -order : order;
   });
@@ -38,7 +38,7 @@ const dialog = document.getElementById("runs");
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a.open");
   if (!link) {
-    if (event.target === dialog) dialog.close(); // beside the sheet
+    if (event.target === dialog) dialog.close(); // a click on the backdrop
     return;
   }
   const found = document.getElementById(decodeURIComponent(link.hash.slice(1)));
@@ -64,11 +64,11 @@ button.addEventListener("click", () => {
 dark.addEventListener("change", label);
 label();
 
-// A narrow screen has no room for an open table of contents.
+// Close the table of contents on narrow screens.
 const contents = document.querySelector(".contents details");
 if (window.matchMedia("(max-width: 60rem)").matches) contents.open = false;
 
-// Print opens what a reader of paper cannot, but for the lists of runs.
+// Open all details for printing, except the lists of runs.
 const closed = [];
 window.addEventListener("beforeprint", () => {
   for (const one of document.querySelectorAll("main details:not(.made):not([open])")) {

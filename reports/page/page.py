@@ -1,5 +1,6 @@
-"""Puts reports into one HTML file: nothing is loaded when it is opened, and it holds no script
-that changes a number.
+"""Rendering of reports into one self-contained HTML file.
+
+The file loads nothing from the network, and its script changes no number.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from reports.runs.run_table import DONE
 
 HERE = Path(__file__).parent
 TABLES = tuple(f"table{number}" for number in range(1, 10))
-SUMMARISED = "table2"  # the table that answers the reader's first question
+SUMMARISED = "table2"  # the table on which the summary of the page is based
 
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A figure with its caption; `svg` is None where no run is finished."""
+    """Figure with its caption; `svg` is None if no run is finished."""
 
     anchor: str
     title: str
@@ -40,10 +41,10 @@ class PageFigure:
 
 @dataclass(frozen=True)
 class Section:
-    """A report as a page shows it."""
+    """Section of the page, which shows one report."""
 
     name: str
-    label: str  # in the table of contents
+    label: str  # entry in the table of contents
     title: str
     done: int
     wanted: int
@@ -57,7 +58,7 @@ class Section:
 
 @dataclass(frozen=True)
 class PageOrigin:
-    """How the page was made."""
+    """Provenance of the page: command, commit, time of creation and library versions."""
 
     command: str
     commit: str
@@ -66,8 +67,10 @@ class PageOrigin:
 
 
 def render_page(shown: Sequence[tuple[Report, Profile]], claims: Report | None = None) -> str:
-    """The page's text: reports in the order they are shown in, each with what its profile says of
-    it; claims stand after them.
+    """Return the page as HTML.
+
+    shown: the reports with their profiles, in the order of the page. claims: report on the claims
+    of the paper, placed after all others.
     """
     profile = merge_profiles([profile for _, profile in shown])
     sections = [_build_section(report, its) for report, its in shown]
@@ -92,7 +95,7 @@ def render_page(shown: Sequence[tuple[Report, Profile]], claims: Report | None =
 
 
 def _build_section(report: Report, profile: Profile) -> Section:
-    """Put one report into words; its figures are drawn only where there is something to draw."""
+    """Return a report as a section; its figures are drawn only if a run is finished."""
     details, frame = DetailsByRow(report, profile), report.frame
     done = int((frame.state == DONE).sum()) if len(frame) else 0
     return Section(
@@ -122,13 +125,13 @@ def _build_section(report: Report, profile: Profile) -> Section:
 
 
 def _load_svg(drawing: Drawing, report: Report) -> Markup:
-    """The drawing as its file just written has it, or drawn now if it was not written."""
+    """Return a drawing as SVG, from the file just written or else by drawing it."""
     file = next((f for f in report.files if f.name == f"{drawing.name}.svg"), None)
     return inline_svg(drawing, file.read_text() if file else None)
 
 
 def _format_label(report: Report) -> str:
-    """table2 as "Table 2"; other reports by the start of their title."""
+    """Return "Table 2" for table2; for other reports the title up to the first colon."""
     if report.name in TABLES:
         return f"Table {report.name.removeprefix('table')}"
     return report.title.split(":")[0]
@@ -149,5 +152,5 @@ def _describe_origin() -> PageOrigin:
 
 
 def _read_text(name: str) -> Markup:
-    """One of our own files, as it is."""
+    """Return the text of a file in this folder, without HTML escaping."""
     return Markup((HERE / name).read_text())

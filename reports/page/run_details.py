@@ -1,4 +1,4 @@
-"""What stands behind a row: its runs one by one, and the statistics made of them."""
+"""Details behind the rows of the page: each run of a cell, and the statistics of the cell."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reports.runs.run_table import DONE
 
 @dataclass(frozen=True)
 class RunLine:
-    """One run in words."""
+    """One run as formatted text."""
 
     id: str
     seed: int
@@ -37,18 +37,18 @@ class RunLine:
 
 @dataclass(frozen=True)
 class RunDetails:
-    """A cell's runs and statistics; `anchor` is its place on the page."""
+    """Runs and statistics of a cell; `anchor` is its HTML id."""
 
     anchor: str
-    names: Sequence[str]  # model, data, method
+    names: Sequence[str]  # model, data set, method
     seeds: str
-    score: str  # what the runs' accuracy is
+    score: str  # name of the metric, for example "Accuracy (%)"
     facts: Sequence[tuple[str, str]]
     runs: Sequence[RunLine]
 
 
 class DetailsByRow:
-    """Details of the runs behind the rows of a report's tables."""
+    """Run details of all cells of a report, found by the rows of its tables."""
 
     def __init__(self, report: Report, profile: Profile) -> None:
         self._against = method_rows.compare_cells(build_cells(report.frame))
@@ -61,16 +61,16 @@ class DetailsByRow:
 
     @cached_property
     def all(self) -> list[RunDetails]:
-        """One a cell, in the order of the table."""
+        """Details of all cells, in the order of the table."""
         return [self._build_details(index, one) for index, one in enumerate(self._against)]
 
     def anchor(self, row: Row) -> str:
-        """The place of the runs behind a row; '' where a row is not made of one cell."""
+        """Return the HTML id of the details of a row; '' if the row is not that of one cell."""
         index = self._places.get((str(row.get("cell")), str(row.get("method"))))
         return "" if index is None else self._make_anchor(index)
 
     def strip(self, row: Row, key: str) -> Strip | None:
-        """The seeds behind a row's accuracy or difference; None for other keys and rows."""
+        """Return the dot plot of a row's accuracy or difference; None for other keys and rows."""
         index = self._places.get((str(row.get("cell")), str(row.get("method"))))
         if index is None:
             return None
@@ -85,7 +85,7 @@ class DetailsByRow:
 
     @cached_property
     def _accuracy_scales(self) -> Mapping[tuple[str, ...], Scale]:
-        """One a pair of model and data, so that its methods compare."""
+        """One scale per pair of model and data set, so that its methods can be compared."""
         values: dict[tuple[str, ...], list[float]] = {}
         for one in self._against:
             values.setdefault(one.cell.roles[:2], []).extend(one.cell.values("accuracy"))
@@ -136,7 +136,7 @@ class DetailsByRow:
 
 
 def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
-    """The statistics of a cell, in words."""
+    """Return the names and formatted values of the statistics of a cell."""
     cell, against = one.cell, one.comparison
     facts = [
         (score.removesuffix(" (%)"), _format_mean(cell, "accuracy", " %")),
@@ -149,12 +149,12 @@ def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
     words = f"{mean} points, 95 % t interval [{low}, {high}] over {d.n} paired seeds"
     facts.append(("Difference to full", f"{words}: {against.verdict}"))
     facts.append(("FLOPs saved", f"{format_fixed(100 * against.flops_saved, 1)} %"))
-    saved, time = against.time_saved, "on different devices: not compared"
+    saved, time = against.time_saved, "not compared, because the runs used different devices"
     if saved.n:
         ends = " to ".join(format_fixed(100 * end, 1) for end in (saved.low, saved.high))
-        time = f"{format_fixed(100 * saved.mean, 1)} % (95 %: {ends})"
+        time = f"{format_fixed(100 * saved.mean, 1)} % (95 % t interval: {ends})"
         if against.slowed:
-            time += f"; in {against.slowed} of the runs something else ran on the same CPU"
+            time += f"; {against.slowed} of the runs shared their CPU with another process"
     return [*facts, ("Time saved", time)]
 
 
@@ -162,6 +162,6 @@ def _format_mean(cell: Cell, key: str, unit: str) -> str:
     if not cell.n:
         return DASH
     if key == "time_s" and len(cell.devices) > 1:
-        return "of several devices: no mean"
+        return "no mean, because the runs used different devices"
     mean, sd = format_fixed(cell.mean(key)), format_fixed(cell.sd(key))
     return f"{mean} ± {sd}{unit} over {cell.n} of {cell.wanted}"

@@ -1,4 +1,4 @@
-"""The reader's first question, answered from Table 2: does freezing pay, and which method most?"""
+"""Summary of the page, from Table 2: does freezing pay off, and which method saves most?"""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ from reports.runs.cells import build_cells
 from reports.runs.run_table import DONE
 from reports.statistics import LEVEL, MARGIN, apply_holm, compute_p_different
 
-FARTHEST = 6 * MARGIN  # an interval that reaches farther is drawn with an arrow
+FARTHEST = 6 * MARGIN  # points; an interval that reaches beyond this range ends in an arrow
 
 
 @dataclass(frozen=True)
 class MethodResult:
-    """One method, pooled over the pairs of model and data."""
+    """Row of the summary table: one method, pooled over the pairs of model and data set.
+
+    difference and saved are formatted text. low, mean, high are pixel positions of the interval
+    and its mean; None if unknown, for the mean also if outside the range. beyond_low, beyond_high:
+    whether the interval reaches beyond the range, which is drawn as an arrow.
+    """
 
     method: str
     control: bool
@@ -30,7 +35,6 @@ class MethodResult:
     pairs: str
     difference: str
     saved: str
-    # Pixels of the interval's ends and mean; None without an interval. Arrows: it goes on.
     low: float | None
     mean: float | None
     high: float | None
@@ -40,20 +44,20 @@ class MethodResult:
 
 @dataclass(frozen=True)
 class Summary:
-    """A headline, what it rests on, and where each method stands."""
+    """Headline of the page, with the evidence for it and one result per method."""
 
     headline: str
-    sentences: Sequence[str]
+    sentences: Sequence[str]  # verdict and speed-up of each method
     standings: Sequence[MethodResult]
-    zero: float
-    margin: float
+    zero: float  # pixel of no difference
+    margin: float  # pixel of the non-inferiority margin
 
 
 def build_answer(frame: pd.DataFrame) -> Summary:
-    """Answer from the runs of Table 2."""
+    """Return the summary of the runs of Table 2."""
     pools = method_rows.pool_compared(method_rows.compare_cells(build_cells(frame)))
     done, wanted = int((frame.state == DONE).sum()), len(frame)
-    so_far = f"So far, with {done} of {wanted} runs: " if 0 < done < wanted else ""
+    so_far = f"Preliminary, with {done} of {wanted} runs finished. " if 0 < done < wanted else ""
     scale = Scale(-FARTHEST, FARTHEST / 3)
     return Summary(
         so_far
@@ -65,16 +69,18 @@ def build_answer(frame: pd.DataFrame) -> Summary:
     )
 
 
-NONE = " All that ran lose too much accuracy or take more time."
+NONE = " Every method with results is inferior in accuracy or slower than full training."
 
 
 def write_headline(pools: Mapping[str, Pooled]) -> str:
-    """One sentence or two. A method pays if it is no worse than full training by the margin and
-    saves time beyond chance, both after Holm's correction; one pays most if it saves more than each
-    other that pays, beyond chance over the pairs.
+    """Return the headline, one to three sentences.
+
+    A method pays off if it is non-inferior to full training and saves time, both significantly
+    after Holm's correction. A method saves most if it saves significantly more time over the pairs
+    than every other method that pays off.
     """
     if not any(one.pairs for one in pools.values()):
-        return "No runs yet: nothing can be said."
+        return "No conclusion yet, because no method can be compared with full training."
     paying = {name: one for name, one in pools.items() if one.faster}
     if not paying:
         close = [
@@ -82,32 +88,46 @@ def write_headline(pools: Mapping[str, Pooled]) -> str:
             for name, one in pools.items()
             if one.verdict in ("non-inferior", "inconclusive") and not one.slower
         ]
-        tail = f" Not decided: {', '.join(close)}." if close else NONE
+        tail = f" Undecided: {', '.join(close)}." if close else NONE
         if any(one.slowed for one in pools.values()):
-            tail += " Something else ran on the same CPU, so that times tell nothing."
-        return f"No method is shown to pay: none to be both no worse and faster here.{tail}"
+            tail += (
+                " Some runs shared their CPU with another process, so no speed-up is claimed from "
+                "their times."
+            )
+        return (
+            "No method is shown to pay off: none is shown to be both non-inferior in accuracy and "
+            f"faster on this profile.{tail}"
+        )
     saved = {
         name: f"{format_fixed(100 * one.time_saved.mean, 0)} %" for name, one in paying.items()
     }
     best, *others = sorted(paying, key=lambda name: -paying[name].time_saved.mean)
-    without_loss = f"of the time and loses less than {MARGIN} points of accuracy."
+    without_loss = f"of the training time and loses less than {MARGIN} points of accuracy."
     if not others:
-        return f"Freezing pays with {best}: it saves {saved[best]} {without_loss}"
+        return f"Freezing pays off with {best}, which saves {saved[best]} {without_loss}"
     if _is_ahead(paying[best], [paying[name] for name in others]):
-        tail = f" {', '.join(others)} pay{'s' * (len(others) == 1)} too."
-        return f"Freezing pays, and {best} pays most: it saves {saved[best]} {without_loss}{tail}"
-    each = ", ".join(f"{name} ({saved[name]})" for name in (best, *others))
+        tail = f" {_join_words(others)} also pay{'s' * (len(others) == 1)} off."
+        return (
+            f"Freezing pays off, and {best} saves most. It saves {saved[best]} {without_loss}{tail}"
+        )
+    each = _join_words([f"{name} ({saved[name]})" for name in (best, *others)])
     return (
-        f"Freezing pays: {each} each save time and lose less than {MARGIN} points of accuracy; "
-        "which saves most is not told apart."
+        f"Freezing pays off: {each} save training time and lose less than {MARGIN} points of "
+        "accuracy. The data cannot tell which of them saves most."
     )
 
 
+def _join_words(words: Sequence[str]) -> str:
+    """Return "a", "a and b" or "a, b and c"."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def _is_ahead(best: Pooled, others: Sequence[Pooled]) -> bool:
-    """Whether it saves more time than each of the others, beyond chance, after Holm."""
+    """Return whether `best` saves significantly more time than each other method, after Holm."""
     p = {
         i: compute_p_different([best.saved[pair] - one.saved[pair] for pair in best.saved])
-        for i, one in enumerate(others)  # who pays has the times of all pairs
+        for i, one in enumerate(others)  # Pooled.faster requires the times of all pairs
     }
     return all(value < 1 - LEVEL for value in apply_holm(p).values())
 
@@ -136,6 +156,6 @@ def _build_result(name: str, one: Pooled, scale: Scale) -> MethodResult:
 
 
 def _is_control(method: str) -> bool:
-    """Whether a method is a control, which the headline never names as the best."""
+    """Return whether a method is a control; the headline ignores controls."""
     facts = find_built_in().get(method)
     return facts is not None and facts.is_control

@@ -1,4 +1,4 @@
-"""The page's first sentence: what is claimed, and on how many of the runs."""
+"""Tests of the headline of the page: the claim and the number of runs behind it."""
 
 import shutil
 
@@ -25,41 +25,45 @@ def headline(results):
     return build_answer(Reader(results).runs(RUNS)).headline
 
 
-def test_a_claim_made_on_some_of_the_runs_says_so(results):
+def test_headline_of_an_incomplete_sweep_is_preliminary(results):
     whole = headline(results)
-    assert "So far" not in whole
+    assert "Preliminary" not in whole
     shutil.rmtree(results / "runs" / RUNS[0]["id"])
-    assert headline(results).startswith(f"So far, with {len(RUNS) - 1} of {len(RUNS)} runs: ")
+    start = f"Preliminary, with {len(RUNS) - 1} of {len(RUNS)} runs finished. "
+    assert headline(results).startswith(start)
     shutil.rmtree(results / "runs")
-    assert headline(results) == "No runs yet: nothing can be said."
+    assert headline(results).startswith("No conclusion yet, because no method can be compared")
 
 
-def test_one_of_two_that_pay_alike_does_not_pay_most(results):
-    assert headline(results).startswith("Freezing pays, and smartfrz pays most")
+def test_headline_names_no_best_method_if_two_save_alike(results):
+    assert headline(results).startswith("Freezing pays off, and smartfrz saves most. It saves ")
     for i, run in enumerate(RUNS):
         if run["method"] == "linear":
             rival = make_result({**run, "method": "smartfrz"})
-            shift = 1.02 if i // 8 % 2 else 1 / 1.02  # by pair: now the one, now the other
+            shift = 1.02 if i // 8 % 2 else 1 / 1.02  # each method is faster on half of the pairs
             clocks = {key: shift * value for key, value in rival["clocks"].items()}
             write_run(results, run, clocks=clocks, cpu=clocks, accuracy=rival["accuracy"])
     words = headline(results)
-    assert words.startswith("Freezing pays: ")
+    assert words.startswith("Freezing pays off: ")
     assert "smartfrz (" in words
     assert "linear (" in words
-    assert words.endswith("which saves most is not told apart.")
+    assert " and " in words
+    assert words.endswith("The data cannot tell which of them saves most.")
 
 
-def test_a_method_that_pays_alone_is_not_called_the_best_of_several(results):
+def test_a_single_method_that_pays_off_is_not_called_the_best(results):
     frame = Reader(results).runs([run for run in RUNS if run["method"] in ("full", "smartfrz")])
-    assert build_answer(frame).headline.startswith("Freezing pays with smartfrz: it saves ")
+    words = build_answer(frame).headline
+    assert words.startswith("Freezing pays off with smartfrz, which saves ")
 
 
-def test_no_speed_up_is_claimed_from_a_busy_machine(results):
-    assert headline(results).startswith("Freezing pays, and smartfrz pays most")
+def test_no_speed_up_is_claimed_from_runs_that_shared_their_cpu(results):
+    assert headline(results).startswith("Freezing pays off, and smartfrz saves most")
     run = next(run for run in RUNS if run["method"] == "full")
     slow = {"train": 200.0, "decide": 0.0, "evaluate": 1.0, "prepare": 2.0, "whole": 203.0}
-    write_run(results, run, clocks=slow)  # the CPU clock says what it took
-    assert headline(results).startswith("No method is shown to pay")
+    write_run(results, run, clocks=slow)  # the CPU time stays the same
+    assert headline(results).startswith("No method is shown to pay off")
+    assert "shared their CPU with another process" in headline(results)
     found = build_answer(Reader(results).runs(RUNS)).sentences
     assert any("1 of the compared runs shared a CPU" in words for words in found)
     report = build_report("table2", RUNS, Reader(results), PROFILE)
@@ -68,9 +72,9 @@ def test_no_speed_up_is_claimed_from_a_busy_machine(results):
     assert any(note.startswith("¶ 1 of ") for note in report.parts[0].notes)
 
 
-def test_runs_of_several_devices_have_no_mean_time(results):
+def test_runs_of_different_devices_have_no_mean_time(results):
     write_run(results, RUNS[0], device="another CPU")
     report = build_report("table2", RUNS, Reader(results), PROFILE)
     first, second, *_ = DetailsByRow(report, Profile.of(PROFILE)).all
-    assert dict(first.facts)["Time"] == "of several devices: no mean"
+    assert dict(first.facts)["Time"] == "no mean, because the runs used different devices"
     assert "over 2 of 2" in dict(second.facts)["Time"]
