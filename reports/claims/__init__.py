@@ -1,1 +1,1 @@
-"""What the paper claims, held against the runs by rules that are written down beside them."""
+"""Claims of the paper, each compared with the runs by a fixed rule that the report prints."""

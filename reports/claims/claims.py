@@ -1,4 +1,4 @@
-"""The paper's claims: where each stands, what the paper has for it, and how it is judged here."""
+"""List of the paper's claims: location, the paper's values, and the rule that judges each."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from reports.claims.criteria import Criterion
 
 WINDOWS = ("window 20", "window 40", "window 50")
 SIZES = ("size 512", "size 2048", "size 4096")
-ABOUT_HALF = 0.45  # what rounds to half, to a tenth
+ABOUT_HALF = 0.45  # smallest share that rounds to 0.5
 STARTS = ("t0 0.3", "t0 0.4", "t0 0.6")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """text: the claim. where: in the paper. paper: its own figures."""
+    """Claim of the paper, with the rule that judges it.
+
+    text: the claim. where: its section, table or figure in the paper. paper: the paper's values.
+    """
 
     text: str
     where: str
@@ -62,19 +65,19 @@ def _list_fine_tuning_against_full() -> tuple[Claim, ...]:
     """Return the claims of Table 2 against full training."""
     return (
         Claim(
-            "Fine-tuning with SmartFRZ loses no accuracy against full training.",
+            "Fine-tuning with SmartFRZ loses no accuracy compared with full training.",
             "Section 4.2, Table 2",
             paper_ranges.format_differences(2, "smartfrz", "full"),
             criteria.require_no_worse("table2", "smartfrz", "full"),
         ),
         Claim(
-            "SmartFRZ saves computation against full training.",
+            "SmartFRZ saves computation compared with full training.",
             "Section 4.2, Table 2",
             paper_ranges.format_savings(2, "smartfrz", "full", "tflops"),
             criteria.require_saving("table2", "smartfrz", "full", "paper_total", "FLOPs"),
         ),
         Claim(
-            "SmartFRZ saves training time against full training.",
+            "SmartFRZ saves training time compared with full training.",
             "Section 4.2, Table 2",
             paper_ranges.format_savings(2, "smartfrz", "full", "time_s"),
             criteria.require_saving("table2", "smartfrz", "full", "time_s", "training time"),
@@ -83,10 +86,10 @@ def _list_fine_tuning_against_full() -> tuple[Claim, ...]:
 
 
 def _list_fine_tuning_against_rivals() -> tuple[Claim, ...]:
-    """Return the claims of Table 2 against other methods, and on deciding."""
+    """Return the claims of Table 2 against other methods, and on the time for decisions."""
     return (
         Claim(
-            "Freezing speeds training up almost as much as it saves computation.",
+            "Freezing speeds up training almost as much as it saves computation.",
             "Section 2",
             paper_ranges.format_realised(2, "smartfrz"),
             criteria.require_realised("table2", "smartfrz", 0.9),
@@ -98,7 +101,7 @@ def _list_fine_tuning_against_rivals() -> tuple[Claim, ...]:
             criteria.require_better("table2", "smartfrz", "linear"),
         ),
         Claim(
-            "SmartFRZ loses to linear freezing nowhere.",
+            "SmartFRZ is nowhere less accurate than linear freezing.",
             "Section 4.2, Table 2",
             paper_ranges.format_differences(2, "smartfrz", "linear"),
             criteria.require_no_worse("table2", "smartfrz", "linear", each=True),
@@ -134,19 +137,19 @@ def _list_from_scratch() -> tuple[Claim, ...]:
     """Return the claims of Table 3."""
     return (
         Claim(
-            "From scratch, too, SmartFRZ loses no accuracy against full training.",
+            "From scratch, SmartFRZ loses no accuracy compared with full training.",
             "Section 4.2, Table 3",
             paper_ranges.format_differences(3, "smartfrz", "full"),
             criteria.require_no_worse("table3", "smartfrz", "full"),
         ),
         Claim(
-            "From scratch SmartFRZ saves training time.",
+            "From scratch, SmartFRZ saves training time.",
             "Section 4.2, Table 3",
             paper_ranges.format_savings(3, "smartfrz", "full", "time_min"),
             criteria.require_saving("table3", "smartfrz", "full", "time_s", "training time"),
         ),
         Claim(
-            "From scratch SmartFRZ is more accurate than linear freezing and AutoFreeze.",
+            "From scratch, SmartFRZ is more accurate than linear freezing and AutoFreeze.",
             "Section 4.2, Table 3",
             f"linear: {paper_ranges.format_differences(3, 'smartfrz', 'linear')}; "
             f"AutoFreeze: {paper_ranges.format_differences(3, 'smartfrz', 'autofreeze')}",
@@ -176,13 +179,13 @@ def _list_behaviour() -> tuple[Claim, ...]:
         Claim(
             "Some later layers freeze before earlier ones.",
             "Section 4.3, Figure 5b",
-            "some do (ResNet50)",
+            "some layers do (ResNet50)",
             layer_criteria.require_inversions("resnet50"),
         ),
         Claim(
             "The front layers tend to freeze first.",
             "Section 4.3, Figure 5b",
-            "they do (ResNet50)",
+            "the front layers do (ResNet50)",
             layer_criteria.require_front_first("resnet50"),
         ),
     )  # fmt: skip
@@ -192,15 +195,15 @@ def _list_predictor_settings() -> tuple[Claim, ...]:
     """Return the claims of Tables 4 and 5."""
     return (
         Claim(
-            "The window's size hardly matters.",
+            "The window size has little effect on accuracy.",
             "Section 4.4, Table 4",
-            f"farthest from window 30: {paper_ranges.format_spread(4, 'window', 30)}",
+            f"largest difference to window 30: {paper_ranges.format_spread(4, 'window', 30)}",
             setting_criteria.require_similar("table4", WINDOWS, "window 30", 1.0),
         ),
         Claim(
-            "The tailored size hardly matters: less than 1 %.",
+            "The tailored size changes accuracy by less than 1 %.",
             "Section 4.4, Table 5",
-            f"farthest from 1,024: {paper_ranges.format_spread(5, 'tailored_size', 1024)}",
+            f"largest difference to 1,024: {paper_ranges.format_spread(5, 'tailored_size', 1024)}",
             setting_criteria.require_similar("table5", SIZES, "size 1024", 1.0),
         ),
     )  # fmt: skip
@@ -216,7 +219,7 @@ def _list_texts() -> tuple[Claim, ...]:
             criteria.require_no_worse("table6", "smartfrz", "full"),
         ),
         Claim(
-            "On BERT SmartFRZ is more accurate than linear freezing and AutoFreeze.",
+            "On BERT, SmartFRZ is more accurate than linear freezing and AutoFreeze.",
             "Appendix A.1, Table 6",
             f"linear: {paper_ranges.format_differences(6, 'smartfrz', 'linear')}; "
             f"AutoFreeze: {paper_ranges.format_differences(6, 'smartfrz', 'autofreeze')}",
@@ -232,7 +235,7 @@ def _list_appendix() -> tuple[Claim, ...]:
     """Return the claims of Tables 7 to 9."""
     return (
         Claim(
-            "DeiT-T from scratch loses no accuracy with SmartFRZ.",
+            "Training DeiT-T from scratch with SmartFRZ loses no accuracy.",
             "Appendix A.2, Table 7",
             paper_ranges.format_differences(7, "smartfrz", "full"),
             criteria.require_no_worse("table7", "smartfrz", "full"),
@@ -244,7 +247,7 @@ def _list_appendix() -> tuple[Claim, ...]:
             setting_criteria.require_best("table8", STARTS, "t0 0.5"),
         ),
         Claim(
-            "AutoFreeze looking 4 times an epoch keeps the accuracy of fewer looks.",
+            "AutoFreeze with 4 decisions per epoch is as accurate as with fewer decisions.",
             "Appendix B, Table 9",
             paper_ranges.format_lead(9, "M", 4, 2, 3),
             criteria.require_all(

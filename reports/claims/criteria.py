@@ -1,7 +1,7 @@
-"""Ways to judge a claim: each is a sentence that says the rule, and the rule.
+"""Criteria that judge claims on accuracy, cost and time. Each has a rule in words and a function.
 
-Where there are three pairs of model and data or more they are pooled (a t interval over the
-pairs' means); below that each pair has to hold by itself, with its interval over the seeds.
+Three or more pairs of model and data set are pooled: a t interval over the pairs' means. With
+fewer pairs, the claim has to hold for each pair, with its own interval over the seeds.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from reports.claims.verdict_rules import ClaimResult
 from reports.document.table import format_fixed
 from reports.statistics import MARGIN, Interval
 
-POOLED = 3  # pairs from which on they are pooled
+POOLED = 3  # smallest number of pairs that are pooled
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found here, in words, and whether the claim holds."""
+    """Values measured in these runs, as text, and the outcome of the claim."""
 
     ours: str
     verdict: ClaimResult
@@ -28,13 +28,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Criterion:
-    """`rule` says what `find` does."""
+    """Criterion for a claim: `find` judges the runs, and `rule` describes it in words."""
 
     rule: str
     find: Callable[[Frames], Finding]
 
     def __call__(self, frames: Frames) -> Finding:
-        """What the runs say; without all of them nothing can be told."""
+        """Judge the runs; the outcome is "cannot be told" if runs are missing."""
         try:
             return self.find(frames)
         except MissingRunsError as reason:
@@ -42,7 +42,10 @@ class Criterion:
 
 
 def require_no_worse(table: str, ours: str, theirs: str, each: bool = False) -> Criterion:
-    """A method loses no more than the margin against another. each: in every pair by itself."""
+    """Require that `ours` loses less than the margin compared with `theirs`.
+
+    each: for every pair of model and data set separately, never pooled.
+    """
 
     def find(frames: Frames) -> Finding:
         found, words = _describe_points(
@@ -51,24 +54,22 @@ def require_no_worse(table: str, ours: str, theirs: str, each: bool = False) -> 
         return Finding(words, verdict_rules.check_above(found, -MARGIN))
 
     return Criterion(
-        f"Accuracy, {ours} − {theirs}, paired by seed{_describe_pooling(each)}: holds if the "
-        "interval lies "
-        f"above −{MARGIN} points, not if below.",
+        f"Difference in accuracy, {ours} − {theirs}, paired by seed{_describe_pooling(each)}. "
+        f"{_describe_threshold(f'−{MARGIN} points')}",
         find,
     )
 
 
 def require_better(table: str, ours: str, theirs: str) -> Criterion:
-    """A method is more accurate than another."""
+    """Require that `ours` is more accurate than `theirs`."""
 
     def find(frames: Frames) -> Finding:
         found, words = _describe_points(evidence.compute_differences(frames, table, ours, theirs))
         return Finding(words, verdict_rules.check_above(found, 0.0))
 
     return Criterion(
-        f"Accuracy, {ours} − {theirs}, paired by seed{_describe_pooling()}: holds if the interval "
-        "lies above "
-        "0, not if below.",
+        f"Difference in accuracy, {ours} − {theirs}, paired by seed{_describe_pooling()}. "
+        f"{_describe_threshold('0')}",
         find,
     )
 
@@ -76,22 +77,24 @@ def require_better(table: str, ours: str, theirs: str) -> Criterion:
 def require_saving(
     table: str, ours: str, theirs: str, key: str, what: str, least: float = 0.0
 ) -> Criterion:
-    """A method saves more than a share of a cost against another."""
+    """Require that `ours` saves more than a share of a cost compared with `theirs`.
+
+    key: column of the cost. what: its name in the rule. least: share (0 to 1).
+    """
 
     def find(frames: Frames) -> Finding:
         found, words = _describe_shares(evidence.compute_savings(frames, table, ours, theirs, key))
         return Finding(words, verdict_rules.check_above(found, least))
 
     return Criterion(
-        f"Share of {what} that {ours} saves against {theirs}, paired by seed{_describe_pooling()}: "
-        "holds if "
-        f"the interval lies above {format_fixed(100 * least, 0)} %, not if below.",
+        f"Share of {what} that {ours} saves compared with {theirs}, paired by seed"
+        f"{_describe_pooling()}. {_describe_threshold(f'{format_fixed(100 * least, 0)} %')}",
         find,
     )
 
 
 def require_decide_share(table: str, method: str, low: float, high: float) -> Criterion:
-    """Deciding takes between two shares of training time, in every pair."""
+    """Require that decisions take between two shares (0 to 1) of training time, in every pair."""
 
     def find(frames: Frames) -> Finding:
         shares = evidence.compute_decide_share(frames, table, method)
@@ -107,28 +110,29 @@ def require_decide_share(table: str, method: str, low: float, high: float) -> Cr
 
     ends = f"between {100 * low:g} and {100 * high:g} %" if low else f"below {100 * high:g} %"
     return Criterion(
-        f"Decide clock over train + decide (CPU time; on a GPU, wall time), {method}: holds if in "
-        f"every pair the interval over the seeds lies {ends}, not if one lies outside.",
+        f"Share of the decide clock in the sum of train and decide clocks (CPU time; wall time on "
+        f"a GPU), {method}. Holds if the interval over the seeds is {ends} for every pair of model "
+        "and data set. Does not hold if the interval of any pair is entirely outside.",
         find,
     )
 
 
 def require_realised(table: str, method: str, least: float) -> Criterion:
-    """Time is saved nearly as computation is."""
+    """Require a realised ratio above `least`: share of time saved / share of FLOPs saved."""
 
     def find(frames: Frames) -> Finding:
         one = evidence.compute_realised(frames, table, method)
         return Finding(format_interval(one, sign=False), verdict_rules.check_above([one], least))
 
     return Criterion(
-        f"Share of time saved over share of FLOPs saved, {method}, over the pairs: holds if the "
-        f"interval lies above {least:g}, not if below.",
+        f"Share of time saved divided by share of FLOPs saved, {method}, over the pairs of model "
+        f"and data set. {_describe_threshold(f'{least:g}')}",
         find,
     )
 
 
 def require_all(*criteria: Criterion) -> Criterion:
-    """A claim in several parts."""
+    """Require all of several criteria."""
 
     def find(frames: Frames) -> Finding:
         found = [criterion(frames) for criterion in criteria]
@@ -137,7 +141,8 @@ def require_all(*criteria: Criterion) -> Criterion:
             verdict_rules.combine_verdicts(*(f.verdict for f in found)),
         )
 
-    return Criterion(" And: ".join(criterion.rule for criterion in criteria), find)
+    parts = [f"({number}) {criterion.rule}" for number, criterion in enumerate(criteria, 1)]
+    return Criterion(f"All parts must hold. {' '.join(parts)}", find)
 
 
 def _describe_points(found: Intervals, each: bool = False) -> tuple[list[Interval], str]:
@@ -163,16 +168,27 @@ def _join_pairs(words: Mapping[tuple[str, ...], str]) -> str:
 
 
 def _describe_pooling(each: bool = False) -> str:
-    return ", in every pair" if each else " (pooled over the pairs; below three, in every pair)"
+    if each:
+        return ", for each pair of model and data set"
+    return (
+        ", pooled over the pairs of model and data set (not pooled if there are fewer than three)"
+    )
+
+
+def _describe_threshold(threshold: str) -> str:
+    return (
+        f"Holds if every interval is entirely above {threshold}. Does not hold if any interval is "
+        "entirely below."
+    )
 
 
 def format_interval(one: Interval, sign: bool = True) -> str:
-    """An interval in words."""
+    """Return an interval as "mean [low, high]"."""
     mean, low, high = (format_fixed(value, 2, sign) for value in (one.mean, one.low, one.high))
     return f"{mean} [{low}, {high}]"
 
 
 def format_percent(one: Interval) -> str:
-    """An interval of shares in words, percent."""
+    """Return an interval of shares (0 to 1) as "mean % [low, high]", in percent."""
     mean, low, high = (format_fixed(100 * value, 1) for value in (one.mean, one.low, one.high))
     return f"{mean} % [{low}, {high}]"

@@ -1,7 +1,8 @@
-"""What the rules of claims are given: intervals made of a table's runs, or why there are none.
+"""Evidence for the criteria: intervals computed from the runs of a table.
 
-An interval is over the seeds of one pair of model and data, paired by seed; several pairs are
-either kept apart or pooled, each pair counting once.
+An interval covers the seeds of one pair of model and data set, paired by seed. The intervals of
+several pairs are kept separate or pooled with equal weights. Functions raise MissingRunsError if
+the runs do not allow an interval.
 """
 
 from __future__ import annotations
@@ -16,25 +17,24 @@ from reports.paper_figures import figure5
 from reports.runs.cells import Cell, build_cells
 from reports.statistics import Interval
 
-Frames = Mapping[
-    str, pd.DataFrame
-]  # by table; "moments" and "epochs" hold Figure 5's layers, lines
+# Runs by the name of the table; "moments" and "epochs" hold the layers and epochs of Figure 5.
+Frames = Mapping[str, pd.DataFrame]
 Pair = tuple[str, ...]  # model, data set
 Intervals = Mapping[Pair, Interval]
 
 
 class MissingRunsError(Exception):
-    """A rule's runs are not all there; the message says which."""
+    """Raised if the runs do not suffice to judge a claim; the message names the reason."""
 
 
 def select_cells(frames: Frames, table: str, *methods: str) -> dict[Pair, list[Cell]]:
-    """The cells of some methods, by pair, where the table has them all.
+    """Return the cells of the methods, in this order, for each pair that has all of them.
 
-    Raises MissingRunsError if it has none of them, or if a wanted run of theirs has no number.
+    Raises MissingRunsError if no pair has all methods, or if a wanted run has no result.
     """
     frame = frames.get(table)
     if frame is None:
-        raise MissingRunsError(f"{table} was not asked for")
+        raise MissingRunsError(f"{table} is not part of this report")
     if frame.empty:
         raise MissingRunsError(f"{table}: no runs")
     wanted = frame[frame.method.isin(methods)]
@@ -43,16 +43,16 @@ def select_cells(frames: Frames, table: str, *methods: str) -> dict[Pair, list[C
         by_pair.setdefault(cell.roles[:2], {})[cell.roles[2]] = cell
     whole = {p: [has[m] for m in methods] for p, has in by_pair.items() if len(has) == len(methods)}
     if not whole:
-        raise MissingRunsError(f"{table} has no {' and '.join(methods)}")
+        raise MissingRunsError(f"{table} has no runs of {' and '.join(methods)}")
     found = [cell for has in whole.values() for cell in has]
     done, all_of_them = sum(c.n for c in found), sum(c.wanted for c in found)
     if done < all_of_them:
-        raise MissingRunsError(f"{table}: {done} of {all_of_them} runs")
+        raise MissingRunsError(f"{table}: {done} of {all_of_them} runs finished")
     return whole
 
 
 def compute_differences(frames: Frames, table: str, ours: str, theirs: str) -> Intervals:
-    """Accuracy of one method less another's, points."""
+    """Return the difference in accuracy, ours − theirs, in points, by pair."""
     return {
         pair: statistics.compute_t_interval(
             statistics.pair_differences(a.by_seed("accuracy"), b.by_seed("accuracy"))
@@ -62,22 +62,25 @@ def compute_differences(frames: Frames, table: str, ours: str, theirs: str) -> I
 
 
 def compute_savings(frames: Frames, table: str, ours: str, theirs: str, key: str) -> Intervals:
-    """The share of a cost that one method saves against another. Raises MissingRunsError for times
-    that do not compare: of different devices, or of runs that others slowed.
+    """Return the share (0 to 1) of a cost that `ours` saves compared with `theirs`, by pair.
+
+    Raises MissingRunsError for times of different devices and of runs that shared their CPU.
     """
     found = {}
     for pair, (a, b) in select_cells(frames, table, ours, theirs).items():
         if key == "time_s" and len(a.devices | b.devices) > 1:
-            raise MissingRunsError(f"{table}: times from several devices")
+            raise MissingRunsError(f"{table}: times from different devices are not compared")
         if key == "time_s" and a.slowed + b.slowed:
-            raise MissingRunsError(f"{table}: times of runs that shared their CPU")
+            raise MissingRunsError(f"{table}: times of runs that shared their CPU are not compared")
         found[pair] = statistics.compute_paired_saving(a.by_seed(key), b.by_seed(key))
     return found
 
 
 def compute_decide_share(frames: Frames, table: str, method: str) -> Intervals:
-    """The share of its training time that a method spends on deciding: of the CPU's, which nothing
-    else on the machine lengthens, or of the wall's for runs on a GPU, for which the CPU waits.
+    """Return the share (0 to 1) of training time that a method spends on decisions, by pair.
+
+    CPU time is used, because other processes do not lengthen it. Wall time is used for runs on a
+    GPU, because CPU time does not cover the work of the GPU.
     """
 
     def share(run: Mapping[str, float]) -> float:
@@ -92,9 +95,9 @@ def compute_decide_share(frames: Frames, table: str, method: str) -> Intervals:
 
 
 def compute_realised(frames: Frames, table: str, method: str) -> Interval:
-    """Return the share of time saved over the share of FLOPs saved, over the pairs.
+    """Return the share of time saved divided by the share of FLOPs saved, over the pairs.
 
-    Raises MissingRunsError where a pair saves too few FLOPs for a ratio.
+    Raises MissingRunsError if a pair saves less than SMALLEST_SHARE of the FLOPs.
     """
     time = compute_savings(frames, table, method, "full", "time_s")
     flops = compute_savings(frames, table, method, "full", "paper_total")
@@ -102,7 +105,8 @@ def compute_realised(frames: Frames, table: str, method: str) -> Interval:
     if little:
         least = f"{100 * statistics.SMALLEST_SHARE:g} %"
         raise MissingRunsError(
-            f"{table}: {little} of {len(flops)} pairs save under {least} of FLOPs"
+            f"{table}: {little} of {len(flops)} pairs save less than {least} of the FLOPs, "
+            "too little for a ratio"
         )
     return statistics.compute_t_interval(
         [statistics.compute_realised(time[pair].mean, flops[pair].mean) for pair in time]
@@ -110,12 +114,12 @@ def compute_realised(frames: Frames, table: str, method: str) -> Interval:
 
 
 def pool_intervals(intervals: Intervals) -> Interval:
-    """Over the pairs, each counting once by its mean."""
+    """Return the t interval over the means of the pairs."""
     return statistics.compute_t_interval([interval.mean for interval in intervals.values()])
 
 
 def compute_memory_saved(frames: Frames, model: str) -> Interval:
-    """The share of full training's memory that SmartFRZ's last epoch saves, over the seeds."""
+    """Return the share of full training's memory that SmartFRZ saves in the last epoch."""
     select_cells(_select_model(frames, "figure5", model), "figure5", "smartfrz", "full")
     lines = _select_model(frames, "epochs", model)["epochs"]
     ours, full = (lines[lines.method == name] for name in ("smartfrz", "full"))
@@ -125,7 +129,10 @@ def compute_memory_saved(frames: Frames, model: str) -> Interval:
 def measure_runs(
     frames: Frames, model: str, measure: Callable[[pd.DataFrame], float]
 ) -> Sequence[float]:
-    """A number made of the layers of each SmartFRZ run of a model: layer and frozen_at."""
+    """Return `measure` of each SmartFRZ run of a model, applied to its layers.
+
+    measure: function of a frame with one row per layer (columns layer and frozen_at).
+    """
     select_cells(_select_model(frames, "figure5", model), "figure5", "smartfrz")
     moments = _select_model(frames, "moments", model)["moments"]
     ours = moments[moments.method == "smartfrz"]
@@ -133,8 +140,8 @@ def measure_runs(
 
 
 def _select_model(frames: Frames, name: str, model: str) -> Frames:
-    """One frame, cut to one model."""
+    """Return one of the frames, with the rows of one model only."""
     frame = frames.get(name)
     if frame is None:
-        raise MissingRunsError(f"{name} was not asked for")
+        raise MissingRunsError(f"{name} is not part of this report")
     return {name: frame[frame.model == model]}

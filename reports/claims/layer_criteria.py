@@ -1,4 +1,4 @@
-"""Ways to judge what is claimed of memory and of the moments of freezing (Figure 5)."""
+"""Criteria for the claims on memory and on the order of freezing (Figure 5)."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ from reports.statistics import compute_t_interval
 
 
 def require_memory_saving(models: Sequence[str], least: float) -> Criterion:
-    """SmartFRZ's last epoch does without a share of full training's memory, in every model."""
+    """Require that SmartFRZ's last epoch saves a share of full training's memory, in every model.
+
+    least: share (0 to 1).
+    """
 
     def find(frames: Frames) -> Finding:
         found = {model: evidence.compute_memory_saved(frames, model) for model in models}
         words = "; ".join(f"{m} {format_percent(one)}" for m, one in found.items())
         return Finding(words, verdict_rules.check_above(list(found.values()), least))
 
+    several = len(models) > 1
     return Criterion(
-        "Saved + state bytes of the last epoch, smartfrz against full, paired by seed: holds if "
-        f"the interval lies above {100 * least:g} %{' in every model' * (len(models) > 1)}, not "
-        "if below.",
+        "Share of memory (saved + state bytes of the last epoch) that smartfrz saves compared with "
+        f"full, paired by seed. Holds if the interval is entirely above {100 * least:g} %"
+        f"{' for every model' * several}. Does not hold if it is entirely below"
+        f"{' for any model' * several}.",
         find,
     )
 
 
 def require_inversions(model: str) -> Criterion:
-    """Some layer freezes before an earlier one."""
+    """Require that in some run a layer freezes before an earlier layer."""
 
     def find(frames: Frames) -> Finding:
         counts = evidence.measure_runs(frames, model, count_inversions)
@@ -37,14 +42,14 @@ def require_inversions(model: str) -> Criterion:
         return Finding(f"in {runs} of {len(counts)} runs", verdict_rules.check_any_positive(counts))
 
     return Criterion(
-        f"Holds if in any run of smartfrz on {model} a layer freezes at an earlier step than one "
-        "before it in the forward pass, not if in none.",
+        f"Holds if, in any run of smartfrz on {model}, a layer freezes at an earlier step than a "
+        "layer before it in the forward pass. Does not hold if this happens in no run.",
         find,
     )
 
 
 def require_front_first(model: str) -> Criterion:
-    """Layers tend to freeze in the order of the forward pass."""
+    """Require that layers tend to freeze in the order of the forward pass."""
 
     def find(frames: Frames) -> Finding:
         one = compute_t_interval(evidence.measure_runs(frames, model, correlate_order))
@@ -53,20 +58,27 @@ def require_front_first(model: str) -> Criterion:
         )
 
     return Criterion(
-        f"Rank correlation (Kendall's τ-a) of place and moment over layers that froze, smartfrz "
-        f"on {model}, over the seeds: holds if the interval lies above 0, not if below.",
+        f"Rank correlation (Kendall's τ-a) between the position of a layer and the moment at which "
+        f"it froze, over the layers that froze, smartfrz on {model}. Holds if the interval over "
+        "the seeds is entirely above 0. Does not hold if it is entirely below.",
         find,
     )
 
 
 def count_inversions(layers: pd.DataFrame) -> float:
-    """How many pairs of layers froze in reverse; one that never froze comes after all that did."""
+    """Count the pairs of layers that froze in reverse order.
+
+    A layer that never froze counts as later than all layers that froze.
+    """
     moments = layers.sort_values("layer").frozen_at.fillna(float("inf")).tolist()
     return float(sum(a > b for i, a in enumerate(moments) for b in moments[i + 1 :]))
 
 
 def correlate_order(layers: pd.DataFrame) -> float:
-    """Kendall's τ-a of place and moment, over the layers that froze; 0 below two of them."""
+    """Return Kendall's τ-a between position and freezing moment, over the layers that froze.
+
+    The result is 0 if fewer than two layers froze.
+    """
     moments = layers.sort_values("layer").frozen_at.dropna().tolist()
     pairs = [(a, b) for i, a in enumerate(moments) for b in moments[i + 1 :]]
     return sum((b > a) - (b < a) for a, b in pairs) / len(pairs) if pairs else 0.0

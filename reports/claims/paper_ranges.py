@@ -1,4 +1,4 @@
-"""What the paper's tables say of a claim: ranges over their pairs of model and data."""
+"""Values of the paper for each claim: means and ranges over its pairs of model and data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAIR = ("model", "dataset")
 
 
 def format_differences(table: int, ours: str, theirs: str) -> str:
-    """Accuracy of one method less another's: mean and range, points."""
+    """Return the mean and range of the difference in accuracy, ours − theirs, in points."""
     values = [
         _get_value(a, "accuracy") - _get_value(b, "accuracy")
         for a, b in _pair_rows(table, ours, theirs)
@@ -21,14 +21,17 @@ def format_differences(table: int, ours: str, theirs: str) -> str:
 
 
 def format_savings(table: int, ours: str, theirs: str, *columns: str) -> str:
-    """The share of a column (the first that the table has) that one method saves: percent."""
+    """Return the mean and range of the share that `ours` saves, in percent.
+
+    columns: names of the cost's column; the first one that the table has is used.
+    """
     return _format_range(
         [100 * value for value in compute_shares(table, ours, theirs, *columns)], " %"
     )
 
 
 def compute_shares(table: int, ours: str, theirs: str, *columns: str) -> list[float]:
-    """The shares saved, one a pair."""
+    """Return the share (0 to 1) that `ours` saves compared with `theirs`, for each pair."""
     column = next(name for name in columns if name in read_entries(table)[0])
     return [
         1 - _get_value(a, column) / _get_value(b, column)
@@ -37,14 +40,14 @@ def compute_shares(table: int, ours: str, theirs: str, *columns: str) -> list[fl
 
 
 def format_realised(table: int, method: str) -> str:
-    """Share of time saved over share of FLOPs saved: mean and range."""
+    """Return the mean and range of the share of time saved / the share of FLOPs saved."""
     time = compute_shares(table, method, "full", "time_s")
     flops = compute_shares(table, method, "full", "tflops")
     return _format_range([t / f for t, f in zip(time, flops, strict=True)], "")
 
 
 def format_spread(table: int, column: str, default: float) -> str:
-    """The largest difference in accuracy of any setting to the default, by model."""
+    """Return the largest difference in accuracy from any setting to the default, by model."""
     by_model: dict[str, dict[float, float]] = {}
     for row in read_entries(table):
         name = str(row.get("model", "resnet50"))
@@ -56,7 +59,7 @@ def format_spread(table: int, column: str, default: float) -> str:
 
 
 def format_lead(table: int, column: str, chosen: float, *others: float) -> str:
-    """Accuracy at one setting less that at others: points, one by one."""
+    """Return the accuracy at one setting minus that at each other setting, in points."""
     values = {_get_value(row, column): _get_value(row, "accuracy") for row in read_entries(table)}
     return (
         ", ".join(
@@ -72,7 +75,7 @@ def _find_farthest(values: Mapping[float, float], default: float) -> float:
 
 
 def _pair_rows(table: int, ours: str, theirs: str) -> list[tuple[Entry, Entry]]:
-    """The rows of two methods, by pair of model and data."""
+    """Return the rows of two methods for each pair of model and data set."""
     rows = {(*(row.get(key) for key in PAIR), row["method"]): row for row in read_entries(table)}
     pairs = dict.fromkeys(key[:-1] for key in rows)
     return [(rows[(*pair, ours)], rows[(*pair, theirs)]) for pair in pairs]

@@ -1,4 +1,4 @@
-"""Paper against here: each claim of the paper, its figures, ours, and whether it holds."""
+"""Report on the claims of the paper: the paper's values, those of these runs, and the outcome."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from reports.runs.epochs import read_epochs
 from reports.runs.run_table import Reader
 from reports.statistics import MARGIN
 
-TITLE = "Paper against here"
+TITLE = "Claims of the paper"
 NOTES = (
-    "Intervals are two-sided 95 % t intervals, paired by seed; where there are three pairs of "
-    "model and data or more they are pooled over the pairs' means. An interval that reaches over "
-    "the threshold of its rule decides nothing.",
-    "Cannot be told: the interval does not decide, or runs are missing, which the column says.",
-    f"“Loses no accuracy” holds where the loss is below {MARGIN} points beyond chance.",
-    "The rules are the same for every profile; a verdict is one on this profile's models and data. "
-    "No correction is made over the claims.",
+    "Intervals are two-sided 95 % t intervals, paired by seed. Three or more pairs of model and "
+    "data set are pooled: the interval is then over the means of the pairs.",
+    "“Cannot be told” means that an interval contains the threshold of its rule, or that runs are "
+    "missing. The column “These runs” names missing runs.",
+    f"“Loses no accuracy” means that the interval of the loss is below {MARGIN} points.",
+    "The rules are the same for every profile. An outcome is valid only for the models and data "
+    "sets of this profile. The intervals are not corrected for the number of claims.",
 )
 COLUMNS = (
     text_column("Claim", "claim"),
     text_column("In the paper", "where"),
-    text_column("Paper: its figures", "paper"),
-    text_column("Here", "ours"),
-    text_column("Verdict", "verdict"),
+    text_column("Paper: values", "paper"),
+    text_column("These runs", "ours"),
+    text_column("Outcome", "verdict"),
     text_column("Rule", "rule"),
 )
 COMPACT = (
     text_column("Claim", "claim"),
-    text_column("Here", "ours"),
-    text_column("Verdict", "verdict"),
+    text_column("These runs", "ours"),
+    text_column("Outcome", "verdict"),
 )
 
 
 def build_report(frames: Frames, profile: Profile) -> Report:
-    """The claims held against the runs of all tables (see `collect_frames`)."""
+    """Return the report on all claims, judged on the runs of all tables (see collect_frames)."""
     rows = [judge_claim(claim, frames) for claim in list_claims()]
     about = [profile.departures] * bool(profile.departures)
     title = f"{TITLE} ({profile.name} profile)"
     table = Table(
         title, COLUMNS, rows, (), [profile.sentence, *count_verdicts(rows), *NOTES, *about]
     )
-    # Claims and findings name models and data as the paper does.
+    # Claims and findings use the paper's names, so the notes list the stand-ins.
     compact = Table(
         title, COMPACT, rows, (), [profile.sentence, *count_verdicts(rows), *NOTES[2:3], *about]
     )
@@ -58,7 +58,7 @@ def build_report(frames: Frames, profile: Profile) -> Report:
 
 
 def judge_claim(claim: Claim, frames: Frames) -> Row:
-    """One claim, judged."""
+    """Judge one claim and return its row."""
     found = claim.criterion(frames)
     return {
         "claim": claim.text,
@@ -71,15 +71,19 @@ def judge_claim(claim: Claim, frames: Frames) -> Row:
 
 
 def count_verdicts(rows: Sequence[Row]) -> list[str]:
-    """How many claims have which verdict."""
+    """Return a note with the number of claims per outcome."""
     verdicts = [str(row["verdict"]) for row in rows]
-    counts = [f"{verdicts.count(v)} {v}" for v in ("holds", "does not hold", "cannot be told")]
-    return [f"Of {len(rows)} claims: {', '.join(counts)}."]
+    hold, fail, open_ = map(verdicts.count, ("holds", "does not hold", "cannot be told"))
+    return [
+        f"{len(rows)} claims: {hold} hold, {fail} do not hold, and for {open_} the outcome cannot "
+        "be told."
+    ]
 
 
 def collect_frames(reports: Sequence[Report], reader: Reader) -> Mapping[str, pd.DataFrame]:
-    """What the rules are given: the runs of each table by its name, and Figure 5's layers and
-    epochs as "moments" and "epochs".
+    """Return the frames that the criteria read: the runs of each table, by its name.
+
+    The layers and epochs of Figure 5 are added as "moments" and "epochs".
     """
     frames = {one.name: one.frame for one in reports}
     if "figure5" in frames:

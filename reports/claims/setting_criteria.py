@@ -1,4 +1,4 @@
-"""Ways to judge what is claimed of a method's settings (Tables 4, 5, 8, 9)."""
+"""Criteria for the claims on the settings of a method (Tables 4, 5, 8, 9)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reports.claims.evidence import Frames
 
 
 def require_similar(table: str, methods: Sequence[str], default: str, most: float) -> Criterion:
-    """No setting differs from the default by as much as `most` points, in any pair."""
+    """Require that every setting differs from the default by less than `most` points."""
 
     def find(frames: Frames) -> Finding:
         found = {
@@ -20,29 +20,31 @@ def require_similar(table: str, methods: Sequence[str], default: str, most: floa
         }
         farthest = max(found, key=lambda key: abs(found[key].mean))
         words = (
-            f"farthest: {farthest[-1]} on {farthest[0]}, {format_interval(found[farthest])} points"
+            f"largest difference: {farthest[-1]} on {farthest[0]}, "
+            f"{format_interval(found[farthest])} points"
         )
         return Finding(words, verdict_rules.check_between(list(found.values()), -most, most))
 
     return Criterion(
-        f"Accuracy at each setting − at the default ({default}), paired by seed: holds if every "
-        f"interval lies within ±{most:g} points, not if one lies outside.",
+        f"Difference in accuracy, each setting − the default ({default}), paired by seed. Holds if "
+        f"every interval is entirely within ±{most:g} points. Does not hold if any interval is "
+        "entirely outside.",
         find,
     )
 
 
 def require_best(table: str, methods: Sequence[str], chosen: str) -> Criterion:
-    """No other setting is as accurate as the chosen one."""
+    """Require that the chosen setting is more accurate than every other setting."""
 
     def find(frames: Frames) -> Finding:
         found = {m: evidence.compute_differences(frames, table, chosen, m) for m in methods}
         every = {(m, *pair): one for m, pairs in found.items() for pair, one in pairs.items()}
         closest = min(every, key=lambda key: every[key].mean)
-        words = f"least ahead of {closest[0]}: {format_interval(every[closest])} points"
+        words = f"smallest lead: {format_interval(every[closest])} points over {closest[0]}"
         return Finding(words, verdict_rules.check_above(list(every.values()), 0.0))
 
     return Criterion(
-        f"Accuracy at {chosen} − at each other setting, paired by seed: holds if every interval "
-        "lies above 0, not if one lies below.",
+        f"Difference in accuracy, {chosen} − each other setting, paired by seed. Holds if every "
+        "interval is entirely above 0. Does not hold if any interval is entirely below.",
         find,
     )

@@ -1,6 +1,7 @@
-"""Rules from intervals to verdicts. Each asks for all intervals to hold, and for one to refute.
+"""Rules that turn intervals into the outcome of a claim.
 
-An interval that reaches over the threshold decides nothing; nor does one without ends.
+A claim holds if all intervals satisfy its condition, and fails if one interval contradicts it. An
+interval that contains the threshold, or whose ends are unknown, decides nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ ClaimResult = Literal["holds", "does not hold", "cannot be told"]
 
 
 def check_above(intervals: Sequence[Interval], threshold: float) -> ClaimResult:
-    """Holds if every interval lies above the threshold, not if one lies below it.
+    """Return "holds" if every interval is above the threshold, "does not hold" if any is below.
 
     An interval of fewer than LEAST values decides nothing, as in the tables.
     """
@@ -25,24 +26,27 @@ def check_above(intervals: Sequence[Interval], threshold: float) -> ClaimResult:
 
 
 def check_below(intervals: Sequence[Interval], threshold: float) -> ClaimResult:
-    """Holds if every interval lies below the threshold, not if one lies above it."""
+    """Return "holds" if every interval is below the threshold, "does not hold" if any is above."""
     return check_above([_negate_interval(one) for one in intervals], -threshold)
 
 
 def check_between(intervals: Sequence[Interval], low: float, high: float) -> ClaimResult:
-    """Holds if every interval lies between the two, not if one lies outside."""
+    """Return "holds" if all intervals are in (low, high), "does not hold" if any is outside."""
     return combine_verdicts(check_above(intervals, low), check_below(intervals, high))
 
 
 def combine_verdicts(*verdicts: ClaimResult) -> ClaimResult:
-    """Holds if all do, not if one does not."""
+    """Return "holds" if all verdicts are "holds", "does not hold" if any is "does not hold"."""
     if "does not hold" in verdicts:
         return "does not hold"
     return _decide(bool(verdicts) and all(verdict == "holds" for verdict in verdicts))
 
 
 def check_any_positive(values: Sequence[float]) -> ClaimResult:
-    """Holds if any value is above zero, not if there are values and none is."""
+    """Return "holds" if any value is positive, "does not hold" if none is.
+
+    Without values the result is "cannot be told".
+    """
     if not values:
         return "cannot be told"
     return "holds" if any(value > 0 for value in values) else "does not hold"

@@ -1,4 +1,4 @@
-"""Each claim's rule says that it holds, that it does not, and that it cannot be told."""
+"""Tests of the claims: every rule can give each of the three outcomes."""
 
 import math
 import string
@@ -28,7 +28,7 @@ CLAIMS = {claim.text: claim for claim in list_claims()}
 HERE = Profile.of(PROFILE)
 GOOD = make_frames(KIND)
 BAD = make_frames(HARSH, memory=dict.fromkeys(SAVED_MEMORY, 0.1), order=range(LAYERS))
-# Every centre lies on its rule's threshold.
+# The mean of every interval is at the threshold of its rule.
 UNSURE = make_frames(
     {
         "cka_oracle": FULL | {"accuracy": 89.5, "flops": 0.44},
@@ -40,10 +40,10 @@ UNSURE = make_frames(
     memory={"resnet50": 0.8, "vgg11": 0.5, "mobilenet_v2": 0.5},
 )
 REVERSED = make_frames(KIND, order=range(LAYERS)[::-1])
-# Computation falls by 40 %, time by 10 %.
+# 40 % of the computation is saved, but only 10 % of the time.
 IDLE = make_frames(KIND | {"smartfrz": FULL | {"flops": 0.4, "time": 0.1}})
 
-REALISED = "Freezing speeds training up almost as much as it saves computation."
+REALISED = "Freezing speeds up training almost as much as it saves computation."
 ORDER, FRONT = (
     "Some later layers freeze before earlier ones.",
     "The front layers tend to freeze first.",
@@ -55,7 +55,7 @@ def judged(text, frames):
 
 
 @pytest.mark.parametrize("text", CLAIMS)
-def test_holds_where_it_is_so(text):
+def test_claim_holds_on_runs_that_support_it(text):
     assert judged(text, GOOD) == "holds"
 
 
@@ -69,18 +69,18 @@ def test_two_seeds_decide_nothing(low, high):
 
 
 @pytest.mark.parametrize("text", CLAIMS)
-def test_does_not_hold_where_it_is_not_so(text):
+def test_claim_does_not_hold_on_runs_that_contradict_it(text):
     contrary = {REALISED: IDLE, FRONT: REVERSED}.get(text, BAD)
     assert judged(text, contrary) == "does not hold"
 
 
 @pytest.mark.parametrize("text", [text for text in CLAIMS if text != ORDER])
-def test_cannot_be_told_where_the_runs_scatter(text):
+def test_outcome_is_open_if_the_runs_scatter(text):
     assert judged(text, UNSURE) == "cannot be told"
 
 
 def without_the_last_seed(frame):
-    """A run of every cell has no result."""
+    """Return the frame with the last seed of every cell missing."""
     return frame.assign(state=frame.state.where(frame.seed < frame.seed.max(), "missing"))
 
 
@@ -88,30 +88,30 @@ GONE = {n: without_the_last_seed(f) if "state" in f else f for n, f in GOOD.item
 
 
 @pytest.mark.parametrize("text", CLAIMS)
-def test_cannot_be_told_where_one_run_or_all_are_missing(text):
+def test_outcome_is_open_if_one_run_or_all_are_missing(text):
     found = CLAIMS[text].criterion(GONE)
     assert found.verdict == "cannot be told"
     assert " of " in found.ours
     assert judged(text, {}) == "cannot be told"
-    assert "was not asked for" in CLAIMS[text].criterion({}).ours
+    assert "is not part of this report" in CLAIMS[text].criterion({}).ours
 
 
-def test_times_of_different_devices_do_not_meet():
+def test_times_of_different_devices_are_not_compared():
     table2 = GOOD["table2"].copy()
     table2.loc[table2.method == "full", "device"] = "another"
-    time = CLAIMS["SmartFRZ saves training time against full training."]
+    time = CLAIMS["SmartFRZ saves training time compared with full training."]
     found = time.criterion(GOOD | {"table2": table2})
     assert found.verdict == "cannot be told"
     assert "devices" in found.ours
 
 
-def test_times_of_a_busy_machine_tell_nothing():
+def test_times_of_runs_that_shared_their_cpu_are_not_compared():
     table2 = GOOD["table2"].copy()
     table2.loc[(table2.method == "smartfrz") & (table2.seed == 0), "slowed"] = True
     for text in CLAIMS:
         timed = "table2" in CLAIMS[text].criterion({}).ours and "time" in text.lower()
         found = CLAIMS[text].criterion(GOOD | {"table2": table2})
-        # What deciding takes is told by the CPU's own time.
+        # The time for decisions is measured in CPU time.
         if timed and "predictor" not in text and "norms" not in text:
             assert found.verdict == "cannot be told"
             assert "shared their CPU" in found.ours
@@ -119,9 +119,9 @@ def test_times_of_a_busy_machine_tell_nothing():
             assert found.verdict == "holds"
 
 
-def test_the_share_of_deciding_is_the_cpus_where_the_cpu_computes():
+def test_share_of_decisions_uses_cpu_time_on_cpu_and_wall_time_on_gpu():
     slow = GOOD["table2"].copy()
-    slow["decide_s"], slow["time_s"] = 30.0, 100.0  # others had the CPU meanwhile
+    slow["decide_s"], slow["time_s"] = 30.0, 100.0  # wall time on a busy CPU
     claim = CLAIMS["SmartFRZ's predictor takes less than 0.1 % of training time."]
     assert claim.criterion(GOOD | {"table2": slow}) == claim.criterion(GOOD)
     slow["cuda_allocated"] = 1e9
@@ -137,7 +137,7 @@ INTERVALS = st.lists(
 
 
 @given(INTERVALS, ENDS)
-def test_above_and_below_are_mirrors_and_never_both_hold(intervals, threshold):
+def test_above_and_below_are_symmetric_and_never_both_hold(intervals, threshold):
     mirrored = [Interval(-i.mean, -i.high, -i.low, i.n) for i in intervals]
     assert verdict_rules.check_above(intervals, threshold) == verdict_rules.check_below(
         mirrored, -threshold
@@ -150,7 +150,7 @@ def test_above_and_below_are_mirrors_and_never_both_hold(intervals, threshold):
 
 
 @given(INTERVALS.filter(bool), ENDS)
-def test_an_interval_without_ends_decides_nothing(intervals, threshold):
+def test_interval_with_unknown_ends_decides_nothing(intervals, threshold):
     unknown = Interval(0.0, math.nan, math.nan, 1)
     assert verdict_rules.check_above([unknown], threshold) == "cannot be told"
     assert verdict_rules.check_above([*intervals, unknown], threshold) != "holds"
@@ -160,17 +160,17 @@ def layers(*moments):
     return pd.DataFrame({"layer": range(len(moments)), "frozen_at": moments})
 
 
-def test_the_order_of_freezing():
+def test_inversions_and_rank_correlation_of_the_freezing_order():
     never = math.nan
     assert count_inversions(layers(1.0, 2.0, 3.0, never)) == 0
-    assert count_inversions(layers(never, 2.0, 3.0)) == 2  # the first never froze
+    assert count_inversions(layers(never, 2.0, 3.0)) == 2  # the first layer never froze
     assert count_inversions(layers(2.0, 2.0)) == 0
     assert correlate_order(layers(1.0, 2.0, 3.0, never)) == 1
     assert correlate_order(layers(3.0, 2.0, 1.0)) == -1
     assert correlate_order(layers(1.0, never)) == 0
 
 
-def test_the_papers_figures_are_computed_from_its_tables():
+def test_values_of_the_paper_are_computed_from_its_tables():
     assert (
         paper_ranges.format_savings(1, "cka_oracle", "full", "tflops")
         == "mean 45.98 %, from 44.18 to 47.78"
@@ -180,11 +180,11 @@ def test_the_papers_figures_are_computed_from_its_tables():
     assert paper_ranges.format_differences(2, "smartfrz", "linear").startswith(
         "mean +0.68 points"
     )  # "0.7"
-    # Of each setting that the claim is about, and of no other.
+    # Only the settings that the claim names are compared.
     assert paper_ranges.format_lead(9, "M", 4, 2, 3) == "4 − 2: +0.05, 4 − 3: −0.04 points"
 
 
-def test_a_setting_is_best_only_if_it_is_in_every_pair():
+def test_setting_is_best_only_if_it_is_best_in_every_pair():
     frame = GOOD["table8"]
     worse = frame.assign(model="vgg11", accuracy=frame.accuracy - 9 * (frame.method == "t0 0.5"))
     claim = CLAIMS["Linear freezing is best at t0 = 0.5."]
@@ -194,7 +194,7 @@ def test_a_setting_is_best_only_if_it_is_in_every_pair():
         assert "−7.00" in found.ours
 
 
-def test_the_table_has_a_row_a_claim_in_every_format():
+def test_table_has_one_row_per_claim_in_every_format():
     built = build_report(GOOD, HERE)
     assert isinstance(built, Report)
     (table,) = built.parts
@@ -202,12 +202,12 @@ def test_the_table_has_a_row_a_claim_in_every_format():
     for text in (format_markdown(table), format_csv(table), format_text(table)):
         assert text.count("holds") >= len(CLAIMS)
     assert format_latex(table, "tab:claims").count(r"\\") > len(CLAIMS)
-    assert f"{len(CLAIMS)} holds" in table.notes[1]
+    assert f"{len(CLAIMS)} hold," in table.notes[1]
     for row in table.rows:
         assert row["rule"][0] in string.ascii_uppercase
 
 
-def test_the_page_shows_the_verdicts(tmp_path):
+def test_page_shows_the_outcomes(tmp_path):
     frame = run_table.read_runs(list_runs(["vgg11"], ["cifar10"]), tmp_path)
     shown = Report("table1", "Table 1: made up", (), (), frame)
     text = render_page([(shown, HERE)], build_report(GOOD, HERE))
