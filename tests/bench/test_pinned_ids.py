@@ -46,6 +46,7 @@ STRATEGIES: list[tuple[str, dict[str, Any], str]] = [
     ("cka_oracle", {"epsilon": 0.5, "k": 2}, "465ec0d2b7b8"),
     ("smartfrz", {"stages_per_epoch": 3, "warmup": 0.0, "threshold": 0.2}, "ad66a22c1382"),
     ("probe", {}, "6df2b2708c55"),
+    ("prefix", {"k": 3}, "4b819ae68074"),
     ("random", {"saving": 0.3}, "d1bbe09a0e2a"),
     ("shortened", {"saving": 0.3}, "30dd81f82bda"),
     ("at_once", {"saving": 0.3}, "8c0b5e1ff189"),

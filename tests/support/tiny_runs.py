@@ -23,6 +23,7 @@ def make_tiny_spec(strategy: str = "full", **changes: Any) -> Spec:
         "random": {"saving": 0.3},
         "shortened": {"saving": 0.3},
         "at_once": {"saving": 0.3},
+        "prefix": {"saving": 0.3},
     }
     values: dict[str, Any] = {
         "model": "laptop_vgg11",

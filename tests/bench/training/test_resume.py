@@ -31,6 +31,7 @@ STRATEGIES = [
     "random",
     "shortened",
     "at_once",
+    "prefix",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Tests of probe, random, shortened and at_once against manually computed costs."""
+"""Tests of probe, prefix, random, shortened and at_once against manually computed costs."""
 
 import pytest
 from hypothesis import given
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from bench.errors import UserError
 from strategies.budget import compute_schedule_cost
 from strategies.controls.at_once import AtOnce
+from strategies.controls.prefix import Prefix
 from strategies.controls.probe import Probe
 from strategies.controls.random import Random
 from strategies.controls.shortened import Shortened
@@ -29,6 +30,57 @@ def test_probe_freezes_all_layers_but_the_head_before_training() -> None:
     assert strategy.stages().due(0, 10)
     assert [v.layer for v in strategy.decide(view) if v.freeze] == [0, 1, 2]
     assert not any(strategy.stages().due(step, 10) for step in range(1, 100))
+
+
+def freeze(strategy: Prefix, view: HandView) -> dict[int, int]:
+    """Return the step after which each layer freezes."""
+    strategy.start(view)
+    frozen = {}
+    for step in range(view.total_steps):
+        view.step = step
+        if strategy.stages().due(step, 10):
+            frozen |= {v.layer: step for v in strategy.decide(view) if v.freeze}
+    return frozen
+
+
+def test_prefix_freezes_the_first_k_layers_before_training() -> None:
+    assert freeze(Prefix(k=2), HandView([1] * 5)) == {0: 0, 1: 0}
+    assert freeze(Prefix(), HandView([1] * 5)) == {0: 0, 1: 0}  # half
+    assert freeze(Prefix(k=4), HandView([1] * 5)) == dict.fromkeys(range(4), 0)
+
+
+def test_prefix_is_the_shortest_that_saves_the_given_share() -> None:
+    view = HandView([10, 20, 30])  # steps cost 170, 140 (layer 0 frozen), 90 (0 and 1 frozen)
+    assert freeze(Prefix(saving=0.17), view) == {0: 0}
+    assert freeze(Prefix(saving=1 - 140 / 170), view) == {0: 0}
+    assert freeze(Prefix(saving=0.18), view) == {0: 0, 1: 0}
+
+
+@given(costs=st.lists(st.integers(1, 50), min_size=3, max_size=15), share=st.floats(0.05, 1.0))
+def test_a_matched_prefix_spends_its_budget_to_within_one_step(
+    costs: list[int], share: float
+) -> None:
+    view = HandView(costs, total_steps=500)
+    body = range(len(costs) - 1)
+    full = compute_schedule_cost(view, {}, 500)
+    least = compute_schedule_cost(view, dict.fromkeys(body, 0), 500)
+    view.budget = least + share * (full - least)
+    frozen = freeze(Prefix(), view)
+    assert sorted(frozen) == list(range(len(frozen)))
+    assert not any(list(frozen.values())[:-1])  # only the last layer may train at all
+    spent = compute_schedule_cost(view, frozen, 500)
+    assert view.budget - full / 500 < spent <= view.budget * (1 + 1e-9)
+
+
+def test_prefix_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(UserError, match=r"k = 3 includes the head.*at most 2"):
+        Prefix(k=3).start(HandView([10, 20, 30]))
+    with pytest.raises(UserError, match="k = 1 and a budget"):
+        Prefix(k=1, saving=0.2).start(HandView([10, 20, 30]))
+    view = HandView([10, 20, 30])
+    view.budget = 1.0
+    with pytest.raises(UserError, match="cannot meet a budget"):
+        Prefix().start(view)
 
 
 @given(

@@ -1,0 +1,90 @@
+"""Control: the first layers never train.
+
+This is the oldest habit of fine-tuning. A method that is no better than this control gains nothing
+from deciding when a layer freezes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.errors import UserError
+from strategies.base import AtSteps, Cadence, Integer, Strategy, Verdict, View
+from strategies.budget import (
+    SAVING,
+    compute_full_cost,
+    compute_schedule_cost,
+    make_budget_error,
+    resolve_budget,
+)
+
+
+class Prefix(Strategy):
+    """Freeze the first layers before the first step: a number, or as a FLOP budget demands.
+
+    Source: Lee et al. (2019), "What Would Elsa Do? Freezing Layers During Transformer Fine-Tuning",
+    which freezes the embeddings and the first blocks. The unit here is the layer.
+
+    - `k` layers, or half of the layers if neither k nor a budget is given.
+    - `saving`: the shortest prefix that saves at least this share of full training's FLOPs.
+    - `match`: the shortest prefix within the budget. Its last layer trains until the latest step
+      that the budget allows, so that the run costs as much as the method it is compared with.
+
+    Raises UserError at the start if k includes the head, if k and a budget are both given, or if
+    freezing every layer but the head costs more than the budget.
+    """
+
+    name = "prefix"
+    look = ("#17795E", "<")
+    is_control = True
+    options = {
+        "k": Integer(0, low=0, high=10_000, doc="number of first layers that never train; 0: half"),
+        "saving": SAVING,
+    }
+    matches = True
+
+    k: int
+    saving: float
+
+    def start(self, view: View) -> None:
+        count = self.k or len(view.layers) // 2
+        self._freeze_at = dict.fromkeys(range(count), 0)
+        budget = resolve_budget(view, self.saving)
+        if budget is not None:
+            if self.k:
+                raise UserError(f"strategy prefix: k = {self.k} and a budget are given; remove one")
+            self._freeze_at = self._solve(view, budget)
+        elif count >= len(view.layers):
+            raise UserError(
+                f"strategy prefix: k = {self.k} includes the head of a model of "
+                f"{len(view.layers)} layers; give at most {len(view.layers) - 1}"
+            )
+
+    def stages(self) -> Cadence:
+        return AtSteps(frozenset(self._freeze_at.values()))
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        return [
+            Verdict(layer, True, view.step, moment)
+            for layer, moment in self._freeze_at.items()
+            if moment == view.step
+        ]
+
+    def _solve(self, view: View, budget: float) -> dict[int, int]:
+        """Return the step after which each layer of the prefix freezes, for a budget in FLOPs."""
+        steps, body = view.total_steps, len(view.layers) - 1
+        costs = [
+            compute_schedule_cost(view, dict.fromkeys(range(count), 0), steps)
+            for count in range(body + 1)
+        ]
+        # Rounding in the budget must not lengthen the prefix by a layer.
+        slack = 1e-12 * compute_full_cost(view)
+        count = next((n for n, cost in enumerate(costs) if cost <= budget + slack), None)
+        if count is None:
+            raise make_budget_error(self.name, budget, costs[body], costs[0])
+        freeze_at = dict.fromkeys(range(count), 0)
+        if view.budget is not None and count:
+            # While the last layer trains, each step costs as much more as it does in a full run.
+            a_step = (costs[count - 1] - costs[count]) / steps
+            freeze_at[count - 1] = min(steps - 1, int((budget + slack - costs[count]) / a_step))
+        return freeze_at
