@@ -105,10 +105,11 @@ def _add_info_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that select the source tasks and execute their runs."""
-    add_profile_argument(parser)
-    add_workers_argument(parser)
-    add_data_root_argument(parser)
-    add_results_argument(parser)
+    source = parser.add_argument_group("source runs")
+    add_profile_argument(source)
+    add_workers_argument(source)
+    add_data_root_argument(source)
+    add_results_argument(source)
 
 
 def _add_size_arguments(parser: argparse._ActionsContainer, features: str) -> None:

@@ -21,59 +21,61 @@ ON_REQUEST = ("compiled",)  # takes minutes
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    chosen = parser.add_argument_group("measurements")
+    chosen.add_argument(
         "--only",
         default="",
         metavar="A,B",
         help=f"sections, of {', '.join(SECTIONS + ON_REQUEST)} (default: all but {ON_REQUEST[0]})",
     )
-    parser.add_argument(
+    chosen.add_argument(
         "--models",
         default="",
         metavar="A,B",
         help=f"models, of {', '.join(SUBJECTS)} (default: all)",
     )
-    parser.add_argument(
+    chosen.add_argument(
         "--cases",
         default="",
         metavar="A,B",
         help="freeze states of the sections memory and realised, for example "
         "'prefix 50%%,random 25%%' (default: all)",
     )
-    parser.add_argument(
+    conditions = parser.add_argument_group("conditions")
+    conditions.add_argument(
         "--seconds",
         type=float,
         default=30.0,
         metavar="FLOAT",
         help="measuring time of each value",
     )
-    parser.add_argument(
+    conditions.add_argument(
         "--resolution",
         type=int,
         default=64,
         metavar="INT",
         help="side of the input of the paper's models in pixels",
     )
-    parser.add_argument(
+    conditions.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="float32",
         help="precision of forward and backward",
     )
-    parser.add_argument(
+    conditions.add_argument(
         "--channels-last", action="store_true", help="store images in channels-last memory format"
     )
-    parser.add_argument(
+    conditions.add_argument(
         "--batch-size", type=int, default=32, metavar="INT", help="samples per step"
     )
-    parser.add_argument(
+    conditions.add_argument(
         "--device",
         default="",
         metavar="{cpu,cuda}",
         help="device (default: cuda if there is a GPU, else cpu)",
     )
-    parser.add_argument("--threads", type=int, default=1, metavar="INT", help="CPU threads")
-    add_results_argument(parser)
+    conditions.add_argument("--threads", type=int, default=1, metavar="INT", help="CPU threads")
+    add_results_argument(conditions)
 
 
 def main(args: argparse.Namespace) -> int:
