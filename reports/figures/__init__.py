@@ -1,1 +1,1 @@
-"""Figures: every seed visible, the profile in the title, safe for colour-blind readers."""
+"""Drawing functions for the figures, with every seed visible and colour-blind safe colours."""

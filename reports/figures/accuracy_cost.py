@@ -1,4 +1,4 @@
-"""Accuracy against computation: one panel a model and data set, one point a seed."""
+"""Figure of accuracy against computation: one panel per model and data set, one point per seed."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from reports.figures.style import INK, Looks, add_legend_below, choose_looks
 from reports.runs.cells import Cell, build_cells
 from reports.statistics import MARGIN, compute_t_interval
 
-ALIKE = 0.01  # cells whose costs differ by less than this share of the axis are set side by side
-STEP = 3.0  # points between cells set side by side
-ASIDE = 1.5  # points that seeds stand to the left of their cost
+ALIKE = 0.01  # cells whose costs differ by less than this share of the range are side by side
+STEP = 3.0  # distance between cells drawn side by side, in points (1/72 inch)
+ASIDE = 1.5  # shift of the seeds to the left of their cost, in points
 
 
 def draw_accuracy_cost(
     frame: pd.DataFrame, profile: Profile, title: str, score: str = "accuracy (%)"
 ) -> Figure:
-    """Draw it; x is the share of full training's FLOPs (paper's convention), y percent.
+    """Draw accuracy (%) against the FLOPs of each run, by the paper's convention.
 
-    Where full training has no run, x is in FLOPs.
+    FLOPs are in percent of full training's mean. They are in TFLOPs or GFLOPs in a panel without a
+    result of full training. score: label of the vertical axis.
     """
     groups = build_cells(frame)
     models = list(dict.fromkeys(cell.roles[0] for cell in groups))
@@ -51,7 +52,7 @@ def draw_accuracy_cost(
 
 
 def _draw_panel(axes: Axes, here: Sequence[Cell], methods: Looks, inches: Affine2DBase) -> None:
-    """One model and data set: seeds as small points, their mean with a 95 % t interval."""
+    """Draw one model and data set: seeds as small points, their mean with a 95 % t interval."""
     full = next((cell for cell in here if cell.roles[2] == FULL and cell.n), None)
     printed = choose_unit(cell.mean("paper_total") for cell in here)
     unit = full.mean("paper_total") / 100 if full else printed.flops
@@ -66,13 +67,13 @@ def _draw_panel(axes: Axes, here: Sequence[Cell], methods: Looks, inches: Affine
     shown = [cell for cell in here if cell.n]
     for cell, shift in zip(shown, _compute_shifts(shown), strict=True):
         _draw_points(axes, cell, unit, methods[cell.roles[2]], shift, inches)
-    # Shifted points are not seen by the axes' own search for limits.
+    # Matplotlib's autoscaling ignores points with a shifted transform, so set the limits here.
     costs = [flops / unit for cell in shown for flops in cell.values("paper_total")] or [0.0, 1.0]
     room = 0.12 * (max(costs) - min(costs)) or 0.05 * max(costs)
     axes.set_xlim(min(costs) - room, max(costs) + room)
     squeeze_below(axes, [_collect_extent(cell) for cell in shown])
     lost = [f"{cell.roles[2]}: {format_seed_count(cell)}" for cell in here if cell.n < cell.wanted]
-    # Two a line: four lines would reach above the knee, into what it is drawn for.
+    # Two per line, because four lines would overlap the points above the knee.
     words = "\n".join(",  ".join(lost[i : i + 2]) for i in range(0, len(lost), 2))
     axes.text(0.98, 0.02, words, transform=axes.transAxes, fontsize=6.5,
               color="#A0001C", ha="right", va="bottom")  # fmt: skip
@@ -82,7 +83,10 @@ def _draw_panel(axes: Axes, here: Sequence[Cell], methods: Looks, inches: Affine
 def _draw_points(
     axes: Axes, cell: Cell, unit: float, look: tuple[str, str], shift: float, inches: Affine2DBase
 ) -> None:
-    """A cell: its seeds, and their mean with its interval; `shift` is in points to the right."""
+    """Draw the seeds of a cell and their mean with its interval.
+
+    unit: FLOPs per unit of the horizontal axis. shift: shift to the right, in points.
+    """
     colour, marker = look
     left, at = (
         axes.transData + ScaledTranslation((shift + aside) / 72, 0, inches) for aside in (-ASIDE, 0)
@@ -106,15 +110,15 @@ def _draw_points(
 
 
 def _collect_extent(cell: Cell) -> list[float]:
-    """All that is drawn of a cell's accuracy: its seeds and the ends of its interval."""
+    """Return all accuracies drawn for a cell: its seeds and the ends of its interval."""
     mean = compute_t_interval(cell.values("accuracy"))
     return [*cell.values("accuracy"), *([mean.low, mean.high] if mean.known else [])]
 
 
 def _compute_shifts(here: Sequence[Cell]) -> list[float]:
-    """How far to shift each cell, in points, so that those of one cost do not hide each other.
+    """Return the shift of each cell, in points, so that cells of similar cost do not overlap.
 
-    Which of two cells is the cheaper one is seen also where both are shifted.
+    Shifted cells keep the order of their costs.
     """
     costs = [cell.mean("paper_total") for cell in here]
     near = ALIKE * (max(costs, default=0.0) - min(costs, default=0.0))
@@ -133,7 +137,7 @@ def _compute_shifts(here: Sequence[Cell]) -> list[float]:
 
 
 def _build_legend(methods: Looks) -> list[Line2D]:
-    """A handle for each method, and for what the lines and small points mean."""
+    """Return legend handles for the methods, the kinds of points and the lines."""
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle="", markersize=6, label=name)
         for name, (colour, marker) in methods.items()
@@ -142,9 +146,9 @@ def _build_legend(methods: Looks) -> list[Line2D]:
         *handles,
         Line2D([], [], color=INK, marker="o", linestyle="", markersize=3.2, alpha=0.5,
                markeredgewidth=0, label="one seed"),
-        Line2D([], [], color=INK, marker="o", markersize=5, linewidth=1.2, label="mean, 95 %"),
-        Line2D([], [], color=INK, linewidth=0.6, label="full's mean"),
+        Line2D([], [], color=INK, marker="o", markersize=5, linewidth=1.2, label="mean, 95 % CI"),
+        Line2D([], [], color=INK, linewidth=0.6, label="mean of full"),
         Line2D([], [], color=INK, linewidth=0.6, linestyle=(0, (4, 3)),
                label=f"{MARGIN} points below"),
-        Line2D([], [], linestyle="", label="(equal costs: side by side)"),
+        Line2D([], [], linestyle="", label="(similar costs are drawn side by side)"),
     ]  # fmt: skip

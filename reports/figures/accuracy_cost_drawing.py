@@ -1,4 +1,4 @@
-"""The drawing of accuracy against computation that tables of methods share."""
+"""Drawing of accuracy against computation, shared by the tables that compare methods."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from reports.statistics import MARGIN
 
 TITLE = "Accuracy against computation"
 NOTE = (
-    "Each small point is a seed, each large one a mean with its 95 % t interval. What lies left of "
-    "full training saved computation, by the paper's convention; what lies above the dashed line "
-    f"lost no more than the margin of {MARGIN} points."
+    "A small point is a seed, and a large point is the mean of a method with its 95 % t interval. "
+    "Points to the left of full training saved computation, by the paper's convention. Points "
+    f"above the dashed line lost less than the margin of {MARGIN} points."
 )
 
 
 def draw_front(
     table: str, frame: pd.DataFrame, profile: Profile, score: str = "accuracy (%)"
 ) -> Drawing:
-    """Of the runs of a table; one panel a model and data set. score: what the height shows."""
+    """Return the drawing for the runs of a table. score: label of the vertical axis."""
     return Drawing(
         f"{table}_accuracy_cost",
         TITLE,

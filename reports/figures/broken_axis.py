@@ -1,4 +1,4 @@
-"""Keeps far-off points in a panel without flattening the rest: a smaller scale below a knee."""
+"""Broken vertical axis, which shows outliers at a smaller scale below a knee."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-NEAR = 4.0  # points below the best mean within which a cell keeps the full scale
-SHARE = 0.22  # of the panel's height is given to what lies below the knee
-LEAST = 3.0  # a scale less reduced than that is not worth the reader's trouble
+NEAR = 4.0  # cells keep the full scale if their mean is within this many points of the best mean
+SHARE = 0.22  # share of the panel's height below the knee
+LEAST = 3.0  # smallest compression for which the axis is broken
 
 
 def squeeze_below(axes: Axes, cells: Sequence[Sequence[float]]) -> None:
-    """Set the y limits and ticks for these values; squeeze where cells lie far below the best.
+    """Set the y limits and ticks, and compress the lower part if cells are far below the best.
 
-    The knee is drawn as a dotted line that says what it is.
+    cells: the values of each cell. A dotted line with the scale marks the knee.
     """
     if not cells:
         return
     best = max(float(np.mean(values)) for values in cells)
     near = [v for values in cells if np.mean(values) > best - NEAR for v in values]
-    # One that reaches up among them keeps it too, unless it would take most of the panel.
+    # A cell that overlaps these also keeps the full scale, unless its range is too large.
     reach = min(near)
     near += [
         v for values in cells if max(values) > reach and np.ptp(values) < 2 * NEAR for v in values
@@ -46,7 +46,7 @@ def squeeze_below(axes: Axes, cells: Sequence[Sequence[float]]) -> None:
 
     axes.set_yscale("function", functions=(forward, inverse))
     axes.set_ylim(lowest - 0.35 * (knee - lowest), high + room)
-    apart = 0.07 * (high + room - knee)  # a tick nearer to the knee would touch its neighbour
+    apart = 0.07 * (high + room - knee)  # ticks nearer to the knee would overlap their neighbours
     upper = MaxNLocator(4).tick_values(knee, high)
     lower = MaxNLocator(2).tick_values(lowest, knee)
     ticks = [tick for tick in upper if knee + apart < tick < high + room]

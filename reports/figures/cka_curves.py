@@ -1,4 +1,4 @@
-"""CKA of a run's layers with a trained reference over training: one panel a run."""
+"""Figure of the CKA between layers and a trained reference during training: one panel per run."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from reports.figures.style import INK
 from reports.runs.recordings import SETTLED, find_settled_epoch
 
 COLUMNS = 2
-GAP = 0.062  # of a panel's height between two labels
-# Of the colour map: darker ones do not show on the page in the dark, lighter ones not on white.
+GAP = 0.062  # distance between two labels, as a share of the panel's height
+# Range of the colour map that is visible on both dark and white backgrounds.
 DARKEST, LIGHTEST = 0.25, 0.82
 
 
 def draw_cka_curves(curves: pd.DataFrame, titles: Mapping[str, str], title: str) -> Figure:
     """Draw the layers in `curves` (see reports.runs.recordings.read_curves), coloured by depth.
 
-    titles: what to call each wanted run, by its id; one that `curves` lacks has an empty panel.
+    titles: title of each wanted run, by its id; runs without curves get an empty panel.
     """
     rows = max(1, math.ceil(len(titles) / COLUMNS))
     figure = Figure(figsize=(4.4 * COLUMNS, 2.5 * rows + 0.8), layout="constrained")
@@ -46,7 +46,7 @@ def draw_cka_curves(curves: pd.DataFrame, titles: Mapping[str, str], title: str)
 
 
 def _draw_panel(axes: Axes, here: pd.DataFrame) -> None:
-    """One run: a curve a layer, its name at the end, a mark where it has settled."""
+    """Draw one run: a labelled curve per layer, with a mark at the epoch where it settles."""
     ends, labels, colours = [], [], []
     for (layer, name), curve in here.groupby(["layer", "name"]):
         depth = float(curve.depth.iloc[0])
@@ -64,7 +64,7 @@ def _draw_panel(axes: Axes, here: pd.DataFrame) -> None:
     axes.set_xlim(0, last)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.set_ylim(*axes.get_ylim())  # as it is now: labels must not move it
+    axes.set_ylim(*axes.get_ylim())  # fix the limits, so that labels do not change them
     axes.set_xlabel("epoch")
     axes.set_ylabel("CKA with the reference")
     low, high = axes.get_ylim()
@@ -84,9 +84,9 @@ def _draw_panel(axes: Axes, here: pd.DataFrame) -> None:
 
 
 def spread_heights(heights: Sequence[float], gap: float) -> list[float]:
-    """Heights (0 to 1) moved so that neighbours are `gap` apart, in the same order.
+    """Return heights (0 to 1), moved so that neighbours are at least `gap` apart, in their order.
 
-    An unknown height (NaN) counts as 0.
+    NaN counts as 0.
     """
     wanted = np.nan_to_num(np.asarray(heights, dtype=float))
     order = np.argsort(wanted, kind="stable")
@@ -104,8 +104,9 @@ def spread_heights(heights: Sequence[float], gap: float) -> list[float]:
 
 def _build_legend() -> list[Line2D]:
     return [
-        Line2D([], [], color=INK, linewidth=1.3, label="a layer, from first (dark) to last"),
+        Line2D([], [], color=INK, linewidth=1.3,
+               label="one layer, from first (dark) to last (light)"),
         Line2D([], [], color=INK, marker="o", linestyle="", markersize=4.5,
                markerfacecolor="white", markeredgewidth=1.2,
-               label=f"from here on within {SETTLED:g}"),
+               label=f"CKA stays within {SETTLED:g} from here on"),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""When each layer froze: one panel a model and strategy, one point a layer and seed."""
+"""Figure of freezing moments: one panel per model and strategy, one point per layer and seed."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from bench.strategy_api.built_in import find_built_in
 from reports.document.profile import Profile
 from reports.figures.style import INK, choose_looks
 
-CROWDED = 2000  # points of a panel, above which an SVG holds them as an image
-WIDTH_OF_SEEDS = 0.6  # of the space between two layers
+CROWDED = 2000  # panels with more points than this are rasterized in the SVG
+WIDTH_OF_SEEDS = 0.6  # width of the points of one layer, as a share of the space between layers
 
 
 def draw_freezing_moments(moments: pd.DataFrame, profile: Profile, title: str) -> Figure:
-    """Draw one data set's runs (see reports.runs.run_table.read_freezing); what trains all
-    layers on purpose is left out.
+    """Draw the freezing moments of one data set (see reports.runs.run_table.read_freezing).
 
-    Layers that never froze stand above the end of training, hollow, on a line of their own.
+    Methods that never freeze are left out. Layers that never froze are hollow points on the line
+    "never" above the end of training.
     """
     never = [name for name, facts in find_built_in().items() if not facts.freezes]
     moments = moments[~moments.method.isin(never)]
     models = list(dict.fromkeys(moments.model))
     methods = choose_looks(moments.method)
     rows, columns = max(1, len(models)), max(1, len(methods))
-    size = (max(5.9, 2.6 * columns + 0.7), 1.7 * rows + 0.9)  # room for the legend at least
+    size = (max(5.9, 2.6 * columns + 0.7), 1.7 * rows + 0.9)  # at least as wide as the legend
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex="row", sharey="row")
     for i, model in enumerate(models):
@@ -51,7 +51,7 @@ def draw_freezing_moments(moments: pd.DataFrame, profile: Profile, title: str) -
 
 
 def _draw_panel(axes: Axes, here: pd.DataFrame, longest: float, look: tuple[str, str]) -> None:
-    """One model and strategy; `longest` is the longest training of the row, in epochs."""
+    """Draw one model and strategy; `longest` is the longest training of the row, in epochs."""
     if here.empty:
         axes.text(
             0.5, 0.5, "no finished run", transform=axes.transAxes, ha="center", color="#666666"
@@ -84,7 +84,7 @@ def _draw_panel(axes: Axes, here: pd.DataFrame, longest: float, look: tuple[str,
 def _build_legend() -> list[Line2D]:
     look: dict[str, Any] = {"color": INK, "linestyle": "", "marker": "o", "markersize": 4}
     return [
-        Line2D([], [], **look, label="a layer of one seed freezes"),
-        Line2D([], [], **look, markerfacecolor="none", label="it never freezes"),
+        Line2D([], [], **look, label="layer that froze (one seed)"),
+        Line2D([], [], **look, markerfacecolor="none", label="layer that never froze"),
         Line2D([], [], color=INK, linewidth=0.6, linestyle=(0, (4, 3)), label="end of training"),
     ]

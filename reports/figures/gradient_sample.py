@@ -1,4 +1,4 @@
-"""Gradients of a layer's weights, all and sampled: their histograms and how far they differ."""
+"""Figure of the gradients of all and of sampled weights of a layer: histograms and distances."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ from reports.runs.gradient_samples import BAND, DRAWS, INSIDE, TAILORED
 
 COLOUR = "#0072B2"
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-KOLMOGOROV = 0.8276  # median of the limit of √n · distance, for any continuous distribution
+# Median of the Kolmogorov distribution, the limit of √n · distance for continuous distributions.
+KOLMOGOROV = 0.8276
 
 
 @dataclass(frozen=True)
 class SampleComparison:
-    """A layer in words, and its sample: see reports.runs.gradient_samples."""
+    """Comparison of a layer with its sample (see reports.runs.gradient_samples).
+
+    layer: title of the panel.
+    """
 
     layer: str
     histogram: pd.DataFrame
@@ -35,9 +39,9 @@ class SampleComparison:
 def draw_gradient_sample(
     comparisons: Mapping[str, SampleComparison], titles: Mapping[str, str], title: str
 ) -> Figure:
-    """Draw a row a run: histograms to the left, Kolmogorov–Smirnov distances to the right.
+    """Draw one row per run: histograms on the left, Kolmogorov–Smirnov distances on the right.
 
-    titles: what to call each wanted run, by its id; one without a comparison has empty panels.
+    titles: title of each wanted run, by its id; runs without a comparison get empty panels.
     """
     rows = max(1, len(titles))
     figure = Figure(figsize=(7.6, 2.15 * rows + 0.9), layout="constrained")
@@ -59,15 +63,15 @@ def draw_gradient_sample(
 
 
 def _draw_histogram(axes: Axes, bins: pd.DataFrame) -> None:
-    """Shares on a log scale: most gradients are near zero, and some exactly there."""
+    """Draw the shares on a log scale, because most gradients are near or exactly zero."""
     edges = np.append(bins.low, bins.high.iloc[-1])
     power = math.floor(math.log10(edges[-1]))
     scaled = edges / 10.0**power
-    floor = 0.5 / TAILORED  # half of what one sampled weight is
+    floor = 0.5 / TAILORED  # half the share of one sampled weight
     axes.stairs(bins.everything, scaled, baseline=floor, fill=True, color=FAINT)
     axes.stairs(bins.sampled, scaled, baseline=floor, color=COLOUR, linewidth=1.2)
     axes.set_yscale("log")
-    # Log axes label themselves in TeX, which is not read here: style.SETTINGS.
+    # The default formatter of log axes writes TeX, which style.SETTINGS turns off.
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axes.set_ylim(floor, 1.5 * max(bins.everything.max(), bins.sampled.max()))
     axes.set_xlim(scaled[0], scaled[-1])
@@ -76,7 +80,7 @@ def _draw_histogram(axes: Axes, bins: pd.DataFrame) -> None:
 
 
 def _draw_distances(axes: Axes, distances: pd.DataFrame) -> None:
-    """Median and band over draws, on log scales, where chance alone is a straight line."""
+    """Draw the median and band over the samples; chance alone is a straight line on log scales."""
     sizes = distances["size"]
     axes.fill_between(sizes, distances.low, distances.high, color=COLOUR, alpha=0.2, linewidth=0)
     axes.plot(sizes, distances["median"], color=COLOUR, marker="o", markersize=3.2, linewidth=1.2)
@@ -97,7 +101,7 @@ def _draw_distances(axes: Axes, distances: pd.DataFrame) -> None:
 
 
 def _find_limits(comparisons: Mapping[str, SampleComparison]) -> tuple[float, float]:
-    """What holds all distances, a little wider."""
+    """Return y limits that contain all distances, with some space."""
     lows = [c.distances.low[c.distances.low > 0].min() for c in comparisons.values()]
     highs = [c.distances.high.max() for c in comparisons.values()]
     return 0.8 * min(lows, default=0.01), 1.2 * max(highs, default=0.1)
@@ -106,10 +110,10 @@ def _find_limits(comparisons: Mapping[str, SampleComparison]) -> tuple[float, fl
 def _build_legend() -> list[Line2D | Patch]:
     low, high = (round(100 * end) for end in BAND)
     return [
-        Patch(color=FAINT, label=f"all weights of the layer (the inner {100 * INSIDE:g} %)"),
+        Patch(color=FAINT, label=f"all weights of the layer (inner {100 * INSIDE:g} %)"),
         Line2D([], [], color=COLOUR, linewidth=1.2, label=f"{TAILORED:,} sampled weights"),
         Line2D([], [], color=COLOUR, marker="o", markersize=3.2, linewidth=1.2,
-               label=f"distance to all: median and {low}–{high} % of {DRAWS} samples"),
+               label=f"distance to all weights: median, {low}–{high} % of {DRAWS} samples"),
         Line2D([], [], color=INK, linewidth=0.8, linestyle=(0, (4, 3)),
-               label="0.83 / √n: samples of any continuous distribution"),
+               label="0.83 / √n: median distance from chance alone"),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Memory over training: one panel a model, a line a strategy."""
+"""Figure of memory during training: one panel per model, one line per strategy."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from reports.document.profile import Profile
 from reports.figures.style import INK, Looks, add_legend_below, choose_looks
 
 MEBI = 2.0**20
-MEASURES = {  # what is drawn, each on a row of its own where any run measured it
+MEASURES = {  # column: label of its row of panels, which exists if any run has a value
     "memory_bytes": "saved + state (MiB)",
-    "cuda_allocated": "CUDA, allocated (MiB)",
+    "cuda_allocated": "CUDA allocated (MiB)",
 }
 
 
 def draw_memory_curves(epochs: pd.DataFrame, profile: Profile, title: str) -> Figure:
-    """Draw one data set's runs (see reports.runs.epochs): every seed thin, their mean thick.
+    """Draw the runs of one data set (see reports.runs.epochs): seeds thin, their mean thick.
 
-    A training matched to another's cost may end earlier or later than the others.
+    Matched runs may end earlier or later than the others.
     """
     models = list(dict.fromkeys(epochs.model))
     methods = choose_looks(epochs.method)
@@ -48,7 +48,7 @@ def _draw_panel(axes: Axes, here: pd.DataFrame, key: str, methods: Looks) -> Non
         runs = here[here.method == method]
         for _, run in runs.groupby("seed"):
             axes.plot(run.epoch, run[key] / MEBI, color=colour, linewidth=0.6, alpha=0.35)
-        # A mean over the epochs that every seed has: seeds of a matched run may differ in length.
+        # Average the epochs that all seeds have, because matched runs may differ in length.
         counts = runs.groupby("epoch")[key].count()
         whole = counts.index[counts == runs.seed.nunique()]
         mean = runs.groupby("epoch")[key].mean().loc[whole] / MEBI

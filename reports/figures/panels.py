@@ -1,4 +1,4 @@
-"""One panel a run: what stands above it, and what it says when its run is not there."""
+"""Titles of panels that show one run each, and the text of a panel without a run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from reports.document.profile import Profile
 
 
 def build_titles(frame: pd.DataFrame, profile: Profile) -> Mapping[str, str]:
-    """What to call each wanted run, by its id: model and data set in two lines.
+    """Return the title of each wanted run, by its id: model and data set in two lines.
 
-    Method and seed are named where the runs differ in them.
+    Method and seed are included if the runs differ in them.
     """
     known = [key for key in ("method", "seed") if frame[key].nunique() > 1]
     return {
@@ -33,7 +33,7 @@ def build_titles(frame: pd.DataFrame, profile: Profile) -> Mapping[str, str]:
 
 
 def mark_unfinished(axes: Axes) -> None:
-    """Leave a panel empty but for the reason."""
+    """Write into an empty panel that its run is not finished."""
     axes.text(0.5, 0.5, "no finished run", transform=axes.transAxes, ha="center", color="#666666")
     axes.set_xticks([])
     axes.set_yticks([])

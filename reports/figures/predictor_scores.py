@@ -1,4 +1,4 @@
-"""How well the predictor judges runs it never saw, beside what needs no predictor."""
+"""Figures of the predictor's scores on held-out runs, compared with rules without a predictor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from reports.figures.style import INK, SPARE, Looks
 from reports.statistics import compute_t_interval
 
-# Okabe and Ito's palette again; the predictor looks as SmartFRZ does in the other figures.
+# Okabe and Ito's palette. The predictor has the colour and marker of SmartFRZ in other figures.
 JUDGES = {
     "predictor": ("#0072B2", "D"),
     "progress alone": ("#E69F00", "s"),
@@ -31,17 +31,18 @@ SPLITS = {
     "both": "unseen family\nand task",
 }
 SCORES = {"auroc": "AUROC", "precision": "average precision"}
-WIDTH = 0.8  # of the space between two splits, for the judges side by side
-LARGEST = 70.0  # area of the largest mark in a reliability diagram, in square points
+WIDTH = 0.8  # width of all judges of a split, as a share of the space between two splits
+LARGEST = 70.0  # area of the largest mark in a reliability diagram, in square points (1/72 inch)
 
 
 def draw_split_scores(
-    runs: pd.DataFrame, title: str = "How well unseen runs are judged, every run by itself"
+    runs: pd.DataFrame, title: str = "Scores of the predictor on each held-out run"
 ) -> Figure:
     """Draw AUROC and average precision of every run, by split and judge, with their means.
 
-    Columns of runs: split, judge, run, auroc, precision; a row a split, judge and held-out run.
-    A run without a score (NaN) is left out. Means have 95 % t intervals over runs.
+    A judge is the predictor or a rule that is compared with it. Columns of runs: split, judge, run,
+    auroc, precision, with one row per split, judge and held-out run. Runs without a score (NaN)
+    are left out. Means have 95 % t intervals over the runs.
     """
     judges = _choose_looks(runs.judge)
     splits = list(dict.fromkeys(runs.split))
@@ -64,7 +65,7 @@ def draw_split_scores(
         *_build_handles(judges),
         Line2D([], [], color=INK, marker="o", linestyle="", markersize=2.6, alpha=0.4,
                markeredgewidth=0, label="one run"),
-        Line2D([], [], color=INK, marker="o", markersize=5, linewidth=1.4, label="mean, 95 %"),
+        Line2D([], [], color=INK, marker="o", markersize=5, linewidth=1.4, label="mean, 95 % CI"),
         Line2D([], [], color=INK, linewidth=0.6, linestyle=(0, (4, 3)), label="chance (AUROC)"),
     ]  # fmt: skip
     _add_title_legend(figure, title, handles)
@@ -72,12 +73,13 @@ def draw_split_scores(
 
 
 def draw_reliability(
-    bins: pd.DataFrame, title: str = "Whether P(freeze) is the share that has converged"
+    bins: pd.DataFrame, title: str = "Reliability: P(freeze) against the share converged"
 ) -> Figure:
-    """Draw a reliability diagram a split: P(freeze) against the share converged.
+    """Draw a reliability diagram per split: P(freeze) against the share of converged layers.
 
-    Columns of bins: split, judge, p (mean P of a bin's moments), share (of them converged), n
-    (their number, which a mark's area stands for); a row a split, judge and bin.
+    Columns of bins, with one row per split, judge and bin: split, judge, p (mean P(freeze) of the
+    moments in the bin), share (share of them that converged), n (their number). The area of a mark
+    is proportional to n.
     """
     judges = _choose_looks(bins.judge)
     splits = list(dict.fromkeys(bins.split))
@@ -102,8 +104,8 @@ def draw_reliability(
     grid[0].set_ylabel("share converged")
     handles = [
         *_build_handles(judges),
-        Line2D([], [], color=INK, linewidth=0.6, linestyle=(0, (4, 3)), label="as said"),
-        Line2D([], [], linestyle="", label=f"(area: moments; the largest mark is {largest:,})"),
+        Line2D([], [], color=INK, linewidth=0.6, linestyle=(0, (4, 3)), label="calibrated"),
+        Line2D([], [], linestyle="", label=f"(area: number of moments, at most {largest:,})"),
     ]
     _add_title_legend(figure, title, handles)
     return figure
@@ -112,7 +114,7 @@ def draw_reliability(
 def _draw_column(
     axes: Axes, place: float, width: float, values: Sequence[float], look: tuple[str, str]
 ) -> None:
-    """One judge on one split: a small point a run, their mean and its interval."""
+    """Draw one judge on one split: a small point per run, their mean and its interval."""
     if not values:
         axes.annotate(
             "no run", (place, 0.5), xycoords=("data", "axes fraction"), rotation=90,
@@ -120,7 +122,7 @@ def _draw_column(
         )  # fmt: skip
         return
     colour, marker = look
-    # Steps of the golden ratio fill the width evenly, however many runs there are.
+    # Multiples of the golden ratio (mod 1) fill the width evenly for any number of runs.
     aside = (np.arange(len(values)) * 0.618034 % 1 - 0.5) * width * 0.7
     axes.plot(
         place + aside, values, linestyle="", marker="o", markersize=2.6, color=colour, alpha=0.4,
@@ -136,7 +138,7 @@ def _draw_column(
 
 
 def _choose_looks(names: pd.Series[str]) -> Looks:
-    """Colour and marker of each judge, the known ones first; others get spare ones in order."""
+    """Return colour and marker of each judge: known judges first, others get spare looks."""
     found = dict.fromkeys(names)
     strangers = [name for name in found if name not in JUDGES]
     known = {name: look for name, look in JUDGES.items() if name in found}
@@ -152,7 +154,7 @@ def _build_handles(judges: Looks) -> list[Line2D]:
 
 
 def _add_title_legend(figure: Figure, title: str, handles: Sequence[Line2D]) -> None:
-    """Title, and a legend in as many lines as its entries need."""
+    """Add a title, and a legend with as many lines as its entries need."""
     figure.suptitle(title, fontsize=11)
     lines = math.ceil(len(handles) * 1.6 / figure.get_figwidth())
     columns = math.ceil(len(handles) / lines)

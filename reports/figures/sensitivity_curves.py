@@ -1,4 +1,4 @@
-"""How a result changes with one option: every seed, the mean with its interval, and the paper."""
+"""Figure of a result over the values of one option: seeds, their mean, and the paper's values."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from reports.figures.style import INK
 from reports.statistics import compute_t_interval
 
 OURS, THEIRS = "#0072B2", "#8A8A8A"
-Curve = Mapping[float, Mapping[int, float]]  # option's value: a number a seed
+Curve = Mapping[float, Mapping[int, float]]  # value of the option: seed: result
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A quantity of one model and data set over the option's values, ours and the paper's.
+    """A quantity of one model and data set over the values of the option, here and in the paper.
 
-    relative: slopes compare as shares of the quantity, not in its own units.
+    relative: both rows span the same share of the quantity instead of the same number of units.
     """
 
     title: str
@@ -36,9 +36,9 @@ class Panel:
 def draw_sensitivity_curves(
     panels: Sequence[Panel], option: str, default: float, title: str
 ) -> Figure:
-    """Draw a column a panel: ours above, the paper's below. The values are set evenly apart.
+    """Draw one column per panel: these runs above, the paper below.
 
-    The default is marked by a dotted line.
+    The values of the option are evenly spaced. A dotted line marks the default.
     """
     figure = Figure(figsize=(max(4.6, 3.0 * len(panels)), 4.4), layout="constrained")
     grid = figure.subplots(2, len(panels), squeeze=False, sharex="col",
@@ -60,7 +60,7 @@ def draw_sensitivity_curves(
         lower.set_xlabel(option)
     figure.suptitle(title, fontsize=11)
     handles = [
-        Line2D([], [], color=OURS, marker="o", markersize=5, linewidth=1.2, label="mean, 95 %"),
+        Line2D([], [], color=OURS, marker="o", markersize=5, linewidth=1.2, label="mean, 95 % CI"),
         Line2D([], [], color=OURS, alpha=0.35, marker="o", markersize=2.6, linewidth=0.8,
                label="one seed"),
         Line2D([], [], color=THEIRS, marker="s", markersize=4.5, linewidth=1.2, label="the paper"),
@@ -76,7 +76,7 @@ def _is_ours(axes: Axes, curve: Curve, places: Mapping[float, int]) -> None:
         axes.text(0.5, 0.5, "no finished run", transform=axes.transAxes, ha="center",
                   color="#666666")  # fmt: skip
         return
-    # A line breaks where a value is left out: it would seem to say what is there.
+    # Interrupt the lines at a value that is left out, so that they do not suggest a result there.
     at = range(len(places))
     for seed in sorted({seed for runs in known.values() for seed in runs}):
         axes.plot(
@@ -106,8 +106,9 @@ def _draw_paper(axes: Axes, values: Mapping[float, float], places: Mapping[float
 
 
 def _match_spans(upper: Axes, lower: Axes, relative: bool) -> None:
-    """Let both rows span as many units, or as large a share of the middle, as the wider one; a row
-    with nothing in it has no say.
+    """Give both rows the same span, that of the wider one, in units or as a share of the middle.
+
+    The spans stay unchanged if a row is empty.
     """
     if not all(np.isfinite(axes.dataLim.get_points()).all() for axes in (upper, lower)):
         return

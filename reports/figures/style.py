@@ -1,4 +1,4 @@
-"""The look that all figures share: fonts, a colour and a marker for each method, how they save."""
+"""Shared look of the figures: fonts, a colour and a marker per method, and how files are saved."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from matplotlib.style import context
 from bench.files import replace_atomically
 from bench.strategy_api.built_in import find_built_in
 
-# Looks of strategies are Okabe and Ito's palette, distinct to readers with any colour vision;
-# markers repeat the distinction.
-SPARE = tuple(  # four colours and five markers make twenty looks
+# Built-in strategies use Okabe and Ito's palette, which colour-blind readers can distinguish.
+# Markers differ as well. SPARE has twenty looks for other methods: four colours, five markers.
+SPARE = tuple(
     (("#A23B72", "#4B7F52", "#5E4FA2", "#B5651D")[i % 4], "<>d*8"[i % 5]) for i in range(20)
 )
 INK, FAINT = "#222222", "#B8B8B8"
@@ -44,10 +44,10 @@ SETTINGS: dict[str, Any] = {
     "text.color": INK,
     "axes.labelcolor": INK,
     "legend.frameon": False,
-    "text.parse_math": False,  # a method may be called anything
+    "text.parse_math": False,  # the name of a method may contain $ or \
     "legend.fontsize": 8.5,
-    "svg.hashsalt": "freezebench",  # the same results give the same file
-    "svg.fonttype": "path",  # looks the same where the font is missing
+    "svg.hashsalt": "freezebench",  # reproducible ids, so that the same results give the same file
+    "svg.fonttype": "path",  # independent of installed fonts
 }
 
 Looks = dict[str, tuple[str, str]]  # method: colour, marker
@@ -55,7 +55,7 @@ Looks = dict[str, tuple[str, str]]  # method: colour, marker
 
 @contextmanager
 def apply_style() -> Iterator[None]:
-    """Draw inside this to have the shared look, whatever the user's matplotlibrc says."""
+    """Apply the shared look to figures drawn inside, independent of the user's matplotlibrc."""
     with context(["default", SETTINGS]):
         yield
 
@@ -63,7 +63,7 @@ def apply_style() -> Iterator[None]:
 def choose_looks(methods: Iterable[str]) -> Looks:
     """Return colour and marker of each method.
 
-    A built-in strategy states its look; other methods get spare looks in order.
+    Built-in strategies declare their look. Other methods get spare looks in order.
     """
     known = {name: facts.look for name, facts in find_built_in().items() if facts.look}
     names = list(dict.fromkeys(methods))
@@ -73,7 +73,7 @@ def choose_looks(methods: Iterable[str]) -> Looks:
 
 
 def add_legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
-    """A legend under all panels, on as few lines as hold it: names may be of any length."""
+    """Add a legend below all panels, with as few lines as its width allows."""
     renderer = FigureCanvasAgg(figure).get_renderer()
     for lines in range(1, len(handles) + 1):
         columns = math.ceil(len(handles) / lines)
@@ -84,10 +84,10 @@ def add_legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Write stem.svg and stem.png (160 dots an inch), with no date in them."""
+    """Write stem.svg and stem.png (160 dpi), without a date, and return their paths."""
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
-    figure.set_layout_engine(None)  # laid out once, for both files
+    figure.set_layout_engine(None)  # use this layout for both files
     files = [stem.with_name(stem.name + ending) for ending in (".svg", ".png")]
     with replace_atomically(files[0]) as path:
         figure.savefig(path, format="svg", metadata={"Date": None})

@@ -1,4 +1,4 @@
-"""Every seed is in the figures, and what is not there is said."""
+"""Tests of the figures: every seed is drawn, and missing runs are named."""
 
 import shutil
 
@@ -38,7 +38,7 @@ def results(tmp_path):
 
 
 def drawn(axes):
-    """All y values that are drawn as points."""
+    """Return all y values that are drawn as points."""
     lines = [line for line in axes.lines if line.get_linestyle() == "None"]
     return [y for line in lines for y in np.atleast_1d(line.get_ydata())]
 
@@ -58,7 +58,7 @@ def test_accuracy_cost_shows_every_seed_inside_its_panel(results):
         assert all(low < y < high for y in seeds)
 
 
-def test_accuracy_cost_says_what_is_missing(results):
+def test_accuracy_cost_names_missing_runs(results):
     write_run(results, RUNS[7], status="diverged", accuracy=None)
     for run in RUNS[:5]:
         shutil.rmtree(results / "runs" / run["id"])
@@ -81,11 +81,11 @@ def test_freezing_moments_show_every_layer_and_seed(results):
         never = [y for y in points if y > EPOCHS]
         assert len(never) >= 5  # the head of every seed
         assert len(set(never)) == 1
-    for axes in figure.axes[::2]:  # shared along a row
+    for axes in figure.axes[::2]:  # panels of a row share their axis
         assert axes.get_yticklabels()[-1].get_text() == "never"
 
 
-def test_figures_of_nothing(tmp_path):
+def test_figures_without_results(tmp_path):
     frame = run_table.read_runs(RUNS, tmp_path)
     with apply_style():
         save_figure(draw_accuracy_cost(frame, HERE, "Accuracy"), tmp_path / "a")
@@ -95,7 +95,7 @@ def test_figures_of_nothing(tmp_path):
         )
 
 
-def test_one_seed_and_one_strategy(tmp_path):
+def test_figure_of_one_seed_and_one_strategy(tmp_path):
     runs = list_runs(["vgg11"], ["cifar10"], ["full"], seeds=1)
     write_run(tmp_path, runs[0])
     frame = run_table.read_runs(runs, tmp_path)
@@ -103,7 +103,7 @@ def test_one_seed_and_one_strategy(tmp_path):
         save_figure(draw_accuracy_cost(frame, HERE, "Accuracy"), tmp_path / "a")
 
 
-def test_the_same_results_give_the_same_file_and_leave_matplotlib_alone(results, tmp_path):
+def test_same_results_give_same_files_and_do_not_change_rcparams(results, tmp_path):
     frame, before = run_table.read_runs(RUNS, results), dict(mpl.rcParams)
     pictures = []
     for stem in ("a", "b"):
@@ -114,14 +114,14 @@ def test_the_same_results_give_the_same_file_and_leave_matplotlib_alone(results,
     assert dict(mpl.rcParams) == before
 
 
-def test_every_method_has_a_look_of_its_own():
+def test_every_method_has_its_own_look():
     known = {name: facts.look for name, facts in find_built_in().items() if facts.look}
     names = [*known, "early_half", "other", "third"]
     assert len(set(choose_looks(names).values())) == len(names)
     assert choose_looks(["early_half"])["early_half"] not in known.values()
 
 
-def test_a_legend_of_long_names_stays_inside(tmp_path):
+def test_legend_with_long_names_stays_inside_the_figure(tmp_path):
     runs = list_runs(
         ["vgg11"], ["cifar10"], ["full", "linear", *(f"a_rather_{i}{'long' * 6}" for i in "abc")]
     )
@@ -135,7 +135,7 @@ def test_a_legend_of_long_names_stays_inside(tmp_path):
     assert box.x1 <= figure.bbox.x1
 
 
-def test_a_value_that_is_left_out_breaks_the_line():
+def test_value_that_is_left_out_interrupts_the_line():
     seeds = {1: 90.0, 2: 91.0}
     panel = Panel("a", "accuracy (%)", {1: seeds, 2: {}, 3: seeds}, {1: 1.0, 2: 2.0, 3: 3.0})
     axes = draw_sensitivity_curves([panel], "option", 1, "Curves").axes[0]
@@ -145,8 +145,8 @@ def test_a_value_that_is_left_out_breaks_the_line():
     assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [("left out", 1)]
 
 
-def test_what_lies_just_below_is_not_squeezed():
-    """It would be stretched: a lower part takes its share of the panel however low it is."""
+def test_cells_slightly_below_the_best_are_not_compressed():
+    """Check this, because the lower part has a fixed share of the panel and would be stretched."""
     axes = Figure().subplots()
     squeeze_below(axes, [[90.0, 90.4, 89.8], [90.0, 88.0, 86.0], [90 - NEAR - 0.2] * 2])
     assert axes.get_yscale() == "linear"
@@ -156,7 +156,7 @@ def test_what_lies_just_below_is_not_squeezed():
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(st.floats(0, 100), min_size=1, max_size=6), min_size=1, max_size=6))
-def test_squeezing_keeps_every_value_in_sight_and_in_order(cells):
+def test_broken_axis_keeps_every_value_visible_and_in_order(cells):
     axes = Figure().subplots()
     squeeze_below(axes, cells)
     values = sorted({round(v, 6) for cell in cells for v in cell})

@@ -1,4 +1,4 @@
-"""The plots of a predictor's scores show every run, every bin and their means."""
+"""Tests of the figures of a predictor's scores: every run, bin and mean is drawn."""
 
 import math
 from itertools import pairwise
@@ -42,7 +42,7 @@ def bins():
 
 
 def points(axes, size):
-    """Places, heights and colours of the marks of a size."""
+    """Return x, y and colour of all marks of a size."""
     return [
         (x, y, to_hex(line.get_color()).upper())
         for line in axes.lines
@@ -52,7 +52,7 @@ def points(axes, size):
 
 
 @pytest.mark.parametrize(("panel", "key"), [(0, "auroc"), (1, "precision")])
-def test_every_run_stands_at_its_split_in_the_colour_of_its_judge(panel, key):
+def test_every_run_is_drawn_at_its_split_in_the_colour_of_its_judge(panel, key):
     frame = scores()
     axes = draw_split_scores(frame).axes[panel]
     drawn = points(axes, 2.6)
@@ -65,7 +65,7 @@ def test_every_run_stands_at_its_split_in_the_colour_of_its_judge(panel, key):
     assert all(low < y < high for _, y, _ in drawn)
 
 
-def test_means_and_their_intervals():
+def test_means_and_their_intervals_are_drawn():
     frame = scores()
     axes = draw_split_scores(frame).axes[0]
     means = points(axes, 5.5)
@@ -95,7 +95,7 @@ def test_judges_do_not_overlap():
             assert max(left) < min(right)
 
 
-def test_what_has_no_score_is_left_out_and_an_empty_column_says_so():
+def test_runs_without_score_are_left_out_and_empty_columns_are_labelled():
     frame = scores()
     first = (frame.split == "run") & (frame.judge == "predictor")
     frame.loc[first, "auroc"] = math.nan
@@ -106,7 +106,7 @@ def test_what_has_no_score_is_left_out_and_an_empty_column_says_so():
     assert not right.texts
 
 
-def test_a_judge_of_ones_own_gets_a_look_of_its_own():
+def test_unknown_judges_get_their_own_looks():
     figure = draw_split_scores(scores(("mine", "predictor", "yours")))
     drawn = {c for _, _, c in points(figure.axes[0], 5.5)}
     assert len(drawn) == 3
@@ -114,7 +114,7 @@ def test_a_judge_of_ones_own_gets_a_look_of_its_own():
     assert "mine" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_a_reliability_diagram_shows_every_bin_with_its_weight():
+def test_reliability_diagram_shows_every_bin_with_its_weight():
     frame = bins()
     figure = draw_reliability(frame)
     assert [axes.get_title() for axes in figure.axes] == ["unseen family", "unseen task"]
@@ -129,7 +129,7 @@ def test_a_reliability_diagram_shows_every_bin_with_its_weight():
         assert [list(line.get_ydata()) for line in diagonal] == [[0, 1]]
 
 
-def test_figures_of_one_run_and_of_nothing(tmp_path):
+def test_figures_of_one_run_and_of_no_run(tmp_path):
     frame = scores()
     with apply_style():
         save_figure(draw_split_scores(frame[frame.run == "run0"]), tmp_path / "a")
