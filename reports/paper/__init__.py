@@ -1,4 +1,4 @@
-"""The numbers of the SmartFRZ paper (Li et al., ICLR 2024), copied table by table.
+"""Numbers printed in the SmartFRZ paper (Li et al., ICLR 2024), one CSV file per table.
 
-Models and data sets that only a caption names have a column here.
+If only the caption of a table names the model or data set, the file has a column for it.
 """

@@ -1,4 +1,4 @@
-"""What the paper prints for a row, and what follows from it: differences and shares saved."""
+"""Numbers that the paper prints for a row, and differences and shares saved derived from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reports.document.table import Value
 from reports.paper.printed_tables import Entry, find_entry, get_number, read_entries
 from reports.statistics import compute_realised
 
-PRINTED = {  # our key: the paper's columns for it, and what one of its units is in ours
+PRINTED = {  # key: possible columns in the paper's tables, with the factor to our units
     "accuracy": {"accuracy": 1.0},
     "accuracy_sd": {"accuracy_pm": 1.0},
     "time_s": {"time_s": 1.0, "time_min": 60.0},
@@ -20,10 +20,10 @@ DERIVED = ("difference", "flops_saved", "time_saved", "realised")
 
 
 def look_up_row(table: int | None, model: str, dataset: str, method: str) -> dict[str, Value]:
-    """The paper's numbers for one row, keys with `published_` before them; NaN or None where
-    it has none.
+    """Return the paper's numbers for one row, with the prefix `published_` in all keys.
 
-    Its savings are ratios of the numbers it prints, against its own full training.
+    Units: percent, seconds, FLOPs; savings are shares (0 to 1) compared with the paper's full
+    training. A number that the paper does not print is NaN or None.
     """
     ours = find_entry(table, model=model, dataset=dataset, method=method)
     full = find_entry(table, model=model, dataset=dataset, method=FULL)
@@ -33,7 +33,7 @@ def look_up_row(table: int | None, model: str, dataset: str, method: str) -> dic
 
 
 def compute_means(table: int | None, method: str) -> dict[str, Value]:
-    """The means over the paper's own pairs of model and data set of what a method saves there."""
+    """Return the means of a method's savings in the paper, over its pairs of model and data set."""
     pairs = [
         _compute_savings(
             row, find_entry(table, model=row["model"], dataset=row["dataset"], method=FULL)
@@ -59,6 +59,6 @@ def _compute_savings(ours: Entry, full: Entry) -> dict[str, float]:
 
 
 def _convert_number(row: Entry, key: str) -> float:
-    """A printed number in our units; NaN where the paper prints none."""
+    """Return a printed number in our units; NaN if the paper prints none."""
     printed = ((get_number(row, column), unit) for column, unit in PRINTED[key].items())
     return next((value * unit for value, unit in printed if value is not None), math.nan)

@@ -1,4 +1,4 @@
-"""Reads the paper's tables; each number is as printed there, in the units of its column."""
+"""Reading of the paper's tables, with the numbers as printed, in the units of their columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ Entry = Mapping[str, str | float]
 
 @cache
 def read_entries(table: int | None) -> tuple[Entry, ...]:
-    """The rows of the paper's table 1 to 9, numbers as floats and names as text; none of None."""
+    """Return the rows of the paper's table 1 to 9: numbers as floats, names as text.
+
+    The result is empty if table is None.
+    """
     if table is None:
         return ()
     text = resources.files("reports.paper").joinpath(f"table{table}.csv").read_text()
@@ -23,13 +26,13 @@ def read_entries(table: int | None) -> tuple[Entry, ...]:
 
 
 def find_entry(table: int | None, **names: str | float) -> Entry:
-    """The one row of a table with these names, e.g. model="vgg11"; empty if it has none."""
+    """Return the row with these names, e.g. model="vgg11"; empty unless exactly one row matches."""
     found = [row for row in read_entries(table) if names.items() <= row.items()]
     return found[0] if len(found) == 1 else {}
 
 
 def get_number(row: Entry, key: str) -> float | None:
-    """A number of a row, or None where the paper gives none."""
+    """Return a number of a row, or None if the paper prints none."""
     value = row.get(key)
     return value if isinstance(value, float) else None
 

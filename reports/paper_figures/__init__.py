@@ -1,1 +1,1 @@
-"""Reports of the paper's Figures 3, 4 and 5."""
+"""Reports on Figures 3, 4 and 5 of the paper."""

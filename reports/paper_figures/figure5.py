@@ -1,4 +1,4 @@
-"""Figure 5: memory over training, and when each layer froze, from runs of Table 2."""
+"""Report on Figure 5: memory during training and freezing moments, from runs of Table 2."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from reports.runs.cells import build_cells
 from reports.runs.epochs import read_epochs
 from reports.runs.run_table import Reader
 
-TITLE = "Figure 5: memory over training, and when layers freeze"
-SHOWN = "resnet50"  # the model of Figure 5b
+TITLE = "Figure 5: memory during training and freezing moments"
+SHOWN = "resnet50"  # the model of Figure 5b in the paper
 MEBI = 2.0**20
 MEMORY = (
-    "Memory of an epoch: the bytes that autograd keeps for the backward pass plus parameters, "
-    "gradients and optimizer state, at its end. Saved: the share of full training's last epoch "
-    "that a strategy's last epoch does without; saved over training: the same of the means over "
-    "all epochs. Both are paired by seed, and means over the seeds."
+    "Memory is the sum of the bytes that autograd saves for the backward pass, parameters, "
+    "gradients and optimizer state, at the end of an epoch. “Saved at the end” is the share of the "
+    "memory of full training's last epoch that the last epoch saves. “Saved over training” is the "
+    "same share for the means over all epochs. Both are paired by seed and averaged over the seeds."
 )
 PAIR = (text_column("Model", "model"), text_column("Data", "dataset"))
 COLUMNS = (
@@ -39,7 +39,7 @@ COLUMNS = (
 
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
-    """Figures 5a and 5b, and the numbers of 5a."""
+    """Return the report on Figures 5a and 5b, with a table of the numbers of 5a."""
     lines = read_epochs(frame, reader.results)
     moments = reader.freezing(frame)
     groups = build_cells(frame)
@@ -66,7 +66,11 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
 
 
 def build_rows(frame: pd.DataFrame, lines: pd.DataFrame, profile: Profile) -> Sequence[Row]:
-    """Memory of each cell's first and last epoch in bytes, and the shares saved against full."""
+    """Return one row per cell: memory of its first and last epoch, and shares saved.
+
+    lines: the epochs of the runs (see reports.runs.epochs). Memory is in bytes. Shares (0 to 1)
+    compare with full training; None for full training itself.
+    """
     found: list[Row] = []
     for cell in build_cells(frame):
         model, dataset, method = cell.roles
@@ -93,12 +97,15 @@ def build_rows(frame: pd.DataFrame, lines: pd.DataFrame, profile: Profile) -> Se
 
 
 def compute_memory_saved(ours: pd.DataFrame, full: pd.DataFrame) -> dict[int, float]:
-    """The share of full training's last epoch that the last epoch saves, for each seed of both."""
+    """Return the share of memory saved in the last epoch compared with full training, by seed.
+
+    Seeds that are missing on either side are left out.
+    """
     return _compute_savings(_select_last_epoch(ours), _select_last_epoch(full))
 
 
 def average_seeds(by_seed: Mapping[int, float]) -> float:
-    """The mean over the seeds."""
+    """Return the mean over the seeds."""
     return statistics.compute_mean(list(by_seed.values()))
 
 
@@ -107,12 +114,12 @@ def _compute_savings(mine: pd.Series[float], theirs: pd.Series[float]) -> dict[i
 
 
 def _average_epochs(lines: pd.DataFrame) -> pd.Series[float]:
-    """Mean memory of each seed's epochs."""
+    """Return the mean memory over the epochs of each seed, in bytes."""
     return lines.groupby("seed").memory_bytes.mean()
 
 
 def _select_last_epoch(lines: pd.DataFrame) -> pd.Series[float]:
-    """Memory of each seed's last epoch."""
+    """Return the memory of the last epoch of each seed, in bytes."""
     return lines.sort_values("epoch").groupby("seed").memory_bytes.last()
 
 
@@ -122,24 +129,25 @@ def _average_end(lines: pd.DataFrame, first: bool) -> float:
 
 
 def _draw_memory(lines: pd.DataFrame, dataset: str, profile: Profile) -> Drawing:
-    title = f"Figure 5a: memory over training, {profile.format_name(dataset)}"
+    title = f"Figure 5a: memory during training, {profile.format_name(dataset)}"
     return Drawing(
         "figure5a",
         title,
-        "What autograd keeps for the backward pass plus parameters, gradients and optimizer "
-        "state, at the end of each epoch: thin lines are seeds, thick ones their means. A frozen "
-        "prefix keeps nothing, and a frozen layer has neither gradient nor momentum.",
+        "Memory at the end of each epoch: bytes that autograd saves for the backward pass, "
+        "parameters, gradients and optimizer state. Thin lines are seeds, thick lines are their "
+        "means. Autograd saves nothing for a frozen prefix. A frozen layer has no gradient and no "
+        "momentum.",
         lambda: draw_memory_curves(lines, profile, title),
     )
 
 
 def _draw_moments(moments: pd.DataFrame, dataset: str, profile: Profile) -> Drawing:
-    title = f"Figure 5b: when each layer froze, {profile.format_name(dataset)}"
+    title = f"Figure 5b: freezing moments of the layers, {profile.format_name(dataset)}"
     here = moments[moments.model == SHOWN]
     return Drawing(
         "figure5b",
         title,
-        "Each point is a layer of one seed at the moment it froze; layers that trained to the end "
-        "stand hollow on the line “never”. Table 2 shows the other models.",
+        "A point is a layer of one seed, at the epoch at which it froze. A hollow point on the "
+        "line “never” is a layer that trained to the end. Table 2 shows the other models.",
         lambda: draw_freezing_moments(here, profile, title),
     )

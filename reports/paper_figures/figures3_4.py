@@ -1,4 +1,4 @@
-"""Writes figures 3 and 4 from recorded runs: pictures, their numbers, a summary, their origin."""
+"""Report on Figures 3 and 4 from recorded runs: figures, numbers, summary and provenance."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ from reports.runs.gradient_samples import BAND, DRAWS, TAILORED
 from reports.runs.recordings import SETTLED, Gradient, find_settled_epoch
 from reports.runs.run_table import ROLES, Reader
 
-SHOWN = 6  # layers of a run whose curves are drawn, evenly from the first to the last
+SHOWN = 6  # number of layers drawn per run, evenly spaced from the first to the last
 KEYS = (*ROLES, "seed")
 
 
 def write_curves(
     wanted: Iterable[Mapping[str, Any]], results: Path, out: Path, profile: Mapping[str, Any]
 ) -> list[Path]:
-    """Write figures 3 and 4 of the wanted runs (see reports.runs.run_table) of a results folder.
+    """Write Figures 3 and 4 of the wanted runs (see reports.runs.run_table) into the folder `out`.
 
-    The runs are those of strategy record with gradient = true. profile: as for Table 2.
-    Returns the files; the first is the text for a terminal. Raises UserError if a result is
-    damaged, a recording is not there, or `out` cannot be written.
+    wanted: runs of the strategy record with gradient = true. results: the results folder. profile:
+    as in reports.publishing.build.build_report. Returns the files; the first is the text for a
+    terminal. Raises UserError if a result is damaged, a recording is missing, or `out` cannot be
+    written.
     """
     described, frame = Profile.of(profile), run_table.read_runs(wanted, results)
     if frame.empty:
-        raise UserError("figures 3 and 4 have no runs; check the sweep they are made from")
+        raise UserError("the sweep of Figures 3 and 4 has no runs; check the sweep file")
     curves = _select_layers(recordings.read_curves(frame, results))
     gradients = recordings.read_gradients(frame, results)
     comparisons = {run: _compare_sample(gradient) for run, gradient in gradients.items()}
@@ -55,9 +56,10 @@ def write_curves(
 
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
-    """Figures 3 and 4 for a page; their files are written by `write_curves`."""
+    """Return Figures 3 and 4 as a report for the page; `write_curves` writes their files."""
     names = build_titles(frame, profile)
-    third, fourth = "Figure 3: gradients of all and of sampled weights", "Figure 4: CKA in training"
+    third = "Figure 3: gradients of all and of sampled weights"
+    fourth = "Figure 4: CKA during training"
 
     def gradients() -> Figure:
         found = recordings.read_gradients(frame, reader.results)
@@ -73,25 +75,26 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
         Drawing(
             "figure3",
             third,
-            f"Left, the gradient of the largest layer and of {TAILORED:,} of its weights; right, "
-            "the distance between the two distributions (Kolmogorov–Smirnov) over sample sizes, "
-            f"the median with {low} to {high} % of {DRAWS} samples.",
+            f"Left: gradients of all weights of the largest layer and of {TAILORED:,} sampled "
+            "weights. Right: Kolmogorov–Smirnov distance between the two distributions for several "
+            f"sample sizes. The line is the median of {DRAWS} samples, and the band covers {low} "
+            f"to {high} % of them.",
             gradients,
         ),
         Drawing(
             "figure4",
             fourth,
-            "Unbiased CKA between a layer's output and that of a trained reference, for some "
-            "layers from the first to the last.",
+            "Unbiased CKA between the output of a layer and the output of the same layer of a "
+            f"trained reference, for up to {SHOWN} layers from the first to the last.",
             similarity,
         ),
     )
-    return Report("curves", "Figures 3 and 4: what tailoring keeps, and how CKA settles", (),
-                  drawings, frame)  # fmt: skip
+    title = "Figures 3 and 4: gradients of sampled weights, and CKA during training"
+    return Report("curves", title, (), drawings, frame)
 
 
 def _select_layers(curves: pd.DataFrame) -> pd.DataFrame:
-    """Of each run SHOWN layers, evenly from the first to the last."""
+    """Select SHOWN layers of each run, evenly spaced from the first to the last."""
     parts = [
         here[here.layer.isin(np.linspace(0, here.layer.max(), SHOWN).round())]
         for _, here in curves.groupby("id", sort=False)
@@ -118,7 +121,7 @@ def _write_figures(
     names = build_titles(frame, profile)
     with apply_style(), explain_errors(out):
         third = f"Gradients of all and of sampled weights · {profile.name} profile"
-        fourth = f"Unbiased CKA over training · {profile.name} profile"
+        fourth = f"Unbiased CKA during training · {profile.name} profile"
         return [
             *save_figure(draw_gradient_sample(comparisons, names, third), out / "figure3"),
             *save_figure(draw_cka_curves(curves, names, fourth), out / "figure4"),
@@ -132,7 +135,7 @@ def _write_numbers(
     comparisons: Mapping[str, SampleComparison],
     out: Path,
 ) -> list[Path]:
-    """What is drawn, as comma-separated values with the runs' roles before it."""
+    """Write the numbers of the figures as CSV files; the first columns identify the run."""
     of_runs = frame[["id", *KEYS]]
     layers = pd.DataFrame(
         [(run, g.layer, g.name, len(g.values)) for run, g in gradients.items()],
@@ -154,7 +157,7 @@ def _write_numbers(
 
 
 def _join_runs(tables: Mapping[str, pd.DataFrame], layers: pd.DataFrame) -> pd.DataFrame:
-    """One table of several, each row with its run's id and layer."""
+    """Concatenate the tables of several runs, and add the id and layer of the run to each row."""
     if not tables:
         return layers
     return layers.merge(pd.concat(tables, names=["id"]).reset_index("id"), on="id")
@@ -166,7 +169,7 @@ def _format_summary(
     curves: pd.DataFrame,
     comparisons: Mapping[str, SampleComparison],
 ) -> str:
-    """What the figures show, in words."""
+    """Return a summary of both figures as text."""
     low, high = (round(100 * end) for end in BAND)
     lines = [f"Figures 3 and 4 · {profile.name} profile", profile.sentence]
     for run, title in build_titles(frame, profile).items():
@@ -178,9 +181,10 @@ def _format_summary(
         here = distances[distances["size"] == TAILORED].iloc[0]
         lines += [
             f"  gradient of {comparisons[run].layer.replace(chr(10), ', ')}",
-            f"    KS distance of {TAILORED:,} sampled weights to all: {here['median']:.3f} "
+            f"    KS distance of {TAILORED:,} sampled weights to all weights: {here['median']:.3f} "
             f"({low}–{high} % of {DRAWS} samples: {here['low']:.3f} to {here['high']:.3f})",
-            f"  CKA with the reference, and the epoch from which it stays within {SETTLED:g}",
+            "  final CKA with the reference, and the epoch from which CKA stays within "
+            f"{SETTLED:g}",
         ]
         shown = curves[curves.id == run]
         for (layer, name), curve in shown.groupby(["layer", "name"]):

@@ -1,4 +1,4 @@
-"""The paper's numbers as copied, and what METHODS derives from them."""
+"""Tests of the paper's numbers and of the numbers derived from them."""
 
 import math
 
@@ -8,34 +8,34 @@ from reports.paper import derived_numbers
 from reports.paper.printed_tables import find_entry, get_number, read_entries
 
 
-def test_every_table_is_there():
+def test_every_table_has_all_its_rows():
     assert [len(read_entries(table)) for table in range(1, 10)] == [4, 32, 8, 8, 8, 8, 4, 4, 4]
 
 
-def test_entries_by_name():
+def test_entries_are_found_by_name():
     row = find_entry(2, model="deit_tiny", dataset="cifar100", method="smartfrz")
     assert (row["accuracy"], row["accuracy_pm"], row["time_s"], row["tflops"]) == (
         84.82, 0.25, 9599, 16636,
     )  # fmt: skip
-    assert find_entry(2, model="deit_tiny") == {}  # more than one
+    assert find_entry(2, model="deit_tiny") == {}  # several rows match
     assert find_entry(2, model="alexnet") == {}
     assert get_number({}, "accuracy") is None
 
 
-def test_full_training_in_the_paper_costs_what_was_recounted():
+def test_printed_flops_of_full_training_agree_with_our_count():
     recounted = {"resnet50": 12334, "vgg11": 22827, "mobilenet_v2": 943, "deit_tiny": 32387}
     for model, tflops in recounted.items():
         row = find_entry(2, model=model, dataset="cifar10", method="full")
         assert row["tflops"] == pytest.approx(tflops, rel=0.02)
 
 
-def test_realised_shares_of_the_paper():
+def test_realised_ratios_of_the_paper():
     shares = {m: derived_numbers.compute_means(2, m) for m in ("smartfrz", "linear", "autofreeze")}
     rounded = {m: round(float(s["published_realised"]), 2) for m, s in shares.items()}
     assert rounded == {"smartfrz": 0.70, "linear": 0.70, "autofreeze": 0.49}
 
 
-def test_what_stands_beside_a_row():
+def test_look_up_row_derives_differences_and_savings():
     row = derived_numbers.look_up_row(2, "resnet50", "cifar10", "linear")
     assert row["published_difference"] == pytest.approx(-0.05)
     assert row["published_flops_saved"] == pytest.approx(1 - 8247 / 12360)

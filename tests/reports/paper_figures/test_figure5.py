@@ -1,4 +1,4 @@
-"""Figure 5 shows what the epochs' lines hold, from the runs of Table 2."""
+"""Tests of Figure 5, which shows the epochs of runs of Table 2."""
 
 import json
 import shutil
@@ -15,11 +15,11 @@ from tests.support.synthetic_results import EPOCHS, PROFILE, list_runs, write_ru
 
 RUNS = list_runs(["resnet50", "vgg11"], ["cifar100"], ["full", "smartfrz"], seeds=3)
 HERE = Profile.of(PROFILE)
-LAST = {"full": 100, "smartfrz": 30}  # MiB at the end
+LAST = {"full": 100, "smartfrz": 30}  # MiB in the last epoch
 
 
 def memory(run, epoch):
-    """From 100 MiB in a straight line to LAST, and a seed's own offset."""
+    """Return the memory of an epoch in bytes: linear from 100 MiB to LAST, plus the seed in MiB."""
     share = (epoch - 1) / (EPOCHS - 1)
     return ((100 + share * (LAST[run["method"]] - 100)) + run["seed"]) * 2**20
 
@@ -37,20 +37,20 @@ def results(tmp_path):
     return tmp_path
 
 
-def test_memory_saved_is_against_full_of_the_same_seed(results):
+def test_memory_saved_is_paired_with_full_training_by_seed(results):
     reader = Reader(results)
     built = build_report(reader.runs(RUNS), reader, HERE)
     row = next(row for row in built.parts[0].rows if row["method"] == "smartfrz")
     expected = sum(1 - (30 + s) / (100 + s) for s in range(3)) / 3
     assert row["memory_saved"] == pytest.approx(expected)
-    # Means over the epochs: 65 and 100 MiB, and the seed's offset.
+    # The means over the epochs are 65 and 100 MiB, plus the seed in MiB.
     expected = sum(1 - (65 + s) / (100 + s) for s in range(3)) / 3
     assert row["mean_saved"] == pytest.approx(expected)
     assert row["first_bytes"] == pytest.approx(101 * 2**20)
     assert row["last_bytes"] == pytest.approx(31 * 2**20)
 
 
-def test_a_seed_that_one_side_lacks_does_not_count(results):
+def test_seed_that_is_missing_on_one_side_is_left_out(results):
     gone = next(run for run in RUNS if run["method"] == "full" and run["seed"] == 2)
     shutil.rmtree(results / "runs" / gone["id"])
     reader = Reader(results)
@@ -70,7 +70,7 @@ def test_every_seed_and_epoch_is_drawn(results):
         assert {round(line.get_ydata()[-1]) for line in thin} == {30, 31, 32, 100, 101, 102}
 
 
-def test_missing_runs_are_counted_and_none_is_a_dash(results):
+def test_missing_runs_are_counted_and_cells_without_runs_show_a_dash(results):
     shutil.rmtree(results / "runs" / RUNS[-1]["id"])
     reader = Reader(results)
     words = [c.text(build_report(reader.runs(RUNS), reader, HERE).parts[0].rows[-1])
@@ -84,14 +84,14 @@ def test_missing_runs_are_counted_and_none_is_a_dash(results):
         drawing.draw()
 
 
-def test_a_damaged_line_is_named(results):
+def test_damaged_epochs_file_is_named(results):
     path = results / "runs" / RUNS[0]["id"] / "epochs.jsonl"
     path.write_text('{"epoch": 1}\n')
     with pytest.raises(UserError, match=r"epochs\.jsonl"):
         read_epochs(Reader(results).runs(RUNS), results)
 
 
-def test_its_runs_are_those_of_table_2():
+def test_runs_of_figure_5_are_runs_of_table_2():
     shown = {entry.spec.id for entry in load_sweep("figure5", "laptop").entries}
     assert shown <= {entry.spec.id for entry in load_sweep("table2", "laptop").entries}
     assert len(shown) == 80

@@ -1,4 +1,4 @@
-"""Figures 3 and 4: from recorded runs to pictures, numbers and words."""
+"""Tests of Figures 3 and 4: figures, numbers and summary of recorded runs."""
 
 import json
 import math
@@ -31,7 +31,7 @@ EXPECTED = [
 
 
 def record(results, run, **changes):
-    """A finished run with a made-up recording: layer i settles at 2 + i / 2 epochs."""
+    """Write a finished run with a synthetic recording: layer i settles at epoch 2 + i / 2."""
     folder = write_run(results, run)
     probes = np.linspace(0, 1, 2 * EPOCHS + 1)
     settles = (2 + np.arange(LAYERS - 1) / 2) / EPOCHS
@@ -58,7 +58,7 @@ def results(tmp_path):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """What is written of such results: the runs' folder, and the files by name."""
+    """Return the results folder and the files written from it, by name."""
     folder = tmp_path_factory.mktemp("written")
     for run in RUNS[:3]:
         record(folder / "results", run)
@@ -66,7 +66,7 @@ def written(tmp_path_factory):
     return folder / "results", {file.name: file for file in files}
 
 
-def test_all_files_are_written_and_the_same_results_give_the_same_files(written, tmp_path):
+def test_all_files_are_written_and_same_results_give_same_files(written, tmp_path):
     results, files = written
     assert list(files) == EXPECTED
     assert sorted(EXPECTED) == sorted(file.name for file in files["curves.txt"].parent.iterdir())
@@ -74,23 +74,23 @@ def test_all_files_are_written_and_the_same_results_give_the_same_files(written,
     assert [f.read_bytes() for f in again] == [f.read_bytes() for f in files.values()]
 
 
-def test_without_results_every_panel_says_so(tmp_path):
+def test_panels_without_results_are_marked(tmp_path):
     files = write_curves(RUNS, tmp_path / "results", tmp_path / "out", PROFILE)
     assert [file.name for file in files] == EXPECTED
     assert files[0].read_text().count("no finished run") == 4
 
 
-def test_the_words_say_what_is_in_the_recordings(written):
+def test_summary_agrees_with_the_recordings(written):
     text = written[1]["curves.txt"].read_text()
     assert "laptop profile" in text
     assert text.count("layer 5: layer5, 9,000 weights") == 3
     assert text.count("no finished run") == 1
-    # CKA climbs 0.05 an epoch, so the last 0.01 takes less than the half epoch between probes.
+    # CKA rises by 0.05 per epoch, so the last 0.01 takes less than the half epoch between probes.
     assert "layer 0: layer0                   0.900  from 2\n" in text
     assert "layer 12: layer12                 0.900  from 8\n" in text
 
 
-def test_the_numbers_are_those_of_the_recordings(written):
+def test_csv_files_contain_the_numbers_of_the_recordings(written):
     results, files = written
     curves = pd.read_csv(files["figure4.csv"])
     assert sorted(curves.layer.unique()) == [0, 2, 5, 7, 10, 12]  # SHOWN of 13, evenly
@@ -112,13 +112,13 @@ def test_the_numbers_are_those_of_the_recordings(written):
     assert histogram.groupby("id").everything.sum().tolist() == pytest.approx([0.995] * 3, abs=1e-3)
 
 
-def test_the_record_names_every_run_and_its_state(written):
+def test_provenance_names_every_run_and_its_state(written):
     values = json.loads(written[1]["curves.json"].read_text())
     assert [run["state"] for run in values["runs"]] == ["done"] * 3 + ["missing"]
     assert values["files"] == EXPECTED[:-1]
 
 
-def test_every_layer_is_drawn_and_named_and_a_missing_run_said(results):
+def test_every_layer_is_drawn_and_named_and_missing_runs_are_marked(results):
     frame = run_table.read_runs(RUNS, results)
     curves = recordings.read_curves(frame, results)
     figure = draw_cka_curves(curves, build_titles(frame, Profile.of(PROFILE)), "CKA")
@@ -132,7 +132,7 @@ def test_every_layer_is_drawn_and_named_and_a_missing_run_said(results):
     assert [text.get_text() for text in figure.axes[3].texts] == ["no finished run"]
 
 
-def test_histograms_and_distances_are_drawn_and_a_missing_run_said():
+def test_histograms_and_distances_are_drawn_and_missing_runs_are_marked():
     values = np.random.default_rng(0).standard_normal(5000).astype(np.float32)
     here = SampleComparison("layer 3", build_histogram(values), measure_distances(values))
     figure = draw_gradient_sample({"there": here}, {"there": "a", "absent": "b"}, "Gradients")
@@ -151,7 +151,7 @@ def test_histograms_and_distances_are_drawn_and_a_missing_run_said():
 
 
 def test_no_figure_shows_tex():
-    """Names may hold dollar signs, so that nothing is read as TeX: not what matplotlib writes."""
+    """Check all labels, because TeX is not parsed: names may contain dollar signs."""
     values = 1e-4 * np.random.default_rng(0).standard_normal(5000).astype(np.float32)
     here = SampleComparison("layer 3", build_histogram(values), measure_distances(values))
     with apply_style():
@@ -163,7 +163,7 @@ def test_no_figure_shows_tex():
     assert not [text for text in shown if "$" in text or "\\" in text]
 
 
-def test_seeds_and_data_sets_have_panels_of_their_own(tmp_path):
+def test_seeds_and_data_sets_have_separate_panels(tmp_path):
     runs = list_runs(["vgg11"], ["cifar10", "cifar100"], ["record"], seeds=2)
     for run in runs:
         record(tmp_path, run)
@@ -183,19 +183,19 @@ def test_seeds_and_data_sets_have_panels_of_their_own(tmp_path):
         ([0.9, 0.92, 0.9, 0.905], 2.0),
     ],
 )
-def test_settled_by_hand(values, epoch):
+def test_find_settled_epoch(values, epoch):
     curve = pd.DataFrame({"epoch": [0.0, 1.0, 2.0, 3.0], "cka": values})
     assert recordings.find_settled_epoch(curve) == pytest.approx(epoch, nan_ok=True)
 
 
 @pytest.mark.parametrize("key", ["cka", "gradient"])
-def test_a_run_that_recorded_too_little_is_named(results, tmp_path, key):
+def test_run_with_incomplete_recording_is_named(results, tmp_path, key):
     folder = record(results, RUNS[0], **{key: None})
     with pytest.raises(UserError, match=rf"{folder.name}.*has no tensor {key}; .*gradient = true"):
         write_curves(RUNS, results, tmp_path / "out", PROFILE)
 
 
-def test_a_recording_that_is_not_there_or_damaged(results, tmp_path):
+def test_missing_or_damaged_recording_is_an_error(results, tmp_path):
     trace = results / "runs" / RUNS[0]["id"] / "trace.safetensors"
     trace.write_bytes(b"not tensors")
     with pytest.raises(UserError, match="cannot be read"):
@@ -214,7 +214,7 @@ datasets = {"digits from scratch" = {data = "digits10", backbone = {}}}
 """
 
 
-def test_a_sweep_draws_what_it_trained(tmp_path, capsys):
+def test_sweep_trains_and_draws_its_runs(tmp_path, capsys):
     sweep, results = tmp_path / "small.toml", tmp_path / "results"
     sweep.write_text(SWEEP)
     small = ["--epochs", "2", "--train-limit", "64", "--results", str(results), "--workers", "1"]
@@ -226,14 +226,14 @@ def test_a_sweep_draws_what_it_trained(tmp_path, capsys):
     assert curves.layer.nunique() == SHOWN
 
 
-def test_no_runs_wanted(tmp_path):
+def test_sweep_without_runs_is_an_error(tmp_path):
     with pytest.raises(UserError, match="no runs"):
         write_curves([], tmp_path, tmp_path / "out", PROFILE)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_labels_keep_their_order_and_their_distance(heights):
+def test_labels_keep_their_order_and_minimum_distance(heights):
     placed = spread_heights(heights, GAP)
     order = np.argsort(heights, kind="stable")
     gaps = np.diff(np.array(placed)[order])
@@ -241,4 +241,4 @@ def test_labels_keep_their_order_and_their_distance(heights):
     assert max(placed) <= 1
     free = np.diff(np.sort(heights)) >= GAP
     if free.all():
-        assert placed == pytest.approx(heights)  # nothing to do
+        assert placed == pytest.approx(heights)  # no label has to move
