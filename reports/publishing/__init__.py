@@ -1,1 +1,1 @@
-"""From a sweep and its results to the files of its reports and page."""
+"""Writing of the reports and the page of a sweep."""

@@ -1,4 +1,4 @@
-"""Builds the report of a table by its name, and writes it: documents, numbers, figures, origin."""
+"""Building of a report by its name, and writing of its documents, numbers, figures, provenance."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from reports.tables import (
     user_sweep,
 )
 
-# A table's runs, where more can be read of them, and the profile: what is told of them.
+# Builds a report from the frame of its runs, the reader of their files, and the profile.
 Builder = Callable[[pd.DataFrame, Reader, Profile], Report]
 BUILDERS: Mapping[str, Builder] = {
     "table1": table1.build_report,
@@ -58,18 +58,18 @@ def build_report(
     profile: Mapping[str, Any],
     title: str = "",
 ) -> Report:
-    """The report of the wanted runs (see reports.runs.run_table), nothing written yet.
+    """Return the report of the wanted runs (see reports.runs.run_table) without writing files.
 
-    title: what a report that is none of the paper's is called; without one, none is made.
-    profile: name, stands_for (the paper's names to those used), device, predictor.
-    Reports of several tables share a reader, so that each result is read once. Raises UserError
-    if there is no such table, a result is damaged, or nothing is wanted.
+    name: table or figure of the paper, or the name of a user's sweep. reader: reports of several
+    tables share it, so that each result is read once. profile: values for Profile.of. title: title
+    of the report of a user's sweep, which is required for such a report. Raises UserError if no
+    report has this name, a result is damaged, or no run is wanted.
     """
     if name not in BUILDERS and not title:
         raise make_unknown_error("report", name, list(BUILDERS))
     frame = reader.runs(wanted)
     if frame.empty:
-        raise UserError(f"{name} has no runs; check the sweep it is made from")
+        raise UserError(f"{name} has no runs; check the sweep file")
     if name not in BUILDERS:
         return user_sweep.build_report(name, title, frame, Profile.of(profile))
     return BUILDERS[name](frame, reader, Profile.of(profile))
@@ -83,7 +83,7 @@ def write(
     profile: Mapping[str, Any],
     title: str = "",
 ) -> Report:
-    """Build a report and write its files into `out`; they are named in the report's `files`.
+    """Build a report, write its files into `out`, and return it with their paths in `files`.
 
     results: the results folder, or a reader of it that several reports share. Raises UserError
     as `build_report` does, and if `out` cannot be written.
@@ -98,7 +98,7 @@ def write(
 
 
 def write_documents(report: Report, out: Path) -> list[Path]:
-    """Write a report's text, Markdown, LaTeX and numbers into a folder."""
+    """Write the text, Markdown, CSV and LaTeX files of a report, and return their paths."""
     name = report.name
     texts = {
         f"{name}.txt": "\n".join(format_text(part) for part in report.compact),

@@ -1,4 +1,4 @@
-"""Reports and pages of a sweep: which runs they show and how their profile is described."""
+"""Reports and pages of a sweep: the runs that they show and the description of the profile."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from bench.planning.sweep import Sweep
     from bench.spec import Spec
 
-PAPERS_FEATURES, PAPERS_LIMIT = "raw", 0.5  # SmartFRZ's, Section 3.3 of its paper
+PAPERS_FEATURES, PAPERS_LIMIT = "raw", 0.5  # SmartFRZ paper, Section 3.3
 
 
 def write_reports(sweep: Sweep, results: Path, out: Path | None = None) -> None:
-    """Write the reports of a sweep, or of those it is made of, and print their texts.
+    """Write the report of a sweep, or of each of its parts, and print their texts.
 
-    out: a folder for them in place of results/reports.
+    out: folder for the reports; None means results/reports.
     """
     reader = Reader(results)
     for part in sweep.parts or (sweep,):
@@ -36,7 +36,7 @@ def write_reports(sweep: Sweep, results: Path, out: Path | None = None) -> None:
 
 
 def _write(sweep: Sweep, reader: Reader, out: Path) -> None:
-    """Write what belongs to a sweep into a folder and print its text."""
+    """Write the report of one sweep into a folder and print its text."""
     title = make_title(sweep)
     results = reader.results
     if sweep.table == "curves":
@@ -48,17 +48,17 @@ def _write(sweep: Sweep, reader: Reader, out: Path) -> None:
             sweep.table, list_shown_runs(sweep), reader, out, describe_profile(sweep), title
         ).files
     else:
-        print(f"sweep {sweep.name} has no report of its own; its runs lie in {results / 'runs'}")
+        print(f"sweep {sweep.name} has no report; its runs are in {results / 'runs'}")
         return
     print(files[0].read_text())
     print(f"{len(files)} files in {out}", file=sys.stderr)
 
 
 def write_page(sweep: Sweep, results: Path, out: Path | None = None) -> Path:
-    """Write the reports of a sweep, or of those it is made of, and their page; returns its path.
+    """Write the reports of a sweep, or of each of its parts, and their page; return its path.
 
-    The page of users' own sweeps alone has their name, and holds none of the paper's claims.
-    out: a folder for all of it in place of results/reports.
+    A page with none of the paper's tables and figures is named after the sweep and has no section
+    on the paper's claims. out: folder for all files; None means results/reports.
     """
     name: str = sweep.profile["name"]
     parts = sweep.parts or (sweep,)
@@ -88,17 +88,17 @@ def write_page(sweep: Sweep, results: Path, out: Path | None = None) -> Path:
 
 
 def make_title(sweep: Sweep) -> str:
-    """The title of the report of a sweep that compares methods with full training, else ''."""
+    """Return the sweep's title if it compares methods with full training, otherwise ''."""
     methods = {e.roles["method"] for e in sweep.entries}
     return sweep.title if "full" in methods and len(methods) > 1 else ""
 
 
 def list_shown_runs(sweep: Sweep) -> list[dict[str, Any]]:
-    """The runs that a report shows, as reports.runs.run_table wants them.
+    """Return the runs that a report shows, in the form that reports.runs.run_table reads.
 
-    match: the method whose cost a run was given; "" for none.
+    The key match is the method whose cost a matched run was given, "" for other runs.
     """
-    # One run may have two names; the first is taken.
+    # A run can have two method names. reversed() makes the first one win.
     methods = {e.spec.id: e.roles.get("method", "") for e in reversed(sweep.entries)}
     return [
         {
@@ -115,13 +115,13 @@ def list_shown_runs(sweep: Sweep) -> list[dict[str, Any]]:
 
 
 def _collect_options(spec: Spec) -> dict[str, Any]:
-    """All of a strategy's options, those at their default too."""
+    """Return all options of a strategy, including those with their default value."""
     declared = load_strategy_class(spec.strategy, spec.paths.get("strategy", "")).options
     return {key: spec.options.get(key, option.default) for key, option in declared.items()}
 
 
 def describe_profile(sweep: Sweep) -> dict[str, Any]:
-    """What a report says of the profile (see reports.document.profile.Profile)."""
+    """Return the description of the profile, with values for Profile.of."""
     shown = {e.roles[axis] for e in sweep.entries for axis in ("model", "dataset")}
     roles = {**sweep.profile["models"], **sweep.profile["datasets"]}
     used = {role: v.get("model", v.get("data")) for role, v in roles.items() if role in shown}
@@ -138,14 +138,14 @@ def describe_profile(sweep: Sweep) -> dict[str, Any]:
 
 
 def _list_sources(sweep: Sweep) -> list[str]:
-    """The data that the predictors in use were trained on, as their files say."""
+    """Return the data on which the predictors of the sweep were trained, from their files."""
     specs = [e.spec for e in sweep.entries if "predictor" in e.spec.contents]
     paths = {spec.paths["predictor"] for spec in specs}
     return sorted({data for path in paths for data in _read_provenance(path).get("data", [])})
 
 
 def _describe_departures(sweep: Sweep) -> str:
-    """In what SmartFRZ, as these runs have it, is not the paper's; "" if it is or is not here."""
+    """Describe how SmartFRZ in these runs differs from the paper; "" if it does not."""
     used = [
         (e.spec, _collect_options(e.spec)) for e in sweep.entries if e.spec.strategy == "smartfrz"
     ]
@@ -158,20 +158,21 @@ def _describe_departures(sweep: Sweep) -> str:
     warmups = sorted({o["warmup"] for _, o in used} - {0})
     words = []
     if features:
-        words.append(f"its tokens hold {' or '.join(features)} in place of the weights")
+        words.append(f"its predictor reads {' or '.join(features)} instead of raw weights")
     if set(limits.values()) - {PAPERS_LIMIT}:
         each = [f"{limit:g}" for limit in dict.fromkeys(limits.values())]
         if len(each) > 1:
             each = [f"{limit:g} ({name})" for name, limit in limits.items()]
-        words.append(f"it freezes at P ≥ {', '.join(each)}, calibrated, in place of the argmax")
+        words.append(f"it freezes at a calibrated P ≥ {', '.join(each)} instead of by argmax")
     if warmups:
-        words.append(f"not before epoch {' or '.join(f'{warmup:g}' for warmup in warmups)}")
+        epochs = " or ".join(f"{warmup:g}" for warmup in warmups)
+        words.append(f"it freezes no layer before epoch {epochs}")
     return f"SmartFRZ departs from its paper: {'; '.join(words)} (docs/predictor.md)." * bool(words)
 
 
 @cache
 def _read_provenance(path: str) -> dict[str, Any]:
-    """What a predictor's file says of its making; nothing where it is another strategy's."""
+    """Return the provenance in a predictor's file; empty if the file is not a predictor's."""
     from safetensors import SafetensorError, safe_open
 
     try:

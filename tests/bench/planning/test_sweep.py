@@ -334,9 +334,9 @@ def test_reports_describe_how_smartfrz_departs_from_the_paper(tmp_path: Path) ->
     common = ["--seeds", "1", "--results", str(tmp_path)]
     assert main(["page", "table2", "table4", "table9", *common]) == 0
     out = tmp_path / "reports" / "laptop"
-    said = "it freezes at P ≥ {}, calibrated, in place of the argmax; not before epoch 1"
+    said = "freezes at a calibrated P ≥ {} instead of by argmax; it freezes no layer before epoch 1"
     text = (out / "table2.md").read_text()
-    assert "its tokens hold upstream+progress in place of the weights" in text.replace("\\", "")
+    assert "predictor reads upstream+progress instead of raw weights" in text.replace("\\", "")
     assert said.format("0.93") in text
     limits = "0.92 (laptop-w20-n1024), 0.93 (laptop-w30-n1024), 0.94 (laptop-w40-n1024)"
     assert limits in (out / "table4.md").read_text()

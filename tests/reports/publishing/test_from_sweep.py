@@ -1,4 +1,4 @@
-"""The files of a report, and the record of how they were made."""
+"""Tests of the files of a report and of its provenance."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def test_all_files_are_written(results, tmp_path):
     assert "laptop profile" in files[0].read_text()
 
 
-def test_the_record_names_every_run_and_its_state(results, tmp_path):
+def test_provenance_names_every_run_and_its_state(results, tmp_path):
     shutil.rmtree(results / "runs" / RUNS[0]["id"])
     record = json.loads(write_table2(RUNS, results, tmp_path / "out", PROFILE)[-1].read_text())
     assert [run["id"] for run in record["runs"]] == [run["id"] for run in RUNS]
@@ -49,7 +49,7 @@ def test_the_record_names_every_run_and_its_state(results, tmp_path):
     assert not record["command"].startswith("/")
 
 
-def test_a_report_holds_nothing_that_its_results_do_not(results, tmp_path):
+def test_report_depends_only_on_its_results(results, tmp_path):
     out = tmp_path / "out"
     first = [file.read_bytes() for file in write_table2(RUNS, results, out, PROFILE)]
     again = [file.read_bytes() for file in write_table2(RUNS, results, out, PROFILE)]
@@ -60,19 +60,19 @@ def test_a_report_holds_nothing_that_its_results_do_not(results, tmp_path):
     assert "5 of" not in empty[0]
 
 
-def test_no_runs_wanted(tmp_path):
+def test_report_without_runs_is_an_error(tmp_path):
     with pytest.raises(UserError, match="no runs"):
         write_table2([], tmp_path, tmp_path / "out", PROFILE)
 
 
-def test_a_place_that_cannot_be_written(results, tmp_path):
+def test_unwritable_output_folder_is_an_error(results, tmp_path):
     (tmp_path / "out").write_text("a file where a folder should be")
     for below in (".", "reports/laptop"):
         with pytest.raises(UserError, match="out is a file"):
             write_table2(RUNS, results, tmp_path / "out" / below, PROFILE)
 
 
-def test_a_layer_without_its_keys_is_named(results, tmp_path):
+def test_result_with_an_incomplete_layer_is_named(results, tmp_path):
     path = results / "runs" / RUNS[0]["id"] / "result.json"
     values = json.loads(path.read_text())
     del values["layers"][3]["index"]
