@@ -1,4 +1,4 @@
-"""A page of made-up runs, and a browser that opens it with no network at hand."""
+"""Fixtures for the tests of the page: a page of synthetic runs, and a browser without network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def table2(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 @pytest.fixture(scope="session")
 def file(table2: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page on disk."""
+    """Return the path of the page."""
     path = tmp_path_factory.mktemp("page") / "index.html"
     path.write_text(page_of([(table2, Profile.of(PROFILE))]))
     return path
@@ -48,8 +48,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def shown(browser: Browser, file: Path) -> Iterator[Callable[..., Page]]:
-    """Opens the page: width of the screen in pixels, colour scheme. Ends by looking for errors in
-    the console and for requests other than for the file itself.
+    """Return a function that opens the page.
+
+    Its arguments are the width of the screen in pixels, the colour scheme, and whether JavaScript
+    is enabled. At the end, check that there were no console messages and no network requests.
     """
     contexts, troubles, requests = [], [], []
 

@@ -1,6 +1,6 @@
-"""`make page-test`: opens the page in Chromium, headless, and looks at what a reader would see.
+"""Command of `make page-test`: runs the tests of the page in headless Chromium.
 
-Where there is no Chromium it says so, loudly, and succeeds: nothing was tested then.
+Without Chromium, the command prints a prominent warning, tests nothing and succeeds.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ PACKAGE, PROGRAMS = "chromium", ("chromium", "chromium-browser", "google-chrome"
 
 
 def main() -> int:
-    """Run the tests, or say why not."""
+    """Run the tests, or print why they are skipped."""
     browser, reason = find_browser()
     if reason:
-        line = f"PAGE TESTS SKIPPED: {reason}. Nothing about the page in a browser was tested."
+        line = f"PAGE TESTS SKIPPED: {reason}. The page was not tested in a browser."
         print("#" * len(line), line, "#" * len(line), sep="\n")
         return 0
     environment = {**os.environ, "FREEZEBENCH_BROWSER": browser, "OMP_NUM_THREADS": "1"}
@@ -29,9 +29,12 @@ def main() -> int:
 
 
 def find_browser() -> tuple[str, str]:
-    """The browser's path, or why there is none; installs Debian's package if that is all."""
+    """Return the browser's path and '', or '' and the reason why there is none.
+
+    Without a browser, Debian's package is installed if playwright is there.
+    """
     if importlib.util.find_spec("playwright") is None:
-        return "", "playwright is not installed; pip install playwright"
+        return "", "playwright is not installed; run `pip install playwright`"
     reason = ""
     if not _find_program():
         reason = _install()
@@ -44,11 +47,11 @@ def _find_program() -> str:
 
 
 def _install() -> str:
-    """Why Debian's package could not be installed; '' if it could."""
+    """Install Debian's package; return '' or the reason why it could not be installed."""
     if shutil.which("apt-get") is None:
-        return f"there is no {PACKAGE} and no apt-get to install it"
+        return f"{PACKAGE} is not installed, and there is no apt-get to install it"
     if os.geteuid() != 0:
-        return f"there is no {PACKAGE}; installing it needs root"
+        return f"{PACKAGE} is not installed, and installing it needs root"
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", PACKAGE]
     for command in (install, ["apt-get", "update", "-qq"], install):

@@ -1,4 +1,4 @@
-"""What a reader of the page sees, sorts, opens and prints."""
+"""Tests of the page in a browser: content, sorting, dialogs, colour schemes and printing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from tests.support.page_results import GONE, RUNS
 
 WIDE = "document.documentElement.scrollWidth"
 GROUND = "getComputedStyle(document.body).backgroundColor"
-HERE = "#table2 table.sortable >> nth=0"  # the results, seeds and accuracies
+HERE = "#table2 table.sortable >> nth=0"  # the table of results
 
 
 def column(tab, table, head):
-    """The cells of a column, top to bottom."""
+    """Return the cells of a column, from top to bottom."""
     heads = [
         text.split("\n")[-1] for text in tab.locator(f"{table} >> thead th").all_text_contents()
     ]
@@ -22,11 +22,11 @@ def column(tab, table, head):
 
 
 def brightness(colour):
-    """Of rgb(…), 0 to 255."""
+    """Return the brightness (0 to 255) of a colour in the form rgb(…)."""
     return sum(int(value) for value in re.findall(r"\d+", colour)[:3]) / 3
 
 
-def test_every_row_and_number_of_every_table_is_there(shown, table2):
+def test_page_shows_every_row_and_number_of_every_table(shown, table2):
     tab = shown()
     tables = tab.locator("#table2 table.sortable")
     assert tables.count() == len(table2.parts)
@@ -39,14 +39,14 @@ def test_every_row_and_number_of_every_table_is_there(shown, table2):
                 assert one.text(row) in words
 
 
-def test_tables_have_heads_for_those_who_hear_them(shown):
+def test_tables_have_headings_for_screen_readers(shown):
     tab = shown()
     assert tab.locator("table.sortable:not(:has(thead th[scope=col]))").count() == 0
     assert tab.locator("table.sortable tbody tr:not(.block):not(:has(th[scope=row]))").count() == 0
     assert tab.get_by_role("row", name=re.compile("smartfrz")).count() > 0
 
 
-def test_figures_are_large_enough_to_read_and_their_names_do_not_meet(shown, table2):
+def test_figures_are_large_enough_to_read_and_have_unique_ids(shown, table2):
     for width in (360, 1280):
         tab = shown(width)
         figures = tab.locator("figure svg")
@@ -64,12 +64,12 @@ def test_figures_are_large_enough_to_read_and_their_names_do_not_meet(shown, tab
     assert {name.removeprefix("#") for name in referred} <= set(ids)
 
 
-def test_nothing_is_wider_than_a_phone(shown):
+def test_page_is_not_wider_than_the_screen(shown):
     for width in (360, 768, 1280):
         assert shown(width).evaluate(WIDE) <= width
 
 
-def test_a_missing_run_is_counted_not_hidden(shown):
+def test_missing_run_is_counted_and_not_hidden(shown):
     tab = shown()
     assert f"{len(RUNS) - 1} of {len(RUNS)}" in tab.locator("header").text_content()
     linear = tab.locator(HERE).locator("tbody tr:not(.block)").nth(1)
@@ -77,14 +77,14 @@ def test_a_missing_run_is_counted_not_hidden(shown):
     assert linear.locator(".strip circle").count() == 4
 
 
-def test_each_finished_seed_is_a_point(shown):
+def test_every_finished_seed_is_a_point(shown):
     tab = shown()
     strips = tab.locator(HERE).locator(".strip")
     assert strips.count() == 16
     assert tab.locator(HERE).locator(".strip circle").count() == len(RUNS) - 1
 
 
-def test_a_click_on_a_head_sorts_by_number(shown):
+def test_click_on_a_heading_sorts_by_number(shown):
     tab = shown()
     head = tab.locator(HERE).locator("thead th", has_text="Accuracy").first
     before = [cell.text_content() for cell in column(tab, HERE, "Accuracy")]
@@ -97,7 +97,7 @@ def test_a_click_on_a_head_sorts_by_number(shown):
     printed = [cell.text_content() for cell in column(tab, HERE, "Accuracy")]
     assert printed != before
     assert sorted(printed) == sorted(before)
-    assert tab.locator(HERE).locator("tbody .group").first.is_visible()  # each row says its model
+    assert tab.locator(HERE).locator("tbody .group").first.is_visible()  # every row names its model
     assert not tab.locator(HERE).locator(".block").first.is_visible()
 
     head.locator("button").click()
@@ -105,12 +105,12 @@ def test_a_click_on_a_head_sorts_by_number(shown):
     down = [float(cell.get_attribute("data-order")) for cell in column(tab, HERE, "Accuracy")]
     assert down == orders[::-1]
 
-    tab.keyboard.press("Enter")  # the button still has the focus: as made
+    tab.keyboard.press("Enter")  # the button still has the focus; this restores the original order
     assert head.get_attribute("aria-sort") == "none"
     assert [cell.text_content() for cell in column(tab, HERE, "Accuracy")] == before
 
 
-def test_unknown_values_are_last_either_way(shown):
+def test_unknown_values_are_last_in_both_orders(shown):
     tab = shown()
     against = "#table2 table.sortable >> nth=1"
     head = tab.locator(against).locator("thead th", has_text="Replayed").first
@@ -120,9 +120,9 @@ def test_unknown_values_are_last_either_way(shown):
         assert orders == sorted(orders, key=lambda text: text == "")
 
 
-def test_a_row_opens_its_runs_with_their_ids(shown):
+def test_row_opens_a_dialog_with_its_run_ids(shown):
     tab = shown()
-    tab.locator(HERE).locator("a.open").nth(1).click()  # linear, a seed of which is gone
+    tab.locator(HERE).locator("a.open").nth(1).click()  # linear, which misses one seed
     dialog = tab.get_by_role("dialog")
     assert dialog.is_visible()
     words = dialog.text_content()
@@ -135,30 +135,30 @@ def test_a_row_opens_its_runs_with_their_ids(shown):
     assert not dialog.is_visible()
 
 
-def test_numbers_of_many_cells_lead_to_all_runs(shown):
+def test_tables_pooled_over_cells_link_to_all_runs(shown):
     tab = shown()
     tab.get_by_role("link", name="The runs behind these numbers").first.click()
     assert tab.locator("#table2 .dossier").last.is_visible()
 
 
-def test_without_scripts_the_runs_are_found_by_their_links(shown):
+def test_links_lead_to_the_runs_without_javascript(shown):
     tab = shown(script=False)
     link = tab.locator(HERE).locator("a.open").first
     assert RUNS[0]["id"] in tab.locator(link.get_attribute("href")).text_content()
 
 
-def test_dark_is_dark_and_the_switch_turns_it(shown):
+def test_dark_scheme_is_dark_and_the_button_switches_it(shown):
     light, dark = shown(scheme="light"), shown(scheme="dark")
     assert brightness(light.evaluate(GROUND)) > 200
     assert brightness(dark.evaluate(GROUND)) < 50
     ink = "getComputedStyle(document.querySelector('figure svg')).fill"
-    assert brightness(dark.evaluate(ink)) > 200  # what figures write in
+    assert brightness(dark.evaluate(ink)) > 200  # text of the figures
     dark.get_by_role("button", name="Switch to light").click()
     assert brightness(dark.evaluate(GROUND)) > 200
     assert brightness(dark.evaluate(ink)) < 50
 
 
-def test_print_is_black_on_white_without_what_only_a_screen_needs(shown):
+def test_print_is_black_on_white_without_screen_controls(shown):
     tab = shown(scheme="dark")
     tab.emulate_media(media="print", color_scheme="dark")
     assert brightness(tab.evaluate(GROUND)) > 250
@@ -171,7 +171,7 @@ def test_print_is_black_on_white_without_what_only_a_screen_needs(shown):
     assert all(verdicts.nth(i).is_visible() for i in range(verdicts.count()))
 
 
-def test_the_page_asks_no_other_machine(file):
+def test_page_loads_nothing_from_the_network(file):
     text = file.read_text()
     assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!#|data:)""", text)
     assert not re.findall(r"url\((?!#)", text)

@@ -1,4 +1,7 @@
-"""The page of ten thousand results is made in seconds. Outside the timed suite: it writes them."""
+"""Test of the time to render a page of 10,000 results.
+
+The test is not part of `make test`, because writing the results takes long.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ from tests.support.synthetic_results import PROFILE, list_runs, write_run
 SECONDS = 10
 
 
-def test_ten_thousand_results(tmp_path):
+def test_page_of_ten_thousand_results_is_rendered_in_seconds(tmp_path):
     runs = list_runs(seeds=313)
     assert len(runs) > 10_000
     for run in runs:
         write_run(tmp_path, run)
-    begun = time.process_time()  # what others do on this machine does not count
+    begun = time.process_time()  # CPU time, which other processes do not lengthen
     report = build_report("table2", runs, Reader(tmp_path), PROFILE)
     text = render_page([(report, Profile.of(PROFILE))])
     assert time.process_time() - begun < SECONDS
