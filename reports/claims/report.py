@@ -19,8 +19,9 @@ TITLE = "Claims of the paper"
 NOTES = (
     "Intervals are two-sided 95 % t intervals, paired by seed. Three or more pairs of model and "
     "data set are pooled: the interval is then over the means of the pairs.",
-    "“Cannot be told” means that an interval contains the threshold of its rule, or that runs are "
-    "missing. The column “These runs” names missing runs.",
+    "“Cannot be told” means that an interval contains the threshold of its rule or has fewer than "
+    "three values, that runs are missing, or that times cannot be compared. The column “These "
+    "runs” gives the reason.",
     f"“Loses no accuracy” means that the interval of the loss is below {MARGIN} points.",
     "The rules are the same for every profile. An outcome is valid only for the models and data "
     "sets of this profile. The intervals are not corrected for the number of claims.",

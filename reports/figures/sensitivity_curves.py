@@ -21,7 +21,7 @@ Curve = Mapping[float, Mapping[int, float]]  # value of the option: seed: result
 
 @dataclass(frozen=True)
 class Panel:
-    """A quantity of one model and data set over the values of the option, here and in the paper.
+    """Quantity of one model and data set over the values of the option, here and in the paper.
 
     relative: both rows span the same share of the quantity instead of the same number of units.
     """

@@ -34,7 +34,7 @@ class Head:
 
 @dataclass(frozen=True)
 class HtmlCell:
-    """One cell: its text, its sort key ('' is sorted last), and its colour and dot plot."""
+    """Cell of a table: its text, sort key ('' is sorted last), colour and dot plot."""
 
     text: str
     order: str
@@ -45,7 +45,7 @@ class HtmlCell:
 
 @dataclass(frozen=True)
 class HtmlRow:
-    """One row of a table.
+    """Row of a table.
 
     anchor: HTML id of the list of its runs; '' if the row does not belong to exactly one cell.
     block: title of the block that begins with this row; '' inside a block.

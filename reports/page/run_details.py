@@ -22,7 +22,7 @@ from reports.runs.run_table import DONE
 
 @dataclass(frozen=True)
 class RunLine:
-    """One run as formatted text."""
+    """Run of a cell as formatted text."""
 
     id: str
     seed: int
@@ -85,7 +85,7 @@ class DetailsByRow:
 
     @cached_property
     def _accuracy_scales(self) -> Mapping[tuple[str, ...], Scale]:
-        """One scale per pair of model and data set, so that its methods can be compared."""
+        """Scale of each pair of model and data set, shared by its methods."""
         values: dict[tuple[str, ...], list[float]] = {}
         for one in self._against:
             values.setdefault(one.cell.roles[:2], []).extend(one.cell.values("accuracy"))
