@@ -34,11 +34,11 @@ class Criterion:
     find: Callable[[Frames], Finding]
 
     def __call__(self, frames: Frames) -> Finding:
-        """Judge the runs; the outcome is "cannot be told" if runs are missing."""
+        """Judge the runs; the outcome is "undecided" if runs are missing."""
         try:
             return self.find(frames)
         except MissingRunsError as reason:
-            return Finding(f"– ({reason})", "cannot be told")
+            return Finding(f"– ({reason})", "undecided")
 
 
 def require_no_worse(table: str, ours: str, theirs: str, each: bool = False) -> Criterion:

@@ -19,7 +19,7 @@ TITLE = "Claims of the paper"
 NOTES = (
     "Intervals are two-sided 95 % t intervals, paired by seed. Three or more pairs of model and "
     "data set are pooled: the interval is then over the means of the pairs.",
-    "“Cannot be told” means that an interval contains the threshold of its rule or has fewer than "
+    "“Undecided” means that an interval contains the threshold of its rule or has fewer than "
     "three values, that runs are missing, or that times cannot be compared. The column “These "
     "runs” gives the reason.",
     f"“Loses no accuracy” means that the interval of the loss is below {MARGIN} points.",
@@ -74,7 +74,7 @@ def judge_claim(claim: Claim, frames: Frames) -> Row:
 def count_verdicts(rows: Sequence[Row]) -> list[str]:
     """Return a note with the number of claims per outcome."""
     verdicts = [str(row["verdict"]) for row in rows]
-    hold, fail, open_ = map(verdicts.count, ("holds", "does not hold", "cannot be told"))
+    hold, fail, open_ = map(verdicts.count, ("holds", "does not hold", "undecided"))
     return [
         f"{len(rows)} claims: {hold} hold, {fail} do not hold, and for {open_} the outcome cannot "
         "be told."

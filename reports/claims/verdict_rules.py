@@ -11,7 +11,7 @@ from typing import Literal
 
 from reports.statistics import LEAST, Interval
 
-ClaimResult = Literal["holds", "does not hold", "cannot be told"]
+ClaimResult = Literal["holds", "does not hold", "undecided"]
 
 
 def check_above(intervals: Sequence[Interval], threshold: float) -> ClaimResult:
@@ -45,15 +45,15 @@ def combine_verdicts(*verdicts: ClaimResult) -> ClaimResult:
 def check_any_positive(values: Sequence[float]) -> ClaimResult:
     """Return "holds" if any value is positive, "does not hold" if none is.
 
-    Without values the result is "cannot be told".
+    Without values the result is "undecided".
     """
     if not values:
-        return "cannot be told"
+        return "undecided"
     return "holds" if any(value > 0 for value in values) else "does not hold"
 
 
 def _decide(sure: bool) -> ClaimResult:
-    return "holds" if sure else "cannot be told"
+    return "holds" if sure else "undecided"
 
 
 def _negate_interval(one: Interval) -> Interval:

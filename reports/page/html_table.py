@@ -17,7 +17,7 @@ VERDICTS = {  # text of a verdict or of a claim's outcome: CSS class of its colo
     "inconclusive": "open",
     "holds": "good",
     "does not hold": "bad",
-    "cannot be told": "open",
+    "undecided": "open",
 }
 
 

@@ -177,7 +177,7 @@ def _read_provenance(path: str) -> dict[str, Any]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            told: dict[str, Any] = json.loads((file.metadata() or {}).get("provenance", "{}"))
+            provenance: dict[str, Any] = json.loads((file.metadata() or {}).get("provenance", "{}"))
     except (SafetensorError, OSError):
         return {}
-    return told
+    return provenance

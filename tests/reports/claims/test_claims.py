@@ -63,8 +63,8 @@ def test_claim_holds_on_runs_that_support_it(text):
 def test_two_seeds_decide_nothing(low, high):
     two, three = (Interval((low + high) / 2, low, high, n) for n in (2, 3))
     for rule in (verdict_rules.check_above, verdict_rules.check_below):
-        assert rule([two], 0.0) == "cannot be told"
-        assert rule([three], 0.0) != "cannot be told"
+        assert rule([two], 0.0) == "undecided"
+        assert rule([three], 0.0) != "undecided"
     assert verdict_rules.check_above([three, two], 0.0) != "holds"
 
 
@@ -76,7 +76,7 @@ def test_claim_does_not_hold_on_runs_that_contradict_it(text):
 
 @pytest.mark.parametrize("text", [text for text in CLAIMS if text != ORDER])
 def test_outcome_is_open_if_the_runs_scatter(text):
-    assert judged(text, UNSURE) == "cannot be told"
+    assert judged(text, UNSURE) == "undecided"
 
 
 def without_the_last_seed(frame):
@@ -90,9 +90,9 @@ GONE = {n: without_the_last_seed(f) if "state" in f else f for n, f in GOOD.item
 @pytest.mark.parametrize("text", CLAIMS)
 def test_outcome_is_open_if_one_run_or_all_are_missing(text):
     found = CLAIMS[text].criterion(GONE)
-    assert found.verdict == "cannot be told"
+    assert found.verdict == "undecided"
     assert " of " in found.ours
-    assert judged(text, {}) == "cannot be told"
+    assert judged(text, {}) == "undecided"
     assert "is not part of this report" in CLAIMS[text].criterion({}).ours
 
 
@@ -101,7 +101,7 @@ def test_times_of_different_devices_are_not_compared():
     table2.loc[table2.method == "full", "device"] = "another"
     time = CLAIMS["SmartFRZ saves training time compared with full training."]
     found = time.criterion(GOOD | {"table2": table2})
-    assert found.verdict == "cannot be told"
+    assert found.verdict == "undecided"
     assert "devices" in found.ours
 
 
@@ -113,7 +113,7 @@ def test_times_of_runs_that_shared_their_cpu_are_not_compared():
         found = CLAIMS[text].criterion(GOOD | {"table2": table2})
         # The time for decisions is measured in CPU time.
         if timed and "predictor" not in text and "norms" not in text:
-            assert found.verdict == "cannot be told"
+            assert found.verdict == "undecided"
             assert "shared their CPU" in found.ours
         elif text != REALISED:
             assert found.verdict == "holds"
@@ -152,7 +152,7 @@ def test_above_and_below_are_symmetric_and_never_both_hold(intervals, threshold)
 @given(INTERVALS.filter(bool), ENDS)
 def test_interval_with_unknown_ends_decides_nothing(intervals, threshold):
     unknown = Interval(0.0, math.nan, math.nan, 1)
-    assert verdict_rules.check_above([unknown], threshold) == "cannot be told"
+    assert verdict_rules.check_above([unknown], threshold) == "undecided"
     assert verdict_rules.check_above([*intervals, unknown], threshold) != "holds"
 
 
