@@ -75,10 +75,7 @@ def count_verdicts(rows: Sequence[Row]) -> list[str]:
     """Return a note with the number of claims per outcome."""
     verdicts = [str(row["verdict"]) for row in rows]
     hold, fail, open_ = map(verdicts.count, ("holds", "does not hold", "undecided"))
-    return [
-        f"{len(rows)} claims: {hold} hold, {fail} do not hold, and for {open_} the outcome cannot "
-        "be told."
-    ]
+    return [f"{len(rows)} claims: {hold} hold, {fail} do not hold and {open_} are undecided."]
 
 
 def collect_frames(reports: Sequence[Report], reader: Reader) -> Mapping[str, pd.DataFrame]:
