@@ -24,10 +24,12 @@ def count_operators(act: Callable[[], object]) -> Counter[tuple[object, ...]]:
     return counts
 
 
-def compare_operators(harness: Callable[[], object], hand: Callable[[], object]) -> tuple[int, int]:
-    """Return the number of operators that only the harness runs, and that only `hand` runs."""
-    mine, hands = count_operators(harness), count_operators(hand)
-    return (mine - hands).total(), (hands - mine).total()
+def compare_operators(
+    harness: Callable[[], object], reference: Callable[[], object]
+) -> tuple[int, int]:
+    """Return the number of operators that only the harness runs, and that only the reference runs."""
+    ours, theirs = count_operators(harness), count_operators(reference)
+    return (ours - theirs).total(), (theirs - ours).total()
 
 
 class _OperatorCounter(TorchDispatchMode):

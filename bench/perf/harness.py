@@ -15,7 +15,7 @@ from PIL import Image
 from bench.batches.factory import load_data
 from bench.data.images.augmentation import NORMALISATIONS
 from bench.layers.discovery import Layer
-from bench.perf.reference_loop import BareLoop
+from bench.perf.reference_loop import ReferenceLoop
 from bench.perf.subjects import PAPER, SUBJECTS
 from bench.planning.run_inputs import resolve
 from bench.results.run_folder import RunFolder
@@ -148,12 +148,12 @@ class Harness:
         self.step()
 
 
-def build_bare_loop(harness: Harness) -> BareLoop:
+def build_reference_loop(harness: Harness) -> ReferenceLoop:
     """Build the reference loop on a copy of the harness's model, with its images and settings."""
     run, spec, device = harness.run, harness.run.spec, harness.run.device
     data = load_data(spec.data, spec.resolution, "test", spec.paths.get("data", ""), 0)
     mean, std = (torch.tensor(v, device=device) for v in NORMALISATIONS[spec.normalisation])
-    return BareLoop(
+    return ReferenceLoop(
         copy.deepcopy(run.model).requires_grad_(True),
         run.layers,
         data.train_images.to(device),

@@ -22,7 +22,7 @@ from bench.layers.discovery import Layer
 from bench.machine.to_device import move_to_device
 
 
-class BareLoop:
+class ReferenceLoop:
     """Hand-written training loop without instrumentation.
 
     images, labels: uint8 (N, 3, R, R) and int64 (N,), on the device of the model.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from bench.perf.harness import Harness, PerfSettings, build_bare_loop, make_spec
+from bench.perf.harness import Harness, PerfSettings, build_reference_loop, make_spec
 from bench.perf.interleaved_timing import (
     BLOCK_SECONDS,
     compute_ratios,
@@ -28,12 +28,12 @@ def measure(settings: PerfSettings) -> Iterator[Measurement]:
     """
     for model in settings.select_models(SUBJECTS):
         turns = _LoopTimer(Harness(make_spec(settings, model), settings.place), settings)
-        harness, bare = turns.take()
+        harness, reference = turns.take()
         limit = LIMITS.get(model, "")
         yield make_measurement(
-            "step", model, "full", "harness / bare", compute_ratios(harness, bare), limit
+            "step", model, "full", "harness / reference", compute_ratios(harness, reference), limit
         )
-        yield make_measurement("step", model, "full", "bare step (s)", bare)
+        yield make_measurement("step", model, "full", "reference step (s)", reference)
 
 
 class _LoopTimer:
@@ -44,16 +44,16 @@ class _LoopTimer:
     """
 
     def __init__(self, harness: Harness, settings: PerfSettings) -> None:
-        self._harness, self._bare = harness, build_bare_loop(harness)
+        self._harness, self._reference = harness, build_reference_loop(harness)
         self._device, self._seconds = settings.torch_device, settings.seconds
         self._times: tuple[list[float], list[float]] = ([], [])
 
     def take(self) -> tuple[list[float], list[float]]:
         """Return the seconds per step of harness and reference loop, one pair per block."""
         for _ in range(2):  # the first steps allocate memory
-            self._bare.step()
+            self._reference.step()
             self._harness.step()
-        once = time_block(self._bare.step, 2, self._device)
+        once = time_block(self._reference.step, 2, self._device)
         self._repeats = max(1, round(BLOCK_SECONDS / once))
         self._made = 0
         self._until = time.monotonic() + self._seconds
@@ -72,9 +72,9 @@ class _LoopTimer:
         if self._made < self._repeats:
             return
         wait_for(self._device)
-        harness, bare = self._times
+        harness, reference = self._times
         harness.append((read_clock(self._device) - self._began) / self._made)
-        bare.append(time_block(self._bare.step, self._repeats, self._device))
+        reference.append(time_block(self._reference.step, self._repeats, self._device))
         self._made = 0
         self._began = read_clock(self._device)
 

@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from bench.batches.order import draw_epoch_order
 from bench.cli.main import main
 from bench.perf.dispatched_operators import compare_operators, count_operators
-from bench.perf.harness import Harness, PerfSettings, build_bare_loop, make_freeze_states, make_spec
+from bench.perf.harness import (
+    Harness,
+    PerfSettings,
+    build_reference_loop,
+    make_freeze_states,
+    make_spec,
+)
 from bench.perf.interleaved_timing import (
     TimedCall,
     TimingGroup,
@@ -24,7 +30,7 @@ from bench.perf.interleaved_timing import (
     time_interleaved,
 )
 from bench.perf.measurement import make_measurement
-from bench.perf.reference_loop import BareLoop
+from bench.perf.reference_loop import ReferenceLoop
 from bench.perf.sections.realised import compare_savings
 from bench.perf.subjects import SMALLEST
 
@@ -39,25 +45,25 @@ def test_the_reference_loop_trains_to_the_same_weights(tmp_path: Path) -> None:
     """Both loops train the same model, before and after a freeze."""
     harness = Harness(make_spec(settings(tmp_path), SMALLEST), tmp_path)
     run, frozen = harness.run, make_freeze_states(len(harness.layers))["random 50%"]
-    bare = build_bare_loop(harness)
-    bare.total = run.view.total_steps
-    bare.order = draw_epoch_order(run.spec.seed, 0, len(bare.labels))
+    reference = build_reference_loop(harness)
+    reference.total = run.view.total_steps
+    reference.order = draw_epoch_order(run.spec.seed, 0, len(reference.labels))
     for _ in range(3):
         harness.step()
-        bare.step()
-    bare.freeze(frozen)  # resets all momentum, so reset it in the harness too
+        reference.step()
+    reference.freeze(frozen)  # resets all momentum, so reset it in the harness too
     harness.run.optimizer.state.clear()
     harness.freeze(frozen)
-    bare.step()
+    reference.step()
     for _ in range(2):
         harness.step()
-        bare.step()
-    mine, other = run.model.state_dict(), bare.model.state_dict()
+        reference.step()
+    mine, other = run.model.state_dict(), reference.model.state_dict()
     assert all(torch.allclose(mine[k], other[k], rtol=1e-3, atol=1e-5) for k in mine)
     for index in frozen:
         for name in harness.layers[index].parameters:
             assert run.model.get_parameter(name).grad is None
-            assert bare.model.get_parameter(name).grad is None
+            assert reference.model.get_parameter(name).grad is None
 
 
 MODELS = [SMALLEST, "laptop_resnet", "laptop_vgg11", "laptop_deit"]
@@ -72,42 +78,44 @@ PIXELS = {
 @pytest.fixture(scope="module", params=MODELS)
 def loops(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Harness, BareLoop]:
+) -> tuple[Harness, ReferenceLoop]:
     """Return a harness and its reference loop."""
     place = tmp_path_factory.mktemp("loops")
     harness = Harness(make_spec(settings(place), request.param), place)
-    return harness, build_bare_loop(harness)
+    return harness, build_reference_loop(harness)
 
 
 @hypothesis.settings(max_examples=20, deadline=None)
 @hypothesis.given(mask=st.frozensets(st.integers(0, 30)))
 @hypothesis.example(mask=frozenset())
 def test_harness_and_reference_loop_run_the_same_operators_in_any_freeze_state(
-    loops: tuple[Harness, BareLoop], mask: frozenset[int]
+    loops: tuple[Harness, ReferenceLoop], mask: frozenset[int]
 ) -> None:
     """Only the operators that normalise a batch differ, so freezing saves both the same work.
 
     This comparison does not depend on timing.
     """
-    harness, bare = loops
+    harness, reference = loops
     frozen = {index % (len(harness.layers) - 1) for index in mask}
     harness.freeze(frozen)
-    bare.freeze(frozen)
-    bare.step()
-    mine, reference = count_operators(harness.step), count_operators(bare.step)
+    reference.freeze(frozen)
+    reference.step()
+    mine, reference = count_operators(harness.step), count_operators(reference.step)
     assert _by_name(mine - reference) == PIXELS["harness"]
     assert _by_name(reference - mine) == PIXELS["reference"]
     assert (mine & reference).total() > 30
 
 
-def test_compare_operators_finds_additional_operators(loops: tuple[Harness, BareLoop]) -> None:
-    _, bare = loops
-    mine, reference = compare_operators(bare.step, lambda: (bare.step(), torch.zeros(3).sum()))
+def test_compare_operators_finds_additional_operators(loops: tuple[Harness, ReferenceLoop]) -> None:
+    _, reference = loops
+    mine, reference = compare_operators(
+        reference.step, lambda: (reference.step(), torch.zeros(3).sum())
+    )
     assert (mine, reference) == (0, 2)
-    bare.freeze({0})
-    some = count_operators(bare.step)
-    bare.freeze({1})
-    assert (count_operators(bare.step) - some).total() > 0
+    reference.freeze({0})
+    some = count_operators(reference.step)
+    reference.freeze({1})
+    assert (count_operators(reference.step) - some).total() > 0
 
 
 def _by_name(counts: Counter[tuple[object, ...]]) -> dict[str, int]:
