@@ -27,7 +27,7 @@ def count_operators(act: Callable[[], object]) -> Counter[tuple[object, ...]]:
 def compare_operators(
     harness: Callable[[], object], reference: Callable[[], object]
 ) -> tuple[int, int]:
-    """Return the number of operators that only the harness runs, and that only the reference runs."""
+    """Return how many operators only the harness runs, and how many only the reference."""
     ours, theirs = count_operators(harness), count_operators(reference)
     return (ours - theirs).total(), (theirs - ours).total()
 

@@ -108,10 +108,10 @@ def test_harness_and_reference_loop_run_the_same_operators_in_any_freeze_state(
 
 def test_compare_operators_finds_additional_operators(loops: tuple[Harness, ReferenceLoop]) -> None:
     _, reference = loops
-    mine, reference = compare_operators(
+    ours, theirs = compare_operators(
         reference.step, lambda: (reference.step(), torch.zeros(3).sum())
     )
-    assert (mine, reference) == (0, 2)
+    assert (ours, theirs) == (0, 2)
     reference.freeze({0})
     some = count_operators(reference.step)
     reference.freeze({1})
