@@ -102,10 +102,15 @@ class Batches:
 
     def probe(self, samples: int) -> Inputs:
         """Return fixed, unaugmented training samples, the same for all seeds and strategies."""
+        return self.labelled_probe(samples)[0]
+
+    def labelled_probe(self, samples: int) -> tuple[Inputs, Tensor]:
+        """Return the inputs of `probe` and their labels (N,) int64."""
         drawn = torch.randperm(
             len(self._labels), generator=make_generator("probe", self._spec.data_name)
         )
-        return self._prepare_inputs(self._images[drawn[:samples].to(self._device)])
+        chosen = drawn[:samples].to(self._device)
+        return self._prepare_inputs(self._images[chosen]), self._labels[chosen]
 
     def _locate_in_epoch(self, step: int) -> slice:
         """Return the slice of the epoch's order that holds the samples of a step."""

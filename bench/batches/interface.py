@@ -35,6 +35,10 @@ class AnyBatches(Protocol):
         """Return the inputs of fixed training samples, the same for all seeds and strategies."""
         ...
 
+    def labelled_probe(self, samples: int) -> tuple[Inputs, Tensor]:
+        """Return the inputs of `probe` and their labels."""
+        ...
+
     def sizes(self) -> dict[int, int]:
         """Return the number of samples of full training per size: image side or text length."""
         ...

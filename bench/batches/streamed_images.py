@@ -79,6 +79,11 @@ class StreamedBatches:
         """Return fixed, unaugmented training samples, the same for all seeds and strategies."""
         return self._prepare_inputs(self._stream.samples(self._draw_probe(samples)))
 
+    def labelled_probe(self, samples: int) -> tuple[Inputs, Tensor]:
+        """Return the inputs of `probe` and their labels (N,) int64."""
+        labels = self._stream.labels(self._draw_probe(samples))
+        return self.probe(samples), move_to_device(self._device, labels)
+
     def _draw_probe(self, samples: int) -> list[int]:
         count = self._stream.train_samples
         drawn = torch.randperm(count, generator=make_generator("probe", self._spec.data_name))

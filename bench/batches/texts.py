@@ -68,9 +68,13 @@ class TextBatches:
 
     def probe(self, samples: int) -> Inputs:
         """Return the inputs of fixed training samples, the same for all seeds and strategies."""
-        count = len(self._train.labels)
-        drawn = torch.randperm(count, generator=make_generator("probe", self._spec.data_name))
-        return self._prepare_inputs(self._train, drawn[:samples])
+        return self._prepare_inputs(self._train, self._draw_probe(samples))
+
+    def labelled_probe(self, samples: int) -> tuple[Inputs, Tensor]:
+        """Return the inputs of `probe` and their labels (N,) int64."""
+        rows = self._draw_probe(samples)
+        labels = self._train.labels[move_to_device(self._device, rows)]
+        return self._prepare_inputs(self._train, rows), labels
 
     def sizes(self) -> dict[int, int]:
         """Return the number of samples of full training per padded length, in tokens."""
@@ -79,6 +83,11 @@ class TextBatches:
             chosen = self._chosen(step)
             sizes[self._compute_length(self._train, chosen)] += len(chosen)
         return dict(sizes)
+
+    def _draw_probe(self, samples: int) -> Tensor:
+        count = len(self._train.labels)
+        drawn = torch.randperm(count, generator=make_generator("probe", self._spec.data_name))
+        return drawn[:samples]
 
     def _chosen(self, step: int) -> Tensor:
         epoch, within = divmod(step, self.steps_per_epoch)
@@ -126,6 +135,15 @@ class MaskedBatches(TextBatches):
         """Yield the batches of the evaluation split; every run masks the same words."""
         for number, (inputs, _) in enumerate(super().evaluation()):
             yield self._mask_words(inputs, make_generator("mask", self._spec.data_name, number))
+
+    def labelled_probe(self, samples: int) -> tuple[Inputs, Tensor]:
+        """Return fixed training samples with masked words, and the labels of these words.
+
+        The same words are masked at every call.
+        """
+        return self._mask_words(
+            self.probe(samples), make_generator("mask", self._spec.data_name, "probe")
+        )
 
     def _mask_words(self, inputs: Inputs, generator: torch.Generator) -> tuple[Inputs, Tensor]:
         ids, real, segments = inputs

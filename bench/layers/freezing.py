@@ -1,8 +1,10 @@
 """Freezing and thawing of layers. No other module freezes a layer.
 
-The parameters of a frozen layer have requires_grad = False. Its BatchNorm stays in eval mode, even
-after model.train(). Its optimizer state is deleted, so neither momentum nor weight decay changes
-it. Autograd builds no graph for a frozen prefix, because nothing in it needs a gradient.
+The parameters of a frozen layer have requires_grad = False and no gradient. The optimizer skips
+parameters without a gradient, so neither momentum nor weight decay changes them. Their optimizer
+state is deleted, or kept until the layer thaws. The layer's BatchNorm stays in eval mode, even
+after model.train(). Autograd builds no graph for a frozen prefix, because nothing in it needs a
+gradient.
 """
 
 from __future__ import annotations
@@ -19,13 +21,21 @@ from bench.layers.discovery import Layer, has_running_statistics
 
 
 class Freezer:
-    """Freezer for the layers of one model that is trained by one optimizer."""
+    """Freezer for the layers of one model that is trained by one optimizer.
+
+    keep_state: whether the optimizer state of a frozen layer is kept until it thaws.
+    """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, layers: Sequence[Layer]
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        layers: Sequence[Layer],
+        keep_state: bool = False,
     ) -> None:
         self._model = model
         self._optimizer = optimizer
+        self._keep_state = keep_state
         # A parameter that never trains (a fixed position table) must not train after a thaw.
         self._parameters = [
             [p for name in layer.parameters if (p := model.get_parameter(name)).requires_grad]
@@ -52,19 +62,21 @@ class Freezer:
             for parameter in self._parameters[index]:
                 parameter.requires_grad_(False)
                 parameter.grad = None
-                self._optimizer.state.pop(parameter, None)
+                if not self._keep_state:
+                    self._optimizer.state.pop(parameter, None)
             for norm in self._norms[index]:
                 norm.eval()
                 # model.train() calls this, so the norm stays in eval mode.
                 norm.train = partial(_stay_in_eval, norm)  # type: ignore[method-assign]
 
     def thaw(self, layers: Iterable[int]) -> None:
-        """Unfreeze layers. Their momentum starts at zero."""
+        """Unfreeze layers. Their momentum starts at zero, unless it was kept."""
         for index in self._frozen.intersection(layers):
             self._frozen.discard(index)
             for parameter in self._parameters[index]:
                 parameter.requires_grad_(True)
-                if self._has_momentum(parameter):
+                kept = "momentum_buffer" in self._optimizer.state.get(parameter, ())
+                if not kept and self._has_momentum(parameter):
                     buffer = torch.zeros_like(parameter)
                     self._optimizer.state[parameter]["momentum_buffer"] = buffer
             for norm in self._norms[index]:

@@ -45,6 +45,9 @@ class Strategy:
         sets_learning_rates: whether `learning_rates` sets the learning rate of every layer.
         needs_reference: whether it needs a reference, a fully trained model of the same task, in
             `view.artifacts`.
+        keeps_optimizer_state: whether momentum and the moments of AdamW of a frozen layer are kept
+            until it thaws. They count as memory of the run. Otherwise they are deleted at the
+            freeze, and a thawed layer starts at zero.
         matches: whether it can train within a FLOP budget, set by `match` or its `saving` option.
         look: colour and matplotlib marker in figures. Strategies without a look get a spare one.
         is_control: whether it is a control, which is never reported as the best method.
@@ -56,6 +59,7 @@ class Strategy:
     options: ClassVar[Mapping[str, Option]] = {}
     sets_learning_rates: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
+    keeps_optimizer_state: ClassVar[bool] = False
     matches: ClassVar[bool] = False
     look: ClassVar[tuple[str, str] | None] = None
     is_control: ClassVar[bool] = False

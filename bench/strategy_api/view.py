@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from weakref import WeakSet
 
 import torch
 from torch import nn
@@ -16,7 +17,9 @@ from bench.costs.flops import FlopModel
 from bench.errors import UserError
 from bench.layers.activations import compute_layer_outputs
 from bench.layers.discovery import Inputs, Layer
-from bench.seeds import make_generator
+from bench.layers.gradients import compute_layer_gradients
+from bench.seeds import make_generator, seed_device
+from bench.strategy_api.snapshot import Snapshot
 
 
 @dataclass
@@ -39,6 +42,9 @@ class View:
         lr: learning rate of the schedule, in `learning_rates` for the next step and otherwise for
             the last one.
         frozen: indices of the frozen layers.
+        loss: training loss of the last step, 0-d on the device and without a graph; NaN before the
+            first step. A conversion to a Python number waits for the device, so `observe` must not
+            do it.
     """
 
     layers: Sequence[Layer]
@@ -54,12 +60,21 @@ class View:
     task: tuple[str, str]
     _model: nn.Module = field(repr=False)
     _probe: Callable[[int], Inputs] = field(repr=False)
+    _probe_loss: Callable[[nn.Module, int], torch.Tensor] = field(repr=False)
     step: int = 0
     lr: float = 0.0
     frozen: frozenset[int] = frozenset()
+    loss: torch.Tensor = field(default_factory=lambda: torch.tensor(float("nan")))
+    _snapshots: WeakSet[Snapshot] = field(default_factory=WeakSet, repr=False)
     _active_at: frozenset[int] | None = field(default=None, repr=False)
     _active: list[int] = field(default_factory=list, repr=False)
     _active_parameters: list[nn.Parameter] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        # A frozen parameter looks like a parameter that never trains (a fixed position table), so
+        # tell them apart before the first freeze.
+        names = [name for layer in self.layers for name in layer.parameters]
+        self._fixed = [n for n in names if not self._model.get_parameter(n).requires_grad]
 
     @property
     def active(self) -> list[int]:
@@ -146,6 +161,43 @@ class View:
             model = copy.deepcopy(model)
             model.load_state_dict(state)
         return compute_layer_outputs(model, self.layers, inputs)
+
+    def snapshot(self) -> Snapshot:
+        """Return a copy of the model's weights and buffers at this moment.
+
+        Take one in `start`, and restore it with `Snapshot.load_state_dict` when a run resumes. Its
+        `outputs` cost as many FLOPs as `View.outputs`. The run's memory counts every snapshot that
+        is kept.
+        """
+        taken = Snapshot(self._model, self.layers, self.step)
+        self._snapshots.add(taken)
+        return taken
+
+    def count_snapshot_bytes(self) -> int:
+        """Return the bytes of all snapshots that the strategy keeps now."""
+        return sum(snapshot.bytes for snapshot in self._snapshots)
+
+    def probe_gradients(self, samples: int) -> list[list[torch.Tensor]]:
+        """Return gradients of the training loss on `samples` labelled training samples.
+
+        The samples are those of `probe(samples)`, in one batch. The result has one list per layer,
+        frozen layers included, with one gradient for each tensor of `weights(layer)`. Gradients of
+        unused and of fixed parameters are zeros.
+
+        The model runs on a copy and as in a training step: in train mode, except for the BatchNorm
+        of frozen layers, and with the run's loss and precision. Dropout draws the same numbers at
+        every call. Weights, buffers, `gradients`, optimizer and random streams do not change.
+        Each call costs `flops.exact().total * samples` FLOPs.
+        """
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            seed_device(self.device, self.seed, "probe gradients")
+            return compute_layer_gradients(
+                self._model,
+                self.layers,
+                lambda model: self._probe_loss(model, samples),
+                self._fixed,
+            )
 
     def generator(self, purpose: str) -> torch.Generator:
         """Return a new CPU generator for the strategy, derived from the run's seed and `purpose`.

@@ -33,6 +33,7 @@ def capture_state(run: RunState) -> dict[str, Any]:
         "accounting": run.accounting.state_dict(),
         "clocks": run.clocks.read(),
         "loss_sum": run.loss_sum,
+        "loss": run.view.loss,
         "prefix_since": run.shortcut.since if run.shortcut else 0,
     }
 
@@ -62,7 +63,7 @@ def _restore(run: RunState, state: dict[str, Any]) -> None:
     run.decisions = state["decisions"]
     run.accounting.load_state_dict(state["accounting"])
     run.clocks.restore(state["clocks"])
-    run.loss_sum = state["loss_sum"]
+    run.loss_sum, run.view.loss = state["loss_sum"], state["loss"]
     if run.shortcut:
         run.shortcut.resume(state["prefix_since"], run.view.step)
     run.group.regroup()

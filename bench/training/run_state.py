@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from bench.batches.factory import make_batches
+from bench.batches.order import NOT_ASKED
 from bench.costs.accounting import Accounting
 from bench.costs.clocks import Clocks
 from bench.costs.flops_by_input_size import FlopsBySize
 from bench.distributed.process_group import ALONE, ProcessGroup
+from bench.layers.activations import get_logits
 from bench.layers.freezing import Freezer
 from bench.machine.torch_settings import set_up_process
 from bench.models.anatomy import analyze_model
@@ -62,7 +65,9 @@ class RunState:
         self.model = group.sync_batchnorm(self.model)
         self.strategy, self.named = build_strategy(spec), spec.strategy_name
         self.optimizer = self.build_optimizer(self.model)
-        self.freezer = Freezer(self.model, self.optimizer, self.layers)
+        self.freezer = Freezer(
+            self.model, self.optimizer, self.layers, self.strategy.keeps_optimizer_state
+        )
         self.accounting = Accounting(by_size, self.device)
         group.attach(self.model, self.layers)
         self.shortcut: PrefixForward | None = None
@@ -79,8 +84,10 @@ class RunState:
             budget=compute_budget(spec, results),
             artifacts=find_artifacts(spec, results),
             task=(spec.model, spec.data_name),
+            loss=torch.full((), float("nan"), device=self.device),
             _model=self.model,
             _probe=self.batches.probe,
+            _probe_loss=self._compute_probe_loss,
         )
         self.frozen_at: dict[int, int] = {}
         self.epochs: list[dict[str, Any]] = []
@@ -101,6 +108,21 @@ class RunState:
             weight_decay=self.spec.weight_decay,
             by_layer=self.strategy.sets_learning_rates,
         )
+
+    def compute_loss(self, output: Any, labels: Tensor) -> Tensor:
+        """Return the mean training loss of a model's output on a batch, 0-d."""
+        return F.cross_entropy(
+            get_logits(output).flatten(0, -2),
+            labels.flatten(),
+            ignore_index=NOT_ASKED,
+            label_smoothing=self.spec.label_smoothing,
+        )
+
+    def _compute_probe_loss(self, model: nn.Module, samples: int) -> Tensor:
+        """Return the training loss of a model on the labelled probe, with a graph."""
+        inputs, labels = self.batches.labelled_probe(samples)
+        with self.autocast():
+            return self.compute_loss(model(*inputs), labels)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the autocast context of forward passes for the precision of the spec."""

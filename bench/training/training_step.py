@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch.nn.functional as F
-
-from bench.batches.order import NOT_ASKED, count_batch_samples
+from bench.batches.order import count_batch_samples
 from bench.costs.saved_memory import SavedBytes, count_state_bytes
-from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs
 from bench.seeds import seed_device
 from bench.strategy_api.output_checks import check_rates
@@ -41,13 +38,7 @@ def take_step(run: RunState) -> None:
     measure = SavedBytes(run.model) if unmeasured else nullcontext()
     with _enter_compiled_step(run, len(labels)):
         with measure, run.autocast():
-            logits = get_logits(_compute_output(run, inputs))
-            loss = F.cross_entropy(
-                logits.flatten(0, -2),
-                labels.flatten(),
-                ignore_index=NOT_ASKED,
-                label_smoothing=run.spec.label_smoothing,
-            )
+            loss = run.compute_loss(_compute_output(run, inputs), labels)
             loss = run.group.weight_loss(loss, len(labels), samples)
         loss.backward()
     run.group.sum_gradients()
@@ -59,7 +50,9 @@ def take_step(run: RunState) -> None:
         state.measured, state.measured_size = len(labels), size
         state.saved_bytes = measure.bytes
         state.state_bytes = count_state_bytes(run.model, run.optimizer)
-    run.loss_sum += run.group.total(loss.detach())
+        state.state_bytes += view.count_snapshot_bytes()
+    view.loss = run.group.total(loss.detach())
+    run.loss_sum += view.loss
     view.step += 1
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from bench.costs.flops import count_flops
 from bench.layers.discovery import find_layers
@@ -42,6 +43,7 @@ def build_tiny_view(model: nn.Module, artifacts: dict[str, Path], **changes: Any
         "task": ("tiny", "noise"),
         "_model": model,
         "_probe": lambda n: (images[:n],),
+        "_probe_loss": lambda net, n: F.cross_entropy(net(images[:n]), torch.arange(n) % 5),
     }
     return View(**{**values, **changes})
 

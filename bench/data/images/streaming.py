@@ -14,19 +14,18 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
+from bench.data.images.image_file import check_images, load_fitted, open_image, to_tensor
 from bench.data.images.image_folder import (
     Listing,
     hold_out,
     limit_listing,
     list_images,
-    load_fitted,
-    open_image,
     read,
-    to_tensor,
 )
 from bench.data.interface.splits import Part
+from bench.errors import UserError
 from bench.machine.environment import count_cores
 from bench.seeds import derive_seed
 
@@ -38,7 +37,8 @@ WORKERS = min(4, count_cores())
 class ImageStream:
     """Training and evaluation parts of an image folder, decoded batch by batch.
 
-    Batches are uint8 images (B, 3, R, R) and int64 labels (B,). Unreadable images raise UserError.
+    Batches are uint8 images (B, 3, R, R) and int64 labels (B,). Raises UserError for unreadable
+    images: at once if their headers or ends show it, otherwise when a batch is decoded.
     workers: number of processes that decode; 0 = decode in this process. held_share: share of
     training images to hold out with evaluate_on="validation".
     """
@@ -60,6 +60,7 @@ class ImageStream:
             train, held = hold_out(train, held_share)
         if train_limit:
             train = limit_listing(train, train_limit)
+        check_images([*train.paths, *held.paths])
         self._train, self._held = train, held
         self._resolution, self._workers = resolution, workers
         self.classes = len(train.classes)
@@ -103,6 +104,10 @@ class ImageStream:
         """Return the centres of some training images, uint8 (len(chosen), 3, R, R)."""
         return read([self._train.paths[i] for i in chosen], self._resolution)
 
+    def labels(self, chosen: Sequence[int]) -> Tensor:
+        """Return the labels of some training images, int64 (len(chosen),)."""
+        return self._train.labels[torch.tensor(list(chosen), dtype=torch.int64)]
+
     def evaluation(
         self, batch_size: int, every: slice = slice(None)
     ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -117,29 +122,54 @@ class ImageStream:
     def _load_batches(
         self, split: Listing, batches: list[list[int]], decode: Callable[[Path, int], Tensor]
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        return iter(
-            DataLoader(
-                _Decoded(split, decode),
-                batch_sampler=batches,
-                num_workers=self._workers,
-                persistent_workers=False,
-            )
+        loader = DataLoader(
+            _Decoded(split, decode),
+            batch_sampler=batches,
+            num_workers=self._workers,
+            persistent_workers=False,
+            collate_fn=_collate,
         )
+        return _raise_errors(iter(loader))
 
 
 def _split(order: list[int], size: int) -> list[list[int]]:
     return [order[i : i + size] for i in range(0, len(order), size)]
 
 
-class _Decoded(Dataset[tuple[Tensor, int]]):
-    """Samples of a listing, decoded by a function of path and index."""
+def _collate(samples: list[tuple[Tensor, int] | UserError]) -> tuple[Tensor, Tensor] | UserError:
+    """Return images and labels of a batch, or the first error among its samples."""
+    errors = [sample for sample in samples if isinstance(sample, UserError)]
+    if errors:
+        return errors[0]
+    images, labels = default_collate(samples)
+    return images, labels
+
+
+def _raise_errors(
+    batches: Iterator[tuple[Tensor, Tensor] | UserError],
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches. Raise the error that stands in place of a batch."""
+    for batch in batches:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
+
+
+class _Decoded(Dataset[tuple[Tensor, int] | UserError]):
+    """Samples of a listing, decoded by a function of path and index.
+
+    An error is returned, because a DataLoader would add a traceback to an error that is raised.
+    """
 
     def __init__(self, split: Listing, decode: Callable[[Path, int], Tensor]) -> None:
         self._paths, self._labels = split.paths, split.labels.tolist()
         self._decode = decode
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self._decode(self._paths[index], index), self._labels[index]
+    def __getitem__(self, index: int) -> tuple[Tensor, int] | UserError:
+        try:
+            return self._decode(self._paths[index], index), self._labels[index]
+        except UserError as error:
+            return error
 
     def __len__(self) -> int:
         return len(self._paths)
