@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 from bench.data.images import image_folder
 from bench.data.images.dataset import HELD_OUT, ImageSet
 from bench.data.images.image_data import ImageData
+from bench.data.images.image_file import format_path, has_deep_pixels
 from bench.data.images.streaming import WORKERS, ImageStream
 from bench.data.interface.descriptor import DataSet, Facts, hash_parts
 from bench.data.interface.splits import Part
@@ -54,11 +57,18 @@ class FolderSet(ImageSet):
         return hash_parts(self._list_contents(self.place(root)))
 
     def _list_contents(self, place: Path) -> Iterator[bytes]:
-        large = image_folder.is_too_large(place, 224)
-        for path in image_folder.list_files(place):
-            yield f"{path.relative_to(place).as_posix()} {path.stat().st_size}\n".encode()
-            if not large:
-                yield path.read_bytes()
+        paths = image_folder.list_files(place)
+        large = image_folder.is_too_large(len(paths), 224)
+        deep = False
+        for path in paths:
+            size, content = _read_file(path, with_content=not large)
+            # Names need not be UTF-8, so hash their bytes.
+            yield os.fsencode(f"{path.relative_to(place).as_posix()} {size}\n")
+            yield content
+            if not deep and not _is_jpeg(path, content):
+                deep = has_deep_pixels(path if large else BytesIO(content))
+        if deep:  # earlier versions clipped these images, so their results must not be reused
+            yield b"scaled to 8 bits"
 
     def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
         """Read all images, each scaled and centre-cropped to resolution × resolution."""
@@ -75,7 +85,7 @@ class FolderSet(ImageSet):
     ) -> ImageStream | None:
         """Return the folder as a stream, or None if its images fit in memory."""
         place = self.place(root)
-        if not image_folder.is_too_large(place, resolution):
+        if not image_folder.is_too_large(len(image_folder.list_files(place)), resolution):
             return None
         return ImageStream(
             place,
@@ -85,6 +95,24 @@ class FolderSet(ImageSet):
             train_limit=train_limit,
             workers=workers or WORKERS,
         )
+
+
+def _read_file(path: Path, with_content: bool) -> tuple[int, bytes]:
+    """Return a file's size and, if asked for, its content."""
+    try:
+        return path.stat().st_size, path.read_bytes() if with_content else b""
+    except OSError as error:
+        raise UserError(
+            f"{format_path(path)}: cannot be read ({error.strerror}); change its permissions, or "
+            "remove it"
+        ) from None
+
+
+def _is_jpeg(path: Path, content: bytes) -> bool:
+    """Return whether a file is a JPEG; its name decides if its content has not been read."""
+    return content.startswith(b"\xff\xd8") or (
+        not content and path.suffix.lower() in (".jpg", ".jpeg")
+    )
 
 
 class ImageNetSet(FolderSet):

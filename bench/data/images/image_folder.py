@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from bench.data.images.image_data import ImageData, compute_moments
+from bench.data.images.image_file import format_path, load_fitted
 from bench.data.interface.splits import Part
 from bench.errors import UserError
 
@@ -21,6 +23,8 @@ from bench.errors import UserError
 IMG_EXTENSIONS = (
     ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
+# Folders that operating systems add. Like hidden files and folders, they are left out.
+FOREIGN = ("__MACOSX", "@eaDir", "lost+found")
 MEMORY = 4 * 2**30  # bytes of images kept in memory; larger data sets are streamed
 
 
@@ -44,8 +48,7 @@ def load(name: str, root: Path, resolution: int, evaluate_on: Part, held_share: 
         test = list_images(root, "val", train.classes)
     else:
         train, test = hold_out(train, held_share)
-    size = (len(train.paths) + len(test.paths)) * 3 * resolution**2
-    if size > MEMORY:
+    if is_too_large(len(train.paths) + len(test.paths), resolution):
         raise UserError(
             f"{name}: {len(train.paths):,} images of {resolution} × {resolution} do not fit in "
             "memory; give a lower resolution, or a folder with fewer images"
@@ -58,39 +61,94 @@ def load(name: str, root: Path, resolution: int, evaluate_on: Part, held_share: 
 
 
 def list_images(root: Path, split: str, classes: Sequence[str] | None = None) -> Listing:
-    """List the images of root/split.
+    """List the images of root/split, without hidden files and folders.
 
-    classes: class names in label order (those of train/); by default, the folders found. Raises
-    UserError for missing folders, for a class not in `classes`, and if there are no images.
+    classes: class names in label order (those of train/); by default, the folders found. Links are
+    followed. Raises UserError for missing or unreadable folders, for a class not in `classes`, if
+    there are no images, and if train/ has fewer than two classes.
     """
     place = root / split
+    shown = format_path(place)
     if not place.is_dir():
         raise UserError(
-            f"{place}: no such folder; an image folder must contain train/CLASS/ and val/CLASS/"
+            f"{shown}: no such folder; an image folder must contain train/CLASS/ and val/CLASS/"
         )
-    found = sorted(entry.name for entry in place.iterdir() if entry.is_dir())
+    with _explain_errors(place):
+        found = sorted(entry.name for entry in _scan(place) if _ask(entry.is_dir))
     if not found:
-        raise UserError(f"{place}: contains no class folders; put images into {split}/CLASS/")
+        raise UserError(f"{shown}: contains no class folders; put images into {split}/CLASS/")
     known = tuple(classes or found)
     strangers = sorted(set(found) - set(known))
     if strangers:
-        raise UserError(f"{place / strangers[0]}: this class is missing in train/")
+        raise UserError(f"{format_path(place / strangers[0])}: this class is missing in train/")
+    if len(known) < 2:
+        raise UserError(
+            f"{shown}: contains a single class, {known[0]!r}; give at least two folders "
+            f"{split}/CLASS/"
+        )
     paths: list[Path] = []
     labels: list[int] = []
+    above = (_identify(root), _identify(place))
     for label, name in enumerate(known):
-        inside = sorted((place / name).rglob("*")) if (place / name).is_dir() else []
-        images = [path for path in inside if _is_image(path)]
+        images = sorted(_walk(place / name, above)) if (place / name).is_dir() else []
         if not images and classes is None:
-            raise UserError(f"{place / name}: contains no images ({', '.join(IMG_EXTENSIONS)})")
+            raise UserError(
+                f"{format_path(place / name)}: contains no images ({', '.join(IMG_EXTENSIONS)})"
+            )
         paths += images
         labels += [label] * len(images)
     if not paths:
-        raise UserError(f"{place}: contains no images ({', '.join(IMG_EXTENSIONS)})")
+        raise UserError(f"{shown}: contains no images ({', '.join(IMG_EXTENSIONS)})")
     return Listing(known, tuple(paths), torch.tensor(labels, dtype=torch.int64))
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMG_EXTENSIONS and path.is_file()
+def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    """Yield the images below a folder, also behind links, as torchvision's ImageFolder does.
+
+    above: the folders that contain it. A link to one of them is not followed, because the walk
+    would never end.
+    """
+    with _explain_errors(folder):
+        here = _identify(folder)
+        if here in above:
+            return
+        entries = [(folder / e.name, _ask(e.is_dir), _ask(e.is_file)) for e in _scan(folder)]
+    for path, is_folder, is_file in entries:
+        if is_folder:
+            yield from _walk(path, (*above, here))
+        elif is_file and path.suffix.lower() in IMG_EXTENSIONS:
+            yield path
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder that are neither hidden nor added by an operating system."""
+    with os.scandir(folder) as entries:
+        return [e for e in entries if not e.name.startswith(".") and e.name not in FOREIGN]
+
+
+def _ask(question: Callable[[], bool]) -> bool:
+    """Return the answer about an entry of a folder, which is no for a link to itself."""
+    try:
+        return question()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
+
+
+def _identify(folder: Path) -> tuple[int, int]:
+    facts = folder.stat()
+    return facts.st_dev, facts.st_ino
+
+
+@contextmanager
+def _explain_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{format_path(folder)}: cannot be read ({error.strerror}); change its permissions"
+        ) from None
 
 
 def list_files(root: Path) -> list[Path]:
@@ -101,9 +159,22 @@ def list_files(root: Path) -> list[Path]:
 
 
 def hold_out(split: Listing, share: float) -> tuple[Listing, Listing]:
-    """Return the split without a fixed share of each class, and the held-out share."""
+    """Return the split without a fixed share of each class, and the held-out share.
+
+    Raises UserError if a class has a single image, because no image of it would be left to train.
+    """
     from bench.data.interface.splits import split_held_out
 
+    alone = torch.bincount(split.labels) == 1
+    if alone.any():
+        index = int(alone[split.labels].nonzero()[0])
+        count = int(alone.sum())
+        more = f" (and {count - 1} more classes have one image)" if count > 1 else ""
+        raise UserError(
+            f"{format_path(split.paths[index])}: the only image of class "
+            f"{split.classes[int(split.labels[index])]!r}{more}, so none can be held out for "
+            "validation; add images, remove the class, or use --evaluate-on test"
+        )
     kept, held = split_held_out(split.labels, share)
     return _select_subset(split, kept), _select_subset(split, held)
 
@@ -115,9 +186,9 @@ def limit_listing(split: Listing, limit: int) -> Listing:
     return _select_subset(split, select_balanced(split.labels, len(split.classes), limit))
 
 
-def is_too_large(root: Path, resolution: int) -> bool:
-    """Return whether a folder's images take more than MEMORY bytes at a resolution."""
-    return len(list_files(root)) * 3 * resolution**2 > MEMORY
+def is_too_large(images: int, resolution: int) -> bool:
+    """Return whether this number of images takes more than MEMORY bytes at a resolution."""
+    return images * 3 * resolution**2 > MEMORY
 
 
 def _select_subset(split: Listing, chosen: Tensor) -> Listing:
@@ -130,33 +201,3 @@ def read(paths: Sequence[Path], resolution: int) -> Tensor:
     with ThreadPoolExecutor(4) as pool:
         images = list(pool.map(partial(load_fitted, resolution=resolution), paths))
     return torch.stack(images) if images else torch.empty(0, 3, resolution, resolution).byte()
-
-
-def load_fitted(path: Path, resolution: int) -> Tensor:
-    """Read an image as uint8 (3, R, R): scale its shorter side to R × 256 / 224, crop the centre.
-
-    This is the usual evaluation transform on ImageNet. If the shorter side is at most R, it is
-    scaled to R.
-    """
-    image = open_image(path)
-    short = min(image.size)
-    target = round(resolution * 256 / 224) if short > resolution else resolution
-    width, height = (max(target, round(side * target / short)) for side in image.size)
-    scaled = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = (scaled.width - resolution) // 2, (scaled.height - resolution) // 2
-    return to_tensor(scaled.crop((left, top, left + resolution, top + resolution)))
-
-
-def open_image(path: Path) -> Image.Image:
-    """Return the image in RGB. Raises UserError with the path if it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{path}: not a readable image ({reason}); remove or replace it") from None
-
-
-def to_tensor(image: Image.Image) -> Tensor:
-    """Convert an RGB image to uint8 (3, H, W)."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

@@ -1,0 +1,156 @@
+"""One image file: its pixels as 8-bit RGB, and a check that does not decode it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import SEEK_END
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bench.errors import UserError
+
+FILES_AT_ONCE = 256  # files that one task of a thread checks
+LARGEST_SCALED = 64  # pixels of a scaled image, relative to the pixels that are kept of it
+# Formats whose mode "I" has 16 bits in Pillow. In other formats, "I" has 32 bits.
+WITH_16_BITS = ("PNG", "PPM")
+END_OF_JPEG, END_OF_PNG = b"\xff\xd9", b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
+# TIFF tags: bits of a sample, meaning of the value 0, first bytes and sizes of strips or tiles.
+BITS, PHOTOMETRIC, STARTS, SIZES = 258, 262, (273, 324), (279, 325)
+
+
+def format_path(path: Path) -> str:
+    """Return a path as printable text on one line: escape line breaks and undecodable bytes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))
+
+
+def open_image(path: Path) -> Image.Image:
+    """Return the image in RGB with 8 bits per channel.
+
+    Images of 16 bits per channel keep their upper 8 bits: value // 256. Those of b bits, such as
+    a TIFF of 12 bits, keep value // 2^(b − 8). Alpha is dropped, and the orientation in EXIF data
+    is ignored. Raises UserError with the path if the file is damaged, or if its values have no
+    fixed range, as 32-bit integers and floating-point numbers.
+    """
+    with _explain_damage(path), Image.open(path) as image:
+        _check_mode(path, image)
+        return (_scale_to_8_bits(image) if _is_deep(image) else image).convert("RGB")
+
+
+@contextmanager
+def _explain_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # on damaged files, Pillow's decoders raise errors of many classes
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(
+            f"{format_path(path)}: not a readable image ({reason}); remove or replace it"
+        ) from None
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Return whether Pillow holds more than 8 bits per channel, in a known range."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in WITH_16_BITS)
+
+
+def _check_mode(path: Path, image: Image.Image) -> None:
+    """Raise UserError for 32-bit integers and floating-point numbers."""
+    if image.mode in ("I", "F") and not _is_deep(image):
+        raise UserError(
+            f"{format_path(path)}: mode {image.mode} ({image.format}) has no fixed range of values "
+            "to scale to 8 bits; save the image with 8 or 16 bits per channel"
+        )
+
+
+def _scale_to_8_bits(image: Image.Image) -> Image.Image:
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(BITS, (16,))[0]
+    values = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+    # Pillow inverts images whose value 0 means white only if they have at most 8 bits.
+    return Image.fromarray(255 - values if tags.get(PHOTOMETRIC) == 0 else values)
+
+
+def has_deep_pixels(source: Path | BinaryIO) -> bool:
+    """Return whether a file is an image that `open_image` scales from more than 8 bits."""
+    try:
+        with Image.open(source) as image:
+            return _is_deep(image)
+    except Exception:  # a damaged file is reported when it is read
+        return False
+
+
+def load_fitted(path: Path, resolution: int) -> Tensor:
+    """Read an image as uint8 (3, R, R): scale its shorter side to R × 256 / 224, crop the centre.
+
+    This is the usual evaluation transform on ImageNet. If the shorter side is at most R, it is
+    scaled to R.
+    """
+    image = open_image(path)
+    short = min(image.size)
+    target = round(resolution * 256 / 224) if short > resolution else resolution
+    width, height = (max(target, round(side * target / short)) for side in image.size)
+    left, top = (width - resolution) // 2, (height - resolution) // 2
+    box = (left, top, left + resolution, top + resolution)
+    if width * height <= LARGEST_SCALED * resolution**2:
+        return to_tensor(image.resize((width, height), Image.Resampling.BILINEAR).crop(box))
+    # A strip of 6000 × 1 pixels would take gigabytes if scaled as a whole, so scale its centre.
+    across, down = image.width / width, image.height / height
+    source = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
+    return to_tensor(image.resize((resolution, resolution), Image.Resampling.BILINEAR, box=source))
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """Convert an RGB image to uint8 (3, H, W)."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def check_images(paths: Sequence[Path]) -> None:
+    """Raise UserError for the first file that is no image, is cut off or has an unsupported mode.
+
+    Reads only the header and the end of most files, 0.1 ms each. Damage in between is found when
+    the image is read.
+    """
+    tasks = [paths[i : i + FILES_AT_ONCE] for i in range(0, len(paths), FILES_AT_ONCE)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in pool.map(_check_each, tasks):
+            pass
+
+
+def _check_each(paths: Sequence[Path]) -> None:
+    for path in paths:
+        with _explain_damage(path), path.open("rb") as file, Image.open(file) as image:
+            _check_mode(path, image)
+            whole = _has_proper_end(image, file)
+        if not whole:  # Pillow reads many such files, for example with bytes after their end
+            open_image(path)
+
+
+def _has_proper_end(image: Image.Image, file: BinaryIO) -> bool:
+    """Return whether a file is as long as its format demands; False if that is not known."""
+    file.seek(0)
+    head = file.read(8)
+    size = file.seek(0, SEEK_END)
+    file.seek(max(0, size - len(END_OF_PNG)))
+    tail = file.read()
+    if image.format in ("JPEG", "MPO"):
+        return tail.endswith(END_OF_JPEG)
+    if image.format == "PNG":
+        return tail == END_OF_PNG
+    if image.format == "WEBP":  # its bytes 4 to 7 are the size without the first 8 bytes
+        return int.from_bytes(head[4:], "little") + 8 <= size
+    if image.format == "TIFF":
+        tags = getattr(image, "tag_v2", {})
+        starts, sizes = (
+            [v for tag in group for v in tags.get(tag, ())] for group in (STARTS, SIZES)
+        )
+        ends = [start + count for start, count in zip(starts, sizes, strict=False)]
+        return bool(ends) and max(ends) <= size
+    return False
