@@ -8,19 +8,21 @@ values: a nominal 95 % bootstrap interval covers 84 %, and Wilcoxon's test never
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
-from scipy.special import stdtr, stdtrit  # importing scipy.stats takes a second
+from scipy.special import nctdtrinc, stdtr, stdtrit  # importing scipy.stats takes a second
 
 LEVEL = 0.95
 MARGIN = 0.5  # non-inferiority margin in points, fixed before any result was seen
 SMALLEST_SHARE = 0.05  # below this share of FLOPs saved the realised ratio is mostly noise
 LEAST = 3  # minimum number of values for a verdict or p; two may be equal by chance
+POWER = 0.8  # probability of finding a difference that is as large as the detectable one
+OPEN: Literal["worse, margin open"] = "worse, margin open"
 
-Verdict = Literal["non-inferior", "inferior", "inconclusive"]
+Verdict = Literal["non-inferior", "inferior", "worse, margin open", "inconclusive"]
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -65,6 +67,53 @@ def compute_t_interval(values: Sequence[float], level: float = LEVEL) -> Interva
     return Interval(centre, centre - half, centre + half, n)
 
 
+def average_by_model(values: Mapping[tuple[str, ...], float]) -> list[float]:
+    """Return the mean value of each model over its data sets. Keys: (model, data set).
+
+    Pairs of model and data are crossed, so an effect that varies by model is shared by all pairs of
+    a model. With the data sets taken as fixed, the means of the models are independent, and their
+    t interval has the nominal coverage. The interval over the pairs is then too narrow.
+    """
+    models = dict.fromkeys(key[0] for key in values)
+    return [compute_mean([v for key, v in values.items() if key[0] == model]) for model in models]
+
+
+def compute_widest_interval(values: Mapping[tuple[str, ...], float]) -> Interval:
+    """Return the interval over the pairs, widened to contain that over the models.
+
+    values: one value per (model, data set). With fewer than LEAST models, the interval is that over
+    the pairs and holds for these models only. Claims over all pairs rest on this interval.
+    """
+    pairs = compute_t_interval(list(values.values()))
+    models = compute_t_interval(average_by_model(values))
+    if models.n < LEAST:
+        return pairs
+    return Interval(pairs.mean, min(pairs.low, models.low), max(pairs.high, models.high), models.n)
+
+
+def compute_largest_p(
+    test: Callable[[Sequence[float]], float], values: Mapping[tuple[str, ...], float]
+) -> float:
+    """Return the larger p value of a test over the pairs and of the test over the models.
+
+    values: one value per (model, data set). NaN if the pairs cannot be tested.
+    """
+    pairs, models = test(list(values.values())), test(average_by_model(values))
+    return max(pairs, models) if not math.isnan(models) else pairs
+
+
+def compute_detectable_difference(interval: Interval, level: float = LEVEL) -> float:
+    """Return the smallest true mean that a two-sided t test finds with probability POWER.
+
+    interval: t interval whose width gives the standard error. NaN for fewer than LEAST values.
+    """
+    if interval.n < LEAST:
+        return math.nan
+    critical = float(stdtrit(interval.n - 1, 0.5 + level / 2))
+    error = (interval.high - interval.low) / 2 / critical
+    return float(nctdtrinc(interval.n - 1, 1 - POWER, critical)) * error
+
+
 def pair_differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
     """Return ours - theirs for every seed that both have, in the order of the seeds."""
     return [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
@@ -83,14 +132,18 @@ def compute_paired_saving(ours: Mapping[int, float], theirs: Mapping[int, float]
 
 
 def judge_difference(difference: Interval, margin: float = MARGIN) -> Verdict:
-    """Return the verdict on a difference (method - full training, points) by its interval."""
+    """Return the verdict on a difference (method - full training, points) by its interval.
+
+    "worse, margin open": the interval is below 0 and contains -margin. The method loses accuracy,
+    and the data do not show whether it loses more than the margin.
+    """
     if difference.n < LEAST:
         return "inconclusive"
     if difference.low > -margin:
         return "non-inferior"
     if difference.high < -margin:
         return "inferior"
-    return "inconclusive"
+    return OPEN if difference.high < 0 else "inconclusive"
 
 
 def compute_p_no_worse(differences: Sequence[float], margin: float = MARGIN) -> float:

@@ -108,14 +108,16 @@ def compute_realised(frames: Frames, table: str, method: str) -> Interval:
             f"{table}: {little} of {len(flops)} pairs save less than {least} of the FLOPs, "
             "too little for a ratio"
         )
-    return statistics.compute_t_interval(
-        [statistics.compute_realised(time[pair].mean, flops[pair].mean) for pair in time]
+    return statistics.compute_widest_interval(
+        {pair: statistics.compute_realised(time[pair].mean, flops[pair].mean) for pair in time}
     )
 
 
 def pool_intervals(intervals: Intervals) -> Interval:
-    """Return the t interval over the means of the pairs."""
-    return statistics.compute_t_interval([interval.mean for interval in intervals.values()])
+    """Return the interval over the means of the pairs, the wider of those by pair and by model."""
+    return statistics.compute_widest_interval(
+        {pair: interval.mean for pair, interval in intervals.items()}
+    )
 
 
 def compute_memory_saved(frames: Frames, model: str) -> Interval:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from reports import statistics
 from reports.runs.cells import Cell
@@ -48,6 +49,8 @@ class Pooled:
     """
 
     difference: Interval  # t interval over the pairs' mean differences, in points
+    by_model: Interval  # t interval over the models' mean differences, in points
+    widest: Interval  # contains both; the verdict rests on it
     pairs: int  # pairs with at least one seed that can be compared
     wanted: int  # all pairs of the table
     verdict: str
@@ -56,7 +59,7 @@ class Pooled:
     p_faster: float  # Holm-adjusted, one-sided: test of any time saved
     flops_saved: float
     exact_saved: float
-    time_saved: Interval  # t interval over the pairs' shares of time saved
+    time_saved: Interval  # shares of time saved; the wider of the intervals by pair and by model
     saved: Mapping[tuple[str, ...], float]  # share of time saved, of pairs with comparable times
     realised: float  # mean share of time / mean share of FLOPs; NaN if a pair lacks a time
     verdicts: Mapping[str, int]  # number of pairs with each verdict
@@ -119,37 +122,34 @@ def compare_with_full(cell: Cell, full: Cell) -> Comparison:
 def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[str, Pooled]:
     """Pool each strategy over its pairs; p values are Holm-adjusted over the strategies."""
     means = {
-        name: [c.difference.mean for _, c in pairs if c.difference.n]
+        name: {cell.roles[:2]: c.difference.mean for cell, c in pairs if c.difference.n}
         for name, pairs in strategies.items()
     }
     # Incomplete results are not tested, because the missing runs may differ from the others.
     tested = {
-        name: means[name] if not any(c.absent for _, c in pairs) else []
+        name: means[name] if not any(c.absent for _, c in pairs) else {}
         for name, pairs in strategies.items()
     }
-    no_worse = statistics.apply_holm(
-        {k: statistics.compute_p_no_worse(v) for k, v in tested.items()}
-    )
-    different = statistics.apply_holm(
-        {k: statistics.compute_p_different(v) for k, v in tested.items()}
-    )
+    no_worse = _adjust(statistics.compute_p_no_worse, tested)
+    different = _adjust(statistics.compute_p_different, tested)
     saved = {
         name: {cell.roles[:2]: c.time_saved.mean for cell, c in pairs if c.time_saved.n}
         for name, pairs in strategies.items()
     }
-    faster = statistics.apply_holm(
-        {k: statistics.compute_p_no_worse(list(v.values()), margin=0) for k, v in saved.items()}
-    )
+    faster = _adjust(partial(statistics.compute_p_no_worse, margin=0), saved)
     pooled = {}
     for name, pairs in strategies.items():
-        difference = statistics.compute_t_interval(means[name])
-        verdict = statistics.judge_difference(difference) if difference.n else ""
+        difference = statistics.compute_t_interval(list(means[name].values()))
+        widest = statistics.compute_widest_interval(means[name])
+        verdict = statistics.judge_difference(widest) if difference.n else ""
         compared = [c for _, c in pairs]
         verdicts = [c.verdict for c in compared if c.verdict]
         absent = sum(c.absent for c in compared)
         times = list(saved[name].values())
         pooled[name] = Pooled(
             difference,
+            statistics.compute_t_interval(statistics.average_by_model(means[name])),
+            widest,
             pairs=difference.n,
             wanted=len(pairs),
             verdict=_cap_verdict(verdict, absent),
@@ -158,7 +158,7 @@ def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) ->
             p_faster=faster[name],
             flops_saved=_average_known([c.flops_saved for c in compared]),
             exact_saved=_average_known([c.exact_saved for c in compared]),
-            time_saved=statistics.compute_t_interval(times),
+            time_saved=statistics.compute_widest_interval(saved[name]),
             saved=saved[name],
             realised=(
                 compute_realised(
@@ -176,6 +176,16 @@ def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) ->
             absent=absent,
         )
     return pooled
+
+
+def _adjust(
+    test: Callable[[Sequence[float]], float],
+    values: Mapping[str, Mapping[tuple[str, ...], float]],
+) -> dict[str, float]:
+    """Return the Holm-adjusted p value of each method, the larger of those by pair and by model."""
+    return statistics.apply_holm(
+        {name: statistics.compute_largest_p(test, one) for name, one in values.items()}
+    )
 
 
 def _cap_verdict(verdict: str, absent: int) -> str:

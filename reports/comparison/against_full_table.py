@@ -19,12 +19,14 @@ from reports.document import captions
 from reports.document.profile import Profile
 from reports.document.report import ACCURACY, Drawing, Report
 from reports.document.table import (
+    DASH,
     GIGA,
     TERA,
     Column,
     Row,
     Table,
     Unit,
+    Value,
     choose_unit,
     interval_column,
     is_known,
@@ -35,6 +37,7 @@ from reports.document.table import (
     text_column,
 )
 from reports.runs.cells import build_cells
+from reports.statistics import OPEN
 
 MEBI = 2.0**20
 
@@ -43,12 +46,20 @@ METHOD = text_column("Method", "method")
 SEEDS = text_column("Seeds", "seeds")
 DIFFERENCE = interval_column("Difference (points) [95 %]", "difference")
 VERDICT = text_column("Verdict", "verdict")
+SHORT_VERDICTS: Mapping[Value, str] = {OPEN: "worse, open"}
+SHORT_VERDICT = Column(
+    "Verdict",
+    lambda row: str(SHORT_VERDICTS.get(row["verdict"], row["verdict"]) or DASH),
+    right=False,
+)
+DETECTABLE = number_column("Detectable (points)", "detectable")
 
 # Columns that every comparison with full training has.
 LOST_AND_SAVED = (
     METHOD,
     DIFFERENCE,
     VERDICT,
+    DETECTABLE,
     percent_column("FLOPs saved (%)", "flops_saved"),
     percent_column("Exact saved (%)", "exact_saved"),
 )
@@ -63,8 +74,9 @@ THEIRS = {
 SHORT = (
     "± is the sample standard deviation over seeds. Difference: accuracy minus that of full "
     "training, paired by seed, with a t interval. Non-inferior: its lower end is above −0.5 "
-    "points. Time: training + decisions. FLOPs: paper's convention. −FLOPs, −time: share saved "
-    "relative to full training. Realised: share of time saved / share of FLOPs saved."
+    "points. Worse, open: the interval is below 0 and contains −0.5. Time: training + decisions. "
+    "FLOPs: paper's convention. −FLOPs, −time: share saved relative to full training. Realised: "
+    "share of time saved / share of FLOPs saved."
 )
 
 
@@ -245,7 +257,7 @@ def build_compact_columns(unit: Unit, score: str = ACCURACY) -> tuple[Column, ..
         text_column("Seeds", "count"),
         mean_sd_column(lower_first(score).replace("(%)", "%"), "accuracy", mark="mark"),
         interval_column("difference [95 %]", "difference"),
-        VERDICT,
+        SHORT_VERDICT,
         rounded_column("time s", "time_s", mark="time_mark"),
         rounded_column(unit.name, "paper_total", 3, unit.flops),
         percent_column("−FLOPs %", "flops_saved", 0),

@@ -7,7 +7,7 @@ method's decisions are worth their cost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reports import statistics
 from reports.comparison.method_rows import expand_interval
@@ -30,7 +30,8 @@ MATCHED = (
     "Matched runs: the budget of each baseline is the mean cost of the method's runs on the same "
     "model and data (exact FLOPs, including decisions). Difference: the method's accuracy minus "
     "the baseline's in percentage points, paired by seed, with a 95 % t interval. Over all pairs, "
-    "each pair of model and data counts once, by its mean difference. Outcome: better or worse "
+    "each pair of model and data counts once, by its mean difference. The interval then contains "
+    "those over the pairs and over the models, and p is the larger one. Outcome: better or worse "
     "means that the interval excludes 0; otherwise the difference is not significant. Over all "
     "pairs, p must also be below 0.05 after Holm's correction over the baselines. Single pairs are "
     f"not corrected. Not tested: fewer than {LEAST} seeds (over all pairs, fewer than {LEAST} "
@@ -111,15 +112,22 @@ def _pool_contests(contests: Sequence[tuple[Cell, Cell]]) -> list[Row]:
     for method, rival in contests:
         groups.setdefault((method.roles[2], rival.roles[2]), []).append((method, rival))
     means = {
-        names: [found.mean for pair in pairs if (found := _compute_difference(*pair)).n]
+        names: {
+            method.roles[:2]: found.mean
+            for method, rival in pairs
+            if (found := _compute_difference(method, rival)).n
+        }
         for names, pairs in groups.items()
     }
     tested = {
-        names: means[names] if all(is_complete(*pair) for pair in pairs) else []
+        names: means[names] if all(is_complete(*pair) for pair in pairs) else {}
         for names, pairs in groups.items()
     }
     p = statistics.apply_holm(
-        {names: statistics.compute_p_different(values) for names, values in tested.items()}
+        {
+            names: statistics.compute_largest_p(statistics.compute_p_different, values)
+            for names, values in tested.items()
+        }
     )
     return [
         _build_pooled_row(names, pairs, means[names], p[names]) for names, pairs in groups.items()
@@ -127,9 +135,13 @@ def _pool_contests(contests: Sequence[tuple[Cell, Cell]]) -> list[Row]:
 
 
 def _build_pooled_row(
-    names: tuple[str, str], pairs: Sequence[tuple[Cell, Cell]], means: Sequence[float], p: float
+    names: tuple[str, str],
+    pairs: Sequence[tuple[Cell, Cell]],
+    means: Mapping[tuple[str, ...], float],
+    p: float,
 ) -> Row:
-    difference = statistics.compute_t_interval(means)
+    """Return the row of a method and a baseline over all pairs, with the wider interval."""
+    difference = statistics.compute_widest_interval(means)
     ratios = [_compute_cost(rival) / _compute_cost(method) for method, rival in pairs]
     outcome = _judge_outcome(difference, all(is_complete(method, rival) for method, rival in pairs))
     if outcome in (BETTER, WORSE) and p >= 1 - statistics.LEVEL:
@@ -139,7 +151,7 @@ def _build_pooled_row(
         "dataset": "pooled",
         "method": names[0],
         "rival": names[1],
-        "compared": f"{difference.n} of {len(pairs)} pairs",
+        "compared": f"{len(means)} of {len(pairs)} pairs",
         **expand_interval("difference", difference),
         "outcome": outcome,
         "p_different": p,

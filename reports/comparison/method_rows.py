@@ -119,11 +119,14 @@ def build_pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Ro
             "method": method,
             "pairs": format_pairs(one),
             **expand_interval("difference", one.difference),
+            **expand_interval("by_model", one.by_model),
+            "detectable": statistics.compute_detectable_difference(one.widest),
             "verdict": one.verdict or None,
             "p_no_worse": one.p_no_worse,
             "p_different": one.p_different,
             "non_inferior_pairs": one.verdicts.get("non-inferior", 0),
             "inconclusive_pairs": one.verdicts.get("inconclusive", 0),
+            "worse_pairs": one.verdicts.get(statistics.OPEN, 0),
             "inferior_pairs": one.verdicts.get("inferior", 0),
             "flops_saved": one.flops_saved,
             "exact_saved": one.exact_saved,
@@ -171,6 +174,20 @@ def describe_claims(pools: Mapping[str, Pooled]) -> list[str]:
     return sentences
 
 
+def describe_power(pools: Mapping[str, Pooled]) -> list[str]:
+    """Return a sentence on the smallest difference that the runs can show, or nothing."""
+    found = {
+        method: statistics.compute_detectable_difference(one.widest)
+        for method, one in pools.items()
+    }
+    words = [
+        f"{method} {format_fixed(points)}" for method, points in found.items() if points == points
+    ]
+    power = f"{100 * statistics.POWER:g} %"
+    text = f"Smallest difference that these runs find with {power} power, in points: "
+    return [f"{text}{', '.join(words)}."] if words else []
+
+
 def _explain_no_claim(one: Pooled) -> str:
     """Return why no speed-up is claimed for a non-inferior method whose runs had their own CPU."""
     if one.timed < one.wanted:
@@ -200,6 +217,7 @@ def _expand_comparison(comparison: Comparison) -> dict[str, Value]:
     return {
         **expand_interval("difference", comparison.difference),
         "paired_seeds": comparison.difference.n,
+        "detectable": statistics.compute_detectable_difference(comparison.difference),
         "verdict": comparison.verdict or None,
         "flops_saved": comparison.flops_saved,
         "exact_saved": comparison.exact_saved,

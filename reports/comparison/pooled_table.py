@@ -6,8 +6,10 @@ from dataclasses import replace
 
 from reports.comparison import method_rows
 from reports.comparison.against_full_table import (
+    DETECTABLE,
     DIFFERENCE,
     METHOD,
+    SHORT_VERDICT,
     VERDICT,
     AgainstFull,
     select_printed,
@@ -27,7 +29,9 @@ COLUMNS = (
     METHOD,
     text_column("Pairs", "pairs"),
     DIFFERENCE,
+    interval_column("By model (points) [95 %]", "by_model"),
     VERDICT,
+    DETECTABLE,
     p_value_column("p (no worse), Holm", "p_no_worse"),
     p_value_column("p (different), Holm", "p_different"),
     percent_column("FLOPs saved (%)", "flops_saved"),
@@ -43,7 +47,7 @@ PAPERS = {
 COMPACT = (
     text_column("pairs", "pairs"),
     interval_column("difference [95 %]", "difference"),
-    VERDICT,
+    SHORT_VERDICT,
     p_value_column("p (no worse)", "p_no_worse"),
     percent_column("−FLOPs %", "flops_saved", 0),
     percent_column("−time %", "time_saved", 0, mark="time_saved_mark"),
@@ -65,6 +69,7 @@ def add_pooled(
     """
     rows = method_rows.build_pooled_rows(built.pools, table)
     claims = method_rows.describe_claims(built.pools)
+    power = method_rows.describe_power(built.pools)
     pooled = f"{title}, pooled over the pairs of model and data"
     return replace(
         built,
@@ -75,6 +80,6 @@ def add_pooled(
         ),
         compact_pooled=Table(
             "Pooled over the pairs of model and data",
-            (METHOD, *COMPACT, *select_printed(COMPACT_PAPERS, rows)), rows, (), claims,
+            (METHOD, *COMPACT, *select_printed(COMPACT_PAPERS, rows)), rows, (), [*claims, *power],
         ),
     )  # fmt: skip

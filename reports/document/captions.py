@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from reports.document.profile import Profile
 from reports.runs.cells import Cell
 from reports.runs.run_table import DIVERGED, FAILED, SLOWED, UNKNOWN
-from reports.statistics import LEAST, MARGIN, SMALLEST_SHARE
+from reports.statistics import LEAST, MARGIN, OPEN, POWER, SMALLEST_SHARE
 
 LISTED = 12  # maximum number of failed runs that a note names; the rest is only counted
 
@@ -62,13 +62,16 @@ MEMORY = (
     "CUDA: peak of the bytes allocated by PyTorch's CUDA allocator."
 )
 VERDICT = (
-    "Difference: accuracy minus that of full training in percentage points, paired by seed, with a "
-    "two-sided 95 % t interval. Verdict: non-inferior if the lower end of the interval is above "
-    f"−{MARGIN}, inferior if the upper end is below −{MARGIN}, otherwise inconclusive. With fewer "
-    f"than {LEAST} seeds (pooled: fewer than {LEAST} pairs), the verdict is inconclusive. It is "
-    "never non-inferior while a run of the method or of full training has no result because it "
-    "diverged, failed or is unfinished. Pooled p values are not computed until all of these runs "
-    "have results."
+    "Difference: accuracy minus that of full training in percentage points, paired by seed, with "
+    "a two-sided 95 % t interval. Verdict: non-inferior if the lower end of the interval is "
+    f"above −{MARGIN}, inferior if the upper end is below −{MARGIN}, “{OPEN}” if the interval is "
+    f"below 0 and contains −{MARGIN}, otherwise inconclusive. The verdicts of single pairs are "
+    f"not corrected for the number of comparisons. With fewer than {LEAST} seeds (pooled: fewer "
+    f"than {LEAST} pairs), the verdict is inconclusive. It is never non-inferior while a run of "
+    "the method or of full training has no result because it diverged, failed or is unfinished. "
+    "Pooled p values are not computed until all of these runs have results. Detectable: the "
+    f"smallest true difference that a two-sided test at 5 % finds with {100 * POWER:g} % power, "
+    "given the spread of these runs."
 )
 SAVINGS = (
     "Savings are relative to full training of the same model and data. FLOPs saved: paper's "
@@ -87,16 +90,22 @@ REPLAYED = (
     "device."
 )
 POOLED = (
-    "Pooled: each pair of model and data counts once, by its mean difference in percentage points, "
-    "with a two-sided 95 % t interval over the pairs. Verdict: non-inferior if the lower end is "
-    f"above −{MARGIN}, inferior if the upper end is below −{MARGIN}, otherwise or with fewer than "
-    f"{LEAST} pairs inconclusive. Each column of p values is Holm-adjusted over the strategies of "
+    "Pooled: each pair of model and data counts once, by its mean difference in percentage "
+    "points, with a two-sided 95 % t interval over the pairs. By model: the same over the "
+    "models, each by the mean of its data sets, because the pairs of one model are not "
+    "independent. The data sets are taken as fixed. The verdict rests on both intervals: "
+    f"non-inferior if both lower ends are above −{MARGIN}, inferior if both upper ends are below "
+    f"−{MARGIN}, “{OPEN}” if both are below 0 and one contains −{MARGIN}, otherwise or with fewer "
+    f"than {LEAST} pairs inconclusive. With fewer than {LEAST} models, only the interval over the "
+    "pairs is used, and it holds for these models only. Each p value is the larger one of the "
+    "tests by pair and by model. Each column of p values is Holm-adjusted over the strategies of "
     f"this table. p (no worse) is one-sided for the null hypothesis that the loss is {MARGIN} "
-    "points or more. If it is below 0.025, the method is non-inferior even after the correction. p "
-    "(different) is two-sided for the null hypothesis of no difference. Savings are mean shares "
-    "relative to full training. Realised is the mean share of time saved divided by the mean share "
-    "of FLOPs saved. It is reported only if the times of all pairs can be compared. We claim a "
-    "speed-up if a method is non-inferior and saves time, both significant after Holm's correction."
+    "points or more. If it is below 0.025, the method is non-inferior even after the correction. "
+    "p (different) is two-sided for the null hypothesis of no difference. Savings are mean "
+    "shares relative to full training. Realised is the mean share of time saved divided by the "
+    "mean share of FLOPs saved. It is reported only if the times of all pairs can be compared. "
+    "We claim a speed-up if a method is non-inferior and saves time, both significant after "
+    "Holm's correction."
 )
 
 

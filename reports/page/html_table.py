@@ -15,6 +15,7 @@ VERDICTS = {  # text of a verdict or of a claim's outcome: CSS class of its colo
     "non-inferior": "good",
     "inferior": "bad",
     "inconclusive": "open",
+    "worse, margin open": "open",
     "holds": "good",
     "does not hold": "bad",
     "undecided": "open",

@@ -14,7 +14,14 @@ from reports.document.table import DASH, format_fixed
 from reports.page.dot_plots import Scale
 from reports.runs.cells import build_cells
 from reports.runs.run_table import DONE
-from reports.statistics import LEVEL, MARGIN, apply_holm, compute_p_different
+from reports.statistics import (
+    LEVEL,
+    MARGIN,
+    OPEN,
+    apply_holm,
+    compute_largest_p,
+    compute_p_different,
+)
 
 FARTHEST = 6 * MARGIN  # points; an interval that reaches beyond this range ends in an arrow
 
@@ -86,7 +93,7 @@ def write_headline(pools: Mapping[str, Pooled]) -> str:
         close = [
             name
             for name, one in pools.items()
-            if one.verdict in ("non-inferior", "inconclusive") and not one.slower
+            if one.verdict in ("non-inferior", "inconclusive", OPEN) and not one.slower
         ]
         tail = f" Undecided: {', '.join(close)}." if close else NONE
         if any(one.slowed for one in pools.values()):
@@ -126,7 +133,9 @@ def _join_words(words: Sequence[str]) -> str:
 def _is_ahead(best: Pooled, others: Sequence[Pooled]) -> bool:
     """Return whether `best` saves significantly more time than each other method, after Holm."""
     p = {
-        i: compute_p_different([best.saved[pair] - one.saved[pair] for pair in best.saved])
+        i: compute_largest_p(
+            compute_p_different, {pair: best.saved[pair] - one.saved[pair] for pair in best.saved}
+        )
         for i, one in enumerate(others)  # Pooled.faster requires the times of all pairs
     }
     return all(value < 1 - LEVEL for value in apply_holm(p).values())

@@ -2,20 +2,26 @@
 
 import math
 
+import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from reports.statistics import (
     MARGIN,
+    OPEN,
     Interval,
     apply_holm,
+    compute_detectable_difference,
+    compute_largest_p,
     compute_mean,
     compute_p_different,
     compute_p_no_worse,
     compute_paired_saving,
     compute_sample_sd,
     compute_t_interval,
+    compute_widest_interval,
     judge_difference,
     pair_differences,
 )
@@ -55,9 +61,10 @@ def test_one_value_has_a_mean_and_no_interval():
         (0.1, 0.3, "non-inferior"),
         (-0.51, 0.3, "inconclusive"),
         (-0.5, 0.3, "inconclusive"),  # must be above the margin, not equal to it
-        (-0.9, -0.5, "inconclusive"),
+        (-0.9, -0.5, OPEN),
+        (-0.9, 0.0, "inconclusive"),
         (-0.9, -0.51, "inferior"),
-        (-9.0, -0.4, "inconclusive"),
+        (-9.0, -0.4, OPEN),
     ],
 )
 def test_verdict_follows_from_the_interval(low, high, expected):
@@ -70,6 +77,58 @@ def test_two_equal_seeds_give_no_verdict_and_no_p_value():
     assert judge_difference(compute_t_interval([0.0, 0.0, 0.0])) == "non-inferior"
     assert math.isnan(compute_p_no_worse([0.0, 0.0]))
     assert math.isnan(compute_p_different([1.0, 1.0]))
+
+
+PAIRS = [(model, data) for model in "abcd" for data in ("10", "100")]
+
+
+def draw_pairs(generator, model_sd, pair_sd=0.5):
+    """Return differences with true mean 0: an effect of each model and one of each pair."""
+    models = dict(zip("abcd", model_sd * generator.standard_normal(4), strict=True))
+    return {pair: models[pair[0]] + pair_sd * generator.standard_normal() for pair in PAIRS}
+
+
+@pytest.mark.parametrize("model_sd", [0.0, 0.5, 1.0])
+def test_the_interval_that_claims_rest_on_covers_effects_that_vary_by_model(model_sd):
+    generator = np.random.default_rng(0)
+    draws = [draw_pairs(generator, model_sd) for _ in range(4000)]
+    widest = [compute_widest_interval(values) for values in draws]
+    pairs = [compute_t_interval(list(values.values())) for values in draws]
+    covered = [sum(one.low <= 0 <= one.high for one in some) / 4000 for some in (widest, pairs)]
+    assert covered[0] >= 0.93
+    assert all(w.low <= p.low and w.high >= p.high for w, p in zip(widest, pairs, strict=True))
+    if model_sd == 1.0:
+        assert covered[1] < 0.90  # the interval over the pairs alone is too narrow
+
+
+def test_the_larger_p_value_agrees_with_the_widest_interval():
+    generator = np.random.default_rng(1)
+    for _ in range(500):
+        values = draw_pairs(generator, 0.3)
+        interval = compute_widest_interval(values)
+        p = compute_largest_p(compute_p_no_worse, values)
+        assert (p < 0.025) == (interval.low > -MARGIN)
+        p = compute_largest_p(compute_p_different, values)
+        assert (p < 0.05) == (interval.low > 0 or interval.high < 0)
+
+
+def test_fewer_than_three_models_leave_the_interval_over_the_pairs():
+    values = {("a", "10"): 0.1, ("a", "100"): 0.2, ("b", "10"): 0.4, ("b", "100"): 0.6}
+    assert compute_widest_interval(values) == compute_t_interval(list(values.values()))
+    assert compute_largest_p(compute_p_different, values) == compute_p_different(
+        list(values.values())
+    )
+
+
+@pytest.mark.parametrize("n", [3, 5, 8])
+def test_the_detectable_difference_is_found_with_80_percent_power(n):
+    values = list(np.random.default_rng(n).standard_normal(n))
+    detectable = compute_detectable_difference(compute_t_interval(values))
+    noncentrality = detectable / (compute_sample_sd(values) / math.sqrt(n))
+    critical = scipy.stats.t.ppf(0.975, n - 1)
+    power = scipy.stats.nct.sf(critical, n - 1, noncentrality)
+    assert power == pytest.approx(0.8, abs=1e-6)
+    assert math.isnan(compute_detectable_difference(compute_t_interval(values[:2])))
 
 
 def test_paired_differences_use_common_seeds_only():
@@ -130,7 +189,7 @@ def test_interval_contains_its_mean_and_shrinks_with_the_level(values):
 @settings(deadline=None)
 @given(samples, st.floats(0, 5))
 def test_verdict_never_worsens_when_all_differences_rise(values, rise):
-    order = {"inferior": 0, "inconclusive": 1, "non-inferior": 2}
+    order = {"inferior": 0, OPEN: 1, "inconclusive": 2, "non-inferior": 3}
     before = judge_difference(compute_t_interval(values))
     after = judge_difference(compute_t_interval([value + rise for value in values]))
     assert order[after] >= order[before]
@@ -138,11 +197,11 @@ def test_verdict_never_worsens_when_all_differences_rise(values, rise):
 
 @settings(deadline=None)
 @given(points, points, st.floats(0, 5))
-def test_wider_interval_keeps_the_verdict_or_makes_it_inconclusive(low, high, wider):
+def test_wider_interval_keeps_the_verdict_or_leaves_the_margin_open(low, high, wider):
     assume(low <= high)
     narrow = judge_difference(Interval(0, low, high, 5))
     wide = judge_difference(Interval(0, low - wider, high + wider, 5))
-    assert wide in (narrow, "inconclusive")
+    assert wide in (narrow, OPEN, "inconclusive")
 
 
 @settings(deadline=None)
