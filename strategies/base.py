@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from bench.options import Choice, Flag, Integer, Option, Real, Text
 from bench.strategy_api.cadence import AtSteps, Cadence, EverySteps, Never, PerEpoch
-from bench.strategy_api.snapshot import Snapshot
+from bench.strategy_api.snapshot import ModelSnapshot
 from bench.strategy_api.strategy import Strategy, Verdict
 from bench.strategy_api.view import View
 
@@ -29,11 +29,11 @@ __all__ = [
     "EverySteps",
     "Flag",
     "Integer",
+    "ModelSnapshot",
     "Never",
     "Option",
     "PerEpoch",
     "Real",
-    "Snapshot",
     "Strategy",
     "Text",
     "Verdict",

@@ -2,73 +2,37 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from bench.costs.flops import Flops, count_frozen_prefix
 from bench.costs.flops_by_input_size import FlopsBySize
+from bench.costs.freeze_state import FreezeState, MergedSets
 
-
-@dataclass
-class FreezeState:
-    """Consecutive steps with the same set of frozen layers, and their measurements.
-
-    from_step: number of finished steps when the state began.
-    frozen: sorted indices of the frozen layers. prefix: length of the frozen prefix, in layers.
-    steps, samples: number of steps and of training samples in this state.
-    step_s: seconds of each step.
-    measured, measured_size: samples in the batch whose memory was measured, and their input size.
-        This is the first full batch or, if input sizes vary, the largest batch.
-    saved_bytes: bytes that autograd saved for the backward pass of the measured batch.
-    state_bytes: bytes of parameters, gradients and optimizer state after the measured step.
-    sizes: number of samples per input size (image side or padded text length).
-    reused: samples whose prefix outputs came from the cache.
-    prefix_exact, prefix_paper: forward FLOPs saved per reused sample, in each convention.
-    sent: bytes of gradients that this process contributed to all-reduce.
-    compile_s: seconds of the steps that compiled forward and backward; included in step_s.
-    cuda_allocated, cuda_reserved: peaks of the CUDA allocator in bytes, None on a CPU. Memory that
-        was reserved in an earlier state stays reserved and counts here too.
-
-    In a run of several processes, samples and sizes are totals over all processes. The other
-    fields describe this process only.
-    """
-
-    from_step: int
-    frozen: list[int]
-    prefix: int
-    steps: int = 0
-    samples: int = 0
-    step_s: list[float] = field(default_factory=list)
-    measured: int = 0
-    measured_size: int = 0
-    sizes: dict[int, int] = field(default_factory=dict)
-    saved_bytes: int = 0
-    state_bytes: int = 0
-    reused: int = 0
-    prefix_exact: float = 0.0
-    prefix_paper: float = 0.0
-    sent: int = 0
-    compile_s: float = 0.0
-    cuda_allocated: int | None = None
-    cuda_reserved: int | None = None
-
-    def is_outgrown_by(self, samples: int, size: int) -> bool:
-        """Return whether a batch is larger than the batch whose memory was measured."""
-        return samples * size > self.measured * self.measured_size
+MOST_STATES = 32  # freeze states that a run with many sets records one by one
 
 
 class Accounting:
-    """Running totals of a run, updated after every step on the CPU."""
+    """Running totals of a run, updated after every step on the CPU.
 
-    def __init__(self, flops: FlopsBySize, device: torch.device) -> None:
-        self._flops, self._device = flops, device
+    most_states: number of sets of frozen layers with a freeze state of their own. The steps of all
+    further sets share one merged state. None: every set has its own.
+    """
+
+    def __init__(
+        self, flops: FlopsBySize, device: torch.device, most_states: int | None = None
+    ) -> None:
+        self._flops, self._device, self._most_states = flops, device, most_states
         self._layers = len(flops.mean.forward)
         self.states: list[FreezeState] = []
+        self._by_set: dict[frozenset[int] | None, FreezeState] = {}  # None: the merged state
+        self._frozen: frozenset[int] = frozenset()
+        self._uncounted: Counter[tuple[frozenset[int], int]] = Counter()  # samples, by set and size
         self._pending: list[tuple[FreezeState, Any, Any]] = []
         self._began: Any = None
         self._sent = 0
@@ -76,19 +40,33 @@ class Accounting:
     @property
     def now(self) -> FreezeState:
         """The current freeze state."""
-        return self.states[-1]
+        return self._by_set.get(self._frozen) or self._by_set[None]
 
     def enter_state(self, step: int, frozen: frozenset[int]) -> None:
-        """Begin a new freeze state after `step` finished steps.
+        """Begin the freeze state of a set after `step` finished steps, or continue it.
 
-        A previous state without any steps is dropped.
+        A previous state without any steps is dropped. The call does not wait for the device.
         """
-        self.read_device()
-        if self.states and self.now.steps == 0:
-            self.states.pop()
-        prefix = count_frozen_prefix(frozen, self._layers)
-        self.states.append(FreezeState(step, sorted(frozen), prefix))
+        if self.states:
+            self._read_peaks()
+            if self.now.steps == 0:
+                self.states.remove(self.now)
+                self._index_states()
+        self._frozen = frozen
+        if frozen not in self._by_set and None not in self._by_set:
+            prefix = count_frozen_prefix(frozen, self._layers)
+            state = FreezeState(step, sorted(frozen), prefix)
+            if len(self.states) == self._most_states:
+                state = FreezeState(step, None, None, merged=MergedSets())
+            self.states.append(state)
+            self._index_states()
         self.forget_peaks()
+
+    def _index_states(self) -> None:
+        self._by_set = {
+            None if state.frozen is None else frozenset(state.frozen): state
+            for state in self.states
+        }
 
     def forget_peaks(self) -> None:
         """Reset the peak statistics of the CUDA allocator.
@@ -119,6 +97,8 @@ class Accounting:
         state.steps += 1
         state.samples += samples
         state.sizes[size] = state.sizes.get(size, 0) + samples
+        if state.merged:
+            self._uncounted[self._frozen, size] += samples
         if self._device.type == "cuda":
             ended = torch.cuda.Event(enable_timing=True)
             ended.record()
@@ -138,6 +118,11 @@ class Accounting:
             state.step_s.append(began.elapsed_time(ended) / 1000)
         self._pending.clear()
         if self.states:
+            self._read_peaks()
+
+    def _read_peaks(self) -> None:
+        """Add the allocator's peaks to the current state. The CPU keeps them: nothing waits."""
+        if self._device.type == "cuda":
             allocated = torch.cuda.max_memory_allocated(self._device)
             reserved = torch.cuda.max_memory_reserved(self._device)
             self.now.cuda_allocated = max(allocated, self.now.cuda_allocated or 0)
@@ -145,14 +130,31 @@ class Accounting:
 
     def sum_flops(self, convention: str) -> Flops:
         """Return the training FLOPs so far, in the `paper` or `exact` convention."""
+        self._count_merged()
         total = Flops(0.0, 0.0)
         for state in self.states:
-            frozen = frozenset(state.frozen)
+            if state.merged:
+                forward, backward = state.merged.flops[convention]
+                total = total + Flops(float(forward), float(backward))
+                continue
+            frozen = frozenset(state.frozen or ())
             for size, samples in state.sizes.items():
                 total = total + getattr(self._flops.at(size), convention)(frozen) * samples
             saved = getattr(state, f"prefix_{convention}") * state.reused
             total = total + Flops(-saved, 0.0)
         return total
+
+    def _count_merged(self) -> None:
+        """Add the FLOPs of steps in the merged state, which are counted only when needed."""
+        state = self._by_set.get(None)
+        if state is None or state.merged is None:
+            return
+        for (frozen, size), samples in self._uncounted.items():
+            for convention, counts in state.merged.flops.items():
+                flops = getattr(self._flops.at(size), convention)(frozen)
+                counts[0] += round(flops.forward) * samples
+                counts[1] += round(flops.backward) * samples
+        self._uncounted.clear()
 
     def memory(self) -> dict[str, float | int | None]:
         """Return the memory peaks of the run and the mean saved bytes per step, in bytes."""
@@ -161,7 +163,7 @@ class Accounting:
         allocated = [s.cuda_allocated for s in ran if s.cuda_allocated is not None]
         reserved = [s.cuda_reserved for s in ran if s.cuda_reserved is not None]
         return {
-            "saved_bytes_peak": max(s.saved_bytes for s in ran),
+            "saved_bytes_peak": max(s.saved_bytes_peak for s in ran),
             "saved_bytes_mean": sum(s.saved_bytes * s.steps for s in ran) / steps,
             "state_bytes_peak": max(s.state_bytes for s in ran),
             "cuda_allocated_peak": max(allocated, default=None),
@@ -169,31 +171,21 @@ class Accounting:
         }
 
     def summary(self) -> list[dict[str, Any]]:
-        """Return the freeze states as rows of plain values, each with its median step time.
-
-        Fields that do not apply to the run (sizes, sent, compile_s) are left out.
-        """
-        rows = []
-        for state in self.states:
-            row = asdict(state)
-            times = row.pop("step_s")
-            if not self._flops.varies:
-                del row["sizes"], row["measured_size"]
-            if not row["sent"]:  # always 0 in a run of one process
-                del row["sent"]
-            if not row["compile_s"]:
-                del row["compile_s"]
-            row["step_s_median"] = statistics.median(times) if times else None
-            rows.append(row)
-        return rows
+        """Return the freeze states as rows of plain values, each with its median step time."""
+        self._count_merged()
+        return [state.make_row(self._flops.varies) for state in self.states]
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Return all freeze states as plain values, for a checkpoint."""
         self.read_device()
+        self._count_merged()
         return [asdict(state) for state in self.states]
 
-    def load_state_dict(self, states: list[Mapping[str, Any]]) -> None:
-        """Restore the freeze states that `state_dict` returned."""
-        # Checkpoints of older versions have no `sizes`; their runs had a single input size.
-        size = next(iter(self._flops.samples))
-        self.states = [FreezeState(**{"sizes": {size: s["samples"]}, **s}) for s in states]
+    def load_state_dict(self, states: Sequence[Mapping[str, Any]], frozen: frozenset[int]) -> None:
+        """Restore the freeze states that `state_dict` returned.
+
+        frozen: the layers that are frozen now.
+        """
+        self.states = [FreezeState.from_dict(state) for state in states]
+        self._frozen = frozen
+        self._index_states()

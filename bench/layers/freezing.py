@@ -71,29 +71,32 @@ class Freezer:
 
     def thaw(self, layers: Iterable[int]) -> None:
         """Unfreeze layers. Their momentum starts at zero, unless it was kept."""
+        with_momentum = self._find_momentum()
         for index in self._frozen.intersection(layers):
             self._frozen.discard(index)
             for parameter in self._parameters[index]:
                 parameter.requires_grad_(True)
                 kept = "momentum_buffer" in self._optimizer.state.get(parameter, ())
-                if not kept and self._has_momentum(parameter):
+                if parameter in with_momentum and not kept:
                     buffer = torch.zeros_like(parameter)
                     self._optimizer.state[parameter]["momentum_buffer"] = buffer
             for norm in self._norms[index]:
                 del norm.__dict__["train"]
                 norm.train(self._model.training)
 
-    def _has_momentum(self, parameter: nn.Parameter) -> bool:
-        """Return whether any parameter of the same group has a momentum buffer.
+    def _find_momentum(self) -> set[nn.Parameter]:
+        """Return the parameters of all groups in which any parameter has a momentum buffer.
 
         Fused SGD needs momentum buffers for all parameters of a group or for none.
         """
-        group = next(
-            group["params"]
-            for group in self._optimizer.param_groups
-            if any(p is parameter for p in group["params"])
-        )
-        return any("momentum_buffer" in self._optimizer.state.get(p, ()) for p in group)
+        state = self._optimizer.state
+        groups = [group["params"] for group in self._optimizer.param_groups]
+        return {
+            parameter
+            for group in groups
+            if any("momentum_buffer" in state.get(p, ()) for p in group)
+            for parameter in group
+        }
 
 
 def copy_thawed(model: nn.Module) -> nn.Module:

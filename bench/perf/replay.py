@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,19 @@ from bench.spec import FULL, Spec
 FILE = "retime.json"
 
 
-def find_timing_obstacle(spec: Spec) -> str:
-    """Return why the steps of a run cannot be timed again, or "" if they can."""
+def find_timing_obstacle(spec: Spec, result: Mapping[str, Any] | None = None) -> str:
+    """Return why the steps of a run cannot be timed again, or "" if they can.
+
+    result: contents of its result.json, if the run is done.
+    """
     if spec.cache_prefix:
         return "the step time with cache_prefix depends on the contents of the cache"
     if spec.compiled:
         return "with compiled, every turn would compile the step again"
     if spec.replicas > 1:
         return "with replicas, a step needs several processes"
+    if result and any(state["frozen"] is None for state in result["freeze_states"]):
+        return "its result does not list all of its freeze states"
     return ""
 
 
@@ -53,7 +58,7 @@ def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
     result = folder.result()
     if result["status"] != "done":
         raise UserError(f"{spec.label}: diverged, so it cannot be timed again")
-    if reason := find_timing_obstacle(spec):
+    if reason := find_timing_obstacle(spec, result):
         raise UserError(f"{spec.label}: cannot be timed again, because {reason}")
     states = [state for state in result["freeze_states"] if state["steps"]]
     with tempfile.TemporaryDirectory() as place:

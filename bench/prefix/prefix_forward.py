@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from bench.batches.images import Batches
 from bench.batches.interface import AnyBatches
-from bench.costs.accounting import FreezeState
 from bench.costs.flops import FlopModel
+from bench.costs.freeze_state import FreezeState
 from bench.errors import UserError
 from bench.layers.discovery import Inputs, Layer
 from bench.machine.torch_settings import disable_tf32

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.files import hash_file, read_json
+from bench.results.decisions import read_decisions
 
 # Fields that depend on machine speed, on the CUDA allocator or on an interruption.
 OF_A_RUN = ("clocks", "cpu", "resumed")
@@ -38,7 +39,7 @@ def read_reproducible(folder: Path) -> dict[str, Any]:
         "spec": spec,
         "result": result,
         "epochs": [_drop_fields(row, OF_AN_EPOCH) for row in _read_rows(folder / "epochs.jsonl")],
-        "decisions": _read_rows(folder / "decisions.jsonl"),
+        "decisions": read_decisions(folder),
         "model": hash_file(model) if model.exists() else "",
     }
 

@@ -3,7 +3,7 @@
 spec.json         the spec, with the run's id and cell
 environment.json  versions, device, commit, threads
 epochs.jsonl      one line per epoch
-decisions.jsonl   one line per layer and freezing stage
+decisions.jsonl   one line per layer and freezing stage, or one per stage (decisions.py)
 checkpoint.pt     state to resume from, deleted when the run is done
 model.safetensors trained weights, if another run needs them
 trace.safetensors recordings of the strategy, if any

@@ -13,7 +13,7 @@ from bench.layers.activations import compute_layer_outputs
 from bench.layers.discovery import Inputs, Layer
 
 
-class Snapshot:
+class ModelSnapshot:
     """Copy of a model's weights and buffers (BatchNorm statistics) that later steps do not change.
 
     `View.snapshot` makes it. A snapshot stays on the device and needs as much memory as the model.

@@ -48,6 +48,10 @@ class Strategy:
         keeps_optimizer_state: whether momentum and the moments of AdamW of a frozen layer are kept
             until it thaws. They count as memory of the run. Otherwise they are deleted at the
             freeze, and a thawed layer starts at zero.
+        switches_often: whether it freezes and thaws every few steps. No switch then waits for the
+            device, decisions.jsonl holds one short line per freezing stage without scores, and the
+            result lists 32 freeze states and one for all others. Options that prepare every freeze
+            state anew (compiled, cache_prefix, fold_norms) are rejected.
         matches: whether it can train within a FLOP budget, set by `match` or its `saving` option.
         look: colour and matplotlib marker in figures. Strategies without a look get a spare one.
         is_control: whether it is a control, which is never reported as the best method.
@@ -60,6 +64,7 @@ class Strategy:
     sets_learning_rates: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
     keeps_optimizer_state: ClassVar[bool] = False
+    switches_often: ClassVar[bool] = False
     matches: ClassVar[bool] = False
     look: ClassVar[tuple[str, str] | None] = None
     is_control: ClassVar[bool] = False

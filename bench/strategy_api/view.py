@@ -19,7 +19,7 @@ from bench.layers.activations import compute_layer_outputs
 from bench.layers.discovery import Inputs, Layer
 from bench.layers.gradients import compute_layer_gradients
 from bench.seeds import make_generator, seed_device
-from bench.strategy_api.snapshot import Snapshot
+from bench.strategy_api.snapshot import ModelSnapshot
 
 
 @dataclass
@@ -65,7 +65,7 @@ class View:
     lr: float = 0.0
     frozen: frozenset[int] = frozenset()
     loss: torch.Tensor = field(default_factory=lambda: torch.tensor(float("nan")))
-    _snapshots: WeakSet[Snapshot] = field(default_factory=WeakSet, repr=False)
+    _snapshots: WeakSet[ModelSnapshot] = field(default_factory=WeakSet, repr=False)
     _active_at: frozenset[int] | None = field(default=None, repr=False)
     _active: list[int] = field(default_factory=list, repr=False)
     _active_parameters: list[nn.Parameter] = field(default_factory=list, repr=False)
@@ -162,14 +162,14 @@ class View:
             model.load_state_dict(state)
         return compute_layer_outputs(model, self.layers, inputs)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> ModelSnapshot:
         """Return a copy of the model's weights and buffers at this moment.
 
-        Take one in `start`, and restore it with `Snapshot.load_state_dict` when a run resumes. Its
-        `outputs` cost as many FLOPs as `View.outputs`. The run's memory counts every snapshot that
-        is kept.
+        Take one in `start`, and restore it with `ModelSnapshot.load_state_dict` when a run resumes.
+        Its `outputs` cost as many FLOPs as `View.outputs`. The run's memory counts every snapshot
+        that is kept.
         """
-        taken = Snapshot(self._model, self.layers, self.step)
+        taken = ModelSnapshot(self._model, self.layers, self.step)
         self._snapshots.add(taken)
         return taken
 

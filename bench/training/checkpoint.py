@@ -11,6 +11,8 @@ import torch
 
 from bench.errors import UserError
 from bench.files import replace_atomically
+from bench.results.decisions import FILE, read_decisions
+from bench.results.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from bench.training.run_state import RunState
@@ -19,7 +21,11 @@ PLAIN = (int, float, bool, str, bytes, type(None))
 
 
 def capture_state(run: RunState) -> dict[str, Any]:
-    """Return all state that the next steps depend on, and everything recorded so far."""
+    """Return all state that the next steps depend on, and everything recorded so far.
+
+    Of the decisions, only the number of lines is included. They are in decisions.jsonl, so the
+    checkpoint does not grow with them.
+    """
     return {
         "id": run.spec.id,
         "step": run.view.step,
@@ -29,7 +35,7 @@ def capture_state(run: RunState) -> dict[str, Any]:
         "frozen": sorted(run.freezer.frozen),
         "frozen_at": run.frozen_at,
         "epochs": run.epochs,
-        "decisions": run.decisions,
+        "decision_lines": len(run.decisions),
         "accounting": run.accounting.state_dict(),
         "clocks": run.clocks.read(),
         "loss_sum": run.loss_sum,
@@ -38,12 +44,15 @@ def capture_state(run: RunState) -> dict[str, Any]:
     }
 
 
-def restore(run: RunState, state: dict[str, Any]) -> None:
+def restore(run: RunState, state: dict[str, Any], folder: RunFolder) -> None:
     """Restore a newly constructed run to the state that `capture_state` returned.
 
-    Raises UserError if a key is missing, because then another version of the code wrote the state.
+    folder: folder of the run, with its decisions.jsonl.
+    Raises UserError if a key is missing, because then another version of the code wrote the state,
+    and if decisions are missing.
     """
     try:
+        run.decisions = _read_decisions(folder, state["decision_lines"])
         _restore(run, state)
     except KeyError as error:
         raise UserError(
@@ -53,6 +62,20 @@ def restore(run: RunState, state: dict[str, Any]) -> None:
         ) from error
 
 
+def _read_decisions(folder: RunFolder, count: int) -> list[dict[str, Any]]:
+    """Return the lines that decisions.jsonl had when the checkpoint was written.
+
+    It may hold more, because it is written before the checkpoint and at the end of each epoch.
+    """
+    lines = read_decisions(folder.path) if count else []
+    if len(lines) < count:
+        raise UserError(
+            f"{folder.path / FILE} has {len(lines)} lines, but the checkpoint was written after "
+            f"{count}; delete checkpoint.pt in this folder to restart the run"
+        )
+    return lines[:count]
+
+
 def _restore(run: RunState, state: dict[str, Any]) -> None:
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
@@ -60,8 +83,7 @@ def _restore(run: RunState, state: dict[str, Any]) -> None:
     run.strategy.load_state_dict(state["strategy"])
     run.view.step, run.view.frozen = state["step"], run.freezer.frozen
     run.frozen_at, run.epochs = state["frozen_at"], state["epochs"]
-    run.decisions = state["decisions"]
-    run.accounting.load_state_dict(state["accounting"])
+    run.accounting.load_state_dict(state["accounting"], run.view.frozen)
     run.clocks.restore(state["clocks"])
     run.loss_sum, run.view.loss = state["loss_sum"], state["loss"]
     if run.shortcut:

@@ -22,7 +22,7 @@ from torch._dynamo.exc import TorchDynamoException
 from torch._dynamo.utils import counters
 from torch._inductor.utils import clear_caches
 
-from bench.costs.accounting import FreezeState
+from bench.costs.freeze_state import FreezeState
 from bench.errors import UserError
 from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import UserError
 from bench.strategy_api.output_checks import check_verdicts
-from bench.training.run_record import make_decision_line
+from bench.training.run_record import make_decision_line, make_stage_line
 from bench.training.run_state import RunState
 
 if TYPE_CHECKING:
@@ -23,15 +23,21 @@ def run_stage(run: RunState) -> None:
     if not run.strategy.stages().due(view.step, view.steps_per_epoch):
         return
     run.group.share_buffers()
-    with run.watch_strategy("decide"), run.clocks.time_region("decide"):
+    # Events on the device replace the synchronisation if there may be a stage at every step.
+    often = run.strategy.switches_often
+    time_block = run.clocks.time_inside_step if often else run.clocks.time_region
+    with run.watch_strategy("decide"), time_block("decide"):
         answer = run.strategy.decide(view)  # may be a generator
         verdicts = check_verdicts(run.named, answer, len(run.layers))
-    with run.clocks.time_region("decide"):
+    with time_block("decide"):
         verdicts = run.group.broadcast_value(verdicts)
         if view.step < view.total_steps:
             _apply_verdicts(run, verdicts)
-    with run.clocks.time_region("prepare"):  # recording is not charged to the strategy
-        run.decisions += [make_decision_line(view, v) for v in verdicts]
+    with time_block("prepare"):  # recording is not charged to the strategy
+        if often:
+            run.decisions.append(make_stage_line(view, verdicts))
+        else:
+            run.decisions += [make_decision_line(view, v) for v in verdicts]
 
 
 def _apply_verdicts(run: RunState, verdicts: Sequence[Verdict]) -> None:

@@ -16,6 +16,7 @@ from bench.distributed.process_group import ALONE, ProcessGroup
 from bench.errors import UserError
 from bench.layers.activations import get_logits
 from bench.prefix.prefix_forward import PrefixForward
+from bench.results.decisions import FILE as DECISIONS
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 from bench.strategy_api.output_checks import (
@@ -99,6 +100,7 @@ def prepare(run: RunState, folder: RunFolder) -> None:
         batch = run.batches.probe(min(run.spec.batch_size, run.batches.samples))
         warm_up(run.model, run.build_optimizer, batch, run.autocast)
         torch.cuda.empty_cache()  # do not count the copy's memory as reserved
+    _check_switches(run)
     if run.spec.cache_prefix or run.spec.fold_norms:
         run.shortcut = PrefixForward(
             run.spec,
@@ -119,11 +121,21 @@ def prepare(run: RunState, folder: RunFolder) -> None:
         run.strategy.start(run.view)
     _check_late_answers(run)
     if folder.checkpoint.exists():
-        restore(run, load_checkpoint(folder.checkpoint, run.spec.id, run.device))
+        restore(run, load_checkpoint(folder.checkpoint, run.spec.id, run.device), folder)
         run.accounting.forget_peaks()  # exclude the copy read from the checkpoint
         return
     run.accounting.enter_state(0, run.freezer.frozen)
     run_stage(run)
+
+
+def _check_switches(run: RunState) -> None:
+    spec = run.spec
+    costly = [name for name in ("compiled", "cache_prefix", "fold_norms") if getattr(spec, name)]
+    if run.strategy.switches_often and costly:
+        raise UserError(
+            f"{spec.label}: strategy {run.named} switches often, and {costly[0]} prepares every "
+            f"freeze state anew; turn {costly[0]} off"
+        )
 
 
 def _check_late_answers(run: RunState) -> None:
@@ -173,7 +185,7 @@ def train(
                 raise Stopped
     # The last freezing stage ran after `_end_epoch` had written the decisions.
     with run.clocks.time_region("prepare"):
-        folder.write_lines("decisions.jsonl", run.decisions)
+        folder.write_lines(DECISIONS, run.decisions)
 
 
 def evaluate(run: RunState) -> None:
@@ -200,11 +212,13 @@ def _end_epoch(run: RunState, folder: RunFolder) -> None:
     run.epochs.append(make_epoch_line(run, loss))
     with run.clocks.time_region("prepare"):
         folder.write_lines("epochs.jsonl", run.epochs)
-        folder.write_lines("decisions.jsonl", run.decisions)
+        folder.write_lines(DECISIONS, run.decisions)
     if not math.isfinite(loss):
         raise Diverged(f"the training loss of epoch {len(run.epochs)} is not finite")
 
 
 def _save(run: RunState, folder: RunFolder) -> None:
     if run.group.first:
+        # The checkpoint holds only the number of lines, so the lines must be on disk before it.
+        folder.write_lines(DECISIONS, run.decisions)
         save_checkpoint(folder.checkpoint, capture_state(run))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from bench.files import read_json, replace_atomically
 from bench.machine.environment import describe_environment
+from bench.results.decisions import encode_layers
 from bench.results.run_folder import RunFolder
 from bench.strategy_api.output_checks import check_cost, check_trace
 
@@ -48,6 +50,16 @@ def make_decision_line(view: View, verdict: Verdict) -> dict[str, Any]:
         "threshold": threshold if math.isfinite(threshold) else None,
         "freeze": bool(verdict.freeze),
     }
+
+
+def make_stage_line(view: View, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Return the decisions of a freezing stage in the compact format of bench/results/decisions.py.
+
+    view.frozen: the frozen layers before or after the decisions were applied.
+    """
+    freeze = {int(v.layer) for v in verdicts if v.freeze}
+    thaw = {int(v.layer) for v in verdicts if not v.freeze}
+    return {"step": view.step, "frozen": encode_layers((view.frozen | freeze) - thaw)}
 
 
 def make_epoch_line(run: RunState, loss: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench.batches.factory import make_batches
 from bench.batches.order import NOT_ASKED
-from bench.costs.accounting import Accounting
+from bench.costs.accounting import MOST_STATES, Accounting
 from bench.costs.clocks import Clocks
 from bench.costs.flops_by_input_size import FlopsBySize
 from bench.distributed.process_group import ALONE, ProcessGroup
@@ -68,7 +68,8 @@ class RunState:
         self.freezer = Freezer(
             self.model, self.optimizer, self.layers, self.strategy.keeps_optimizer_state
         )
-        self.accounting = Accounting(by_size, self.device)
+        most_states = MOST_STATES if self.strategy.switches_often else None
+        self.accounting = Accounting(by_size, self.device, most_states)
         group.attach(self.model, self.layers)
         self.shortcut: PrefixForward | None = None
         self.compiled: Compiled | None = None

@@ -32,9 +32,10 @@ def take_step(run: RunState) -> None:
     samples = count_batch_samples(view.step, run.batches.samples, run.spec.batch_size)
     run.optimizer.zero_grad(set_to_none=True)
     # Measure memory on the first full batch of each freeze state, or on the largest batch if input
-    # sizes vary. Until then a smaller batch gives a preliminary value.
+    # sizes vary. Until then a smaller batch gives a preliminary value. The merged freeze state is
+    # measured repeatedly.
     size = inputs[0].shape[-1]
-    unmeasured = run.accounting.now.is_outgrown_by(len(labels), size)
+    unmeasured = run.accounting.now.needs_measurement(len(labels), size)
     measure = SavedBytes(run.model) if unmeasured else nullcontext()
     with _enter_compiled_step(run, len(labels)):
         with measure, run.autocast():
@@ -46,11 +47,8 @@ def take_step(run: RunState) -> None:
     run.accounting.end_step(samples, size, run.group.sent)
 
     if isinstance(measure, SavedBytes):
-        state = run.accounting.now
-        state.measured, state.measured_size = len(labels), size
-        state.saved_bytes = measure.bytes
-        state.state_bytes = count_state_bytes(run.model, run.optimizer)
-        state.state_bytes += view.count_snapshot_bytes()
+        held = count_state_bytes(run.model, run.optimizer) + view.count_snapshot_bytes()
+        run.accounting.now.record_memory(len(labels), size, measure.bytes, held)
     view.loss = run.group.total(loss.detach())
     run.loss_sum += view.loss
     view.step += 1

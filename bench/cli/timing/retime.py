@@ -9,7 +9,7 @@ from bench.errors import UserError
 
 HELP = "measure the time of finished runs again, with their steps in turns with full training's"
 EXAMPLE = "freezebench retime table2 --only-seed 0"
-SKIPPED = "not done, diverged, or with cache_prefix, compiled or replicas"
+SKIPPED = "not done, diverged, with cache_prefix, compiled or replicas, or too many freeze states"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
         if spec.strategy == FULL or args.only_seed not in (None, spec.seed):
             continue
         folder = RunFolder(args.results, spec.id)
-        if not folder.done or folder.diverged or find_timing_obstacle(spec):
+        if not folder.done or folder.diverged or find_timing_obstacle(spec, folder.result()):
             skipped += 1
             continue
         if args.again or not (folder.path / FILE).exists():

@@ -1,0 +1,126 @@
+"""Measurements of the steps that a run takes with one set of frozen layers."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+MEASURED_EVERY = 16  # steps between two memory measurements in the merged freeze state
+
+
+@dataclass
+class MergedSets:
+    """Totals over the sets of frozen layers that have no freeze state of their own.
+
+    flops: forward and backward FLOPs by convention ("exact", "paper"), in whole numbers, so that
+        the order of the sums does not matter.
+    measured_steps: number of steps whose memory was measured.
+    saved_bytes_sum, saved_bytes_peak: sum and maximum of the bytes that autograd saved in them.
+    """
+
+    flops: dict[str, list[int]] = field(default_factory=lambda: {"exact": [0, 0], "paper": [0, 0]})
+    measured_steps: int = 0
+    saved_bytes_sum: int = 0
+    saved_bytes_peak: int = 0
+
+
+@dataclass
+class FreezeState:
+    """Steps with the same set of frozen layers, and their measurements.
+
+    A run that returns to a set continues its freeze state. A strategy that switches often may use
+    more sets than a run records. One merged state then holds the steps of all further sets.
+
+    from_step: number of finished steps when the state began first.
+    frozen: sorted indices of the frozen layers. prefix: length of the frozen prefix, in layers.
+        Both are None in the merged state.
+    steps, samples: number of steps and of training samples in this state.
+    step_s: seconds of each step.
+    measured, measured_size: samples in the batch whose memory was measured, and their input size.
+        This is the first full batch or, if input sizes vary, the largest batch.
+    saved_bytes: bytes that autograd saved for the backward pass of the measured batch. In the
+        merged state, this is the mean over every 16th step.
+    state_bytes: bytes of parameters, gradients, optimizer state and snapshots after the measured
+        step. In the merged state, this is the largest number.
+    sizes: number of samples per input size (image side or padded text length).
+    reused: samples whose prefix outputs came from the cache.
+    prefix_exact, prefix_paper: forward FLOPs saved per reused sample, in each convention.
+    sent: bytes of gradients that this process contributed to all-reduce.
+    compile_s: seconds of the steps that compiled forward and backward; included in step_s.
+    cuda_allocated, cuda_reserved: peaks of the CUDA allocator in bytes, None on a CPU. Memory that
+        was reserved in an earlier state stays reserved and counts here too.
+    merged: totals of the merged state, None in all others.
+
+    In a run of several processes, samples and sizes are totals over all processes. The other
+    fields describe this process only.
+    """
+
+    from_step: int
+    frozen: list[int] | None
+    prefix: int | None
+    steps: int = 0
+    samples: int = 0
+    step_s: list[float] = field(default_factory=list)
+    measured: int = 0
+    measured_size: int = 0
+    sizes: dict[int, int] = field(default_factory=dict)
+    saved_bytes: int = 0
+    state_bytes: int = 0
+    reused: int = 0
+    prefix_exact: float = 0.0
+    prefix_paper: float = 0.0
+    sent: int = 0
+    compile_s: float = 0.0
+    cuda_allocated: int | None = None
+    cuda_reserved: int | None = None
+    merged: MergedSets | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FreezeState:
+        """Return the state whose `dataclasses.asdict` is `values`."""
+        merged = values["merged"]
+        return cls(**{**values, "merged": MergedSets(**merged) if merged else None})
+
+    def needs_measurement(self, samples: int, size: int) -> bool:
+        """Return whether the memory of the next step, with such a batch, is to be measured."""
+        batch, measured = samples * size, self.measured * self.measured_size
+        if batch > measured:
+            return True
+        return self.merged is not None and batch == measured and self.steps % MEASURED_EVERY == 0
+
+    def record_memory(self, samples: int, size: int, saved_bytes: int, state_bytes: int) -> None:
+        """Record the memory of a step, with `samples` samples of the given input size."""
+        if self.merged is None:
+            self.saved_bytes, self.state_bytes = saved_bytes, state_bytes
+        else:
+            merged = self.merged
+            if samples * size > self.measured * self.measured_size:  # forget smaller batches
+                merged.measured_steps = merged.saved_bytes_sum = 0
+            merged.measured_steps += 1
+            merged.saved_bytes_sum += saved_bytes
+            merged.saved_bytes_peak = max(merged.saved_bytes_peak, saved_bytes)
+            self.saved_bytes = round(merged.saved_bytes_sum / merged.measured_steps)
+            self.state_bytes = max(self.state_bytes, state_bytes)
+        self.measured, self.measured_size = samples, size
+
+    @property
+    def saved_bytes_peak(self) -> int:
+        """Largest number of bytes that autograd saved in a measured step."""
+        return self.merged.saved_bytes_peak if self.merged else self.saved_bytes
+
+    def make_row(self, sizes_vary: bool) -> dict[str, Any]:
+        """Return the state as plain values, with its median step time.
+
+        Fields that do not apply to the run (sizes, sent, compile_s, merged) are left out.
+        """
+        row = asdict(self)
+        times = row.pop("step_s")
+        if not sizes_vary:
+            del row["sizes"], row["measured_size"]
+        for name in ("sent", "compile_s", "merged"):
+            if not row[name]:
+                del row[name]
+        row["step_s_median"] = statistics.median(times) if times else None
+        return row

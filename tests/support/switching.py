@@ -1,0 +1,95 @@
+"""Strategies for tests that freeze another set of layers at every step."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+
+from strategies.base import (
+    Cadence,
+    EverySteps,
+    Integer,
+    ModelSnapshot,
+    Option,
+    Strategy,
+    Verdict,
+    View,
+)
+
+
+class RandomSets(Strategy):
+    """Freeze a random set of layers at every step. The head always trains."""
+
+    name = "random_sets"
+    options: ClassVar[Mapping[str, Option]] = {
+        "sets": Integer(0, low=0, doc="number of sets; 0: a new one a step")
+    }
+    switches_often = True
+    sets: int
+
+    def start(self, view: View) -> None:
+        self.generator = view.generator(self.name)
+
+    def stages(self) -> Cadence:
+        return EverySteps(1)
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        generator = self.generator
+        if self.sets:
+            generator = torch.Generator().manual_seed(view.step % self.sets)
+        frozen = torch.rand(len(view.layers) - 1, generator=generator) < 0.5
+        return [Verdict(i, bool(freeze)) for i, freeze in enumerate(frozen)]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.generator.set_state(state["generator"].cpu())
+
+
+class KeptSets(RandomSets):
+    """Freeze random sets and keep the optimizer state of frozen layers."""
+
+    name = "kept_sets"
+    keeps_optimizer_state = True
+
+
+class Observing(RandomSets):
+    """Freeze by a snapshot, the loss and probe gradients, all of which a resume must restore."""
+
+    name = "observing"
+
+    def start(self, view: View) -> None:
+        super().start(view)
+        self.reference, self.spent, self.losses = view.snapshot(), 0.0, torch.zeros(())
+
+    def observations(self) -> Cadence:
+        return EverySteps(1)
+
+    def observe(self, view: View) -> None:
+        self.losses = 0.5 * self.losses.to(view.loss) + view.loss
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        probe = view.probe(8)
+        pairs = zip(view.outputs(probe), self.reference.outputs(probe), strict=True)
+        moved = torch.stack([(a - b).norm() * self.losses for a, b in pairs])
+        slopes = torch.stack([torch.stack([g.norm() for g in layer]).norm()
+                              for layer in view.probe_gradients(8)])  # fmt: skip
+        self.spent += 8 * (2 * view.flops.exact().forward + view.flops.exact().total)
+        if view.step % 3 == 0:
+            self.reference = view.snapshot()
+        scores = (moved * slopes)[:-1]
+        return [Verdict(i, s, float(scores[i])) for i, s in enumerate(scores < scores.median())]
+
+    def cost(self) -> float:
+        return getattr(self, "spent", 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {"reference": self.reference.state_dict(), "spent": self.spent, "losses": self.losses}
+        return super().state_dict() | own
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        assert isinstance(self.reference, ModelSnapshot)
+        self.reference.load_state_dict(state["reference"])
+        self.spent, self.losses = state["spent"], state["losses"]
