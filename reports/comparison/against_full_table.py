@@ -214,7 +214,7 @@ def build_against_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
 def select_printed(columns: Mapping[str, Column], rows: Sequence[Row]) -> list[Column]:
     """Return the columns for which the paper prints at least one number.
 
-    columns: by the row's key without `published_`.
+    columns: maps a row's key, without its prefix `published_`, to the column.
     """
     return [
         column

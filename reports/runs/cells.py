@@ -65,11 +65,11 @@ class Cell:
         return frozenset(run["device"] for run in self.finished)
 
     def values(self, key: str) -> list[float]:
-        """Return a number of every finished run."""
+        """Return the value of a column for every finished run."""
         return [run[key] for run in self.finished]
 
     def by_seed(self, key: str) -> dict[int, float]:
-        """Return a number of every finished run by seed."""
+        """Return the value of a column for every finished run, by seed."""
         return {run["seed"]: run[key] for run in self.finished}
 
     def mean(self, key: str) -> float:

@@ -20,7 +20,7 @@ from strategies.budget import (
 
 
 class Prefix(Strategy):
-    """Freeze the first layers before the first step: a number, or as a FLOP budget demands.
+    """Freeze the first k layers, or as many as a FLOP budget requires, before the first step.
 
     Source: Lee et al. (2019), "What Would Elsa Do? Freezing Layers During Transformer Fine-Tuning",
     which freezes the embeddings and the first blocks. The unit here is the layer.

@@ -21,7 +21,7 @@ from strategies.budget import (
 
 
 class Random(Strategy):
-    """Freeze every layer but the head at a random step, for a given FLOP budget.
+    """Freeze each layer but the head at its own random step, within a given FLOP budget.
 
     Layer l freezes after min(T, c·u_l·T) steps, rounded down, with u_l uniform in [0, 1). T is the
     number of steps of the run. The factor c is solved for the budget by bisection.

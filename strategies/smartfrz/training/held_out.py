@@ -31,12 +31,12 @@ Judge = Callable[[Histories, Histories], Tensor]
 
 @dataclass(frozen=True)
 class Score:
-    """Held-out score of a judge. Each run is classified by a judge fitted without its fold.
+    """Held-out scores of one classifier, which is fitted without the fold of the run it classifies.
 
     folds: AUROC over all moments of a fold, by split and fold.
     auroc, precision: AUROC and average precision of each run that has both labels, by split and
     run. Intervals are taken over runs, because the moments of one run are not independent.
-    judged: held-out P(freeze) of every moment (N, S), by split.
+    judged: held-out P(freeze) by split, (N, S): N layers of runs, S moments.
     """
 
     folds: Mapping[tuple[str, str], float]
