@@ -27,7 +27,9 @@ PRESENT = (
     "torch", "torchvision", "timm", "transformers", "pandas", "matplotlib", "scikit-learn", "scipy",
     "safetensors", "pytest", "hypothesis", "jinja2",
 )  # fmt: skip
-UNUSED = ("wandb",)  # uploads need a network
+# Packages that `make cuda` does without: uploads need a network, and the bundle's images are an
+# image folder, not the parquet files that pyarrow reads.
+UNUSED = ("wandb", "pyarrow")
 # Packages that are always bundled, because the version on the GPU machine may be too old.
 ALWAYS = ("filelock", "pydantic", "pydantic-core", "annotated-types", "typing-inspection")
 TESTING = ("pytest-xdist",)

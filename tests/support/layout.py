@@ -28,6 +28,7 @@ ORDER = (
     "bench.costs",
     "bench.distributed",
     "bench.data.images",
+    "bench.data.images.cifar",
     "bench.data.texts",
     "bench.data.texts.grammar",
     "bench.data",

@@ -1,0 +1,206 @@
+"""CIFAR in the format of the Hugging Face hub: the parquet files of uoft-cs/cifar10 and cifar100.
+
+A row contains an encoded image and its label. A split consists of one or more files (shards), for
+example train-00000-of-00001.parquet, whose rows follow each other in the order of the names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Split = Literal["train", "test"]
+
+SIDE = 32  # pixels
+FOLDERS = {"cifar10": "plain_text", "cifar100": "cifar100"}
+LABELS = {"cifar10": "label", "cifar100": "fine_label"}  # columns
+CLASSES = {"cifar10": 10, "cifar100": 100}
+SHARD = re.compile(r"-(\d+)-of-(\d+)\b")
+ROWS = 1024  # decoded at a time
+
+
+@dataclass(frozen=True)
+class HubFiles:
+    """Files of one data set in the hub's format.
+
+    folder: the folder that contains the parquet files.
+    """
+
+    name: str
+    folder: Path
+
+    @classmethod
+    def find(cls, name: str, place: Path) -> HubFiles | None:
+        """Return the files in a folder, or None if it contains none."""
+        folder = place / FOLDERS[name]
+        found = any(folder.glob("train-*.parquet")) or any(folder.glob("test-*.parquet"))
+        return cls(name, folder) if found else None
+
+    def count_train_samples(self) -> int:
+        """Return the number of training images that the metadata of the files state.
+
+        Raises UserError for a missing or damaged file.
+        """
+        import pyarrow.parquet as pq
+
+        total = 0
+        for path in self.list_shards("train"):
+            with _explain_damage(path):
+                total += pq.read_metadata(path).num_rows
+        return total
+
+    def identify_contents(self) -> str:
+        """Return the SHA-256 of each file; run ids depend on this text.
+
+        The test files may be missing, because validation runs do not read them. The same images in
+        other shards or in another encoding have another id. Raises UserError for an unreadable
+        file.
+        """
+        lines = []
+        for split in ("train", "test"):
+            if split == "test" and not any(self.folder.glob("test-*.parquet")):
+                continue
+            for path in self.list_shards(split):
+                with _explain_damage(path), path.open("rb") as file:
+                    lines.append(f"{split} {hashlib.file_digest(file, 'sha256').hexdigest()}\n")
+        return "".join(lines)
+
+    def list_shards(self, split: Split) -> list[Path]:
+        """Return the files of a split in the order of their rows.
+
+        Raises UserError if a shard is missing.
+        """
+        paths = sorted(self.folder.glob(f"{split}-*.parquet"))
+        if not paths:
+            raise UserError(
+                f"{self.name}: {self.folder} contains no {split}-*.parquet; download it from "
+                f"uoft-cs/{self.name}"
+            )
+        found = [m.groups() if (m := SHARD.search(path.name)) else ("", "") for path in paths]
+        if [(int(n or -1), int(of or -1)) for n, of in found] != list(
+            enumerate([len(paths)] * len(paths))
+        ):
+            names = ", ".join(path.name for path in paths)
+            raise UserError(
+                f"{self.name}: {self.folder} does not contain one complete set of shards of the "
+                f"{split} split ({names}); download it again from uoft-cs/{self.name}"
+            )
+        return paths
+
+    def read(self, split: Split) -> tuple[Tensor, Tensor]:
+        """Return the uint8 images (N, 3, 32, 32) and int64 labels (N,) of a split.
+
+        Raises UserError for a missing or damaged file, and for a row that is no image of CIFAR.
+        """
+        shards = [self._read_shard(path) for path in self.list_shards(split)]
+        images = np.concatenate([images for images, _ in shards])
+        labels = np.concatenate([labels for _, labels in shards])
+        if not len(labels):
+            raise UserError(f"{self.name}: {self.folder} contains no images in its {split} split")
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        return pixels, torch.from_numpy(labels)
+
+    def _read_shard(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
+        """Return the uint8 images (N, 32, 32, 3) and int64 labels (N,) of a file."""
+        import pyarrow.parquet as pq
+
+        column, classes = LABELS[self.name], CLASSES[self.name]
+        images = [np.empty((0, SIDE, SIDE, 3), np.uint8)]
+        labels = [np.empty(0, np.int64)]
+        done = 0
+        with _explain_damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _check_columns(path, file.schema_arrow, column)
+            for batch in file.iter_batches(ROWS, columns=["img.bytes", column]):
+                labels.append(_convert_labels(path, done, batch.column(column), classes))
+                contents = batch.column("img").flatten()[0].to_pylist()
+                images.append(np.stack([
+                    _decode(path, done + row, content) for row, content in enumerate(contents)
+                ]))  # fmt: skip
+                done += len(contents)
+        return np.concatenate(images), np.concatenate(labels)
+
+
+@contextmanager
+def _explain_damage(path: Path) -> Iterator[None]:
+    """Raise UserError with the path for an error of pyarrow or of the file system."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({_shorten(error)}); truncated or damaged, download it again"
+        ) from None
+
+
+def _check_columns(path: Path, schema: pa.Schema, label: str) -> None:
+    """Raise UserError unless the file has a column img with encoded images, and integer labels."""
+    import pyarrow as pa
+
+    missing = [name for name in ("img", label) if schema.get_field_index(name) < 0]
+    if missing:
+        raise UserError(
+            f"{path}: has no column {missing[0]!r}; its columns are {', '.join(schema.names)}"
+        )
+    image = schema.field("img").type
+    index = image.get_field_index("bytes") if pa.types.is_struct(image) else -1
+    if index < 0 or not pa.types.is_binary(image.field(index).type):
+        raise UserError(
+            f"{path}: the column 'img' has the type {image}; it must be a struct with `bytes`, "
+            "the encoded image"
+        )
+    if not pa.types.is_integer(schema.field(label).type):
+        raise UserError(
+            f"{path}: the column {label!r} has the type {schema.field(label).type}; it must hold "
+            "integers"
+        )
+
+
+def _convert_labels(path: Path, start: int, column: Any, classes: int) -> np.ndarray:
+    """Return the labels of a batch as int64 (N,).
+
+    start: number of the first row. Raises UserError for a label that is null or out of range.
+    """
+    for row, label in enumerate(column.to_pylist(), start):
+        if label is None or not 0 <= label < classes:
+            raise UserError(f"{path}, row {row}: label {label} is not one of 0 to {classes - 1}")
+    return np.asarray(column, dtype=np.int64)
+
+
+def _decode(path: Path, row: int, content: bytes | None) -> np.ndarray:
+    """Return an encoded image as uint8 (32, 32, 3). Raises UserError with its row."""
+    try:
+        if content is None:
+            raise ValueError("the row has no bytes")
+        with Image.open(io.BytesIO(content)) as image:
+            image.verify()  # checksums of PNG, which decoding ignores
+        with Image.open(io.BytesIO(content)) as image:
+            if image.size != (SIDE, SIDE) or image.mode != "RGB":
+                size = f"{image.width} × {image.height} pixels in mode {image.mode}"
+                raise ValueError(f"{size} instead of {SIDE} × {SIDE} in mode RGB")
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"{path}, row {row}: not a readable image of CIFAR ({_shorten(error)}); download the "
+            "file again"
+        ) from None
+
+
+def _shorten(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
