@@ -153,8 +153,8 @@ def explain_marks(cells: Sequence[Cell]) -> list[str]:
         notes.append(
             f"{SLOWED_MARK} {slowed} of {finished} runs probably shared a CPU with another "
             f"process, because wall time was above {SLOWED:g} × CPU time per thread. (With several "
-            "threads, idle threads raise this ratio too.) Such times are unreliable, so we claim no "
-            "speed-up from them."
+            "threads, idle threads raise this ratio too.) Such times are unreliable, so we claim "
+            "no speed-up from them."
         )
     if any(len(devices) > 1 for devices in timed.values()):
         notes.append(
