@@ -32,6 +32,7 @@ STRATEGIES = [
     "shortened",
     "at_once",
     "prefix",
+    "composer",
 ]
 
 

@@ -1,0 +1,59 @@
+"""Layer freezing of MosaicML's Composer: freeze a prefix that grows linearly with the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from strategies.base import Cadence, PerEpoch, Real, Strategy, Verdict, View
+
+
+class Composer(Strategy):
+    """Composer's layer freezing: the frozen prefix grows linearly in the last part of training.
+
+    At the end of an epoch, the first int(level · (e − start) / (1 − start) · (n − 1)) of n layers
+    freeze, where e is the fraction of training that is done. The head is the last layer.
+
+    Source: `LayerFreezing` of MosaicML's Composer (2021, github.com/mosaicml/composer). There is no
+    paper. The authors made it for image classification from scratch and report ResNet-50 on
+    ImageNet and ResNet-56 on CIFAR-100. The defaults are theirs. The expression is evaluated in
+    floating point, as theirs is, so rounding can make the prefix one layer shorter.
+
+    Differences from the original, whose faults are not repeated:
+
+    - Its unit is the module without children. Each BatchNorm counts as a layer of its own there,
+      and belongs to its convolution here.
+    - It takes modules in the order of registration. Here the order is that of execution.
+    - The running statistics of its frozen BatchNorm keep changing. Here they stay constant.
+    - Parameters of its containers (class token, in_proj_weight) never freeze. Here they belong to a
+      layer.
+    - It cannot be resumed.
+    """
+
+    name = "composer"
+    look = ("#8C2D04", ">")
+    options = {
+        "freeze_start": Real(
+            0.5, low=0.0, high=1.0, doc="fraction of training before the first freeze"
+        ),
+        "freeze_level": Real(
+            1.0, low=0.0, high=1.0, doc="fraction of the layers that is frozen at the end"
+        ),
+    }
+
+    freeze_start: float
+    freeze_level: float
+
+    def stages(self) -> Cadence:
+        return PerEpoch(1)
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        count = self._count_frozen(view)
+        return [Verdict(layer, layer < count, layer, count) for layer in view.active]
+
+    def _count_frozen(self, view: View) -> int:
+        """Return the length of the frozen prefix in layers."""
+        done = view.step / view.total_steps
+        if done <= self.freeze_start:
+            return 0
+        share = self.freeze_level * (done - self.freeze_start) / (1 - self.freeze_start)
+        return int(share * (len(view.layers) - 1))
