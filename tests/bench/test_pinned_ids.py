@@ -51,6 +51,7 @@ STRATEGIES: list[tuple[str, dict[str, Any], str]] = [
     ("shortened", {"saving": 0.3}, "30dd81f82bda"),
     ("at_once", {"saving": 0.3}, "8c0b5e1ff189"),
     ("composer", {"freeze_start": 0.25}, "d7788094c110"),
+    ("svcca", {}, "331632f3714a"),
     ("record", {}, "5a846e1da4ee"),
 ]
 

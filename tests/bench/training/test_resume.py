@@ -33,6 +33,7 @@ STRATEGIES = [
     "at_once",
     "prefix",
     "composer",
+    "svcca",
 ]
 
 

@@ -1,0 +1,16 @@
+"""Blocks of a model, the unit of strategies that freeze whole transformer blocks."""
+
+from __future__ import annotations
+
+from strategies.base import View
+
+
+def group_by_block(view: View) -> list[list[int]]:
+    """Return the layers of every block in order from the input; the last block is the head.
+
+    A block is a transformer block, or a single layer in other networks (`Layer.block`).
+    """
+    blocks: dict[int, list[int]] = {}
+    for layer in view.layers:
+        blocks.setdefault(layer.block, []).append(layer.index)
+    return list(blocks.values())

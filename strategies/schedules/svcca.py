@@ -1,0 +1,44 @@
+"""Freeze training of the SVCCA paper: freeze one block after another at equal intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
+from strategies.blocks import group_by_block
+
+
+class Svcca(Strategy):
+    """SVCCA's freeze training: freeze one block at the end of each of L equal intervals.
+
+    The intervals divide the whole training. Blocks freeze in order from the input. The last of the
+    L blocks is the head. Its interval ends with the training, so the head never freezes.
+
+    Source: Raghu et al. (2017), "SVCCA: Singular Vector Canonical Correlation Analysis for Deep
+    Learning Dynamics and Interpretability", arXiv 1706.05806. The authors' code (google/svcca)
+    compares representations but contains no freeze training, so this follows the paper's text. The
+    schedule itself computes no SVCCA. The authors trained a small convolutional network and a
+    ResNet on CIFAR-10 from scratch. The unit here is the transformer block, or the layer in other
+    networks. A BatchNorm freezes with its convolution, including its running statistics.
+    """
+
+    name = "svcca"
+    look = ("#3F007D", "8")
+
+    def start(self, view: View) -> None:
+        blocks = group_by_block(view)
+        self._freeze_at = {
+            layer: round((i + 1) * view.total_steps / len(blocks))
+            for i, layers in enumerate(blocks[:-1])
+            for layer in layers
+        }
+
+    def stages(self) -> Cadence:
+        return AtSteps(frozenset(self._freeze_at.values()))
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        return [
+            Verdict(layer, True, view.step, moment)
+            for layer, moment in self._freeze_at.items()
+            if moment == view.step
+        ]
