@@ -17,7 +17,7 @@ from torch import Tensor
 from bench.errors import UserError
 
 FILES_AT_ONCE = 256  # files that one task of a thread checks
-LARGEST_SCALED = 64  # pixels of a scaled image, relative to the pixels that are kept of it
+LARGEST_SCALED = 128  # most pixels of a scaled image, relative to the pixels that are kept
 # Formats whose mode "I" has 16 bits in Pillow. In other formats, "I" has 32 bits.
 WITH_16_BITS = ("PNG", "PPM")
 END_OF_JPEG, END_OF_PNG = b"\xff\xd9", b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
@@ -101,7 +101,7 @@ def load_fitted(path: Path, resolution: int) -> Tensor:
     box = (left, top, left + resolution, top + resolution)
     if width * height <= LARGEST_SCALED * resolution**2:
         return to_tensor(image.resize((width, height), Image.Resampling.BILINEAR).crop(box))
-    # A strip of 6000 × 1 pixels would take gigabytes if scaled as a whole, so scale its centre.
+    # Scaled as a whole, a strip of 6000 × 1 pixels would take a gigabyte. Scale its centre only.
     across, down = image.width / width, image.height / height
     source = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
     return to_tensor(image.resize((resolution, resolution), Image.Resampling.BILINEAR, box=source))

@@ -163,16 +163,13 @@ def hold_out(split: Listing, share: float) -> tuple[Listing, Listing]:
 
     Raises UserError if a class has a single image, because no image of it would be left to train.
     """
-    from bench.data.interface.splits import split_held_out
+    from bench.data.interface.splits import find_only_samples, split_held_out
 
-    alone = torch.bincount(split.labels) == 1
-    if alone.any():
-        index = int(alone[split.labels].nonzero()[0])
-        count = int(alone.sum())
-        more = f" (and {count - 1} more classes have one image)" if count > 1 else ""
+    if len(alone := find_only_samples(split.labels)):
+        more = f" (one of {len(alone)} such classes)" if len(alone) > 1 else ""
         raise UserError(
-            f"{format_path(split.paths[index])}: the only image of class "
-            f"{split.classes[int(split.labels[index])]!r}{more}, so none can be held out for "
+            f"{format_path(split.paths[alone[0]])}: the only image of class "
+            f"{split.classes[split.labels[alone[0]]]!r}{more}, so none can be held out for "
             "validation; add images, remove the class, or use --evaluate-on test"
         )
     kept, held = split_held_out(split.labels, share)

@@ -151,6 +151,7 @@ def _raise_errors(
     """Yield the batches. Raise the error that stands in place of a batch."""
     for batch in batches:
         if isinstance(batch, UserError):
+            del batches  # the traceback of the error would delay the end of the worker processes
             raise batch
         yield batch
 

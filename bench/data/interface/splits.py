@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from bench.errors import UserError
+
 Part = Literal["test", "validation"]
 
 
@@ -14,13 +16,27 @@ def split_held_out(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Return the sorted indices to keep in training and the sorted indices to hold out.
 
     labels: (N,). Holds out the same share of each class, at least one sample. The split depends
-    only on the labels and the share.
+    only on the labels and the share. Raises UserError if a class has a single sample, because
+    training would lose it.
     """
+    if len(alone := find_only_samples(labels)):
+        raise UserError(
+            f"class {int(labels[alone[0]])} has a single training sample, so none can be held out "
+            "for validation; add samples, or use --evaluate-on test"
+        )
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     rank = _rank_in_class(labels[order])
     count = torch.bincount(labels)[labels[order]]
     out = rank < (share * count).round().clamp(min=1)
     return order[~out].sort().values, order[out].sort().values
+
+
+def find_only_samples(labels: Tensor) -> Tensor:
+    """Return the sorted indices of the samples that are the only one of their class.
+
+    labels: (N,).
+    """
+    return (torch.bincount(labels)[labels] == 1).nonzero().flatten()
 
 
 def select_balanced(labels: Tensor, classes: int, limit: int) -> Tensor:
