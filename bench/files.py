@@ -72,9 +72,12 @@ def read_json(path: Path, mend: str = "delete its folder to run it again") -> di
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file through a temporary file, so that readers never see a partial file."""
+    """Write a text file through a temporary file, so that readers never see a partial file.
+
+    Bytes of file names that are not UTF-8 are escaped.
+    """
     with replace_atomically(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, errors="backslashreplace")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from bench.cli.help import HelpFormatter, format_version
 from bench.errors import UserError
@@ -32,6 +33,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, execute the command and return the exit status."""
+    _escape_unprintable_names()
     parser = build_parser()
     args = parser.parse_args(arguments)
     try:
@@ -56,6 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _escape_unprintable_names() -> None:
+    """Let both streams escape what they cannot encode, such as file names that are not UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -102,7 +102,8 @@ def _record_failure(folder: RunFolder, error: BaseException) -> str:
     reason = next((line for line in reason.splitlines() if line.strip()), type(error).__name__)
     try:
         log = folder.path / "traceback.txt"
-        log.write_text("".join(traceback.format_exception(error)))
+        # File names in the message may contain bytes that UTF-8 does not have.
+        log.write_text("".join(traceback.format_exception(error)), errors="backslashreplace")
         failure = {"reason": reason, "log": str(log), "job": get_job_name()}
         lost = {"killed": True} if isinstance(error, ProcessLost) else {}
         folder.write("failure.json", failure | lost)

@@ -1,14 +1,17 @@
 """The command line as a user meets it: good input, and one clear line for bad input."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from bench.cli.main import main
@@ -174,3 +177,24 @@ def test_help_is_fast_and_loads_no_torch() -> None:
     began = time.perf_counter()
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
     assert time.perf_counter() - began < 5  # a bound on waste, not a benchmark
+
+
+def test_names_that_are_not_utf_8_can_be_printed_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    for place in ("train/ant", "train/bee", "val/ant"):
+        (odd / place).mkdir(parents=True)
+        for i in range(2):
+            Image.new("RGB", (24, 24), (i, 99, 200)).save(odd / place / f"{i}.png")
+    printed = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", printed[0])
+    monkeypatch.setattr(sys, "stderr", printed[1])
+    command = [*TINY, "--data", f"folder:{odd}", "--results", str(odd / "results")]
+    assert main(command) == 0
+    assert main([*command, "--augment", "randaugment"]) == 2
+    out, err = (cast(io.BytesIO, s.buffer).getvalue().decode() for s in printed if not s.flush())
+    assert r"/caf\udce9/results/runs/" in out
+    assert r"caf\udce9" in err.splitlines()[-1]
+    (log,) = (odd / "results" / "runs").glob("*/traceback.txt")
+    assert r"caf\udce9" in log.read_text()
