@@ -52,6 +52,7 @@ STRATEGIES: list[tuple[str, dict[str, Any], str]] = [
     ("at_once", {"saving": 0.3}, "8c0b5e1ff189"),
     ("composer", {"freeze_start": 0.25}, "d7788094c110"),
     ("svcca", {}, "331632f3714a"),
+    ("spfde", {"saving": 0.3}, "5ca06fc9db72"),
     ("record", {}, "5a846e1da4ee"),
 ]
 

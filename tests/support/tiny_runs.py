@@ -24,6 +24,7 @@ def make_tiny_spec(strategy: str = "full", **changes: Any) -> Spec:
         "shortened": {"saving": 0.3},
         "at_once": {"saving": 0.3},
         "prefix": {"saving": 0.3},
+        "spfde": {"saving": 0.3},
         "composer": {"freeze_start": 0.0},
     }
     values: dict[str, Any] = {

@@ -71,7 +71,18 @@ def test_one_seed_is_reproducible_and_two_seeds_differ(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "strategy",
-    ["full", "linear", "autofreeze", "random", "at_once", "prefix", "shortened", "composer"],
+    [
+        "full",
+        "linear",
+        "autofreeze",
+        "random",
+        "at_once",
+        "prefix",
+        "shortened",
+        "composer",
+        "svcca",
+        "spfde",
+    ],
 )
 def test_recorded_totals_are_consistent(strategy: str, tmp_path: Path) -> None:
     spec = make_tiny_spec(strategy)
@@ -112,7 +123,7 @@ def test_a_matched_run_has_the_flops_of_the_runs_it_is_matched_to(
 
     cell = [make_tiny_spec("autofreeze", seed=s, **how) for s in (0, 1)]
     mean = sum(cost(execute_run(spec, tmp_path)) for spec in cell) / 2
-    for strategy in ("linear", "shortened", "random", "at_once", "prefix"):
+    for strategy in ("linear", "shortened", "random", "at_once", "prefix", "spfde"):
         spec = make_tiny_spec(strategy, options={}, match=tuple(s.id for s in cell), **how)
         result = execute_run(spec, tmp_path)
         assert result["budget"] == pytest.approx(mean)

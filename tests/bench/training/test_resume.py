@@ -34,6 +34,7 @@ STRATEGIES = [
     "prefix",
     "composer",
     "svcca",
+    "spfde",
 ]
 
 
