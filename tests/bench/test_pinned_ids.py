@@ -53,6 +53,7 @@ STRATEGIES: list[tuple[str, dict[str, Any], str]] = [
     ("composer", {"freeze_start": 0.25}, "d7788094c110"),
     ("svcca", {}, "331632f3714a"),
     ("spfde", {"saving": 0.3}, "5ca06fc9db72"),
+    ("gradual_unfreezing", {}, "8fd937406bf6"),
     ("record", {}, "5a846e1da4ee"),
 ]
 

@@ -35,6 +35,7 @@ STRATEGIES = [
     "composer",
     "svcca",
     "spfde",
+    "gradual_unfreezing",
 ]
 
 

@@ -1,0 +1,44 @@
+"""Gradual unfreezing of ULMFiT: train the head first, then one block more per epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
+from strategies.blocks import group_by_block
+
+
+class GradualUnfreezing(Strategy):
+    """ULMFiT's gradual unfreezing: train the head first and thaw one block more per epoch.
+
+    Every layer but the head freezes before training. After each epoch, the last frozen block thaws
+    and trains until the end. Blocks for which the run has no epoch left never train.
+
+    Source: Howard and Ruder (2018), "Universal Language Model Fine-tuning for Text Classification",
+    arXiv 1801.06146. The authors' code is in fastai (`freeze_to`). The authors fine-tune a
+    pretrained AWD-LSTM as a text classifier, for more epochs than the model has groups of layers.
+    Use pretrained weights, because a block at random initialisation would stay random for epochs.
+    The paper combines the schedule with discriminative learning rates and slanted triangular
+    rates. Here all layers have the learning rate of the run.
+
+    The original's unit is one LSTM layer. Here it is the transformer block, or the layer in other
+    networks. fastai keeps training the BatchNorm of frozen layers. Here it freezes with its layer.
+    """
+
+    name = "gradual_unfreezing"
+    look = ("#C51B8A", "H")
+
+    def start(self, view: View) -> None:
+        body = group_by_block(view)[:-1]
+        self._body = [layer for layers in body for layer in layers]
+        moments = range(view.steps_per_epoch, view.total_steps, view.steps_per_epoch)
+        # More epochs than blocks leave moments without a block, and the other way round.
+        self._thaws = dict(zip(moments, reversed(body), strict=False))
+
+    def stages(self) -> Cadence:
+        return AtSteps(frozenset({0, *self._thaws}))
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        if view.step == 0:
+            return [Verdict(layer, True) for layer in self._body]
+        return [Verdict(layer, False, view.step) for layer in self._thaws[view.step]]
