@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from bench.spec import Spec
 
 PAPERS_FEATURES, PAPERS_LIMIT = "raw", 0.5  # SmartFRZ paper, Section 3.3
+PAPERS_PARAMETERS = 1_037_122  # computed from the layer sizes that the paper gives
 
 
 def write_reports(sweep: Sweep, results: Path, out: Path | None = None) -> None:
@@ -154,20 +157,52 @@ def _describe_departures(sweep: Sweep) -> str:
         path = spec.paths.get("predictor", "")
         calibrated = _read_provenance(path).get("threshold", PAPERS_LIMIT)
         limits[Path(path).stem] = options["threshold"] or calibrated
-    features = sorted({o["features"] for _, o in used} - {PAPERS_FEATURES})
-    warmups = sorted({o["warmup"] for _, o in used} - {0})
-    words = []
-    if features:
-        words.append(f"its predictor reads {' or '.join(features)} instead of raw weights")
+    words = _describe_predictors(dict.fromkeys(spec.paths.get("predictor", "") for spec, _ in used))
     if set(limits.values()) - {PAPERS_LIMIT}:
         each = [f"{limit:g}" for limit in dict.fromkeys(limits.values())]
         if len(each) > 1:
             each = [f"{limit:g} ({name})" for name, limit in limits.items()]
         words.append(f"it freezes at a calibrated P ≥ {', '.join(each)} instead of by argmax")
-    if warmups:
+    if warmups := sorted({o["warmup"] for _, o in used} - {0}):
         epochs = " or ".join(f"{warmup:g}" for warmup in warmups)
         words.append(f"it freezes no layer before epoch {epochs}")
     return f"SmartFRZ departs from its paper: {'; '.join(words)} (docs/predictor.md)." * bool(words)
+
+
+def _describe_predictors(paths: Iterable[str]) -> list[str]:
+    """Describe in what the predictors in these files differ from the paper's."""
+    known = [(path, facts) for path in paths if (facts := _read_provenance(path))]
+    words = []
+    if any(facts["features"] != PAPERS_FEATURES for _, facts in known):
+        features = " or ".join(dict.fromkeys(facts["features"] for _, facts in known))
+        sizes = " or ".join(f"{n:,}" for n in dict.fromkeys(_count_parameters(p) for p, _ in known))
+        words.append(
+            f"its predictor reads {features} instead of raw weights and has {sizes} parameters "
+            f"instead of {PAPERS_PARAMETERS:,}"
+        )
+    optimizers = {facts["recipe"]["optimizer"] for _, facts in known}
+    sources = sorted({data for _, facts in known for data in facts["data"]})
+    if known and (optimizers != {"sgd"} or sources != ["imagenet"]):
+        words.append(
+            f"the predictor was trained with {' or '.join(sorted(optimizers))} on "
+            f"{', '.join(sources)} instead of with sgd on imagenet"
+        )
+    rules = dict.fromkeys(
+        f"the range of {rule['k']} values of unbiased CKA below {rule['epsilon']:g}"
+        for rule in (facts["rule"] for _, facts in known)
+    )
+    if rules:
+        words.append(f"its labels are {' or '.join(rules)}, where the paper uses biased CKA")
+    return words
+
+
+def _count_parameters(path: str) -> int:
+    """Return the number of parameters of a predictor's file, without its input standardisation."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        names = set(file.keys()) - {"scale", "shift"}
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
 
 
 @cache
