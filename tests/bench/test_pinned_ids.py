@@ -54,6 +54,7 @@ STRATEGIES: list[tuple[str, dict[str, Any], str]] = [
     ("svcca", {}, "331632f3714a"),
     ("spfde", {"saving": 0.3}, "5ca06fc9db72"),
     ("gradual_unfreezing", {}, "8fd937406bf6"),
+    ("pipetransformer", {"alpha": 0.25, "rule": "code"}, "8860aaa38746"),
     ("record", {}, "5a846e1da4ee"),
 ]
 

@@ -82,6 +82,7 @@ def test_one_seed_is_reproducible_and_two_seeds_differ(tmp_path: Path) -> None:
         "composer",
         "svcca",
         "spfde",
+        "pipetransformer",
     ],
 )
 def test_recorded_totals_are_consistent(strategy: str, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ STRATEGIES = [
     "svcca",
     "spfde",
     "gradual_unfreezing",
+    "pipetransformer",
 ]
 
 

@@ -1,0 +1,92 @@
+"""PipeTransformer (He et al. 2021, arXiv 2102.03161): freeze blocks before the least gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from strategies.base import Cadence, Choice, PerEpoch, Real, Strategy, Verdict, View
+from strategies.blocks import group_by_block
+
+SLACK = 1e-9  # a count of blocks that rounding moved off a whole number is still that number
+
+
+class PipeTransformer(Strategy):
+    """PipeTransformer: freeze the blocks before the smallest gradient, at most a share per epoch.
+
+    At the end of an epoch, f frozen blocks become min(f + α (L − f), argmin ‖g_l‖ over l ≥ f), with
+    the first term rounded down. ‖g_l‖ is the L2 norm of the gradient of block l at the last step.
+    L counts the blocks without the head, which never freezes. With rule = "paper", α (L − f) < 1
+    freezes no further block.
+
+    rule = "code" is what the authors ran: f = ⌈L (1 − (1 − α)^e)⌉ after e epochs. It ignores the
+    gradients and can freeze all L blocks.
+
+    Source: He et al. (2021), "PipeTransformer: Automated Elastic Pipelining for Distributed
+    Training of Transformers", and the authors' code (github.com/Distributed-AI/PipeTransformer).
+    It was made for fine-tuning ViT and BERT. α is 1/2 by default, 1/3 for CIFAR-100 and 0.07 for
+    ImageNet. Only the freezing is taken over, not the elastic pipeline or its cache.
+
+    The code also has a branch for gradients, which is switched off and faulty. It compares names of
+    parameters with numbers of layers, so it never accumulates gradients, and it freezes one layer
+    too many. The rule "paper" follows the text instead. The authors leave out the embeddings. Here
+    they belong to block 0. In networks without transformer blocks, each layer is a block.
+    """
+
+    name = "pipetransformer"
+    look = ("#5C7F00", "d")
+    options = {
+        "alpha": Real(
+            0.5, low=0.0, high=1.0, doc="α: share of the remaining blocks that may freeze per epoch"
+        ),
+        "rule": Choice(
+            "paper",
+            ("paper", "code"),
+            doc="paper: limited by the smallest gradient; code: by the epoch alone",
+        ),
+    }
+
+    alpha: float
+    rule: str
+
+    def stages(self) -> Cadence:
+        return PerEpoch(1)
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        blocks = group_by_block(view)[:-1]
+        first = next((i for i, own in enumerate(blocks) if not view.frozen.issuperset(own)), None)
+        if first is None:
+            return ()
+        if self.rule == "code":
+            scores = [float(block) for block in range(first, len(blocks))]
+            until = threshold = self._count_by_epoch(view, len(blocks))
+        else:
+            scores = _compute_norms(view, blocks[first:])
+            threshold = min(scores)
+            limit = math.floor(first + self.alpha * (len(blocks) - first) + SLACK)
+            until = min(limit, first + scores.index(threshold))
+        return [
+            Verdict(layer, block < until, score, threshold)
+            for block, score in enumerate(scores, first)
+            for layer in blocks[block]
+        ]
+
+    def _count_by_epoch(self, view: View, blocks: int) -> int:
+        """Return the number of frozen blocks by the rule of the authors' code."""
+        epochs = round(view.step / view.steps_per_epoch)
+        return math.ceil(blocks * (1 - (1 - self.alpha) ** epochs) - SLACK)
+
+
+def _compute_norms(view: View, blocks: Sequence[Sequence[int]]) -> list[float]:
+    """Return the L2 norm of the gradient of each block, with one copy from the device.
+
+    A block without a gradient has the norm 0.
+    """
+    gradients = [[g for layer in own for g in view.gradients(layer)] for own in blocks]
+    flat = [gradient for own in gradients for gradient in own]
+    if not flat:
+        return [0.0] * len(blocks)
+    norms = iter(torch.stack(torch._foreach_norm(flat)).tolist())
+    return [math.hypot(*(next(norms) for _ in own)) for own in gradients]
