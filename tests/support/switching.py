@@ -58,6 +58,7 @@ class Observing(RandomSets):
     """Freeze by a snapshot, the loss and probe gradients, all of which a resume must restore."""
 
     name = "observing"
+    sets_learning_rates = True
 
     def start(self, view: View) -> None:
         super().start(view)
@@ -68,6 +69,10 @@ class Observing(RandomSets):
 
     def observe(self, view: View) -> None:
         self.losses = 0.5 * self.losses.to(view.loss) + view.loss
+
+    def learning_rates(self, view: View) -> Sequence[float]:
+        loss = 0.0 if view.step == 0 else float(view.loss)
+        return [view.lr / (1 + loss)] * len(view.layers)
 
     def decide(self, view: View) -> Sequence[Verdict]:
         probe = view.probe(8)
