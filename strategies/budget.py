@@ -24,7 +24,7 @@ def resolve_budget(view: View, saving: float) -> float | None:
     """Return the training FLOPs (exact) that a run may cost, or None if it has no budget.
 
     The budget of a matched run (`view.budget`) takes precedence. Otherwise the budget is
-    1 − saving times the cost of full training. saving = 0 means that no saving is requested.
+    (1 − saving) times the cost of full training. saving = 0 means that no saving is requested.
     """
     if view.budget is not None:
         return view.budget

@@ -81,7 +81,7 @@ def count_verdicts(rows: Sequence[Row]) -> list[str]:
 def collect_frames(reports: Sequence[Report], reader: Reader) -> Mapping[str, pd.DataFrame]:
     """Return the frames that the criteria read: the runs of each table, by its name.
 
-    The layers and epochs of Figure 5 are added as "moments" and "epochs".
+    Figure 5 adds two frames: "moments" with one row per layer, and "epochs" with one row per epoch.
     """
     frames = {one.name: one.frame for one in reports}
     if "figure5" in frames:

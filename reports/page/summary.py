@@ -30,9 +30,9 @@ FARTHEST = 6 * MARGIN  # points; an interval that reaches beyond this range ends
 class MethodResult:
     """Row of the summary table: one method, pooled over the pairs of model and data set.
 
-    difference and saved are formatted text. low, mean, high are pixel positions of the interval
-    and its mean; None if unknown, for the mean also if outside the range. beyond_low, beyond_high:
-    whether the interval reaches beyond the range, which is drawn as an arrow.
+    difference and saved are formatted text. low, mean, high: pixel positions of the interval and
+    its mean. Each is None if unknown. The mean is also None if it lies outside the range.
+    beyond_low, beyond_high: whether the interval exceeds the range, which is drawn as an arrow.
     """
 
     method: str

@@ -165,7 +165,8 @@ def _describe_departures(sweep: Sweep) -> str:
         words.append(f"it freezes at a calibrated P ≥ {', '.join(each)} instead of by argmax")
     if warmups := sorted({o["warmup"] for _, o in used} - {0}):
         epochs = " or ".join(f"{warmup:g}" for warmup in warmups)
-        words.append(f"it freezes no layer before epoch {epochs}")
+        noun = "epoch" if warmups == [1] else "epochs"
+        words.append(f"it freezes no layer in the first {epochs} {noun}")
     return f"SmartFRZ departs from its paper: {'; '.join(words)} (docs/predictor.md)." * bool(words)
 
 

@@ -14,7 +14,7 @@ SLACK = 1e-9  # a count of blocks that rounding moved off a whole number is stil
 
 
 class PipeTransformer(Strategy):
-    """PipeTransformer: freeze the blocks before the smallest gradient, at most a share per epoch.
+    """PipeTransformer: freeze the blocks before that with the smallest gradient, once per epoch.
 
     At the end of an epoch, f frozen blocks become min(f + α (L − f), argmin ‖g_l‖ over l ≥ f), with
     the first term rounded down. ‖g_l‖ is the L2 norm of the gradient of block l at the last step.
