@@ -55,6 +55,7 @@ RESOURCES: Mapping[str, Option] = {
     "timeout_min": Integer(60, low=1, high=525_600, doc="time limit of a job in whole minutes"),
     "partition": Text("", doc="partition"),
     "account": Text("", doc="account to charge"),
+    "wckey": Text("", doc="workload characterisation key, on clusters that track them"),
     "qos": Text("", doc="quality of service"),
     "constraint": Text("", doc="required node features"),
     "cpus_per_task": Integer(1, low=1, high=4096, doc="CPU cores per job"),
@@ -140,6 +141,8 @@ class ClusterSettings:
         given["time"] = given.pop("timeout_min")  # submitit computes with whole minutes
         if "mem_gb" in given:
             given["mem"] = f"{round(given.pop('mem_gb') * 1024)}M"
+        # Without None, submitit sends --wckey=submitit, which clusters that enforce wckeys reject.
+        given.setdefault("wckey", None)
         return given
 
 

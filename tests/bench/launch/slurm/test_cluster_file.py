@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import submitit
+from submitit.slurm.slurm import _make_sbatch_string
 
 from bench.errors import UserError
 from bench.launch.slurm.cluster_file import RESOURCES, load_settings
@@ -31,7 +32,8 @@ def test_submitit_accepts_every_key(tmp_path: Path) -> None:
     """Set every key and compare with submitit's list of valid parameters."""
     file = written(
         tmp_path,
-        'partition = "p"\naccount = "a"\nqos = "q"\nconstraint = "c"\ngpus_per_node = 2\n'
+        'partition = "p"\naccount = "a"\nwckey = "w"\nqos = "q"\nconstraint = "c"\n'
+        'gpus_per_node = 2\n'
         'gres = "g"\nmem_gb = 1.5\nexclude = "n1"\nnodelist = "n2"\nexclusive = true\n'
         'mail_type = "END"\nmail_user = "m"\nsetup = ["module load cuda"]\ncpus_per_task = 3\n'
         'additional_parameters = {reservation = "r"}\n',
@@ -41,6 +43,17 @@ def test_submitit_accepts_every_key(tmp_path: Path) -> None:
     valid = submitit.SlurmExecutor._valid_parameters()
     assert set(given) <= valid
     assert {**given}.keys() >= {"time", "partition", "exclusive", "setup"}
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"), [("", []), ('wckey = "physics"', ["#SBATCH --wckey=physics"])]
+)
+def test_a_job_has_the_given_wckey_or_none(text: str, lines: list[str], tmp_path: Path) -> None:
+    """Clusters that enforce wckeys reject submitit's own default."""
+    given = load_settings(written(tmp_path, text)).parameters()
+    script = _make_sbatch_string("true", tmp_path, **given)
+    assert "#SBATCH --time=60" in script
+    assert [line for line in script.splitlines() if "--wckey" in line] == lines
 
 
 @pytest.mark.parametrize(
