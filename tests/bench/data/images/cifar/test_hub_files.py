@@ -118,6 +118,10 @@ def test_the_fingerprint_follows_the_bytes_of_the_files_alone(tmp_path: Path) ->
         ),
         (lambda path: write_table(path, PNG, label=[0, 1, 10, 3]), ["row 2", "label 10", "0 to 9"]),
         (lambda path: write_table(path, PNG, label=[0, -1, 2, 3]), ["row 1", "label -1"]),
+        (
+            lambda path: write_table(path, PNG[:1] * 1100, label=[0] * 1099 + [10]),
+            ["row 1099", "label 10"],
+        ),
         (lambda path: write_table(path, PNG, label=[0, 1, 2, None]), ["row 3", "label None"]),
         (
             lambda path: write_table(
@@ -156,6 +160,18 @@ def test_a_truncated_file_is_reported_by_every_reader(tmp_path: Path) -> None:
         lambda: catalogue.load("cifar10", resolution=32, root=tmp_path),
     ):
         assert f"{path}: cannot be read" in catch_line(act)
+
+
+def test_changed_bytes_at_the_end_of_an_image_are_detected(tmp_path: Path) -> None:
+    """Decoding alone accepts some of them, because it does not verify the checksum of a PNG."""
+    ramp = np.add.outer(4 * np.arange(32), 3 * np.arange(32))[:, :, None] + draw_images(1)[0] // 16
+    whole = encode(ramp.astype(np.uint8))
+    for place in range(len(whole) - 80, len(whole) - 20):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x10
+        path = tmp_path / "plain_text" / "train-00000-of-00001.parquet"
+        write_table(path, [bytes(damaged)], label=[0])
+        assert "row 0: not a readable image" in catch_line(lambda: read(tmp_path))
 
 
 def test_a_changed_byte_is_an_error_or_leaves_the_images_unchanged(tmp_path: Path) -> None:
