@@ -10,8 +10,6 @@ import torch
 from strategies.base import Cadence, Choice, PerEpoch, Real, Strategy, Verdict, View
 from strategies.blocks import group_by_block
 
-SLACK = 1e-9  # a count of blocks that rounding moved off a whole number is still that number
-
 
 class PipeTransformer(Strategy):
     """PipeTransformer: freeze the blocks before that with the smallest gradient, once per epoch.
@@ -61,11 +59,12 @@ class PipeTransformer(Strategy):
             return ()
         if self.rule == "code":
             scores = [float(block) for block in range(first, len(blocks))]
-            until = threshold = self._count_by_epoch(view, len(blocks))
+            until = self._count_by_epoch(view, len(blocks))
+            threshold = float(until)
         else:
             scores = _compute_norms(view, blocks[first:])
             threshold = min(scores)
-            limit = math.floor(first + self.alpha * (len(blocks) - first) + SLACK)
+            limit = math.floor(first + self.alpha * (len(blocks) - first))
             until = min(limit, first + scores.index(threshold))
         return [
             Verdict(layer, block < until, score, threshold)
@@ -76,7 +75,8 @@ class PipeTransformer(Strategy):
     def _count_by_epoch(self, view: View, blocks: int) -> int:
         """Return the number of frozen blocks by the rule of the authors' code."""
         epochs = round(view.step / view.steps_per_epoch)
-        return math.ceil(blocks * (1 - (1 - self.alpha) ** epochs) - SLACK)
+        count = blocks * (1 - (1 - self.alpha) ** epochs)
+        return math.ceil(count - 1e-9)  # for α = 0.3 of 10 blocks, count is 3.0000000000000004
 
 
 def _compute_norms(view: View, blocks: Sequence[Sequence[int]]) -> list[float]:

@@ -129,6 +129,12 @@ def test_the_code_can_freeze_all_blocks_but_not_the_head() -> None:
     assert strategy.decide(view) == ()
 
 
+def test_rounding_does_not_freeze_a_block_too_many() -> None:
+    for blocks, frozen in ((10, 3), (20, 6), (30, 9)):
+        view = build_view([1] * blocks, 2)
+        assert end_epoch(PipeTransformer(alpha=0.3, rule="code"), view) == set(range(frozen))
+
+
 def test_options_out_of_range_are_refused() -> None:
     for options in ({"alpha": -0.1}, {"alpha": 1.1}, {"rule": "both"}):
         with pytest.raises(UserError, match="is not valid; give"):
