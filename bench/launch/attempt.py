@@ -24,7 +24,8 @@ def run_and_report(
 ) -> tuple[str, Any]:
     """Execute a run; return ("result", result), ("stopped", None) or ("failed", reason).
 
-    If another process holds the lock of the run, wait for that process and return its result.
+    If another process holds the lock of the run, wait for that process and return
+    ("found", its result).
     """
     folder = RunFolder(results, spec.id)
     try:
@@ -34,7 +35,7 @@ def run_and_report(
                 return "stopped", None
             with folder.hold_lock() as ours:
                 if folder.is_complete(spec):
-                    return "result", folder.result()
+                    return "found", folder.result()
                 if ours and not is_alive_elsewhere(folder, stop) and not folder.is_complete(spec):
                     with suppress(RunTakenOver):  # another machine executes the run
                         return "result", _execute(spec, folder, results, stop, tell)

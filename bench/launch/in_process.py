@@ -25,10 +25,10 @@ def run_inline(plan: Plan, results: Path, watcher: Watcher) -> Outcome:
                 continue
             watcher.started(spec)
             kind, value = run_and_report(spec, results, stop.is_set, partial(watcher.stepped, spec))
-            if kind == "result":
+            if kind in ("result", "found"):
                 done.add(spec.id)
                 outcome.finished.append(spec)
-                watcher.finished(spec, value)
+                (watcher.finished if kind == "result" else watcher.found)(spec, value)
             elif kind == "failed":
                 outcome.failed[spec.id] = value
                 watcher.failed(spec, value)

@@ -1,7 +1,8 @@
 """Messages from a process to its launcher, in the same format for the pool and for replicas.
 
 A message is a pair of a kind and a value:
-("step", (step, steps)), ("result", result), ("stopped", None), ("failed", reason or Failure).
+("step", (step, steps)), ("result", result), ("found", result of another process),
+("stopped", None), ("failed", reason or Failure).
 """
 
 from __future__ import annotations

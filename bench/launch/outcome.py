@@ -9,11 +9,15 @@ from bench.spec import Spec
 
 
 class Watcher(Protocol):
-    """Receiver of the events of a launch, for example `Progress` in bench/launch/progress.py."""
+    """Receiver of the events of a launch, for example `Progress` in bench/launch/progress.py.
+
+    finished: this launch has executed a run. found: another process has executed it meanwhile.
+    """
 
     def started(self, spec: Spec) -> None: ...
     def stepped(self, spec: Spec, step: int, steps: int) -> None: ...
     def finished(self, spec: Spec, result: dict[str, Any]) -> None: ...
+    def found(self, spec: Spec, result: dict[str, Any]) -> None: ...
     def failed(self, spec: Spec, reason: str) -> None: ...
 
 

@@ -140,10 +140,10 @@ class Pool:
             record_killed(RunFolder(self._results, spec.id), value)
             self._replace_worker(worker)
         worker.spec = None
-        if kind == "result":
+        if kind in ("result", "found"):
             self._done.add(spec.id)
             self._outcome.finished.append(spec)
-            self._watcher.finished(spec, value)
+            (self._watcher.finished if kind == "result" else self._watcher.found)(spec, value)
         elif kind != "stopped":
             self._outcome.failed[spec.id] = value
             self._watcher.failed(spec, value)

@@ -69,21 +69,15 @@ class Progress:
         self._draw()
 
     def finished(self, spec: Spec, result: dict[str, Any]) -> None:
-        """Count a run that has a result."""
-        self._remove_run(spec)
-        seconds = result["clocks"]["whole"]
-        self._estimate.learn(spec, seconds)
+        """Count a run that this launch has executed."""
         if not result["resumed"]:
             self._train += result["clocks"]["train"]
             self._timed += 1
-        if result["status"] == "diverged":
-            self._print_line(f"diverged: {spec.label}: {result['reason']}")
-        elif self._display.disable:
-            self._print_line(
-                f"[{self._done}/{self._count}] {spec.label}: {result['accuracy']:.2f} % "
-                f"in {format_duration(seconds)}; {self._format_time_left()} left"
-            )
-        self._draw()
+        self._show_result(spec, result, "")
+
+    def found(self, spec: Spec, result: dict[str, Any]) -> None:
+        """Count a run that another launcher has executed. Its time is no time of this launch."""
+        self._show_result(spec, result, " by another launcher")
 
     def failed(self, spec: Spec, reason: str) -> None:
         """Count a run that failed, and print why."""
@@ -99,7 +93,8 @@ class Progress:
         """Print the share of the workers' time that was training, if several runs finished.
 
         The rest is evaluation, preparation, decisions, start-up and waiting. Resumed runs are
-        excluded, because their clocks include time from earlier launches.
+        excluded, because their clocks include time from earlier launches. Runs of other launchers
+        are excluded too.
         """
         elapsed = time.monotonic() - self._since
         if self._timed > 1:
@@ -118,6 +113,19 @@ class Progress:
         self._running.pop(spec.id, None)
         if spec.id in self._lines:
             self._display.remove_task(self._lines.pop(spec.id))
+
+    def _show_result(self, spec: Spec, result: dict[str, Any], executed: str) -> None:
+        self._remove_run(spec)
+        seconds = result["clocks"]["whole"]
+        self._estimate.learn(spec, seconds)
+        if result["status"] == "diverged":
+            self._print_line(f"diverged: {spec.label}: {result['reason']}")
+        elif self._display.disable:
+            self._print_line(
+                f"[{self._done}/{self._count}] {spec.label}: {result['accuracy']:.2f} % "
+                f"in {format_duration(seconds)}{executed}; {self._format_time_left()} left"
+            )
+        self._draw()
 
     def _format_time_left(self) -> str:
         seconds = sum(self._estimate.seconds(s) for s in self._left.values())

@@ -246,6 +246,10 @@ class Printer:
         seconds = result["clocks"]["whole"]
         print(f"{_format_time()} {spec.id} {result['status']} in {seconds:.1f} s", flush=True)
 
+    def found(self, spec: Spec, result: dict[str, Any]) -> None:
+        """Print that another process has executed the run."""
+        print(f"{_format_time()} {spec.id} {result['status']} in another process", flush=True)
+
     def failed(self, spec: Spec, reason: str) -> None:
         """Print the reason of a failure."""
         print(f"{_format_time()} {spec.id} failed: {reason}", flush=True)

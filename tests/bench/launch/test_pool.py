@@ -46,6 +46,9 @@ class RecordingWatcher:
     def finished(self, spec: Spec, result: dict[str, Any]) -> None:
         self._note("finished", spec)
 
+    def found(self, spec: Spec, result: dict[str, Any]) -> None:
+        self._note("found", spec)
+
     def failed(self, spec: Spec, reason: str) -> None:
         self._note("failed", spec)
 
@@ -268,8 +271,11 @@ def test_two_launchers_at_once_both_report_every_result(tmp_path: Path) -> None:
         thread.join()
     stamps = [read_json(RunFolder(tmp_path, s.id).path / "result.json")["clocks"] for s in specs]
     assert len(stamps) == 3
+    ids = sorted(s.id for s in specs)
     for watcher in watchers:  # both get every result, whichever pool executed the run
-        assert {i for what, i in watcher.events if what == "finished"} == {s.id for s in specs}
+        assert sorted(i for what, i in watcher.events if what in ("finished", "found")) == ids
+    executed = [i for watcher in watchers for what, i in watcher.events if what == "finished"]
+    assert sorted(executed) == ids  # each run counts as executed by one launcher
 
 
 def test_runs_of_a_killed_launcher_write_a_checkpoint_and_do_not_fail(

@@ -50,6 +50,24 @@ def test_the_last_line_gives_the_share_of_time_inside_training_steps(tmp_path: P
     assert 100 * 0.2 / (2 * elapsed) - 3 < share <= 50
 
 
+def test_runs_of_another_launcher_are_shown_but_not_part_of_the_share(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    specs, progress = start(tmp_path, 5, stream)
+    time.sleep(0.2)
+    for spec in specs[:3]:
+        progress.found(spec, result(1000.0))
+    progress.sum_up()
+    shown = stream.getvalue()
+    assert f"[3/5] {specs[2].label}: 50.00 % in 17 min by another launcher;" in shown
+    assert "inside training" not in shown
+    for spec in specs[3:]:
+        progress.finished(spec, result(0.05))
+    progress.sum_up()
+    last = stream.getvalue().splitlines()[-1]
+    assert last.startswith("2 runs in ")
+    assert 0 < int(re.search(r"(\d+)% of that", last)[1]) <= 25
+
+
 def test_a_single_run_has_no_closing_line(tmp_path: Path) -> None:
     stream = io.StringIO()
     (spec,), progress = start(tmp_path, 1, stream)

@@ -128,7 +128,7 @@ def test_a_run_that_is_running_on_another_machine_is_not_executed_here(tmp_path:
     threading.Timer(3, over.set).start()
     kind, result = run_and_report(spec, tmp_path, lambda: False, lambda step, steps: None)
     thread.join()
-    assert kind == "result"
+    assert kind == "found"
     assert not folder.checkpoint.exists()
     assert not (folder.path / "epochs.jsonl").exists()  # nothing was trained here
     assert result == folder.result()

@@ -33,7 +33,7 @@ def test_submitit_accepts_every_key(tmp_path: Path) -> None:
     file = written(
         tmp_path,
         'partition = "p"\naccount = "a"\nwckey = "w"\nqos = "q"\nconstraint = "c"\n'
-        'gpus_per_node = 2\n'
+        "gpus_per_node = 2\n"
         'gres = "g"\nmem_gb = 1.5\nexclude = "n1"\nnodelist = "n2"\nexclusive = true\n'
         'mail_type = "END"\nmail_user = "m"\nsetup = ["module load cuda"]\ncpus_per_task = 3\n'
         'additional_parameters = {reservation = "r"}\n',
