@@ -11,12 +11,12 @@ from strategies.budget import compute_full_cost, compute_schedule_cost, make_bud
 
 
 class Spfde(Strategy):
-    """SpFDE: freeze one block at the end of each of L intervals, from a start set by a FLOP target.
+    """SpFDE: freeze one block after another at equal intervals, from a start set by a FLOP target.
 
-    The L intervals are equal and last from the start to the end of training. Blocks freeze in order
-    from the input. The last of the L blocks is the head, which never freezes. The start is the
-    latest step at which the training FLOPs (exact) stay within the target. The target is the budget
-    of a matched run, or else 1 − saving of full training's FLOPs.
+    L equal intervals divide the time from the start to the end of training. One block freezes at
+    the end of each, in order from the input. The last of the L blocks is the head, which never
+    freezes. The start is the latest step at which the training FLOPs (exact) stay within the target.
+    The target is the budget of a matched run, or else (1 − saving) times full training's FLOPs.
 
     Intervals over the whole training save only about a third of the FLOPs in most networks. For a
     lower target the start is negative. Then the first intervals end before training, and their
@@ -24,9 +24,11 @@ class Spfde(Strategy):
 
     Source: Yuan et al. (2022), "Layer Freezing & Data Sieving: Missing Pieces of a Generic
     Framework for Sparse Training", arXiv 2209.11204. The authors' repository (snap-research/SpFDE)
-    contains no code, so this follows the paper. The authors trained sparse ResNets from scratch on
-    CIFAR and ImageNet, and also dropped training samples. Here the network is dense and all samples
-    are used. The unit here is the transformer block, or the layer in other networks.
+    contains no code. This follows the description in the SmartFRZ paper: a constant interval, and a
+    start set by the FLOPs. The negative start is an addition. The authors trained sparse ResNets
+    from scratch on CIFAR and ImageNet, and also dropped training samples. Here the network is dense
+    and all samples are used. The unit here is the transformer block, or the layer in other
+    networks.
     """
 
     name = "spfde"

@@ -9,17 +9,19 @@ from strategies.blocks import group_by_block
 
 
 class Svcca(Strategy):
-    """SVCCA's freeze training: freeze one block at the end of each of L equal intervals.
+    """SVCCA's freeze training: freeze one block after another at equal intervals.
 
-    The intervals divide the whole training. Blocks freeze in order from the input. The last of the
-    L blocks is the head. Its interval ends with the training, so the head never freezes.
+    L equal intervals divide the whole training. One block freezes at the end of each, in order from
+    the input. The last of the L blocks is the head. Its interval ends with the training, so the
+    head never freezes.
 
     Source: Raghu et al. (2017), "SVCCA: Singular Vector Canonical Correlation Analysis for Deep
     Learning Dynamics and Interpretability", arXiv 1706.05806. The authors' code (google/svcca)
-    compares representations but contains no freeze training, so this follows the paper's text. The
-    schedule itself computes no SVCCA. The authors trained a small convolutional network and a
-    ResNet on CIFAR-10 from scratch. The unit here is the transformer block, or the layer in other
-    networks. A BatchNorm freezes with its convolution, including its running statistics.
+    compares representations and contains no freeze training. Equal intervals over the whole
+    training are the choice made here. The schedule itself computes no SVCCA. The authors trained a
+    small convolutional network and a ResNet on CIFAR-10 from scratch. The unit here is the
+    transformer block, or the layer in other networks. A BatchNorm freezes with its convolution,
+    including its running statistics.
     """
 
     name = "svcca"
