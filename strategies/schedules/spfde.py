@@ -15,7 +15,7 @@ class Spfde(Strategy):
 
     L equal intervals divide the time from the start to the end of training. One block freezes at
     the end of each, in order from the input. The last of the L blocks is the head, which never
-    freezes. The start is the latest step at which the training FLOPs (exact) stay within the target.
+    freezes. The start is the latest step that keeps the training FLOPs (exact) within the target.
     The target is the budget of a matched run, or else (1 − saving) times full training's FLOPs.
 
     Intervals over the whole training save only about a third of the FLOPs in most networks. For a
