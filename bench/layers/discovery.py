@@ -2,14 +2,15 @@
 
 A layer is one module with weights (convolution, linear, embedding, attention) and all modules
 attached to it. Every parameter of the model belongs to exactly one layer. Layers are in the order
-of their first use in the forward pass. The last layer is the head.
+of their first use in the forward pass. The last layer is the head. All classifiers of a model with
+several (one for each token of a distilled transformer) are one layer.
 """
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ class Layer:
     size: number of elements of its parameters.
     block: index of its transformer block; equal to `index` in other networks.
     head: whether this is the last layer, which strategies may not freeze.
+    others: names of the further classifiers in a head of several; `name` is the first that runs.
     """
 
     index: int
@@ -45,12 +47,16 @@ class Layer:
     size: int
     block: int
     head: bool
+    others: tuple[str, ...] = ()
 
 
-def find_layers(model: nn.Module, inputs: Inputs) -> tuple[Layer, ...]:
+def find_layers(
+    model: nn.Module, inputs: Inputs, classifiers: Sequence[str] = ()
+) -> tuple[Layer, ...]:
     """Return the layers of a model, found in one forward pass of a copy.
 
     inputs: a small batch that the model accepts. The model itself does not change.
+    classifiers: names of the classifiers of a model with several. They are merged into the head.
     Raises UserError if the model has no module with weights.
     """
     order = find_execution_order(model, inputs)
@@ -60,7 +66,11 @@ def find_layers(model: nn.Module, inputs: Inputs) -> tuple[Layer, ...]:
     anchors = [n for n in weighted if not any(n.startswith(f"{other}.") for other in weighted)]
     if not anchors:
         raise UserError(f"{type(model).__name__} has no layer with weights to freeze")
-    attached = _assign_modules(model, order, anchors)
+    heads = [n for n in modules if _is_inside(n, classifiers) and isinstance(modules[n], _WEIGHTED)]
+    heads = sorted(heads, key=lambda n: order.index(n) if n in order else len(order))
+    if len(heads) > 1:
+        anchors = [*(a for a in anchors if a not in heads), heads[0]]
+    attached = _assign_modules(model, order, anchors, heads)
     names = {anchor: [anchor, *(m for m in attached[anchor] if m != anchor)] for anchor in anchors}
     parameters: dict[str, tuple[str, ...]] = {}
     taken: set[int] = set()  # a weight shared by two modules belongs to the one that runs first
@@ -82,6 +92,7 @@ def find_layers(model: nn.Module, inputs: Inputs) -> tuple[Layer, ...]:
             sum(model.get_parameter(p).numel() for p in parameters[anchor]),
             blocks[index],
             head=index == len(anchors) - 1,
+            others=tuple(heads[1:]) if index == len(anchors) - 1 else (),
         )
         for index, anchor in enumerate(anchors)
     )
@@ -128,7 +139,14 @@ def has_running_statistics(module: nn.Module) -> bool:
     return any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False))
 
 
-def _assign_modules(model: nn.Module, order: list[str], anchors: list[str]) -> dict[str, list[str]]:
+def _is_inside(name: str, containers: Sequence[str]) -> bool:
+    """Return whether a module is one of some modules or inside one of them."""
+    return any(name == c or name.startswith(f"{c}.") for c in containers)
+
+
+def _assign_modules(
+    model: nn.Module, order: list[str], anchors: list[str], heads: list[str]
+) -> dict[str, list[str]]:
     """Assign every module that owns parameters or running statistics to one anchor.
 
     - A LayerNorm is assigned to the layer after it (pre-norm).
@@ -136,18 +154,21 @@ def _assign_modules(model: nn.Module, order: list[str], anchors: list[str]) -> d
     - A container that owns parameters (a class token, a bias table) is assigned to the first layer
       inside it.
     - A module that the forward pass never uses is assigned to the layer registered before it.
+    - All `heads` of several are assigned to the last anchor, which counts as run with the last one.
     """
     modules = dict(model.named_modules())
     position = {name: i for i, name in enumerate(order)}
-    starts = [position[a] for a in anchors]
+    starts = {a: position[a] for a in anchors}
+    if len(heads) > 1:
+        starts[anchors[-1]] = max(position.get(name, 0) for name in heads)
 
     def before(i: int) -> str:
-        earlier = [a for a, s in zip(anchors, starts, strict=True) if s <= i]
-        return earlier[-1] if earlier else anchors[0]
+        earlier = [a for a in anchors if starts[a] <= i]
+        return max(earlier, key=starts.__getitem__) if earlier else anchors[0]
 
     def after(i: int) -> str:
-        later = [a for a, s in zip(anchors, starts, strict=True) if s >= i]
-        return later[0] if later else anchors[-1]
+        later = [a for a in anchors if starts[a] >= i]
+        return min(later, key=starts.__getitem__) if later else anchors[-1]
 
     attached: dict[str, list[str]] = {anchor: [] for anchor in anchors}
     registered = anchors[0]  # the latest anchor in registration order
@@ -159,7 +180,9 @@ def _assign_modules(model: nn.Module, order: list[str], anchors: list[str]) -> d
             continue
         inside = [a for a in anchors if not name or a == name or a.startswith(f"{name}.")]
         around = [a for a in anchors if name.startswith(f"{a}.")]
-        if inside or around:
+        if len(heads) > 1 and _is_inside(name, heads):
+            owner = anchors[-1]
+        elif inside or around:
             owner = (inside or around)[0]
         elif name not in position:
             owner = registered

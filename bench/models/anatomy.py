@@ -5,10 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
+from torch import Tensor, nn
 
 from bench.costs.flops import FlopModel, count_flops
+from bench.errors import UserError
+from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs, Layer, find_layers
 from bench.models.catalogue import build as build_model
+from bench.models.catalogue import describe_size
+from bench.models.classifiers import find_classifiers
 from bench.models.texts.catalogue import find_text_model
 
 
@@ -17,6 +22,7 @@ def analyze_model(model: str, classes: int, size: int) -> tuple[tuple[Layer, ...
     """Return the layers and FLOPs of a model by name; the weights do not matter.
 
     size: side of the images in pixels, or length of the texts in tokens.
+    Raises UserError if the model cannot run at this size.
     """
     sample: Inputs
     if text_model := find_text_model(model):
@@ -24,5 +30,26 @@ def analyze_model(model: str, classes: int, size: int) -> tuple[tuple[Layer, ...
     else:
         net = build_model(model, classes, size, seed=0)
         sample = (torch.zeros(1, 3, size, size),)
-    layers = find_layers(net, sample)
+        _check_forward(model, net, sample[0])
+    layers = find_layers(net, sample, find_classifiers(net))
     return layers, count_flops(net, layers, sample)
+
+
+def _check_forward(name: str, net: nn.Module, images: Tensor) -> None:
+    """Raise UserError if the model cannot process images of this shape."""
+    net.eval()
+    shape = " × ".join(map(str, images.shape[1:]))
+    try:
+        with torch.no_grad():
+            empty = not get_logits(net(images)).numel()
+        reason = "the result is empty" if empty else ""
+    except UserError:
+        raise
+    except Exception as error:  # the libraries have no common error class
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+    finally:
+        net.train()
+    if reason:
+        raise UserError(
+            f"model {name} cannot run on images of {shape} ({reason}); {describe_size(name)}"
+        )

@@ -16,6 +16,7 @@ from bench.models.texts.catalogue import find_text_model, list_text_models
 from bench.options import make_unknown_error
 
 TIMM = "timm:"
+LAPTOP_SIDE = 24  # resolution of the laptop profile, in pixels
 
 
 def build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
@@ -41,9 +42,27 @@ def build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(
                 f"cannot build model {name} for {classes} classes at {resolution} × {resolution} "
-                f"({reason}); change the resolution"
+                f"({reason}); {describe_size(name)}"
             ) from None
     raise _make_unknown_error(name)
+
+
+def describe_size(name: str) -> str:
+    """Return for which resolution an image model was built, and what to type, for messages."""
+    if name in LAPTOP:
+        side, least = LAPTOP_SIDE, 0
+    elif name in _list_torchvision():
+        weights = torchvision.models.get_model_weights(name).DEFAULT
+        side, least = weights.transforms().crop_size[0], max(weights.meta.get("min_size", (0,)))
+    elif config := timm.get_pretrained_cfg(name.removeprefix(TIMM)):
+        channels, side = config.input_size[:2]
+        least = (config.min_input_size or (0, 0))[1]
+        if channels != 3:
+            return f"it was built for {channels} channels instead of 3; choose another model"
+    else:
+        return "change --resolution"
+    smallest = f" and at least {least}" if least > 1 else ""
+    return f"it was built for {side} × {side}{smallest}; pass --resolution {side}"
 
 
 def describe() -> dict[str, str]:
@@ -59,6 +78,11 @@ def describe() -> dict[str, str]:
     lines["NAME"] = "any other torchvision classification model"
     lines["NAME or timm:NAME"] = "any other timm model"
     return lines
+
+
+def is_torchvision(name: str) -> bool:
+    """Return whether a name means a model of torchvision."""
+    return name not in LAPTOP and name in _list_torchvision()
 
 
 @lru_cache(maxsize=1)

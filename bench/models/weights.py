@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +9,16 @@ from pathlib import Path
 import timm
 import torch
 import torchvision
-from safetensors import SafetensorError, safe_open
-from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from bench.errors import UserError
 from bench.models.catalogue import TIMM
 from bench.models.laptop import LAPTOP
 from bench.models.texts.catalogue import find_text_model
+from bench.models.weight_files import read_weights
+from bench.models.weight_names import COUNTER, is_under, translate_names
+from bench.models.weight_positions import needs_resampling, resample_positions
 
-COUNTER = "num_batches_tracked"  # step counter of BatchNorm, absent from many files
 SHOWN = 4  # maximum number of tensor names in a message
 
 
@@ -29,11 +28,13 @@ class LoadReport:
 
     missing: tensors of the model outside its head that the source lacks.
     resampled: position embeddings that were interpolated from another resolution, with timm.
+    note: one line on the name parts of wrappers that were dropped, or "".
     """
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     resampled: tuple[str, ...]
+    note: str
 
 
 def load_backbone(
@@ -51,55 +52,51 @@ def load_backbone(
     allow_missing: prefixes of tensor names that the source may lack.
 
     Tensors are converted to the model's dtype. Raises UserError if the file cannot be read or a
-    download fails. Raises UserError for missing or unknown tensors, wrong shapes, NaN and infinity.
+    download fails. Raises UserError for missing or unknown tensors, wrong shapes, quantised
+    weights, NaN and infinity.
     """
     heads = (head,) if isinstance(head, str) else tuple(head)
-    given = load_published(name) if source == "pretrained" else read(Path(source))
-    if text_model := find_text_model(name):
-        given = text_model.rename_weights(given)
+    given = load_published(name) if source == "pretrained" else read_weights(Path(source))
+    given, dropped = translate_names(given, model, name, heads)
     shown = f"pretrained weights of {name}" if source == "pretrained" else str(source)
     own = model.state_dict()
-    body = {key for key in own if not _is_under(key, heads)}
+    body = {key for key in own if not is_under(key, heads)}
     missing = sorted(key for key in body - given.keys() if not key.endswith(COUNTER))
-    barred = [key for key in missing if not _is_under(key, allow_missing)]
+    barred = [key for key in missing if not is_under(key, allow_missing)]
+    if barred and not body & given.keys():
+        raise UserError(
+            f"{shown}: no tensor name fits {name or 'the model'} (the file has "
+            f"{_format_keys(sorted(given))}); use a file for this model"
+        )
     if barred:
         raise UserError(
             f"{shown}: lacks {_format_keys(barred)}; if the model may start with random values "
             f"for them, pass --weights-may-lack {','.join(_list_prefixes(barred))}"
         )
-    strange = sorted(key for key in given.keys() - own.keys() if not _is_under(key, heads))
+    strange = sorted(key for key in given.keys() - own.keys() if not is_under(key, heads))
     if strange:
         raise UserError(f"{shown}: has {_format_keys(strange)}, not found in {name or 'the model'}")
     matched = sorted(body & given.keys())
-    resampled = [key for key in matched if _needs_resampling(key, given[key], own[key])]
-    given = {**given, **{key: _resample_positions(given[key], own[key]) for key in resampled}}
+    resampled = [key for key in matched if needs_resampling(key, given[key], own[key])]
+    given = {**given, **{key: resample_positions(given[key], own[key]) for key in resampled}}
     for key in matched:
         if given[key].shape != own[key].shape:
             raise UserError(
                 f"{shown}: {key} has shape {tuple(given[key].shape)} instead of "
                 f"{tuple(own[key].shape)}; the file is for another model or resolution"
             )
+        if own[key].is_floating_point() and not _is_trainable(given[key]):
+            raise UserError(
+                f"{shown}: {key} has dtype {given[key].dtype}, a quantised weight that needs a "
+                "scale; use a file with float32, float16 or bfloat16 weights"
+            )
         if not torch.isfinite(given[key]).all():
             raise UserError(f"{shown}: {key} contains NaN or infinity; use another file")
     with torch.no_grad():
         for key in matched:
             own[key].copy_(given[key])
-    return LoadReport(tuple(matched), tuple(missing), tuple(resampled))
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    """Return all tensors of a safetensors file. Raises UserError if it cannot be read."""
-    if not path.is_file():
-        raise UserError(f"weights {path}: no such file; pass --weights FILE.safetensors")
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()
-            return {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(
-            f"weights {path}: not a readable safetensors file ({reason}); use another file"
-        ) from None
+    note = f"{shown}: dropped {dropped} from the tensor names" if dropped else ""
+    return LoadReport(tuple(matched), tuple(missing), tuple(resampled), note)
 
 
 def load_published(name: str) -> Mapping[str, Tensor]:
@@ -115,7 +112,7 @@ def load_published(name: str) -> Mapping[str, Tensor]:
         if text_model:
             from huggingface_hub import hf_hub_download
 
-            return read(Path(hf_hub_download(text_model.hub, "model.safetensors")))
+            return read_weights(Path(hf_hub_download(text_model.hub, "model.safetensors")))
         if name in torchvision.models.list_models(module=torchvision.models):
             weights = torchvision.models.get_model_weights(name).DEFAULT
             state = weights.get_state_dict(progress=False, check_hash=True)
@@ -147,31 +144,9 @@ def identify_published(name: str) -> str:
     return f"{config.hf_hub_id or config.url}:{config.tag}" if config else name
 
 
-def _needs_resampling(key: str, given: Tensor, own: Tensor) -> bool:
-    """Return whether two tensors are position embeddings that differ only in grid size.
-
-    Their shape is (1, prefix + side², width).
-    """
-    if not key.endswith(("pos_embed", "pos_embedding")) or given.shape == own.shape:
-        return False
-    same = given.ndim == own.ndim == 3 and given.shape[2] == own.shape[2]
-    return same and _get_grid(given)[0] == _get_grid(own)[0]
-
-
-def _get_grid(positions: Tensor) -> tuple[int, int]:
-    """Return the number of prefix tokens and the side of the square grid after them."""
-    side = math.isqrt(positions.shape[1])
-    return positions.shape[1] - side**2, side
-
-
-def _resample_positions(given: Tensor, own: Tensor) -> Tensor:
-    prefix, side = _get_grid(own)
-    fitted: Tensor = resample_abs_pos_embed(given.float(), [side, side], num_prefix_tokens=prefix)
-    return fitted
-
-
-def _is_under(key: str, prefixes: Sequence[str]) -> bool:
-    return any(key == prefix or key.startswith(prefix + ".") for prefix in prefixes)
+def _is_trainable(weight: Tensor) -> bool:
+    """Return whether a weight is a plain float. Integers and 8-bit floats need a scale."""
+    return weight.is_floating_point() and weight.element_size() > 1
 
 
 def _format_keys(keys: Sequence[str]) -> str:

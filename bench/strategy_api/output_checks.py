@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from bench.strategy_api.strategy import Verdict
 
 
-def check_verdicts(strategy: str, answer: Any, layers: int) -> list[Verdict]:
+def check_verdicts(strategy: str, answer: Any, layers: int, head: str = "") -> list[Verdict]:
     """Return the result of `decide` as a list.
 
-    Raises UserError unless it contains at most one Verdict per layer, for layers that exist.
+    layers: number of layers. head: name of the last one, for the message.
+    Raises UserError unless it contains at most one Verdict per layer, for layers that exist. Raises
+    UserError if a verdict freezes the head, which is the last layer.
     """
     wanted = f"it must return a list of Verdict objects for layers 0 to {layers - 1}"
     if not isinstance(answer, Iterable):
@@ -38,6 +40,11 @@ def check_verdicts(strategy: str, answer: Any, layers: int) -> list[Verdict]:
             raise UserError(f"strategy {strategy}: decide() returned {verdict!r}; {wanted}")
         if not 0 <= layer < layers:
             raise UserError(f"strategy {strategy}: decide() returned layer {layer}; {wanted}")
+        if layer == layers - 1 and verdict.freeze:
+            raise UserError(
+                f"strategy {strategy}: decide() freezes layer {layer}{head and f' ({head})'}, the "
+                "head, which must train; return verdicts for layers in view.active only"
+            )
         if layer in judged:
             raise UserError(
                 f"strategy {strategy}: decide() returned layer {layer} twice; {wanted}, "

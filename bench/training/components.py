@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,10 @@ def make_initial_model(
     else:
         source = Path(spec.paths["weights"])
     may_lack = [prefix.strip() for prefix in spec.weights_may_lack.split(",") if prefix.strip()]
-    load_backbone(model, source, head=layers[-1].name, name=spec.model, allow_missing=may_lack)
+    head = (layers[-1].name, *layers[-1].others)
+    report = load_backbone(model, source, head=head, name=spec.model, allow_missing=may_lack)
+    if report.note:
+        print(report.note, file=sys.stderr, flush=True)
     return model
 
 

@@ -28,7 +28,7 @@ def run_stage(run: RunState) -> None:
     time_block = run.clocks.time_inside_step if often else run.clocks.time_region
     with run.watch_strategy("decide"), time_block("decide"):
         answer = run.strategy.decide(view)  # may be a generator
-        verdicts = check_verdicts(run.named, answer, len(run.layers))
+        verdicts = check_verdicts(run.named, answer, len(run.layers), run.layers[-1].name)
     with time_block("decide"):
         verdicts = run.group.broadcast_value(verdicts)
         if view.step < view.total_steps:

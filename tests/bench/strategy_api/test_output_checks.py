@@ -54,6 +54,11 @@ def spec_of(tmp_path: Path) -> Callable[[str, str], Any]:
         ("decide(self, view)", "return [Verdict(999, False)]", "returned layer 999"),
         ("decide(self, view)", "return [Verdict(0, True, None)]", r"decide\(\) returned Verdict"),
         ("decide(self, view)", "return [Verdict(2, True), Verdict(2, False)]", "layer 2 twice"),
+        (
+            "decide(self, view)",
+            "return [Verdict(len(view.layers) - 1, True)]",
+            r"strategy Mine: decide\(\) freezes layer \d+ \(classifier\.6\), the head",
+        ),
         ("decide(self, view)", "return [Verdict(0, 'no')]", r"decide\(\) returned Verdict"),
         ("decide(self, view)", "return [Verdict(0, True, 10**400)]", r"\(\) returned Verdict"),
         ("trace(self)", "return [1]", r"trace\(\) returned \[1\]; .*dict of dense tensors"),

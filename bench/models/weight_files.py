@@ -1,0 +1,59 @@
+"""Reading of weights files: safetensors only, because a pickle can execute any code."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from bench.errors import UserError
+
+PICKLES = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".pkl", ".pickle")
+MAGIC = (b"PK\x03\x04", b"\x80")  # torch.save writes a zip file, or a bare pickle before torch 1.6
+# Keys under which training scripts put the weights next to the epoch and the optimizer.
+WRAPPED = ("state_dict", "model", "model_state_dict", "net")
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return all tensors of a safetensors file. Raises UserError if it cannot be read."""
+    if not path.is_file():
+        raise UserError(f"weights {path}: no such file; pass --weights FILE.safetensors")
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError) as error:
+        if path.suffix.lower() in PICKLES or _read_start(path).startswith(MAGIC):
+            raise UserError(
+                f"weights {path}: a pickle, which can execute any code; convert it with: "
+                f"{_format_conversion(path)}"
+            ) from None
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"weights {path}: not a readable safetensors file ({reason}); use another file"
+        ) from None
+
+
+def _read_start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4)
+
+
+def _format_conversion(path: Path) -> str:
+    """Return the shell command that converts a pickle into safetensors, without executing code."""
+    target = path
+    while target.suffix.lower() in PICKLES:
+        target = target.with_suffix("")
+    keys = ", ".join(json.dumps(key) for key in WRAPPED)
+    source, result = (json.dumps(str(p)) for p in (path, f"{target}.safetensors"))
+    script = (
+        "import torch, safetensors.torch as s; "
+        f'd = torch.load({source}, map_location="cpu", weights_only=True); '
+        f"d = next((d[k] for k in ({keys}) if k in d), d); "
+        "s.save_file({k: v.clone().contiguous() for k, v in d.items() if torch.is_tensor(v)}, "
+        f"{result})"
+    )
+    return f"python -c {shlex.quote(script)}"

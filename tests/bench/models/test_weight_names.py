@@ -1,0 +1,148 @@
+"""Tests of weights under other names: wrappers, older versions of a library, pickles."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from bench.errors import UserError
+from bench.models import weights
+from bench.models.catalogue import build
+from bench.models.weights import load_backbone
+
+SMALL, HEAD = "laptop_mobilenet_v2", "classifier.1"
+
+
+def draw(model, seed=1):
+    """Return a state in which every float is random, so that no default equals it."""
+    torch.manual_seed(seed)
+    return {k: torch.rand_like(v) if v.is_floating_point() else v for k, v in state(model).items()}
+
+
+def state(model):
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def check_loaded(model, expected, head):
+    found = model.state_dict()
+    for key, value in expected.items():
+        if not key.startswith(head) and key in found and not key.endswith("num_batches_tracked"):
+            assert torch.equal(found[key], value), key
+
+
+def load(tmp_path, model, given, head, name):
+    path = tmp_path / "w.safetensors"
+    save_file({key: value.clone().contiguous() for key, value in given.items()}, path)
+    return load_backbone(model, path, head=head, name=name)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "said"),
+    [
+        (lambda key: f"module.{key}", "module."),
+        (lambda key: f"_orig_mod.{key}", "_orig_mod."),
+        (lambda key: f"model.{key}", "model."),
+        (lambda key: f"module._orig_mod.{key}", "module., _orig_mod."),
+        (lambda key: f"model.net.{key}", "model., net."),
+        (lambda key: key.replace("features.", "features.module."), "module."),
+    ],
+)
+def test_wrapper_prefixes_are_dropped_and_reported(tmp_path, wrap, said):
+    model = build(SMALL, 10, 24, seed=2)
+    expected = draw(model)
+    report = load(tmp_path, model, {wrap(k): v for k, v in expected.items()}, HEAD, SMALL)
+    check_loaded(model, expected, HEAD)
+    assert f"dropped {said} from the tensor names" in report.note
+    assert "\n" not in report.note
+
+
+def test_plain_names_give_no_note(tmp_path):
+    model = build(SMALL, 10, 24, seed=2)
+    assert load(tmp_path, model, draw(model), HEAD, SMALL).note == ""
+
+
+def make_old_dense(key):
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))([12]\.)", r"\1.\2", key)
+
+
+def make_old_vit(key):
+    return key.replace("mlp.0.", "mlp.linear_1.").replace("mlp.3.", "mlp.linear_2.")
+
+
+def make_old_swin(key):
+    move = re.sub(r"layers\.(\d)\.down", lambda m: f"layers.{int(m[1]) - 1}.down", key)
+    return move.replace("head.fc.", "head.")
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "head", "older"),
+    [
+        ("densenet121", 32, "classifier", make_old_dense),
+        ("vit_b_16", 32, "heads.head", make_old_vit),
+        ("swin_tiny_patch4_window7_224", 224, "head.fc", make_old_swin),
+        ("timm:densenet121", 32, "classifier", make_old_dense),
+    ],
+)
+def test_older_names_load_as_in_the_library(tmp_path, name, side, head, older):
+    model = build(name, 2, side, seed=0)
+    expected = draw(model)
+    given = {older(k): v for k, v in expected.items() if not k.endswith("num_batches_tracked")}
+    assert given.keys() != expected.keys()
+    load(tmp_path, model, given, head, name)
+    check_loaded(model, expected, head)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_published_auxiliary_heads_are_dropped(name, monkeypatch):
+    builder = torchvision.models.get_model_builder(name)
+    given = draw(builder(weights=None, aux_logits=True, init_weights=False))
+    monkeypatch.setattr(weights, "load_published", lambda _: given)
+    model = build(name, 2, 96, seed=0)
+    load_backbone(model, "pretrained", head="fc", name=name)
+    check_loaded(model, given, "fc")
+
+
+def test_every_classifier_keeps_its_random_weights(tmp_path):
+    name, heads = "deit_tiny_distilled_patch16_224", ("head", "head_dist")
+    given = draw(timm.create_model(name, num_classes=7, img_size=32))
+    model = build(name, 2, 32, seed=0)
+    load(tmp_path, model, given, heads, name)
+    check_loaded(model, given, heads)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn])
+def test_quantised_weights_are_refused(tmp_path, dtype):
+    model = build(SMALL, 10, 24, seed=2)
+    given = state(model)
+    given["features.0.0.weight"] = given["features.0.0.weight"].to(dtype)
+    with pytest.raises(UserError, match=r"features\.0\.0\.weight has dtype .*quantised"):
+        load(tmp_path, model, given, HEAD, SMALL)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pth.tar", ".bin", ".ckpt", ""])
+def test_command_in_the_error_converts_a_pickle(tmp_path, suffix):
+    model = build(SMALL, 10, 24, seed=2)
+    expected = draw(model)
+    path = tmp_path / f"w of mine{suffix}"
+    torch.save({"state_dict": expected, "epoch": 3}, path)
+    with pytest.raises(UserError, match="a pickle") as caught:
+        load_backbone(model, path, head=HEAD, name=SMALL)
+    message = str(caught.value)
+    assert "\n" not in message
+    command = shlex.split(message.partition("convert it with: ")[2])
+    subprocess.run([sys.executable, *command[1:]], check=True)
+    load_backbone(model, tmp_path / "w of mine.safetensors", head=HEAD, name=SMALL)
+    check_loaded(model, expected, HEAD)
+
+
+def test_file_for_another_model_suggests_no_option(tmp_path):
+    model = build(SMALL, 10, 24, seed=2)
+    with pytest.raises(UserError, match="no tensor name fits") as caught:
+        load(tmp_path, model, {"a.weight": torch.zeros(1), "b.weight": torch.zeros(1)}, HEAD, SMALL)
+    assert "--weights-may-lack" not in str(caught.value)
