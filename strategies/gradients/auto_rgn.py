@@ -1,0 +1,99 @@
+"""Auto-RGN of surgical fine-tuning: scale learning rates by relative gradients, freeze the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from strategies.base import AtSteps, Cadence, Integer, Real, Strategy, Verdict, View
+
+
+class AutoRgn(Strategy):
+    """Auto-RGN: set each layer's learning rate by its relative gradient; freeze the lowest layers.
+
+    At the start of an epoch, the relative gradient of layer l is ‖g_l‖ / ‖w_l‖, with L2 norms over
+    all parameters of the layer. The share of a layer is its relative gradient divided by the
+    largest one, head included. Until the next epoch, the layer trains at share times the learning
+    rate of the run, which falls along a cosine. Layers whose share is below the cut are frozen for
+    the epoch. The head never freezes. A layer whose weights are all zero, or whose gradient is not
+    finite, has share 1.
+
+    g is the gradient on a fixed probe of training samples, because frozen layers have no gradient
+    of their own. A layer can thaw at the start of any epoch.
+
+    Source: Lee et al. (2023), "Surgical Fine-Tuning Improves Adaptation to Distribution Shifts",
+    arXiv 2210.11466, and the authors' code (anniesch/surgical-finetuning, `auto_tune=RGN`). The
+    authors made it for fine-tuning pretrained networks on few samples after a distribution shift.
+    In a network at random initialisation, relative gradients say little about what must adapt.
+
+    Differences from the original:
+
+    - It never freezes a tensor. The cut is an addition here, and cut = 0 gives the original rule.
+    - Its unit is the single tensor. Here it is the layer, biases and BatchNorm included. BatchNorm
+      parameters never train there, because its optimizer leaves them out.
+    - It computes gradients on the first five batches of the epoch, in train mode. This moves the
+      running statistics of BatchNorm. Here the gradients are computed on a copy.
+    - It makes a new Adam for every epoch, which discards the moments. Here the optimizer stays.
+    """
+
+    name = "auto_rgn"
+    look = ("#B2182B", "s")
+    options = {
+        "cut": Real(
+            0.01, low=0.0, high=1.0, doc="share of the largest rate below which it freezes"
+        ),
+        "samples": Integer(64, low=1, doc="training samples of the probe"),
+    }
+    sets_learning_rates = True
+
+    cut: float
+    samples: int
+
+    def start(self, view: View) -> None:
+        self._starts = frozenset(range(0, view.total_steps, view.steps_per_epoch))
+        self._shares = [1.0] * len(view.layers)
+        self._spent = 0.0
+
+    def stages(self) -> Cadence:
+        return AtSteps(self._starts)
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        gradients = view.probe_gradients(self.samples)
+        self._spent += len(view.probe(self.samples)[0]) * view.flops.exact().total
+        weights = [view.weights(layer.index) for layer in view.layers]
+        self._shares = _compute_shares(_compute_norms(gradients), _compute_norms(weights))
+        return [
+            Verdict(layer.index, share < self.cut, share, self.cut)
+            for layer, share in zip(view.layers, self._shares, strict=True)
+            if not layer.head
+        ]
+
+    def learning_rates(self, view: View) -> Sequence[float]:
+        rate = view.base_lr * 0.5 * (1 + math.cos(math.pi * view.step / view.total_steps))
+        return [rate * share for share in self._shares]
+
+    def cost(self) -> float:
+        return self._spent
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"shares": self._shares, "spent": self._spent}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._shares, self._spent = list(state["shares"]), state["spent"]
+
+
+def _compute_norms(tensors: Sequence[Sequence[torch.Tensor]]) -> list[float]:
+    """Return the L2 norm of all tensors of each layer, with one copy from the device."""
+    flat = [tensor for own in tensors for tensor in own]
+    norms = iter(torch.stack(torch._foreach_norm(flat)).tolist())
+    return [math.hypot(*(next(norms) for _ in own)) for own in tensors]
+
+
+def _compute_shares(gradients: Sequence[float], weights: Sequence[float]) -> list[float]:
+    """Return the relative gradient of each layer, divided by the largest finite one."""
+    ratios = [g / w if w else math.inf for g, w in zip(gradients, weights, strict=True)]
+    largest = max((ratio for ratio in ratios if math.isfinite(ratio)), default=0.0)
+    return [ratio / largest if largest and math.isfinite(ratio) else 1.0 for ratio in ratios]
