@@ -55,6 +55,8 @@ STRATEGIES: list[tuple[str, dict[str, Any], str]] = [
     ("spfde", {"saving": 0.3}, "5ca06fc9db72"),
     ("gradual_unfreezing", {}, "8fd937406bf6"),
     ("pipetransformer", {"alpha": 0.25, "rule": "code"}, "8860aaa38746"),
+    ("auto_rgn", {"cut": 0.3}, "89a821bb9520"),
+    ("greentrainer", {"rho": 0.7}, "09ddb41e1f13"),
     ("record", {}, "5a846e1da4ee"),
 ]
 

@@ -26,6 +26,8 @@ def make_tiny_spec(strategy: str = "full", **changes: Any) -> Spec:
         "prefix": {"saving": 0.3},
         "spfde": {"saving": 0.3},
         "composer": {"freeze_start": 0.0},
+        "auto_rgn": {"cut": 0.3, "samples": 16},
+        "greentrainer": {"interval": 1, "samples": 16},
     }
     values: dict[str, Any] = {
         "model": "laptop_vgg11",

@@ -37,6 +37,8 @@ STRATEGIES = [
     "spfde",
     "gradual_unfreezing",
     "pipetransformer",
+    "auto_rgn",
+    "greentrainer",
 ]
 
 

@@ -1,0 +1,153 @@
+"""GreenTrainer: train the layers of largest importance that fit into a FLOP limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from bench.errors import UserError
+from strategies.base import AtSteps, Cadence, Integer, ModelSnapshot, Real, Strategy, Verdict, View
+
+
+class GreenTrainer(Strategy):
+    """GreenTrainer: train only the most important layers whose FLOPs are within a given limit.
+
+    Every second epoch, the importance of layer l is I_l = −Σ g(w + Δw) · Δw, divided by max |I|. Δw
+    is the change of its weights in one training step in which all layers train, and g(w + Δw) is
+    the gradient on a labelled probe after that step. Dynamic programming then chooses the layers
+    whose importance has the largest sum, such that a training step costs at most ρ times the FLOPs
+    of full training. The others freeze until the next choice. The head always trains.
+
+    A chosen layer costs t_dw, the gradient of its weights. All layers behind the deepest chosen one
+    cost t_dy, the gradient of their inputs. In a network with branches, t_dy is an upper bound, so
+    the limit holds. Raises UserError if the forward pass and the head alone exceed the limit. The
+    FLOPs of probes and of the steps in which all layers train are not limited, but counted.
+
+    Source: Huang et al. (2024), "Towards Green AI in Fine-tuning Large Language Models via Adaptive
+    Backpropagation", arXiv 2309.13192, and the authors' code (pittisl/GreenTrainer). The authors
+    made it for fine-tuning large pretrained language models (OPT, BLOOM, FLAN-T5) with AdamW. The
+    interval is theirs, and they report ρ = 0.5 and ρ = 0.7. Their limit includes the forward pass.
+
+    Differences from the original, whose faults are not repeated:
+
+    - Its two probe steps move the moments of Adam and are not undone, although the weights are.
+      Here Δw comes from an ordinary step of the run, and g from a copy of the model.
+    - If ρ is too low, it uses a larger one and only prints so.
+    - It rounds costs to a thousandth of the total. Here the choice is exact.
+    - Its unit is the single tensor, embeddings and head included. Here it is the layer.
+    """
+
+    name = "greentrainer"
+    look = ("#1B7837", "*")
+    options = {
+        "rho": Real(0.5, low=0.0, high=1.0, doc="ρ: FLOPs of a step as a share of full training"),
+        "interval": Integer(2, low=1, doc="epochs from one choice to the next"),
+        "samples": Integer(64, low=1, doc="labelled training samples of the probe"),
+    }
+
+    rho: float
+    interval: int
+    samples: int
+
+    def start(self, view: View) -> None:
+        self._spent = 0.0
+        # A choice follows the first step of an interval, in which all layers train.
+        step, last = self.interval * view.steps_per_epoch, view.total_steps - 1
+        self._choices = frozenset(range(1, last + 1, step))
+        self._thaws = frozenset(moment - 1 for moment in self._choices) - {0}
+        self._before: ModelSnapshot | None = view.snapshot()
+        self._lay_out_costs(view)
+
+    def _lay_out_costs(self, view: View) -> None:
+        """Compute the FLOPs per sample that each layer costs, and those that the limit leaves."""
+        flops, body = view.flops, range(len(view.layers) - 1)
+        least = flops.exact(body).total
+        room = self.rho * flops.exact().total * (1 + 1e-12) - least
+        if room < 0:
+            raise UserError(
+                f"strategy {self.name}: rho = {self.rho} is too low, because the forward pass and "
+                f"the head cost {least / flops.exact().total:.3f} of full training; give more"
+            )
+        # FLOPs if all layers from `layer` on train, without the gradients of their own weights.
+        self._own = [flops.exact_forward(layer) for layer in body]
+        self._shared = [
+            flops.exact(range(layer)).total - least - sum(self._own[layer:]) for layer in body
+        ]
+        self._limit = room
+
+    def stages(self) -> Cadence:
+        return AtSteps(self._thaws | self._choices)
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        if view.step in self._thaws:
+            self._before = view.snapshot()
+            return [Verdict(layer, False) for layer in sorted(view.frozen)]
+        gains = self._measure_importance(view)
+        chosen = choose_layers(gains, self._own, self._shared, self._limit)
+        return [Verdict(layer, layer not in chosen, gain) for layer, gain in enumerate(gains)]
+
+    def _measure_importance(self, view: View) -> list[float]:
+        """Return the importance of each layer but the head, with one copy from the device."""
+        assert self._before is not None  # a thaw, or the start, precedes each choice
+        gradients = view.probe_gradients(self.samples)
+        self._spent += len(view.probe(self.samples)[0]) * view.flops.exact().total
+        sums = []
+        for layer, own in enumerate(gradients):
+            moved = zip(own, view.weights(layer), self._before.weights(layer), strict=True)
+            sums.append(
+                -torch.stack([(g.double() * (w.double() - old)).sum() for g, w, old in moved]).sum()
+            )
+        self._before = None
+        importance = torch.stack(sums).tolist()
+        largest = max(map(abs, importance)) or 1.0
+        return [value / largest for value in importance[:-1]]
+
+    def cost(self) -> float:
+        return self._spent
+
+    def state_dict(self) -> dict[str, Any]:
+        before = None if self._before is None else self._before.state_dict()
+        return {"before": before, "spent": self._spent}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._spent = state["spent"]
+        if state["before"] is None:
+            self._before = None
+        elif self._before is not None:
+            self._before.load_state_dict(state["before"])
+
+
+def choose_layers(
+    gains: Sequence[float], own: Sequence[float], shared: Sequence[float], limit: float
+) -> set[int]:
+    """Return the layers with the largest sum of gains whose cost is at most `limit`.
+
+    The cost is the sum of own[l] over the chosen layers, plus shared[d] for the deepest chosen
+    layer d, the one nearest to the input. shared must not increase from the input on. Layers
+    without a positive gain are not chosen. Of equal sums, the first one found from the head wins.
+
+    The dynamic programme goes from the head to the input. It keeps the sets of layers that no set
+    beats both in cost and in gain. The result is exact, because costs are not rounded.
+    """
+    sets, winner = [(0.0, 0.0, 0)], (0.0, 0.0, 0)  # cost, gain, bit mask of the layers
+    for layer in reversed(range(len(gains))):
+        room = limit - shared[layer]
+        added = [
+            (cost + own[layer], gain + gains[layer], chosen | 1 << layer)
+            for cost, gain, chosen in sets
+            if gains[layer] > 0 and cost + own[layer] <= room
+        ]
+        winner = max((winner, *added), key=lambda kept: kept[1])
+        sets = _drop_beaten([kept for kept in sets if kept[0] <= room] + added)
+    return {layer for layer in range(len(gains)) if winner[2] >> layer & 1}
+
+
+def _drop_beaten(sets: list[tuple[float, float, int]]) -> list[tuple[float, float, int]]:
+    """Return the sets of layers in order of cost, without those that a cheaper set equals."""
+    kept: list[tuple[float, float, int]] = []
+    for candidate in sorted(sets, key=lambda chosen: (chosen[0], -chosen[1])):
+        if not kept or candidate[1] > kept[-1][1]:
+            kept.append(candidate)
+    return kept
