@@ -1,0 +1,112 @@
+"""SimFreeze of ETuner: freeze a layer when its CKA with the initial model stops changing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import UserError
+from strategies.base import Cadence, Choice, EverySteps, Integer, Real, Strategy, Verdict, View
+from strategies.representations.similarity import (
+    compute_cka,
+    compute_gram,
+    estimate_hsic0,
+    estimate_hsic1,
+)
+
+ESTIMATORS = {"biased": estimate_hsic0, "unbiased": estimate_hsic1}
+
+
+class SimFreeze(Strategy):
+    """SimFreeze: freeze a layer when its CKA with the initial model varies by less than 1 %.
+
+    Every n steps, the CKA of each active layer with the same layer of the initial model is measured
+    on a fixed probe. The variation of layer l is |c_l − c_l(previous)| / |c_l(previous)|. A layer
+    freezes when its variation is below the tolerance. The first measurement only provides
+    c_l(previous). A layer may freeze before an earlier layer does. The head never freezes, and
+    neither does a layer whose CKA is undefined because its output does not vary.
+
+    Source: Li et al. (2024), "ETuner: A Redundancy-Aware Framework for Efficient Continual Learning
+    Application on Edge Devices", arXiv 2401.16694. No code of the authors is known, so this follows
+    a summary of the text. The tolerance is theirs. The interval and the size of the probe are
+    choices made here. The authors made it for continual learning on edge devices, where a trained
+    network is fine-tuned on a stream of data. Random initial weights are no useful reference.
+
+    Differences from the original:
+
+    - It thaws layers when the scenario changes. A run has one task here, so no layer thaws.
+    - It compares with the model before the current fine-tuning. Here this is the model at step 0.
+    - Its unit is the layer, as here. A BatchNorm freezes with its layer, and the output of a layer
+      is that of its BatchNorm.
+    """
+
+    name = "simfreeze"
+    look = ("#AE017E", "p")
+    options = {
+        "interval": Integer(40, low=1, doc="n: steps from one measurement to the next"),
+        "tolerance": Real(0.01, low=0.0, high=1.0, doc="relative variation below which it freezes"),
+        "samples": Integer(64, low=4, doc="training samples on which outputs are compared"),
+        "estimator": Choice(
+            "biased", ("biased", "unbiased"), doc="biased: linear CKA; unbiased: with HSIC₁"
+        ),
+    }
+
+    interval: int
+    tolerance: float
+    samples: int
+    estimator: str
+
+    def start(self, view: View) -> None:
+        self._probe = view.probe(self.samples)
+        self._count = len(self._probe[0])
+        if self._count < 4:
+            raise UserError(
+                f"strategy {self.name}: CKA needs at least 4 training samples, but there are "
+                f"{self._count}; increase train_limit"
+            )
+        self._spent = 0.0
+        self._previous = torch.full((len(view.layers),), torch.nan, dtype=torch.float64)
+        # Kernels of the initial model. A resumed run computes them again from the same weights.
+        self._initial = self._compute_kernels(view, range(len(view.layers) - 1))
+
+    def stages(self) -> Cadence:
+        return EverySteps(self.interval)
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        active = view.active
+        if not active:
+            return ()
+        now = torch.full_like(self._previous, torch.nan)
+        now[active] = self._measure(view, active)
+        # NaN, as at the first measurement, is not below the tolerance.
+        variation = ((now - self._previous).abs() / self._previous.abs()).tolist()
+        self._previous = now
+        return [
+            Verdict(layer, variation[layer] < self.tolerance, variation[layer], self.tolerance)
+            for layer in active
+        ]
+
+    def _measure(self, view: View, layers: Sequence[int]) -> Tensor:
+        """Return the CKA of some layers with the initial model: float64 on the CPU."""
+        kernels, hsic = self._compute_kernels(view, layers), ESTIMATORS[self.estimator]
+        pairs = ((kernels[layer], self._initial[layer]) for layer in layers)
+        return torch.stack([compute_cka([pair], hsic) for pair in pairs]).cpu()
+
+    def _compute_kernels(self, view: View, layers: Sequence[int]) -> dict[int, Tensor]:
+        """Return the kernel (rows, rows) of the outputs of some layers on the probe."""
+        outputs = view.outputs(self._probe)
+        self._spent += view.flops.exact().forward * self._count
+        self._spent += sum(2.0 * len(outputs[i]) * outputs[i].numel() for i in layers)
+        return {layer: compute_gram(outputs[layer]) for layer in layers}
+
+    def cost(self) -> float:
+        return self._spent
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"previous": self._previous, "spent": self._spent}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._previous, self._spent = state["previous"].cpu(), state["spent"]
