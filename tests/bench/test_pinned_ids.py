@@ -57,6 +57,8 @@ STRATEGIES: list[tuple[str, dict[str, Any], str]] = [
     ("pipetransformer", {"alpha": 0.25, "rule": "code"}, "8860aaa38746"),
     ("auto_rgn", {"cut": 0.3}, "89a821bb9520"),
     ("greentrainer", {"rho": 0.7}, "09ddb41e1f13"),
+    ("egeria", {"window": 3}, "d68fc685dc1a"),
+    ("simfreeze", {"interval": 5}, "4df10d154ac4"),
     ("record", {}, "5a846e1da4ee"),
 ]
 

@@ -27,6 +27,8 @@ def make_tiny_spec(strategy: str = "full", **changes: Any) -> Spec:
         "spfde": {"saving": 0.3},
         "composer": {"freeze_start": 0.0},
         "auto_rgn": {"cut": 0.3, "samples": 16},
+        "egeria": {"samples": 16, "window": 2, "patience": 1, "tolerance": 1.0, "bootstrap": 1.0},
+        "simfreeze": {"interval": 2, "samples": 16, "tolerance": 0.1},
         "greentrainer": {"interval": 1, "samples": 16},
     }
     values: dict[str, Any] = {

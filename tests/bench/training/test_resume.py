@@ -39,6 +39,8 @@ STRATEGIES = [
     "pipetransformer",
     "auto_rgn",
     "greentrainer",
+    "egeria",
+    "simfreeze",
 ]
 
 

@@ -1,0 +1,177 @@
+"""Egeria (Wang et al. 2023): freeze the frontier block when its plasticity has settled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from strategies.base import Cadence, EverySteps, Integer, PerEpoch, Real, Strategy, Verdict, View
+from strategies.blocks import group_by_block
+
+DROP = 0.1  # frozen blocks thaw when the learning rate has dropped to this share
+
+
+class Egeria(Strategy):
+    """Egeria: freeze the first active block when its plasticity against a snapshot has settled.
+
+    The plasticity of a block is ‖norm(AAᵀ) − norm(RRᵀ)‖²_F / b². A (b, features) are its outputs
+    on a probe of b samples, and R those of a reference. norm divides each row by its L2 norm. The
+    reference is a snapshot of the run, renewed at the end of every epoch after the evaluation.
+
+    Only the frontier, the first active block, is evaluated. Its plasticity is smoothed by a moving
+    average over the last 5 values, or over fewer at first. A line is fitted to the last 5 smoothed
+    values. The frontier freezes when the absolute slope was at most 20 % of its first slope in 3
+    evaluations in a row. The next block then starts with an empty history. The head never freezes.
+
+    Evaluations start after a bootstrap phase. It ends with the first epoch whose mean training loss
+    differs by less than 10 % from that of the epoch before. All blocks thaw when the learning rate
+    is at most a tenth of its value at the first freeze. Freezing then starts again at the input.
+
+    Source: Wang et al. (2023), "Egeria: Efficient DNN Training with Knowledge-Guided Layer
+    Freezing", arXiv 2201.06227. This follows the paper's rule, not its code. The frequencies, the
+    sizes of the probe and windows, and the 10 % of the bootstrap are choices made here. The authors
+    made it for long training from scratch with stepwise learning rates (ResNet, MobileNet,
+    Transformer) and for fine-tuning BERT. With a cosine, the learning rate drops ever faster at the
+    end, so blocks thaw there.
+
+    Differences from the original:
+
+    - Its reference is an int8 copy that runs on the CPU next to the training. Here the snapshot has
+      full precision, runs on the run's device, and its FLOPs are counted.
+    - It evaluates the outputs of modules (residual stages, encoder layers) on training batches. The
+      unit here is the transformer block, or the layer in other networks, on a fixed probe. Outputs
+      are those of the last layer of a block, before the residual addition.
+    - It also caches the outputs of frozen blocks.
+    """
+
+    name = "egeria"
+    look = ("#01665E", "^")
+    options = {
+        "evaluations": Integer(2, low=1, doc="evaluations of the plasticity per epoch"),
+        "samples": Integer(64, low=2, doc="training samples of the probe"),
+        "window": Integer(5, low=2, doc="values of the moving average and of the fitted slope"),
+        "tolerance": Real(
+            0.2, low=0.0, high=1.0, doc="share of the first slope that counts as settled"
+        ),
+        "patience": Integer(3, low=1, doc="evaluations in a row within the tolerance"),
+        "bootstrap": Real(0.1, low=0.0, high=1.0, doc="change of the loss that ends the bootstrap"),
+    }
+
+    evaluations: int
+    samples: int
+    window: int
+    tolerance: float
+    patience: int
+    bootstrap: float
+
+    def start(self, view: View) -> None:
+        self._reference = view.snapshot()
+        self._loss = torch.zeros((), device=view.device)  # sum over the steps of the epoch
+        self._last_loss: float | None = None  # mean of the epoch before
+        self._started = False
+        self._frozen_lr: float | None = None  # learning rate at the first freeze
+        self._spent = 0.0
+        self._forget()
+
+    def _forget(self) -> None:
+        """Start the history of a new frontier."""
+        self._values: list[float] = []  # the last plasticities
+        self._smoothed: list[float] = []
+        self._first: float | None = None  # absolute value of the first slope
+        self._below = 0  # evaluations in a row within the tolerance
+
+    def observations(self) -> Cadence:
+        return EverySteps(1)
+
+    def observe(self, view: View) -> None:
+        self._loss = self._loss + view.loss
+
+    def stages(self) -> Cadence:
+        return PerEpoch(self.evaluations)
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        verdicts: Sequence[Verdict] = ()
+        if self._frozen_lr is not None and view.lr <= DROP * self._frozen_lr:
+            verdicts = [Verdict(layer, False, view.lr) for layer in sorted(view.frozen)]
+            self._frozen_lr = None
+            self._forget()
+        elif self._started:
+            verdicts = self._judge_frontier(view)
+        if view.step % view.steps_per_epoch == 0:
+            self._end_epoch(view)
+        return verdicts
+
+    def _end_epoch(self, view: View) -> None:
+        """Renew the reference, and end the bootstrap phase if the loss has settled."""
+        self._reference = view.snapshot()
+        mean, before = float(self._loss) / view.steps_per_epoch, self._last_loss
+        self._started |= before is not None and abs(before - mean) < self.bootstrap * before
+        self._loss, self._last_loss = torch.zeros_like(self._loss), mean
+
+    def _judge_frontier(self, view: View) -> list[Verdict]:
+        blocks = group_by_block(view)[:-1]
+        frontier = next((own for own in blocks if not view.frozen.issuperset(own)), None)
+        if frontier is None:
+            return []
+        slope = self._measure_slope(view, frontier[-1])
+        if slope is None:
+            return []
+        self._first = slope if self._first is None else self._first
+        threshold = self.tolerance * self._first
+        self._below = self._below + 1 if slope <= threshold else 0
+        settled = self._below >= self.patience
+        if settled:
+            self._frozen_lr = view.lr if self._frozen_lr is None else self._frozen_lr
+            self._forget()
+        return [Verdict(layer, settled, slope, threshold) for layer in frontier]
+
+    def _measure_slope(self, view: View, layer: int) -> float | None:
+        """Return the absolute slope of the smoothed plasticity; None while there are few values."""
+        probe = view.probe(self.samples)
+        self._spent += 2 * len(probe[0]) * view.flops.exact().forward
+        now, then = view.outputs(probe)[layer], self._reference.outputs(probe)[layer]
+        self._spent += 2 * 2.0 * len(now) * now.numel()
+        self._values = [*self._values, compute_plasticity(now, then)][-self.window :]
+        mean = sum(self._values) / len(self._values)
+        self._smoothed = [*self._smoothed, mean][-self.window :]
+        full = len(self._smoothed) == self.window
+        return abs(_fit_slope(self._smoothed)) if full else None
+
+    def cost(self) -> float:
+        return self._spent
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {key: getattr(self, key) for key in _PLAIN}
+        return state | {"reference": self._reference.state_dict(), "loss": self._loss}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for key in _PLAIN:
+            setattr(self, key, state[key])
+        self._reference.load_state_dict(state["reference"])
+        self._loss = state["loss"].to(self._loss)
+
+
+_PLAIN = (
+    "_last_loss", "_started", "_frozen_lr", "_spent", "_values", "_smoothed", "_first", "_below"
+)  # fmt: skip
+
+
+def compute_plasticity(now: Tensor, then: Tensor) -> float:
+    """Return the similarity-preserving loss of two outputs (b, features) of one layer.
+
+    The sums are computed in float64. Source: Tung and Mori (2019), arXiv 1907.09682, eq. 4.
+    """
+    one, other = (F.normalize(x @ x.T, dim=1) for x in (now.double(), then.double()))
+    return float((one - other).square().sum() / len(now) ** 2)
+
+
+def _fit_slope(values: Sequence[float]) -> float:
+    """Return the slope of the least-squares line through values at equal distances."""
+    centre = (len(values) - 1) / 2
+    weights = [i - centre for i in range(len(values))]
+    pairs = zip(weights, values, strict=True)
+    return sum(w * value for w, value in pairs) / sum(w * w for w in weights)
