@@ -12,7 +12,7 @@ from strategies.base import AtSteps, Cadence, Integer, Real, Strategy, Verdict, 
 
 
 class AutoRgn(Strategy):
-    """Auto-RGN: set each layer's learning rate by its relative gradient; freeze the lowest layers.
+    """Auto-RGN: scale the learning rate of each layer by ‖g‖ / ‖w‖ and freeze layers below a cut.
 
     At the start of an epoch, the relative gradient of layer l is ‖g_l‖ / ‖w_l‖, with L2 norms over
     all parameters of the layer. The share of a layer is its relative gradient divided by the
@@ -32,6 +32,7 @@ class AutoRgn(Strategy):
     Differences from the original:
 
     - It never freezes a tensor. The cut is an addition here, and cut = 0 gives the original rule.
+      With a cut of 0.1, often only a new head trains, because its relative gradient is largest.
     - Its unit is the single tensor. Here it is the layer, biases and BatchNorm included. BatchNorm
       parameters never train there, because its optimizer leaves them out.
     - It computes gradients on the first five batches of the epoch, in train mode. This moves the
