@@ -32,8 +32,9 @@ class Egeria(Strategy):
     is at most a tenth of its value at the first freeze. Freezing then starts again at the input.
 
     Source: Wang et al. (2023), "Egeria: Efficient DNN Training with Knowledge-Guided Layer
-    Freezing", arXiv 2201.06227. This follows the paper's rule, not its code. The frequencies, the
-    sizes of the probe and windows, and the 10 % of the bootstrap are choices made here. The authors
+    Freezing", arXiv 2201.06227. This follows a summary of the paper's rule, which was not checked
+    against its full text or its code. The frequencies, the sizes of the probe and windows, and the
+    10 % of the bootstrap are choices made here. The authors
     made it for long training from scratch with stepwise learning rates (ResNet, MobileNet,
     Transformer) and for fine-tuning BERT. With a cosine, the learning rate drops ever faster at the
     end, so blocks thaw there.

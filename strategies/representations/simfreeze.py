@@ -30,9 +30,10 @@ class SimFreeze(Strategy):
     neither does a layer whose CKA is undefined because its output does not vary.
 
     Source: Li et al. (2024), "ETuner: A Redundancy-Aware Framework for Efficient Continual Learning
-    Application on Edge Devices", arXiv 2401.16694. No code of the authors was found, so this
-    follows the idea of the paper. The tolerance is theirs. The interval, the size of the probe and
-    the relative form of the variation are choices made here. The authors made it for continual
+    Application on Edge Devices", arXiv 2401.16694. No code of the authors was found. This follows a
+    summary of the paper, which was not checked against its full text. The tolerance is theirs. The
+    interval, the size of the probe and the relative form of the variation are choices made here.
+    The authors made it for continual
     learning on edge devices, where a trained network is fine-tuned on a stream of data. With random
     initial weights, the reference has learned nothing.
 
