@@ -12,7 +12,7 @@ from strategies.base import AtSteps, Cadence, Integer, ModelSnapshot, Real, Stra
 
 
 class GreenTrainer(Strategy):
-    """GreenTrainer: train only the most important layers whose FLOPs are within a given limit.
+    """GreenTrainer: train only the most important layers, as many as a FLOP limit allows.
 
     Every second epoch, the importance of layer l is I_l = −Σ g(w + Δw) · Δw, divided by max |I|. Δw
     is the change of its weights in one training step in which all layers train, and g(w + Δw) is

@@ -12,7 +12,7 @@ from strategies.blocks import group_by_block
 
 
 class PipeTransformer(Strategy):
-    """PipeTransformer: freeze the blocks before that with the smallest gradient, once per epoch.
+    """PipeTransformer: once per epoch, freeze all blocks before the one of smallest gradient.
 
     At the end of an epoch, f frozen blocks become min(f + α (L − f), argmin ‖g_l‖ over l ≥ f), with
     the first term rounded down. ‖g_l‖ is the L2 norm of the gradient of block l at the last step.

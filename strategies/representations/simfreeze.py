@@ -33,16 +33,17 @@ class SimFreeze(Strategy):
     Application on Edge Devices", arXiv 2401.16694. No code of the authors was found. This follows a
     summary of the paper, which was not checked against its full text. The tolerance is theirs. The
     interval, the size of the probe and the relative form of the variation are choices made here.
-    The authors made it for continual
+    The authors designed SimFreeze for continual
     learning on edge devices, where a trained network is fine-tuned on a stream of data. With random
     initial weights, the reference has learned nothing.
+
+    The unit is the layer, as in the original. A BatchNorm freezes with its layer, and the output of
+    a layer is that of its BatchNorm.
 
     Differences from the original:
 
     - It thaws layers when the scenario changes. A run has one task here, so no layer thaws.
     - It compares with the model before the current fine-tuning. Here this is the model at step 0.
-    - Its unit is the layer, as here. A BatchNorm freezes with its layer, and the output of a layer
-      is that of its BatchNorm.
     """
 
     name = "simfreeze"

@@ -59,6 +59,10 @@ STRATEGIES: list[tuple[str, dict[str, Any], str]] = [
     ("greentrainer", {"rho": 0.7}, "09ddb41e1f13"),
     ("egeria", {"window": 3}, "d68fc685dc1a"),
     ("simfreeze", {"interval": 5}, "4df10d154ac4"),
+    ("lisa", {"n": 3}, "930f60156bd8"),
+    ("badam", {"K": 60}, "de7716a04e8d"),
+    ("slimfit", {"share": 0.5}, "02c6e7dc682f"),
+    ("apf", {"interval": 5}, "f3e8ec79540d"),
     ("record", {}, "5a846e1da4ee"),
 ]
 

@@ -30,6 +30,9 @@ def make_tiny_spec(strategy: str = "full", **changes: Any) -> Spec:
         "egeria": {"samples": 16, "window": 2, "patience": 1, "tolerance": 1.0, "bootstrap": 1.0},
         "simfreeze": {"interval": 2, "samples": 16, "tolerance": 0.1},
         "greentrainer": {"interval": 1, "samples": 16},
+        "lisa": {"K": 2},
+        "badam": {"K": 2},
+        "apf": {"interval": 1, "threshold": 0.9},
     }
     values: dict[str, Any] = {
         "model": "laptop_vgg11",

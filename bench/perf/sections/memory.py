@@ -17,7 +17,7 @@ CLAIMED = {"resnet50": 0.8, "vgg11": 0.5, "mobilenet_v2": 0.5}
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """Yield measured over predicted bytes per freeze state, and the prefix that reaches CLAIMED."""
+    """Yield ratios of measured to predicted bytes, and the shortest prefix that saves CLAIMED."""
     for model in settings.select_models(PAPER):
         harness = Harness(make_spec(settings, model), settings.place)
         predicted = _predict_memory(harness)

@@ -41,6 +41,10 @@ STRATEGIES = [
     "greentrainer",
     "egeria",
     "simfreeze",
+    "lisa",
+    "badam",
+    "slimfit",
+    "apf",
 ]
 
 

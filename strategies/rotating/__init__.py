@@ -1,0 +1,1 @@
+"""Strategies that train a few blocks at a time, in random order."""

@@ -1,0 +1,74 @@
+"""LISA (Pan et al. 2024, arXiv 2403.17919): train a few random blocks at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from strategies.base import AtSteps, Cadence, Integer, Strategy, Verdict, View
+from strategies.blocks import find_embeddings, group_by_block
+
+
+class Lisa(Strategy):
+    """LISA: every K steps, draw the n blocks that train. Embeddings and head always train.
+
+    At steps 0, K, 2K and so on, the first n entries of a random permutation of the blocks train
+    until the next draw.
+
+    Source: Pan et al. (2024), "LISA: Layerwise Importance Sampling for Memory-Efficient Large
+    Language Model Fine-Tuning", arXiv 2403.17919, and the authors' code in LMFlow
+    (github.com/OptimalScale/LMFlow). The authors made it for fine-tuning language models of 2 to 70
+    billion parameters with AdamW.
+
+    Differences from the original, whose faults are not repeated:
+
+    - It draws from numpy's global generator. Here the draws have a generator of their own.
+    - Its optimizer covers the parameters that are trainable when it is made, so blocks that are
+      frozen before that never train in some versions (ms-swift issue 10140). Here it covers all.
+    - Both keep the optimizer state of frozen blocks (LMFlow issues 729 and 768), so LISA saves no
+      memory of the optimizer. The run's memory counts this state.
+    - Its unit is the decoder layer of a language model. Here it is the transformer block, or the
+      layer in other networks, which have no embeddings. The embeddings are all layers before the
+      first block. A layer between the last block and the head (BERT's pooler) belongs to the last
+      block here and always trains there.
+    """
+
+    name = "lisa"
+    look = ("#00838F", "v")
+    keeps_optimizer_state = True
+    switches_often = True
+    options = {
+        "n": Integer(2, low=1, doc="number of blocks that train at a time"),
+        "K": Integer(20, low=1, doc="steps from one draw to the next"),
+    }
+
+    n: int
+    K: int
+
+    def start(self, view: View) -> None:
+        embeddings = find_embeddings(view)
+        self._blocks = [
+            [layer for layer in own if layer not in embeddings] for own in group_by_block(view)[:-1]
+        ]
+        self._draws = AtSteps(frozenset(range(0, view.total_steps, self.K)))
+        self._generator = view.generator(self.name)
+
+    def stages(self) -> Cadence:
+        return self._draws
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        order = torch.randperm(len(self._blocks), generator=self._generator)
+        drawn = set(order[: self.n].tolist())
+        return [
+            Verdict(layer, block not in drawn)
+            for block, own in enumerate(self._blocks)
+            for layer in own
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._generator.set_state(state["generator"].cpu())

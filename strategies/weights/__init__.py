@@ -1,0 +1,1 @@
+"""Strategies that decide from the movement of the weights."""
