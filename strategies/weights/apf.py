@@ -17,24 +17,29 @@ class APF(Strategy):
 
     Every `interval` steps a round ends. For each layer that trained in it, Δ is the change of its
     weights over the round. The effective perturbation of a scalar is P = |EMA(Δ)| / EMA(|Δ|),
-    with EMA factor α. P of a layer is the mean over its scalars. If P is below the threshold, the
-    freezing period of the layer grows by one round, else it is halved, rounded down. The layer then
-    freezes for its period, trains for one round, and is judged again. The threshold halves at the
-    end of a round in which more than 80 % of the layers are frozen. The head never freezes.
+    with EMA factor α. P of a layer is the mean over its scalars that have moved. If P is below the
+    threshold, the freezing period of the layer grows by one round, else it is halved, rounded down.
+    The layer then freezes for its period, trains for one round, and is judged again. The threshold
+    halves at the end of a round in which more than 80 % of the layers are frozen. The head never freezes.
 
     Source: Chen et al. (2021), "Communication-Efficient Federated Learning with Adaptive Parameter
-    Freezing", ICDCS 2021. The rule follows a summary that was not checked against the full text or
-    the authors' code. They made it for federated learning, where a round ends with an exchange of
-    the weights. α = 0.99 and the threshold 0.01 are theirs. The number of steps of a round is a
-    choice made here.
+    Freezing", ICDCS 2021, and the authors' code (github.com/chenc10/APF_Release). They made it for
+    federated learning, where a round ends with an exchange of the weights. α = 0.99, the threshold
+    0.01 and rounds of 10 steps are theirs.
 
-    Differences from the original: its unit is the single scalar, and here it is the layer. Means
-    over many scalars are smoother and fall more slowly, so fewer layers freeze than scalars would.
+    Differences from the original:
+
+    - Its unit is the single scalar. Here it is the layer. The P of pure noise settles near
+      sqrt((1 − α) / (1 + α)), which is 0.07 for α = 0.99. A mean over many scalars stays close to
+      this value, so with the default threshold a layer rarely freezes.
+    - It halves the threshold by the share of frozen scalars. Here the share of layers counts.
+    - Its code also freezes scalars at random by default. This is left out.
     """
 
     name = "apf"
     look = ("#6A51A3", "8")
     switches_often = True
+    keeps_optimizer_state = True
     options = {
         "interval": Integer(10, low=1, doc="steps of a round"),
         "alpha": Real(0.99, low=0.0, high=1.0, doc="factor of the exponential moving averages"),
@@ -77,7 +82,9 @@ class APF(Strategy):
         self._mean[layer].mul_(self.alpha).add_(change, alpha=1 - self.alpha)
         self._size[layer].mul_(self.alpha).add_(change.abs(), alpha=1 - self.alpha)
         size = self._size[layer]
-        return torch.where(size > 0, self._mean[layer].abs() / size, 0.0).mean()
+        known = size > 0  # scalars that never moved are left out of the mean
+        ratios = torch.where(known, self._mean[layer].abs() / size, 0.0)
+        return ratios.sum() / known.sum()  # NaN, which is never below the limit, if none moved
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -21,12 +21,13 @@ class SlimFit(Strategy):
     nothing is known, so all layers train.
 
     Source: Ardakani et al. (2023), "SlimFit: Memory-Efficient Fine-Tuning of Transformer-Based
-    Models Using Training Dynamics", arXiv 2305.18513, and the authors' code. The authors made it
-    for fine-tuning BERT and ViT. Their share is 0.9 for CIFAR-10, CoLA and MRPC, 0.75 for CIFAR-100
-    and 0.95 for ImageNet.
+    Models Using Training Dynamics", arXiv 2305.18513, and the authors' code
+    (github.com/arashardakani/SlimFit). The authors made it for fine-tuning BERT and ViT. Their
+    share is 0.9 for CIFAR-10, CoLA and MRPC, 0.75 for CIFAR-100 and 0.95 for ImageNet.
 
     Differences from the original, whose faults are not repeated:
 
+    - It begins with random d, so only some layers train in the first step. Here all layers do.
     - It divides by weights that may be zero. Here weights that were zero are left out of the mean.
     - It leaves gradients at zero, so Adam's momentum still moves frozen weights. Here they never
       move.
@@ -37,6 +38,7 @@ class SlimFit(Strategy):
     name = "slimfit"
     look = ("#B5651D", ">")
     switches_often = True
+    keeps_optimizer_state = True
     options = {"share": Real(0.9, low=0.0, high=1.0, doc="share of the layers that are frozen")}
 
     share: float

@@ -44,7 +44,7 @@ class Restated:
                     change
                 )
                 size = self.size[layer][i]
-                ratios.append(abs(self.mean[layer][i]) / size if size else 0.0)
+                ratios += [abs(self.mean[layer][i]) / size] if size else []
             self.old[layer] = new
             p = sum(ratios) / len(ratios)
             margin = min(margin, abs(p - self.limit))
