@@ -37,8 +37,9 @@ def translate_names(
 ) -> tuple[State, str]:
     """Return the tensors under the names of the model, and the name parts that were dropped.
 
-    heads: names of the modules whose tensors are not compared.
-    The first translation without a mismatch is used, otherwise the one with the fewest.
+    Several translations are tried, and their tensors are compared with those of the model. The
+    first without a mismatch is used, otherwise the one with the fewest. heads: names of the modules
+    that this comparison leaves out.
     """
     own = model.state_dict()
     best: tuple[int, State, str] | None = None

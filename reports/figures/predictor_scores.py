@@ -77,9 +77,9 @@ def draw_reliability(
 ) -> Figure:
     """Draw a reliability diagram per split: P(freeze) against the share of converged layers.
 
-    Columns of bins, with one row per split, judge and bin: split, judge, p (mean P(freeze) of the
-    moments in the bin), share (share of them that converged), n (their number). The area of a mark
-    is proportional to n.
+    bins: frame with one row per split, judge (the predictor or a baseline) and bin. Its columns are
+    split, judge, p (mean P(freeze) of the moments in the bin), share (share of them that
+    converged), n (their number). The area of a mark is proportional to n.
     """
     judges = _choose_looks(bins.judge)
     splits = list(dict.fromkeys(bins.split))

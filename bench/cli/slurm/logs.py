@@ -55,7 +55,7 @@ def _list_logs(folder: Path, run_id: str, submissions: Submissions) -> Iterator[
 
 
 def _find_run_id(beginning: str, results: Path, submissions: Submissions) -> str:
-    """Return the one run whose id begins so. Raise UserError if there is none or more than one."""
+    """Return the id that begins with these digits. Raise UserError for none or several."""
     runs = results / "runs"
     known = {path.name for path in runs.iterdir()} if runs.is_dir() else set()
     known |= {run for array in submissions.every() for pack in array.packs for run in pack}
