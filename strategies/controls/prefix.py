@@ -6,10 +6,8 @@ from deciding when a layer freezes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from bench.errors import UserError
-from strategies.base import AtSteps, Cadence, Integer, Strategy, Verdict, View
+from strategies.base import Integer, View
 from strategies.budget import (
     SAVING,
     compute_full_cost,
@@ -17,9 +15,10 @@ from strategies.budget import (
     make_budget_error,
     resolve_budget,
 )
+from strategies.fixed_schedule import FixedSchedule
 
 
-class Prefix(Strategy):
+class Prefix(FixedSchedule):
     """Freeze the first k layers, or as many as a FLOP budget requires, before the first step.
 
     Source: Lee et al. (2019), "What Would Elsa Do? Freezing Layers During Transformer Fine-Tuning",
@@ -59,16 +58,6 @@ class Prefix(Strategy):
                 f"strategy prefix: k = {self.k} includes the head of a model of "
                 f"{len(view.layers)} layers; give at most {len(view.layers) - 1}"
             )
-
-    def stages(self) -> Cadence:
-        return AtSteps(frozenset(self._freeze_at.values()))
-
-    def decide(self, view: View) -> Sequence[Verdict]:
-        return [
-            Verdict(layer, True, view.step, moment)
-            for layer, moment in self._freeze_at.items()
-            if moment == view.step
-        ]
 
     def _solve(self, view: View, budget: float) -> dict[int, int]:
         """Return the step after which each layer of the prefix freezes, for a budget in FLOPs."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
 
-from strategies.base import AtSteps, Cadence, Real, Strategy, Verdict, View
+from strategies.base import Real, View
 from strategies.blocks import group_by_block
 from strategies.budget import compute_full_cost, compute_schedule_cost, make_budget_error
+from strategies.fixed_schedule import FixedSchedule
 
 
-class Spfde(Strategy):
+class Spfde(FixedSchedule):
     """SpFDE: freeze one block after another at equal intervals, from a start set by a FLOP target.
 
     L equal intervals divide the time from the start to the end of training. One block freezes at
@@ -63,16 +63,6 @@ class Spfde(Strategy):
         self._freeze_at = {
             layer: moment for layer, moment in _schedule(view, start).items() if moment < steps
         }
-
-    def stages(self) -> Cadence:
-        return AtSteps(frozenset(self._freeze_at.values()))
-
-    def decide(self, view: View) -> Sequence[Verdict]:
-        return [
-            Verdict(layer, True, view.step, moment)
-            for layer, moment in self._freeze_at.items()
-            if moment == view.step
-        ]
 
 
 def _schedule(view: View, start: int) -> dict[int, int]:

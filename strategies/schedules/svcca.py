@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
+from strategies.base import View
 from strategies.blocks import group_by_block
+from strategies.fixed_schedule import FixedSchedule
 
 
-class Svcca(Strategy):
+class Svcca(FixedSchedule):
     """SVCCA's freeze training: freeze one block after another at equal intervals.
 
     L equal intervals divide the whole training. One block freezes at the end of each, in order from
@@ -34,13 +33,3 @@ class Svcca(Strategy):
             for i, layers in enumerate(blocks[:-1])
             for layer in layers
         }
-
-    def stages(self) -> Cadence:
-        return AtSteps(frozenset(self._freeze_at.values()))
-
-    def decide(self, view: View) -> Sequence[Verdict]:
-        return [
-            Verdict(layer, True, view.step, moment)
-            for layer, moment in self._freeze_at.items()
-            if moment == view.step
-        ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from functools import partial
 from itertools import chain, combinations
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_choices_equal_the_rule(costs: list[int], share: float, interval: int, s
     least, full = (count_step(costs, tuple(s)) for s in ((), range(len(costs) - 1)))
     rho = min(1.0, (least + share * (full - least)) / full)
     view, numbers = build_view(costs), np.random.default_rng(seed)
-    draw = lambda: draw_arrays(len(costs), numbers, 0.5)  # noqa: E731
+    draw = partial(draw_arrays, len(costs), numbers, 0.5)
     view.values = draw()
     strategy, chosen = GreenTrainer(rho=rho, interval=interval), 0
     strategy.start(view)

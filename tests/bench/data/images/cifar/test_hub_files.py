@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -25,10 +26,12 @@ from tests.support.cifar_files import (
 PNG = [encode(pixels) for pixels in draw_images(4)]
 
 
-def read(folder: Path, split: str = "train") -> tuple[torch.Tensor, torch.Tensor]:
+def read(
+    folder: Path, split: Literal["train", "test"] = "train"
+) -> tuple[torch.Tensor, torch.Tensor]:
     files = HubFiles.find("cifar10", folder)
     assert files
-    return files.read(split)  # type: ignore[arg-type]
+    return files.read(split)
 
 
 def write_shards(root: Path, count: int, images: Sequence[bytes] = PNG * 3) -> Path:

@@ -1,0 +1,23 @@
+"""Strategies whose freezing steps are known before training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
+
+
+class FixedSchedule(Strategy):
+    """Base class: `start` sets `_freeze_at`, the step after which each layer freezes."""
+
+    _freeze_at: Mapping[int, int]
+
+    def stages(self) -> Cadence:
+        return AtSteps(frozenset(self._freeze_at.values()))
+
+    def decide(self, view: View) -> Sequence[Verdict]:
+        return [
+            Verdict(layer, True, view.step, moment)
+            for layer, moment in self._freeze_at.items()
+            if moment == view.step
+        ]
