@@ -103,6 +103,7 @@ def test_decisions_equal_the_rule(
 )
 def test_a_real_run_follows_the_rule(model: str, data: str, block: str, tmp_path: Path) -> None:
     values = {"model": model, "data": data, "strategy": "lisa", "options": {"n": 2, "K": 2}}
+    values |= {"resolution": 24, "length": 16}
     spec = resolve(Spec.from_dict({**values, "epochs": 3, "train_limit": 64, "seed": 4}), "laptop")
     result = execute_run(spec, tmp_path)
     blocks: dict[str, set[int]] = {}
