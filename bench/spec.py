@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -24,25 +23,11 @@ from bench.options import (
 )
 
 # Increase this number, and add a line to CHANGELOG.md, with every code change that changes results.
-RESULTS_VERSION = 3
-
-# Names of timm's models with several classifiers, without timm, whose import takes seconds.
-SEVERAL_HEADS = re.compile(
-    "(timm:)?(crossvit_|volo_|efficientvim_|efficientformer_|efficientformerv2_|swiftformer_"
-    "|repvit_|levit_(conv_)?(128s?|192|256|384)$|(deit|pit|iformer)_.*distilled)"
-)
+RESULTS_VERSION = 4
 
 # Code changes that affect the results of some runs only: a name, and the test that selects these
-# runs. The ids of all other runs stay unchanged.
-REVISIONS: Mapping[str, Callable[[Spec], bool]] = {
-    # Modules that use random numbers end the prefix, whatever their class. FLOPs that the prefix
-    # cache saves no longer count towards the budgets of matched runs.
-    "cut 1": lambda spec: spec.cache_prefix or spec.fold_norms,
-    # A float rounding error no longer drops the last step.
-    "shortened 1": lambda spec: spec.strategy == "shortened",
-    # All classifiers of a model with several are the head; before, only the last one was.
-    "heads 1": lambda spec: bool(SEVERAL_HEADS.match(spec.model)),
-}
+# runs. The ids of all other runs stay unchanged. A new results version empties it.
+REVISIONS: Mapping[str, Callable[[Spec], bool]] = {}
 
 FULL = "full"  # name of the strategy that freezes nothing
 PRECISIONS = ("float32", "tf32", "bfloat16")
