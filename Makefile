@@ -17,7 +17,7 @@ MADE_BY = --launcher $(LAUNCHER)
 
 TABLES := table1 table2 table3 table4 table5 table6 table7 table8 table9
 
-.PHONY: env $(TABLES) figures sweep slurm-test page-test docs docs-test cuda cuda-bundle page predictor report plan flops list perf test lint format clean
+.PHONY: env $(TABLES) figures sweep slurm-test page-test docs docs-test cuda cuda-bundle page predictor backbones report plan flops list perf test lint format clean
 
 env: $(READY)
 
@@ -63,15 +63,27 @@ perf: $(READY)
 predictor: $(READY)
 	$(RUN) predictor train --profile $(PROFILE) $(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(ARGS)
 
+# The pretrained weights of the laptop profile's models.
+backbones: $(READY)
+	$(RUN) backbones $(ARGS)
+
 test: $(READY)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 $(ARGS)
 
 # On a Slurm of its own, brought up on this machine for the time of the tests.
-slurm-test: $(READY)
+slurm-# The pretrained weights of the laptop profile's models.
+backbones: $(READY)
+	$(RUN) backbones $(ARGS)
+
+test: $(READY)
 	$(VENV)/bin/python -m tests.slurm.run $(ARGS)
 
 # The page in Debian's Chromium, as its readers meet it.
-page-test: $(READY)
+page-# The pretrained weights of the laptop profile's models.
+backbones: $(READY)
+	$(RUN) backbones $(ARGS)
+
+test: $(READY)
 	$(VENV)/bin/python -m tests.page.run $(ARGS)
 
 # The documentation site, in site/. It needs no network.
@@ -79,7 +91,11 @@ docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --clean --quiet
 
 # Every command, code block and example of the documentation.
-docs-test: $(READY)
+docs-# The pretrained weights of the laptop profile's models.
+backbones: $(READY)
+	$(RUN) backbones $(ARGS)
+
+test: $(READY)
 	FREEZEBENCH_DOCS=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/docs $(ARGS)
 
 # Checks and measurements on a GPU in eight minutes (docs/gpu.md). It uses the interpreter given and

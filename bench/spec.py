@@ -177,6 +177,8 @@ class Spec:
         """Id shared by the runs that differ in their seed only."""
         identity = self._collect_identity()
         identity.pop("seed", None)
+        if self.reference:  # each split of the data has its own reference, and the seed selects it
+            identity["reference"] = True
         return self._hash_identity(identity)
 
     @property

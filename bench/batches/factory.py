@@ -11,7 +11,7 @@ from bench.batches.images import Batches
 from bench.batches.interface import AnyBatches
 from bench.batches.streamed_images import StreamedBatches
 from bench.batches.texts import make_text_batches
-from bench.data.catalogue import holds_texts, load, open_stream
+from bench.data.catalogue import find_fold, holds_texts, load, open_stream
 from bench.data.images.image_data import ImageData
 from bench.data.interface.splits import Part
 from bench.distributed.process_group import ALONE, ProcessGroup
@@ -20,9 +20,9 @@ from bench.models.compatibility import check_pair
 from bench.spec import Spec
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=6)
 def load_data(
-    name: str, resolution: int, evaluate_on: Part, root: str, train_limit: int
+    name: str, resolution: int, evaluate_on: Part, root: str, train_limit: int, fold: int = 0
 ) -> ImageData:
     """Return a data set; later runs in the same process reuse it."""
     return load(
@@ -31,6 +31,7 @@ def load_data(
         evaluate_on=evaluate_on,
         root=Path(root) if root else None,
         train_limit=train_limit,
+        fold=fold,
     )
 
 
@@ -60,5 +61,6 @@ def make_batches(
     )
     if streamed is not None:
         return StreamedBatches(streamed, spec, device, group), streamed.classes
-    data = load_data(spec.data, spec.resolution, part, root, spec.train_limit)
+    fold = find_fold(spec.data, spec.seed)
+    data = load_data(spec.data, spec.resolution, part, root, spec.train_limit, fold)
     return Batches(data, spec, device, group), data.classes

@@ -26,6 +26,7 @@ COMMANDS = {
     "flops": "flops",
     "list": "list",
     "predictor": "predictor",
+    "backbones": "backbones",
     "perf": "timing.perf",
     "retime": "timing.retime",
 }

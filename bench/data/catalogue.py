@@ -44,13 +44,14 @@ def load(
     evaluate_on: Part = "test",
     root: Path | None = None,
     train_limit: int = 0,
+    fold: int = 0,
 ) -> ImageData:
     """Load an image data set into memory (see ImageSet.load).
 
     train_limit > 0 keeps that many training images, balanced over the classes. Raises UserError
     for an unknown name, for a text data set, and for missing or damaged files.
     """
-    data = _find_images(name).load(resolution, evaluate_on, root)
+    data = _find_images(name).load(resolution, evaluate_on, root, fold)
     return data.limit(train_limit) if train_limit else data
 
 
@@ -80,6 +81,12 @@ def load_texts(name: str, evaluate_on: Part, root: str, train_limit: int) -> Tex
     assert isinstance(data_set, TextSet), f"{name} is an image data set"
     data = data_set.load(evaluate_on, Path(root) if root else None)
     return data.limit(train_limit) if train_limit else data
+
+
+def find_fold(name: str, seed: int) -> int:
+    """Return the number of the split that a run with this seed uses; 0 if the split is fixed."""
+    data_set = find_data_set(name)
+    return seed % data_set.folds if isinstance(data_set, ImageSet) else 0
 
 
 def describe(name: str, root: str | Path | None = None) -> Facts:

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.data.catalogue import find_fold
 from bench.errors import UserError
+from bench.models.shipped_backbones import find_backbone
 from bench.options import make_unknown_error
 from bench.planning.run_inputs import resolve
 from bench.planning.sweep_files import (
@@ -26,7 +28,7 @@ from bench.planning.sweep_files import (
 from bench.spec import FIELDS, Spec
 from bench.strategy_api.registry import load_strategy_class
 
-REFERENCE_SEED = 1000  # must differ from the seeds of a cell
+REFERENCE_SEED = 1000  # must differ from the seeds of a cell; a multiple of all numbers of folds
 BACKBONE_SEED = 0
 PLACE = ("device", "precision", "resolution", "threads")  # changes that also apply to backbones
 
@@ -214,9 +216,10 @@ class _Builder:
         strategy = method.strategy or method.name
         values |= {"strategy": strategy, "options": method.options}
         if load_strategy_class(strategy).needs_reference:
-            reference = self._resolve_spec({**base, "seed": REFERENCE_SEED}).with_changes(
-                keep_model=True
-            )
+            # The reference has the run's own split, so it never trains on a test image of the run.
+            fold = find_fold(base["data"], seed)
+            reference = self._resolve_spec({**base, "seed": REFERENCE_SEED + fold})
+            reference = reference.with_changes(keep_model=True)
             self.artifacts.append(reference)
             values["reference"] = f"run:{reference.id}"
         return self._resolve_spec(values)
@@ -234,7 +237,9 @@ class _Builder:
         own = self._files.get(f"weights:{model}")
         if own and backbone != {}:  # `backbone = {}` means from scratch; the user's file is ignored
             values["weights_file"], backbone = own, None
-        if backbone == {}:
+        if isinstance(backbone, str):
+            values["weights_file"] = str(find_backbone(backbone))
+        elif backbone == {}:
             values |= {"weights": "", "weights_file": ""}  # from scratch
         elif backbone is not None:
             shared = {k: v for k, v in profile["run"].items() if k in FIELDS}

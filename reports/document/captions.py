@@ -34,8 +34,8 @@ AUTOFREEZE_FROM_SCRATCH = (
     "freeze layers that have hardly learnt. We run it as published."
 )
 ONE_REFERENCE = (
-    "All intervals are conditional on one backbone and one reference. They cover the variation "
-    "over fine-tuning seeds, not over other pretrained weights or references."
+    "All intervals are conditional on one backbone and on one reference for each split of the data. "
+    "They cover the variation over seeds, not over other pretrained weights or references."
 )
 ONE_BACKBONE = (
     "All intervals are conditional on one backbone. They cover the variation over fine-tuning "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 import pandas as pd
 
@@ -36,9 +37,9 @@ from reports.runs.run_table import Reader
 TITLE = "Table 1: freezing guided by similarity to a trained reference"
 REFERENCE = (
     "The oracle freezes layers by their CKA with a reference. The reference is the same model, "
-    "fully trained on the same data with another seed. It is trained once for all seeds. In “Saved "
-    "with the reference”, however, each seed pays the full cost of the reference, as someone who "
-    "trains a single network would. These savings are in exact FLOPs and include the cost of "
+    "fully trained on the same training images with another seed. It is trained once for each split "
+    "of the data. In “Saved with the reference”, each seed pays the full cost of its reference, as "
+    "someone who trains a single network would. These savings are in exact FLOPs and include the cost of "
     "decisions. A negative value means that more was spent than full training costs. The paper "
     "counts neither the reference nor the decisions."
 )
@@ -56,7 +57,7 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
     rows = add_reference(built.rows, frame, reader)
     freezing = [row for row in rows if row["method"] != FULL]
     missing = [
-        f"The reference of {row['model']} on {row['dataset']} has no result yet."
+        f"A reference of {row['model']} on {row['dataset']} has no result yet."
         for row in freezing
         if not is_known(row["reference_exact"])
     ]
@@ -87,26 +88,29 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
 def add_reference(rows: Sequence[Row], frame: pd.DataFrame, reader: Reader) -> list[Row]:
     """Return the rows with the cost of their reference and the saving that remains with it.
 
-    Adds `reference` (run id), `reference_exact` (FLOPs) and `saved_with_reference` (share).
+    Adds `reference` (run ids, separated by spaces), `reference_exact` (FLOPs of one reference, the
+    mean over the seeds) and `saved_with_reference` (share).
     """
     full = {
         (row["model"], row["dataset"]): to_number(row["exact_total"])
         for row in rows
         if row["method"] == FULL
     }
-    references = dict(zip(frame.cell, frame.reference, strict=True))
-    wanted = [{"id": run} for run in dict.fromkeys(references.values()) if run]
+    references: dict[str, list[str]] = {}
+    for cell, run in zip(frame.cell, frame.reference, strict=True):
+        references.setdefault(cell, []).extend([run] if run else [])
+    wanted = [{"id": run} for run in dict.fromkeys(chain(*references.values()))]
     runs = {run["id"]: run for run in reader.runs(wanted).to_dict("records")}
     longer: list[Row] = []
     for row in rows:
-        run = references[str(row["cell"])]
+        used = references[str(row["cell"])]
         own: dict[str, Value] = {
-            "reference": run or None,
+            "reference": " ".join(dict.fromkeys(used)) or None,
             "reference_exact": None,
             "saved_with_reference": None,
         }
-        if run:
-            cost = float(runs[run]["exact_total"])
+        if used:
+            cost = sum(float(runs[run]["exact_total"]) for run in used) / len(used)
             spent = to_number(row["exact_total"]) + to_number(row["decide_flops"]) + cost
             whole = full.get((row["model"], row["dataset"]), math.nan)
             own |= {"reference_exact": cost, "saved_with_reference": 1 - spent / whole}

@@ -33,7 +33,7 @@ def test_a_revision_changes_the_ids_of_its_runs_only(
     "change",
     [
         {"model": "resnet50"},
-        {"data": "digits100"},
+        {"data": "symbols100"},
         {"strategy": "linear"},
         {"seed": 1},
         {"epochs": 11},

@@ -14,7 +14,7 @@ STANDS_FOR = {
     "mobilenet_v2": "laptop_mobilenet_v2",
     "deit_tiny": "laptop_deit",
     "cifar10": "digits10",
-    "cifar100": "digits100",
+    "cifar100": "symbols100",
 }
 PROFILE = {
     "name": "laptop",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
+from typing import ClassVar
 
 from bench.data.images.image_data import ImageData
 from bench.data.images.streaming import ImageStream
@@ -14,10 +15,18 @@ HELD_OUT = 0.1  # share of the training images held out for validation, for data
 
 
 class ImageSet(DataSet):
-    """Descriptor of an image data set."""
+    """Descriptor of an image data set.
+
+    folds: number of ways to split it into training and test parts. The seed of a run selects one:
+    fold = seed mod folds. 1: the split is fixed.
+    """
+
+    folds: ClassVar[int] = 1
 
     @abstractmethod
-    def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
+    def load(
+        self, resolution: int, evaluate_on: Part, root: Path | None, fold: int = 0
+    ) -> ImageData:
         """Load the data set into memory, with images of at most resolution × resolution pixels.
 
         Smaller originals keep their size. With evaluate_on="validation", the evaluation images

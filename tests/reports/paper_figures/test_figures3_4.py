@@ -169,7 +169,7 @@ def test_seeds_and_data_sets_have_separate_panels(tmp_path):
         record(tmp_path, run)
     names = build_titles(run_table.read_runs(runs, tmp_path), Profile.of(PROFILE))
     assert len(set(names.values())) == 4
-    assert names[runs[3]["id"]].endswith("digits100 (for cifar100), seed 1")
+    assert names[runs[3]["id"]].endswith("symbols100 (for cifar100), seed 1")
     assert len(write_curves(runs, tmp_path, tmp_path / "out", PROFILE)) == len(EXPECTED)
 
 

@@ -214,7 +214,7 @@ def test_resumed_run_marks_its_time(results):
     words = text(table)
     assert "‡ a run was interrupted" in words
     assert row(table, "smartfrz")["time_saved_mark"] == " ‡"  # full training was resumed
-    assert row(table, "smartfrz", dataset="digits100 (for cifar100)")["time_saved_mark"] == ""
+    assert row(table, "smartfrz", dataset="symbols100 (for cifar100)")["time_saved_mark"] == ""
     assert {r["time_saved_mark"] for r in table.pooled.rows} == {" ‡"}
     assert re.search(r"\| full \| 5 of 5 \| [\d.]+ ± [\d.]+ \| [\d.]+ ± [\d.]+ ‡", words)
 

@@ -52,7 +52,9 @@ class CifarSet(ImageSet):
         text = files.identify_contents() if files else list_checksums(self.name)
         return hash_parts([text.encode()])
 
-    def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
+    def load(
+        self, resolution: int, evaluate_on: Part, root: Path | None, fold: int = 0
+    ) -> ImageData:
         """Load the training part and the test part.
 
         With evaluate_on="validation", a tenth of the training part is held out in place of the

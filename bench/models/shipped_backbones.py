@@ -1,0 +1,46 @@
+"""Backbones that the package ships: pretrained weights of the laptop profile's models.
+
+`freezebench backbones` trains them with sweeps/backbones.toml and writes the files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from bench.options import make_unknown_error
+
+FOLDER = Path(__file__).parent / "backbones"
+FORMAT = "freezebench-backbone-1"
+
+
+def find_backbone(name: str) -> Path:
+    """Return the path of a shipped file. Raise UserError for an unknown name."""
+    known = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
+    if name not in known:
+        raise make_unknown_error("backbone", name, known)
+    return FOLDER / f"{name}.safetensors"
+
+
+def ship_backbone(name: str, weights: Path, provenance: Mapping[str, Any]) -> Path:
+    """Write the weights of a finished run as a shipped file, and return its path.
+
+    weights: safetensors file. provenance: JSON values that say how it was trained.
+    """
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / f"{name}.safetensors"
+    text = json.dumps(dict(provenance), sort_keys=True)
+    save_file(load_file(weights), path, metadata={"format": FORMAT, "provenance": text})
+    return path
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """Return how a shipped backbone was trained: spec, accuracy and versions."""
+    with safe_open(path, framework="pt") as file:
+        provenance: dict[str, Any] = json.loads(file.metadata()["provenance"])
+    return provenance
