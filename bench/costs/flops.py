@@ -191,7 +191,8 @@ def _count_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
 def _count_einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     """Return the multiply-adds of an einsum of two factors.
 
-    fvcore's own handler rounds to 4 digits. Raises UserError for any other number of factors.
+    Used because fvcore's own handler rounds to 4 digits. Raises UserError unless the einsum has
+    exactly two factors.
     """
     equation = str(inputs[0].toIValue()).replace(" ", "")
     shapes = [value.type().sizes() for value in inputs[1].node().inputs()]

@@ -40,7 +40,10 @@ class SavedStorage:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """Storages that autograd saves in a forward pass in train mode, by layer and batch size."""
+    """Storages that autograd saves in a forward pass in train mode.
+
+    Each knows the layers that need it and how its size depends on the batch size.
+    """
 
     storages: tuple[SavedStorage, ...]
 

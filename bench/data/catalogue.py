@@ -90,7 +90,7 @@ def find_fold(name: str, seed: int) -> int:
 
 
 def describe(name: str, root: str | Path | None = None) -> Facts:
-    """Return the facts of a data set, for evaluation on its test part, without loading it."""
+    """Return the facts of a data set without loading it, for runs evaluated on its test part."""
     return find_data_set(name).describe(Path(root) if root else None)
 
 

@@ -37,7 +37,7 @@ class Layer:
     size: number of elements of its parameters.
     block: index of its transformer block; equal to `index` in other networks.
     head: whether this is the last layer, which strategies may not freeze.
-    others: names of the further classifiers in a head of several; `name` is the first that runs.
+    others: if the head has several classifiers, the names of all but the first that runs.
     """
 
     index: int

@@ -46,7 +46,10 @@ class Measurement:
 def make_measurement(
     section: str, subject: str, case: str, quantity: str, values: Sequence[float], limit: str = ""
 ) -> Measurement:
-    """Return the Measurement of one value per round. A single value has no spread."""
+    """Return the Measurement that summarises `values`, one per round.
+
+    One round has no spread.
+    """
     low, median, high = compute_quartiles(values)
     few = len(values) < LEAST_ROUNDS
     least, most = (min(values), max(values)) if few else compute_median_interval(values)

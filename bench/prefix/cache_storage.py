@@ -27,7 +27,7 @@ class RowStore(Protocol):
         ...
 
     def get(self, rows: Tensor) -> Border:
-        """Return rows, in the order of `rows`."""
+        """Return the stored rows with the indices `rows`, in that order."""
         ...
 
     def close(self) -> None:
@@ -50,7 +50,7 @@ class MemoryStore:
             kept[places] = tensor.to(self._device)
 
     def get(self, rows: Tensor) -> Border:
-        """Return rows, in the order of `rows`."""
+        """Return the stored rows with the indices `rows`, in that order."""
         places = move_to_device(self._device, rows)
         return tuple(kept.index_select(0, places) for kept in self._kept)
 
@@ -82,7 +82,7 @@ class DiskStore:
                     file.write(data.tobytes())
 
     def get(self, rows: Tensor) -> Border:
-        """Return rows, in the order of `rows`."""
+        """Return the stored rows with the indices `rows`, in that order."""
         found = []
         for path, like in zip(self._paths, self._like, strict=True):
             size = like.element_size() * int(torch.tensor(like.shape[1:]).prod())

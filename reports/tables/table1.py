@@ -37,11 +37,11 @@ from reports.runs.run_table import Reader
 TITLE = "Table 1: freezing guided by similarity to a trained reference"
 REFERENCE = (
     "The oracle freezes layers by their CKA with a reference. The reference is the same model, "
-    "fully trained on the same training images with another seed. It is trained once for each split "
-    "of the data. In “Saved with the reference”, each seed pays the full cost of its reference, as "
-    "someone who trains a single network would. These savings are in exact FLOPs and include the cost of "
-    "decisions. A negative value means that more was spent than full training costs. The paper "
-    "counts neither the reference nor the decisions."
+    "fully trained on the same training images with another seed. It is trained once for each "
+    "split of the data. In “Saved with the reference”, each seed pays the full cost of its "
+    "reference, as someone who trains a single network would. These savings are in exact FLOPs and "
+    "include the cost of decisions. A negative value means that more was spent than full training "
+    "costs. The paper counts neither the reference nor the decisions."
 )
 SHORT = (
     "exact %: exact FLOPs saved, with the cost of decisions. with ref. %: the same, with the cost "
