@@ -16,12 +16,14 @@ class AnyBatches(Protocol):
 
     The seed alone determines them.
     samples: training samples per epoch. steps_per_epoch: training steps per epoch.
-    metric: score of the task.
+    metric: score of the task. eval_clusters: sources of each evaluation sample, int64 (N, k) on the
+    CPU; None if every sample is a source of its own.
     """
 
     samples: int
     steps_per_epoch: int
     metric: Metric
+    eval_clusters: Tensor | None
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
         """Return the inputs and labels of a step, counted from 0."""

@@ -43,6 +43,7 @@ class StreamedBatches:
         self._next = -1
 
     metric: Metric = "accuracy"
+    eval_clusters: Tensor | None = None
 
     def sizes(self) -> dict[int, int]:
         """Return the samples of full training by image side; all images have the same side."""

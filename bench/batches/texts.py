@@ -44,6 +44,8 @@ class TextBatches:
     samples: training samples per epoch. steps_per_epoch: training steps per epoch.
     """
 
+    eval_clusters: Tensor | None = None
+
     def __init__(
         self, train: Tokens, evaluation: Tokens, metric: Metric, spec: Spec, device: torch.device
     ) -> None:

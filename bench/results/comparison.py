@@ -12,6 +12,7 @@ from typing import Any
 from bench.errors import UserError
 from bench.files import hash_file, read_json
 from bench.results.decisions import read_decisions
+from bench.results.evaluation_file import read_evaluation
 
 # Fields that depend on machine speed, on the CUDA allocator or on an interruption.
 OF_A_RUN = ("clocks", "cpu", "resumed")
@@ -21,9 +22,10 @@ MEMORY_OF_THE_DEVICE = ("cuda_allocated_peak", "cuda_reserved_peak")
 
 
 def read_reproducible(folder: Path) -> dict[str, Any]:
-    """Return the spec, result, epochs and decisions of a done run, and a hash of its kept weights.
+    """Return the spec, result, epochs and decisions of a done run, and hashes of its other files.
 
-    Raises UserError that names the file if one is missing or damaged.
+    Other files are the kept weights and the outcomes of the evaluation samples. Raises UserError
+    that names the file if one is missing or damaged.
     """
     result = _drop_fields(read_json(folder / "result.json"), OF_A_RUN)
     spec = _drop_fields(read_json(folder / "spec.json"), ("paths", "keep_model"))
@@ -40,6 +42,7 @@ def read_reproducible(folder: Path) -> dict[str, Any]:
         "result": result,
         "epochs": [_drop_fields(row, OF_AN_EPOCH) for row in _read_rows(folder / "epochs.jsonl")],
         "decisions": read_decisions(folder),
+        "evaluation": read_evaluation(folder).hash() if result.get("status") == "done" else "",
         "model": hash_file(model) if model.exists() else "",
     }
 
@@ -59,6 +62,8 @@ def find_difference(one: dict[str, Any], other: dict[str, Any]) -> str:
             pairs = zip(one[key], other[key], strict=False)
             line = next((i for i, (a, b) in enumerate(pairs, 1) if a != b), "count")
             return f"{key}, line {line}"
+    if one["evaluation"] != other["evaluation"]:
+        return "the outcomes of the evaluation samples"
     if one["model"] and other["model"] and one["model"] != other["model"]:
         return "the trained weights"
     return ""

@@ -7,6 +7,7 @@ decisions.jsonl   one line per layer and freezing stage, or one per stage (decis
 checkpoint.pt     state to resume from, deleted when the run is done
 model.safetensors trained weights, if another run needs them
 trace.safetensors recordings of the strategy, if any
+evaluation.npz    correctness of each evaluation sample (evaluation_file.py)
 result.json       written last and atomically; a run with this file is done
 failure.json      reason why the last attempt failed
 progress.json     heartbeat of the running process (bench/results/heartbeat.py)

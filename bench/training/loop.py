@@ -10,11 +10,8 @@ from typing import Any
 
 import torch
 
-from bench.batches.order import NOT_ASKED
-from bench.data.interface.metrics import METRICS
 from bench.distributed.process_group import ALONE, ProcessGroup
 from bench.errors import UserError
-from bench.layers.activations import get_logits
 from bench.prefix.prefix_forward import PrefixForward
 from bench.results.decisions import FILE as DECISIONS
 from bench.results.run_folder import RunFolder
@@ -32,6 +29,7 @@ from bench.training.checkpoint import (
     save_checkpoint,
 )
 from bench.training.compiled_step import Compiled
+from bench.training.evaluation import evaluate
 from bench.training.freezing_stage import run_stage
 from bench.training.run_record import (
     make_epoch_line,
@@ -186,21 +184,6 @@ def train(
     # The last freezing stage ran after `_end_epoch` had written the decisions.
     with run.clocks.time_region("prepare"):
         folder.write_lines(DECISIONS, run.decisions)
-
-
-def evaluate(run: RunState) -> None:
-    """Compute the score on the evaluation split with the task's metric, in percent."""
-    with run.clocks.time_region("evaluate"), torch.inference_mode(), run.autocast():
-        run.group.share_buffers()
-        run.model.eval()
-        predicted, truth = [], []
-        for inputs, labels in run.batches.evaluation():
-            asked = labels != NOT_ASKED
-            predicted.append(get_logits(run.model(*inputs)).argmax(-1)[asked])
-            truth.append(labels[asked])
-        predictions, labels = run.group.gather_rows(predicted), run.group.gather_rows(truth)
-        run.scored = len(labels)
-        run.score = METRICS[run.batches.metric](predictions, labels)
 
 
 def _end_epoch(run: RunState, folder: RunFolder) -> None:

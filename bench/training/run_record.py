@@ -14,6 +14,7 @@ from torch import Tensor
 from bench.files import read_json, replace_atomically
 from bench.machine.environment import describe_environment
 from bench.results.decisions import encode_layers
+from bench.results.evaluation_file import write_evaluation
 from bench.results.run_folder import RunFolder
 from bench.strategy_api.output_checks import check_cost, check_trace
 
@@ -135,7 +136,7 @@ def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
 def write_run_record(run: RunState, folder: RunFolder, result: dict[str, Any]) -> None:
     """Write the files of a finished run and delete its checkpoint.
 
-    result.json follows the model and the trace, because a run with that file is done.
+    result.json follows the other files, because a run with that file is done.
     """
     if run.spec.keep_model and result["status"] == "done":
         # Copy, because safetensors rejects tied weights, which are one tensor under two names.
@@ -144,6 +145,8 @@ def write_run_record(run: RunState, folder: RunFolder, result: dict[str, Any]) -
             for k, v in run.model.state_dict().items()
         }
         save_tensors(folder.model, state)
+    if run.evaluation:
+        write_evaluation(folder.path, run.evaluation)
     if trace := check_trace(run.named, run.strategy.trace()):
         save_tensors(folder.path / "trace.safetensors", trace)
     folder.write("result.json", result)

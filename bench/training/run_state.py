@@ -21,6 +21,7 @@ from bench.layers.freezing import Freezer
 from bench.machine.torch_settings import set_up_process
 from bench.models.anatomy import analyze_model
 from bench.prefix.prefix_forward import PrefixForward
+from bench.results.evaluation_file import Evaluation
 from bench.spec import Spec
 from bench.strategy_api.view import View
 from bench.training.compiled_step import Compiled
@@ -44,6 +45,7 @@ class RunState:
     loss_sum: sum of the losses of the current epoch, on the device.
     score: score on the evaluation split in percent, None before the evaluation.
     scored: number of samples (for masked words: of predictions) that the score is based on.
+    evaluation: outcome of each of them, None before the evaluation.
     resumed: whether the run was restored from a checkpoint.
     """
 
@@ -96,6 +98,7 @@ class RunState:
         self.loss_sum = torch.zeros((), device=self.device)
         self.score: float | None = None
         self.scored = 0
+        self.evaluation: Evaluation | None = None
         self.resumed = False
 
     def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:

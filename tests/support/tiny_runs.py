@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from bench.layers.activations import get_logits
 from bench.planning.run_inputs import resolve
 from bench.results.comparison import read_reproducible as recorded_by
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 from bench.training.loop import execute
+from bench.training.run_state import RunState
 from tests.support.device import DEVICE
 
 
@@ -60,6 +64,25 @@ def load_weights(spec: Spec, results: Path) -> dict[str, torch.Tensor]:
 
     tensors: dict[str, torch.Tensor] = load_file(RunFolder(results, spec.id).model)
     return tensors
+
+
+def predict_samples(spec: Spec, results: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return predictions and labels of the evaluation samples, computed from the saved weights.
+
+    One process computes them, also for a run with replicas.
+    """
+    run = RunState(spec.with_changes(replicas=1), results)
+    run.model.load_state_dict(load_weights(spec, results))
+    run.model.eval()
+    with torch.inference_mode():
+        batches = [
+            (get_logits(run.model(*inputs)).argmax(-1), labels)
+            for inputs, labels in run.batches.evaluation()
+        ]
+    predicted, labels = (
+        torch.cat([part.flatten() for part in parts]).cpu() for parts in zip(*batches, strict=True)
+    )
+    return predicted.numpy(), labels.numpy()
 
 
 def load_essence(spec: Spec, results: Path) -> dict[str, Any]:

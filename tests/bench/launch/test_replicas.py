@@ -17,11 +17,18 @@ from bench.files import read_json
 from bench.launch.pool import Pool
 from bench.launch.replicas import execute_replicas
 from bench.planning.plan import make_plan
+from bench.results.evaluation_file import read_evaluation
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 from bench.training.loop import Stopped
 from tests.support.paths import SUPPORT
-from tests.support.tiny_runs import execute_run, load_essence, load_weights, make_tiny_spec
+from tests.support.tiny_runs import (
+    execute_run,
+    load_essence,
+    load_weights,
+    make_tiny_spec,
+    predict_samples,
+)
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "smartfrz": {"stages_per_epoch": 3, "warmup": 0.0, "threshold": 0.2},
@@ -61,6 +68,9 @@ def test_without_batchnorm_two_processes_give_the_results_of_one(
         [row["train_loss"] for row in load_essence(spec, tmp_path)["epochs"]] for spec in (two, one)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    predicted, labels = predict_samples(two, tmp_path)
+    outcomes = read_evaluation(RunFolder(tmp_path, two.id).path).correct
+    assert (outcomes == (predicted == labels)).all()  # in the order of the samples
 
 
 def test_a_frozen_prefix_is_not_communicated(tmp_path: Path) -> None:

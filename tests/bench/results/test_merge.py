@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from bench.cli.main import main
 from bench.errors import UserError
 from bench.results.comparison import find_difference, read_reproducible
+from bench.results.evaluation_file import read_evaluation, write_evaluation
 from bench.results.merge import merge
 from bench.results.run_folder import RunFolder
 from tests.support.tiny_runs import execute_run, make_tiny_spec
@@ -67,6 +69,20 @@ def test_a_contradiction_raises_and_nothing_is_copied(
     changed = {**right, "clocks": {"whole": 1.0}, "freeze_states": states}
     edit(other / "runs" / make_tiny_spec(seed=1).id, "result.json", **changed)
     merge([one, other], tmp_path / "joined")
+
+
+def test_contradicting_outcomes_of_samples_raise(
+    machines: tuple[Path, Path], tmp_path: Path
+) -> None:
+    one, other = copies(machines, tmp_path)
+    folder = other / "runs" / make_tiny_spec(seed=1).id
+    found = read_evaluation(folder)
+    write_evaluation(folder, replace(found, correct=found.correct[::-1]))  # of equal accuracy
+    with pytest.raises(UserError, match="the outcomes of the evaluation samples"):
+        merge([one, other], tmp_path / "joined")
+    (folder / "evaluation.npz").unlink()
+    with pytest.raises(UserError, match=r"evaluation\.npz does not exist"):
+        merge([one, other], tmp_path / "joined")
 
 
 @pytest.mark.parametrize(

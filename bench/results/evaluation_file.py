@@ -1,0 +1,110 @@
+"""File evaluation.npz of a run: which evaluation samples it classified correctly.
+
+Arrays of the file, compressed:
+
+samples  number of evaluated samples N, (1,)
+correct  one bit per sample, packed into ⌈N / 8⌉ bytes
+truth    the same for the true class, only if the metric is that of two classes
+sources  numbers of the k sources of each sample (N, k), in the smallest integer type; without this
+         array every sample is a source of its own
+fold     number of the split of the data set, (1,)
+
+A sample is an image or a text. Where masked words are predicted, it is a word and its source is the
+text. A source has the same number in all runs on a data set.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.interface.descriptor import hash_parts
+from bench.errors import UserError
+from bench.files import explain_errors, replace_atomically
+
+FILE = "evaluation.npz"
+OWN = 32  # bits for the number of a sample within its fold, if it is a source of its own
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Outcome of each evaluation sample of a run.
+
+    correct: bool (N,). truth: the true classes, bool (N,), or None. sources: int64 (N, k) or None.
+    fold: number of the split.
+    """
+
+    correct: NDArray[np.bool_]
+    truth: NDArray[np.bool_] | None
+    sources: NDArray[np.int64] | None
+    fold: int
+
+    def number_sources(self) -> NDArray[np.int64]:
+        """Return the numbers of the sources of each sample (N, k), distinct over the folds."""
+        if self.sources is not None:
+            return self.sources
+        return (np.arange(len(self.correct), dtype=np.int64) + (self.fold << OWN))[:, None]
+
+    def hash(self) -> str:
+        """Return a hash of all outcomes and sources, independent of the compression."""
+        parts = (self.correct, self.truth, self.number_sources())
+        return hash_parts(b"" if part is None else part.tobytes() for part in parts)
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+    """Write evaluation.npz of a run folder atomically."""
+    arrays = {
+        "samples": np.array([len(evaluation.correct)]),
+        "correct": np.packbits(evaluation.correct),
+        "fold": np.array([evaluation.fold]),
+    }
+    if evaluation.truth is not None:
+        arrays["truth"] = np.packbits(evaluation.truth)
+    if evaluation.sources is not None:
+        smallest = np.min_scalar_type(int(evaluation.sources.max(initial=0)))
+        arrays["sources"] = evaluation.sources.astype(smallest)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)  # without times, so bytes are equal
+    with replace_atomically(folder / FILE) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """Read evaluation.npz of a run folder. Raise UserError if it is missing or damaged."""
+    path = folder / FILE
+    try:
+        with explain_errors(path), np.load(path, allow_pickle=False) as arrays:
+            samples = int(arrays["samples"][0])
+            bits = {
+                name: np.unpackbits(arrays[name], count=samples).astype(bool)
+                for name in ("correct", "truth")
+                if name in arrays
+            }
+            sources = arrays["sources"].astype(np.int64) if "sources" in arrays else None
+            fold = int(arrays["fold"][0])
+            if sources is not None and len(sources) != samples:
+                raise ValueError(f"{len(sources)} sources for {samples} samples")
+            return Evaluation(bits["correct"], bits.get("truth"), sources, fold)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} does not exist, but intervals need the outcome of every evaluation sample; "
+            "delete its folder to run it again"
+        ) from None
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); delete its folder to run it again"
+        ) from None
