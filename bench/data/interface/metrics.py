@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 Metric = Literal["accuracy", "matthews"]
@@ -24,6 +26,34 @@ def compute_matthews(predicted: Tensor, truth: Tensor) -> float:
     tp, fp, fn, tn = counts
     scale = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
     return 100 * (tp * tn - fp * fn) / scale if scale else 0.0
+
+
+def compute_contributions(
+    metric: Metric, correct: NDArray[np.bool_], truth: NDArray[np.bool_] | None
+) -> NDArray[np.float64]:
+    """Return the contribution of each sample to the score in percent, float64 (N,).
+
+    Their mean is the score. The variance of the score is that of the mean of independent
+    contributions: exactly for accuracy, and to first order (the delta method) for Matthews
+    correlation. There a contribution is the score plus N times the derivative of the score by the
+    count, such as TP, to which the sample belongs. truth: the true classes, for Matthews only.
+    """
+    if metric == "accuracy":
+        return np.where(correct, 100.0, 0.0)
+    assert truth is not None, "Matthews correlation needs the true classes"
+    said = correct == truth  # the predicted class is the true one, or the other of two
+    places = 2 * (~said) + ~truth  # TP, FP, FN, TN
+    tp, fp, fn, tn = (int((places == i).sum()) for i in range(4))
+    sums = (tp + fp, tp + fn, tn + fp, tn + fn)
+    scale = math.sqrt(math.prod(sums))
+    if scale == 0:
+        return np.zeros(len(correct))
+    score = (tp * tn - fp * fn) / scale
+    a, b, c, d = (score / (2 * each) for each in sums)
+    slopes = np.array(
+        [tn / scale - a - b, -fn / scale - a - c, -fp / scale - b - d, tp / scale - c - d]
+    )
+    return np.asarray(100 * (score + len(correct) * slopes[places]), dtype=np.float64)
 
 
 METRICS = {"accuracy": compute_accuracy, "matthews": compute_matthews}
