@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.strategy_api.cadence import Cadence
-    from bench.strategy_api.strategy import Verdict
+    from bench.strategy_api.strategy import Strategy, Verdict
+
+PLAIN = (int, float, bool, str, bytes, type(None))
 
 
 def check_verdicts(strategy: str, answer: Any, layers: int, head: str = "") -> list[Verdict]:
@@ -126,3 +129,34 @@ def check_cost(strategy: str, answer: Any) -> float:
             "FLOPs of at least 0"
         )
     return cost
+
+
+def check_plain(value: Any, where: str) -> None:
+    """Raise UserError unless a value consists of types that `load_checkpoint` can read.
+
+    where: the value in words, for the message.
+    """
+    if type(value) in (dict, OrderedDict, Counter):  # weights_only=True rejects other mappings
+        for key, inner in value.items():
+            check_plain(key, f"a key of {where}")
+            check_plain(inner, f"{where}[{key!r}]")
+    elif isinstance(value, list | tuple | set):
+        for inner in value:
+            check_plain(inner, f"an element of {where}")
+    elif type(value) not in PLAIN and not isinstance(value, torch.Tensor):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise UserError(
+            f"{where} is a {kind}, which a checkpoint cannot hold; use tensors, Python numbers, "
+            "strings, lists and dicts"
+        )
+
+
+def check_late_answers(strategy: Strategy, name: str) -> None:
+    """Check return values that are used only late in a run, so that errors appear at its start.
+
+    name: name of the strategy, for the message.
+    """
+    for method in ("observations", "stages"):
+        check_cadence(name, method, getattr(strategy, method)())
+    check_cost(name, strategy.cost())
+    check_plain(strategy.state_dict(), f"strategy {name}: state_dict()")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +12,10 @@ from bench.errors import UserError
 from bench.files import replace_atomically
 from bench.results.decisions import FILE, read_decisions
 from bench.results.run_folder import RunFolder
+from bench.strategy_api.output_checks import check_plain
 
 if TYPE_CHECKING:
     from bench.training.run_state import RunState
-
-PLAIN = (int, float, bool, str, bytes, type(None))
 
 
 def capture_state(run: RunState) -> dict[str, Any]:
@@ -103,26 +101,6 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     torch.save(state, buffer)
     with replace_atomically(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
-
-
-def check_plain(value: Any, where: str) -> None:
-    """Raise UserError unless a value consists of types that `load_checkpoint` can read.
-
-    where: the value in words, for the message.
-    """
-    if type(value) in (dict, OrderedDict, Counter):  # weights_only=True rejects other mappings
-        for key, inner in value.items():
-            check_plain(key, f"a key of {where}")
-            check_plain(inner, f"{where}[{key!r}]")
-    elif isinstance(value, list | tuple | set):
-        for inner in value:
-            check_plain(inner, f"an element of {where}")
-    elif type(value) not in PLAIN and not isinstance(value, torch.Tensor):
-        kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        raise UserError(
-            f"{where} is a {kind}, which a checkpoint cannot hold; use tensors, Python numbers, "
-            "strings, lists and dicts"
-        )
 
 
 def load_checkpoint(path: Path, run_id: str, device: torch.device) -> dict[str, Any]:

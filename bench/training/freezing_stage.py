@@ -1,17 +1,19 @@
-"""Freezing stage of a run: call the strategy, apply its decisions and record them."""
+"""Freezing stage of a training: ask the strategy, apply its decisions and record them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
+from bench.layers.freezing import Freezer
 from bench.strategy_api.output_checks import check_verdicts
 from bench.training.run_record import make_decision_line, make_stage_line
-from bench.training.run_state import RunState
 
 if TYPE_CHECKING:
-    from bench.strategy_api.strategy import Verdict
+    from bench.strategy_api.strategy import Strategy, Verdict
+    from bench.strategy_api.view import View
+    from bench.training.run_state import RunState
 
 
 def run_stage(run: RunState) -> None:
@@ -20,49 +22,81 @@ def run_stage(run: RunState) -> None:
     Decisions after the last step are only recorded.
     """
     view = run.view
-    if not run.strategy.stages().due(view.step, view.steps_per_epoch):
+    if not is_stage_due(run.strategy, view):
         return
     run.group.share_buffers()
     # Events on the device replace the synchronisation if there may be a stage at every step.
     often = run.strategy.switches_often
     time_block = run.clocks.time_inside_step if often else run.clocks.time_region
     with run.watch_strategy("decide"), time_block("decide"):
-        answer = run.strategy.decide(view)  # may be a generator
-        verdicts = check_verdicts(run.named, answer, len(run.layers), run.layers[-1].name)
+        verdicts = ask_strategy(run.strategy, run.named, view)
     with time_block("decide"):
         verdicts = run.group.broadcast_value(verdicts)
         if view.step < view.total_steps:
-            _apply_verdicts(run, verdicts)
+            _apply_to_run(run, verdicts)
     with time_block("prepare"):  # recording is not charged to the strategy
-        if often:
-            run.decisions.append(make_stage_line(view, verdicts))
-        else:
-            run.decisions += [make_decision_line(view, v) for v in verdicts]
+        run.decisions += make_decision_lines(run.strategy, view, verdicts)
 
 
-def _apply_verdicts(run: RunState, verdicts: Sequence[Verdict]) -> None:
-    """Freeze and unfreeze layers as decided, and begin a new freeze state if any layer changed.
+def is_stage_due(strategy: Strategy, view: View) -> bool:
+    """Return whether a strategy decides after the current step."""
+    return strategy.stages().due(view.step, view.steps_per_epoch)
 
-    Raises UserError if all layers are frozen.
+
+def ask_strategy(strategy: Strategy, name: str, view: View) -> list[Verdict]:
+    """Return the checked decisions of a strategy.
+
+    name: name of the strategy, for messages. Raises UserError for a return value that is not valid.
     """
-    view, before = run.view, run.freezer.frozen
-    run.freezer.freeze(v.layer for v in verdicts if v.freeze and v.layer not in before)
-    run.freezer.thaw([v.layer for v in verdicts if not v.freeze and v.layer in before])
-    view.frozen = run.freezer.frozen
+    answer = strategy.decide(view)  # may be a generator
+    return check_verdicts(name, answer, len(view.layers), view.layers[-1].name)
+
+
+def apply_verdicts(
+    view: View, freezer: Freezer, frozen_at: dict[int, int], verdicts: Sequence[Verdict], label: str
+) -> bool:
+    """Freeze and thaw layers as decided, and return whether the set of frozen layers changed.
+
+    Updates `view.frozen`, and `frozen_at`: the step after which each frozen layer froze.
+    label: the training, for the message. Raises UserError if all layers are frozen.
+    """
+    before = freezer.frozen
+    freezer.freeze(v.layer for v in verdicts if v.freeze and v.layer not in before)
+    freezer.thaw([v.layer for v in verdicts if not v.freeze and v.layer in before])
+    view.frozen = freezer.frozen
     for layer in view.frozen - before:
-        run.frozen_at[layer] = view.step
+        frozen_at[layer] = view.step
     for layer in before - view.frozen:
-        del run.frozen_at[layer]
-    if view.frozen != before:
-        run.group.regroup()
-        run.accounting.enter_state(view.step, view.frozen)
-        if run.shortcut:
-            run.shortcut.enter(view.step)
-        if run.compiled:
-            run.compiled.enter()
-        run.accounting.forget_peaks()  # exclude memory that was freed just now
-    if len(view.frozen) == len(run.layers):
+        del frozen_at[layer]
+    if len(view.frozen) == len(view.layers):
         raise UserError(
-            f"{run.spec.label}: every layer is frozen after step {view.step}; a strategy must "
+            f"{label}: every layer is frozen after step {view.step}; a strategy must "
             "leave at least one layer to train"
         )
+    return view.frozen != before
+
+
+def make_decision_lines(
+    strategy: Strategy, view: View, verdicts: Sequence[Verdict]
+) -> list[dict[str, Any]]:
+    """Return the decisions of a freezing stage as lines of decisions.jsonl.
+
+    Strategies that switch often get the compact format of bench/results/decisions.py.
+    """
+    if strategy.switches_often:
+        return [make_stage_line(view, verdicts)]
+    return [make_decision_line(view, v) for v in verdicts]
+
+
+def _apply_to_run(run: RunState, verdicts: Sequence[Verdict]) -> None:
+    """Apply decisions to a run, and begin a new freeze state if any layer changed."""
+    view = run.view
+    if not apply_verdicts(view, run.freezer, run.frozen_at, verdicts, run.spec.label):
+        return
+    run.group.regroup()
+    run.accounting.enter_state(view.step, view.frozen)
+    if run.shortcut:
+        run.shortcut.enter(view.step)
+    if run.compiled:
+        run.compiled.enter()
+    run.accounting.forget_peaks()  # exclude memory that was freed just now

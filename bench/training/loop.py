@@ -16,14 +16,9 @@ from bench.prefix.prefix_forward import PrefixForward
 from bench.results.decisions import FILE as DECISIONS
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
-from bench.strategy_api.output_checks import (
-    check_cadence,
-    check_cost,
-    check_steps,
-)
+from bench.strategy_api.output_checks import check_late_answers, check_steps
 from bench.training.checkpoint import (
     capture_state,
-    check_plain,
     load_checkpoint,
     restore,
     save_checkpoint,
@@ -117,7 +112,7 @@ def prepare(run: RunState, folder: RunFolder) -> None:
         run.view.total_steps = run.group.broadcast_value(steps)
     with run.watch_strategy("start"), run.clocks.time_region("decide"):
         run.strategy.start(run.view)
-    _check_late_answers(run)
+    check_late_answers(run.strategy, run.named)
     if folder.checkpoint.exists():
         restore(run, load_checkpoint(folder.checkpoint, run.spec.id, run.device), folder)
         run.accounting.forget_peaks()  # exclude the copy read from the checkpoint
@@ -134,14 +129,6 @@ def _check_switches(run: RunState) -> None:
             f"{spec.label}: strategy {run.named} switches often, and {costly[0]} prepares every "
             f"freeze state anew; turn {costly[0]} off"
         )
-
-
-def _check_late_answers(run: RunState) -> None:
-    """Check return values that are used only late in a run, so that errors appear at its start."""
-    for method in ("observations", "stages"):
-        check_cadence(run.named, method, getattr(run.strategy, method)())
-    check_cost(run.named, run.strategy.cost())
-    check_plain(run.strategy.state_dict(), f"strategy {run.named}: state_dict()")
 
 
 def _prepare_compiled_step(run: RunState) -> None:
