@@ -70,6 +70,7 @@ class Spec:
         Real(0.0, low=0.0, high=0.9, doc="share of the steps in which lr rises linearly from zero")
     )
     momentum: float = _declare(Real(0.9, low=0.0, high=1.0, doc="momentum of SGD"))
+    nesterov: bool = _declare(Flag(False, doc="Nesterov momentum, for SGD"))
     weight_decay: float = _declare(
         Real(0.0, low=0.0, high=1e3, doc="weight decay: L2 for SGD, decoupled for AdamW")
     )
@@ -134,6 +135,9 @@ class Spec:
     fold_norms: bool = _declare(
         Flag(False, doc="fold BatchNorm into the convolutions of a frozen prefix")
     )
+    frozen_dropout: bool = _declare(
+        Flag(False, doc="keep dropout on in frozen layers; default: frozen layers run in eval mode")
+    )
     compiled: bool = _declare(
         Flag(False, doc="compile forward and backward again in each freeze state")
     )
@@ -153,6 +157,11 @@ class Spec:
             raise UserError(
                 f"run: cache_prefix needs the same inputs in every epoch, but augment = "
                 f"{checked['augment']!r} changes them; set augment to none"
+            )
+        if checked["nesterov"] and (checked["optimizer"] != "sgd" or not checked["momentum"]):
+            raise UserError(
+                f"run: nesterov needs optimizer = 'sgd' and momentum above 0, not optimizer = "
+                f"{checked['optimizer']!r} and momentum = {checked['momentum']:g}; turn it off"
             )
         for name in ("cache_prefix", "fold_norms"):
             if checked["compiled"] and checked[name]:

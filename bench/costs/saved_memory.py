@@ -64,10 +64,11 @@ def predict_saved_bytes(
     inputs: a batch; only its first sample is used.
     loss: function from logits to the loss; by default backward starts at the logits.
 
-    The prediction holds for any set of frozen layers. Two forward passes run on copies of the
-    model with nothing frozen, and the random states do not change. Parameters, buffers and scalars
-    are not counted. Some operators use another kernel once they are frozen (fused attention with a
-    learned bias). For them, the prediction assumes the kernel of the full step.
+    The prediction holds for any set of frozen layers whose dropout stays on. Two forward passes run
+    on copies of the model with nothing frozen, and the random states do not change. Parameters,
+    buffers and scalars are not counted. Some operators use another kernel once they are frozen
+    (fused attention with a learned bias). For them, the prediction assumes the kernel of the full
+    step.
 
     Raises UserError if the graph does not show all saved tensors, or depends on the batch size.
     """

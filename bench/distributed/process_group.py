@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from bench.distributed.gradient_buckets import Buckets
 from bench.distributed.read_only_folder import ReadOnlyFolder
 from bench.errors import UserError
-from bench.layers.discovery import Layer, has_running_statistics
+from bench.layers.attachment import has_running_statistics
+from bench.layers.discovery import Layer
 from bench.results.run_folder import RunFolder
 
 T = TypeVar("T")

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.errors import UserError
+from bench.layers.attachment import Attacher, is_inside
 
 Inputs = tuple[torch.Tensor, ...]
 
@@ -38,6 +39,9 @@ class Layer:
     block: index of its transformer block; equal to `index` in other networks.
     head: whether this is the last layer, which strategies may not freeze.
     others: if the head has several classifiers, the names of all but the first that runs.
+    in_block: whether the layer is inside its transformer block, and does not just join it, as
+        embeddings and poolers do; true in other networks.
+    weightless: names of its modules without weights, such as dropout after it.
     """
 
     index: int
@@ -48,6 +52,8 @@ class Layer:
     block: int
     head: bool
     others: tuple[str, ...] = ()
+    in_block: bool = True
+    weightless: tuple[str, ...] = ()
 
 
 def find_layers(
@@ -61,17 +67,18 @@ def find_layers(
     """
     order = find_execution_order(model, inputs)
     modules = dict(model.named_modules())
-    weighted = [name for name in order if isinstance(modules[name], _WEIGHTED)]
+    weighted = [name for name in order if _is_weighted(modules[name])]
     # A weighted module inside another one (attention's output projection) is part of that one.
     anchors = [n for n in weighted if not any(n.startswith(f"{other}.") for other in weighted)]
     if not anchors:
         raise UserError(f"{type(model).__name__} has no layer with weights to freeze")
-    heads = [n for n in modules if _is_inside(n, classifiers) and isinstance(modules[n], _WEIGHTED)]
+    heads = [n for n in modules if is_inside(n, classifiers) and _is_weighted(modules[n])]
     heads = sorted(heads, key=lambda n: order.index(n) if n in order else len(order))
     if len(heads) > 1:
         anchors = [*(a for a in anchors if a not in heads), heads[0]]
-    attached = _assign_modules(model, order, anchors, heads)
-    names = {anchor: [anchor, *(m for m in attached[anchor] if m != anchor)] for anchor in anchors}
+    roots = _find_block_roots(model)
+    attached = Attacher(model, order, anchors, heads, roots).assign()
+    names = {anchor: (anchor, *attached[anchor].with_weights) for anchor in anchors}
     parameters: dict[str, tuple[str, ...]] = {}
     taken: set[int] = set()  # a weight shared by two modules belongs to the one that runs first
     for anchor in anchors:
@@ -82,17 +89,19 @@ def find_layers(
         parameters[anchor] = tuple(name for p, name in own.items() if p not in taken)
         taken.update(own)
     anchors = [anchor for anchor in anchors if parameters[anchor]]
-    blocks = _find_blocks(model, anchors)
+    blocks, inside = _find_blocks(roots, anchors)
     return tuple(
         Layer(
             index,
             anchor,
-            tuple(names[anchor]),
+            names[anchor],
             parameters[anchor],
             sum(model.get_parameter(p).numel() for p in parameters[anchor]),
             blocks[index],
             head=index == len(anchors) - 1,
             others=tuple(heads[1:]) if index == len(anchors) - 1 else (),
+            in_block=inside[index],
+            weightless=attached[anchor].weightless,
         )
         for index, anchor in enumerate(anchors)
     )
@@ -134,88 +143,33 @@ class _WeightsUsed(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def has_running_statistics(module: nn.Module) -> bool:
-    """Return whether a module updates running statistics of its own in train mode, as BatchNorm."""
-    return any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False))
+def _is_weighted(module: nn.Module) -> bool:
+    """Return whether a module can be the weighted module of a layer."""
+    return isinstance(module, _WEIGHTED) or _is_transposed_linear(module)
 
 
-def _is_inside(name: str, containers: Sequence[str]) -> bool:
-    """Return whether a module is one of some modules or inside one of them."""
-    return any(name == c or name.startswith(f"{c}.") for c in containers)
+def _is_transposed_linear(module: nn.Module) -> bool:
+    """Return whether a module is the linear layer of GPT-2, which transformers calls Conv1D.
 
-
-def _assign_modules(
-    model: nn.Module, order: list[str], anchors: list[str], heads: list[str]
-) -> dict[str, list[str]]:
-    """Assign every module that owns parameters or running statistics to one anchor.
-
-    - A LayerNorm is assigned to the layer after it (pre-norm).
-    - Other norms and small modules are assigned to the layer before them.
-    - A container that owns parameters (a class token, a bias table) is assigned to the first layer
-      inside it.
-    - A module that the forward pass never uses is assigned to the layer registered before it.
-    - All `heads` of several are assigned to the last anchor, which counts as run with the last one.
+    Its weight is (inputs, outputs). The class is known by name, because importing transformers
+    takes seconds.
     """
-    modules = dict(model.named_modules())
-    position = {name: i for i, name in enumerate(order)}
-    starts = {a: position[a] for a in anchors}
-    if len(heads) > 1:
-        starts[anchors[-1]] = max(position.get(name, 0) for name in heads)
-
-    def before(i: int) -> str:
-        earlier = [a for a in anchors if starts[a] <= i]
-        return max(earlier, key=starts.__getitem__) if earlier else anchors[0]
-
-    def after(i: int) -> str:
-        later = [a for a in anchors if starts[a] >= i]
-        return min(later, key=starts.__getitem__) if later else anchors[-1]
-
-    attached: dict[str, list[str]] = {anchor: [] for anchor in anchors}
-    registered = anchors[0]  # the latest anchor in registration order
-    for name, module in modules.items():
-        if name in attached:
-            registered = name
-        owns = any(True for _ in module.parameters(recurse=False))
-        if not owns and not has_running_statistics(module):
-            continue
-        inside = [a for a in anchors if not name or a == name or a.startswith(f"{name}.")]
-        around = [a for a in anchors if name.startswith(f"{a}.")]
-        if len(heads) > 1 and _is_inside(name, heads):
-            owner = anchors[-1]
-        elif inside or around:
-            owner = (inside or around)[0]
-        elif name not in position:
-            owner = registered
-        elif _is_layer_norm(module):
-            owner = after(position[name])
-        else:
-            owner = before(position[name])
-        attached[owner].append(name)
-    return attached
+    weight = getattr(module, "weight", None)
+    return type(module).__name__ == "Conv1D" and isinstance(weight, Tensor) and weight.ndim == 2
 
 
-def _is_layer_norm(module: nn.Module) -> bool:
-    """Return whether a module is a LayerNorm or RMSNorm, judged by class name.
-
-    Libraries define their own classes for both.
-    """
-    kinds = [kind.__name__.lower() for kind in type(module).__mro__]
-    return any("layernorm" in kind or "rmsnorm" in kind for kind in kinds)
-
-
-def _find_blocks(model: nn.Module, anchors: list[str]) -> list[int]:
-    """Return the block index of each layer.
+def _find_blocks(roots: set[str], anchors: list[str]) -> tuple[list[int], list[bool]]:
+    """Return the block index of each layer, and whether the layer is inside that block.
 
     Layers of one transformer block share an index. Layers before the first block join it, layers
     between two blocks join the later block, and layers after the last block join the last block.
     The head has a block of its own. Without transformer blocks, every layer is its own block.
     """
-    roots = _find_block_roots(model)
     owners = [
         max((r for r in roots if a.startswith(f"{r}.")), key=len, default="") for a in anchors
     ]
     if not any(owners[:-1]):
-        return list(range(len(anchors)))
+        return list(range(len(anchors))), [True] * len(anchors)
     blocks: list[int] = []
     seen: dict[str, int] = {}
     for i, owner in enumerate(owners[:-1]):
@@ -223,7 +177,7 @@ def _find_blocks(model: nn.Module, anchors: list[str]) -> list[int]:
         earlier = [o for o in owners[:i] if o]
         block = owner or (later[0] if later else earlier[-1])
         blocks.append(seen.setdefault(block, len(seen)))
-    return [*blocks, len(seen)]
+    return [*blocks, len(seen)], [*map(bool, owners[:-1]), True]
 
 
 def _find_block_roots(model: nn.Module) -> set[str]:
@@ -236,7 +190,10 @@ def _find_block_roots(model: nn.Module) -> set[str]:
     for name, module in model.named_modules():
         parts = name.split(".")
         named = [i for i, part in enumerate(parts) if re.search("attn|attention", part.lower())]
-        linear = any(isinstance(m, (nn.Linear, nn.MultiheadAttention)) for m in module.modules())
+        linear = any(
+            isinstance(m, (nn.Linear, nn.MultiheadAttention)) or _is_transposed_linear(m)
+            for m in module.modules()
+        )
         if named and linear:
             numbered = [i for i in range(named[0]) if parts[i][-1:].isdigit()]
             if numbered:

@@ -2,9 +2,10 @@
 
 The parameters of a frozen layer have requires_grad = False and no gradient. The optimizer skips
 parameters without a gradient, so neither momentum nor weight decay changes them. Their optimizer
-state is deleted, or kept until the layer thaws. The layer's BatchNorm stays in eval mode, even
-after model.train(). Autograd builds no graph for a frozen prefix, because nothing in it needs a
-gradient.
+state is deleted, or kept until the layer thaws. The layer's modules stay in eval mode, even after
+model.train(): its BatchNorm uses its running statistics, and its dropout is off. A module that
+contains several layers is in eval mode while all of them are frozen. Autograd builds no graph for a
+frozen prefix, because nothing in it needs a gradient.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ import torch
 from torch import nn
 
 from bench.errors import UserError
-from bench.layers.discovery import Layer, has_running_statistics
+from bench.layers.attachment import has_running_statistics
+from bench.layers.discovery import Layer
 
 
 class Freezer:
     """Freezer for the layers of one model that is trained by one optimizer.
 
     keep_state: whether the optimizer state of a frozen layer is kept until it thaws.
+    keep_dropout: whether dropout stays on in frozen layers. Only their BatchNorm is then in eval
+        mode.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class Freezer:
         optimizer: torch.optim.Optimizer,
         layers: Sequence[Layer],
         keep_state: bool = False,
+        keep_dropout: bool = False,
     ) -> None:
         self._model = model
         self._optimizer = optimizer
@@ -41,10 +46,9 @@ class Freezer:
             [p for name in layer.parameters if (p := model.get_parameter(name)).requires_grad]
             for layer in layers
         ]
-        self._norms = [
-            [m for name in layer.modules if has_running_statistics(m := model.get_submodule(name))]
-            for layer in layers
-        ]
+        self._modes = _find_modes(model, layers, keep_dropout)
+        self._held = [False] * len(self._modes)  # which of these modules are kept in eval mode
+        self._held_for: frozenset[int] = frozenset()  # frozen layers when _held was set
         self._frozen: set[int] = set()
 
     @property
@@ -64,10 +68,7 @@ class Freezer:
                 parameter.grad = None
                 if not self._keep_state:
                     self._optimizer.state.pop(parameter, None)
-            for norm in self._norms[index]:
-                norm.eval()
-                # model.train() calls this, so the norm stays in eval mode.
-                norm.train = partial(_stay_in_eval, norm)  # type: ignore[method-assign]
+        self._set_modes()
 
     def thaw(self, layers: Iterable[int]) -> None:
         """Unfreeze layers. Their momentum starts at zero, unless it was kept."""
@@ -80,9 +81,23 @@ class Freezer:
                 if parameter in with_momentum and not kept:
                     buffer = torch.zeros_like(parameter)
                     self._optimizer.state[parameter]["momentum_buffer"] = buffer
-            for norm in self._norms[index]:
-                del norm.__dict__["train"]
-                norm.train(self._model.training)
+        self._set_modes()
+
+    def _set_modes(self) -> None:
+        """Put the modules of frozen layers into eval mode for good, and release all others."""
+        if self._frozen == self._held_for:
+            return
+        self._held_for = self.frozen
+        for i, (module, inside) in enumerate(self._modes):
+            hold = inside <= self._frozen
+            if hold and not self._held[i]:
+                module.training = False
+                # model.train() calls this, so the module stays in eval mode.
+                module.train = partial(_stay_in_eval, module)  # type: ignore[method-assign]
+            elif self._held[i] and not hold:
+                del module.__dict__["train"]
+                module.training = self._model.training
+            self._held[i] = hold
 
     def _find_momentum(self) -> set[nn.Parameter]:
         """Return the parameters of all groups in which any parameter has a momentum buffer.
@@ -97,6 +112,33 @@ class Freezer:
             if any("momentum_buffer" in state.get(p, ()) for p in group)
             for parameter in group
         }
+
+
+def _find_modes(
+    model: nn.Module, layers: Sequence[Layer], keep_dropout: bool
+) -> list[tuple[nn.Module, frozenset[int]]]:
+    """Return each module whose mode depends on frozen layers, with the layers inside it.
+
+    A module without layers that the forward pass never calls has those of its container. BERT's
+    attention only reads the rate of such a dropout.
+    """
+    owner: dict[str, int] = {}
+    for layer in layers:
+        owner |= dict.fromkeys((*layer.modules, *layer.weightless), layer.index)
+    found: dict[str, set[int]] = {}
+    for name, index in owner.items():
+        # A container may own a parameter. Its mode depends on all layers inside it.
+        parts = name.split(".") if name else []
+        for end in range(len(parts) + 1):
+            found.setdefault(".".join(parts[:end]), set()).add(index)
+    modes = []
+    for name, module in model.named_modules():
+        nearest = name
+        while nearest not in found:
+            nearest = nearest.rpartition(".")[0]
+        if not keep_dropout or has_running_statistics(module):
+            modes.append((module, frozenset(found[nearest])))
+    return modes
 
 
 def copy_thawed(model: nn.Module) -> nn.Module:

@@ -5,7 +5,7 @@ accounting or a strategy. Frozen layers are handled as efficiently as plain PyTo
 
 - Frozen weights have requires_grad=False, so autograd builds no graph below the first layer that
   trains.
-- BatchNorm of frozen layers is in eval mode.
+- BatchNorm and dropout of frozen layers are in eval mode.
 - The fused optimizer receives only the parameters that train.
 """
 
@@ -68,7 +68,7 @@ class ReferenceLoop:
                 parameter.requires_grad_(layer.index not in frozen)
                 parameter.grad = None
             if layer.index in frozen:
-                for name in layer.modules:
+                for name in (*layer.modules, *layer.weightless):
                     self.model.get_submodule(name).eval()
         trains = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(

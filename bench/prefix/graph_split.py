@@ -18,7 +18,8 @@ from torch import fx, nn
 
 from bench.costs.flops import FlopModel
 from bench.errors import UserError
-from bench.layers.discovery import Inputs, Layer, has_running_statistics
+from bench.layers.attachment import has_running_statistics
+from bench.layers.discovery import Inputs, Layer
 from bench.prefix.tracing import _NodeRecorder, _RandomNodeFinder, _Tracer
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # times max(1, largest value)
@@ -59,13 +60,19 @@ class Splitter:
         inputs: a batch of at least three samples.
         """
         self._model, self._layers, self._flops = model, layers, flops
-        name = type(model).__name__
+        self._inputs = inputs
+        self._trace()
+        self._is_random = bool(self._draws)
+        self._owner = {m: layer.index for layer in layers for m in layer.modules}
+
+    def _trace(self) -> None:
+        name, images = type(self._model).__name__, self._inputs[0]
         try:
-            self._graph = _Tracer().trace(model)
-            copied = fx.GraphModule(copy.deepcopy(model).eval(), self._graph)
-            self._shapes = [_NodeRecorder(copied).trace_shapes(inputs[0][:n]) for n in (2, 3)]
-            self._costs = _NodeRecorder(copied).costs(inputs[0][:1])
-            self._draws = _RandomNodeFinder(copied.train()).find_random_nodes(inputs[0][:3])
+            self._graph = _Tracer().trace(self._model)
+            copied = fx.GraphModule(copy.deepcopy(self._model).eval(), self._graph)
+            self._shapes = [_NodeRecorder(copied).trace_shapes(images[:n]) for n in (2, 3)]
+            self._costs = _NodeRecorder(copied).costs(images[:1])
+            self._draws = _RandomNodeFinder(copied.train()).find_random_nodes(images[:3])
         except UserError:
             raise
         except Exception as error:  # tracing can raise any kind of error
@@ -74,16 +81,21 @@ class Splitter:
                 f"{name}: torch.fx cannot trace its forward pass ({reason}), so its frozen prefix "
                 "cannot be cached or folded; turn cache_prefix and fold_norms off"
             ) from None
-        counted, expected = sum(self._costs.values()), flops.exact().forward
+        counted, expected = sum(self._costs.values()), self._flops.exact().forward
         if counted != expected:
             raise UserError(
                 f"{name}: its traced forward pass has {counted:,} FLOPs instead of {expected:,.0f};"
                 " turn cache_prefix and fold_norms off"
             )
-        self._owner = {m: layer.index for layer in layers for m in layer.modules}
 
     def cut(self) -> Cut | None:
-        """Return the deepest cut for the current freeze state, or None if no layer is before it."""
+        """Return the deepest cut for the current freeze state, or None if no layer is before it.
+
+        A model that draws random numbers is traced again, because dropout is off in frozen layers.
+        A graph contains the mode in which the model passed it to a function.
+        """
+        if self._is_random:
+            self._trace()
         settled = self._find_constant_nodes()
         rest = [n for n in self._graph.nodes if n not in settled and n.op != "placeholder"]
         border, again = self._get_cut_tensors(rest, settled)

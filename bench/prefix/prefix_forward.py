@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,8 @@ class PrefixForward:
         self.since, self._cut = step, cut
         if cut is None:
             return
+            # Dropout may be off in more layers of the rest.
+            self._cut = replace(cut, prefix=self._cut.prefix)
         with self._autocast(), disable_tf32():
             check_cut(cut, self._model, self._few)
             if self._spec.fold_norms:

@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.layers.discovery import has_running_statistics
+from bench.layers.attachment import has_running_statistics
 
 
 class _Tracer(fx.Tracer):

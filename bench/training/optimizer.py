@@ -25,15 +25,24 @@ def build_optimizer(
     momentum: float,
     weight_decay: float,
     by_layer: bool,
+    nesterov: bool = False,
 ) -> torch.optim.Optimizer:
-    """Build SGD with momentum, or AdamW, over all layers. Both use fused kernels."""
+    """Build SGD with momentum, or AdamW, over all layers. Both use fused kernels.
+
+    nesterov: whether SGD looks ahead along its momentum, as FreezeOut's authors use it.
+    """
     grouped = [[model.get_parameter(n) for n in layer.parameters] for layer in layers]
     groups = grouped if by_layer else [[p for group in grouped for p in group]]
     parameters = [{"params": group} for group in groups]
     if name == "adamw":
         return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
     return torch.optim.SGD(
-        parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True
+        parameters,
+        lr=lr,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        nesterov=nesterov,
+        fused=True,
     )
 
 

@@ -68,7 +68,11 @@ class RunState:
         self.strategy, self.named = build_strategy(spec), spec.strategy_name
         self.optimizer = self.build_optimizer(self.model)
         self.freezer = Freezer(
-            self.model, self.optimizer, self.layers, self.strategy.keeps_optimizer_state
+            self.model,
+            self.optimizer,
+            self.layers,
+            keep_state=self.strategy.keeps_optimizer_state,
+            keep_dropout=spec.frozen_dropout,
         )
         most_states = MOST_STATES if self.strategy.switches_often else None
         self.accounting = Accounting(by_size, self.device, most_states)
@@ -114,6 +118,7 @@ class RunState:
         )
 
     def compute_loss(self, output: Any, labels: Tensor) -> Tensor:
+            nesterov=self.spec.nesterov,
         """Return the mean training loss of a model's output on a batch, 0-d."""
         return F.cross_entropy(
             get_logits(output).flatten(0, -2),

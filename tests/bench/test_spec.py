@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -41,6 +42,8 @@ def test_a_revision_changes_the_ids_of_its_runs_only(
         {"lr": 0.5},
         {"warmup": 0.5},
         {"momentum": 0.5},
+        {"nesterov": True},
+        {"frozen_dropout": True},
         {"weight_decay": 0.5},
         {"optimizer": "adamw"},
         {"resolution": 32},
@@ -132,3 +135,10 @@ def test_a_spec_is_immutable() -> None:
         PLAIN.lr = 3  # type: ignore[misc]  # mypy rejects it too
     with pytest.raises(TypeError):
         PLAIN.options["t0"] = 3  # type: ignore[index]  # mypy rejects it too
+
+
+@pytest.mark.parametrize("change", [{"optimizer": "adamw"}, {"momentum": 0.0}])
+def test_nesterov_needs_sgd_with_momentum(change: dict[str, Any]) -> None:
+    assert PLAIN.with_changes(nesterov=True).nesterov
+    with pytest.raises(UserError, match="nesterov needs optimizer = 'sgd' and momentum above 0"):
+        PLAIN.with_changes(nesterov=True, **change)

@@ -18,7 +18,12 @@ class Training:
     """Model of a family with its optimizer and freezer. The step number seeds each batch."""
 
     def __init__(
-        self, family: Family, name: str = "sgd", by_layer: bool = False, keep_state: bool = False
+        self,
+        family: Family,
+        name: str = "sgd",
+        by_layer: bool = False,
+        keep_state: bool = False,
+        keep_dropout: bool = False,
     ) -> None:
         self.family, self.layers = family, family.layers
         self.model = family.model()
@@ -26,7 +31,7 @@ class Training:
             name, self.model, self.layers, lr=0.05, momentum=0.9, weight_decay=0.01,
             by_layer=by_layer,
         )  # fmt: skip
-        self.freezer = Freezer(self.model, self.optimizer, self.layers, keep_state)
+        self.freezer = Freezer(self.model, self.optimizer, self.layers, keep_state, keep_dropout)
 
     def step(self, number: int) -> None:
         self.model.train()  # as training loops do after an evaluation

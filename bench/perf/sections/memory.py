@@ -19,7 +19,9 @@ CLAIMED = {"resnet50": 0.8, "vgg11": 0.5, "mobilenet_v2": 0.5}
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
     """Yield ratios of measured to predicted bytes, and the shortest prefix that saves CLAIMED."""
     for model in settings.select_models(PAPER):
-        harness = Harness(make_spec(settings, model), settings.place)
+        # The prediction assumes the dropout masks of a full training step.
+        spec = make_spec(settings, model, frozen_dropout=True)
+        harness = Harness(spec, settings.place)
         predicted = _predict_memory(harness)
         full = predicted.bytes((), settings.batch_size)
         for case, frozen in settings.select_states(len(harness.layers)).items():

@@ -35,7 +35,8 @@ def prediction(family: Family) -> SavedModel:
 def test_measured_bytes_equal_prediction(family, data):
     frozen, samples = data.draw(family.draw_masks()), data.draw(st.integers(2, 6))
     model = family.model()
-    Freezer(model, torch.optim.SGD(model.parameters()), family.layers).freeze(frozen)
+    optimizer = torch.optim.SGD(model.parameters())
+    Freezer(model, optimizer, family.layers, keep_dropout=True).freeze(frozen)
     with SavedBytes(model.train()) as saved:
         loss = loss_of(model(*family.inputs(samples)))
     loss.backward()
@@ -139,7 +140,8 @@ def test_only_storages_held_by_the_final_graph_count(frozen, samples):
     inputs = (torch.randn(samples, 2, 2).flatten(1),)
     layers = find_layers(model, inputs)
     predicted = predict_saved_bytes(model, layers, inputs)
-    Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze(frozen)
+    optimizer = torch.optim.SGD(model.parameters())
+    Freezer(model, optimizer, layers, keep_dropout=True).freeze(frozen)
     with SavedBytes(model.train()) as saved:
         output = model(*inputs)
     assert output.requires_grad

@@ -137,8 +137,64 @@ def test_layer_norm_belongs_to_the_next_layer_and_the_last_to_the_head():
     layers = by_name(BY_NAME["vit"].layers)
     assert layers["blocks.0.mlp.fc1"].modules[1:] == ("blocks.0.norm2",)
     assert layers["head"].modules[1:] == ("norm",)
+    layers = by_name(BY_NAME["torch_vit"].layers)
+    assert layers["heads.head"].modules[1:] == ("encoder.ln",)
+
+
+def test_output_norm_of_a_post_norm_block_belongs_to_the_block():
     layers = by_name(BY_NAME["bert"].layers)
-    assert layers["layer.0.intermediate"].modules[1:] == ("layer.0.attention.norm",)
+    assert layers["layer.0.attention.dense"].modules[1:] == ("layer.0.attention.norm",)
+    assert layers["layer.0.output"].modules[1:] == ("layer.0.norm",)
+    assert layers["layer.1.output"].modules[1:] == ("layer.1.norm",)
+    layers = by_name(BY_NAME["transformers_bert"].layers)
+    for i in (0, 1):
+        norm = f"bert.encoder.layer.{i}.output.LayerNorm"
+        assert layers[f"bert.encoder.layer.{i}.output.dense"].modules[1:] == (norm,)
+    embeddings = layers["bert.embeddings.position_embeddings"]
+    assert embeddings.modules[1:] == ("bert.embeddings.LayerNorm",)
+
+
+@pytest.mark.parametrize("name", ["swin_v2_t", "swin_t", "convnext_tiny"])
+def test_every_layer_norm_inside_a_block_belongs_to_a_layer_of_it(name):
+    with torch.device("meta"):
+        model = torchvision.models.get_model(name)
+        layers = find_layers(model, (torch.empty(1, 3, 224, 224),))
+    owner = {module: layer.name for layer in layers for module in layer.modules}
+    for module, layer in owner.items():
+        parts = module.split(".")
+        if parts[0] == "features" and isinstance(model.get_submodule(module), nn.LayerNorm):
+            container = ".".join(parts[:-1])  # a block, a stem or a downsampling
+            assert layer.startswith(f"{container}."), module
+
+
+def test_modules_without_weights_belong_to_the_layer_before_or_to_the_head():
+    layers = by_name(BY_NAME["transformers_bert"].layers)
+    embeddings = layers["bert.embeddings.position_embeddings"]
+    assert embeddings.weightless == ("bert.embeddings.dropout",)
+    output = layers["bert.encoder.layer.1.output.dense"]
+    assert output.weightless == ("bert.encoder.layer.1.output.dropout",)
+    assert layers["classifier"].weightless == ("dropout",)
+    assert "blocks.1.drop_path2" in by_name(BY_NAME["vit"].layers)["blocks.1.mlp.fc2"].weightless
+    assert layers_of_vgg()["classifier.0"].weightless == ("classifier.1", "classifier.2")
+    assert "classifier.5" in layers_of_vgg()["classifier.6"].weightless
+
+
+def layers_of_vgg() -> dict[str, Layer]:
+    with torch.device("meta"):
+        model = torchvision.models.vgg11()
+        return by_name(find_layers(model, (torch.empty(1, 3, 224, 224),)))
+
+
+@pytest.mark.parametrize(
+    ("name", "outside"),
+    [
+        ("bert", ["words", "positions", "kinds", "pooler"]),
+        ("vit", ["patch_embed.proj"]),
+        ("plain", []),
+    ],
+)
+def test_embeddings_and_pooler_only_join_a_block(name, outside):
+    assert [layer.name for layer in BY_NAME[name].layers if not layer.in_block] == outside
 
 
 def test_batch_norm_belongs_to_its_convolution_even_in_a_branch():
@@ -207,7 +263,7 @@ def test_parts_of_torch_transformer_layer_are_found():
     check_partition(model, layers)
     norms = {layer.name: layer.modules[1:] for layer in layers if layer.name != "0.self_attn"}
     assert layers[0].name == "0.self_attn"
-    assert norms == {"0.linear1": ("0.norm1",), "0.linear2": (), "2": ("0.norm2",)}
+    assert norms == {"0.linear1": ("0.norm1",), "0.linear2": ("0.norm2",), "2": ()}
 
 
 class Tied(nn.Module):

@@ -57,13 +57,15 @@ def test_frozen_layers_stay_bit_identical_and_others_change(family, data):
 def test_training_with_freezes_equals_plain_pytorch_loop_bit_for_bit(family, data):
     frozen = data.draw(family.draw_masks())
     at = data.draw(st.integers(0, 3))
-    training = Training(family)
+    keep_dropout = data.draw(st.booleans())
+    training = Training(family, keep_dropout=keep_dropout)
     by_hand = family.model()
     optimizer = torch.optim.SGD(
         by_hand.parameters(), lr=0.05, momentum=0.9, weight_decay=0.01, fused=True
     )
     held = [name for index in frozen for name in training.layers[index].parameters]
     modules = {name for index in frozen for name in training.layers[index].modules}
+    weightless = {name for index in frozen for name in training.layers[index].weightless}
     for step in range(5):
         if step == at:
             training.freezer.freeze(frozen)
@@ -76,8 +78,60 @@ def test_training_with_freezes_equals_plain_pytorch_loop_bit_for_bit(family, dat
             for name in modules:
                 if isinstance(by_hand.get_submodule(name), nn.BatchNorm2d):
                     by_hand.get_submodule(name).eval()
+            if not keep_dropout:
+                for name in weightless:
+                    by_hand.get_submodule(name).eval()
+                for module in by_hand.modules():
+                    own = list(module.parameters())
+                    if own and not any(p.requires_grad for p in own):
+                        module.eval()
         train_step(by_hand, optimizer, family, step)
     assert not find_differing(training.model.state_dict(), by_hand.state_dict())
+
+
+def train_bert(keep_dropout: bool, by_authors: bool) -> dict[str, torch.Tensor]:
+    """Train a BERT whose embeddings and first block freeze, as here or as AutoFreeze's authors do.
+
+    Their code calls eval() on the embeddings and on the frozen blocks, after model.train().
+    """
+    family = BY_NAME["transformers_bert"]
+    training = Training(family, keep_dropout=keep_dropout)
+    training.freezer.freeze(layer.index for layer in training.layers if layer.block == 0)
+    for step in range(3):
+        training.model.train()
+        if by_authors:
+            training.model.bert.embeddings.eval()
+            training.model.bert.encoder.layer[0].eval()
+        train_step(training.model, training.optimizer, family, step)
+    return training.model.state_dict()
+
+
+def test_dropout_is_off_in_frozen_blocks_unless_it_is_kept():
+    off = train_bert(keep_dropout=False, by_authors=False)
+    assert not find_differing(off, train_bert(keep_dropout=True, by_authors=True))
+    kept = train_bert(keep_dropout=True, by_authors=False)
+    assert "bert.encoder.layer.1.output.dense.weight" in find_differing(off, kept)
+
+
+def test_modes_follow_freezing_and_thawing():
+    training = Training(BY_NAME["transformers_bert"])
+    model, start = training.model, {n: m.training for n, m in training.model.named_modules()}
+    block = "bert.encoder.layer.0"
+    training.freezer.freeze([3, 4])  # query and key of block 0
+    model.train()
+    attention = model.get_submodule(f"{block}.attention.self")
+    assert attention.training  # its value projection trains
+    training.freezer.freeze([5])
+    model.train()
+    assert not attention.training  # it passes its mode to the attention dropout
+    assert model.get_submodule(block).training
+    training.freezer.freeze(range(9))
+    model.train()
+    assert not any(m.training for m in model.get_submodule(block).modules())
+    assert model.training
+    assert model.dropout.training  # it precedes the head, which trains
+    training.freezer.thaw(range(9))
+    assert {n: m.training for n, m in model.named_modules()} == start
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)

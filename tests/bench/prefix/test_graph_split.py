@@ -119,7 +119,7 @@ def test_deeper_prefix_saves_more_flops(family):
         assert all(cut.layers == frozenset(range(n)) for n, cut in enumerate(cuts) if cut)
 
 
-def test_dropout_ends_prefix():
+def test_dropout_before_the_head_ends_prefix():
     family = next(f for f in FAMILIES if f.name == "plain")
     names = [layer.name for layer in family.layers]
     cut = frozen_and_cut(family, frozenset(range(len(names) - 1)))[1]
@@ -158,7 +158,7 @@ class Noise(nn.Module):
     ],
     ids=str,
 )
-def test_any_module_with_random_numbers_ends_prefix(draws, length):
+def test_any_module_with_random_numbers_ends_prefix_unless_it_is_off(draws, length):
     model, inputs = Drawing(draws), (torch.randn(SAMPLES, 3, 8, 8),)
     layers = find_layers(model, inputs)
     forward = tuple(2.0 * p for p in (36 * 27 * 4, 16 * 36 * 4, 8))
@@ -166,10 +166,40 @@ def test_any_module_with_random_numbers_ends_prefix(draws, length):
     stream = torch.random.get_rng_state()
     splitter = Splitter(model, layers, flops, inputs)
     assert torch.equal(torch.random.get_rng_state(), stream)
-    Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze([0, 1])
-    cut = splitter.cut()
-    assert cut is not None
-    assert cut.layers == frozenset(range(length))
+    optimizer = torch.optim.SGD(model.parameters())
+    for keep, expected in ((True, length), (False, 2), (True, length)):
+        freezer = Freezer(model, optimizer, layers, keep_dropout=keep)
+        freezer.freeze([0, 1])
+        cut = splitter.cut()
+        assert cut is not None
+        assert cut.layers == frozenset(range(expected))
+        freezer.thaw([0, 1])
+
+
+class DropsByFunction(nn.Module):
+    """Block that passes its mode to a dropout function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(6, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.dropout(self.body(x), 0.5, training=self.training)
+
+
+def test_dropout_by_a_function_is_off_in_a_frozen_block():
+    blocks = (DropsByFunction(), nn.Linear(6, 6), DropsByFunction())
+    model, inputs = nn.Sequential(*blocks, nn.Linear(6, 5)).train(), (torch.randn(SAMPLES, 6),)
+    layers = find_layers(model, inputs)
+    splitter = Splitter(model, layers, count_flops(model, layers, (inputs[0][:1],)), inputs)
+    freezer = Freezer(model, torch.optim.SGD(model.parameters()), layers)
+    for frozen in ([0], [2]):  # layer 2 is in the rest
+        freezer.freeze(frozen)
+        cut = splitter.cut()
+        assert cut is not None
+        assert cut.layers == frozenset({0})
+        check_cut(cut, model, inputs)
+    torch.testing.assert_close(cut.rest(*inputs, *cut.prefix(*inputs)), model.eval()(*inputs))
 
 
 @pytest.mark.parametrize("family", IMAGES, ids=lambda f: f.name)

@@ -249,3 +249,21 @@ def test_active_gradients_equal_the_gradients_of_each_active_layer(tmp_path: Pat
         expected = [g for layer in view.active for g in view.gradients(layer)]
         assert len(listed) == sum(len(view.layers[i].parameters) for i in view.active) > 0
         assert all(a is b for a, b in zip(listed, expected, strict=True))
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_spec_decides_on_dropout_in_frozen_layers(kept: bool, tmp_path: Path) -> None:
+    run = RunState(make_tiny_spec(frozen_dropout=kept), tmp_path)
+    run.freezer.freeze(range(len(run.layers) - 1))
+    run.model.train()
+    frozen = [
+        run.model.get_submodule(name) for layer in run.layers[:-1] for name in layer.weightless
+    ]
+    assert any(isinstance(module, torch.nn.Dropout) for module in frozen)
+    assert {module.training for module in frozen} == {kept}
+
+
+def test_the_spec_decides_on_nesterov_momentum(tmp_path: Path) -> None:
+    for nesterov in (False, True):
+        run = RunState(make_tiny_spec(nesterov=nesterov), tmp_path)
+        assert [group["nesterov"] for group in run.optimizer.param_groups] == [nesterov]

@@ -113,3 +113,23 @@ def test_the_warmup_factor_rises_as_the_schedule_and_then_stays_at_one(total, wa
     for step, factor in enumerate(factors):
         assert factor == (compute_lr_factor(step, total, warmup) if step < warmup * total else 1.0)
     assert compute_warmup_factor(0, total, 0.0) == 1.0
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_nesterov_steps_along_the_gradient_and_the_next_momentum(nesterov):
+    family = BY_NAME["plain"]
+    model = family.model()
+    optimizer = build_optimizer(
+        "sgd", model, family.layers, lr=0.1, momentum=0.9, weight_decay=0.0, by_layer=False,
+        nesterov=nesterov,
+    )  # fmt: skip
+    weight = model.get_parameter(family.layers[0].parameters[0])
+    momentum = torch.zeros_like(weight)
+    for step in range(3):
+        before = weight.detach().clone()
+        optimizer.zero_grad()
+        F.cross_entropy(model(*family.inputs(3, seed=step)), make_labels(3, seed=step)).backward()
+        momentum = 0.9 * momentum + weight.grad
+        change = weight.grad + 0.9 * momentum if nesterov else momentum
+        optimizer.step()
+        torch.testing.assert_close(weight.detach(), before - 0.1 * change)

@@ -1,0 +1,159 @@
+"""Assignment of a model's modules to its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """Modules of one layer besides its weighted module, by name.
+
+    with_weights: modules with parameters or running statistics of their own.
+    weightless: modules without children, parameters and running statistics, such as dropout.
+    """
+
+    with_weights: tuple[str, ...]
+    weightless: tuple[str, ...]
+
+
+class Attacher:
+    """Assigns every module that owns parameters or runs to one anchor, a layer's weighted module.
+
+    order: names of the modules in the order of their first use.
+    anchors: names of the weighted modules in that order; the last one is the head.
+    heads: all classifiers, if there are several.
+    blocks: names of the transformer blocks.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        order: Sequence[str],
+        anchors: Sequence[str],
+        heads: Sequence[str],
+        blocks: Collection[str],
+    ) -> None:
+        self._modules = dict(model.named_modules())
+        self._position = {name: i for i, name in enumerate(order)}
+        self._anchors = anchors
+        self._heads = heads if len(heads) > 1 else ()
+        self._blocks = blocks
+        self._starts = {anchor: self._position[anchor] for anchor in anchors}
+        if self._heads:  # they count as run with the last one
+            self._starts[anchors[-1]] = max(self._position.get(name, 0) for name in heads)
+
+    def assign(self) -> Mapping[str, Attachment]:
+        """Return the modules of each anchor, in the order of their registration.
+
+        - A container that owns parameters (a class token, a bias table) is assigned to the first
+          layer inside it.
+        - A module that the forward pass never uses is assigned to the layer registered before it.
+        - All classifiers of several are assigned to the head.
+        - LayerNorms and modules without weights: see `_place_layer_norm` and `_place_weightless`.
+        - Other norms and small modules are assigned to the layer before them.
+        """
+        owning: dict[str, list[str]] = {anchor: [] for anchor in self._anchors}
+        weightless: dict[str, list[str]] = {anchor: [] for anchor in self._anchors}
+        registered = self._anchors[0]  # the latest anchor in registration order
+        for name, module in self._modules.items():
+            if name in owning:
+                registered = name
+            owns = any(True for _ in module.parameters(recurse=False))
+            if owns or has_running_statistics(module):
+                owning[self._place(name, registered)].append(name)
+            elif name in self._position and not any(True for _ in module.children()):
+                weightless[self._place_weightless(name)].append(name)
+        return {
+            anchor: Attachment(
+                tuple(name for name in owning[anchor] if name != anchor), tuple(weightless[anchor])
+            )
+            for anchor in self._anchors
+        }
+
+    def _place(self, name: str, registered: str) -> str:
+        """Return the anchor of a module with parameters or running statistics."""
+        if is_inside(name, self._heads):
+            return self._anchors[-1]
+        inside = [a for a in self._anchors if not name or is_inside(a, (name,))]
+        around = [a for a in self._anchors if is_inside(name, (a,))]
+        if inside or around:
+            return (inside or around)[0]
+        if name not in self._position:
+            return registered
+        return self._place_layer_norm(name) if self._is_layer_norm(name) else self._before(name)
+
+    def _place_layer_norm(self, name: str) -> str:
+        """Return the layer after a LayerNorm (pre-norm), or the layer before it (post-norm).
+
+        The innermost container that also has layers decides. If no layer in it runs after the norm,
+        the norm closes the container. The final norm of a network, in a container of whole
+        transformer blocks, is not a post-norm: it belongs to the layer after it.
+        """
+        container = self._find_container(name)
+        last = all(
+            self._starts[a] < self._position[name] for a in self._list_anchors_inside(container)
+        )
+        whole = any(is_inside(block, (container,)) for block in self._blocks if block != container)
+        return self._before(name) if last and not whole else self._after(name)
+
+    def _place_weightless(self, name: str) -> str:
+        """Return the layer before a module without weights, within its innermost container.
+
+        If no layer of the container runs before the module, it is the layer after it. What runs
+        between the last layer and the head, next to the head, belongs to the head, because it
+        regularises the head.
+        """
+        around = [a for a in self._anchors if is_inside(name, (a,))]
+        if around:
+            return around[0]
+        container = self._find_container(name)
+        near = self._list_anchors_inside(container)
+        earlier = [a for a in near if self._starts[a] <= self._position[name]]
+        if not earlier:
+            return min(near, key=self._starts.__getitem__)
+        latest = max(earlier, key=self._starts.__getitem__)
+        head = self._anchors[-1]
+        before_head = len(self._anchors) > 1 and self._before(name) == self._anchors[-2]
+        return head if head in near and before_head and latest != head else latest
+
+    def _find_container(self, name: str) -> str:
+        """Return the innermost module around a module that also contains a layer."""
+        container = name.rpartition(".")[0]
+        while not self._list_anchors_inside(container):
+            container = container.rpartition(".")[0]
+        return container
+
+    def _list_anchors_inside(self, container: str) -> list[str]:
+        return [a for a in self._anchors if not container or is_inside(a, (container,))]
+
+    def _before(self, name: str) -> str:
+        """Return the latest anchor that starts before a module, or else the first anchor."""
+        earlier = [a for a in self._anchors if self._starts[a] <= self._position[name]]
+        return max(earlier, key=self._starts.__getitem__) if earlier else self._anchors[0]
+
+    def _after(self, name: str) -> str:
+        """Return the next anchor that starts after a module, or else the last anchor."""
+        later = [a for a in self._anchors if self._starts[a] >= self._position[name]]
+        return min(later, key=self._starts.__getitem__) if later else self._anchors[-1]
+
+    def _is_layer_norm(self, name: str) -> bool:
+        """Return whether a module is a LayerNorm or RMSNorm, judged by class name.
+
+        Libraries define their own classes for both.
+        """
+        kinds = [kind.__name__.lower() for kind in type(self._modules[name]).__mro__]
+        return any("layernorm" in kind or "rmsnorm" in kind for kind in kinds)
+
+
+def has_running_statistics(module: nn.Module) -> bool:
+    """Return whether a module updates running statistics of its own in train mode, as BatchNorm."""
+    return any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False))
+
+
+def is_inside(name: str, containers: Collection[str]) -> bool:
+    """Return whether a module is one of some modules or inside one of them."""
+    return any(name == c or name.startswith(f"{c}.") for c in containers)
