@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import torch
@@ -31,7 +32,10 @@ class AutoFreeze(Strategy):
     freeze in order from the first active one, as long as r_l is below the N-th percentile of r
     over the active units. The first interval only provides η(previous).
     The head is excluded from the percentile and never freezes. A unit is a layer (a convolution
-    with its BatchNorm) or a transformer block.
+    with its BatchNorm) or a transformer block. As in the authors' code, the norm of a block covers
+    the layers inside the block only. Embeddings freeze with the first block, and their gradients
+    count in no norm. Those of a pooler do not count either. The pooler belongs to the last block,
+    which never freezes, because the largest r is not below a percentile of r.
     norm = "l1" follows the authors' code, "l2" the text of the paper. The authors' code also
     rebuilds the model and resets Adam after each interval. Here neither changes.
     """
@@ -53,6 +57,11 @@ class AutoFreeze(Strategy):
     unit: str
 
     def start(self, view: View) -> None:
+        # Layers that only join a block, such as embeddings, are in no norm of a block.
+        self._counted = frozenset(
+            layer.index for layer in view.layers if layer.in_block or self.unit == "layer"
+        )
+        self._chosen: list[bool] = []  # whether each active gradient is summed
         self._places: list[Place] = []
         self._sums = torch.empty(0)  # flat sums of all gradients over the interval
         self._lay_out()
@@ -66,12 +75,17 @@ class AutoFreeze(Strategy):
         if self._without != view.frozen:
             self._without = view.frozen
             gradients = [(layer, g) for layer in view.active for g in view.gradients(layer)]
-            self._places = [(layer, tuple(g.shape), g.stride()) for layer, g in gradients]
+            self._chosen = [layer in self._counted for layer, _ in gradients]
+            self._places = [
+                (layer, tuple(g.shape), g.stride())
+                for layer, g in compress(gradients, self._chosen)
+            ]
             self._sums = torch.zeros(sum(map(_round_up_size, self._places)), device=view.device)
             self._lay_out()
         # One multi-tensor addition sums all layers. Nothing is copied from the device.
         if self._by_parameter:
-            torch._foreach_add_(self._by_parameter, view.active_gradients())
+            summed = list(compress(view.active_gradients(), self._chosen))
+            torch._foreach_add_(self._by_parameter, summed)
 
     def _lay_out(self) -> None:
         """Make views of the flat sums: one per parameter to add to, one per layer to read.
@@ -135,20 +149,22 @@ class AutoFreeze(Strategy):
         of_layer = dict(zip(self._by_layer, flat.double().tolist(), strict=True))
         norms: dict[int, float] = {}
         for unit, layers in units.items():
-            own = [of_layer.get(layer, 0.0) for layer in layers]  # 0 if it had no gradient
+            # A layer without a gradient, or outside of its block, has no norm.
+            own = [of_layer.get(layer, 0.0) for layer in layers]
             norms[unit] = sum(own) if order == 1 else math.hypot(*own)
         return norms
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "sums": self._sums,
+            "chosen": self._chosen,
             "places": self._places,
             "without": None if self._without is None else sorted(self._without),
             "previous": self._previous,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._places = state["places"]
+        self._chosen, self._places = list(state["chosen"]), state["places"]
         self._sums = state["sums"].clone()  # observe() adds to it in place
         self._lay_out()
         self._without = None if state["without"] is None else frozenset(state["without"])

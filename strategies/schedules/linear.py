@@ -9,16 +9,23 @@ from strategies.base import AtSteps, Cadence, Choice, Flag, Real, Strategy, Verd
 from strategies.budget import SAVING, compute_schedule_cost, make_budget_error, resolve_budget
 
 
+POWERS = {"linear": 1, "squared": 2, "cubic": 3}  # of each linear t_i / T, by spacing
+
+
 class Linear(Strategy):
     """FreezeOut: anneal each layer's learning rate to zero at its own step, then freeze the layer.
 
     Eq. 6: lr_i(t) = 0.5 · lr_i(0) · (1 + cos(π t / t_i)), with t, t_i and T in steps. t_i is spaced
-    linearly from t0·T for the first layer to T for the head, which never freezes.
+    linearly from t0·T for the first layer to T for the head, which never freezes. With the spacings
+    "squared" and "cubic", each of these t_i / T is raised to the power of 2 or 3.
     With a budget, T is the largest number of steps that costs at most the budget. Raises UserError
     if the budget does not pay for one step.
     The original code assumes 1,000 steps per epoch, so its learning rates need not reach zero. Here
     T is the run's real number of steps. The defaults (t0 = 0.5, linear spacing, unscaled) are those
-    of the SmartFRZ paper; the original's are 0.8, cubic and scaled.
+    of the SmartFRZ paper. FreezeOut's own defaults are t0 = 0.8, cubic spacing, scaled learning
+    rates and SGD with Nesterov momentum (the run's `nesterov`). Its units are the blocks of a
+    network instead of single layers, and the whole classifier of a VGG is the head. Its VGG never
+    counts its layers, so the original neither anneals nor freezes them.
     """
 
     name = "linear"
@@ -26,7 +33,9 @@ class Linear(Strategy):
     options = {
         "t0": Real(0.5, low=0.0, high=1.0, doc="fraction of T after which the first layer freezes"),
         "spacing": Choice(
-            "linear", ("linear", "cubic"), doc="spacing of t_i; cubic: each linear t_i / T is cubed"
+            "linear",
+            tuple(POWERS),
+            doc="spacing of t_i; squared, cubic: each linear t_i / T is raised to this power",
         ),
         "scaled": Flag(
             False, doc="start layer i at lr · T / t_i, so layers that freeze early learn faster"
@@ -48,9 +57,8 @@ class Linear(Strategy):
         """
         last = len(view.layers) - 1
         shares = [self.t0 + (1 - self.t0) * i / max(last, 1) for i in range(last + 1)]
-        if self.spacing == "cubic":
-            shares = [share**3 for share in shares]
-        return [max(0, round(share * steps)) for share in shares]
+        power = POWERS[self.spacing]
+        return [max(0, round(share**power * steps)) for share in shares]
 
     def total_steps(self, view: View) -> int:
         budget = resolve_budget(view, self.saving)

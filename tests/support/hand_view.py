@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,16 +15,19 @@ from bench.seeds import make_generator
 
 
 def build_chain(
-    costs: list[int], blocks: list[int] | None = None
+    costs: list[int], blocks: list[int] | None = None, joined: Collection[int] = ()
 ) -> tuple[tuple[Layer, ...], FlopModel]:
     """Return sequential layers and their FLOP model.
 
     costs: forward FLOPs of each layer; the last one is the head. blocks: block index of each layer.
+    joined: layers outside of their block, such as embeddings.
     """
     last = len(costs) - 1
     blocks = blocks or list(range(len(costs)))
     layers = tuple(
-        Layer(i, name, (name,), (f"{name}.weight",), 1, blocks[i], i == last)
+        Layer(
+            i, name, (name,), (f"{name}.weight",), 1, blocks[i], i == last, in_block=i not in joined
+        )
         for i, name in enumerate(f"layer{i}" for i in range(len(costs)))
     )
     # The input of a layer depends on all layers before it, and its weight on the layer itself.
@@ -34,8 +38,14 @@ def build_chain(
 class HandView(SimpleNamespace):
     """Replacement for bench.strategy_api.view.View. A test puts the gradients into `grads`."""
 
-    def __init__(self, costs: list[int], blocks: list[int] | None = None, **values: Any) -> None:
-        layers, flops = build_chain(costs, blocks)
+    def __init__(
+        self,
+        costs: list[int],
+        blocks: list[int] | None = None,
+        joined: Collection[int] = (),
+        **values: Any,
+    ) -> None:
+        layers, flops = build_chain(costs, blocks, joined)
         defaults = {
             "seed": 0,
             "device": torch.device("cpu"),

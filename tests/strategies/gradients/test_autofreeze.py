@@ -104,6 +104,57 @@ def test_the_layers_of_a_transformer_block_freeze_together() -> None:
     assert decisions[0].score == decisions[1].score == 0
 
 
+def test_embeddings_and_pooler_are_in_no_norm_and_freeze_with_their_block() -> None:
+    # Layer 0: embedding. Layers 1 to 3: blocks 0 to 2. Layer 4: pooler. Layer 5: head.
+    view = HandView([1] * 6, blocks=[0, 0, 1, 2, 2, 3], joined=[0, 4])
+    strategy = AutoFreeze()
+    strategy.start(view)
+    run_interval(strategy, view, {0: [[9.0]], 1: [[1.0]], 2: [[1.0]], 3: [[1.0]], 4: [[9.0]]})
+    # r of the blocks: 0.1, 0.5 and 0.2; the median is 0.2. With the embedding, block 0 would have
+    # 10 → 1.1, r = 0.89. With the pooler, block 2 would have 10 → 1.2.
+    second = {0: [[0.2]], 1: [[0.9]], 2: [[1.5]], 3: [[1.2]], 4: [[0.0]]}
+    decisions = run_interval(strategy, view, second)
+    assert [decisions[i].score for i in range(5)] == pytest.approx([0.1, 0.1, 0.5, 0.2, 0.2])
+    assert decisions[0].threshold == pytest.approx(0.2)
+    assert [decisions[i].freeze for i in range(5)] == [True, True, False, False, False]
+
+
+def test_as_layers_embeddings_and_pooler_are_units() -> None:
+    view, strategy = HandView([1] * 3, blocks=[0, 0, 1], joined=[0]), AutoFreeze(unit="layer")
+    strategy.start(view)
+    run_interval(strategy, view, {0: [[2.0]], 1: [[1.0]]})
+    decisions = run_interval(strategy, view, {0: [[1.0]], 1: [[1.0]]})
+    assert [decisions[i].score for i in range(2)] == pytest.approx([0.5, 0.0])
+
+
+@given(
+    st.integers(2, 6),
+    st.lists(st.lists(st.integers(1, 99), min_size=8, max_size=8), min_size=2, max_size=6),
+)
+def test_decisions_equal_those_of_the_authors_rule(blocks: int, norms: list[list[int]]) -> None:
+    """Their code holds the first active block and moves it to the first r at the median or above.
+
+    norms: η of an embedding, of the blocks and of the pooler at each interval.
+    """
+    layers = blocks + 2
+    view = HandView(
+        [1] * (layers + 1), [0, *range(blocks), blocks - 1, blocks], joined=[0, layers - 1]
+    )
+    strategy = AutoFreeze()
+    strategy.start(view)
+    first, previous = 0, None
+    for row in norms:
+        grads = {i: [[float(row[i])]] for i in range(layers) if i not in view.frozen}
+        run_interval(strategy, view, grads)
+        now = [row[1 + b] if b >= first else 0 for b in range(blocks)]
+        if previous is not None:
+            r = {b: abs(previous[b] - now[b]) / previous[b] for b in range(first, blocks)}
+            median = np.percentile(list(r.values()), 50)
+            first = next(b for b in r if r[b] >= median)
+        previous = now
+        assert view.frozen == set(range(first + 1 if first else 0))
+
+
 def test_a_frozen_layer_is_excluded_from_the_percentile() -> None:
     view, strategy = HandView([1] * 4), AutoFreeze()
     strategy.start(view)

@@ -12,10 +12,12 @@ from strategies.schedules.linear import Linear
 from tests.support.hand_view import HandView
 
 
-def test_freeze_steps_are_spaced_linearly_or_cubically_from_t0_to_the_end() -> None:
+def test_freeze_steps_are_spaced_by_a_power_from_t0_to_the_end() -> None:
     view = HandView([1, 1, 1, 1, 1], total_steps=100)
     assert Linear(t0=0.5).moments(view, 100) == [50, 62, 75, 88, 100]
     assert Linear(t0=0.0).moments(view, 100) == [0, 25, 50, 75, 100]
+    # Squared: 0.5² = 0.25, 0.625² = 0.391, 0.75² = 0.5625, 0.875² = 0.766.
+    assert Linear(t0=0.5, spacing="squared").moments(view, 1000) == [250, 391, 562, 766, 1000]
     # Cubic: each fraction is cubed: 0.5³ = 0.125, 0.625³ = 0.244, 0.75³ = 0.422, 0.875³ = 0.670.
     assert Linear(t0=0.5, spacing="cubic").moments(view, 1000) == [125, 244, 422, 670, 1000]
 
