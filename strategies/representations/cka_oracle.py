@@ -42,7 +42,7 @@ class CKAOracle(Strategy):
             doc="estimator of CKA; unbiased: HSIC₁, biased: eq. 5 of SmartFRZ",
         ),
         "samples": Integer(256, low=4, doc="training samples on which outputs are compared"),
-        "batch": Integer(64, low=4, doc="samples per batch of the comparison"),
+        "batch": Integer(64, low=4, doc="samples per batch; HSIC₁ is averaged over the batches"),
         "stages_per_epoch": Integer(1, low=1, doc="freezing stages per epoch"),
     }
     needs_reference = True
@@ -56,7 +56,9 @@ class CKAOracle(Strategy):
     stages_per_epoch: int
 
     def start(self, view: View) -> None:
-        self._reference = Reference(view, self.samples, self.batch)
+        self._reference = Reference(
+            view, self.samples, self.batch, biased=self.estimator == "biased"
+        )
         self._steps: list[int] = []
         self._curves: list[Tensor] = []  # one (2, layers) tensor per stage, NaN for frozen layers
         self._measure(view)
@@ -98,8 +100,7 @@ class CKAOracle(Strategy):
 
     def trace(self) -> dict[str, Tensor]:
         curves = torch.stack(self._curves)
-        return {
-            "steps": torch.tensor(self._steps),
-            "cka": curves[:, 0].contiguous(),
-            "cka_biased": curves[:, 1].contiguous(),
-        }
+        trace = {"steps": torch.tensor(self._steps), "cka": curves[:, 0].contiguous()}
+        if self.estimator == "biased":  # otherwise it is not computed
+            trace["cka_biased"] = curves[:, 1].contiguous()
+        return trace

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -21,25 +23,41 @@ from strategies.representations.similarity import (
 )
 
 
+@dataclass(frozen=True)
+class _Kernels:
+    """Kernels of the outputs of one layer.
+
+    batches: kernel (n, n) of each batch of n samples. whole: kernel of all samples, or None.
+    """
+
+    batches: tuple[Tensor, ...]
+    whole: Tensor | None
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Number of rows of the kernel of each batch."""
+        return tuple(len(kernel) for kernel in self.batches)
+
+
 class Reference:
     """Kernels of a reference's layer outputs on a fixed probe, computed once.
 
     samples: number of training samples in the probe, processed in batches of `batch` (at least 4).
+    biased: whether CKA by eq. 5 is needed too. It compares all samples with each other, so all
+        their outputs are in memory at once.
     flops: FLOPs spent so far on forward passes and on kernels.
     Raises UserError if the reference's file is missing, damaged or belongs to another model.
     """
 
-    def __init__(self, view: View, samples: int, batch: int) -> None:
+    def __init__(self, view: View, samples: int, batch: int, biased: bool = False) -> None:
         self.flops = 0.0
+        self._biased = biased
         probe = view.probe(samples)
         self._batches = list(_split_batches(probe, batch))
         path = view.artifacts["reference"]
         state = load_reference(path)
-        everyone = range(len(view.layers))
         try:
-            self._grams = [
-                self._compute_kernels(view, batch, everyone, state) for batch in self._batches
-            ]
+            self._kernels = self._compute_kernels(view, range(len(view.layers)), state)
         except (RuntimeError, KeyError) as error:
             first = str(error).strip().splitlines()[0]
             raise UserError(
@@ -50,44 +68,69 @@ class Reference:
     def cka(self, view: View, layers: Sequence[int]) -> Tensor:
         """Return the CKA of some layers with the reference: float64 (2, len(layers)) on the CPU.
 
-        Row 0 uses the unbiased estimator HSIC₁. Row 1 is eq. 5 of SmartFRZ. An entry is NaN if the
-        output of the layer does not vary over the samples.
+        Row 0 uses the unbiased estimator HSIC₁, averaged over the batches. Row 1 is eq. 5 of
+        SmartFRZ over all samples, NaN unless `biased`. Eq. 5 is not averaged over batches, because
+        its bias grows as a batch shrinks. An entry is also NaN if the output of the layer does not
+        vary over the samples.
         """
-        own = [self._compute_kernels(view, batch, layers) for batch in self._batches]
-        references = [[grams[i] for i in layers] for grams in self._grams]
+        own = self._compute_kernels(view, layers)
+        references = [self._kernels[i] for i in layers]
         values = torch.full((2, len(layers)), torch.nan, dtype=torch.float64)
         # The output of a position embedding has one row per position, not per sample, so kernels
         # differ in size. Stack only kernels of equal size.
-        for size in {len(kernel) for kernel in own[0]}:
-            here = [i for i, kernel in enumerate(own[0]) if len(kernel) == size]
+        for rows in {kernels.rows for kernels in own}:
+            here = [i for i, kernels in enumerate(own) if kernels.rows == rows]
             pairs = [
-                (torch.stack([a[i] for i in here]), torch.stack([b[i] for i in here]))
-                for a, b in zip(own, references, strict=True)
+                (
+                    torch.stack([own[i].batches[b] for i in here]),
+                    torch.stack([references[i].batches[b] for i in here]),
+                )
+                for b in range(len(rows))
             ]
-            values[:, here] = torch.stack(
-                (compute_cka(pairs, estimate_hsic1), compute_cka(pairs, estimate_hsic0))
-            ).cpu()
+            values[0, here] = compute_cka(pairs, estimate_hsic1).cpu()
+            whole = [(a, b) for i in here if (a := own[i].whole) is not None
+                     and (b := references[i].whole) is not None]  # fmt: skip
+            if whole:
+                ours, theirs = (torch.stack(kernels) for kernels in zip(*whole, strict=True))
+                values[1, here] = compute_cka([(ours, theirs)], estimate_hsic0).cpu()
         return values
 
     def _compute_kernels(
-        self,
-        view: View,
-        batch: Inputs,
-        layers: Sequence[int],
-        state: dict[str, Tensor] | None = None,
+        self, view: View, layers: Sequence[int], state: dict[str, Tensor] | None = None
+    ) -> list[_Kernels]:
+        """Return the kernels of the outputs of some layers on the probe."""
+        if self._biased:
+            outputs = [self._compute_outputs(view, batch, layers, state) for batch in self._batches]
+            return [self._compare_all(parts) for parts in zip(*outputs, strict=True)]
+        by_batch = []
+        for batch in self._batches:  # the outputs of a batch are freed before the next one
+            chosen = self._compute_outputs(view, batch, layers, state)
+            self.flops += sum(2.0 * len(output) * output.numel() for output in chosen)
+            by_batch.append([compute_gram(output) for output in chosen])
+        return [_Kernels(kernels, None) for kernels in zip(*by_batch, strict=True)]
+
+    def _compare_all(self, parts: Sequence[Tensor]) -> _Kernels:
+        """Return the kernels of a layer's outputs (n, ...) on all batches."""
+        outputs = torch.cat(list(parts))
+        self.flops += 2.0 * len(outputs) * outputs.numel()
+        whole = compute_gram(outputs)
+        # HSIC₁ does not depend on the mean of the features, so blocks of `whole` serve as kernels.
+        ends = list(accumulate(len(part) for part in parts))
+        blocks = zip([0, *ends], ends, strict=False)
+        return _Kernels(tuple(whole[begin:end, begin:end] for begin, end in blocks), whole)
+
+    def _compute_outputs(
+        self, view: View, batch: Inputs, layers: Sequence[int], state: dict[str, Tensor] | None
     ) -> list[Tensor]:
-        """Return the kernel (n, n) of each layer's outputs on one batch of n samples."""
+        """Return the outputs of some layers on one batch."""
         outputs = view.outputs(batch, state)
         if len(outputs) != len(view.layers):
             raise UserError(
                 f"CKA needs the output of all {len(view.layers)} layers, but this model exposes "
                 f"only {len(outputs)}; choose a strategy without CKA"
             )
-        chosen = [outputs[i] for i in layers]
-        n = len(batch[0])
-        self.flops += view.flops.exact().forward * n
-        self.flops += sum(2.0 * n * output.numel() for output in chosen)
-        return [compute_gram(output) for output in chosen]
+        self.flops += view.flops.exact().forward * len(batch[0])
+        return [outputs[i] for i in layers]
 
 
 def load_reference(path: Path) -> dict[str, Tensor]:
@@ -99,7 +142,7 @@ def load_reference(path: Path) -> dict[str, Tensor]:
 
 
 def _split_batches(probe: Inputs, size: int) -> Iterator[Inputs]:
-    """Yield the probe in batches of `size`, without a last batch of fewer than 4 samples.
+    """Yield the probe in batches of `size`. A rest of fewer than 4 samples joins the last batch.
 
     Raises UserError if the probe has fewer than 4 samples, the minimum of the unbiased HSIC.
     """
@@ -108,6 +151,6 @@ def _split_batches(probe: Inputs, size: int) -> Iterator[Inputs]:
         raise UserError(
             f"CKA needs at least 4 training samples, but there are {count}; increase train_limit"
         )
-    for start in range(0, count, size):
-        if min(size, count - start) >= 4:
-            yield tuple(part[start : start + size] for part in probe)
+    starts = [start for start in range(0, count, size) if count - start >= 4]
+    for start, end in zip(starts, [*starts[1:], count], strict=True):
+        yield tuple(part[start:end] for part in probe)

@@ -44,8 +44,9 @@ def compute_cka(
     """Return the CKA (...,) from pairs of kernels (..., n, n), one pair per batch of samples.
 
     hsic: `estimate_hsic0` for eq. 5, `estimate_hsic1` for the unbiased form. The HSIC
-    values are averaged over batches, and then their ratio is taken (Nguyen et al. 2021). An entry
-    is NaN if an output does not vary.
+    values are averaged over batches, and then their ratio is taken (Nguyen et al. 2021). Eq. 5
+    needs a single pair of all samples, because its bias grows as a batch shrinks. An entry is NaN
+    if an output does not vary.
     """
     terms = torch.stack(
         [torch.stack((hsic(k, ell), hsic(k, k), hsic(ell, ell))) for k, ell in grams]

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from strategies.base import AtSteps, Cadence, Choice, Flag, Real, Strategy, Verdict, View
 from strategies.budget import SAVING, compute_schedule_cost, make_budget_error, resolve_budget
 
-
 POWERS = {"linear": 1, "squared": 2, "cubic": 3}  # of each linear t_i / T, by spacing
 
 

@@ -21,8 +21,8 @@ class Record(Strategy):
     The first of each is taken before the first step.
     snapshots (T, L, n): tailored weights. progress (T,): fraction of the run done at a snapshot.
     rate (T,): learning rate at a snapshot, as a fraction of the largest one.
-    cka, cka_biased (S, L): CKA by HSIC₁ and by eq. 5 of SmartFRZ. probes (S,): fraction of the run
-    done at a probe.
+    cka, cka_biased (S, L): CKA by HSIC₁, averaged over batches, and by eq. 5 of SmartFRZ over all
+    samples. probes (S,): fraction of the run done at a probe.
 
     With the option `gradient`, the file also holds the gradient of one step, for the largest weight
     tensor outside the head: gradient (size,) and gradient_layer (), the index of its layer. The
@@ -36,7 +36,7 @@ class Record(Strategy):
         "snapshots_per_epoch": Integer(6, low=1, high=1000, doc="snapshots per epoch"),
         "probes_per_epoch": Integer(2, low=1, high=1000, doc="CKA probes per epoch"),
         "samples": Integer(256, low=4, doc="training samples on which outputs are compared"),
-        "batch": Integer(64, low=4, doc="samples per batch of the comparison"),
+        "batch": Integer(64, low=4, doc="samples per batch; HSIC₁ is averaged over the batches"),
         "gradient": Flag(False, doc="record the largest layer's gradient halfway through the run"),
     }
     needs_reference = True
@@ -57,7 +57,7 @@ class Record(Strategy):
             self.tailored,
             view.generator("tailoring"),
         )
-        self._reference = Reference(view, self.samples, self.batch)
+        self._reference = Reference(view, self.samples, self.batch, biased=True)
         self._snapshots: list[Tensor] = []
         self._moments: list[tuple[float, float]] = []
         self._cka: list[Tensor] = []

@@ -8,10 +8,16 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bench.errors import UserError
+from bench.layers.discovery import find_layers
 from bench.strategy_api.view import View
 from strategies.representations.cka_oracle import CKAOracle
 from strategies.representations.reference import Reference
-from strategies.representations.similarity import compute_linear_cka
+from strategies.representations.similarity import (
+    compute_cka,
+    compute_gram,
+    compute_linear_cka,
+    estimate_hsic1,
+)
 from tests.support.tiny_view import build_tiny_net, build_tiny_view
 
 
@@ -61,6 +67,7 @@ def test_decisions_equal_those_computed_manually(
     assert trace["steps"].tolist() == [0, 10, 20, 30, 40]
     assert trace["cka"][:, 0].tolist() == [0.5, 0.7, 0.8, 0.83, 0.79]
     assert trace["cka"][3:, 1].isnan().all()
+    assert "cka_biased" not in trace  # it is computed only if it decides
 
 
 @pytest.mark.parametrize(("spread", "froze"), [("range", False), ("std", False), ("drift", True)])
@@ -81,13 +88,50 @@ def test_cka_with_an_equal_model_is_one_and_the_biased_row_equals_eq5(
     path = tmp_path / "self.safetensors"
     save_file(view._model.state_dict(), path)
     equal = build_tiny_view(view._model, {"reference": path})
-    values = Reference(equal, samples=16, batch=4).cka(equal, [0, 1, 2])
+    values = Reference(equal, samples=16, batch=4, biased=True).cka(equal, [0, 1, 2])
     torch.testing.assert_close(values, torch.ones(2, 3, dtype=torch.float64))
 
-    other = Reference(view, samples=32, batch=32).cka(view, [1])
-    state = build_tiny_net(1).state_dict()
-    x, y = view.outputs(view.probe(32))[1], view.outputs(view.probe(32), state)[1]
-    assert float(other[1, 0]) == pytest.approx(compute_linear_cka(x, y))
+
+def test_eq5_compares_all_samples_and_hsic1_is_averaged_over_batches(view: View) -> None:
+    probe, state = view.probe(32)[0], build_tiny_net(1).state_dict()
+    x, y = view.outputs((probe,))[1], view.outputs((probe,), state)[1]
+    batches = [slice(i, i + 8) for i in range(0, 32, 8)]
+    found = Reference(view, samples=32, batch=8, biased=True).cka(view, [1])
+    assert float(found[1, 0]) == pytest.approx(compute_linear_cka(x, y))
+    # Eq. 5 within batches would be biased: with 64 features, 8 samples hardly differ.
+    by_batch = sum(compute_linear_cka(x[b], y[b]) for b in batches) / 4
+    assert by_batch > compute_linear_cka(x, y) + 0.1
+    pairs = [(compute_gram(x[b]), compute_gram(y[b])) for b in batches]
+    assert float(found[0, 0]) == pytest.approx(float(compute_cka(pairs, estimate_hsic1)))
+    without = Reference(view, samples=32, batch=8).cka(view, [1])
+    assert float(without[0, 0]) == pytest.approx(float(found[0, 0]))
+    assert without[1].isnan().all()
+
+
+def test_eq5_of_a_worked_example_in_two_batches(tmp_path: Path) -> None:
+    # The model passes its input on, so x is the input. The reference swaps the features and doubles
+    # one: y = (x₂, 2 x₁). Centred, all eight samples have xᵀx = diag(8, 4), because x₁ = ±1 and
+    # x₂ = ±1 in four of them. Then ‖yᵀx‖² = (2 · 8)² + 4² = 272, ‖xᵀx‖ = √(64 + 16) = √80 and
+    # ‖yᵀy‖ = ‖diag(4, 32)‖ = √1040. In batches of four, x₂ is constant in the second one.
+    x = torch.tensor([[1, 1], [1, -1], [-1, 1], [-1, -1], [1, 0], [1, 0], [-1, 0], [-1, 0]])
+    model, other = (nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 3)) for _ in range(2))
+    model[0].weight.data = torch.eye(2)
+    other[0].weight.data = torch.tensor([[0.0, 1.0], [2.0, 0.0]])
+    path = tmp_path / "reference.safetensors"
+    save_file(other.state_dict(), path)
+    layers = find_layers(model, (x[:1].float(),))
+    view = build_tiny_view(
+        build_tiny_net(), {"reference": path}, layers=layers, _model=model,
+        _probe=lambda n: (x[:n].float(),),
+    )  # fmt: skip
+    values = Reference(view, samples=8, batch=4, biased=True).cka(view, [0])
+    assert float(values[1, 0]) == pytest.approx(272 / (80**0.5 * 1040**0.5))
+
+
+@pytest.mark.parametrize(("samples", "sizes"), [(16, [8, 8]), (18, [8, 10]), (20, [8, 8, 4])])
+def test_no_sample_of_the_probe_is_left_out(view: View, samples: int, sizes: list[int]) -> None:
+    reference = Reference(view, samples=samples, batch=8)
+    assert [len(images) for (images,) in reference._batches] == sizes
 
 
 def test_measuring_cka_costs_flops_and_changes_no_tensor_of_the_model(view: View) -> None:
@@ -101,6 +145,15 @@ def test_measuring_cka_costs_flops_and_changes_no_tensor_of_the_model(view: View
     assert oracle.cost() == 3 * 16 * view.flops.exact().forward + 3 * outputs + head
     for key, value in view._model.state_dict().items():
         assert torch.equal(value, before[key])
+
+
+def test_eq5_costs_a_kernel_over_all_samples(view: View) -> None:
+    oracle = CKAOracle(samples=16, batch=8, estimator="biased")
+    oracle.start(view)
+    outputs = 16 * 2 * 16 * (4 * 36 + 4 * 16)
+    head = 16 * 2 * 16 * 5
+    assert oracle.cost() == 2 * 16 * view.flops.exact().forward + 2 * outputs + head
+    assert not oracle.trace()["cka_biased"][:, :2].isnan().any()
 
 
 def test_a_resumed_oracle_gives_the_same_decisions(view: View) -> None:
