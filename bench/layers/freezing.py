@@ -100,16 +100,17 @@ class Freezer:
             self._held[i] = hold
 
     def _find_momentum(self) -> set[nn.Parameter]:
-        """Return the parameters of all groups in which any parameter has a momentum buffer.
+        """Return the parameters of all groups of SGD in which any parameter has a momentum buffer.
 
-        Fused SGD needs momentum buffers for all parameters of a group or for none.
+        Fused SGD needs momentum buffers for all parameters of a group or for none. Optimizers with
+        more state than the buffer make all of it at the first step of a parameter.
         """
         state = self._optimizer.state
         groups = [group["params"] for group in self._optimizer.param_groups]
         return {
             parameter
             for group in groups
-            if any("momentum_buffer" in state.get(p, ()) for p in group)
+            if any(tuple(state.get(p, ())) == ("momentum_buffer",) for p in group)
             for parameter in group
         }
 
