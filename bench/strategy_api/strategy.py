@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -45,6 +45,10 @@ class Strategy:
         sets_learning_rates: whether `learning_rates` sets the learning rate of every layer.
         needs_reference: whether it needs a reference, a fully trained model of the same task, in
             `view.artifacts`.
+        needs_probe: what it needs of `view.probe`: "inputs", or "labels" too if it calls
+            `view.probe_gradients`; "" if it calls neither. Runs always have both. A training loop
+            of one's own must provide them.
+        needs_loss: whether it reads `view.loss`, which a run always has.
         keeps_optimizer_state: whether momentum and the moments of AdamW of a frozen layer are kept
             until it thaws. They count as memory of the run. Otherwise they are deleted at the
             freeze, and a thawed layer starts at zero.
@@ -63,6 +67,8 @@ class Strategy:
     options: ClassVar[Mapping[str, Option]] = {}
     sets_learning_rates: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
+    needs_probe: ClassVar[Literal["", "inputs", "labels"]] = ""
+    needs_loss: ClassVar[bool] = False
     keeps_optimizer_state: ClassVar[bool] = False
     switches_often: ClassVar[bool] = False
     matches: ClassVar[bool] = False

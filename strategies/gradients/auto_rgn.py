@@ -49,6 +49,7 @@ class AutoRgn(Strategy):
         "samples": Integer(64, low=1, doc="training samples of the probe"),
     }
     sets_learning_rates = True
+    needs_probe = "labels"
 
     cut: float
     samples: int

@@ -41,6 +41,7 @@ class GreenTrainer(Strategy):
 
     name = "greentrainer"
     look = ("#1B7837", "*")
+    needs_probe = "labels"
     options = {
         "rho": Real(0.5, low=0.0, high=1.0, doc="ρ: FLOPs of a step as a share of full training"),
         "interval": Integer(2, low=1, doc="epochs from one choice to the next"),

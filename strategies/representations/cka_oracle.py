@@ -46,6 +46,7 @@ class CKAOracle(Strategy):
         "stages_per_epoch": Integer(1, low=1, doc="freezing stages per epoch"),
     }
     needs_reference = True
+    needs_probe = "inputs"
 
     k: int
     epsilon: float

@@ -51,6 +51,8 @@ class Egeria(Strategy):
 
     name = "egeria"
     look = ("#01665E", "^")
+    needs_probe = "inputs"
+    needs_loss = True
     options = {
         "evaluations": Integer(2, low=1, doc="evaluations of the plasticity per epoch"),
         "samples": Integer(64, low=2, doc="training samples of the probe"),

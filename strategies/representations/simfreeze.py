@@ -48,6 +48,7 @@ class SimFreeze(Strategy):
 
     name = "simfreeze"
     look = ("#AE017E", "p")
+    needs_probe = "inputs"
     options = {
         "interval": Integer(40, low=1, doc="n: steps from one measurement to the next"),
         "tolerance": Real(0.01, low=0.0, high=1.0, doc="relative variation below which it freezes"),
@@ -72,7 +73,8 @@ class SimFreeze(Strategy):
             )
         self._spent = 0.0
         self._previous = torch.full((len(view.layers),), torch.nan, dtype=torch.float64)
-        # Kernels of the initial model. A resumed run computes them again from the same weights.
+        # Kernels of the initial model. They are part of the state, because a training that resumes
+        # outside the harness may call `start` with weights that have moved.
         self._initial = self._compute_kernels(view, range(len(view.layers) - 1))
 
     def stages(self) -> Cadence:
@@ -109,7 +111,8 @@ class SimFreeze(Strategy):
         return self._spent
 
     def state_dict(self) -> dict[str, Any]:
-        return {"previous": self._previous, "spent": self._spent}
+        return {"previous": self._previous, "spent": self._spent, "initial": self._initial}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._previous, self._spent = state["previous"].cpu(), state["spent"]
+        self._initial = dict(state["initial"])

@@ -40,6 +40,7 @@ class Record(Strategy):
         "gradient": Flag(False, doc="record the largest layer's gradient halfway through the run"),
     }
     needs_reference = True
+    needs_probe = "inputs"
 
     tailored: int
     snapshots_per_epoch: int
