@@ -197,8 +197,14 @@ class Spec:
 
     @property
     def data_name(self) -> str:
-        """Data set without the path of an image folder, whose contents are hashed instead."""
-        return "folder" if self.data.startswith("folder:") else self.data
+        """Data set without the path of its files, whose contents are hashed instead."""
+        kind = self.data.partition(":")[0]
+        return kind if kind in ("folder", "texts") else self.data
+
+    @property
+    def model_name(self) -> str:
+        """Model without the place of its files, whose contents are hashed instead."""
+        return "hf" if self.model.startswith("hf:") else self.model
 
     @property
     def label(self) -> str:
@@ -249,6 +255,7 @@ class Spec:
         }
         identity = {k: v for k, v in identity.items() if k in FIELDS and v != FIELDS[k].default}
         identity["strategy"] = self.strategy_name
+        identity["model"] = self.model_name
         identity["data"] = self.data_name
         for name in ("options", "contents", "match"):
             value = getattr(self, name)

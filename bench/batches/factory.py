@@ -10,7 +10,7 @@ import torch
 from bench.batches.images import Batches
 from bench.batches.interface import AnyBatches
 from bench.batches.streamed_images import StreamedBatches
-from bench.batches.texts import make_text_batches
+from bench.batches.texts import TextBatches, make_text_batches
 from bench.data.catalogue import find_fold, holds_texts, load, open_stream
 from bench.data.images.image_data import ImageData
 from bench.data.interface.splits import Part
@@ -64,3 +64,14 @@ def make_batches(
     fold = find_fold(spec.data, spec.seed)
     data = load_data(spec.data, spec.resolution, part, root, spec.train_limit, fold)
     return Batches(data, spec, device, group), data.classes
+
+
+def count_batches(batches: AnyBatches, spec: Spec, processes: int = 1) -> dict[int, int]:
+    """Return the number of batches of full training per size, over all processes.
+
+    The keys are those of `AnyBatches.sizes`.
+    """
+    if isinstance(batches, TextBatches):
+        return batches.count_batches()
+    steps = spec.epochs * batches.steps_per_epoch
+    return dict.fromkeys(batches.sizes(), steps * processes)  # images have one size

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
@@ -23,7 +23,8 @@ from bench.data.texts.dataset import MASKED
 from bench.data.texts.grammar.words import SPECIAL
 from bench.layers.discovery import Inputs
 from bench.machine.to_device import move_to_device
-from bench.models.texts.catalogue import list_text_models
+from bench.models.texts.catalogue import find_text_model
+from bench.models.texts.hub_model import HubModel
 from bench.models.texts.tokenizer import Tokens, load_tokenizer, tokenize
 from bench.seeds import make_generator
 from bench.spec import Spec
@@ -51,6 +52,8 @@ class TextBatches:
     ) -> None:
         self._train, self._evaluation = train.to(device), evaluation.to(device)
         self._spec, self._device, self.metric = spec, device, metric
+        model = find_text_model(spec.model)
+        self._positions = model.positions if model else spec.length
         self._order = lru_cache(maxsize=2)(self._draw_order)
         self.samples = count_usable_samples(len(train.labels), spec.batch_size)
         self.steps_per_epoch = -(-self.samples // spec.batch_size)
@@ -80,11 +83,22 @@ class TextBatches:
 
     def sizes(self) -> dict[int, int]:
         """Return the number of samples of full training per padded length, in tokens."""
-        sizes: Counter[int] = Counter()
+        return self._counts[0]
+
+    def count_batches(self) -> dict[int, int]:
+        """Return the number of batches of full training per padded length, in tokens."""
+        return self._counts[1]
+
+    @cached_property
+    def _counts(self) -> tuple[dict[int, int], dict[int, int]]:
+        samples: Counter[int] = Counter()
+        batches: Counter[int] = Counter()
         for step in range(self._spec.epochs * self.steps_per_epoch):
             chosen = self._chosen(step)
-            sizes[self._compute_length(self._train, chosen)] += len(chosen)
-        return dict(sizes)
+            length = self._compute_length(self._train, chosen)
+            samples[length] += len(chosen)
+            batches[length] += 1
+        return dict(samples), dict(batches)
 
     def _draw_probe(self, samples: int) -> Tensor:
         count = len(self._train.labels)
@@ -100,15 +114,15 @@ class TextBatches:
         return draw_epoch_order(self._spec.seed, epoch, len(self._train.labels))
 
     def _compute_length(self, tokens: Tokens, rows: Tensor) -> int:
-        return -(-int(tokens.lengths[rows].max()) // PAD_TO) * PAD_TO
+        return min(-(-int(tokens.lengths[rows].max()) // PAD_TO) * PAD_TO, self._positions)
 
     def _prepare_inputs(self, tokens: Tokens, rows: Tensor) -> Inputs:
         length = self._compute_length(tokens, rows)
         here = move_to_device(self._device, rows)
         places = torch.arange(length, device=self._device)
         real = places < move_to_device(self._device, tokens.lengths[rows])[:, None]
-        ids, segments = (_pad_rows(part[here], length) for part in (tokens.ids, tokens.segments))
-        return ids, real[:, None, None], segments
+        ids = _pad_rows(tokens.ids[here], length, tokens.padding)
+        return ids, real[:, None, None], _pad_rows(tokens.segments[here], length, 0)
 
 
 class MaskedBatches(TextBatches):
@@ -163,10 +177,10 @@ class MaskedBatches(TextBatches):
         return (torch.where(asked, shown, ids), real, segments), labels
 
 
-def _pad_rows(rows: Tensor, length: int) -> Tensor:
-    """Return rows (B, any length) as int64 (B, length), cut off or padded with zeros."""
+def _pad_rows(rows: Tensor, length: int, value: int) -> Tensor:
+    """Return rows (B, any length) as int64 (B, length), cut off or padded with a value."""
     rows = rows[:, :length].long()
-    return torch.nn.functional.pad(rows, (0, length - rows.shape[1]))
+    return torch.nn.functional.pad(rows, (0, length - rows.shape[1]), value=value)
 
 
 def make_text_batches(spec: Spec, part: Part, device: torch.device) -> tuple[AnyBatches, int]:
@@ -175,12 +189,15 @@ def make_text_batches(spec: Spec, part: Part, device: torch.device) -> tuple[Any
     For pretraining, the number of classes is the size of the vocabulary.
     """
     data = load_texts(spec.data, part, spec.paths.get("data", ""), spec.train_limit)
-    vocabulary, model = spec.paths.get("vocab", ""), list_text_models()[spec.model]
+    vocabulary, model = spec.paths.get("vocab", ""), find_text_model(spec.model)
+    assert model is not None, f"{spec.model} is no text model"
     tokenizer = load_tokenizer(model, Path(vocabulary) if vocabulary else None)
     longest = min(spec.length, model.positions)
     train, evaluation = (
         tokenize(tokenizer, texts, longest, data.name) for texts in (data.train, data.evaluation)
     )
+    if isinstance(model, HubModel):
+        model.check_tokens(int(max(train.ids.max(), evaluation.ids.max())))
     if data.classes != MASKED:
         return TextBatches(train, evaluation, data.metric, spec, device), data.classes
     words = len(tokenizer)

@@ -20,6 +20,7 @@ def main(args: argparse.Namespace) -> int:
     from bench.models.anatomy import analyze_model
     from bench.models.texts.catalogue import find_text_model
     from bench.planning.sweep_files import load_profile
+    from bench.spec import FIELDS
     from reports.document.table import (
         TERA,
         Table,
@@ -40,6 +41,7 @@ def main(args: argparse.Namespace) -> int:
             facts = describe(values["data"], root)
             size = facts.length or values["resolution"]  # for texts: the length of a typical batch
             layers, flops = analyze_model(values["model"], facts.classes, size)
+            flops = flops.with_batch(values.get("batch_size", FIELDS["batch_size"].default))
             samples = facts.train_samples * values["epochs"]
             rows.append(
                 {

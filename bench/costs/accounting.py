@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from bench.costs.flops import Flops, count_frozen_prefix
+from bench.costs.flops import Convention, Flops, count_frozen_prefix
 from bench.costs.flops_by_input_size import FlopsBySize
 from bench.costs.freeze_state import FreezeState, MergedSets
 
+CONVENTIONS: tuple[Convention, ...] = ("paper", "exact")
 MOST_STATES = 32  # freeze states that a run with many sets records one by one
 
 
@@ -22,17 +23,25 @@ class Accounting:
 
     most_states: number of sets of frozen layers with a freeze state of their own. The steps of all
     further sets share one merged state. None: every set has its own.
+    processes: number of processes that share every step. Each does the fixed work of a batch.
     """
 
     def __init__(
-        self, flops: FlopsBySize, device: torch.device, most_states: int | None = None
+        self,
+        flops: FlopsBySize,
+        device: torch.device,
+        most_states: int | None = None,
+        processes: int = 1,
     ) -> None:
+        self._processes = processes
         self._flops, self._device, self._most_states = flops, device, most_states
         self._layers = len(flops.mean.forward)
         self.states: list[FreezeState] = []
         self._by_set: dict[frozenset[int] | None, FreezeState] = {}  # None: the merged state
         self._frozen: frozenset[int] = frozenset()
-        self._uncounted: Counter[tuple[frozenset[int], int]] = Counter()  # samples, by set and size
+        # Samples and batches by set and size.
+        self._uncounted: Counter[tuple[frozenset[int], int]] = Counter()
+        self._uncounted_batches: Counter[tuple[frozenset[int], int]] = Counter()
         self._pending: list[tuple[FreezeState, Any, Any]] = []
         self._began: Any = None
         self._sent = 0
@@ -97,8 +106,10 @@ class Accounting:
         state.steps += 1
         state.samples += samples
         state.sizes[size] = state.sizes.get(size, 0) + samples
+        state.batches[size] = state.batches.get(size, 0) + self._processes
         if state.merged:
             self._uncounted[self._frozen, size] += samples
+            self._uncounted_batches[self._frozen, size] += self._processes
         if self._device.type == "cuda":
             ended = torch.cuda.Event(enable_timing=True)
             ended.record()
@@ -128,7 +139,7 @@ class Accounting:
             self.now.cuda_allocated = max(allocated, self.now.cuda_allocated or 0)
             self.now.cuda_reserved = max(reserved, self.now.cuda_reserved or 0)
 
-    def sum_flops(self, convention: str) -> Flops:
+    def sum_flops(self, convention: Convention) -> Flops:
         """Return the training FLOPs so far, in the `paper` or `exact` convention."""
         self._count_merged()
         total = Flops(0.0, 0.0)
@@ -139,7 +150,8 @@ class Accounting:
                 continue
             frozen = frozenset(state.frozen or ())
             for size, samples in state.sizes.items():
-                total = total + getattr(self._flops.at(size), convention)(frozen) * samples
+                flops, batches = self._flops.at(size), state.batches[size]
+                total = total + flops.sum_batches(convention, frozen, samples, batches)
             saved = getattr(state, f"prefix_{convention}") * state.reused
             total = total + Flops(-saved, 0.0)
         return total
@@ -150,11 +162,14 @@ class Accounting:
         if state is None or state.merged is None:
             return
         for (frozen, size), samples in self._uncounted.items():
-            for convention, counts in state.merged.flops.items():
-                flops = getattr(self._flops.at(size), convention)(frozen)
-                counts[0] += round(flops.forward) * samples
-                counts[1] += round(flops.backward) * samples
+            batches = self._uncounted_batches[frozen, size]
+            for convention in CONVENTIONS:
+                counts = state.merged.flops[convention]
+                flops = self._flops.at(size).sum_batches(convention, frozen, samples, batches)
+                counts[0] += round(flops.forward)
+                counts[1] += round(flops.backward)
         self._uncounted.clear()
+        self._uncounted_batches.clear()
 
     def memory(self) -> dict[str, float | int | None]:
         """Return the memory peaks of the run and the mean saved bytes per step, in bytes."""

@@ -16,6 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
 from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs, Layer
@@ -28,13 +31,19 @@ class Product:
     flops: FLOPs of the forward pass (1 multiply-add = 2 FLOPs). A mean over input sizes need not be
         an integer.
     operands: for each of the two factors, the mask of the layers whose training needs the
-        gradient of that factor.
+        gradient of that factor. Both are 0 for a product outside of autograd (rotary angles).
     layer: the layer whose weight is a factor, or None for a product of activations (attention).
+    fixed: further FLOPs of the forward pass that a batch costs whatever its number of samples
+        (projections of a table of relative positions).
+    again: mask of the layers whose training makes the backward pass compute the product again
+        (gradient checkpointing).
     """
 
     flops: float
     operands: tuple[int, int]
     layer: int | None
+    fixed: float = 0.0
+    again: int = 0
 
 
 def make_mask(layers: Iterable[int]) -> int:
@@ -45,15 +54,17 @@ def make_mask(layers: Iterable[int]) -> int:
 def trace_products(
     model: nn.Module, layers: Sequence[Layer], inputs: Inputs
 ) -> tuple[Product, ...]:
-    """List every product in the backward graph of one full training step on a copy of the model.
+    """List every product of one full training step on a copy of the model.
 
-    Attention uses the `SDPBackend.MATH` backend, so that the graph shows its two products.
+    Products outside of autograd come last. Attention uses the `SDPBackend.MATH` backend, so that
+    the graph shows its two products.
     """
     model = copy.deepcopy(model).eval().requires_grad_(True)
     owner = {
         id(model.get_parameter(name)): layer.index for layer in layers for name in layer.parameters
     }
-    with sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+    constant = _ConstantProducts()
+    with sdpa_kernel(SDPBackend.MATH), torch.enable_grad(), constant:
         root = get_logits(model(*inputs)).grad_fn
     reach = find_reachable_layers(root, owner)
     activations = _find_activations(reach)
@@ -70,7 +81,38 @@ def trace_products(
         weights = [reach[e] for e in reversed(factors) if e in reach and e not in activations]
         layer = weights[0].bit_length() - 1 if weights else None
         products.append(Product(count(node), (first, second), layer))
-    return tuple(products)
+    return (*products, *(Product(flops, (0, 0), None) for flops in constant.flops))
+
+
+class _ConstantProducts(TorchDispatchMode):
+    """Dispatch mode that lists the FLOPs of products of tensors that need no gradient.
+
+    Autograd builds no node for them, so they cost nothing in the backward pass.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
+        self.flops: list[int] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        needed = any(isinstance(x, torch.Tensor) and x.requires_grad for x in tree_leaves(args))
+        if count is not None and not needed:
+            self.flops.append(int(count(*args, **(kwargs or {}), out_val=output)))
+        return output
+
+
+def find_custom_functions(model: nn.Module, inputs: Inputs) -> list[str]:
+    """Return the names of the `torch.autograd.Function` classes that a model uses.
+
+    The products inside of such a function are not in the graph.
+    """
+    with torch.enable_grad():
+        root = get_logits(copy.deepcopy(model).eval().requires_grad_(True)(*inputs)).grad_fn
+    nodes = find_reachable_layers(root, {})
+    kinds = {_get_kind(node) for node in nodes if hasattr(node, "saved_tensors")}
+    return sorted(kind.removesuffix("Backward") for kind in kinds)
 
 
 def find_reachable_layers(root: Any, owner: dict[int, int]) -> dict[Any, int]:
@@ -90,7 +132,7 @@ def find_reachable_layers(root: Any, owner: dict[int, int]) -> dict[Any, int]:
             for child in children:
                 mask |= reach[child]
             if hasattr(node, "variable"):
-                mask |= 1 << owner[id(node.variable)]
+                mask |= 1 << owner[id(node.variable)] if owner else 0
             reach[node] = mask
         else:
             stack.append((node, True))

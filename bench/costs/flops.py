@@ -13,44 +13,23 @@ exact: the products that autograd computes (convolution, linear, attention). The
 
 from __future__ import annotations
 
-import copy
-import logging
-import warnings
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from math import prod
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
-with warnings.catch_warnings():
-    # fvcore calls torch.jit.script on import, which newer versions of torch deprecate.
-    warnings.simplefilter("ignore", FutureWarning)
-    from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
-from bench.costs.autograd_graph import Product, make_mask, trace_products
-from bench.errors import UserError
-from bench.layers.discovery import Inputs, Layer, find_execution_order
-
-# Operators without multiply-adds. Any other operator that fvcore does not count is an error.
-NOT_COUNTED = frozenset(
-    """add add_ sub rsub mul mul_ div div_ neg pow square sqrt rsqrt exp log abs sum mean cumsum
-    clamp clamp_ clamp_min clamp_max clip minimum maximum where masked_fill masked_fill_ eq ne lt
-    gt le ge relu relu_ relu6 hardtanh hardtanh_ hardswish hardswish_ hardsigmoid hardsigmoid_
-    sigmoid sigmoid_ silu silu_ gelu tanh elu leaky_relu prelu softplus mish mish_ softmax
-    log_softmax dropout dropout_ feature_dropout bernoulli_ rand max_pool2d avg_pool2d
-    adaptive_avg_pool2d adaptive_avg_pool1d adaptive_max_pool2d lp_pool2d embedding pad roll expand
-    expand_as repeat meshgrid arange ones zeros full ones_like zeros_like empty_like fill_ zero_
-    copy_ clone cat stack unbind gather index index_select index_put_ topk sort argmax max flip
-    rot90 pixel_unshuffle pixel_shuffle channel_shuffle im2col col2im upsample_bicubic2d norm
-    frobenius_norm linalg_vector_norm std var var_mean bitwise_not logical_not unflatten numel sin
-    cos tril triu scalar_tensor new_ones new_zeros new_full bitwise_and bitwise_or logical_and
-    logical_or __and__ __or__ isnan repeat_interleave amax amin tile reshape_as avg_pool1d
-    max_pool1d unfold view_as type_as outer ceil floor round leaky_relu_ elu_ addcmul addcmul_
-    _upsample_bicubic2d_aa""".split()
+from bench.costs.autograd_graph import (
+    Product,
+    find_custom_functions,
+    make_mask,
+    trace_products,
 )
-_ATTENTION = "aten::scaled_dot_product_attention"
-_PRODUCTS = frozenset(("conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum", _ATTENTION))
+from bench.costs.fvcore_flops import count_with_fvcore
+from bench.errors import UserError
+from bench.layers.discovery import Inputs, Layer
+
+Convention = Literal["paper", "exact"]
 
 
 @dataclass(frozen=True)
@@ -74,48 +53,97 @@ class Flops:
 
 @dataclass(frozen=True)
 class FlopModel:
-    """FLOPs per sample of one model at one input shape.
+    """FLOPs of one model at one input shape, per sample and per batch.
 
-    Work that a step does once per batch (Swin v2 computes its position bias with a small network)
-    is counted once per sample, as fvcore does.
+    A step may do some work once for the whole batch. Swin v2 computes its position bias with a
+    small network, and DeBERTa projects a table of relative positions. The methods `paper` and
+    `exact` share this fixed work among the samples of a batch.
 
     Attributes:
-        forward: forward FLOPs of each layer in the paper's convention, counted by fvcore.
-        products: every product in the backward graph, for the exact convention.
+        forward: forward FLOPs per sample of each layer in the paper's convention, counted by
+            fvcore.
+        products: every product of a step, for the exact convention.
+        fixed: forward FLOPs per batch of each layer in the paper's convention; () if all are 0.
+        batch: mean number of samples in a batch.
     """
 
     forward: tuple[float, ...]
     products: tuple[Product, ...]
+    fixed: tuple[float, ...] = ()
+    batch: float = 1.0
+
+    @property
+    def has_fixed(self) -> bool:
+        """Whether a batch costs FLOPs that do not depend on its number of samples."""
+        return any(self.fixed) or any(p.fixed for p in self.products)
+
+    @property
+    def layer_costs(self) -> tuple[float, ...]:
+        """Forward FLOPs per sample of each layer in the paper's convention, with fixed work."""
+        if not any(self.fixed):
+            return self.forward
+        return tuple(
+            cost + fixed / self.batch for cost, fixed in zip(self.forward, self.fixed, strict=True)
+        )
+
+    def with_batch(self, samples: float) -> FlopModel:
+        """Return the FLOPs for batches with this mean number of samples."""
+        return replace(self, batch=samples)
 
     def paper(self, frozen: Collection[int] = ()) -> Flops:
         """Return the training FLOPs per sample in the paper's convention.
 
         frozen: indices of the frozen layers.
         """
-        prefix = count_frozen_prefix(frozen, len(self.forward))
-        backward = 0.0
-        for index, cost in enumerate(self.forward):
-            if index not in frozen:
-                backward += 2 * cost
-            elif index >= prefix:
-                backward += cost
-        return Flops(sum(self.forward), backward)
+        return self.sum_batches("paper", frozen, 1, 1 / self.batch)
 
     def exact(self, frozen: Collection[int] = ()) -> Flops:
         """Return the training FLOPs per sample in the exact convention.
 
         frozen: indices of the frozen layers.
         """
-        training = ~make_mask(frozen)
-        forward = sum(p.flops for p in self.products)
-        backward = sum(
-            p.flops * sum(bool(operand & training) for operand in p.operands) for p in self.products
-        )
-        return Flops(float(forward), float(backward))
+        return self.sum_batches("exact", frozen, 1, 1 / self.batch)
+
+    def sum_batches(
+        self, convention: Convention, frozen: Collection[int], samples: float, batches: float
+    ) -> Flops:
+        """Return the training FLOPs of `batches` batches with `samples` samples in all.
+
+        frozen: indices of the frozen layers.
+        """
+        if convention == "paper":
+            each, fixed = _sum_paper(self.forward, frozen), _sum_paper(self.fixed, frozen)
+        else:
+            each = _sum_exact(self.products, frozen, [p.flops for p in self.products])
+            fixed = _sum_exact(self.products, frozen, [p.fixed for p in self.products])
+        return each * samples + fixed * batches
 
     def exact_forward(self, layer: int) -> float:
         """Return the forward FLOPs per sample of the products with one layer's weight."""
-        return sum(p.flops for p in self.products if p.layer == layer)
+        return sum(p.flops + p.fixed / self.batch for p in self.products if p.layer == layer)
+
+
+def _sum_paper(costs: Sequence[float], frozen: Collection[int]) -> Flops:
+    prefix = count_frozen_prefix(frozen, len(costs))
+    backward = 0.0
+    for index, cost in enumerate(costs):
+        if index not in frozen:
+            backward += 2 * cost
+        elif index >= prefix:
+            backward += cost
+    return Flops(sum(costs), backward)
+
+
+def _sum_exact(
+    products: Sequence[Product], frozen: Collection[int], costs: Sequence[float]
+) -> Flops:
+    training = ~make_mask(frozen)
+    backward = 0.0
+    for p, cost in zip(products, costs, strict=True):
+        first, second = p.operands
+        times = bool(first & training) + bool(second & training) + bool(p.again & training)
+        backward += cost * times
+    return Flops(float(sum(costs)), backward)
 
 
 def count_frozen_prefix(frozen: Collection[int], layers: int) -> int:
@@ -130,96 +158,48 @@ def count_flops(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> Fl
     Raises UserError for an operator that is neither counted nor listed in NOT_COUNTED. Raises
     UserError if fvcore and the autograd graph give different totals.
     """
-    products = trace_products(model, layers, inputs)
-    forward, by_fvcore = _count_with_fvcore(model, layers, inputs)
+    two = tuple(x.repeat_interleave(2, 0) for x in inputs)
+    products = [trace_products(model, layers, batch) for batch in (inputs, two)]
+    forward = _count_and_compare(model, layers, inputs, products[0])
+    if [(p.operands, p.layer) for p in products[0]] != [(p.operands, p.layer) for p in products[1]]:
+        raise UserError(
+            f"{type(model).__name__}: its autograd graph changes with the batch size, so its exact"
+            " FLOPs cannot be determined and it cannot be used here"
+        )
+    # The FLOPs of a batch are fixed + flops × samples.
+    split = tuple(
+        replace(one, flops=both.flops - one.flops, fixed=2 * one.flops - both.flops)
+        for one, both in zip(*products, strict=True)
+    )
+    if not any(p.fixed for p in split):
+        return FlopModel(forward, split)
+    of_two = _count_and_compare(model, layers, two, products[1])
+    pairs = tuple(zip(forward, of_two, strict=True))
+    return FlopModel(
+        tuple(both - one for one, both in pairs),
+        split,
+        tuple(2 * one - both for one, both in pairs),
+    )
+
+
+def _count_and_compare(
+    model: nn.Module, layers: Sequence[Layer], inputs: Inputs, products: Sequence[Product]
+) -> tuple[float, ...]:
+    """Return the FLOPs of a batch by layer in the paper's convention.
+
+    Raises UserError if the total of all products is not that of `products`.
+    """
+    forward, by_fvcore = count_with_fvcore(model, layers, inputs)
     by_graph = sum(p.flops for p in products)
-    if by_fvcore != by_graph:
-        raise UserError(
-            f"{type(model).__name__}: fvcore counts {by_fvcore:,} FLOPs in products, the autograd"
-            f" graph {by_graph:,}; the model's exact FLOPs cannot be determined, so it cannot be"
-            " used here (does its forward pass use torch.no_grad()?)"
-        )
-    return FlopModel(forward, products)
-
-
-def _count_with_fvcore(
-    model: nn.Module, layers: Sequence[Layer], inputs: Inputs
-) -> tuple[tuple[float, ...], int]:
-    """Return the FLOPs per layer in the paper's convention, and the FLOPs of all products.
-
-    The latter include fused attention.
-    """
-    # Train mode would change the running statistics of BatchNorm. Without requires_grad, PyTorch's
-    # transformer layers would take their fused fast path and appear as one operator.
-    analysis = FlopCountAnalysis(copy.deepcopy(model).eval().requires_grad_(True), inputs)
-    analysis.set_op_handle(_ATTENTION, _count_attention, "aten::einsum", _count_einsum)
-    analysis.set_op_handle("aten::_convolution_mode", _count_padded_convolution)
-    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    analysis.tracer_warnings("none")
-    counts = analysis.by_module_and_operator()
-    _refuse_unknown(analysis.unsupported_ops(), type(model).__name__)
-
-    owner = {module: layer.index for layer in layers for module in layer.modules if module}
-    own = {name: dict(counter) for name, counter in counts.items()}
-    for name, counter in counts.items():
-        parent = name.rpartition(".")[0] if name else None
-        if parent is not None:
-            for operator, count in counter.items():
-                own[parent][operator] -= count
-    forward = [0.0] * len(layers)
-    products = 0.0
-    current = 0
-    order = find_execution_order(model, inputs)
-    for name in order + [n for n in own if n not in order]:
-        # A module that belongs to no layer (pooling) counts towards the layer that ran before it.
-        current = owner.get(name, current)
-        for operator, count in own[name].items():
-            if operator != _ATTENTION:
-                forward[current] += 2 * count
-            if operator in _PRODUCTS:
-                products += 2 * count
-    return tuple(forward), int(products)
-
-
-def _count_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """Return the multiply-adds of fused attention: queries x keys, then scores x values."""
-    queries, keys, values = (value.type().sizes() for value in inputs[:3])
-    return Counter({_ATTENTION: prod(queries[:-1]) * keys[-2] * (keys[-1] + values[-1])})
-
-
-def _count_einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """Return the multiply-adds of an einsum of two factors.
-
-    Used because fvcore's own handler rounds to 4 digits. Raises UserError unless the einsum has
-    exactly two factors.
-    """
-    equation = str(inputs[0].toIValue()).replace(" ", "")
-    shapes = [value.type().sizes() for value in inputs[1].node().inputs()]
-    terms = equation.partition("->")[0].split(",")
-    if len(terms) != 2 or "." in equation:
-        raise UserError(
-            f"einsum {equation!r}: cannot count its FLOPs; use einsums of two factors, without an"
-            " ellipsis"
-        )
-    sizes = {
-        k: n
-        for term, shape in zip(terms, shapes, strict=True)
-        for k, n in zip(term, shape, strict=True)
-    }
-    return Counter({"einsum": prod(sizes.values())})
-
-
-def _count_padded_convolution(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """Return the multiply-adds of a convolution whose padding is a string ("same")."""
-    weight, output = inputs[1].type().sizes(), outputs[0].type().sizes()
-    return Counter({"conv": prod(output) * prod(weight[1:])})
-
-
-def _refuse_unknown(unsupported: Iterable[str], model: str) -> None:
-    unknown = sorted(op for op in unsupported if op.removeprefix("aten::") not in NOT_COUNTED)
-    if unknown:
-        raise UserError(
-            f"{model}: cannot count the FLOPs of these operators: {', '.join(unknown)}; if they do"
-            " no multiply-adds, add them to NOT_COUNTED in bench/costs/flops.py"
-        )
+    if by_fvcore == by_graph:
+        return forward
+    name, hidden = type(model).__name__, find_custom_functions(model, inputs)
+    reason = (
+        f"the products inside of {', '.join(hidden)} are not in the graph"
+        if hidden
+        else "does its forward pass use torch.no_grad()?"
+    )
+    raise UserError(
+        f"{name}: fvcore counts {by_fvcore:,} FLOPs in products, the autograd graph {by_graph:,};"
+        f" the model's exact FLOPs cannot be determined, so it cannot be used here ({reason})"
+    )

@@ -14,12 +14,13 @@ class FlopsBySize:
     """FLOPs of one model at every input size that a run uses.
 
     A size is the side of the images in pixels, or the length of the padded texts in tokens.
-    at: function that returns the FLOPs per sample at a size.
-    samples: number of samples per size, over full training.
+    at: function that returns the FLOPs at a size.
+    samples, batches: number of samples and of batches per size, over full training.
     """
 
     at: Callable[[int], FlopModel]
     samples: Mapping[int, int]
+    batches: Mapping[int, int]
 
     @property
     def varies(self) -> bool:
@@ -28,19 +29,32 @@ class FlopsBySize:
 
     @cached_property
     def mean(self) -> FlopModel:
-        """Mean FLOPs per sample over full training, weighted by the samples of each size."""
-        shares = list(self.samples.items())
-        if len(shares) == 1:
-            return self.at(shares[0][0])
-        total = sum(self.samples.values())
-        models = [(self.at(size), samples / total) for size, samples in shares]
-        first, _ = models[0]
+        """Mean FLOPs over full training.
+
+        FLOPs per sample are weighted by the samples of each size, fixed FLOPs by its batches.
+        """
+        samples, batches = sum(self.samples.values()), sum(self.batches.values())
+        if not self.varies:
+            return self.at(next(iter(self.samples))).with_batch(samples / batches)
+        models = [
+            (self.at(size), count / samples, self.batches[size] / batches)
+            for size, count in self.samples.items()
+        ]
+        first = models[0][0]
         # The graph has the same products at every size; only their shapes differ.
         products = tuple(
-            replace(product, flops=sum(m.products[i].flops * share for m, share in models))
+            replace(
+                product,
+                flops=sum(m.products[i].flops * share for m, share, _ in models),
+                fixed=sum(m.products[i].fixed * share for m, _, share in models),
+            )
             for i, product in enumerate(first.products)
         )
-        forward = tuple(
-            sum(m.forward[i] * share for m, share in models) for i in range(len(first.forward))
+        forward, fixed = (
+            tuple(
+                sum(getattr(m, part)[i] * shares[turn] for m, *shares in models)
+                for i in range(len(getattr(first, part)))
+            )
+            for turn, part in enumerate(("forward", "fixed"))
         )
-        return FlopModel(forward, products)
+        return FlopModel(forward, products, fixed, samples / batches)

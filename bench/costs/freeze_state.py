@@ -45,6 +45,7 @@ class FreezeState:
     state_bytes: bytes of parameters, gradients, optimizer state and snapshots after the measured
         step. In the merged state, this is the largest number.
     sizes: number of samples per input size (image side or padded text length).
+    batches: number of batches per input size, over all processes.
     reused: samples whose prefix outputs came from the cache.
     prefix_exact, prefix_paper: forward FLOPs saved per reused sample, in each convention.
     sent: bytes of gradients that this process contributed to all-reduce.
@@ -66,6 +67,7 @@ class FreezeState:
     measured: int = 0
     measured_size: int = 0
     sizes: dict[int, int] = field(default_factory=dict)
+    batches: dict[int, int] = field(default_factory=dict)
     saved_bytes: int = 0
     state_bytes: int = 0
     reused: int = 0
@@ -113,12 +115,12 @@ class FreezeState:
     def make_row(self, sizes_vary: bool) -> dict[str, Any]:
         """Return the state as plain values, with its median step time.
 
-        Fields that do not apply to the run (sizes, sent, compile_s, merged) are left out.
+        Fields that do not apply to the run (sizes, batches, sent, compile_s, merged) are left out.
         """
         row = asdict(self)
         times = row.pop("step_s")
         if not sizes_vary:
-            del row["sizes"], row["measured_size"]
+            del row["sizes"], row["batches"], row["measured_size"]
         for name in ("sent", "compile_s", "merged"):
             if not row[name]:
                 del row[name]

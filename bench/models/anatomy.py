@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.costs.flops import FlopModel, count_flops
 from bench.errors import UserError
@@ -27,12 +29,44 @@ def analyze_model(model: str, classes: int, size: int) -> tuple[tuple[Layer, ...
     sample: Inputs
     if text_model := find_text_model(model):
         net, sample = text_model.sketch(classes, size)
+        _check_trace(model, net, sample)
     else:
         net = build_model(model, classes, size, seed=0)
         sample = (torch.zeros(1, 3, size, size),)
         _check_forward(model, net, sample[0])
     layers = find_layers(net, sample, find_classifiers(net))
     return layers, count_flops(net, layers, sample)
+
+
+class _LastOperator(TorchDispatchMode):
+    """Dispatch mode that remembers the operator that ran last."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
+        self.name = "no operator"
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.name = str(func)
+        return func(*args, **(kwargs or {}))
+
+
+def _check_trace(name: str, net: nn.Module, inputs: Inputs) -> None:
+    """Raise UserError that names the operator at which a model without data cannot continue.
+
+    The model is on torch's meta device, where tensors have shapes but no values.
+    """
+    last = _LastOperator()
+    try:
+        with torch.no_grad(), last:
+            get_logits(net(*inputs))
+    except UserError:
+        raise
+    except Exception as error:  # each family raises errors of its own
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UserError(
+            f"model {name} cannot be traced: {type(net).__name__} fails at {last.name} ({reason}); "
+            "use another model"
+        ) from None
 
 
 def _check_forward(name: str, net: nn.Module, images: Tensor) -> None:

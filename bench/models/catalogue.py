@@ -75,6 +75,7 @@ def describe() -> dict[str, str]:
         lines[name] = "from torchvision; a model of the paper"
     lines["deit_tiny_patch16_224"] = "from timm; the paper's DeiT-T"
     lines |= {name: model.summary for name, model in list_text_models().items()}
+    lines["hf:NAME or hf:FOLDER"] = "any sequence classifier of transformers, with its tokenizer"
     lines["NAME"] = "any other torchvision classification model"
     lines["NAME or timm:NAME"] = "any other timm model"
     return lines
@@ -125,6 +126,6 @@ def _make_unknown_error(name: str) -> UserError:
     full = make_unknown_error("model", name.removeprefix(TIMM), known)
     return UserError(
         str(full).partition("; valid:")[0]
-        + f"; valid: {', '.join(ours)}, and any of {len(known) - len(ours):,} models of "
+        + f"; valid: {', '.join(ours)}, hf:NAME, and any of {len(known) - len(ours):,} models of "
         "torchvision.models or timm"
     )

@@ -6,11 +6,16 @@ from torch import nn
 
 
 def find_classifiers(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of all classifiers of a timm model that has several, else ().
+    """Return the names of all classifiers of a model that has several modules for them, else ().
 
-    The names are those in the model's `pretrained_cfg`, from which timm drops them if the number
-    of classes differs.
+    In timm, the names are those in the model's `pretrained_cfg`, from which timm drops them if the
+    number of classes differs. A sequence classifier of transformers may have more than one layer
+    outside of its base model. They classify together, and most pretraining files lack them.
     """
+    if type(model).__name__.endswith("ForSequenceClassification"):
+        base = str(getattr(model, "base_model_prefix", ""))
+        outside = tuple(name for name, _ in model.named_children() if name != base)
+        return outside if len(outside) > 1 else ()
     config = getattr(model, "pretrained_cfg", None) or {}
     names = config.get("classifier")
     return tuple(names) if isinstance(names, (tuple, list)) and len(names) > 1 else ()

@@ -14,7 +14,8 @@ def check_pair(model: str, data: str) -> None:
     if isinstance(data_set, TextSet) != (text_model is not None):
         one, other = ("images", "texts") if text_model else ("texts", "images")
         sets = [each.name for each in list_data_sets() if isinstance(each, TextSet)]
-        fit = f"text models: {', '.join(list_text_models())}; text data sets: {', '.join(sets)}"
+        models = ", ".join((*list_text_models(), "hf:NAME"))
+        fit = f"text models: {models}; text data sets: {', '.join(sets)}"
         raise UserError(f"{data} contains {one}, but {model} needs {other}; {fit}")
     if text_model and isinstance(data_set, TextSet) and text_model.masked != data_set.masked:
         raise UserError(

@@ -15,6 +15,8 @@ from bench.errors import UserError
 from bench.models.catalogue import TIMM
 from bench.models.laptop import LAPTOP
 from bench.models.texts.catalogue import find_text_model
+from bench.models.texts.descriptor import TextModel
+from bench.models.texts.hub_model import HubModel
 from bench.models.weight_files import read_weights
 from bench.models.weight_names import COUNTER, is_under, translate_names
 from bench.models.weight_positions import needs_resampling, resample_positions
@@ -105,10 +107,11 @@ def load_published(name: str) -> Mapping[str, Tensor]:
     Raises UserError if there are none or the download fails.
     """
     text_model = find_text_model(name)
-    if name in LAPTOP or (text_model and not text_model.hub):
-        raise UserError(f"{name} has no published weights; pass a file to --weights, or omit it")
+    _check_published(name, text_model)
     state: Mapping[str, Tensor]
     try:
+        if isinstance(text_model, HubModel):
+            return text_model.read_published()
         if text_model:
             from huggingface_hub import hf_hub_download
 
@@ -119,11 +122,15 @@ def load_published(name: str) -> Mapping[str, Tensor]:
         else:
             state = timm.create_model(name.removeprefix(TIMM), pretrained=True).state_dict()
         return state
+    except UserError:
+        raise
     except Exception as error:  # the libraries have no common error class
         reason = " ".join(str(error).split())[:160] or type(error).__name__
-        addition = ", with its vocab.txt in the same folder" if text_model else ""
+        addition = (
+            ", with its vocab.txt in the same folder" if text_model and text_model.hub else ""
+        )
         raise UserError(
-            f"cannot download the pretrained weights of {name} ({reason}); "
+            f"cannot load the pretrained weights of {name} ({reason}); "
             f"pass --weights FILE.safetensors{addition}"
         ) from None
 
@@ -136,12 +143,20 @@ def identify_published(name: str) -> str:
     if name in torchvision.models.list_models(module=torchvision.models):
         return str(torchvision.models.get_model_weights(name).DEFAULT.url)
     text_model = find_text_model(name)
-    if name in LAPTOP or (text_model and not text_model.hub):
-        raise UserError(f"{name} has no published weights; pass a file to --weights, or omit it")
+    _check_published(name, text_model)
+    if isinstance(text_model, HubModel):
+        return text_model.identify_published()
     if text_model:
         return text_model.hub
     config = timm.get_pretrained_cfg(name.removeprefix(TIMM))
     return f"{config.hf_hub_id or config.url}:{config.tag}" if config else name
+
+
+def _check_published(name: str, text_model: TextModel | None) -> None:
+    """Raise UserError if a model has no published weights."""
+    unpublished = text_model and not isinstance(text_model, HubModel) and not text_model.hub
+    if name in LAPTOP or unpublished:
+        raise UserError(f"{name} has no published weights; pass a file to --weights, or omit it")
 
 
 def _is_trainable(weight: Tensor) -> bool:

@@ -57,12 +57,16 @@ def _make_group_keys(spec: Spec) -> list[tuple[object, ...]]:
 def count_full_flops(spec: Spec) -> float:
     """Return the exact FLOPs of full training; for texts, assume batches of the typical length."""
     root = spec.paths.get("data", "")
-    samples, each = _compute_full_cost(spec.model, spec.data, root, spec.resolution)
+    samples, each = _compute_full_cost(
+        spec.model, spec.data, root, spec.resolution, spec.batch_size
+    )
     return each * min(samples, spec.train_limit or samples) * spec.epochs
 
 
 @lru_cache(maxsize=256)  # listing an image folder is slow, and the live display asks often
-def _compute_full_cost(model: str, data: str, root: str, resolution: int) -> tuple[int, float]:
+def _compute_full_cost(
+    model: str, data: str, root: str, resolution: int, batch_size: int
+) -> tuple[int, float]:
     """Return the number of training samples, and the FLOPs of a full-training step per sample."""
     from bench.data.catalogue import describe
     from bench.models.flops_table import FULL_FLOPS
@@ -73,5 +77,5 @@ def _compute_full_cost(model: str, data: str, root: str, resolution: int) -> tup
     if each is None:
         from bench.models.anatomy import analyze_model
 
-        each = analyze_model(model, facts.classes, size)[1].exact().total
+        each = analyze_model(model, facts.classes, size)[1].with_batch(batch_size).exact().total
     return facts.train_samples, each

@@ -12,6 +12,7 @@ from bench.errors import UserError
 from bench.files import hash_file
 from bench.models.texts.catalogue import find_text_model
 from bench.models.texts.descriptor import TextModel
+from bench.models.texts.hub_model import HubModel
 from bench.spec import Spec
 from bench.strategy_api.registry import find_foreign_package, load_strategy_class, normalize_options
 
@@ -58,10 +59,7 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
                 f"{spec.label}: weights = {spec.weights!r} is not valid; give '', 'pretrained', "
                 "'run:ID' or 'file'"
             )
-    if text_model := find_text_model(spec.model):
-        contents["vocab"] = _hash_vocabulary(text_model, paths)
-    else:
-        paths.pop("vocab", None)
+    contents |= _hash_text_model(spec, paths)
     if spec.match and not cls.matches:
         raise UserError(f"{spec.label}: strategy {name} does not support `match`; remove it")
     if spec.match and options.get("saving"):
@@ -76,6 +74,25 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
     contents["data"] = _hash_data(spec.data, paths.get("data", ""))
     paths = {k: v for k, v in paths.items() if k in contents or k == "data"}
     return spec.with_changes(options=options, contents=contents, paths=paths)
+
+
+def _hash_text_model(spec: Spec, paths: dict[str, str]) -> dict[str, str]:
+    """Return the hashes of the vocabulary and configuration of a text model, by role.
+
+    Raises UserError if a vocabulary is given for a model with a tokenizer of its own.
+    """
+    text_model = find_text_model(spec.model)
+    if isinstance(text_model, HubModel):
+        if "vocab" in paths:
+            raise UserError(
+                f"{spec.label}: a vocabulary is given, but {spec.model} has its own tokenizer; "
+                "remove --vocab"
+            )
+        return text_model.identify_files()
+    if text_model:
+        return {"vocab": _hash_vocabulary(text_model, paths)}
+    paths.pop("vocab", None)
+    return {}
 
 
 def _hash_vocabulary(model: TextModel, paths: dict[str, str]) -> str:

@@ -53,6 +53,11 @@ class PrefixForward:
                 f"{spec.label}: cache_prefix and fold_norms need image data that fits in memory; "
                 "turn them off, or use a lower resolution"
             )
+        if spec.cache_prefix and flops.has_fixed:
+            raise UserError(
+                f"{spec.label}: {spec.model} does some work once per batch, so the FLOPs that a "
+                "cached prefix saves cannot be counted; turn cache_prefix off"
+            )
         self._spec, self._model, self._batches = spec, model, batches
         self._device, self._folder, self._autocast = device, folder, autocast
         self._few = batches.prepare_unaugmented(torch.arange(min(CHECKED, batches.samples)))
@@ -68,13 +73,13 @@ class PrefixForward:
         """
         cut = self._splitter.cut()
         if cut and self._cut and cut.nodes == self._cut.nodes:
+            # Dropout may be off in more layers of the rest.
+            self._cut = replace(cut, prefix=self._cut.prefix)
             return
         self.close()
         self.since, self._cut = step, cut
         if cut is None:
             return
-            # Dropout may be off in more layers of the rest.
-            self._cut = replace(cut, prefix=self._cut.prefix)
         with self._autocast(), disable_tf32():
             check_cut(cut, self._model, self._few)
             if self._spec.fold_norms:

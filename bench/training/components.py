@@ -12,6 +12,7 @@ from torch import nn
 from bench.errors import UserError
 from bench.layers.discovery import Layer
 from bench.models.catalogue import build as build_model
+from bench.models.texts.catalogue import find_text_model
 from bench.models.weights import load_backbone
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
@@ -38,10 +39,17 @@ def make_initial_model(
     else:
         source = Path(spec.paths["weights"])
     may_lack = [prefix.strip() for prefix in spec.weights_may_lack.split(",") if prefix.strip()]
-    head = (layers[-1].name, *layers[-1].others)
+    head: tuple[str, ...] = (layers[-1].name, *layers[-1].others)
+    text_model = find_text_model(spec.model)
+    if text_model and (fresh := text_model.list_new_parts(model)):
+        # Of a head of several layers, only the last depends on the number of classes.
+        head, may_lack = head[-1:], [*may_lack, *fresh]
     report = load_backbone(model, source, head=head, name=spec.model, allow_missing=may_lack)
-    if report.note:
-        print(report.note, file=sys.stderr, flush=True)
+    notes = [report.note] if report.note else []
+    if text_model and text_model.list_new_parts(model) and report.missing:
+        notes.append(f"{spec.label}: starts with random {', '.join(report.missing)}")
+    for note in notes:
+        print(note, file=sys.stderr, flush=True)
     return model
 
 

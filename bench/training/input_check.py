@@ -6,6 +6,8 @@ from pathlib import Path
 
 from bench.errors import UserError
 from bench.files import hash_file
+from bench.models.texts.catalogue import find_text_model
+from bench.models.texts.hub_model import HubModel
 from bench.spec import Spec
 
 
@@ -14,6 +16,16 @@ def check_unchanged(spec: Spec) -> None:
 
     Data sets are not checked, because hashing a large folder can take longer than the run.
     """
+    model = find_text_model(spec.model)
+    if isinstance(model, HubModel):
+        now = model.identify_files()
+        if spec.weights == "pretrained":
+            now["weights"] = model.identify_published()
+        if changed := [what for what, content in now.items() if spec.contents[what] != content]:
+            raise UserError(
+                f"{spec.label}: the {changed[0]} files in {model.folder} have changed since the "
+                "run was planned; run the command again"
+            )
     for what, content in spec.contents.items():
         if what == "data" or what not in spec.paths:
             continue

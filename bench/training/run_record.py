@@ -124,7 +124,7 @@ def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
                 "name": layer.name,
                 "parameters": layer.size,
                 "weights": run.model.get_parameter(layer.parameters[0]).numel(),
-                "flops_forward": run.flops.forward[layer.index],
+                "flops_forward": run.flops.layer_costs[layer.index],
                 "frozen_at_step": run.frozen_at.get(layer.index),
             }
             for layer in run.layers

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.batches.factory import make_batches
+from bench.batches.factory import count_batches, make_batches
 from bench.batches.order import NOT_ASKED
 from bench.costs.accounting import MOST_STATES, Accounting
 from bench.costs.clocks import Clocks
@@ -59,7 +59,11 @@ class RunState:
         self.batches, classes = make_batches(spec, self.device, group)
         sizes = self.batches.sizes()
         self.layers, _ = analyze_model(spec.model, classes, next(iter(sizes)))
-        by_size = FlopsBySize(lambda size: analyze_model(spec.model, classes, size)[1], sizes)
+        by_size = FlopsBySize(
+            lambda size: analyze_model(spec.model, classes, size)[1],
+            sizes,
+            count_batches(self.batches, spec, group.size),
+        )
         self.flops = by_size.mean
         self.model = make_initial_model(spec, classes, self.layers, results).to(self.device)
         if spec.channels_last:
@@ -75,7 +79,7 @@ class RunState:
             keep_dropout=spec.frozen_dropout,
         )
         most_states = MOST_STATES if self.strategy.switches_often else None
-        self.accounting = Accounting(by_size, self.device, most_states)
+        self.accounting = Accounting(by_size, self.device, most_states, group.size)
         group.attach(self.model, self.layers)
         self.shortcut: PrefixForward | None = None
         self.compiled: Compiled | None = None
@@ -114,11 +118,11 @@ class RunState:
             lr=self.spec.lr,
             momentum=self.spec.momentum,
             weight_decay=self.spec.weight_decay,
+            nesterov=self.spec.nesterov,
             by_layer=self.strategy.sets_learning_rates,
         )
 
     def compute_loss(self, output: Any, labels: Tensor) -> Tensor:
-            nesterov=self.spec.nesterov,
         """Return the mean training loss of a model's output on a batch, 0-d."""
         return F.cross_entropy(
             get_logits(output).flatten(0, -2),

@@ -8,6 +8,7 @@ from functools import cache
 
 from bench.models import texts
 from bench.models.texts.descriptor import TextModel
+from bench.models.texts.hub_model import PREFIX, load_hub_model
 
 
 @cache
@@ -22,5 +23,10 @@ def list_text_models() -> dict[str, TextModel]:
 
 
 def find_text_model(name: str) -> TextModel | None:
-    """Return the descriptor of a text model, or None if the name is not a text model."""
+    """Return the descriptor of a text model, or None if the name is not a text model.
+
+    Raises UserError if the files of an `hf:` model cannot be found or read.
+    """
+    if name.startswith(PREFIX):
+        return load_hub_model(name)
     return list_text_models().get(name)

@@ -46,6 +46,10 @@ class TextModel(ABC):
         Layers and FLOPs depend on shapes only, so no weights are needed to find them.
         """
 
+    def list_new_parts(self, model: nn.Module) -> tuple[str, ...]:
+        """Return the modules of the built model that published weights may lack."""
+        return ()
+
     @abstractmethod
     def rename_weights(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return a published checkpoint with the tensor names of the built model."""

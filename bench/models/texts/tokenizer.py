@@ -1,9 +1,9 @@
-"""Tokenization of texts into BERT's word pieces, with the tokenizer of transformers."""
+"""Tokenization of texts with the tokenizers of transformers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,10 @@ from bench.data.texts.dataset import TextSample
 from bench.errors import UserError
 from bench.files import hash_file
 from bench.models.texts.descriptor import TextModel
+from bench.models.texts.hub_model import HubModel
 
 if TYPE_CHECKING:
-    from transformers import BertTokenizerFast
+    from transformers import PreTrainedTokenizerBase
 
 MOST_UNKNOWN = 0.25  # share of unknown tokens above which the vocabulary is wrong
 
@@ -25,27 +26,33 @@ MOST_UNKNOWN = 0.25  # share of unknown tokens above which the vocabulary is wro
 class Tokens:
     """Tokenized texts, padded to the longest text.
 
-    ids, segments: int32 (N, L). lengths, labels: int64 (N,).
+    ids, segments: int32 (N, L). lengths, labels: int64 (N,). padding: id of the padding token.
     """
 
     ids: Tensor
     segments: Tensor
     lengths: Tensor
     labels: Tensor
+    padding: int = 0
 
     def to(self, device: torch.device) -> Tokens:
         """Return the tokens on a device; the lengths stay on the CPU, where batches are built."""
-        return Tokens(
-            self.ids.to(device), self.segments.to(device), self.lengths, self.labels.to(device)
+        return replace(
+            self,
+            ids=self.ids.to(device),
+            segments=self.segments.to(device),
+            labels=self.labels.to(device),
         )
 
 
-def load_tokenizer(model: TextModel, vocabulary: Path | None) -> BertTokenizerFast:
+def load_tokenizer(model: TextModel, vocabulary: Path | None) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a text model.
 
-    vocabulary: path of its vocab.txt. None selects the built-in vocabulary, or the hub's if there
-    is none. Raises UserError if the file is not a vocabulary or the download fails.
+    vocabulary: path of BERT's vocab.txt. None selects the built-in vocabulary, or the hub's if
+    there is none. Raises UserError if the file is not a vocabulary or the download fails.
     """
+    if isinstance(model, HubModel):
+        return model.tokenizer
     from transformers import BertTokenizerFast
     from transformers.utils import logging
 
@@ -62,29 +69,46 @@ def load_tokenizer(model: TextModel, vocabulary: Path | None) -> BertTokenizerFa
 
 
 def tokenize(
-    tokenizer: BertTokenizerFast, texts: Sequence[TextSample], longest: int, name: str
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[TextSample], longest: int, name: str
 ) -> Tokens:
-    """Return texts as at most `longest` tokens each, including [CLS] and [SEP].
+    """Return texts as at most `longest` tokens each, including the tokenizer's special tokens.
 
-    In a pair, the longer text is truncated first. name: the data set, for messages.
-    Raises UserError if too many words are not in the vocabulary.
+    In a pair, the longer text is truncated first. If the tokenizer puts no special token between
+    two texts (GPT-2), a line break separates them. name: the data set, for messages.
+    Raises UserError if too many words are not in the vocabulary, or if a text has no token.
     """
     second = [text.second for text in texts] if any(text.second for text in texts) else None
-    cut = tokenizer([text.first for text in texts], second, truncation=True, max_length=longest)
+    added = tokenizer.num_special_tokens_to_add
+    if second and added(pair=True) <= added(pair=False):
+        second = [f"\n{text}" for text in second]
+    cut = tokenizer(
+        [text.first for text in texts],
+        second,
+        truncation=True,
+        max_length=longest,
+        return_token_type_ids=True,
+    )
     rows = list(zip(cut["input_ids"], cut["token_type_ids"], strict=True))
     lengths = torch.tensor([len(ids) for ids, _ in rows])
+    if not lengths.all():
+        empty = texts[int(lengths.argmin())].first
+        raise UserError(f"{name}: the text {empty[:40]!r} has no token; remove it")
     ids = torch.full((len(rows), int(lengths.max())), tokenizer.pad_token_id, dtype=torch.int32)
     segments = torch.zeros_like(ids)
     for i, (tokens, kinds) in enumerate(rows):
         ids[i, : len(tokens)] = torch.tensor(tokens, dtype=torch.int32)
         segments[i, : len(tokens)] = torch.tensor(kinds, dtype=torch.int32)
-    unknown = float((ids == tokenizer.unk_token_id).sum()) / float(lengths.sum())
+    unknown = 0.0
+    if tokenizer.unk_token_id is not None:  # tokenizers of bytes have none
+        real = torch.arange(ids.shape[1]) < lengths[:, None]
+        unknown = float((real & (ids == tokenizer.unk_token_id)).sum()) / float(lengths.sum())
     if unknown > MOST_UNKNOWN:
         raise UserError(
             f"{name}: {unknown:.0%} of its words are not in the model's vocabulary; use the "
             "vocabulary of the model, or another model"
         )
-    return Tokens(ids, segments, lengths, torch.tensor([text.label for text in texts]))
+    labels = torch.tensor([text.label for text in texts])
+    return Tokens(ids, segments, lengths, labels, int(tokenizer.pad_token_id))
 
 
 def _check_vocabulary(words: Sequence[str], path: str, model: str) -> None:

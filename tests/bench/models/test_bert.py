@@ -53,7 +53,8 @@ def test_layers_found_on_meta_device_equal_layers_of_the_model(name):
 
 def test_mean_flops_times_samples_equals_the_sum_over_lengths():
     samples = {8: 96, 16: 31, 40: 5}
-    by_size = FlopsBySize(lambda size: analyze_model("laptop_bert", 2, size)[1], samples)
+    batches = {8: 3, 16: 1, 40: 1}
+    by_size = FlopsBySize(lambda size: analyze_model("laptop_bert", 2, size)[1], samples, batches)
     for frozen in (frozenset(), frozenset(range(7)), frozenset({0, 3, 20})):
         for convention in ("paper", "exact"):
             each = [getattr(by_size.at(size), convention)(frozen).total for size in samples]

@@ -1,0 +1,203 @@
+"""Text tables as data sets: texts:PATH for files, and datasets:NAME for the datasets library.
+
+The evaluation part for `evaluate_on = test` is the test part if it has labels, otherwise the
+validation part, otherwise a fifth of the training part. For `evaluate_on = validation`, it is the
+validation part if there is a test part too, otherwise a tenth of what is left for training.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from bench.data.interface.descriptor import DataSet, Facts
+from bench.data.interface.splits import Part, split_held_out
+from bench.data.texts.columns import (
+    UNLABELLED,
+    Columns,
+    check_columns,
+    find_columns,
+    list_classes,
+    make_samples,
+    parse_columns,
+    read_labels,
+)
+from bench.data.texts.dataset import TextData, TextSample, TextSet
+from bench.data.texts.table_file import SUFFIXES, Row, read_table
+from bench.errors import UserError
+
+HELD_OUT = {"test": 0.2, "validation": 0.1}  # shares of the training part
+# Names of each part, as files or as splits of the datasets library.
+NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
+TOKENS_PER_WORD = 1.5  # for estimates of cost
+
+Samples = Sequence[TextSample]
+
+
+class TableSet(TextSet):
+    """Text data set whose parts are tables."""
+
+    def find(self, name: str) -> DataSet | None:
+        """Return the data set for a name that begins with this one's prefix, else None."""
+        prefix = self.name.partition(":")[0]
+        return replace(self, name=name) if name.partition(":")[0] == prefix else None
+
+    @property
+    def place(self) -> str:
+        """Name without its prefix and its columns."""
+        return parse_columns(self.name.partition(":")[2])[0]
+
+    @abstractmethod
+    def read_parts(self) -> Mapping[str, tuple[str, list[Row]]]:
+        """Return the rows of each part in NAMES that there is, and where they are from.
+
+        A table without parts is "train". Raises UserError if there is none.
+        """
+
+    def describe(self, root: Path | None) -> Facts:
+        """Return the number of classes and of training texts, and an estimate of the length."""
+        parts, classes = _load_parts(self)
+        words = sorted(len(f"{t.first} {t.second}".split()) for t in parts["train"])
+        # Most batches contain one of the longest tenth of the texts.
+        length = round(words[len(words) * 9 // 10] * TOKENS_PER_WORD) + 2
+        return Facts(classes, len(_split(parts, "test", self.name)[0]), -(-length // 8) * 8)
+
+    def load(self, evaluate_on: Part, root: Path | None) -> TextData:
+        """Load both parts. Raises UserError for missing files, columns, labels and texts."""
+        parts, classes = _load_parts(self)
+        train, evaluation = _split(parts, evaluate_on, self.name)
+        return TextData(self.name, classes, "accuracy", tuple(train), tuple(evaluation))
+
+
+class FileTableSet(TableSet):
+    """Text data set of one file, or of a folder of files named train, validation and test."""
+
+    @property
+    def summary(self) -> str:
+        """Summary line for `freezebench list`."""
+        return f"texts with labels in a file or in PATH/train.* ({', '.join(SUFFIXES)})"
+
+    def read_parts(self) -> Mapping[str, tuple[str, list[Row]]]:
+        """Return the rows of each file of the folder, or those of the one file."""
+        path = Path(self.place).expanduser()
+        if path.is_file():
+            return {"train": (str(path), read_table(path))}
+        if not self.place or not path.is_dir():
+            raise UserError(f"{self.name}: there is no file or folder {path}; check the path")
+        found: dict[str, tuple[str, list[Row]]] = {}
+        for part, names in NAMES.items():
+            files = [f for n in names for s in SUFFIXES if (f := path / f"{n}{s}").is_file()]
+            if len(files) > 1:
+                raise UserError(
+                    f"{self.name}: {files[0].name} and {files[1].name} are the same part; remove "
+                    "one of them"
+                )
+            if files:
+                found[part] = (str(files[0]), read_table(files[0]))
+        if "train" not in found:
+            raise UserError(
+                f"{self.name}: {path} has no train file; put train.csv there, and validation.csv "
+                f"and test.csv if there are any (or files that end in {', '.join(SUFFIXES[1:])})"
+            )
+        return found
+
+
+class LibrarySet(TableSet):
+    """Text data set of the datasets library: datasets:NAME or datasets:NAME:CONFIGURATION."""
+
+    @property
+    def summary(self) -> str:
+        """Summary line for `freezebench list`."""
+        return "a data set of the Hugging Face hub, through the datasets library"
+
+    def read_parts(self) -> Mapping[str, tuple[str, list[Row]]]:
+        """Return the rows of each split that the library finds."""
+        name, _, configuration = self.place.partition(":")
+        try:
+            from datasets import load_dataset
+        except ImportError:
+            raise UserError(
+                f"{self.name}: needs the datasets library; install it with `pip install "
+                "'freezebench[hub]'`, or give files as texts:PATH"
+            ) from None
+        try:
+            splits = load_dataset(name, configuration or None)
+        except Exception as error:  # no network, unknown name, missing configuration, …
+            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            raise UserError(
+                f"{self.name}: cannot be loaded ({reason}); write datasets:NAME or "
+                "datasets:NAME:CONFIGURATION, or give files as texts:PATH"
+            ) from None
+        found = {
+            part: (f"{self.name}, split {split}", list(splits[split]))
+            for part, names in NAMES.items()
+            for split in [next((n for n in names if n in splits), None)]
+            if split
+        }
+        if "train" not in found:
+            raise UserError(f"{self.name}: has no training split; its splits: {', '.join(splits)}")
+        return found
+
+
+DATA_SETS = (FileTableSet("texts:PATH"), LibrarySet("datasets:NAME"))
+
+
+@lru_cache(maxsize=4)
+def _load_parts(data_set: TableSet) -> tuple[dict[str, list[TextSample]], int]:
+    """Return the samples of each part that has labels, and the number of classes."""
+    tables = dict(data_set.read_parts())
+    where, rows = tables["train"]
+    columns = parse_columns(data_set.name.partition(":")[2])[1] or find_columns(rows, where)
+    labels = _read_all_labels(tables, columns)
+    classes = list_classes(labels["train"], where)
+    parts = {
+        part: make_samples(tables[part][1], own, columns, classes, tables[part][0])
+        for part, own in labels.items()
+    }
+    return parts, len(classes)
+
+
+def _read_all_labels(
+    tables: Mapping[str, tuple[str, list[Row]]], columns: Columns
+) -> dict[str, list[str]]:
+    """Return the labels of each part. A test part whose labels are hidden is left out."""
+    labels = {}
+    for part, (where, rows) in tables.items():
+        if part == "test" and columns.label not in rows[0]:
+            continue
+        check_columns(rows, columns, where)
+        own = read_labels(rows, columns, where)
+        if part == "test" and set(own) == {UNLABELLED}:
+            continue
+        labels[part] = own
+    return labels
+
+
+def _split(parts: Mapping[str, Samples], evaluate_on: Part, name: str) -> tuple[Samples, Samples]:
+    """Return the training part and the evaluation part."""
+    train = parts["train"]
+    held = [part for part in ("test", "validation") if part in parts]
+    if not held:
+        train, test = _hold_out(train, HELD_OUT["test"], name)
+        if evaluate_on == "test":
+            return train, test
+    elif evaluate_on == "test" or held == ["test", "validation"]:
+        return train, parts[held[0] if evaluate_on == "test" else "validation"]
+    return _hold_out(train, HELD_OUT["validation"], name)
+
+
+def _hold_out(train: Samples, share: float, name: str) -> tuple[Samples, Samples]:
+    try:
+        kept, held = split_held_out(torch.tensor([text.label for text in train]), share)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    return [train[i] for i in kept.tolist()], [train[i] for i in held.tolist()]

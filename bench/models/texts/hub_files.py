@@ -1,0 +1,114 @@
+"""Files of a transformers model, in a local folder or in the cache of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from bench.data.interface.descriptor import hash_parts
+from bench.errors import UserError
+from bench.files import hash_file
+
+CONFIG = "config.json"
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "spm.model",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+)
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+@lru_cache(maxsize=32)
+def find_folder(name: str, *, with_weights: bool) -> Path:
+    """Return the local folder of `hf:NAME`, downloaded if the hub's local cache lacks it.
+
+    with_weights: whether the safetensors files are needed too.
+    Raises UserError if the folder has no config.json, or if the download fails.
+    """
+    place = name.partition(":")[2]
+    folder = Path(place).expanduser()
+    if not place:
+        raise UserError(f"{name}: no model is given; write hf:NAME or hf:FOLDER")
+    if not folder.is_dir():
+        folder = _fetch(name, place, with_weights)
+    if not (folder / CONFIG).is_file():
+        raise UserError(
+            f"{name}: {folder} has no {CONFIG}; put it there, with the tokenizer's files and "
+            f"{WEIGHTS}"
+        )
+    return folder
+
+
+def list_tokenizer_files(folder: Path, name: str) -> list[Path]:
+    """Return the files of the tokenizer in a folder. Raises UserError if there are none."""
+    found = [folder / file for file in TOKENIZER if (folder / file).is_file()]
+    if not found:
+        raise UserError(
+            f"{name}: {folder} has no tokenizer; put the model's tokenizer.json there (or "
+            "vocab.txt, vocab.json and merges.txt, or tokenizer.model)"
+        )
+    return found
+
+
+def list_weight_files(folder: Path, name: str) -> list[Path]:
+    """Return the safetensors files in a folder. Raises UserError if there are none."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    try:
+        parts = set(json.loads((folder / INDEX).read_text())["weight_map"].values())
+    except (OSError, ValueError, KeyError):
+        raise UserError(
+            f"{name}: {folder} has no {WEIGHTS}; put it there, or pass --weights FILE.safetensors"
+        ) from None
+    if missing := sorted(part for part in parts if not (folder / part).is_file()):
+        raise UserError(f"{name}: {folder} lacks {missing[0]}, which {INDEX} names; put it there")
+    return [folder / part for part in sorted(parts)]
+
+
+def hash_files(files: Sequence[Path]) -> str:
+    """Return a hash of the names and contents of files."""
+    return hash_parts(f"{file.name} {hash_file(file)}\n".encode() for file in files)
+
+
+def shorten(error: Exception) -> str:
+    """Return the message of an error in one line of at most 160 characters."""
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def _fetch(name: str, repository: str, with_weights: bool) -> Path:
+    """Return the folder of a repository in the hub's local cache, downloaded if necessary."""
+    from huggingface_hub import snapshot_download
+
+    wanted = [
+        CONFIG,
+        *TOKENIZER,
+        *((WEIGHTS, INDEX, "model-*.safetensors") if with_weights else ()),
+    ]
+    needed = (CONFIG, WEIGHTS) if with_weights else (CONFIG,)
+    reason = ""
+    # A copy in the cache is used without asking the hub, so that a later change there does not
+    # change runs, and a machine without a network can use it.
+    for local in (True, False):
+        try:
+            folder = Path(
+                snapshot_download(repository, allow_patterns=wanted, local_files_only=local)
+            )
+        except Exception as error:  # the library has no common error class
+            reason = shorten(error)
+            continue
+        if not local or all((folder / f).is_file() for f in needed) or (folder / INDEX).is_file():
+            return folder
+    raise UserError(
+        f"cannot download {name} ({reason}); put {CONFIG}, the tokenizer's files and {WEIGHTS} of "
+        "the model into a folder, and give it as hf:FOLDER"
+    )

@@ -1,0 +1,229 @@
+"""Classifiers of transformers by name: `hf:NAME` on the Hugging Face hub, or `hf:FOLDER`.
+
+A folder, or a repository of the hub, holds config.json, the files of the tokenizer and, for
+`--weights pretrained`, safetensors files. Importing transformers takes seconds, so it is imported
+only when such a model is used.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import UserError
+from bench.files import hash_file
+from bench.layers.discovery import Inputs
+from bench.models.texts.descriptor import TextModel
+from bench.models.texts.hub_files import (
+    CONFIG,
+    find_folder,
+    hash_files,
+    list_tokenizer_files,
+    list_weight_files,
+    shorten,
+)
+from bench.models.texts.hub_inputs import adapt_inputs
+from bench.models.texts.padding_check import adapt_and_check
+
+PREFIX = "hf:"
+# Names in older files: buffers that models no longer store, and weights of norms.
+OLD_BUFFERS = ("position_ids", "inv_freq", ".attn.bias", ".attn.masked_bias")
+
+
+@dataclass(frozen=True)
+class HubModel(TextModel):
+    """Descriptor of a classifier of transformers. folder: local folder of its files."""
+
+    folder: Path = Path()
+
+    @cached_property
+    def config(self) -> Any:
+        """Configuration of the model; its padding token is the one of `tokenizer`."""
+        config = _read_config(self.folder, self.name)
+        config.pad_token_id = self.tokenizer.pad_token_id
+        config.use_cache = False  # a cache of keys and values is for generation only
+        return config
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Tokenizer of the model, with a padding token that ends no text."""
+        return _load_tokenizer(self.folder, self.name)
+
+    def build(self, classes: int) -> nn.Module:
+        """Return the model with random weights from torch's global random state.
+
+        Raises UserError if padding changes its logits, or if it cannot be built.
+        """
+        model = self._construct(classes)
+        if model.device.type == "meta":
+            return adapt_inputs(model, self.name)
+        return adapt_and_check(model, self.name)
+
+    def _construct(self, classes: int) -> Any:
+        from transformers import AutoModelForSequenceClassification
+
+        config = copy.deepcopy(self.config)
+        config.num_labels = classes
+        try:
+            # The type in the configuration is that of the file; runs choose their own precision.
+            return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+        except Exception as error:  # each family raises errors of its own
+            reason = shorten(error)
+            if "for this kind of AutoModel" in str(error):
+                reason = f"transformers has no sequence classifier of type {config.model_type}"
+            raise UserError(
+                f"{self.name}: cannot build the model ({reason}); use another model"
+            ) from None
+
+    def sketch(self, classes: int, length: int) -> tuple[nn.Module, Inputs]:
+        """Return the model on torch's meta device, and one text of `length` tokens."""
+        with torch.device("meta"):
+            model = self.build(classes)
+            tokens = torch.zeros((1, length), dtype=torch.long)
+            return model, (tokens, torch.ones((1, 1, 1, length), dtype=torch.bool), tokens)
+
+    def rename_weights(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a checkpoint with the tensor names of a classifier.
+
+        Pretraining heads are dropped. The names of a bare model lack its prefix.
+        """
+        model, _ = self.sketch(2, 8)
+        own, prefix = model.state_dict().keys(), f"{model.base_model_prefix}."
+        found = {}
+        for key, value in tensors.items():
+            name = key.replace("LayerNorm.gamma", "LayerNorm.weight")
+            name = name.replace("LayerNorm.beta", "LayerNorm.bias")
+            if name not in own and prefix + name in own:
+                name = prefix + name
+            if name in own or (name.startswith(prefix) and not name.endswith(OLD_BUFFERS)):
+                found[name] = value
+        return found
+
+    def check_tokens(self, largest: int) -> None:
+        """Raise UserError if the model has no embedding for the largest token id of a data set."""
+        if largest >= self.config.vocab_size:
+            raise UserError(
+                f"{self.name}: its tokenizer gives the token id {largest:,}, but the model has "
+                f"{self.config.vocab_size:,} embeddings; use the tokenizer of the model"
+            )
+
+    def list_new_parts(self, model: nn.Module) -> tuple[str, ...]:
+        """Return the modules outside of the base model; pretraining files may lack them."""
+        base = str(model.base_model_prefix)
+        return tuple(name for name, _ in model.named_children() if name != base)
+
+    def read_published(self) -> Mapping[str, Tensor]:
+        """Return the tensors of the safetensors files, as transformers renames them."""
+        from transformers import AutoModelForSequenceClassification
+
+        folder = find_folder(self.name, with_weights=True)
+        with torch.random.fork_rng(devices=[]):
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                config=copy.deepcopy(self.config),
+                dtype=torch.float32,
+                use_safetensors=True,  # a pickle can execute any code
+                local_files_only=True,
+                ignore_mismatched_sizes=True,  # a head for another number of classes
+                output_loading_info=True,
+            )
+        # transformers fills in random values for these tensors.
+        absent = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+        return {k: v for k, v in model.state_dict().items() if k not in absent}
+
+    def identify_published(self) -> str:
+        """Return a hash of the safetensors files, downloaded if they are not in the local cache."""
+        return hash_files(list_weight_files(find_folder(self.name, with_weights=True), self.name))
+
+    def identify_files(self) -> dict[str, str]:
+        """Return the hash of config.json, and a hash of the tokenizer's files, by role."""
+        return {
+            "model": hash_file(self.folder / CONFIG),
+            "vocab": hash_files(list_tokenizer_files(self.folder, self.name)),
+        }
+
+
+@lru_cache(maxsize=16)
+def load_hub_model(name: str) -> HubModel:
+    """Return the descriptor of `hf:NAME` or `hf:FOLDER`.
+
+    Raises UserError if its files are not here and cannot be downloaded, or cannot be read.
+    """
+    folder = find_folder(name, with_weights=False)
+    model = HubModel(name, "classifier of transformers", folder=folder)
+    return HubModel(name, model.summary, positions=_count_positions(model), folder=folder)
+
+
+def _count_positions(model: HubModel) -> int:
+    """Return the length of the longest text, in tokens.
+
+    RoBERTa numbers positions from the id of its padding token + 1, so some are never used.
+    """
+    declared = getattr(model.config, "max_position_embeddings", None) or model.positions
+    with torch.device("meta"):
+        net = model._construct(2)
+    unused = {
+        table.padding_idx + 1
+        for name, table in net.named_modules()
+        if isinstance(table, nn.Embedding) and table.padding_idx is not None
+        if table.num_embeddings == declared and "position" in name
+    }
+    return int(declared) - max(unused, default=0)
+
+
+def _read_config(folder: Path, name: str) -> Any:
+    from transformers import AutoConfig
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # hide warnings about missing weights and settings
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the library has no common error class
+        raise UserError(
+            f"{name}: cannot read {folder / CONFIG} ({shorten(error)}); use the file of a "
+            "model that transformers knows"
+        ) from None
+
+
+@lru_cache(maxsize=16)
+def _load_tokenizer(folder: Path, name: str) -> Any:
+    from transformers import AutoTokenizer
+
+    config = _read_config(folder, name)
+    list_tokenizer_files(folder, name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the library has no common error class
+        raise UserError(
+            f"{name}: cannot read the tokenizer in {folder} ({shorten(error)}); put its "
+            "tokenizer.json there, or `pip install sentencepiece` for files that end in .model"
+        ) from None
+    pad = _choose_padding(tokenizer, config)
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
+    return tokenizer
+
+
+def _choose_padding(tokenizer: Any, config: Any) -> int:
+    """Return the id of the padding token.
+
+    A decoder classifies by the last token that is not padding, so the padding token must not end a
+    text. GPT-2 and Llama have none. Their padding is masked, so any other token can replace it.
+    """
+    last = tokenizer("a")["input_ids"][-1:]
+    wishes: tuple[int | None, ...] = (
+        config.pad_token_id,
+        tokenizer.pad_token_id,
+        tokenizer.eos_token_id,
+        tokenizer.unk_token_id,
+        tokenizer.bos_token_id,
+    )
+    tokens = range(min(len(tokenizer), config.vocab_size))
+    known = [i for i in wishes if i is not None and i in tokens and i not in last]
+    return known[0] if known else next(i for i in tokens if i not in last)

@@ -1,0 +1,63 @@
+"""Check that padding does not change what a classifier of transformers computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import UserError
+from bench.models.texts.hub_files import shorten
+from bench.models.texts.hub_inputs import LONGEST, adapt_inputs
+
+TOLERANCE = 1e-3  # times the largest logit
+
+
+def adapt_and_check(model: Any, name: str) -> nn.Module:
+    """Make a classifier of transformers accept the batches of a run, check it, and return it.
+
+    Raises UserError if a text gives other logits in a padded batch than on its own. On its own, a
+    text is evaluated by the model as transformers built it, without a mask. The check finds
+    families that place their mask, their positions or their last token in another way.
+    """
+    ids, lengths = _make_texts(model.config)
+    model.eval()
+    try:
+        with torch.no_grad():
+            alone = [model(input_ids=x[:k][None]).logits for x, k in zip(ids, lengths, strict=True)]
+            adapt_inputs(model, name)
+            real = torch.arange(ids.shape[1]) < torch.tensor(lengths)[:, None]
+            padded = ids.masked_fill(~real, model.config.pad_token_id)
+            together = model(padded, real[:, None, None], torch.zeros_like(ids)).logits
+    except UserError:
+        raise
+    except Exception as error:  # each family raises errors of its own
+        raise UserError(
+            f"{name}: {type(model).__name__} cannot evaluate a padded batch ({shorten(error)}); use"
+            " another model"
+        ) from None
+    if not _agree(torch.cat(alone), together):
+        raise UserError(
+            f"{name}: {type(model).__name__} gives other logits for a padded text than for the text"
+            " alone, so its accuracy would depend on the other texts of a batch; use another model"
+        )
+    adapted: nn.Module = model.train()
+    return adapted
+
+
+def _make_texts(config: Any) -> tuple[Tensor, tuple[int, int]]:
+    """Return two rows of token ids without padding tokens, and the lengths of the two texts.
+
+    They are longer than a sliding window that a text of a run can exceed.
+    """
+    window = getattr(config, "sliding_window", None) or 0
+    length = window + 8 if 8 <= window < LONGEST else 16
+    length = min(length, getattr(config, "max_position_embeddings", None) or LONGEST)
+    ids = torch.arange(2 * length).reshape(2, length) * 7 % (config.vocab_size - 1)
+    return ids + (ids >= config.pad_token_id).long(), (length, max(1, length // 2))
+
+
+def _agree(one: Tensor, other: Tensor) -> bool:
+    difference, largest = float((one - other).abs().max()), float(one.abs().max())
+    return difference <= TOLERANCE * largest  # False for NaN
