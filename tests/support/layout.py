@@ -39,6 +39,7 @@ ORDER = (
     "bench.prefix",
     "bench.planning",
     "bench.training",
+    "bench.own_training",
     "bench.launch",
     "bench.launch.slurm",
     "bench.perf",
@@ -64,6 +65,7 @@ ORDER = (
     "reports.page",
     "reports.tables",
     "reports.publishing",
+    "bench.api",
     "bench.cli",
     "bench.cli.results",
     "bench.cli.slurm",
@@ -72,7 +74,14 @@ ORDER = (
 )
 # Packages that train or launch runs. Reports and strategies may not import them, nor each other.
 # The training of SmartFRZ's predictor receives a launch function from its caller.
-TRAIN = ("bench.training", "bench.launch", "bench.batches", "bench.prefix", "bench.distributed")
+TRAIN = (
+    "bench.training",
+    "bench.own_training",
+    "bench.launch",
+    "bench.batches",
+    "bench.prefix",
+    "bench.distributed",
+)
 FORBIDDEN = {
     "reports": (*TRAIN, "bench.perf", "bench.cli", "strategies"),
     "strategies": (*TRAIN, "bench.perf", "bench.cli", "reports"),
@@ -137,7 +146,7 @@ class Layout:
                 if place.get(there, len(ORDER)) > place.get(here, -1):
                     yield f"{module} imports {other}, which comes later in ORDER"
                 package = here.partition(".")[0]
-                barred = () if here.startswith("bench.cli") else FORBIDDEN[package]
+                barred = () if here.startswith(("bench.cli", "bench.api")) else FORBIDDEN[package]
                 if any(there == name or there.startswith(f"{name}.") for name in barred):
                     yield f"{module} imports {other}, which {package}/ may not import"
 

@@ -1,0 +1,11 @@
+"""Public Python interface, besides `strategies.base` for strategies of one's own.
+
+The callbacks for transformers and Lightning are in `bench.api.transformers` and
+`bench.api.lightning`, so that neither library is imported without need.
+"""
+
+from __future__ import annotations
+
+from bench.own_training.freezing import Freezing
+
+__all__ = ["Freezing"]

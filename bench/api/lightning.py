@@ -1,0 +1,110 @@
+"""Freezing in the Trainer of Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from bench.errors import UserError
+from bench.own_training.freezing import Freezing
+from bench.own_training.inputs import Example, move_example
+
+
+class LightningFreezing(Callback):
+    """Callback that freezes layers while the Trainer of Lightning trains.
+
+        callback = LightningFreezing(example=images, model="network", strategy="lisa")
+        Trainer(max_epochs=3, callbacks=[callback]).fit(module, loader)
+        print(callback.freezing.report())
+
+    example: a batch of the model's inputs. model: attribute of the LightningModule that holds the
+        network; default: the module itself. total_steps, steps_per_epoch: optimizer steps; default:
+        those of the Trainer.
+    settings: all other arguments of Freezing (strategy, options, seed, files, probe).
+
+    Checkpoints of Lightning hold the state. Raises UserError where Freezing does, and unless the
+    module has exactly one optimizer.
+    """
+
+    def __init__(
+        self,
+        *,
+        example: Example,
+        model: str = "",
+        total_steps: int | None = None,
+        steps_per_epoch: int | None = None,
+        **settings: Any,
+    ) -> None:
+        self._example, self._model, self._settings = example, model, settings
+        self._steps = total_steps, steps_per_epoch
+        self._made: Freezing | None = None
+        self._loaded: Mapping[str, Any] = {}
+
+    @property
+    def freezing(self) -> Freezing:
+        """The Freezing of the training. Raises UserError before the training has begun."""
+        if self._made is None:
+            raise UserError("LightningFreezing: the training has not begun; call trainer.fit()")
+        return self._made
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make Freezing, and continue from the checkpoint if the training resumes."""
+        if len(trainer.optimizers) != 1:
+            raise UserError(
+                f"LightningFreezing: the module has {len(trainer.optimizers)} optimizers; freezing "
+                "needs one that holds all parameters"
+            )
+        total, epoch = self._steps
+        self._made = Freezing(
+            pl_module.get_submodule(self._model),
+            trainer.optimizers[0],
+            example=move_example(self._example, pl_module.device),
+            total_steps=total or _count_steps(trainer.estimated_stepping_batches, "total_steps"),
+            steps_per_epoch=epoch or _count_epoch(trainer),
+            **self._settings,
+        )
+        self._step, self._samples, self._losses = trainer.global_step, 0, list[Tensor]()
+        if self._loaded:
+            self._made.load_state_dict(self._loaded)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Let the strategy look at the step, and freeze and thaw layers.
+
+        Several batches may share a step (accumulate_grad_batches).
+        """
+        self._samples += len(next(x for x in tree_leaves(batch) if isinstance(x, Tensor)))
+        loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
+        if isinstance(loss, Tensor):
+            self._losses.append(loss.detach())
+        if trainer.global_step == self._step:
+            return
+        total = torch.stack(self._losses).sum() if self._losses else None
+        self.freezing.step(total, samples=self._samples)
+        self._step, self._samples, self._losses = trainer.global_step, 0, []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of Freezing, for Lightning's checkpoint."""
+        return self._made.state_dict() if self._made else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the state of a checkpoint until the training starts."""
+        self._loaded = state_dict
+
+
+def _count_epoch(trainer: Trainer) -> int:
+    batches = trainer.num_training_batches
+    return _count_steps(-(-batches // trainer.accumulate_grad_batches), "steps_per_epoch")
+
+
+def _count_steps(number: float, name: str) -> int:
+    """Return a number of steps. Raises UserError if the data has no length."""
+    if number == float("inf") or number < 1:
+        raise UserError(f"LightningFreezing: the Trainer does not know {name}; give it")
+    return int(number)

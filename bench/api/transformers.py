@@ -1,0 +1,123 @@
+"""Freezing in the Trainer of transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from bench.batches.order import count_batch_samples
+from bench.errors import UserError
+from bench.own_training.freezing import Freezing
+from bench.own_training.inputs import Example, move_example
+
+FILE = "freezing.pt"
+
+
+class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in transformers
+    """Callback that freezes layers while the Trainer of transformers trains.
+
+        callback = TrainerFreezing(example=batch, strategy="lisa")
+        Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
+        print(callback.freezing.report())
+
+    example: a batch of inputs, as the data collator makes it. total_steps, steps_per_epoch,
+        batch_size: optimizer steps, and samples of a step; default: those of the Trainer.
+    samples_per_epoch: training samples of an epoch; default: all batches are full.
+    settings: all other arguments of Freezing (strategy, options, seed, files, probe).
+
+    Checkpoints of the Trainer hold the state in freezing.pt. A resumed training reads it from the
+    folder `checkpoint-STEP` in `output_dir`. Raises UserError where Freezing does, for several
+    GPUs, and for strategies that read the training loss, which the Trainer does not pass on.
+    """
+
+    def __init__(
+        self,
+        *,
+        example: Example,
+        total_steps: int | None = None,
+        steps_per_epoch: int | None = None,
+        samples_per_epoch: int | None = None,
+        batch_size: int | None = None,
+        **settings: Any,
+    ) -> None:
+        self._example, self._settings = example, settings
+        self._steps = total_steps, steps_per_epoch
+        self._samples, self._batch = samples_per_epoch, batch_size or 0
+        self._made: Freezing | None = None
+
+    @property
+    def freezing(self) -> Freezing:
+        """The Freezing of the training. Raises UserError before the training has begun."""
+        if self._made is None:
+            raise UserError("TrainerFreezing: the training has not begun; call trainer.train()")
+        return self._made
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        *,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        train_dataloader: Any = None,
+        **_: Any,
+    ) -> None:
+        """Make Freezing, and continue from the checkpoint if the training resumes."""
+        if args.n_gpu > 1:
+            raise UserError(
+                f"TrainerFreezing: the Trainer uses {args.n_gpu} GPUs; set CUDA_VISIBLE_DEVICES to "
+                "one of them"
+            )
+        total, epoch = self._steps
+        self._made = Freezing(
+            model,
+            optimizer,
+            example=move_example(self._example, next(model.parameters()).device),
+            total_steps=total or state.max_steps,
+            steps_per_epoch=epoch or _count_steps(args, train_dataloader),
+            **self._settings,
+        )
+        self._batch = self._batch or args.train_batch_size * args.gradient_accumulation_steps
+        if state.global_step:
+            path = _find_file(args, state)
+            if not path.exists():
+                raise UserError(
+                    f"TrainerFreezing: the training resumes after step {state.global_step}, but "
+                    f"{path} does not exist; resume from a checkpoint made with this callback"
+                )
+            self._made.load_state_dict(torch.load(path, weights_only=True))
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Let the strategy look at the step, and freeze and thaw layers."""
+        samples = self._batch
+        if self._samples:
+            samples = count_batch_samples(state.global_step, self._samples, self._batch)
+        self.freezing.step(samples=samples)
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Write the state next to the checkpoint of the Trainer."""
+        torch.save(self.freezing.state_dict(), _find_file(args, state))
+
+
+def _find_file(args: TrainingArguments, state: TrainerState) -> Path:
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE
+
+
+def _count_steps(args: TrainingArguments, loader: Any) -> int:
+    """Return the optimizer steps of an epoch. Raises UserError if the data has no length."""
+    try:
+        batches = len(loader)
+    except TypeError:
+        raise UserError(
+            "TrainerFreezing: the training data has no length; give steps_per_epoch"
+        ) from None
+    return -(-batches // int(args.gradient_accumulation_steps))

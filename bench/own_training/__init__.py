@@ -1,0 +1,1 @@
+"""Freezing in a training loop that is not the harness's own."""

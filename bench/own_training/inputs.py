@@ -1,0 +1,90 @@
+"""Models and inputs as people have them, in the form that the analysis of layers needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from bench.errors import UserError
+from bench.layers.activations import get_logits
+from bench.layers.discovery import Inputs
+
+Example = Tensor | Sequence[Tensor] | Mapping[str, Any]
+
+_WRAPPED = "pass the model inside it, and wrap that model after Freezing is made"
+
+
+def check_model(model: nn.Module) -> None:
+    """Raise UserError for a wrapped model, and if several processes train together."""
+    kind = type(model).__name__
+    if isinstance(model, (DataParallel, DistributedDataParallel)) or "FullySharded" in kind:
+        raise UserError(f"Freezing: {kind} is not supported; train the model on one device")
+    if hasattr(model, "_orig_mod"):
+        raise UserError(f"Freezing: the model is compiled; {_WRAPPED}")
+    alone = not torch.distributed.is_available() or not torch.distributed.is_initialized()
+    if not alone and torch.distributed.get_world_size() > 1:
+        raise UserError(
+            "Freezing: several processes train together, and each would decide for itself; train "
+            "in one process"
+        )
+
+
+def bind_example(model: nn.Module, example: Example) -> tuple[nn.Module, Inputs]:
+    """Return a model that takes an example as positional tensors, and these tensors.
+
+    example: a batch of inputs: one tensor, several tensors in the order of `forward`, or a mapping
+        from names of `forward` to tensors. An entry `labels` of a mapping is left out.
+
+    The returned model shares all parameters, buffers and modules with `model`. It is `model` itself
+    if that takes the tensors as they are. Raises UserError for another type of example.
+    """
+    names: tuple[str, ...] = ()
+    if isinstance(example, Tensor):
+        inputs: Inputs = (example,)
+    elif isinstance(example, Mapping):
+        given = {name: value for name, value in example.items() if name != "labels"}
+        names, inputs = tuple(given), tuple(given.values())
+    else:
+        inputs = tuple(example)
+    if not inputs or not all(isinstance(value, Tensor) and value.ndim for value in inputs):
+        kinds = ", ".join(type(value).__name__ for value in inputs) or "nothing"
+        raise UserError(
+            f"Freezing: example holds {kinds}; give a batch of the model's inputs: a tensor, a "
+            "tuple of tensors or a dict of tensors"
+        )
+    # accelerate replaces `forward` on the instance. A copy of the model would call the original.
+    if not names and "forward" not in vars(model):
+        return model, inputs
+    return _take_positional(model, names), inputs
+
+
+def move_example(example: Example, device: torch.device) -> Example:
+    """Return an example on a device."""
+    if isinstance(example, Tensor):
+        return example.to(device)
+    if isinstance(example, Mapping):
+        return {name: value.to(device) for name, value in example.items()}
+    return tuple(value.to(device) for value in example)
+
+
+def _take_positional(model: nn.Module, names: tuple[str, ...]) -> nn.Module:
+    """Return a model with the same contents whose `forward` takes tensors in the order of names.
+
+    The class is a subclass, so a deep copy of the returned model runs its own modules.
+    """
+    kind = type(model)
+
+    def forward(self: nn.Module, *values: Tensor) -> Tensor:
+        if names:
+            return get_logits(kind.forward(self, **dict(zip(names, values, strict=True))))
+        return get_logits(kind.forward(self, *values))
+
+    adapted: nn.Module = object.__new__(type(kind.__name__, (kind,), {"forward": forward}))
+    adapted.__dict__.update(vars(model))
+    adapted.__dict__.pop("forward", None)
+    return adapted

@@ -1,0 +1,188 @@
+"""Optimizers that people made: which of them can train a model whose layers freeze and thaw."""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import UserError
+from bench.layers.discovery import Layer
+from bench.layers.freezing import Freezer
+
+TRIAL_RATE = 0.1  # learning rate of the trial; that of a warm-up may be zero
+
+
+def unwrap_optimizer(optimizer: Any) -> torch.optim.Optimizer:
+    """Return the optimizer inside a wrapper that accelerate or Lightning makes.
+
+    Raises UserError if it is not an optimizer of PyTorch.
+    """
+    inner = getattr(optimizer, "optimizer", optimizer)
+    if not isinstance(inner, torch.optim.Optimizer):
+        raise UserError(
+            f"Freezing: {type(optimizer).__name__} is not an optimizer of PyTorch; give the "
+            "torch.optim.Optimizer that trains the model"
+        )
+    return inner
+
+
+def check_optimizer(optimizer: torch.optim.Optimizer, keep_state: bool) -> None:
+    """Raise UserError unless an optimizer leaves frozen layers alone and can train them again.
+
+    keep_state: whether the optimizer state of a frozen layer is kept until it thaws.
+
+    Each parameter group trains two small layers with a copy of the optimizer. One of them freezes
+    and thaws.
+    """
+    name = type(optimizer).__name__
+    for number, group in enumerate(optimizer.param_groups):
+        if isinstance(group["lr"], Tensor):
+            raise UserError(
+                f"Freezing: the learning rate of parameter group {number} is a tensor, and reading "
+                "it would wait for the device; give the optimizer a number"
+            )
+        try:
+            moved = _moves_frozen_layer(optimizer, group, keep_state)
+        except Exception as error:  # optimizers have no common error class
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+            raise UserError(
+                f"Freezing: optimizer {name} cannot freeze a layer and train it again ({reason}); "
+                "use another one, such as SGD or AdamW"
+            ) from error
+        if moved:
+            raise UserError(
+                f"Freezing: optimizer {name} moves parameters that have no gradient, so frozen "
+                "layers would move; use another one, such as SGD or AdamW"
+            )
+
+
+def check_groups(
+    optimizer: torch.optim.Optimizer, model: nn.Module, layers: Sequence[Layer], by_layer: str
+) -> list[int]:
+    """Return the layer of each parameter group, which is -1 if groups need not follow layers.
+
+    by_layer: name of a strategy that sets a learning rate for each layer, else "".
+
+    Raises UserError if a layer does not train at all, if the optimizer lacks a parameter that
+    trains, or if the groups do not follow the layers although a strategy needs it.
+    """
+    owner: dict[int, int] = {}  # layer by id of a parameter
+    for layer in layers:
+        own = [model.get_parameter(name) for name in layer.parameters]
+        training = [parameter for parameter in own if parameter.requires_grad]
+        if not training:
+            raise UserError(
+                f"Freezing: layer {layer.name} does not train (requires_grad is False); leave "
+                "freezing to the strategy, and call model.requires_grad_(True) before"
+            )
+        owner.update((id(parameter), layer.index) for parameter in training)
+    held = [[owner.get(id(p), -1) for p in group["params"]] for group in optimizer.param_groups]
+    known = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    absent = sorted({layer for parameter, layer in owner.items() if parameter not in known})
+    if absent:
+        raise UserError(
+            f"Freezing: the optimizer lacks parameters of layer {layers[absent[0]].name}; one "
+            "optimizer must hold all parameters that train"
+        )
+    if not by_layer:
+        return [-1] * len(held)
+    return _match_groups(optimizer, held, by_layer)
+
+
+def group_by_layer(model: nn.Module, layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    """Return one parameter group for each layer, for an optimizer: `params` and the layer's `name`.
+
+    Parameters that never train are left out.
+    """
+    groups = []
+    for layer in layers:
+        own = [model.get_parameter(name) for name in layer.parameters]
+        groups.append({"params": [p for p in own if p.requires_grad], "name": layer.name})
+    return groups
+
+
+def _match_groups(
+    optimizer: torch.optim.Optimizer, held: Sequence[Sequence[int]], strategy: str
+) -> list[int]:
+    """Return the layer of each group. Raises UserError unless each holds exactly one layer."""
+    found = []
+    for number, inside in enumerate(held):
+        if len(set(inside)) != 1:
+            raise UserError(
+                f"Freezing: strategy {strategy} sets a learning rate for each layer, but parameter "
+                f"group {number} holds {len(set(inside))} layers; build the optimizer from "
+                "Freezing.parameter_groups(model, example)"
+            )
+        found.append(inside[0])
+    groups = optimizer.param_groups
+    if any("initial_lr" in group for group in groups):
+        raise UserError(
+            f"Freezing: strategy {strategy} sets the learning rates, but a scheduler of PyTorch is "
+            "attached to the optimizer; remove the scheduler (transformers' Trainer always has one)"
+        )
+    if len({group["lr"] for group in groups}) > 1:
+        raise UserError(
+            f"Freezing: strategy {strategy} sets the learning rates from one base rate, but the "
+            "parameter groups have several; give them one"
+        )
+    return found
+
+
+def _moves_frozen_layer(
+    optimizer: torch.optim.Optimizer, group: dict[str, Any], keep_state: bool
+) -> bool:
+    """Return whether a copy of an optimizer moves a frozen layer.
+
+    Raises any error of the optimizer, for example if it cannot train a layer again whose state was
+    deleted.
+    """
+    model, layers = _build_trial_model(group["params"][0])
+    parameters = list(model.parameters())
+    twin = _copy_optimizer(optimizer, {**group, "params": parameters, "lr": TRIAL_RATE})
+    freezer = Freezer(model, twin, layers, keep_state)
+
+    def step() -> None:
+        for parameter in parameters:
+            parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
+        twin.step()
+
+    step()
+    step()
+    freezer.freeze([0])
+    before = parameters[0].detach().clone()
+    step()
+    step()
+    moved = not torch.equal(before, parameters[0])
+    freezer.thaw([0])
+    step()
+    return moved
+
+
+def _build_trial_model(like: Tensor) -> tuple[nn.Module, list[Layer]]:
+    """Return a model of two layers of four weights each, on the device of a tensor."""
+    kind = {"device": like.device, "dtype": like.dtype}
+    with torch.random.fork_rng([like.device] if like.is_cuda else []):
+        model = nn.Sequential(*(nn.Linear(2, 2, bias=False, **kind) for _ in range(2)))
+    return model, [
+        Layer(i, str(i), (str(i),), (f"{i}.weight",), 4, i, head=i == 1) for i in range(2)
+    ]
+
+
+def _copy_optimizer(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Any:
+    """Return an optimizer of the same class and settings, without state, for one group.
+
+    The copy has no hooks and no `step` that a scheduler has wrapped.
+    """
+    twin = object.__new__(type(optimizer))
+    plain = (int, float, bool, str, tuple, type(None))
+    for name, value in vars(optimizer).items():
+        if isinstance(value, plain) and not inspect.isroutine(value):
+            vars(twin)[name] = value
+    settings = {"defaults": dict(optimizer.defaults), "state": defaultdict(dict)}
+    twin.__setstate__({**settings, "param_groups": [group]})
+    return twin

@@ -1,0 +1,92 @@
+"""Watch over the optimizer of a training loop: learning rates and gradients of its last step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import UserError
+from bench.strategy_api.output_checks import check_rates
+from bench.strategy_api.strategy import Strategy
+from bench.strategy_api.view import View
+from bench.training.optimizer import compute_lr_factor
+
+
+class OptimizerWatch:
+    """Hook on an optimizer, which notes each step.
+
+    lr: learning rate of the first parameter group in the last step, before a scheduler changed it.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.lr = 0.0
+        self._noted: tuple[Tensor, Tensor, int] | None = None  # parameter, gradient, writes
+        self._hook = optimizer.register_step_post_hook(self._note)
+
+    def check_gradients(self) -> None:
+        """Raise UserError if gradients were cleared or changed since the optimizer's last step.
+
+        A gradient scaler may skip a step of the optimizer. Then there is nothing to check.
+        """
+        if self._noted is None:
+            return
+        parameter, gradient, writes = self._noted
+        self._noted = None
+        if parameter.grad is not gradient or gradient._version != writes:
+            raise UserError(
+                "Freezing: the gradients changed after optimizer.step(); call Freezing.step() "
+                "right after it, before optimizer.zero_grad()"
+            )
+
+    def close(self) -> None:
+        """Remove the hook."""
+        self._hook.remove()
+
+    def _note(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        self.lr = float(optimizer.param_groups[0]["lr"])
+        self._noted = next(
+            (
+                (parameter, parameter.grad, parameter.grad._version)
+                for group in optimizer.param_groups
+                for parameter in group["params"]
+                if parameter.grad is not None
+            ),
+            None,
+        )
+
+
+class LayerRates:
+    """Learning rates that a strategy sets, one per layer.
+
+    layers: layer of each parameter group. rates: learning rate that each group has now.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, layers: Sequence[int]) -> None:
+        self._optimizer, self._layers = optimizer, layers
+        self.rates: list[float] = []
+
+    def set_next(self, strategy: Strategy, name: str, view: View) -> None:
+        """Set the learning rates of the next step.
+
+        name: name of the strategy. Raises UserError if something else changed the rates since.
+        """
+        groups = self._optimizer.param_groups
+        for number, (group, ours) in enumerate(zip(groups, self.rates, strict=False)):
+            if group["lr"] != ours:
+                raise UserError(
+                    f"Freezing: the learning rate of parameter group {number} is {group['lr']:g}, "
+                    f"but strategy {name} set {ours:g}; remove what else sets it, such as a "
+                    "scheduler"
+                )
+        view.lr = view.base_lr * compute_lr_factor(view.step, view.total_steps)
+        by_layer = check_rates(name, strategy.learning_rates(view), len(view.layers))
+        self.restore([by_layer[layer] for layer in self._layers])
+
+    def restore(self, rates: Sequence[float]) -> None:
+        """Set the learning rate of each group."""
+        self.rates = list(rates)
+        for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate

@@ -1,0 +1,72 @@
+"""Training samples that a strategy may look at, given by the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from bench.errors import UserError
+from bench.layers.activations import get_logits
+from bench.layers.discovery import Inputs
+from bench.own_training.inputs import Example, bind_example
+from bench.own_training.subject import take_samples
+from bench.strategy_api.strategy import Strategy
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class ProbeSamples:
+    """Fixed training samples without augmentation, for one strategy.
+
+    probe: inputs, and labels or None. loss: training loss of (output, labels).
+    Raises UserError if the strategy needs samples, or their labels, that are missing.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        strategy: Strategy,
+        name: str,
+        probe: tuple[Example, Tensor | None] | None,
+        loss: Loss,
+    ) -> None:
+        self._named, self._loss = name, loss
+        self._inputs: Inputs | None = None
+        self._labels: Tensor | None = None
+        if probe is not None:
+            self._inputs, self._labels = bind_example(model, probe[0])[1], probe[1]
+        if strategy.needs_probe and self._inputs is None:
+            raise UserError(
+                f"Freezing: strategy {name} looks at training samples; give probe=(inputs, labels),"
+                " a batch of training samples without augmentation"
+            )
+        if strategy.needs_probe == "labels" and self._labels is None:
+            raise UserError(
+                f"Freezing: strategy {name} computes gradients on training samples; give their "
+                "labels too: probe=(inputs, labels)"
+            )
+
+    def take(self, samples: int) -> Inputs:
+        """Return the inputs of the first samples. Raises UserError if there are too few."""
+        if self._inputs is None:
+            raise UserError(
+                f"Freezing: strategy {self._named} looks at training samples, but its class states "
+                "no needs_probe; give probe=(inputs, labels)"
+            )
+        if len(self._inputs[0]) < samples:
+            raise UserError(
+                f"Freezing: strategy {self._named} looks at {samples} training samples, but probe "
+                f"holds {len(self._inputs[0])}; give more, or set the option `samples`"
+            )
+        return take_samples(self._inputs, samples)
+
+    def compute_loss(self, model: nn.Module, samples: int) -> Tensor:
+        """Return the training loss of a model on the first samples, with a graph."""
+        inputs = self.take(samples)
+        if self._labels is None:
+            raise UserError(
+                f"Freezing: strategy {self._named} computes gradients, but probe has no labels; "
+                "give probe=(inputs, labels)"
+            )
+        return self._loss(get_logits(model(*inputs)), self._labels[:samples])

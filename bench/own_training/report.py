@@ -1,0 +1,118 @@
+"""Report on what was frozen in a training loop of one's own, and what it saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.costs.accounting import CONVENTIONS, Accounting
+from bench.costs.flops import Convention, Flops
+from bench.results.decisions import list_frozen_sets
+from bench.strategy_api.view import View
+
+
+@dataclass(frozen=True)
+class FrozenLayer:
+    """What happened to one layer.
+
+    index, name: position and name of the layer. frozen_at: number of finished steps when it froze
+    last, None if it trains now. frozen_steps: number of steps in which it was frozen.
+    """
+
+    index: int
+    name: str
+    frozen_at: int | None
+    frozen_steps: int
+
+
+@dataclass(frozen=True)
+class FreezingReport:
+    """What a strategy froze so far, and the FLOPs that this saved.
+
+    steps, total_steps: finished and planned steps. samples: training samples so far.
+    layers: one entry per layer, the head last.
+    spent, full: training FLOPs so far, and those of full training, by convention ("exact",
+        "paper"; see bench.costs.flops). decide: FLOPs of the strategy's own work.
+    """
+
+    strategy: str
+    steps: int
+    total_steps: int
+    samples: int
+    layers: tuple[FrozenLayer, ...]
+    spent: Mapping[Convention, Flops]
+    full: Mapping[Convention, Flops]
+    decide: float
+
+    def saved(self, convention: Convention = "exact") -> float:
+        """Return the share of the FLOPs of full training that was saved, decisions included.
+
+        It is negative if decisions cost more than freezing saved, and 0 before the first step.
+        """
+        full = self.full[convention].total
+        return 1 - (self.spent[convention].total + self.decide) / full if full else 0.0
+
+    def __str__(self) -> str:
+        lines = [
+            f"strategy {self.strategy}, {self.steps} of {self.total_steps} steps, "
+            f"{self.samples} samples"
+        ]
+        width = max(len(layer.name) for layer in self.layers)
+        for layer in self.layers:
+            now = "trains" if layer.frozen_at is None else f"frozen since step {layer.frozen_at}"
+            held = f"{layer.frozen_steps} steps frozen" if layer.frozen_steps else ""
+            lines.append(f"  {layer.index:3} {layer.name:{width}}  {now:24} {held}".rstrip())
+        for convention, spent in self.spent.items():
+            full = self.full[convention].total
+            lines.append(
+                f"FLOPs ({convention}): {spent.total:.4g} of {full:.4g}, and {self.decide:.4g} to "
+                f"decide: {100 * self.saved(convention):.1f} % saved"
+            )
+        return "\n".join(lines)
+
+
+def count_frozen_steps(
+    sets: Sequence[tuple[int, frozenset[int]]], layers: int, steps: int
+) -> list[int]:
+    """Return the number of steps in which each layer was frozen.
+
+    sets: the step of each freezing stage and the layers that it left frozen, in order. steps:
+        number of finished steps.
+    """
+    counts = [0] * layers
+    ends = [step for step, _ in sets[1:]] + [steps]
+    for (begin, frozen), end in zip(sets, ends, strict=False):  # there may be no sets
+        for layer in frozen:
+            counts[layer] += max(0, min(end, steps) - begin)
+    return counts
+
+
+def make_report(
+    strategy: str,
+    view: View,
+    accounting: Accounting,
+    frozen_at: Mapping[int, int],
+    decisions: Sequence[dict[str, Any]],
+    decide: float,
+) -> FreezingReport:
+    """Return the report of a training.
+
+    strategy: its name. frozen_at: step at which each frozen layer froze. decisions: lines of
+    decisions.jsonl. decide: FLOPs of the strategy's own work.
+    """
+    held = count_frozen_steps(list_frozen_sets(decisions), len(view.layers), view.step)
+    samples = sum(state.samples for state in accounting.states)
+    return FreezingReport(
+        strategy,
+        view.step,
+        view.total_steps,
+        samples,
+        tuple(
+            FrozenLayer(i, layer.name, frozen_at.get(i), held[i])
+            for i, layer in enumerate(view.layers)
+        ),
+        spent={name: accounting.sum_flops(name) for name in CONVENTIONS},
+        full={name: view.flops.sum_batches(name, (), samples, view.step) for name in CONVENTIONS},
+        decide=decide,
+    )

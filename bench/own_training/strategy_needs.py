@@ -1,0 +1,54 @@
+"""What a strategy needs of a training loop, checked before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.strategy_api.registry import load_strategy_class
+from bench.strategy_api.strategy import Strategy
+
+
+def make_strategy(strategy: str | Strategy, options: Mapping[str, Any]) -> Strategy:
+    """Return a strategy by name, by path/to/file.py:Class, or the given one.
+
+    Raises UserError for an unknown name or option, and for options of a strategy that has its own.
+    """
+    if isinstance(strategy, str):
+        return load_strategy_class(strategy)(**options)
+    if not isinstance(strategy, Strategy):
+        raise UserError(
+            f"Freezing: {strategy!r} is not a strategy; give a name (see `freezebench list "
+            "strategies`), path/to/file.py:Class or an instance of a Strategy"
+        )
+    if options:
+        raise UserError("Freezing: the strategy has its options already; leave out `options`")
+    return strategy
+
+
+def find_files(strategy: Strategy, name: str, files: Mapping[str, str | Path]) -> dict[str, Path]:
+    """Return the files that a strategy reads, by role. The laptop profile names the default ones.
+
+    Raises UserError if a file does not exist, or if the strategy needs a reference and has none.
+    """
+    found = {**strategy.files("laptop"), **{role: Path(path) for role, path in files.items()}}
+    if strategy.needs_reference and "reference" not in found:
+        raise UserError(
+            f"Freezing: strategy {name} needs a fully trained model of the same task; give "
+            'files={"reference": PATH}, a safetensors file of its weights'
+        )
+    for role, path in found.items():
+        if not path.exists():
+            raise UserError(f"Freezing: the {role} file {path} does not exist; check `files`")
+    return found
+
+
+def check_length(total_steps: Any, steps_per_epoch: Any) -> None:
+    """Raise UserError unless both numbers of steps are whole numbers of at least 1."""
+    for name, value in (("total_steps", total_steps), ("steps_per_epoch", steps_per_epoch)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(
+                f"Freezing: {name} = {value!r} is not valid; give a whole number of at least 1"
+            )

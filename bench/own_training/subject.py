@@ -1,0 +1,74 @@
+"""Analysis of the model that a training loop trains: its layers and its FLOPs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from bench.costs.accounting import MOST_STATES, Accounting
+from bench.costs.flops import FlopModel, count_flops
+from bench.costs.flops_by_input_size import FlopsBySize
+from bench.layers.discovery import Inputs, Layer, find_layers
+from bench.models.classifiers import find_classifiers
+from bench.own_training.inputs import Example, bind_example, check_model
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Model as the analysis sees it.
+
+    net: model that takes `inputs` as positional tensors and shares everything with the trained one.
+    inputs: the example. layers: layers in forward order.
+    """
+
+    net: nn.Module
+    inputs: Inputs
+    layers: tuple[Layer, ...]
+
+    @property
+    def samples(self) -> int:
+        """Number of samples in the example."""
+        return len(self.inputs[0])
+
+    @property
+    def size(self) -> int:
+        """Input size of the example: image side or text length."""
+        return self.inputs[0].shape[-1]
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the model."""
+        return next(self.net.parameters()).device
+
+    def count_flops(self) -> FlopModel:
+        """Return the FLOPs for batches like the example.
+
+        Raises UserError for a model whose FLOPs cannot be counted.
+        """
+        flops = count_flops(self.net, self.layers, take_samples(self.inputs, 1))
+        return flops.with_batch(self.samples)
+
+    def make_accounting(self, flops: FlopModel, steps: int, many_sets: bool) -> Accounting:
+        """Return running totals of FLOPs.
+
+        steps: planned steps. many_sets: whether the frozen layers change every few steps.
+        """
+        by_size = FlopsBySize(
+            lambda _: flops, {self.size: steps * self.samples}, {self.size: steps}
+        )
+        # The totals are FLOPs only. With the CPU as device, the allocator's peaks stay untouched.
+        return Accounting(by_size, torch.device("cpu"), MOST_STATES if many_sets else None)
+
+
+def analyze(model: nn.Module, example: Example) -> Subject:
+    """Return the analysis of a model. Raises UserError if the model is not supported."""
+    check_model(model)
+    net, inputs = bind_example(model, example)
+    return Subject(net, inputs, find_layers(net, take_samples(inputs, 1), find_classifiers(model)))
+
+
+def take_samples(inputs: Inputs, samples: int) -> Inputs:
+    """Return the first samples of a batch."""
+    return tuple(value[:samples] for value in inputs)

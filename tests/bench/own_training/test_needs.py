@@ -1,0 +1,115 @@
+"""Laws of what a strategy needs: it is asked for in one line, and enough for the whole training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from bench.api import Freezing
+from bench.errors import UserError
+from bench.strategy_api.built_in import find_built_in
+from bench.strategy_api.registry import load_strategy_class
+from tests.support.tiny_loop import STEPS, TinyLoop, make_batch
+from tests.support.tiny_view import build_tiny_net
+
+SAMPLES = 300
+NEEDS = {
+    **dict.fromkeys(("auto_rgn", "cka_oracle", "egeria", "greentrainer", "record", "simfreeze"),
+                    "give probe=(inputs, labels)"),
+    "linear": "Freezing.parameter_groups",
+}  # fmt: skip
+
+
+def group_by_layer(parameters: Any) -> torch.optim.Optimizer:
+    own = list(parameters)
+    groups = [{"params": own[:4]}, {"params": own[4:6]}, {"params": own[6:]}]
+    return torch.optim.SGD(groups, lr=0.05)
+
+
+@pytest.mark.parametrize("name", find_built_in())
+def test_a_strategy_says_what_it_needs_before_training_and_then_trains(
+    name: str, tmp_path: Path
+) -> None:
+    """A strategy without a message trains to the end with nothing but the model."""
+    if name not in NEEDS:
+        TinyLoop(name).train()
+        return
+    with pytest.raises(UserError) as error:
+        TinyLoop(name)
+    assert NEEDS[name] in str(error.value)
+    assert "\n" not in str(error.value)
+    save_file(build_tiny_net(seed=1).state_dict(), tmp_path / "reference.safetensors")
+    inputs, labels = make_batch(99, SAMPLES)
+    cls = load_strategy_class(name)
+    files = {"reference": tmp_path / "reference.safetensors"} if cls.needs_reference else {}
+    given = labels if cls.needs_probe == "labels" else None
+    optimizer = group_by_layer if cls.sets_learning_rates else None
+    report = TinyLoop(name, optimizer, files=files, probe=(inputs, given)).train().freezing.report()
+    assert report.steps == STEPS
+    assert bool(report.decide) == bool(cls.needs_probe)
+
+
+@pytest.mark.parametrize("name", ["cka_oracle", "record"])
+def test_a_missing_reference_is_asked_for(name: str) -> None:
+    with pytest.raises(UserError, match=r'give files=\{"reference": PATH\}'):
+        TinyLoop(name, probe=(make_batch(0, SAMPLES)[0], None))
+
+
+def test_probe_gradients_need_labels_and_enough_samples() -> None:
+    with pytest.raises(UserError, match="labels too"):
+        TinyLoop("greentrainer", probe=(make_batch(0)[0], None))
+    with pytest.raises(UserError, match="looks at 64 training samples, but probe holds 4"):
+        TinyLoop("simfreeze", probe=(make_batch(0)[0], None))
+
+
+def test_the_loss_must_be_given_if_the_strategy_reads_it() -> None:
+    loop = TinyLoop("egeria", probe=make_batch(0, SAMPLES))
+    with pytest.raises(UserError, match=r"reads the training loss; call step\(loss\)"):
+        loop.freezing.step()
+
+
+def test_a_shorter_training_is_refused() -> None:
+    with pytest.raises(UserError, match=r"trains for 8 steps, not 12; .*leave out `saving`"):
+        TinyLoop("shortened", options={"saving": 0.3})
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "strategy": ({"strategy": "smartfry"}, "did you mean 'smartfrz'"),
+    "option": ({"strategy": "lisa", "options": {"k": 3}}, "option 'k' is unknown"),
+    "steps": ({"total_steps": 0}, "total_steps = 0 is not valid"),
+    "epoch": ({"steps_per_epoch": 2.5}, "steps_per_epoch = 2.5 is not valid"),
+    "example": ({"example": [1, 2]}, "example holds int, int"),
+    "file": ({"strategy": "smartfrz", "files": {"predictor": "no.file"}}, "no.file does not exist"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_bad_arguments_get_one_line(case: str) -> None:
+    changes, message = WRONG[case]
+    with pytest.raises(UserError, match=message) as error:
+        TinyLoop(changes.pop("strategy", "full"), **changes)
+    assert "\n" not in str(error.value)
+
+
+def test_unsupported_models_are_refused() -> None:
+    plain = build_tiny_net()
+    with pytest.raises(UserError, match="DataParallel is not supported"):
+        Freezing.parameter_groups(nn.DataParallel(plain), make_batch(0)[0])
+    with pytest.raises(UserError, match="the model is compiled; pass the model inside"):
+        Freezing.parameter_groups(torch.compile(plain), make_batch(0)[0])
+    plain.get_submodule("3").requires_grad_(False)
+    with pytest.raises(UserError, match="layer 3 does not train"):
+        TinyLoop("full", model=plain)
+
+
+def test_training_longer_than_planned_warns_and_changes_nothing() -> None:
+    loop = TinyLoop(options={"script": "2+0"}).train()
+    with pytest.warns(UserWarning, match="goes on after total_steps"):
+        loop.take_step(STEPS)
+    assert loop.freezing.report().steps == STEPS
+    assert loop.freezing.frozen == {0}

@@ -1,0 +1,77 @@
+"""Law: a training that stops and resumes ends with the same bits as one that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.api import Freezing
+from bench.errors import UserError
+from tests.support.own_loops import (
+    OwnLoop,
+    train_plainly,
+    train_with_lightning,
+    train_with_transformers,
+)
+from tests.support.paths import SUPPORT
+from tests.support.tiny_loop import TinyLoop
+from tests.support.tiny_runs import make_tiny_spec
+
+MOMENT = 4  # step of the checkpoint; lisa draws anew, and a snapshot of smartfrz waits
+SMARTFRZ = {"warmup": 0.3, "stages_per_epoch": 2, "threshold": 0.01}
+OBSERVING = f"{SUPPORT}/switching.py:Observing"
+
+
+def make_loop(strategy: str, place: Path) -> OwnLoop:
+    options = {"options": SMARTFRZ} if strategy == "smartfrz" else {}
+    return OwnLoop(make_tiny_spec(strategy, **options), place)
+
+
+def assert_same_end(one: OwnLoop, first: Freezing, other: OwnLoop, second: Freezing) -> None:
+    assert first.decisions == second.decisions
+    assert str(first.report()) == str(second.report())
+    assert any(layer.frozen_steps for layer in first.report().layers)
+    states = one.model.state_dict(), other.model.state_dict()
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+@pytest.mark.parametrize("strategy", ["smartfrz", "simfreeze", "lisa", OBSERVING])
+def test_a_plain_loop_resumes_from_a_file(strategy: str, tmp_path: Path) -> None:
+    whole, parts = (make_loop(strategy, tmp_path) for _ in range(2))
+    straight = train_plainly(whole)
+    train_plainly(parts, tmp_path / "state.pt", stop=MOMENT)
+    again = make_loop(strategy, tmp_path)
+    assert_same_end(whole, straight, again, train_plainly(again, tmp_path / "state.pt"))
+
+
+@pytest.mark.parametrize("name", ["transformers", "lightning"])
+def test_a_trainer_resumes_from_its_checkpoint(name: str, tmp_path: Path) -> None:
+    pytest.importorskip(name)
+    trains: dict[str, Callable[..., Any]] = {
+        "transformers": train_with_transformers, "lightning": train_with_lightning,
+    }  # fmt: skip
+    whole, again = (make_loop("lisa", tmp_path) for _ in range(2))
+    straight = trains[name](whole, tmp_path)
+    resumed = trains[name](again, tmp_path, resume=MOMENT)
+    assert_same_end(whole, straight, again, resumed)
+
+
+def test_a_state_of_another_training_is_refused() -> None:
+    state = TinyLoop().train(0, 3).freezing.state_dict()
+    with pytest.raises(UserError, match="state has total_steps = 12, but this training has 20"):
+        TinyLoop(total_steps=20).freezing.load_state_dict(state)
+    with pytest.raises(UserError, match=r"state has strategy = 'scripted', but .* has 'full'"):
+        TinyLoop("full").freezing.load_state_dict(state)
+
+
+def test_weights_loaded_too_late_are_reported() -> None:
+    old = TinyLoop(options={"script": "2+0"}).train(0, 3)
+    new = TinyLoop(options={"script": "2+0"})
+    new.freezing.load_state_dict(old.freezing.state_dict())
+    new.model.load_state_dict(old.model.state_dict())
+    with pytest.raises(UserError, match=r"load weights before Freezing\.load_state_dict"):
+        new.take_step(3)
