@@ -138,6 +138,9 @@ class Spec:
     frozen_dropout: bool = _declare(
         Flag(False, doc="keep dropout on in frozen layers; default: frozen layers run in eval mode")
     )
+    checkpointing: bool = _declare(
+        Flag(False, doc="save less memory: run each block of a text model again in backward")
+    )
     compiled: bool = _declare(
         Flag(False, doc="compile forward and backward again in each freeze state")
     )
@@ -163,7 +166,7 @@ class Spec:
                 f"run: nesterov needs optimizer = 'sgd' and momentum above 0, not optimizer = "
                 f"{checked['optimizer']!r} and momentum = {checked['momentum']:g}; turn it off"
             )
-        for name in ("cache_prefix", "fold_norms"):
+        for name in ("cache_prefix", "fold_norms", "checkpointing"):
             if checked["compiled"] and checked[name]:
                 raise UserError(
                     f"run: compiled and {name} cannot be combined; turn one of them off"

@@ -35,6 +35,7 @@ CHANGEABLE = (
     "channels_last",
     "cache_prefix",
     "fold_norms",
+    "checkpointing",
     "compiled",
 )
 

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from bench.costs.recomputation import NodeSpans, find_recomputed
 from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs, Layer
 
@@ -51,8 +52,22 @@ def make_mask(layers: Iterable[int]) -> int:
     return sum(1 << i for i in set(layers))
 
 
+@dataclass(frozen=True)
+class Checkpointing:
+    """Gradient checkpointing of a model. blocks: names of the checkpointed modules.
+
+    keep_dropout: whether dropout stays on in frozen layers.
+    """
+
+    blocks: tuple[str, ...]
+    keep_dropout: bool = False
+
+
 def trace_products(
-    model: nn.Module, layers: Sequence[Layer], inputs: Inputs
+    model: nn.Module,
+    layers: Sequence[Layer],
+    inputs: Inputs,
+    checkpointing: Checkpointing | None = None,
 ) -> tuple[Product, ...]:
     """List every product of one full training step on a copy of the model.
 
@@ -60,6 +75,7 @@ def trace_products(
     the graph shows its two products.
     """
     model = copy.deepcopy(model).eval().requires_grad_(True)
+    spans = _watch_blocks(model, layers, checkpointing)
     owner = {
         id(model.get_parameter(name)): layer.index for layer in layers for name in layer.parameters
     }
@@ -68,6 +84,10 @@ def trace_products(
         root = get_logits(model(*inputs)).grad_fn
     reach = find_reachable_layers(root, owner)
     activations = _find_activations(reach)
+    again: dict[Any, int] = {}
+    if checkpointing:
+        calls = [span for name in checkpointing.blocks for span in spans.spans[name]]
+        again = find_recomputed(reach, calls, layers, spans.spans)
     products = []
     for node in reach:
         count = _PRODUCTS.get(_get_kind(node))
@@ -80,8 +100,20 @@ def trace_products(
         # weight that names the layer.
         weights = [reach[e] for e in reversed(factors) if e in reach and e not in activations]
         layer = weights[0].bit_length() - 1 if weights else None
-        products.append(Product(count(node), (first, second), layer))
+        repeated = again.get(node, 0)
+        products.append(Product(count(node), (first, second), layer, again=repeated))
     return (*products, *(Product(flops, (0, 0), None) for flops in constant.flops))
+
+
+def _watch_blocks(
+    model: nn.Module, layers: Sequence[Layer], checkpointing: Checkpointing | None
+) -> NodeSpans:
+    """Record the nodes of checkpointed blocks, and of the dropout that freezes with a layer."""
+    if checkpointing is None:
+        return NodeSpans(model, ())
+    model.train()  # dropout saves its mask
+    dropout = [] if checkpointing.keep_dropout else [n for x in layers for n in x.weightless]
+    return NodeSpans(model, (*checkpointing.blocks, *dropout))
 
 
 class _ConstantProducts(TorchDispatchMode):

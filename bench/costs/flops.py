@@ -20,6 +20,7 @@ from typing import Literal
 from torch import nn
 
 from bench.costs.autograd_graph import (
+    Checkpointing,
     Product,
     find_custom_functions,
     make_mask,
@@ -151,17 +152,24 @@ def count_frozen_prefix(frozen: Collection[int], layers: int) -> int:
     return next((i for i in range(layers) if i not in frozen), layers)
 
 
-def count_flops(model: nn.Module, layers: Sequence[Layer], inputs: Inputs) -> FlopModel:
+def count_flops(
+    model: nn.Module,
+    layers: Sequence[Layer],
+    inputs: Inputs,
+    checkpointing: Checkpointing | None = None,
+) -> FlopModel:
     """Count the FLOPs of a model on copies of it; the model itself does not change.
 
-    inputs: one sample.
+    inputs: one sample. checkpointing: blocks whose forward pass the backward pass runs again. The
+    exact convention counts this, the paper's does not.
     Raises UserError for an operator that is neither counted nor listed in NOT_COUNTED. Raises
     UserError if fvcore and the autograd graph give different totals.
     """
     two = tuple(x.repeat_interleave(2, 0) for x in inputs)
-    products = [trace_products(model, layers, batch) for batch in (inputs, two)]
+    products = [trace_products(model, layers, batch, checkpointing) for batch in (inputs, two)]
     forward = _count_and_compare(model, layers, inputs, products[0])
-    if [(p.operands, p.layer) for p in products[0]] != [(p.operands, p.layer) for p in products[1]]:
+    kinds = [[replace(p, flops=0) for p in each] for each in products]
+    if kinds[0] != kinds[1]:
         raise UserError(
             f"{type(model).__name__}: its autograd graph changes with the batch size, so its exact"
             " FLOPs cannot be determined and it cannot be used here"

@@ -7,16 +7,16 @@ Both depend only on the model, the batch and the freeze state, so repeated count
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from bench.costs.autograd_graph import find_reachable_layers, make_mask
+from bench.costs.saved_tensors import get_address, list_saved_tensors
 from bench.errors import UserError
 from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs, Layer
@@ -121,7 +121,7 @@ class SavedBytes:
         self._hooks = None
         own = _find_own_addresses(self._model)
         held = [tensor for reference in self._saved if (tensor := reference()) is not None]
-        sizes = {_get_address(tensor): tensor.untyped_storage().nbytes() for tensor in held}
+        sizes = {get_address(tensor): tensor.untyped_storage().nbytes() for tensor in held}
         self.bytes = sum(size for where, size in sizes.items() if where not in own)
         self._saved.clear()
 
@@ -147,16 +147,12 @@ def _unpack(alias: torch.Tensor) -> torch.Tensor:
     return alias
 
 
-def _get_address(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
-
-
 def _find_own_addresses(model: nn.Module) -> set[int]:
     """Return the storage addresses of all parameters and buffers.
 
     Call this after the forward pass, because some models replace a buffer in it.
     """
-    return {_get_address(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    return {get_address(tensor) for tensor in (*model.parameters(), *model.buffers())}
 
 
 def _list_saved_storages(
@@ -171,7 +167,7 @@ def _list_saved_storages(
         owner.update((id(model.get_parameter(name)), layer.index) for name in layer.parameters)
         for name in layer.modules:
             for buffer in modules[name].buffers(recurse=False):
-                statistics[_get_address(buffer)] = layer.index
+                statistics[get_address(buffer)] = layer.index
     for module in modules.values():
         if isinstance(module, _DropoutNd):
             module.inplace = False  # in-place dropout on a view hides its saved tensors
@@ -185,8 +181,8 @@ def _list_saved_storages(
     sizes: dict[int, int] = {}
     masks: dict[int, int] = {}
     for node, mask in reach.items():
-        for tensor, needed_by in _list_saved_tensors(node, mask, reach, statistics):
-            where = _get_address(tensor)
+        for tensor, needed_by in list_saved_tensors(node, mask, reach, statistics):
+            where = get_address(tensor)
             if tensor.dim() and where not in own and tensor.numel():
                 sizes[where] = tensor.untyped_storage().nbytes()
                 masks[where] = masks.get(where, 0) | needed_by
@@ -196,49 +192,3 @@ def _list_saved_storages(
             f" {measured.bytes:,}, but its graph shows {sum(sizes.values()):,}"
         )
     return [(sizes[where], masks[where]) for where in sizes]
-
-
-# Operators that save a tensor only if one of their inputs needs a gradient. Each entry maps the
-# name of the saved tensor to the position of that input in `next_functions`. The conditions come
-# from torch's generated autograd code. All other operators save all of their tensors or none.
-_SAVED_FOR = {
-    "AddmmBackward0": {"mat1": 2, "mat2": 1},
-    "AddbmmBackward0": {"batch1": 2, "batch2": 1},
-    "AddcdivBackward0": {"tensor1": 2},
-    "AddcmulBackward0": {"tensor1": 2, "tensor2": 1},
-    "AddmvBackward0": {"mat": 2, "vec": 1},
-    "AddrBackward0": {"vec1": 2, "vec2": 1},
-    "BaddbmmBackward0": {"batch1": 2, "batch2": 1},
-    "BmmBackward0": {"self": 1, "mat2": 0},
-    "DivBackward0": {"self": 1},
-    "DotBackward0": {"self": 1, "tensor": 0},
-    "LerpBackward1": {"self": 2, "end": 2},
-    "MmBackward0": {"self": 1, "mat2": 0},
-    "MulBackward0": {"self": 1, "other": 0},
-    "MvBackward0": {"self": 1, "vec": 0},
-}
-
-
-def _list_saved_tensors(
-    node: Any, mask: int, reach: dict[Any, int], statistics: dict[int, int]
-) -> Iterator[tuple[torch.Tensor, int]]:
-    """Yield the tensors that a node saves, each with a mask of layers.
-
-    The tensor is kept while any layer of the mask trains.
-    """
-    kind = type(node).__name__
-    mean = getattr(node, "_saved_running_mean", None)
-    for name in (name for name in dir(node) if name.startswith("_saved_")):
-        needed_by = mask
-        place = _SAVED_FOR.get(kind, {}).get(name.removeprefix("_saved_"))
-        if place is not None:
-            needed_by = reach.get(node.next_functions[place][0], 0)
-        elif mean is not None and _get_address(mean) in statistics and "_saved_result" in name:
-            # A frozen BatchNorm is in eval mode, so it saves no batch statistics.
-            needed_by = 1 << statistics[_get_address(mean)]
-        value = getattr(node, name)
-        for tensor in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(tensor, torch.Tensor):
-                yield tensor, needed_by
-    for tensor in getattr(node, "saved_tensors", None) or ():  # torch.autograd.Function
-        yield tensor, mask

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.costs.autograd_graph import Checkpointing
 from bench.costs.flops import FlopModel, count_flops
+from bench.costs.recomputation import find_checkpointed_blocks
 from bench.errors import UserError
 from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs, Layer, find_layers
@@ -20,10 +22,19 @@ from bench.models.texts.catalogue import find_text_model
 
 
 @lru_cache(maxsize=64)
-def analyze_model(model: str, classes: int, size: int) -> tuple[tuple[Layer, ...], FlopModel]:
+def analyze_model(
+    model: str,
+    classes: int,
+    size: int,
+    *,
+    checkpointing: bool = False,
+    keep_dropout: bool = False,
+) -> tuple[tuple[Layer, ...], FlopModel]:
     """Return the layers and FLOPs of a model by name; the weights do not matter.
 
-    size: side of the images in pixels, or length of the texts in tokens.
+    size: side of the images in pixels, or length of the texts in tokens. checkpointing: whether the
+    backward pass runs the forward pass of each block again. keep_dropout: whether dropout stays on
+    in frozen layers.
     Raises UserError if the model cannot run at this size.
     """
     sample: Inputs
@@ -35,7 +46,8 @@ def analyze_model(model: str, classes: int, size: int) -> tuple[tuple[Layer, ...
         sample = (torch.zeros(1, 3, size, size),)
         _check_forward(model, net, sample[0])
     layers = find_layers(net, sample, find_classifiers(net))
-    return layers, count_flops(net, layers, sample)
+    again = Checkpointing(find_checkpointed_blocks(net), keep_dropout) if checkpointing else None
+    return layers, count_flops(net, layers, sample, again)
 
 
 class _LastOperator(TorchDispatchMode):

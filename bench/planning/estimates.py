@@ -58,24 +58,37 @@ def count_full_flops(spec: Spec) -> float:
     """Return the exact FLOPs of full training; for texts, assume batches of the typical length."""
     root = spec.paths.get("data", "")
     samples, each = _compute_full_cost(
-        spec.model, spec.data, root, spec.resolution, spec.batch_size
+        spec.model,
+        spec.data,
+        root,
+        spec.resolution,
+        spec.length,
+        spec.batch_size,
+        spec.checkpointing,
     )
     return each * min(samples, spec.train_limit or samples) * spec.epochs
 
 
 @lru_cache(maxsize=256)  # listing an image folder is slow, and the live display asks often
 def _compute_full_cost(
-    model: str, data: str, root: str, resolution: int, batch_size: int
+    model: str,
+    data: str,
+    root: str,
+    resolution: int,
+    length: int,
+    batch_size: int,
+    checkpointing: bool,
 ) -> tuple[int, float]:
     """Return the number of training samples, and the FLOPs of a full-training step per sample."""
     from bench.data.catalogue import describe
     from bench.models.flops_table import FULL_FLOPS
 
     facts = describe(data, root)
-    size = facts.length or resolution
-    each = FULL_FLOPS.get((model, facts.classes, size))
+    size = min(facts.length, length) or resolution
+    each = None if checkpointing else FULL_FLOPS.get((model, facts.classes, size))
     if each is None:
         from bench.models.anatomy import analyze_model
 
-        each = analyze_model(model, facts.classes, size)[1].with_batch(batch_size).exact().total
+        flops = analyze_model(model, facts.classes, size, checkpointing=checkpointing)[1]
+        each = flops.with_batch(batch_size).exact().total
     return facts.train_samples, each

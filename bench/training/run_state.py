@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from bench.costs.clocks import Clocks
 from bench.costs.flops_by_input_size import FlopsBySize
 from bench.distributed.process_group import ALONE, ProcessGroup
 from bench.layers.activations import get_logits
+from bench.layers.discovery import Layer
 from bench.layers.freezing import Freezer
 from bench.machine.torch_settings import set_up_process
 from bench.models.anatomy import analyze_model
+from bench.models.texts.checkpointed_blocks import checkpoint_blocks
 from bench.prefix.prefix_forward import PrefixForward
 from bench.results.evaluation_file import Evaluation
 from bench.spec import Spec
@@ -57,15 +60,11 @@ class RunState:
         set_up_process(spec)
         self.clocks = Clocks(self.device)
         self.batches, classes = make_batches(spec, self.device, group)
-        sizes = self.batches.sizes()
-        self.layers, _ = analyze_model(spec.model, classes, next(iter(sizes)))
-        by_size = FlopsBySize(
-            lambda size: analyze_model(spec.model, classes, size)[1],
-            sizes,
-            count_batches(self.batches, spec, group.size),
-        )
+        self.layers, by_size = self._analyze_model(classes)
         self.flops = by_size.mean
         self.model = make_initial_model(spec, classes, self.layers, results).to(self.device)
+        if spec.checkpointing:
+            checkpoint_blocks(self.model, spec.label)
         if spec.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.model = group.sync_batchnorm(self.model)
@@ -108,6 +107,20 @@ class RunState:
         self.scored = 0
         self.evaluation: Evaluation | None = None
         self.resumed = False
+
+    def _analyze_model(self, classes: int) -> tuple[tuple[Layer, ...], FlopsBySize]:
+        """Return the layers of the model, and its FLOPs at each size of the batches."""
+        spec, sizes = self.spec, self.batches.sizes()
+        analyze = partial(
+            analyze_model,
+            spec.model,
+            classes,
+            checkpointing=spec.checkpointing,
+            keep_dropout=spec.frozen_dropout,
+        )
+        batches = count_batches(self.batches, spec, self.group.size)
+        layers, _ = analyze(next(iter(sizes)))
+        return layers, FlopsBySize(lambda size: analyze(size)[1], sizes, batches)
 
     def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Build the optimizer of the spec for the model or for a copy of it."""

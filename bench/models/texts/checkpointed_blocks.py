@@ -1,0 +1,40 @@
+"""Gradient checkpointing of the blocks of a text model.
+
+A checkpointed block saves its input only, and the backward pass runs its forward pass again
+(Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", arXiv 1604.06174).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from bench.costs.recomputation import find_checkpointed_blocks
+from bench.errors import UserError
+
+
+def checkpoint_blocks(model: nn.Module, label: str) -> None:
+    """Make each block of a transformers model recompute its activations.
+
+    transformers' own switch has no effect in a block in eval mode. Freezing puts whole blocks into
+    eval mode, so this function wraps the blocks itself. The variant is `use_reentrant=False`: the
+    other one does not run for a block whose input needs no gradient.
+    label: name of the run, for messages. Raises UserError if the model has no such blocks.
+    """
+    names = find_checkpointed_blocks(model)
+    if not names:
+        raise UserError(f"{label}: checkpointing needs a text model of transformers; turn it off")
+    for name in names:
+        block = model.get_submodule(name)
+        block.forward = partial(_run, block.forward)
+
+
+def _run(forward: Callable[..., Any], *inputs: Any, **named: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*inputs, **named)
+    return checkpoint(forward, *inputs, use_reentrant=False, **named)
