@@ -71,19 +71,11 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 $(ARGS)
 
 # On a Slurm of its own, brought up on this machine for the time of the tests.
-slurm-# The pretrained weights of the laptop profile's models.
-backbones: $(READY)
-	$(RUN) backbones $(ARGS)
-
-test: $(READY)
+slurm-test: $(READY)
 	$(VENV)/bin/python -m tests.slurm.run $(ARGS)
 
 # The page in Debian's Chromium, as its readers meet it.
-page-# The pretrained weights of the laptop profile's models.
-backbones: $(READY)
-	$(RUN) backbones $(ARGS)
-
-test: $(READY)
+page-test: $(READY)
 	$(VENV)/bin/python -m tests.page.run $(ARGS)
 
 # The documentation site, in site/. It needs no network.
@@ -91,11 +83,7 @@ docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --clean --quiet
 
 # Every command, code block and example of the documentation.
-docs-# The pretrained weights of the laptop profile's models.
-backbones: $(READY)
-	$(RUN) backbones $(ARGS)
-
-test: $(READY)
+docs-test: $(READY)
 	FREEZEBENCH_DOCS=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/docs $(ARGS)
 
 # Checks and measurements on a GPU in eight minutes (docs/gpu.md). It uses the interpreter given and

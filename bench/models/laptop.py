@@ -63,8 +63,8 @@ def build_resnet(
 
 
 def build_resnet_deep(classes: int, resolution: int) -> nn.Module:
-    """Narrower, deeper bottleneck ResNet: six blocks, 25 convolutions."""
-    return build_resnet(classes, resolution, blocks=(1, 2, 2, 1), width=12)
+    """Narrower bottleneck ResNet with the 16 blocks of ResNet-50, 55 convolutions."""
+    return build_resnet(classes, resolution, blocks=(3, 4, 6, 3), width=8)
 
 
 def build_vgg11(classes: int, resolution: int) -> nn.Module:
@@ -96,9 +96,9 @@ def build_mobilenet_v2(classes: int, resolution: int, repeats: int = 2) -> nn.Mo
     return model
 
 
-def build_mobilenet_v2_short(classes: int, resolution: int) -> nn.Module:
-    """MobileNetV2 with four inverted residuals, 13 convolutions."""
-    return build_mobilenet_v2(classes, resolution, repeats=1)
+def build_mobilenet_v2_deep(classes: int, resolution: int) -> nn.Module:
+    """MobileNetV2 with 16 inverted residuals, 49 convolutions."""
+    return build_mobilenet_v2(classes, resolution, repeats=5)
 
 
 def build_deit(classes: int, resolution: int, width: int = 48, depth: int = 6) -> nn.Module:
@@ -120,8 +120,8 @@ def build_deit(classes: int, resolution: int, width: int = 48, depth: int = 6) -
 
 
 def build_deit_deep(classes: int, resolution: int) -> nn.Module:
-    """Narrower, deeper DeiT: nine blocks of width 36."""
-    return build_deit(classes, resolution, width=36, depth=9)
+    """Narrower DeiT with twelve blocks of width 36."""
+    return build_deit(classes, resolution, width=36, depth=12)
 
 
 LAPTOP: dict[str, Callable[[int, int], nn.Module]] = {
@@ -132,6 +132,6 @@ LAPTOP: dict[str, Callable[[int, int], nn.Module]] = {
     # Other widths and depths, for the training corpus of SmartFRZ's predictor.
     "laptop_resnet_deep": build_resnet_deep,
     "laptop_vgg16": build_vgg16,
-    "laptop_mobilenet_v2_short": build_mobilenet_v2_short,
+    "laptop_mobilenet_v2_deep": build_mobilenet_v2_deep,
     "laptop_deit_deep": build_deit_deep,
 }

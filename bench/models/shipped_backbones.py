@@ -10,9 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-
 from bench.options import make_unknown_error
 
 FOLDER = Path(__file__).parent / "backbones"
@@ -32,6 +29,8 @@ def ship_backbone(name: str, weights: Path, provenance: Mapping[str, Any]) -> Pa
 
     weights: safetensors file. provenance: JSON values that say how it was trained.
     """
+    from safetensors.torch import load_file, save_file  # here, because planning needs no torch
+
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.safetensors"
     text = json.dumps(dict(provenance), sort_keys=True)
@@ -41,6 +40,8 @@ def ship_backbone(name: str, weights: Path, provenance: Mapping[str, Any]) -> Pa
 
 def read_provenance(path: Path) -> dict[str, Any]:
     """Return how a shipped backbone was trained: spec, accuracy and versions."""
-    with safe_open(path, framework="pt") as file:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
         provenance: dict[str, Any] = json.loads(file.metadata()["provenance"])
     return provenance

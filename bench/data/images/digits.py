@@ -27,7 +27,7 @@ RECIPE = 2  # to be increased when a code change alters the images
 CLASSES = 10
 TRAIN_DRAWS = 3200
 EVAL_REPEATS = 6  # evaluation images of each evaluation digit
-LOOK = DrawingStyle(noise=0.2)
+LOOK = DrawingStyle(rotation=10.0, shift=0.05, contrast=0.3, noise=0.3)
 
 
 class DigitSet(ImageSet):

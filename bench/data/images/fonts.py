@@ -28,6 +28,7 @@ SOURCE_FONTS = (
     "STIXGeneralBolIta",
     "cmti10",
 )
+PHONETIC_FONTS = tuple(font for font in SOURCE_FONTS if font.startswith("STIX"))
 # Neighbours differ in family and style, so that every fifth font is a varied selection.
 TARGET_FONTS = (
     "DejaVuSans",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.data.images.dataset import ImageSet
-from bench.data.images.fonts import SHAPE, SOURCE_FONTS, render_characters
+from bench.data.images.fonts import PHONETIC_FONTS, SHAPE, SOURCE_FONTS, render_characters
 from bench.data.images.image_data import ImageData, compute_moments
 from bench.data.images.rendering import DrawingStyle, paint
 from bench.data.interface.descriptor import Facts, hash_parts
@@ -25,6 +25,8 @@ EVAL_DRAWS = 2000
 MIXED = string.ascii_uppercase + "abdefghnqrt"  # lower case only if its shape differs
 CAPITALS = string.ascii_uppercase
 SMALL = string.ascii_lowercase
+# Letters of the phonetic alphabet, which the backbones have not seen.
+PHONETIC = "ɐɑɒɓɔɕɖɗɘɚɜɝɞɠɡɢɣɤɧɩɭɮɰɱɲɳɴɵɷɸɹɻɾɿʀʁʂʉʌʍʎʏʐʑʒʓʔʕʖʗʘʙʚʛʞʟʠʣʤʥʦʧʨ"
 
 # Images differ in noise, tilt, shift and contrast, so a backbone learns features that carry over.
 VARIED = DrawingStyle(
@@ -63,6 +65,7 @@ RECIPES = {
     "": GlyphsRecipe(train_draws=12_800),
     "upper": GlyphsRecipe(letters=CAPITALS),
     "lower": GlyphsRecipe(letters=SMALL),
+    "phonetic": GlyphsRecipe(letters=PHONETIC, fonts=PHONETIC_FONTS, look=DrawingStyle(noise=0.2)),
     "few": GlyphsRecipe(letters="ABEHKMRSXZ", train_draws=2400, look=DrawingStyle(noise=0.2)),
     "noisy": GlyphsRecipe(look=DrawingStyle(noise=0.3)),
     "tilted": GlyphsRecipe(look=DrawingStyle(rotation=25.0, shear=0.3, stretch=0.2)),

@@ -21,8 +21,8 @@ from tests.support.paths import ROOT
 
 def test_table_2_has_every_cell_and_controls_only_add_cells(tmp_path: Path) -> None:
     plain, wide = load_sweep("table2", "laptop"), load_sweep("table2", "laptop", controls=True)
-    assert len(plain.entries) == 4 * 2 * 4 * 5
-    assert len(wide.entries) == 4 * 2 * 7 * 5
+    assert len(plain.entries) == 4 * 2 * 7 * 5
+    assert len(wide.entries) == 4 * 2 * 9 * 5
     assert len({e.spec.id for e in wide.entries}) == len(wide.entries)
     ids = {e.spec.id for e in wide.entries}
     assert {e.spec.id for e in plain.entries} < ids
@@ -38,7 +38,7 @@ def test_matched_runs_list_all_seeds_of_the_cell_they_are_matched_to() -> None:
         cells.setdefault(tuple(entry.roles.values()), set()).add(entry.spec.id)
     for entry in sweep.entries:
         model, dataset, method = entry.roles.values()
-        matched = method in ("linear", "random", "shortened")
+        matched = method in ("linear", "prefix", "at_once", "random", "shortened")
         expected = cells[model, dataset, "smartfrz"] if matched else set()
         assert set(entry.spec.match) == expected
 
@@ -56,7 +56,7 @@ def test_all_strategies_train_with_the_same_hyperparameters() -> None:
 @pytest.mark.parametrize("profile", list_profiles())
 def test_profiles_can_be_planned_without_data_files(profile: str) -> None:
     assert load_profile(profile)["description"]
-    assert len(load_sweep("table2", profile, seeds=1).entries) == 32
+    assert len(load_sweep("table2", profile, seeds=1).entries) == 56
 
 
 def test_a_run_whose_result_is_deleted_is_planned_again(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_plan_and_status_report_the_remaining_runs(
     common = ["table2", "--seeds", "1", "--results", str(tmp_path)]
     assert main(["plan", *common]) == 0
     out = capsys.readouterr().out
-    assert "36 runs, 0 done, 36 to do" in out
+    assert "60 runs, 0 done, 60 to do" in out
     assert "smartfrz: 8" in out
     assert main(["status", *common]) == 0
     assert "1 to do" in capsys.readouterr().out

@@ -138,6 +138,9 @@ def test_no_symbol_resembles_a_letter_a_digit_or_another_symbol():
     assert len(symbols.SYMBOLS) == len(set(symbols.SYMBOLS)) == 100
     drawn = {font: fonts.render_characters(font, symbols.SYMBOLS) for font in fonts.TARGET_FONTS}
     known = string.ascii_letters + string.digits
+    phonetic = [fonts.render_characters(f, glyphs.PHONETIC) for f in fonts.PHONETIC_FONTS]
+    unlike = [correlate(shapes, other) for shapes in drawn.values() for other in phonetic]
+    assert torch.stack(unlike).mean(dim=0).max() < 0.75
     among = torch.stack([correlate(shapes, shapes) for shapes in drawn.values()]).mean(dim=0)
     assert (among - torch.eye(100)).max() < 0.75
     same = [correlate(shapes, fonts.render_characters(f, known)) for f, shapes in drawn.items()]
@@ -165,13 +168,15 @@ def test_fonts_of_the_three_parts_are_disjoint_and_classes_are_letters(variant):
     assert len(set(everything)) == len(everything)
     assert all(parts.values())
     for letters in (recipe.letters, recipe.pairs):
-        assert not letters or letters.isalpha()
+        assert all(letter.isalpha() for letter in letters)
         assert len(set(letters)) == len(letters)
 
 
 def test_all_letters_of_a_font_have_different_shapes():
-    for font in fonts.SOURCE_FONTS:
-        shapes = fonts.render_characters(font, glyphs.MIXED).flatten(1).float()
+    drawn = [(font, glyphs.MIXED) for font in fonts.SOURCE_FONTS]
+    drawn += [(font, glyphs.PHONETIC) for font in fonts.PHONETIC_FONTS]
+    for font, letters in drawn:
+        shapes = fonts.render_characters(font, letters).flatten(1).float()
         assert (shapes.amax(dim=1) > 100).all()
         distances = torch.cdist(shapes, shapes) + torch.eye(len(shapes)) * 1e9
         assert distances.min() > 200
