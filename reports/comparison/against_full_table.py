@@ -16,6 +16,7 @@ from reports.comparison import method_rows
 from reports.comparison.against_full import Pooled
 from reports.comparison.equal_cost_table import build_equal_cost
 from reports.document import captions
+from reports.document.interval_note import describe_short_intervals
 from reports.document.profile import Profile
 from reports.document.report import ACCURACY, Drawing, Report
 from reports.document.table import (
@@ -40,6 +41,7 @@ from reports.runs.cells import build_cells
 from reports.statistics import OPEN
 
 MEBI = 2.0**20
+WITH_ONCE = (2, 3, 6, 7)  # tables whose controls include AutoFreeze with one interval per epoch
 
 PAIR = (text_column("Model", "model"), text_column("Data", "dataset"))
 METHOD = text_column("Method", "method")
@@ -148,6 +150,7 @@ def build_against_full(
     label = title if table is None else f"Table {table}"
     papers = [] if table is None else [describe_paper_columns(table)]
     about = [profile.sentence, *captions.describe_setting(groups, profile)]
+    notes = [*notes, *describe_short_intervals(groups, profile, has_control=table in WITH_ONCE)]
     marks = [*captions.explain_marks(groups), *captions.list_failures(groups, profile)]
     equal, short = build_equal_cost(groups, profile, f"{label}, at equal cost {here}")
     return AgainstFull(

@@ -110,6 +110,7 @@ def list_shown_runs(sweep: Sweep) -> list[dict[str, Any]]:
             "seed": e.spec.seed,
             "match": methods.get(e.spec.match[0], "") if e.spec.match else "",
             "reference": e.spec.reference.removeprefix("run:"),
+            "strategy": e.spec.strategy_name,
             "options": _collect_options(e.spec),
             **e.roles,
         }

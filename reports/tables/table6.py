@@ -16,10 +16,14 @@ METRICS = (
     "Score: accuracy on mrpc, and 100 × the Matthews correlation on cola, which the paper's table "
     "calls accuracy. Both are measured on GLUE's dev split or its stand-in."
 )
+DROPOUT = (
+    "Dropout is off in frozen layers, as in AutoFreeze's own code. The row “autofreeze, dropout "
+    "on” keeps it on."
+)
 PREDICTOR = "SmartFRZ's predictor was trained on image networks only, like the paper's."
 
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Return the report of Table 6 with its plot of scores against computation."""
-    built = build_against_full(frame, profile, 6, TITLE, [METRICS, PREDICTOR], SCORE)
+    built = build_against_full(frame, profile, 6, TITLE, [METRICS, PREDICTOR, DROPOUT], SCORE)
     return built.report("table6", TITLE, frame, draw_front("table6", frame, profile, SCORE.lower()))
