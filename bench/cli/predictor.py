@@ -79,7 +79,7 @@ def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--used",
         action="store_true",
-        help="also train models with held-out predictors and compare their accuracy",
+        help="also use held-out predictors on source tasks and compare thresholds and controls",
     )
 
 
@@ -174,11 +174,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.used:
         from strategies.smartfrz.studies import in_use_study
 
-        print(
-            in_use_study.format_pairs(
-                in_use_study.compare_in_use(choice, args.results, partial(_make, args))
-            )
-        )
+        outcomes = in_use_study.compare_in_use(choice, args.results, partial(_make, args))
+        print(in_use_study.format_outcomes(outcomes))
     return 0
 
 

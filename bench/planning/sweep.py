@@ -212,6 +212,8 @@ class _Builder:
         self, base: Mapping[str, Any], method: Method, seed: int, match: tuple[str, ...]
     ) -> Spec:
         values = {**base, **method.set, "seed": seed, "match": match}
+        if "weights" in method.set:  # the method's own choice replaces the backbone
+            values.pop("weights_file", None)
         values |= {key: values[key] * by for key, by in method.scale.items()}
         strategy = method.strategy or method.name
         values |= {"strategy": strategy, "options": method.options}

@@ -1,13 +1,13 @@
-"""In-use study: accuracy of runs with predictors on unseen model families, at equal cost.
+"""In-use study: accuracy of runs with predictors on held-out source tasks, at equal cost.
 
-For each model family a predictor is trained without the family's runs. `smartfrz` then uses it on
-that family and on data sets that no predictor was trained on. The controls `at_once` and `random`
-are matched to the FLOPs of `smartfrz`.
+For each task a predictor is trained without the task's runs. `smartfrz` then uses it on that task
+with several thresholds. Controls are matched to the FLOPs of `smartfrz` with each threshold. The
+study chooses the default threshold, so it uses no target data set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,28 +17,28 @@ from bench.planning.sweep import Entry, load_sweep
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 from strategies.smartfrz.training.held_out import compute_interval
+from strategies.smartfrz.training.source_runs import refuse_targets
 from strategies.smartfrz.training.train_predictor import PredictorConfig, build_predictor
 
 SWEEP = "used"
-RIVALS = ("at_once", "random")
-MARGIN = 0.5  # points of accuracy, as in the tables
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Means over seeds for one model on one data set.
+class Outcome:
+    """Mean over seeds of one method on one model and task.
 
-    seeds: number of seeds. lost: accuracy below full training by method, in percentage points.
-    saved: fraction of full training's FLOPs (exact) that smartfrz saved, after the FLOPs of its
-    decisions. gaps: accuracy of smartfrz minus that of each control, in percentage points.
+    matched: the method to whose cost its runs are matched, or "". accuracy: in percent. lost:
+    points of accuracy below full training. saved: share of full training's FLOPs (exact) that it
+    saved, after the FLOPs of its decisions.
     """
 
     model: str
-    dataset: str
-    seeds: int
-    lost: Mapping[str, float]
+    task: str
+    method: str
+    matched: str
+    accuracy: float
+    lost: float
     saved: float
-    gaps: Mapping[str, float]
 
 
 def compare_in_use(
@@ -46,33 +46,35 @@ def compare_in_use(
     results: Path,
     launch: Callable[[Sequence[Spec], Path], Any],
     say: Callable[[str], None] = print,
-) -> list[Pair]:
-    """Train one predictor per held-out family, launch the missing runs and return the comparison.
+) -> list[Outcome]:
+    """Train one predictor per held-out task, launch the missing runs and return the outcomes.
 
     launch: executes a list of specs with a results folder. say: prints progress lines.
-    Raises UserError if a run fails or diverges.
+    Raises UserError if a run fails or diverges, or uses no source task.
     """
-    pairs = []
-    for family in dict.fromkeys(
-        e.roles["model"] for e in load_sweep(SWEEP, choice.profile).entries
-    ):
-        path = results / "predictors" / f"{choice.profile}-without-{family}.safetensors"
-        say(f"training a predictor without the model family {family}:")
-        build_predictor(choice, results, launch, out=path, without_family=family, say=say)
+    outcomes = []
+    plain = load_sweep(SWEEP, choice.profile, files=choice.files)
+    refuse_targets(plain)
+    for task in dict.fromkeys(entry.roles["dataset"] for entry in plain.entries):
+        path = results / "predictors" / f"{choice.profile}-without-{task}.safetensors"
+        say(f"training a predictor without the task {task}:")
+        build_predictor(choice, results, launch, out=path, without_task=task, say=say)
         sweep = load_sweep(SWEEP, choice.profile, files={**choice.files, "predictor": str(path)})
-        here = [e for e in sweep.entries if e.roles["model"] == family]
-        needed = {need for e in here for need in e.spec.needs}
-        launch([*(s for s in sweep.artifacts if s.id in needed), *(e.spec for e in here)], results)
-        for dataset in dict.fromkeys(e.roles["dataset"] for e in here):
-            pairs.append(
-                _summarise_pair([e for e in here if e.roles["dataset"] == dataset], results)
+        here = [entry for entry in sweep.entries if entry.roles["dataset"] == task]
+        launch([entry.spec for entry in here], results)
+        for model in dict.fromkeys(entry.roles["model"] for entry in here):
+            outcomes += summarise(
+                [entry for entry in here if entry.roles["model"] == model], results
             )
-    return pairs
+    return outcomes
 
 
-def _summarise_pair(entries: Sequence[Entry], results: Path) -> Pair:
+def summarise(entries: Sequence[Entry], results: Path) -> list[Outcome]:
+    """Return the outcomes of the runs of one model on one task."""
     accuracy: dict[str, list[float]] = {}
-    saved = []
+    saved: dict[str, list[float]] = {}
+    matched: dict[str, str] = {}
+    methods = {entry.spec.id: entry.roles["method"] for entry in entries}
     for entry in entries:
         result = RunFolder(results, entry.spec.id).result()
         if result["status"] != "done":
@@ -80,43 +82,44 @@ def _summarise_pair(entries: Sequence[Entry], results: Path) -> Pair:
                 f"{entry.spec.label}: run {entry.spec.id} is {result['status']}: "
                 f"{result['reason']}; the comparison needs all runs"
             )
-        accuracy.setdefault(entry.roles["method"], []).append(result["accuracy"])
-        if entry.roles["method"] == "smartfrz":
-            flops = result["flops"]
-            spent = flops["exact"]["total"] + flops["decide"]
-            saved.append(1 - spent / flops["full_exact"])
+        method, flops = entry.roles["method"], result["flops"]
+        spent = flops["exact"]["total"] + flops["decide"]
+        accuracy.setdefault(method, []).append(result["accuracy"])
+        saved.setdefault(method, []).append(1 - spent / flops["full_exact"])
+        matched[method] = methods[entry.spec.match[0]] if entry.spec.match else ""
     mean = {method: sum(values) / len(values) for method, values in accuracy.items()}
     roles = entries[0].roles
-    return Pair(
-        roles["model"],
-        roles["dataset"],
-        len(saved),
-        {method: mean["full"] - mean[method] for method in ("smartfrz", *RIVALS)},
-        sum(saved) / len(saved),
-        {rival: mean["smartfrz"] - mean[rival] for rival in RIVALS},
-    )
-
-
-def format_pairs(pairs: Sequence[Pair]) -> str:
-    """Return the pairs as a text table, followed by smartfrz − control over all pairs."""
-    methods = ("smartfrz", *RIVALS)
-    lines = [
-        f"{'points lost relative to full training':40}"
-        + "".join(f"{m:>10}" for m in methods)
-        + "  FLOPs saved   points smartfrz loses per 10 % of FLOPs saved"
-    ]
-    for pair in pairs:
-        lost = "".join(f"{pair.lost[m]:10.2f}" for m in methods)
-        price = pair.lost["smartfrz"] / (10 * pair.saved) if pair.saved > 0 else float("nan")
-        name = f"{pair.model} {pair.dataset}, {pair.seeds} seeds"
-        lines.append(f"{name:40}{lost}{pair.saved:13.1%}{price:16.2f}")
-    for rival in RIVALS:
-        mean, half = compute_interval([pair.gaps[rival] for pair in pairs])
-        verdict = "non-inferior" if mean - half > -MARGIN else "inconclusive"
-        verdict = "inferior" if mean + half < -MARGIN else verdict
-        verdict = "better" if mean - half > 0 else verdict
-        lines.append(
-            f"smartfrz − {rival}, over {len(pairs)} pairs: {mean:+.2f} ± {half:.2f} points: "
-            f"{verdict}"
+    return [
+        Outcome(
+            roles["model"],
+            roles["dataset"],
+            method,
+            matched[method],
+            mean[method],
+            mean["full"] - mean[method],
+            sum(saved[method]) / len(saved[method]),
         )
+        for method in mean
+        if method != "full"
+    ]
+
+
+def format_outcomes(outcomes: Sequence[Outcome]) -> str:
+    """Return one line for each method: its means over the pairs of model and task.
+
+    A control's line has the method's accuracy minus that of the control, paired, with a 95 %
+    interval over the pairs.
+    """
+    lines = [f"{'method':16}{'FLOPs saved':>12}  {'points lost':>16}  method − control"]
+    for method in dict.fromkeys(outcome.method for outcome in outcomes):
+        here = {(o.model, o.task): o for o in outcomes if o.method == method}
+        lost, half = compute_interval([o.lost for o in here.values()])
+        saved = sum(o.saved for o in here.values()) / len(here)
+        line = f"{method:16}{saved:12.1%}  {lost:+7.2f} ± {half:6.2f}"
+        if matched := next(iter(here.values())).matched:
+            other = {(o.model, o.task): o for o in outcomes if o.method == matched}
+            gaps = [other[pair].accuracy - here[pair].accuracy for pair in here]
+            mean, half = compute_interval(gaps)
+            line += f"  {mean:+.2f} ± {half:.2f}"
+        lines.append(line)
     return "\n".join(lines)

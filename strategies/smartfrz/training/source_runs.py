@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.errors import UserError
+from bench.models.shipped_backbones import read_provenance
 from bench.planning.sweep import Sweep, load_sweep
 from bench.planning.sweep_files import load_profile
 from bench.results.run_folder import RunFolder
@@ -41,12 +42,18 @@ def load_source_sweep(profile: str, files: Mapping[str, str] | None = None) -> S
 def refuse_targets(sweep: Sweep) -> None:
     """Raise UserError if a run of a sweep, or of its pretraining, does not use a source task."""
     sources = sweep.profile["predictor"]["sources"]
-    for spec in sweep.specs:
-        if spec.data.partition(":")[0] not in sources:
+    for data in [*(spec.data for spec in sweep.specs), *list_pretraining(sweep)]:
+        if data.partition(":")[0] not in sources:
             raise UserError(
-                f"sweep {sweep.name}: {spec.data} is not a source task; a predictor trained on it "
+                f"sweep {sweep.name}: {data} is not a source task; a predictor trained on it "
                 "could not be evaluated on it. Use variants of " + ", ".join(sources)
             )
+
+
+def list_pretraining(sweep: Sweep) -> list[str]:
+    """Return the names of the data sets on which the shipped backbones of a sweep were trained."""
+    files = {spec.paths["weights"] for spec in sweep.specs if spec.weights == "file"}
+    return sorted({read_provenance(Path(file))["spec"]["data"] for file in files})
 
 
 def load_recordings(

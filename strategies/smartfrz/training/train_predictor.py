@@ -27,7 +27,11 @@ from strategies.smartfrz.training.held_out import (
 )
 from strategies.smartfrz.training.labels import Rule
 from strategies.smartfrz.training.recorder import Record
-from strategies.smartfrz.training.source_runs import load_recordings, load_source_sweep
+from strategies.smartfrz.training.source_runs import (
+    list_pretraining,
+    load_recordings,
+    load_source_sweep,
+)
 
 RULE = Rule()
 RECIPE = PredictorRecipe()
@@ -68,12 +72,14 @@ def build_predictor(
     *,
     out: Path | None = None,
     without_family: str = "",
+    without_task: str = "",
     say: Callable[[str], None] = print,
 ) -> Path:
     """Train a predictor on a profile's source tasks, write its file and return the path.
 
     launch: executes the missing runs of a list of specs. out: path of the file (default: path of
     the shipped predictor). without_family: model family left out of the training data.
+    without_task: task left out, with its variants: every task whose name begins with this word.
     Raises UserError if a run is missing or uses no source task, or if without_family is invalid.
     """
     features, rule, recipe = choice.features, choice.rule, choice.recipe
@@ -90,7 +96,11 @@ def build_predictor(
             f"profile {choice.profile}: no training data is left without {without_family}, the "
             "only recorded family"
         )
-    recordings = [r for r in recordings if r.origin.family != without_family]
+    recordings = [
+        r
+        for r in recordings
+        if r.origin.family != without_family and r.origin.task.split()[0] != without_task
+    ]
     corpus = build_histories(recordings, features, recipe.window, rule, WARMUP)
     share = float(corpus.label[corpus.known].float().mean())
     say(
@@ -112,7 +122,7 @@ def build_predictor(
         "rule": asdict(rule),
         "recipe": asdict(recipe),
         "data": sorted({e.spec.data for e in sweep.entries}),
-        "pretraining": sorted({s.data for s in sweep.artifacts}),
+        "pretraining": list_pretraining(sweep),
         "runs": sorted(r.origin.run for r in recordings),
         "seeds": sorted({e.spec.seed for e in sweep.entries}),
         "results_version": RESULTS_VERSION,

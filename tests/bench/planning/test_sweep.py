@@ -22,13 +22,14 @@ from tests.support.paths import ROOT
 def test_table_2_has_every_cell_and_controls_only_add_cells(tmp_path: Path) -> None:
     plain, wide = load_sweep("table2", "laptop"), load_sweep("table2", "laptop", controls=True)
     assert len(plain.entries) == 4 * 2 * 7 * 5
-    assert len(wide.entries) == 4 * 2 * 9 * 5
+    assert len(wide.entries) == 4 * 2 * 10 * 5
     assert len({e.spec.id for e in wide.entries}) == len(wide.entries)
     ids = {e.spec.id for e in wide.entries}
     assert {e.spec.id for e in plain.entries} < ids
-    assert len(plain.artifacts) == 4  # one backbone per model, shared by all runs
-    assert all(a.keep_model for a in plain.artifacts)
-    assert make_plan(wide.specs, tmp_path).todo[:4] == list(plain.artifacts)
+    assert plain.artifacts == ()  # the backbones are shipped
+    assert {e.spec.weights for e in plain.entries} == {"file"}
+    todo = make_plan(wide.specs, tmp_path).todo
+    assert [not spec.match for spec in todo] == sorted((not s.match for s in todo), reverse=True)
 
 
 def test_matched_runs_list_all_seeds_of_the_cell_they_are_matched_to() -> None:
@@ -136,7 +137,7 @@ def test_plan_and_status_report_the_remaining_runs(
     common = ["table2", "--seeds", "1", "--results", str(tmp_path)]
     assert main(["plan", *common]) == 0
     out = capsys.readouterr().out
-    assert "60 runs, 0 done, 60 to do" in out
+    assert "56 runs, 0 done, 56 to do" in out
     assert "smartfrz: 8" in out
     assert main(["status", *common]) == 0
     assert "1 to do" in capsys.readouterr().out
@@ -279,22 +280,22 @@ def test_two_sweeps_of_one_table_are_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "other.toml"
-    other.write_text('table = "table2"\n' + (SWEEPS / "scenario.toml").read_text())
+    other.write_text('table = "table2"\n' + (SWEEPS / "frontier.toml").read_text())
     assert main(["report", "table2", str(other), "--seeds", "1"]) == 2
     assert "table2 and other both produce table2" in capsys.readouterr().err
 
 
 def test_a_sweep_without_a_table_gets_a_report_named_after_it(tmp_path: Path) -> None:
     common = ["--seeds", "1", "--results", str(tmp_path)]
-    assert main(["report", "scenario", "window", *common]) == 0
+    assert main(["report", "frontier", "window", *common]) == 0
     written = {path.name for path in (tmp_path / "reports" / "laptop").glob("*.md")}
-    assert written == {"scenario.md", "table4.md"}
-    text = (tmp_path / "reports" / "laptop" / "scenario.md").read_text()
-    assert "Whether the profile can distinguish methods, pooled over the pairs" in text
+    assert written == {"frontier.md", "table4.md"}
+    text = (tmp_path / "reports" / "laptop" / "frontier.md").read_text()
+    assert "Computation that can be saved within the margin, pooled over the pairs" in text
     assert "SmartFRZ paper" not in text
-    assert main(["page", "scenario", *common]) == 0
-    page = (tmp_path / "reports" / "laptop" / "scenario.html").read_text()
-    assert "Whether the profile can distinguish methods" in page
+    assert main(["page", "frontier", *common]) == 0
+    page = (tmp_path / "reports" / "laptop" / "frontier.html").read_text()
+    assert "Computation that can be saved within the margin" in page
     assert "claims" not in {path.stem for path in (tmp_path / "reports" / "laptop").iterdir()}
 
 
@@ -502,11 +503,18 @@ def test_a_weights_file_replaces_a_backbone_but_not_training_from_scratch(
     own = load_sweep("table2", "laptop", seeds=1, files=files)
     for entry in own.entries:
         mine = entry.roles["model"] == "resnet50"
-        assert (entry.spec.weights == "file") == mine
-        assert entry.spec.weights.startswith("run:") != mine
-    assert not any(a.model == "laptop_resnet" and "glyphs" in a.data for a in own.artifacts)
+        assert entry.spec.weights == "file"
+        assert (entry.spec.paths["weights"] == str(file)) == mine
     scratch = load_sweep("table3", "laptop", seeds=1, files=files)
     assert all(spec.weights == "" for spec in scratch.specs)
+
+
+def test_a_method_can_start_from_random_weights_in_place_of_a_shipped_backbone() -> None:
+    sweep = load_sweep("frontier", "laptop", seeds=1)
+    for entry in sweep.entries:
+        scratch = entry.roles["method"] == "from scratch"
+        assert (entry.spec.weights == "") == scratch
+        assert ("weights" in entry.spec.contents) != scratch
 
 
 def test_weights_for_an_unknown_role_are_an_error(

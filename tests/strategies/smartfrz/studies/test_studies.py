@@ -75,22 +75,41 @@ def test_lost_accuracy_and_freeze_steps_are_read_from_results(tmp_path: Path) ->
 
 def test_smartfrz_is_compared_with_its_controls(tmp_path: Path) -> None:
     sweep = load_sweep("used", "laptop")
-    lost = {"full": 0.0, "smartfrz": 0.5, "at_once": 0.75, "random": 2.0}
-    entries = [e for e in sweep.entries if e.roles["model"] == "vgg11"][:12]
-    for entry in entries:
-        folder = RunFolder(tmp_path, entry.spec.id)
-        folder.create()
-        accuracy = 90 + entry.spec.seed - lost[entry.roles["method"]]
-        flops = {"exact": {"total": 70.0}, "decide": 1.0, "full_exact": 100.0}
-        values: dict[str, Any] = {"status": "done", "accuracy": accuracy, "flops": flops}
-        folder.write("result.json", values)
-    pair = in_use_study._summarise_pair(entries, tmp_path)
-    assert (pair.model, pair.dataset, pair.seeds) == ("vgg11", "cifar10", 3)
-    assert pair.saved == pytest.approx(0.29)
-    assert pair.lost == pytest.approx({"smartfrz": 0.5, "at_once": 0.75, "random": 2.0})
-    assert pair.gaps == pytest.approx({"at_once": 0.25, "random": 1.5})
-    text = in_use_study.format_pairs([pair, pair])
-    assert "smartfrz − at_once, over 2 pairs: +0.25 ± 0.00 points: better" in text
+    lost = {"full": 0.0, "smartfrz 0.5": 0.5, "at_once 0.5": 0.75, "shortened 0.5": 0.25}
+    outcomes = []
+    for model, extra in (("vgg11", 0.0), ("resnet50", 1.0)):
+        entries = [
+            e
+            for e in sweep.entries
+            if (e.roles["model"], e.roles["dataset"]) == (model, "phonetic")
+            and e.roles["method"] in lost
+        ]
+        for entry in entries:
+            folder = RunFolder(tmp_path, entry.spec.id)
+            folder.create()
+            accuracy = 90 + extra - lost[entry.roles["method"]]
+            spent = 100.0 if entry.roles["method"] == "full" else 70.0
+            flops = {"exact": {"total": spent}, "decide": 1.0, "full_exact": 100.0}
+            values: dict[str, Any] = {"status": "done", "accuracy": accuracy, "flops": flops}
+            folder.write("result.json", values)
+        outcomes += in_use_study.summarise(entries, tmp_path)
+    ours, prefix = outcomes[0], outcomes[1]
+    assert (ours.model, ours.task, ours.method, ours.matched) == (
+        "vgg11",
+        "phonetic",
+        "smartfrz 0.5",
+        "",
+    )
+    assert (ours.lost, ours.saved) == pytest.approx((0.5, 0.29))
+    assert (prefix.method, prefix.matched) == ("at_once 0.5", "smartfrz 0.5")
+    lines = in_use_study.format_outcomes(outcomes).splitlines()
+    assert lines[1].split() == ["smartfrz", "0.5", "29.0%", "+0.50", "±", "0.00"]
+    assert lines[2].split()[-3:] == ["+0.25", "±", "0.00"]
+    assert lines[3].split()[-3:] == ["-0.25", "±", "0.00"]
+
+
+def test_the_in_use_study_uses_source_tasks_only() -> None:
+    refuse_targets(load_sweep("used", "laptop"))
 
 
 def test_recorded_runs_use_source_tasks_only(tmp_path: Path) -> None:
