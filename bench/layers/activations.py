@@ -22,6 +22,7 @@ def compute_layer_outputs(
     module. If only the weights of that module are used, the parent module's output is taken
     (torchvision's Swin attention). If a layer runs more than once, the first output counts. An
     output that does not depend on the sample (position embeddings) is returned as (rows, features).
+    The output of an embedding that is never called is its table.
 
     Raises UserError if a layer has no output.
     """
@@ -56,6 +57,11 @@ def compute_layer_outputs(
             handle.remove()
         for name, module in modules.items():
             module.training = training[name]
+    for layer in layers:
+        table = modules[layer.name]
+        # DeBERTa reads its table of relative positions without calling the module.
+        if layer.index not in outputs and isinstance(table, nn.Embedding):
+            outputs[layer.index] = table.weight.detach().clone()
     silent = [layer.name for layer in layers if layer.index not in outputs]
     if silent:
         raise UserError(

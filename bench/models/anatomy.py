@@ -21,7 +21,6 @@ from bench.models.classifiers import find_classifiers
 from bench.models.texts.catalogue import find_text_model
 
 
-@lru_cache(maxsize=64)
 def analyze_model(
     model: str,
     classes: int,
@@ -37,6 +36,13 @@ def analyze_model(
     in frozen layers.
     Raises UserError if the model cannot run at this size.
     """
+    return _analyze_model(model, classes, size, checkpointing, keep_dropout and checkpointing)
+
+
+@lru_cache(maxsize=64)
+def _analyze_model(
+    model: str, classes: int, size: int, checkpointing: bool, keep_dropout: bool
+) -> tuple[tuple[Layer, ...], FlopModel]:
     sample: Inputs
     if text_model := find_text_model(model):
         net, sample = text_model.sketch(classes, size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,35 +65,59 @@ def make_hub_folder(folder: Path, family: str, **changes: Any) -> Path:
     from transformers import AutoConfig
 
     tokenizer = build_tokenizer(decoder=family in DECODERS)
-    last = {"bos_token_id": 2, "eos_token_id": 3}
-    values = {"vocab_size": len(tokenizer), **last, **FAMILIES[family], **changes}
+    ends = {"bos_token_id": 0, "eos_token_id": 0} if family in DECODERS else {}
+    values = {"vocab_size": len(tokenizer), **ends, **FAMILIES[family], **changes}
     AutoConfig.for_model(family, **values).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
-def build_tokenizer(decoder: bool, words: Sequence[str] = build_vocabulary()) -> Any:
+def build_tokenizer(decoder: bool) -> Any:
     """Return a tokenizer of the grammar's words.
 
     For an encoder, it adds special tokens around the texts. For a decoder, it adds none and has no
     padding token.
     """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    backend = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
-    backend.normalizer = normalizers.Lowercase()
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
     if decoder:
         return PreTrainedTokenizerFast(
-            tokenizer_object=backend, eos_token="[SEP]", padding_side="left"
+            tokenizer_object=_train_bytes(), eos_token="<|endoftext|>", padding_side="left"
         )
+    names = zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=_list_words(), **{f"{name}_token": token for name, token in names}
+    )
+
+
+def _list_words() -> Any:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    words = {word: i for i, word in enumerate(build_vocabulary())}
+    backend = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    backend.normalizer = normalizers.Lowercase()
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
-    names = zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, **{f"{name}_token": token for name, token in names}
+    return backend
+
+
+@cache
+def _train_bytes() -> Any:
+    """Return a byte-pair tokenizer, as GPT-2, Llama 3 and Qwen use, trained on the words."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
+    backend.train_from_iterator([f" {word}" for word in build_vocabulary()], trainer)
+    return backend
