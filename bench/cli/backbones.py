@@ -40,5 +40,5 @@ def main(args: argparse.Namespace) -> int:
             **{key: machine[key] for key in ("results_version", "python", "packages", "device")},
         }
         path = ship_backbone(name, folder.model, provenance)
-        print(f"{path.name}: {result['accuracy']:.1f} % on held-out fonts")
+        print(f"{path.name}: {result['accuracy']:.1f} % on its evaluation part")
     return 0
