@@ -21,6 +21,7 @@ DATA_SETS = {
     "glyphs:upper": (VGG, "ed0eb0bbe16d"),
     "glyphs:lower": (VGG, "e122c49f8aaf"),
     "glyphs:few": (VGG, "2ec8ae2705e4"),
+    "glyphs:phonetic": (VGG, "dc6795c32360"),
     "glyphs:noisy": (VGG, "eb8804d09970"),
     "glyphs:tilted": (VGG, "375d22ad7ef6"),
     "glyphs:barred": (VGG, "32742fd9e480"),
