@@ -6,8 +6,6 @@ from pathlib import Path
 
 from bench.errors import UserError
 from bench.files import hash_file
-from bench.models.texts.catalogue import find_text_model
-from bench.models.texts.hub_model import HubModel
 from bench.spec import Spec
 
 
@@ -16,6 +14,24 @@ def check_unchanged(spec: Spec) -> None:
 
     Data sets are not checked, because hashing a large folder can take longer than the run.
     """
+    if spec.model.startswith("hf:"):  # the job process must not import torch for other models
+        _check_text_model(spec)
+    for what, content in spec.contents.items():
+        if what == "data" or what not in spec.paths:
+            continue
+        path = Path(spec.paths[what])
+        if hash_file(path) != content:
+            raise UserError(
+                f"{spec.label}: the {what} file {path} has changed since the run was planned; run "
+                "the command again"
+            )
+
+
+def _check_text_model(spec: Spec) -> None:
+    """Raise UserError if the files of an `hf:` model have changed."""
+    from bench.models.texts.catalogue import find_text_model
+    from bench.models.texts.hub_model import HubModel
+
     model = find_text_model(spec.model)
     if isinstance(model, HubModel):
         now = model.identify_files()
@@ -25,13 +41,4 @@ def check_unchanged(spec: Spec) -> None:
             raise UserError(
                 f"{spec.label}: the {changed[0]} files in {model.folder} have changed since the "
                 "run was planned; run the command again"
-            )
-    for what, content in spec.contents.items():
-        if what == "data" or what not in spec.paths:
-            continue
-        path = Path(spec.paths[what])
-        if hash_file(path) != content:
-            raise UserError(
-                f"{spec.label}: the {what} file {path} has changed since the run was planned; run "
-                "the command again"
             )
