@@ -13,7 +13,6 @@ from typing import Any
 from bench.options import make_unknown_error
 
 FOLDER = Path(__file__).parent / "backbones"
-FORMAT = "freezebench-backbone-1"
 
 
 def find_backbone(name: str) -> Path:
@@ -33,8 +32,9 @@ def ship_backbone(name: str, weights: Path, provenance: Mapping[str, Any]) -> Pa
 
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.safetensors"
+    # A single key, because safetensors writes several in random order and ids hash the file.
     text = json.dumps(dict(provenance), sort_keys=True)
-    save_file(load_file(weights), path, metadata={"format": FORMAT, "provenance": text})
+    save_file(load_file(weights), path, metadata={"provenance": text})
     return path
 
 

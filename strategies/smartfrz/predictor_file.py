@@ -17,8 +17,10 @@ from strategies.smartfrz.features import FEATURES
 from strategies.smartfrz.predictor import Predictor
 
 DEFAULT_FEATURES = "upstream+progress"
+# Default feature set of each shipped kind of predictor. "published" is trained as in the paper.
+RECIPES = {"default": DEFAULT_FEATURES, "published": "raw"}
 FOLDER = Path(__file__).parent / "predictors"
-FORMAT = "freezebench-predictor-1"
+FORMAT = "freezebench-predictor-2"
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,20 @@ class Trained:
 
 
 def find_predictor(
-    profile: str, features: str, window: int, tailored: int, exactly: bool = False
+    profile: str,
+    features: str,
+    window: int,
+    tailored: int,
+    exactly: bool = False,
+    recipe: str = "default",
 ) -> Path:
     """Return the path of a profile's predictor file.
 
-    If that file does not exist, return the path for the profile `laptop` instead, unless
-    `exactly` is set.
+    recipe: a key of RECIPES. If that file does not exist, return the path for the profile `laptop`
+    instead, unless `exactly` is set.
     """
-    kind = "" if features == DEFAULT_FEATURES else f"-{features}"
+    kind = "" if recipe == "default" else f"-{recipe}"
+    kind += "" if features == RECIPES[recipe] else f"-{features}"
     own, laptop = (
         FOLDER / f"{name}{kind}-w{window}-n{tailored}.safetensors" for name in (profile, "laptop")
     )
@@ -52,8 +60,9 @@ def save_predictor(path: Path, trained: Trained) -> None:
     """Write a predictor file, and create its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.contiguous() for k, v in trained.network.state_dict().items()}
-    provenance = json.dumps(dict(trained.provenance), sort_keys=True)
-    save_file(tensors, path, metadata={"format": FORMAT, "provenance": provenance})
+    # A single key, because safetensors writes several in random order and ids hash the file.
+    provenance = json.dumps({"format": FORMAT, **trained.provenance}, sort_keys=True)
+    save_file(tensors, path, metadata={"provenance": provenance})
 
 
 def load_predictor(path: Path, device: torch.device) -> Trained:
@@ -71,9 +80,9 @@ def load_predictor(path: Path, device: torch.device) -> Trained:
     except (OSError, SafetensorError) as error:
         reason = "it does not exist" if not path.exists() else str(error)
         raise UserError(f"predictor {path} cannot be read: {reason}; {advice}") from None
-    if metadata.get("format") != FORMAT:
+    provenance = json.loads(metadata.get("provenance", "{}"))
+    if provenance.get("format") != FORMAT:
         raise UserError(f"predictor {path} is not a predictor file; {advice}")
-    provenance = json.loads(metadata["provenance"])
     features, tailored = provenance["features"], provenance["tailored"]
     if features not in FEATURES:
         raise UserError(
