@@ -95,8 +95,8 @@ def _label_recording(
 ) -> dict[str, Tensor]:
     trace = recording.trace
     tokens, moved = make_tokens(trace, features, window)
-    label, known = rule.labels(trace["cka"])
-    probes = trace["probes"]
+    curve, probes = rule.select(trace)
+    label, known = rule.labels(curve)
     # The newest token at a probe is that of the last snapshot taken before or at the probe.
     newest = torch.searchsorted(trace["progress"], probes, right=True) - 1
     known &= (probes >= warmup)[:, None]

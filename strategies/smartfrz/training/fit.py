@@ -9,20 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.errors import UserError
 from bench.seeds import derive_seed, make_generator
 from strategies.smartfrz.predictor import Predictor
 from strategies.smartfrz.training.corpus import Histories
+
+MOMENTUM = 0.9  # of SGD; the paper does not name its value
 
 
 @dataclass(frozen=True)
 class PredictorRecipe:
     """Hyperparameters for training the predictor.
 
-    The learning rate follows OneCycleLR, with lr as its maximum. Gradients are clipped to norm 1.
-    window: W, in snapshots. optimizer: "sgd", as in the paper, or "adamw". By its default,
-    OneCycleLR also cycles the momentum (for AdamW, the first beta) between 0.85 and 0.95.
+    window: W, in snapshots. optimizer: "adamw", or "sgd" with momentum 0.9, as in the paper.
     batch: histories (not moments) per step, because the tokens of a history are encoded once for
     all its moments. standardise: whether tokens are standardised first.
+    schedule: "one_cycle" for OneCycleLR, with lr as its maximum, or "constant". By its default,
+    OneCycleLR also cycles the momentum (for AdamW, the first beta) between 0.85 and 0.95.
+    clip: largest norm of a gradient (0: no limit).
+    The paper names SGD with momentum and batches of 32, and no other hyperparameter.
     """
 
     window: int = 30
@@ -33,47 +38,73 @@ class PredictorRecipe:
     weight_decay: float = 0.05
     standardise: bool = True
     seed: int = 0
+    schedule: str = "one_cycle"
+    clip: float = 1.0
 
     def identity(self) -> str:
         """Return the text that a feature study hashes into its corpus id. Do not change it."""
+        added = "".join(
+            f", {name}={getattr(self, name)!r}"
+            for name in ("schedule", "clip")  # younger than the first studies
+            if getattr(self, name) != getattr(PredictorRecipe, name)
+        )
         return (
             f"Recipe(window={self.window!r}, epochs={self.epochs!r}, batch={self.batch!r}, "
             f"optimizer={self.optimizer!r}, lr={self.lr!r}, weight_decay={self.weight_decay!r}, "
-            f"standardise={self.standardise!r}, seed={self.seed!r})"
+            f"standardise={self.standardise!r}, seed={self.seed!r}{added})"
         )
 
 
 def fit_predictor(histories: Histories, recipe: PredictorRecipe) -> Predictor:
-    """Fit a predictor to the labels by cross-entropy. Equal inputs give bit-identical weights."""
+    """Fit a predictor to the labels by cross-entropy. Equal inputs give bit-identical weights.
+
+    Raises UserError if the training diverges.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("predictor", recipe.seed))
         network = Predictor(histories.tokens.shape[2])
     if recipe.standardise:
         _standardise(network, histories, recipe.window)
-    if recipe.optimizer == "adamw":
-        optimizer: torch.optim.Optimizer = torch.optim.AdamW(
-            network.parameters(), recipe.lr, weight_decay=recipe.weight_decay
-        )
-    else:
-        optimizer = torch.optim.SGD(
-            network.parameters(), recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay
-        )
     generator = make_generator("predictor", "order", recipe.seed)
     count = len(histories.tokens)
     steps = recipe.epochs * math.ceil(count / recipe.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, steps, pct_start=0.1)
+    optimizer, schedule = _build_optimizer(network, recipe, steps)
     visible, queries = histories.mask_windows(recipe.window), histories.queries()
     for _ in range(recipe.epochs):
         for rows in torch.randperm(count, generator=generator).split(recipe.batch):
             known = histories.known[rows]
+            if not known.any():
+                continue  # the mean over no moments is NaN
             logits = _compute_logits(network, histories.tokens[rows], queries[rows], visible[rows])
             loss = F.cross_entropy(logits[known], histories.label[rows][known].long())
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            if recipe.clip:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
             optimizer.step()
             schedule.step()
+    if not all(weight.isfinite().all() for weight in network.parameters()):
+        raise UserError(
+            f"the training of the predictor diverged with {recipe.optimizer} at lr {recipe.lr:g}; "
+            "give a smaller --lr or a --clip"
+        )
     return network.eval().requires_grad_(False)
+
+
+def _build_optimizer(
+    network: Predictor, recipe: PredictorRecipe, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Return the optimizer of a recipe and its schedule over `steps` training steps."""
+    optimizer: torch.optim.Optimizer
+    weights, decay = network.parameters(), recipe.weight_decay
+    if recipe.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(weights, recipe.lr, weight_decay=decay)
+    else:
+        optimizer = torch.optim.SGD(weights, recipe.lr, momentum=MOMENTUM, weight_decay=decay)
+    if recipe.schedule == "constant":
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, steps, pct_start=0.1)
+    return optimizer, schedule
 
 
 def predict_probabilities(network: Predictor, histories: Histories, window: int) -> Tensor:

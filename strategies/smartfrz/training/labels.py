@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 KINDS = ("stable", "settled")
+CURVES = {"unbiased": "cka", "biased": "cka_biased"}  # tensor of a recording, by estimator
 
 
 @dataclass(frozen=True)
@@ -17,13 +19,24 @@ class Rule:
     kind "stable": the layer has converged if the range of the last k values is below ε (the
     paper's rule). kind "settled": the range of this and all later values is below ε, so the rule
     uses the future. smooth: length of a moving average over this and earlier values, applied
-    first (1: none).
+    first (1: none). estimator: "unbiased" for HSIC₁, "biased" for the paper's eq. 5. every: use
+    each n-th CKA value only. Recordings hold two values per epoch, so 2 keeps the ends of epochs.
     """
 
     kind: str = "stable"
     k: int = 4
     epsilon: float = 0.01
     smooth: int = 1
+    estimator: str = "unbiased"
+    every: int = 1
+
+    def select(self, trace: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the CKA values (S, L) of a recording that the rule uses, and their times (S,).
+
+        trace: see `Record`. A time is the fraction of the run that is done.
+        """
+        curve = trace[CURVES[self.estimator]]
+        return curve[:: self.every], trace["probes"][:: self.every]
 
     def labels(self, curve: Tensor) -> tuple[Tensor, Tensor]:
         """Return labels and known, bool (S, L) each, from CKA values (S, L).

@@ -1,18 +1,22 @@
 """Tests of labels, corpus, training and scores on synthetic recordings."""
 
 import math
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from bench.errors import UserError
+from strategies.smartfrz.predictor import Predictor
 from strategies.smartfrz.studies.feature_study import run_study
 from strategies.smartfrz.training.calibration import (
     calibrate_threshold,
     compute_calibration_error,
     compute_reliability,
 )
-from strategies.smartfrz.training.corpus import Histories, Recording, RunOrigin, build_histories
+from strategies.smartfrz.training.corpus import Histories, build_histories
 from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor, predict_probabilities
 from strategies.smartfrz.training.folds import make_folds
 from strategies.smartfrz.training.held_out import (
@@ -23,6 +27,7 @@ from strategies.smartfrz.training.held_out import (
     score_held_out,
 )
 from strategies.smartfrz.training.labels import Rule
+from tests.support.recordings import make_recording
 
 torch.set_num_threads(1)
 
@@ -54,29 +59,12 @@ def test_a_missing_cka_value_gives_no_label() -> None:
     assert known[:, 0].tolist() == [False, False, False, True, True]
 
 
-def make_recording(run: str, family: str, task: str, seed: int) -> Recording:
-    """Return a run whose layers settle at random times.
-
-    Before that time both its weights and its CKA change; afterwards they hardly do.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    moments, layers = 31, 4
-    progress = torch.linspace(0, 1, moments, dtype=torch.float64)
-    settles = torch.rand(layers, generator=generator) * 0.8 + 0.1
-    speed = torch.where(progress[:, None] < settles, 0.1, 1e-4).float()
-    steps = torch.randn(moments, layers, 32, generator=generator) * speed[:, :, None]
-    start = torch.randn(1, layers, 32, generator=generator)
-    signs = torch.where(torch.arange(moments) % 2 == 0, 1.0, -1.0)[:, None]
-    return Recording(
-        RunOrigin(run, family, task),
-        {
-            "snapshots": start + steps.cumsum(0),
-            "progress": progress,
-            "rate": 1 - progress,
-            "cka": (0.9 + signs * speed)[::3].double(),
-            "probes": progress[::3].contiguous(),
-        },
-    )
+def test_a_rule_selects_the_estimator_and_the_ends_of_epochs() -> None:
+    trace = {"cka": CURVE, "cka_biased": CURVE / 2, "probes": torch.linspace(0, 1, 5)}
+    curve, probes = Rule(estimator="biased", every=2).select(trace)
+    assert torch.equal(curve, CURVE[[0, 2, 4]] / 2)
+    assert probes.tolist() == [0, 0.5, 1]
+    assert torch.equal(Rule().select(trace)[0], CURVE)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +118,53 @@ def test_training_is_repeatable_and_beats_progress_alone(corpus: Histories) -> N
         ("task", "task0"),
         ("task", "task1"),
     }
+
+
+def test_plain_sgd_with_momentum_equals_manual_calculation(corpus: Histories) -> None:
+    """Two steps on one batch of all histories: v ← 0.9 v + g, w ← w − lr · v, without a limit."""
+    count, lr = len(corpus.tokens), 0.5
+    plain = {"window": 12, "batch": count, "optimizer": "sgd", "weight_decay": 0.0}
+    recipe = PredictorRecipe(**plain, lr=lr, schedule="constant", clip=0.0, standardise=False)
+    start, one, two = (fit_predictor(corpus, replace(recipe, epochs=n)) for n in (0, 1, 2))
+    first, second = (compute_gradients(network, corpus) for network in (start, one))
+    assert sum(float(g.norm()) ** 2 for g in first.values()) > 0.01
+    for name, w in start.named_parameters():
+        w = w - lr * first[name]
+        torch.testing.assert_close(dict(one.named_parameters())[name], w)
+        w = w - lr * (0.9 * first[name] + second[name])
+        torch.testing.assert_close(dict(two.named_parameters())[name], w)
+    assert torch.equal(one.shift, torch.zeros(9))  # tokens are not standardised
+    clipped = fit_predictor(corpus, replace(recipe, epochs=1, clip=1e-3))
+    moved = [a - b for a, b in zip(clipped.parameters(), start.parameters(), strict=True)]
+    assert math.hypot(*(float(m.norm()) for m in moved)) == pytest.approx(lr * 1e-3, rel=1e-2)
+
+
+def compute_gradients(network: Predictor, corpus: Histories) -> dict[str, torch.Tensor]:
+    """Return the gradients of the mean cross-entropy over all labelled moments."""
+    network = deepcopy(network).requires_grad_(True)
+    keys, values = network.encode(corpus.tokens)
+    logits = network.attend(corpus.queries(), keys, values, corpus.mask_windows(12))
+    known = corpus.known
+    torch.nn.functional.cross_entropy(logits[known], corpus.label[known].long()).backward()
+    return {n: w.grad for n, w in network.named_parameters() if w.grad is not None}
+
+
+def test_a_diverged_training_and_batches_without_labels(corpus: Histories) -> None:
+    wild = PredictorRecipe(
+        window=12, epochs=3, batch=8, optimizer="sgd", lr=1e6, schedule="constant", clip=0.0
+    )
+    with pytest.raises(UserError, match=r"diverged with sgd at lr 1e\+06; give a smaller --lr"):
+        fit_predictor(corpus, wild)
+    known = corpus.known.clone()
+    known[4:] = False
+    few = replace(corpus, known=known)  # most batches have no label
+    network = fit_predictor(few, PredictorRecipe(window=12, epochs=1, batch=4))
+    assert predict_probabilities(network, few, 12).isfinite().all()
+
+
+def test_the_text_of_a_recipe_names_only_new_values() -> None:
+    assert PredictorRecipe().identity().endswith("standardise=True, seed=0)")
+    assert PredictorRecipe(clip=0.0).identity().endswith("seed=0, clip=0.0)")
 
 
 @pytest.mark.parametrize("split", ["run", "family", "task", "both"])

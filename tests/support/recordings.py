@@ -1,0 +1,32 @@
+"""Synthetic recordings for tests of the predictor's training."""
+
+from __future__ import annotations
+
+import torch
+
+from strategies.smartfrz.training.corpus import Recording, RunOrigin
+
+
+def make_recording(run: str, family: str, task: str, seed: int) -> Recording:
+    """Return a run whose layers settle at random times.
+
+    Before that time both its weights and its CKA change; afterwards they hardly do.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    moments, layers = 31, 4
+    progress = torch.linspace(0, 1, moments, dtype=torch.float64)
+    settles = torch.rand(layers, generator=generator) * 0.8 + 0.1
+    speed = torch.where(progress[:, None] < settles, 0.1, 1e-4).float()
+    steps = torch.randn(moments, layers, 32, generator=generator) * speed[:, :, None]
+    start = torch.randn(1, layers, 32, generator=generator)
+    signs = torch.where(torch.arange(moments) % 2 == 0, 1.0, -1.0)[:, None]
+    return Recording(
+        RunOrigin(run, family, task),
+        {
+            "snapshots": start + steps.cumsum(0),
+            "progress": progress,
+            "rate": 1 - progress,
+            "cka": (0.9 + signs * speed)[::3].double(),
+            "probes": progress[::3].contiguous(),
+        },
+    )
