@@ -20,6 +20,7 @@ class Profile:
     sources: Sequence[str] = ()  # data sets that the predictor was trained on
     departures: str = ""  # sentence on how SmartFRZ differs from the paper's version
     changes: Mapping[str, Any] = field(default_factory=dict)  # fields set by command-line options
+    remark: str = ""  # sentences that every report of the profile shows
     asked: str = ""  # arguments of `freezebench sweep` for these runs
 
     @classmethod
@@ -33,6 +34,7 @@ class Profile:
             "sources",
             "departures",
             "changes",
+            "remark",
             "asked",
         )
         return cls(**{key: values[key] for key in known if values.get(key)})
@@ -56,6 +58,7 @@ class Profile:
             f"Profile: {self.name}."
             + (f" Changed for all runs: {', '.join(changed)}." if changed else "")
             + (f" Stand-ins: {', '.join(pairs)}." if pairs else "")
+            + (f" {self.remark}" if self.remark else "")
         )
 
 

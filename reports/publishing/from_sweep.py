@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bench.planning.sweep import Sweep
     from bench.spec import Spec
 
+PUBLISHED_ROW = "The row smartfrz (as published)"
 PAPERS_FEATURES, PAPERS_LIMIT = "raw", 0.5  # SmartFRZ paper, Section 3.3
 PAPERS_PARAMETERS = 1_037_122  # computed from the layer sizes that the paper gives
 
@@ -137,6 +138,7 @@ def describe_profile(sweep: Sweep) -> dict[str, Any]:
         "sources": _list_sources(sweep),
         "departures": _describe_departures(sweep),
         "changes": dict(sweep.changes),
+        "remark": sweep.profile.get("remark", ""),
         "asked": sweep.asked,
     }
 
@@ -153,6 +155,14 @@ def _describe_departures(sweep: Sweep) -> str:
     used = [
         (e.spec, _collect_options(e.spec)) for e in sweep.entries if e.spec.strategy == "smartfrz"
     ]
+    default = [pair for pair in used if pair[1]["recipe"] == "default"]
+    published = [pair for pair in used if pair[1]["recipe"] != "default"]
+    sentences = [_describe_runs("SmartFRZ", default), _describe_runs(PUBLISHED_ROW, published)]
+    return " ".join(filter(None, sentences))
+
+
+def _describe_runs(name: str, used: Sequence[tuple[Spec, dict[str, Any]]]) -> str:
+    """Describe how SmartFRZ in runs, given with all options, differs from the paper."""
     limits: dict[str, float] = {}
     for spec, options in used:
         path = spec.paths.get("predictor", "")
@@ -168,7 +178,7 @@ def _describe_departures(sweep: Sweep) -> str:
         epochs = " or ".join(f"{warmup:g}" for warmup in warmups)
         noun = "epoch" if warmups == [1] else "epochs"
         words.append(f"it freezes no layer in the first {epochs} {noun}")
-    return f"SmartFRZ departs from its paper: {'; '.join(words)} (docs/predictor.md)." * bool(words)
+    return f"{name} departs from its paper: {'; '.join(words)} (docs/predictor.md)." * bool(words)
 
 
 def _describe_predictors(paths: Iterable[str]) -> list[str]:
@@ -182,7 +192,7 @@ def _describe_predictors(paths: Iterable[str]) -> list[str]:
             f"its predictor reads {features} instead of raw weights and has {sizes} parameters "
             f"instead of {PAPERS_PARAMETERS:,}"
         )
-    optimizers = {facts["recipe"]["optimizer"] for _, facts in known}
+    optimizers = {_describe_training(facts["recipe"]) for _, facts in known}
     sources = sorted({data for _, facts in known for data in facts["data"]})
     if known and (optimizers != {"sgd"} or sources != ["imagenet"]):
         words.append(
@@ -192,10 +202,21 @@ def _describe_predictors(paths: Iterable[str]) -> list[str]:
     rules = dict.fromkeys(
         f"the range of {rule['k']} values of unbiased CKA below {rule['epsilon']:g}"
         for rule in (facts["rule"] for _, facts in known)
+        if rule.get("estimator", "unbiased") != "biased"
     )
     if rules:
         words.append(f"its labels are {' or '.join(rules)}, where the paper uses biased CKA")
     return words
+
+
+def _describe_training(recipe: Mapping[str, Any]) -> str:
+    """Describe the optimizer of a predictor, and all that the paper's training does not name."""
+    words = [
+        "one cycle of the learning rate" * (recipe.get("schedule", "one_cycle") == "one_cycle"),
+        "clipped gradients" * bool(recipe.get("clip", 1.0)),
+        "standardised tokens" * recipe["standardise"],
+    ]
+    return ", ".join([recipe["optimizer"], *filter(None, words)])
 
 
 def _count_parameters(path: str) -> int:
