@@ -59,9 +59,9 @@ list: $(READY)
 perf: $(READY)
 	$(RUN) perf $(ARGS)
 
-# The predictor that smartfrz uses; with ARGS=--all those of Tables 4 and 5 too.
+# The predictor that smartfrz uses and the one as published; with ARGS=--all those of Tables 4 and 5.
 predictor: $(READY)
-	$(RUN) predictor train --profile $(PROFILE) $(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(ARGS)
+	$(RUN) predictor train --shipped --profile $(PROFILE) $(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(ARGS)
 
 # The pretrained weights of the laptop profile's models.
 backbones: $(READY)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,19 +15,23 @@ from bench.cli.arguments import (
     add_workers_argument,
 )
 from bench.cli.help import HelpFormatter
+from bench.cli.predictor_choice import (
+    add_size_arguments,
+    add_training_arguments,
+    collect_files,
+    list_given,
+    parse_choice,
+)
 from bench.errors import UserError
 from bench.files import write_atomically
-from bench.options import make_unknown_error
 
 if TYPE_CHECKING:
     from bench.spec import Spec
     from strategies.smartfrz.training.corpus import Recording
-    from strategies.smartfrz.training.train_predictor import PredictorConfig
 
 HELP = "train SmartFRZ's predictor on source tasks, evaluate it, or describe a predictor file"
 EXAMPLE = "freezebench predictor info"
 FEATURES_HELP = "feature set of a token (default: as in the shipped predictor)"
-WINDOW, TAILORED = 30, 1024
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +55,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _add_train_arguments(parser: argparse.ArgumentParser) -> None:
     _add_source_arguments(parser)
-    _add_size_arguments(parser, FEATURES_HELP)
+    add_size_arguments(parser, FEATURES_HELP)
     parser.add_argument(
         "--out",
         type=Path,
@@ -60,6 +63,7 @@ def _add_train_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="output file (default: the shipped predictor is replaced)",
     )
+    add_training_arguments(parser)
     parser.add_argument(
         "--without-family",
         default="",
@@ -69,13 +73,19 @@ def _add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all",
         action="store_true",
-        help="train all shipped predictors: the windows and sizes of Tables 4 and 5",
+        help="train all shipped predictors: also the windows and sizes of Tables 4 and 5",
+    )
+    parser.add_argument(
+        "--shipped",
+        action="store_true",
+        help="train the two shipped predictors of usual size: the default and --as-published",
     )
 
 
 def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     _add_source_arguments(parser)
-    _add_size_arguments(parser, FEATURES_HELP)
+    add_size_arguments(parser, FEATURES_HELP)
+    add_training_arguments(parser)
     parser.add_argument(
         "--used",
         action="store_true",
@@ -85,7 +95,7 @@ def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_study_arguments(parser: argparse.ArgumentParser) -> None:
     _add_source_arguments(parser)
-    _add_size_arguments(parser, "feature set (default: all)")
+    add_size_arguments(parser, "feature set (default: all)")
 
 
 def _add_info_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +109,7 @@ def _add_info_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_profile_argument(parser)
     cost = parser.add_argument_group("cost of any predictor, without a file")
-    _add_size_arguments(cost, "feature set of a token (default: raw)")
+    add_size_arguments(cost, "feature set of a token (default: raw)")
     parser.set_defaults(data_root="")
 
 
@@ -112,16 +122,6 @@ def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
     add_results_argument(source)
 
 
-def _add_size_arguments(parser: argparse._ActionsContainer, features: str) -> None:
-    """Add --features, with its help text, and the sizes of a predictor."""
-    parser.add_argument("--features", default="", metavar="NAME", help=features)
-    for name, text in (
-        ("--window", f"window W in snapshots (default: {WINDOW})"),
-        ("--tailored", f"tailored weights n per layer (default: {TAILORED})"),
-    ):
-        parser.add_argument(name, type=int, default=None, metavar="INT", help=text)
-
-
 def _make(args: argparse.Namespace, specs: Sequence[Spec], results: Path) -> None:
     from bench.launch.launch import launch
 
@@ -132,10 +132,22 @@ def _make(args: argparse.Namespace, specs: Sequence[Spec], results: Path) -> Non
 def _train(args: argparse.Namespace) -> int:
     from strategies.smartfrz.training.train_predictor import build_predictor, list_variants
 
-    if args.all and (args.out or args.without_family):
-        raise UserError("--all writes the shipped files; remove --out and --without-family")
-    first = _parse_choice(args)
-    for choice in [first, *(list_variants(first) if args.all else [])]:
+    several = "--all" if args.all else "--shipped" if args.shipped else ""
+    changed = [f"--{name.replace('_', '-')}" for name in list_given(args)]
+    if several and (args.out or args.without_family or args.as_published):
+        raise UserError(
+            f"{several} writes the shipped files; remove --out, --without-family and --as-published"
+        )
+    if changed and not args.out:
+        raise UserError(
+            f"{', '.join(changed)}: a predictor trained in another way does not replace the "
+            "shipped one; give --out FILE"
+        )
+    choices = [first := parse_choice(args)]
+    if several:
+        args.as_published, args.features = True, ""
+        choices.append(parse_choice(args))
+    for choice in [*choices, *(list_variants(first) if args.all else [])]:
         build_predictor(
             choice,
             args.results,
@@ -153,12 +165,11 @@ def _evaluate(args: argparse.Namespace) -> int:
     from reports.figures.style import apply_style, save_figure
     from strategies.smartfrz.studies.evaluation import evaluate_splits, format_evaluation
     from strategies.smartfrz.training.corpus import build_histories
-    from strategies.smartfrz.training.train_predictor import WARMUP
 
-    choice, out = _parse_choice(args), args.results / "reports" / args.profile / "predictor"
+    choice, out = parse_choice(args), args.results / "reports" / args.profile / "predictor"
     recordings = _collect_recordings(args)
     window = choice.recipe.window
-    corpus = build_histories(recordings, choice.features, window, choice.rule, WARMUP)
+    corpus = build_histories(recordings, choice.features, window, choice.rule, choice.warmup)
     evaluation = evaluate_splits(corpus, choice.recipe)
     print(format_evaluation(evaluation))
     out.mkdir(parents=True, exist_ok=True)
@@ -184,7 +195,7 @@ def _study(args: argparse.Namespace) -> int:
     from strategies.smartfrz.studies.feature_study import run_study
     from strategies.smartfrz.training.train_predictor import WARMUP
 
-    choice = _parse_choice(args)
+    choice = parse_choice(args)
     kept = args.results / "reports" / args.profile / "predictor" / "study.csv"
     features = [args.features] if args.features else list(FEATURES)
     run_study(_collect_recordings(args), choice.recipe, WARMUP, kept, features)
@@ -202,7 +213,7 @@ def _rank_labels(args: argparse.Namespace) -> int:
     )
     from strategies.smartfrz.training.source_runs import load_source_sweep, refuse_targets
 
-    sources = load_source_sweep(args.profile, _collect_files(args))
+    sources = load_source_sweep(args.profile, collect_files(args))
     sweep = load_sweep("harm", args.profile, changes={"evaluate_on": "validation"})
     refuse_targets(sweep)
     _make(args, [*sources.specs, *sweep.specs], args.results)
@@ -214,31 +225,8 @@ def _rank_labels(args: argparse.Namespace) -> int:
 def _collect_recordings(args: argparse.Namespace) -> list[Recording]:
     from strategies.smartfrz.training.source_runs import load_recordings, load_source_sweep
 
-    sweep = load_source_sweep(args.profile, _collect_files(args))
-    return load_recordings(sweep, args.results, partial(_make, args), _parse_choice(args).tailored)
-
-
-def _parse_choice(args: argparse.Namespace) -> PredictorConfig:
-    """Return the predictor that the arguments select. Raise UserError for an invalid value."""
-    from strategies.smartfrz.features import FEATURES
-    from strategies.smartfrz.predictor_file import DEFAULT_FEATURES
-    from strategies.smartfrz.training.train_predictor import RECIPE, PredictorConfig
-
-    features = args.features or DEFAULT_FEATURES
-    if features not in FEATURES:
-        raise make_unknown_error("--features", features, FEATURES)
-    window = WINDOW if args.window is None else args.window
-    tailored = TAILORED if args.tailored is None else args.tailored
-    for name, value, low in (("window", window, 2), ("tailored", tailored, 8)):
-        if value < low:
-            raise UserError(f"--{name} {value} is not valid; give {low} or more")
-    recipe = replace(RECIPE, window=window)
-    return PredictorConfig(args.profile, features, tailored, recipe, files=_collect_files(args))
-
-
-def _collect_files(args: argparse.Namespace) -> dict[str, str]:
-    """Return the files that the user named, by kind."""
-    return {"data": args.data_root} if args.data_root else {}
+    sweep = load_source_sweep(args.profile, collect_files(args))
+    return load_recordings(sweep, args.results, partial(_make, args), parse_choice(args).tailored)
 
 
 def _show_info(args: argparse.Namespace) -> int:
@@ -250,7 +238,7 @@ def _show_info(args: argparse.Namespace) -> int:
         if args.file:
             raise UserError("--window, --tailored and --features need no file; remove FILE")
         args.features = args.features or "raw"
-        choice = _parse_choice(args)
+        choice = parse_choice(args)
         print(describe_cost(choice.features, choice.recipe.window, choice.tailored))
         return 0
     print(

@@ -50,8 +50,18 @@ def describe_predictor(path: Path) -> str:
         f"{facts['snapshots_per_epoch']} snapshots per epoch",
         describe_cost(facts["features"], facts["window"], facts["tailored"]),
     ]
-    for key in ("profile", "data", "pretraining", "seeds", "rule", "recipe", "results_version"):
-        lines.append(f"{key}: {facts.get(key)}")
+    for key in (
+        "profile",
+        "data",
+        "pretraining",
+        "seeds",
+        "rule",
+        "recipe",
+        "decision",
+        "results_version",
+    ):
+        if key in facts:  # files of earlier versions do not name their decision
+            lines.append(f"{key}: {facts[key]}")
     lines.append(f"recorded runs: {len(facts.get('runs', []))}")
     for name, score in facts.get("scores", {}).items():
         mean, half = score["run_auroc"]

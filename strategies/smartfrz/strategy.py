@@ -16,7 +16,12 @@ from strategies.base import Cadence, Choice, Integer, PerEpoch, Real, Strategy, 
 from strategies.smartfrz.features import FEATURES, Moment
 from strategies.smartfrz.history import Past, SnapshotRing
 from strategies.smartfrz.predictor import KEY, count_judging_flops
-from strategies.smartfrz.predictor_file import DEFAULT_FEATURES, find_predictor, load_predictor
+from strategies.smartfrz.predictor_file import (
+    DEFAULT_FEATURES,
+    RECIPES,
+    find_predictor,
+    load_predictor,
+)
 from strategies.smartfrz.tailoring import Tailor
 
 
@@ -30,6 +35,8 @@ class SmartFRZ(Strategy):
     0.5. It does not state how often snapshots are taken. On tasks and model families that are
     held out from its training, a predictor on `raw` is hardly better than chance (AUROC 0.53), so
     the default feature set differs.
+    The paper's form is recipe = "published" with features = "raw", threshold = 0.5,
+    stages_per_epoch = 1 and warmup = 0. Its stages are at the ends of epochs, as in Table 1.
     """
 
     name = "smartfrz"
@@ -50,6 +57,11 @@ class SmartFRZ(Strategy):
             doc="P(freeze) from which a layer freezes; 0: calibrated value of the predictor file; "
             "0.5: argmax, as in the paper",
         ),
+        "recipe": Choice(
+            "default",
+            choices=tuple(RECIPES),
+            doc="shipped predictor to use; published: trained as in the paper, for features = raw",
+        ),
     }
 
     window: int
@@ -59,9 +71,11 @@ class SmartFRZ(Strategy):
     warmup: float
     features: str
     threshold: float
+    recipe: str
 
     def files(self, profile: str) -> Mapping[str, Path]:
-        return {"predictor": find_predictor(profile, self.features, self.window, self.tailored)}
+        size = self.features, self.window, self.tailored
+        return {"predictor": find_predictor(profile, *size, recipe=self.recipe)}
 
     def start(self, view: View) -> None:
         path = view.artifacts["predictor"]

@@ -11,12 +11,13 @@ from bench.errors import UserError
 from bench.spec import RESULTS_VERSION, Spec
 from strategies.smartfrz.predictor_file import (
     DEFAULT_FEATURES,
+    RECIPES,
     Trained,
     find_predictor,
     save_predictor,
 )
 from strategies.smartfrz.training.calibration import calibrate_threshold
-from strategies.smartfrz.training.corpus import Histories, build_histories
+from strategies.smartfrz.training.corpus import Histories, Recording, build_histories
 from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor
 from strategies.smartfrz.training.folds import CHOOSING, make_folds
 from strategies.smartfrz.training.held_out import (
@@ -49,6 +50,9 @@ class PredictorConfig:
 
     profile: profile whose source tasks are used. features: name of a feature set. tailored:
     weights per layer. recipe: hyperparameters. rule: label rule. files: as for `load_sweep`.
+    decision: "calibrated" for a threshold chosen on held-out runs, or "argmax" (P ≥ 0.5).
+    warmup: fraction of a run at its start without labels. kind: a key of RECIPES, for the name of
+    the shipped file.
     """
 
     profile: str = "laptop"
@@ -57,6 +61,29 @@ class PredictorConfig:
     recipe: PredictorRecipe = RECIPE
     rule: Rule = RULE
     files: Mapping[str, str] = field(default_factory=dict)
+    decision: str = "calibrated"
+    warmup: float = WARMUP
+    kind: str = "default"
+
+
+# The paper's form (sections 3.3, 3.4 and 4.1). The paper does not name k, ε, the learning rate, its
+# schedule and the number of epochs.
+AS_PUBLISHED = PredictorConfig(
+    features=RECIPES["published"],
+    recipe=PredictorRecipe(
+        batch=32,
+        optimizer="sgd",
+        lr=0.01,
+        weight_decay=0.0,
+        standardise=False,
+        schedule="constant",
+        clip=0.0,
+    ),
+    rule=Rule(estimator="biased", every=2),
+    decision="argmax",
+    warmup=0.0,
+    kind="published",
+)
 
 
 def list_variants(choice: PredictorConfig) -> list[PredictorConfig]:
@@ -85,33 +112,18 @@ def build_predictor(
     features, rule, recipe = choice.features, choice.rule, choice.recipe
     sweep = load_source_sweep(choice.profile, choice.files)
     recordings = load_recordings(sweep, results, launch, choice.tailored, say)
-    families = {r.origin.family for r in recordings}
-    if without_family and (without_family not in families or not out):
-        raise UserError(
-            f"--without-family {without_family} needs --out and one of the recorded families: "
-            + ", ".join(sorted(families))
-        )
-    if families == {without_family}:
-        raise UserError(
-            f"profile {choice.profile}: no training data is left without {without_family}, the "
-            "only recorded family"
-        )
-    recordings = [
-        r
-        for r in recordings
-        if r.origin.family != without_family and r.origin.task.split()[0] != without_task
-    ]
-    corpus = build_histories(recordings, features, recipe.window, rule, WARMUP)
+    recordings = _leave_out(recordings, choice.profile, out, without_family, without_task)
+    corpus = build_histories(recordings, features, recipe.window, rule, choice.warmup)
+    _require_both_labels(corpus, rule)
     share = float(corpus.label[corpus.known].float().mean())
     say(
         f"training data: {len(recordings)} recorded runs, {len(corpus.tokens)} layers, "
         f"{int(corpus.known.sum())} labels, {share:.0%} of them converged ({rule})"
     )
-    scores, limit = _choose_threshold(corpus, recipe, say)
+    scores, limit = _choose_threshold(corpus, choice, say)
     network = fit_predictor(corpus, recipe)
-    path = out or find_predictor(
-        choice.profile, features, recipe.window, choice.tailored, exactly=True
-    )
+    size = features, recipe.window, choice.tailored
+    path = out or find_predictor(choice.profile, *size, exactly=True, recipe=choice.kind)
     facts = {
         "profile": choice.profile,
         "features": features,
@@ -119,6 +131,8 @@ def build_predictor(
         "tailored": choice.tailored,
         "snapshots_per_epoch": Record.options["snapshots_per_epoch"].default,
         "threshold": limit,
+        "decision": choice.decision,
+        "label_warmup": choice.warmup,
         "rule": asdict(rule),
         "recipe": asdict(recipe),
         "data": sorted({e.spec.data for e in sweep.entries}),
@@ -133,19 +147,59 @@ def build_predictor(
     return path
 
 
+def _leave_out(
+    recordings: Sequence[Recording],
+    profile: str,
+    out: Path | None,
+    without_family: str,
+    without_task: str,
+) -> list[Recording]:
+    """Return the recordings without a family and a task, as for `build_predictor`."""
+    families = {r.origin.family for r in recordings}
+    if without_family and (without_family not in families or not out):
+        raise UserError(
+            f"--without-family {without_family} needs --out and one of the recorded families: "
+            + ", ".join(sorted(families))
+        )
+    if families == {without_family}:
+        raise UserError(
+            f"profile {profile}: no training data is left without {without_family}, the "
+            "only recorded family"
+        )
+    return [
+        r
+        for r in recordings
+        if r.origin.family != without_family and r.origin.task.split()[0] != without_task
+    ]
+
+
+def _require_both_labels(corpus: Histories, rule: Rule) -> None:
+    """Raise UserError unless some layers are labelled as converged and some are not."""
+    known = int(corpus.known.sum())
+    converged = int((corpus.label & corpus.known).sum())
+    if converged in (0, known):
+        raise UserError(
+            f"{converged} of {known} labels are 'converged' ({rule}), so there is nothing to "
+            "learn; change --k or --epsilon"
+        )
+
+
 def _choose_threshold(
-    corpus: Histories, recipe: PredictorRecipe, say: Callable[[str], None]
+    corpus: Histories, choice: PredictorConfig, say: Callable[[str], None]
 ) -> tuple[dict[str, Score], float]:
     """Return the held-out scores, and the P(freeze) from which a layer freezes.
 
     With a single family and a single task no run can be held out. The scores are then empty and
     the threshold is 0.5, which equals argmax.
     """
+    recipe = choice.recipe
     splits = [split for split in CHOOSING if len(make_folds(corpus.origins, split)) > 1]
     scores = score_held_out(corpus, recipe, splits=splits) if splits else {}
     if scores:
-        limit, share = calibrate_threshold(corpus, scores["predictor"].judged, WRONG)
         say(format_scores(scores, splits))
+        if choice.decision == "argmax":
+            return scores, ARGMAX
+        limit, share = calibrate_threshold(corpus, scores["predictor"].judged, WRONG)
         say(
             f"threshold {limit:.2f}: {share:.1%} of freezes in held-out runs come before "
             f"convergence (limit {WRONG:.0%}"

@@ -339,7 +339,8 @@ def test_reports_describe_how_smartfrz_departs_from_the_paper(tmp_path: Path) ->
     text = (out / "table2.md").read_text()
     assert "predictor reads upstream+progress instead of raw weights" in text.replace("\\", "")
     assert "has 256,066 parameters instead of 1,037,122" in text
-    assert "trained with adamw on glyphs:few, " in text
+    training = "one cycle of the learning rate, clipped gradients, standardised tokens"
+    assert f"trained with adamw, {training} on glyphs:few, " in text
     assert "range of 4 values of unbiased CKA below 0.01" in text
     assert said.format("0.93") in text
     limits = "0.92 (laptop-w20-n1024), 0.93 (laptop-w30-n1024), 0.94 (laptop-w40-n1024)"

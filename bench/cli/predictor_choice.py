@@ -1,0 +1,122 @@
+"""Options of `freezebench predictor` that describe how a predictor is trained."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError
+from bench.options import Choice, Integer, Option, Real, check_options, make_unknown_error
+
+if TYPE_CHECKING:
+    from strategies.smartfrz.training.train_predictor import PredictorConfig
+
+WINDOW, TAILORED = 30, 1024
+
+# The defaults are those of the shipped predictor, and a test compares them with it.
+TRAINING: dict[str, Option] = {
+    "optimizer": Choice("adamw", choices=("adamw", "sgd"), doc="optimizer; sgd has momentum 0.9"),
+    "lr": Real(1e-3, low=1e-12, high=1e6, doc="learning rate, or its maximum"),
+    "weight_decay": Real(0.05, low=0, high=1e6, doc="weight decay"),
+    "schedule": Choice(
+        "one_cycle", choices=("one_cycle", "constant"), doc="schedule of the learning rate"
+    ),
+    "clip": Real(1.0, low=0, high=1e12, doc="largest norm of a gradient; 0: no limit"),
+    "standardise": Choice("yes", choices=("yes", "no"), doc="standardise the tokens"),
+    "batch": Integer(16, low=1, doc="layers' histories per step"),
+    "epochs": Integer(6, low=1, doc="passes over the histories"),
+}
+LABELS: dict[str, Option] = {
+    "rule": Choice(
+        "stable",
+        choices=("stable", "settled"),
+        doc="which CKA values must agree; stable: the last k; settled: this and all later ones",
+    ),
+    "k": Integer(4, low=2, high=10_000, doc="number of CKA values for --rule stable"),
+    "epsilon": Real(0.01, low=1e-12, high=2, doc="range of the CKA values of a converged layer"),
+    "smooth": Integer(1, low=1, high=10_000, doc="length of the moving average; 1: none"),
+    "estimator": Choice(
+        "unbiased", choices=("unbiased", "biased"), doc="CKA; biased: eq. 5 of the paper"
+    ),
+    "every": Integer(1, low=1, high=10_000, doc="use each n-th CKA value; 2: the ends of epochs"),
+    "label_warmup": Real(0.1, low=0, high=1, doc="fraction of a run at its start without labels"),
+    "decision": Choice(
+        "calibrated", choices=("calibrated", "argmax"), doc="threshold on P(freeze) in the file"
+    ),
+}
+
+
+def add_size_arguments(parser: argparse._ActionsContainer, features: str) -> None:
+    """Add --features, with its help text, and the sizes of a predictor."""
+    parser.add_argument("--features", default="", metavar="NAME", help=features)
+    for name, text in (
+        ("--window", f"window W in snapshots (default: {WINDOW})"),
+        ("--tailored", f"tailored weights n per layer (default: {TAILORED})"),
+    ):
+        parser.add_argument(name, type=int, default=None, metavar="INT", help=text)
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --as-published, and the options of the training and of the labels."""
+    parser.add_argument(
+        "--as-published",
+        action="store_true",
+        help="change all defaults to the form of the SmartFRZ paper, the features too",
+    )
+    for title, options in (("training", TRAINING), ("labels and decision", LABELS)):
+        group = parser.add_argument_group(title)
+        for name, option in options.items():
+            kind = "WORD" if isinstance(option, Choice) else "NUMBER"
+            valid = f" ({option.describe_valid()})" if isinstance(option, Choice) else ""
+            text = f"{option.doc}{valid} (default: {option.default})".replace("%", "%%")
+            flag = f"--{name.replace('_', '-')}"
+            group.add_argument(flag, dest=f"train_{name}", default=None, metavar=kind, help=text)
+
+
+def list_given(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of training and labels that the user gave, as text by name."""
+    given = {name: getattr(args, f"train_{name}", None) for name in {**TRAINING, **LABELS}}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def parse_choice(args: argparse.Namespace) -> PredictorConfig:
+    """Return the predictor that the arguments select. Raise UserError for an invalid value."""
+    from strategies.smartfrz.features import FEATURES
+    from strategies.smartfrz.training.train_predictor import AS_PUBLISHED, PredictorConfig
+
+    base = AS_PUBLISHED if getattr(args, "as_published", False) else PredictorConfig()
+    features = args.features or base.features
+    if features not in FEATURES:
+        raise make_unknown_error("--features", features, FEATURES)
+    window = WINDOW if args.window is None else args.window
+    tailored = TAILORED if args.tailored is None else args.tailored
+    for name, value, low in (("window", window, 2), ("tailored", tailored, 8)):
+        if value < low:
+            raise UserError(f"--{name} {value} is not valid; give {low} or more")
+    size: dict[str, Any] = {"profile": args.profile, "features": features, "tailored": tailored}
+    choice = replace(base, **size, files=collect_files(args))
+    return _change_training(replace(choice, recipe=replace(base.recipe, window=window)), args)
+
+
+def _change_training(choice: PredictorConfig, args: argparse.Namespace) -> PredictorConfig:
+    """Return the choice with the options of training and labels that the user gave."""
+    given = list_given(args)
+    values = check_options("predictor train", {**TRAINING, **LABELS}, given)
+    values = {name: values[name] for name in given}
+    renamed = {"rule": "kind", "label_warmup": "warmup"}
+    if "standardise" in values:
+        values["standardise"] = values["standardise"] == "yes"
+    whole: dict[str, Any] = {n: values.pop(n) for n in ("decision", "label_warmup") if n in values}
+    rule: dict[str, Any] = {renamed.get(n, n): values.pop(n) for n in list(values) if n in LABELS}
+    return replace(
+        choice,
+        recipe=replace(choice.recipe, **values),
+        rule=replace(choice.rule, **rule),
+        **{renamed.get(n, n): value for n, value in whole.items()},
+    )
+
+
+def collect_files(args: argparse.Namespace) -> dict[str, str]:
+    """Return the files that the user named, by kind."""
+    return {"data": args.data_root} if args.data_root else {}
