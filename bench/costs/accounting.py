@@ -14,7 +14,7 @@ from bench.costs.flops import Convention, Flops, count_frozen_prefix
 from bench.costs.flops_by_input_size import FlopsBySize
 from bench.costs.freeze_state import FreezeState, MergedSets
 
-CONVENTIONS: tuple[Convention, ...] = ("paper", "exact")
+CONVENTIONS: tuple[Convention, ...] = ("paper", "exact", "executed")
 MOST_STATES = 32  # freeze states that a run with many sets records one by one
 
 
@@ -24,6 +24,7 @@ class Accounting:
     most_states: number of sets of frozen layers with a freeze state of their own. The steps of all
     further sets share one merged state. None: every set has its own.
     processes: number of processes that share every step. Each does the fixed work of a batch.
+    fused: whether attention runs fused kernels, which the `executed` convention counts.
     """
 
     def __init__(
@@ -32,8 +33,9 @@ class Accounting:
         device: torch.device,
         most_states: int | None = None,
         processes: int = 1,
+        fused: bool = False,
     ) -> None:
-        self._processes = processes
+        self._processes, self._fused = processes, fused
         self._flops, self._device, self._most_states = flops, device, most_states
         self._layers = len(flops.mean.forward)
         self.states: list[FreezeState] = []
@@ -140,7 +142,9 @@ class Accounting:
             self.now.cuda_reserved = max(reserved, self.now.cuda_reserved or 0)
 
     def sum_flops(self, convention: Convention) -> Flops:
-        """Return the training FLOPs so far, in the `paper` or `exact` convention."""
+        """Return the training FLOPs so far, in one of CONVENTIONS."""
+        if convention == "executed" and not self._fused:
+            convention = "exact"
         self._count_merged()
         total = Flops(0.0, 0.0)
         for state in self.states:
@@ -152,7 +156,8 @@ class Accounting:
             for size, samples in state.sizes.items():
                 flops, batches = self._flops.at(size), state.batches[size]
                 total = total + flops.sum_batches(convention, frozen, samples, batches)
-            saved = getattr(state, f"prefix_{convention}") * state.reused
+            each = state.prefix_paper if convention == "paper" else state.prefix_exact
+            saved = each * state.reused
             total = total + Flops(-saved, 0.0)
         return total
 

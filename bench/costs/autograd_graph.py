@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from bench.costs.fused_attention import AttentionCalls, find_rebuilt_products
 from bench.costs.recomputation import NodeSpans, find_recomputed
 from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs, Layer
@@ -38,6 +39,8 @@ class Product:
         (projections of a table of relative positions).
     again: mask of the layers whose training makes the backward pass compute the product again
         (gradient checkpointing).
+    rebuilt: mask of the layers whose training makes a fused attention kernel compute the product
+        again in its backward pass.
     """
 
     flops: float
@@ -45,6 +48,7 @@ class Product:
     layer: int | None
     fixed: float = 0.0
     again: int = 0
+    rebuilt: int = 0
 
 
 def make_mask(layers: Iterable[int]) -> int:
@@ -79,8 +83,8 @@ def trace_products(
     owner = {
         id(model.get_parameter(name)): layer.index for layer in layers for name in layer.parameters
     }
-    constant = _ConstantProducts()
-    with sdpa_kernel(SDPBackend.MATH), torch.enable_grad(), constant:
+    constant, attention = _ConstantProducts(), AttentionCalls()
+    with sdpa_kernel(SDPBackend.MATH), torch.enable_grad(), constant, attention:
         root = get_logits(model(*inputs)).grad_fn
     reach = find_reachable_layers(root, owner)
     activations = _find_activations(reach)
@@ -88,11 +92,11 @@ def trace_products(
     if checkpointing:
         calls = [span for name in checkpointing.blocks for span in spans.spans[name]]
         again = find_recomputed(reach, calls, layers, spans.spans)
+    nodes = [node for node in reach if _get_kind(node) in _PRODUCTS]
+    rebuilt = find_rebuilt_products(reach, nodes, attention.spans)
     products = []
-    for node in reach:
-        count = _PRODUCTS.get(_get_kind(node))
-        if count is None:
-            continue
+    for node in nodes:
+        count = _PRODUCTS[_get_kind(node)]
         edges = [edge for edge, _ in node.next_functions]
         factors = edges[-2:] if _get_kind(node) != "ConvolutionBackward0" else edges[:2]
         first, second = (reach.get(edge, 0) for edge in factors)
@@ -100,8 +104,8 @@ def trace_products(
         # weight that names the layer.
         weights = [reach[e] for e in reversed(factors) if e in reach and e not in activations]
         layer = weights[0].bit_length() - 1 if weights else None
-        repeated = again.get(node, 0)
-        products.append(Product(count(node), (first, second), layer, again=repeated))
+        masks = {"again": again.get(node, 0), "rebuilt": rebuilt.get(node, 0)}
+        products.append(Product(count(node), (first, second), layer, **masks))
     return (*products, *(Product(flops, (0, 0), None) for flops in constant.flops))
 
 

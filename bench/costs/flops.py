@@ -1,4 +1,4 @@
-"""FLOPs of a training step for any set of frozen layers, in two conventions.
+"""FLOPs of a training step for any set of frozen layers, in three conventions.
 
 1 multiply-add = 2 FLOPs. Costs are per sample of one input shape.
 
@@ -8,7 +8,9 @@ paper: the convention of the tables in the SmartFRZ paper. fvcore counts its def
     an earlier layer trains, and 0 x in the frozen prefix.
 exact: the products that autograd computes (convolution, linear, attention). The gradient of each
     factor costs as much as the product itself. Autograd computes it only if a layer that trains
-    needs it.
+    needs it. Attention is counted as its "math" backend computes it, in two products.
+executed: exact, and what fused attention kernels compute again in the backward pass
+    (`bench.costs.fused_attention`).
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from bench.costs.fvcore_flops import count_with_fvcore
 from bench.errors import UserError
 from bench.layers.discovery import Inputs, Layer
 
-Convention = Literal["paper", "exact"]
+Convention = Literal["paper", "exact", "executed"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,18 @@ class FlopModel:
         """
         return self.sum_batches("exact", frozen, 1, 1 / self.batch)
 
+    def executed(self, frozen: Collection[int] = ()) -> Flops:
+        """Return the training FLOPs per sample with fused attention.
+
+        frozen: indices of the frozen layers.
+        """
+        return self.sum_batches("executed", frozen, 1, 1 / self.batch)
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether a fused attention kernel can compute any product."""
+        return any(p.rebuilt for p in self.products)
+
     def sum_batches(
         self, convention: Convention, frozen: Collection[int], samples: float, batches: float
     ) -> Flops:
@@ -115,8 +129,9 @@ class FlopModel:
         if convention == "paper":
             each, fixed = _sum_paper(self.forward, frozen), _sum_paper(self.fixed, frozen)
         else:
-            each = _sum_exact(self.products, frozen, [p.flops for p in self.products])
-            fixed = _sum_exact(self.products, frozen, [p.fixed for p in self.products])
+            fused = convention == "executed"
+            each = _sum_exact(self.products, frozen, [p.flops for p in self.products], fused)
+            fixed = _sum_exact(self.products, frozen, [p.fixed for p in self.products], fused)
         return each * samples + fixed * batches
 
     def exact_forward(self, layer: int) -> float:
@@ -136,13 +151,14 @@ def _sum_paper(costs: Sequence[float], frozen: Collection[int]) -> Flops:
 
 
 def _sum_exact(
-    products: Sequence[Product], frozen: Collection[int], costs: Sequence[float]
+    products: Sequence[Product], frozen: Collection[int], costs: Sequence[float], fused: bool
 ) -> Flops:
     training = ~make_mask(frozen)
     backward = 0.0
     for p, cost in zip(products, costs, strict=True):
         first, second = p.operands
         times = bool(first & training) + bool(second & training) + bool(p.again & training)
+        times += fused and bool(p.rebuilt & training)
         backward += cost * times
     return Flops(float(sum(costs)), backward)
 

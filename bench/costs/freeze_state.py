@@ -14,13 +14,15 @@ MEASURED_EVERY = 16  # steps between two memory measurements in the merged freez
 class MergedSets:
     """Totals over the sets of frozen layers that have no freeze state of their own.
 
-    flops: forward and backward FLOPs by convention ("exact", "paper"), in whole numbers, so that
-        the order of the sums does not matter.
+    flops: forward and backward FLOPs by convention ("exact", "executed", "paper"), in whole
+        numbers, so that the order of the sums does not matter.
     measured_steps: number of steps whose memory was measured.
     saved_bytes_sum, saved_bytes_peak: sum and maximum of the bytes that autograd saved in them.
     """
 
-    flops: dict[str, list[int]] = field(default_factory=lambda: {"exact": [0, 0], "paper": [0, 0]})
+    flops: dict[str, list[int]] = field(
+        default_factory=lambda: {name: [0, 0] for name in ("exact", "executed", "paper")}
+    )
     measured_steps: int = 0
     saved_bytes_sum: int = 0
     saved_bytes_peak: int = 0

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from bench.costs.accounting import CONVENTIONS
 from bench.files import read_json, replace_atomically
 from bench.machine.environment import describe_environment
 from bench.results.decisions import encode_layers
@@ -106,7 +107,7 @@ def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
         "flops": {
             **{
                 name: {"forward": f.forward, "backward": f.backward, "total": f.total}
-                for name in ("paper", "exact")
+                for name in CONVENTIONS
                 for f in [run.accounting.sum_flops(name)]
             },
             # Every process calls the strategy.

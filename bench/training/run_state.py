@@ -16,6 +16,7 @@ from bench.batches.order import NOT_ASKED
 from bench.costs.accounting import MOST_STATES, Accounting
 from bench.costs.clocks import Clocks
 from bench.costs.flops_by_input_size import FlopsBySize
+from bench.costs.fused_attention import uses_fused_attention
 from bench.distributed.process_group import ALONE, ProcessGroup
 from bench.layers.activations import get_logits
 from bench.layers.discovery import Layer
@@ -78,7 +79,9 @@ class RunState:
             keep_dropout=spec.frozen_dropout,
         )
         most_states = MOST_STATES if self.strategy.switches_often else None
-        self.accounting = Accounting(by_size, self.device, most_states, group.size)
+        self.accounting = Accounting(
+            by_size, self.device, most_states, group.size, fused=self._is_attention_fused()
+        )
         group.attach(self.model, self.layers)
         self.shortcut: PrefixForward | None = None
         self.compiled: Compiled | None = None
@@ -134,6 +137,13 @@ class RunState:
             nesterov=self.spec.nesterov,
             by_layer=self.strategy.sets_learning_rates,
         )
+
+    def _is_attention_fused(self) -> bool:
+        """Return whether attention runs fused kernels in the training steps of this run."""
+        if not self.flops.has_attention:
+            return False
+        few = self.batches.probe(min(2, self.batches.samples))
+        return uses_fused_attention(self.model, few, self.autocast)
 
     def compute_loss(self, output: Any, labels: Tensor) -> Tensor:
         """Return the mean training loss of a model's output on a batch, 0-d."""

@@ -245,6 +245,7 @@ def build_cost_columns(unit: Unit) -> tuple[Column, ...]:
         rounded_column("Exact: forward", "exact_forward", 4, unit.flops),
         rounded_column("Exact: backward", "exact_backward", 4, unit.flops),
         rounded_column("Exact: total", "exact_total", 4, unit.flops),
+        rounded_column("Executed: total", "executed_total", 4, unit.flops),
         rounded_column("Deciding (GFLOPs)", "decide_flops", 3, GIGA),
         rounded_column("Train (s)", "train_s", mark="time_mark"),
         rounded_column("Decide (s)", "decide_s", mark="time_mark"),

@@ -30,6 +30,7 @@ MEANS = (  # keys of the means over the finished runs of a cell
     "exact_forward",
     "exact_backward",
     "exact_total",
+    "executed_total",
     "decide_flops",
     "saved_bytes",
     "saved_bytes_mean",

@@ -53,8 +53,10 @@ TIME = (
 CONVENTIONS = (
     "FLOPs: 1 multiply-add = 2 FLOPs. Paper's convention: a layer that trains costs 3 × its "
     "forward pass. A frozen layer costs 2 × its forward pass, or 1 × if all layers before it are "
-    "frozen too. Exact: the operations that autograd runs. Neither includes the cost of the "
-    "strategy's decisions, which has a column of its own (Deciding)."
+    "frozen too. Exact: the operations that autograd runs, with the “math” backend of attention. "
+    "Executed: exact, plus the scores that fused attention kernels compute again in the backward "
+    "pass. None of them includes the cost of the strategy's decisions, which has a column of its "
+    "own (Deciding)."
 )
 MEMORY = (
     "Saved + state: peak of the bytes that autograd saves for the backward pass, plus peak of the "

@@ -39,6 +39,7 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
     "exact_total": ("flops", "exact", "total"),
     "decide_flops": ("flops", "decide"),
     "train_s": ("clocks", "train"),
+    "executed_total": ("flops", "executed", "total"),
     "decide_s": ("clocks", "decide"),
     "cpu_train_s": ("cpu", "train"),
     "cpu_decide_s": ("cpu", "decide"),
@@ -50,6 +51,7 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
 }
 DERIVED = ("time_s", "cpu_s", "memory_bytes")
 # A run on a CPU counts as slowed if wall time × threads / CPU time is above this ratio. The ratio
+LATER = ("executed_total",)  # numbers that the results of earlier releases lack
 # is 1.0 to 1.1 for one thread with a core of its own, and 2 with twice as many processes as cores.
 # With several threads, idle threads look the same as a shared CPU. Such times are unreliable, so no
 # speed-up is claimed from them.
@@ -160,7 +162,9 @@ def _parse_result(result: Run, path: Path, run_id: str, threads: int) -> Run:
     if _get_nested(result, ("id",), path) != run_id:
         raise UserError(f"{path} is the result of another run, {result['id']}; delete its folder")
     values = {
-        key: _parse_number(_get_nested(result, keys, path), path) for key, keys in NUMBERS.items()
+        key: _parse_number(_get_nested(result, keys, path), path)
+        for key, keys in NUMBERS.items()
+        if key not in LATER or keys[1] in _get_nested(result, keys[:1], path)
     }
     # The status "done" counts only together with a finite accuracy.
     done = _get_nested(result, ("status",), path) == "done" and math.isfinite(values["accuracy"])
@@ -168,6 +172,7 @@ def _parse_result(result: Run, path: Path, run_id: str, threads: int) -> Run:
     return {
         "state": DONE if done else DIVERGED,
         "reason": str(result.get("reason") or ""),
+    values = dict.fromkeys(LATER, math.nan) | values
         "metric": str(result.get("metric") or "accuracy"),
         "resumed": bool(result.get("resumed", False)),
         # On a GPU the CPU only waits, so its time says nothing about other processes.

@@ -60,6 +60,17 @@ def test_status_done_without_an_accuracy_counts_as_diverged(results):
     assert run_table.read_runs(ONE, results).state[0] == "diverged"
 
 
+def test_results_of_earlier_releases_lack_executed_flops(results):
+    flops = make_result(ONE[0])["flops"]
+    earlier = {key: value for key, value in flops.items() if key != "executed"}
+    write_run(results, ONE[0], flops=earlier)
+    (row,) = run_table.read_runs(ONE[:1], results).to_dict("records")
+    assert row["state"] == "done"
+    assert math.isnan(row["executed_total"])
+    (row,) = run_table.read_runs(ONE[1:2], results).to_dict("records")
+    assert row["executed_total"] == make_result(ONE[1])["flops"]["executed"]["total"]
+
+
 def test_result_takes_precedence_over_an_earlier_failure(results):
     path = results / "runs" / ONE[0]["id"] / "failure.json"
     path.write_text("{}")
