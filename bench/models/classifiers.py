@@ -6,7 +6,7 @@ from torch import nn
 
 
 def find_classifiers(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of all classifiers of a model that has several modules for them, else ().
+    """Return the names of the classifiers of a model that may have several, else ().
 
     In timm, the names are those in the model's `pretrained_cfg`, from which timm drops them if the
     number of classes differs. A sequence classifier of transformers may have more than one layer
@@ -14,8 +14,7 @@ def find_classifiers(model: nn.Module) -> tuple[str, ...]:
     """
     if type(model).__name__.endswith("ForSequenceClassification"):
         base = str(getattr(model, "base_model_prefix", ""))
-        outside = tuple(name for name, _ in model.named_children() if name != base)
-        return outside if len(outside) > 1 else ()
+        return tuple(name for name, _ in model.named_children() if name != base)
     config = getattr(model, "pretrained_cfg", None) or {}
     names = config.get("classifier")
     return tuple(names) if isinstance(names, (tuple, list)) and len(names) > 1 else ()

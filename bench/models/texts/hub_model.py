@@ -64,7 +64,7 @@ class HubModel(TextModel):
         model = self._construct(classes)
         if model.device.type == "meta":
             return adapt_inputs(model, self.name)
-        return adapt_and_check(model, self.name)
+        return adapt_and_check(model, self.name, self.positions)
 
     def _construct(self, classes: int) -> Any:
         from transformers import AutoModelForSequenceClassification

@@ -14,14 +14,15 @@ from bench.models.texts.hub_inputs import LONGEST, adapt_inputs
 TOLERANCE = 1e-3  # times the largest logit
 
 
-def adapt_and_check(model: Any, name: str) -> nn.Module:
+def adapt_and_check(model: Any, name: str, longest: int) -> nn.Module:
     """Make a classifier of transformers accept the batches of a run, check it, and return it.
 
+    longest: length of the longest text that the model accepts, in tokens.
     Raises UserError if a text gives other logits in a padded batch than on its own. On its own, a
     text is evaluated by the model as transformers built it, without a mask. The check finds
     families that place their mask, their positions or their last token in another way.
     """
-    ids, lengths = _make_texts(model.config)
+    ids, lengths = _make_texts(model.config, longest)
     model.eval()
     try:
         with torch.no_grad():
@@ -46,14 +47,13 @@ def adapt_and_check(model: Any, name: str) -> nn.Module:
     return adapted
 
 
-def _make_texts(config: Any) -> tuple[Tensor, tuple[int, int]]:
+def _make_texts(config: Any, longest: int) -> tuple[Tensor, tuple[int, int]]:
     """Return two rows of token ids without padding tokens, and the lengths of the two texts.
 
     They are longer than a sliding window that a text of a run can exceed.
     """
     window = getattr(config, "sliding_window", None) or 0
-    length = window + 8 if 8 <= window < LONGEST else 16
-    length = min(length, getattr(config, "max_position_embeddings", None) or LONGEST)
+    length = min(window + 8 if 8 <= window < LONGEST else 16, longest)
     ids = torch.arange(2 * length).reshape(2, length) * 7 % (config.vocab_size - 1)
     return ids + (ids >= config.pad_token_id).long(), (length, max(1, length // 2))
 
