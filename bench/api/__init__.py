@@ -7,5 +7,6 @@ The callbacks for transformers and Lightning are in `bench.api.transformers` and
 from __future__ import annotations
 
 from bench.own_training.freezing import Freezing
+from reports.runs.export_files import load_results
 
-__all__ = ["Freezing"]
+__all__ = ["Freezing", "load_results"]

@@ -23,6 +23,8 @@ COMMANDS = {
     "merge": "results.merge",
     "report": "results.report",
     "page": "results.page",
+    "export": "results.export",
+    "compare": "results.compare",
     "flops": "flops",
     "list": "list",
     "predictor": "predictor",

@@ -1,0 +1,78 @@
+"""`freezebench compare`: two runs, cells or sweeps side by side."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bench.cli.arguments import add_profile_argument, add_results_argument, require_results
+from bench.errors import UserError
+
+HELP = "print two runs, cells or sweeps side by side"
+EXAMPLE = "freezebench compare 1df6de4d74ea 691d679cab4c"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "names",
+        nargs=2,
+        metavar="A B",
+        help="ids of two runs or cells, or their beginnings; or two sweeps by name or TOML file",
+    )
+    parser.add_argument(
+        "--cells",
+        action="store_true",
+        help="compare all seeds of two cells, whose ids are those of their runs of seed 0",
+    )
+    add_profile_argument(parser)
+    add_results_argument(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    from reports.comparison.side_by_side import (
+        Side,
+        compare_cells,
+        compare_layers,
+        compare_sweeps,
+        find_side,
+    )
+    from reports.document.terminal import format_text
+    from reports.runs.export import read_results
+
+    results = read_results(require_results(args))
+    first, second = args.names
+    sweeps = [_is_sweep(name) for name in args.names]
+    if sweeps[0] != sweeps[1]:
+        a_sweep, other = (first, second) if sweeps[0] else (second, first)
+        raise UserError(f"{a_sweep} is a sweep, but {other} is not; give two sweeps, or two ids")
+    if all(sweeps):
+        found = []
+        for name in args.names:
+            cells = _list_cells(name, args.profile)
+            runs = results.runs
+            found.append({roles: Side(name, runs[runs.run.isin(ids)]) for roles, ids in cells})
+        shown = (Path(first).stem, Path(second).stem)
+        print(format_text(compare_sweeps(shown, tuple(found))))
+        return 0
+    one, other_side = (find_side(results, name, args.cells) for name in args.names)
+    for table in (compare_cells(one, other_side), compare_layers(results, one, other_side)):
+        if table:
+            print(format_text(table))
+    return 0
+
+
+def _is_sweep(name: str) -> bool:
+    from bench.planning.sweep_files import list_sweeps
+
+    return name.endswith(".toml") or name in list_sweeps()
+
+
+def _list_cells(name: str, profile: str) -> list[tuple[tuple[str, ...], list[str]]]:
+    """Return the model, data set and method of each cell of a sweep, and the ids of its runs."""
+    from bench.planning.sweep import load_sweep
+
+    cells: dict[tuple[str, ...], list[str]] = {}
+    for entry in load_sweep(name, profile, controls=True).entries:
+        roles = tuple(entry.roles.get(key, "") for key in ("model", "dataset", "method"))
+        cells.setdefault(roles, []).append(entry.spec.id)
+    return list(cells.items())

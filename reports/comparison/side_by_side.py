@@ -1,0 +1,243 @@
+"""Two runs, cells or sweeps side by side."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.errors import UserError
+from reports import statistics
+from reports.document.table import (
+    Column,
+    Row,
+    Table,
+    Value,
+    format_fixed,
+    format_significant,
+    number_column,
+    percent_column,
+    text_column,
+)
+from reports.runs.export import Results
+from reports.runs.run_table import DONE
+
+# Quantities of a cell: column of the exported runs, heading, digits after the point (None: three
+# significant digits).
+SHOWN: Mapping[str, tuple[str, int | None]] = {
+    "accuracy": ("accuracy, %", 2),
+    "exact_total": ("FLOPs, exact", None),
+    "paper_total": ("FLOPs, paper", None),
+    "decide_flops": ("FLOPs to decide", None),
+    "time_s": ("time, s", 1),
+    "saved_bytes_mean": ("bytes saved for backward, mean", None),
+    "state_bytes": ("bytes of weights and optimizer", None),
+    "frozen_layers": ("frozen layers at the end", 1),
+    "steps": ("steps", 0),
+}
+IDENTITY = (
+    "model", "data", "strategy", "options", "epochs", "batch_size", "lr", "optimizer",
+    "evaluate_on", "results_version", "device",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: runs that differ in their seed only.
+
+    name: as the user wrote it. runs: rows of the exported table.
+    """
+
+    name: str
+    runs: pd.DataFrame
+
+    @property
+    def done(self) -> pd.DataFrame:
+        """Finished runs, with the time inside training and decisions."""
+        done = self.runs[self.runs.state == DONE]
+        return done.assign(time_s=done.train_s + done.decide_s)
+
+    def mean(self, key: str) -> float:
+        """Return the mean of a column over the finished runs, NaN if there are none."""
+        return statistics.compute_mean([float(value) for value in self.done[key]])
+
+    def describe(self, key: str, digits: int | None) -> str:
+        """Return mean and standard deviation of a column as text."""
+        values = [float(value) for value in self.done[key]]
+        text = _format(statistics.compute_mean(values), digits)
+        spread = statistics.compute_sample_sd(values)
+        return f"{text} ± {_format(spread, digits)}" if math.isfinite(spread) else text
+
+
+def find_side(results: Results, name: str, cells: bool) -> Side:
+    """Return a run by the beginning of its id, or the runs of a cell.
+
+    cells: look for cells only. The run of seed 0 has the id of its cell.
+    Raises UserError if no id begins so, or if several do.
+    """
+    runs = results.runs
+    for key in ("cell",) if cells else ("run", "cell"):
+        found = sorted(set(runs[key][runs[key].str.startswith(name)]))
+        if len(found) > 1:
+            raise UserError(
+                f"{name}: {len(found)} ids begin so ({', '.join(found[:3])}); give more"
+            )
+        if found:
+            return Side(name, runs[runs[key] == found[0]])
+    raise UserError(
+        f"{name} is neither a sweep nor the beginning of a run's or a cell's id; the folders in "
+        "`runs` are named by ids, and `freezebench list sweeps` prints sweeps"
+    )
+
+
+def compare_cells(one: Side, other: Side) -> Table:
+    """Return the settings that differ and the measurements of two runs or cells."""
+    rows: list[Row] = [
+        {"what": key, "one": first, "other": second, "change": None}
+        for key in IDENTITY
+        if (first := _join(one, key)) != (second := _join(other, key))
+    ]
+    rows += _list_settings(one, other)
+    rows.append({"what": "runs", "one": _count(one), "other": _count(other), "change": None})
+    for key, (head, digits) in SHOWN.items():
+        sides = one.describe(key, digits), other.describe(key, digits)
+        change = _describe_change(one, other, key)
+        rows.append({"what": head, "one": sides[0], "other": sides[1], "change": change})
+    columns = [
+        text_column("", "what"),
+        text_column(one.name, "one"),
+        text_column(other.name, "other"),
+        text_column("second against first", "change"),
+    ]
+    return Table(f"{one.name} and {other.name}", columns, rows, notes=_list_notes(one, other))
+
+
+def compare_sweeps(
+    names: tuple[str, str], sides: tuple[Mapping[tuple[str, ...], Side], ...]
+) -> Table:
+    """Return one row for each model, data set and method of two sweeps.
+
+    names: the two sweeps. sides: for each sweep, its cells by model, data set and method.
+    """
+    first, second = sides
+    rows: list[Row] = []
+    for roles in [*first, *(roles for roles in second if roles not in first)]:
+        pair = first.get(roles), second.get(roles)
+        values: dict[str, Value] = dict(zip(("model", "dataset", "method"), roles, strict=True))
+        for number, side in enumerate(pair):
+            for key in ("accuracy", "exact_total"):
+                values[f"{key}_{number}"] = side.mean(key) if side else math.nan
+            values[f"runs_{number}"] = _count(side) if side else "–"
+        values |= {"difference": math.nan, "flops_change": math.nan}
+        if pair[0] and pair[1]:
+            values["difference"] = _pair(pair[0], pair[1]).mean
+            before = pair[0].mean("exact_total")
+            values["flops_change"] = pair[1].mean("exact_total") / before - 1
+        rows.append(values)
+    columns: list[Column] = [text_column("method", "method")]
+    for number, name in enumerate(names):
+        columns += [
+            number_column(f"{name}: accuracy", f"accuracy_{number}"),
+            text_column("runs", f"runs_{number}"),
+        ]
+    columns += [
+        number_column("difference", "difference", sign=True),
+        percent_column("FLOPs, %", "flops_change"),
+    ]
+    blocks = [text_column("model", "model"), text_column("data set", "dataset")]
+    notes = ["difference: mean over the seeds that both have, in points. FLOPs: change, exact."]
+    return Table(f"{names[0]} and {names[1]}", columns, rows, blocks, notes)
+
+
+def compare_layers(results: Results, one: Side, other: Side) -> Table | None:
+    """Return the steps after which layers stay frozen in two runs; None for cells.
+
+    None also if neither run ends with a frozen layer.
+    """
+    frozen = []
+    for side in (one, other):
+        if len(side.runs) != 1 or side.done.empty:
+            return None
+        own = results.decisions[results.decisions.run == side.runs.run.iloc[0]]
+        last = own[own.applied & own.changed].groupby("name").last()
+        frozen.append({str(name): str(row.step) for name, row in last.iterrows() if row.freeze})
+    names = [
+        name
+        for name in results.decisions.sort_values("layer").name.unique()
+        if any(name in f for f in frozen)
+    ]
+    rows: list[Row] = [
+        {"what": name, "one": frozen[0].get(name, ""), "other": frozen[1].get(name, "")}
+        for name in names
+    ]
+    columns = [text_column("layer", "what")]
+    columns += [text_column(s.name, key) for s, key in ((one, "one"), (other, "other"))]
+    return Table("Step after which a layer stays frozen", columns, rows) if rows else None
+
+
+def _list_settings(one: Side, other: Side) -> list[Row]:
+    """Return rows for the other fields that differ."""
+    first, second = (json.loads(side.runs.settings.iloc[0]) for side in (one, other))
+    return [
+        {
+            "what": key,
+            "one": str(first.get(key, "")),
+            "other": str(second.get(key, "")),
+            "change": None,
+        }
+        for key in dict.fromkeys((*first, *second))
+        if first.get(key) != second.get(key)
+    ]
+
+
+def _describe_change(one: Side, other: Side, key: str) -> str:
+    """Return the change as text: a paired difference of accuracy, else a share in percent."""
+    if key == "accuracy":
+        gap = _pair(one, other)
+        if not math.isfinite(gap.mean):
+            return ""
+        text = f"{format_fixed(gap.mean, 2, sign=True)} points"
+        if math.isfinite(gap.low):
+            low, high = (format_fixed(value, 2, sign=True) for value in (gap.low, gap.high))
+            text += f" [{low}, {high}]"
+        return text
+    before, after = one.mean(key), other.mean(key)
+    if not before or not math.isfinite(before + after) or key in ("steps", "frozen_layers"):
+        return ""
+    return f"{format_fixed(100 * (after / before - 1), 1, sign=True)} %"
+
+
+def _pair(one: Side, other: Side) -> statistics.Interval:
+    """Return the difference of accuracy, paired by seed, with a 95 % t interval over the seeds."""
+    first, second = (dict(zip(s.done.seed, s.done.accuracy, strict=True)) for s in (one, other))
+    both = sorted(first.keys() & second.keys())
+    return statistics.compute_t_interval([float(second[s]) - float(first[s]) for s in both])
+
+
+def _list_notes(one: Side, other: Side) -> list[str]:
+    notes = [
+        "Numbers of several runs are mean ± sample standard deviation over the seeds. The "
+        "difference of accuracy is paired by seed, with a 95 % t interval over the seeds."
+    ]
+    if _join(one, "device") != _join(other, "device"):
+        notes.append("The runs used different devices, so their times are not comparable.")
+    if any(bool(side.done.slowed.any()) for side in (one, other)):
+        notes.append("Some runs probably shared their CPU with another process.")
+    if _join(one, "results_version") != _join(other, "results_version"):
+        notes.append("The runs were measured by different versions of the code.")
+    return notes
+
+
+def _join(side: Side, key: str) -> str:
+    return ", ".join(dict.fromkeys(str(value) for value in side.runs[key] if str(value)))
+
+
+def _count(side: Side) -> str:
+    return f"{len(side.done)} of {len(side.runs)}"
+
+
+def _format(value: float, digits: int | None) -> str:
+    return format_significant(value) if digits is None else format_fixed(value, digits)

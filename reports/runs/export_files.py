@@ -1,0 +1,85 @@
+"""Files of exported results: parquet or CSV, in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from bench.errors import UserError
+from bench.files import explain_errors, make_folder, replace_atomically
+from reports.runs.export import DECISIONS, RUNS, SCHEMA, ExportColumn, Results, read_results
+
+Format = Literal["parquet", "csv"]
+_TABLES: Mapping[str, Mapping[str, ExportColumn]] = {"runs": RUNS, "decisions": DECISIONS}
+
+
+def write_results(results: Results, folder: Path, kind: Format) -> list[Path]:
+    """Write both tables into a folder, and return the paths of the files."""
+    make_folder(folder)
+    paths = []
+    for name in _TABLES:
+        frame: pd.DataFrame = getattr(results, name)
+        path = folder / f"{name}.{kind}"
+        with explain_errors(path), replace_atomically(path) as temporary:
+            if kind == "parquet":
+                frame.to_parquet(temporary, index=False)
+            else:
+                frame.to_csv(temporary, index=False)
+        paths.append(path)
+    return paths
+
+
+def load_results(path: str | Path) -> Results:
+    """Return the runs and decisions of a results folder, or of a folder made by `export`.
+
+    path: a results folder, which contains `runs/`, or a folder with runs.parquet or runs.csv.
+    The returned Results has the pandas frames `runs` and `decisions`. Raises UserError if there are
+    no results, for results of versions before 3, and for exported files of another schema version.
+    """
+    folder = Path(path).expanduser()
+    if (folder / "runs").is_dir():
+        return read_results(folder)
+    for kind, read in _READERS.items():
+        if (folder / f"runs.{kind}").exists():
+            return Results(*(_read(folder / f"{name}.{kind}", read) for name in _TABLES))
+    raise UserError(
+        f"{folder} holds neither a folder `runs` nor runs.parquet or runs.csv; give a results "
+        "folder, or one made by `freezebench export`"
+    )
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    columns = _TABLES[path.stem]
+    return pd.read_csv(
+        path,
+        dtype={name: column.kind for name, column in columns.items()},
+        keep_default_na=False,  # an empty text is a value
+        na_values={name: [""] for name, column in columns.items() if column.kind != "str"},
+    )
+
+
+_READERS: Mapping[Format, Callable[[Path], pd.DataFrame]] = {
+    "parquet": pd.read_parquet,
+    "csv": _read_csv,
+}
+
+
+def _read(path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
+    """Return one table. Raises UserError if it is damaged or has another schema version."""
+    columns = _TABLES[path.stem]
+    with explain_errors(path):
+        try:
+            frame = read(path)
+        except (ValueError, KeyError) as error:  # errors of pyarrow are ValueErrors
+            raise UserError(f"{path} cannot be read ({error}); export the results again") from None
+    found = set(frame["schema_version"]) if "schema_version" in frame else {"none"}
+    if found - {SCHEMA} or set(frame.columns) != set(columns):
+        known = ", ".join(map(str, found)) or "none"
+        raise UserError(
+            f"{path} has schema version {known} and {len(frame.columns)} columns, but this program "
+            f"reads version {SCHEMA} with {len(columns)}; export the results again"
+        )
+    return frame[list(columns)].astype({name: column.kind for name, column in columns.items()})

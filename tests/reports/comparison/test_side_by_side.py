@@ -1,0 +1,113 @@
+"""Laws of `freezebench compare`: two runs, cells or sweeps side by side."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cli.main import main
+from bench.files import read_json
+from bench.planning.sweep import load_sweep
+from bench.spec import RESULTS_VERSION
+from tests.support.paths import ROOT, TESTS
+from tests.support.synthetic_results import make_result
+
+VERSION3 = TESTS / "reports" / "runs" / "version3"
+AUTOFREEZE, LISA = "691d679cab4c", "1df6de4d74ea"
+
+
+def compare(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> str:
+    assert main(["compare", *arguments]) == status
+    captured = capsys.readouterr()
+    return captured.err if status else captured.out
+
+
+def find_line(text: str, begin: str) -> str:
+    return next(line for line in text.splitlines() if line.strip().startswith(begin))
+
+
+def test_two_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = compare(capsys, LISA[:4], AUTOFREEZE[:4], "--results", str(VERSION3))
+    assert find_line(text, "strategy").split()[1:3] == ["lisa", "autofreeze"]
+    results = [read_json(VERSION3 / "runs" / run / "result.json") for run in (LISA, AUTOFREEZE)]
+    gap = results[1]["accuracy"] - results[0]["accuracy"]
+    assert f"{gap:+.2f} points" in find_line(text, "accuracy")
+    ratio = results[1]["flops"]["exact"]["total"] / results[0]["flops"]["exact"]["total"]
+    assert f"{100 * (ratio - 1):+.1f} %" in find_line(text, "FLOPs, exact")
+    moments = [result["layers"][1]["frozen_at_step"] for result in results]
+    name = results[0]["layers"][1]["name"]
+    assert find_line(text, name).split()[1:] == [str(moment) for moment in moments]
+    assert "model " not in text  # settings that agree are left out
+
+
+def test_two_cells_show_spread_and_paired_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = {LISA: (50.0, 52.0, 54.0), AUTOFREEZE: (51.0, 54.0, 57.0)}
+    for run, values in scores.items():
+        for seed, score in enumerate(values):
+            folder = tmp_path / "runs" / f"{run}-{seed}"
+            shutil.copytree(VERSION3 / "runs" / run, folder)
+            for file, changes in (("spec", {"seed": seed}), ("result", {"accuracy": score})):
+                path = folder / f"{file}.json"
+                path.write_text(json.dumps({**read_json(path), "id": folder.name, **changes}))
+    cells = [read_json(VERSION3 / "runs" / run / "spec.json")["cell"] for run in scores]
+    text = compare(capsys, *cells, "--cells", "--results", str(tmp_path))
+    line = find_line(text, "accuracy")
+    assert "52.00 ± 2.00" in line
+    assert "54.00 ± 3.00" in line
+    assert "+2.00 points [−0.48, +4.48]" in line  # t interval of 1, 2 and 3
+    assert "3 of 3" in find_line(text, "runs")
+    assert "stays frozen" not in text
+    assert "3 ids begin so" in compare(capsys, LISA, cells[0], "--results", str(tmp_path), status=2)
+
+
+def write_sweep(name: str, results: Path, shift: float) -> None:
+    for entry in load_sweep(name, "laptop", controls=True).entries:
+        folder = results / "runs" / entry.spec.id
+        folder.mkdir(parents=True, exist_ok=True)
+        values: dict[str, Any] = {"id": entry.spec.id, "seed": entry.spec.seed, **entry.roles}
+        result = make_result({**values, "cell": entry.spec.cell}, accuracy=80 + shift)
+        spec = {"id": entry.spec.id, "cell": entry.spec.cell, **entry.spec.to_dict()}
+        for file, content in (
+            ("result", result),
+            ("spec", spec),
+            ("environment", {"results_version": RESULTS_VERSION, "device": "CPU", "threads": 1}),
+        ):
+            (folder / f"{file}.json").write_text(json.dumps(content))
+        (folder / "decisions.jsonl").write_text("")
+
+
+def test_two_sweeps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    short = tmp_path / "short.toml"
+    text = (ROOT / "examples" / "early_half.toml").read_text()
+    short.write_text(text.replace("after = 2", "after = 1"))
+    write_sweep("examples/early_half.toml", tmp_path, 0.0)
+    write_sweep(str(short), tmp_path, 1.5)
+    out = compare(capsys, "examples/early_half.toml", str(short), "--results", str(tmp_path))
+    for method in ("early_half", "shortened"):  # full training has the same runs in both sweeps
+        (line,) = [row for row in out.splitlines() if method in row and "80.00" in row]
+        assert "81.50" in line
+        assert "+1.50" in line
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("nothing", LISA), "nothing is neither a sweep nor the beginning of"),
+        (("table2", LISA), "table2 is a sweep, but 1df6de4d74ea is not"),
+    ],
+)
+def test_unknown_names_get_one_line(
+    names: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = compare(capsys, *names, "--results", str(VERSION3), status=2)
+    assert message in text
+    assert text.count("\n") == 1

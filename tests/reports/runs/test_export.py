@@ -1,0 +1,153 @@
+"""Laws of exported results: nothing is lost, old versions are read or refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bench.api import load_results
+from bench.cli.main import main
+from bench.errors import UserError
+from bench.files import read_json
+from bench.results.decisions import list_frozen_sets, read_decisions
+from bench.spec import RESULTS_VERSION
+from reports.runs.export import DECISIONS, OLDEST, RUNS, SCHEMA
+from tests.support.paths import ROOT
+
+# Two runs that version 3 of the code made: autofreeze, and lisa, whose decisions are compact.
+VERSION3 = Path(__file__).parent / "version3"
+AUTOFREEZE, LISA = "691d679cab4c", "1df6de4d74ea"
+
+
+def copy_results(place: Path) -> Path:
+    return Path(shutil.copytree(VERSION3, place / "results"))
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**read_json(path), **changes}))
+
+
+def test_results_of_version_3_are_read() -> None:
+    results = load_results(VERSION3)
+    assert list(results.runs) == list(RUNS)
+    assert list(results.decisions) == list(DECISIONS)
+    rows = results.runs.set_index("run")
+    for run in (AUTOFREEZE, LISA):
+        result = read_json(VERSION3 / "runs" / run / "result.json")
+        row = rows.loc[run]
+        assert row.results_version == OLDEST == 3
+        assert row.accuracy == result["accuracy"]
+        assert row.exact_total == result["flops"]["exact"]["total"]
+        assert row.paper_full == result["flops"]["full_paper"]
+        assert row.train_s == result["clocks"]["train"]
+        assert row.layers == len(result["layers"])
+        frozen = [layer for layer in result["layers"] if layer["frozen_at_step"] is not None]
+        assert row.frozen_layers == len(frozen) > 0
+        assert math.isnan(row.cuda_allocated)
+    assert rows.loc[LISA, "strategy"] == "lisa"
+    assert json.loads(rows.loc[LISA, "options"]) == {"K": 2}
+
+
+def test_decisions_of_both_formats_give_the_frozen_layers_of_each_step() -> None:
+    decisions = load_results(VERSION3).decisions
+    for run in (AUTOFREEZE, LISA):
+        lines = read_decisions(VERSION3 / "runs" / run)
+        own = decisions[decisions.run == run]
+        frozen: set[int] = set()
+        found: dict[int, frozenset[int]] = {}
+        for row in own.itertuples():
+            assert row.changed == (row.freeze != (row.layer in frozen))
+            (frozen.add if row.freeze else frozen.discard)(row.layer)
+            found[row.step] = frozenset(frozen)
+        sets = dict(list_frozen_sets(lines))
+        assert found == {step: sets[step] for step in found}
+        assert list(found.values())[-1] == list(sets.values())[-1]
+    full = read_decisions(VERSION3 / "runs" / AUTOFREEZE)
+    own = decisions[decisions.run == AUTOFREEZE]
+    for name in ("step", "layer", "name", "freeze"):
+        assert own[name].tolist() == [line[name] for line in full]
+    assert own.score.fillna(-1).tolist() == [
+        -1 if line["score"] is None else line["score"] for line in full
+    ]
+    last = max(line["step"] for line in full)
+    assert own.applied.tolist() == [line["step"] < last for line in full]  # 12 is the last step
+
+
+@pytest.mark.parametrize("version", [2, None, RESULTS_VERSION + 1])
+def test_other_versions_are_refused(version: int | None, tmp_path: Path) -> None:
+    results = copy_results(tmp_path)
+    edit(results / "runs" / LISA / "environment.json", results_version=version)
+    with pytest.raises(UserError, match=f"version {version} of the results, but .* reads 3 to"):
+        load_results(results)
+
+
+def test_runs_without_a_result_keep_their_row(tmp_path: Path) -> None:
+    results = copy_results(tmp_path)
+    (results / "runs" / LISA / "result.json").unlink()
+    loaded = load_results(results)
+    row = loaded.runs.set_index("run").loc[LISA]
+    assert row.state == "unfinished"
+    assert math.isnan(row.accuracy)
+    assert pd.isna(row.frozen_layers)
+    assert LISA not in set(loaded.decisions.run)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_an_export_is_read_back_unchanged(kind: str, tmp_path: Path) -> None:
+    results = copy_results(tmp_path)
+    (results / "runs" / LISA / "result.json").unlink()
+    assert main(["export", str(tmp_path / "out"), "--format", kind, "--results", str(results)]) == 0
+    before, after = load_results(results), load_results(tmp_path / "out")
+    pd.testing.assert_frame_equal(before.runs, after.runs, check_exact=True)
+    pd.testing.assert_frame_equal(before.decisions, after.decisions, check_exact=True)
+
+
+def test_another_schema_version_is_refused(tmp_path: Path) -> None:
+    assert main(["export", str(tmp_path), "--format", "csv", "--results", str(VERSION3)]) == 0
+    frame = pd.read_csv(tmp_path / "runs.csv")
+    frame.assign(schema_version=SCHEMA + 1).to_csv(tmp_path / "runs.csv", index=False)
+    with pytest.raises(UserError, match=f"has schema version {SCHEMA + 1} .* reads version"):
+        load_results(tmp_path)
+
+
+def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds neither a folder `runs` nor"):
+        load_results(tmp_path)
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(UserError, match="there is no run"):
+        load_results(tmp_path)
+
+
+def test_the_page_describes_every_column() -> None:
+    page = (ROOT / "docs" / "how_to" / "results.md").read_text()
+    for columns in (RUNS, DECISIONS):
+        rows = [f"| `{name}` | {column.meaning} |" for name, column in columns.items()]
+        assert "\n".join(rows) in page
+
+
+def test_the_notebook_draws_the_accuracy_cost_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    monkeypatch.setenv("FREEZEBENCH_RESULTS", str(VERSION3))
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((ROOT / "examples" / "accuracy_cost.ipynb").read_text())["cells"]
+    names: dict[str, Any] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            assert not cell["outputs"]
+            exec("".join(cell["source"]), names)
+    axes = names["axes"]
+    drawn = {tuple(point) for artist in axes.collections for point in artist.get_offsets()}
+    runs = load_results(VERSION3).runs
+    cost = 100 * (runs.exact_total + runs.decide_flops) / runs.exact_full
+    assert drawn == set(zip(cost, runs.accuracy, strict=True))
+    assert {text.get_text() for text in axes.get_legend().get_texts()} == {"autofreeze", "lisa"}
