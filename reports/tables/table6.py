@@ -18,7 +18,7 @@ METRICS = (
 )
 DROPOUT = (
     "Dropout is off in frozen layers, as in AutoFreeze's own code. The row “autofreeze, dropout "
-    "on” keeps it on."
+    "on” keeps it on. For a model without dropout, such as laptop_bert, both rows are the same."
 )
 PREDICTOR = "SmartFRZ's predictor was trained on image networks only, like the paper's."
 
