@@ -81,7 +81,7 @@ def load_predictor(path: Path, device: torch.device) -> Trained:
         reason = "it does not exist" if not path.exists() else str(error)
         raise UserError(f"predictor {path} cannot be read: {reason}; {advice}") from None
     provenance = json.loads(metadata.get("provenance", "{}"))
-    if provenance.get("format") != FORMAT:
+    if provenance.pop("format", "") != FORMAT:
         raise UserError(f"predictor {path} is not a predictor file; {advice}")
     features, tailored = provenance["features"], provenance["tailored"]
     if features not in FEATURES:

@@ -1,0 +1,184 @@
+"""Tests of `freezebench predictor train` on tiny recorded runs: the form of the paper."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from bench.cli.main import main
+from bench.cli.predictor_choice import LABELS, TRAINING
+from bench.planning.sweep import load_sweep
+from bench.results.run_folder import RunFolder
+from reports.publishing.from_sweep import describe_profile
+from strategies.smartfrz.predictor_file import RECIPES, find_predictor, load_predictor
+from strategies.smartfrz.training.train_predictor import PredictorConfig
+from tests.support.paths import ROOT
+from tests.support.recordings import make_recording
+
+SWEEP = """
+title = "Tiny recorded runs"
+
+[grid]
+models = ["vgg11"]
+datasets = ["phonetic", "few"]
+seeds = [0]
+methods = ["record"]
+
+[[methods]]
+name = "record"
+options = {tailored = 32}
+
+[datasets.phonetic]
+data = "glyphs:phonetic"
+
+[datasets.few]
+data = "glyphs:few"
+"""
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """Return the command that trains a predictor of 32 weights on two finished recorded runs."""
+    sweep, profile = tmp_path / "tiny.toml", tmp_path / "tiny_profile.toml"
+    sweep.write_text(SWEEP)
+    text = (ROOT / "sweeps" / "profiles" / "laptop.toml").read_text()
+    profile.write_text(text.replace('sweep = "predictor"', f'sweep = "{sweep}"'))
+    results = tmp_path / "results"
+    for i, spec in enumerate(load_sweep(str(sweep), str(profile)).specs):
+        folder = RunFolder(results, spec.id)
+        folder.create()
+        clocks = {"whole": 1.0, "train": 1.0}
+        folder.write("result.json", {"status": "done", "accuracy": 90.0, "clocks": clocks})
+        trace = dict(make_recording(spec.id, "vgg11", spec.data, seed=i).trace)
+        trace["cka_biased"] = trace["cka"].flip(1).contiguous()  # labels of other layers
+        save_file({k: v.contiguous() for k, v in trace.items()}, folder.path / "trace.safetensors")
+        folder.model.touch()  # a reference without its weights would be trained again
+    common = ["--profile", str(profile), "--results", str(results), "--tailored", "32"]
+    return ["predictor", "train", *common, "--window", "12"]
+
+
+def read_snippet() -> str:
+    """Return the row of the documentation that shows the published form in a sweep."""
+    page = (ROOT / "docs" / "predictor.md").read_text()
+    return page.partition("```toml\n")[2].partition("```")[0]
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return the provenance in a predictor file."""
+    with safe_open(path, framework="pt") as file:
+        return dict(json.loads(file.metadata()["provenance"]))
+
+
+def test_the_form_of_the_paper_and_its_options_are_made_and_recorded(
+    command: list[str], tmp_path: Path
+) -> None:
+    out = str(tmp_path / "published.safetensors")
+    chosen = ["--k", "3", "--epsilon", "0.02", "--every", "1", "--lr", "0.05", "--epochs", "2"]
+    assert main([*command, "--as-published", *chosen, "--out", out]) == 0
+    facts = read_facts(Path(out))
+    assert (facts["features"], facts["threshold"], facts["decision"]) == ("raw", 0.5, "argmax")
+    assert facts["scores"]  # argmax needs no held-out score, but the file names it
+    assert facts["label_warmup"] == 0
+    rule, recipe = facts["rule"], facts["recipe"]
+    assert rule == {**rule, "estimator": "biased", "every": 1, "k": 3, "epsilon": 0.02}
+    plain = {"optimizer": "sgd", "schedule": "constant", "clip": 0, "standardise": False}
+    assert recipe == {**recipe, **plain, "batch": 32, "lr": 0.05, "epochs": 2}
+    network = load_predictor(Path(out), torch.device("cpu")).network
+    assert network.inputs == 32
+    assert torch.equal(network.shift, torch.zeros(32))
+
+    snippet = read_snippet().replace('"published",', '"published", window = 12, tailored = 32,')
+    row = 'title = "Shown"\n[grid]\nmodels = ["vgg11"]\ndatasets = ["cifar10"]\nseeds = [0]\n'
+    row += f'[[methods]]\nname = "full"\n{snippet}'
+    (tmp_path / "shown.toml").write_text(row)
+    files = {"predictor": out}
+    sweep = load_sweep(str(tmp_path / "shown.toml"), "laptop", controls=True, files=files)
+    assert describe_profile(sweep)["departures"] == (
+        "The row smartfrz (as published) departs from its paper: the predictor was trained with "
+        "sgd on glyphs:few, glyphs:phonetic instead of with sgd on imagenet (docs/predictor.md)."
+    )
+
+
+def test_options_of_the_training_never_replace_the_shipped_file(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--optimizer", "sgd", "--k", "3"]) == 2
+    assert "--optimizer, --k: a predictor trained in another way" in capsys.readouterr().err
+    assert main([*command, "--shipped", "--as-published"]) == 2
+    assert "--shipped writes the shipped files; remove" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (["--optimizer", "adam"], "optimizer = 'adam' is not valid; give one of adamw, sgd"),
+        (["--estimator", "debiased"], "estimator = 'debiased' is not valid"),
+        (["--k", "1"], "k = '1' is not valid; give a whole number from 2"),
+        (["--epsilon", "1e-9"], "0 of 64 labels are 'converged'"),
+        (["--k", "99"], "0 of 0 labels are 'converged'"),
+    ],
+)
+def test_bad_options_of_the_training_give_one_line(
+    command: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    given: list[str],
+    reason: str,
+) -> None:
+    assert main([*command, *given, "--out", str(tmp_path / "p.safetensors")]) == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1
+
+
+def test_the_defaults_of_the_command_are_those_of_the_shipped_predictor() -> None:
+    choice = PredictorConfig()
+    names = {"rule": "kind"}
+    for name, option in {**TRAINING, **LABELS}.items():
+        if name in ("decision", "label_warmup"):
+            expected = {"decision": choice.decision, "label_warmup": choice.warmup}[name]
+        else:
+            owner = choice.recipe if name in TRAINING else choice.rule
+            expected = getattr(owner, names.get(name, name))
+        expected = {True: "yes", False: "no"}[expected] if name == "standardise" else expected
+        assert option.default == expected, name
+
+
+def test_the_published_predictor_has_a_file_of_its_own(tmp_path: Path) -> None:
+    assert find_predictor("laptop", "raw", 30, 1024, recipe="published").name == (
+        "laptop-published-w30-n1024.safetensors"
+    )
+    names = {
+        find_predictor("laptop", features, 30, 1024, recipe=recipe).name
+        for recipe in RECIPES
+        for features in RECIPES.values()
+    }
+    assert len(names) == 4
+
+
+def test_a_row_without_its_predictor_file_gives_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    snippet = read_snippet()
+    assert 'name = "smartfrz (as published)"' in snippet
+    text = (ROOT / "sweeps" / "table2.toml").read_text()
+    # No file is shipped for this window, so the test holds with and without the published file.
+    odd = snippet.replace('recipe = "published"', 'recipe = "published", window = 31')
+    (tmp_path / "mine.toml").write_text(text + odd)
+    assert main(["plan", str(tmp_path / "mine.toml"), "--controls", "--seeds", "1"]) == 2
+    error = capsys.readouterr().err
+    assert "there is no predictor file for these options" in error
+    assert "laptop-published-w31-n1024.safetensors" in error
+    assert "make predictor" in error
+    assert error.count("\n") == 1
+    own = find_predictor("laptop", "upstream+progress", 30, 1024)
+    shutil.copy(own, tmp_path / "own.safetensors")
+    (tmp_path / "mine.toml").write_text(text + snippet)
+    given = ["--predictor", str(tmp_path / "own.safetensors"), "--results", str(tmp_path)]
+    assert main(["plan", str(tmp_path / "mine.toml"), "--controls", "--seeds", "1", *given]) == 0
+    assert "smartfrz: 16" in capsys.readouterr().out  # 8 runs each of two methods
