@@ -20,7 +20,7 @@ def compute_layer_gradients(
     """Return the gradients of a loss for the parameters of every layer, frozen layers included.
 
     loss_of: function from a model to a 0-d loss. It gets a copy in train mode, in which the
-        BatchNorm of frozen layers stays in eval mode, as in a training step.
+        modules of frozen layers stay in eval mode, as in a training step.
     fixed: names of parameters that never train. Their gradients are zeros.
     Each gradient has the shape of its parameter, in the order of `Layer.parameters`. A parameter
     that the loss does not depend on has a gradient of zeros. The model itself does not change.

@@ -184,7 +184,7 @@ class View:
         frozen layers included, with one gradient for each tensor of `weights(layer)`. Gradients of
         unused and of fixed parameters are zeros.
 
-        The model runs on a copy and as in a training step: in train mode, except for the BatchNorm
+        The model runs on a copy and as in a training step: in train mode, except for the modules
         of frozen layers, and with the run's loss and precision. Dropout draws the same numbers at
         every call. Weights, buffers, `gradients`, optimizer and random streams do not change.
         Each call costs `flops.exact().total * samples` FLOPs.
