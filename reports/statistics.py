@@ -3,17 +3,23 @@
 Accuracies and differences are in percentage points. Tests and intervals are two-sided at 95 %
 unless stated otherwise. We use Student's t throughout, because the alternatives fail for five
 values: a nominal 95 % bootstrap interval covers 84 %, and Wilcoxon's test never gives p < 0.0625.
+
+An interval of accuracy differences covers the seeds and the draw of the evaluation samples. It is
+the widest of three, which use the spread of the values, the same with the covariance of values that
+share evaluation samples (reports/sampling.py), and the draw of the samples alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
 from scipy.special import nctdtrinc, stdtr, stdtrit  # importing scipy.stats takes a second
+
+from reports.sampling import DrawVariance
 
 LEVEL = 0.95
 MARGIN = 0.5  # non-inferiority margin in points, fixed before any result was seen
@@ -30,13 +36,15 @@ Key = TypeVar("Key", bound=Hashable)
 class Interval:
     """Mean of n values with its t interval.
 
-    low and high are NaN if n < 2. The mean is NaN too if n = 0.
+    low and high are NaN if n < 2. The mean is NaN too if n = 0. df: degrees of freedom of the
+    standard error; None: n - 1.
     """
 
     mean: float
     low: float
     high: float
     n: int
+    df: float | None = None
 
     @property
     def known(self) -> bool:
@@ -57,49 +65,83 @@ def compute_sample_sd(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) >= 2 else math.nan
 
 
-def compute_t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
-    """Return the mean and its two-sided t interval with n - 1 degrees of freedom."""
-    n = len(values)
-    if n < 2:
-        return Interval(compute_mean(values), math.nan, math.nan, n)
-    half = float(stdtrit(n - 1, 0.5 + level / 2)) * compute_sample_sd(values) / math.sqrt(n)
-    centre = compute_mean(values)
-    return Interval(centre, centre - half, centre + half, n)
+@dataclass(frozen=True)
+class Estimate:
+    """Mean of n values with a standard error and its degrees of freedom; NaN if n < 2."""
+
+    mean: float
+    error: float
+    df: float
+    n: int
+
+    def compute_interval(self, level: float = LEVEL) -> Interval:
+        """Return the two-sided t interval."""
+        half = float(stdtrit(self.df, 0.5 + level / 2)) * self.error
+        return Interval(self.mean, self.mean - half, self.mean + half, self.n, self.df)
+
+    def compute_t(self, shift: float = 0.0) -> float:
+        """Return Student's t of the mean plus `shift`, or NaN for fewer than LEAST values."""
+        if self.n < LEAST:
+            return math.nan
+        centre = self.mean + shift
+        if self.error == 0:  # all values are equal: t is infinite, or 0 if they are zero
+            return math.copysign(math.inf, centre) if centre else 0.0
+        return centre / self.error
 
 
-def average_by_model(values: Mapping[tuple[str, ...], float]) -> list[float]:
-    """Return the mean value of each model over its data sets. Keys: (model, data set).
+def estimate_mean(
+    values: Sequence[float], draws: Sequence[DrawVariance] = ()
+) -> tuple[Estimate, ...]:
+    """Return estimates of the mean with the standard errors of three models of its variance.
 
-    Pairs of model and data are crossed, so an effect that varies by model is shared by all pairs of
-    a model. With the data sets taken as fixed, the means of the models are independent, and their
-    t interval has the nominal coverage. The interval over the pairs is then too narrow.
+    The first is s² / n, from the spread of the n values. The second adds the shared parts of the
+    draws, with the degrees of freedom of Satterthwaite (1946). These are more, so the interval can
+    become narrower, and the first estimate is kept. The third is the variance by the draws alone.
+    draws: variances from the draw of evaluation samples, by data set. Without draws there is only
+    the first estimate.
     """
-    models = dict.fromkeys(key[0] for key in values)
-    return [compute_mean([v for key, v in values.items() if key[0] == model]) for model in models]
+    n, centre = len(values), compute_mean(values)
+    spread = (compute_sample_sd(values) ** 2 / max(n, 1), float(n - 1))
+    # np.maximum keeps NaN, which stands for an unknown variance.
+    shared = [(float(np.maximum(0.0, draw.shared)), draw.df) for draw in draws]
+    alone = [(float(np.maximum(0.0, draw.total)), draw.df) for draw in draws]
+    models = [[spread], [spread, *shared], alone] if draws and n >= 2 else [[spread]]
+    return tuple(Estimate(centre, *_add_variances(parts), n) for parts in models)
 
 
-def compute_widest_interval(values: Mapping[tuple[str, ...], float]) -> Interval:
-    """Return the interval over the pairs, widened to contain that over the models.
+def _add_variances(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the standard error and the degrees of freedom of a sum of variances.
 
-    values: one value per (model, data set). With fewer than LEAST models, the interval is that over
-    the pairs and holds for these models only. Claims over all pairs rest on this interval.
+    parts: variances with their degrees of freedom. The first one's count if all variances are 0.
     """
-    pairs = compute_t_interval(list(values.values()))
-    models = compute_t_interval(average_by_model(values))
-    if models.n < LEAST:
-        return pairs
-    return Interval(pairs.mean, min(pairs.low, models.low), max(pairs.high, models.high), models.n)
+    total = sum(variance for variance, _ in parts)
+    if total == 0 or math.isnan(total):
+        return total, parts[0][1]
+    return math.sqrt(total), 1 / sum((v / total) ** 2 / df for v, df in parts if v > 0)
 
 
-def compute_largest_p(
-    test: Callable[[Sequence[float]], float], values: Mapping[tuple[str, ...], float]
-) -> float:
-    """Return the larger p value of a test over the pairs and of the test over the models.
+def _find_widest(estimates: Sequence[Estimate], level: float = LEVEL) -> Interval:
+    """Return the smallest interval that contains those of all estimates.
 
-    values: one value per (model, data set). NaN if the pairs cannot be tested.
+    Its degrees of freedom are those of the widest one. The ends are NaN if one estimate has none.
     """
-    pairs, models = test(list(values.values())), test(average_by_model(values))
-    return max(pairs, models) if not math.isnan(models) else pairs
+    intervals = [one.compute_interval(level) for one in estimates]
+    low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("low", "high"))
+    first, widest = intervals[0], intervals[int(np.argmax(high - low))]
+    return Interval(first.mean, float(low.min()), float(high.max()), first.n, widest.df)
+
+
+def compute_t_interval(
+    values: Sequence[float], level: float = LEVEL, draws: Sequence[DrawVariance] = ()
+) -> Interval:
+    """Return the mean and its two-sided t interval.
+
+    draws: variances from the draw of evaluation samples. With them, the interval is the wider one
+    of `estimate_mean`.
+    """
+    if len(values) < 2:
+        return Interval(compute_mean(values), math.nan, math.nan, len(values))
+    return _find_widest(estimate_mean(values, draws), level)
 
 
 def compute_detectable_difference(interval: Interval, level: float = LEVEL) -> float:
@@ -109,14 +151,10 @@ def compute_detectable_difference(interval: Interval, level: float = LEVEL) -> f
     """
     if interval.n < LEAST:
         return math.nan
-    critical = float(stdtrit(interval.n - 1, 0.5 + level / 2))
+    df = interval.n - 1 if interval.df is None else interval.df
+    critical = float(stdtrit(df, 0.5 + level / 2))
     error = (interval.high - interval.low) / 2 / critical
-    return float(nctdtrinc(interval.n - 1, 1 - POWER, critical)) * error
-
-
-def pair_differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
-    """Return ours - theirs for every seed that both have, in the order of the seeds."""
-    return [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+    return float(nctdtrinc(df, 1 - POWER, critical)) * error
 
 
 def compute_paired_saving(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval:
@@ -146,31 +184,25 @@ def judge_difference(difference: Interval, margin: float = MARGIN) -> Verdict:
     return OPEN if difference.high < 0 else "inconclusive"
 
 
-def compute_p_no_worse(differences: Sequence[float], margin: float = MARGIN) -> float:
+def compute_p_no_worse(
+    differences: Sequence[float], draws: Sequence[DrawVariance] = (), *, margin: float = MARGIN
+) -> float:
     """Return the one-sided p of H0 "the mean difference is -margin or worse".
 
     p is below 0.025 exactly if the verdict is "non-inferior". NaN for fewer than LEAST values.
+    draws: as for `compute_t_interval`; p is then the larger one.
     """
-    shifted = [value + margin for value in differences]
-    return float(stdtr(len(shifted) - 1, -_compute_t_statistic(shifted)))
+    estimates = estimate_mean(differences, draws)
+    return float(np.max([stdtr(one.df, -one.compute_t(margin)) for one in estimates]))
 
 
-def compute_p_different(differences: Sequence[float]) -> float:
+def compute_p_different(differences: Sequence[float], draws: Sequence[DrawVariance] = ()) -> float:
     """Return the two-sided p of H0 "the mean difference is zero".
 
-    NaN for fewer than LEAST values.
+    NaN for fewer than LEAST values. draws: as for `compute_t_interval`; p is then the larger one.
     """
-    return float(2 * stdtr(len(differences) - 1, -abs(_compute_t_statistic(differences))))
-
-
-def _compute_t_statistic(values: Sequence[float]) -> float:
-    """Return Student's t of the mean against zero, or NaN for fewer than LEAST values."""
-    if len(values) < LEAST:
-        return math.nan
-    centre, error = compute_mean(values), compute_sample_sd(values) / math.sqrt(len(values))
-    if error == 0:  # all values are equal: t is infinite, or 0 if they are zero
-        return math.copysign(math.inf, centre) if centre else 0.0
-    return centre / error
+    estimates = estimate_mean(differences, draws)
+    return float(np.max([2 * stdtr(one.df, -abs(one.compute_t())) for one in estimates]))
 
 
 def apply_holm(raw: Mapping[Key, float]) -> dict[Key, float]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from reports.claims import evidence, verdict_rules
-from reports.claims.evidence import Frames, Intervals, MissingRunsError
+from reports.claims.evidence import Differences, Frames, Intervals, MissingRunsError
 from reports.claims.verdict_rules import ClaimResult
 from reports.document.table import format_fixed
 from reports.statistics import MARGIN, Interval
@@ -145,19 +145,19 @@ def require_all(*criteria: Criterion) -> Criterion:
     return Criterion(f"All parts must hold. {' '.join(parts)}", find)
 
 
-def _describe_points(found: Intervals, each: bool = False) -> tuple[list[Interval], str]:
+def _describe_points(found: Differences, each: bool = False) -> tuple[list[Interval], str]:
     if len(found) >= POOLED and not each:
-        one = evidence.pool_intervals(found)
-        return [one], f"{format_interval(one)} points over {one.n} pairs"
-    return list(found.values()), _join_pairs(
-        {pair: format_interval(one) for pair, one in found.items()}
+        one = evidence.pool_differences(found)
+        return [one], f"{format_interval(one)} points over {len(found)} pairs"
+    return [one.interval for one in found.values()], _join_pairs(
+        {pair: format_interval(one.interval) for pair, one in found.items()}
     )
 
 
 def _describe_shares(found: Intervals) -> tuple[list[Interval], str]:
     if len(found) >= POOLED:
         one = evidence.pool_intervals(found)
-        return [one], f"{format_percent(one)} over {one.n} pairs"
+        return [one], f"{format_percent(one)} over {len(found)} pairs"
     return list(found.values()), _join_pairs(
         {pair: format_percent(one) for pair, one in found.items()}
     )

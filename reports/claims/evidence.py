@@ -1,7 +1,8 @@
 """Evidence for the criteria: intervals computed from the runs of a table.
 
-An interval covers the seeds of one pair of model and data set, paired by seed. The intervals of
-several pairs are kept separate or pooled with equal weights. Functions raise MissingRunsError if
+An interval covers the seeds of one pair of model and data set, paired by seed. That of a difference
+in accuracy also covers the draw of the evaluation samples. The intervals of several pairs are kept
+separate or pooled with equal weights. Functions raise MissingRunsError if
 the runs do not allow an interval.
 """
 
@@ -12,15 +13,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from reports import statistics
+from reports import pooling, statistics
+from reports.comparison.paired_difference import (
+    PairedDifference,
+    average_seeds,
+    compare_accuracy,
+)
 from reports.paper_figures import figure5
 from reports.runs.cells import Cell, build_cells
+from reports.sampling import Pair
 from reports.statistics import Interval
 
 # Runs by the name of the table; "moments" and "epochs" hold the layers and epochs of Figure 5.
 Frames = Mapping[str, pd.DataFrame]
-Pair = tuple[str, ...]  # model, data set
 Intervals = Mapping[Pair, Interval]
+Differences = Mapping[Pair, PairedDifference]
 
 
 class MissingRunsError(Exception):
@@ -51,12 +58,10 @@ def select_cells(frames: Frames, table: str, *methods: str) -> dict[Pair, list[C
     return whole
 
 
-def compute_differences(frames: Frames, table: str, ours: str, theirs: str) -> Intervals:
+def compute_differences(frames: Frames, table: str, ours: str, theirs: str) -> Differences:
     """Return the difference in accuracy, ours − theirs, in points, by pair."""
     return {
-        pair: statistics.compute_t_interval(
-            statistics.pair_differences(a.by_seed("accuracy"), b.by_seed("accuracy"))
-        )
+        pair: compare_accuracy(a, b)
         for pair, (a, b) in select_cells(frames, table, ours, theirs).items()
     }
 
@@ -108,16 +113,24 @@ def compute_realised(frames: Frames, table: str, method: str) -> Interval:
             f"{table}: {little} of {len(flops)} pairs save less than {least} of the FLOPs, "
             "too little for a ratio"
         )
-    return statistics.compute_widest_interval(
+    return pooling.compute_widest_interval(
         {pair: statistics.compute_realised(time[pair].mean, flops[pair].mean) for pair in time}
     )
 
 
 def pool_intervals(intervals: Intervals) -> Interval:
     """Return the interval over the means of the pairs, the wider of those by pair and by model."""
-    return statistics.compute_widest_interval(
+    return pooling.compute_widest_interval(
         {pair: interval.mean for pair, interval in intervals.items()}
     )
+
+
+def pool_differences(differences: Differences) -> Interval:
+    """Return the interval over the mean differences of the pairs, as `pool_intervals` does.
+
+    It also covers the draw of the evaluation samples.
+    """
+    return pooling.compute_widest_interval(*average_seeds(differences))
 
 
 def compute_memory_saved(frames: Frames, model: str) -> Interval:

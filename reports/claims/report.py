@@ -17,8 +17,9 @@ from reports.statistics import MARGIN
 
 TITLE = "Claims of the paper"
 NOTES = (
-    "Intervals are two-sided 95 % t intervals, paired by seed. Three or more pairs of model and "
-    "data set are pooled: the interval is then over the means of the pairs.",
+    "Intervals are two-sided 95 % intervals, paired by seed. Those of differences in accuracy also "
+    "cover the test draw. Three or more pairs of model and data set are pooled: the interval is "
+    "then over the means of the pairs.",
     "“Undecided” means that an interval contains the threshold of its rule or has fewer than "
     "three values, that runs are missing, or that times cannot be compared. The column “These "
     "runs” gives the reason.",

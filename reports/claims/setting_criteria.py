@@ -14,7 +14,7 @@ def require_similar(table: str, methods: Sequence[str], default: str, most: floa
 
     def find(frames: Frames) -> Finding:
         found = {
-            (*pair, method): one
+            (*pair, method): one.interval
             for method in methods
             for pair, one in evidence.compute_differences(frames, table, method, default).items()
         }
@@ -38,7 +38,9 @@ def require_best(table: str, methods: Sequence[str], chosen: str) -> Criterion:
 
     def find(frames: Frames) -> Finding:
         found = {m: evidence.compute_differences(frames, table, chosen, m) for m in methods}
-        every = {(m, *pair): one for m, pairs in found.items() for pair, one in pairs.items()}
+        every = {
+            (m, *pair): one.interval for m, pairs in found.items() for pair, one in pairs.items()
+        }
         closest = min(every, key=lambda key: every[key].mean)
         words = f"smallest lead: {format_interval(every[closest])} points over {closest[0]}"
         return Finding(words, verdict_rules.check_above(list(every.values()), 0.0))

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from reports import statistics
+from reports import pooling, statistics
+from reports.comparison.paired_difference import (
+    PairedDifference,
+    average_seeds,
+    compare_accuracy,
+)
 from reports.runs.cells import Cell
+from reports.sampling import Pair, Residuals
 from reports.statistics import NOTHING, Interval, compute_realised
 
+NONE: Mapping[str, Mapping[Pair, Residuals]] = {}
 ONE_SIDED = (1 - statistics.LEVEL) / 2  # significance level of a one-sided test, 0.025
 
 
@@ -21,7 +28,7 @@ class Comparison:
     Savings are shares: 0.25 means that 25 % are saved, a negative value is a loss.
     """
 
-    difference: Interval  # accuracy minus full training's, in points, paired by seed
+    accuracy: PairedDifference  # accuracy minus full training's
     verdict: str  # "" if no seed can be compared
     flops_saved: float  # paper's convention
     exact_saved: float  # exact convention, the FLOPs of decisions counted as cost
@@ -30,6 +37,11 @@ class Comparison:
     resumed: int  # runs of both cells that were interrupted and resumed
     slowed: int  # runs of both cells that shared their CPU with another process
     absent: int  # runs of both cells without a result
+
+    @property
+    def difference(self) -> Interval:
+        """Accuracy minus full training's, in points, paired by seed and sample."""
+        return self.accuracy.interval
 
     @property
     def realised(self) -> float:
@@ -48,9 +60,10 @@ class Pooled:
     of the strategy. absent: runs of the strategy and of full training without a result.
     """
 
-    difference: Interval  # t interval over the pairs' mean differences, in points
-    by_model: Interval  # t interval over the models' mean differences, in points
+    difference: Interval  # over the pairs' mean differences, in points, test draw included
+    by_model: Interval  # over the models' mean differences, in points, test draw included
     widest: Interval  # contains both; the verdict rests on it
+    draw_error: float  # standard error of the mean difference by the test draw alone, in points
     pairs: int  # pairs with at least one seed that can be compared
     wanted: int  # all pairs of the table
     verdict: str
@@ -97,15 +110,15 @@ class Pooled:
 
 def compare_with_full(cell: Cell, full: Cell) -> Comparison:
     """Compare a cell with full training by the seeds for which both have a result."""
-    pairs = (cell.by_seed("accuracy"), full.by_seed("accuracy"))
-    difference = statistics.compute_t_interval(statistics.pair_differences(*pairs))
+    accuracy = compare_accuracy(cell, full)
+    difference = accuracy.interval
     absent = cell.wanted - cell.n + full.wanted - full.n
     differ = len(cell.devices | full.devices) > 1
     time = NOTHING
     if not differ:
         time = statistics.compute_paired_saving(cell.by_seed("time_s"), full.by_seed("time_s"))
     return Comparison(
-        difference,
+        accuracy,
         _cap_verdict(statistics.judge_difference(difference), absent) if difference.n else "",
         _compute_saving(cell.mean("paper_total"), full.mean("paper_total")),
         _compute_saving(
@@ -121,17 +134,18 @@ def compare_with_full(cell: Cell, full: Cell) -> Comparison:
 
 def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[str, Pooled]:
     """Pool each strategy over its pairs; p values are Holm-adjusted over the strategies."""
-    means = {
-        name: {cell.roles[:2]: c.difference.mean for cell, c in pairs if c.difference.n}
+    averaged = {
+        name: average_seeds({cell.roles[:2]: c.accuracy for cell, c in pairs})
         for name, pairs in strategies.items()
     }
     # Incomplete results are not tested, because the missing runs may differ from the others.
     tested = {
-        name: means[name] if not any(c.absent for _, c in pairs) else {}
+        name: averaged[name][0] if not any(c.absent for _, c in pairs) else {}
         for name, pairs in strategies.items()
     }
-    no_worse = _adjust(statistics.compute_p_no_worse, tested)
-    different = _adjust(statistics.compute_p_different, tested)
+    residuals = {name: averaged[name][1] for name in strategies}
+    no_worse = _adjust(statistics.compute_p_no_worse, tested, residuals)
+    different = _adjust(statistics.compute_p_different, tested, residuals)
     saved = {
         name: {cell.roles[:2]: c.time_saved.mean for cell, c in pairs if c.time_saved.n}
         for name, pairs in strategies.items()
@@ -139,8 +153,8 @@ def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) ->
     faster = _adjust(partial(statistics.compute_p_no_worse, margin=0), saved)
     pooled = {}
     for name, pairs in strategies.items():
-        difference = statistics.compute_t_interval(list(means[name].values()))
-        widest = statistics.compute_widest_interval(means[name])
+        difference, by_model = pooling.compute_pair_and_model_intervals(*averaged[name])
+        widest = pooling.compute_widest_interval(*averaged[name])
         verdict = statistics.judge_difference(widest) if difference.n else ""
         compared = [c for _, c in pairs]
         verdicts = [c.verdict for c in compared if c.verdict]
@@ -148,8 +162,9 @@ def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) ->
         times = list(saved[name].values())
         pooled[name] = Pooled(
             difference,
-            statistics.compute_t_interval(statistics.average_by_model(means[name])),
+            by_model,
             widest,
+            draw_error=pooling.compute_draw_error(*averaged[name]),
             pairs=difference.n,
             wanted=len(pairs),
             verdict=_cap_verdict(verdict, absent),
@@ -158,7 +173,7 @@ def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) ->
             p_faster=faster[name],
             flops_saved=_average_known([c.flops_saved for c in compared]),
             exact_saved=_average_known([c.exact_saved for c in compared]),
-            time_saved=statistics.compute_widest_interval(saved[name]),
+            time_saved=pooling.compute_widest_interval(saved[name]),
             saved=saved[name],
             realised=(
                 compute_realised(
@@ -179,12 +194,19 @@ def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) ->
 
 
 def _adjust(
-    test: Callable[[Sequence[float]], float],
-    values: Mapping[str, Mapping[tuple[str, ...], float]],
+    test: pooling.Test,
+    values: Mapping[str, Mapping[Pair, float]],
+    residuals: Mapping[str, Mapping[Pair, Residuals]] = NONE,
 ) -> dict[str, float]:
-    """Return the Holm-adjusted p value of each method, the larger of those by pair and by model."""
+    """Return the Holm-adjusted p value of each method, the larger of those by pair and by model.
+
+    residuals: of the evaluation samples, by method and pair, if the values are differences.
+    """
     return statistics.apply_holm(
-        {name: statistics.compute_largest_p(test, one) for name, one in values.items()}
+        {
+            name: pooling.compute_largest_p(test, one, residuals.get(name, pooling.NO_RESIDUALS))
+            for name, one in values.items()
+        }
     )
 
 

@@ -75,10 +75,10 @@ THEIRS = {
 
 SHORT = (
     "± is the sample standard deviation over seeds. Difference: accuracy minus that of full "
-    "training, paired by seed, with a t interval. Non-inferior: its lower end is above −0.5 "
-    "points. Worse, open: the interval is below 0 and contains −0.5. Time: training + decisions. "
-    "FLOPs: paper's convention. −FLOPs, −time: share saved relative to full training. Realised: "
-    "share of time saved / share of FLOPs saved."
+    "training, paired by seed, with a 95 % interval over seeds and test draw. Non-inferior: its "
+    "lower end is above −0.5 points. Worse, open: the interval is below 0 and contains −0.5. Time: "
+    "training + decisions. FLOPs: paper's convention. −FLOPs, −time: share saved relative to full "
+    "training. Realised: share of time saved / share of FLOPs saved."
 )
 
 

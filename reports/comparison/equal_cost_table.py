@@ -9,8 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from reports import statistics
+from reports import pooling, statistics
 from reports.comparison.method_rows import expand_interval
+from reports.comparison.paired_difference import (
+    PairedDifference,
+    average_seeds,
+    compare_accuracy,
+)
+from reports.document.captions import TEST_DRAW
 from reports.document.profile import Profile
 from reports.document.table import (
     Row,
@@ -21,6 +27,7 @@ from reports.document.table import (
     text_column,
 )
 from reports.runs.cells import Cell
+from reports.sampling import Pair
 from reports.statistics import LEAST, Interval
 
 ALL = "all pairs"
@@ -29,13 +36,13 @@ NOT_TOLD = "not tested"
 MATCHED = (
     "Matched runs: the budget of each baseline is the mean cost of the method's runs on the same "
     "model and data (exact FLOPs, including decisions). Difference: the method's accuracy minus "
-    "the baseline's in percentage points, paired by seed, with a 95 % t interval. Over all pairs, "
-    "each pair of model and data counts once, by its mean difference. The interval then contains "
-    "those over the pairs and over the models, and p is the larger one. Outcome: better or worse "
-    "means that the interval excludes 0; otherwise the difference is not significant. Over all "
-    "pairs, p must also be below 0.05 after Holm's correction over the baselines. Single pairs are "
-    f"not corrected. Not tested: fewer than {LEAST} seeds (over all pairs, fewer than {LEAST} "
-    "pairs), or a run without a result."
+    "the baseline's in percentage points, paired by seed and test sample, with a 95 % interval. "
+    f"{TEST_DRAW} Over all pairs, each pair of model and data counts once, by its mean difference. "
+    "The interval then contains those over the pairs and over the models, and p is the larger one. "
+    "Outcome: better or worse means that the interval excludes 0; otherwise the difference is not "
+    "significant. Over all pairs, p must also be below 0.05 after Holm's correction over the "
+    f"baselines. Single pairs are not corrected. Not tested: fewer than {LEAST} seeds (over all "
+    f"pairs, fewer than {LEAST} pairs), or a run without a result."
 )
 
 COLUMNS = (
@@ -92,7 +99,7 @@ def has_one_metric(cells: Sequence[Cell]) -> bool:
 def _build_row(method: Cell, rival: Cell, profile: Profile) -> Row:
     """Return the row of a method and a baseline on one pair of model and data."""
     model, dataset, _ = method.roles
-    difference = _compute_difference(method, rival)
+    difference = compare_accuracy(method, rival).interval
     return {
         "model": profile.format_name(model),
         "dataset": profile.format_name(dataset),
@@ -111,37 +118,33 @@ def _pool_contests(contests: Sequence[tuple[Cell, Cell]]) -> list[Row]:
     groups: dict[tuple[str, str], list[tuple[Cell, Cell]]] = {}
     for method, rival in contests:
         groups.setdefault((method.roles[2], rival.roles[2]), []).append((method, rival))
-    means = {
-        names: {
-            method.roles[:2]: found.mean
-            for method, rival in pairs
-            if (found := _compute_difference(method, rival)).n
-        }
+    found = {
+        names: {method.roles[:2]: compare_accuracy(method, rival) for method, rival in pairs}
         for names, pairs in groups.items()
     }
     tested = {
-        names: means[names] if all(is_complete(*pair) for pair in pairs) else {}
+        names: found[names] if all(is_complete(*pair) for pair in pairs) else {}
         for names, pairs in groups.items()
     }
     p = statistics.apply_holm(
         {
-            names: statistics.compute_largest_p(statistics.compute_p_different, values)
+            names: pooling.compute_largest_p(statistics.compute_p_different, *average_seeds(values))
             for names, values in tested.items()
         }
     )
     return [
-        _build_pooled_row(names, pairs, means[names], p[names]) for names, pairs in groups.items()
+        _build_pooled_row(names, pairs, found[names], p[names]) for names, pairs in groups.items()
     ]
 
 
 def _build_pooled_row(
     names: tuple[str, str],
     pairs: Sequence[tuple[Cell, Cell]],
-    means: Mapping[tuple[str, ...], float],
+    differences: Mapping[Pair, PairedDifference],
     p: float,
 ) -> Row:
     """Return the row of a method and a baseline over all pairs, with the wider interval."""
-    difference = statistics.compute_widest_interval(means)
+    difference = pooling.compute_widest_interval(*average_seeds(differences))
     ratios = [_compute_cost(rival) / _compute_cost(method) for method, rival in pairs]
     outcome = _judge_outcome(difference, all(is_complete(method, rival) for method, rival in pairs))
     if outcome in (BETTER, WORSE) and p >= 1 - statistics.LEVEL:
@@ -151,17 +154,12 @@ def _build_pooled_row(
         "dataset": "pooled",
         "method": names[0],
         "rival": names[1],
-        "compared": f"{len(means)} of {len(pairs)} pairs",
+        "compared": f"{sum(one.n > 0 for one in differences.values())} of {len(pairs)} pairs",
         **expand_interval("difference", difference),
         "outcome": outcome,
         "p_different": p,
         "cost_ratio": statistics.compute_mean([ratio for ratio in ratios if ratio > 0]),
     }
-
-
-def _compute_difference(method: Cell, rival: Cell) -> Interval:
-    pair = (method.by_seed("accuracy"), rival.by_seed("accuracy"))
-    return statistics.compute_t_interval(statistics.pair_differences(*pair))
 
 
 def is_complete(*cells: Cell) -> bool:

@@ -121,6 +121,7 @@ def build_pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Ro
             "pairs": format_pairs(one),
             **expand_interval("difference", one.difference),
             **expand_interval("by_model", one.by_model),
+            "draw_error": one.draw_error,
             "detectable": statistics.compute_detectable_difference(one.widest),
             "verdict": one.verdict or None,
             "p_no_worse": one.p_no_worse,
@@ -215,8 +216,11 @@ def _format_time_mark(one: Comparison | Pooled, devices_differ: bool) -> str:
 
 
 def _expand_comparison(comparison: Comparison) -> dict[str, Value]:
+    seed_error, draw_error = comparison.accuracy.errors
     return {
         **expand_interval("difference", comparison.difference),
+        "seed_error": seed_error,
+        "draw_error": draw_error,
         "paired_seeds": comparison.difference.n,
         "detectable": statistics.compute_detectable_difference(comparison.difference),
         "verdict": comparison.verdict or None,

@@ -12,6 +12,7 @@ from bench.spec import FULL
 from reports import statistics
 from reports.comparison.against_full import compare_with_full
 from reports.comparison.method_rows import expand_interval
+from reports.comparison.paired_difference import compare_accuracy
 from reports.document import captions
 from reports.document.profile import Profile
 from reports.document.table import Row, Unit, Value, choose_unit, to_number
@@ -87,7 +88,7 @@ def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Var
     nothing = Cell((model, dataset, FULL), [])
     full = next((c for c in peers if c.roles[2] == FULL), nothing)
     default = next((c for c in peers if option.value(c) == option.default), nothing)
-    pair = statistics.pair_differences(cell.by_seed("accuracy"), default.by_seed("accuracy"))
+    to_default = compare_accuracy(cell, default)
     own = not math.isnan(value) and value != option.default
     against = compare_with_full(cell, full)
     devices = frozenset[str]().union(*(other.devices for other in peers))
@@ -106,10 +107,8 @@ def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Var
         "time_mark": captions.format_marks(cell, timed=True, compared_devices=devices),
         "accuracy": cell.mean("accuracy"),
         "accuracy_sd": cell.sd("accuracy"),
-        **expand_interval(
-            "to_default", statistics.compute_t_interval(pair) if own else statistics.NOTHING
-        ),
-        "p_different": statistics.compute_p_different(pair) if own else math.nan,
+        **expand_interval("to_default", to_default.interval if own else statistics.NOTHING),
+        "p_different": to_default.p_different if own else math.nan,
         "time_s": cell.mean("time_s") if timed else None,
         "time_s_sd": cell.sd("time_s") if timed else None,
         "paper_total": cell.mean("paper_total"),

@@ -17,16 +17,16 @@ SPREAD = (
     "± is the sample standard deviation over seeds (ddof = 1). The paper does not define its own ±."
 )
 CONDITIONAL = (
-    "All intervals are conditional on one backbone and one predictor. They cover the variation "
-    "over fine-tuning seeds, not over other pretrained weights or predictors."
+    "All intervals are conditional on one backbone and one predictor. They cover "
+    "fine-tuning seeds and the test draw, not other pretrained weights or predictors."
 )
 SHARED = (
     "All intervals are conditional on what the runs of all seeds share, such as the initial "
-    "weights and the predictor. They cover the variation over seeds only."
+    "weights and the predictor. They cover seeds and the test draw only."
 )
 FROM_SCRATCH = (
-    "All intervals are conditional on one predictor. They cover the variation over training seeds, "
-    "which determine the initial weights and the order of the data."
+    "All intervals are conditional on one predictor. They cover the test draw and the "
+    "training seeds, which determine the initial weights and the order of the data."
 )
 AUTOFREEZE_FROM_SCRATCH = (
     "AutoFreeze was designed for fine-tuning. It may freeze layers from its second decision on, "
@@ -34,16 +34,16 @@ AUTOFREEZE_FROM_SCRATCH = (
     "freeze layers that have hardly learnt. We run it as published."
 )
 ONE_REFERENCE = (
-    "All intervals are conditional on one backbone and on one reference for each split of the data. "
-    "They cover the variation over seeds, not over other pretrained weights or references."
+    "All intervals are conditional on one backbone and on one reference for each split of the "
+    "data. They cover seeds and the test draw, not other pretrained weights or references."
 )
 ONE_BACKBONE = (
-    "All intervals are conditional on one backbone. They cover the variation over fine-tuning "
-    "seeds, not over other pretrained weights."
+    "All intervals are conditional on one backbone. They cover fine-tuning seeds and the "
+    "test draw, not other pretrained weights."
 )
 A_PREDICTOR_EACH = (
     "All intervals are conditional on one backbone and on one predictor per setting. They cover "
-    "the variation over fine-tuning seeds only. The effect of a setting cannot be separated from "
+    "fine-tuning seeds and the test draw only. The effect of a setting cannot be separated from "
     "chance in the training of its single predictor."
 )
 TIME = (
@@ -63,17 +63,22 @@ MEMORY = (
     "bytes of parameters, gradients and optimizer state. This sum is the same on every machine. "
     "CUDA: peak of the bytes allocated by PyTorch's CUDA allocator."
 )
+TEST_DRAW = (
+    "The interval covers the seeds and the test draw, and allows correlation between test samples "
+    "of one source, such as a digit or a font. It is the widest of three: by the spread over "
+    "seeds, by this spread plus the draw that runs share, and by the draw alone."
+)
 VERDICT = (
-    "Difference: accuracy minus that of full training in percentage points, paired by seed, with "
-    "a two-sided 95 % t interval. Verdict: non-inferior if the lower end of the interval is "
-    f"above −{MARGIN}, inferior if the upper end is below −{MARGIN}, “{OPEN}” if the interval is "
-    f"below 0 and contains −{MARGIN}, otherwise inconclusive. The verdicts of single pairs are "
-    f"not corrected for the number of comparisons. With fewer than {LEAST} seeds (pooled: fewer "
-    f"than {LEAST} pairs), the verdict is inconclusive. It is never non-inferior while a run of "
-    "the method or of full training has no result because it diverged, failed or is unfinished. "
-    "Pooled p values are not computed until all of these runs have results. Detectable: the "
-    f"smallest true difference that a two-sided test at 5 % finds with {100 * POWER:g} % power, "
-    "given the spread of these runs."
+    "Difference: accuracy minus that of full training in percentage points, paired by seed and "
+    f"test sample, with a two-sided 95 % interval. {TEST_DRAW} Verdict: non-inferior if the lower "
+    f"end of the interval is above −{MARGIN}, inferior if the upper end is below −{MARGIN}, "
+    f"“{OPEN}” if the interval is below 0 and contains −{MARGIN}, otherwise inconclusive. The "
+    "verdicts of single pairs are not corrected for the number of comparisons. With fewer than "
+    f"{LEAST} seeds (pooled: fewer than {LEAST} pairs), the verdict is inconclusive. It is never "
+    "non-inferior while a run of the method or of full training has no result because it diverged, "
+    "failed or is unfinished. Pooled p values are not computed until all of these runs have "
+    "results. Detectable: the smallest true difference that a two-sided test at 5 % finds with "
+    f"{100 * POWER:g} % power, given the spread of these runs."
 )
 SAVINGS = (
     "Savings are relative to full training of the same model and data. FLOPs saved: paper's "
@@ -92,22 +97,22 @@ REPLAYED = (
     "device."
 )
 POOLED = (
-    "Pooled: each pair of model and data counts once, by its mean difference in percentage "
-    "points, with a two-sided 95 % t interval over the pairs. By model: the same over the "
-    "models, each by the mean of its data sets, because the pairs of one model are not "
-    "independent. The data sets are taken as fixed. The verdict rests on both intervals: "
-    f"non-inferior if both lower ends are above −{MARGIN}, inferior if both upper ends are below "
-    f"−{MARGIN}, “{OPEN}” if both are below 0 and one contains −{MARGIN}, otherwise or with fewer "
-    f"than {LEAST} pairs inconclusive. With fewer than {LEAST} models, only the interval over the "
-    "pairs is used, and it holds for these models only. Each p value is the larger one of the "
-    "tests by pair and by model. Each column of p values is Holm-adjusted over the strategies of "
-    f"this table. p (no worse) is one-sided for the null hypothesis that the loss is {MARGIN} "
-    "points or more. If it is below 0.025, the method is non-inferior even after the correction. "
-    "p (different) is two-sided for the null hypothesis of no difference. Savings are mean "
-    "shares relative to full training. Realised is the mean share of time saved divided by the "
-    "mean share of FLOPs saved. It is reported only if the times of all pairs can be compared. "
-    "We claim a speed-up if a method is non-inferior and saves time, both significant after "
-    "Holm's correction."
+    "Pooled: each pair of model and data counts once, by its mean difference in percentage points, "
+    "with a two-sided 95 % interval over the pairs. By model: the same over the models, each by "
+    "the mean of its data sets, because the pairs of one model are not independent. The data sets "
+    "are taken as fixed. The test draw counts once per data set, because the models share its "
+    "samples. The verdict rests on both intervals: non-inferior if both lower ends are above "
+    f"−{MARGIN}, inferior if both upper ends are below −{MARGIN}, “{OPEN}” if both are below 0 and "
+    f"one contains −{MARGIN}, otherwise or with fewer than {LEAST} pairs inconclusive. With fewer "
+    f"than {LEAST} models, only the interval over the pairs is used, and it holds for these models "
+    "only. Each p value is the larger one of the tests by pair and by model. Each column of p "
+    "values is Holm-adjusted over the strategies of this table. p (no worse) is one-sided for the "
+    f"null hypothesis that the loss is {MARGIN} points or more. If it is below 0.025, the method "
+    "is non-inferior even after the correction. p (different) is two-sided for the null hypothesis "
+    "of no difference. Savings are mean shares relative to full training. Realised is the mean "
+    "share of time saved divided by the mean share of FLOPs saved. It is reported only if the "
+    "times of all pairs can be compared. We claim a speed-up if a method is non-inferior and saves "
+    "time, both significant after Holm's correction."
 )
 
 

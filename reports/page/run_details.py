@@ -146,7 +146,7 @@ def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
         return facts
     d = against.difference
     mean, low, high = (format_fixed(value, 2, sign=True) for value in (d.mean, d.low, d.high))
-    words = f"{mean} points, 95 % t interval [{low}, {high}] over {d.n} paired seeds"
+    words = f"{mean} points, 95 % interval [{low}, {high}] over {d.n} paired seeds and test draws"
     facts.append(("Difference to full", f"{words}: {against.verdict}"))
     facts.append(("FLOPs saved", f"{format_fixed(100 * against.flops_saved, 1)} %"))
     saved, time = against.time_saved, "not compared, because the runs used different devices"

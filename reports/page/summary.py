@@ -12,16 +12,10 @@ from reports.comparison import method_rows
 from reports.comparison.against_full import Pooled
 from reports.document.table import DASH, format_fixed
 from reports.page.dot_plots import Scale
+from reports.pooling import compute_largest_p
 from reports.runs.cells import build_cells
 from reports.runs.run_table import DONE
-from reports.statistics import (
-    LEVEL,
-    MARGIN,
-    OPEN,
-    apply_holm,
-    compute_largest_p,
-    compute_p_different,
-)
+from reports.statistics import LEVEL, MARGIN, OPEN, apply_holm, compute_p_different
 
 FARTHEST = 6 * MARGIN  # points; an interval that reaches beyond this range ends in an arrow
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.files import read_json
+from reports.runs.sample_scores import read_sample_scores
 
 Run = dict[str, Any]
 ROLES = ("model", "dataset", "method")
@@ -37,9 +39,9 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
     "exact_forward": ("flops", "exact", "forward"),
     "exact_backward": ("flops", "exact", "backward"),
     "exact_total": ("flops", "exact", "total"),
+    "executed_total": ("flops", "executed", "total"),
     "decide_flops": ("flops", "decide"),
     "train_s": ("clocks", "train"),
-    "executed_total": ("flops", "executed", "total"),
     "decide_s": ("clocks", "decide"),
     "cpu_train_s": ("cpu", "train"),
     "cpu_decide_s": ("cpu", "decide"),
@@ -49,9 +51,9 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
     "cuda_allocated": ("memory", "cuda_allocated_peak"),
     "cuda_reserved": ("memory", "cuda_reserved_peak"),
 }
+LATER = ("executed_total",)  # numbers that the results of earlier releases lack
 DERIVED = ("time_s", "cpu_s", "memory_bytes")
 # A run on a CPU counts as slowed if wall time × threads / CPU time is above this ratio. The ratio
-LATER = ("executed_total",)  # numbers that the results of earlier releases lack
 # is 1.0 to 1.1 for one thread with a core of its own, and 2 with twice as many processes as cores.
 # With several threads, idle threads look the same as a shared CPU. Such times are unreliable, so no
 # speed-up is claimed from them.
@@ -80,8 +82,9 @@ class Reader:
         """Return one row per wanted run.
 
         Columns: the keys of the wanted run, `state`, `reason`, `device`, `commit`, `metric` (name
-        of the measure in `accuracy`), `resumed`, `slowed` (the run shared its CPU), NUMBERS,
-        DERIVED and REPLAYED. Missing numbers are NaN. Raises UserError that names a damaged file.
+        of the measure in `accuracy`), `resumed`, `slowed` (the run shared its CPU), `samples` (a
+        function that reads its SampleScores; None if not finished), NUMBERS, DERIVED and REPLAYED.
+        Missing numbers are NaN. Raises UserError that names a damaged file.
         """
         rows = [{**run, **self._row(str(run["id"]))} for run in wanted]
         frame = pd.DataFrame(rows)
@@ -127,7 +130,7 @@ class Reader:
             folder = self.results / "runs" / run_id
             path = folder / "result.json"
             row: Run = {"state": MISSING, "reason": "", "device": "", "commit": "", "metric": ""}
-            row |= {"resumed": False, "slowed": False}
+            row |= {"resumed": False, "slowed": False, "samples": None}
             row |= {**dict.fromkeys((*NUMBERS, *DERIVED, REPLAYED), math.nan)}
             if path.exists():
                 result = _object(path)
@@ -135,6 +138,9 @@ class Reader:
                 row |= made_on | _parse_result(result, path, run_id, threads)
                 row |= {REPLAYED: _read_replayed(folder)}
                 if row["state"] == DONE:
+                    # Read when needed, because the samples of many runs would fill the memory.
+                    which = (folder, row["metric"], row["accuracy"])
+                    row["samples"] = partial(read_sample_scores, *which)
                     self._layers[run_id] = _parse_layers(result, path)
                     if all("weights" in layer for layer in result["layers"]):
                         self._weights[run_id] = [layer["weights"] for layer in result["layers"]]
@@ -166,13 +172,13 @@ def _parse_result(result: Run, path: Path, run_id: str, threads: int) -> Run:
         for key, keys in NUMBERS.items()
         if key not in LATER or keys[1] in _get_nested(result, keys[:1], path)
     }
+    values = dict.fromkeys(LATER, math.nan) | values
     # The status "done" counts only together with a finite accuracy.
     done = _get_nested(result, ("status",), path) == "done" and math.isfinite(values["accuracy"])
     wall, cpu = (values[f"{on}train_s"] + values[f"{on}decide_s"] for on in ("", "cpu_"))
     return {
         "state": DONE if done else DIVERGED,
         "reason": str(result.get("reason") or ""),
-    values = dict.fromkeys(LATER, math.nan) | values
         "metric": str(result.get("metric") or "accuracy"),
         "resumed": bool(result.get("resumed", False)),
         # On a GPU the CPU only waits, so its time says nothing about other processes.

@@ -19,7 +19,7 @@ from reports.publishing.build import BUILDERS, build_report
 from reports.publishing.from_sweep import describe_profile, list_shown_runs
 from reports.runs.run_table import Reader
 from tests.support.paths import ROOT
-from tests.support.synthetic_results import EPOCHS, make_result
+from tests.support.synthetic_results import EPOCHS, make_result, write_outcome
 
 FOLDER = ROOT / "docs" / "tables"
 PAGES = sorted(FOLDER.glob("*.md"))
@@ -61,7 +61,7 @@ def write_result(results: Path, run: dict[str, Any], scale: float) -> None:
     folder = results / "runs" / run["id"]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "environment.json").write_text('{"device": "a made-up CPU", "threads": 1}')
-    (folder / "result.json").write_text(json.dumps(made))
+    write_outcome(folder, run, made)
     (folder / "epochs.jsonl").write_text("\n".join(lines) + "\n")
 
 

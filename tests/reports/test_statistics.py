@@ -14,16 +14,13 @@ from reports.statistics import (
     Interval,
     apply_holm,
     compute_detectable_difference,
-    compute_largest_p,
     compute_mean,
     compute_p_different,
     compute_p_no_worse,
     compute_paired_saving,
     compute_sample_sd,
     compute_t_interval,
-    compute_widest_interval,
     judge_difference,
-    pair_differences,
 )
 
 T4 = 2.7764451051977987  # 97.5 % quantile of Student's t with 4 degrees of freedom
@@ -79,47 +76,6 @@ def test_two_equal_seeds_give_no_verdict_and_no_p_value():
     assert math.isnan(compute_p_different([1.0, 1.0]))
 
 
-PAIRS = [(model, data) for model in "abcd" for data in ("10", "100")]
-
-
-def draw_pairs(generator, model_sd, pair_sd=0.5):
-    """Return differences with true mean 0: an effect of each model and one of each pair."""
-    models = dict(zip("abcd", model_sd * generator.standard_normal(4), strict=True))
-    return {pair: models[pair[0]] + pair_sd * generator.standard_normal() for pair in PAIRS}
-
-
-@pytest.mark.parametrize("model_sd", [0.0, 0.5, 1.0])
-def test_the_interval_that_claims_rest_on_covers_effects_that_vary_by_model(model_sd):
-    generator = np.random.default_rng(0)
-    draws = [draw_pairs(generator, model_sd) for _ in range(4000)]
-    widest = [compute_widest_interval(values) for values in draws]
-    pairs = [compute_t_interval(list(values.values())) for values in draws]
-    covered = [sum(one.low <= 0 <= one.high for one in some) / 4000 for some in (widest, pairs)]
-    assert covered[0] >= 0.93
-    assert all(w.low <= p.low and w.high >= p.high for w, p in zip(widest, pairs, strict=True))
-    if model_sd == 1.0:
-        assert covered[1] < 0.90  # the interval over the pairs alone is too narrow
-
-
-def test_the_larger_p_value_agrees_with_the_widest_interval():
-    generator = np.random.default_rng(1)
-    for _ in range(500):
-        values = draw_pairs(generator, 0.3)
-        interval = compute_widest_interval(values)
-        p = compute_largest_p(compute_p_no_worse, values)
-        assert (p < 0.025) == (interval.low > -MARGIN)
-        p = compute_largest_p(compute_p_different, values)
-        assert (p < 0.05) == (interval.low > 0 or interval.high < 0)
-
-
-def test_fewer_than_three_models_leave_the_interval_over_the_pairs():
-    values = {("a", "10"): 0.1, ("a", "100"): 0.2, ("b", "10"): 0.4, ("b", "100"): 0.6}
-    assert compute_widest_interval(values) == compute_t_interval(list(values.values()))
-    assert compute_largest_p(compute_p_different, values) == compute_p_different(
-        list(values.values())
-    )
-
-
 @pytest.mark.parametrize("n", [3, 5, 8])
 def test_the_detectable_difference_is_found_with_80_percent_power(n):
     values = list(np.random.default_rng(n).standard_normal(n))
@@ -129,10 +85,6 @@ def test_the_detectable_difference_is_found_with_80_percent_power(n):
     power = scipy.stats.nct.sf(critical, n - 1, noncentrality)
     assert power == pytest.approx(0.8, abs=1e-6)
     assert math.isnan(compute_detectable_difference(compute_t_interval(values[:2])))
-
-
-def test_paired_differences_use_common_seeds_only():
-    assert pair_differences({3: 90.0, 0: 80.0, 7: 1.0}, {0: 81.0, 3: 88.0, 9: 2.0}) == [-1, 2]
 
 
 def test_paired_saving_equals_manual_values():
@@ -211,18 +163,6 @@ def test_p_value_and_verdict_agree(values):
     interval = compute_t_interval(values)
     assume(abs(interval.low + MARGIN) > 1e-9)
     assert (compute_p_no_worse(values) < 0.025) == (judge_difference(interval) == "non-inferior")
-
-
-@settings(deadline=None)
-@given(st.dictionaries(st.integers(0, 99), st.tuples(points, points), min_size=2), st.randoms())
-def test_pairing_does_not_depend_on_the_order_of_seeds(pairs, random):
-    def shuffled(place):
-        items = [(seed, values[place]) for seed, values in pairs.items()]
-        random.shuffle(items)
-        return dict(items)
-
-    expected = [pairs[seed][0] - pairs[seed][1] for seed in sorted(pairs)]
-    assert pair_differences(shuffled(0), shuffled(1)) == expected
 
 
 @settings(deadline=None)

@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
+
+from bench.data.interface.metrics import compute_contributions
+from reports.runs.sample_scores import SampleScores
+from tests.support.synthetic_results import make_evaluation
 
 ALL = [(m, d) for m in ("resnet50", "vgg11", "mobilenet_v2", "deit_tiny")
        for d in ("cifar10", "cifar100")]  # fmt: skip
@@ -84,12 +90,16 @@ def make_table(name: str, kinds: Mapping[str, Mapping[str, float]], noise: float
                 about = draw.choice([-1, 1]) * noise
                 time = 100 * (1 - kind["time"]) * (1 + about)
                 share = max(0.0, kind["decide"] * (1 + 0.9999 * about / (noise or 1) * 20 * noise))
+                accuracy = kind["accuracy"] + 40 * about
+                outcomes = make_evaluation(accuracy, seed)
+                contributions = compute_contributions("accuracy", outcomes.correct, None)
+                scores = SampleScores(contributions, outcomes.number_sources())
                 rows.append({
                     "id": f"{name}{model}{dataset}{method}{seed}",
                     "cell": f"{model}{dataset}{method}", "model": model, "dataset": dataset,
                     "method": method, "seed": seed, "state": "done", "device": "made up",
                     "resumed": False, "slowed": False, "reason": "",
-                    "accuracy": kind["accuracy"] + 40 * about,
+                    "accuracy": accuracy, "samples": partial(replace, scores),
                     "paper_total": 1e12 * (1 - kind["flops"]) * (1 + 3 * about),
                     "time_s": time, "decide_s": share * time, "cuda_allocated": math.nan,
                     "cpu_s": 0.9 * time, "cpu_decide_s": 0.9 * share * time,

@@ -18,7 +18,7 @@ from reports.publishing.build import BUILDERS, build_report, write
 from reports.publishing.from_sweep import describe_profile, list_shown_runs
 from reports.runs import run_table
 from reports.runs.run_table import Reader
-from tests.support.synthetic_results import STANDS_FOR, make_result
+from tests.support.synthetic_results import STANDS_FOR, make_result, write_outcome
 
 TABLES = [name for name in BUILDERS if name.startswith("table") and name != "table2"]
 OPTIONS = ("table4", "table5", "table8", "table9")
@@ -50,7 +50,7 @@ class Made:
         for layer, weights in zip(made["layers"], WEIGHTS, strict=True):
             layer["weights"] = weights
         (folder / "environment.json").write_text(json.dumps(device))
-        (folder / "result.json").write_text(json.dumps(made))
+        write_outcome(folder, run, made)
 
     def remove(self, run):
         """Delete a run's folder."""

@@ -1,0 +1,155 @@
+"""Variance of accuracy differences from the draw of the evaluation samples, by clusters.
+
+Evaluation samples that show the same source, such as a handwritten digit, are not independent. The
+variance therefore allows any correlation between samples that share a source. With one source per
+sample this is the usual cluster-robust variance. With two it is the dyadic-robust variance of
+Fafchamps and Gubert (2007), computed with the inclusion and exclusion of Cameron, Gelbach and
+Miller (2011). Runs that are evaluated on the same samples, such as those of several models, have
+correlated differences. Their covariance comes from the same sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Pair = tuple[str, ...]  # model, data set
+
+
+@dataclass(frozen=True)
+class DrawVariance:
+    """Variance of the mean of n values from the draw of the evaluation samples of one data set.
+
+    total: variance of the mean. shared: part of it that the spread of the values does not show,
+    because the draw moves several values together. It is Σ(i ≠ j) cov(i, j) / (n (n − 1)), so
+    s² / n + shared has the variance of the mean as its expectation. df: degrees of freedom.
+    Estimates can be slightly negative.
+    """
+
+    total: float
+    shared: float
+    df: float
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Centred differences of one or more values, summed over the samples of each source.
+
+    sums: one frame per number of sources, from 1 on, with one column per value. The rows of the
+    first frame are sources, those of the second are pairs of sources in one sample, and so on.
+    All sums of a value are NaN if its samples show a single source, because the variance is then
+    unknown. df: number of sources minus number of folds.
+    """
+
+    sums: tuple[pd.DataFrame, ...]
+    df: int
+
+    def average(self) -> Residuals:
+        """Return the residuals of the mean of the values, as one column."""
+        means = (frame.mean(axis=1, skipna=False).to_frame() for frame in self.sums)
+        return Residuals(tuple(means), self.df)
+
+    def compute_covariance(self) -> NDArray[np.float64]:
+        """Return the covariance of the values from the draw of the samples, (n, n)."""
+        signed = [
+            (-1) ** size * (frame.T.to_numpy() @ frame.to_numpy())
+            for size, frame in enumerate(self.sums)
+        ]
+        return np.asarray(sum(signed), dtype=np.float64)
+
+    def compute_variance(self) -> DrawVariance:
+        """Return the variance of the mean of the values; shared is 0 for a single value."""
+        covariance = self.compute_covariance()
+        n, total = len(covariance), float(covariance.sum())
+        shared = (total - float(covariance.trace())) / (n * (n - 1)) if n > 1 else 0.0
+        return DrawVariance(total / n**2, shared, self.df)
+
+
+def compute_residuals(
+    differences: Mapping[Hashable, NDArray[np.float64]],
+    sources: Mapping[Hashable, NDArray[np.int64]],
+) -> Residuals:
+    """Return the residuals of the mean difference of each seed.
+
+    differences: by seed, the difference of every evaluation sample (N,). sources: by seed, the
+    numbers of the sources of each sample (N, k). A source has the same number for all seeds.
+    """
+    sums = {seed: _sum_by_sources(values, sources[seed]) for seed, values in differences.items()}
+    frames = tuple(_align(columns) for columns in zip(*sums.values(), strict=True))
+    folds = {tuple(parts[0].index) for parts in sums.values()}
+    return Residuals(frames, len(frames[0]) - len(folds))
+
+
+def _align(columns: Sequence[pd.Series[float]]) -> pd.DataFrame:
+    """Return a frame of the columns; a column that lacks a source gets 0 there."""
+    filled = [column.index for column in columns if len(column)]
+    index = reduce(pd.Index.union, filled or [columns[0].index])
+    return pd.DataFrame(
+        {
+            place: column.reindex(index, fill_value=0.0) if len(column) else 0.0
+            for place, column in enumerate(columns)
+        },
+        index,
+    )
+
+
+def compute_pooled_variances(
+    residuals: Mapping[Pair, Residuals], groups: Sequence[Sequence[Pair]]
+) -> list[DrawVariance]:
+    """Return the variance of the mean over groups of pairs, one entry per data set.
+
+    residuals: of each pair's mean difference, one column. groups: pairs of model and data set. A
+    group counts by the mean of its pairs, and each group counts once. Models share the samples of a
+    data set. The samples of different data sets are drawn independently.
+    """
+    variances = []
+    for dataset in dict.fromkeys(pair[1] for pair in residuals):
+        here = [residuals[pair] for group in groups for pair in group if pair[1] == dataset]
+        frames = tuple(
+            _align([_average_group(residuals, group, dataset, size) for group in groups])
+            for size in range(max(len(one.sums) for one in here))
+        )
+        variances.append(Residuals(frames, min(one.df for one in here)).compute_variance())
+    return variances
+
+
+def _average_group(
+    residuals: Mapping[Pair, Residuals], group: Sequence[Pair], dataset: str, size: int
+) -> pd.Series[float]:
+    """Return the sums of a group's mean that come from one data set, by source."""
+    every = [residuals[pair].sums[size].iloc[:, 0] for pair in group if pair[1] == dataset]
+    if not every:
+        return pd.Series(dtype=float)
+    return _align(every).sum(axis=1, skipna=False) / len(group)
+
+
+def _sum_by_sources(
+    differences: NDArray[np.float64], sources: NDArray[np.int64]
+) -> list[pd.Series[float]]:
+    """Return the residuals of a mean (N,), summed by sets of 1 to k sources that share a sample.
+
+    sources: (N, k). A source that a sample shows twice counts once.
+    """
+    count = len(np.unique(sources))
+    # The mean absorbs one of `count` degrees of freedom. A single source leaves none, so NaN.
+    scale = np.sqrt(count / (count - 1)) if count > 1 else np.nan
+    centred = scale * (differences - differences.mean()) / len(differences)
+    ordered = np.sort(sources, axis=1)
+    new = np.ones_like(ordered, dtype=bool)
+    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    sums = []
+    for size in range(1, sources.shape[1] + 1):
+        parts = []
+        for columns in combinations(range(sources.shape[1]), size):
+            rows = new[:, columns].all(axis=1)
+            keys = [ordered[rows, column] for column in columns]
+            index = pd.MultiIndex.from_arrays(keys) if size > 1 else pd.Index(keys[0])
+            parts.append(pd.Series(centred[rows], index))
+        sums.append(pd.concat(parts).groupby(level=list(range(size))).sum(min_count=1))
+    return sums
