@@ -66,7 +66,7 @@ def compute_sample_sd(values: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanEstimate:
     """Mean of n values with a standard error and its degrees of freedom; NaN if n < 2."""
 
     mean: float
@@ -91,7 +91,7 @@ class Estimate:
 
 def estimate_mean(
     values: Sequence[float], draws: Sequence[DrawVariance] = ()
-) -> tuple[Estimate, ...]:
+) -> tuple[MeanEstimate, ...]:
     """Return estimates of the mean with the standard errors of three models of its variance.
 
     The first is s² / n, from the spread of the n values. The second adds the shared parts of the
@@ -106,7 +106,7 @@ def estimate_mean(
     shared = [(float(np.maximum(0.0, draw.shared)), draw.df) for draw in draws]
     alone = [(float(np.maximum(0.0, draw.total)), draw.df) for draw in draws]
     models = [[spread], [spread, *shared], alone] if draws and n >= 2 else [[spread]]
-    return tuple(Estimate(centre, *_add_variances(parts), n) for parts in models)
+    return tuple(MeanEstimate(centre, *_add_variances(parts), n) for parts in models)
 
 
 def _add_variances(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -120,7 +120,7 @@ def _add_variances(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return math.sqrt(total), 1 / sum((v / total) ** 2 / df for v, df in parts if v > 0)
 
 
-def _find_widest(estimates: Sequence[Estimate], level: float = LEVEL) -> Interval:
+def _find_widest(estimates: Sequence[MeanEstimate], level: float = LEVEL) -> Interval:
     """Return the smallest interval that contains those of all estimates.
 
     Its degrees of freedom are those of the widest one. The ends are NaN if one estimate has none.

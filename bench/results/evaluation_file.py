@@ -33,7 +33,7 @@ OWN = 32  # bits for the number of a sample within its fold, if it is a source o
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class SampleOutcomes:
     """Outcome of each evaluation sample of a run.
 
     correct: bool (N,). truth: the true classes, bool (N,), or None. sources: int64 (N, k) or None.
@@ -57,7 +57,7 @@ class Evaluation:
         return hash_parts(b"" if part is None else part.tobytes() for part in parts)
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+def write_evaluation(folder: Path, evaluation: SampleOutcomes) -> None:
     """Write evaluation.npz of a run folder atomically."""
     arrays = {
         "samples": np.array([len(evaluation.correct)]),
@@ -75,7 +75,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
         temporary.write_bytes(buffer.getvalue())
 
 
-def read_evaluation(folder: Path) -> Evaluation:
+def read_evaluation(folder: Path) -> SampleOutcomes:
     """Read evaluation.npz of a run folder. Raise UserError if it is missing or damaged."""
     path = folder / FILE
     try:
@@ -90,7 +90,7 @@ def read_evaluation(folder: Path) -> Evaluation:
             fold = int(arrays["fold"][0])
             if sources is not None and len(sources) != samples:
                 raise ValueError(f"{len(sources)} sources for {samples} samples")
-            return Evaluation(bits["correct"], bits.get("truth"), sources, fold)
+            return SampleOutcomes(bits["correct"], bits.get("truth"), sources, fold)
     except FileNotFoundError:
         raise UserError(
             f"{path} does not exist, but intervals need the outcome of every evaluation sample; "

@@ -11,7 +11,7 @@ from bench.batches.order import EVALUATION_BATCH, NOT_ASKED
 from bench.data.catalogue import find_fold
 from bench.data.interface.metrics import METRICS
 from bench.layers.activations import get_logits
-from bench.results.evaluation_file import Evaluation
+from bench.results.evaluation_file import SampleOutcomes
 
 if TYPE_CHECKING:
     from bench.training.run_state import RunState
@@ -54,7 +54,7 @@ def _record_answers(run: RunState, answers: Tensor) -> None:
         sources = sources[numbers]
     elif len(numbers.unique()) < len(numbers):  # several words of each text
         sources = numbers[:, None]
-    run.evaluation = Evaluation(
+    run.evaluation = SampleOutcomes(
         (predicted == truth).numpy(),
         (truth == 1).numpy() if run.batches.metric == "matthews" else None,
         None if sources is None else sources.numpy(),

@@ -25,7 +25,7 @@ from bench.machine.torch_settings import set_up_process
 from bench.models.anatomy import analyze_model
 from bench.models.texts.checkpointed_blocks import checkpoint_blocks
 from bench.prefix.prefix_forward import PrefixForward
-from bench.results.evaluation_file import Evaluation
+from bench.results.evaluation_file import SampleOutcomes
 from bench.spec import Spec
 from bench.strategy_api.view import View
 from bench.training.compiled_step import Compiled
@@ -108,7 +108,7 @@ class RunState:
         self.loss_sum = torch.zeros((), device=self.device)
         self.score: float | None = None
         self.scored = 0
-        self.evaluation: Evaluation | None = None
+        self.evaluation: SampleOutcomes | None = None
         self.resumed = False
 
     def _analyze_model(self, classes: int) -> tuple[tuple[Layer, ...], FlopsBySize]:

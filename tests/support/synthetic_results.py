@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.results.evaluation_file import Evaluation, write_evaluation
+from bench.results.evaluation_file import SampleOutcomes, write_evaluation
 
 STANDS_FOR = {
     "resnet50": "laptop_resnet",
@@ -127,7 +127,7 @@ def make_result(run: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def make_evaluation(score: float, seed: int, metric: str = "accuracy") -> Evaluation:
+def make_evaluation(score: float, seed: int, metric: str = "accuracy") -> SampleOutcomes:
     """Return outcomes of samples that give a score, in percent, as closely as possible.
 
     The errors are spread evenly over two sources, so that the draw of the samples adds nearly no
@@ -137,8 +137,10 @@ def make_evaluation(score: float, seed: int, metric: str = "accuracy") -> Evalua
     correct = np.arange(SAMPLES) < round(share * SAMPLES)
     sides = np.arange(SAMPLES) % 2
     if metric == "accuracy":
-        return Evaluation(correct, None, 2 * seed + sides[:, None], seed)
-    return Evaluation(correct, sides == 1, 2 * seed + (np.arange(SAMPLES) // 2 % 2)[:, None], seed)
+        return SampleOutcomes(correct, None, 2 * seed + sides[:, None], seed)
+    return SampleOutcomes(
+        correct, sides == 1, 2 * seed + (np.arange(SAMPLES) // 2 % 2)[:, None], seed
+    )
 
 
 def write_run(results: Path, run: Mapping[str, Any], **changes: Any) -> Path:

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UserError
-from bench.results.evaluation_file import FILE, Evaluation, read_evaluation, write_evaluation
+from bench.results.evaluation_file import FILE, SampleOutcomes, read_evaluation, write_evaluation
 
 
 @given(st.integers(0, 2**32), st.integers(1, 300), st.sampled_from([0, 1, 2]), st.booleans())
 def test_outcomes_and_sources_survive(tmp_path_factory, seed, samples, k, binary):
     draw = np.random.default_rng(seed)
     folder = tmp_path_factory.mktemp("run")
-    written = Evaluation(
+    written = SampleOutcomes(
         draw.random(samples) < 0.9,
         draw.random(samples) < 0.5 if binary else None,
         draw.integers(0, draw.choice([5, 300, 70_000]), (samples, k)) if k else None,
@@ -32,7 +32,9 @@ def test_outcomes_and_sources_survive(tmp_path_factory, seed, samples, k, binary
 
 
 def test_sources_of_their_own_differ_between_folds_of_any_size():
-    folds = [Evaluation(np.ones(n, bool), None, None, fold) for fold, n in enumerate((360, 359))]
+    folds = [
+        SampleOutcomes(np.ones(n, bool), None, None, fold) for fold, n in enumerate((360, 359))
+    ]
     first, second = (set(one.number_sources().ravel().tolist()) for one in folds)
     assert len(first) == 360
     assert not first & second
@@ -40,25 +42,25 @@ def test_sources_of_their_own_differ_between_folds_of_any_size():
 
 def test_the_hash_sees_every_outcome_and_every_source():
     correct, sources = np.array([True, False, True]), np.array([[1], [1], [2]])
-    base = Evaluation(correct, None, sources, 0).hash()
-    assert Evaluation(~correct, None, sources, 0).hash() != base
-    assert Evaluation(correct, None, sources[::-1].copy(), 0).hash() != base
-    assert Evaluation(correct, correct, sources, 0).hash() != base
+    base = SampleOutcomes(correct, None, sources, 0).hash()
+    assert SampleOutcomes(~correct, None, sources, 0).hash() != base
+    assert SampleOutcomes(correct, None, sources[::-1].copy(), 0).hash() != base
+    assert SampleOutcomes(correct, correct, sources, 0).hash() != base
 
 
 def test_a_run_of_ten_thousand_images_needs_little_space(tmp_path):
     draw = np.random.default_rng(0)
-    write_evaluation(tmp_path, Evaluation(draw.random(10_000) < 0.9, None, None, 0))
+    write_evaluation(tmp_path, SampleOutcomes(draw.random(10_000) < 0.9, None, None, 0))
     assert (tmp_path / FILE).stat().st_size < 3000
     digits = draw.permutation(360).repeat(6)[:, None]
-    write_evaluation(tmp_path, Evaluation(draw.random(2160) < 0.9, None, digits, 0))
+    write_evaluation(tmp_path, SampleOutcomes(draw.random(2160) < 0.9, None, digits, 0))
     assert (tmp_path / FILE).stat().st_size < 3000
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "cut", "text", "foreign"])
 def test_a_missing_or_damaged_file_is_named(tmp_path, damage):
     path = tmp_path / FILE
-    write_evaluation(tmp_path, Evaluation(np.ones(999, bool), None, np.zeros((999, 2)), 0))
+    write_evaluation(tmp_path, SampleOutcomes(np.ones(999, bool), None, np.zeros((999, 2)), 0))
     if damage == "gone":
         path.unlink()
     elif damage == "foreign":

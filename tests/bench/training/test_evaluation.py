@@ -9,14 +9,14 @@ from bench.batches.factory import load_data
 from bench.batches.order import NOT_ASKED
 from bench.data.catalogue import load_texts
 from bench.planning.run_inputs import resolve
-from bench.results.evaluation_file import Evaluation, read_evaluation
+from bench.results.evaluation_file import SampleOutcomes, read_evaluation
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 from tests.support.device import DEVICE
 from tests.support.tiny_runs import execute_run, make_tiny_spec, predict_samples
 
 
-def read(spec: Spec, results: Path) -> Evaluation:
+def read(spec: Spec, results: Path) -> SampleOutcomes:
     return read_evaluation(RunFolder(results, spec.id).path)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.errors import UserError
-from bench.results.evaluation_file import Evaluation, read_evaluation, write_evaluation
+from bench.results.evaluation_file import SampleOutcomes, read_evaluation, write_evaluation
 from reports.comparison.paired_difference import compare_accuracy
 from reports.runs import run_table
 from reports.runs.cells import build_cells
@@ -27,7 +27,7 @@ def results(tmp_path):
 def put(results, run, correct, sources=None, fold=0):
     """Write a run with these outcomes, and with the accuracy that follows from them."""
     folder = write_run(results, run, accuracy=100 * float(np.mean(correct)))
-    write_evaluation(folder, Evaluation(np.asarray(correct), None, sources, fold))
+    write_evaluation(folder, SampleOutcomes(np.asarray(correct), None, sources, fold))
 
 
 def compare(results, runs=RUNS):
