@@ -36,9 +36,9 @@ VARIED = DrawingStyle(
 
 @dataclass(frozen=True)
 class GlyphsRecipe:
-    """Letters shown alone and in pairs, fonts, number of training images, and drawing style.
+    """Letters, fonts, number of training images, and drawing style.
 
-    A class is a letter of `letters`, or an ordered pair of letters of `pairs`.
+    A class is a letter of `letters`, or else an ordered pair of letters of `pairs`.
     """
 
     letters: str = MIXED
@@ -50,7 +50,7 @@ class GlyphsRecipe:
     @property
     def classes(self) -> int:
         """Number of classes."""
-        return len(self.letters) + len(self.pairs) ** 2
+        return len(self.letters) or len(self.pairs) ** 2
 
     def identity(self) -> str:
         """Return the text that the fingerprint hashes; it must not change, or run ids change."""
@@ -114,12 +114,20 @@ DATA_SETS = tuple(GlyphSet("glyphs" + (f":{variant}" if variant else "")) for va
 def _load(name: str, recipe: GlyphsRecipe, resolution: int, evaluate_on: Part) -> ImageData:
     fonts = split(recipe)
     train = fonts["train"] if evaluate_on == "validation" else fonts["train"] + fonts["validation"]
-    images, labels = _draw(recipe, train, recipe.train_draws, resolution, seed=1)
-    held, answers = _draw(
+    images, labels, _ = _draw(recipe, train, recipe.train_draws, resolution, seed=1)
+    held, answers, sources = _draw(
         recipe, fonts[evaluate_on], EVAL_DRAWS, resolution, seed=2 if evaluate_on == "test" else 3
     )
     return ImageData(
-        name, recipe.classes, images, labels, held, answers, *compute_moments(images), flip=False
+        name,
+        recipe.classes,
+        images,
+        labels,
+        held,
+        answers,
+        *compute_moments(images),
+        flip=False,
+        eval_clusters=sources,
     )
 
 
@@ -134,25 +142,19 @@ def split(recipe: GlyphsRecipe) -> dict[str, tuple[str, ...]]:
 
 def _draw(
     recipe: GlyphsRecipe, fonts: tuple[str, ...], draws: int, resolution: int, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Draw images and labels in random order.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw images, their labels (N,) and the numbers of their fonts (N, 1 or 2), in random order.
 
-    draws: number of images. If letters appear both alone and in pairs, each kind gets half of them.
+    draws: number of images. Each letter of a pair has its own font.
     """
     generator = torch.Generator().manual_seed(seed)
-    alone = draws * bool(recipe.letters) // (1 + bool(recipe.pairs))
-    parts = [(recipe.letters, 1, alone, 0), (recipe.pairs, 2, draws - alone, len(recipe.letters))]
-    images, labels = [], []
-    for letters, slots, count, first_label in parts:
-        if not count:
-            continue
-        bitmaps = torch.stack([render_characters(font, letters) for font in fonts])
-        classes = torch.arange(count) % len(letters) ** slots
-        powers = len(letters) ** torch.arange(slots - 1, -1, -1)
-        chosen = classes[:, None] // powers % len(letters)
-        picks = torch.randint(len(fonts), (count, slots), generator=generator)
-        shapes = bitmaps[picks, chosen].float() / 255
-        images.append(paint(shapes, recipe.look, resolution, generator))
-        labels.append(first_label + classes)
+    letters, slots = (recipe.letters, 1) if recipe.letters else (recipe.pairs, 2)
+    bitmaps = torch.stack([render_characters(font, letters) for font in fonts])
+    classes = torch.arange(draws) % recipe.classes
+    powers = len(letters) ** torch.arange(slots - 1, -1, -1)
+    chosen = classes[:, None] // powers % len(letters)
+    picks = torch.randint(len(fonts), (draws, slots), generator=generator)
+    images = paint(bitmaps[picks, chosen].float() / 255, recipe.look, resolution, generator)
+    numbers = torch.tensor([recipe.fonts.index(font) for font in fonts])
     order = torch.randperm(draws, generator=generator)
-    return torch.cat(images)[order], torch.cat(labels)[order]
+    return images[order], classes[order], numbers[picks[order]]

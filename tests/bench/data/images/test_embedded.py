@@ -91,6 +91,15 @@ def test_clusters_name_the_sources_of_the_evaluation_images(name, part):
     assert set(clusters.flatten().bincount().tolist()) - {0} == {repeats}
 
 
+@pytest.mark.parametrize("name", ["glyphs", "glyphs:pairs"])
+def test_clusters_of_glyphs_are_the_fonts_of_the_evaluation(name):
+    recipe = glyphs.RECIPES[name.partition(":")[2]]
+    clusters = catalogue.load(name, resolution=8).eval_clusters
+    used = {recipe.fonts[number] for number in clusters.flatten().tolist()}
+    assert used == set(glyphs.split(recipe)["test"])
+    assert clusters.shape == (glyphs.EVAL_DRAWS, 2 if recipe.pairs else 1)
+
+
 def test_evaluating_on_validation_uses_no_test_digit(monkeypatch):
     drawn = []
     original = digits._paint
