@@ -24,7 +24,7 @@ SWEEP = "used"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MethodOutcome:
     """Mean over seeds of one method on one model and task.
 
     matched: the method to whose cost its runs are matched, or "". accuracy: in percent. lost:
@@ -46,7 +46,7 @@ def compare_in_use(
     results: Path,
     launch: Callable[[Sequence[Spec], Path], Any],
     say: Callable[[str], None] = print,
-) -> list[Outcome]:
+) -> list[MethodOutcome]:
     """Train one predictor per held-out task, launch the missing runs and return the outcomes.
 
     launch: executes a list of specs with a results folder. say: prints progress lines.
@@ -69,7 +69,7 @@ def compare_in_use(
     return outcomes
 
 
-def summarise(entries: Sequence[Entry], results: Path) -> list[Outcome]:
+def summarise(entries: Sequence[Entry], results: Path) -> list[MethodOutcome]:
     """Return the outcomes of the runs of one model on one task."""
     accuracy: dict[str, list[float]] = {}
     saved: dict[str, list[float]] = {}
@@ -90,7 +90,7 @@ def summarise(entries: Sequence[Entry], results: Path) -> list[Outcome]:
     mean = {method: sum(values) / len(values) for method, values in accuracy.items()}
     roles = entries[0].roles
     return [
-        Outcome(
+        MethodOutcome(
             roles["model"],
             roles["dataset"],
             method,
@@ -104,7 +104,7 @@ def summarise(entries: Sequence[Entry], results: Path) -> list[Outcome]:
     ]
 
 
-def format_outcomes(outcomes: Sequence[Outcome]) -> str:
+def format_outcomes(outcomes: Sequence[MethodOutcome]) -> str:
     """Return one line for each method: its means over the pairs of model and task.
 
     A control's line has the method's accuracy minus that of the control, paired, with a 95 %
