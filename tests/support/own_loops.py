@@ -76,14 +76,18 @@ def train_plainly(own: OwnLoop, saved: Path | None = None, stop: int = 0) -> Fre
     """
     optimizer = own.make_optimizer()
     scheduler = None if own.by_layer else own.make_scheduler(optimizer)
-    freezing, begin = own.make_freezing(optimizer), 0
-    parts: dict[str, Any] = {"model": own.model, "optimizer": optimizer, "freezing": freezing}
+    parts: dict[str, Any] = {"model": own.model, "optimizer": optimizer}
     parts |= {"scheduler": scheduler} if scheduler else {}
-    if saved and saved.exists():
-        state = torch.load(saved, weights_only=True)
-        begin = state["freezing"]["step"]
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
+    state = torch.load(saved, weights_only=True) if saved and saved.exists() else {}
+    # A strategy that sets learning rates needs the base rate, which a loaded optimizer lacks.
+    freezing = own.make_freezing(optimizer) if own.by_layer else None
+    for name, part in parts.items() if state else ():
+        part.load_state_dict(state[name])
+    # As in the Trainers, `start` of all other strategies sees the loaded weights.
+    parts["freezing"] = freezing = freezing or own.make_freezing(optimizer)
+    if state:
+        freezing.load_state_dict(state["freezing"])
+    begin = state["freezing"]["step"] if state else 0
     for step in range(begin, stop or own.total):
         own.model.train()
         (images,), labels = own.batches.batch(step)

@@ -86,3 +86,13 @@ def test_freezing_leaves_model_and_random_numbers_alone_before_the_first_step() 
     assert not find_differing(model.state_dict(), before)
     assert model.training
     assert all(module.training for module in model.modules())
+
+
+def test_a_model_that_is_compiled_afterwards_freezes_and_thaws() -> None:
+    plain = TinyLoop(options={"script": "2+01 5-0"}).train(0, 8)
+    loop = TinyLoop(options={"script": "2+01 5-0"})
+    network = loop.model
+    # The backend does not matter: torch.compile must notice each change of requires_grad and mode.
+    loop.model = torch.compile(network, backend="eager")  # type: ignore[assignment]
+    loop.train(0, 8)
+    assert not find_differing(plain.model.state_dict(), network.state_dict())
