@@ -61,12 +61,15 @@ DECODERS = ("gpt2", "llama", "qwen2", "qwen3")
 
 
 def make_hub_folder(folder: Path, family: str, **changes: Any) -> Path:
-    """Write config.json and the tokenizer of a tiny model into a folder, and return the folder."""
+    """Write config.json and the tokenizer of a tiny model into a folder, and return the folder.
+
+    changes: settings that differ from those in FAMILIES, or from SHAPE for any other family.
+    """
     from transformers import AutoConfig
 
     tokenizer = build_tokenizer(decoder=family in DECODERS)
     ends = {"bos_token_id": 0, "eos_token_id": 0} if family in DECODERS else {}
-    values = {"vocab_size": len(tokenizer), **ends, **FAMILIES[family], **changes}
+    values = {"vocab_size": len(tokenizer), **ends, **FAMILIES.get(family, SHAPE), **changes}
     AutoConfig.for_model(family, **values).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

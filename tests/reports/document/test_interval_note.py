@@ -61,7 +61,7 @@ def test_every_table_with_autofreeze_carries_the_note(table: str, tmp_path: Path
 def test_table_6_shows_the_other_mode_of_dropout_in_frozen_layers() -> None:
     entries = load_sweep("table6", "laptop", seeds=1).entries
     kept = {e.roles["method"]: e.spec.frozen_dropout for e in entries}
-    assert [method for method, on in kept.items() if on] == ["autofreeze, dropout on"]
+    assert [method for method, on in kept.items() if on] == ["autofreeze, drop"]
     specs = {e.roles["method"]: e.spec for e in entries}
-    other = specs["autofreeze, dropout on"].with_changes(frozen_dropout=False)
+    other = specs["autofreeze, drop"].with_changes(frozen_dropout=False)
     assert other.id == specs["autofreeze"].id

@@ -43,7 +43,7 @@ def test_provenance_names_every_run_and_its_state(results, tmp_path):
     record = json.loads(write_table2(RUNS, results, tmp_path / "out", PROFILE)[-1].read_text())
     assert [run["id"] for run in record["runs"]] == [run["id"] for run in RUNS]
     assert [run["state"] for run in record["runs"]] == ["missing"] + ["done"] * (len(RUNS) - 1)
-    assert record["profile"] == PROFILE
+    assert record["profile"] == {**PROFILE, "remark": ""}
     assert record["command"]
     assert record["files"] == EXPECTED[:-1]
     assert not record["command"].startswith("/")
