@@ -9,7 +9,7 @@ from reports.runs.cells import Cell
 
 FEW = 50  # steps
 METHOD = "autofreeze"  # name of the strategy, and of the method with its default options
-ONCE = f"{METHOD}, M = 1"  # name of the method with one interval per epoch
+ONCE = f"{METHOD}, M=1"  # name of the method with one interval per epoch
 AUTHORS_STEPS = 833  # 25,000 reviews of IMDb in batches of 6, 20 intervals in 4 epochs
 
 
