@@ -102,7 +102,10 @@ class Batches:
             yield self._prepare_inputs(images.to(self._device)), labels.to(self._device)
 
     def probe(self, samples: int) -> Inputs:
-        """Return fixed, unaugmented training samples, the same for all seeds and strategies."""
+        """Return fixed, unaugmented training samples, the same for all strategies.
+
+        All seeds share them, unless the split of the data rotates with the seed.
+        """
         return self.labelled_probe(samples)[0]
 
     def labelled_probe(self, samples: int) -> tuple[Inputs, Tensor]:

@@ -34,7 +34,10 @@ class AnyBatches(Protocol):
         ...
 
     def probe(self, samples: int) -> Inputs:
-        """Return the inputs of fixed training samples, the same for all seeds and strategies."""
+        """Return the inputs of fixed training samples, the same for all strategies.
+
+        All seeds share them, unless the split of the data rotates with the seed.
+        """
         ...
 
     def labelled_probe(self, samples: int) -> tuple[Inputs, Tensor]:

@@ -17,8 +17,8 @@ METRICS = (
     "calls accuracy. Both are measured on GLUE's dev split or its stand-in."
 )
 DROPOUT = (
-    "Dropout is off in frozen layers, as in AutoFreeze's own code. The row “autofreeze, drop” keeps "
-    "it on. For a model without dropout, such as laptop_bert, both rows are the same."
+    "Dropout is off in frozen layers, as in AutoFreeze's own code. The row “autofreeze, drop” "
+    "keeps it on. For a model without dropout, such as laptop_bert, both rows are the same."
 )
 PREDICTOR = "SmartFRZ's predictor was trained on image networks only, like the paper's."
 

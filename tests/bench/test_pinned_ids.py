@@ -42,7 +42,7 @@ STRATEGIES: list[tuple[str, dict[str, Any], str]] = [
     ("linear", {"t0": 0.2, "spacing": "cubic"}, "4f16b56f7363"),
     ("autofreeze", {"M": 3, "N": 90}, "ab370281a537"),
     ("cka_oracle", {"epsilon": 0.5, "k": 2}, "473f303231eb"),
-    ("smartfrz", {"stages_per_epoch": 3, "warmup": 0.0, "threshold": 0.2}, "640f145a391b"),
+    ("smartfrz", {"stages_per_epoch": 3, "warmup": 0.0, "threshold": 0.2}, "feea1c691644"),
     ("probe", {}, "0aebc0277902"),
     ("prefix", {"k": 3}, "23b75b221f33"),
     ("random", {"saving": 0.3}, "31df38b6525e"),

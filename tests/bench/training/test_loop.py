@@ -202,9 +202,10 @@ def test_the_probe_is_a_fixed_batch_of_training_images(tmp_path: Path) -> None:
     normalised = run.batches._prepare_inputs(run.batches._images)[0]
     for image in probe:
         assert (normalised == image).flatten(1).all(1).any()
-    assert torch.equal(
-        probe, RunState(make_tiny_spec("autofreeze", seed=3), tmp_path).view.probe(64)[0]
-    )
+    same_split = RunState(make_tiny_spec("autofreeze", seed=5), tmp_path)
+    assert torch.equal(probe, same_split.view.probe(64)[0])
+    other_split = RunState(make_tiny_spec("autofreeze", seed=3), tmp_path)
+    assert not torch.equal(probe, other_split.view.probe(64)[0])
 
 
 def test_streamed_images_give_reproducible_runs(

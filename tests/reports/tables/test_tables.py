@@ -213,7 +213,7 @@ def test_data_of_the_predictors_training_kind_is_named(made):
     words = text(made.report())
     note = "ImageNet. glyphs:noisy (for imagenet) is the same kind of data, so it is not new"
     assert (note in words) == (made.name != "table4")
-    assert ("predictor was trained on glyphs:few, glyphs:lower" in words) == (note in words)
+    assert ("predictor was trained on glyphs:barred, glyphs:few" in words) == (note in words)
     assert "glyphs:noisy" not in made.profile["sources"]
 
 
