@@ -4,13 +4,20 @@ import sys
 
 from bench.api import load_results
 
-runs = load_results(sys.argv[1]).runs
-done = runs[runs.state == "done"]
-if done.empty:
-    sys.exit(f"no finished run in {sys.argv[1]}")
-done = done.assign(
-    tflops=(done.exact_total + done.decide_flops) / 1e12,
-    seconds=done.train_s + done.decide_s,
-)
-cells = done.groupby(["model", "data", "strategy"])
-print(cells[["accuracy", "tflops", "seconds"]].mean().round(3).to_string())
+
+def main() -> None:
+    """Read the results folder that the command line names and print one row for each cell."""
+    runs = load_results(sys.argv[1]).runs
+    done = runs[runs.state == "done"]
+    if done.empty:
+        sys.exit(f"no finished run in {sys.argv[1]}")
+    done = done.assign(
+        tflops=(done.exact_total + done.decide_flops) / 1e12,
+        seconds=done.train_s + done.decide_s,
+    )
+    cells = done.groupby(["model", "data", "strategy"])
+    print(cells[["accuracy", "tflops", "seconds"]].mean().round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()

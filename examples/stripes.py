@@ -28,7 +28,9 @@ class StripeSet(ImageSet):
         """Return a hash of all that defines the images. Run ids contain it."""
         return hash_parts([b"stripes 1", str((TRAIN, EVALUATION)).encode()])
 
-    def load(self, resolution: int, evaluate_on: Part, root: Path | None) -> ImageData:
+    def load(
+        self, resolution: int, evaluate_on: Part, root: Path | None, fold: int = 0
+    ) -> ImageData:
         """Draw the training images and the images of the part that is evaluated."""
         images, labels = draw(TRAIN, resolution, seed=1)
         held, answers = draw(EVALUATION, resolution, seed=2 if evaluate_on == "test" else 3)

@@ -47,7 +47,7 @@ def test_the_sweep_has_a_report_with_the_strategy_and_its_control(
         [sys.executable, "examples/read_results.py", str(tmp_path)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    for word in ("accuracy", "tflops", "early_half", "shortened", "full"):
+    for word in ("accuracy", "tflops", "EarlyHalf", "shortened", "full"):
         assert word in done.stdout
 
 
