@@ -136,10 +136,13 @@ def _sum_by_sources(
 
     sources: (N, k). A source that a sample shows twice counts once.
     """
-    count = len(np.unique(sources))
+    names, places = np.unique(sources, return_inverse=True)
+    count = len(names)
     # The mean absorbs one of `count` degrees of freedom. A single source leaves none, so NaN.
     scale = np.sqrt(count / (count - 1)) if count > 1 else np.nan
     centred = scale * (differences - differences.mean()) / len(differences)
+    if sources.shape[1] == 1:  # the usual case, without the cost of grouping
+        return [pd.Series(np.bincount(places.ravel(), centred, count), names)]
     ordered = np.sort(sources, axis=1)
     new = np.ones_like(ordered, dtype=bool)
     new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]

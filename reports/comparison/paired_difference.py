@@ -6,17 +6,21 @@ Both runs of a seed have the same split, so the draw of the evaluation samples a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.errors import UserError
 from reports import statistics
 from reports.runs.cells import Cell
+from reports.runs.sample_scores import SampleScores
 from reports.sampling import DrawVariance, Pair, Residuals, compute_residuals
 from reports.statistics import Interval
+
+Read = Callable[[], SampleScores]  # reads the samples of one run
 
 
 @dataclass(frozen=True)
@@ -67,21 +71,32 @@ def compare_accuracy(ours: Cell, theirs: Cell) -> PairedDifference:
     Raises UserError if two runs of a seed were evaluated on different samples.
     """
     first, second = ({run["seed"]: run for run in cell.finished} for cell in (ours, theirs))
-    seeds = sorted(first.keys() & second.keys())
-    differences, sources = {}, {}
-    for seed in seeds:
-        one, other = first[seed]["samples"](), second[seed]["samples"]()
+    both = [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
+    pairs = tuple(
+        (one["seed"], one["id"], one["samples"], other["id"], other["samples"])
+        for one, other in both
+    )
+    return PairedDifference(
+        {one["seed"]: one["accuracy"] - other["accuracy"] for one, other in both},
+        _subtract_samples(pairs) if pairs else None,
+    )
+
+
+@lru_cache(maxsize=512)  # a table, the page's answer and its dot plots compare the same cells
+def _subtract_samples(pairs: tuple[tuple[int, str, Read, str, Read], ...]) -> Residuals:
+    """Return the residuals of the differences between runs, given with their seed and samples."""
+    differences: dict[Hashable, NDArray[np.float64]] = {}
+    sources: dict[Hashable, NDArray[np.int64]] = {}
+    for seed, run, read, other_run, read_other in pairs:
+        one, other = read(), read_other()
         if not np.array_equal(one.sources, other.sources):
             raise UserError(
-                f"runs {first[seed]['id']} and {second[seed]['id']} were evaluated on different "
-                "samples, so they cannot be compared; give both the same data and evaluate_on"
+                f"runs {run} and {other_run} were evaluated on different samples, so they cannot "
+                "be compared; give both the same data and evaluate_on"
             )
         differences[seed] = one.contributions - other.contributions
         sources[seed] = one.sources
-    return PairedDifference(
-        {seed: first[seed]["accuracy"] - second[seed]["accuracy"] for seed in seeds},
-        compute_residuals(differences, sources) if seeds else None,
-    )
+    return compute_residuals(differences, sources)
 
 
 def average_seeds(
