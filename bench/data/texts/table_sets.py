@@ -58,7 +58,7 @@ class TableSet(TextSet):
 
     @abstractmethod
     def read_parts(self) -> Mapping[str, tuple[str, list[Row]]]:
-        """Return the rows of each part in NAMES that there is, and where they are from.
+        """Return the rows of each existing part in NAMES, and their origin.
 
         A table without parts is "train". Raises UserError if there is none.
         """
