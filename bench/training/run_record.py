@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 def record_environment(run: RunState, folder: RunFolder) -> None:
-    """Write environment.json. If a run resumes, list every device that it used, without repetition, in order."""
+    """Write environment.json.
+
+    If a run resumes, list every device that it used, without repetition, in order.
+    """
     here = describe_environment(run.spec, run.device)
     here["devices"] = [here["device"]]
     if folder.checkpoint.exists() and (folder.path / "environment.json").exists():

@@ -89,7 +89,9 @@ def score_held_out(
     names: Sequence[str] = ("predictor", "progress alone", "displacement alone", "both"),
     splits: Sequence[str] = CHOOSING,
 ) -> dict[str, Score]:
-    """Compute the scores of the judges on every fold of some splits. Folds run in parallel on all cores.
+    """Compute the scores of the judges on every fold of some splits.
+
+    Folds run in parallel on all cores.
 
     names: judges from `make_judges`. splits: keys of SPLITS.
     """
