@@ -29,6 +29,8 @@ FORCED = {
     "at_once": {"saving": 0.3},
 }
 MODELS = ["resnet50", "vgg11", "mobilenet_v2", "deit_tiny"]
+# VGG11 has 129 million weights, so its runs are slow. It leaves out what ResNet-50 covers.
+LEFT_OUT = {"vgg11": ("linear", "probe", "shortened", "at_once")}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,8 @@ def spec_of(model: str, strategy: str, images: Path, **changes: object) -> Spec:
 def test_four_steps_with_each_strategy(model: str, images: Path, results: Path) -> None:
     reference = spec_of(model, "full", images, keep_model=True)
     for strategy in FORCED:
+        if strategy in LEFT_OUT.get(model, ()):
+            continue
         changes = {"reference": f"run:{reference.id}"} if strategy == "cka_oracle" else {}
         spec = reference if strategy == "full" else spec_of(model, strategy, images, **changes)
         result = execute(spec, results)
