@@ -1,0 +1,166 @@
+"""Tests of sweep files and profile files: errors in them are one line."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UserError
+from bench.planning.sweep import join_sweeps, load_sweep
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("title = [", "not valid TOML"),
+        ('title = "t"\n[grid]\nmodels=["resnet51"]\ndatasets=["cifar10"]\nseeds=[0]\n'
+         '[[methods]]\nname="full"', "resnet51"),
+        ('title = "t"\n[grid]\nmodels=["vgg11"]\ndatasets=["cifar10"]\nseeds=[0]\n'
+         '[[methods]]\nname="fool"', "fool"),
+    ],
+)  # fmt: skip
+def test_an_invalid_sweep_file_is_a_one_line_error(text: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=words) as caught:
+        load_sweep(str(file), "laptop")
+    assert "\n" not in str(caught.value)
+
+
+GRID = '[grid]\nmodels=["vgg11"]\ndatasets=["cifar10"]\nseeds=[0]\n'
+FULL = '[[methods]]\nname="full"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("title = 3\n" + GRID + FULL, "title is 3; it must be a text"),
+        ("title = 't'\n" + GRID + "[methods]\nname='full'", r"each headed \[\[methods\]\]"),
+        ("title = 't'\n" + GRID.replace("[0]", "3") + FULL, "seeds is 3; it must be a list of wh"),
+        (
+            "title = 't'\n" + GRID.replace('["vgg11"]', '"vgg11"') + FULL,
+            "models is 'vgg11'; it must",
+        ),
+        ("title = 't'\ntable = ''\n" + GRID + FULL, "table is ''; it must be a text"),
+        ("title = 't'\n" + GRID + FULL + "match = ''", "full: match is ''; it must be a text"),
+        ("title = 't'\ngrid = 1\n" + FULL, r"grid is 1; it must be a table, headed \[grid\]"),
+        (
+            "title = 't'\n" + GRID + FULL + "options = 'x'",
+            "full: options is 'x'; it must be a table",
+        ),
+        ("title = 't'\n" + GRID + FULL + "scale = {lr = '2'}", "must be a table of numbers"),
+        ("title = 't'\nmodels = ['a']\n" + GRID + FULL, r"must be tables, as \[models\.NAME\]"),
+    ],
+)
+def test_a_value_of_the_wrong_type_in_a_sweep_is_a_one_line_error(
+    text: str, words: str, tmp_path: Path
+) -> None:
+    test_an_invalid_sweep_file_is_a_one_line_error(text, words, tmp_path)
+
+
+def test_a_value_of_the_wrong_type_in_a_profile_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    for text, words in (
+        ("run = 1\nmodels = {}\ndatasets = {}", "run is 1"),
+        ("", "run is missing"),
+    ):
+        file.write_text(text)
+        with pytest.raises(UserError, match=words):
+            load_sweep("table2", str(file))
+
+
+METHODS = '[grid]\nmodels=["vgg11"]\ndatasets=["cifar10"]\nseeds=[0]\n[[methods]]\nname="full"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('title = "t"\n' + METHODS + '[[methods]]\nname="full"\n', "two methods"),
+        ('title = "t"\n' + METHODS + "option = {t0 = 0.3}\n", "option"),
+        (METHODS, "title is missing"),
+        ('title = "t"\n' + METHODS + '[[methods]]\nname="linear"\nmatch="smart"\n', "smart"),
+    ],
+)
+def test_misspelled_and_missing_keys_of_a_sweep_are_errors(
+    text: str, words: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=words):
+        load_sweep(str(file), "laptop")
+
+
+OWN = """
+title = "Mine"
+{table}
+[grid]
+models = ["vgg11"]
+datasets = ["cifar10"]
+seeds = [0]
+[[methods]]
+name = "full"
+[[methods]]
+name = "random"
+match = "{match}"
+[[methods]]
+name = "shortened"
+match = "full"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "match", "reason"),
+    [
+        ("claims", "", "full", "a built-in report has this name"),
+        ("table2x", "", "full", "a built-in report has this name"),
+        ("my sweep", "", "full", "rename the file"),
+        ("mine", 'table = "tabel2"', "full", "did you mean 'table2'"),
+        ("mine", "", "shortened", "cannot match 'shortened', which is itself matched"),
+    ],
+)
+def test_invalid_names_tables_and_matches_of_a_users_sweep_are_errors(
+    name: str, table: str, match: str, reason: str, tmp_path: Path
+) -> None:
+    file = tmp_path / f"{name}.toml"
+    file.write_text(OWN.format(table=table, match=match))
+    with pytest.raises(UserError, match=reason):
+        load_sweep(str(file), "laptop")
+
+
+def test_two_sweeps_of_one_name_are_an_error(tmp_path: Path) -> None:
+    files = [tmp_path / place / "mine.toml" for place in ("a", "b")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(OWN.format(table="", match="full"))
+    with pytest.raises(UserError, match="mine and mine both produce mine"):
+        join_sweeps([load_sweep(str(file), "laptop") for file in files])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('same_as = "table4"\n', "same_as"),
+        ('same_as = "window"\ntitle = "t"\n', "title"),
+        ('same_as = "windows"\n', "windows"),
+        ('title = "t"\nsetting = "scrach"\n' + METHODS, "scrach"),
+    ],
+)
+def test_references_of_a_sweep_to_unknown_names_are_errors(
+    text: str, words: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=words):
+        load_sweep(str(file), "laptop")
+
+
+@pytest.mark.parametrize("seeds", ["[]", "[0, 0]"])
+def test_an_axis_of_a_grid_without_values_or_with_duplicates_is_an_error(
+    tmp_path: Path, seeds: str
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        f'title = "T"\n[grid]\nmodels = ["resnet50"]\ndatasets = ["cifar10"]\nseeds = {seeds}\n'
+        '[[methods]]\nname = "full"\n'
+    )
+    with pytest.raises(UserError, match=r"\[grid\]: seeds is .*at least one value"):
+        load_sweep(str(file), "laptop")
