@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bench.cli.arguments import add_results_argument, add_workers_argument
+from bench.errors import UserError
 
 HELP = "train the shipped backbones of the laptop profile again, and replace their files"
 EXAMPLE = "freezebench backbones --workers 2"
@@ -31,6 +32,8 @@ def main(args: argparse.Namespace) -> int:
         return 1
     for name, spec in runs.items():
         folder = RunFolder(args.results, spec.id)
+        if folder.diverged:
+            raise UserError(f"{spec.label}: the run diverged; lower lr in sweeps/backbones.toml")
         result = folder.result()
         machine = read_json(folder.path / "environment.json")
         provenance = {

@@ -92,7 +92,8 @@ class Freezer:
             hold = inside <= self._frozen
             if hold and not self._held[i]:
                 module.training = False
-                # model.train() calls this, so the module stays in eval mode.
+                # model.train() calls this, so the module stays in eval mode. Only a method of this
+                # one object may change, which mypy cannot express.
                 module.train = partial(_stay_in_eval, module)  # type: ignore[method-assign]
             elif self._held[i] and not hold:
                 del module.__dict__["train"]

@@ -34,7 +34,7 @@ def compare_operators(
 
 class _OperatorCounter(TorchDispatchMode):
     def __init__(self, counts: Counter[tuple[object, ...]]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
         self.counts = counts
 
     def __torch_dispatch__(

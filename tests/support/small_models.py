@@ -102,7 +102,7 @@ class Bert(nn.Module):
 def _build_transformers_bert() -> nn.Module:
     from transformers import BertConfig, BertForSequenceClassification
 
-    class Logits(BertForSequenceClassification):  # type: ignore[misc]
+    class Logits(BertForSequenceClassification):  # type: ignore[misc]  # untyped
         """BERT of the transformers library that returns its logits as a tensor."""
 
         def forward(self, *inputs: torch.Tensor) -> torch.Tensor:

@@ -8,11 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
 from bench.data.texts.grammar.words import build_vocabulary
-from bench.layers.discovery import Inputs
 from bench.models.texts.descriptor import TextModel
 
 if TYPE_CHECKING:
@@ -43,13 +41,6 @@ class Bert(TextModel):
         config = BertConfig(**shape, num_labels=classes)
         classifier: nn.Module = BertForSequenceClassification(config)
         return classifier
-
-    def sketch(self, classes: int, length: int) -> tuple[nn.Module, Inputs]:
-        """Return the model on torch's meta device, and one text of `length` tokens."""
-        with torch.device("meta"):
-            model = self.build(classes)
-            tokens = torch.zeros((1, length), dtype=torch.long)
-            return model, (tokens, torch.ones((1, 1, 1, length), dtype=torch.bool), tokens)
 
     def rename_weights(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return a BERT checkpoint with the tensor names of a classifier.

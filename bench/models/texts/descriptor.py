@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from bench.layers.discovery import Inputs
@@ -39,12 +40,15 @@ class TextModel(ABC):
     def build(self, classes: int) -> nn.Module:
         """Return the model with random weights from torch's global random state."""
 
-    @abstractmethod
     def sketch(self, classes: int, length: int) -> tuple[nn.Module, Inputs]:
         """Return the model on torch's meta device, and one text of `length` tokens.
 
         Layers and FLOPs depend on shapes only, so no weights are needed to find them.
         """
+        with torch.device("meta"):
+            model = self.build(classes)
+            tokens = torch.zeros((1, length), dtype=torch.long)
+            return model, (tokens, torch.ones((1, 1, 1, length), dtype=torch.bool), tokens)
 
     def list_new_parts(self, model: nn.Module) -> tuple[str, ...]:
         """Return the modules of the built model that published weights may lack."""

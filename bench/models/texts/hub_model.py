@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from bench.errors import UserError
 from bench.files import hash_file
-from bench.layers.discovery import Inputs
 from bench.models.texts.descriptor import TextModel
 from bench.models.texts.hub_files import (
     CONFIG,
@@ -81,13 +80,6 @@ class HubModel(TextModel):
             raise UserError(
                 f"{self.name}: cannot build the model ({reason}); use another model"
             ) from None
-
-    def sketch(self, classes: int, length: int) -> tuple[nn.Module, Inputs]:
-        """Return the model on torch's meta device, and one text of `length` tokens."""
-        with torch.device("meta"):
-            model = self.build(classes)
-            tokens = torch.zeros((1, length), dtype=torch.long)
-            return model, (tokens, torch.ones((1, 1, 1, length), dtype=torch.bool), tokens)
 
     def rename_weights(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return a checkpoint with the tensor names of a classifier.

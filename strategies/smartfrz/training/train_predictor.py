@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.options import make_unknown_error
 from bench.spec import RESULTS_VERSION, Spec
 from strategies.smartfrz.predictor_file import (
     DEFAULT_FEATURES,
@@ -107,7 +108,8 @@ def build_predictor(
     launch: executes the missing runs of a list of specs. out: path of the file (default: path of
     the shipped predictor). without_family: model family left out of the training data.
     without_task: task left out, with its variants: every task whose name begins with this word.
-    Raises UserError if a run is missing or uses no source task, or if without_family is invalid.
+    Raises UserError if a run is missing or uses no source task, or if without_family or
+    without_task is not recorded.
     """
     features, rule, recipe = choice.features, choice.rule, choice.recipe
     sweep = load_source_sweep(choice.profile, choice.files)
@@ -166,6 +168,9 @@ def _leave_out(
             f"profile {profile}: no training data is left without {without_family}, the "
             "only recorded family"
         )
+    tasks = {r.origin.task.split()[0] for r in recordings}
+    if without_task and without_task not in tasks:
+        raise make_unknown_error("recorded task", without_task, sorted(tasks))
     return [
         r
         for r in recordings

@@ -93,6 +93,7 @@ def test_a_model_that_is_compiled_afterwards_freezes_and_thaws() -> None:
     loop = TinyLoop(options={"script": "2+01 5-0"})
     network = loop.model
     # The backend does not matter: torch.compile must notice each change of requires_grad and mode.
+    # torch declares the result as a callable, but it is a module.
     loop.model = torch.compile(network, backend="eager")  # type: ignore[assignment]
     loop.train(0, 8)
     assert not find_differing(plain.model.state_dict(), network.state_dict())
