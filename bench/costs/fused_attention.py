@@ -2,8 +2,8 @@
 
 `scaled_dot_product_attention` has a "math" backend of two products, scores = queries × keys and
 output = weights × values, and fused kernels (flash, memory-efficient, cuDNN). A fused kernel does
-not save the scores. Its backward pass therefore computes their product again, in addition to the
-four products of the "math" backend (Dao et al. 2022, FlashAttention, arXiv 2205.14135).
+not save the scores. Its backward pass therefore computes queries × keys again, besides the four
+products of the "math" backend (Dao et al. 2022, FlashAttention, arXiv 2205.14135).
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ def count_with_fvcore(
 
     The latter include fused attention.
     """
-    # Train mode would change the running statistics of BatchNorm. Without requires_grad, PyTorch's
-    # transformer layers would take their fused fast path and appear as one operator.
+    # Train mode would change the running statistics of BatchNorm. Without requires_grad, a
+    # transformer layer of PyTorch calls one fused operator, which cannot be counted by layer.
     analysis = FlopCountAnalysis(copy.deepcopy(model).eval().requires_grad_(True), inputs)
     analysis.set_op_handle(_ATTENTION, _count_attention, "aten::einsum", _count_einsum)
     analysis.set_op_handle("aten::_convolution_mode", _count_padded_convolution)

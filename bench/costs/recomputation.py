@@ -22,8 +22,8 @@ Span = tuple[int, int]  # sequence numbers of autograd nodes, the second one exc
 class NodeSpans:
     """Recorder of the autograd nodes that each call of some modules creates.
 
-    spans: (first, end) for each call, by name of the module. Autograd numbers nodes in the order of
-    their creation.
+    spans: (first, end) for each call, by name of the module. Autograd numbers nodes in the order
+    in which it creates them.
     """
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:

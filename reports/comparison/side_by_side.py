@@ -73,14 +73,16 @@ class Side:
 
 
 def find_side(results: Results, name: str, cells: bool) -> Side:
-    """Return a run by the beginning of its id, or the runs of a cell.
+    """Return a run by the first characters of its id, or the runs of a cell.
 
-    cells: look for cells only. The run of seed 0 has the id of its cell.
+    cells: return all runs of the cell that has this id, or that contains the run with this id.
     Raises UserError if no id begins so, or if several do.
     """
     runs = results.runs
-    for key in ("cell",) if cells else ("run", "cell"):
-        found = sorted(set(runs[key][runs[key].str.startswith(name)]))
+    begins = {key: runs[key].str.startswith(name) for key in ("run", "cell")}
+    here = {"cell": begins["run"] | begins["cell"]} if cells else begins
+    for key, matches in here.items():
+        found = sorted(set(runs[key][matches]))
         if len(found) > 1:
             raise UserError(
                 f"{name}: {len(found)} ids begin so ({', '.join(found[:3])}); give more"

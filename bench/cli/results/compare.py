@@ -17,12 +17,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs=2,
         metavar="A B",
-        help="ids of two runs or cells, or their beginnings; or two sweeps by name or TOML file",
+        help="two ids of runs, of which the first characters suffice, or two sweeps by name or file",
     )
     parser.add_argument(
         "--cells",
         action="store_true",
-        help="compare all seeds of two cells, whose ids are those of their runs of seed 0",
+        help="compare all seeds of the cells that contain the two runs",
     )
     add_profile_argument(parser)
     add_results_argument(parser)

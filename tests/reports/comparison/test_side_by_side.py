@@ -63,6 +63,9 @@ def test_two_cells_show_spread_and_paired_difference(
     assert "+2.00 points [−0.48, +4.48]" in line  # t interval of 1, 2 and 3
     assert "3 of 3" in find_line(text, "runs")
     assert "stays frozen" not in text
+    members = [f"{run}-2" for run in scores]  # any run names its cell
+    again = compare(capsys, *members, "--cells", "--results", str(tmp_path))
+    assert find_line(again, "accuracy") == line
     assert "3 ids begin so" in compare(capsys, LISA, cells[0], "--results", str(tmp_path), status=2)
 
 
