@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs=2,
         metavar="A B",
-        help="two ids of runs, of which the first characters suffice, or two sweeps by name or file",
+        help="two ids of runs (the first characters suffice), or two sweeps by name or file",
     )
     parser.add_argument(
         "--cells",
