@@ -24,7 +24,7 @@ from reports.page.run_details import DetailsByRow, RunDetails
 from reports.page.summary import Summary, build_answer
 from reports.runs.run_table import DONE
 
-HERE = Path(__file__).parent
+TEMPLATE = Path(__file__).parent / "template"
 TABLES = tuple(f"table{number}" for number in range(1, 10))
 SUMMARISED = "table2"  # the table on which the summary of the page is based
 
@@ -77,7 +77,7 @@ def render_page(shown: Sequence[tuple[Report, Profile]], claims: Report | None =
     reports = [report for report, _ in shown]
     runs = {run["id"]: run["state"] for one in reports for run in one.frame.to_dict("records")}
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
+        loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     return environment.get_template("page.html").render(
@@ -152,5 +152,5 @@ def _describe_origin() -> PageOrigin:
 
 
 def _read_text(name: str) -> Markup:
-    """Return the text of a file in this folder, without HTML escaping."""
-    return Markup((HERE / name).read_text())
+    """Return the text of a file of the template, without HTML escaping."""
+    return Markup((TEMPLATE / name).read_text())
