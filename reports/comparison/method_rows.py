@@ -121,6 +121,7 @@ def build_pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Ro
             "pairs": format_pairs(one),
             **expand_interval("difference", one.difference),
             **expand_interval("by_model", one.by_model),
+            **expand_interval("widest", one.widest),
             "draw_error": one.draw_error,
             "detectable": statistics.compute_detectable_difference(one.widest),
             "verdict": one.verdict or None,

@@ -46,12 +46,16 @@ PAPERS = {
 }
 COMPACT = (
     text_column("pairs", "pairs"),
-    interval_column("difference [95 %]", "difference"),
+    interval_column("difference [95 %]", "widest"),
     SHORT_VERDICT,
     p_value_column("p (no worse)", "p_no_worse"),
     percent_column("−FLOPs %", "flops_saved", 0),
     percent_column("−time %", "time_saved", 0, mark="time_saved_mark"),
     number_column("realised", "realised", mark="time_saved_mark"),
+)
+WIDEST = (
+    "Difference: its interval contains those over the pairs and over the models. The verdict rests on "
+    "it."
 )
 COMPACT_PAPERS = {"realised": number_column("paper's", "published_realised")}
 
@@ -80,6 +84,7 @@ def add_pooled(
         ),
         compact_pooled=Table(
             "Pooled over the pairs of model and data",
-            (METHOD, *COMPACT, *select_printed(COMPACT_PAPERS, rows)), rows, (), [*claims, *power],
+            (METHOD, *COMPACT, *select_printed(COMPACT_PAPERS, rows)), rows, (),
+            [*claims, WIDEST, *power],
         ),
     )  # fmt: skip
