@@ -54,8 +54,8 @@ COMPACT = (
     number_column("realised", "realised", mark="time_saved_mark"),
 )
 WIDEST = (
-    "Difference: its interval contains the intervals over the pairs and over the models. The verdict "
-    "rests on it."
+    "Difference: its interval contains the intervals over the pairs and over the models. The "
+    "verdict rests on it."
 )
 COMPACT_PAPERS = {"realised": number_column("paper's", "published_realised")}
 
