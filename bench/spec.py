@@ -105,6 +105,9 @@ class Spec:
     evaluate_on: str = _declare(
         Choice("test", ("test", "validation"), doc="split used for evaluation")
     )
+    score_epochs: bool = _declare(
+        Flag(False, doc="also evaluate after every epoch; epochs.jsonl gets the scores")
+    )
     train_limit: int = _declare(Integer(0, doc="use the first N training samples; 0 = all"))
     device: str = _declare(Choice("cpu", ("cpu", "cuda"), doc="device type"))
     precision: str = _declare(

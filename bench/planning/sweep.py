@@ -108,7 +108,7 @@ def load_sweep(
     for kind in ("models", "datasets"):  # a sweep may define roles of its own
         profile[kind] = {**profile[kind], **getattr(declared, kind)}
     methods = declared.all_methods if controls else declared.methods
-    builder = _Builder(profile, files or {}, changes or {})
+    builder = _Builder(profile, files or {}, changes or {}, declared.set)
     entries: list[Entry] = []
     for grid in declared.grid:
         chosen = [m for m in methods if grid.methods is None or m.name in grid.methods]
@@ -177,9 +177,14 @@ class _Builder:
     """Builder of the runs of one profile; collects the artifacts that the runs need."""
 
     def __init__(
-        self, profile: Mapping[str, Any], files: Mapping[str, str], changes: Mapping[str, Any]
+        self,
+        profile: Mapping[str, Any],
+        files: Mapping[str, str],
+        changes: Mapping[str, Any],
+        shared: Mapping[str, Any],
     ) -> None:
         self._profile, self._files, self._changes = profile, files, changes
+        self._shared = shared
         self.artifacts: list[Spec] = []
 
     def pair(
@@ -211,7 +216,7 @@ class _Builder:
     def _build_run(
         self, base: Mapping[str, Any], method: Method, seed: int, match: tuple[str, ...]
     ) -> Spec:
-        values = {**base, **method.set, "seed": seed, "match": match}
+        values = {**base, **self._shared, **method.set, "seed": seed, "match": match}
         if "weights" in method.set:  # the method's own choice replaces the backbone
             values.pop("weights_file", None)
         values |= {key: values[key] * by for key, by in method.scale.items()}

@@ -65,7 +65,8 @@ class SweepFile(_Table):
     """Contents of a sweep file.
 
     table: the table that reports it; "" for a report named after the sweep. setting: setting of the
-    profile to apply; "" for none.
+    profile to apply; "" for none. set: fields of all runs that the report shows, without effect on
+    other runs that these need. The `set` of a method comes first.
     """
 
     title: Text
@@ -77,6 +78,7 @@ class SweepFile(_Table):
     methods: Methods
     table: Text = ""
     setting: Text = ""
+    set: Values = {}
     controls: Methods = []
     models: ByName = {}
     datasets: ByName = {}

@@ -16,7 +16,7 @@ from bench.prefix.prefix_forward import PrefixForward
 from bench.results.decisions import FILE as DECISIONS
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
-from bench.strategy_api.output_checks import check_late_answers, check_steps
+from bench.strategy_api.output_checks import check_cost, check_late_answers, check_steps
 from bench.training.checkpoint import (
     capture_state,
     load_checkpoint,
@@ -179,12 +179,26 @@ def _end_epoch(run: RunState, folder: RunFolder) -> None:
     steps = run.view.step - (run.epochs[-1]["step"] if run.epochs else 0)
     loss = run.loss_sum.item() / steps
     run.loss_sum.zero_()
-    run.epochs.append(make_epoch_line(run, loss))
+    line = make_epoch_line(run, loss)
+    if run.spec.score_epochs:
+        line |= _score_epoch(run)
+    run.epochs.append(line)
     with run.clocks.time_region("prepare"):
         folder.write_lines("epochs.jsonl", run.epochs)
         folder.write_lines(DECISIONS, run.decisions)
     if not math.isfinite(loss):
         raise Diverged(f"the training loss of epoch {len(run.epochs)} is not finite")
+
+
+def _score_epoch(run: RunState) -> dict[str, Any]:
+    """Return the score on the evaluation split and the cost of decisions so far."""
+    evaluate(run)
+    run.model.train()  # modules of frozen layers stay in eval mode
+    return {
+        "score": run.score,
+        "decide_flops": check_cost(run.named, run.strategy.cost()) * run.group.size,
+        "decide_s": run.clocks.read()["wall"]["decide"],
+    }
 
 
 def _save(run: RunState, folder: RunFolder) -> None:

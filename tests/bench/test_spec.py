@@ -55,6 +55,7 @@ def test_a_revision_changes_the_ids_of_its_runs_only(
         {"weights_may_lack": "layer4"},
         {"reference": "run:abc"},
         {"evaluate_on": "validation"},
+        {"score_epochs": True},
         {"train_limit": 5},
         {"device": "cuda"},
         {"precision": "bfloat16"},

@@ -183,3 +183,30 @@ def test_a_method_can_start_from_random_weights_in_place_of_a_shipped_backbone()
         scratch = entry.roles["method"] == "from scratch"
         assert (entry.spec.weights == "") == scratch
         assert ("weights" in entry.spec.contents) != scratch
+
+
+def test_fields_that_a_sweep_sets_change_its_own_runs_but_not_their_references(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "mine.toml"
+    text = """
+title = "Mine"
+{shared}
+[grid]
+models = ["vgg11"]
+datasets = ["cifar10"]
+seeds = [0]
+[[methods]]
+name = "cka_oracle"
+[[methods]]
+name = "longer"
+strategy = "full"
+set = {{epochs = 20}}
+"""
+    file.write_text(text.format(shared=""))
+    plain = load_sweep(str(file), "laptop")
+    file.write_text(text.format(shared="set = {epochs = 3, score_epochs = true}"))
+    scored = load_sweep(str(file), "laptop")
+    assert [e.spec.epochs for e in scored.entries] == [3, 20]
+    assert all(e.spec.score_epochs for e in scored.entries)
+    assert scored.artifacts == plain.artifacts
