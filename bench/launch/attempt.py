@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from bench.spec import Spec
 
 HEARTBEAT_SECONDS = 1.0
 AWAY_SECONDS = 600.0  # maximum wait for a lost file system to be mounted again
+CHECKPOINT_VARIABLE = "FREEZEBENCH_CHECKPOINT_SECONDS"
 
 
 def run_and_report(
@@ -61,8 +64,9 @@ def _execute(
     """Execute a run whose lock this process holds, with a heartbeat, and mirror it to wandb."""
     from bench.launch.replicas import execute_replicas
     from bench.results.wandb_mirror import mirror_run
-    from bench.training.loop import execute
+    from bench.training.loop import CHECKPOINT_SECONDS, execute
 
+    seconds = read_checkpoint_seconds(CHECKPOINT_SECONDS)
     make = execute if spec.replicas == 1 else execute_replicas
     with Heartbeat(folder) as beat:
 
@@ -70,9 +74,28 @@ def _execute(
             beat.note_step(step, steps)
             tell(step, steps)
 
-        result = make(spec, results, stop=stop, progress=progress)
+        result = make(spec, results, stop=stop, progress=progress, checkpoint_seconds=seconds)
     mirror_run(spec, folder)
     return result
+
+
+def read_checkpoint_seconds(default: float) -> float:
+    """Return the minimum time between two checkpoints of a run, in seconds.
+
+    The environment variable FREEZEBENCH_CHECKPOINT_SECONDS replaces the default. Raises UserError
+    if its value is not a number of at least 0.
+    """
+    text = os.environ.get(CHECKPOINT_VARIABLE, "")
+    try:
+        seconds = float(text) if text else default
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise UserError(
+            f"{CHECKPOINT_VARIABLE} = {text!r} is not valid; give the seconds between two "
+            "checkpoints, 0 or more"
+        )
+    return seconds
 
 
 def await_folder(results: Path, stop: Callable[[], bool]) -> None:
