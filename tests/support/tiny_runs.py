@@ -18,31 +18,33 @@ from bench.training.loop import execute
 from bench.training.run_state import RunState
 from tests.support.device import DEVICE
 
+# Options with which the strategies freeze within a tiny run.
+TINY_OPTIONS: dict[str, dict[str, Any]] = {
+    "autofreeze": {"M": 3, "N": 90},
+    "linear": {"t0": 0.2},
+    "random": {"saving": 0.3},
+    "shortened": {"saving": 0.3},
+    "at_once": {"saving": 0.3},
+    "prefix": {"saving": 0.3},
+    "spfde": {"saving": 0.3},
+    "composer": {"freeze_start": 0.0},
+    "auto_rgn": {"cut": 0.3, "samples": 16},
+    "egeria": {"samples": 16, "window": 2, "patience": 1, "tolerance": 1.0, "bootstrap": 1.0},
+    "simfreeze": {"interval": 2, "samples": 16, "tolerance": 0.1},
+    "greentrainer": {"interval": 1, "samples": 16},
+    "lisa": {"K": 2},
+    "badam": {"K": 2},
+    "apf": {"interval": 1, "threshold": 0.9},
+}
+
 
 def make_tiny_spec(strategy: str = "full", **changes: Any) -> Spec:
     """Return a spec of 2 epochs of 6 steps, with options that make the strategies freeze."""
-    options = {
-        "autofreeze": {"M": 3, "N": 90},
-        "linear": {"t0": 0.2},
-        "random": {"saving": 0.3},
-        "shortened": {"saving": 0.3},
-        "at_once": {"saving": 0.3},
-        "prefix": {"saving": 0.3},
-        "spfde": {"saving": 0.3},
-        "composer": {"freeze_start": 0.0},
-        "auto_rgn": {"cut": 0.3, "samples": 16},
-        "egeria": {"samples": 16, "window": 2, "patience": 1, "tolerance": 1.0, "bootstrap": 1.0},
-        "simfreeze": {"interval": 2, "samples": 16, "tolerance": 0.1},
-        "greentrainer": {"interval": 1, "samples": 16},
-        "lisa": {"K": 2},
-        "badam": {"K": 2},
-        "apf": {"interval": 1, "threshold": 0.9},
-    }
     values: dict[str, Any] = {
         "model": "laptop_vgg11",
         "data": "digits10",
         "strategy": strategy,
-        "options": options.get(strategy, {}),
+        "options": TINY_OPTIONS.get(strategy, {}),
         "epochs": 2,
         "resolution": 24,
         "train_limit": 192,
