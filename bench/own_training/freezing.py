@@ -44,8 +44,7 @@ from bench.training.freezing_stage import (
 
 FORMAT = 1  # of state_dict()
 PAST_THE_END = (
-    "the training goes on after total_steps; frozen layers stay as they are, and steps are no "
-    "longer counted"
+    "the training goes on after total_steps; frozen layers stay frozen, and steps do not count"
 )
 
 
@@ -191,9 +190,9 @@ class Freezing:
     def report(self) -> FreezingReport:
         """Return what was frozen so far, and the FLOPs that it saved. Its text is a table.
 
-        Raises UserError if a frozen tensor does not have the bits that it froze with.
+        Raises UserError if a frozen tensor changed its bits during training.
         """
-        self._guard.check(self._view.step, thoroughly=True)
+        self._guard.check_bits(self._view.step)
         cost = check_cost(self._named, self._strategy.cost())
         return make_report(
             self._named, self._view, self._accounting, self._frozen_at, self._decisions, cost
@@ -236,8 +235,9 @@ class Freezing:
                     f"{ours!r}; make Freezing with the same arguments as before"
                 )
         view, frozen = self._view, frozenset(state["frozen"])
+        self._watch.restore_state()
         self._freezer.thaw(self.frozen - frozen)
-        self._freezer.freeze(frozen - self.frozen)
+        self._freezer.freeze(frozen)
         self._strategy.load_state_dict(state["strategy_state"])
         view.step, view.lr, view.frozen = state["step"], state["lr"], self._freezer.frozen
         view.loss = state["loss"].to(view.device)

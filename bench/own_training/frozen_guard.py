@@ -45,20 +45,33 @@ class FrozenGuard:
         for layer in frozen - self._kept.keys():
             self._kept[layer] = [self._remember(*named) for named in self._list_tensors(layer)]
 
-    def check(self, step: int, thoroughly: bool = False) -> None:
+    def check(self, step: int) -> None:
         """Raise UserError if a frozen tensor has changed since it was frozen.
 
-        step: number of finished steps, for the message. thoroughly: compare the bits of all frozen
-        tensors, which also finds writes through `.data` and waits for the device.
+        step: number of finished steps, for the message.
         """
         for layer, kept in self._kept.items():
             for one in kept:
                 if one.tensor.requires_grad:
                     raise self._make_error(layer, one, step, "its requires_grad was set to True")
-                if one.tensor._version != one.version or thoroughly:
-                    if not torch.equal(_sum_bits(one.tensor), one.bits):
-                        raise self._make_error(layer, one, step, "its values changed")
-                    one.version = one.tensor._version
+                if one.tensor._version != one.version:
+                    self._compare(layer, one, step)
+
+    def check_bits(self, step: int) -> None:
+        """Raise UserError if a step changed frozen bits through `.data`. Waits for the device.
+
+        Tensors that torch counts as written since the last step are left to the next `check`.
+        After training, the weights of the best step may be loaded.
+        """
+        for layer, kept in self._kept.items():
+            for one in kept:
+                if one.tensor._version == one.version:
+                    self._compare(layer, one, step)
+
+    def _compare(self, layer: int, one: Kept, step: int) -> None:
+        if not torch.equal(_sum_bits(one.tensor), one.bits):
+            raise self._make_error(layer, one, step, "its values changed")
+        one.version = one.tensor._version
 
     def _make_error(self, layer: int, one: Kept, step: int, what: str) -> UserError:
         return UserError(

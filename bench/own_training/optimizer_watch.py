@@ -23,6 +23,8 @@ class OptimizerWatch:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.lr = 0.0
+        self._optimizer = optimizer
+        self._before: dict[Tensor, Any] = dict(optimizer.state)  # until the first step
         self._noted: tuple[Tensor, Tensor, int] | None = None  # parameter, gradient, writes
         self._hook = optimizer.register_step_post_hook(self._note)
 
@@ -41,11 +43,21 @@ class OptimizerWatch:
                 "right after it, before optimizer.zero_grad()"
             )
 
+    def restore_state(self) -> None:
+        """Put back optimizer state that existed before the first step and is gone now.
+
+        A training that resumes may load the optimizer first. The freezes before step 0, which do
+        not hold for later steps, have then deleted a part of what was loaded.
+        """
+        for parameter, state in self._before.items():
+            self._optimizer.state.setdefault(parameter, state)
+
     def close(self) -> None:
         """Remove the hook."""
         self._hook.remove()
 
     def _note(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        self._before = {}
         self.lr = float(optimizer.param_groups[0]["lr"])
         self._noted = next(
             (

@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.costs.accounting import CONVENTIONS, Accounting
+from bench.costs.accounting import Accounting
 from bench.costs.flops import Convention, Flops
 from bench.results.decisions import list_frozen_sets
 from bench.strategy_api.view import View
+
+
+# The `executed` convention needs the precision of the loop's steps, which Freezing does not see.
+CONVENTIONS: tuple[Convention, ...] = ("paper", "exact")
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class FreezingReport:
     steps, total_steps: finished and planned steps. samples: training samples so far.
     layers: one entry per layer, the head last.
     spent, full: training FLOPs so far, and those of full training, by convention ("exact",
-        "paper"; see bench.costs.flops). decide: FLOPs of the strategy's own work.
+        "paper"; see bench.costs.flops). What gradient checkpointing computes again is not counted.
+    decide: FLOPs of the strategy's own work.
     """
 
     strategy: str

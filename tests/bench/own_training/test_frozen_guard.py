@@ -54,6 +54,16 @@ def test_writes_through_data_are_found_by_the_report() -> None:
         loop.freezing.report()
 
 
+def test_the_report_remains_if_other_weights_are_loaded_after_the_last_step() -> None:
+    """Trainers load the weights of the best step at the end."""
+    loop = freeze_all_but_the_head()
+    before = str(loop.freezing.report())
+    loop.model.load_state_dict({k: v + 1 for k, v in loop.model.state_dict().items()})
+    assert str(loop.freezing.report()) == before
+    with pytest.raises(UserError, match="0.weight: its values changed"):
+        loop.take_step(3)
+
+
 def test_weights_that_return_to_their_bits_are_fine() -> None:
     """An evaluation with averaged weights writes to frozen layers, and writes back."""
     loop = freeze_all_but_the_head()

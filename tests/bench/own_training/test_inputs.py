@@ -100,3 +100,16 @@ def test_a_model_of_transformers_trains_with_its_own_batches() -> None:
     frozen = {layer.name for layer in report.layers if layer.frozen_steps}
     assert any("layer.0" in name for name in frozen)
     assert 0 < report.saved("exact") < 0.5
+
+
+def test_full_training_of_an_attention_model_saves_nothing_in_any_convention() -> None:
+    ids = torch.randint(1, WORDS, (4, 7))
+    model = build_bert()
+    freezing = Freezing(
+        model, torch.optim.SGD(model.parameters()), "full", example={"input_ids": ids},
+        total_steps=4, steps_per_epoch=2,
+    )  # fmt: skip
+    freezing.step()
+    report = freezing.report()
+    assert report.spent.keys() == report.full.keys() == {"paper", "exact"}
+    assert [report.saved(convention) for convention in report.spent] == [0, 0]

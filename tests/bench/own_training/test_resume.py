@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.support.own_loops import (
     train_with_transformers,
 )
 from tests.support.paths import SUPPORT
+from tests.support.small_training import find_differing
 from tests.support.tiny_loop import TinyLoop
 from tests.support.tiny_runs import make_tiny_spec
 
@@ -58,6 +60,26 @@ def test_a_trainer_resumes_from_its_checkpoint(name: str, tmp_path: Path) -> Non
     straight = trains[name](whole, tmp_path)
     resumed = trains[name](again, tmp_path, resume=MOMENT)
     assert_same_end(whole, straight, again, resumed)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, partial(torch.optim.SGD, momentum=0.9)])
+def test_freezes_before_the_first_step_leave_a_loaded_optimizer_alone(kind: Any) -> None:
+    """Trainers load the optimizer before a callback makes Freezing."""
+
+    def load(parameters: Any) -> torch.optim.Optimizer:
+        optimizer: torch.optim.Optimizer = kind(parameters, lr=0.05)
+        optimizer.load_state_dict(saved.optimizer.state_dict())
+        return optimizer
+
+    script = {"script": "0+01 2-0 8-1"}
+    whole, saved = (TinyLoop(optimizer=partial(kind, lr=0.05), options=script) for _ in range(2))
+    whole.train()
+    saved.train(0, MOMENT)
+    resumed = TinyLoop(optimizer=load, options=script)
+    resumed.model.load_state_dict(saved.model.state_dict())
+    resumed.freezing.load_state_dict(saved.freezing.state_dict())
+    resumed.train(MOMENT)
+    assert not find_differing(resumed.model.state_dict(), whole.model.state_dict())
 
 
 def test_a_state_of_another_training_is_refused() -> None:
