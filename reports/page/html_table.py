@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.document.table import Column, Row, Table
@@ -50,11 +50,14 @@ class HtmlRow:
 
     anchor: HTML id of the list of its runs; '' if the row does not belong to exactly one cell.
     block: title of the block that begins with this row; '' inside a block.
+    scope: the model, data set and method of the row, by which the page filters it. Pooled rows lack
+    a model and a data set.
     """
 
     words: Sequence[HtmlCell]
     anchor: str
     block: str
+    scope: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ def build_html_table(table: Table, anchor: str, details: DetailsByRow) -> HtmlTa
     for row in table.rows:
         words = [_build_cell(c, row, h, details) for c, h in zip(columns, heads, strict=True)]
         block = " · ".join(word.text for word in words if word.head.block)
-        lines.append(HtmlRow(words, details.anchor(row), block if block != before else ""))
+        new = block if block != before else ""
+        lines.append(HtmlRow(words, details.anchor(row), new, details.find_scope(row)))
         before = block
     return HtmlTable(
         anchor, table.title, heads, lines, table.notes, any(line.anchor for line in lines)

@@ -1,18 +1,21 @@
 """Rendering of reports into one self-contained HTML file.
 
-The file loads nothing from the network, and its script changes no number.
+The file loads nothing from the network. Its script changes no number. The only numbers that it
+computes are the differences between two cells that the reader compares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from scipy.special import stdtrit  # importing scipy.stats takes a second
 
 from bench.machine.environment import get_commit
 from reports.document.profile import Profile, merge_profiles
@@ -20,13 +23,16 @@ from reports.document.provenance import LIBRARIES, get_command
 from reports.document.report import Drawing, Report
 from reports.page.html_table import HtmlTable, build_html_table
 from reports.page.inline_svg import inline_svg
-from reports.page.run_details import DetailsByRow, RunDetails
+from reports.page.run_details import AXES, DetailsByRow, RunDetails
+from reports.page.run_history import BINS, RunHistory, build_run_history
 from reports.page.summary import Summary, build_answer
-from reports.runs.run_table import DONE
+from reports.runs.run_table import DONE, ROLES
+from reports.statistics import LEVEL
 
 TEMPLATE = Path(__file__).parent / "template"
 TABLES = tuple(f"table{number}" for number in range(1, 10))
 SUMMARISED = "table2"  # the table on which the summary of the page is based
+SCRIPTS = ("tables.js", "filters.js", "dialogs.js", "compare.js", "screen.js")
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,8 @@ def render_page(shown: Sequence[tuple[Report, Profile]], claims: Report | None =
     profile = merge_profiles([profile for _, profile in shown])
     sections = [_build_section(report, its) for report, its in shown]
     reports = [report for report, _ in shown]
-    runs = {run["id"]: run["state"] for one in reports for run in one.frame.to_dict("records")}
+    runs = {run["id"]: (run, its) for one, its in shown for run in one.frame.to_dict("records")}
+    cells = [cell for section in sections for cell in section.details]
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -85,12 +92,16 @@ def render_page(shown: Sequence[tuple[Report, Profile]], claims: Report | None =
         sections=sections,
         claims=_build_section(claims, profile) if claims else None,
         answer=_find_answer(reports),
-        done=sum(state == DONE for state in runs.values()),
+        done=sum(run["state"] == DONE for run, _ in runs.values()),
         wanted=len(runs),
+        histories=[found for run, its in runs.values() if (found := _build_history(run, its))],
+        bins=BINS,
+        axes={axis: list(dict.fromkeys(cell.scope[axis] for cell in cells)) for axis in AXES},
+        quantiles=_list_t_quantiles(cells),
         devices=sorted({device for section in sections for device in section.devices}),
         origin=_describe_origin(),
         style=_read_text("page.css"),
-        script=_read_text("page.js"),
+        script=Markup("\n").join(_read_text(name) for name in SCRIPTS),
     )
 
 
@@ -140,6 +151,21 @@ def _format_label(report: Report) -> str:
 def _find_answer(reports: Sequence[Report]) -> Summary | None:
     frames = [report.frame for report in reports if report.name == SUMMARISED]
     return build_answer(frames[0]) if frames else None
+
+
+def _build_history(run: Mapping[str, Any], profile: Profile) -> RunHistory | None:
+    """Return the freeze history of a run of a frame; None if the run is not finished."""
+    names = [profile.format_name(str(run[role])) for role in ROLES]
+    return build_run_history(run, dict(zip(AXES, names, strict=True)))
+
+
+def _list_t_quantiles(cells: Sequence[RunDetails]) -> list[float]:
+    """Return Student's t for 1, 2, … degrees of freedom, up to one less than the most seeds.
+
+    A t interval reaches this number of standard errors from the mean to each side.
+    """
+    most = max((len(cell.runs) for cell in cells), default=0)
+    return [round(float(stdtrit(df, (1 + LEVEL) / 2)), 4) for df in range(1, most)]
 
 
 def _describe_origin() -> PageOrigin:

@@ -9,20 +9,26 @@ from functools import cached_property
 
 from bench.spec import FULL
 from reports.comparison import method_rows
+from reports.comparison.against_full_table import MEBI
 from reports.comparison.method_rows import ComparedCell
 from reports.document import captions
 from reports.document.profile import Profile
 from reports.document.report import Report
-from reports.document.table import DASH, Row, format_fixed, format_significant
+from reports.document.table import DASH, TERA, Row, format_fixed, format_significant
 from reports.page import dot_plots
 from reports.page.dot_plots import Scale, Strip
 from reports.runs.cells import Cell, build_cells
-from reports.runs.run_table import DONE
+from reports.runs.run_table import DONE, ROLES
+
+AXES = ("model", "data", "method")  # by which the page filters; each for one of ROLES
 
 
 @dataclass(frozen=True)
 class RunLine:
-    """Run of a cell as formatted text."""
+    """Run of a cell as formatted text.
+
+    score: its unrounded score; '' if it is not finished. Only finished runs have a history.
+    """
 
     id: str
     seed: int
@@ -33,18 +39,23 @@ class RunLine:
     flops: str
     device: str
     commit: str
+    score: str
 
 
 @dataclass(frozen=True)
 class RunDetails:
-    """Runs and statistics of a cell; `anchor` is its HTML id."""
+    """Runs and statistics of a cell; `anchor` is its HTML id.
+
+    scope: its model, data set and method. devices: those of its finished runs, as one text.
+    """
 
     anchor: str
-    names: Sequence[str]  # model, data set, method
+    scope: Mapping[str, str]
     seeds: str
     score: str  # name of the metric, for example "Accuracy (%)"
     facts: Sequence[tuple[str, str]]
     runs: Sequence[RunLine]
+    devices: str
 
 
 class DetailsByRow:
@@ -68,6 +79,22 @@ class DetailsByRow:
         """Return the HTML id of the details of a row; '' if the row is not that of one cell."""
         index = self._places.get((str(row.get("cell")), str(row.get("method"))))
         return "" if index is None else self._make_anchor(index)
+
+    def find_scope(self, row: Row) -> dict[str, str]:
+        """Return the model, data set and method of a row, as far as they are those of a cell."""
+        found = {axis: str(row.get(ROLES[i])) for i, axis in enumerate(AXES)}
+        return {axis: name for axis, name in found.items() if name in self._names[axis]}
+
+    @cached_property
+    def _names(self) -> Mapping[str, set[str]]:
+        """Names of the models, data sets and methods of all cells."""
+        scopes = [self._describe_scope(one) for one in self._against]
+        return {axis: {scope[axis] for scope in scopes} for axis in AXES}
+
+    def _describe_scope(self, one: ComparedCell) -> dict[str, str]:
+        model, dataset, method = one.cell.roles
+        names = (self._profile.format_name(model), self._profile.format_name(dataset), method)
+        return dict(zip(AXES, names, strict=True))
 
     def strip(self, row: Row, key: str) -> Strip | None:
         """Return the dot plot of a row's accuracy or difference; None for other keys and rows."""
@@ -106,15 +133,14 @@ class DetailsByRow:
 
     def _build_details(self, index: int, one: ComparedCell) -> RunDetails:
         cell = one.cell
-        model, dataset, method = cell.roles
         paired = (
             dot_plots.compute_differences(cell, self._full.get(cell.roles[:2]))
-            if method != FULL
+            if one.method != FULL
             else {}
         )
         return RunDetails(
             self._make_anchor(index),
-            (self._profile.format_name(model), self._profile.format_name(dataset), method),
+            self._describe_scope(one),
             captions.format_seed_count(cell),
             self._score,
             _list_facts(one, self._score),
@@ -129,39 +155,50 @@ class DetailsByRow:
                     format_significant(run["paper_total"] / 1e9, 4),
                     run["device"] or DASH,
                     run["commit"][:12] or DASH,
+                    repr(run["accuracy"]) if run["state"] == DONE else "",
                 )
                 for run in cell.runs
             ],
+            "; ".join(sorted(cell.devices)),
         )
 
 
 def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
     """Return the names and formatted values of the statistics of a cell."""
     cell, against = one.cell, one.comparison
-    facts = [
-        (score.removesuffix(" (%)"), _format_mean(cell, "accuracy", " %")),
-        ("Time", _format_mean(cell, "time_s", " s")),
-    ]
-    if one.method == FULL or not against.difference.n:
-        return facts
-    d = against.difference
-    mean, low, high = (format_fixed(value, 2, sign=True) for value in (d.mean, d.low, d.high))
-    words = f"{mean} points, 95 % interval [{low}, {high}] over {d.n} paired seeds and test draws"
-    facts.append(("Difference to full", f"{words}: {against.verdict}"))
-    facts.append(("FLOPs saved", f"{format_fixed(100 * against.flops_saved, 1)} %"))
-    saved, time = against.time_saved, "not compared, because the runs used different devices"
-    if saved.n:
-        ends = " to ".join(format_fixed(100 * end, 1) for end in (saved.low, saved.high))
-        time = f"{format_fixed(100 * saved.mean, 1)} % (95 % t interval: {ends})"
-        if against.slowed:
-            time += f"; {against.slowed} of the runs shared their CPU with another process"
-    return [*facts, ("Time saved", time)]
+    facts = [(score.removesuffix(" (%)"), _format_mean(cell, "accuracy", " %"))]
+    compared = one.method != FULL and against.difference.n
+    if compared:
+        d = against.difference
+        mean, low, high = (format_fixed(value, 2, sign=True) for value in (d.mean, d.low, d.high))
+        facts.append(("Difference to full", f"{mean} points, 95 % interval [{low}, {high}]"))
+        facts.append(("Verdict", f"{against.verdict}, from {d.n} paired seeds"))
+    facts.append(("FLOPs, paper’s rule", _format_mean(cell, "paper_total", " TFLOPs", TERA)))
+    if compared:
+        facts.append(("FLOPs saved", f"{format_fixed(100 * against.flops_saved, 1)} %"))
+    facts.append(("Time", _format_mean(cell, "time_s", " s")))
+    if compared:
+        facts.append(("Time saved", _format_time_saved(one)))
+    return [*facts, ("Memory, peak", _format_mean(cell, "memory_bytes", " MiB", MEBI))]
 
 
-def _format_mean(cell: Cell, key: str, unit: str) -> str:
+def _format_time_saved(one: ComparedCell) -> str:
+    against, saved = one.comparison, one.comparison.time_saved
+    if not saved.n:
+        return "not compared, because the runs used different devices"
+    ends = " to ".join(format_fixed(100 * end, 1) for end in (saved.low, saved.high))
+    text = f"{format_fixed(100 * saved.mean, 1)} %, 95 % interval {ends}"
+    if against.slowed:
+        text += f"; {against.slowed} of the runs shared their CPU with another process"
+    return text
+
+
+def _format_mean(cell: Cell, key: str, unit: str, scale: float = 1.0) -> str:
     if not cell.n:
         return DASH
     if key == "time_s" and len(cell.devices) > 1:
         return "no mean, because the runs used different devices"
-    mean, sd = format_fixed(cell.mean(key)), format_fixed(cell.sd(key))
-    return f"{mean} ± {sd}{unit} over {cell.n} of {cell.wanted}"
+    centre = cell.mean(key) / scale
+    digits = 2 if abs(centre) >= 1 else 4
+    mean, sd = format_fixed(centre, digits), format_fixed(cell.sd(key) / scale, digits)
+    return f"{mean} ± {sd}{unit}"

@@ -10,6 +10,7 @@ import pandas as pd
 from bench.strategy_api.built_in import find_built_in
 from reports.comparison import method_rows
 from reports.comparison.against_full import Pooled
+from reports.document.captions import SLOWED_MARK
 from reports.document.table import DASH, format_fixed
 from reports.page.dot_plots import Scale
 from reports.pooling import compute_largest_p
@@ -24,8 +25,8 @@ FARTHEST = 6 * MARGIN  # points; an interval that reaches beyond this range ends
 class MethodResult:
     """Row of the summary table: one method, pooled over the pairs of model and data set.
 
-    difference and saved are formatted text. low, mean, high: pixel positions of the interval and
-    its mean. Each is None if unknown. The mean is also None if it lies outside the range.
+    difference, flops_saved and saved are formatted text. low, mean, high: pixel positions of the
+    interval and its mean. Each is None if unknown. The mean is also None outside the range.
     beyond_low, beyond_high: whether the interval exceeds the range, which is drawn as an arrow.
     """
 
@@ -35,6 +36,7 @@ class MethodResult:
     pays: bool
     pairs: str
     difference: str
+    flops_saved: str
     saved: str
     low: float | None
     mean: float | None
@@ -52,6 +54,7 @@ class Summary:
     standings: Sequence[MethodResult]
     zero: float  # pixel of no difference
     margin: float  # pixel of the non-inferiority margin
+    slowed: bool  # whether any of the runs shared their CPU
 
 
 def build_answer(frame: pd.DataFrame) -> Summary:
@@ -59,46 +62,49 @@ def build_answer(frame: pd.DataFrame) -> Summary:
     pools = method_rows.pool_compared(method_rows.compare_cells(build_cells(frame)))
     done, wanted = int((frame.state == DONE).sum()), len(frame)
     so_far = f"Preliminary, with {done} of {wanted} runs finished. " if 0 < done < wanted else ""
+    methods = {name: one for name, one in pools.items() if not _is_control(name)}
+    controls = {name: one for name, one in pools.items() if _is_control(name)}
     scale = Scale(-FARTHEST, FARTHEST / 3)
     return Summary(
-        so_far
-        + write_headline({name: one for name, one in pools.items() if not _is_control(name)}),
+        so_far + write_headline(methods, controls),
         method_rows.describe_claims(pools),
         [_build_result(name, one, scale) for name, one in pools.items()],
         scale.place(0),
         scale.place(-MARGIN),
+        any(one.slowed for one in pools.values()),
     )
 
 
-NONE = " Every method with results is inferior in accuracy or slower than full training."
-
-
-def write_headline(pools: Mapping[str, Pooled]) -> str:
-    """Return the headline, one to three sentences.
+def write_headline(pools: Mapping[str, Pooled], controls: Mapping[str, Pooled]) -> str:
+    """Return the headline: what the runs show on each method, in a few sentences.
 
     A method pays off if it is non-inferior to full training and saves time, both significantly
     after Holm's correction. A method saves most if it saves significantly more time over the pairs
-    than every other method that pays off.
+    than every other method that pays off. A control is named only if it pays off.
     """
     if not any(one.pairs for one in pools.values()):
         return "No conclusion yet, because no method can be compared with full training."
     paying = {name: one for name, one in pools.items() if one.faster}
-    if not paying:
-        close = [
-            name
-            for name, one in pools.items()
-            if one.verdict in ("non-inferior", "inconclusive", OPEN) and not one.slower
-        ]
-        tail = f" Undecided: {', '.join(close)}." if close else NONE
-        if any(one.slowed for one in pools.values()):
-            tail += (
-                " Some runs shared their CPU with another process, so no speed-up is claimed from "
-                "their times."
-            )
-        return (
-            "No method is shown to pay off: none is shown to be both non-inferior in accuracy and "
-            f"faster on this profile.{tail}"
-        )
+    kept = {name: one for name, one in pools.items() if one.no_worse and not one.faster}
+    lost = [name for name, one in pools.items() if one.verdict in ("inferior", OPEN)]
+    undecided = [name for name in pools if name not in (*paying, *kept, *lost)]
+    sentences = [
+        _describe_paying(paying)
+        if paying
+        else "No method is shown to save training time without losing accuracy.",
+        _describe_kept(kept) if kept else "",
+        f"{_join_words(lost)} lose{'s' * (len(lost) == 1)} accuracy." if lost else "",
+        f"The runs cannot tell whether {_join_words(undecided)} lose{'s' * (len(undecided) == 1)} "
+        "accuracy."
+        if undecided
+        else "",
+        _describe_controls([name for name, one in controls.items() if one.faster]),
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def _describe_paying(paying: Mapping[str, Pooled]) -> str:
+    """Return the sentences on the methods that pay off, of which there is at least one."""
     saved = {
         name: f"{format_fixed(100 * one.time_saved.mean, 0)} %" for name, one in paying.items()
     }
@@ -116,6 +122,33 @@ def write_headline(pools: Mapping[str, Pooled]) -> str:
         f"Freezing pays off: {each} save training time and lose less than {MARGIN} points of "
         "accuracy. The data cannot tell which of them saves most."
     )
+
+
+def _describe_kept(kept: Mapping[str, Pooled]) -> str:
+    """Return the sentence on methods that keep their accuracy without a claimed speed-up."""
+    saved = {name: f"{format_fixed(100 * one.exact_saved, 0)} %" for name, one in kept.items()}
+    s = "s" * (len(kept) == 1)
+    each = _join_words([f"{name} ({share} of the FLOPs)" for name, share in saved.items()])
+    words = f"{each} save computation and lose"
+    if len(kept) == 1:
+        (name,) = kept
+        words = f"{name} saves {saved[name]} of the FLOPs and loses"
+    words += f" less than {MARGIN} points of accuracy, but"
+    if any(one.slowed for one in kept.values()):
+        return (
+            f"{words} no speed-up is claimed, because some runs shared their CPU with another "
+            "process."
+        )
+    if all(one.slower for one in kept.values()):
+        return f"{words} take{s} more time than full training."
+    return f"{words} no time saving is shown."
+
+
+def _describe_controls(paying: Sequence[str]) -> str:
+    if not paying:
+        return ""
+    noun = "control" if len(paying) == 1 else "controls"
+    return f"The simple {noun} {_join_words(paying)} pay{'s' * (len(paying) == 1)} off as well."
 
 
 def _join_words(words: Sequence[str]) -> str:
@@ -149,7 +182,8 @@ def _build_result(name: str, one: Pooled, scale: Scale) -> MethodResult:
         one.faster,
         method_rows.format_pairs(one),
         format_fixed(d.mean, 2, sign=True) + interval,
-        f"{format_fixed(100 * s.mean, 1)} %{', CPU shared' * bool(one.slowed)}" if s.n else DASH,
+        f"{format_fixed(100 * one.exact_saved, 1)} %" if one.pairs else DASH,
+        f"{format_fixed(100 * s.mean, 1)} %{f' {SLOWED_MARK}' * bool(one.slowed)}" if s.n else DASH,
         scale.place(d.low) if d.known else None,
         scale.place(d.mean) if scale.low <= d.mean <= scale.high else None,
         scale.place(d.high) if d.known else None,

@@ -17,6 +17,7 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.files import read_json
+from reports.runs.freeze_history import read_freeze_history
 from reports.runs.sample_scores import read_sample_scores
 
 Run = dict[str, Any]
@@ -82,8 +83,9 @@ class Reader:
         """Return one row per wanted run.
 
         Columns: the keys of the wanted run, `state`, `reason`, `device`, `commit`, `metric` (name
-        of the measure in `accuracy`), `resumed`, `slowed` (the run shared its CPU), `samples` (a
-        function that reads its SampleScores; None if not finished), NUMBERS, DERIVED and REPLAYED.
+        of the measure in `accuracy`), `resumed`, `slowed` (the run shared its CPU), `samples` and
+        `history` (functions that read its SampleScores and its FreezeHistory; None if not
+        finished), NUMBERS, DERIVED and REPLAYED.
         Missing numbers are NaN. Raises UserError that names a damaged file.
         """
         rows = [{**run, **self._row(str(run["id"]))} for run in wanted]
@@ -130,7 +132,7 @@ class Reader:
             folder = self.results / "runs" / run_id
             path = folder / "result.json"
             row: Run = {"state": MISSING, "reason": "", "device": "", "commit": "", "metric": ""}
-            row |= {"resumed": False, "slowed": False, "samples": None}
+            row |= {"resumed": False, "slowed": False, "samples": None, "history": None}
             row |= {**dict.fromkeys((*NUMBERS, *DERIVED, REPLAYED), math.nan)}
             if path.exists():
                 result = _object(path)
@@ -142,6 +144,9 @@ class Reader:
                     which = (folder, row["metric"], row["accuracy"])
                     row["samples"] = partial(read_sample_scores, *which)
                     self._layers[run_id] = _parse_layers(result, path)
+                    names = [name for _, name, _ in self._layers[run_id]]
+                    counts = (row["steps"], row["steps_per_epoch"])
+                    row["history"] = partial(read_freeze_history, folder, names, *counts)
                     if all("weights" in layer for layer in result["layers"]):
                         self._weights[run_id] = [layer["weights"] for layer in result["layers"]]
             elif (folder / "failure.json").exists():

@@ -130,7 +130,7 @@ def test_row_opens_a_dialog_with_its_run_ids(shown):
     assert len(here) == 5
     assert all(run["id"] in words for run in here)
     assert "missing" in words
-    assert "paired seeds and test draws" in words
+    assert "from 4 paired seeds" in words
     tab.keyboard.press("Escape")
     assert not dialog.is_visible()
 

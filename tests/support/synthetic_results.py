@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.results.decisions import FILE
 from bench.results.evaluation_file import SampleOutcomes, write_evaluation
 
 STANDS_FOR = {
@@ -156,11 +157,29 @@ def write_run(results: Path, run: Mapping[str, Any], **changes: Any) -> Path:
 
 
 def write_outcome(folder: Path, run: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-    """Write result.json and the outcomes of the evaluation samples of a finished run."""
+    """Write result.json, the decisions and the evaluation samples' outcomes of a finished run."""
     (folder / "result.json").write_text(json.dumps(result))
+    (folder / FILE).write_text("".join(json.dumps(line) + "\n" for line in _decide(result)))
     if isinstance(result["accuracy"], float | int) and math.isfinite(result["accuracy"]):
         metric = result["metric"]
         write_evaluation(folder, make_evaluation(result["accuracy"], run["seed"], metric))
+
+
+def _decide(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the decisions that froze the layers of a result, with scores above a threshold."""
+    frozen = [layer for layer in result["layers"] or () if layer["frozen_at_step"] is not None]
+    return [
+        {
+            "step": layer["frozen_at_step"],
+            "epoch": layer["frozen_at_step"] / result["steps_per_epoch"],
+            "layer": layer["index"],
+            "name": layer["name"],
+            "score": 0.95,
+            "threshold": 0.9,
+            "freeze": True,
+        }
+        for layer in sorted(frozen, key=lambda layer: layer["frozen_at_step"])
+    ]
 
 
 def _make_clocks(train: float, decide: float) -> dict[str, float]:

@@ -64,7 +64,9 @@ def test_no_speed_up_is_claimed_from_runs_that_shared_their_cpu(results):
     run = next(run for run in RUNS if run["method"] == "full")
     slow = {"train": 200.0, "decide": 0.0, "evaluate": 1.0, "prepare": 2.0, "whole": 203.0}
     write_run(results, run, clocks=slow)  # the CPU time stays the same
-    assert headline(results).startswith("No method is shown to pay off")
+    assert headline(results).startswith(
+        "No method is shown to save training time without losing accuracy. "
+    )
     assert "shared their CPU with another process" in headline(results)
     found = build_answer(Reader(results).runs(RUNS)).sentences
     assert any("1 of the compared runs shared a CPU" in words for words in found)
@@ -79,4 +81,4 @@ def test_runs_of_different_devices_have_no_mean_time(results):
     report = build_report("table2", RUNS, Reader(results), PROFILE)
     first, second, *_ = DetailsByRow(report, Profile.of(PROFILE)).all
     assert dict(first.facts)["Time"] == "no mean, because the runs used different devices"
-    assert "over 2 of 2" in dict(second.facts)["Time"]
+    assert dict(second.facts)["Time"].endswith(" s")
