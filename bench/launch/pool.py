@@ -17,7 +17,7 @@ from typing import Any
 from bench.launch.attempt import HEARTBEAT_SECONDS, record_killed
 from bench.launch.capacity import count_gpus, uses_gpus
 from bench.launch.outcome import Outcome, Watcher
-from bench.launch.worker import Worker, run_worker, start_server
+from bench.launch.worker import START_TRIES, Worker, start_server, start_worker
 from bench.planning.plan import Plan
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
@@ -97,16 +97,22 @@ class Pool:
             if ready is None:
                 break
             self._waiting.remove(ready)
-            order = (ready.to_dict(), str(self._results))
-            try:
-                worker.pipe.send(order)
-            except OSError:  # the worker was killed while idle
-                worker = self._replace_worker(worker)
-                worker.pipe.send(order)
-            worker.spec = ready
+            self._give(worker, ready)
             self._watcher.started(ready)
             given = True
         return given
+
+    def _give(self, worker: Worker, spec: Spec) -> None:
+        """Send a run to an idle worker, or to the one that replaces it if it was killed."""
+        for attempt in range(1, START_TRIES + 1):
+            try:
+                worker.pipe.send((spec.to_dict(), str(self._results)))
+                break
+            except OSError:
+                if attempt == START_TRIES:
+                    raise
+                worker = self._replace_worker(worker)
+        worker.spec = spec
 
     def _ready(self, spec: Spec) -> bool:
         # A needed run that is not in the plan is done: make_plan checks that.
@@ -149,13 +155,9 @@ class Pool:
             self._watcher.failed(spec, value)
 
     def _start_worker(self, slot: int) -> Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=run_worker, args=(theirs, self._stop, slot * self._gpus if self._gpus else None)
+        return start_worker(
+            self._context, slot, self._stop, slot * self._gpus if self._gpus else None
         )
-        process.start()
-        theirs.close()
-        return Worker(slot, process, ours)
 
     def _replace_worker(self, worker: Worker) -> Worker:
         """Start a worker in the slot of one that died, and return it."""

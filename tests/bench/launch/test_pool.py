@@ -1,21 +1,26 @@
 """Pool of worker processes: order, failures, kills, Ctrl-C, two launchers at once."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import bench.launch.worker
 from bench.errors import UserError
 from bench.files import read_json
 from bench.launch.capacity import count_workers
 from bench.launch.pool import Pool
+from bench.launch.worker import start_worker
 from bench.planning.plan import make_plan
 from bench.planning.run_inputs import resolve
 from bench.results.run_folder import RunFolder
@@ -206,6 +211,63 @@ def test_a_second_ctrl_c_kills_a_run_that_hangs(tmp_path: Path) -> None:
         presser.join()
         signal.signal(signal.SIGINT, before)
     assert not any(worker.process.is_alive() for worker in pool._workers)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[forkserver.ForkServer]:
+    """Replace the fork server by one that preloads nothing, which takes seconds."""
+    own = forkserver.ForkServer()
+    for name in ("ensure_running", "connect_to_new_process", "set_forkserver_preload"):
+        monkeypatch.setattr(forkserver, name, getattr(own, name))
+    monkeypatch.setattr(bench.launch.worker, "PRELOADED", [])
+    yield own
+    own._stop()
+
+
+def test_a_worker_is_started_again_if_the_fork_server_dies_meanwhile(
+    server: forkserver.ForkServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server dies after it was found alive and before it answers."""
+    killed: list[int] = []
+
+    def connect(descriptors: Any) -> Any:
+        if len(killed) < 2:
+            killed.append(server._forkserver_pid)
+            os.kill(killed[-1], signal.SIGKILL)
+            raise EOFError("unexpected EOF")
+        return server.connect_to_new_process(descriptors)
+
+    monkeypatch.setattr(forkserver, "connect_to_new_process", connect)
+    context = multiprocessing.get_context("forkserver")
+    worker = start_worker(context, 0, context.Event(), None)
+    assert worker.process.is_alive()
+    worker.pipe.close()
+    worker.process.join()
+    assert len({*killed, server._forkserver_pid}) == 3
+
+
+@pytest.mark.usefixtures("server")
+def test_a_run_goes_to_the_next_worker_if_idle_workers_are_killed(tmp_path: Path) -> None:
+    spec = make_tiny_spec()
+    pool = Pool(make_plan([spec], tmp_path), tmp_path, 1, RecordingWatcher())
+    start, killed = pool._start_worker, []
+
+    def start_and_kill(slot: int) -> Any:
+        worker = start(slot)
+        if len(killed) < 2:
+            worker.process.kill()
+            worker.process.join()
+            killed.append(worker.process.pid)
+        return worker
+
+    pool._start_worker = start_and_kill
+    pool._workers = [start_and_kill(0)]
+    pool._give(pool._workers[0], spec)
+    (worker,) = pool._workers
+    assert worker.spec == spec
+    assert worker.process.pid not in killed
+    worker.process.kill()
+    worker.process.join()
 
 
 def test_two_runs_never_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
