@@ -52,7 +52,7 @@ def squeeze_below(axes: Axes, cells: Sequence[Sequence[float]]) -> None:
     ticks = [tick for tick in upper if knee + apart < tick < high + room]
     ticks += [tick for tick in lower if tick < knee - apart * factor]
     axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}".replace("-", "−")))
     axes.axhline(knee, color="#999999", linewidth=0.7, linestyle=":", zorder=1)
     axes.annotate(
         f"scale 1 : {factor:.0f} below", (1, knee), xycoords=("axes fraction", "data"),

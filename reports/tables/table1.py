@@ -10,6 +10,7 @@ from itertools import chain
 import pandas as pd
 
 from bench.spec import FULL
+from reports.comparison.accuracy_cost_drawing import draw_front
 from reports.comparison.against_full_table import (
     LOST_AND_SAVED,
     THEIRS,
@@ -31,7 +32,6 @@ from reports.document.table import (
     rounded_column,
     to_number,
 )
-from reports.figures.accuracy_cost_drawing import draw_front
 from reports.runs.run_table import Reader
 
 TITLE = "Table 1: freezing guided by similarity to a trained reference"

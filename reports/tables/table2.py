@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
+from reports.comparison.accuracy_cost_drawing import draw_front
 from reports.comparison.against_full_table import AgainstFull, build_against_full
 from reports.comparison.pooled_table import add_pooled
 from reports.document.profile import Profile
 from reports.document.report import Drawing, Report, clean_file_name
-from reports.figures.accuracy_cost_drawing import draw_front
 from reports.figures.freezing_moment import draw_freezing_moments
 from reports.runs.run_table import Reader
 

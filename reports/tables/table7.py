@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
+from reports.comparison.accuracy_cost_drawing import draw_front
 from reports.comparison.against_full_table import build_against_full
 from reports.document import captions
 from reports.document.profile import Profile
 from reports.document.report import Report
-from reports.figures.accuracy_cost_drawing import draw_front
 from reports.runs.run_table import Reader
 
 TITLE = "Table 7: freezing methods against full training, DeiT-T from scratch"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
+from reports.comparison.accuracy_cost_drawing import draw_front
 from reports.comparison.against_full_table import build_against_full
 from reports.comparison.equal_cost_table import has_one_metric
 from reports.comparison.pooled_table import add_pooled
 from reports.document import captions
 from reports.document.profile import Profile
 from reports.document.report import ACCURACY, Report
-from reports.figures.accuracy_cost_drawing import draw_front
 from reports.runs.cells import build_cells
 
 SCORE = "Score (%)"  # heading if a metric other than accuracy is used

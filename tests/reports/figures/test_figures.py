@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from bench.strategy_api.built_in import find_built_in
+from reports.comparison.accuracy_cost_drawing import compare_seeds
+from reports.comparison.method_rows import compare_cells
 from reports.document.profile import Profile
 from reports.figures.accuracy_cost import draw_accuracy_cost
 from reports.figures.broken_axis import NEAR, squeeze_below
@@ -17,6 +19,7 @@ from reports.figures.freezing_moment import draw_freezing_moments
 from reports.figures.sensitivity_curves import Panel, draw_sensitivity_curves
 from reports.figures.style import apply_style, choose_looks, save_figure
 from reports.runs import run_table
+from reports.runs.cells import build_cells
 from tests.support.synthetic_results import (
     EPOCHS,
     LAYERS,
@@ -43,26 +46,56 @@ def drawn(axes):
     return [y for line in lines for y in np.atleast_1d(line.get_ydata())]
 
 
-def test_accuracy_cost_shows_every_seed_inside_its_panel(results):
-    figure = draw_accuracy_cost(run_table.read_runs(RUNS, results), HERE, "Accuracy")
+def draw(frame):
+    return draw_accuracy_cost(frame, HERE, "Accuracy", compare_seeds)
+
+
+def test_accuracy_cost_shows_the_difference_of_every_seed_inside_its_panel(results):
+    figure = draw(run_table.read_runs(RUNS, results))
     assert "laptop profile" in figure.get_suptitle()
     assert len(figure.axes) == 4
+    roles = {v: k for k, v in PROFILE["stands_for"].items()}
     for axes in figure.axes:
-        model, dataset = (word.split()[0] for word in axes.get_title().splitlines())
-        roles = {v: k for k, v in PROFILE["stands_for"].items()}
-        here = [r for r in RUNS if (r["model"], r["dataset"]) == (roles[model], roles[dataset])]
-        seeds = {make_result(run)["accuracy"] for run in here}
-        assert len(here) == 20
-        assert seeds <= set(drawn(axes))
+        model, dataset, full = axes.get_title().splitlines()
+        pair = (roles[model.split()[0]], roles[dataset.split()[0]])
+        here = [r for r in RUNS if (r["model"], r["dataset"]) == pair]
+        accuracies = {(r["method"], r["seed"]): make_result(r)["accuracy"] for r in here}
+        differences = [v - accuracies["full", seed] for (_, seed), v in accuracies.items()]
+        assert len(differences) == 20
+        shown = np.array(drawn(axes))
+        assert all(np.abs(shown - one).min() < 1e-9 for one in differences)
         low, high = axes.get_ylim()
-        assert all(low < y < high for y in seeds)
+        assert all(low < y < high for y in differences)
+        mean = np.mean([v for (method, _), v in accuracies.items() if method == "full"])
+        assert full == f"full training: {mean:.1f} %"
+    assert figure.axes[0].get_ylabel() == "accuracy − full (points)"
+
+
+def test_accuracy_cost_without_full_training_shows_accuracies(results):
+    for run in RUNS:
+        if run["method"] == "full" and run["model"] == "vgg11":
+            shutil.rmtree(results / "runs" / run["id"])
+    resnet, vgg, *_ = draw(run_table.read_runs(RUNS, results)).axes
+    assert (resnet.get_ylabel(), vgg.get_ylabel()) == ("accuracy − full (points)", "accuracy (%)")
+    assert min(drawn(vgg)) > 50 > max(drawn(resnet))
+
+
+def test_accuracy_cost_draws_the_intervals_of_the_tables(results):
+    frame = run_table.read_runs(RUNS, results)
+    [difference] = [
+        one.comparison.difference
+        for one in compare_cells(build_cells(frame))
+        if one.cell.roles == ("resnet50", "cifar10", "linear")
+    ]
+    lines = [line.get_ydata() for line in draw(frame).axes[0].lines if len(line.get_ydata()) == 2]
+    assert any(np.allclose(line, [difference.low, difference.high]) for line in lines)
 
 
 def test_accuracy_cost_names_missing_runs(results):
     write_run(results, RUNS[7], status="diverged", accuracy=None)
     for run in RUNS[:5]:
         shutil.rmtree(results / "runs" / run["id"])
-    axes = draw_accuracy_cost(run_table.read_runs(RUNS, results), HERE, "Accuracy").axes[0]
+    axes = draw(run_table.read_runs(RUNS, results)).axes[0]
     words = "\n".join(text.get_text() for text in axes.texts)
     assert "full: 0 of 5" in words
     assert "linear: 4 of 5 (1 diverged)" in words
@@ -88,7 +121,7 @@ def test_freezing_moments_show_every_layer_and_seed(results):
 def test_figures_without_results(tmp_path):
     frame = run_table.read_runs(RUNS, tmp_path)
     with apply_style():
-        save_figure(draw_accuracy_cost(frame, HERE, "Accuracy"), tmp_path / "a")
+        save_figure(draw(frame), tmp_path / "a")
         save_figure(
             draw_freezing_moments(run_table.read_freezing(frame, tmp_path), HERE, "When"),
             tmp_path / "b",
@@ -100,7 +133,7 @@ def test_figure_of_one_seed_and_one_strategy(tmp_path):
     write_run(tmp_path, runs[0])
     frame = run_table.read_runs(runs, tmp_path)
     with apply_style():
-        save_figure(draw_accuracy_cost(frame, HERE, "Accuracy"), tmp_path / "a")
+        save_figure(draw(frame), tmp_path / "a")
 
 
 def test_same_results_give_same_files_and_do_not_change_rcparams(results, tmp_path):
@@ -108,7 +141,7 @@ def test_same_results_give_same_files_and_do_not_change_rcparams(results, tmp_pa
     pictures = []
     for stem in ("a", "b"):
         with apply_style():
-            files = save_figure(draw_accuracy_cost(frame, HERE, "Accuracy"), tmp_path / stem)
+            files = save_figure(draw(frame), tmp_path / stem)
         pictures.append([file.read_bytes() for file in files])
     assert pictures[0] == pictures[1]
     assert dict(mpl.rcParams) == before
@@ -128,7 +161,7 @@ def test_legend_with_long_names_stays_inside_the_figure(tmp_path):
     for run in runs:
         write_run(tmp_path, run)
     with apply_style():
-        figure = draw_accuracy_cost(run_table.read_runs(runs, tmp_path), HERE, "Accuracy")
+        figure = draw(run_table.read_runs(runs, tmp_path))
         save_figure(figure, tmp_path / "a")
     box = figure.legends[0].get_window_extent()
     assert figure.bbox.x0 <= box.x0

@@ -1,0 +1,41 @@
+"""Drawing of accuracy against computation, shared by the tables that compare methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from reports.comparison.paired_difference import compare_accuracy
+from reports.document.profile import Profile
+from reports.document.report import Drawing
+from reports.figures.accuracy_cost import draw_accuracy_cost
+from reports.runs.cells import Cell
+from reports.statistics import MARGIN, Interval
+
+TITLE = "Accuracy against computation"
+NOTE = (
+    "Each value is a difference to full training on the same test samples. A small point is a "
+    "seed. A large point is the mean of a method, with its 95 % interval over seeds and test draw. "
+    "Points to the left of full training saved computation, by the paper's convention. Points "
+    f"above the dashed line lost less than the margin of {MARGIN} points. A panel without a result "
+    "of full training shows the values themselves."
+)
+
+
+def draw_front(
+    table: str, frame: pd.DataFrame, profile: Profile, score: str = "accuracy (%)"
+) -> Drawing:
+    """Return the drawing for the runs of a table. score: name of what the runs are scored by."""
+    return Drawing(
+        f"{table}_accuracy_cost",
+        TITLE,
+        NOTE,
+        lambda: draw_accuracy_cost(frame, profile, TITLE, compare_seeds, score),
+    )
+
+
+def compare_seeds(cell: Cell, full: Cell) -> tuple[Mapping[int, float], Interval]:
+    """Return the differences by seed and their interval, as the tables have them."""
+    difference = compare_accuracy(cell, full)
+    return difference.by_seed, difference.interval
