@@ -205,16 +205,19 @@ def compute_p_different(differences: Sequence[float], draws: Sequence[DrawVarian
     return float(np.max([2 * stdtr(one.df, -abs(one.compute_t())) for one in estimates]))
 
 
-def apply_holm(raw: Mapping[Key, float]) -> dict[Key, float]:
+def apply_holm(raw: Mapping[Key, float], family: int = 0) -> dict[Key, float]:
     """Return a family of p values adjusted by Holm's step-down correction.
 
-    NaN means that no test was made. It stays NaN and does not count as a member of the family.
+    NaN means that no test was made, and stays NaN. family: number of planned tests, if it is larger
+    than that of the p values. A planned test without a p value counts as one with p = 1, so that a
+    correction of unfinished results is not weaker than that of all results.
     """
     tested = sorted((k for k, p in raw.items() if not math.isnan(p)), key=lambda k: raw[k])
+    size = max(family, len(tested))
     adjusted = dict.fromkeys(raw, math.nan)
     largest = 0.0
     for rank, key in enumerate(tested):
-        largest = max(largest, min(1.0, (len(tested) - rank) * raw[key]))
+        largest = max(largest, min(1.0, (size - rank) * raw[key]))
         adjusted[key] = largest
     return adjusted
 

@@ -200,13 +200,15 @@ def _adjust(
 ) -> dict[str, float]:
     """Return the Holm-adjusted p value of each method, the larger of those by pair and by model.
 
-    residuals: of the evaluation samples, by method and pair, if the values are differences.
+    Methods that are not tested count for the correction too. residuals: of the evaluation samples,
+    by method and pair, if the values are differences.
     """
     return statistics.apply_holm(
         {
             name: pooling.compute_largest_p(test, one, residuals.get(name, pooling.NO_RESIDUALS))
             for name, one in values.items()
-        }
+        },
+        len(values),
     )
 
 

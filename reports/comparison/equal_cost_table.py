@@ -130,7 +130,8 @@ def _pool_contests(contests: Sequence[tuple[Cell, Cell]]) -> list[Row]:
         {
             names: pooling.compute_largest_p(statistics.compute_p_different, *average_seeds(values))
             for names, values in tested.items()
-        }
+        },
+        len(tested),
     )
     return [
         _build_pooled_row(names, pairs, found[names], p[names]) for names, pairs in groups.items()

@@ -11,6 +11,7 @@ import pandas as pd
 from bench.spec import FULL
 from reports import statistics
 from reports.comparison.against_full import compare_with_full
+from reports.comparison.equal_cost_table import is_complete
 from reports.comparison.method_rows import expand_interval
 from reports.comparison.paired_difference import compare_accuracy
 from reports.document import captions
@@ -73,12 +74,19 @@ def build_sensitivity(frame: pd.DataFrame, profile: Profile, option: VariedOptio
     pairs = list(dict.fromkeys(cell.roles[:2] for cell in groups))
     groups.sort(key=lambda cell: (pairs.index(cell.roles[:2]), _get_sort_key(option.value(cell))))
     rows = [_build_row(cell, groups, profile, option) for cell in groups]
+    compared = [i for i, cell in enumerate(groups) if _is_compared(cell, option)]
     adjusted = statistics.apply_holm(
-        {i: to_number(row["p_different"]) for i, row in enumerate(rows)}
+        {i: to_number(rows[i]["p_different"]) for i in compared}, len(compared)
     )
     unit = choose_unit(cell.mean("paper_total") for cell in groups)
-    whole = [{**row, "p_different": adjusted[i]} for i, row in enumerate(rows)]
+    whole = [{**row, "p_different": adjusted.get(i, math.nan)} for i, row in enumerate(rows)]
     return Sensitivity(option, groups, whole, unit)
+
+
+def _is_compared(cell: Cell, option: VariedOption) -> bool:
+    """Return whether a cell has the option at another value than the default."""
+    value = option.value(cell)
+    return not math.isnan(value) and value != option.default
 
 
 def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: VariedOption) -> Row:
@@ -89,7 +97,7 @@ def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Var
     full = next((c for c in peers if c.roles[2] == FULL), nothing)
     default = next((c for c in peers if option.value(c) == option.default), nothing)
     to_default = compare_accuracy(cell, default)
-    own = not math.isnan(value) and value != option.default
+    own = _is_compared(cell, option)
     against = compare_with_full(cell, full)
     devices = frozenset[str]().union(*(other.devices for other in peers))
     timed = len(devices) < 2
@@ -108,7 +116,8 @@ def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Var
         "accuracy": cell.mean("accuracy"),
         "accuracy_sd": cell.sd("accuracy"),
         **expand_interval("to_default", to_default.interval if own else statistics.NOTHING),
-        "p_different": to_default.p_different if own else math.nan,
+        # The missing runs may have diverged, so the finished ones alone are not tested.
+        "p_different": to_default.p_different if is_complete(cell, default) else math.nan,
         "time_s": cell.mean("time_s") if timed else None,
         "time_s_sd": cell.sd("time_s") if timed else None,
         "paper_total": cell.mean("paper_total"),

@@ -33,7 +33,8 @@ MEANING = (
     "Difference to default: accuracy minus that of the default setting in percentage points, "
     f"paired by seed and test sample, with a two-sided 95 % interval. {captions.TEST_DRAW} p, "
     "Holm: two-sided p value for the null hypothesis of no difference, Holm-adjusted over the "
-    "settings of this table. Savings are relative to full training of the same model and data. "
+    "settings of this table. It is “–” while a run of the setting or of the default has no result. "
+    "Savings are relative to full training of the same model and data. "
     "FLOPs and FLOPs saved follow the paper's convention. Exact saved counts the FLOPs that "
     "autograd executes, with those of the strategy's decisions."
 )

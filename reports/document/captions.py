@@ -106,7 +106,7 @@ POOLED = (
     f"one contains −{MARGIN}, otherwise or with fewer than {LEAST} pairs inconclusive. With fewer "
     f"than {LEAST} models, only the interval over the pairs is used, and it holds for these models "
     "only. Each p value is the larger one of the tests by pair and by model. Each column of p "
-    "values is Holm-adjusted over the strategies of this table. p (no worse) is one-sided for the "
+    "values is Holm-adjusted over all strategies of this table. p (no worse) is one-sided for the "
     f"null hypothesis that the loss is {MARGIN} points or more. If it is below 0.025, the method "
     "is non-inferior even after the correction. p (different) is two-sided for the null hypothesis "
     "of no difference. Savings are mean shares relative to full training. Realised is the mean "

@@ -119,6 +119,13 @@ def test_holm_equals_manual_values():
     assert math.isnan(adjusted["d"])
 
 
+def test_holm_counts_planned_tests_that_were_not_made():
+    adjusted = apply_holm({"a": 0.01, "b": 0.04, "c": math.nan}, family=3)
+    assert adjusted["a"] == pytest.approx(0.03)
+    assert adjusted["b"] == pytest.approx(0.08)
+    assert math.isnan(adjusted["c"])
+
+
 @settings(deadline=None)
 @given(p_values)
 def test_holm_never_lowers_a_p_value_and_keeps_the_order(raw):

@@ -1,5 +1,7 @@
 """Tests of the table of methods pooled over the pairs."""
 
+import math
+
 from reports.document.profile import Profile
 from reports.runs import run_table
 from reports.statistics import Interval, judge_difference
@@ -22,3 +24,18 @@ def test_the_terminal_shows_the_interval_that_the_verdict_rests_on(tmp_path):
     low, high = row["widest_low"], row["widest_high"]
     assert shown.text(row).endswith(f"[−{-low:.2f}, +{high:.2f}]")
     assert row["verdict"] == judge_difference(Interval(row["widest"], low, high, len(MODELS)))
+
+
+def test_holm_counts_methods_without_all_results(tmp_path):
+    """A method of an unfinished sweep gets the p value that it would get among all methods."""
+    methods = ("full", "linear", "autofreeze", "smartfrz")
+    runs = list_runs(methods=methods, seeds=3)
+    for run in runs:
+        lost = {"full": 0.0, "linear": 0.05 * MODELS.index(run["model"])}.get(run["method"], 1.0)
+        write_run(tmp_path, run, accuracy=90 - lost + run["seed"] / 10)
+    profile = Profile.of(PROFILE)
+    whole = build_table2(run_table.read_runs(runs, tmp_path), profile).pools
+    gone = [{**r, "id": "x"} if r["method"] in methods[2:] and not r["seed"] else r for r in runs]
+    part = build_table2(run_table.read_runs(gone, tmp_path), profile).pools
+    assert math.isnan(part["smartfrz"].p_no_worse)
+    assert whole["linear"].p_no_worse == part["linear"].p_no_worse > 0

@@ -10,6 +10,7 @@ from statistics import mean
 import pytest
 
 from bench.planning.sweep import load_sweep
+from reports.comparison.paired_difference import compare_accuracy
 from reports.document.csv_file import format_csv
 from reports.document.markdown import format_markdown
 from reports.document.terminal import format_text
@@ -17,6 +18,7 @@ from reports.paper.printed_tables import read_entries
 from reports.publishing.build import BUILDERS, build_report, write
 from reports.publishing.from_sweep import describe_profile, list_shown_runs
 from reports.runs import run_table
+from reports.runs.cells import build_cells
 from reports.runs.run_table import Reader
 from tests.support.synthetic_results import STANDS_FOR, make_result, write_outcome
 
@@ -246,16 +248,43 @@ def test_difference_to_default_is_paired_by_seed(made):
 
 @table(*OPTIONS)
 def test_holm_correction_counts_all_settings_of_the_table(made):
+    frame = Reader(made.results).runs(made.wanted)
     tested = [r for r in rows(made.report()) if not math.isnan(r["p_different"])]
     models = {run["model"] for run in made.wanted}
     assert len(tested) == 3 * len(models)  # four settings, one of them the default
     smallest = min(tested, key=lambda r: r["p_different"])
+    cells = {cell.runs[0]["cell"]: cell for cell in build_cells(frame)}
+    ours = cells[smallest["cell"]]
+    [default] = [
+        cells[r["cell"]]
+        for r in rows(made.report())
+        if "(default)" in r["setting"] and r["model"] == smallest["model"]
+    ]
+    alone = compare_accuracy(ours, default).p_different
+    assert smallest["p_different"] == pytest.approx(min(1, len(tested) * alone))
+    # Settings without a result count as well. Otherwise unfinished results would look better.
     others = [r["cell"] for r in tested if r is not smallest]
     for run in made.wanted:
         if run["cell"] in others:
             made.put(run, status="diverged", accuracy=None)
-    [alone] = [r for r in rows(made.report()) if r["cell"] == smallest["cell"]]
-    assert smallest["p_different"] == pytest.approx(min(1, len(tested) * alone["p_different"]))
+    [again] = [r for r in rows(made.report()) if r["cell"] == smallest["cell"]]
+    assert again["p_different"] == smallest["p_different"]
+
+
+@table(*OPTIONS)
+def test_a_setting_with_a_missing_run_is_not_tested(made):
+    tested = [r for r in rows(made.report()) if not math.isnan(r["p_different"])]
+    one = [run for run in made.wanted if run["cell"] == tested[0]["cell"]]
+    made.put(one[0], status="diverged", accuracy=None)
+    assert math.isnan(row(made.report(), one)["p_different"])
+    [default] = {
+        r["cell"]
+        for r in rows(made.report())
+        if "(default)" in r["setting"] and r["model"] == tested[-1]["model"]
+    }
+    made.remove(next(run for run in made.wanted if run["cell"] == default))
+    last = [r for r in rows(made.report()) if r["model"] == tested[-1]["model"]]
+    assert all(math.isnan(r["p_different"]) for r in last)
 
 
 @table("table8")
