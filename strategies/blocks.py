@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from strategies.base import View
 
 
@@ -25,15 +23,5 @@ def find_embeddings(view: View) -> frozenset[int]:
     `group_by_block` too. A network without transformer blocks has none.
     """
     first = group_by_block(view)[0]
-    names = [view.layers[layer].name for layer in first]
-    root = next(filter(None, map(_find_block_root, names)), "")
-    start = next(i for i, name in enumerate(names) if name.startswith(root))
-    return frozenset(first[:start])
-
-
-def _find_block_root(layer: str) -> str:
-    """Return the name of the transformer block of an attention layer with a final point, or ""."""
-    parts = layer.split(".")
-    named = [i for i, part in enumerate(parts) if re.search("attn|attention", part.lower())]
-    numbered = [i for i in range(named[0] if named else 0) if parts[i][-1:].isdigit()]
-    return ".".join((*parts[: numbered[-1] + 1], "")) if numbered else ""
+    inside = [view.layers[layer].in_block for layer in first]
+    return frozenset(first[: inside.index(True)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 
@@ -10,8 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from bench.errors import UserError
+from bench.layers.discovery import find_layers
 from bench.planning.run_inputs import resolve
 from bench.results.decisions import list_frozen_sets, read_decisions
 from bench.results.run_folder import RunFolder
@@ -28,24 +29,14 @@ from tests.support.tiny_runs import execute_run, make_tiny_spec
 
 def build_view(embeddings: int, sizes: list[int], total_steps: int, seed: int = 0) -> HandView:
     """Return a view of a transformer with embeddings, blocks of these sizes and a head."""
-    names = [f"embed.{i}" for i in range(embeddings)]
-    names += [
-        f"body.{block}.{'attn.qkv' if i == 0 else f'mlp.fc{i}'}"
-        for block, size in enumerate(sizes)
-        for i in range(size)
-    ]
     blocks = [0] * embeddings + [b for b, size in enumerate(sizes) for _ in range(size)]
-    view = HandView(
-        [1] * (len(names) + 1),
+    return HandView(
+        [1] * (len(blocks) + 1),
         blocks=[*blocks, len(sizes)],
+        joined=range(embeddings),
         total_steps=total_steps,
         seed=seed,
     )
-    view.layers = tuple(
-        dataclasses.replace(layer, name=name)
-        for layer, name in zip(view.layers, [*names, "head"], strict=True)
-    )
-    return view
 
 
 def run(strategy: Lisa, view: HandView) -> dict[int, set[int]]:
@@ -119,20 +110,29 @@ def test_a_real_run_follows_the_rule(model: str, data: str, block: str, tmp_path
 
 
 def test_embeddings_are_the_layers_before_the_first_transformer_block() -> None:
-    for names, count in (
-        (["bert.embeddings.words", "bert.encoder.layer.0.attention.self.query"], 1),
-        (["conv_proj", "encoder.layers.encoder_layer_0.self_attention", "encoder.ln"], 1),
-        (["features.0.0", "features.1.0.attn.qkv", "features.1.0.mlp.0"], 1),
-        (["stem.0", "stem.1", "blocks.0.mixer.attn.qkv", "blocks.0.attn_norm"], 2),
-        (["layer1.0.attn.conv"], 0),
-        (["features.0"], 0),
-    ):
-        view = HandView([1] * (len(names) + 1), blocks=[0] * len(names) + [1])
-        view.layers = tuple(
-            dataclasses.replace(layer, name=name)
-            for layer, name in zip(view.layers, [*names, "head"], strict=True)
+    for joined, count in (([], 0), ([0], 1), ([0, 1], 2), ([0, 1, 4], 2)):  # 4: a pooler
+        assert find_embeddings(HandView([1] * 6, blocks=[0] * 5 + [1], joined=joined)) == frozenset(
+            range(count)
         )
-        assert find_embeddings(view) == frozenset(range(count))
+
+
+def test_a_gate_of_a_stem_is_an_embedding() -> None:
+    """A convolution with "attn" in its name is no attention, so it is in no transformer block."""
+
+    class Hybrid(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.ModuleList([nn.ModuleDict({"attn": nn.Conv2d(3, 4, 8)})])
+            self.blocks = nn.ModuleList([nn.ModuleDict({"attn": nn.Linear(4, 4)})])
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            tokens = self.stem[0]["attn"](images).flatten(1)
+            return self.head(self.blocks[0]["attn"](tokens))
+
+    view = HandView([1])
+    view.layers = find_layers(Hybrid(), (torch.zeros(2, 3, 8, 8),))
+    assert find_embeddings(view) == {0}
 
 
 def test_frozen_blocks_keep_their_optimizer_state(tmp_path: Path) -> None:
