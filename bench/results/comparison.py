@@ -15,7 +15,7 @@ from bench.results.decisions import read_decisions
 from bench.results.evaluation_file import read_evaluation
 
 # Fields that depend on machine speed, on the CUDA allocator or on an interruption.
-OF_A_RUN = ("clocks", "cpu", "resumed")
+OF_A_RUN = ("clocks", "cpu", "energy", "resumed")
 OF_A_STATE = ("step_s_median", "compile_s", "cuda_allocated", "cuda_reserved")
 OF_AN_EPOCH = ("train_s", "decide_s", "cuda_allocated")
 MEMORY_OF_THE_DEVICE = ("cuda_allocated_peak", "cuda_reserved_peak")

@@ -36,6 +36,7 @@ def capture_state(run: RunState) -> dict[str, Any]:
         "decision_lines": len(run.decisions),
         "accounting": run.accounting.state_dict(),
         "clocks": run.clocks.read(),
+        "energy": run.energy.read(),
         "loss_sum": run.loss_sum,
         "loss": run.view.loss,
         "prefix_since": run.shortcut.since if run.shortcut else 0,
@@ -83,6 +84,7 @@ def _restore(run: RunState, state: dict[str, Any]) -> None:
     run.frozen_at, run.epochs = state["frozen_at"], state["epochs"]
     run.accounting.load_state_dict(state["accounting"], run.view.frozen)
     run.clocks.restore(state["clocks"])
+    run.energy.restore(state.get("energy"))  # missing in checkpoints of earlier releases
     run.loss_sum, run.view.loss = state["loss_sum"], state["loss"]
     if run.shortcut:
         run.shortcut.resume(state["prefix_since"], run.view.step)

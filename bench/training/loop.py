@@ -70,7 +70,8 @@ def execute(
     run = RunState(spec, results, group)
     try:
         prepare(run, folder)
-        train(run, folder, stop, progress, checkpoint_seconds)
+        with run.energy.measure():
+            train(run, folder, stop, progress, checkpoint_seconds)
         evaluate(run)
         result = make_result(run, "done", "")
     except Diverged as error:

@@ -91,7 +91,7 @@ def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
     """Return the contents of result.json.
 
     With replicas, FLOPs are totals over all processes and memory is the maximum over them. Clocks
-    are those of the first process, including its waits for the others.
+    are those of the first process, including its waits for the others. Energy is unknown.
     """
     clocks = run.clocks.read()
     full = run.batches.samples * run.spec.epochs
@@ -120,6 +120,7 @@ def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
         },
         "clocks": clocks["wall"],
         "cpu": clocks["cpu"],
+        "energy": run.energy.read(),
         "resumed": run.resumed,
         "memory": run.group.reduce_max(run.accounting.memory()) | cached,
         "layers": [

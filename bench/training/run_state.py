@@ -15,6 +15,7 @@ from bench.batches.factory import count_batches, make_batches
 from bench.batches.order import NOT_ASKED
 from bench.costs.accounting import MOST_STATES, Accounting
 from bench.costs.clocks import Clocks
+from bench.costs.energy import open_meter
 from bench.costs.flops_by_input_size import FlopsBySize
 from bench.costs.fused_attention import uses_fused_attention
 from bench.distributed.process_group import ALONE, ProcessGroup
@@ -41,7 +42,7 @@ from bench.training.optimizer import build_optimizer
 
 
 class RunState:
-    """Data, model, strategy, optimizer, clocks and records of a run.
+    """Data, model, strategy, optimizer, clocks, energy and records of a run.
 
     named: name of the strategy, for messages.
     frozen_at: number of finished steps when each frozen layer froze, by layer index.
@@ -82,6 +83,7 @@ class RunState:
         self.accounting = Accounting(
             by_size, self.device, most_states, group.size, fused=self._is_attention_fused()
         )
+        self.energy = open_meter(self.device, group.size)
         group.attach(self.model, self.layers)
         self.shortcut: PrefixForward | None = None
         self.compiled: Compiled | None = None

@@ -1,0 +1,181 @@
+"""Energy counters of this machine: NVML's of a GPU, and RAPL's of the CPU packages.
+
+Each counter returns the joules since it was created, and says whether the device was used by this
+process alone. A counter that cannot be read raises NoEnergy with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+POWERCAP, STAT = Path("/sys/class/powercap"), Path("/proc/stat")
+# A process has the CPU alone if the CPU time of all others is below this share of its own, plus the
+# resolution of the system's count.
+OTHERS, RESOLUTION_S = 0.05, 0.05
+
+
+class NoEnergy(Exception):
+    """Raised with the reason why the energy of a run is not known."""
+
+
+class EnergyCounter(Protocol):
+    """Energy counter of a device."""
+
+    def read(self) -> float:
+        """Return the joules since the counter was created. Raises NoEnergy."""
+
+    def check_alone(self) -> None:
+        """Raise NoEnergy if another process has used the device since `restart`."""
+
+    def restart(self) -> None:
+        """Forget what other processes have done so far."""
+
+
+class RaplCounter:
+    """Energy of all CPU packages, from Linux's powercap interface.
+
+    The counter of a package restarts at zero when it reaches `max_energy_range_uj`, which takes
+    20 minutes at 200 W. `read` must therefore be called more often than that. Source:
+    https://docs.kernel.org/power/powercap/powercap.html
+    """
+
+    def __init__(self, root: Path = POWERCAP, stat: Path = STAT) -> None:
+        self._packages = _find_packages(root)
+        self._ranges = [_read_microjoules(p / "max_energy_range_uj") for p in self._packages]
+        self._last = [_read_microjoules(package / "energy_uj") for package in self._packages]
+        self._sum = 0
+        self._load = _MachineLoad(stat)
+
+    def read(self) -> float:
+        """Return the joules since the counter was created. Raises NoEnergy."""
+        now = [_read_microjoules(package / "energy_uj") for package in self._packages]
+        for value, last, largest in zip(now, self._last, self._ranges, strict=True):
+            self._sum += value - last + (largest if value < last else 0)
+        self._last = now
+        return self._sum / 1e6
+
+    def check_alone(self) -> None:
+        """Raise NoEnergy if other processes used the CPU noticeably.
+
+        While this process is idle, its CPU time counts as that of one core.
+        """
+        others, own, elapsed = self._load.measure()
+        if others > OTHERS * max(own, elapsed) + RESOLUTION_S:
+            raise NoEnergy(f"other processes used the CPU for {others:.1f} of {elapsed:.1f} s")
+
+    def restart(self) -> None:
+        """Forget what other processes have done so far."""
+        self._load.restart()
+
+
+class NvmlCounter:
+    """Energy of a GPU, from NVML's counter (Volta and newer, in millijoules).
+
+    uuid: that of the GPU, with the prefix "GPU-". nvml: the module pynvml, or one that replays
+    recorded values.
+    """
+
+    def __init__(self, uuid: str, nvml: ModuleType | None = None) -> None:
+        if nvml is None:
+            import pynvml as nvml
+        self._nvml = nvml
+        self._call(nvml.nvmlInit)
+        self._handle = self._call(nvml.nvmlDeviceGetHandleByUUID, uuid)
+        self._first = self._last = self._call(
+            nvml.nvmlDeviceGetTotalEnergyConsumption, self._handle
+        )
+
+    def read(self) -> float:
+        """Return the joules since the counter was created. Raises NoEnergy."""
+        now: int = self._call(self._nvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
+        if now < self._last:
+            raise NoEnergy("the GPU's energy counter restarted")
+        self._last = now
+        return (now - self._first) / 1e3
+
+    def check_alone(self) -> None:
+        """Raise NoEnergy unless exactly one process has a context on the GPU."""
+        running = {
+            process.pid
+            for ask in (
+                self._nvml.nvmlDeviceGetComputeRunningProcesses,
+                self._nvml.nvmlDeviceGetGraphicsRunningProcesses,
+            )
+            for process in self._call(ask, self._handle)
+        }
+        if len(running) > 1:
+            raise NoEnergy(f"{len(running)} processes used the GPU")
+        if not running:  # in some containers, the driver shows no process
+            raise NoEnergy("NVML does not list the processes on the GPU")
+
+    def restart(self) -> None:
+        """Do nothing, because NVML shows only the present processes."""
+
+    def _call(self, function: Callable[..., Any], *arguments: object) -> Any:
+        try:
+            return function(*arguments)
+        except self._nvml.NVMLError as error:
+            raise NoEnergy(f"NVML: {error}") from None
+
+
+class _MachineLoad:
+    """CPU time of this process and of all others since `restart`."""
+
+    def __init__(self, stat: Path) -> None:
+        self._stat = stat
+        self.restart()
+
+    def restart(self) -> None:
+        self._from = self._read()
+
+    def measure(self) -> tuple[float, float, float]:
+        """Return the CPU seconds of other processes and of this one, and the elapsed seconds."""
+        all_now, own_now, now = self._read()
+        whole, own, elapsed = (
+            later - earlier
+            for later, earlier in zip((all_now, own_now, now), self._from, strict=True)
+        )
+        return max(0.0, whole - own), own, elapsed
+
+    def _read(self) -> tuple[float, float, float]:
+        try:
+            fields = self._stat.read_text().split("\n", 1)[0].split()
+        except OSError as error:
+            raise NoEnergy(f"{self._stat}: {error.strerror}") from None
+        # proc_stat(5): user, nice, system, idle, iowait, irq, softirq, in ticks.
+        user, nice, system, _, _, irq, softirq = (int(field) for field in fields[1:8])
+        ticks = user + nice + system + irq + softirq
+        children = os.times()
+        own = time.process_time() + children.children_user + children.children_system
+        return ticks / os.sysconf("SC_CLK_TCK"), own, time.monotonic()
+
+
+def _find_packages(root: Path) -> list[Path]:
+    """Return the folder of each CPU package. Raises NoEnergy if there is none.
+
+    A package can appear twice, because it has a register (intel-rapl) and a memory-mapped interface
+    (intel-rapl-mmio). Subzones, such as cores and memory, have two colons in their names.
+    """
+    found: dict[str, Path] = {}
+    for zone in sorted(root.glob("intel-rapl*:*")):
+        name = zone / "name"
+        if zone.name.count(":") == 1 and name.exists():
+            text = name.read_text().strip()
+            if text.startswith("package"):
+                found.setdefault(text, zone)
+    if not found:
+        raise NoEnergy(f"{root} has no counter of a CPU package")
+    return list(found.values())
+
+
+def _read_microjoules(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise NoEnergy(f"{path}: {reason}") from None
