@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import gc
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from bench.spec import Spec
 
 ALL = "all"
+YEAR = 365 * 24 * 3600.0
 
 # Fields of a run that can be changed for a whole sweep. The sweep and its profile set the others.
 CHANGEABLE = (
@@ -140,8 +142,8 @@ def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> N
     chosen.add_argument("--controls", action="store_true", help="include the sweep's controls")
     chosen.add_argument(
         "--seeds",
-        type=int,
-        default=0,
+        type=parse_positive_int,
+        default=None,
         metavar="INT",
         help="number of seeds (default: as the sweep says)",
     )
@@ -164,8 +166,6 @@ def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> N
 
 def resolve_sweep(args: argparse.Namespace) -> Sweep:
     """Return the sweep that the arguments name; several sweeps are joined into one."""
-    if args.seeds < 0:
-        raise UserError(f"--seeds {args.seeds} is not valid; give 1 or more")
     files = collect_files(args)
     for pair in args.weights:
         role, equals, file = pair.partition("=")
@@ -185,7 +185,7 @@ def resolve_sweep(args: argparse.Namespace) -> Sweep:
                     name,
                     args.profile,
                     controls=args.controls,
-                    seeds=args.seeds or None,
+                    seeds=args.seeds,
                     files=files,
                     changes=collect_fields(args),
                 )
@@ -224,6 +224,24 @@ def _parse_count(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text} is not valid; give 0 or more")
     return int(text)
+
+
+def parse_positive_int(text: str) -> int:
+    """Return the number. Raise ArgumentTypeError for anything but a whole number of at least 1."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not valid; give 1 or more")
+    return int(text)
+
+
+def parse_seconds(text: str) -> float:
+    """Return the seconds. Raise ArgumentTypeError unless they are above 0 and at most a year."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= YEAR:
+        raise argparse.ArgumentTypeError(f"{text} is not valid; give seconds above 0")
+    return seconds
 
 
 def add_out_argument(parser: argparse._ActionsContainer) -> None:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import add_sweep_arguments, resolve_sweep
-from bench.errors import UserError
+from bench.cli.arguments import add_sweep_arguments, parse_seconds, resolve_sweep
 
 if TYPE_CHECKING:
     from bench.launch.slurm.submissions import RunLocation
@@ -33,7 +32,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--watch", action="store_true", help="repeat until no run is running or queued"
     )
     output.add_argument(
-        "--every", type=float, default=5.0, metavar="FLOAT", help="seconds between two --watch"
+        "--every",
+        type=parse_seconds,
+        default=5.0,
+        metavar="FLOAT",
+        help="seconds between two --watch",
     )
     output.add_argument(
         "--all", action="store_true", help=f"list every run (default: {SHOWN} of each state)"
@@ -43,8 +46,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    if args.every <= 0:
-        raise UserError(f"--every {args.every} is not valid; give seconds above 0")
     sweep = resolve_sweep(args)
     while True:
         snapshot = Snapshot.take(sweep, args.results)

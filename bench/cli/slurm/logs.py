@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import add_results_argument
+from bench.cli.arguments import add_results_argument, parse_positive_int
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +22,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "run", help="run id or its first digits; `freezebench plan --each` lists the ids"
     )
     parser.add_argument(
-        "--lines", type=int, default=40, metavar="INT", help="number of last lines of each log"
+        "--lines",
+        type=parse_positive_int,
+        default=40,
+        metavar="INT",
+        help="number of last lines of each log",
     )
     add_results_argument(parser)
 
@@ -30,8 +34,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from bench.launch.slurm.submissions import Submissions
 
-    if args.lines < 1:
-        raise UserError(f"--lines {args.lines} is not valid; give 1 or more")
     submissions = Submissions(args.results)
     run_id = _find_run_id(args.run, args.results, submissions)
     shown = 0

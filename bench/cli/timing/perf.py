@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.cli.arguments import add_results_argument
+from bench.cli.arguments import add_results_argument, parse_positive_int, parse_seconds
 from bench.errors import UserError
 from bench.options import make_unknown_error
 from bench.perf.subjects import SUBJECTS
@@ -44,14 +44,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     conditions = parser.add_argument_group("conditions")
     conditions.add_argument(
         "--seconds",
-        type=float,
+        type=parse_seconds,
         default=30.0,
         metavar="FLOAT",
         help="measuring time of each value",
     )
     conditions.add_argument(
         "--resolution",
-        type=int,
+        type=parse_positive_int,
         default=64,
         metavar="INT",
         help="side of the input of the paper's models in pixels",
@@ -66,7 +66,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--channels-last", action="store_true", help="store images in channels-last memory format"
     )
     conditions.add_argument(
-        "--batch-size", type=int, default=32, metavar="INT", help="samples per step"
+        "--batch-size", type=parse_positive_int, default=32, metavar="INT", help="samples per step"
     )
     conditions.add_argument(
         "--device",
@@ -74,7 +74,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="{cpu,cuda}",
         help="device (default: cuda if there is a GPU, else cpu)",
     )
-    conditions.add_argument("--threads", type=int, default=1, metavar="INT", help="CPU threads")
+    conditions.add_argument(
+        "--threads", type=parse_positive_int, default=1, metavar="INT", help="CPU threads"
+    )
     add_results_argument(conditions)
 
 
@@ -87,8 +89,6 @@ def main(args: argparse.Namespace) -> int:
 
     chosen = _parse_names(args.only, "--only: section", [*SECTIONS, *ON_REQUEST]) or SECTIONS
     models = _parse_names(args.models, "--models: model", SUBJECTS) or SUBJECTS
-    if not args.seconds > 0:
-        raise UserError(f"--seconds {args.seconds} is not valid; give a number above 0")
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     values: list[Measurement] = []
     with tempfile.TemporaryDirectory() as place:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.arguments import add_sweep_arguments, resolve_sweep
+from bench.cli.arguments import add_sweep_arguments, parse_seconds, resolve_sweep
 from bench.errors import UserError
 
 HELP = "measure the time of finished runs again, with their steps in turns with full training's"
@@ -16,7 +16,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_sweep_arguments(parser)
     timed = parser.add_argument_group("timing")
     timed.add_argument(
-        "--seconds", type=float, default=20.0, metavar="FLOAT", help="measuring time of each run"
+        "--seconds",
+        type=parse_seconds,
+        default=20.0,
+        metavar="FLOAT",
+        help="measuring time of each run",
     )
     timed.add_argument(
         "--only-seed",
@@ -35,9 +39,10 @@ def main(args: argparse.Namespace) -> int:
     from bench.results.run_folder import RunFolder
     from bench.spec import FULL
 
-    if not args.seconds > 0:
-        raise UserError(f"--seconds {args.seconds} is not valid; give a number above 0")
     sweep, skipped = resolve_sweep(args), 0
+    seeds = {entry.spec.seed for entry in sweep.entries}
+    if args.only_seed is not None and args.only_seed not in seeds:
+        raise UserError(f"--only-seed {args.only_seed} is not valid; give one of {sorted(seeds)}")
     for entry in sweep.entries:
         spec = entry.spec
         if spec.strategy == FULL or args.only_seed not in (None, spec.seed):

@@ -1,0 +1,32 @@
+"""Numbers on the command line that no command can use."""
+
+import pytest
+
+from bench.cli.main import main
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("plan table2 --seeds 0", "argument --seeds: 0 is not valid; give 1 or more"),
+        ("sweep table2 --seeds -1", "argument --seeds: -1 is not valid; give 1 or more"),
+        ("sweep table2 --workers -1", "argument --workers: -1 is not valid; give 0 or more"),
+        ("status table2 --watch --every nan", "argument --every: nan is not valid; give seconds"),
+        ("retime table2 --seconds inf", "argument --seconds: inf is not valid; give seconds"),
+        ("retime table2 --only-seed 7", "--only-seed 7 is not valid; give one of [0, 1, 2, 3, 4]"),
+        ("perf --seconds 0", "argument --seconds: 0 is not valid; give seconds above 0"),
+        ("perf --batch-size 0", "argument --batch-size: 0 is not valid; give 1 or more"),
+        ("perf --threads 0", "argument --threads: 0 is not valid; give 1 or more"),
+        ("perf --resolution x", "argument --resolution: x is not valid; give 1 or more"),
+        ("logs 3f --lines 0", "argument --lines: 0 is not valid; give 1 or more"),
+        ("predictor info --window 0", "--window 0 is not valid; give 2 or more"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_by_one_line(command, message, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    try:
+        code = main(command.split())
+    except SystemExit as end:
+        code = end.code
+    assert code != 0
+    assert message in capsys.readouterr().err.splitlines()[-1]
