@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ _WRAPPED = "pass the model inside it, and wrap that model after Freezing is made
 def check_model(model: nn.Module) -> None:
     """Raise UserError for a wrapped model, and if several processes train together."""
     kind = type(model).__name__
+    if not isinstance(model, nn.Module):
+        raise UserError(f"Freezing: {kind} is not a model; give the torch.nn.Module that trains")
     if isinstance(model, (DataParallel, DistributedDataParallel)) or "FullySharded" in kind:
         raise UserError(f"Freezing: {kind} is not supported; train the model on one device")
     if hasattr(model, "_orig_mod"):
@@ -50,9 +53,9 @@ def bind_example(model: nn.Module, example: Example) -> tuple[nn.Module, Inputs]
         given = {name: value for name, value in example.items() if name != "labels"}
         names, inputs = tuple(given), tuple(given.values())
     else:
-        inputs = tuple(example)
-    if not inputs or not all(isinstance(value, Tensor) and value.ndim for value in inputs):
-        kinds = ", ".join(type(value).__name__ for value in inputs) or "nothing"
+        inputs = tuple(example) if isinstance(example, Sequence) else (example,)
+    if not inputs or not all(isinstance(x, Tensor) and x.ndim and len(x) for x in inputs):
+        kinds = ", ".join(_describe(value) for value in inputs) or "nothing"
         raise UserError(
             f"Freezing: example holds {kinds}; give a batch of the model's inputs: a tensor, a "
             "tuple of tensors or a dict of tensors"
@@ -63,13 +66,35 @@ def bind_example(model: nn.Module, example: Example) -> tuple[nn.Module, Inputs]
     return _take_positional(model, names), inputs
 
 
+def check_forward(model: nn.Module, inputs: Inputs) -> None:
+    """Raise UserError if a model cannot run on its inputs. It runs on a copy in eval mode."""
+    try:
+        with torch.no_grad():
+            get_logits(copy.deepcopy(model).eval()(*inputs))
+    except UserError:
+        raise
+    except Exception as error:  # models have no common error class
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UserError(
+            f"Freezing: {type(model).__name__} cannot run on the example ({reason}); give a batch "
+            "of the inputs of its forward, without labels, on the device of the model"
+        ) from error
+
+
 def move_example(example: Example, device: torch.device) -> Example:
-    """Return an example on a device."""
-    if isinstance(example, Tensor):
-        return example.to(device)
+    """Return an example with its tensors on a device."""
+
+    def move(value: Any) -> Any:
+        return value.to(device) if isinstance(value, Tensor) else value
+
     if isinstance(example, Mapping):
-        return {name: value.to(device) for name, value in example.items()}
-    return tuple(value.to(device) for value in example)
+        return {name: move(value) for name, value in example.items()}
+    return tuple(map(move, example)) if isinstance(example, Sequence) else move(example)
+
+
+def _describe(value: Any) -> str:
+    shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+    return type(value).__name__ + shape
 
 
 def _take_positional(model: nn.Module, names: tuple[str, ...]) -> nn.Module:

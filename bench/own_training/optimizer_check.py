@@ -41,6 +41,8 @@ def check_optimizer(optimizer: torch.optim.Optimizer, keep_state: bool) -> None:
     """
     name = type(optimizer).__name__
     for number, group in enumerate(optimizer.param_groups):
+        if not group["params"]:  # transformers makes a group for weight decay and one without
+            continue
         if isinstance(group["lr"], Tensor):
             raise UserError(
                 f"Freezing: the learning rate of parameter group {number} is a tensor, and reading "

@@ -35,7 +35,17 @@ class ProbeSamples:
         self._inputs: Inputs | None = None
         self._labels: Tensor | None = None
         if probe is not None:
+            if not isinstance(probe, (tuple, list)) or len(probe) != 2:
+                raise UserError(
+                    "Freezing: probe is not a pair; give probe=(inputs, labels), where labels may "
+                    "be None"
+                )
             self._inputs, self._labels = bind_example(model, probe[0])[1], probe[1]
+            if self._labels is not None and len(self._labels) != len(self._inputs[0]):
+                raise UserError(
+                    f"Freezing: probe holds {len(self._inputs[0])} samples, but "
+                    f"{len(self._labels)} labels; give one label for each sample"
+                )
         if strategy.needs_probe and self._inputs is None:
             raise UserError(
                 f"Freezing: strategy {name} looks at training samples; give probe=(inputs, labels),"

@@ -11,7 +11,6 @@ from bench.costs.flops import Convention, Flops
 from bench.results.decisions import list_frozen_sets
 from bench.strategy_api.view import View
 
-
 # The `executed` convention needs the precision of the loop's steps, which Freezing does not see.
 CONVENTIONS: tuple[Convention, ...] = ("paper", "exact")
 

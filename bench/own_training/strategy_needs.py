@@ -31,9 +31,17 @@ def make_strategy(strategy: str | Strategy, options: Mapping[str, Any]) -> Strat
 def find_files(strategy: Strategy, name: str, files: Mapping[str, str | Path]) -> dict[str, Path]:
     """Return the files that a strategy reads, by role. The laptop profile names the default ones.
 
-    Raises UserError if a file does not exist, or if the strategy needs a reference and has none.
+    Raises UserError if a file does not exist, if the strategy does not read a given file, or if it
+    needs a reference and has none.
     """
-    found = {**strategy.files("laptop"), **{role: Path(path) for role, path in files.items()}}
+    own = strategy.files("laptop")
+    roles = [*own, *(("reference",) if strategy.needs_reference else ())]
+    if unknown := sorted(files.keys() - set(roles)):
+        raise UserError(
+            f"Freezing: strategy {name} reads no file {unknown[0]!r}; the files that it reads: "
+            f"{', '.join(roles) or 'none'}"
+        )
+    found = {**own, **{role: Path(path) for role, path in files.items()}}
     if strategy.needs_reference and "reference" not in found:
         raise UserError(
             f"Freezing: strategy {name} needs a fully trained model of the same task; give "

@@ -12,7 +12,7 @@ from bench.costs.flops import FlopModel, count_flops
 from bench.costs.flops_by_input_size import FlopsBySize
 from bench.layers.discovery import Inputs, Layer, find_layers
 from bench.models.classifiers import find_classifiers
-from bench.own_training.inputs import Example, bind_example, check_model
+from bench.own_training.inputs import Example, bind_example, check_forward, check_model
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ def analyze(model: nn.Module, example: Example) -> Subject:
     """Return the analysis of a model. Raises UserError if the model is not supported."""
     check_model(model)
     net, inputs = bind_example(model, example)
-    return Subject(net, inputs, find_layers(net, take_samples(inputs, 1), find_classifiers(model)))
+    one = take_samples(inputs, 1)
+    check_forward(net, one)
+    return Subject(net, inputs, find_layers(net, one, find_classifiers(model)))
 
 
 def take_samples(inputs: Inputs, samples: int) -> Inputs:

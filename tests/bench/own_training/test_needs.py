@@ -84,6 +84,17 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "steps": ({"total_steps": 0}, "total_steps = 0 is not valid"),
     "epoch": ({"steps_per_epoch": 2.5}, "steps_per_epoch = 2.5 is not valid"),
     "example": ({"example": [1, 2]}, "example holds int, int"),
+    "no example": ({"example": None}, "example holds NoneType"),
+    "no samples": ({"example": torch.ones(0, 3, 8, 8)}, r"holds Tensor of shape \(0, 3, 8, 8\)"),
+    "labels": ({"example": make_batch(0)}, r"cannot run on the example \(TypeError: .*labels"),
+    "shape": ({"example": torch.ones(4, 1, 8, 8)}, "cannot run on the example"),
+    "type": ({"example": make_batch(0)[0].double()}, "cannot run on the example"),
+    "probe": ({"probe": make_batch(0)[0]}, r"give probe=\(inputs, labels\)"),
+    "few labels": ({"probe": (make_batch(0)[0], torch.ones(3))}, "4 samples, but 3 labels"),
+    "no such file": (
+        {"strategy": "smartfrz", "files": {"predicter": __file__}},
+        "reads no file 'predicter'; the files that it reads: predictor",
+    ),
     "file": ({"strategy": "smartfrz", "files": {"predictor": "no.file"}}, "no.file does not exist"),
 }
 
@@ -100,6 +111,8 @@ def test_unsupported_models_are_refused() -> None:
     plain = build_tiny_net()
     with pytest.raises(UserError, match="DataParallel is not supported"):
         Freezing.parameter_groups(nn.DataParallel(plain), make_batch(0)[0])
+    with pytest.raises(UserError, match="function is not a model"):
+        Freezing.parameter_groups(make_batch, make_batch(0)[0])  # type: ignore[arg-type]
     with pytest.raises(UserError, match="the model is compiled; pass the model inside"):
         Freezing.parameter_groups(torch.compile(plain), make_batch(0)[0])
     plain.get_submodule("3").requires_grad_(False)

@@ -88,6 +88,13 @@ def test_the_trial_leaves_optimizer_and_scheduler_alone() -> None:
                                    strict=True)]  # fmt: skip
 
 
+def test_an_empty_parameter_group_is_accepted() -> None:
+    def make(parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.AdamW([{"params": list(parameters)}, {"params": []}], lr=0.01)
+
+    assert TinyLoop(optimizer=make).train().freezing.frozen == {0, 1}
+
+
 def test_an_optimizer_without_all_parameters_is_refused() -> None:
     with pytest.raises(UserError, match="the optimizer lacks parameters of layer 0"):
         TinyLoop(optimizer=lambda p: torch.optim.SGD(list(p)[2:], lr=0.1))
