@@ -6,7 +6,11 @@ The callbacks for transformers and Lightning are in `bench.api.transformers` and
 
 from __future__ import annotations
 
-from bench.own_training.freezing import Freezing
-from reports.runs.export_files import load_results
+from bench.siblings import check_siblings
+
+check_siblings()  # before the imports below, which fail if another package has a name of ours
+
+from bench.own_training.freezing import Freezing  # noqa: E402
+from reports.runs.export_files import load_results  # noqa: E402
 
 __all__ = ["Freezing", "load_results"]

@@ -10,6 +10,7 @@ from io import TextIOWrapper
 
 from bench.cli.help import HelpFormatter, format_version
 from bench.errors import UserError
+from bench.siblings import check_siblings
 
 # Each command's module within bench.cli.
 COMMANDS = {
@@ -37,6 +38,11 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, execute the command and return the exit status."""
     _escape_unprintable_names()
+    try:
+        check_siblings()
+    except UserError as error:  # before the commands are imported, which import both packages
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     parser = build_parser()
     args = parser.parse_args(arguments)
     try:

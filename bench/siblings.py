@@ -1,0 +1,29 @@
+"""Check that strategies/ and reports/ are imported from the folder that holds bench/."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from bench.errors import UserError
+from bench.files import PROJECT
+
+SIBLINGS = ("reports", "strategies")
+
+
+def check_siblings(root: Path = PROJECT) -> None:
+    """Raise UserError if another package has the name of one of freezebench's.
+
+    root: folder that holds the packages. In a project of one's own, the folder of the script comes
+    first on Python's path, and folders named reports or strategies are common there. freezebench.py
+    makes the same check for bench/ before the command line starts.
+    """
+    for name in SIBLINGS:
+        spec = find_spec(name)
+        places = [Path(p).resolve() for p in (spec and spec.submodule_search_locations) or ()]
+        if root / name not in places:
+            found = (spec and spec.origin) or f"no file named {name}"
+            raise UserError(
+                f"Python imports {name} from {found} instead of {root / name}; rename the other "
+                f"{name}, or start Python where it is not on sys.path"
+            )
