@@ -17,7 +17,7 @@ MADE_BY = --launcher $(LAUNCHER)
 
 TABLES := table1 table2 table3 table4 table5 table6 table7 table8 table9
 
-.PHONY: env $(TABLES) figures sweep slurm-test page-test docs docs-test cuda cuda-bundle page predictor backbones report plan flops list perf test lint format clean
+.PHONY: env $(TABLES) figures sweep slurm-test page-test wheel wheel-test docs docs-test cuda cuda-bundle page predictor backbones report plan flops list perf test lint format clean
 
 env: $(READY)
 
@@ -77,6 +77,14 @@ slurm-test: $(READY)
 # The page in Debian's Chromium, as its readers meet it.
 page-test: $(READY)
 	$(VENV)/bin/python -m tests.page.run $(ARGS)
+
+# The wheel of the files as they are, in dist/.
+wheel: $(READY)
+	$(VENV)/bin/python -m tests.support.wheel dist
+
+# The wheel in an environment without the checkout, and the container's steps in a fresh Debian.
+wheel-test: $(READY)
+	FREEZEBENCH_WHEEL=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/wheel -rs $(ARGS)
 
 # The documentation site, in site/. It needs no network.
 docs: $(READY)

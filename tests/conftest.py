@@ -22,8 +22,13 @@ settings.load_profile("laws")
 torch.set_num_threads(1)
 
 # Folders of tests that need Slurm (`make slurm-test`), a browser (`make page-test`) or several
-# minutes (`make docs-test`), with the environment variable that enables each.
-NEEDS = {"slurm": "FREEZEBENCH_SLURM", "page": "FREEZEBENCH_BROWSER", "docs": "FREEZEBENCH_DOCS"}
+# minutes (`make docs-test`, `make wheel-test`), with the environment variable that enables each.
+NEEDS = {
+    "slurm": "FREEZEBENCH_SLURM",
+    "page": "FREEZEBENCH_BROWSER",
+    "docs": "FREEZEBENCH_DOCS",
+    "wheel": "FREEZEBENCH_WHEEL",
+}
 collect_ignore = [folder for folder, name in NEEDS.items() if name not in os.environ]
 
 

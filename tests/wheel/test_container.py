@@ -1,0 +1,115 @@
+"""Containers: the image files name the same steps, and the steps work in a fresh Debian."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+CONTAINER = ROOT / "container"
+DOCKERFILE = (CONTAINER / "Dockerfile").read_text()
+DEFINITION = (CONTAINER / "freezebench.def").read_text()
+DEPENDENCIES = "/opt/dependencies"
+
+
+def find_copies() -> tuple[list[str], str]:
+    """Return the sources and the target of the Dockerfile's COPY."""
+    *sources, target = re.search(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE)[1].split()
+    return sources, target
+
+
+def find_step() -> str:
+    """Return the command of the Dockerfile's RUN."""
+    return re.search(r"^RUN (.+)$", DOCKERFILE, re.MULTILINE)[1]
+
+
+def test_both_images_have_the_same_base_files_and_step() -> None:
+    sources, target = find_copies()
+    section = DEFINITION.split("%files")[1].split("%post")[0]
+    assert [line.split() for line in section.strip().splitlines()] == [[s, target] for s in sources]
+    base = re.search(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE)[1]
+    assert f"From: {base}\n" in DEFINITION
+    post = DEFINITION.split("%post")[1].split("%runscript")[0]
+    assert post.strip().splitlines()[-1].strip() == find_step()
+
+
+@pytest.fixture
+def debian(tmp_path: Path) -> Iterator[Path]:
+    """Create a fresh Debian in a folder, or skip the test with the reason."""
+    if sys.version_info[:2] != (3, 11):
+        pytest.skip("Debian's Python cannot use the packages of this environment")
+    if os.geteuid() or shutil.which("apt-get") is None:
+        pytest.skip("a fresh Debian needs root and apt-get")
+    if shutil.which("debootstrap") is None:
+        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "debootstrap"]
+        for command in (["apt-get", "update", "-qq"], install):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"debootstrap is not available: {done.stderr.strip()}")
+    base = re.search(r"^FROM debian:(\w+)-slim$", DOCKERFILE, re.MULTILINE)[1]
+    root = tmp_path / "debian"
+    made = subprocess.run(
+        ["debootstrap", "--variant=minbase", base, str(root)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stdout[-2000:] + made.stderr
+    with ExitStack() as mounts:
+        for source, target in (
+            ("/proc", "proc"), ("/dev", "dev"),
+            (sysconfig.get_path("purelib"), DEPENDENCIES.lstrip("/")),
+        ):  # fmt: skip
+            (root / target).mkdir(parents=True, exist_ok=True)
+            done = subprocess.run(
+                ["mount", "--bind", source, str(root / target)],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            if done.returncode:
+                pytest.skip(f"mount is not permitted: {done.stderr.strip()}")
+            mounts.callback(subprocess.run, ["umount", str(root / target)], check=True)
+        yield root
+
+
+def test_the_steps_work_in_a_fresh_debian(debian: Path, wheel: Path) -> None:
+    """pip takes the dependencies from this environment, because downloading them takes minutes."""
+    sources, target = find_copies()
+    place = debian / target.lstrip("/")
+    place.mkdir(parents=True)
+    for source in sources:
+        shutil.copy(wheel if source.endswith(".whl") else ROOT / source, place)
+    variables = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PIP_NO_DEPS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def enter(command: str) -> str:
+        done = subprocess.run(
+            ["chroot", str(debian), "sh", "-c", command],
+            env=variables, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    enter(find_step())
+    assert not place.exists()
+    site = next((debian / "opt/freezebench/lib").glob("python3*/site-packages"))
+    names = [p.name for p in Path(sysconfig.get_path("purelib")).iterdir()]
+    for name in names:
+        if "freezebench" not in name and not (site / name).exists():
+            (site / name).symlink_to(f"{DEPENDENCIES}/{name}")
+    assert "freezebench 0.2" in enter("freezebench --version")
+    run = (
+        "freezebench run --model laptop_resnet --data digits10 --resolution 24 --lr 0.05 "
+        "--epochs 1 --train-limit 64"
+    )
+    assert "accuracy" in enter(f"mkdir -p /work && cd /work && {run}")
