@@ -1,10 +1,11 @@
 """Cluster file: the resources that each job requests, in TOML, checked before jobs are submitted.
 
-Keys are the parameters of submitit's Slurm executor. docs/cluster.example.toml lists them.
+Keys are the parameters of submitit's Slurm executor. cluster.example.toml lists them.
 """
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from bench.options import Flag, Integer, Option, Real, Text, check_options
 from bench.spec import Spec
 
 DEFAULT_FILE = "cluster.toml"
+EXAMPLE = Path(__file__).with_name("cluster.example.toml")  # in the wheel too, which has no docs/
 
 
 class LinesOption(Option):
@@ -156,8 +158,8 @@ def load_settings(file: str) -> ClusterSettings:
         given = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(
-            f"{path} does not exist; copy docs/cluster.example.toml there and set the resources "
-            "of a job, or pass --cluster FILE"
+            f"{path} does not exist; run `cp {shlex.quote(str(EXAMPLE))} {shlex.quote(str(path))}` "
+            "and set the resources of a job in it, or pass --cluster FILE"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None

@@ -9,11 +9,8 @@ import submitit
 from submitit.slurm.slurm import _make_sbatch_string
 
 from bench.errors import UserError
-from bench.launch.slurm.cluster_file import RESOURCES, load_settings
-from tests.support.paths import ROOT
+from bench.launch.slurm.cluster_file import EXAMPLE, RESOURCES, load_settings
 from tests.support.tiny_runs import make_tiny_spec
-
-EXAMPLE = ROOT / "docs" / "cluster.example.toml"
 
 
 def written(folder: Path, text: str) -> str:
