@@ -71,7 +71,7 @@ def load_predictor(path: Path, device: torch.device) -> Trained:
     Raises UserError if the file is missing, damaged, not a predictor file, or if its feature set
     is unknown or does not fit its weights.
     """
-    advice = "train one with `make predictor`"
+    advice = "train one with `freezebench predictor train`"
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

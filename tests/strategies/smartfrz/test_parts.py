@@ -184,7 +184,7 @@ def test_bad_predictor_files_give_a_one_line_error(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=path.name) as error:
             load_predictor(path, CPU)
         assert "\n" not in str(error.value)
-        assert "make predictor" in str(error.value)
+        assert "freezebench predictor train" in str(error.value)
 
 
 def test_a_tailor_samples_weights_in_any_memory_format() -> None:

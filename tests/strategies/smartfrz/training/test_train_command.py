@@ -174,7 +174,7 @@ def test_a_row_without_its_predictor_file_gives_one_line(
     error = capsys.readouterr().err
     assert "there is no predictor file for these options" in error
     assert "laptop-published-w31-n1024.safetensors" in error
-    assert "make predictor" in error
+    assert "freezebench predictor train" in error
     assert error.count("\n") == 1
     own = find_predictor("laptop", "upstream+progress", 30, 1024)
     shutil.copy(own, tmp_path / "own.safetensors")
