@@ -19,7 +19,8 @@ TITLE = "Claims of the paper"
 NOTES = (
     "Intervals are two-sided 95 % intervals, paired by seed. Those of differences in accuracy also "
     "cover the test draw. Three or more pairs of model and data set are pooled: the interval is "
-    "then over the means of the pairs.",
+    "then over the means of the pairs. With three or more models, it is widened to contain the "
+    "interval over the models, because the pairs of one model are not independent.",
     "“Undecided” means that an interval contains the threshold of its rule or has fewer than "
     "three values, that runs are missing, or that times cannot be compared. The column “These "
     "runs” gives the reason.",
