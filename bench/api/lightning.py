@@ -60,8 +60,15 @@ class LightningFreezing(Callback):
                 "needs one that holds all parameters"
             )
         total, epoch = self._steps
+        try:
+            model = pl_module.get_submodule(self._model)
+        except AttributeError as error:
+            raise UserError(
+                f"LightningFreezing: the module has no submodule {self._model!r} ({error}); give "
+                "the attribute that holds the network as `model`"
+            ) from None
         self._made = Freezing(
-            pl_module.get_submodule(self._model),
+            model,
             trainer.optimizers[0],
             example=move_example(self._example, pl_module.device),
             total_steps=total or _count_steps(trainer.estimated_stepping_batches, "total_steps"),
@@ -71,6 +78,7 @@ class LightningFreezing(Callback):
         self._step, self._samples, self._losses = trainer.global_step, 0, list[Tensor]()
         if self._loaded:
             self._made.load_state_dict(self._loaded)
+            self._loaded = {}  # another fit() begins at its own step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -79,8 +87,9 @@ class LightningFreezing(Callback):
 
         Several batches may share a step (accumulate_grad_batches).
         """
-        self._samples += len(next(x for x in tree_leaves(batch) if isinstance(x, Tensor)))
-        loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
+        self._samples += _count_samples(batch)
+        # Without a loss, Lightning skips the backward pass of the batch, and outputs are empty.
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if isinstance(loss, Tensor):
             self._losses.append(loss.detach())
         if trainer.global_step == self._step:
@@ -96,6 +105,17 @@ class LightningFreezing(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state of a checkpoint until the training starts."""
         self._loaded = state_dict
+
+
+def _count_samples(batch: Any) -> int:
+    """Return the length of the first tensor in a batch. Raises UserError if it has none."""
+    for value in tree_leaves(batch):
+        if isinstance(value, Tensor) and value.ndim:
+            return len(value)
+    raise UserError(
+        f"LightningFreezing: cannot count the samples of a batch, a {type(batch).__name__} without "
+        "a tensor; let the loader return tensors, or lists or dicts of them"
+    )
 
 
 def _count_epoch(trainer: Trainer) -> int:

@@ -26,7 +26,8 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
 
     example: a batch of inputs, as the data collator makes it. total_steps, steps_per_epoch,
         batch_size: optimizer steps, and samples of a step; default: those of the Trainer.
-    samples_per_epoch: training samples of an epoch; default: all batches are full.
+    samples_per_epoch: training samples of an epoch; default: those of the Trainer, but with
+        batch_size, all batches are full.
     settings: all other arguments of Freezing (strategy, options, seed, files, probe).
 
     Checkpoints of the Trainer hold the state in freezing.pt. A resumed training reads it from the
@@ -82,6 +83,8 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
             steps_per_epoch=epoch or _count_steps(args, train_dataloader),
             **self._settings,
         )
+        if not self._batch:
+            self._samples = self._samples or _count_samples(args, train_dataloader)
         self._batch = self._batch or args.train_batch_size * args.gradient_accumulation_steps
         if state.global_step:
             path = _find_file(args, state)
@@ -110,6 +113,14 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
 
 def _find_file(args: TrainingArguments, state: TrainerState) -> Path:
     return Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE
+
+
+def _count_samples(args: TrainingArguments, loader: Any) -> int | None:
+    """Return the training samples of an epoch, None if the data has no length."""
+    try:
+        return min(len(loader.dataset), len(loader) * int(args.train_batch_size))
+    except TypeError:
+        return None
 
 
 def _count_steps(args: TrainingArguments, loader: Any) -> int:
