@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
@@ -18,6 +21,7 @@ from strategies.representations.similarity import (
     compute_linear_cka,
     estimate_hsic1,
 )
+from tests.support.hand_view import HandView
 from tests.support.tiny_view import build_tiny_net, build_tiny_view
 
 
@@ -30,11 +34,15 @@ def view(tmp_path: Path) -> View:
 
 def script_cka(monkeypatch: pytest.MonkeyPatch, curves: list[list[float]]) -> None:
     """Replace Reference.cka, so that each call returns the next row of `curves`."""
-    rows = iter(curves)
+    script_rows(monkeypatch, np.stack([(row, np.array(row) - 1) for row in curves]))
+
+
+def script_rows(monkeypatch: pytest.MonkeyPatch, values: np.ndarray) -> None:
+    """Replace Reference.cka, so that each call returns the next two rows of `values`."""
+    rows = iter(values)
 
     def cka(self: Reference, view: View, layers: list[int]) -> torch.Tensor:
-        row = torch.tensor(next(rows), dtype=torch.float64)[layers]
-        return torch.stack((row, row - 1))
+        return torch.tensor(next(rows), dtype=torch.float64)[:, layers]
 
     monkeypatch.setattr(Reference, "cka", cka)
 
@@ -68,6 +76,46 @@ def test_decisions_equal_those_computed_manually(
     assert trace["cka"][:, 0].tolist() == [0.5, 0.7, 0.8, 0.83, 0.79]
     assert trace["cka"][3:, 1].isnan().all()
     assert "cka_biased" not in trace  # it is computed only if it decides
+
+
+SPREADS = {
+    "range": np.ptp,
+    "std": lambda last: np.std(last, ddof=1),
+    "drift": lambda last: abs(last[-1] - last[0]),
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    layers=st.integers(1, 8),
+    k=st.integers(2, 6),
+    epsilon=st.floats(0.005, 0.2),
+    spread=st.sampled_from(list(SPREADS)),
+    estimator=st.sampled_from(["unbiased", "biased"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_decisions_equal_the_rule(
+    layers: int, k: int, epsilon: float, spread: str, estimator: str, seed: int
+) -> None:
+    steps = np.random.default_rng(seed).normal(size=(12, layers)) * epsilon
+    curves = 0.5 + np.cumsum(steps * np.linspace(2, 0.1, 12)[:, None], axis=0)
+    view, frozen = HandView([1] * (layers + 1)), set[int]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reference, "__init__", lambda self, *_, **__: setattr(self, "flops", 0.0))
+        # The other row of the values is noise, which must not decide.
+        other = np.random.default_rng(seed + 1).normal(size=curves.shape)
+        rows = {"unbiased": (curves, other), "biased": (other, curves)}[estimator]
+        script_rows(patch, np.stack(rows, axis=1))
+        oracle = CKAOracle(k=k, epsilon=epsilon, spread=spread, estimator=estimator)
+        oracle.start(view)
+        for epoch in range(1, len(curves)):
+            view.step = 10 * epoch
+            assert oracle.stages().due(view.step, 10)
+            view.frozen |= {v.layer for v in oracle.decide(view) if v.freeze}
+            if epoch + 1 >= k:
+                last = curves[epoch + 1 - k : epoch + 1]
+                frozen |= {i for i in range(layers) if SPREADS[spread](last[:, i]) < epsilon}
+            assert view.frozen == frozen
 
 
 @pytest.mark.parametrize(("spread", "froze"), [("range", False), ("std", False), ("drift", True)])

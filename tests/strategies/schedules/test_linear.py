@@ -1,9 +1,10 @@
 """Tests of FreezeOut against manually computed schedules and costs."""
 
 import math
+from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bench.errors import UserError
@@ -54,6 +55,40 @@ def test_each_layer_freezes_at_its_step_and_the_head_never_freezes() -> None:
                 frozen[decision.layer] = step
                 view.frozen |= {decision.layer}
     assert frozen == {0: 45, 1: 60, 2: 75}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    layers=st.integers(2, 16),
+    t0=st.integers(0, 20).map(lambda n: Fraction(n, 20)),
+    spacing=st.sampled_from(["linear", "squared", "cubic"]),
+    scaled=st.booleans(),
+    steps=st.integers(1, 80),
+)
+def test_decisions_and_rates_equal_the_rule(
+    layers: int, t0: Fraction, spacing: str, scaled: bool, steps: int
+) -> None:
+    """Shares of T are exact fractions here. A t_i halfway between two steps may be either."""
+    power = {"linear": 1, "squared": 2, "cubic": 3}[spacing]
+    shares = [(t0 + (1 - t0) * Fraction(i, layers - 1)) ** power for i in range(layers)]
+    assume(all((2 * share * steps) % 2 != 1 for share in shares))
+    moments = [round(share * steps) for share in shares]
+    view = HandView([1] * layers, total_steps=steps, base_lr=0.1)
+    strategy = Linear(t0=float(t0), spacing=spacing, scaled=scaled)
+    strategy.start(view)
+    for step in range(steps):
+        view.step = step
+        if strategy.stages().due(step, 10):
+            view.frozen |= {v.layer for v in strategy.decide(view) if v.freeze}
+        assert view.frozen == {i for i in range(layers - 1) if moments[i] <= step}
+        rates = strategy.learning_rates(view)
+        for moment, rate in zip(moments, rates, strict=True):
+            if step < moment:
+                start = 0.1 * (steps / moment if scaled else 1)
+                annealed = start * (1 + math.cos(math.pi * step / moment)) / 2
+                assert rate == pytest.approx(annealed)
+            else:
+                assert rate == pytest.approx(0)
 
 
 @given(
