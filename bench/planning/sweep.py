@@ -220,6 +220,8 @@ class _Builder:
         if "weights" in method.set:  # the method's own choice replaces the backbone
             values.pop("weights_file", None)
         values |= {key: values[key] * by for key, by in method.scale.items()}
+        if method.adapter:
+            values["model"] = f"{method.adapter}:{values['model']}"
         strategy = method.strategy or method.name
         values |= {"strategy": strategy, "options": method.options}
         if load_strategy_class(strategy).needs_reference:

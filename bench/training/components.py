@@ -13,8 +13,10 @@ from bench.errors import UserError
 from bench.layers.discovery import Layer
 from bench.models.catalogue import build as build_model
 from bench.models.texts.catalogue import find_text_model
+from bench.models.texts.lora import LoraModel, add_adapters
 from bench.models.weights import load_backbone
 from bench.results.run_folder import RunFolder
+from bench.seeds import derive_seed
 from bench.spec import Spec
 from bench.strategy_api.registry import load_strategy_class
 
@@ -29,9 +31,22 @@ def make_initial_model(
 
     All weights are drawn from the seed. If the spec names weights, they replace all but the head's.
     """
-    model = build_model(spec.model, classes, spec.resolution, spec.seed)
-    if not spec.weights:
+    text_model = find_text_model(spec.model)
+    adapted = isinstance(text_model, LoraModel)
+    # Weights are named as in the model without adapters, so they are loaded first.
+    name = text_model.base.name if isinstance(text_model, LoraModel) else spec.model
+    model = build_model(name, classes, spec.resolution, spec.seed)
+    if spec.weights:
+        _load_weights(model, spec, name, layers[-1], results)
+    if not adapted:
         return model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(spec.seed, "adapters"))
+        return add_adapters(model)
+
+
+def _load_weights(model: nn.Module, spec: Spec, name: str, last: Layer, results: Path) -> None:
+    """Copy the weights that the spec names into all but the head. last: the layer of the head."""
     if spec.weights.startswith("run:"):
         source: str | Path = _find_kept_model(spec, spec.weights, results)
     elif spec.weights == "pretrained":
@@ -39,18 +54,17 @@ def make_initial_model(
     else:
         source = Path(spec.paths["weights"])
     may_lack = [prefix.strip() for prefix in spec.weights_may_lack.split(",") if prefix.strip()]
-    head: tuple[str, ...] = (layers[-1].name, *layers[-1].others)
-    text_model = find_text_model(spec.model)
+    head: tuple[str, ...] = (last.name, *last.others)
+    text_model = find_text_model(name)
     if text_model and (fresh := text_model.list_new_parts(model)):
         # Of a head of several layers, only the last depends on the number of classes.
         head, may_lack = head[-1:], [*may_lack, *fresh]
-    report = load_backbone(model, source, head=head, name=spec.model, allow_missing=may_lack)
+    report = load_backbone(model, source, head=head, name=name, allow_missing=may_lack)
     notes = [report.note] if report.note else []
     if text_model and text_model.list_new_parts(model) and report.missing:
         notes.append(f"{spec.label}: starts with random {', '.join(report.missing)}")
     for note in notes:
         print(note, file=sys.stderr, flush=True)
-    return model
 
 
 def build_strategy(spec: Spec) -> Strategy:

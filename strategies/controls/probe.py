@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.models.texts.lora import is_adapter
 from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
 
 
 class Probe(Strategy):
-    """Train the head only: every other layer is frozen before the first step."""
+    """Train the head only: every other layer is frozen before the first step.
+
+    The LoRA adapters of a model `lora:NAME` train as well, so this is LoRA there.
+    """
 
     name = "probe"
     look = ("#7F7F7F", "P")
@@ -21,4 +25,5 @@ class Probe(Strategy):
         return AtSteps(frozenset({0}))
 
     def decide(self, view: View) -> Sequence[Verdict]:
-        return [Verdict(layer, freeze=True) for layer in view.active]
+        body = [layer for layer in view.active if not is_adapter(view.layers[layer].name)]
+        return [Verdict(layer, freeze=True) for layer in body]
