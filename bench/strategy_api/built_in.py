@@ -27,12 +27,13 @@ class StrategyFacts:
     place: str
     summary: str
     look: tuple[str, str] | None = None
+    made_for: tuple[str, ...] = ()
     is_control: bool = False
     freezes: bool = True
     costs_full_training: bool = False
 
 
-STATED = ("look", "is_control", "freezes", "costs_full_training")
+STATED = ("look", "made_for", "is_control", "freezes", "costs_full_training")
 
 
 @cache

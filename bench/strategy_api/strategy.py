@@ -35,8 +35,8 @@ class Verdict:
 class Strategy:
     """Base class of strategies, which decide which layers freeze, and when.
 
-    Plans and reports read `look`, `is_control`, `freezes` and `costs_full_training` from the source
-    of built-in strategies without an import, so their values must be literals.
+    Plans and reports read `look`, `made_for`, `is_control`, `freezes` and `costs_full_training`
+    from the source of built-in strategies without an import, so their values must be literals.
 
     Attributes:
         name: name in messages and on the command line.
@@ -58,6 +58,7 @@ class Strategy:
             state anew (compiled, cache_prefix, fold_norms) are rejected.
         matches: whether it can train within a FLOP budget, set by `match` or its `saving` option.
         look: colour and matplotlib marker in figures. Strategies without a look get a spare one.
+        made_for: kinds of model for which its authors made it (bench.models.kinds).
         is_control: whether it is a control, which is never reported as the best method.
         freezes: whether it may freeze layers. Plots of freezing steps leave out those that do not.
         costs_full_training: whether a run costs as much as full training, for estimates of a plan.
@@ -73,6 +74,7 @@ class Strategy:
     switches_often: ClassVar[bool] = False
     matches: ClassVar[bool] = False
     look: ClassVar[tuple[str, str] | None] = None
+    made_for: ClassVar[tuple[str, ...]] = ()
     is_control: ClassVar[bool] = False
     freezes: ClassVar[bool] = True
     costs_full_training: ClassVar[bool] = False

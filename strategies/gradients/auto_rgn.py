@@ -42,6 +42,7 @@ class AutoRgn(Strategy):
 
     name = "auto_rgn"
     look = ("#B2182B", "s")
+    made_for = ("convolutional network",)
     options = {
         "cut": Real(
             0.01, low=0.0, high=1.0, doc="share of the largest rate below which it freezes"

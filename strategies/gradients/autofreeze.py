@@ -42,6 +42,7 @@ class AutoFreeze(Strategy):
 
     name = "autofreeze"
     look = ("#009E73", "^")
+    made_for = ("text classifier",)
     options = {
         "N": Real(50.0, low=0.0, high=100.0, doc="percentile of r below which a unit may freeze"),
         "M": Integer(4, low=1, high=1000, doc="intervals per epoch"),

@@ -41,6 +41,7 @@ class GreenTrainer(Strategy):
 
     name = "greentrainer"
     look = ("#1B7837", "*")
+    made_for = ("language model",)
     needs_probe = "labels"
     options = {
         "rho": Real(0.5, low=0.0, high=1.0, doc="ρ: FLOPs of a step as a share of full training"),

@@ -35,6 +35,7 @@ class PipeTransformer(Strategy):
 
     name = "pipetransformer"
     look = ("#5C7F00", "d")
+    made_for = ("vision transformer", "text classifier")
     options = {
         "alpha": Real(
             0.5, low=0.0, high=1.0, doc="α: share of the remaining blocks that may freeze per epoch"

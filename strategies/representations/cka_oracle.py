@@ -30,6 +30,7 @@ class CKAOracle(Strategy):
 
     name = "cka_oracle"
     look = ("#CC79A7", "v")
+    made_for = ("convolutional network",)
     options = {
         "k": Integer(3, low=2, high=1000, doc="number of CKA values that are compared"),
         "epsilon": Real(0.01, low=0, high=1, doc="spread below which a layer freezes"),

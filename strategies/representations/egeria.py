@@ -51,6 +51,7 @@ class Egeria(Strategy):
 
     name = "egeria"
     look = ("#01665E", "^")
+    made_for = ("convolutional network", "text classifier")
     needs_probe = "inputs"
     needs_loss = True
     options = {

@@ -48,6 +48,7 @@ class SimFreeze(Strategy):
 
     name = "simfreeze"
     look = ("#AE017E", "p")
+    made_for = ("convolutional network", "vision transformer", "text classifier")
     needs_probe = "inputs"
     options = {
         "interval": Integer(40, low=1, doc="n: steps from one measurement to the next"),

@@ -39,6 +39,7 @@ class BAdam(Strategy):
 
     name = "badam"
     look = ("#7B3294", "D")
+    made_for = ("language model",)
     switches_often = True
     options = {
         "K": Integer(

@@ -37,6 +37,7 @@ class Lisa(Strategy):
 
     name = "lisa"
     look = ("#00838F", "v")
+    made_for = ("language model",)
     keeps_optimizer_state = True
     switches_often = True
     options = {

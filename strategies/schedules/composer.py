@@ -31,6 +31,7 @@ class Composer(Strategy):
 
     name = "composer"
     look = ("#8C2D04", ">")
+    made_for = ("convolutional network",)
     options = {
         "freeze_start": Real(
             0.5, low=0.0, high=1.0, doc="fraction of training before the first freeze"

@@ -27,6 +27,7 @@ class GradualUnfreezing(Strategy):
 
     name = "gradual_unfreezing"
     look = ("#C51B8A", "H")
+    made_for = ("text classifier",)
 
     def start(self, view: View) -> None:
         body = group_by_block(view)[:-1]

@@ -29,6 +29,7 @@ class Linear(Strategy):
 
     name = "linear"
     look = ("#E69F00", "s")
+    made_for = ("convolutional network",)
     options = {
         "t0": Real(0.5, low=0.0, high=1.0, doc="fraction of T after which the first layer freezes"),
         "spacing": Choice(

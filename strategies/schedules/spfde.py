@@ -33,6 +33,7 @@ class Spfde(FixedSchedule):
 
     name = "spfde"
     look = ("#08519C", "*")
+    made_for = ("convolutional network",)
     options = {
         "saving": Real(
             0.5,

@@ -25,6 +25,7 @@ class Svcca(FixedSchedule):
 
     name = "svcca"
     look = ("#3F007D", "8")
+    made_for = ("convolutional network",)
 
     def start(self, view: View) -> None:
         blocks = group_by_block(view)

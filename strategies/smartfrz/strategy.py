@@ -41,6 +41,7 @@ class SmartFRZ(Strategy):
 
     name = "smartfrz"
     look = ("#0072B2", "D")
+    made_for = ("convolutional network", "vision transformer", "text classifier")
     options = {
         "window": Integer(30, low=2, high=1000, doc="W, snapshots in the predictor's window"),
         "tailored": Integer(1024, low=8, high=65536, doc="n, weights sampled per layer"),

@@ -39,6 +39,7 @@ class APF(Strategy):
 
     name = "apf"
     look = ("#6A51A3", "8")
+    made_for = ("convolutional network",)
     switches_often = True
     keeps_optimizer_state = True
     options = {

@@ -37,6 +37,7 @@ class SlimFit(Strategy):
 
     name = "slimfit"
     look = ("#B5651D", ">")
+    made_for = ("vision transformer", "text classifier")
     switches_often = True
     keeps_optimizer_state = True
     options = {"share": Real(0.9, low=0.0, high=1.0, doc="share of the layers that are frozen")}
