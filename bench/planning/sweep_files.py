@@ -16,6 +16,7 @@ from bench.options import make_unknown_error
 
 SWEEPS = PROJECT / "sweeps"
 PROFILES = SWEEPS / "profiles"
+LEADERBOARD = "leaderboard"  # sweep with a report of its own, which is no table of the paper
 ROLES = ("models", "datasets", "pairs")  # tables of a profile; the name of a pair is MODEL/DATASET
 SCALED = ("lr", "weight_decay")  # fields that a method may scale; each model has its own values
 
@@ -38,7 +39,7 @@ class Method(_Table):
     """Method of a sweep: a strategy with its options, and fields set only for its runs.
 
     match: name of the method whose mean cost is the budget of this one. scale: factors for lr and
-    weight_decay.
+    weight_decay. adapter: prefix of the model's name, such as "lora"; "" for none.
     """
 
     name: Text
@@ -47,6 +48,7 @@ class Method(_Table):
     options: Values = {}
     set: Values = {}
     scale: Factors = {}
+    adapter: Text = ""
 
 
 class Grid(_Table):
@@ -171,8 +173,9 @@ def apply_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
 
 def _check_references(sweep: SweepFile, where: str) -> None:
     """Raise UserError for references to unknown names, and for duplicate names and values."""
-    if sweep.table and sweep.table not in list_tables():
-        raise make_unknown_error(f"{where}: table", sweep.table, list_tables())
+    known = [*list_tables(), LEADERBOARD]
+    if sweep.table and sweep.table not in known:
+        raise make_unknown_error(f"{where}: table", sweep.table, known)
     names = [method.name for method in sweep.all_methods]
     for method in sweep.all_methods:
         for key in method.scale:
@@ -201,7 +204,7 @@ def _check_references(sweep: SweepFile, where: str) -> None:
 
 def _check_own_name(path: Path) -> None:
     """Raise UserError if the file has the name of a built-in report, or unusual characters."""
-    if re.fullmatch(r"(table|figure)\d.*|curves|claims|index|made", path.stem):
+    if re.fullmatch(rf"(table|figure)\d.*|curves|claims|index|made|{LEADERBOARD}.*", path.stem):
         raise UserError(
             f"sweep {path}: a built-in report has this name; rename the file, or declare in it "
             "the table that reports it (table = ...)"

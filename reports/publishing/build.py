@@ -23,6 +23,7 @@ from reports.figures.style import apply_style, save_figure
 from reports.paper_figures import figure5
 from reports.runs.run_table import ROLES, Reader
 from reports.tables import (
+    leaderboard,
     table1,
     table2,
     table3,
@@ -48,6 +49,7 @@ BUILDERS: Mapping[str, Builder] = {
     "table8": table8.build_report,
     "table9": table9.build_report,
     "figure5": figure5.build_report,
+    "leaderboard": leaderboard.build_report,
 }
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.files import make_folder, write_atomically
+from bench.models.kinds import find_kind
+from bench.planning.sweep_files import list_tables
 from bench.strategy_api.registry import load_strategy_class
 from reports.claims.report import build_report as claims
 from reports.claims.report import collect_frames
@@ -66,7 +68,7 @@ def write_page(sweep: Sweep, results: Path, out: Path | None = None) -> Path:
     """
     name: str = sweep.profile["name"]
     parts = sweep.parts or (sweep,)
-    ours = any(part.table in (*BUILDERS, "curves") for part in parts)
+    ours = any(part.table in list_tables() for part in parts)
     folder = (out or results / "reports") / name
     path = folder / ("index.html" if ours else f"{sweep.name}.html")
     make_folder(path.parent)
@@ -112,6 +114,7 @@ def list_shown_runs(sweep: Sweep) -> list[dict[str, Any]]:
             "match": methods.get(e.spec.match[0], "") if e.spec.match else "",
             "reference": e.spec.reference.removeprefix("run:"),
             "strategy": e.spec.strategy_name,
+            "kind": find_kind(e.spec.model),
             "options": _collect_options(e.spec),
             **e.roles,
         }

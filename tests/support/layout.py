@@ -60,6 +60,7 @@ ORDER = (
     "reports.paper",
     "reports.figures",
     "reports.comparison",
+    "reports.leaderboard",
     "reports.paper_figures",
     "reports.claims",
     "reports.page",

@@ -1,0 +1,1 @@
+"""Leaderboard: all strategies, compared at equal cost with the controls, and ranked."""

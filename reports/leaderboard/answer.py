@@ -1,0 +1,69 @@
+"""Plain answer of the leaderboard: which methods beat the controls at equal cost, which do not."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from reports.document.table import Row, Table, text_column
+from reports.leaderboard.contestants import CONTROLS
+from reports.leaderboard.standings import BEATS, LOSES, NOT_TESTED, OPEN, Standing
+
+WIDTH = 84  # characters of a line of names, so that a terminal shows all of them
+HEADS = {
+    BEATS: "beats every control",
+    LOSES: "worse than a control",
+    OPEN: "undecided",
+    NOT_TESTED: "not tested",
+}
+MEANING = (
+    "Every method runs at its own defaults. It is compared with the controls "
+    f"{', '.join(CONTROLS)} at its own cost in exact FLOPs, decisions included. Beats every "
+    "control: it is better than each of them. Worse than a control: at least one is better. Both "
+    "are one-sided tests at 2.5 %, Holm-adjusted over the methods, over the pairs and over the "
+    "models, and the larger p counts. Undecided: the runs show neither. Not tested: a run "
+    "without a result, a cost that fewer than three pairs of the controls reach, or fewer than "
+    "three pairs."
+)
+
+
+def write_headline(standings: Sequence[Standing]) -> str:
+    """Return the answer as one sentence, with the number of methods."""
+    judged = [one for one in standings if not one.contestant.is_control]
+    tested = [one for one in judged if one.outcome != NOT_TESTED]
+    if not tested:
+        return "No answer yet, because no method can be tested against the controls at equal cost"
+    names = _list_names(tested, BEATS)
+    worse, undecided = (len(_list_names(tested, outcome)) for outcome in (LOSES, OPEN))
+    if names:
+        first = f"{', '.join(names)} beat{'s' * (len(names) == 1)} every control at equal cost"
+    else:
+        first = "No method is shown to beat the controls at equal cost"
+    rest = [f"{worse} {'is' if worse == 1 else 'are'} worse than a control"] * bool(worse)
+    rest += [f"{undecided} {'is' if undecided == 1 else 'are'} undecided"] * bool(undecided)
+    total = len(judged)
+    return (
+        f"{first}; of {total} method{'s' * (total != 1)}, {' and '.join(rest)}" if rest else first
+    )
+
+
+def build_answer_table(standings: Sequence[Standing], title: str) -> Table:
+    """Return the answer as a table with the names of the methods of each outcome."""
+    judged = [one for one in standings if not one.contestant.is_control]
+    rows: list[Row] = []
+    for outcome, head in HEADS.items():
+        names = [_describe(one) for one in judged if one.outcome == outcome]
+        for number, line in enumerate(textwrap.wrap(", ".join(names), WIDTH) or ["none"]):
+            rows.append({"answer": head if number == 0 else " ", "methods": line})
+    columns = (text_column("At equal cost", "answer"), text_column("Methods", "methods"))
+    return Table(f"{write_headline(standings)} ({title})", columns, rows, (), [MEANING])
+
+
+def _list_names(standings: Sequence[Standing], outcome: str) -> list[str]:
+    return [one.contestant.name for one in standings if one.outcome == outcome]
+
+
+def _describe(one: Standing) -> str:
+    """Return a method's name, with the controls that are better if there are any."""
+    name = one.contestant.name
+    return f"{name} (than {' and '.join(one.worse_than)})" if one.worse_than else name

@@ -1,0 +1,107 @@
+"""Contestants of the leaderboard: the points of each method and of each control, by pair.
+
+A method "slimfit" is the point at the strategy's defaults. Methods named "slimfit, share 0.75" are
+further points of the same contestant. Their name continues after a comma.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from bench.spec import FULL
+from reports.comparison.paired_difference import PairedDifference, compare_accuracy
+from reports.runs.cells import Cell
+from reports.sampling import Pair
+
+CONTROLS = ("prefix", "at_once", "shortened")  # each contestant is compared with their curves
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of a contestant on one pair of model and data set.
+
+    cell: its runs. full: those of full training.
+    """
+
+    cell: Cell
+    full: Cell
+
+    @property
+    def method(self) -> str:
+        """Name of the method in the sweep."""
+        return self.cell.roles[2]
+
+    @cached_property
+    def difference(self) -> PairedDifference:
+        """Accuracy minus that of full training, in points."""
+        return compare_accuracy(self.cell, self.full)
+
+    @cached_property
+    def costs(self) -> Mapping[int, float]:
+        """Cost by seed, as a share of full training's cost with the same seed."""
+        whole = compute_costs(self.full)
+        return {s: cost / whole[s] for s, cost in compute_costs(self.cell).items() if s in whole}
+
+    @property
+    def saved(self) -> float:
+        """Mean share of full training's cost that is saved; NaN without a common seed."""
+        costs = list(self.costs.values())
+        return 1 - sum(costs) / len(costs) if costs else float("nan")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run of the cell and of full training has a result."""
+        return self.cell.n == self.cell.wanted and self.full.n == self.full.wanted
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """All points of a method, by pair. The first point of a pair is the one at its defaults."""
+
+    name: str
+    points: Mapping[Pair, Sequence[Point]]
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is one of the controls whose curves the others are compared with."""
+        return self.name in CONTROLS
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether it needs a trained model of the same task, whose cost is not counted."""
+        return any(
+            run.get("reference") for point in self.defaults.values() for run in point.cell.runs
+        )
+
+    @property
+    def defaults(self) -> Mapping[Pair, Point]:
+        """Point at the defaults of each pair."""
+        return {pair: points[0] for pair, points in self.points.items()}
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run of every point has a result."""
+        return all(point.complete for points in self.points.values() for point in points)
+
+
+def compute_costs(cell: Cell) -> dict[int, float]:
+    """Return the exact FLOPs of each finished run, decisions included, by seed."""
+    decide = cell.by_seed("decide_flops")
+    return {seed: flops + decide[seed] for seed, flops in cell.by_seed("exact_total").items()}
+
+
+def collect_contestants(cells: Sequence[Cell]) -> dict[str, Contestant]:
+    """Return the contestants of cells (model, data set, method) by name, without full training.
+
+    The points of a pair are in the order of the cells. Pairs without full training are left out.
+    """
+    full = {cell.roles[:2]: cell for cell in cells if cell.roles[2] == FULL}
+    found: dict[str, dict[Pair, list[Point]]] = {}
+    for cell in cells:
+        pair, method = cell.roles[:2], cell.roles[2]
+        if method != FULL and pair in full:
+            name = method.partition(",")[0]
+            found.setdefault(name, {}).setdefault(pair, []).append(Point(cell, full[pair]))
+    return {name: Contestant(name, points) for name, points in found.items()}

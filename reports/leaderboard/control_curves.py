@@ -1,0 +1,99 @@
+"""Comparison of a method with the accuracy of a control at the method's own cost.
+
+A control is run at several costs. Between two of them its accuracy is interpolated linearly in the
+cost. Whoever draws one of the two settings at random reaches that accuracy at that mean cost, so
+the chord is never better than what the control offers. Full training is the control's setting that
+saves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import UserError
+from reports.comparison.paired_difference import PairedDifference
+from reports.leaderboard.contestants import Point
+from reports.runs.run_table import Run
+from reports.runs.sample_scores import SampleScores
+from reports.sampling import compute_residuals
+
+Weights = tuple[tuple[int, float], ...]  # places in a curve, with weights that sum to 1
+NOTHING = PairedDifference({}, None)
+
+
+def find_weights(costs: Sequence[float], cost: float) -> Weights | None:
+    """Return the settings of a control and their weights that cost as much as a method.
+
+    costs: cost of each setting, in any order. cost: that of the method. A method that costs more
+    than the dearest setting is compared with that one, which costs less. None if the method costs
+    less than the cheapest setting.
+    """
+    order = sorted(range(len(costs)), key=lambda i: costs[i])
+    above = next((place for place, i in enumerate(order) if costs[i] >= cost), None)
+    if above is None:
+        return ((order[-1], 1.0),)
+    if above == 0:
+        return ((order[0], 1.0),) if costs[order[0]] == cost else None
+    low, high = order[above - 1], order[above]
+    share = (cost - costs[low]) / (costs[high] - costs[low])
+    return tuple((i, w) for i, w in ((low, 1 - share), (high, share)) if w > 0)
+
+
+def compare_with_curve(point: Point, control: Sequence[Point]) -> PairedDifference:
+    """Return the accuracy of a method minus that of a control at the same cost, in points.
+
+    The comparison is paired by seed and test sample, and uses each seed's own cost. control: the
+    points of the control on the same pair. Seeds whose cost is below the control's lowest are left
+    out. Raises UserError if two runs of a seed were evaluated on different samples.
+    """
+    by_seed: dict[int, float] = {}
+    samples: dict[Hashable, NDArray[np.float64]] = {}
+    sources: dict[Hashable, NDArray[np.int64]] = {}
+    runs = {run["seed"]: run for run in point.cell.finished}
+    for seed, cost in sorted(point.costs.items()):
+        curve = _collect_curve(point, control, seed)
+        weights = find_weights([costs for costs, _ in curve], cost)
+        if weights is None:
+            continue
+        rivals = [(curve[place][1], weight) for place, weight in weights]
+        own = runs[seed]
+        by_seed[seed] = own["accuracy"] - sum(w * rival["accuracy"] for rival, w in rivals)
+        samples[seed], sources[seed] = _subtract_samples(own, rivals)
+    return PairedDifference(by_seed, compute_residuals(samples, sources)) if by_seed else NOTHING
+
+
+def _collect_curve(point: Point, control: Sequence[Point], seed: int) -> list[tuple[float, Run]]:
+    """Return cost and run of each setting of a control with one seed, full training included."""
+    full = next(run for run in point.full.finished if run["seed"] == seed)
+    curve: list[tuple[float, Run]] = [(1.0, full)]
+    for setting in control:
+        runs = {run["seed"]: run for run in setting.cell.finished}
+        if seed in runs and seed in setting.costs:
+            curve.append((setting.costs[seed], runs[seed]))
+    return curve
+
+
+def _subtract_samples(
+    own: Run, rivals: Sequence[tuple[Run, float]]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the difference of every evaluation sample, and the sources of the samples."""
+    read = _read_samples(own["samples"])
+    rest = read.contributions.copy()
+    for rival, weight in rivals:
+        theirs = _read_samples(rival["samples"])
+        if not np.array_equal(read.sources, theirs.sources):
+            raise UserError(
+                f"runs {own['id']} and {rival['id']} were evaluated on different samples, so they "
+                "cannot be compared; give both the same data and evaluate_on"
+            )
+        rest -= weight * theirs.contributions
+    return rest, read.sources
+
+
+@lru_cache(maxsize=1024)  # every method is compared with the same runs of the controls
+def _read_samples(read: Callable[[], SampleScores]) -> SampleScores:
+    return read()

@@ -1,0 +1,98 @@
+"""Hypervolume of points of saving and loss, and its uncertainty over models.
+
+The hypervolume is the share of the rectangle of savings from 0 to MOST_SAVED and losses from 0 to
+MOST_LOST that is no better than one of a method's points. Zitzler and Thiele (1998) introduced it
+to compare sets of points with two aims. The data sets are taken as fixed and the models are
+resampled, each with all of its data sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reports.pooling import average_by_model
+from reports.sampling import Pair
+from reports.statistics import LEAST, LEVEL, Interval, compute_t_interval
+
+MOST_SAVED = 0.6  # share of full training's FLOPs
+MOST_LOST = 5.0  # points of accuracy
+MOST_ENUMERATED = 5  # models of which all resamples are listed; of more, DRAWS are drawn
+DRAWS = 4000
+
+
+def compute_hypervolume(points: Iterable[tuple[float, float]]) -> float:
+    """Return the hypervolume of points (share saved, points lost), from 0 to 1.
+
+    A gain of accuracy counts as no loss, and a saving above MOST_SAVED as that. One point covers
+    the rectangle that it spans with the worst corner. Points that cost more than full training, or
+    lose more than MOST_LOST, cover nothing.
+    """
+    area, best = 0.0, MOST_LOST
+    clipped = [(min(saved, MOST_SAVED), max(lost, 0.0)) for saved, lost in points]
+    # From the largest saving on, each smaller loss adds a step below it.
+    for saved, lost in sorted(clipped, key=lambda point: (-point[0], point[1])):
+        if saved > 0 and lost < best:
+            area += saved * (best - lost)
+            best = lost
+    return area / (MOST_SAVED * MOST_LOST)
+
+
+def compute_mean_interval(values: Mapping[Pair, float]) -> Interval:
+    """Return the mean hypervolume over the pairs, with a 95 % interval over the models.
+
+    It contains two intervals: the central LEVEL of all resamples of the models, and the t interval
+    over the models. With four models, the resamples alone cover the mean in about 80 % of the
+    cases. The ends are limited to 0 and 1, and NaN with fewer than LEAST models.
+    """
+    models = average_by_model(values)
+    student = compute_t_interval(models)
+    if len(models) < LEAST:
+        return Interval(student.mean, float("nan"), float("nan"), len(models))
+    means = np.array(models)[list_resamples(len(models))].mean(axis=1)
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    ends = (
+        float(np.clip(min(low, student.low), 0, 1)),
+        float(np.clip(max(high, student.high), 0, 1)),
+    )
+    return Interval(student.mean, *ends, len(models))
+
+
+def compute_rank_ranges(
+    values: Mapping[str, Mapping[Pair, float]],
+) -> dict[str, tuple[float, float]]:
+    """Return the central LEVEL of each method's rank over all resamples of the models.
+
+    values: hypervolume by method and pair; all methods have the same pairs. Rank 1 has the largest
+    mean. Equal means share their mean rank. NaN with fewer than LEAST models.
+    """
+    models = np.array([average_by_model(values[name]) for name in values])  # (methods, models)
+    if not len(models) or models.shape[1] < LEAST:
+        return dict.fromkeys(values, (float("nan"), float("nan")))
+    drawn = models[:, list_resamples(models.shape[1])].mean(axis=2)  # (methods, resamples)
+    larger = (drawn[None] > drawn[:, None]).sum(axis=1)
+    equal = (drawn[None] == drawn[:, None]).sum(axis=1)
+    tail = (1 - LEVEL) / 2
+    ends = np.quantile(larger + (equal + 1) / 2, [tail, 1 - tail], axis=1).T
+    return {name: (float(low), float(high)) for name, (low, high) in zip(values, ends, strict=True)}
+
+
+@cache
+def list_resamples(models: int) -> NDArray[np.int64]:
+    """Return the places of the models in each resample, (resamples, models).
+
+    All of them, or DRAWS that are drawn with a fixed seed if there are many models.
+    """
+    if models <= MOST_ENUMERATED:
+        return np.array(list(product(range(models), repeat=models)), dtype=np.int64)
+    return np.random.default_rng(0).integers(0, models, (DRAWS, models))
+
+
+def order_by_mean(values: Mapping[str, Mapping[Pair, float]]) -> Sequence[str]:
+    """Return the names of the methods, the largest mean hypervolume first."""
+    return sorted(values, key=lambda name: -float(np.mean(average_by_model(values[name]))))

@@ -1,0 +1,214 @@
+"""Tables of the leaderboard over the pairs of images: ranking, equal cost, time to target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bench.strategy_api.built_in import find_built_in
+from reports.comparison.method_rows import expand_interval
+from reports.document.captions import TEST_DRAW
+from reports.document.table import (
+    Row,
+    Table,
+    Value,
+    interval_column,
+    number_column,
+    p_value_column,
+    percent_column,
+    text_column,
+)
+from reports.leaderboard.contestants import CONTROLS, Contestant
+from reports.leaderboard.hypervolume import MOST_LOST, MOST_SAVED
+from reports.leaderboard.standings import Standing
+from reports.leaderboard.time_to_target import Reached
+from reports.statistics import (
+    LEAST,
+    MARGIN,
+    NOTHING,
+    POWER,
+    compute_detectable_difference,
+)
+
+OUTSIDE = "*"  # mark of a method whose authors made it for another kind of model
+METHOD = text_column("Method", "method")
+PERCENT = 100.0
+RANKING_COMPACT = (  # for a terminal
+    number_column("Rank", "rank", 0),
+    METHOD,
+    interval_column("Hypervolume (%) [95 %]", "hypervolume", "", 1, PERCENT, sign=False),
+    interval_column("Rank, 95 %", "rank_range", "", 0, sign=False),
+    percent_column("Saved (%)", "saved"),
+    interval_column("Difference (points) [95 %]", "difference"),
+)
+RANKING_COLUMNS = (
+    *RANKING_COMPACT,
+    number_column("Detectable (points)", "detectable"),
+    number_column("Points", "points", 0),
+    text_column("Made for", "made_for"),
+)
+AGAINST = tuple(interval_column(f"− {name} [95 %]", name) for name in CONTROLS)
+EQUAL_COST_COMPACT = (  # for a terminal
+    METHOD,
+    *AGAINST,
+    text_column("Outcome", "outcome"),
+)
+EQUAL_COST_COLUMNS = (
+    METHOD,
+    percent_column("Saved (%)", "saved"),
+    *AGAINST,
+    number_column("Detectable (points)", "detectable"),
+    text_column("Pairs", "pairs"),
+    text_column("Outcome", "outcome"),
+    p_value_column("p (beats all), Holm", "p_better"),
+    p_value_column("p (worse), Holm", "p_worse"),
+)
+RANKING = (
+    f"Hypervolume: share, in percent, of the rectangle of savings from 0 to {100 * MOST_SAVED:g} "
+    f"% and losses from 0 to {MOST_LOST:g} points that is no better than one of the method's "
+    "points (its mean saving and loss over the seeds), averaged over the pairs. A method without "
+    "a knob has one point. A method with a knob has three on some pairs, which can only help it. "
+    "Controls have one for each cost, and no rank. The data sets are fixed and the models are "
+    "resampled: the interval contains the central 95 % of all resamples and the t interval over "
+    "the models. Rank, 95 %: central 95 % of the rank over these resamples. With few models it "
+    "is too narrow, and no claim rests on it. Saved and difference: at the defaults, relative to "
+    "full training, by exact FLOPs with decisions. The interval of the difference contains those "
+    "over the pairs and over the models. Detectable: smallest true difference that a test at 5 % "
+    f"finds with {100 * POWER:g} % power, given the spread of these runs."
+)
+EQUAL_COST = (
+    "Accuracy of the method at its defaults minus that of each control at the same cost, in "
+    "points. A control runs at several savings, and its accuracy between two of them is "
+    "interpolated linearly in the cost of each seed. Full training is its setting without a "
+    f"saving. The comparison is paired by seed and test sample. {TEST_DRAW} Each interval "
+    "contains those over the pairs and over the models, and is not corrected for the number of "
+    "comparisons. p (beats all): one-sided, for the hypothesis that at least one control is as "
+    "good, the largest p of the three (an intersection-union test). p (worse): one-sided, for "
+    "the hypothesis that no control is better, with Bonferroni's correction over the three. Both "
+    "are Holm-adjusted over the methods and significant below 0.025. Pairs: pairs that are "
+    "compared. A pair whose method costs less than the cheapest setting of a control is left "
+    f"out. With fewer than {LEAST} pairs or a missing run, nothing is tested. Detectable: the "
+    f"largest of the three smallest differences that a test at 5 % finds with {100 * POWER:g} % "
+    "power, without any correction."
+)
+TARGET = (
+    f"Target: full training's final accuracy with the same seed, less {MARGIN:g} points, first "
+    "seen reached at the end of an epoch. Reached: runs at the defaults that reach it, of all "
+    "finished runs. FLOPs and time: median over the runs as a share of full training's total, "
+    "decisions included. A run that never reaches the target counts as infinitely long, and “–” "
+    "is a median that is infinite. Evaluations count for neither."
+)
+ORACLE = (
+    "Oracle: {names} needs a fully trained model of the same task. The cost of that model is not "
+    "counted, so it has no rank."
+)
+
+
+def build_ranking(standings: Sequence[Standing], title: str, notes: Sequence[str]) -> Table:
+    """Return the table of hypervolumes and ranks."""
+    rows = [_build_ranking_row(one) for one in standings]
+    oracles = ", ".join(one.contestant.name for one in standings if one.contestant.is_oracle)
+    extra = [ORACLE.format(names=oracles)] if oracles else []
+    return Table(title, RANKING_COLUMNS, rows, (), [RANKING, *extra, *describe_marks(rows), *notes])
+
+
+def _build_ranking_row(one: Standing) -> Row:
+    contestant = one.contestant
+    return {
+        "rank": one.rank,
+        "method": describe_method(contestant, _list_kinds(contestant)),
+        **expand_interval("hypervolume", one.hypervolume),
+        "rank_range": one.rank,
+        "rank_range_low": one.rank_range[0],
+        "rank_range_high": one.rank_range[1],
+        "points": sum(len(points) for points in contestant.points.values()),
+        "saved": one.saved,
+        **expand_interval("difference", one.lost),
+        "detectable": compute_detectable_difference(one.lost),
+        "made_for": format_authors_kinds(contestant),
+    }
+
+
+def build_equal_cost_part(standings: Sequence[Standing], title: str) -> Table:
+    """Return the table that compares each method with the controls at its own cost."""
+    rows = [_build_equal_cost_row(one) for one in standings if not one.contestant.is_control]
+    return Table(title, EQUAL_COST_COLUMNS, rows, (), [EQUAL_COST, *describe_marks(rows)])
+
+
+def _build_equal_cost_row(one: Standing) -> Row:
+    values: dict[str, Value] = {
+        "method": describe_method(one.contestant, _list_kinds(one.contestant)),
+        "saved": one.saved,
+    }
+    for name in CONTROLS:
+        values |= expand_interval(name, one.against.get(name, NOTHING))
+    compared = min(one.compared.values(), default=0)
+    beyond = f", {one.beyond} cheaper than the controls" if one.beyond else ""
+    values |= {
+        "pairs": f"{compared} of {len(one.contestant.points)}{beyond}",
+        "outcome": one.outcome,
+        "worse_than": ", ".join(one.worse_than),
+        "p_better": one.p_better,
+        "p_worse": one.p_worse,
+        "detectable": max(
+            map(compute_detectable_difference, one.against.values()), default=float("nan")
+        ),
+    }
+    return values
+
+
+def build_target_part(reached: Mapping[str, Reached], title: str) -> Table:
+    """Return the table of costs and times until the target is reached. reached: by method."""
+    rows: list[Row] = [
+        {
+            "method": name,
+            "reached": f"{one.reached} of {one.runs}",
+            "runs": one.runs,
+            "reached_runs": one.reached,
+            "flops": one.flops,
+            "seconds": one.seconds,
+        }
+        for name, one in reached.items()
+    ]
+    columns = (
+        METHOD,
+        text_column("Reached", "reached"),
+        percent_column("FLOPs (% of full training)", "flops"),
+        percent_column("Time (% of full training)", "seconds"),
+    )
+    return Table(title, columns, rows, (), [TARGET])
+
+
+def describe_method(contestant: Contestant, kinds: Sequence[str]) -> str:
+    """Return the name of a method, with a mark if none of these kinds is its authors'."""
+    made_for = _find_made_for(contestant)
+    outside = bool(made_for) and not set(made_for) & set(kinds)
+    role = " (control)" if contestant.is_control else " (oracle)" * contestant.is_oracle
+    return f"{contestant.name}{OUTSIDE * outside}{role}"
+
+
+def describe_marks(rows: Sequence[Row]) -> list[str]:
+    """Return the note that explains the mark, if a row has it."""
+    marked = any(OUTSIDE in str(row["method"]) for row in rows)
+    note = "its authors made it for other kinds of model, so this is not their setting."
+    return [f"{OUTSIDE} {note}"] * marked
+
+
+def format_authors_kinds(contestant: Contestant) -> str:
+    """Return the kinds of model for which a method was made; '' for controls."""
+    return ", ".join(_find_made_for(contestant))
+
+
+def _find_made_for(contestant: Contestant) -> tuple[str, ...]:
+    strategies = {
+        str(run.get("strategy", contestant.name))
+        for point in contestant.defaults.values()
+        for run in point.cell.runs
+    }
+    facts = [find_built_in().get(name) for name in strategies]
+    return next((one.made_for for one in facts if one), ())
+
+
+def _list_kinds(contestant: Contestant) -> list[str]:
+    """Return the kinds of model of a method's pairs."""
+    cells = [point.cell for point in contestant.defaults.values()]
+    return [str(run.get("kind", "")) for cell in cells for run in cell.runs]

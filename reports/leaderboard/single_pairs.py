@@ -1,0 +1,98 @@
+"""Table of the leaderboard's language tasks: each pair of model and task on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reports.comparison.method_rows import expand_interval
+from reports.document.captions import format_seed_count
+from reports.document.profile import Profile
+from reports.document.table import (
+    Row,
+    Table,
+    Value,
+    interval_column,
+    mean_sd_column,
+    number_column,
+    percent_column,
+    text_column,
+)
+from reports.leaderboard.contestants import CONTROLS, Contestant, Point
+from reports.leaderboard.control_curves import compare_with_curve
+from reports.leaderboard.hypervolume import compute_hypervolume
+from reports.leaderboard.parts import METHOD, describe_marks, describe_method
+from reports.sampling import Pair
+from reports.statistics import Interval, compute_detectable_difference, judge_difference
+
+PLACE = (text_column("Model", "model"), text_column("Data", "dataset"))
+MEANING = (
+    "Each pair of model and task on its own, at the methods' defaults. Score: Matthews "
+    "correlation or accuracy in percent, or −100 times the loss in nats per word of a language "
+    "model, so that 1 point is 1 % of perplexity. Difference: to full training. The columns that "
+    "begin with − compare with each control at equal cost. The intervals of a single pair cover "
+    "seeds and test draw, and are not corrected for the number of comparisons, so no claim over "
+    "models rests on them. LoRA is no freezing method. It trains small matrices next to frozen "
+    "weights, and is shown because it is the usual choice for fine-tuning language models."
+)
+
+
+def build_language_part(
+    contestants: Mapping[str, Contestant], profile: Profile, title: str
+) -> Table:
+    """Return one row for each pair and method, controls left out."""
+    pairs = list(dict.fromkeys(pair for one in contestants.values() for pair in one.points))
+    rows = [
+        _build_row(pair, one, contestants, profile)
+        for pair in pairs
+        for one in contestants.values()
+        if pair in one.points and not one.is_control
+    ]
+    used = [name for name in CONTROLS if name in contestants]
+    columns = (
+        METHOD,
+        text_column("Seeds", "seeds"),
+        mean_sd_column("Score", "score"),
+        percent_column("Saved (%)", "saved"),
+        interval_column("Difference (points) [95 %]", "difference"),
+        text_column("Verdict", "verdict"),
+        number_column("Detectable (points)", "detectable"),
+        *(interval_column(f"− {name} [95 %]", name) for name in used),
+        percent_column("Hypervolume (%)", "hypervolume"),
+    )
+    return Table(title, columns, rows, PLACE, [MEANING, *describe_marks(rows)])
+
+
+def _build_row(
+    pair: Pair, one: Contestant, contestants: Mapping[str, Contestant], profile: Profile
+) -> Row:
+    points = one.points[pair]
+    point = points[0]
+    difference = point.difference.interval
+    verdict = judge_difference(difference) if difference.n else ""
+    if verdict == "non-inferior" and not point.complete:
+        verdict = "inconclusive"
+    kinds = [str(run.get("kind", "")) for run in point.cell.runs]
+    values: dict[str, Value] = {
+        "model": profile.format_name(pair[0]),
+        "dataset": profile.format_name(pair[1]),
+        "method": describe_method(one, kinds),
+        "cell": str(point.cell.runs[0]["cell"]),
+        "seeds": format_seed_count(point.cell),
+        "score": point.cell.mean("accuracy"),
+        "score_sd": point.cell.sd("accuracy"),
+        "saved": point.saved,
+        **expand_interval("difference", difference),
+        "verdict": verdict or None,
+        "detectable": compute_detectable_difference(difference),
+        "hypervolume": compute_hypervolume(
+            (each.saved, -each.difference.mean) for each in points if each.difference.n
+        ),
+    }
+    for name in CONTROLS:
+        if name in contestants:
+            values |= expand_interval(name, _compare(point, contestants[name], pair))
+    return values
+
+
+def _compare(point: Point, control: Contestant, pair: Pair) -> Interval:
+    return compare_with_curve(point, control.points.get(pair, ())).interval

@@ -1,0 +1,217 @@
+"""Standing of each method: hypervolume, rank, and comparison with the controls at its own cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from reports import pooling, statistics
+from reports.comparison.paired_difference import PairedDifference, average_seeds
+from reports.leaderboard.contestants import CONTROLS, Contestant
+from reports.leaderboard.control_curves import compare_with_curve
+from reports.leaderboard.hypervolume import (
+    compute_hypervolume,
+    compute_mean_interval,
+    compute_rank_ranges,
+    order_by_mean,
+)
+from reports.sampling import DrawVariance, Pair
+from reports.statistics import LEAST, Interval
+
+BEATS, LOSES, OPEN, NOT_TESTED = "beats all", "worse", "undecided", "not tested"
+ONE_SIDED = (1 - statistics.LEVEL) / 2
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Results of one contestant over the pairs of model and data set.
+
+    against: comparison at equal cost with each control, over the pairs, by the control's name.
+    compared: number of pairs in these comparisons. p_better: Holm-adjusted, one-sided, of the
+    hypothesis that at least one control is as good. p_worse: likewise, of the hypothesis that no
+    control is better. worse_than: controls that are better, if the outcome is LOSES. rank: NaN for
+    controls and oracles. beyond: pairs whose cost lies below that of every control.
+    """
+
+    contestant: Contestant
+    saved: float
+    lost: Interval
+    hypervolume: Interval
+    by_pair: Mapping[Pair, float]
+    rank: float
+    rank_range: tuple[float, float]
+    against: Mapping[str, Interval]
+    compared: Mapping[str, int]
+    beyond: int
+    p_better: float
+    p_worse: float
+    outcome: str
+    worse_than: Sequence[str]
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it has a rank."""
+        return not math.isnan(self.rank)
+
+
+Differences = Mapping[str, Mapping[Pair, PairedDifference]]  # by control
+Test = Mapping[str, float]  # one-sided p by control
+
+
+def compute_standings(contestants: Mapping[str, Contestant]) -> list[Standing]:
+    """Return the standings, the largest hypervolume first."""
+    volumes = {name: _compute_volumes(one) for name, one in contestants.items()}
+    order = order_by_mean(volumes)
+    ranked = [n for n in order if not (contestants[n].is_control or contestants[n].is_oracle)]
+    ranges = compute_rank_ranges({name: volumes[name] for name in ranked})
+    controls = [contestants[name] for name in CONTROLS if name in contestants]
+    found = {
+        name: _compare_with_controls(one, controls)
+        for name, one in contestants.items()
+        if not one.is_control
+    }
+    whole = all(one.complete for one in controls) and len(controls) == len(CONTROLS)
+    tested = {
+        name: differences if whole and _is_testable(contestants[name], differences) else {}
+        for name, differences in found.items()
+    }
+    above, below = (
+        {name: compute_p_values(pairs, sign) for name, pairs in tested.items()} for sign in (1, -1)
+    )
+    better = statistics.apply_holm({name: compute_p_better(p) for name, p in above.items()})
+    worse = statistics.apply_holm({name: compute_p_worse(p) for name, p in below.items()})
+    return [
+        _build_standing(
+            contestants[name],
+            volumes[name],
+            ranked.index(name) + 1 if name in ranked else math.nan,
+            ranges.get(name, (math.nan, math.nan)),
+            found.get(name, {}),
+            better.get(name, math.nan),
+            worse.get(name, math.nan),
+            below.get(name, {}),
+        )
+        for name in order
+    ]
+
+
+def compute_p_better(p: Test) -> float:
+    """Return the one-sided p of H0 "the method is no better than at least one control".
+
+    An intersection-union test (Berger 1982): the largest p of the tests against each control, which
+    needs no correction. NaN without controls or if a test is not possible.
+    """
+    return max(p.values()) if p and not any(map(math.isnan, p.values())) else math.nan
+
+
+def compute_p_worse(p: Test) -> float:
+    """Return the one-sided p of H0 "the method is at least as good as every control".
+
+    Bonferroni's correction over the controls. NaN as for `compute_p_better`.
+    """
+    known = p and not any(map(math.isnan, p.values()))
+    return min(1.0, len(p) * min(p.values())) if known else math.nan
+
+
+def compute_p_values(differences: Differences, sign: int) -> dict[str, float]:
+    """Return the one-sided p of H0 "sign times the difference is at most 0", by control.
+
+    Each is the larger one of the tests over the pairs and over the models.
+    """
+    test = partial(_compute_p, sign=sign)
+    return {
+        name: pooling.compute_largest_p(test, *average_seeds(pairs))
+        for name, pairs in differences.items()
+    }
+
+
+def _compute_p(values: Sequence[float], draws: Sequence[DrawVariance], sign: int) -> float:
+    """Return the one-sided p of H0 "sign times the mean is at most 0"."""
+    return statistics.compute_p_no_worse([sign * value for value in values], draws, margin=0)
+
+
+def _compute_volumes(one: Contestant) -> dict[Pair, float]:
+    """Return the hypervolume of each pair, by the mean saving and loss of each point."""
+    return {
+        pair: compute_hypervolume(
+            (point.saved, -point.difference.mean) for point in points if point.difference.n
+        )
+        for pair, points in one.points.items()
+    }
+
+
+def _compare_with_controls(one: Contestant, controls: Sequence[Contestant]) -> Differences:
+    """Return the differences at equal cost of the point at the defaults, by control and pair."""
+    return {
+        control.name: {
+            pair: compare_with_curve(point, control.points[pair])
+            for pair, point in one.defaults.items()
+            if pair in control.points
+        }
+        for control in controls
+    }
+
+
+def _is_testable(one: Contestant, differences: Differences) -> bool:
+    """Return whether all runs at the defaults have results and all seeds can be compared.
+
+    A pair without any comparable seed is left out of the test, and the table counts the others.
+    """
+    whole = all(point.complete for point in one.defaults.values())
+    return whole and all(
+        sum(d.n > 0 for d in pairs.values()) >= LEAST for pairs in differences.values()
+    )
+
+
+def _build_standing(
+    one: Contestant,
+    volumes: Mapping[Pair, float],
+    rank: float,
+    rank_range: tuple[float, float],
+    differences: Differences,
+    p_better: float,
+    p_worse: float,
+    below: Test,
+) -> Standing:
+    means = {name: average_seeds(pairs) for name, pairs in differences.items()}
+    against = {name: pooling.compute_widest_interval(*mean) for name, mean in means.items()}
+    outcome = _judge(p_better, p_worse)
+    worse = [name for name, p in below.items() if len(below) * p < ONE_SIDED]
+    lost = average_seeds({pair: point.difference for pair, point in one.defaults.items()})
+    saved = [point.saved for point in one.defaults.values()]
+    return Standing(
+        one,
+        statistics.compute_mean([share for share in saved if not math.isnan(share)]),
+        pooling.compute_widest_interval(*lost),
+        compute_mean_interval(volumes),
+        volumes,
+        rank,
+        rank_range,
+        against,
+        {name: len(mean) for name, (mean, _) in means.items()},
+        _count_beyond(one, differences),
+        p_better,
+        p_worse,
+        outcome,
+        worse if outcome == LOSES else [],
+    )
+
+
+def _count_beyond(one: Contestant, differences: Differences) -> int:
+    """Return the number of pairs that no control's curve reaches, though runs are finished."""
+    return sum(
+        point.difference.n > 0 and all(not pairs[pair].n for pairs in differences.values())
+        for pair, point in one.defaults.items()
+        if differences and all(pair in pairs for pairs in differences.values())
+    )
+
+
+def _judge(p_better: float, p_worse: float) -> str:
+    """Return the outcome by the Holm-adjusted p values."""
+    if math.isnan(p_better) or math.isnan(p_worse):
+        return NOT_TESTED
+    if p_better < ONE_SIDED:
+        return BEATS
+    return LOSES if p_worse < ONE_SIDED else OPEN

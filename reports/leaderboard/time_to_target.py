@@ -1,0 +1,99 @@
+"""Cost and time until a run first reaches the accuracy of full training, less the margin.
+
+Runs with `score_epochs` are evaluated after every epoch, so the target is first seen reached at the
+end of an epoch. These evaluations cost neither FLOPs nor time of training.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.errors import UserError
+from reports.leaderboard.contestants import Point, compute_costs
+from reports.runs.cells import Cell
+from reports.runs.run_table import Run
+from reports.statistics import MARGIN
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Runs of a method that reached the target, and their medians as shares of full training's.
+
+    A run that never reaches the target counts as infinitely long. The median is NaN if half of the
+    runs or more do not reach it, or if there are no runs. seconds is also NaN if the times of any
+    pair cannot be compared.
+    """
+
+    runs: int
+    reached: int
+    flops: float
+    seconds: float
+
+
+def measure_time_to_target(points: Sequence[Point], results: Path) -> Reached:
+    """Return how soon the runs of some points reach the target.
+
+    The target of a run is the final accuracy of full training with its seed, less MARGIN points.
+    Runs without scores of epochs are left out.
+    """
+    flops, seconds = [], []
+    for point in points:
+        full = {run["seed"]: run for run in point.full.finished}
+        whole = compute_costs(point.full)
+        for run in point.cell.finished:
+            if run["seed"] not in full or (rows := read_scores(run, results)) is None:
+                continue
+            target = full[run["seed"]]["accuracy"] - MARGIN
+            row = next((row for row in rows if row["score"] >= target), None)
+            if row is None:
+                flops.append(math.inf)
+                seconds.append(math.inf)
+                continue
+            flops.append((row["flops_exact"] + row["decide_flops"]) / whole[run["seed"]])
+            spent = row["train_s"] + row["decide_s"]
+            seconds.append(spent / full[run["seed"]]["time_s"] if _is_timed(point) else math.nan)
+    return Reached(
+        len(flops),
+        sum(math.isfinite(cost) for cost in flops),
+        _compute_median(flops),
+        _compute_median(seconds),
+    )
+
+
+def read_scores(run: Run, results: Path) -> list[dict[str, Any]] | None:
+    """Return the rows of a run's epochs.jsonl; None if it was not scored after every epoch.
+
+    Raises UserError that names a damaged or missing file.
+    """
+    path = results / "runs" / run["id"] / "epochs.jsonl"
+    try:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        known = [isinstance(row["score"], int | float) for row in rows if "score" in row]
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: {error!r}; delete its folder to run it again") from None
+    return rows if rows and len(known) == len(rows) and all(known) else None
+
+
+def make_full_points(cells: Mapping[tuple[str, ...], Cell]) -> list[Point]:
+    """Return full training compared with itself. cells: those of full training, by pair."""
+    return [Point(cell, cell) for cell in cells.values()]
+
+
+def _is_timed(point: Point) -> bool:
+    """Return whether the times of a cell and of full training can be compared."""
+    return len(point.cell.devices | point.full.devices) < 2
+
+
+def _compute_median(values: Sequence[float]) -> float:
+    """Return the median, NaN if it is not finite."""
+    if not values or any(math.isnan(value) for value in values):
+        return math.nan
+    median = float(np.median(values)) if np.isfinite(values).sum() * 2 > len(values) else math.inf
+    return median if math.isfinite(median) else math.nan

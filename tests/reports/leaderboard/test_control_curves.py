@@ -1,0 +1,106 @@
+"""Controls are interpolated at the cost of a method, seed by seed."""
+
+import math
+
+import numpy as np
+import pytest
+
+from bench.errors import UserError
+from reports.leaderboard.contestants import Contestant, collect_contestants
+from reports.leaderboard.control_curves import compare_with_curve, find_weights
+from reports.sampling import compute_residuals
+from tests.support.leaderboard_cells import SAMPLES, make_cell
+
+PAIR = ("m", "d")
+
+
+def collect(*cells: object) -> dict[str, Contestant]:
+    return collect_contestants([make_cell((*PAIR, "full"), [90, 92, 94], 1.0), *cells])
+
+
+def make(method: str, accuracies: list[float], cost: float, wanted: int = 0) -> object:
+    return make_cell((*PAIR, method), accuracies, cost, wanted)
+
+
+@pytest.mark.parametrize(
+    ("cost", "weights"),
+    [
+        (0.75, {0: 0.5, 1: 0.5}),
+        (0.9, {0: 0.8, 1: 0.2}),
+        (0.5, {1: 1.0}),
+        (0.45, {1: 0.75, 2: 0.25}),
+        (1.2, {0: 1.0}),  # dearer than full training, which then costs less
+        (0.3, {2: 1.0}),
+        (0.29, None),  # cheaper than every setting of the control
+    ],
+)
+def test_the_weights_of_a_control_give_the_cost_of_the_method(
+    cost: float, weights: dict[int, float] | None
+) -> None:
+    costs = [1.0, 0.5, 0.3]
+    found = find_weights(costs, cost)
+    if weights is None:
+        assert found is None
+    else:
+        assert dict(found) == pytest.approx(weights)
+        assert sum(w * costs[i] for i, w in found) == pytest.approx(min(cost, 1.0))
+
+
+def test_a_method_is_compared_with_the_chord_between_two_settings_of_a_control() -> None:
+    found = collect(
+        make("mine", [89, 91, 95], 0.6),
+        make("prefix, 20 %", [89, 90, 94], 0.8),
+        make("prefix, 50 %", [80, 84, 88], 0.5),
+    )
+    # At a cost of 0.6, a third of the way from 0.5 to 0.8: 80 + 9 / 3 = 83, 86 and 90.
+    difference = compare_with_curve(found["mine"].points[PAIR][0], found["prefix"].points[PAIR])
+    assert difference.by_seed == pytest.approx({0: 6.0, 1: 5.0, 2: 5.0})
+    assert difference.mean == pytest.approx(16 / 3)
+    runs = {name: one.points[PAIR] for name, one in found.items()}
+    cells = [runs["mine"][0].cell, *(point.cell for point in runs["prefix"])]
+    values, sources = {}, {}
+    for seed in range(3):
+        own, near, far = (cell.finished[seed]["samples"]() for cell in cells)
+        values[seed] = own.contributions - near.contributions / 3 - 2 * far.contributions / 3
+        sources[seed] = own.sources
+    expected = compute_residuals(values, sources).compute_variance()
+    assert difference.draws[0].total == pytest.approx(expected.total)
+    assert difference.interval.low < difference.mean < difference.interval.high
+
+
+def test_the_cost_of_decisions_counts() -> None:
+    found = collect(make("mine", [89, 91, 95], 0.6))
+    point = found["mine"].points[PAIR][0]
+    assert point.costs == pytest.approx({0: 0.6, 1: 0.6, 2: 0.6})
+    assert point.saved == pytest.approx(0.4)
+
+
+def test_seeds_that_a_control_lacks_or_cannot_reach_are_left_out() -> None:
+    found = collect(
+        make("mine", [89, 91], 0.6, wanted=3),
+        make("prefix, 50 %", [80], 0.5, wanted=3),
+        make("at_once, 20 %", [88, 90, 92], 0.8),
+    )
+    mine = found["mine"].points[PAIR][0]
+    assert list(compare_with_curve(mine, found["prefix"].points[PAIR]).by_seed) == [0]
+    nothing = compare_with_curve(mine, found["at_once"].points[PAIR])
+    assert nothing.n == 0
+    assert math.isnan(nothing.interval.mean)
+    assert not mine.complete
+
+
+def test_runs_on_different_samples_are_an_error() -> None:
+    found = collect(make("mine", [89, 91, 95], 0.6), make("prefix, 50 %", [80, 84, 88], 0.5))
+    rival = found["prefix"].points[PAIR][0].cell.runs[1]
+    other = rival["samples"]()
+    moved = type(other)(other.contributions, other.sources + np.int64(SAMPLES))
+    rival["samples"] = lambda: moved
+    with pytest.raises(UserError, match="different samples"):
+        compare_with_curve(found["mine"].points[PAIR][0], found["prefix"].points[PAIR])
+
+
+def test_a_name_after_a_comma_is_a_further_point_of_the_same_method() -> None:
+    found = collect(make("slimfit", [1, 2, 3], 0.9), make("slimfit, share 0.5", [4, 5, 6], 0.7))
+    assert list(found) == ["slimfit"]
+    assert [p.method for p in found["slimfit"].points[PAIR]] == ["slimfit", "slimfit, share 0.5"]
+    assert found["slimfit"].defaults[PAIR].method == "slimfit"

@@ -1,0 +1,139 @@
+"""Methods beat the controls only if they beat each of them, over pairs and over models."""
+
+import math
+
+import numpy as np
+import pytest
+
+from reports.leaderboard import standings
+from reports.leaderboard.answer import build_answer_table, write_headline
+from reports.leaderboard.contestants import CONTROLS, Contestant, collect_contestants
+from reports.leaderboard.standings import Standing, compute_standings
+from tests.support.leaderboard_cells import make_cell
+
+PAIRS = [(model, data) for model in "abcd" for data in ("10", "100")]
+COSTS = (0.9, 0.6, 0.4)
+SLOPES = {"prefix": 10.0, "at_once": 4.0, "shortened": 6.0}  # points lost when nothing is spent
+
+
+def collect(losses: dict[str, float], cost: float = 0.75, absent: int = 0) -> dict:
+    """Return contestants. losses: points that a method loses, apart from small random effects."""
+    draw = np.random.default_rng(0)
+    cells = []
+    for pair in PAIRS:
+        level = 80 + draw.normal(0, 1, 3)
+        cells.append(make_cell((*pair, "full"), level, 1.0))
+        for control, slope in SLOPES.items():
+            for each in COSTS:
+                noise = draw.normal(0, 0.2, 3)
+                name = f"{control}, {1 - each:.0%}"
+                cells.append(make_cell((*pair, name), level - slope * (1 - each) + noise, each))
+        for name, loss in losses.items():
+            own = level - loss + draw.normal(0, 0.2, 3)
+            cells.append(make_cell((*pair, name), own[: 3 - absent], cost, wanted=3))
+    return collect_contestants(cells)
+
+
+def judge(losses: dict[str, float], **how: float) -> dict[str, Standing]:
+    return {one.contestant.name: one for one in compute_standings(collect(losses, **how))}
+
+
+@pytest.fixture(scope="module")
+def judged() -> dict[str, Standing]:
+    """Return standings at a cost of 0.75, where the controls lose 2.5, 1 and 1.5 points."""
+    return judge({"best": 0.0, "between": 1.0, "middling": 2.2, "worst": 4.0})
+
+
+def test_a_method_beats_the_controls_only_if_it_beats_each(judged: dict[str, Standing]) -> None:
+    found = judged
+    assert {name: one.outcome for name, one in found.items() if name not in CONTROLS} == {
+        "best": "beats all",
+        "between": "undecided",
+        "middling": "worse",
+        "worst": "worse",
+    }
+    assert found["best"].against["at_once"].mean == pytest.approx(1.0, abs=0.15)
+    assert found["best"].against["prefix"].mean == pytest.approx(2.5, abs=0.15)
+    assert found["worst"].worse_than == ["prefix", "at_once", "shortened"]
+    assert found["between"].against["prefix"].low > 0  # better than one control is not enough
+    assert found["best"].compared == dict.fromkeys(CONTROLS, 8)
+    names = ("best", "between", "middling", "worst")
+    assert [found[name].rank for name in names] == [1, 2, 3, 4]
+    assert all(math.isnan(found[name].rank) for name in CONTROLS)
+
+
+def test_worse_than_some_controls_names_these(judged: dict[str, Standing]) -> None:
+    assert judged["middling"].worse_than == ["at_once", "shortened"]
+
+
+def test_a_missing_run_or_an_unreached_cost_leaves_a_method_untested() -> None:
+    assert judge({"mine": 0.0}, absent=1)["mine"].outcome == "not tested"
+    cheap = judge({"mine": 0.0}, cost=0.35)["mine"]
+    assert (cheap.outcome, cheap.beyond) == ("not tested", 8)
+
+
+def test_the_outcome_needs_all_runs_of_the_controls() -> None:
+    gone = {name: one for name, one in collect({"mine": 0.0}).items() if name != "prefix"}
+    mine = next(one for one in compute_standings(gone) if one.contestant.name == "mine")
+    assert mine.outcome == "not tested"
+
+
+def test_p_values_correct_for_the_controls_as_worked_out_by_hand() -> None:
+    p = {"prefix": 0.001, "at_once": 0.004, "shortened": 0.02}
+    assert standings.compute_p_better(p) == 0.02
+    assert standings.compute_p_worse(p) == pytest.approx(0.003)
+    assert math.isnan(standings.compute_p_better(p | {"prefix": math.nan}))
+    assert math.isnan(standings.compute_p_worse({}))
+
+
+def test_a_method_as_good_as_the_best_control_rarely_beats_it() -> None:
+    """Draw effects by model. At most 2.5 % of the tests may be significant in each direction."""
+    draw, better, worse, rounds = np.random.default_rng(1), 0, 0, 400
+    for _ in range(rounds):
+        models = dict(zip("abcd", draw.normal(0, 0.5, 4), strict=True))
+        pairs = {}
+        for control, gap in (("prefix", 3.0), ("at_once", 0.0), ("shortened", 1.0)):
+            pairs[control] = {pair: gap + models[pair[0]] + draw.normal(0, 0.3) for pair in PAIRS}
+        p = {
+            sign: {
+                name: standings.pooling.compute_largest_p(
+                    lambda v, d, s=sign: standings._compute_p(v, d, s), values
+                )
+                for name, values in pairs.items()
+            }
+            for sign in (1, -1)
+        }
+        better += standings.compute_p_better(p[1]) < 0.025
+        worse += standings.compute_p_worse(p[-1]) < 0.025
+    assert 0 < better / rounds <= 0.04  # 2.5 % and three standard errors would be 4.8 %
+    assert worse / rounds <= 0.025
+
+
+def test_the_answer_names_every_method_once(judged: dict[str, Standing]) -> None:
+    standings = list(judged.values())
+    assert write_headline(standings) == (
+        "best beats every control at equal cost; of 4 methods, 2 are worse than a control and 1 is "
+        "undecided"
+    )
+    table = build_answer_table(standings, "a profile")
+    worse = [
+        "middling (than at_once and shortened)",
+        "worst (than prefix and at_once and shortened)",
+    ]
+    assert [(row["answer"], row["methods"]) for row in table.rows] == [
+        ("beats every control", "best"),
+        ("worse than a control", ", ".join(worse)),
+        ("undecided", "between"),
+        ("not tested", "none"),
+    ]
+
+
+def test_without_results_there_is_no_answer_yet() -> None:
+    cells = [
+        make_cell(("a", "10", name), [], 1.0, wanted=3)
+        for name in ("full", "mine", *(f"{control}, 10 %" for control in CONTROLS))
+    ]
+    found: dict[str, Contestant] = collect_contestants(cells)
+    judged = compute_standings(found)
+    assert write_headline(judged).startswith("No answer yet")
+    assert {one.outcome for one in judged if not one.contestant.is_control} == {"not tested"}
