@@ -48,11 +48,13 @@ IDENTITY = (
 class Side:
     """One side of a comparison: runs that differ in their seed only.
 
-    name: as the user wrote it. runs: rows of the exported table.
+    name: as the user wrote it. runs: rows of the exported table. planned: number of runs that a
+    sweep plans, of which some may not be there yet; 0: as many as `runs`.
     """
 
     name: str
     runs: pd.DataFrame
+    planned: int = 0
 
     @property
     def done(self) -> pd.DataFrame:
@@ -238,7 +240,7 @@ def _join(side: Side, key: str) -> str:
 
 
 def _count(side: Side) -> str:
-    return f"{len(side.done)} of {len(side.runs)}"
+    return f"{len(side.done)} of {side.planned or len(side.runs)}"
 
 
 def _format(value: float, digits: int | None) -> str:

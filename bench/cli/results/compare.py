@@ -46,11 +46,16 @@ def main(args: argparse.Namespace) -> int:
         a_sweep, other = (first, second) if sweeps[0] else (second, first)
         raise UserError(f"{a_sweep} is a sweep, but {other} is not; give two sweeps, or two ids")
     if all(sweeps):
-        found = []
+        if args.cells:
+            raise UserError(
+                "--cells is for ids of runs; two sweeps are compared by cell without it"
+            )
+        found, runs = [], results.runs
         for name in args.names:
             cells = _list_cells(name, args.profile)
-            runs = results.runs
-            found.append({roles: Side(name, runs[runs.run.isin(ids)]) for roles, ids in cells})
+            found.append(
+                {roles: Side(name, runs[runs.run.isin(ids)], len(ids)) for roles, ids in cells}
+            )
         shown = (Path(first).stem, Path(second).stem)
         print(format_text(compare_sweeps(shown, tuple(found))))
         return 0

@@ -99,6 +99,13 @@ def test_two_sweeps(
         (line,) = [row for row in out.splitlines() if method in row and "80.00" in row]
         assert "81.50" in line
         assert "+1.50" in line
+    gone = next(
+        e.spec for e in load_sweep(str(short), "laptop").entries if e.roles["method"] == "full"
+    )
+    shutil.rmtree(tmp_path / "runs" / gone.id)
+    out = compare(capsys, str(short), str(short), "--results", str(tmp_path))
+    planned = sum(e.spec.cell == gone.cell for e in load_sweep(str(short), "laptop").entries)
+    assert f"{planned - 1} of {planned}" in out
 
 
 @pytest.mark.parametrize(
@@ -106,6 +113,7 @@ def test_two_sweeps(
     [
         (("nothing", LISA), "nothing is neither a sweep nor the beginning of"),
         (("table2", LISA), "table2 is a sweep, but 1df6de4d74ea is not"),
+        (("table2", "table3", "--cells"), "--cells is for ids of runs"),
     ],
 )
 def test_unknown_names_get_one_line(
