@@ -136,13 +136,17 @@ def _sum_by_sources(
 
     sources: (N, k). A source that a sample shows twice counts once.
     """
-    names, places = np.unique(sources, return_inverse=True)
+    flat = sources.ravel()
+    if (flat[1:] > flat[:-1]).all():  # every sample is a source of its own
+        names, places = flat, np.arange(len(flat))
+    else:
+        places, names = pd.factorize(flat, sort=True)  # hashes; np.unique sorts all samples
     count = len(names)
     # The mean absorbs one of `count` degrees of freedom. A single source leaves none, so NaN.
     scale = np.sqrt(count / (count - 1)) if count > 1 else np.nan
     centred = scale * (differences - differences.mean()) / len(differences)
     if sources.shape[1] == 1:  # the usual case, without the cost of grouping
-        return [pd.Series(np.bincount(places.ravel(), centred, count), names)]
+        return [pd.Series(np.bincount(places, centred, count), names)]
     ordered = np.sort(sources, axis=1)
     new = np.ones_like(ordered, dtype=bool)
     new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
