@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from reports.document.table import format_fixed, format_significant
@@ -71,18 +72,33 @@ def draw_shades(history: FreezeHistory) -> dict[int, str]:
     """Return SVG path data for each shade, from the share of each part that a layer was frozen."""
     paths: dict[int, list[str]] = {}
     for layer, intervals in enumerate(history.list_intervals()):
-        shares = [0.0] * BINS
-        for first, end in intervals:
-            begin, stop = (BINS * step / history.steps for step in (first, end))
-            for i in range(math.floor(begin), min(BINS, math.ceil(stop))):
-                shares[i] += min(i + 1, stop) - max(i, begin)
         place = 0
-        for level, equal in groupby(math.ceil(LEVELS * share - 1e-9) for share in shares):
-            length = len(list(equal))
+        for level, length in _list_levels(intervals, history.steps):
             if level:
                 paths.setdefault(level, []).append(f"M{place} {layer + 0.5:g}h{length}")
             place += length
     return {level: "".join(path) for level, path in sorted(paths.items())}
+
+
+def _list_levels(
+    intervals: Sequence[tuple[float, float]], steps: float
+) -> Iterator[tuple[int, int]]:
+    """Yield the shade of a layer and the number of parts that have it, in the order of time.
+
+    intervals: the steps during which the layer was frozen.
+    """
+    shares = [0.0] * BINS
+    for first, end in intervals:
+        begin, stop = (BINS * step / steps for step in (first, end))
+        low, high = math.floor(begin), min(BINS, math.ceil(stop))
+        shares[low + 1 : high - 1] = [1.0] * (high - low - 2)  # a page has thousands of pictures
+        for i in {low, high - 1}:
+            shares[i] += min(i + 1, stop) - max(i, begin)
+    by_level = (
+        (math.ceil(LEVELS * share - 1e-9), len(list(equal))) for share, equal in groupby(shares)
+    )
+    for level, parts in groupby(by_level, key=itemgetter(0)):
+        yield level, sum(length for _, length in parts)
 
 
 def _find_common_threshold(history: FreezeHistory) -> float | None:
