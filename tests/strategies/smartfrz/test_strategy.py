@@ -1,17 +1,21 @@
 """Tests of SmartFRZ and its recorder on a tiny network: decisions, resume, cost."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from bench.errors import UserError
+from bench.strategy_api.strategy import Verdict
 from bench.strategy_api.view import View
 from strategies.smartfrz.features import FEATURES
 from strategies.smartfrz.predictor import Predictor, count_judging_flops
-from strategies.smartfrz.predictor_file import Trained, save_predictor
+from strategies.smartfrz.predictor_file import Trained, load_predictor, save_predictor
 from strategies.smartfrz.strategy import SmartFRZ
 from strategies.smartfrz.training.corpus import make_tokens
 from strategies.smartfrz.training.recorder import Record
@@ -71,29 +75,51 @@ def run(view: View, strategy: SmartFRZ, steps: int, freeze: bool = False) -> lis
 
 
 def compute_probabilities(
-    path: Path, snapshots: list[list[torch.Tensor]], moments: Any
-) -> list[float]:
-    """Return P(freeze) of each layer, computed from all its snapshots at once."""
-    from strategies.smartfrz.predictor_file import load_predictor
-
+    path: Path, snapshots: list[list[torch.Tensor]], moments: list[tuple[float, float]]
+) -> list[list[float]]:
+    """Return P(freeze) of each layer after each snapshot, with all windows in one batch."""
     trace = {
         "snapshots": torch.stack([torch.stack(s) for s in snapshots]),
         "progress": torch.tensor([m[0] for m in moments]),
         "rate": torch.tensor([m[1] for m in moments]),
     }
     tokens, _ = make_tokens(trace, "cascade", OPTIONS["window"])
-    window = tokens[-OPTIONS["window"] :].transpose(0, 1)
+    width, count = OPTIONS["window"], len(tokens)
+    padded = torch.cat([tokens.new_zeros(width - 1, *tokens.shape[1:]), tokens])
+    windows = torch.stack([padded[i : i + width].transpose(0, 1) for i in range(count)])
+    filled = torch.arange(width) >= width - 1 - torch.arange(count)[:, None]
     network = load_predictor(path, torch.device("cpu")).network
-    logits = network(window, torch.ones(window.shape[:2], dtype=torch.bool))
-    return logits.softmax(1)[:, 1].tolist()
+    logits = network(windows.flatten(0, 1), filled.repeat_interleave(windows.shape[1], 0))
+    return logits.softmax(1)[:, 1].view(count, -1).tolist()
 
 
-@pytest.mark.parametrize("freeze_at", [100, 8])
-def test_decisions_equal_those_computed_from_the_whole_history(view: View, freeze_at: int) -> None:
-    """The displacement of a layer that froze at `freeze_at` still counts for later layers."""
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> View:
+    """View that tests copy, because its layers and FLOPs take long to find."""
+    path = write_predictor(tmp_path_factory.mktemp("predictor"))
+    return build_tiny_view(build_tiny_net(), {"predictor": path})
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    freeze_at=st.integers(1, 30),
+    every=st.integers(1, 4),
+    stage=st.integers(3, 8),
+    seed=st.integers(0, 10**6),
+)
+def test_decisions_equal_those_computed_from_the_whole_history(
+    shared: View, freeze_at: int, every: int, stage: int, seed: int
+) -> None:
+    """The displacement of a layer that froze at `freeze_at` still counts for later layers.
+
+    every: steps from one snapshot to the next. stage: steps from one freezing stage to the next.
+    """
+    shared._model.load_state_dict(build_tiny_net(seed).state_dict())
+    view = dataclasses.replace(shared)
     strategy = start_strategy(view, warmup=0.0)
     taken: list[list[torch.Tensor]] = []
-    moments = []
+    moments: list[tuple[float, float]] = []
+    decided: list[tuple[int, frozenset[int], list[Verdict]]] = []
 
     def take() -> None:
         rate = view.lr / view.base_lr if view.step else 1.0
@@ -104,20 +130,21 @@ def test_decisions_equal_those_computed_from_the_whole_history(view: View, freez
 
     take()
     for _ in range(20):
-        train_a_step(view, seed=view.step)
-        if view.step % 2 == 0:
+        train_a_step(view, seed=seed + view.step)
+        if view.step % every == 0:
             strategy.observe(view)
             take()
         if view.step == freeze_at:
             view.frozen = frozenset({0})
-        if view.step % 5 == 0:
-            scores = {d.layer: d.score for d in strategy.decide(view)}
-            expected = dict(
-                enumerate(compute_probabilities(view.artifacts["predictor"], taken, moments))
-            )
-            for layer in view.frozen:
-                del expected[layer]
-            assert scores == pytest.approx(expected, abs=1e-5)
+        if view.step % stage == 0:
+            decided.append((len(taken), view.frozen, list(strategy.decide(view))))
+    found = compute_probabilities(shared.artifacts["predictor"], taken, moments)
+    for count, frozen, verdicts in decided:
+        expected = {i: p for i, p in enumerate(found[count - 1]) if i not in frozen}
+        assert {v.layer: v.score for v in verdicts} == pytest.approx(expected, abs=1e-5)
+        for verdict in verdicts:
+            p = expected[verdict.layer]
+            assert verdict.freeze == (p >= 0.5) or abs(p - 0.5) < 1e-5
 
 
 def test_layers_freeze_at_the_threshold_and_the_head_gets_no_decision(view: View) -> None:
