@@ -29,6 +29,7 @@ from reports.document.table import (
     Unit,
     Value,
     choose_unit,
+    format_significant,
     interval_column,
     is_known,
     mean_sd_column,
@@ -38,6 +39,7 @@ from reports.document.table import (
     text_column,
 )
 from reports.runs.cells import build_cells
+from reports.runs.run_energy import ENERGY
 from reports.statistics import OPEN
 
 MEBI = 2.0**20
@@ -160,7 +162,7 @@ def build_against_full(
               [captions.VERDICT, captions.SAVINGS, captions.REPLAYED, conditional, *marks]),
         Table(f"{label}, cost: {unit.name}, times and memory {here}",
               build_cost_columns(unit), rows, PAIR,
-              [captions.CONVENTIONS, captions.TIME, captions.MEMORY]),
+              [captions.CONVENTIONS, captions.TIME, captions.MEMORY, captions.ENERGY]),
         Table(f"{title} {here}", build_compact_columns(unit, score), rows, PAIR,
               [*about, SHORT, *notes, *marks]),
         rows,
@@ -251,7 +253,16 @@ def build_cost_columns(unit: Unit) -> tuple[Column, ...]:
         rounded_column("Decide (s)", "decide_s", mark="time_mark"),
         rounded_column("Saved + state, peak (MiB)", "memory_bytes", 3, MEBI),
         rounded_column("CUDA, peak (MiB)", "cuda_allocated", 4, MEBI),
+        Column("Energy (J)", format_energy, key="energy_j"),
     )
+
+
+def format_energy(row: Row) -> str:
+    """Return the energy of a row with the idle power before the runs, or DASH."""
+    if not is_known(row["energy_j"]):
+        return DASH
+    joules, watts = (format_significant(row[key], 4) for key in ENERGY)
+    return f"{joules} (idle {watts} W)"
 
 
 def build_compact_columns(unit: Unit, score: str = ACCURACY) -> tuple[Column, ...]:

@@ -18,6 +18,7 @@ from reports.document.profile import Profile
 from reports.document.table import Row, Value, format_fixed
 from reports.paper import derived_numbers
 from reports.runs.cells import Cell
+from reports.runs.run_energy import ENERGY
 from reports.runs.run_table import REPLAYED, ROLES
 from reports.statistics import Interval
 
@@ -38,7 +39,9 @@ MEANS = (  # keys of the means over the finished runs of a cell
     "memory_bytes",
     "cuda_allocated",
     "cuda_reserved",
+    *ENERGY,
 )
+OF_THE_DEVICE = ("train_s", "decide_s", "cpu_s", *ENERGY)  # no mean over several devices
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,7 @@ def build_row(one: ComparedCell, profile: Profile, table: int | None) -> Row:
         "paper_total": cell.mean("paper_total"),
         "paper_total_sd": cell.sd("paper_total"),
     }
-    clocks = ("train_s", "decide_s", "cpu_s")
-    values |= {key: cell.mean(key) if timed or key not in clocks else None for key in MEANS}
+    values |= {key: cell.mean(key) if timed or key not in OF_THE_DEVICE else None for key in MEANS}
     if method != FULL:
         values |= _expand_comparison(comparison) | _compute_replayed(cell)
     else:

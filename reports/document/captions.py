@@ -63,6 +63,12 @@ MEMORY = (
     "bytes of parameters, gradients and optimizer state. This sum is the same on every machine. "
     "CUDA: peak of the bytes allocated by PyTorch's CUDA allocator."
 )
+ENERGY = (
+    "Energy: joules of the device that trains (the GPU, or else the CPU packages) from the first "
+    "to the last step, with the idle power of the device just before. “–” if a run shared the "
+    "device with another process, was measured by an earlier release, or if the machine has no "
+    "counter that the process may read."
+)
 TEST_DRAW = (
     "The interval covers the seeds and the test draw, and allows correlation between test samples "
     "of one source, such as a digit or a font. It is the widest of three: by the spread over "

@@ -18,6 +18,7 @@ from reports.document.table import DASH, TERA, Row, format_fixed, format_signifi
 from reports.page import dot_plots
 from reports.page.dot_plots import Scale, Strip
 from reports.runs.cells import Cell, build_cells
+from reports.runs.run_energy import ENERGY
 from reports.runs.run_table import DONE, ROLES
 
 AXES = ("model", "data", "method")  # by which the page filters; each for one of ROLES
@@ -36,6 +37,7 @@ class RunLine:
     accuracy: str
     difference: str
     time: str
+    energy: str
     flops: str
     device: str
     commit: str
@@ -152,6 +154,7 @@ class DetailsByRow:
                     format_fixed(run["accuracy"]),
                     format_fixed(paired.get(run["seed"], math.nan), sign=True),
                     format_significant(run["time_s"]) if run["state"] == DONE else DASH,
+                    format_significant(run["energy_j"], 4),
                     format_significant(run["paper_total"] / 1e9, 4),
                     run["device"] or DASH,
                     run["commit"][:12] or DASH,
@@ -179,7 +182,17 @@ def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
     facts.append(("Time", _format_mean(cell, "time_s", " s")))
     if compared:
         facts.append(("Time saved", _format_time_saved(one)))
-    return [*facts, ("Memory, peak", _format_mean(cell, "memory_bytes", " MiB", MEBI))]
+    facts.append(("Memory, peak", _format_mean(cell, "memory_bytes", " MiB", MEBI)))
+    return [*facts, ("Energy", _format_energy(cell))]
+
+
+def _format_energy(cell: Cell) -> str:
+    """Return the mean energy with the idle power; DASH if a finished run has none."""
+    joules, watts = (cell.mean(key) for key in ENERGY)
+    if not math.isfinite(joules) or len(cell.devices) > 1:
+        return DASH
+    spread = format_significant(cell.sd("energy_j"), 4)
+    return f"{format_significant(joules, 4)} ± {spread} J, idle {format_significant(watts)} W"
 
 
 def _format_time_saved(one: ComparedCell) -> str:

@@ -18,6 +18,7 @@ import pandas as pd
 from bench.errors import UserError
 from bench.files import read_json
 from reports.runs.freeze_history import read_freeze_history
+from reports.runs.run_energy import ENERGY, parse_energy
 from reports.runs.sample_scores import read_sample_scores
 
 Run = dict[str, Any]
@@ -53,7 +54,7 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
     "cuda_reserved": ("memory", "cuda_reserved_peak"),
 }
 LATER = ("executed_total",)  # numbers that the results of earlier releases lack
-DERIVED = ("time_s", "cpu_s", "memory_bytes")
+DERIVED = ("time_s", "cpu_s", "memory_bytes", *ENERGY)
 # A run on a CPU counts as slowed if wall time × threads / CPU time is above this ratio. The ratio
 # is 1.0 to 1.1 for one thread with a core of its own, and 2 with twice as many processes as cores.
 # With several threads, idle threads look the same as a shared CPU. Such times are unreliable, so no
@@ -189,6 +190,7 @@ def _parse_result(result: Run, path: Path, run_id: str, threads: int) -> Run:
         # On a GPU the CPU only waits, so its time says nothing about other processes.
         "slowed": math.isnan(values["cuda_allocated"]) and wall * threads > SLOWED * cpu,
         **values,
+        **parse_energy(result, path),
         "time_s": wall,
         "cpu_s": cpu,
         "memory_bytes": values["saved_bytes"] + values["state_bytes"],

@@ -76,6 +76,20 @@ def test_no_speed_up_is_claimed_from_runs_that_shared_their_cpu(results):
     assert any(note.startswith("¶ 1 of ") for note in report.parts[0].notes)
 
 
+def test_headline_says_which_methods_lose_accuracy_and_which_controls_pay_off(results):
+    runs = list_runs(methods=["full", "smartfrz", "linear", "prefix"], seeds=2)
+    for run in runs:
+        if run["method"] == "prefix":
+            write_run(results, run, accuracy=make_result({**run, "method": "smartfrz"})["accuracy"])
+        if run["method"] == "linear":
+            write_run(results, run, accuracy=make_result(run)["accuracy"] - 5)
+    words = build_answer(Reader(results).runs(runs)).headline
+    assert words.startswith("Freezing pays off with smartfrz")
+    assert "linear loses accuracy." in words
+    assert words.endswith("The simple control prefix pays off as well.")
+    assert "cannot tell" not in words
+
+
 def test_runs_of_different_devices_have_no_mean_time(results):
     write_run(results, RUNS[0], device="another CPU")
     report = build_report("table2", RUNS, Reader(results), PROFILE)
