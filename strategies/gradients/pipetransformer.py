@@ -10,6 +10,9 @@ import torch
 from strategies.base import Cadence, Choice, PerEpoch, Real, Strategy, Verdict, View
 from strategies.blocks import group_by_block
 
+# Margin for float rounding: 0.3 of 10 blocks is 3.0000000000000004, and 0.58 of 50 is 28.999…
+ROUNDING = 1e-9
+
 
 class PipeTransformer(Strategy):
     """PipeTransformer: once per epoch, freeze all blocks before the one of smallest gradient.
@@ -65,7 +68,7 @@ class PipeTransformer(Strategy):
         else:
             scores = _compute_norms(view, blocks[first:])
             threshold = min(scores)
-            limit = math.floor(first + self.alpha * (len(blocks) - first))
+            limit = math.floor(first + self.alpha * (len(blocks) - first) + ROUNDING)
             until = min(limit, first + scores.index(threshold))
         return [
             Verdict(layer, block < until, score, threshold)
@@ -77,7 +80,7 @@ class PipeTransformer(Strategy):
         """Return the number of frozen blocks by the rule of the authors' code."""
         epochs = round(view.step / view.steps_per_epoch)
         count = blocks * (1 - (1 - self.alpha) ** epochs)
-        return math.ceil(count - 1e-9)  # for α = 0.3 of 10 blocks, count is 3.0000000000000004
+        return math.ceil(count - ROUNDING)
 
 
 def _compute_norms(view: View, blocks: Sequence[Sequence[int]]) -> list[float]:

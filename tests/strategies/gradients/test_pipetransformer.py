@@ -129,6 +129,12 @@ def test_the_code_can_freeze_all_blocks_but_not_the_head() -> None:
     assert strategy.decide(view) == ()
 
 
+def test_rounding_does_not_freeze_a_block_too_few() -> None:
+    view = build_view([1] * 50, 2)  # 0.58 · 50 is 28.999999999999996
+    view.grads = {i: [[51.0 - i]] for i in range(51)}
+    assert end_epoch(PipeTransformer(alpha=0.58), view) == set(range(29))
+
+
 def test_rounding_does_not_freeze_a_block_too_many() -> None:
     for blocks, frozen in ((10, 3), (20, 6), (30, 9)):
         view = build_view([1] * blocks, 2)
