@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from strategies.base import Cadence, EverySteps, Integer, PerEpoch, Real, Strategy, Verdict, View
 from strategies.blocks import group_by_block
+from strategies.representations.similarity import compute_plasticity
 
 DROP = 0.1  # frozen blocks thaw when the learning rate has dropped to this share
 
@@ -58,9 +57,7 @@ class Egeria(Strategy):
         "evaluations": Integer(2, low=1, doc="evaluations of the plasticity per epoch"),
         "samples": Integer(64, low=2, doc="training samples of the probe"),
         "window": Integer(5, low=2, doc="values of the moving average and of the fitted slope"),
-        "tolerance": Real(
-            0.2, low=0.0, high=1.0, doc="share of the first slope that counts as settled"
-        ),
+        "tolerance": Real(0.2, low=0.0, high=1.0, doc="share of the first slope that is settled"),
         "patience": Integer(3, low=1, doc="evaluations in a row within the tolerance"),
         "bootstrap": Real(0.1, low=0.0, high=1.0, doc="change of the loss that ends the bootstrap"),
     }
@@ -142,8 +139,7 @@ class Egeria(Strategy):
         self._values = [*self._values, compute_plasticity(now, then)][-self.window :]
         mean = sum(self._values) / len(self._values)
         self._smoothed = [*self._smoothed, mean][-self.window :]
-        full = len(self._smoothed) == self.window
-        return abs(_fit_slope(self._smoothed)) if full else None
+        return abs(_fit_slope(self._smoothed)) if len(self._smoothed) == self.window else None
 
     def cost(self) -> float:
         return self._spent
@@ -162,15 +158,6 @@ class Egeria(Strategy):
 _PLAIN = (
     "_last_loss", "_started", "_frozen_lr", "_spent", "_values", "_smoothed", "_first", "_below"
 )  # fmt: skip
-
-
-def compute_plasticity(now: Tensor, then: Tensor) -> float:
-    """Return the similarity-preserving loss of two outputs (b, features) of one layer.
-
-    The sums are computed in float64. Source: Tung and Mori (2019), arXiv 1907.09682, eq. 4.
-    """
-    one, other = (F.normalize(x @ x.T, dim=1) for x in (now.double(), then.double()))
-    return float((one - other).square().sum() / len(now) ** 2)
 
 
 def _fit_slope(values: Sequence[float]) -> float:

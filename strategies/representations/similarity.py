@@ -1,4 +1,4 @@
-"""Centred kernel alignment (CKA): similarity of the outputs of two layers on the same samples.
+"""Similarity of the outputs of two layers on the same samples: CKA, and Egeria's plasticity.
 
 Outputs have shape (samples, features). The two numbers of features may differ. All sums are
 computed in float64.
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def compute_linear_cka(x: Tensor, y: Tensor) -> float:
@@ -80,6 +81,15 @@ def estimate_hsic1(k: Tensor, ell: Tensor) -> Tensor:
     sums = rows_k.sum(-1) * rows_l.sum(-1) / ((n - 1) * (n - 2))
     cross = 2 * (rows_k * rows_l).sum(-1) / (n - 2)
     return (trace + sums - cross) / (n * (n - 3))
+
+
+def compute_plasticity(now: Tensor, then: Tensor) -> float:
+    """Return the similarity-preserving loss of two outputs (b, features) of one layer.
+
+    The sums are computed in float64. Source: Tung and Mori (2019), arXiv 1907.09682, eq. 4.
+    """
+    one, other = (F.normalize(x @ x.T, dim=1) for x in (now.double(), then.double()))
+    return float((one - other).square().sum() / len(now) ** 2)
 
 
 def _zero_diagonal(kernel: Tensor) -> Tensor:

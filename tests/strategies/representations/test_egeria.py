@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import UserError
-from strategies.representations.egeria import Egeria, compute_plasticity
+from strategies.representations.egeria import Egeria
+from strategies.representations.similarity import compute_plasticity
 from tests.support.probed_view import ProbedView
 from tests.support.tiny_view import build_tiny_net, build_tiny_view, train_a_step
 
