@@ -6,9 +6,9 @@ process alone. A counter that cannot be read raises NoEnergy with the reason.
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -77,22 +77,18 @@ class NvmlCounter:
     """Energy of a GPU, from NVML's counter (Volta and newer, in millijoules).
 
     uuid: that of the GPU, with the prefix "GPU-". nvml: the module pynvml, or one that replays
-    recorded values.
+    recorded values; None imports pynvml.
     """
 
     def __init__(self, uuid: str, nvml: ModuleType | None = None) -> None:
-        if nvml is None:
-            import pynvml as nvml
-        self._nvml = nvml
-        self._call(nvml.nvmlInit)
-        self._handle = self._call(nvml.nvmlDeviceGetHandleByUUID, uuid)
-        self._first = self._last = self._call(
-            nvml.nvmlDeviceGetTotalEnergyConsumption, self._handle
-        )
+        self._nvml = nvml or _import_nvml()
+        self._call("nvmlInit")
+        self._handle = self._call("nvmlDeviceGetHandleByUUID", uuid)
+        self._first = self._last = self._read_millijoules()
 
     def read(self) -> float:
         """Return the joules since the counter was created. Raises NoEnergy."""
-        now: int = self._call(self._nvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
+        now = self._read_millijoules()
         if now < self._last:
             raise NoEnergy("the GPU's energy counter restarted")
         self._last = now
@@ -103,8 +99,8 @@ class NvmlCounter:
         running = {
             process.pid
             for ask in (
-                self._nvml.nvmlDeviceGetComputeRunningProcesses,
-                self._nvml.nvmlDeviceGetGraphicsRunningProcesses,
+                "nvmlDeviceGetComputeRunningProcesses",
+                "nvmlDeviceGetGraphicsRunningProcesses",
             )
             for process in self._call(ask, self._handle)
         }
@@ -116,11 +112,22 @@ class NvmlCounter:
     def restart(self) -> None:
         """Do nothing, because NVML shows only the present processes."""
 
-    def _call(self, function: Callable[..., Any], *arguments: object) -> Any:
+    def _read_millijoules(self) -> int:
+        return int(self._call("nvmlDeviceGetTotalEnergyConsumption", self._handle))
+
+    def _call(self, name: str, *arguments: object) -> Any:
+        """Call a function of NVML. Raises NoEnergy if it fails."""
         try:
-            return function(*arguments)
+            return getattr(self._nvml, name)(*arguments)
         except self._nvml.NVMLError as error:
             raise NoEnergy(f"NVML: {error}") from None
+
+
+def _import_nvml() -> ModuleType:
+    try:
+        return importlib.import_module("pynvml")
+    except ImportError:  # some GPU machines have only the packages that training needs
+        raise NoEnergy("nvidia-ml-py is not installed") from None
 
 
 class _MachineLoad:

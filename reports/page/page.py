@@ -153,7 +153,7 @@ def _find_answer(reports: Sequence[Report]) -> Summary | None:
     return build_answer(frames[0]) if frames else None
 
 
-def _build_history(run: Mapping[str, Any], profile: Profile) -> RunHistory | None:
+def _build_history(run: Mapping[Any, Any], profile: Profile) -> RunHistory | None:
     """Return the freeze history of a run of a frame; None if the run is not finished."""
     names = [profile.format_name(str(run[role])) for role in ROLES]
     return build_run_history(run, dict(zip(AXES, names, strict=True)))

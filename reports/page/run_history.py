@@ -46,7 +46,7 @@ class RunHistory:
     left_out: int
 
 
-def build_run_history(run: Mapping[str, Any], scope: Mapping[str, str]) -> RunHistory | None:
+def build_run_history(run: Mapping[Any, Any], scope: Mapping[str, str]) -> RunHistory | None:
     """Return the history of a run of a frame; None if the run is not finished.
 
     scope: model, data set and method of the run.
