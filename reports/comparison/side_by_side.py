@@ -6,11 +6,15 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import pandas as pd
 
 from bench.errors import UserError
+from bench.results.evaluation_file import FILE
 from reports import statistics
+from reports.comparison.paired_difference import compare_accuracy
 from reports.document.table import (
     Column,
     Row,
@@ -22,8 +26,10 @@ from reports.document.table import (
     percent_column,
     text_column,
 )
+from reports.runs.cells import Cell
 from reports.runs.export import Results
 from reports.runs.run_table import DONE
+from reports.runs.sample_scores import read_sample_scores
 
 # Quantities of a cell: column of the exported runs, heading, digits after the point (None: three
 # significant digits).
@@ -49,12 +55,37 @@ class Side:
     """One side of a comparison: runs that differ in their seed only.
 
     name: as the user wrote it. runs: rows of the exported table. planned: number of runs that a
-    sweep plans, of which some may not be there yet; 0: as many as `runs`.
+    sweep plans, of which some may not be there yet; 0: as many as `runs`. results: results folder,
+    if intervals are to cover the test draw.
     """
 
     name: str
     runs: pd.DataFrame
     planned: int = 0
+    results: Path | None = None
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether all finished runs have the outcomes of their evaluation samples."""
+        root = self.results
+        return bool(root) and all((root / "runs" / run / FILE).exists() for run in self.done.run)
+
+    def make_cell(self) -> Cell:
+        """Return the finished runs as a cell. Requires `has_samples`."""
+        assert self.results
+        runs = [
+            {
+                "seed": int(row.seed),
+                "id": str(row.run),
+                "state": DONE,
+                "accuracy": float(row.accuracy),
+                "samples": partial(
+                    read_sample_scores, self.results / "runs" / row.run, row.metric, row.accuracy
+                ),
+            }
+            for row in self.done.itertuples()
+        ]
+        return Cell((), runs)
 
     @property
     def done(self) -> pd.DataFrame:
@@ -74,11 +105,11 @@ class Side:
         return f"{text} ± {_format(spread, digits)}" if math.isfinite(spread) else text
 
 
-def find_side(results: Results, name: str, cells: bool) -> Side:
+def find_side(results: Results, name: str, cells: bool, root: Path) -> Side:
     """Return a run by the first characters of its id, or the runs of a cell.
 
     cells: return all runs of the cell that has this id, or that contains the run with this id.
-    Raises UserError if no id begins so, or if several do.
+    root: the results folder. Raises UserError if no id begins so, or if several do.
     """
     runs = results.runs
     begins = {key: runs[key].str.startswith(name) for key in ("run", "cell")}
@@ -90,7 +121,7 @@ def find_side(results: Results, name: str, cells: bool) -> Side:
                 f"{name}: {len(found)} ids begin so ({', '.join(found[:3])}); give more"
             )
         if found:
-            return Side(name, runs[runs[key] == found[0]])
+            return Side(name, runs[runs[key] == found[0]], results=root)
     raise UserError(
         f"{name} is neither a sweep nor the beginning of a run's or a cell's id; the folders in "
         "`runs` are named by ids, and `freezebench list sweeps` prints sweeps"
@@ -214,17 +245,33 @@ def _describe_change(one: Side, other: Side, key: str) -> str:
     return f"{format_fixed(100 * (after / before - 1), 1, sign=True)} %"
 
 
+def _share_samples(one: Side, other: Side) -> bool:
+    """Return whether both sides were evaluated on the same samples, whose outcomes are known."""
+    same = all(_join(one, key) == _join(other, key) for key in ("data", "evaluate_on", "metric"))
+    return same and one.has_samples and other.has_samples
+
+
 def _pair(one: Side, other: Side) -> statistics.Interval:
-    """Return the difference of accuracy, paired by seed, with a 95 % t interval over the seeds."""
+    """Return the difference of accuracy, paired by seed, with a 95 % interval.
+
+    The interval covers the seeds, and the test draw too if `_share_samples`.
+    """
+    if _share_samples(one, other):
+        return compare_accuracy(other.make_cell(), one.make_cell()).interval
     first, second = (dict(zip(s.done.seed, s.done.accuracy, strict=True)) for s in (one, other))
     both = sorted(first.keys() & second.keys())
     return statistics.compute_t_interval([float(second[s]) - float(first[s]) for s in both])
 
 
 def _list_notes(one: Side, other: Side) -> list[str]:
+    covers = (
+        "interval that covers the seeds and the test draw, as in the tables."
+        if _share_samples(one, other)
+        else "t interval over the seeds, which does not cover the test draw."
+    )
     notes = [
         "Numbers of several runs are mean ± sample standard deviation over the seeds. The "
-        "difference of accuracy is paired by seed, with a 95 % t interval over the seeds."
+        f"difference of accuracy is paired by seed, with a 95 % {covers}"
     ]
     if _join(one, "device") != _join(other, "device"):
         notes.append("The runs used different devices, so their times are not comparable.")

@@ -39,7 +39,8 @@ def main(args: argparse.Namespace) -> int:
     from reports.document.terminal import format_text
     from reports.runs.export import read_results
 
-    results = read_results(require_results(args))
+    root = require_results(args)
+    results = read_results(root)
     first, second = args.names
     sweeps = [_is_sweep(name) for name in args.names]
     if sweeps[0] != sweeps[1]:
@@ -59,7 +60,7 @@ def main(args: argparse.Namespace) -> int:
         shown = (Path(first).stem, Path(second).stem)
         print(format_text(compare_sweeps(shown, tuple(found))))
         return 0
-    one, other_side = (find_side(results, name, args.cells) for name in args.names)
+    one, other_side = (find_side(results, name, args.cells, root) for name in args.names)
     for table in (compare_cells(one, other_side), compare_layers(results, one, other_side)):
         if table:
             print(format_text(table))

@@ -7,11 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from bench.cli.main import main
 from bench.files import read_json
 from bench.planning.sweep import load_sweep
+from bench.results.evaluation_file import SampleOutcomes, write_evaluation
 from bench.spec import RESULTS_VERSION
 from tests.support.paths import ROOT, TESTS
 from tests.support.synthetic_results import make_result
@@ -67,6 +70,37 @@ def test_two_cells_show_spread_and_paired_difference(
     again = compare(capsys, *members, "--cells", "--results", str(tmp_path))
     assert find_line(again, "accuracy") == line
     assert "3 ids begin so" in compare(capsys, LISA, cells[0], "--results", str(tmp_path), status=2)
+
+
+def test_the_interval_of_cells_with_known_samples_covers_the_test_draw(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All seeds share 100 samples and differ in the same ones, so seeds alone show no variation."""
+    right = {LISA: np.arange(100) < 50, AUTOFREEZE: np.arange(100) >= 40}
+    for run, correct in right.items():
+        for seed in range(3):
+            folder = tmp_path / "runs" / f"{run}-{seed}"
+            shutil.copytree(VERSION3 / "runs" / run, folder)
+            changes = {"accuracy": 100.0 * correct.mean()}
+            for file, more in (("spec", {"seed": seed}), ("result", changes)):
+                path = folder / f"{file}.json"
+                path.write_text(json.dumps({**read_json(path), "id": folder.name, **more}))
+            write_evaluation(folder, SampleOutcomes(correct, None, None, 0))
+    names = [f"{run}-0" for run in right]
+    text = compare(capsys, *names, "--cells", "--results", str(tmp_path))
+    # With one sample per source this is the usual standard error of a mean.
+    gaps = 100.0 * (right[AUTOFREEZE].astype(int) - right[LISA])
+    half = student.ppf(0.975, 99) * gaps.std(ddof=1) / 10
+    assert f"+10.00 points [{_sign(10 - half)}, {_sign(10 + half)}]" in find_line(text, "accuracy")
+    assert "covers the seeds and the test draw" in " ".join(text.split())
+    (tmp_path / "runs" / names[0] / "evaluation.npz").unlink()
+    text = compare(capsys, *names, "--cells", "--results", str(tmp_path))
+    assert "+10.00 points [+10.00, +10.00]" in find_line(text, "accuracy")
+    assert "does not cover the test draw" in " ".join(text.split())
+
+
+def _sign(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def write_sweep(name: str, results: Path, shift: float) -> None:
