@@ -17,7 +17,7 @@ MADE_BY = --launcher $(LAUNCHER)
 
 TABLES := table1 table2 table3 table4 table5 table6 table7 table8 table9
 
-.PHONY: env $(TABLES) figures sweep slurm-test page-test wheel wheel-test docs docs-test cuda cuda-bundle page predictor backbones report plan flops list perf test lint format clean
+.PHONY: env $(TABLES) figures sweep slurm-test soak page-test wheel wheel-test docs docs-test cuda cuda-bundle page predictor backbones report plan flops list perf test lint format clean
 
 env: $(READY)
 
@@ -73,6 +73,12 @@ test: $(READY)
 # On a Slurm of its own, brought up on this machine for the time of the tests.
 slurm-test: $(READY)
 	$(VENV)/bin/python -m tests.slurm.run $(ARGS)
+
+# Tiny runs of all strategies that are killed, stopped and starved of disk space at random, here and
+# on a Slurm of its own. To repeat a failure: make soak ARGS='--seed N --round K'
+HOURS ?= 0.15
+soak: $(READY)
+	$(VENV)/bin/python -m tests.soak.run --hours $(HOURS) $(ARGS)
 
 # The page in Debian's Chromium, as its readers meet it.
 page-test: $(READY)
