@@ -17,7 +17,7 @@ MADE_BY = --launcher $(LAUNCHER)
 
 TABLES := table1 table2 table3 table4 table5 table6 table7 table8 table9
 
-.PHONY: env $(TABLES) figures sweep slurm-test soak page-test wheel wheel-test docs docs-test cuda cuda-bundle page predictor backbones report plan flops list perf test lint format clean
+.PHONY: env $(TABLES) leaderboard figures sweep slurm-test soak page-test wheel wheel-test docs docs-test cuda cuda-bundle page predictor backbones report plan flops list perf test lint format clean
 
 env: $(READY)
 
@@ -30,6 +30,10 @@ $(READY): pyproject.toml constraints.txt
 # make table2, make table4, …: its missing runs, then its report.
 $(TABLES): $(READY)
 	$(RUN) sweep $@ $(MADE_BY) $(SWEEP_ARGS)
+
+# All strategies at equal cost with simple controls, about 6 hours on two cores, and its page.
+leaderboard: $(READY)
+	$(RUN) sweep leaderboard --page $(MADE_BY) $(SWEEP_ARGS)
 
 figures: $(READY)
 	$(RUN) sweep curves $(MADE_BY) $(SWEEP_ARGS)

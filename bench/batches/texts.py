@@ -177,6 +177,35 @@ class MaskedBatches(TextBatches):
         return (torch.where(asked, shown, ids), real, segments), labels
 
 
+class NextWordBatches(TextBatches):
+    """Batches for a language model, which predicts each next word of a text.
+
+    Labels are word ids (B, L) int64: that of the next word, or NOT_ASKED after the last one.
+    """
+
+    def batch(self, step: int) -> tuple[Inputs, Tensor]:
+        """Return the inputs and labels of a step."""
+        return _ask_next_words(super().batch(step)[0])
+
+    def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
+        """Yield the batches of the evaluation split, in order."""
+        for inputs, _ in super().evaluation():
+            yield _ask_next_words(inputs)
+
+    def labelled_probe(self, samples: int) -> tuple[Inputs, Tensor]:
+        """Return fixed training samples and their next words."""
+        return _ask_next_words(self.probe(samples))
+
+
+def _ask_next_words(inputs: Inputs) -> tuple[Inputs, Tensor]:
+    """Return the inputs and the next word of each word as its label."""
+    ids, real, _ = inputs
+    following = ids.roll(-1, dims=1)
+    asked = real[:, 0, 0].roll(-1, dims=1)
+    asked[:, -1] = False
+    return inputs, following.masked_fill(~asked, NOT_ASKED)
+
+
 def _pad_rows(rows: Tensor, length: int, value: int) -> Tensor:
     """Return rows (B, any length) as int64 (B, length), cut off or padded with a value."""
     rows = rows[:, :length].long()
@@ -186,7 +215,7 @@ def _pad_rows(rows: Tensor, length: int, value: int) -> Tensor:
 def make_text_batches(spec: Spec, part: Part, device: torch.device) -> tuple[AnyBatches, int]:
     """Return the text batches of a run and its number of classes.
 
-    For pretraining, the number of classes is the size of the vocabulary.
+    If words are predicted, the number of classes is the size of the vocabulary.
     """
     data = load_texts(spec.data, part, spec.paths.get("data", ""), spec.train_limit)
     vocabulary, model = spec.paths.get("vocab", ""), find_text_model(spec.model)
@@ -198,6 +227,8 @@ def make_text_batches(spec: Spec, part: Part, device: torch.device) -> tuple[Any
     )
     if isinstance(model, HubModel):
         model.check_tokens(int(max(train.ids.max(), evaluation.ids.max())))
+    if model.causal:
+        return NextWordBatches(train, evaluation, "loss", spec, device), len(tokenizer)
     if data.classes != MASKED:
         return TextBatches(train, evaluation, data.metric, spec, device), data.classes
     words = len(tokenizer)

@@ -17,6 +17,8 @@ def check_pair(model: str, data: str) -> None:
         models = ", ".join((*list_text_models(), "hf:NAME"))
         fit = f"text models: {models}; text data sets: {', '.join(sets)}"
         raise UserError(f"{data} contains {one}, but {model} needs {other}; {fit}")
+    if text_model and text_model.causal:
+        return  # it predicts the words of any text and needs no classes
     if text_model and isinstance(data_set, TextSet) and text_model.masked != data_set.masked:
         raise UserError(
             f"{model} cannot be trained on {data}: use a model whose name ends in _mlm for "

@@ -19,5 +19,5 @@ TRANSFORMERS = re.compile(r"(^|[:_])(vit|deit3?|swin(v2)?|beit(v2)?|eva(02)?|cai
 def find_kind(model: str) -> str:
     """Return the kind of a model. An unknown image model counts as a convolutional network."""
     if text_model := find_text_model(model):
-        return LANGUAGE_MODEL if text_model.masked else TEXT_CLASSIFIER
+        return LANGUAGE_MODEL if text_model.masked or text_model.causal else TEXT_CLASSIFIER
     return VISION_TRANSFORMER if TRANSFORMERS.search(model) else CONVOLUTIONAL

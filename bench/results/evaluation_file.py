@@ -7,9 +7,10 @@ correct  one bit per sample, packed into ⌈N / 8⌉ bytes
 truth    the same for the true class, only if the metric is that of two classes
 sources  numbers of the k sources of each sample (N, k), in the smallest integer type; without this
          array every sample is a source of its own
+losses   loss of each sample in nats, (N,) float32, only if the metric is the loss
 fold     number of the split of the data set, (1,)
 
-A sample is an image or a text. Where masked words are predicted, it is a word and its source is the
+A sample is an image or a text. Where words are predicted, it is a word and its source is the
 text. A source has the same number in all runs on a data set.
 """
 
@@ -37,13 +38,14 @@ class SampleOutcomes:
     """Outcome of each evaluation sample of a run.
 
     correct: bool (N,). truth: the true classes, bool (N,), or None. sources: int64 (N, k) or None.
-    fold: number of the split.
+    fold: number of the split. losses: float32 (N,) or None.
     """
 
     correct: NDArray[np.bool_]
     truth: NDArray[np.bool_] | None
     sources: NDArray[np.int64] | None
     fold: int
+    losses: NDArray[np.float32] | None = None
 
     def number_sources(self) -> NDArray[np.int64]:
         """Return the numbers of the sources of each sample (N, k), distinct over the folds."""
@@ -53,7 +55,7 @@ class SampleOutcomes:
 
     def hash(self) -> str:
         """Return a hash of all outcomes and sources, independent of the compression."""
-        parts = (self.correct, self.truth, self.number_sources())
+        parts = (self.correct, self.truth, self.number_sources(), self.losses)
         return hash_parts(b"" if part is None else part.tobytes() for part in parts)
 
 
@@ -66,6 +68,8 @@ def write_evaluation(folder: Path, evaluation: SampleOutcomes) -> None:
     }
     if evaluation.truth is not None:
         arrays["truth"] = np.packbits(evaluation.truth)
+    if evaluation.losses is not None:
+        arrays["losses"] = evaluation.losses
     if evaluation.sources is not None:
         smallest = np.min_scalar_type(int(evaluation.sources.max(initial=0)))
         arrays["sources"] = evaluation.sources.astype(smallest)
@@ -90,7 +94,10 @@ def read_evaluation(folder: Path) -> SampleOutcomes:
             fold = int(arrays["fold"][0])
             if sources is not None and len(sources) != samples:
                 raise ValueError(f"{len(sources)} sources for {samples} samples")
-            return SampleOutcomes(bits["correct"], bits.get("truth"), sources, fold)
+            losses = arrays["losses"].astype(np.float32) if "losses" in arrays else None
+            if losses is not None and losses.shape != (samples,):
+                raise ValueError(f"{len(losses)} losses for {samples} samples")
+            return SampleOutcomes(bits["correct"], bits.get("truth"), sources, fold, losses)
     except FileNotFoundError:
         raise UserError(
             f"{path} does not exist, but intervals need the outcome of every evaluation sample; "

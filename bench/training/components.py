@@ -29,7 +29,8 @@ def make_initial_model(
 ) -> nn.Module:
     """Return the model with its initial weights.
 
-    All weights are drawn from the seed. If the spec names weights, they replace all but the head's.
+    All weights are drawn from the seed. If the spec names weights, they replace all but the head's,
+    and the head's too in a language model.
     """
     text_model = find_text_model(spec.model)
     adapted = isinstance(text_model, LoraModel)
@@ -56,6 +57,8 @@ def _load_weights(model: nn.Module, spec: Spec, name: str, last: Layer, results:
     may_lack = [prefix.strip() for prefix in spec.weights_may_lack.split(",") if prefix.strip()]
     head: tuple[str, ...] = (last.name, *last.others)
     text_model = find_text_model(name)
+    if text_model and text_model.causal:
+        head = ()  # it predicts words in every task
     if text_model and (fresh := text_model.list_new_parts(model)):
         # Of a head of several layers, only the last depends on the number of classes.
         head, may_lack = head[-1:], [*may_lack, *fresh]

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from bench.batches.order import EVALUATION_BATCH, NOT_ASKED
 from bench.data.catalogue import find_fold
-from bench.data.interface.metrics import METRICS
+from bench.data.interface.metrics import METRICS, compute_loss_score
 from bench.layers.activations import get_logits
 from bench.results.evaluation_file import SampleOutcomes
 
 if TYPE_CHECKING:
     from bench.training.run_state import RunState
+
+LOSS_UNIT = 2.0**-32  # nats; losses are gathered as whole numbers, next to classes
 
 
 def evaluate(run: RunState) -> None:
@@ -27,28 +30,35 @@ def evaluate(run: RunState) -> None:
         run.model.eval()
         answers = []
         for number, (inputs, labels) in enumerate(run.batches.evaluation()):
-            predicted = get_logits(run.model(*inputs)).argmax(-1)
+            logits = get_logits(run.model(*inputs))
             batch = run.group.rank + number * run.group.size  # batches are dealt out in turn
-            answers.append(_list_answers(predicted, labels, batch * EVALUATION_BATCH))
+            first = batch * EVALUATION_BATCH
+            answers.append(_list_answers(logits, labels, first, run.batches.metric == "loss"))
         _record_answers(run, run.group.gather_rows(answers).cpu())
 
 
-def _list_answers(predicted: Tensor, labels: Tensor, first: int) -> Tensor:
-    """Return one row per label, int64 (rows, 3): number of the sample, predicted class, label.
+def _list_answers(logits: Tensor, labels: Tensor, first: int, with_loss: bool) -> Tensor:
+    """Return one row per label, int64: number of the sample, predicted class, label.
 
-    predicted, labels: (B,), or (B, L) for words. first: number of the batch's first sample.
+    logits: (B, C), or (B, L, C) for words. labels: (B,) or (B, L). first: number of the batch's
+    first sample. with_loss: add a fourth column with the loss, in units of LOSS_UNIT nats.
     """
     numbers = torch.arange(first, first + len(labels), device=labels.device)
     numbers = numbers.view(-1, *[1] * (labels.dim() - 1)).expand_as(labels)
-    return torch.stack([numbers, predicted, labels], dim=-1).flatten(0, -2)
+    columns = [numbers, logits.argmax(-1), labels]
+    if with_loss:
+        flat = logits.float().flatten(0, -2), labels.flatten()
+        losses = F.cross_entropy(*flat, ignore_index=NOT_ASKED, reduction="none")
+        columns.append((losses / LOSS_UNIT).round().long().view_as(labels))
+    return torch.stack(columns, dim=-1).flatten(0, -2)
 
 
 def _record_answers(run: RunState, answers: Tensor) -> None:
     """Set score, scored and evaluation of a run. answers: rows of `_list_answers` in any order."""
     asked = answers[answers[:, 2] != NOT_ASKED]
-    numbers, predicted, truth = asked[asked[:, 0].argsort(stable=True)].T
+    numbers, predicted, truth, *losses = asked[asked[:, 0].argsort(stable=True)].T
     run.scored = len(truth)
-    run.score = METRICS[run.batches.metric](predicted, truth)
+    run.score = _compute_score(run, predicted, truth, *losses)
     sources = run.batches.eval_clusters
     if sources is not None:
         sources = sources[numbers]
@@ -59,4 +69,14 @@ def _record_answers(run: RunState, answers: Tensor) -> None:
         (truth == 1).numpy() if run.batches.metric == "matthews" else None,
         None if sources is None else sources.numpy(),
         find_fold(run.spec.data, run.spec.seed),
+        (LOSS_UNIT * losses[0]).numpy().astype("float32") if losses else None,
     )
+
+
+def _compute_score(
+    run: RunState, predicted: Tensor, truth: Tensor, losses: Tensor | None = None
+) -> float:
+    """Return the score of answers (N,). losses: in units of LOSS_UNIT, for the metric "loss"."""
+    if losses is not None:
+        return compute_loss_score(LOSS_UNIT * losses)
+    return METRICS[run.batches.metric](predicted, truth)

@@ -76,7 +76,11 @@ def read_sample_scores(folder: Path, metric: Metric, score: float) -> SampleScor
 
 def _read(folder: Path, metric: Metric, score: float) -> SampleScores:
     evaluation = read_evaluation(folder)
-    contributions = compute_contributions(metric, evaluation.correct, evaluation.truth)
+    if metric == "loss" and evaluation.losses is None:
+        raise UserError(f"{folder / FILE} has no losses; delete the folder to run it again")
+    contributions = compute_contributions(
+        metric, evaluation.correct, evaluation.truth, evaluation.losses
+    )
     if not abs(contributions.mean() - score) <= 100 / len(contributions):
         raise UserError(
             f"{folder / FILE} gives a score of {contributions.mean():.2f}, but result.json says "

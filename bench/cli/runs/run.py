@@ -17,7 +17,11 @@ from bench.cli.arguments import (
 from bench.errors import UserError
 from bench.spec import FIELDS
 
-NAMES = {"accuracy": "accuracy, %:", "matthews": "Matthews correlation, times 100:"}
+NAMES = {
+    "accuracy": "accuracy, %:",
+    "matthews": "Matthews correlation, times 100:",
+    "loss": "loss in nats per word, times −100:",
+}
 HELP = "execute one run and print its result"
 EXAMPLE = (
     "freezebench run --model laptop_resnet --data digits10 --resolution 24 --lr 0.05 "

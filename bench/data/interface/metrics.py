@@ -1,4 +1,4 @@
-"""Metrics of a model on the evaluation part, in percent."""
+"""Metrics of a model on the evaluation part, in percent. More is better."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-Metric = Literal["accuracy", "matthews"]
+Metric = Literal["accuracy", "matthews", "loss"]
 
 
 def compute_accuracy(predicted: Tensor, truth: Tensor) -> float:
@@ -28,8 +28,16 @@ def compute_matthews(predicted: Tensor, truth: Tensor) -> float:
     return 100 * (tp * tn - fp * fn) / scale if scale else 0.0
 
 
+def compute_loss_score(losses: Tensor) -> float:
+    """Return −100 times the mean loss in nats (N,). One point is 1 % of perplexity."""
+    return -100 * float(losses.double().mean())
+
+
 def compute_contributions(
-    metric: Metric, correct: NDArray[np.bool_], truth: NDArray[np.bool_] | None
+    metric: Metric,
+    correct: NDArray[np.bool_],
+    truth: NDArray[np.bool_] | None,
+    losses: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float64]:
     """Return the contribution of each sample to the score in percent, float64 (N,).
 
@@ -37,7 +45,11 @@ def compute_contributions(
     contributions: exactly for accuracy, and to first order (the delta method) for Matthews
     correlation. There a contribution is the score plus N times the derivative of the score by the
     count, such as TP, to which the sample belongs. truth: the true classes, for Matthews only.
+    losses: in nats, for "loss" only.
     """
+    if metric == "loss":
+        assert losses is not None, "the score needs the loss of each sample"
+        return -100 * losses.astype(np.float64)
     if metric == "accuracy":
         return np.where(correct, 100.0, 0.0)
     assert truth is not None, "Matthews correlation needs the true classes"

@@ -26,6 +26,7 @@ class TextModel(ABC):
     masked: whether the model predicts masked words instead of a class.
     hub: hub repository of its published weights and vocabulary, or "" if there is none.
     vocabulary_hash: hash of the hub's vocab.txt.
+    causal: whether the model predicts the next word of each text instead of a class.
     """
 
     name: str
@@ -35,6 +36,7 @@ class TextModel(ABC):
     masked: bool = False
     hub: str = ""
     vocabulary_hash: str = ""
+    causal: bool = False
 
     @abstractmethod
     def build(self, classes: int) -> nn.Module:

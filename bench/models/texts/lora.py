@@ -48,6 +48,7 @@ def wrap_with_adapters(base: TextModel) -> LoraModel:
         base.masked,
         base.hub,
         base.vocabulary_hash,
+        base.causal,
         base=base,
     )
 

@@ -18,6 +18,8 @@ OWN = ("full", "record")  # neither control nor published method
         ("timm:vit_small_patch16_224", "vision transformer"),
         ("swin_v2_t", "vision transformer"),
         ("laptop_bert", "text classifier"),
+        ("lora:laptop_bert", "text classifier"),
+        ("laptop_llama", "language model"),
     ],
 )
 def test_the_kind_of_a_model_follows_from_its_name(model: str, kind: str) -> None:
