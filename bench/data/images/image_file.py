@@ -40,6 +40,8 @@ def open_image(path: Path) -> Image.Image:
     """
     with _explain_damage(path), Image.open(path) as image:
         _check_mode(path, image)
+        # Alpha is dropped, and Pillow warns about the transparent colours of a palette.
+        image.info.pop("transparency", None)
         return (_scale_to_8_bits(image) if _is_deep(image) else image).convert("RGB")
 
 

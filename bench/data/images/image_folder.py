@@ -121,9 +121,28 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:
-    """Return the entries of a folder that are neither hidden nor added by an operating system."""
+    """Return the entries of a folder that are neither hidden nor added by an operating system.
+
+    Raises UserError for a link whose target does not exist, because images may be missing.
+    """
     with os.scandir(folder) as entries:
-        return [e for e in entries if not e.name.startswith(".") and e.name not in FOREIGN]
+        found = [e for e in entries if not e.name.startswith(".") and e.name not in FOREIGN]
+    for entry in found:
+        if entry.is_symlink() and _is_missing(entry):
+            target = format_path((folder / entry.name).readlink())
+            raise UserError(
+                f"{format_path(folder / entry.name)}: a link to {target}, which does not exist; "
+                "restore the target, or remove the link"
+            )
+    return found
+
+
+def _is_missing(link: os.DirEntry[str]) -> bool:
+    try:
+        link.stat()
+    except OSError as error:
+        return error.errno in (errno.ENOENT, errno.ENOTDIR)
+    return False
 
 
 def _ask(question: Callable[[], bool]) -> bool:

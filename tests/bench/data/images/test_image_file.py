@@ -120,6 +120,15 @@ def test_images_of_8_bits_are_converted_by_pillow(mode, tmp_path):
     assert np.array_equal(np.array(open_image(path)), np.array(image.convert("RGB")))
 
 
+@pytest.mark.parametrize("transparency", [1, bytes([255, 0, 128, 3])])
+def test_a_palette_with_transparent_colours_gives_no_warning(transparency, tmp_path, recwarn):
+    image = Image.fromarray((RGB >> 8).astype(np.uint8)).quantize(4)
+    path = tmp_path / "x.png"
+    image.save(path, transparency=transparency)
+    assert np.array_equal(np.array(open_image(path)), np.array(image.convert("RGB")))
+    assert [str(warning.message) for warning in recwarn] == []
+
+
 @pytest.mark.parametrize("shape", [(3, 700), (700, 3), (1, 999), (640, 7), (90, 90)])
 @pytest.mark.parametrize("side", [5, 24, 33])
 def test_a_long_image_is_scaled_in_part_to_the_same_pixels(shape, side, tmp_path, monkeypatch):

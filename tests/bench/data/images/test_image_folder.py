@@ -118,11 +118,23 @@ def test_loops_of_links_end(pictures):
     (bee / "inner").mkdir()
     for i in range(12):
         (bee / "inner" / f"back{i}").symlink_to(bee)
-    (bee / "gone").symlink_to("nowhere")
     assert list_images(pictures, "train").paths == before
     assert fingerprint(pictures) == hash_by_rule(pictures)
     (pictures / "train" / "loop").symlink_to(".")
     one_line("loop: contains no images", lambda: list_images(pictures, "train"))
+
+
+@pytest.mark.parametrize("place", ["cow", "bee/more", "bee/9.png", "bee/deeper/x.png"])
+def test_a_link_to_nothing_is_named(place, pictures):
+    """Its images would be left out in silence, as those of an unmounted disk."""
+    link = pictures / "train" / place
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(pictures / "unmounted" / "images")
+    one_line(
+        f"{place}: a link to .*unmounted/images, which", lambda: list_images(pictures, "train")
+    )
+    link.rename(link.with_name(".hidden"))
+    assert len(list_images(pictures, "train").paths) == 6
 
 
 def test_folders_that_link_to_each_other_are_each_read(pictures):
