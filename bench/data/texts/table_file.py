@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.errors import UserError
@@ -38,18 +39,35 @@ def read_table(path: Path) -> list[Row]:
             rows = _read_lines(path)
         else:
             rows = pq.read_table(path).to_pylist()
-    except (OSError, ValueError) as error:  # pandas and pyarrow raise subclasses of ValueError
+    except (OSError, ValueError, pa.ArrowException) as error:  # pandas raises ValueError
         reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise UserError(f"{path}: cannot be read ({reason}); correct the file") from None
+        remedy = "correct the file"
+        if isinstance(error, pd.errors.ParserError):
+            remedy += "; quote each text that contains the delimiter, a quote or a line break"
+        elif isinstance(error, UnicodeDecodeError):
+            remedy = "save the file in UTF-8"
+        raise UserError(f"{path}: cannot be read ({reason}); {remedy}") from None
     if not rows:
         raise UserError(f"{path}: contains no rows; use another file")
     return rows
 
 
 def _read_delimited(path: Path, delimiter: str) -> list[Row]:
-    table = pd.read_csv(path, sep=delimiter, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    columns = [str(name) for name in table.columns]
-    return [dict(zip(columns, row, strict=True)) for row in table.itertuples(index=False)]
+    """Return the rows of a CSV or TSV file.
+
+    Raises ValueError for two columns of one name, and if a row has more values than the header.
+    """
+    # With its header, pandas would take the first values for an index if each row has one more
+    # value than the header, as with texts that contain the delimiter and are not quoted.
+    table = pd.read_csv(
+        path, sep=delimiter, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+    )
+    header, *rows = table.itertuples(index=False, name=None)
+    columns = [str(name).strip() for name in header]
+    for name in columns:
+        if columns.count(name) > 1:
+            raise ValueError(f"two columns have the name {name!r}")
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _read_lines(path: Path) -> list[Row]:

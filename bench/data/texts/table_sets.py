@@ -94,8 +94,9 @@ class FileTableSet(TableSet):
         if not self.place or not path.is_dir():
             raise UserError(f"{self.name}: there is no file or folder {path}; check the path")
         found: dict[str, tuple[str, list[Row]]] = {}
+        tables = [f for f in sorted(path.iterdir()) if f.suffix.lower() in SUFFIXES and f.is_file()]
         for part, names in NAMES.items():
-            files = [f for n in names for s in SUFFIXES if (f := path / f"{n}{s}").is_file()]
+            files = [file for file in tables if file.stem.lower() in names]
             if len(files) > 1:
                 raise UserError(
                     f"{self.name}: {files[0].name} and {files[1].name} are the same part; remove "

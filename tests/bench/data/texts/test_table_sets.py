@@ -57,6 +57,28 @@ def test_parts_of_a_folder(tmp_path, parts, test, validation):
     assert {s.first for s in (train if validation else train + held)} == set(texts["train"])
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", "\r"),
+        lambda text: text.replace("text,label", '"text", label '),
+    ],
+)
+def test_csv_files_of_other_programs_give_the_same_texts(tmp_path, change):
+    plain = write_table(tmp_path / "plain.csv", make_rows(20))
+    other = tmp_path / "Other.CSV"
+    other.write_text(change(plain.read_text()), newline="")
+    assert load(f"texts:{other}") == load(f"texts:{plain}")
+
+
+def test_names_of_parts_may_be_in_capitals(tmp_path):
+    for name in ("Train.CSV", "TEST.csv"):
+        write_table(tmp_path / "x.csv", make_rows(20)).rename(tmp_path / name)
+    assert len(load(f"texts:{tmp_path}")[2]) == 20
+
+
 def test_columns_by_name_and_by_guess(tmp_path):
     rows = [
         {"id": "7", "a": f"first {i}", "b": f"second {i}", "stars": str(i % 3)} for i in range(12)
@@ -96,6 +118,9 @@ FAULTS = {
     "a.csv": (GOOD + ",1\n", r"a\.csv, row 9: has no text in column 'text'"),
     "b.csv": (GOOD + "text,\n", r"b\.csv, row 9: has no label"),
     "c.csv": (GOOD + "text,1,more\n", r"c\.csv: cannot be read .*line 10"),
+    "m.csv": ("text,label\n" + "a, b,1\nc, d,0\n" * 9, "line 2, saw 3.*quote each text"),
+    "n.csv": ("text,text,label\n" + "a,b,1\n" * 9, "two columns have the name 'text'"),
+    "o.csv": (b"text,label\ncaf\xe9,1\n", "save the file in UTF-8"),
     "d.csv": ("words,kind\na,b\n", r"name them as #TEXT,LABEL .*its columns: 'words', 'kind'"),
     "e.csv": ("text,label\n" + "".join(f"t,{i}\n" for i in range(30)), "has 30 different values"),
     "f.csv": ("text,label\nt,0.5\n", "different values"),
@@ -111,7 +136,7 @@ FAULTS = {
 @pytest.mark.parametrize("file", FAULTS)
 def test_faulty_files_are_refused_by_one_line(tmp_path, file):
     content, message = FAULTS[file]
-    (tmp_path / file).write_text(content)
+    (tmp_path / file).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=message) as caught:
         load(f"texts:{tmp_path / file}")
     assert "\n" not in str(caught.value)
