@@ -14,7 +14,9 @@ from bench.errors import UserError
 PICKLES = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".pkl", ".pickle")
 MAGIC = (b"PK\x03\x04", b"\x80")  # torch.save writes a zip file, or a bare pickle before torch 1.6
 # Keys under which training scripts put the weights next to the epoch and the optimizer.
-WRAPPED = ("state_dict", "model", "model_state_dict", "net")
+WRAPPED = (
+    "state_dict", "model", "model_state_dict", "module", "net", "network", "params", "weights",
+)  # fmt: skip
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -43,16 +45,21 @@ def _read_start(path: Path) -> bytes:
 
 
 def _format_conversion(path: Path) -> str:
-    """Return the shell command that converts a pickle into safetensors, without executing code."""
+    """Return the shell command that converts a pickle into safetensors, without executing code.
+
+    Training scripts often store their options as argparse.Namespace, which holds plain values.
+    """
     target = path
     while target.suffix.lower() in PICKLES:
         target = target.with_suffix("")
     keys = ", ".join(json.dumps(key) for key in WRAPPED)
     source, result = (json.dumps(str(p)) for p in (path, f"{target}.safetensors"))
     script = (
-        "import torch, safetensors.torch as s; "
+        "import argparse, functools, torch, safetensors.torch as s; "
+        "torch.serialization.add_safe_globals([argparse.Namespace]); "
         f'd = torch.load({source}, map_location="cpu", weights_only=True); '
-        f"d = next((d[k] for k in ({keys}) if k in d), d); "
+        "d = functools.reduce(lambda d, k: d[k] if isinstance(d.get(k), dict) else d, "
+        f"({keys}) * 2, d); "
         "s.save_file({k: v.clone().contiguous() for k, v in d.items() if torch.is_tensor(v)}, "
         f"{result})"
     )

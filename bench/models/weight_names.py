@@ -24,6 +24,9 @@ from bench.models.weight_positions import needs_resampling
 COUNTER = "num_batches_tracked"  # step counter of BatchNorm, absent from many files
 # Name parts that wrappers insert: DataParallel, torch.compile, FSDP, checkpointing.
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+# Buffers that other tools add to a model: updates of torch's AveragedModel, operations counted by
+# thop. They are no weights.
+COUNTERS = ("n_averaged", "total_ops", "total_params")
 # Heads that torchvision builds for training only, and drops after it has loaded published weights.
 AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 # torchvision's _load_state_dict of DenseNet: names had a dot before torch 0.4.
@@ -42,6 +45,7 @@ def translate_names(
     that this comparison leaves out.
     """
     own = model.state_dict()
+    given = {k: v for k, v in given.items() if k in own or k.rpartition(".")[2] not in COUNTERS}
     best: tuple[int, State, str] | None = None
     for state, dropped in _list_translations(given, model, name, heads):
         faults = _count_mismatches(state, own, heads)
@@ -95,8 +99,7 @@ def _drop_wrappers(given: State, model: nn.Module) -> tuple[State, str]:
     own = list(model.state_dict())
     parts = {part for key in own for part in key.split(".")}
     barred = [part for part in WRAPPERS if part not in parts]
-    # torch's AveragedModel counts its updates in this buffer.
-    names = {key: key.split(".") for key in given if key != "n_averaged"}
+    names = {key: key.split(".") for key in given}
     found = [part for part in barred if any(part in each[:-1] for each in names.values())]
     names = {
         key: [part for part in each[:-1] if part not in found] + each[-1:]

@@ -1,5 +1,6 @@
 """Tests of weights under other names: wrappers, older versions of a library, pickles."""
 
+import argparse
 import re
 import shlex
 import subprocess
@@ -60,6 +61,17 @@ def test_wrapper_prefixes_are_dropped_and_reported(tmp_path, wrap, said):
     check_loaded(model, expected, HEAD)
     assert f"dropped {said} from the tensor names" in report.note
     assert "\n" not in report.note
+
+
+@pytest.mark.parametrize("wrap", ["", "module."])
+def test_counters_of_other_tools_are_no_weights(tmp_path, wrap):
+    """torch's AveragedModel counts its updates, thop the operations of each module."""
+    model = build(SMALL, 10, 24, seed=2)
+    expected = draw(model)
+    given = {f"{wrap}{key}": value for key, value in expected.items()}
+    counters = ("n_averaged", f"{wrap}total_ops", f"{wrap}features.0.total_params")
+    load(tmp_path, model, {**given, **dict.fromkeys(counters, torch.tensor([3.0]))}, HEAD, SMALL)
+    check_loaded(model, expected, HEAD)
 
 
 def test_plain_names_give_no_note(tmp_path):
@@ -125,12 +137,24 @@ def test_quantised_weights_are_refused(tmp_path, dtype):
         load(tmp_path, model, given, HEAD, SMALL)
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".pth.tar", ".bin", ".ckpt", ""])
-def test_command_in_the_error_converts_a_pickle(tmp_path, suffix):
+OPTIONS = argparse.Namespace(lr=0.1)  # as timm's training script stores its options
+
+
+@pytest.mark.parametrize(
+    ("suffix", "wrap"),
+    [
+        (".pth", lambda state: state),
+        (".pth.tar", lambda state: {"state_dict": state, "epoch": 3, "args": OPTIONS}),
+        (".bin", lambda state: {"model": {"state_dict": state}}),
+        (".ckpt", lambda state: {"module": {f"module.{k}": v for k, v in state.items()}}),
+        ("", lambda state: {"model_state_dict": state, "weights": [1.0, 2.0]}),
+    ],
+)
+def test_command_in_the_error_converts_a_pickle(tmp_path, suffix, wrap):
     model = build(SMALL, 10, 24, seed=2)
     expected = draw(model)
     path = tmp_path / f"w of mine{suffix}"
-    torch.save({"state_dict": expected, "epoch": 3}, path)
+    torch.save(wrap(expected), path)
     with pytest.raises(UserError, match="a pickle") as caught:
         load_backbone(model, path, head=HEAD, name=SMALL)
     message = str(caught.value)
