@@ -10,6 +10,8 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import locale
+import os
 import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
@@ -23,12 +25,27 @@ PACKAGES = ("bench", "reports", "strategies", "sweeps")
 
 def main() -> int:
     """Check the packages, execute the command line and return the exit status."""
+    use_utf8()
     if conflict := find_conflict():
         print(f"error: {conflict}", file=sys.stderr)
         return 2
     from bench.cli.main import main as execute
 
     return execute()
+
+
+def use_utf8() -> None:
+    """Start Python again in its UTF-8 mode if the locale has another encoding.
+
+    All files of freezebench are UTF-8, and Python reads files in the encoding of the locale before
+    version 3.15 (PEP 686). The terminal keeps its encoding. Processes that this one starts inherit
+    both settings.
+    """
+    if sys.flags.utf8_mode or locale.getencoding().lower() in ("utf-8", "utf8"):
+        return
+    os.environ["PYTHONUTF8"] = "1"
+    os.environ.setdefault("PYTHONIOENCODING", f"{locale.getencoding()}:backslashreplace")
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def find_conflict() -> str:
