@@ -75,7 +75,14 @@ def execute_replicas(
                 order = _ReplicaTask(rank, spec.to_dict(), results, Path(place) / "meeting",
                                first_gpu + rank, checkpoint_seconds)  # fmt: skip
                 process = context.Process(target=_run_replica, args=(order, theirs, stopping))
-                process.start()
+                try:
+                    process.start()
+                except (EOFError, OSError) as error:
+                    raise ProcessLost(
+                        f"process {rank} of {spec.replicas} could not be started, because the fork "
+                        "server was killed; run the same command again to resume from the last "
+                        "checkpoint"
+                    ) from error
                 theirs.close()
                 replicas.append(_Replica(process, ours))
             return _await_result(replicas, stop, stopping, progress)

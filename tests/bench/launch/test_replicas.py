@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,19 @@ def test_a_pool_executes_such_runs_and_reports_processes_that_disagree(tmp_path:
     folder = RunFolder(tmp_path, bad.id)
     assert "check_same" in (folder.path / "traceback.txt").read_text()
     assert "killed" not in read_json(folder.path / "failure.json")
+
+
+def test_a_killed_fork_server_is_a_lost_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job on Slurm then tries the run again, as after the loss of a process of the run."""
+
+    def connect(descriptors: Any) -> Any:
+        raise EOFError("unexpected EOF")
+
+    monkeypatch.setattr(forkserver, "connect_to_new_process", connect)
+    with pytest.raises(ProcessLost, match=r"process 0 of 2 .* fork server was killed; run the"):
+        execute_replicas(pair("full"), tmp_path)
 
 
 class SilentWatcher:
