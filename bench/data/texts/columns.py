@@ -94,7 +94,7 @@ def list_classes(labels: Sequence[str], where: str) -> dict[str, int]:
             f"{where}: its label column has {len(found):,} different values in {len(labels):,} "
             "rows; name a column of classes"
         )
-    numbers = all(label.lstrip("-").isdecimal() for label in found)
+    numbers = all(label.removeprefix("-").isdecimal() for label in found)
     ordered = sorted(found, key=int) if numbers else sorted(found)
     return {label: number for number, label in enumerate(ordered)}
 
@@ -129,7 +129,8 @@ def _read_label(value: Any, where: str) -> str:
     if not label or isinstance(value, (list, dict)):
         raise UserError(f"{where}: has no label; remove the row, or correct it")
     head, point, zeros = label.partition(".")
-    return head if point and head.lstrip("-").isdecimal() and not zeros.strip("0") else label
+    whole = point and head.removeprefix("-").isdecimal() and not zeros.strip("0")
+    return head if whole else label
 
 
 def _read_text(value: Any, column: str, where: str) -> str:

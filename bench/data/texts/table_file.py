@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -39,11 +40,14 @@ def read_table(path: Path) -> list[Row]:
             rows = _read_lines(path)
         else:
             rows = pq.read_table(path).to_pylist()
-    except (OSError, ValueError, pa.ArrowException) as error:  # pandas raises ValueError
+    except (OSError, ValueError, RecursionError, csv.Error, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         remedy = "correct the file"
-        if isinstance(error, pd.errors.ParserError):
-            remedy += "; quote each text that contains the delimiter, a quote or a line break"
+        if isinstance(error, csv.Error):
+            remedy += (
+                "; quote each text that contains the delimiter, a quote or a line break, and write "
+                "its own quotes twice"
+            )
         elif isinstance(error, UnicodeDecodeError):
             remedy = "save the file in UTF-8"
         raise UserError(f"{path}: cannot be read ({reason}); {remedy}") from None
@@ -55,19 +59,25 @@ def read_table(path: Path) -> list[Row]:
 def _read_delimited(path: Path, delimiter: str) -> list[Row]:
     """Return the rows of a CSV or TSV file.
 
-    Raises ValueError for two columns of one name, and if a row has more values than the header.
+    Raises ValueError for two columns of one name. Raises csv.Error for a quote that the format does
+    not allow, and if a row has not as many values as the header.
     """
-    # With its header, pandas would take the first values for an index if each row has one more
-    # value than the header, as with texts that contain the delimiter and are not quoted.
-    table = pd.read_csv(
-        path, sep=delimiter, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-    )
-    header, *rows = table.itertuples(index=False, name=None)
-    columns = [str(name).strip() for name in header]
+    csv.field_size_limit(sys.maxsize)  # a text may be long
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        # pandas is not strict: a text that begins with a stray quote swallows the rows after it.
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            lines = [(reader.line_num, row) for row in reader if row]  # without empty lines
+        except csv.Error as error:
+            raise csv.Error(f"line {reader.line_num}: {error}") from None
+    columns = [name.strip() for name in lines[0][1]] if lines else []
     for name in columns:
         if columns.count(name) > 1:
             raise ValueError(f"two columns have the name {name!r}")
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    for line, row in lines:
+        if len(row) != len(columns):
+            raise csv.Error(f"expected {len(columns)} values in line {line}, saw {len(row)}")
+    return [dict(zip(columns, row, strict=True)) for _, row in lines[1:]]
 
 
 def _read_lines(path: Path) -> list[Row]:

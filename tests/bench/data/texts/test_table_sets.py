@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.data.catalogue import describe, find_data_set, holds_texts
+from bench.data.texts.columns import list_classes
 from bench.data.texts.dataset import TextSample
 from bench.errors import UserError
 from tests.support.text_tables import make_rows, write_table
@@ -105,6 +106,12 @@ def test_labels_are_ordered_as_numbers_and_independent_of_their_type(tmp_path):
     assert test == [TextSample("more", "", 1)]
 
 
+def test_labels_that_only_look_like_numbers_are_ordered_as_texts():
+    assert list_classes(["3", "--5", "3.5.0", "-5"] * 9, "") == {
+        "--5": 0, "-5": 1, "3": 2, "3.5.0": 3,
+    }  # fmt: skip
+
+
 def test_a_test_part_with_hidden_labels_is_not_used(tmp_path):
     rows = make_rows(40)
     write_table(tmp_path / "train.csv", rows[:20])
@@ -129,7 +136,11 @@ FAULTS = {
     "i.jsonl": ('{"text": "a", "label": 1}\n{"text":\n', "line 2"),
     "j.jsonl": ('{"text": "a", "label": 0.5}\n', r"row 1: the label 0\.5 is no class"),
     "k.parquet": ("no parquet", "cannot be read"),
-    "l.csv": ("", "cannot be read"),
+    "l.csv": ("", "contains no rows"),
+    "p.tsv": (GOOD.replace(",", "\t").replace("text 2", '"text 2') + '"text\t1\n', "quotes twice"),
+    "q.csv": (GOOD + '"text,1\n', "line 10: .*quotes twice"),
+    "r.csv": (GOOD + "text\n", "expected 2 values in line 10, saw 1"),
+    "t.jsonl": ("[" * 100_000, "cannot be read"),
 }
 
 
