@@ -65,10 +65,17 @@ def list_weight_files(folder: Path, name: str) -> list[Path]:
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     try:
-        parts = set(json.loads((folder / INDEX).read_text())["weight_map"].values())
-    except (OSError, ValueError, KeyError):
+        listed = (folder / INDEX).read_text()
+    except OSError:
         raise UserError(
             f"{name}: {folder} has no {WEIGHTS}; put it there, or pass --weights FILE.safetensors"
+        ) from None
+    try:
+        parts = set(json.loads(listed)["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(
+            f"{name}: {folder / INDEX} does not name the files of the weights; replace it by the "
+            "model's own file"
         ) from None
     if missing := sorted(part for part in parts if not (folder / part).is_file()):
         raise UserError(f"{name}: {folder} lacks {missing[0]}, which {INDEX} names; put it there")

@@ -32,6 +32,9 @@ from bench.models.texts.hub_inputs import adapt_inputs
 from bench.models.texts.padding_check import adapt_and_check
 
 PREFIX = "hf:"
+# Without trust_remote_code=False, transformers asks on the terminal whether it may run code that
+# comes with the model.
+OFFLINE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 # Names in older files: buffers that models no longer store, and weights of norms.
 OLD_BUFFERS = ("position_ids", "inv_freq", ".attn.bias", ".attn.masked_bias")
 
@@ -122,7 +125,7 @@ class HubModel(TextModel):
                 config=copy.deepcopy(self.config),
                 dtype=torch.float32,
                 use_safetensors=True,  # a pickle can execute any code
-                local_files_only=True,
+                **OFFLINE,
                 ignore_mismatched_sizes=True,  # a head for another number of classes
                 output_loading_info=True,
             )
@@ -176,7 +179,7 @@ def _read_config(folder: Path, name: str) -> Any:
 
     logging.set_verbosity_error()  # hide warnings about missing weights and settings
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True)
+        return AutoConfig.from_pretrained(folder, **OFFLINE)
     except Exception as error:  # the library has no common error class
         raise UserError(
             f"{name}: cannot read {folder / CONFIG} ({shorten(error)}); use the file of a "
@@ -191,7 +194,7 @@ def _load_tokenizer(folder: Path, name: str) -> Any:
     config = _read_config(folder, name)
     list_tokenizer_files(folder, name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **OFFLINE)
     except Exception as error:  # the library has no common error class
         raise UserError(
             f"{name}: cannot read the tokenizer in {folder} ({shorten(error)}); put its "

@@ -20,6 +20,7 @@ from bench.models.anatomy import analyze_model
 from bench.models.catalogue import build
 from bench.models.texts.catalogue import find_text_model
 from bench.models.texts.checkpointed_blocks import checkpoint_blocks
+from bench.models.texts.hub_files import INDEX, list_weight_files
 from bench.models.texts.tokenizer import tokenize
 from bench.spec import Spec
 from tests.support.counted_by_torch import count_by_torch
@@ -226,6 +227,30 @@ def test_faulty_folders_are_refused_by_one_line(tmp_path, break_folder, message)
         build(f"hf:{folder}", 2, 0, seed=0)
     assert "\n" not in str(caught.value)
     assert re.search(r"hf:\S+model", str(caught.value))
+
+
+def test_an_index_that_names_no_weights_is_refused(tmp_path):
+    for content in ("[1]", "{}", '{"weight_map": 3}', "{"):
+        (tmp_path / INDEX).write_text(content)
+        with pytest.raises(UserError, match=r"index\.json does not name the files of the weights"):
+            list_weight_files(tmp_path, "hf:m")
+    (tmp_path / INDEX).unlink()
+    with pytest.raises(UserError, match=r"has no model\.safetensors"):
+        list_weight_files(tmp_path, "hf:m")
+
+
+def test_code_that_comes_with_a_model_is_never_run(tmp_path, monkeypatch):
+    """On a terminal, transformers would ask whether it may run the code."""
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    folder = make_hub_folder(tmp_path / "m", "bert")
+    code = f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: pass\n"
+    (folder / "own_code.py").write_text(code)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own_code.Own"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"cannot read .*config\.json"):
+        build(f"hf:{folder}", 2, 0, seed=0)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_model_that_cannot_be_downloaded_names_the_way_out():
