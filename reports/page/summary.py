@@ -80,7 +80,7 @@ def write_headline(pools: Mapping[str, Pooled], controls: Mapping[str, Pooled]) 
 
     A method pays off if it is non-inferior to full training and saves time, both significantly
     after Holm's correction. A method saves most if it saves significantly more time over the pairs
-    than every other method that pays off. A control is named only if it pays off.
+    than every other method that pays off. Controls are named only if they lose no accuracy either.
     """
     if not any(one.pairs for one in pools.values()):
         return "No conclusion yet, because no method can be compared with full training."
@@ -98,7 +98,7 @@ def write_headline(pools: Mapping[str, Pooled], controls: Mapping[str, Pooled]) 
         "accuracy."
         if undecided
         else "",
-        _describe_controls([name for name, one in controls.items() if one.faster]),
+        _describe_controls(controls),
     ]
     return " ".join(filter(None, sentences))
 
@@ -144,11 +144,27 @@ def _describe_kept(kept: Mapping[str, Pooled]) -> str:
     return f"{words} no time saving is shown."
 
 
-def _describe_controls(paying: Sequence[str]) -> str:
-    if not paying:
-        return ""
-    noun = "control" if len(paying) == 1 else "controls"
-    return f"The simple {noun} {_join_words(paying)} pay{'s' * (len(paying) == 1)} off as well."
+def _describe_controls(controls: Mapping[str, Pooled]) -> str:
+    """Return a sentence on the controls that are non-inferior, or ""."""
+    paying = [name for name, one in controls.items() if one.faster]
+    kept = [name for name, one in controls.items() if one.no_worse and not one.faster]
+    sentences = []
+    if paying:
+        s = "s" * (len(paying) == 1)
+        sentences.append(f"{_name_controls(paying)} pay{s} off as well.")
+    if kept:
+        saved = [format_fixed(100 * controls[name].exact_saved, 0) for name in kept]
+        shares = _join_words([f"{share} %" for share in saved])
+        s = "s" * (len(kept) == 1)
+        sentences.append(
+            f"{_name_controls(kept)} also lose{s} less than {MARGIN} points and save{s} "
+            f"{shares} of the FLOPs."
+        )
+    return " ".join(sentences)
+
+
+def _name_controls(names: Sequence[str]) -> str:
+    return f"The simple control{'s' * (len(names) > 1)} {_join_words(names)}"
 
 
 def _join_words(words: Sequence[str]) -> str:
@@ -169,7 +185,7 @@ def _is_ahead(best: Pooled, others: Sequence[Pooled]) -> bool:
 
 
 def _build_result(name: str, one: Pooled, scale: Scale) -> MethodResult:
-    d, s = one.difference, one.time_saved
+    d, s = one.widest, one.time_saved  # the verdict rests on the widest interval
     interval = (
         f" [{format_fixed(d.low, 2, sign=True)}, {format_fixed(d.high, 2, sign=True)}]"
         if d.known

@@ -4,12 +4,14 @@ import shutil
 
 import pytest
 
+from reports.comparison.method_rows import compare_cells, pool_compared
 from reports.document.profile import Profile
 from reports.page.run_details import DetailsByRow
 from reports.page.summary import build_answer
 from reports.publishing.build import build_report
+from reports.runs.cells import build_cells
 from reports.runs.run_table import Reader
-from tests.support.synthetic_results import PROFILE, list_runs, make_result, write_run
+from tests.support.synthetic_results import MODELS, PROFILE, list_runs, make_result, write_run
 
 RUNS = list_runs(seeds=2)
 
@@ -96,3 +98,17 @@ def test_runs_of_different_devices_have_no_mean_time(results):
     first, second, *_ = DetailsByRow(report, Profile.of(PROFILE)).all
     assert dict(first.facts)["Time"] == "no mean, because the runs used different devices"
     assert dict(second.facts)["Time"].endswith(" s")
+
+
+def test_the_interval_of_a_method_is_the_one_that_its_verdict_rests_on(tmp_path):
+    """The loss varies by model, so the interval over the pairs is too narrow."""
+    runs = list_runs(methods=("full", "linear"), seeds=3)
+    for run in runs:
+        lost = 0.3 + 0.7 * MODELS.index(run["model"]) if run["method"] == "linear" else 0.0
+        write_run(tmp_path, run, accuracy=90 - lost + run["seed"] / 10)
+    frame = Reader(tmp_path).runs(runs)
+    [one] = pool_compared(compare_cells(build_cells(frame))).values()
+    assert one.difference.high < 0 < one.widest.high
+    [shown] = build_answer(frame).standings
+    assert shown.difference.endswith(f"[−{-one.widest.low:.2f}, +{one.widest.high:.2f}]")
+    assert shown.verdict == one.verdict
