@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -69,6 +70,22 @@ def read_json(path: Path, mend: str = "delete its folder to run it again") -> di
     if not isinstance(values, dict):
         raise UserError(f"{path} contains {type(values).__name__}, not a JSON object; {mend}")
     return values
+
+
+def read_toml(path: Path, name: str) -> dict[str, Any]:
+    """Read a TOML file in UTF-8, with or without the byte order mark that some editors write.
+
+    name: kind and name of the file, for messages. Raises UserError if it cannot be read or is not
+    valid TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: {error.strerror}; check the path") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name} is not in UTF-8 ({error}); save it in UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{name} is not valid TOML: {error}") from None
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -107,6 +107,7 @@ def load_sweep(
     profile = apply_setting(load_profile(profile_name), declared.setting)
     for kind in ("models", "datasets"):  # a sweep may define roles of its own
         profile[kind] = {**profile[kind], **getattr(declared, kind)}
+    _check_pairs(profile)
     methods = declared.all_methods if controls else declared.methods
     builder = _Builder(profile, files or {}, changes or {}, declared.set)
     entries: list[Entry] = []
@@ -126,6 +127,16 @@ def load_sweep(
         changes=changes or {},
         asked=_build_command(name, profile_name, controls, seeds or 0, files or {}, changes or {}),
     )
+
+
+def _check_pairs(profile: Mapping[str, Any]) -> None:
+    """Raise UserError for a pair of unknown roles, because its values would apply to no run."""
+    for pair in profile["pairs"]:
+        model, _, dataset = pair.partition("/")
+        for kind, role in (("models", model), ("datasets", dataset)):
+            if role not in profile[kind]:
+                where = f"profile {profile['name']}, pairs.{pair!r}: {kind}"
+                raise make_unknown_error(where, role, profile[kind])
 
 
 def _build_command(
@@ -253,7 +264,12 @@ class _Builder:
         elif backbone is not None:
             shared = {k: v for k, v in profile["run"].items() if k in FIELDS}
             shared |= {k: v for k, v in self._changes.items() if k in PLACE}
-            pretraining = {**shared, "model": values["model"], **backbone}
+            if not isinstance(backbone, dict):
+                raise UserError(
+                    f"profile {profile['name']}: backbone is {backbone!r} for {model} on "
+                    f"{dataset}; it must be a name, a table of fields, or {{}} for random weights"
+                )
+            pretraining = {**shared, "model": values.get("model", ""), **backbone}
             pretraining |= {"seed": BACKBONE_SEED, "evaluate_on": "test"}
             artifact = self._resolve_spec(pretraining).with_changes(keep_model=True)
             self.artifacts.append(artifact)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -11,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from bench.errors import UserError
-from bench.files import PROJECT
+from bench.files import PROJECT, read_toml
 from bench.options import make_unknown_error
 
 SWEEPS = PROJECT / "sweeps"
@@ -259,9 +258,4 @@ def _read_toml(folder: Path, name: str, what: str) -> dict[str, Any]:
         if name not in _list_names(folder):
             raise make_unknown_error(what, name, _list_names(folder))
         path = folder / f"{name}.toml"
-    try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"{what} {name}: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{what} {name} is not valid TOML: {error}") from None
+    return read_toml(path, f"{what} {name}")

@@ -6,13 +6,13 @@ Keys are the parameters of submitit's Slurm executor. cluster.example.toml lists
 from __future__ import annotations
 
 import shlex
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.files import read_toml
 from bench.launch.capacity import count_gpus, count_threads, uses_gpus
 from bench.options import Flag, Integer, Option, Real, Text, check_options
 from bench.spec import Spec
@@ -154,17 +154,12 @@ def load_settings(file: str) -> ClusterSettings:
     Raises UserError that names the file, the key, the value and the valid values.
     """
     path = Path(file or DEFAULT_FILE).expanduser()
-    try:
-        given = tomllib.loads(path.read_text())
-    except FileNotFoundError:
+    if not path.exists():
         raise UserError(
             f"{path} does not exist; run `cp {shlex.quote(str(EXAMPLE))} {shlex.quote(str(path))}` "
             "and set the resources of a job in it, or pass --cluster FILE"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from None
+        )
+    given = read_toml(path, str(path))
     packing = given.pop("packing", {})
     if not isinstance(packing, dict):
         raise UserError(f"{path}: packing = {packing!r} is not valid; write a table [packing]")

@@ -6,6 +6,7 @@ import pytest
 
 from bench.errors import UserError
 from bench.planning.sweep import join_sweeps, load_sweep
+from bench.planning.sweep_files import PROFILES
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,46 @@ def test_a_value_of_the_wrong_type_in_a_profile_is_an_error(tmp_path: Path) -> N
         file.write_text(text)
         with pytest.raises(UserError, match=words):
             load_sweep("table2", str(file))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"\xef\xbb\xbftitle = 3\n", "title is 3"),  # with the byte order mark of some editors
+        (b"title = 't'\r\nmodel = 3\r\n", "key 'model' is unknown"),
+        ("title = 'Größe'".encode("latin-1"), "is not in UTF-8 .*save it in UTF-8"),
+        ("title = 't'".encode("utf-16"), "is not in UTF-8"),
+    ],
+)
+def test_the_encoding_of_a_file_is_utf_8_with_or_without_a_mark(
+    text: bytes, words: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(text)
+    with pytest.raises(UserError, match=words) as caught:
+        load_sweep(str(file), "laptop")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("[run]", "[pairs.'resnet50/cifar1O']\nlr = 1\n[run]"), "datasets 'cifar1O' is unknown"),
+        (("[run]", "[pairs.resnet50]\nlr = 1\n[run]"), "datasets '' is unknown"),
+        (('backbone = "laptop_resnet"', "backbone = 3"), "backbone is 3 for resnet50 on cifar10"),
+        (('model = "laptop_resnet"', ""), "model"),
+    ],
+)
+def test_faulty_roles_of_a_profile_are_one_line_errors(
+    change: tuple[str, str], words: str, tmp_path: Path
+) -> None:
+    text = (PROFILES / "laptop.toml").read_text()
+    assert change[0] in text
+    file = tmp_path / "mine.toml"
+    file.write_text(text.replace(*change, 1))
+    with pytest.raises(UserError, match=words) as caught:
+        load_sweep("table2", str(file))
+    assert "\n" not in str(caught.value)
 
 
 METHODS = '[grid]\nmodels=["vgg11"]\ndatasets=["cifar10"]\nseeds=[0]\n[[methods]]\nname="full"\n'
