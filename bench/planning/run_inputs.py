@@ -39,8 +39,8 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
         if what not in paths and not path.exists():
             raise UserError(
                 f"{spec.label}: there is no {what} file for these options ({path}); change the "
-                "options, restore a shipped file by `freezebench predictor train --shipped`, or give "
-                "your own file, such as --predictor FILE from `freezebench predictor train`"
+                "options, restore a shipped file by `freezebench predictor train --shipped`, or "
+                "give your own file, such as --predictor FILE from `freezebench predictor train`"
             )
         paths.setdefault(what, str(path))
         contents[what] = hash_file(Path(paths[what]))
