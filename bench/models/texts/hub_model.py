@@ -115,7 +115,10 @@ class HubModel(TextModel):
         return tuple(name for name, _ in model.named_children() if name != base)
 
     def read_published(self) -> Mapping[str, Tensor]:
-        """Return the tensors of the safetensors files, as transformers renames them."""
+        """Return the tensors of the safetensors files, as transformers renames them.
+
+        Raises UserError if a shape outside of the head is not that of the configuration.
+        """
         from transformers import AutoModelForSequenceClassification
 
         folder = find_folder(self.name, with_weights=True)
@@ -129,6 +132,12 @@ class HubModel(TextModel):
                 ignore_mismatched_sizes=True,  # a head for another number of classes
                 output_loading_info=True,
             )
+        for key, given, own in report["mismatched_keys"]:
+            if key.startswith(f"{model.base_model_prefix}."):
+                raise UserError(
+                    f"{self.name}: {key} has shape {tuple(given)} in the weights, but {tuple(own)} "
+                    f"by {CONFIG}; use the {CONFIG} of the weights"
+                )
         # transformers fills in random values for these tensors.
         absent = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
         return {k: v for k, v in model.state_dict().items() if k not in absent}

@@ -20,7 +20,8 @@ from bench.models.anatomy import analyze_model
 from bench.models.catalogue import build
 from bench.models.texts.catalogue import find_text_model
 from bench.models.texts.checkpointed_blocks import checkpoint_blocks
-from bench.models.texts.hub_files import INDEX, list_weight_files
+from bench.models.texts.hub_files import INDEX, WEIGHTS, list_weight_files
+from bench.models.texts.hub_model import load_hub_model
 from bench.models.texts.tokenizer import tokenize
 from bench.spec import Spec
 from tests.support.counted_by_torch import count_by_torch
@@ -237,6 +238,17 @@ def test_an_index_that_names_no_weights_is_refused(tmp_path):
     (tmp_path / INDEX).unlink()
     with pytest.raises(UserError, match=r"has no model\.safetensors"):
         list_weight_files(tmp_path, "hf:m")
+
+
+def test_weights_of_another_shape_than_the_configuration_are_refused(tmp_path):
+    folder = make_hub_folder(tmp_path / "m", "bert")
+    find_text_model(f"hf:{folder}").build(2).save_pretrained(tmp_path / "weights")
+    (tmp_path / "weights" / WEIGHTS).rename(folder / WEIGHTS)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 20}))
+    load_hub_model.cache_clear()
+    with pytest.raises(UserError, match=r"position_embeddings\.weight has shape .* but \(20, "):
+        load_hub_model(f"hf:{folder}").read_published()
 
 
 def test_code_that_comes_with_a_model_is_never_run(tmp_path, monkeypatch):
