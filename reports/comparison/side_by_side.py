@@ -68,23 +68,20 @@ class Side:
     def has_samples(self) -> bool:
         """Whether all finished runs have the outcomes of their evaluation samples."""
         root = self.results
-        return bool(root) and all((root / "runs" / run / FILE).exists() for run in self.done.run)
+        return root is not None and all(
+            (root / "runs" / run / FILE).exists() for run in self.done.run
+        )
 
     def make_cell(self) -> Cell:
         """Return the finished runs as a cell. Requires `has_samples`."""
-        assert self.results
-        runs = [
-            {
-                "seed": int(row.seed),
-                "id": str(row.run),
-                "state": DONE,
-                "accuracy": float(row.accuracy),
-                "samples": partial(
-                    read_sample_scores, self.results / "runs" / row.run, row.metric, row.accuracy
-                ),
-            }
-            for row in self.done.itertuples()
-        ]
+        assert self.results is not None
+        folder, runs = self.results / "runs", []
+        for row in self.done.to_dict("records"):
+            samples = partial(
+                read_sample_scores, folder / row["run"], row["metric"], row["accuracy"]
+            )
+            known = {key: row[key] for key in ("seed", "accuracy")}
+            runs.append({**known, "id": row["run"], "state": DONE, "samples": samples})
         return Cell((), runs)
 
     @property
