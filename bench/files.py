@@ -24,6 +24,19 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 PROJECT = Path(__file__).resolve().parent.parent
 
 
+def expand_home(path: str | Path) -> Path:
+    """Return the path with ~ replaced by the home directory.
+
+    Raises UserError if that is unknown, as for a user without an entry in /etc/passwd.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(
+            f"{path}: the home directory is unknown; set HOME, or give the whole path"
+        ) from None
+
+
 def make_results_folder(results: Path) -> None:
     """Create the results folder. Raise UserError if that is not possible."""
     try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli.help import format_field_help, name_type
 from bench.errors import UserError
+from bench.files import expand_home
 from bench.options import make_unknown_error
 from bench.spec import FIELDS
 
@@ -92,7 +93,7 @@ def collect_files(args: argparse.Namespace) -> dict[str, str]:
     named = {"data": args.data_root, "vocab": args.vocab, "predictor": args.predictor}
     named["weights"] = getattr(args, "weights_file", "")
     for kind, path in named.items():
-        if path and not Path(path).expanduser().exists():
+        if path and not expand_home(path).exists():
             raise UserError(f"{kind}: {path} does not exist; check the path")
     return {kind: path for kind, path in named.items() if path}
 
@@ -169,7 +170,7 @@ def resolve_sweep(args: argparse.Namespace) -> Sweep:
     files = collect_files(args)
     for pair in args.weights:
         role, equals, file = pair.partition("=")
-        if not equals or not Path(file).expanduser().is_file():
+        if not equals or not expand_home(file).is_file():
             raise UserError(f"--weights {pair}: give ROLE=FILE with a file that exists")
         files[f"weights:{role}"] = file
     # Nothing loaded here becomes garbage, and garbage collection would take a third of the time.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.data.catalogue import find_data_set
 from bench.errors import UserError
-from bench.files import hash_file
+from bench.files import expand_home, hash_file
 from bench.models.texts.catalogue import find_text_model
 from bench.models.texts.descriptor import TextModel
 from bench.models.texts.hub_model import HubModel
@@ -24,11 +24,11 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
     "data" (a data root), "weights" (safetensors), "predictor", … Raises UserError for an invalid
     option and for a file that cannot be read.
     """
-    paths = {k: str(Path(v).expanduser().resolve()) for k, v in (files or {}).items() if v}
+    paths = {k: str(expand_home(v).resolve()) for k, v in (files or {}).items() if v}
     contents = {}
     name = spec.strategy
     if ":" in name:
-        path = Path(name.rpartition(":")[0]).expanduser().resolve()
+        path = expand_home(name.rpartition(":")[0]).resolve()
         paths["strategy"] = str(path)
         contents["strategy"] = hash_file(path)
     cls = load_strategy_class(name, paths.get("strategy", ""))

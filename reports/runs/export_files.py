@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from bench.errors import UserError
-from bench.files import explain_errors, make_folder, replace_atomically
+from bench.files import expand_home, explain_errors, make_folder, replace_atomically
 from reports.runs.export import DECISIONS, RUNS, SCHEMA, ExportColumn, Results, read_results
 
 Format = Literal["parquet", "csv"]
@@ -39,7 +39,7 @@ def load_results(path: str | Path) -> Results:
     The returned Results has the pandas frames `runs` and `decisions`. Raises UserError if there are
     no results, for results of versions before 3, and for exported files of another schema version.
     """
-    folder = Path(path).expanduser()
+    folder = expand_home(path)
     if (folder / "runs").is_dir():
         return read_results(folder)
     for kind, read in _READERS.items():

@@ -1,10 +1,11 @@
-"""Exclusive locks: other processes cannot acquire them, and they end with their process."""
+"""Exclusive locks that end with their process, and paths in an unknown home directory."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
-from bench.files import hold_lock
+from bench.files import expand_home, hold_lock
 from tests.support.paths import ROOT
 
 HOLDS = """
@@ -79,3 +80,14 @@ def test_a_file_system_without_locks_raises_a_user_error(
     ):
         pass
     assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_home_directory_is_a_one_line_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may run as a user without an entry in /etc/passwd."""
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expand_home("~/data") == Path("/home/me/data")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", lambda number: {}[number])
+    with pytest.raises(UserError, match="~/data: the home directory is unknown; set HOME"):
+        expand_home("~/data")
+    assert expand_home("data") == Path("data")

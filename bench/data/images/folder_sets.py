@@ -16,6 +16,7 @@ from bench.data.images.streaming import WORKERS, ImageStream
 from bench.data.interface.descriptor import DataSet, Facts, hash_parts
 from bench.data.interface.splits import Part
 from bench.errors import UserError
+from bench.files import expand_home
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class FolderSet(ImageSet):
         """Return the folder that contains train/ and val/. Raises UserError if none is given."""
         path = self.name.partition(":")[2]
         if path:
-            return Path(path).expanduser()
+            return expand_home(path)
         if root is None:
             raise UserError(
                 f"{self.name}: no folder is given; write folder:PATH, or give --data-root for "

@@ -30,6 +30,7 @@ from bench.data.texts.columns import (
 from bench.data.texts.dataset import TextData, TextSample, TextSet
 from bench.data.texts.table_file import SUFFIXES, Row, read_table
 from bench.errors import UserError
+from bench.files import expand_home
 
 HELD_OUT = {"test": 0.2, "validation": 0.1}  # shares of the training part
 # Names of each part, as files or as splits of the datasets library.
@@ -88,7 +89,7 @@ class FileTableSet(TableSet):
 
     def read_parts(self) -> Mapping[str, tuple[str, list[Row]]]:
         """Return the rows of each file of the folder, or those of the one file."""
-        path = Path(self.place).expanduser()
+        path = expand_home(self.place)
         if path.is_file():
             return {"train": (str(path), read_table(path))}
         if not self.place or not path.is_dir():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.files import read_toml
+from bench.files import expand_home, read_toml
 from bench.launch.capacity import count_gpus, count_threads, uses_gpus
 from bench.options import Flag, Integer, Option, Real, Text, check_options
 from bench.spec import Spec
@@ -153,7 +153,7 @@ def load_settings(file: str) -> ClusterSettings:
 
     Raises UserError that names the file, the key, the value and the valid values.
     """
-    path = Path(file or DEFAULT_FILE).expanduser()
+    path = expand_home(file or DEFAULT_FILE)
     if not path.exists():
         raise UserError(
             f"{path} does not exist; run `cp {shlex.quote(str(EXAMPLE))} {shlex.quote(str(path))}` "

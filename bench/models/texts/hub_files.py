@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.data.interface.descriptor import hash_parts
 from bench.errors import UserError
-from bench.files import hash_file
+from bench.files import expand_home, hash_file
 
 CONFIG = "config.json"
 TOKENIZER = (
@@ -36,7 +36,7 @@ def find_folder(name: str, *, with_weights: bool) -> Path:
     Raises UserError if the folder has no config.json, or if the download fails.
     """
     place = name.partition(":")[2]
-    folder = Path(place).expanduser()
+    folder = expand_home(place)
     if not place:
         raise UserError(f"{name}: no model is given; write hf:NAME or hf:FOLDER")
     if not folder.is_dir():
