@@ -91,12 +91,14 @@ def _count_mismatches(state: State, own: State, heads: Sequence[str]) -> int:
 
 
 def _drop_wrappers(given: State, model: nn.Module) -> tuple[State, str]:
-    """Return the tensors without the name parts of wrappers, and these parts.
+    """Return the tensors without the name parts of wrappers, and what was dropped.
 
     A part of `WRAPPERS` is dropped wherever it is, unless the model has such a name itself. Any
-    other first part is dropped if all names share it and no name of the model starts with it.
+    other first part is dropped if no name of the model starts with it, and if all names share it or
+    only names with this part fit the model. Tensors outside of it, such as the weights of a loss in
+    a Lightning module, are then left out.
     """
-    own = list(model.state_dict())
+    own = model.state_dict().keys()
     parts = {part for key in own for part in key.split(".")}
     barred = [part for part in WRAPPERS if part not in parts]
     names = {key: key.split(".") for key in given}
@@ -106,16 +108,22 @@ def _drop_wrappers(given: State, model: nn.Module) -> tuple[State, str]:
         for key, each in names.items()
     }
     firsts = {key.partition(".")[0] for key in own}
+    outside: list[str] = []
     while names:
         shared = {each[0] for each in names.values()}
-        if len(shared) > 1 or shared & firsts or any(len(each) < 2 for each in names.values()):
+        if not shared & firsts and len(shared) > 1:
+            shared = {each[0] for each in names.values() if ".".join(each[1:]) in own}
+        inside = {key: each for key, each in names.items() if each[0] in shared}
+        if len(shared) != 1 or shared & firsts or any(len(each) < 2 for each in inside.values()):
             break
+        outside += sorted(names.keys() - inside.keys())
         found += shared
-        names = {key: each[1:] for key, each in names.items()}
+        names = {key: each[1:] for key, each in inside.items()}
     plain = {".".join(each): given[key] for key, each in names.items()}
     if not found or len(plain) < len(names):  # two tensors may not get one name
         return given, ""
-    return plain, ", ".join(f"{part}." for part in found)
+    also = f" (left out {', '.join(outside[:4])}{' …' * (len(outside) > 4)})" if outside else ""
+    return plain, ", ".join(f"{part}." for part in found) + also
 
 
 def _translate_by_library(state: State, model: nn.Module, name: str) -> State:

@@ -63,6 +63,23 @@ def test_wrapper_prefixes_are_dropped_and_reported(tmp_path, wrap, said):
     assert "\n" not in report.note
 
 
+def test_tensors_beside_a_wrapped_model_are_left_out_and_reported(tmp_path):
+    model = build(SMALL, 10, 24, seed=2)
+    expected = draw(model)
+    given = {f"net.{key}": value for key, value in expected.items()}
+    report = load(tmp_path, model, {**given, "loss.pos_weight": torch.ones(2)}, HEAD, SMALL)
+    check_loaded(model, expected, HEAD)
+    assert "dropped net. (left out loss.pos_weight) from the tensor names" in report.note
+
+
+def test_two_copies_of_the_weights_are_refused(tmp_path):
+    """Nothing tells whether the moving average or the last weights are meant."""
+    model = build(SMALL, 10, 24, seed=2)
+    given = {f"{part}.{key}": v for part in ("net", "ema") for key, v in draw(model).items()}
+    with pytest.raises(UserError, match="no tensor name fits"):
+        load(tmp_path, model, given, HEAD, SMALL)
+
+
 @pytest.mark.parametrize("wrap", ["", "module."])
 def test_counters_of_other_tools_are_no_weights(tmp_path, wrap):
     """torch's AveragedModel counts its updates, thop the operations of each module."""
