@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 from reports.document.table import format_fixed, format_significant
@@ -14,6 +13,7 @@ from reports.runs.freeze_history import FreezeHistory, FreezeStage, LayerChange
 
 BINS = 120  # parts of the training time that the picture tells apart
 LEVELS = 4  # shades of the picture; the darkest is a layer that was frozen throughout a part
+EXACT = 4  # intervals of a layer that the picture shows exactly
 NAMED = 6  # layers that a decision names one by one; more are named as ranges
 LISTED = 24  # decisions that are listed; strategies that switch often make thousands
 
@@ -69,36 +69,33 @@ def build_run_history(run: Mapping[Any, Any], scope: Mapping[str, str]) -> RunHi
 
 
 def draw_shades(history: FreezeHistory) -> dict[int, str]:
-    """Return SVG path data for each shade, from the share of each part that a layer was frozen."""
+    """Return SVG path data for each shade.
+
+    A layer that switched often is shaded by the share of each part during which it was frozen.
+    """
     paths: dict[int, list[str]] = {}
     for layer, intervals in enumerate(history.list_intervals()):
-        place = 0
-        for level, length in _list_levels(intervals, history.steps):
-            if level:
-                paths.setdefault(level, []).append(f"M{place} {layer + 0.5:g}h{length}")
-            place += length
+        scaled = [(BINS * first / history.steps, BINS * end / history.steps)
+                  for first, end in intervals]  # fmt: skip
+        lines = [(begin, end - begin, LEVELS) for begin, end in scaled]
+        for begin, length, level in lines if len(lines) <= EXACT else _shade_parts(scaled):
+            line = f"M{begin:.4g} {layer}.5h{length:.4g}"
+            paths.setdefault(level, []).append(line)
     return {level: "".join(path) for level, path in sorted(paths.items())}
 
 
-def _list_levels(
-    intervals: Sequence[tuple[float, float]], steps: float
-) -> Iterator[tuple[int, int]]:
-    """Yield the shade of a layer and the number of parts that have it, in the order of time.
-
-    intervals: the steps during which the layer was frozen.
-    """
+def _shade_parts(intervals: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float, int]]:
+    """Yield begin, length and level of each line of a layer that was frozen in many intervals."""
     shares = [0.0] * BINS
-    for first, end in intervals:
-        begin, stop = (BINS * step / steps for step in (first, end))
-        low, high = math.floor(begin), min(BINS, math.ceil(stop))
-        shares[low + 1 : high - 1] = [1.0] * (high - low - 2)  # a page has thousands of pictures
-        for i in {low, high - 1}:
-            shares[i] += min(i + 1, stop) - max(i, begin)
-    by_level = (
-        (math.ceil(LEVELS * share - 1e-9), len(list(equal))) for share, equal in groupby(shares)
-    )
-    for level, parts in groupby(by_level, key=itemgetter(0)):
-        yield level, sum(length for _, length in parts)
+    for begin, end in intervals:
+        for i in range(math.floor(begin), min(BINS, math.ceil(end))):
+            shares[i] += min(i + 1, end) - max(i, begin)
+    place = 0
+    for level, equal in groupby(math.ceil(LEVELS * share - 1e-9) for share in shares):
+        length = len(list(equal))
+        if level:
+            yield place, length, level
+        place += length
 
 
 def _find_common_threshold(history: FreezeHistory) -> float | None:

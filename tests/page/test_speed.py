@@ -26,4 +26,4 @@ def test_page_of_ten_thousand_results_is_rendered_in_seconds(tmp_path):
     text = render_page([(report, Profile.of(PROFILE))])
     assert time.process_time() - begun < SECONDS
     assert all(run["id"] in text for run in runs[::100])
-    assert len(text) < 20e6
+    assert len(text) < 25e6  # 2 KB for each run, of which 1.2 KB are its decisions

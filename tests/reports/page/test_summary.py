@@ -26,7 +26,11 @@ def results(tmp_path):
 
 
 def headline(results):
-    return build_answer(Reader(results).runs(RUNS)).headline
+    return headline_of(results, RUNS)
+
+
+def headline_of(results, runs):
+    return build_answer(Reader(results).runs(runs)).headline
 
 
 def test_headline_of_an_incomplete_sweep_is_preliminary(results):
@@ -85,10 +89,16 @@ def test_headline_says_which_methods_lose_accuracy_and_which_controls_pay_off(re
             write_run(results, run, accuracy=make_result({**run, "method": "smartfrz"})["accuracy"])
         if run["method"] == "linear":
             write_run(results, run, accuracy=make_result(run)["accuracy"] - 5)
-    words = build_answer(Reader(results).runs(runs)).headline
+    words = headline_of(results, runs)
     assert words.startswith("Freezing pays off with smartfrz")
     assert "linear loses accuracy." in words
     assert words.endswith("The simple control prefix pays off as well.")
+    for run in runs:
+        if run["method"] == "prefix":
+            slow = make_result({**run, "method": "full"})["clocks"]
+            same = make_result({**run, "method": "smartfrz"})["accuracy"]
+            write_run(results, run, accuracy=same, clocks=slow, cpu=slow)
+    assert "The simple control prefix also loses less than 0.5 points" in headline_of(results, runs)
     assert "cannot tell" not in words
 
 
