@@ -37,6 +37,21 @@ def expand_home(path: str | Path) -> Path:
         ) from None
 
 
+@contextmanager
+def get_utf8_path(path: str | Path) -> Iterator[str]:
+    """Yield a path to the same file that is valid UTF-8, which safetensors requires.
+
+    Raises OSError if the file cannot be opened.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with Path(path).open("rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield str(path)
+
+
 def make_results_folder(results: Path) -> None:
     """Create the results folder. Raise UserError if that is not possible."""
     try:

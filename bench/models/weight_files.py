@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from bench.errors import UserError
+from bench.files import get_utf8_path
 
 PICKLES = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".pkl", ".pickle")
 MAGIC = (b"PK\x03\x04", b"\x80")  # torch.save writes a zip file, or a bare pickle before torch 1.6
@@ -24,9 +25,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"weights {path}: no such file; pass --weights FILE.safetensors")
     try:
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()
-            return {name: file.get_tensor(name) for name in names}
+        with get_utf8_path(path) as name, safe_open(name, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         if path.suffix.lower() in PICKLES or _read_start(path).startswith(MAGIC):
             raise UserError(

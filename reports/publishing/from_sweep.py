@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.files import make_folder, write_atomically
+from bench.files import get_utf8_path, make_folder, write_atomically
 from bench.models.kinds import find_kind
 from bench.planning.sweep_files import list_tables
 from bench.strategy_api.registry import load_strategy_class
@@ -226,7 +226,7 @@ def _count_parameters(path: str) -> int:
     """Return the number of parameters of a predictor's file, without its input standardisation."""
     from safetensors import safe_open
 
-    with safe_open(path, framework="numpy") as file:
+    with get_utf8_path(path) as place, safe_open(place, framework="numpy") as file:
         names = set(file.keys()) - {"scale", "shift"}
         return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
 
@@ -237,7 +237,7 @@ def _read_provenance(path: str) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="numpy") as file:
+        with get_utf8_path(path) as place, safe_open(place, framework="numpy") as file:
             provenance: dict[str, Any] = json.loads((file.metadata() or {}).get("provenance", "{}"))
     except (SafetensorError, OSError):
         return {}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from bench.errors import UserError
-from bench.files import read_json
+from bench.files import get_utf8_path, read_json
 from reports.runs.run_table import DONE, Run
 
 SETTLED = 0.01  # maximum range of CKA from an epoch to the end at which a curve has settled
@@ -107,7 +107,7 @@ def _read_tensor(path: Path, key: str) -> NDArray[Any]:
     if not path.exists():
         raise UserError(f"{path} does not exist; {needed}")
     try:
-        with safe_open(path, "numpy") as recording:
+        with get_utf8_path(path) as place, safe_open(place, "numpy") as recording:
             names = recording.keys()
             if key in names:
                 tensor: NDArray[Any] = recording.get_tensor(key)

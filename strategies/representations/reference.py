@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.errors import UserError
+from bench.files import get_utf8_path
 from bench.layers.discovery import Inputs
 from strategies.base import View
 from strategies.representations.similarity import (
@@ -136,7 +137,8 @@ class Reference:
 def load_reference(path: Path) -> dict[str, Tensor]:
     """Return the state dict in a safetensors file; raises UserError if it cannot be read."""
     try:
-        return dict(load_file(path))
+        with get_utf8_path(path) as place:
+            return dict(load_file(place))
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot read the reference model: {error}") from None
 

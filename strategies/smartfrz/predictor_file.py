@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from bench.errors import UserError
+from bench.files import get_utf8_path
 from strategies.smartfrz.features import FEATURES
 from strategies.smartfrz.predictor import Predictor
 
@@ -73,7 +74,7 @@ def load_predictor(path: Path, device: torch.device) -> Trained:
     """
     advice = "train one with `freezebench predictor train`"
     try:
-        with safe_open(path, framework="pt") as file:
+        with get_utf8_path(path) as place, safe_open(place, framework="pt") as file:
             metadata = file.metadata() or {}
             names = file.keys()
             state = {name: file.get_tensor(name) for name in names}

@@ -1,6 +1,7 @@
 """Tests of weights under other names: wrappers, older versions of a library, pickles."""
 
 import argparse
+import os
 import re
 import shlex
 import subprocess
@@ -88,6 +89,15 @@ def test_counters_of_other_tools_are_no_weights(tmp_path, wrap):
     given = {f"{wrap}{key}": value for key, value in expected.items()}
     counters = ("n_averaged", f"{wrap}total_ops", f"{wrap}features.0.total_params")
     load(tmp_path, model, {**given, **dict.fromkeys(counters, torch.tensor([3.0]))}, HEAD, SMALL)
+    check_loaded(model, expected, HEAD)
+
+
+def test_a_weights_file_may_have_a_name_that_is_not_utf_8(tmp_path):
+    model = build(SMALL, 10, 24, seed=2)
+    expected = draw(model)
+    save_file(expected, tmp_path / "w.safetensors")
+    path = (tmp_path / "w.safetensors").rename(tmp_path / os.fsdecode(b"caf\xe9.safetensors"))
+    load_backbone(model, path, head=HEAD, name=SMALL)
     check_loaded(model, expected, HEAD)
 
 
