@@ -125,6 +125,7 @@ class Spec:
             doc="processes that decode a large image folder; 0 = up to 4; not in the id",
         )
     )
+    sequential: bool = _declare(Flag(False, doc="read tar shards of images in their own order"))
     cache_prefix: bool = _declare(
         Flag(False, doc="cache the outputs of the frozen prefix; needs augment = none")
     )

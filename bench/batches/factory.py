@@ -48,6 +48,8 @@ def make_batches(
     root = spec.paths.get("data", "")
     check_pair(spec.model, spec.data)
     if holds_texts(spec.data):
+        if spec.sequential:
+            raise UserError(f"{spec.label}: sequential reads tar shards of images; turn it off")
         if group.size > 1:
             raise UserError(f"{spec.label}: text models need a single process; set replicas to 1")
         return make_text_batches(spec, part, device)
@@ -58,6 +60,7 @@ def make_batches(
         root=Path(root) if root else None,
         train_limit=spec.train_limit,
         workers=spec.data_workers,
+        sequential=spec.sequential,
     )
     if streamed is not None:
         return StreamedBatches(streamed, spec, device, group), streamed.classes

@@ -35,6 +35,7 @@ CHANGEABLE = (
     "threads",
     "replicas",
     "data_workers",
+    "sequential",
     "channels_last",
     "cache_prefix",
     "fold_norms",

@@ -63,10 +63,16 @@ def open_stream(
     root: Path | None = None,
     train_limit: int = 0,
     workers: int = 0,
+    sequential: bool = False,
 ) -> ImageStream | None:
     """Return an image data set as a stream, or None if it fits in memory (see ImageSet.stream)."""
     return _find_images(name).stream(
-        resolution, evaluate_on, root, train_limit=train_limit, workers=workers
+        resolution,
+        evaluate_on,
+        root,
+        train_limit=train_limit,
+        workers=workers,
+        sequential=sequential,
     )
 
 

@@ -10,6 +10,7 @@ from bench.data.images.image_data import ImageData
 from bench.data.images.streaming import ImageStream
 from bench.data.interface.descriptor import DataSet
 from bench.data.interface.splits import Part
+from bench.errors import UserError
 
 HELD_OUT = 0.1  # share of the training images held out for validation, for data sets in files
 
@@ -42,9 +43,13 @@ class ImageSet(DataSet):
         *,
         train_limit: int,
         workers: int,
+        sequential: bool = False,
     ) -> ImageStream | None:
         """Return a stream that decodes images batch by batch, or None if all fit in memory.
 
-        workers: number of processes that decode; 0 = one per core, at most four.
+        workers: number of processes that decode; 0 = one per core, at most four. sequential: read
+        tar shards in their own order. Raises UserError if the data set cannot have shards.
         """
+        if sequential:
+            raise UserError(f"{self.name}: sequential reads tar shards of images; turn it off")
         return None

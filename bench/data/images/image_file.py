@@ -14,7 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from bench.data.images.shards.tar_shards import LoadedMember, TarMember
 from bench.errors import UserError
+
+ImageSource = Path | TarMember
+Readable = ImageSource | LoadedMember
 
 FILES_AT_ONCE = 256  # files that one task of a thread checks
 LARGEST_SCALED = 128  # most pixels of a scaled image, relative to the pixels that are kept
@@ -25,12 +29,12 @@ END_OF_JPEG, END_OF_PNG = b"\xff\xd9", b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
 BITS, PHOTOMETRIC, STARTS, SIZES = 258, 262, (273, 324), (279, 325)
 
 
-def format_path(path: Path) -> str:
+def format_path(path: Readable) -> str:
     """Return a path as printable text on one line: escape line breaks and undecodable bytes."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Readable) -> Image.Image:
     """Return the image in RGB with 8 bits per channel.
 
     Images of 16 bits per channel keep their upper 8 bits: value // 256. Those of b bits, such as
@@ -38,7 +42,7 @@ def open_image(path: Path) -> Image.Image:
     is ignored. Raises UserError with the path if the file is damaged, or if its values have no
     fixed range, as 32-bit integers and floating-point numbers.
     """
-    with _explain_damage(path), Image.open(path) as image:
+    with _explain_damage(path), _open(path) as image:
         _check_mode(path, image)
         # Alpha is dropped, and Pillow warns about the transparent colours of a palette.
         image.info.pop("transparency", None)
@@ -46,7 +50,17 @@ def open_image(path: Path) -> Image.Image:
 
 
 @contextmanager
-def _explain_damage(path: Path) -> Iterator[None]:
+def _open(path: Readable) -> Iterator[Image.Image]:
+    if isinstance(path, Path):
+        with Image.open(path) as image:
+            yield image
+    else:
+        with path.open() as file, Image.open(file) as image:
+            yield image
+
+
+@contextmanager
+def _explain_damage(path: Readable) -> Iterator[None]:
     try:
         yield
     except (UserError, MemoryError):
@@ -63,7 +77,7 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format in WITH_16_BITS)
 
 
-def _check_mode(path: Path, image: Image.Image) -> None:
+def _check_mode(path: Readable, image: Image.Image) -> None:
     """Raise UserError for 32-bit integers and floating-point numbers."""
     if image.mode in ("I", "F") and not _is_deep(image):
         raise UserError(
@@ -80,16 +94,16 @@ def _scale_to_8_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(255 - values if tags.get(PHOTOMETRIC) == 0 else values)
 
 
-def has_deep_pixels(source: Path | BinaryIO) -> bool:
+def has_deep_pixels(source: ImageSource) -> bool:
     """Return whether a file is an image that `open_image` scales from more than 8 bits."""
     try:
-        with Image.open(source) as image:
+        with _open(source) as image:
             return _is_deep(image)
     except Exception:  # a damaged file is reported when it is read
         return False
 
 
-def load_fitted(path: Path, resolution: int) -> Tensor:
+def load_fitted(path: Readable, resolution: int) -> Tensor:
     """Read an image as uint8 (3, R, R): scale its shorter side to R × 256 / 224, crop the centre.
 
     This is the usual evaluation transform on ImageNet. If the shorter side is at most R, it is
@@ -114,7 +128,7 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
-def check_images(paths: Sequence[Path]) -> None:
+def check_images(paths: Sequence[ImageSource]) -> None:
     """Raise UserError for the first file that is no image, is cut off or has an unsupported mode.
 
     Reads only the header and the end of most files, 0.1 ms each. Damage in between is found when
@@ -126,7 +140,7 @@ def check_images(paths: Sequence[Path]) -> None:
             pass
 
 
-def _check_each(paths: Sequence[Path]) -> None:
+def _check_each(paths: Sequence[ImageSource]) -> None:
     for path in paths:
         with _explain_damage(path), path.open("rb") as file, Image.open(file) as image:
             _check_mode(path, image)

@@ -1,4 +1,7 @@
-"""Image folders as ImageNet and torchvision's ImageFolder use them: train/CLASS/…, val/CLASS/…."""
+"""Image folders as ImageNet and torchvision's ImageFolder use them: train/CLASS/…, val/CLASS/….
+
+In place of the class folders there may be tar shards (tar_shards.py).
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.data.images.image_data import ImageData, compute_moments
-from bench.data.images.image_file import format_path, load_fitted
-from bench.data.interface.splits import Part
+from bench.data.images.image_file import ImageSource, format_path, load_fitted
+from bench.data.images.shards.tar_shards import find_shards, list_samples
 from bench.errors import UserError
 
 # The extensions of torchvision's ImageFolder; a test compares the two lists.
@@ -30,48 +32,30 @@ MEMORY = 4 * 2**30  # bytes of images kept in memory; larger data sets are strea
 
 @dataclass(frozen=True)
 class Listing:
-    """Files of one split: class names in alphabetical order, paths, and int64 labels (N,)."""
+    """Files of one split: class names in label order, files or tar members, int64 labels (N,)."""
 
     classes: tuple[str, ...]
-    paths: tuple[Path, ...]
+    paths: tuple[ImageSource, ...]
     labels: Tensor
 
 
-def load(name: str, root: Path, resolution: int, evaluate_on: Part, held_share: float) -> ImageData:
-    """Load a folder's images into memory, each fitted to resolution × resolution by `load_fitted`.
-
-    held_share: share of training images to hold out with evaluate_on="validation". Raises UserError
-    for missing folders, an unreadable image, or a data set that is too large for memory.
-    """
-    train = list_images(root, "train")
-    if evaluate_on == "test":
-        test = list_images(root, "val", train.classes)
-    else:
-        train, test = hold_out(train, held_share)
-    if is_too_large(len(train.paths) + len(test.paths), resolution):
-        raise UserError(
-            f"{name}: {len(train.paths):,} images of {resolution} × {resolution} do not fit in "
-            "memory; give a lower resolution, or a folder with fewer images"
-        )
-    images, held = read(train.paths, resolution), read(test.paths, resolution)
-    return ImageData(
-        name, len(train.classes), images, train.labels, held, test.labels, *compute_moments(images),
-        flip=True,
-    )  # fmt: skip
-
-
 def list_images(root: Path, split: str, classes: Sequence[str] | None = None) -> Listing:
-    """List the images of root/split, without hidden files and folders.
+    """List the images of root/split, or of its tar shards, without hidden files and folders.
 
     classes: class names in label order (those of train/); by default, the folders found. Links are
     followed. Raises UserError for missing or unreadable folders, for a class not in `classes`, if
     there are no images, and if train/ has fewer than two classes.
     """
+    if shards := find_shards(root, split):
+        found_there = list_samples(shards, split, IMG_EXTENSIONS, classes)
+        labels_there = torch.tensor(found_there.labels, dtype=torch.int64)
+        return Listing(found_there.classes, found_there.members, labels_there)
     place = root / split
     shown = format_path(place)
     if not place.is_dir():
         raise UserError(
-            f"{shown}: no such folder; an image folder must contain train/CLASS/ and val/CLASS/"
+            f"{shown}: no such folder; an image folder must contain train/CLASS/ and val/CLASS/, "
+            "or tar shards"
         )
     with _explain_errors(place):
         found = sorted(entry.name for entry in _scan(place) if _ask(entry.is_dir))
@@ -170,11 +154,17 @@ def _explain_errors(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def list_files(root: Path) -> list[Path]:
-    """Return the files of all images of both splits in a fixed order; val/ may be missing."""
+def list_files(root: Path) -> list[ImageSource]:
+    """Return the files of all images of both splits in a fixed order; those of val may miss."""
     train = list_images(root, "train")
-    test = list_images(root, "val", train.classes).paths if (root / "val").is_dir() else ()
+    there = (root / "val").is_dir() or find_shards(root, "val")
+    test = list_images(root, "val", train.classes).paths if there else ()
     return [*train.paths, *test]
+
+
+def name_in(root: Path, path: ImageSource) -> str:
+    """Return the path of an image relative to the folder of its data set."""
+    return path.relative_to(root).as_posix() if isinstance(path, Path) else path.place
 
 
 def hold_out(split: Listing, share: float) -> tuple[Listing, Listing]:
@@ -212,7 +202,7 @@ def _select_subset(split: Listing, chosen: Tensor) -> Listing:
     return Listing(split.classes, paths, split.labels[chosen])
 
 
-def read(paths: Sequence[Path], resolution: int) -> Tensor:
+def read(paths: Sequence[ImageSource], resolution: int) -> Tensor:
     """Read images as uint8 (N, 3, resolution, resolution), each fitted by `load_fitted`."""
     with ThreadPoolExecutor(4) as pool:
         images = list(pool.map(partial(load_fitted, resolution=resolution), paths))

@@ -7,16 +7,23 @@ number of workers nor resuming a run changes a pixel.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from bench.data.images.image_file import check_images, load_fitted, open_image, to_tensor
+from bench.data.images.image_file import (
+    Readable,
+    check_images,
+    load_fitted,
+    open_image,
+    to_tensor,
+)
 from bench.data.images.image_folder import (
     Listing,
     hold_out,
@@ -31,6 +38,7 @@ from bench.seeds import derive_seed
 
 AREA = (0.08, 1.0)  # share of the image that a training crop covers, as usual on ImageNet
 ASPECT = (3 / 4, 4 / 3)
+Decoder = Callable[[Readable, int], Tensor]  # of an image and its index
 WORKERS = min(4, count_cores())
 
 
@@ -84,15 +92,7 @@ class ImageStream:
         "randaugment" adds two random operations. share: function from the size of a batch to the
         slice of it to return; by default the whole batch.
         """
-        decode: Callable[[Path, int], Tensor] = partial(_read_centre, resolution=self._resolution)
-        if augment != "none":
-            decode = partial(
-                _read_random_crop,
-                resolution=self._resolution,
-                seed=seed,
-                epoch=epoch,
-                more=augment == "randaugment",
-            )
+        decode = self._choose_decoder(augment, seed, epoch)
         batches = [batch[share(len(batch))] for batch in _split(order.tolist(), batch_size)[start:]]
         # A DataLoader draws a seed from the global random stream when it starts. At the start of an
         # epoch this draw is part of the run, and dropout draws the numbers after it. If the run
@@ -119,11 +119,28 @@ class ImageStream:
         batches = _split(list(range(self.eval_samples)), batch_size)[every]
         return self._load_batches(self._held, batches, decode)
 
+    def _choose_decoder(self, augment: str, seed: int, epoch: int) -> Decoder:
+        """Return the function that decodes training images of an epoch."""
+        if augment == "none":
+            return partial(_read_centre, resolution=self._resolution)
+        return partial(
+            _read_random_crop,
+            resolution=self._resolution,
+            seed=seed,
+            epoch=epoch,
+            more=augment == "randaugment",
+        )
+
     def _load_batches(
-        self, split: Listing, batches: list[list[int]], decode: Callable[[Path, int], Tensor]
+        self, split: Listing, batches: list[list[int]], decode: Decoder
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        return self._load(_Decoded(split, decode), batches)
+
+    def _load(
+        self, samples: Dataset[tuple[Tensor, int] | UserError], batches: Iterable[list[Any]]
     ) -> Iterator[tuple[Tensor, Tensor]]:
         loader = DataLoader(
-            _Decoded(split, decode),
+            samples,
             batch_sampler=batches,
             num_workers=self._workers,
             persistent_workers=False,
@@ -162,7 +179,7 @@ class _Decoded(Dataset[tuple[Tensor, int] | UserError]):
     An error is returned, because a DataLoader would add a traceback to an error that is raised.
     """
 
-    def __init__(self, split: Listing, decode: Callable[[Path, int], Tensor]) -> None:
+    def __init__(self, split: Listing, decode: Decoder) -> None:
         self._paths, self._labels = split.paths, split.labels.tolist()
         self._decode = decode
 
@@ -176,12 +193,12 @@ class _Decoded(Dataset[tuple[Tensor, int] | UserError]):
         return len(self._paths)
 
 
-def _read_centre(path: Path, index: int, *, resolution: int) -> Tensor:
+def _read_centre(path: Readable, index: int, *, resolution: int) -> Tensor:
     return load_fitted(path, resolution)
 
 
 def _read_random_crop(
-    path: Path, index: int, *, resolution: int, seed: int, epoch: int, more: bool
+    path: Readable, index: int, *, resolution: int, seed: int, epoch: int, more: bool
 ) -> Tensor:
     """Return a random crop of the image, uint8 (3, R, R), mirrored with probability 0.5.
 

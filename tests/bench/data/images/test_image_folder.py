@@ -13,7 +13,8 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from bench.data import catalogue
-from bench.data.images import folder_sets, image_file, image_folder
+from bench.data.images import image_file, image_folder
+from bench.data.images.folders import folder_sets
 from bench.data.images.image_folder import list_images
 from bench.data.images.streaming import ImageStream
 from bench.data.interface.splits import split_held_out

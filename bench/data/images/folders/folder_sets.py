@@ -1,17 +1,21 @@
-"""Image folders as data sets: folder:PATH, and imagenet in the data root."""
+"""Image folders as data sets: folder:PATH, and imagenet in the data root.
+
+The images may be in tar shards instead (files/tar_shards.py). A run on shards equals the run on the
+folder with the same images, and both have one id if the members are named CLASS/NAME.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 
 from bench.data.images import image_folder
 from bench.data.images.dataset import HELD_OUT, ImageSet
-from bench.data.images.image_data import ImageData
-from bench.data.images.image_file import format_path, has_deep_pixels
+from bench.data.images.folders.sequential import SequentialStream
+from bench.data.images.image_data import ImageData, compute_moments
+from bench.data.images.image_file import ImageSource, format_path, has_deep_pixels
 from bench.data.images.streaming import WORKERS, ImageStream
 from bench.data.interface.descriptor import DataSet, Facts, hash_parts
 from bench.data.interface.splits import Part
@@ -64,10 +68,10 @@ class FolderSet(ImageSet):
         for path in paths:
             size, content = _read_file(path, with_content=not large)
             # Names need not be UTF-8, so hash their bytes.
-            yield os.fsencode(f"{path.relative_to(place).as_posix()} {size}\n")
+            yield os.fsencode(f"{image_folder.name_in(place, path)} {size}\n")
             yield content
             if not deep and not _is_jpeg(path, content):
-                deep = has_deep_pixels(path if large else BytesIO(content))
+                deep = has_deep_pixels(path)
         if deep:  # earlier versions clipped these images, so their results must not be reused
             yield b"scaled to 8 bits"
 
@@ -75,7 +79,22 @@ class FolderSet(ImageSet):
         self, resolution: int, evaluate_on: Part, root: Path | None, fold: int = 0
     ) -> ImageData:
         """Read all images, each scaled and centre-cropped to resolution × resolution."""
-        return image_folder.load(self.name, self.place(root), resolution, evaluate_on, HELD_OUT)
+        place = self.place(root)
+        train = image_folder.list_images(place, "train")
+        if evaluate_on == "test":
+            test = image_folder.list_images(place, "val", train.classes)
+        else:
+            train, test = image_folder.hold_out(train, HELD_OUT)
+        if image_folder.is_too_large(len(train.paths) + len(test.paths), resolution):
+            raise UserError(
+                f"{self.name}: {len(train.paths):,} images of {resolution} × {resolution} do not "
+                "fit in memory; give a lower resolution, or a folder with fewer images"
+            )
+        images, held = (image_folder.read(split.paths, resolution) for split in (train, test))
+        return ImageData(
+            self.name, len(train.classes), images, train.labels, held, test.labels,
+            *compute_moments(images), flip=True,
+        )  # fmt: skip
 
     def stream(
         self,
@@ -85,12 +104,20 @@ class FolderSet(ImageSet):
         *,
         train_limit: int,
         workers: int,
+        sequential: bool = False,
     ) -> ImageStream | None:
-        """Return the folder as a stream, or None if its images fit in memory."""
+        """Return the folder as a stream, or None if its images fit in memory.
+
+        sequential: always stream, and read tar shards in their own order.
+        """
         place = self.place(root)
-        if not image_folder.is_too_large(len(image_folder.list_files(place)), resolution):
+        if sequential:
+            kind: type[ImageStream] = SequentialStream
+        elif image_folder.is_too_large(len(image_folder.list_files(place)), resolution):
+            kind = ImageStream
+        else:
             return None
-        return ImageStream(
+        return kind(
             place,
             resolution=resolution,
             evaluate_on=evaluate_on,
@@ -100,10 +127,11 @@ class FolderSet(ImageSet):
         )
 
 
-def _read_file(path: Path, with_content: bool) -> tuple[int, bytes]:
+def _read_file(path: ImageSource, with_content: bool) -> tuple[int, bytes]:
     """Return a file's size and, if asked for, its content."""
     try:
-        return path.stat().st_size, path.read_bytes() if with_content else b""
+        size = path.stat().st_size if isinstance(path, Path) else path.size
+        return size, path.read_bytes() if with_content else b""
     except OSError as error:
         raise UserError(
             f"{format_path(path)}: cannot be read ({error.strerror}); change its permissions, or "
@@ -111,7 +139,7 @@ def _read_file(path: Path, with_content: bool) -> tuple[int, bytes]:
         ) from None
 
 
-def _is_jpeg(path: Path, content: bytes) -> bool:
+def _is_jpeg(path: ImageSource, content: bytes) -> bool:
     """Return whether a file is a JPEG; its name decides if its content has not been read."""
     return content.startswith(b"\xff\xd8") or (
         not content and path.suffix.lower() in (".jpg", ".jpeg")

@@ -1,0 +1,1 @@
+"""Data sets that consist of image files, in folders or in tar shards."""

@@ -1,0 +1,257 @@
+"""Tar shards in the layout of the webdataset library, read by index.
+
+A sample consists of members with one name up to the first dot of the file name: the image and a
+label, as n01440764/n01440764_18.jpg and n01440764/n01440764_18.cls. The label is a whole number
+from 0. Images keep the order of an image folder (class, then name). Therefore neither the order of
+the samples in the shards nor the number of shards changes a run.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from bench.errors import UserError
+
+LABEL = "cls"
+
+
+@dataclass(frozen=True, slots=True)
+class TarMember:
+    """File in a tar archive.
+
+    name: its path in the archive. place: its path in an image folder of the same data set, as
+    train/CLASS/NAME. start: its first byte in the archive. size: in bytes.
+    """
+
+    shard: Path
+    name: str
+    place: str
+    start: int
+    size: int
+
+    def open(self, mode: str = "rb") -> BinaryIO:
+        """Open the file for reading."""
+        return io.BufferedReader(_Slice(self.shard, self.start, self.size))
+
+    def read_bytes(self) -> bytes:
+        """Return the content of the file."""
+        with self.open() as file:
+            return file.read()
+
+    @property
+    def suffix(self) -> str:
+        """Extension of the name, as of a path."""
+        return PurePosixPath(self.name).suffix
+
+    def __str__(self) -> str:
+        return f"{self.shard}: {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedMember:
+    """Member of a tar archive with its content, read sequentially."""
+
+    member: TarMember
+    content: bytes
+
+    def open(self, mode: str = "rb") -> BinaryIO:
+        """Open the content for reading."""
+        return io.BytesIO(self.content)
+
+    def __str__(self) -> str:
+        return str(self.member)
+
+
+class _Slice(io.RawIOBase):
+    """Bytes of a file from `start` on, as a file of their own."""
+
+    def __init__(self, path: Path, start: int, size: int) -> None:
+        super().__init__()
+        self._file, self._start, self._size = path.open("rb", buffering=0), start, size
+        self._file.seek(start)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._file.tell() - self._start
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self._size}[whence]
+        return self._file.seek(self._start + max(0, base + offset)) - self._start
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        left = max(0, self._size - self.tell())
+        return self._file.readinto(memoryview(buffer)[:left]) or 0
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images of one split: class names in label order, members, and their labels."""
+
+    classes: tuple[str, ...]
+    members: tuple[TarMember, ...]
+    labels: tuple[int, ...]
+
+
+def find_shards(root: Path, split: str) -> list[Path]:
+    """Return the shards of a split: root/SPLIT/*.tar, or else root/*SPLIT*.tar.
+
+    Returns [] if root/SPLIT contains folders, because then it is an image folder.
+    """
+    folder = root / split
+    if folder.is_dir():
+        if any(p.is_dir() and not p.name.startswith(".") for p in folder.iterdir()):
+            return []
+        if inside := _list_tars(folder, "*.tar"):
+            return inside
+    return _list_tars(root, f"*{split}*.tar")
+
+
+def _list_tars(folder: Path, pattern: str) -> list[Path]:
+    found = sorted(p for p in folder.glob(pattern) if not p.name.startswith("."))
+    for path in found:
+        if path.is_symlink() and not path.exists():
+            raise UserError(
+                f"{path}: a link to {path.readlink()}, which does not exist; restore the target, "
+                "or remove the link"
+            )
+    return [path for path in found if path.is_file()]
+
+
+def list_samples(
+    shards: Sequence[Path],
+    split: str,
+    suffixes: Sequence[str],
+    classes: Sequence[str] | None = None,
+) -> Samples:
+    """List the samples of the shards of a split, ordered by class and then by name.
+
+    suffixes: extensions of images. classes: class names of the training split; by default, those
+    found here. A class has the name of the folder of its members, if each class has one and their
+    alphabetical order is that of the labels. Otherwise its name is its label. Raises UserError for
+    a damaged shard, a sample without an image or a label, a duplicate sample, and a class that is
+    missing.
+    """
+    facts = [shard.stat() for shard in shards]
+    state = tuple((fact.st_size, fact.st_mtime_ns) for fact in facts)
+    known = tuple(classes) if classes else None
+    return _list_samples(tuple(shards), state, split, tuple(suffixes), known)
+
+
+# Every process lists each split up to three times, and ImageNet's headers take 80 s of CPU time.
+@lru_cache(maxsize=2)
+def _list_samples(
+    shards: tuple[Path, ...],
+    state: tuple[tuple[int, int], ...],
+    split: str,
+    suffixes: tuple[str, ...],
+    classes: tuple[str, ...] | None,
+) -> Samples:
+    """List samples as `list_samples` does. state: sizes and times, which tell changed shards."""
+    found: dict[str, tuple[int, TarMember]] = {}
+    for shard in shards:
+        for key, label, member in _read_shard(shard, suffixes):
+            if key in found:
+                raise UserError(f"{member}: another sample has this name; rename one of them")
+            found[key] = (label, member)
+    pairs = sorted(found.values(), key=lambda pair: (pair[0], pair[1].name.split("/")))
+    labels = tuple(label for label, _ in pairs)
+    names = classes or _name_classes(shards[0].parent, pairs)
+    if labels and labels[-1] >= len(names):
+        raise UserError(f"{pairs[-1][1]}: its class {labels[-1]} is missing in the training shards")
+    placed = tuple(
+        TarMember(m.shard, m.name, _place(split, names[label], m.name), m.start, m.size)
+        for label, m in pairs
+    )
+    return Samples(names, placed, labels)
+
+
+def _place(split: str, name: str, member: str) -> str:
+    """Return the path that a member has in an image folder."""
+    inside = member if member.startswith(f"{name}/") else f"{name}/{member}"
+    return f"{split}/{inside}"
+
+
+def _name_classes(place: Path, pairs: Sequence[tuple[int, TarMember]]) -> tuple[str, ...]:
+    count = pairs[-1][0] + 1 if pairs else 0
+    missing = sorted(set(range(count)) - {label for label, _ in pairs})
+    if missing or count < 2:
+        what = f"no sample of class {missing[0]}" if missing else "fewer than two classes"
+        raise UserError(f"{place}: the training shards contain {what}; add the missing shards")
+    folders = {(label, member.name.partition("/")[0]) for label, member in pairs}
+    names = [folder for _, folder in sorted(folders)]
+    nested = all("/" in member.name for _, member in pairs)
+    if nested and len(names) == count == len(set(names)) and names == sorted(names):
+        return tuple(names)
+    return tuple(str(number) for number in range(count))
+
+
+def _read_shard(shard: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, int, TarMember]]:
+    """Yield key, label and image of each sample of a shard."""
+    try:
+        with tarfile.open(shard, "r:") as archive:
+            images: dict[str, TarMember] = {}
+            labels: dict[str, int] = {}
+            for entry in archive:
+                name = entry.name.removeprefix("./")
+                if not entry.isfile() or PurePosixPath(name).name.startswith("."):
+                    continue
+                key, kind = split_name(name)
+                if kind == LABEL:
+                    labels[key] = _read_label(archive, entry, shard)
+                elif f".{kind.rpartition('.')[2]}" in suffixes:
+                    member = TarMember(shard, name, "", entry.offset_data, entry.size)
+                    if key in images:
+                        raise UserError(f"{member}: its sample has another image; remove one")
+                    images[key] = member
+            _check_end(archive, shard)
+    except (OSError, tarfile.TarError) as error:
+        raise UserError(f"{shard}: cannot be read as a tar archive ({error}); replace it") from None
+    for key in images.keys() ^ labels.keys():
+        what = f"label ({key}.{LABEL})" if key in images else "image"
+        raise UserError(f"{shard}: sample {key} has no {what}; a sample needs both in one shard")
+    yield from ((key, labels[key], member) for key, member in images.items())
+
+
+def _check_end(archive: tarfile.TarFile, shard: Path) -> None:
+    """Raise UserError unless the archive ends with a block of zeros.
+
+    tarfile takes a damaged header, or the end of a file that was cut off, as the archive's end.
+    """
+    with shard.open("rb") as file:
+        file.seek(archive.offset)
+        block = file.read(tarfile.BLOCKSIZE)
+    if block != bytes(tarfile.BLOCKSIZE):
+        raise UserError(f"{shard}: damaged or cut off at byte {archive.offset}; replace it")
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return the key of a member and its extension in lower case, as webdataset splits them."""
+    folder, slash, file = name.rpartition("/")
+    stem, _, extension = file.partition(".")
+    return f"{folder}{slash}{stem}", extension.lower()
+
+
+def _read_label(archive: tarfile.TarFile, entry: tarfile.TarInfo, shard: Path) -> int:
+    file = archive.extractfile(entry)
+    text = file.read(100).decode(errors="replace").strip() if file else ""
+    if not text.isdecimal():
+        raise UserError(
+            f"{shard}: {entry.name} contains {text[:20]!r}; a label must be a whole number from 0"
+        )
+    return int(text)
