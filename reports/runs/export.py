@@ -151,8 +151,16 @@ def read_results(results: Path) -> Results:
 
 def make_frame(rows: list[dict[str, Any]], columns: Mapping[str, ExportColumn]) -> pd.DataFrame:
     """Return rows as a frame with exactly these columns and their types."""
-    frame = pd.DataFrame(rows, columns=list(columns))
+    frame = pd.DataFrame([_escape_texts(row) for row in rows], columns=list(columns))
     return frame.astype({name: column.kind for name, column in columns.items()})
+
+
+def _escape_texts(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row whose texts are valid UTF-8; the names of files and folders need not be."""
+    return {
+        key: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+        for key, value in row.items()
+    }
 
 
 def _read_spec(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,16 @@ def copy_results(place: Path) -> Path:
 
 def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**read_json(path), **changes}))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_names_that_are_not_utf_8_are_escaped(kind: str, tmp_path: Path) -> None:
+    results = copy_results(tmp_path)
+    edit(results / "runs" / LISA / "spec.json", data=os.fsdecode(b"folder:caf\xe9"))
+    out = str(tmp_path / "out")
+    assert main(["export", out, "--results", str(results), "--format", kind]) == 0
+    found = load_results(out).runs.set_index("run").loc[LISA, "data"]
+    assert found == r"folder:caf\udce9"
 
 
 def test_results_of_version_3_are_read() -> None:
