@@ -83,7 +83,9 @@ def read_evaluation(folder: Path) -> SampleOutcomes:
     """Read evaluation.npz of a run folder. Raise UserError if it is missing or damaged."""
     path = folder / FILE
     try:
-        with explain_errors(path), np.load(path, allow_pickle=False) as arrays:
+        with explain_errors(path):
+            content = path.read_bytes()  # at once, because zipfile reads a file in 20 parts
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             samples = int(arrays["samples"][0])
             bits = {
                 name: np.unpackbits(arrays[name], count=samples).astype(bool)
