@@ -16,7 +16,7 @@ from reports.comparison.paired_difference import (
     average_seeds,
     compare_accuracy,
 )
-from reports.document.captions import TEST_DRAW
+from reports.document.captions import DETECTABLE, TEST_DRAW
 from reports.document.profile import Profile
 from reports.document.table import (
     Row,
@@ -42,7 +42,7 @@ MATCHED = (
     "Outcome: better or worse means that the interval excludes 0; otherwise the difference is not "
     "significant. Over all pairs, p must also be below 0.05 after Holm's correction over the "
     f"baselines. Single pairs are not corrected. Not tested: fewer than {LEAST} seeds (over all "
-    f"pairs, fewer than {LEAST} pairs), or a run without a result."
+    f"pairs, fewer than {LEAST} pairs), or a run without a result. {DETECTABLE}"
 )
 
 COLUMNS = (
@@ -50,6 +50,7 @@ COLUMNS = (
     text_column("Baseline", "rival"),
     text_column("Compared", "compared"),
     interval_column("Method − baseline (points) [95 %]", "difference"),
+    number_column("Detectable (points)", "detectable"),
     text_column("Outcome for the method", "outcome"),
     p_value_column("p (different), Holm", "p_different"),
     number_column("Cost: baseline / method", "cost_ratio", 3),
@@ -60,7 +61,7 @@ COMPACT = (
     text_column("compared", "compared"),
     interval_column("method − baseline [95 %]", "difference"),
     text_column("outcome", "outcome"),
-    p_value_column("p", "p_different"),
+    p_value_column("p, Holm", "p_different"),
     number_column("cost ratio", "cost_ratio", 3),
 )
 PLACE = (text_column("Model", "model"), text_column("Data", "dataset"))
@@ -107,6 +108,7 @@ def _build_row(method: Cell, rival: Cell, profile: Profile) -> Row:
         "rival": rival.roles[2],
         "compared": f"{difference.n} of {rival.wanted} seeds",
         **expand_interval("difference", difference),
+        "detectable": statistics.compute_detectable_difference(difference),
         "outcome": _judge_outcome(difference, is_complete(method, rival)),
         "p_different": None,
         "cost_ratio": _compute_cost(rival) / _compute_cost(method),
@@ -157,6 +159,7 @@ def _build_pooled_row(
         "rival": names[1],
         "compared": f"{sum(one.n > 0 for one in differences.values())} of {len(pairs)} pairs",
         **expand_interval("difference", difference),
+        "detectable": statistics.compute_detectable_difference(difference),
         "outcome": outcome,
         "p_different": p,
         "cost_ratio": statistics.compute_mean([ratio for ratio in ratios if ratio > 0]),

@@ -48,7 +48,7 @@ COMPACT = (
     text_column("pairs", "pairs"),
     interval_column("difference [95 %]", "widest"),
     SHORT_VERDICT,
-    p_value_column("p (no worse)", "p_no_worse"),
+    p_value_column("p (no worse), Holm", "p_no_worse"),
     percent_column("−FLOPs %", "flops_saved", 0),
     percent_column("−time %", "time_saved", 0, mark="time_saved_mark"),
     number_column("realised", "realised", mark="time_saved_mark"),

@@ -97,7 +97,7 @@ def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Var
     full = next((c for c in peers if c.roles[2] == FULL), nothing)
     default = next((c for c in peers if option.value(c) == option.default), nothing)
     to_default = compare_accuracy(cell, default)
-    own = _is_compared(cell, option)
+    shown = to_default.interval if _is_compared(cell, option) else statistics.NOTHING
     against = compare_with_full(cell, full)
     devices = frozenset[str]().union(*(other.devices for other in peers))
     timed = len(devices) < 2
@@ -115,7 +115,8 @@ def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Var
         "time_mark": captions.format_marks(cell, timed=True, compared_devices=devices),
         "accuracy": cell.mean("accuracy"),
         "accuracy_sd": cell.sd("accuracy"),
-        **expand_interval("to_default", to_default.interval if own else statistics.NOTHING),
+        **expand_interval("to_default", shown),
+        "detectable": statistics.compute_detectable_difference(shown),
         # The missing runs may have diverged, so the finished ones alone are not tested.
         "p_different": to_default.p_different if is_complete(cell, default) else math.nan,
         "time_s": cell.mean("time_s") if timed else None,

@@ -34,6 +34,7 @@ MEANING = (
     f"paired by seed and test sample, with a two-sided 95 % interval. {captions.TEST_DRAW} p, "
     "Holm: two-sided p value for the null hypothesis of no difference, Holm-adjusted over the "
     "settings of this table. It is “–” while a run of the setting or of the default has no result. "
+    f"{captions.DETECTABLE} "
     "Savings are relative to full training of the same model and data. "
     "FLOPs and FLOPs saved follow the paper's convention. Exact saved counts the FLOPs that "
     "autograd executes, with those of the strategy's decisions."
@@ -153,6 +154,7 @@ def _build_columns(found: Sensitivity, extra: Sequence[Column], timed: bool) -> 
         text_column("Seeds", "seeds"),
         mean_sd_column("Accuracy (%)", "accuracy", mark="mark"),
         interval_column("Difference to default [95 %]", "to_default"),
+        number_column("Detectable (points)", "detectable"),
         p_value_column("p, Holm", "p_different"),
         *extra,
         rounded_column(f"Comp. ({found.unit.name})", "paper_total", 4, found.unit.flops),

@@ -69,6 +69,10 @@ ENERGY = (
     "device with another process, was measured by an earlier release, or if the machine has no "
     "counter that the process may read."
 )
+DETECTABLE = (
+    "Detectable: the smallest true difference that a two-sided test at 5 % finds with "
+    f"{100 * POWER:g} % power, given the spread of these runs and without a correction."
+)
 TEST_DRAW = (
     "The interval covers the seeds and the test draw, and allows correlation between test samples "
     "of one source, such as a digit or a font. It is the widest of three: by the spread over "
