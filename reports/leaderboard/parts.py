@@ -8,6 +8,7 @@ from bench.strategy_api.built_in import find_built_in
 from reports.comparison.method_rows import expand_interval
 from reports.document.captions import TEST_DRAW
 from reports.document.table import (
+    Column,
     Row,
     Table,
     Value,
@@ -30,7 +31,7 @@ from reports.statistics import (
 )
 
 OUTSIDE = "*"  # mark of a method whose authors made it for another kind of model
-METHOD = text_column("Method", "method")
+METHOD = Column("Method", lambda row: f"{row['method']}{row['mark']}", right=False, key="method")
 PERCENT = 100.0
 RANKING_COMPACT = (  # for a terminal
     number_column("Rank", "rank", 0),
@@ -115,7 +116,8 @@ def _build_ranking_row(one: Standing) -> Row:
     contestant = one.contestant
     return {
         "rank": one.rank,
-        "method": describe_method(contestant, _list_kinds(contestant)),
+        "method": contestant.name,
+        "mark": format_mark(contestant, _list_kinds(contestant)),
         **expand_interval("hypervolume", one.hypervolume),
         "rank_range": one.rank,
         "rank_range_low": one.rank_range[0],
@@ -136,7 +138,8 @@ def build_equal_cost_part(standings: Sequence[Standing], title: str) -> Table:
 
 def _build_equal_cost_row(one: Standing) -> Row:
     values: dict[str, Value] = {
-        "method": describe_method(one.contestant, _list_kinds(one.contestant)),
+        "method": one.contestant.name,
+        "mark": format_mark(one.contestant, _list_kinds(one.contestant)),
         "saved": one.saved,
     }
     for name in CONTROLS:
@@ -161,6 +164,7 @@ def build_target_part(reached: Mapping[str, Reached], title: str) -> Table:
     rows: list[Row] = [
         {
             "method": name,
+            "mark": "",
             "reached": f"{one.reached} of {one.runs}",
             "runs": one.runs,
             "reached_runs": one.reached,
@@ -178,17 +182,20 @@ def build_target_part(reached: Mapping[str, Reached], title: str) -> Table:
     return Table(title, columns, rows, (), [TARGET])
 
 
-def describe_method(contestant: Contestant, kinds: Sequence[str]) -> str:
-    """Return the name of a method, with a mark if none of these kinds is its authors'."""
+def format_mark(contestant: Contestant, kinds: Sequence[str]) -> str:
+    """Return the mark after a method's name: its role, and whether its authors made it for others.
+
+    kinds: kinds of model of its runs.
+    """
     made_for = _find_made_for(contestant)
     outside = bool(made_for) and not set(made_for) & set(kinds)
     role = " (control)" if contestant.is_control else " (oracle)" * contestant.is_oracle
-    return f"{contestant.name}{OUTSIDE * outside}{role}"
+    return f"{OUTSIDE * outside}{role}"
 
 
 def describe_marks(rows: Sequence[Row]) -> list[str]:
     """Return the note that explains the mark, if a row has it."""
-    marked = any(OUTSIDE in str(row["method"]) for row in rows)
+    marked = any(OUTSIDE in str(row["mark"]) for row in rows)
     note = "its authors made it for other kinds of model, so this is not their setting."
     return [f"{OUTSIDE} {note}"] * marked
 

@@ -20,7 +20,7 @@ from reports.document.table import (
 from reports.leaderboard.contestants import CONTROLS, Contestant, Point
 from reports.leaderboard.control_curves import compare_with_curve
 from reports.leaderboard.hypervolume import compute_hypervolume
-from reports.leaderboard.parts import METHOD, describe_marks, describe_method
+from reports.leaderboard.parts import METHOD, describe_marks, format_mark
 from reports.sampling import Pair
 from reports.statistics import Interval, compute_detectable_difference, judge_difference
 
@@ -75,7 +75,8 @@ def _build_row(
     values: dict[str, Value] = {
         "model": profile.format_name(pair[0]),
         "dataset": profile.format_name(pair[1]),
-        "method": describe_method(one, kinds),
+        "method": one.name,
+        "mark": format_mark(one, kinds),
         "cell": str(point.cell.runs[0]["cell"]),
         "seeds": format_seed_count(point.cell),
         "score": point.cell.mean("accuracy"),

@@ -80,8 +80,11 @@ def compute_standings(contestants: Mapping[str, Contestant]) -> list[Standing]:
     above, below = (
         {name: compute_p_values(pairs, sign) for name, pairs in tested.items()} for sign in (1, -1)
     )
-    better = statistics.apply_holm({name: compute_p_better(p) for name, p in above.items()})
-    worse = statistics.apply_holm({name: compute_p_worse(p) for name, p in below.items()})
+    # Methods that cannot be tested yet count in the correction.
+    better, worse = (
+        statistics.apply_holm({name: combine(p) for name, p in each.items()}, len(found))
+        for combine, each in ((compute_p_better, above), (compute_p_worse, below))
+    )
     return [
         _build_standing(
             contestants[name],

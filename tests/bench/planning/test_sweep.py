@@ -76,7 +76,7 @@ def cell(sweep: Sweep, method: str) -> set[str]:
     return {e.spec.id for e in sweep.entries if e.roles["method"] == method}
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", [*TABLES, "leaderboard"])
 def test_every_table_can_be_planned_for_the_paper_profile(name: str, tmp_path: Path) -> None:
     sweep = load_sweep(name, "paper", seeds=1)
     assert sweep.table == name

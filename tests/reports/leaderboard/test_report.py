@@ -63,18 +63,20 @@ def test_the_report_of_real_runs_has_every_part(
         assert (out / f"leaderboard{end}.csv").exists()
     rows = list(csv.DictReader((out / "leaderboard_ranking.csv").open()))
     # The control froze most of the network. BAdam was made for language models.
-    assert {row["method"] for row in rows} == {"badam*", "smartfrz", "prefix (control)"}
-    saved = {row["method"]: float(row["saved"]) for row in rows}
-    assert 0.6 < saved["prefix (control)"] < 0.67
+    marks = {row["method"]: row["mark"] for row in rows}
+    assert marks == {"badam": "*", "smartfrz": "", "prefix": " (control)"}
+    assert 0.6 < next(float(row["saved"]) for row in rows if row["method"] == "prefix") < 0.67
+    assert "badam*" in text
     equal = list(csv.DictReader((out / "leaderboard_equal_cost.csv").open()))
     found = {row["method"]: row for row in equal}
-    assert set(found) == {"badam*", "smartfrz"}
-    pairs = "0 of 1"  # the control at_once was not run
-    assert {row["pairs"].partition(",")[0] for row in equal} == {pairs}
-    assert found["smartfrz"]["prefix"] or found["badam*"]["prefix"]
-    assert not found["smartfrz"]["at_once"]
+    assert set(found) == {"badam", "smartfrz"}
+    # BAdam trained a single layer in so few steps, and cost less than the control.
+    assert found["badam"]["pairs"] == "0 of 1, 1 cheaper than the controls"
+    assert found["smartfrz"]["pairs"] == "1 of 1"
+    assert found["smartfrz"]["prefix"]
+    assert not found["smartfrz"]["at_once"]  # this control was not run
     page = write_page(sweep, folder)
-    assert page.name == "leaderboard.html"
+    assert page.name == "tiny.html"  # named after the sweep
     assert "No answer yet" in page.read_text()
 
 

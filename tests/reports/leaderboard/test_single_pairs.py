@@ -1,0 +1,47 @@
+"""Language tasks are shown pair by pair, with marks for methods outside their authors' setting."""
+
+import math
+
+import pytest
+
+from reports.document.profile import Profile
+from reports.leaderboard.contestants import collect_contestants
+from reports.leaderboard.single_pairs import build_language_part
+from reports.runs.cells import Cell
+from tests.support.leaderboard_cells import make_cell
+
+PAIR = ("llama", "grammar")
+
+
+def make(method: str, accuracies: list[float], cost: float, strategy: str = "") -> Cell:
+    cell = make_cell((*PAIR, method), accuracies, cost, wanted=3)
+    facts = {"kind": "language model", "strategy": strategy or method}
+    return Cell(cell.roles, [{**run, **facts} for run in cell.runs])
+
+
+def test_each_row_compares_a_method_with_full_training_and_with_each_control() -> None:
+    cells = [
+        make("full", [90, 90.5, 91], 1.0),
+        make("lisa", [89, 89, 90], 0.8),
+        make("slimfit", [89, 90], 0.8),
+        make("lora", [90, 90.5, 91], 0.8, strategy="probe"),
+        make("prefix, 40 %", [86, 86.5, 87], 0.6, strategy="prefix"),
+    ]
+    table = build_language_part(collect_contestants(cells), Profile("laptop"), "Language")
+    rows = {str(row["method"]): row for row in table.rows}
+    assert {name: row["mark"] for name, row in rows.items()} == {
+        "lisa": "",
+        "slimfit": "*",
+        "lora": "",
+    }
+    assert any(note.startswith("* its authors") for note in table.notes)
+    assert rows["lisa"]["difference"] == pytest.approx((-1 - 1.5 - 1) / 3)
+    # At a cost of 0.8, halfway between full training and the control: 88, 88.5 and 89.
+    assert rows["lisa"]["prefix"] == pytest.approx((1 + 0.5 + 1) / 3)
+    assert rows["lora"]["difference"] == 0
+    assert rows["lora"]["verdict"] == "non-inferior"
+    assert rows["lisa"]["hypervolume"] == pytest.approx(0.2 * (5 - 3.5 / 3) / 3)
+    assert rows["slimfit"]["seeds"] == "2 of 3"
+    assert rows["slimfit"]["verdict"] == "inconclusive"
+    assert math.isnan(float(rows["slimfit"]["detectable"] or 0))
+    assert "− at_once [95 %]" not in [column.head for column in table.columns]
