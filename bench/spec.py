@@ -108,6 +108,9 @@ class Spec:
     score_epochs: bool = _declare(
         Flag(False, doc="also evaluate after every epoch; epochs.jsonl gets the scores")
     )
+    score_samples: int = _declare(
+        Integer(0, doc="score_epochs: samples to score, balanced over the classes; 0 = all")
+    )
     train_limit: int = _declare(Integer(0, doc="use the first N training samples; 0 = all"))
     device: str = _declare(Choice("cpu", ("cpu", "cuda"), doc="device type"))
     precision: str = _declare(
@@ -119,23 +122,15 @@ class Spec:
         Integer(1, low=1, high=1024, doc="processes that share every batch, one per GPU")
     )
     data_workers: int = _declare(
-        Integer(
-            0,
-            high=256,
-            doc="processes that decode a large image folder; 0 = up to 4; not in the id",
-        )
+        Integer(0, high=256, doc="processes that decode image folders; 0 = up to 4; not in the id")
     )
     sequential: bool = _declare(Flag(False, doc="read tar shards of images in their own order"))
     cache_prefix: bool = _declare(
         Flag(False, doc="cache the outputs of the frozen prefix; needs augment = none")
     )
-    cache_device_mib: int = _declare(
-        Integer(4096, doc="prefix cache: size limit on the device, MiB")
-    )
-    cache_host_mib: int = _declare(
-        Integer(4096, doc="prefix cache: size limit in host memory, MiB")
-    )
-    cache_disk_mib: int = _declare(Integer(0, doc="prefix cache: size limit on disk, MiB"))
+    cache_device_mib: int = _declare(Integer(4096, doc="prefix cache: limit on the device, MiB"))
+    cache_host_mib: int = _declare(Integer(4096, doc="prefix cache: limit in host memory, MiB"))
+    cache_disk_mib: int = _declare(Integer(0, doc="prefix cache: limit on disk, MiB"))
     fold_norms: bool = _declare(
         Flag(False, doc="fold BatchNorm into the convolutions of a frozen prefix")
     )
@@ -165,6 +160,8 @@ class Spec:
                 f"run: cache_prefix needs the same inputs in every epoch, but augment = "
                 f"{checked['augment']!r} changes them; set augment to none"
             )
+        if checked["score_samples"] and not checked["score_epochs"]:
+            raise UserError("run: score_samples needs score_epochs; set score_epochs to true")
         if checked["nesterov"] and (checked["optimizer"] != "sgd" or not checked["momentum"]):
             raise UserError(
                 f"run: nesterov needs optimizer = 'sgd' and momentum above 0, not optimizer = "

@@ -12,7 +12,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from bench.batches.order import EVALUATION_BATCH, count_usable_samples, draw_epoch_order
+from bench.batches.order import (
+    EVALUATION_BATCH,
+    count_usable_samples,
+    draw_epoch_order,
+    select_evaluated,
+)
 from bench.data.images.augmentation import NORMALISATIONS, Augment, augment, normalise
 from bench.data.images.image_data import ImageData
 from bench.data.interface.metrics import Metric
@@ -91,14 +96,16 @@ class Batches:
         """
         return self._prepare_inputs(self._images[move_to_device(self._device, samples)])
 
-    def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
-        """Yield this process's batches of the evaluation split, in order, without augmentation."""
+    def evaluation(self, samples: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
+        """Yield this process's batches of the evaluation split, in order, without augmentation.
+
+        samples: yield only that many samples, balanced over the classes; 0 = all.
+        """
         rank, size = self._group.rank, self._group.size
-        for images, labels in zip(
-            self._eval_images.split(EVALUATION_BATCH)[rank::size],
-            self._eval_labels.split(EVALUATION_BATCH)[rank::size],
-            strict=True,
-        ):
+        for rows in select_evaluated(self._eval_labels, samples).split(EVALUATION_BATCH)[
+            rank::size
+        ]:
+            images, labels = self._eval_images[rows], self._eval_labels[rows]
             yield self._prepare_inputs(images.to(self._device)), labels.to(self._device)
 
     def probe(self, samples: int) -> Inputs:

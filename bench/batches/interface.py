@@ -29,8 +29,11 @@ class AnyBatches(Protocol):
         """Return the inputs and labels of a step, counted from 0."""
         ...
 
-    def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
-        """Yield the batches of the evaluation split, in order."""
+    def evaluation(self, samples: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
+        """Yield the batches of the evaluation split, in order.
+
+        samples: yield only that many samples, balanced over the classes; 0 = all.
+        """
         ...
 
     def probe(self, samples: int) -> Inputs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bench.data.interface.splits import select_balanced
 from bench.errors import UserError
 from bench.seeds import make_generator
 
@@ -39,3 +40,15 @@ def count_batch_samples(step: int, samples: int, batch_size: int) -> int:
     """
     within = step % -(-samples // batch_size)
     return min(batch_size, samples - within * batch_size)
+
+
+def select_evaluated(labels: Tensor, samples: int) -> Tensor:
+    """Return the sorted indices of the evaluation samples to score, int64 on the CPU.
+
+    labels: classes of the evaluation split (N,). samples: number of samples, balanced over the
+    classes; 0 = all.
+    """
+    if not samples:
+        return torch.arange(len(labels))
+    labels = labels.cpu()
+    return select_balanced(labels, int(labels.max()) + 1, samples)

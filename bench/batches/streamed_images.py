@@ -11,7 +11,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from bench.batches.order import EVALUATION_BATCH, count_usable_samples, draw_epoch_order
+from bench.batches.order import (
+    EVALUATION_BATCH,
+    count_usable_samples,
+    draw_epoch_order,
+    select_evaluated,
+)
 from bench.data.images.augmentation import NORMALISATIONS, normalise
 from bench.data.images.image_data import compute_moments
 from bench.data.images.streaming import ImageStream
@@ -70,10 +75,14 @@ class StreamedBatches:
         images, labels = next(self._epoch)
         return self._prepare_inputs(images), move_to_device(self._device, labels)
 
-    def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
-        """Yield this process's batches of the evaluation split, in order, without augmentation."""
+    def evaluation(self, samples: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
+        """Yield this process's batches of the evaluation split, in order, without augmentation.
+
+        samples: yield only that many samples, balanced over the classes; 0 = all.
+        """
         every = slice(self._group.rank, None, self._group.size)
-        for images, labels in self._stream.evaluation(EVALUATION_BATCH, every):
+        chosen = select_evaluated(self._stream.eval_labels, samples)
+        for images, labels in self._stream.evaluation(EVALUATION_BATCH, every, chosen):
             yield self._prepare_inputs(images), move_to_device(self._device, labels)
 
     def probe(self, samples: int) -> Inputs:

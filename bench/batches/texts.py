@@ -15,7 +15,13 @@ import torch
 from torch import Tensor
 
 from bench.batches.interface import AnyBatches
-from bench.batches.order import EVALUATION_BATCH, NOT_ASKED, count_usable_samples, draw_epoch_order
+from bench.batches.order import (
+    EVALUATION_BATCH,
+    NOT_ASKED,
+    count_usable_samples,
+    draw_epoch_order,
+    select_evaluated,
+)
 from bench.data.catalogue import load_texts
 from bench.data.interface.metrics import Metric
 from bench.data.interface.splits import Part
@@ -65,9 +71,12 @@ class TextBatches:
             move_to_device(self._device, chosen)
         ]
 
-    def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
-        """Yield the batches of the evaluation split, in order."""
-        for rows in torch.arange(len(self._evaluation.labels)).split(EVALUATION_BATCH):
+    def evaluation(self, samples: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
+        """Yield the batches of the evaluation split, in order.
+
+        samples: yield only that many samples, balanced over the classes; 0 = all.
+        """
+        for rows in select_evaluated(self._evaluation.labels, samples).split(EVALUATION_BATCH):
             labels = self._evaluation.labels[move_to_device(self._device, rows)]
             yield self._prepare_inputs(self._evaluation, rows), labels
 
@@ -147,9 +156,9 @@ class MaskedBatches(TextBatches):
         inputs, _ = super().batch(step)
         return self._mask_words(inputs, make_generator(self._spec.seed, "mask", step))
 
-    def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
+    def evaluation(self, samples: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield the batches of the evaluation split; every run masks the same words."""
-        for number, (inputs, _) in enumerate(super().evaluation()):
+        for number, (inputs, _) in enumerate(super().evaluation(samples)):
             yield self._mask_words(inputs, make_generator("mask", self._spec.data_name, number))
 
     def labelled_probe(self, samples: int) -> tuple[Inputs, Tensor]:
@@ -187,9 +196,9 @@ class NextWordBatches(TextBatches):
         """Return the inputs and labels of a step."""
         return _ask_next_words(super().batch(step)[0])
 
-    def evaluation(self) -> Iterator[tuple[Inputs, Tensor]]:
-        """Yield the batches of the evaluation split, in order."""
-        for inputs, _ in super().evaluation():
+    def evaluation(self, samples: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
+        """Yield the batches of the evaluation split, or of `samples` of its texts, in order."""
+        for inputs, _ in super().evaluation(samples):
             yield _ask_next_words(inputs)
 
     def labelled_probe(self, samples: int) -> tuple[Inputs, Tensor]:

@@ -21,20 +21,51 @@ LOSS_UNIT = 2.0**-32  # nats; losses are gathered as whole numbers, next to clas
 
 
 def evaluate(run: RunState) -> None:
-    """Compute the score on the evaluation split, in percent, and the outcome of every sample.
+    """Set score, scored and evaluation of a run: the score and the outcome of every sample."""
+    with run.clocks.time_region("evaluate"):
+        numbers, predicted, truth, *losses = _collect_answers(run)
+        run.scored, run.score = len(truth), _compute_score(run, predicted, truth, *losses)
+        sources = run.batches.eval_clusters
+        if sources is not None:
+            sources = sources[numbers]
+        elif len(numbers.unique()) < len(numbers):  # several words of each text
+            sources = numbers[:, None]
+        run.evaluation = SampleOutcomes(
+            (predicted == truth).numpy(),
+            (truth == 1).numpy() if run.batches.metric == "matthews" else None,
+            None if sources is None else sources.numpy(),
+            find_fold(run.spec.data, run.spec.seed),
+            (LOSS_UNIT * losses[0]).numpy().astype("float32") if losses else None,
+        )
+
+
+def score_part(run: RunState, samples: int) -> float:
+    """Return the score on a part of the evaluation split, in percent.
+
+    samples: number of samples, balanced over the classes; 0 = all.
+    """
+    with run.clocks.time_region("evaluate"):
+        _, *answers = _collect_answers(run, samples)
+        return _compute_score(run, *answers)
+
+
+def _collect_answers(run: RunState, samples: int = 0) -> Tensor:
+    """Return the columns of `_list_answers` of every label that counts, sorted by sample.
 
     The device is not synchronised before all batches are queued.
     """
-    with run.clocks.time_region("evaluate"), torch.inference_mode(), run.autocast():
+    with torch.inference_mode(), run.autocast():
         run.group.share_buffers()
         run.model.eval()
         answers = []
-        for number, (inputs, labels) in enumerate(run.batches.evaluation()):
+        for number, (inputs, labels) in enumerate(run.batches.evaluation(samples)):
             logits = get_logits(run.model(*inputs))
             batch = run.group.rank + number * run.group.size  # batches are dealt out in turn
             first = batch * EVALUATION_BATCH
             answers.append(_list_answers(logits, labels, first, run.batches.metric == "loss"))
-        _record_answers(run, run.group.gather_rows(answers).cpu())
+        rows = run.group.gather_rows(answers).cpu()
+    asked = rows[rows[:, 2] != NOT_ASKED]
+    return asked[asked[:, 0].argsort(stable=True)].T
 
 
 def _list_answers(logits: Tensor, labels: Tensor, first: int, with_loss: bool) -> Tensor:
@@ -51,26 +82,6 @@ def _list_answers(logits: Tensor, labels: Tensor, first: int, with_loss: bool) -
         losses = F.cross_entropy(*flat, ignore_index=NOT_ASKED, reduction="none")
         columns.append((losses / LOSS_UNIT).round().long().view_as(labels))
     return torch.stack(columns, dim=-1).flatten(0, -2)
-
-
-def _record_answers(run: RunState, answers: Tensor) -> None:
-    """Set score, scored and evaluation of a run. answers: rows of `_list_answers` in any order."""
-    asked = answers[answers[:, 2] != NOT_ASKED]
-    numbers, predicted, truth, *losses = asked[asked[:, 0].argsort(stable=True)].T
-    run.scored = len(truth)
-    run.score = _compute_score(run, predicted, truth, *losses)
-    sources = run.batches.eval_clusters
-    if sources is not None:
-        sources = sources[numbers]
-    elif len(numbers.unique()) < len(numbers):  # several words of each text
-        sources = numbers[:, None]
-    run.evaluation = SampleOutcomes(
-        (predicted == truth).numpy(),
-        (truth == 1).numpy() if run.batches.metric == "matthews" else None,
-        None if sources is None else sources.numpy(),
-        find_fold(run.spec.data, run.spec.seed),
-        (LOSS_UNIT * losses[0]).numpy().astype("float32") if losses else None,
-    )
 
 
 def _compute_score(

@@ -24,7 +24,7 @@ from bench.training.checkpoint import (
     save_checkpoint,
 )
 from bench.training.compiled_step import Compiled
-from bench.training.evaluation import evaluate
+from bench.training.evaluation import evaluate, score_part
 from bench.training.freezing_stage import run_stage
 from bench.training.run_record import (
     make_epoch_line,
@@ -192,11 +192,11 @@ def _end_epoch(run: RunState, folder: RunFolder) -> None:
 
 
 def _score_epoch(run: RunState) -> dict[str, Any]:
-    """Return the score on the evaluation split and the cost of decisions so far."""
-    evaluate(run)
+    """Return the score on the evaluation split or a part of it, and the cost of decisions."""
+    score = score_part(run, run.spec.score_samples)
     run.model.train()  # modules of frozen layers stay in eval mode
     return {
-        "score": run.score,
+        "score": score,
         "decide_flops": check_cost(run.named, run.strategy.cost()) * run.group.size,
         "decide_s": run.clocks.read()["wall"]["decide"],
     }

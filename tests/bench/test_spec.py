@@ -56,6 +56,7 @@ def test_a_revision_changes_the_ids_of_its_runs_only(
         {"reference": "run:abc"},
         {"evaluate_on": "validation"},
         {"score_epochs": True},
+        {"score_epochs": True, "score_samples": 100},
         {"train_limit": 5},
         {"device": "cuda"},
         {"precision": "bfloat16"},

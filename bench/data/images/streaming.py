@@ -108,15 +108,21 @@ class ImageStream:
         """Return the labels of some training images, int64 (len(chosen),)."""
         return self._train.labels[torch.tensor(list(chosen), dtype=torch.int64)]
 
+    @property
+    def eval_labels(self) -> Tensor:
+        """Labels of the evaluation images, int64 (eval_samples,)."""
+        return self._held.labels
+
     def evaluation(
-        self, batch_size: int, every: slice = slice(None)
+        self, batch_size: int, every: slice = slice(None), chosen: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Return an iterator over the evaluation batches in order, with the centre of each image.
 
-        every: slice of the batches to return.
+        every: slice of the batches to return. chosen: indices of the images to return; None = all.
         """
         decode = partial(_read_centre, resolution=self._resolution)
-        batches = _split(list(range(self.eval_samples)), batch_size)[every]
+        rows = list(range(self.eval_samples)) if chosen is None else chosen.tolist()
+        batches = _split(rows, batch_size)[every]
         return self._load_batches(self._held, batches, decode)
 
     def _choose_decoder(self, augment: str, seed: int, epoch: int) -> Decoder:

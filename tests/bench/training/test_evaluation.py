@@ -1,13 +1,16 @@
 """A run records the outcome of every evaluation sample, in the order of the samples."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from bench.batches.factory import load_data
 from bench.batches.order import NOT_ASKED
 from bench.data.catalogue import load_texts
+from bench.data.interface.splits import select_balanced
 from bench.planning.run_inputs import resolve
 from bench.results.evaluation_file import SampleOutcomes, read_evaluation
 from bench.results.run_folder import RunFolder
@@ -65,3 +68,29 @@ def test_the_source_of_a_masked_word_is_its_text(tmp_path: Path) -> None:
     sources, words = np.unique(found.number_sources(), return_counts=True)
     assert (sources == np.arange(texts)).all()  # every text has at least one masked word
     assert words.sum() == result["eval_count"] > texts
+
+
+def test_epochs_can_be_scored_on_a_balanced_part_of_the_samples(tmp_path: Path) -> None:
+    spec = make_tiny_spec(epochs=1, score_epochs=True, score_samples=60, seed=1)
+    result = execute_run(spec, tmp_path)
+    correct = torch.from_numpy(read(spec, tmp_path).correct).double()
+    data = load_data("digits10", 24, "test", "", 192, 1)
+    part = select_balanced(data.eval_labels, 10, 60)
+    assert data.eval_labels[part].bincount().tolist() == [6] * 10
+    score = json.loads((RunFolder(tmp_path, spec.id).path / "epochs.jsonl").read_text())["score"]
+    assert score == pytest.approx(100 * correct[part].mean().item())
+    assert result["accuracy"] == pytest.approx(100 * correct.mean().item()) != score
+    assert result["eval_count"] == len(correct) > 60
+    assert correct[part].mean() != correct[:60].mean()
+
+
+def test_a_text_run_can_be_scored_on_a_part_of_the_samples(tmp_path: Path) -> None:
+    spec = text_spec("grammar:paraphrase", score_epochs=True, score_samples=20)
+    execute_run(spec, tmp_path)
+    found = read(spec, tmp_path)
+    labels = torch.tensor(
+        [text.label for text in load_texts("grammar:paraphrase", "test", "", 64).evaluation]
+    )
+    part = select_balanced(labels, 2, 20).numpy()
+    score = json.loads((RunFolder(tmp_path, spec.id).path / "epochs.jsonl").read_text())["score"]
+    assert score == pytest.approx(100 * found.correct[part].mean())
