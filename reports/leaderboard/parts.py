@@ -30,7 +30,12 @@ from reports.statistics import (
     compute_detectable_difference,
 )
 
-OUTSIDE = "*"  # mark of a method whose authors made it for another kind of model
+# Marks of methods whose authors made them for other kinds of model, or only for some of these.
+OUTSIDE, PARTLY = "*", "(*)"
+MARKS = {
+    OUTSIDE: "its authors made it for other kinds of model, so this is not their setting.",
+    PARTLY: "its authors made it for some of these kinds of model only.",
+}
 METHOD = Column("Method", lambda row: f"{row['method']}{row['mark']}", right=False, key="method")
 PERCENT = 100.0
 RANKING_COMPACT = (  # for a terminal
@@ -188,16 +193,16 @@ def format_mark(contestant: Contestant, kinds: Sequence[str]) -> str:
     kinds: kinds of model of its runs.
     """
     made_for = _find_made_for(contestant)
-    outside = bool(made_for) and not set(made_for) & set(kinds)
+    other = set(kinds) - set(made_for) if made_for else set()
+    mark = (OUTSIDE if other == set(kinds) else PARTLY) if other else ""
     role = " (control)" if contestant.is_control else " (oracle)" * contestant.is_oracle
-    return f"{OUTSIDE * outside}{role}"
+    return f"{mark}{role}"
 
 
 def describe_marks(rows: Sequence[Row]) -> list[str]:
-    """Return the note that explains the mark, if a row has it."""
-    marked = any(OUTSIDE in str(row["mark"]) for row in rows)
-    note = "its authors made it for other kinds of model, so this is not their setting."
-    return [f"{OUTSIDE} {note}"] * marked
+    """Return a note for each mark that a row has."""
+    used = {str(row["mark"]).partition(" ")[0] for row in rows}
+    return [f"{mark} {note}" for mark, note in MARKS.items() if mark in used]
 
 
 def format_authors_kinds(contestant: Contestant) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from reports.document.profile import Profile
 from reports.leaderboard.contestants import collect_contestants
+from reports.leaderboard.parts import format_mark
 from reports.leaderboard.single_pairs import build_language_part
 from reports.runs.cells import Cell
 from tests.support.leaderboard_cells import make_cell
@@ -45,3 +46,20 @@ def test_each_row_compares_a_method_with_full_training_and_with_each_control() -
     assert rows["slimfit"]["verdict"] == "inconclusive"
     assert math.isnan(float(rows["slimfit"]["detectable"] or 0))
     assert "− at_once [95 %]" not in [column.head for column in table.columns]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "kinds", "mark"),
+    [
+        ("pipetransformer", ["vision transformer", "text classifier"], ""),
+        ("pipetransformer", ["vision transformer", "convolutional network"], "(*)"),
+        ("pipetransformer", ["convolutional network"], "*"),
+        ("probe", ["convolutional network"], ""),  # it has no authors
+        ("prefix", ["convolutional network"], " (control)"),
+    ],
+)
+def test_the_mark_says_for_how_many_of_the_models_a_method_was_made(
+    strategy: str, kinds: list[str], mark: str
+) -> None:
+    found = collect_contestants([make("full", [90], 1.0), make(strategy, [89], 0.9)])[strategy]
+    assert format_mark(found, kinds) == mark
