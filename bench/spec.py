@@ -21,17 +21,21 @@ from bench.options import (
     check_options,
     make_unknown_error,
 )
+from bench.replicas import check_replicas
 
 # Increase this number, and add a line to CHANGELOG.md, with every code change that changes results.
 RESULTS_VERSION = 4
 
 # Code changes that affect the results of some runs only: a name, and the test that selects these
 # runs. The ids of all other runs stay unchanged. A new results version empties it.
-REVISIONS: Mapping[str, Callable[[Spec], bool]] = {}
+# With two processes, the order in which gradients are added cannot change their sum.
+REVISIONS: Mapping[str, Callable[[Spec], bool]] = {
+    "gradients by DistributedDataParallel": lambda spec: spec.replicas > 2,
+}
 
 FULL = "full"  # name of the strategy that freezes nothing
 PRECISIONS = ("float32", "tf32", "bfloat16")
-HOW = ("paths", "keep_model", "data_workers")  # these change neither the result nor the id
+HOW = ("paths", "keep_model", "data_workers", "nodes")  # these change neither the result nor the id
 
 
 def _declare(option: Option) -> Any:
@@ -121,6 +125,9 @@ class Spec:
     replicas: int = _declare(
         Integer(1, low=1, high=1024, doc="processes that share every batch, one per GPU")
     )
+    nodes: int = _declare(
+        Integer(1, low=1, high=1024, doc="machines that share the replicas evenly; not in the id")
+    )
     data_workers: int = _declare(
         Integer(0, high=256, doc="processes that decode image folders; 0 = up to 4; not in the id")
     )
@@ -177,8 +184,7 @@ class Spec:
         checked["match"] = tuple(self.match)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-        if self.replicas > 1:
-            self._check_replicas()
+        check_replicas({name: getattr(self, name) for name in FIELDS})
 
     @cached_property
     def id(self) -> str:
@@ -215,6 +221,11 @@ class Spec:
         """Description of the run for progress lines and messages."""
         options = "".join(f" {k}={v}" for k, v in self.options.items())
         return f"{self.model} {self.data} {self.strategy_name}{options} seed {self.seed}"
+
+    @property
+    def replicas_per_node(self) -> int:
+        """Number of processes on each machine."""
+        return self.replicas // self.nodes
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -269,22 +280,6 @@ class Spec:
         if revisions := [name for name, touches in REVISIONS.items() if touches(self)]:
             identity["revisions"] = revisions
         return identity
-
-    def _check_replicas(self) -> None:
-        """Raise UserError if several processes cannot execute this run."""
-        if self.batch_size % self.replicas:
-            raise UserError(
-                f"run: batch_size = {self.batch_size} is not divisible by replicas = "
-                f"{self.replicas}; each process needs the same share of a batch"
-            )
-        if self.batch_size < 2 * self.replicas:
-            raise UserError(
-                f"run: batch_size = {self.batch_size} leaves each of {self.replicas} processes "
-                "one sample, which is too few for BatchNorm; use fewer replicas"
-            )
-        for name in ("cache_prefix", "fold_norms", "compiled"):
-            if getattr(self, name):
-                raise UserError(f"run: {name} works in one process only; set replicas to 1")
 
     @staticmethod
     def _hash_identity(identity: Mapping[str, Any]) -> str:

@@ -41,8 +41,8 @@ def make_batches(
     """Return the batches of a run and its number of classes.
 
     Image folders that do not fit in memory are streamed.
-    Raises UserError if a text model is used on images or an image model on texts, and for text
-    training on more than one process.
+    Raises UserError if a text model is used on images or an image model on texts, and for
+    sequential reading of texts.
     """
     part: Part = "test" if spec.evaluate_on == "test" else "validation"
     root = spec.paths.get("data", "")
@@ -50,9 +50,7 @@ def make_batches(
     if holds_texts(spec.data):
         if spec.sequential:
             raise UserError(f"{spec.label}: sequential reads tar shards of images; turn it off")
-        if group.size > 1:
-            raise UserError(f"{spec.label}: text models need a single process; set replicas to 1")
-        return make_text_batches(spec, part, device)
+        return make_text_batches(spec, part, device, group)
     streamed = open_stream(
         spec.data,
         resolution=spec.resolution,
@@ -75,6 +73,6 @@ def count_batches(batches: AnyBatches, spec: Spec, processes: int = 1) -> dict[i
     The keys are those of `AnyBatches.sizes`.
     """
     if isinstance(batches, TextBatches):
-        return batches.count_batches()
+        return {size: count * processes for size, count in batches.count_batches().items()}
     steps = spec.epochs * batches.steps_per_epoch
     return dict.fromkeys(batches.sizes(), steps * processes)  # images have one size

@@ -27,6 +27,7 @@ from bench.data.interface.metrics import Metric
 from bench.data.interface.splits import Part
 from bench.data.texts.dataset import MASKED
 from bench.data.texts.grammar.words import SPECIAL
+from bench.distributed.process_group import ALONE, ProcessGroup
 from bench.layers.discovery import Inputs
 from bench.machine.to_device import move_to_device
 from bench.models.texts.catalogue import find_text_model
@@ -54,29 +55,43 @@ class TextBatches:
     eval_clusters: Tensor | None = None
 
     def __init__(
-        self, train: Tokens, evaluation: Tokens, metric: Metric, spec: Spec, device: torch.device
+        self,
+        train: Tokens,
+        evaluation: Tokens,
+        metric: Metric,
+        spec: Spec,
+        device: torch.device,
+        group: ProcessGroup = ALONE,
     ) -> None:
+        self._group = group
         self._train, self._evaluation = train.to(device), evaluation.to(device)
         self._spec, self._device, self.metric = spec, device, metric
         model = find_text_model(spec.model)
         self._positions = model.positions if model else spec.length
         self._order = lru_cache(maxsize=2)(self._draw_order)
-        self.samples = count_usable_samples(len(train.labels), spec.batch_size)
+        self.samples = count_usable_samples(len(train.labels), spec.batch_size, group.size)
         self.steps_per_epoch = -(-self.samples // spec.batch_size)
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
-        """Return the inputs and the labels (B,) int64 of a step, counted from 0."""
+        """Return the inputs and the labels (B,) int64 of a step, counted from 0.
+
+        In a run of several processes, these are the inputs and labels of this process. They are
+        padded like the whole batch.
+        """
         chosen = self._chosen(step)
-        return self._prepare_inputs(self._train, chosen), self._train.labels[
-            move_to_device(self._device, chosen)
-        ]
+        length = self._compute_length(self._train, chosen)
+        mine = chosen[self._group.share(len(chosen))]
+        labels = self._train.labels[move_to_device(self._device, mine)]
+        return self._prepare_inputs(self._train, mine, length), labels
 
     def evaluation(self, samples: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
-        """Yield the batches of the evaluation split, in order.
+        """Yield this process's batches of the evaluation split, in order.
 
         samples: yield only that many samples, balanced over the classes; 0 = all.
         """
-        for rows in select_evaluated(self._evaluation.labels, samples).split(EVALUATION_BATCH):
+        rank, size = self._group.rank, self._group.size
+        every = select_evaluated(self._evaluation.labels, samples).split(EVALUATION_BATCH)
+        for rows in every[rank::size]:
             labels = self._evaluation.labels[move_to_device(self._device, rows)]
             yield self._prepare_inputs(self._evaluation, rows), labels
 
@@ -125,8 +140,9 @@ class TextBatches:
     def _compute_length(self, tokens: Tokens, rows: Tensor) -> int:
         return min(-(-int(tokens.lengths[rows].max()) // PAD_TO) * PAD_TO, self._positions)
 
-    def _prepare_inputs(self, tokens: Tokens, rows: Tensor) -> Inputs:
-        length = self._compute_length(tokens, rows)
+    def _prepare_inputs(self, tokens: Tokens, rows: Tensor, length: int = 0) -> Inputs:
+        """Return the inputs of some texts, padded to `length`; 0: to the longest of them."""
+        length = length or self._compute_length(tokens, rows)
         here = move_to_device(self._device, rows)
         places = torch.arange(length, device=self._device)
         real = places < move_to_device(self._device, tokens.lengths[rows])[:, None]
@@ -142,24 +158,28 @@ class MaskedBatches(TextBatches):
 
     def __init__(
         self, train: Tokens, evaluation: Tokens, spec: Spec, device: torch.device,
-        *, mask: int, special: int, words: int,
+        group: ProcessGroup = ALONE, *, mask: int, special: int, words: int,
     ) -> None:  # fmt: skip
         """Store the tokens and the facts about the vocabulary.
 
         mask: id of [MASK]. special: smallest id of a real word. words: size of the vocabulary.
         """
-        super().__init__(train, evaluation, "accuracy", spec, device)
+        super().__init__(train, evaluation, "accuracy", spec, device, group)
         self._mask, self._special, self._words = mask, special, words
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
         """Return the inputs and labels of a step. Each step masks different words."""
         inputs, _ = super().batch(step)
-        return self._mask_words(inputs, make_generator(self._spec.seed, "mask", step))
+        count = len(self._chosen(step))
+        generator = make_generator(self._spec.seed, "mask", step)
+        return self._mask_words(inputs, generator, self._group.share(count), count)
 
     def evaluation(self, samples: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield the batches of the evaluation split; every run masks the same words."""
+        rank, size = self._group.rank, self._group.size
         for number, (inputs, _) in enumerate(super().evaluation(samples)):
-            yield self._mask_words(inputs, make_generator("mask", self._spec.data_name, number))
+            generator = make_generator("mask", self._spec.data_name, rank + number * size)
+            yield self._mask_words(inputs, generator)
 
     def labelled_probe(self, samples: int) -> tuple[Inputs, Tensor]:
         """Return fixed training samples with masked words, and the labels of these words.
@@ -170,12 +190,22 @@ class MaskedBatches(TextBatches):
             self.probe(samples), make_generator("mask", self._spec.data_name, "probe")
         )
 
-    def _mask_words(self, inputs: Inputs, generator: torch.Generator) -> tuple[Inputs, Tensor]:
+    def _mask_words(
+        self,
+        inputs: Inputs,
+        generator: torch.Generator,
+        mine: slice = slice(None),
+        count: int = 0,
+    ) -> tuple[Inputs, Tensor]:
+        """Mask words of texts, which are the texts `mine` of a batch of `count`; 0: all of it.
+
+        Random numbers are drawn for the whole batch, so every process masks as one would.
+        """
         ids, real, segments = inputs
-        chance, kind = move_to_device(
-            self._device, torch.rand((2, *ids.shape), generator=generator)
-        )
-        words = torch.randint(self._special, self._words, ids.shape, generator=generator)
+        shape = (count or len(ids), ids.shape[1])
+        drawn = torch.rand((2, *shape), generator=generator)[:, mine]
+        chance, kind = move_to_device(self._device, drawn)
+        words = torch.randint(self._special, self._words, shape, generator=generator)[mine]
         words = move_to_device(self._device, words)
         chance = chance.masked_fill(ids < self._special, 2.0)
         # Predict at least one word per text, so that every batch has a loss.
@@ -221,7 +251,9 @@ def _pad_rows(rows: Tensor, length: int, value: int) -> Tensor:
     return torch.nn.functional.pad(rows, (0, length - rows.shape[1]), value=value)
 
 
-def make_text_batches(spec: Spec, part: Part, device: torch.device) -> tuple[AnyBatches, int]:
+def make_text_batches(
+    spec: Spec, part: Part, device: torch.device, group: ProcessGroup = ALONE
+) -> tuple[AnyBatches, int]:
     """Return the text batches of a run and its number of classes.
 
     If words are predicted, the number of classes is the size of the vocabulary.
@@ -237,12 +269,12 @@ def make_text_batches(spec: Spec, part: Part, device: torch.device) -> tuple[Any
     if isinstance(model, HubModel):
         model.check_tokens(int(max(train.ids.max(), evaluation.ids.max())))
     if model.causal:
-        return NextWordBatches(train, evaluation, "loss", spec, device), len(tokenizer)
+        return NextWordBatches(train, evaluation, "loss", spec, device, group), len(tokenizer)
     if data.classes != MASKED:
-        return TextBatches(train, evaluation, data.metric, spec, device), data.classes
+        return TextBatches(train, evaluation, data.metric, spec, device, group), data.classes
     words = len(tokenizer)
     mask, special = int(tokenizer.mask_token_id), len(SPECIAL)
     masked = MaskedBatches(
-        train, evaluation, spec, device, mask=mask, special=special, words=words
+        train, evaluation, spec, device, group, mask=mask, special=special, words=words
     )  # fmt: skip
     return masked, words

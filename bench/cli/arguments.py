@@ -34,6 +34,7 @@ CHANGEABLE = (
     "resolution",
     "threads",
     "replicas",
+    "nodes",
     "data_workers",
     "sequential",
     "channels_last",

@@ -11,18 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from bench.distributed.gradient_buckets import Buckets
 from bench.distributed.read_only_folder import ReadOnlyFolder
 from bench.errors import UserError
 from bench.layers.attachment import has_running_statistics
-from bench.layers.discovery import Layer
+from bench.layers.discovery import Inputs, Layer
 from bench.results.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
+
+    from bench.distributed.gradient_sums import GradientSums
 
 T = TypeVar("T")
 
@@ -33,7 +37,7 @@ class ProcessGroup:
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
         self._model: nn.Module | None = None
-        self._buckets: Buckets | None = None
+        self._sums: GradientSums | None = None
 
     @property
     def first(self) -> bool:
@@ -48,7 +52,7 @@ class ProcessGroup:
     @property
     def sent(self) -> int:
         """Bytes of gradients that this process has passed to all_reduce so far."""
-        return self._buckets.sent if self._buckets else 0
+        return self._sums.sent if self._sums else 0
 
     def share(self, samples: int) -> slice:
         """Return the slice of a batch that this process computes; sizes differ by at most one."""
@@ -71,39 +75,59 @@ class ProcessGroup:
         converted: nn.Module = convert_sync_batchnorm(model)
         return converted
 
-    def attach(self, model: nn.Module, layers: Sequence[Layer]) -> None:
-        """Sum the gradients of this model's layers over all processes from now on."""
+    def attach(
+        self, model: nn.Module, layers: Sequence[Layer], switches_often: bool = False
+    ) -> None:
+        """Sum the gradients of this model's layers over all processes from now on.
+
+        switches_often: as in `GradientSums`.
+        """
         if self.size == 1:
             return
         self._model = model
+        from bench.distributed.gradient_sums import GradientSums
+
         names = [name for layer in layers for name in layer.parameters]
-        self._buckets = Buckets([model.get_parameter(name) for name in names])
+        parameters = {name: model.get_parameter(name) for name in names}
+        self._sums = GradientSums(model, parameters, switches_often)
 
     def regroup(self) -> None:
-        """Rebuild the gradient buckets after a change of the freeze state, and compare the models.
+        """Have the model wrapped anew after a change of the freeze state, and compare the models.
 
         Raises UserError on every process if the processes differ in weights or in trained layers.
         """
-        if self._buckets is None or self._model is None:
+        if self._sums is None or self._model is None:
             return
-        self._buckets.rebuild()
+        self._sums.forget()
         training = [name for name, p in self._model.named_parameters() if p.requires_grad]
         norms = torch._foreach_norm([p.detach() for p in self._model.parameters()])
         self.check_same("layers that train", training)
         self.check_same("weights", torch.stack(list(norms)).tolist())
 
-    def weight_loss(self, loss: Tensor, mine: int, samples: int) -> Tensor:
+    def begin_step(self) -> None:
+        """Wrap the model if what trains has changed. The gradients must be None."""
+        if self._sums:
+            self._sums.wrap()
+
+    def forward(self, model: nn.Module, inputs: Inputs) -> Any:
+        """Return the output of the attached model, whose backward pass sums gradients."""
+        return self._sums.forward(inputs) if self._sums else model(*inputs)
+
+    def weight_loss(self, loss: Tensor, mine: int | Tensor, every: int | Tensor) -> Tensor:
         """Return this process's part of the mean loss over the whole batch.
 
-        loss: mean over the `mine` samples of this process; the batch has `samples`. The parts of
-        all processes add up to the mean loss over the batch.
+        loss: mean over the `mine` labels of this process, out of `every`. The parts of all
+        processes add up to the mean loss over the batch.
         """
-        return loss if self.size == 1 else loss * (mine / samples)
+        return loss if self.size == 1 else loss * (mine / every)
 
     def sum_gradients(self) -> None:
-        """Replace every gradient by its sum over all processes."""
-        if self._buckets:
-            self._buckets.finish()
+        """Complete the sums of the gradients over all processes, after a backward pass.
+
+        Raises UserError if a parameter that trains got no gradient.
+        """
+        if self._sums:
+            self._sums.finish()
 
     def share_buffers(self) -> None:
         """Broadcast the first process's running statistics of the layers that train."""
@@ -191,15 +215,15 @@ ALONE = ProcessGroup()
 
 
 @contextmanager
-def join_processes(rank: int, size: int, meeting: Path, device: str) -> Iterator[ProcessGroup]:
+def join_processes(rank: int, size: int, store: Store, device: str) -> Iterator[ProcessGroup]:
     """Join the process group as process `rank` of `size`; block until all processes have joined.
 
-    meeting: path of a file on this machine, the same for all processes; it must not exist yet.
+    store: the same for all processes, and used for no other group.
     device: "cuda" (NCCL, with Gloo for CPU tensors) or "cpu" (Gloo).
     """
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo",
-        init_method=f"file://{meeting}",
+        store=store,
         rank=rank,
         world_size=size,
     )

@@ -62,7 +62,7 @@ def _execute(
     tell: Callable[[int, int], None],
 ) -> dict[str, Any]:
     """Execute a run whose lock this process holds, with a heartbeat, and mirror it to wandb."""
-    from bench.launch.replicas import execute_replicas
+    from bench.launch.processes.replicas import execute_replicas
     from bench.results.wandb_mirror import mirror_run
     from bench.training.loop import CHECKPOINT_SECONDS, execute
 

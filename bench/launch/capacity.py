@@ -15,6 +15,8 @@ def count_workers(specs: Sequence[Spec], asked: int = 0) -> int:
     asked: the number that the user gave; 0 = as many as fit. Raises UserError if two runs would
     share a GPU.
     """
+    if any(s.nodes > 1 for s in specs):
+        return 1  # the other machines execute one run at a time
     if not uses_gpus(specs):
         return asked or max(count_cores() // count_threads(specs), 1)
     import torch  # imported here because it takes seconds, and CPU runs do not need it
@@ -29,13 +31,13 @@ def count_workers(specs: Sequence[Spec], asked: int = 0) -> int:
 
 
 def count_gpus(specs: Sequence[Spec]) -> int:
-    """Return how many GPUs a worker needs: the largest number that any of the runs uses."""
-    return max((s.replicas for s in specs), default=1)
+    """Return how many GPUs a worker needs: the most that any of the runs uses on a machine."""
+    return max((s.replicas_per_node for s in specs), default=1)
 
 
 def count_threads(specs: Sequence[Spec]) -> int:
-    """Return how many CPU threads a worker needs: the most that any of the runs uses."""
-    return max((s.threads * s.replicas for s in specs), default=1)
+    """Return how many CPU threads a worker needs: the most that any run uses on a machine."""
+    return max((s.threads * s.replicas_per_node for s in specs), default=1)
 
 
 def uses_gpus(specs: Sequence[Spec]) -> bool:

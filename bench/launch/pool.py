@@ -17,7 +17,8 @@ from typing import Any
 from bench.launch.attempt import HEARTBEAT_SECONDS, record_killed
 from bench.launch.capacity import count_gpus, uses_gpus
 from bench.launch.outcome import Outcome, Watcher
-from bench.launch.worker import START_TRIES, Worker, start_server, start_worker
+from bench.launch.processes.fork_server import START_TRIES, start_server
+from bench.launch.worker import Worker, start_worker
 from bench.planning.plan import Plan
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
@@ -56,7 +57,7 @@ class Pool:
     def run(self) -> Outcome:
         """Execute runs until no more can start. On Ctrl-C, let each run write a checkpoint."""
         try:
-            start_server()
+            start_server(signal.SIGTERM)
             for slot in range(self._count):
                 with _defer_interrupt():  # Ctrl-C could leave a process missing from _workers
                     self._workers.append(self._start_worker(slot))

@@ -13,6 +13,7 @@ from bench.errors import UserError
 from bench.files import hash_file, read_json
 from bench.results.decisions import read_decisions
 from bench.results.evaluation_file import read_evaluation
+from bench.spec import HOW
 
 # Fields that depend on machine speed, on the CUDA allocator or on an interruption.
 OF_A_RUN = ("clocks", "cpu", "energy", "resumed")
@@ -28,7 +29,7 @@ def read_reproducible(folder: Path) -> dict[str, Any]:
     that names the file if one is missing or damaged.
     """
     result = _drop_fields(read_json(folder / "result.json"), OF_A_RUN)
-    spec = _drop_fields(read_json(folder / "spec.json"), ("paths", "keep_model"))
+    spec = _drop_fields(read_json(folder / "spec.json"), HOW)
     model = folder / "model.safetensors"
     try:
         result["memory"] = _drop_fields(result["memory"], MEMORY_OF_THE_DEVICE)

@@ -84,7 +84,7 @@ class RunState:
             by_size, self.device, most_states, group.size, fused=self._is_attention_fused()
         )
         self.energy = open_meter(self.device, group.size)
-        group.attach(self.model, self.layers)
+        group.attach(self.model, self.layers, self.strategy.switches_often)
         self.shortcut: PrefixForward | None = None
         self.compiled: Compiled | None = None
         self.view = View(

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from bench.batches.order import count_batch_samples
+from torch import Tensor
+
+from bench.batches.order import NOT_ASKED, count_batch_samples
 from bench.costs.saved_memory import SavedBytes, count_state_bytes
 from bench.layers.discovery import Inputs
 from bench.seeds import seed_device
@@ -31,6 +33,7 @@ def take_step(run: RunState) -> None:
     inputs, labels = (run.shortcut or run.batches).batch(view.step)
     samples = count_batch_samples(view.step, run.batches.samples, run.spec.batch_size)
     run.optimizer.zero_grad(set_to_none=True)
+    run.group.begin_step()
     # Measure memory on the first full batch of each freeze state, or on the largest batch if input
     # sizes vary. Until then a smaller batch gives a preliminary value. The merged freeze state is
     # measured repeatedly.
@@ -40,7 +43,7 @@ def take_step(run: RunState) -> None:
     with _enter_compiled_step(run, len(labels)):
         with measure, run.autocast():
             loss = run.compute_loss(_compute_output(run, inputs), labels)
-            loss = run.group.weight_loss(loss, len(labels), samples)
+            loss = _weight_loss(run, loss, labels, samples)
         loss.backward()
     run.group.sum_gradients()
     run.optimizer.step()
@@ -54,11 +57,21 @@ def take_step(run: RunState) -> None:
     view.step += 1
 
 
+def _weight_loss(run: RunState, loss: Tensor, labels: Tensor, samples: int) -> Tensor:
+    """Return this process's part of the mean loss over the labels of the whole batch."""
+    if run.group.size == 1:
+        return loss
+    if labels.dim() == 1:
+        return run.group.weight_loss(loss, len(labels), samples)
+    asked = (labels != NOT_ASKED).sum()  # the numbers of masked words differ between the processes
+    return run.group.weight_loss(loss, asked, run.group.total(asked))
+
+
 def _compute_output(run: RunState, inputs: Inputs) -> Any:
     if run.compiled:
         return run.compiled.forward(inputs)
     if run.shortcut is None:
-        return run.model(*inputs)
+        return run.group.forward(run.model, inputs)
     return run.shortcut.forward(run.view.step, inputs, run.accounting.now)
 
 

@@ -30,6 +30,14 @@ def test_a_revision_changes_the_ids_of_its_runs_only(
     assert shortened.with_changes(seed=0).id != ids[0]
 
 
+def test_only_runs_of_three_processes_or_more_have_the_revision_of_their_gradients() -> None:
+    """The order of a sum of more than two gradients has changed, and so has its rounding."""
+    with_replicas = [PLAIN.with_changes(replicas=count) for count in (1, 2, 4)]
+    revisions = [spec._collect_identity().get("revisions") for spec in with_replicas]
+    assert revisions == [None, None, ["gradients by DistributedDataParallel"]]
+    assert with_replicas[2].with_changes(nodes=2).id == with_replicas[2].id
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -42,6 +42,7 @@ ORDER = (
     "bench.planning",
     "bench.training",
     "bench.own_training",
+    "bench.launch.processes",
     "bench.launch",
     "bench.launch.slurm",
     "bench.perf",

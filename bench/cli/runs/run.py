@@ -14,6 +14,7 @@ from bench.cli.arguments import (
     collect_fields,
     collect_files,
 )
+from bench.cli.runs.rendezvous import add_rendezvous_argument, meet_machines
 from bench.errors import UserError
 from bench.spec import FIELDS
 
@@ -60,6 +61,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("training")
     grouped = (*MODEL_AND_DATA, *STRATEGY, "weights", "reference")
     add_field_arguments(training, tuple(name for name in FIELDS if name not in grouped))
+    add_rendezvous_argument(training)
     files = parser.add_argument_group("files")
     add_results_argument(files)
     files.add_argument("--keep-model", action="store_true", help="keep the trained weights")
@@ -83,7 +85,10 @@ def main(args: argparse.Namespace) -> int:
     values["keep_model"] = args.keep_model
     profile = load_profile(args.profile)
     spec = resolve(Spec.from_dict(values), profile["name"], collect_files(args))
-    outcome = launch([spec], args.results, workers=1)
+    with meet_machines(args.rendezvous, [spec]) as first:
+        if not first:
+            return 0
+        outcome = launch([spec], args.results, workers=1)
     folder = RunFolder(args.results, spec.id)
     if spec.id in outcome.failed:
         log = folder.path / "traceback.txt"

@@ -6,7 +6,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import add_sweep_arguments, add_workers_argument, check_data, resolve_sweep
+from bench.cli.arguments import (
+    add_sweep_arguments,
+    add_workers_argument,
+    check_data,
+    resolve_sweep,
+)
+from bench.cli.runs.rendezvous import add_rendezvous_argument, meet_machines
 from bench.cli.slurm.submit import add_cluster_arguments
 from bench.errors import UserError
 
@@ -28,6 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="local: worker processes on this machine; slurm: jobs of a cluster",
     )
     add_workers_argument(execution)
+    add_rendezvous_argument(execution)
     output = parser.add_argument_group("output").add_mutually_exclusive_group()
     output.add_argument("--no-report", action="store_true", help="execute the runs only")
     output.add_argument(
@@ -54,7 +61,10 @@ def main(args: argparse.Namespace) -> int:
         if plan.todo:
             return _submit(sweep, plan, args)
     else:
-        stopped, failures = _run_locally(sweep, args)
+        with meet_machines(args.rendezvous, sweep.specs) as first:
+            if not first:
+                return 0
+            stopped, failures = _run_locally(sweep, args)
         if stopped:
             return 130
     if args.page:
@@ -103,6 +113,10 @@ def _check_launcher(args: argparse.Namespace) -> None:
     if args.launcher == "slurm" and args.workers:
         raise UserError(
             "--workers needs --launcher local; on Slurm, the cluster file sets the runs per job"
+        )
+    if args.launcher == "slurm" and args.rendezvous:
+        raise UserError(
+            "--rendezvous needs --launcher local; on Slurm, the nodes of a job find each other"
         )
     if args.launcher == "local" and (args.cluster or args.dirty):
         raise UserError("--cluster and --dirty need --launcher slurm; add it")

@@ -60,10 +60,10 @@ RESOURCES: Mapping[str, Option] = {
     "wckey": Text("", doc="workload characterisation key, on clusters that track them"),
     "qos": Text("", doc="quality of service"),
     "constraint": Text("", doc="required node features"),
-    "cpus_per_task": Integer(1, low=1, high=4096, doc="CPU cores per job"),
-    "gpus_per_node": Integer(0, low=0, high=64, doc="GPUs per job"),
+    "cpus_per_task": Integer(1, low=1, high=4096, doc="CPU cores per node of a job"),
+    "gpus_per_node": Integer(0, low=0, high=64, doc="GPUs per node of a job"),
     "gres": Text("", doc="generic resources, if gpus_per_node is not enough"),
-    "mem_gb": Real(0.0, low=0.0, high=1e5, doc="memory per job, GB"),
+    "mem_gb": Real(0.0, low=0.0, high=1e5, doc="memory per node of a job, GB"),
     "exclude": Text("", doc="nodes to exclude"),
     "nodelist": Text("", doc="nodes to use"),
     "exclusive": Flag(False, doc="no other jobs on the node, for undisturbed times"),
@@ -109,7 +109,12 @@ class ClusterSettings:
         return float(minutes) * 60
 
     def at_once(self, specs: Sequence[Spec]) -> int:
-        """Return how many runs a job executes at a time, limited by its GPUs or, on CPU, cores."""
+        """Return how many runs a job executes at a time, limited by its GPUs or, on CPU, cores.
+
+        A job of several nodes executes one.
+        """
+        if any(spec.nodes > 1 for spec in specs):
+            return 1
         if uses_gpus(specs):
             return max(int(self.resources["gpus_per_node"]) // count_gpus(specs), 1)
         return max(int(self.resources["cpus_per_task"]) // count_threads(specs), 1)

@@ -18,26 +18,31 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from submitit.core.job_environment import JobEnvironment
 from submitit.core.utils import DelayedSubmission, UncompletedJobError
+from submitit.helpers import TorchDistributedEnvironment
 
 import bench
 from bench.errors import UserError
 from bench.files import read_json
 from bench.launch.attempt import await_folder
 from bench.launch.pool import Pool
-from bench.launch.worker import start_server
+from bench.launch.processes.fork_server import start_server
+from bench.launch.processes.replicas import follow
 from bench.planning.plan import Plan
 from bench.results.heartbeat import get_job_name
 from bench.results.run_folder import RunFolder
 from bench.results.run_status import FAILED, is_running, read_status
 from bench.spec import Spec
 from bench.training.input_check import check_unchanged
+
+if TYPE_CHECKING:
+    from bench.distributed.machines import Machines
 
 TRIES = 2  # attempts per run, counting one whose process was killed or whose folder was missing
 LOOK_AGAIN_SECONDS = 5.0
@@ -62,14 +67,35 @@ class PackRunner:
         if loaded != Path(code).resolve():
             raise UserError(f"this job was submitted with the code in {code} but imported {loaded}")
         specs = [Spec.from_dict(values) for values in runs]
-        with StopSignals() as signals:
+        with StopSignals() as signals, _meet_nodes(specs) as machines:
             start_server(USER_SIGNAL, signal.SIGTERM, signal.SIGCONT)
-            _PackExecution(specs, Path(results), at_once, signals).work()
+            if machines and not machines.first:
+                follow(machines)
+                return {}
+            pack = _PackExecution(specs, Path(results), at_once, signals)
+            pack.work()
+            if machines and pack.has_lost():
+                # Slurm may notice a lost node only later, and the other nodes may be fine.
+                sys.exit("a process or a node was lost; requeueing the job")
             return {spec.id: read_status(spec, Path(results)).state for spec in specs}
 
     def checkpoint(self, *arguments: Any) -> DelayedSubmission:
         """Return the same task, because the checkpoints of the runs hold all other state."""
         return DelayedSubmission(self, *arguments)
+
+
+@contextmanager
+def _meet_nodes(specs: Sequence[Spec]) -> Iterator[Machines | None]:
+    """Meet the other nodes of this job, if its runs need several. MASTER_ADDR replaces a name."""
+    if specs[0].nodes == 1:
+        yield None
+        return
+    from bench.distributed.machines import meet_at  # imports torch, which takes seconds
+
+    found = TorchDistributedEnvironment()
+    address = os.environ.get("MASTER_ADDR", found.master_addr)
+    with meet_at(address, found.master_port, found.rank, found.world_size) as machines:
+        yield machines
 
 
 class StopSignals:
@@ -147,6 +173,12 @@ class _PackExecution:
             if self._signals.leave and left:
                 self._leave(left)
             self._signals.save = False
+
+    def has_lost(self) -> bool:
+        """Return whether a run has failed because a process or a node of it was lost."""
+        left = [s.id for s in self._specs if not self._done(s.id)]
+        files = [RunFolder(self._results, run).path / "failure.json" for run in left]
+        return any(read_json(file).get("killed") for file in files if file.exists())
 
     def _ready(self) -> list[Spec]:
         """Return the runs that can start now; wait while all others need a run that is running."""

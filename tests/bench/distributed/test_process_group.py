@@ -1,19 +1,22 @@
 """Tests of process groups and gradient buckets, on two processes."""
 
+import gc
 import multiprocessing
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from bench.batches.order import count_batch_samples, count_usable_samples
 from bench.data.images.augmentation import augment
-from bench.distributed.gradient_buckets import Buckets
+from bench.distributed import gradient_sums
 from bench.distributed.process_group import ALONE, ProcessGroup, join_processes
 from bench.errors import UserError
 from bench.layers.discovery import find_layers
@@ -44,7 +47,8 @@ def on_two(task: Callable[[ProcessGroup], Any], place: Path) -> list[Any]:
 
 
 def _answer(task: Callable[[ProcessGroup], Any], rank: int, place: Path) -> None:
-    with join_processes(rank, 2, place / "meeting", "cpu") as group:
+    store = dist.FileStore(str(place / "meeting"), 2)
+    with join_processes(rank, 2, store, "cpu") as group:
         try:
             answer = task(group)
         except UserError as error:
@@ -52,39 +56,105 @@ def _answer(task: Callable[[ProcessGroup], Any], rank: int, place: Path) -> None
         torch.save(answer, place / f"{rank}.pt")
 
 
-def gradients(group: ProcessGroup, most_bytes: int) -> Any:
-    """Return the gradients of each step while layers freeze and unfreeze."""
+def gradients(group: ProcessGroup, often: bool) -> Any:
+    """Return the gradients of each step while layers freeze and unfreeze, and the bytes sent."""
     model = net().eval()  # in training mode, BatchNorm of a share differs from that of the batch
     layers = find_layers(model, (INPUTS[:1],))
     freezer = Freezer(model, torch.optim.SGD(model.parameters(), lr=0.1), layers)
-    parameters = list(model.parameters())
-    buckets = Buckets(parameters, most_bytes) if group.size > 1 else None
+    group.attach(model, layers, switches_often=often)
     found = []
-    for change in ((), (0,), (1,), ()):
+    for change in ((), (), (0,), (1,), ()):
         freezer.thaw(freezer.frozen)
         freezer.freeze(change)
-        if buckets:
-            buckets.rebuild()
-        model.zero_grad()
-        mine = INPUTS[group.share(7)]
-        loss = model(mine).square().mean()
-        group.weight_loss(loss, len(mine), 7).backward()
-        before = buckets.sent if buckets else 0
-        if buckets:
-            buckets.finish()
-            before = buckets.sent - before
-        found.append([None if p.grad is None else p.grad.clone() for p in parameters])
+        group.regroup()
+        for _ in range(2):  # the second step uses the rearranged buckets
+            model.zero_grad()
+            group.begin_step()
+            mine, before = INPUTS[group.share(7)], group.sent
+            loss = group.forward(model, (mine,)).square().mean()
+            group.weight_loss(loss, len(mine), 7).backward()
+            group.sum_gradients()
+            trains = sum(4 * p.numel() for p in model.parameters() if p.requires_grad)
+            assert group.sent - before == (trains if group.size > 1 else 0)
+            found.append([None if p.grad is None else p.grad.clone() for p in model.parameters()])
     return found
 
 
-@pytest.mark.parametrize("most_bytes", [1, 300, 10**6])
-def test_summed_gradients_are_those_of_the_whole_batch(most_bytes: int, tmp_path: Path) -> None:
-    whole = gradients(ALONE, most_bytes)
-    for parts in on_two(lambda group: gradients(group, most_bytes), tmp_path):
-        for expected, got in zip(whole, parts, strict=True):
-            for one, other in zip(expected, got, strict=True):
-                assert (one is None) == (other is None)
-                assert one is None or torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("often", [False, True])
+def test_summed_gradients_are_those_of_the_whole_batch(often: bool, tmp_path: Path) -> None:
+    whole = gradients(ProcessGroup(), often)
+    first, second = on_two(lambda group: gradients(group, often), tmp_path)
+    for expected, one, other in zip(whole, first, second, strict=True):
+        for alone, mine, theirs in zip(expected, one, other, strict=True):
+            assert (alone is None) == (mine is None) == (theirs is None)
+            if alone is not None:
+                assert torch.allclose(alone, mine, rtol=1e-4, atol=1e-6)
+                assert torch.equal(mine, theirs)
+
+
+def wrapping(group: ProcessGroup) -> list[bool]:
+    """Return what a wrap leaves as it was: buffers, random state, no gradient, no leaked engine."""
+    model = net().train()
+    group.attach(model, find_layers(model, (INPUTS[:1],)))
+    buffers, random = [b.clone() for b in model.buffers()], torch.get_rng_state()
+    group.begin_step()
+    engine = weakref.ref(group._sums._engine)
+    kept = [
+        all(torch.equal(a, b) for a, b in zip(buffers, model.buffers(), strict=True)),
+        torch.equal(random, torch.get_rng_state()),
+        all(p.grad is None for p in model.parameters()),
+        group.sent == 0,
+    ]
+    gc.disable()
+    group.regroup()
+    return [*kept, engine() is None]
+
+
+def test_a_wrap_changes_and_sends_nothing_and_the_old_engine_is_freed(tmp_path: Path) -> None:
+    assert on_two(wrapping, tmp_path) == [[True] * 5] * 2
+
+
+def layouts(group: ProcessGroup) -> list[list[list[int]]]:
+    """Return for three steps the sizes of the parameters in each bucket, in order."""
+    model = net().eval()
+    seen: list[list[list[int]]] = []
+    sum_bucket = gradient_sums._sum_bucket
+
+    def record(meter: Any, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+        if not meter.settling:
+            seen[-1].append([p.numel() for p in bucket.parameters()])
+        return sum_bucket(meter, bucket)
+
+    gradient_sums._sum_bucket = record  # in this process only
+    group.attach(model, find_layers(model, (INPUTS[:1],)))
+    for _ in range(3):
+        model.zero_grad()
+        group.begin_step()
+        seen.append([])
+        group.forward(model, (INPUTS,)).sum().backward()
+        group.sum_gradients()
+    return seen
+
+
+def test_no_step_after_a_wrap_rearranges_the_buckets(tmp_path: Path) -> None:
+    """A resumed run wraps at another step, and the order of sums would change its bits."""
+    for seen in on_two(layouts, tmp_path):
+        assert seen[0]
+        assert seen[0] == seen[1] == seen[2]
+
+
+def test_a_layer_without_a_gradient_is_an_error_on_all_processes(tmp_path: Path) -> None:
+    def partly(group: ProcessGroup) -> None:
+        model = net().eval()
+        group.attach(model, find_layers(model, (INPUTS[:1],)))
+        group.begin_step()
+        group.forward(model, (INPUTS,))
+        model[:6](INPUTS).sum().backward()
+        group.sum_gradients()
+
+    first, second = on_two(partly, tmp_path)
+    assert first == second
+    assert "7.weight, 7.bias got none; set replicas to 1" in first
 
 
 def batchnorm(group: ProcessGroup) -> list[list[torch.Tensor]]:

@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,10 +15,14 @@ from typing import Any
 import pytest
 import torch
 
+from bench.batches.order import NOT_ASKED
+from bench.batches.texts import make_text_batches
+from bench.cli.main import main
+from bench.distributed.process_group import ProcessGroup
 from bench.errors import ProcessLost, UserError
 from bench.files import read_json
 from bench.launch.pool import Pool
-from bench.launch.replicas import execute_replicas
+from bench.launch.processes.replicas import execute_replicas
 from bench.planning.plan import make_plan
 from bench.results.evaluation_file import read_evaluation
 from bench.results.run_folder import RunFolder
@@ -44,11 +50,25 @@ def pair(strategy: str, **changes: Any) -> Spec:
     return make_tiny_spec(strategy, **{**values, **changes})
 
 
-@pytest.mark.parametrize("strategy", ["full", "linear", "autofreeze", "smartfrz"])
+TEXTS = {"augment": "standard", "optimizer": "adamw", "lr": 1e-3, "epochs": 1, "train_limit": 100}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "changes"),
+    [
+        ("linear", {}),
+        ("autofreeze", {}),
+        ("smartfrz", {}),
+        ("lisa", {"options": {"K": 2}}),  # sums gradients by one all_reduce
+        ("linear", {**TEXTS, "model": "laptop_bert", "data": "grammar:acceptability"}),
+        ("full", {**TEXTS, "model": "laptop_bert_mlm", "data": "grammar"}),
+        ("linear", {**TEXTS, "model": "laptop_llama", "data": "grammar:paraphrase"}),
+    ],
+)
 def test_without_batchnorm_two_processes_give_the_results_of_one(
-    strategy: str, tmp_path: Path
+    strategy: str, changes: dict[str, Any], tmp_path: Path
 ) -> None:
-    two = pair(strategy)
+    two = pair(strategy, **changes)
     one = two.with_changes(replicas=1)
     assert one.id != two.id
     shared = execute_replicas(two, tmp_path)
@@ -56,7 +76,7 @@ def test_without_batchnorm_two_processes_give_the_results_of_one(
     assert [s["frozen"] for s in shared["freeze_states"]] == [
         s["frozen"] for s in alone["freeze_states"]
     ]
-    if strategy != "full":
+    if strategy not in ("full", "lisa"):
         assert shared["freeze_states"][-1]["frozen"]
     for convention in ("paper", "exact"):
         assert shared["flops"][convention] == alone["flops"][convention]
@@ -71,7 +91,29 @@ def test_without_batchnorm_two_processes_give_the_results_of_one(
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     predicted, labels = predict_samples(two, tmp_path)
     outcomes = read_evaluation(RunFolder(tmp_path, two.id).path).correct
-    assert (outcomes == (predicted == labels)).all()  # in the order of the samples
+    asked = labels != NOT_ASKED
+    assert (outcomes == (predicted == labels)[asked]).all()  # in the order of the samples
+
+
+@pytest.mark.parametrize("model", ["laptop_bert", "laptop_bert_mlm", "laptop_llama"])
+def test_the_shares_of_a_batch_of_texts_are_the_rows_of_the_whole(model: str) -> None:
+    """Padding and masked words are those of one process."""
+    data = "grammar" if model == "laptop_bert_mlm" else "grammar:paraphrase"
+    spec = pair("full", **{**TEXTS, "model": model, "data": data})
+    device = torch.device("cpu")
+    whole, _ = make_text_batches(spec, "test", device)
+    parts = [make_text_batches(spec, "test", device, ProcessGroup(r, 2))[0] for r in range(2)]
+    for step in range(whole.steps_per_epoch):
+        inputs, labels = whole.batch(step)
+        shares = [part.batch(step) for part in parts]
+        assert torch.equal(torch.cat([share[1] for share in shares]), labels)
+        for index, expected in enumerate(inputs):
+            assert torch.equal(torch.cat([share[0][index] for share in shares]), expected)
+    dealt = [list(part.evaluation()) for part in parts]
+    for number, (inputs, labels) in enumerate(whole.evaluation()):
+        own_inputs, own_labels = dealt[number % 2][number // 2]
+        assert torch.equal(own_labels, labels)
+        assert all(torch.equal(a, b) for a, b in zip(own_inputs, inputs, strict=True))
 
 
 def test_a_frozen_prefix_is_not_communicated(tmp_path: Path) -> None:
@@ -132,7 +174,7 @@ def test_a_killed_process_raises_process_lost_and_the_run_can_resume(tmp_path: P
     assert execute_replicas(spec, tmp_path)["resumed"]
 
 
-def test_ctrl_c_stops_all_processes_and_leaves_a_checkpoint(tmp_path: Path) -> None:
+def test_sigterm_stops_all_processes_like_ctrl_c(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "bench.cli.main", "run", "--model", "laptop_deit",
         "--data", "digits10",
@@ -143,9 +185,10 @@ def test_ctrl_c_stops_all_processes_and_leaves_a_checkpoint(tmp_path: Path) -> N
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("runs/*/epochs.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # to every process, as a terminal does
+    os.killpg(process.pid, signal.SIGTERM)  # to every process, as `timeout` does
     _, words = process.communicate(timeout=120)
     assert process.returncode == 130, words
+    assert "leaked" not in words
     assert list(tmp_path.glob("runs/*/checkpoint.pt"))
     assert not list(tmp_path.glob("runs/*/failure.json"))
 
@@ -198,3 +241,85 @@ def test_options_that_need_one_process_raise_with_replicas(
 ) -> None:
     with pytest.raises(UserError, match=words):
         make_tiny_spec(replicas=2, **change)
+
+
+def launch_on_two_machines(results: Path, *more: str) -> tuple[int, int, str]:
+    """Return the exit statuses of the first and second machine of a run, and what the second says.
+
+    The first one is this process. The second one takes seconds to start, so it comes later.
+    """
+    command = [
+        "run", "--model", "laptop_deit", "--data", "digits10", "--resolution", "24",
+        "--epochs", "1", "--train-limit", "96", "--replicas", "2", "--nodes", "2",
+        "--rendezvous", choose_address(), "--results", str(results), *more,
+    ]  # fmt: skip
+    second = subprocess.Popen(
+        [sys.executable, "-m", "bench.cli.main", *command], stderr=subprocess.PIPE, text=True
+    )
+    status = main(command)
+    said = second.communicate(timeout=120)[1]
+    return status, second.returncode, said
+
+
+def choose_address() -> str:
+    """Return an address of this machine with a free port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_two_machines_that_meet_execute_a_run_as_one_would(tmp_path: Path) -> None:
+    status, other, said = launch_on_two_machines(tmp_path / "two")
+    assert (status, other) == (0, 0), said
+    assert "machine 2 of 2" in said
+    (folder,) = (tmp_path / "two" / "runs").iterdir()
+    values = {k: v for k, v in read_json(folder / "spec.json").items() if k not in ("id", "cell")}
+    spec = Spec.from_dict({**values, "nodes": 1})
+    assert spec.id == folder.name  # the number of machines is not in the id
+    execute_replicas(spec, tmp_path / "one")
+    assert load_essence(spec, tmp_path / "one") == load_essence(spec, tmp_path / "two")
+
+
+FATAL = """
+import os
+import signal
+from strategies.base import AtSteps, Strategy, Verdict
+
+class Fatal(Strategy):
+    name = "fatal"
+    def stages(self):
+        return AtSteps(frozenset({2}))
+    def decide(self, view):
+        if os.environ.get("RANK") == "1":  # the second machine
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [Verdict(0, freeze=True)]
+"""
+
+
+def test_a_process_killed_on_one_machine_ends_the_run_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "fatal.py"
+    file.write_text(FATAL)
+    status, other, said = launch_on_two_machines(tmp_path, "--strategy", f"{file}:Fatal")
+    assert (status, other) == (2, 0), said
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(r"error: .*process 1 of 2 ended with exit code -9; run the same command", line)
+    (failure,) = tmp_path.glob("runs/*/failure.json")
+    assert read_json(failure)["killed"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--replicas", "4", "--nodes", "3"], "replicas = 4 is not divisible by nodes = 3"),
+        (["--replicas", "2", "--nodes", "2"], "needs its other machines; give --rendezvous"),
+        (["--rendezvous", "127.0.0.1:29500"], "set --nodes too"),
+        (["--rendezvous", "29500", "--replicas", "2", "--nodes", "2"], "give HOST:PORT"),
+    ],
+)
+def test_nodes_without_their_other_options_raise(
+    options: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", "--model", "laptop_deit", "--data", "digits10", "--resolution", "24"]
+    assert main([*command, *options, "--results", str(tmp_path)]) == 2
+    assert words in capsys.readouterr().err.strip().splitlines()[-1]

@@ -109,6 +109,10 @@ def test_a_run_with_replicas_has_a_gpu_or_its_cores_for_each_process(tmp_path: P
     assert job.at_once([pair.with_changes(device="cuda"), make_tiny_spec(device="cuda")]) == 2
     job.check_for([pair.with_changes(device="cuda"), make_tiny_spec(device="cuda")])
     job.check_for([eight])
+    # Of two nodes, each has half of the processes, and executes one run at a time.
+    spread = eight.with_changes(nodes=2)
+    job.check_for([spread.with_changes(device="cuda"), spread.with_changes(threads=2)])
+    assert job.at_once([spread]) == 1
     with pytest.raises(
         UserError, match=r"need 8 GPUs each, but jobs request 4; set gpus_per_node = 8"
     ):

@@ -25,12 +25,14 @@ PROGRESS_SECONDS = 1.0
 class Failure:
     """Failure of a run.
 
-    reason: one line. users: whether it is a UserError. trace: the traceback as text.
+    reason: one line. users: whether it is a UserError. trace: the traceback as text. peer: whether
+    it may be the mere consequence of another process's end.
     """
 
     reason: str
     users: bool
     trace: str
+    peer: bool = False
 
 
 def ignore_interrupts() -> None:

@@ -1,0 +1,238 @@
+"""Meeting point of the machines that execute runs together: a TCPStore of torch on the first one.
+
+The launcher of the first machine publishes each attempt at a run as an order. The launchers of the
+others start their share of its processes, until the first one ends. Each launcher and its workers
+find the meeting point in the variables MASTER_ADDR, MASTER_PORT, RANK and WORLD_SIZE. They mean
+what they mean to torch.distributed.run with one process on each machine.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+from torch._C._distributed_c10d import Store, TCPStore
+
+from bench.errors import ProcessLost, UserError
+
+JOIN_SECONDS = 600.0  # maximum wait for the other machines
+POLL_SECONDS = 0.3
+LEAVE_SECONDS = 30.0  # maximum wait for the other machines at the end
+
+
+class Machines:
+    """Machine `rank` (from 0) of `size`; the first one publishes orders, the others follow."""
+
+    def __init__(self, store: Store, rank: int, size: int) -> None:
+        self._store, self.rank, self.size = store, rank, size
+
+    @property
+    def first(self) -> bool:
+        """Whether this machine decides which runs are executed."""
+        return self.rank == 0
+
+    def publish(self, task: Mapping[str, Any]) -> int:
+        """Publish an order, plain values, for the other machines. Return its number, from 1."""
+        number = int(self._store.add("orders", 1))
+        self._store.set(f"order/{number}", json.dumps(task))
+        return number
+
+    def await_order(self, number: int) -> dict[str, Any] | None:
+        """Wait for an order of the first machine; return None if it is done.
+
+        Raises ProcessLost if the connection to the first machine breaks.
+        """
+        with _explain_loss():
+            while not self._store.check([f"order/{number}"]):
+                if self._store.check(["end"]):
+                    return None
+                time.sleep(POLL_SECONDS)
+            order: dict[str, Any] = json.loads(self._store.get(f"order/{number}"))
+            return order
+
+    def join(self, number: int) -> None:
+        """Tell the first machine that this one executes its share of an order."""
+        with _explain_loss():
+            self._store.add(f"joined/{number}", 1)
+
+    def have_joined(self, number: int) -> bool:
+        """Return whether all other machines execute their shares of an order."""
+        return int(self._store.add(f"joined/{number}", 0)) >= self.size - 1
+
+    def report(self, number: int, failure: Mapping[str, Any]) -> None:
+        """Tell the first machine why this one could not execute its share of an order."""
+        with _explain_loss():
+            if not self._store.check([f"failure/{number}"]):
+                self._store.set(f"failure/{number}", json.dumps(failure))
+
+    def read_failure(self, number: int) -> dict[str, Any] | None:
+        """Return what the first machine that failed has reported, or None."""
+        if not self._store.check([f"failure/{number}"]):
+            return None
+        failure: dict[str, Any] = json.loads(self._store.get(f"failure/{number}"))
+        return failure
+
+    def finish(self, number: int) -> None:
+        """Tell the other machines that an order is over."""
+        self._store.set(f"over/{number}", "")
+
+    def is_over(self, number: int) -> bool:
+        """Return whether an order is over. Raises ProcessLost if the first machine is gone."""
+        marks = (f"over/{number}", f"order/{number + 1}", "end")
+        with _explain_loss():
+            return any(self._store.check([mark]) for mark in marks)
+
+    def leave(self) -> None:
+        """Acknowledge that the first machine is done, which keeps the store until then."""
+        with suppress(RuntimeError):
+            self._store.add("left", 1)
+
+    def end(self) -> None:
+        """Tell the other machines that no order follows, and wait for them for a while."""
+        self._store.set("end", "")
+        until = time.monotonic() + LEAVE_SECONDS
+        while int(self._store.add("left", 0)) < self.size - 1 and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def meet(address: str, size: int) -> Iterator[Machines]:
+    """Meet the other machines at HOST:PORT. The machine that has HOST is the first.
+
+    Raises UserError if the address is not valid, and if it is no machine's or too many came.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise UserError(f"--rendezvous {address} is not valid; give HOST:PORT")
+    if size < 2:
+        raise UserError("--rendezvous is for runs on several machines; set --nodes too")
+    listening = _listen(host, int(port))
+    store = _serve(host, int(port), listening) if listening else _connect(host, int(port))
+    rank = 0 if listening else int(store.add("machines", 1))
+    if rank >= size:
+        raise UserError(f"nodes = {size}, but {rank + 1} machines came to {address}")
+    with _act(store, host, int(port), rank, size) as machines:
+        yield machines
+
+
+@contextmanager
+def meet_at(host: str, port: int, rank: int, size: int) -> Iterator[Machines]:
+    """Meet the other machines at an address of machine 0, which becomes the first."""
+    store = _connect(host, port) if rank else _serve(host, port)
+    with _act(store, host, port, rank, size) as machines:
+        yield machines
+
+
+def connect() -> tuple[Machines, str]:
+    """Return the machines of this launch and the address of their store, from the environment.
+
+    Raises UserError if there are none.
+    """
+    if "MASTER_ADDR" not in os.environ:
+        raise UserError(
+            "a run with nodes above 1 needs its other machines; give --rendezvous HOST:PORT on "
+            "each, or --launcher slurm"
+        )
+    host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
+    store = open_store(f"{host}:{port}")
+    return Machines(store, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])), f"{host}:{port}"
+
+
+def open_store(address: str) -> Store:
+    """Connect to the store at HOST:PORT. Raises UserError if none appears in JOIN_SECONDS."""
+    host, _, port = address.rpartition(":")
+    return _connect(host, int(port))
+
+
+def _connect(host: str, port: int) -> Store:
+    try:
+        return TCPStore(host, port, timeout=timedelta(seconds=JOIN_SECONDS))
+    except RuntimeError as error:
+        raise UserError(
+            f"no machine answers at {host}:{port}; check the address, and start the command on the "
+            "machine that has it"
+        ) from error
+
+
+def _listen(host: str, port: int) -> socket.socket | None:
+    """Return a socket that listens at a port of this machine, if it has `host`.
+
+    None: another machine has it, or another launcher on this one is the first. The socket listens
+    on all interfaces, because a machine may know its own name as a loopback address.
+    """
+    if not _has_address(host):
+        return None
+    dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual else socket.AF_INET
+    try:
+        return socket.create_server(("", port), family=family, dualstack_ipv6=dual)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise UserError(f"this machine cannot listen at port {port}: {error.strerror}") from error
+
+
+def _has_address(host: str) -> bool:
+    """Return whether an address of `host` is one of this machine, which can then bind to it."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise UserError(f"--rendezvous: the host {host} is not known ({error.strerror})") from error
+    for family, kind, protocol, _, place in found:
+        with suppress(OSError), socket.socket(family, kind, protocol) as probe:
+            probe.bind(place)
+            return True
+    return False
+
+
+def _serve(host: str, port: int, listening: socket.socket | None = None) -> Store:
+    """Return a store that other machines can connect to. Raises UserError if the port is in use."""
+    try:
+        return TCPStore(
+            host,
+            port,
+            is_master=True,
+            wait_for_workers=False,
+            timeout=timedelta(seconds=JOIN_SECONDS),
+            master_listen_fd=listening.detach() if listening else None,
+        )
+    except RuntimeError as error:
+        raise UserError(
+            f"port {port} of this machine cannot be used ({str(error).splitlines()[0]}); set "
+            "MASTER_PORT to another one"
+        ) from error
+
+
+@contextmanager
+def _act(store: Store, host: str, port: int, rank: int, size: int) -> Iterator[Machines]:
+    """Yield the machines with the environment of `connect`; then end or leave."""
+    machines = Machines(store, rank, size)
+    values = {"MASTER_ADDR": host, "MASTER_PORT": port, "RANK": rank, "WORLD_SIZE": size}
+    os.environ |= {name: str(value) for name, value in values.items()}
+    try:
+        yield machines
+    finally:
+        for name in values:
+            os.environ.pop(name, None)
+        if machines.first:
+            machines.end()
+        else:
+            machines.leave()
+
+
+@contextmanager
+def _explain_loss() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # the class of all errors of a store
+        raise ProcessLost(
+            "the connection to the first machine was lost; run the same command on all machines "
+            "again to resume from the last checkpoint"
+        ) from error

@@ -1,0 +1,1 @@
+"""Processes of a launch: fork server, messages, and the processes that share one run."""

@@ -1,0 +1,69 @@
+"""Fork server that starts the processes of a launch."""
+
+from __future__ import annotations
+
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any
+
+from bench.launch.processes.messages import PRELOADED
+
+START_TRIES = 3  # per process, because someone may kill the fork server again
+RETRY_SECONDS = 0.2
+_blocked: set[int] = {signal.SIGINT}  # signals that the fork server and its processes block
+
+
+def start_server(*signals: int) -> None:
+    """Start the fork server, which imports PRELOADED once for all processes.
+
+    The fork server and its processes block SIGINT and `signals`, which are meant for the launcher
+    only. The launcher tells them to stop. A fork server that is already running is kept. If it
+    was killed, a new one is started, which blocks the signals of all earlier calls.
+    """
+    _blocked.update(signals)
+    with _block_signals(_blocked):
+        multiprocessing.resource_tracker.ensure_running()
+    with _block_signals(_blocked):  # again, because ensure_running() unblocks SIGINT and SIGTERM
+        multiprocessing.forkserver.set_forkserver_preload(PRELOADED)
+        multiprocessing.forkserver.ensure_running()
+
+
+def start_process(
+    context: Any, run: Callable[..., None], *arguments: Any
+) -> tuple[Any, Connection]:
+    """Start a process through the fork server, again if the server is killed meanwhile.
+
+    context: multiprocessing's forkserver context. run: called with a pipe and the arguments.
+    Returns the process and our end of the pipe. Raises OSError or EOFError if starting fails
+    START_TRIES times.
+    """
+    attempt = 1
+    while True:
+        start_server()
+        ours, theirs = context.Pipe()
+        process = context.Process(target=run, args=(theirs, *arguments))
+        try:
+            process.start()
+            return process, ours
+        except (EOFError, OSError):  # the server has died, perhaps after starting the process
+            ours.close()  # ends that process
+            if attempt == START_TRIES:
+                raise
+            attempt += 1
+            time.sleep(RETRY_SECONDS)  # until the system reports the death of the server
+        finally:
+            theirs.close()
+
+
+@contextmanager
+def _block_signals(signals: Iterable[int]) -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # a worker has blocked some already

@@ -1,0 +1,107 @@
+"""One process of a run with replicas: joins the others, executes the run and sends its outcome."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.launch.processes.messages import Failure, ProgressSender, ignore_interrupts, send
+from bench.spec import Spec
+
+PROGRESS_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class ReplicaTask:
+    """Task of one process of a run.
+
+    spec: the run as plain values. meeting: path of a file that does not exist yet, the same for all
+    processes; with several machines, the HOST:PORT of their store. attempt: number of the attempt,
+    which no other attempt in that store has. gpu: index of the GPU.
+    """
+
+    rank: int
+    spec: dict[str, Any]
+    results: Path
+    meeting: str
+    attempt: int
+    gpu: int
+    checkpoint_seconds: float
+
+
+def run_replica(pipe: Connection, order: ReplicaTask, stopping: Any) -> None:
+    """Join the other processes, execute the run and send its final message."""
+    ignore_interrupts()
+    threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
+    spec = Spec.from_dict(order.spec)
+    if sys.platform == "linux" and spec.nodes == 1:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all processes are on this machine
+    try:
+        import torch
+
+        from bench.distributed.process_group import join_processes
+        from bench.training.loop import Stopped, execute
+
+        if spec.device == "cuda":
+            torch.cuda.set_device(order.gpu)
+        tell = ProgressSender(pipe, PROGRESS_SECONDS)
+        store = _open_store(order, spec)
+        with join_processes(order.rank, spec.replicas, store, spec.device) as group:
+            try:
+                result = execute(
+                    spec,
+                    order.results,
+                    stop=stopping.is_set,
+                    progress=tell if group.first else lambda step, steps: None,
+                    checkpoint_seconds=order.checkpoint_seconds,
+                    group=group,
+                )
+                pipe.send(("result", result))
+            except Stopped:
+                pipe.send(("stopped", None))
+            except Exception as error:
+                # Send this before the connections close, so that it arrives before their errors.
+                _send_failure(pipe, error)
+                os._exit(1)
+    except Exception as error:
+        _send_failure(pipe, error)
+
+
+def _open_store(order: ReplicaTask, spec: Spec) -> Any:
+    """Return the store in which the processes of this attempt find each other."""
+    from torch._C._distributed_c10d import FileStore, PrefixStore
+
+    from bench.distributed.machines import open_store
+
+    if spec.nodes == 1:
+        return FileStore(order.meeting, spec.replicas)
+    return PrefixStore(f"attempt {order.attempt}", open_store(order.meeting))
+
+
+def _send_failure(pipe: Connection, error: Exception) -> None:
+    users = isinstance(error, UserError)
+    reason = str(error) if users else f"{type(error).__name__}: {error}"
+    trace = "".join(traceback.format_exception(error))
+    send(pipe, ("failed", Failure(reason, users, trace, peer=_is_lost_peer(error))))
+
+
+def _is_lost_peer(error: Exception) -> bool:
+    """Return whether an error may only mean that another process has ended."""
+    import torch.distributed as dist
+
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
+
+
+def _end_with_parent(pipe: Connection) -> None:
+    """Exit at once when the parent dies: its lock is released, so another process may start."""
+    with suppress(EOFError, OSError):
+        pipe.recv()  # blocks until the pipe is closed, since the parent sends no message
+    os._exit(1)
