@@ -58,22 +58,28 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
 {nodes}
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefaultTime=5 PriorityTier=1 GraceTime=20
+PartitionName=main Nodes={main} Default=YES MaxTime=INFINITE DefaultTime=5 GraceTime=20
+PartitionName=wide Nodes={wide} MaxTime=INFINITE DefaultTime=5 GraceTime=20
 PartitionName=high Nodes=ALL MaxTime=INFINITE DefaultTime=5 PriorityTier=10 PreemptMode=OFF
 """
 
 
 class Cluster:
-    """Slurm cluster in a folder. `environment` holds the variables that Slurm commands need."""
+    """Slurm cluster in a folder. `environment` holds the variables that Slurm commands need.
 
-    def __init__(self, base: Path, nodes: int = 3) -> None:
+    nodes: names of nodes with one core, in the default partition. wide: nodes with two cores, in
+    the partition "wide", for jobs of several nodes.
+    """
+
+    def __init__(self, base: Path, nodes: int = 3, wide: int = 3) -> None:
         self.base = base
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
+        self.wide = [f"w{number}" for number in range(1, wide + 1)]
         self.environment = {"SLURM_CONF": str(base / "etc" / "slurm.conf")}
 
     def up(self) -> None:
         """Start the cluster. Raises RuntimeError with the last log lines if that fails."""
-        for folder in ("etc", "run", "log", "state", *(f"spool/{node}" for node in self.nodes)):
+        for folder in ("etc", "run", "log", "state", *(f"spool/{n}" for n in self._all)):
             (self.base / folder).mkdir(parents=True, exist_ok=True)
         self.base.chmod(0o755)
         os.environ.update(self.environment)
@@ -90,18 +96,22 @@ class Cluster:
         self._wait("munge", lambda: (run / "munge.socket").exists())
         self._start("slurmctld")
         self._wait("slurmctld", lambda: "UP" in read_output("scontrol", "ping"))
-        for node in self.nodes:
+        for node in self._all:
             self.revive(node)
         self._wait("the nodes", lambda: self._count_idle() == len(self.nodes))
 
     def down(self) -> None:
         """Stop all processes of the cluster and delete its folder."""
-        for node in self.nodes:
+        for node in self._all:
             self._kill_processes(node)
             self._end(self.base / "run" / f"{node}.pid", "slurmd")
         self._end(self.base / "run" / "slurmctld.pid", "slurmctld")
         self._end(self.base / "run" / "munged.pid", "munged")
         shutil.rmtree(self.base, ignore_errors=True)
+
+    @property
+    def _all(self) -> list[str]:
+        return [*self.nodes, *self.wide]
 
     def crash(self, node: str) -> None:
         """Kill the slurmd of a node and all processes on the node, as a crash does."""
@@ -127,13 +137,20 @@ class Cluster:
 
     def _configure(self) -> None:
         host = socket.gethostname().partition(".")[0]
-        ports = _find_free_ports(1 + len(self.nodes))
+        ports = _find_free_ports(1 + len(self._all))
         nodes = "\n".join(
             f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
-            "CPUs=1 RealMemory=4000 State=UNKNOWN"
-            for node, port in zip(self.nodes, ports[1:], strict=True)
+            f"CPUs={2 if node in self.wide else 1} RealMemory=4000 State=UNKNOWN"
+            for node, port in zip(self._all, ports[1:], strict=True)
         )
-        text = CONFIGURATION.format(host=host, ports=ports, base=self.base, nodes=nodes)
+        text = CONFIGURATION.format(
+            host=host,
+            ports=ports,
+            base=self.base,
+            nodes=nodes,
+            main=",".join(self.nodes),
+            wide=",".join(self.wide),
+        )
         (self.base / "etc" / "slurm.conf").write_text(text)
 
     def _start(self, *command: str) -> None:

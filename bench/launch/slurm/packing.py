@@ -38,7 +38,8 @@ def plan_arrays(
 ) -> list[ArrayPlan]:
     """Split runs into one array per level of dependencies, and each array into packs.
 
-    The levels are, for example: backbones, references, runs, matched runs.
+    The levels are, for example: backbones, references, runs, matched runs. Runs on different
+    numbers of nodes are in different arrays.
     seconds: expected duration of a run. seconds_per_job: target duration of a job.
     runs_per_job: maximum number of runs per job, 0 = no limit; exceeded if the array would have
     more than most_jobs jobs. at_once: how many runs a job executes at a time.
@@ -57,11 +58,11 @@ def plan_arrays(
 
 
 def _group_levels(specs: Sequence[Spec]) -> list[list[Spec]]:
-    """Group runs by the length of their longest chain of dependencies among `specs`."""
+    """Group runs by their longest chain of dependencies among `specs`, and by their nodes."""
     depth = compute_depths(specs)
-    levels: dict[int, list[Spec]] = {}
+    levels: dict[tuple[int, int], list[Spec]] = {}
     for spec in specs:
-        levels.setdefault(depth[spec.id], []).append(spec)
+        levels.setdefault((depth[spec.id], spec.nodes), []).append(spec)
     return [levels[number] for number in sorted(levels)]
 
 

@@ -251,6 +251,10 @@ def _build_parameters(
     given["teardown"] = [TEARDOWN % settings.packing["max_requeues"]]
     # Since Slurm 22.05, srun no longer inherits --cpus-per-task from the job.
     given["srun_args"] = [f"--cpus-per-task={settings.resources['cpus_per_task']}"]
+    if specs[0].nodes > 1:  # the runs of an array have the same number of nodes
+        given |= {"nodes": specs[0].nodes, "ntasks_per_node": 1}
+        # The first node would wait for a lost launcher of another one.
+        given["srun_args"].append("--kill-on-bad-exit=1")
     given["job_name"] = array.name
     if waits_for:
         # Not afterok, because a failed run must not block runs that do not need it. Each job

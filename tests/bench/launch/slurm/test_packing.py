@@ -31,6 +31,13 @@ def test_a_run_is_in_a_later_array_than_the_runs_it_needs() -> None:
     ]
 
 
+def test_runs_on_different_numbers_of_nodes_are_in_different_arrays() -> None:
+    alone = [make_tiny_spec(seed=s) for s in (0, 1)]
+    wide = [make_tiny_spec(seed=s, replicas=4, nodes=2) for s in (0, 1)]
+    found = plan_arrays([wide[0], *alone, wide[1]], lambda s: 1.0, **LIMITS)
+    assert [array.specs for array in found] == [alone, wide]
+
+
 @given(
     seconds=st.lists(st.floats(0.1, 500), min_size=1, max_size=60),
     most=st.integers(1, 40),
