@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.files import make_results_folder
@@ -37,9 +40,23 @@ def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
         os.environ.setdefault(name, str(threads))
     progress = Progress(plan, Estimate(plan, results), count)
     try:
-        if len(plan.todo) == 1:
-            return run_inline(plan, results, progress)
-        return Pool(plan, results, count, progress).run()
+        with _stop_on_terminate():
+            if len(plan.todo) == 1:
+                return run_inline(plan, results, progress)
+            return Pool(plan, results, count, progress).run()
     finally:
         progress.close()
         progress.sum_up()
+
+
+@contextmanager
+def _stop_on_terminate() -> Iterator[None]:
+    """Let SIGTERM have the effect of Ctrl-C, so that runs write checkpoints and processes end."""
+    if threading.current_thread() is not threading.main_thread():  # only it may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -304,6 +304,32 @@ def test_a_run_is_locked_by_one_holder_at_a_time(tmp_path: Path) -> None:
         assert again
 
 
+def test_sigterm_stops_a_sweep_like_ctrl_c(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "bench.cli.main", "sweep", "table2", "--seeds", "1",
+        "--epochs", "300", "--results", str(tmp_path), "--workers", "2",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("runs/*/epochs.jsonl")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGTERM)  # to all processes, as `timeout` does
+        errors = process.communicate(timeout=90)[1]
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130, errors
+    assert "stopping after each run has written a checkpoint" in errors
+    assert "leaked" not in errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.glob("runs/*/checkpoint.pt"))
+    assert not list(tmp_path.glob("runs/*/failure.json"))
+
+
 def test_ctrl_c_leaves_a_checkpoint(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "bench.cli.main", "run", "--model", "laptop_vgg11",
