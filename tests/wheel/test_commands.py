@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,7 +79,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if reason := prepare_slurm():
         pytest.skip(reason)
     base = tmp_path_factory.mktemp("slurm")
-    base.parent.chmod(0o755)
+    for folder in base.parents:  # munged demands that everyone can reach its socket
+        folder.chmod(folder.stat().st_mode | 0o111)
+        if folder == Path(tempfile.gettempdir()):
+            break
     made = Cluster(base, nodes=1)
     try:
         made.up()
