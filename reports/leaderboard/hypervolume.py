@@ -8,6 +8,7 @@ resampled, each with all of its data sets.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import product
@@ -94,5 +95,6 @@ def list_resamples(models: int) -> NDArray[np.int64]:
 
 
 def order_by_mean(values: Mapping[str, Mapping[Pair, float]]) -> Sequence[str]:
-    """Return the names of the methods, the largest mean hypervolume first."""
-    return sorted(values, key=lambda name: -float(np.mean(average_by_model(values[name]))))
+    """Return the names of the methods, the largest mean hypervolume first and unknown ones last."""
+    means = {name: float(np.mean(average_by_model(values[name]))) for name in values}
+    return sorted(values, key=lambda name: (math.isnan(means[name]), -means[name]))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.strategy_api.built_in import find_built_in
 from reports.comparison.method_rows import expand_interval
-from reports.document.captions import TEST_DRAW
+from reports.document.captions import SLOWED_MARK, TEST_DRAW
 from reports.document.table import (
     Column,
     Row,
@@ -101,7 +101,8 @@ TARGET = (
     "seen reached at the end of an epoch. Reached: runs at the defaults that reach it, of all "
     "finished runs. FLOPs and time: median over the runs as a share of full training's total, "
     "decisions included. A run that never reaches the target counts as infinitely long, and “–” "
-    "is a median that is infinite. Evaluations count for neither."
+    "is a median that is infinite. Evaluations count for neither. "
+    f"{SLOWED_MARK} runs shared their CPU with another process, so their times are unreliable."
 )
 ORACLE = (
     "Oracle: {names} needs a fully trained model of the same task. The cost of that model is not "
@@ -175,6 +176,7 @@ def build_target_part(reached: Mapping[str, Reached], title: str) -> Table:
             "reached_runs": one.reached,
             "flops": one.flops,
             "seconds": one.seconds,
+            "time_mark": f" {SLOWED_MARK}" * one.slowed,
         }
         for name, one in reached.items()
     ]
@@ -182,7 +184,7 @@ def build_target_part(reached: Mapping[str, Reached], title: str) -> Table:
         METHOD,
         text_column("Reached", "reached"),
         percent_column("FLOPs (% of full training)", "flops"),
-        percent_column("Time (% of full training)", "seconds"),
+        percent_column("Time (% of full training)", "seconds", mark="time_mark"),
     )
     return Table(title, columns, rows, (), [TARGET])
 

@@ -19,11 +19,19 @@ from reports.document.table import (
 )
 from reports.leaderboard.contestants import CONTROLS, Contestant, Point
 from reports.leaderboard.control_curves import compare_with_curve
-from reports.leaderboard.hypervolume import compute_hypervolume
 from reports.leaderboard.parts import METHOD, describe_marks, format_mark
+from reports.leaderboard.standings import compute_volume
 from reports.sampling import Pair
 from reports.statistics import Interval, compute_detectable_difference, judge_difference
 
+COMPACT = (  # for a terminal
+    METHOD,
+    text_column("Seeds", "seeds"),
+    mean_sd_column("Score", "score"),
+    percent_column("Saved (%)", "saved"),
+    interval_column("Difference (points) [95 %]", "difference"),
+    text_column("Verdict", "verdict"),
+)
 PLACE = (text_column("Model", "model"), text_column("Data", "dataset"))
 MEANING = (
     "Each pair of model and task on its own, at the methods' defaults. Score: Matthews "
@@ -85,9 +93,7 @@ def _build_row(
         **expand_interval("difference", difference),
         "verdict": verdict or None,
         "detectable": compute_detectable_difference(difference),
-        "hypervolume": compute_hypervolume(
-            (each.saved, -each.difference.mean) for each in points if each.difference.n
-        ),
+        "hypervolume": compute_volume(points),
     }
     for name in CONTROLS:
         if name in contestants:

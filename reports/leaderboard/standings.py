@@ -9,7 +9,7 @@ from functools import partial
 
 from reports import pooling, statistics
 from reports.comparison.paired_difference import PairedDifference, average_seeds
-from reports.leaderboard.contestants import CONTROLS, Contestant
+from reports.leaderboard.contestants import CONTROLS, Contestant, Point
 from reports.leaderboard.control_curves import compare_with_curve
 from reports.leaderboard.hypervolume import (
     compute_hypervolume,
@@ -64,7 +64,12 @@ def compute_standings(contestants: Mapping[str, Contestant]) -> list[Standing]:
     """Return the standings, the largest hypervolume first."""
     volumes = {name: _compute_volumes(one) for name, one in contestants.items()}
     order = order_by_mean(volumes)
-    ranked = [n for n in order if not (contestants[n].is_control or contestants[n].is_oracle)]
+    ranked = [
+        name
+        for name in order
+        if not (contestants[name].is_control or contestants[name].is_oracle)
+        and not any(map(math.isnan, volumes[name].values()))
+    ]
     ranges = compute_rank_ranges({name: volumes[name] for name in ranked})
     controls = [contestants[name] for name in CONTROLS if name in contestants]
     found = {
@@ -136,13 +141,14 @@ def _compute_p(values: Sequence[float], draws: Sequence[DrawVariance], sign: int
 
 
 def _compute_volumes(one: Contestant) -> dict[Pair, float]:
-    """Return the hypervolume of each pair, by the mean saving and loss of each point."""
-    return {
-        pair: compute_hypervolume(
-            (point.saved, -point.difference.mean) for point in points if point.difference.n
-        )
-        for pair, points in one.points.items()
-    }
+    """Return the hypervolume of each pair."""
+    return {pair: compute_volume(points) for pair, points in one.points.items()}
+
+
+def compute_volume(points: Sequence[Point]) -> float:
+    """Return the hypervolume of the mean saving and loss of points; NaN without results."""
+    known = [(point.saved, -point.difference.mean) for point in points if point.difference.n]
+    return compute_hypervolume(known) if known else math.nan
 
 
 def _compare_with_controls(one: Contestant, controls: Sequence[Contestant]) -> Differences:

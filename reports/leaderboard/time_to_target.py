@@ -28,13 +28,14 @@ class Reached:
 
     A run that never reaches the target counts as infinitely long. The median is NaN if half of the
     runs or more do not reach it, or if there are no runs. seconds is also NaN if the times of any
-    pair cannot be compared.
+    pair cannot be compared. slowed: whether any of these runs shared its CPU.
     """
 
     runs: int
     reached: int
     flops: float
     seconds: float
+    slowed: bool
 
 
 def measure_time_to_target(points: Sequence[Point], results: Path) -> Reached:
@@ -64,6 +65,7 @@ def measure_time_to_target(points: Sequence[Point], results: Path) -> Reached:
         sum(math.isfinite(cost) for cost in flops),
         _compute_median(flops),
         _compute_median(seconds),
+        any(point.cell.slowed or point.full.slowed for point in points),
     )
 
 

@@ -22,6 +22,7 @@ from reports.leaderboard.parts import (
     build_ranking,
     build_target_part,
 )
+from reports.leaderboard.single_pairs import COMPACT as LANGUAGE_COMPACT
 from reports.leaderboard.single_pairs import build_language_part
 from reports.leaderboard.standings import Standing, compute_standings
 from reports.leaderboard.time_to_target import Reached, make_full_points, measure_time_to_target
@@ -30,7 +31,11 @@ from reports.runs.run_table import Reader
 
 NAME = "leaderboard"
 TITLE = "Leaderboard of freezing strategies"
-COMPACT = {"_ranking": RANKING_COMPACT, "_equal_cost": EQUAL_COST_COMPACT}  # by part
+COMPACT = {  # by part
+    "_ranking": RANKING_COMPACT,
+    "_equal_cost": EQUAL_COST_COMPACT,
+    "_language": LANGUAGE_COMPACT,
+}
 LANGUAGE = ("text classifier", "language model")  # kinds of model (bench.models.kinds)
 
 

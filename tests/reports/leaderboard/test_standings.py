@@ -137,3 +137,14 @@ def test_without_results_there_is_no_answer_yet() -> None:
     judged = compute_standings(found)
     assert write_headline(judged).startswith("No answer yet")
     assert {one.outcome for one in judged if not one.contestant.is_control} == {"not tested"}
+
+
+def test_a_method_without_results_has_no_hypervolume_and_no_rank() -> None:
+    cells = [make_cell((*pair, "full"), [90, 91, 92], 1.0) for pair in PAIRS]
+    cells += [make_cell((*pair, "known"), [90, 91, 91], 0.7) for pair in PAIRS]
+    cells += [make_cell((*pair, "absent"), [], 0.7, wanted=3) for pair in PAIRS]
+    found = compute_standings(collect_contestants(cells))
+    assert [one.contestant.name for one in found] == ["known", "absent"]
+    assert found[0].rank == 1
+    assert math.isnan(found[1].rank)
+    assert math.isnan(found[1].hypervolume.mean)
