@@ -6,7 +6,7 @@ import argparse
 
 from bench.cli.arguments import add_file_arguments, add_profile_argument, collect_files
 
-HELP = "count the FLOPs of full training by the paper's rule and exactly, without training"
+HELP = "count the FLOPs of full training by the paper's convention and exactly, without training"
 EXAMPLE = "freezebench flops --profile paper"
 
 
@@ -57,7 +57,7 @@ def main(args: argparse.Namespace) -> int:
         text_column("model", "role"),
         text_column("stand-in", "model"),
         text_column("data", "data"),
-        rounded_column("paper's rule", "paper", digits=4, scale=TERA),
+        rounded_column("paper's convention", "paper", digits=4, scale=TERA),
         rounded_column("exact", "exact", digits=4, scale=TERA),
         number_column("layers", "layers", digits=0),
     )

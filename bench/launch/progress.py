@@ -76,7 +76,7 @@ class Progress:
         self._show_result(spec, result, "")
 
     def found(self, spec: Spec, result: dict[str, Any]) -> None:
-        """Count a run that another launcher has executed. Its time is no time of this launch."""
+        """Count a run that another launcher has executed, without its time."""
         self._show_result(spec, result, " by another launcher")
 
     def failed(self, spec: Spec, reason: str) -> None:

@@ -197,7 +197,7 @@ def _list_predictor_settings() -> tuple[Claim, ...]:
         Claim(
             "The window size has little effect on accuracy.",
             "Section 4.4, Table 4",
-            f"largest difference to window 30: {paper_ranges.format_spread(4, 'window', 30)}",
+            f"largest difference from window 30: {paper_ranges.format_spread(4, 'window', 30)}",
             setting_criteria.require_similar("table4", WINDOWS, "window 30", 1.0),
         ),
         Claim(

@@ -15,7 +15,7 @@ from reports.statistics import MARGIN, Interval
 
 TITLE = "Accuracy against computation"
 NOTE = (
-    "Each value is a difference to full training on the same test samples. A small point is a "
+    "Each value is a difference from full training on the same test samples. A small point is a "
     "seed. A large point is the mean of a method, with its 95 % interval over seeds and test draw. "
     "Points to the left of full training saved computation, by the paper's convention. Points "
     f"above the dashed line lost less than the margin of {MARGIN} points. A panel without a result "

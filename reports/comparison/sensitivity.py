@@ -135,7 +135,7 @@ def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Var
 def _look_up_paper(
     option: VariedOption, model: str, dataset: str, value: float
 ) -> dict[str, Value]:
-    """Return the paper's numbers at a value, and the paper's difference to the default."""
+    """Return the paper's numbers at a value, and the paper's difference from the default."""
 
     def printed(at: float, key: str) -> float | None:
         names: dict[str, str | float] = {"model": model, "dataset": dataset, option.column: at}

@@ -30,7 +30,7 @@ from reports.runs.cells import Cell
 
 PAIR = (text_column("Model", "model"), text_column("Data", "dataset"))
 MEANING = (
-    "Difference to default: accuracy minus that of the default setting in percentage points, "
+    "Difference from default: accuracy minus that of the default setting in percentage points, "
     f"paired by seed and test sample, with a two-sided 95 % interval. {captions.TEST_DRAW} p, "
     "Holm: two-sided p value for the null hypothesis of no difference, Holm-adjusted over the "
     "settings of this table. It is “–” while a run of the setting or of the default has no result. "
@@ -153,7 +153,7 @@ def _build_columns(found: Sensitivity, extra: Sequence[Column], timed: bool) -> 
         text_column(found.option.head, "setting"),
         text_column("Seeds", "seeds"),
         mean_sd_column("Accuracy (%)", "accuracy", mark="mark"),
-        interval_column("Difference to default [95 %]", "to_default"),
+        interval_column("Difference from default [95 %]", "to_default"),
         number_column("Detectable (points)", "detectable"),
         p_value_column("p, Holm", "p_different"),
         *extra,

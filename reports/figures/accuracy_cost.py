@@ -34,7 +34,7 @@ Compare = Callable[[Cell, Cell], tuple[Mapping[int, float], Interval]]
 class Drawn:
     """Values of a cell in its panel, in the order of its seeds.
 
-    values: differences to full training in points, or accuracies in percent. interval: of their
+    values: differences from full training in points, or accuracies in percent. interval: of their
     mean; without ends if none is drawn.
     """
 
@@ -53,7 +53,7 @@ def draw_accuracy_cost(
 ) -> Figure:
     """Draw accuracy against the FLOPs of each run, by the paper's convention.
 
-    The vertical axis is the difference to full training of the same seed in points, and FLOPs are
+    The vertical axis is the difference from full training of the same seed in points, and FLOPs are
     in percent of full training's mean. A panel without a result of full training shows accuracies
     (%) and TFLOPs or GFLOPs. compare: returns the differences of a cell to full training by seed
     (points), and the interval of their mean. score: name of what the runs are scored by.
@@ -87,7 +87,7 @@ def draw_accuracy_cost(
 
 
 def _measure(cell: Cell, full: Cell | None, compare: Compare) -> Drawn:
-    """Return what is drawn of a cell: differences to full training, or accuracies without it."""
+    """Return what is drawn of a cell: differences from full training, or accuracies without it."""
     flops = cell.by_seed("paper_total")
     if full is None:
         values: Mapping[int, float] = cell.by_seed("accuracy")

@@ -49,7 +49,7 @@ def build_accuracy_strip(cell: Cell, scale: Scale) -> Strip | None:
 
 
 def build_difference_strip(one: ComparedCell, full: Cell | None, scale: Scale) -> Strip | None:
-    """Return the paired differences to full training as a strip; None if there is no pair."""
+    """Return the paired differences from full training as a strip; None if there is no pair."""
     return _build_strip(compute_differences(one.cell, full), scale, (-MARGIN, 0.0), sign=True)
 
 

@@ -174,7 +174,7 @@ def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
     if compared:
         d = against.difference
         mean, low, high = (format_fixed(value, 2, sign=True) for value in (d.mean, d.low, d.high))
-        facts.append(("Difference to full", f"{mean} points, 95 % interval [{low}, {high}]"))
+        facts.append(("Difference from full", f"{mean} points, 95 % interval [{low}, {high}]"))
         facts.append(("Verdict", f"{against.verdict}, from {d.n} paired seeds"))
     facts.append(("FLOPs, paper’s rule", _format_mean(cell, "paper_total", " TFLOPs", TERA)))
     if compared:

@@ -25,8 +25,8 @@ class Lisa(Strategy):
     Differences from the original, whose faults are not repeated:
 
     - It draws from numpy's global generator. Here the draws have a generator of their own.
-    - Its optimizer covers the parameters that are trainable when it is made, so blocks that are
-      frozen before that never train in some versions (ms-swift issue 10140). Here it covers all.
+    - Its optimizer covers the parameters that are trainable when it is made. In some versions,
+      blocks that were frozen by then never train (ms-swift issue 10140). Here it covers all.
     - Both keep the optimizer state of frozen blocks (LMFlow issues 729 and 768), so LISA saves no
       memory of the optimizer. The run's memory counts this state.
     - Its unit is the decoder layer of a language model. Here it is the transformer block, or the

@@ -9,7 +9,7 @@ from strategies.blocks import group_by_block
 
 
 class GradualUnfreezing(Strategy):
-    """ULMFiT's gradual unfreezing: train the head first and thaw one block more per epoch.
+    """ULMFiT's gradual unfreezing: train the head first and thaw one more block per epoch.
 
     Every layer but the head freezes before training. After each epoch, the last frozen block thaws
     and trains until the end. Blocks for which the run has no epoch left never train.

@@ -47,7 +47,7 @@ def test_two_rows_are_compared_side_by_side_and_seed_by_seed(shown):
     facts = read_rows(tab, 0)
     assert facts["Method"] == ["linear", "smartfrz"]
     assert facts["Seeds"] == ["4 of 5", "5 of 5"]
-    assert {"Accuracy", "Difference to full", "FLOPs saved", "Time saved"} <= facts.keys()
+    assert {"Accuracy", "Difference from full", "FLOPs saved", "Time saved"} <= facts.keys()
 
     pairs = list(zip(find_runs("linear"), find_runs("smartfrz"), strict=True))
     differences = []

@@ -71,7 +71,7 @@ class GlueSet(TextSet):
 
     @property
     def needs_root(self) -> bool:
-        """Whether a data root is required, because the datasets library is not installed."""
+        """Whether a data root is required, as it is without the datasets library."""
         return find_spec("datasets") is None
 
     @property
