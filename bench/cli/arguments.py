@@ -28,10 +28,13 @@ YEAR = 365 * 24 * 3600.0
 CHANGEABLE = (
     "epochs",
     "evaluate_on",
+    "score_epochs",
+    "score_samples",
     "train_limit",
     "device",
     "precision",
     "resolution",
+    "normalisation",
     "threads",
     "replicas",
     "nodes",
@@ -138,7 +141,7 @@ def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> N
         "sweep",
         nargs=number,
         default=[ALL],
-        help=f"names of sweeps, or TOML files; `{ALL}` means all tables and the curves{given}",
+        help=f"names of sweeps, or TOML files; `{ALL}` means all tables and figures{given}",
     )
     chosen = parser.add_argument_group("runs of the sweep")
     add_profile_argument(chosen)
@@ -153,7 +156,16 @@ def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> N
     files = parser.add_argument_group("files")
     add_results_argument(files)
     add_file_arguments(files)
-    files.add_argument(
+    add_role_weights_argument(files)
+    changes = parser.add_argument_group(
+        "changes to every run", "These options are part of a run's id unless the text says not."
+    )
+    add_field_arguments(changes, CHANGEABLE, default="as the profile says")
+
+
+def add_role_weights_argument(parser: argparse._ActionsContainer) -> None:
+    """Add --weights ROLE=FILE."""
+    parser.add_argument(
         "--weights",
         action="append",
         default=[],
@@ -161,20 +173,25 @@ def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> N
         help="safetensors file with a model's initial weights, for example resnet50=FILE; "
         "repeat for more models (default: as the profile says)",
     )
-    changes = parser.add_argument_group(
-        "changes to every run", "These options are part of a run's id unless the text says not."
-    )
-    add_field_arguments(changes, CHANGEABLE, default="as the profile says")
 
 
-def resolve_sweep(args: argparse.Namespace) -> Sweep:
-    """Return the sweep that the arguments name; several sweeps are joined into one."""
+def collect_sweep_files(args: argparse.Namespace) -> dict[str, str]:
+    """Return the files that the user named, by kind; weights as "weights:ROLE".
+
+    Raises UserError if a file does not exist.
+    """
     files = collect_files(args)
     for pair in args.weights:
         role, equals, file = pair.partition("=")
         if not equals or not expand_home(file).is_file():
             raise UserError(f"--weights {pair}: give ROLE=FILE with a file that exists")
         files[f"weights:{role}"] = file
+    return files
+
+
+def resolve_sweep(args: argparse.Namespace) -> Sweep:
+    """Return the sweep that the arguments name; several sweeps are joined into one."""
+    files = collect_sweep_files(args)
     # Nothing loaded here becomes garbage, and garbage collection would take a third of the time.
     gc.disable()
     try:

@@ -16,6 +16,7 @@ from bench.siblings import check_siblings
 COMMANDS = {
     "run": "runs.run",
     "sweep": "runs.sweep",
+    "tune": "runs.tune",
     "plan": "runs.plan",
     "status": "runs.status",
     "cancel": "slurm.cancel",

@@ -25,6 +25,9 @@ class Speed:
 # Small models and batches of 32 use the GPU less well, so the estimated time is a lower bound.
 A100 = Speed("A100, TF32", 938 * 24.3e9)
 
+# Typical speed of one core on small batches; measure one run for a better number.
+CORE = Speed("one CPU core", 2.0e10)
+
 
 def parse_speed(text: str) -> Speed:
     """Return the speed given as NAME=NUMBER in TFLOP/s. Raises UserError for other text."""

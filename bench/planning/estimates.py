@@ -5,14 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from bench.machine.device_speed import A100
+from bench.machine.device_speed import A100, CORE
 from bench.planning.plan import Plan
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 
 ENOUGH = 20  # number of comparable finished runs to read for an estimate
-# Speed of one core on small batches; used until a comparable run has finished.
-CPU_FLOPS_PER_SECOND = 2.0e10
 
 
 class Estimate:
@@ -43,7 +41,7 @@ class Estimate:
         for key in _make_group_keys(spec):
             if seen := self._seen.get(key):
                 return sum(seen) / len(seen)
-        each = self._gpu if spec.device == "cuda" else CPU_FLOPS_PER_SECOND
+        each = self._gpu if spec.device == "cuda" else CORE.flops
         return count_full_flops(spec) / (each * spec.replicas) + 2.0
 
 

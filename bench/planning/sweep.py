@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from bench.options import make_unknown_error
 from bench.planning.run_inputs import resolve
 from bench.planning.sweep_files import (
     Method,
+    SweepFile,
     apply_setting,
     load_profile,
     load_sweep_file,
@@ -74,8 +75,8 @@ class Sweep:
     @property
     def shared(self) -> int:
         """Number of runs that belong to more than one part."""
-        count = Counter(spec.id for part in self.parts for spec in part.specs)
-        return sum(times > 1 for times in count.values())
+        counts = Counter(spec.id for part in self.parts for spec in part.specs).values()
+        return sum(count > 1 for count in counts)
 
     @property
     def predictor(self) -> str:
@@ -104,6 +105,21 @@ def load_sweep(
     weights of one model. changes: fields to set in every run.
     """
     stem, declared = load_sweep_file(name)
+    sweep = expand_sweep(declared, profile_name, stem, controls, seeds, files, changes)
+    asked = _build_command(name, profile_name, controls, seeds or 0, files or {}, changes or {})
+    return replace(sweep, name=Path(name).stem, asked=asked)
+
+
+def expand_sweep(
+    declared: SweepFile,
+    profile_name: str,
+    name: str,
+    controls: bool = False,
+    seeds: int | None = None,
+    files: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Sweep:
+    """Expand the contents of a sweep file; `name` names the sweep. See `load_sweep`."""
     profile = apply_setting(load_profile(profile_name), declared.setting)
     for kind in ("models", "datasets"):  # a sweep may define roles of its own
         profile[kind] = {**profile[kind], **getattr(declared, kind)}
@@ -115,17 +131,15 @@ def load_sweep(
         chosen = [m for m in methods if grid.methods is None or m.name in grid.methods]
         for model in grid.models:
             for dataset in grid.datasets:
-                numbers = range(seeds) if seeds else grid.seeds
-                entries += builder.pair(model, dataset, chosen, numbers)
+                entries += builder.pair(model, dataset, chosen, range(seeds or 0) or grid.seeds)
     return Sweep(
-        name=Path(name).stem,
-        table=declared.table or stem,
+        name=name,
+        table=declared.table or name,
         title=declared.title,
         profile=profile,
         entries=tuple(entries),
         artifacts=tuple({s.id: s for s in builder.artifacts}.values()),
         changes=changes or {},
-        asked=_build_command(name, profile_name, controls, seeds or 0, files or {}, changes or {}),
     )
 
 

@@ -64,7 +64,7 @@ def main(args: argparse.Namespace) -> int:
         with meet_machines(args.rendezvous, sweep.specs) as first:
             if not first:
                 return 0
-            stopped, failures = _run_locally(sweep, args)
+            stopped, failures = _run_locally(sweep, plan, args)
         if stopped:
             return 130
     if args.page:
@@ -84,11 +84,18 @@ def main(args: argparse.Namespace) -> int:
     return 1 if failures or diverged else 0
 
 
-def _run_locally(sweep: Sweep, args: argparse.Namespace) -> tuple[bool, int]:
-    """Execute the missing runs here. Return whether it was stopped, and the number of failures."""
-    from bench.launch.launch import launch
+def _run_locally(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> tuple[bool, int]:
+    """Execute the missing runs here. Return whether it was stopped, and the number of failures.
 
-    outcome = launch(sweep.specs, args.results, args.workers)
+    Runs whose published weights are missing count as failures.
+    """
+    from bench.launch.launch import launch
+    from bench.planning.missing_weights import set_aside
+
+    specs, missing = set_aside(sweep, plan)
+    for line in missing:
+        print(line, file=sys.stderr, flush=True)
+    outcome = launch(specs, args.results, args.workers)
     if outcome.failed:
         print(
             f"{len(outcome.failed)} runs failed and {len(outcome.blocked)} that need them were not "
@@ -97,7 +104,7 @@ def _run_locally(sweep: Sweep, args: argparse.Namespace) -> tuple[bool, int]:
         )
     if outcome.stopped:
         print("stopped; the same command continues from here", file=sys.stderr)
-    return outcome.stopped, len(outcome.failed) + len(outcome.blocked)
+    return outcome.stopped, len(outcome.failed) + len(outcome.blocked) + len(missing)
 
 
 def _submit(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:

@@ -76,3 +76,18 @@ def test_plan_estimates_gpu_hours_for_the_paper_profile_only(
     assert "each run once" in out
     assert main(["plan", "table9", *given]) == 0
     assert "GPU hours" not in capsys.readouterr().out
+
+
+def test_plan_estimates_gpu_and_core_hours_for_the_desk_profile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "table1", "--profile", "desk", "--results", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "one CPU core at 20 GFLOP/s" in out
+    assert "22.8 TFLOP/s sustained" in out
+    # VGG11 at 64 pixels: 5 seeds of 12 epochs of 4,000 images.
+    flops = 5 * count_full_flops(load_sweep("table1", "desk", seeds=1).entries[2].spec)
+    line = next(line for line in out.splitlines() if line.strip().startswith("vgg11 cifar100 full"))
+    assert line.split()[-3:] == [
+        f"{flops / 1e15:.4g}", f"{flops / A100.flops / 3600:.1f}", f"{flops / 2e10 / 3600:.0f}"
+    ]  # fmt: skip

@@ -1,0 +1,110 @@
+"""`freezebench tune`: search of lr, warm-up and weight decay on validation data."""
+
+from __future__ import annotations
+
+import argparse
+
+from bench.cli.arguments import (
+    CHANGEABLE,
+    add_field_arguments,
+    add_file_arguments,
+    add_profile_argument,
+    add_results_argument,
+    add_role_weights_argument,
+    add_workers_argument,
+    check_data,
+    collect_fields,
+    collect_sweep_files,
+    parse_positive_int,
+)
+from bench.errors import UserError
+
+HELP = "search learning rate, warm-up and weight decay on validation data"
+EXAMPLE = "freezebench tune vgg11 cifar10 --lr 0.01,0.04 --warmup 0 --epochs 2 --train-limit 256"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="model of the profile, by role")
+    parser.add_argument("dataset", help="data set of the profile, by role")
+    grid = parser.add_argument_group(
+        "grid", "Full training and the control prefix are trained with every combination."
+    )
+    for name, text in (
+        ("--lr", "learning rates (default: 0.1, 0.3, 1 and 3 times that of the profile)"),
+        ("--warmup", "shares of the steps for warm-up (default: 0 and 0.1)"),
+        ("--weight-decay", "weight decays (default: 1 and 10 times that of the profile)"),
+    ):
+        grid.add_argument(name, type=_parse_list, default=(), metavar="A,B,…", help=text)
+    grid.add_argument(
+        "--saving",
+        type=float,
+        default=0.3,
+        metavar="FLOAT",
+        help="share of FLOPs that prefix saves",
+    )
+    grid.add_argument(
+        "--seeds", type=parse_positive_int, default=1, metavar="INT", help="number of seeds"
+    )
+    add_profile_argument(grid)
+    grid.add_argument(
+        "--setting", default="", metavar="NAME", help="setting of the profile (default: none)"
+    )
+    files = parser.add_argument_group("files")
+    add_results_argument(files)
+    add_file_arguments(files)
+    add_role_weights_argument(files)
+    add_workers_argument(parser.add_argument_group("execution"))
+    changes = parser.add_argument_group("changes to every run")
+    add_field_arguments(changes, CHANGEABLE, default="as the profile says")
+
+
+def main(args: argparse.Namespace) -> int:
+    from bench.cli.runs.plan import describe_plan
+    from bench.launch.launch import launch
+    from bench.planning.missing_weights import set_aside
+    from bench.planning.plan import make_plan
+    from bench.planning.tuning import TuningGrid, make_tuning_sweep
+    from bench.spec import FULL
+    from reports.comparison.tuning_table import (
+        build_tuning_table,
+        format_profile_lines,
+        read_tuning_rows,
+    )
+    from reports.document.terminal import format_text
+
+    sweep = make_tuning_sweep(
+        args.model,
+        args.dataset,
+        args.profile,
+        TuningGrid(args.lr, args.warmup, args.weight_decay),
+        saving=args.saving,
+        seeds=args.seeds,
+        setting=args.setting,
+        files=collect_sweep_files(args),
+        changes=collect_fields(args),
+    )
+    check_data(sweep.specs)
+    plan = make_plan(sweep.specs, args.results)
+    print(describe_plan(sweep, plan, args.results, args.workers), flush=True)
+    specs, missing = set_aside(sweep, plan)
+    if missing:
+        raise UserError(missing[0])
+    outcome = launch(specs, args.results, args.workers)
+    if outcome.stopped:
+        print("stopped; the same command continues from here")
+        return 130
+    rows = read_tuning_rows([entry.spec for entry in sweep.entries], args.results)
+    print(format_text(build_tuning_table(rows, sweep.title)))
+    print("For the profile, from full training:\n")
+    print(format_profile_lines(rows, f"{args.model}/{args.dataset}", FULL))
+    return 1 if outcome.failed else 0
+
+
+def _parse_list(text: str) -> tuple[float, ...]:
+    """Return the numbers of a list that is separated by commas."""
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not valid; give numbers separated by commas"
+        ) from None

@@ -1,0 +1,42 @@
+"""Planned runs whose published weights are neither here nor can be downloaded."""
+
+from __future__ import annotations
+
+from bench.errors import UserError
+from bench.planning.plan import Plan
+from bench.planning.sweep import Sweep
+from bench.spec import Spec
+
+
+def set_aside(sweep: Sweep, plan: Plan) -> tuple[list[Spec], list[str]]:
+    """Return the runs of a sweep that can be executed, and one line for each model that cannot.
+
+    Weights that are not in the local cache are downloaded now, so that a sweep on a machine without
+    a network does not fail run by run. A run that needs another run that is set aside is set aside
+    too.
+    """
+    from bench.models.weights import load_published  # imports torch, which most plans do not need
+
+    reasons: dict[str, str] = {}
+    for model in dict.fromkeys(s.model for s in plan.todo if s.weights == "pretrained"):
+        try:
+            load_published(model)
+        except UserError as error:
+            reasons[model] = str(error)
+    if not reasons:
+        return list(plan.specs), []
+    aside: dict[str, str] = {}
+    for spec in plan.specs:  # in order of their dependencies
+        if spec.id in plan.done:
+            continue
+        if spec.weights == "pretrained" and spec.model in reasons:
+            aside[spec.id] = spec.model
+        elif blocker := next((need for need in spec.needs if need in aside), None):
+            aside[spec.id] = aside[blocker]
+    roles = {entry.spec.model: entry.roles["model"] for entry in sweep.entries}
+    lines = []
+    for model, reason in reasons.items():
+        role, count = roles.get(model, model), list(aside.values()).count(model)
+        named = reason.replace("--weights FILE", f"--weights {role}=FILE")
+        lines.append(f"{role}: {count} runs are planned, but not run: {named}")
+    return [spec for spec in plan.specs if spec.id not in aside], lines

@@ -1,0 +1,143 @@
+"""Table of a search of learning rate, warm-up and weight decay, and the values it found."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from bench.errors import UserError
+from bench.results.run_folder import RunFolder
+from bench.spec import Spec
+from reports.document.table import Table, number_column, rounded_column, text_column
+
+SEARCHED = ("lr", "warmup", "weight_decay")
+
+
+@dataclass(frozen=True)
+class TuningRow:
+    """Outcome of one setting for one strategy.
+
+    spec: run of its first seed. score: mean score over the seeds on validation data in percent, NaN
+    unless all seeds are finished. error: standard error of the score from the draw of the
+    validation samples, NaN for metrics other than accuracy. state: finished runs, or "diverged".
+    """
+
+    spec: Spec
+    score: float
+    error: float
+    state: str
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Values of the fields that were searched."""
+        return tuple(getattr(self.spec, name) for name in SEARCHED)
+
+
+def read_tuning_rows(specs: Sequence[Spec], results: Path) -> list[TuningRow]:
+    """Return one row for each cell of the runs, in their order."""
+    cells: dict[str, list[Spec]] = defaultdict(list)
+    for spec in specs:
+        cells[spec.cell].append(spec)
+    return [_read_row(cell, results) for cell in cells.values()]
+
+
+def _read_row(cell: Sequence[Spec], results: Path) -> TuningRow:
+    folders = [RunFolder(results, spec.id) for spec in cell]
+    found = [folder.result() for folder in folders if folder.done]
+    if any(result["status"] != "done" for result in found):
+        return TuningRow(cell[0], math.nan, math.nan, "diverged")
+    state = f"{len(found)} of {len(cell)}"
+    if len(found) < len(cell):
+        return TuningRow(cell[0], math.nan, math.nan, state)
+    score = fmean(result["accuracy"] for result in found)
+    share = min(max(score / 100, 0.0), 1.0)
+    error = 100 * math.sqrt(share * (1 - share) / found[0]["eval_count"])
+    return TuningRow(cell[0], score, error if found[0]["metric"] == "accuracy" else math.nan, state)
+
+
+def find_best(rows: Sequence[TuningRow], strategy: str) -> TuningRow:
+    """Return the row of a strategy with the best score; of equal ones, that of the lowest lr.
+
+    Raises UserError if no setting of the strategy is finished.
+    """
+    known = [r for r in rows if r.spec.strategy == strategy and not math.isnan(r.score)]
+    if not known:
+        raise UserError(f"tune: no setting of {strategy} is finished; run the same command again")
+    return max(known, key=lambda row: (row.score, -row.spec.lr))
+
+
+def build_tuning_table(rows: Sequence[TuningRow], title: str) -> Table:
+    """Return the table of all settings. It marks the best one of each strategy and its equals."""
+    strategies = list(dict.fromkeys(row.spec.strategy for row in rows))
+    best = {s: find_best(rows, s) for s in strategies}
+    lines = []
+    for row in rows:
+        top = best[row.spec.strategy]
+        near = row.score >= top.score - top.error  # False if a score or the error is unknown
+        lines.append(
+            {
+                "strategy": row.spec.strategy,
+                **dict(zip(SEARCHED, row.values, strict=True)),
+                "score": row.score,
+                "mark": "best" if row is top else "≈" * near,
+                "state": row.state,
+            }
+        )
+    columns = (
+        rounded_column("lr", "lr"),
+        rounded_column("warm-up", "warmup"),
+        rounded_column("weight decay", "weight_decay"),
+        number_column("validation score (%)", "score"),
+        text_column("", "mark"),
+        text_column("runs", "state"),
+    )
+    return Table(
+        title,
+        columns,
+        lines,
+        (text_column("", "strategy"),),
+        [_describe_marks(best), *_warn(rows, best)],
+    )
+
+
+def _describe_marks(best: dict[str, TuningRow]) -> str:
+    errors = ", ".join(f"{s}: {row.error:.2f}" for s, row in best.items() if row.error > 0)
+    return (
+        "≈: within one standard error of the best setting of the same strategy, from the draw of "
+        f"the validation samples ({errors or 'unknown'} points). "
+        "The search cannot tell these apart."
+    )
+
+
+def _warn(rows: Sequence[TuningRow], best: dict[str, TuningRow]) -> list[str]:
+    """Return a warning for each searched field whose best value is the last one of its range."""
+    notes = []
+    for strategy, top in best.items():
+        for name in ("lr", "weight_decay"):
+            tried = sorted({getattr(row.spec, name) for row in rows})
+            value = getattr(top.spec, name)
+            if len(tried) > 1 and value in (tried[0], tried[-1]) and value:
+                way = "lower" if value == tried[0] else "higher"
+                option = f"--{name.replace('_', '-')}"
+                notes.append(
+                    f"{strategy}: the best {name} ({value:g}) is at the end of its range; search "
+                    f"{way} values too ({option})."
+                )
+    return notes
+
+
+def format_profile_lines(rows: Sequence[TuningRow], pair: str, baseline: str) -> str:
+    """Return the lines for a profile: the best values of the baseline strategy, and their source.
+
+    pair: MODEL/DATASET, as a profile names it.
+    """
+    top = find_best(rows, baseline)
+    lines = [
+        f'[pairs."{pair}"] # searched with freezebench tune: {top.score:.1f} % on validation data',
+        *(f"{name} = {value:g}" for name, value in zip(SEARCHED, top.values, strict=True)),
+    ]
+    return "\n".join(lines)
