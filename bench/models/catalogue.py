@@ -76,6 +76,7 @@ def describe() -> dict[str, str]:
     lines["deit_tiny_patch16_224"] = "from timm; the paper's DeiT-T"
     lines |= {name: model.summary for name, model in list_text_models().items()}
     lines["hf:NAME or hf:FOLDER"] = "any sequence classifier of transformers, with its tokenizer"
+    lines["lora:NAME"] = "a text model of this list with LoRA adapters; needs peft"
     lines["NAME"] = "any other torchvision classification model"
     lines["NAME or timm:NAME"] = "any other timm model"
     return lines
