@@ -30,7 +30,7 @@ def make_plan(specs: Iterable[Spec], results: Path) -> Plan:
     Raises UserError if a run needs another one that is neither done nor planned.
     """
     by_id = {spec.id: spec for spec in specs}
-    done = frozenset(i for i, s in by_id.items() if RunFolder(results, i).is_complete(s))
+    done = _find_done(by_id, results)
     for spec in by_id.values():
         for need in spec.needs:
             if need not in by_id and not RunFolder(results, need).done:
@@ -38,6 +38,19 @@ def make_plan(specs: Iterable[Spec], results: Path) -> Plan:
                     f"{spec.label}: needs run {need}, which is neither finished nor planned"
                 )
     return Plan(tuple(_sort_by_depth(by_id)), done)
+
+
+def _find_done(by_id: dict[str, Spec], results: Path) -> frozenset[str]:
+    """Return the ids of the runs that need not be executed.
+
+    A finished run whose kept weights are missing, as after merging compact runs, counts as done if
+    other runs of the plan need it and all of these are done.
+    """
+    done = {i for i, spec in by_id.items() if RunFolder(results, i).is_complete(spec)}
+    users = {need for spec in by_id.values() for need in spec.needs}
+    unfinished = {need for i, spec in by_id.items() if i not in done for need in spec.needs}
+    without_weights = {i for i in users - unfinished - done if RunFolder(results, i).done}
+    return frozenset(done | (without_weights & by_id.keys()))
 
 
 def _sort_by_depth(by_id: dict[str, Spec]) -> Sequence[Spec]:

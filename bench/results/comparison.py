@@ -13,7 +13,7 @@ from bench.errors import UserError
 from bench.files import hash_file, read_json
 from bench.results.decisions import read_decisions
 from bench.results.evaluation_file import read_evaluation
-from bench.spec import HOW
+from bench.spec import FIELDS, HOW
 
 # Fields that depend on machine speed, on the CUDA allocator or on an interruption.
 OF_A_RUN = ("clocks", "cpu", "energy", "resumed")
@@ -30,6 +30,8 @@ def read_reproducible(folder: Path) -> dict[str, Any]:
     """
     result = _drop_fields(read_json(folder / "result.json"), OF_A_RUN)
     spec = _drop_fields(read_json(folder / "spec.json"), HOW)
+    # A run that an earlier version of the code recorded lacks options that were added since.
+    spec = {n: option.default for n, option in FIELDS.items() if n not in HOW} | spec
     model = folder / "model.safetensors"
     try:
         result["memory"] = _drop_fields(result["memory"], MEMORY_OF_THE_DEVICE)

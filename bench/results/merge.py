@@ -1,8 +1,12 @@
-"""Merging of results folders from machines without a shared disk; contradictions are errors."""
+"""Merging of results folders from machines without a shared disk; contradictions are errors.
+
+A source may also be a folder of runs in the compact form (compact_form.py).
+"""
 
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +14,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.files import read_json, replace_atomically
+from bench.results.compact_form import SUFFIX, unpack_runs
 from bench.results.comparison import find_difference, read_reproducible
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
@@ -35,6 +40,20 @@ def merge(sources: Sequence[Path], results: Path) -> MergeOutcome:
     folder, if a run is damaged, if the name of a run's folder is not its id, or if two executions
     of a run differ in anything but timings.
     """
+    with tempfile.TemporaryDirectory(prefix="freezebench-merge-") as place:
+        folders = []
+        for number, source in enumerate(sources):
+            if any(source.glob(f"*{SUFFIX}")):
+                unpacked = Path(place) / str(number)
+                unpack_runs(source, unpacked)
+                folders.append(unpacked)
+            else:
+                folders.append(source)
+        return _merge_folders(folders, results)
+
+
+def _merge_folders(sources: Sequence[Path], results: Path) -> MergeOutcome:
+    """Copy the done runs of results folders into one. See `merge`."""
     merged = MergeOutcome()
     chosen: dict[str, Path] = {}
     known: dict[str, tuple[Path, dict[str, Any]]] = {}
@@ -77,7 +96,8 @@ def _find_runs(sources: Iterable[Path]) -> Iterable[tuple[str, Path]]:
         runs = source / "runs"
         if not runs.is_dir():
             raise UserError(
-                f"{source} is not a results folder: it has no runs/ folder; check the path"
+                f"{source} is not a results folder: it has no runs/ folder and no compact runs "
+                f"(*{SUFFIX}); check the path"
             )
         folders += [(path.name, path) for path in sorted(runs.iterdir()) if path.is_dir()]
     return folders

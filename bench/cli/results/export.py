@@ -1,4 +1,4 @@
-"""`freezebench export`: all results as two tidy tables."""
+"""`freezebench export`: all results as two tidy tables, or all finished runs in compact form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.cli.arguments import add_results_argument, require_results
 
-HELP = "write all results as two tables, one of runs and one of decisions"
+HELP = "write all results as two tables, or the finished runs without weights, for `merge`"
 EXAMPLE = "freezebench export tables --format csv"
 
 
@@ -20,12 +20,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="output folder (default: RESULTS/export)",
     )
     parser.add_argument(
-        "--format", choices=("parquet", "csv"), default="parquet", help="format of the files"
+        "--format",
+        choices=("parquet", "csv", "compact"),
+        default="parquet",
+        help="parquet, csv: one table of runs and one of decisions; compact: one small file for "
+        "each finished run, without weights, which `freezebench merge` reads",
     )
     add_results_argument(parser)
 
 
 def main(args: argparse.Namespace) -> int:
+    if args.format == "compact":
+        return _write_compact(args)
     from reports.runs.export import read_results
     from reports.runs.export_files import write_results
 
@@ -35,4 +41,19 @@ def main(args: argparse.Namespace) -> int:
         write_results(results, out, args.format), (results.runs, results.decisions), strict=True
     ):
         print(f"{path}: {len(frame)} rows")
+    return 0
+
+
+def _write_compact(args: argparse.Namespace) -> int:
+    """Write the finished runs in compact form. Return the exit status."""
+    from bench.results.compact_form import write_compact_runs
+
+    out = args.out or args.results / "export"
+    outcome = write_compact_runs(require_results(args), out)
+    print(f"{out}: {len(outcome.written)} runs")
+    if outcome.left_out:
+        print(
+            f"{len(outcome.left_out)} runs were left out, because their recordings "
+            f"(trace.safetensors) hold weights; copy their folders: {', '.join(outcome.left_out)}"
+        )
     return 0
