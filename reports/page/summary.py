@@ -79,14 +79,20 @@ def write_headline(pools: Mapping[str, Pooled], controls: Mapping[str, Pooled]) 
     """Return the headline: what the runs show on each method, in a few sentences.
 
     A method pays off if it is non-inferior to full training and saves time, both significantly
-    after Holm's correction. A method saves most if it saves significantly more time over the pairs
-    than every other method that pays off. Controls are named only if they lose no accuracy either.
+    after Holm's correction. A method loses accuracy if its difference from full training is below 0
+    and significant after the same correction. A method saves most if it saves significantly more
+    time over the pairs than every other method that pays off. Controls are named only if they lose
+    no accuracy either.
     """
     if not any(one.pairs for one in pools.values()):
         return "No conclusion yet, because no method can be compared with full training."
     paying = {name: one for name, one in pools.items() if one.faster}
     kept = {name: one for name, one in pools.items() if one.no_worse and not one.faster}
-    lost = [name for name, one in pools.items() if one.verdict in ("inferior", OPEN)]
+    lost = [
+        name
+        for name, one in pools.items()
+        if one.verdict in ("inferior", OPEN) and one.p_different < 1 - LEVEL
+    ]
     undecided = [name for name in pools if name not in (*paying, *kept, *lost)]
     sentences = [
         _describe_paying(paying)

@@ -1,13 +1,14 @@
 """Tests of the headline of the page: the claim and the number of runs behind it."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from reports.comparison.method_rows import compare_cells, pool_compared
 from reports.document.profile import Profile
 from reports.page.run_details import DetailsByRow
-from reports.page.summary import build_answer
+from reports.page.summary import build_answer, write_headline
 from reports.publishing.build import build_report
 from reports.runs.cells import build_cells
 from reports.runs.run_table import Reader
@@ -57,6 +58,14 @@ def test_headline_names_no_best_method_if_two_save_alike(results):
     assert "linear (" in words
     assert " and " in words
     assert words.endswith("The data cannot tell which of them saves most.")
+
+
+def test_a_loss_is_named_only_if_it_stays_significant_after_the_correction(results):
+    pools = pool_compared(compare_cells(build_cells(Reader(results).runs(RUNS))))
+    pool = replace(pools["linear"], verdict="worse, margin open", p_no_worse=1.0, p_different=0.04)
+    assert "linear loses accuracy." in write_headline({"linear": pool}, {})
+    unsure = write_headline({"linear": replace(pool, p_different=0.06)}, {})
+    assert "The runs cannot tell whether linear loses accuracy." in unsure
 
 
 def test_a_single_method_that_pays_off_is_not_called_the_best(results):
