@@ -60,8 +60,9 @@ def make_tuning_sweep(
             grid=[Grid(models=[model], datasets=[dataset], seeds=list(range(seeds)))],
             methods=methods,
             set={"evaluate_on": "validation"},
-            **({"setting": setting} if setting else {}),
         )
+        if setting:
+            declared = declared.model_copy(update={"setting": setting})
         return expand_sweep(declared, profile_name, "tune", files=files, changes=given)
 
     base = expand([Method(name=FULL)]).entries[0].spec

@@ -12,7 +12,7 @@ from statistics import fmean
 from bench.errors import UserError
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
-from reports.document.table import Table, number_column, rounded_column, text_column
+from reports.document.table import Row, Table, number_column, rounded_column, text_column
 
 SEARCHED = ("lr", "warmup", "weight_decay")
 
@@ -74,7 +74,7 @@ def build_tuning_table(rows: Sequence[TuningRow], title: str) -> Table:
     """Return the table of all settings. It marks the best one of each strategy and its equals."""
     strategies = list(dict.fromkeys(row.spec.strategy for row in rows))
     best = {s: find_best(rows, s) for s in strategies}
-    lines = []
+    lines: list[Row] = []
     for row in rows:
         top = best[row.spec.strategy]
         near = row.score >= top.score - top.error  # False if a score or the error is unknown
