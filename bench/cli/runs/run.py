@@ -114,7 +114,8 @@ def summarise_result(result: dict[str, Any]) -> str:
         f"{NAMES[result['metric']]} {result['accuracy']:.2f} of {result['eval_count']} samples\n"
         f"training {clocks['train']:.1f} s, deciding {clocks['decide']:.2f} s\n"
         f"computation {flops['exact']['total'] / 1e12:.4g} TFLOPs exact "
-        f"({100 * saved:.1f} % saved), {flops['paper']['total'] / 1e12:.4g} by the paper's convention\n"
+        f"({100 * saved:.1f} % saved), {flops['paper']['total'] / 1e12:.4g} by the paper's "
+        "convention\n"
         f"layers frozen {frozen} of {len(result['layers'])}"
     )
 
