@@ -66,7 +66,9 @@ def test_errors_in_an_image_folder_are_one_line(pictures):
     (pictures / "train" / "cow").mkdir()
     one_line("cow: contains no images", load)
     (pictures / "train" / "cow").rmdir()
-    (pictures / "train" / "bee" / "gone.png").symlink_to("nowhere")  # skipped without an error
+    (pictures / "train" / "bee" / "gone.png").symlink_to("nowhere")
+    one_line("gone.png: a link to nowhere, which does not exist", load)
+    (pictures / "train" / "bee" / "gone.png").unlink()
     (pictures / "train" / "bee" / "folder.png").mkdir()
     catalogue.load(f"folder:{pictures}", resolution=16)
     bad = pictures / "train" / "bee" / "3.png"
