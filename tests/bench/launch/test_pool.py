@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-import bench.launch.worker
 from bench.errors import UserError
 from bench.files import read_json
 from bench.launch.capacity import count_workers
 from bench.launch.pool import Pool
+from bench.launch.processes import fork_server
 from bench.launch.worker import start_worker
 from bench.planning.plan import make_plan
 from bench.planning.run_inputs import resolve
@@ -219,7 +219,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[forkserver.ForkServer]:
     own = forkserver.ForkServer()
     for name in ("ensure_running", "connect_to_new_process", "set_forkserver_preload"):
         monkeypatch.setattr(forkserver, name, getattr(own, name))
-    monkeypatch.setattr(bench.launch.worker, "PRELOADED", [])
+    monkeypatch.setattr(fork_server, "PRELOADED", [])
     yield own
     own._stop()
 
