@@ -128,7 +128,8 @@ def test_a_preempted_run_resumes_from_its_checkpoint(
     here.send()
     wait_until(here.under_way, 90, "steps", here.log)
     (number,) = list_running()
-    read_output("sbatch", "--partition=high", "--nodes=3", "--output=/dev/null", "--wrap=sleep 5")
+    nodes = f"--nodelist={','.join(cluster.nodes)}"  # all nodes on which the run can be
+    read_output("sbatch", "--partition=high", nodes, "--output=/dev/null", "--wrap=sleep 5")
     interrupted = "job interrupted; checkpoints are written"
     wait_until(lambda: interrupted in here.log(), 60, "an interruption", here.log)
     wait_until(lambda: len(here.done()) == 1 and not list_queue(), 180, "end", here.log)

@@ -105,7 +105,8 @@ class SlurmRound:
             read_output("scontrol", "requeue", job)
             self._count("requeue")
         elif roll < 0.95:
-            command = ["sbatch", "--partition=high", "--nodes=3", "--output=/dev/null"]
+            nodes = f"--nodelist={','.join(self._cluster.nodes)}"  # all nodes of the runs
+            command = ["sbatch", "--partition=high", nodes, "--output=/dev/null"]
             subprocess.run([*command, "--wrap=sleep 1"], capture_output=True, check=False)
             self._count("preemption")
         else:
