@@ -184,7 +184,7 @@ class Spec:
         checked["match"] = tuple(self.match)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-        check_replicas({name: getattr(self, name) for name in FIELDS})
+        check_replicas(checked)
 
     @cached_property
     def id(self) -> str:
@@ -264,11 +264,10 @@ class Spec:
         Fields with their default value are left out, so that a new option keeps old ids.
         """
         identity = {
-            f.name: getattr(self, f.name)
-            for f in fields(self)
-            if f.name not in (*HOW, "options", "contents", "match")
+            name: value
+            for name, default in HASHED.items()
+            if (value := getattr(self, name)) != default
         }
-        identity = {k: v for k, v in identity.items() if k in FIELDS and v != FIELDS[k].default}
         identity["strategy"] = self.strategy_name
         identity["model"] = self.model_name
         identity["data"] = self.data_name
@@ -290,3 +289,5 @@ class Spec:
 FIELDS: Mapping[str, Option] = {
     f.name: f.metadata["option"] for f in fields(Spec) if "option" in f.metadata
 }
+# Default of every field that changes the result.
+HASHED = {name: option.default for name, option in FIELDS.items() if name not in HOW}
