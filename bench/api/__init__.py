@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from bench.siblings import check_siblings
 
-check_siblings()  # before the imports below, which fail if another package has a name of ours
+check_siblings()
 
-from bench.own_training.freezing import Freezing  # noqa: E402
-from reports.runs.export_files import load_results  # noqa: E402
+# These imports fail if another package has a name of ours, so they follow the check.
+from bench.own_training.freezing import Freezing  # noqa: E402  # after the check
+from reports.runs.export_files import load_results  # noqa: E402  # after the check
 
 __all__ = ["Freezing", "load_results"]

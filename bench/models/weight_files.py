@@ -26,6 +26,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise UserError(f"weights {path}: no such file; pass --weights FILE.safetensors")
     try:
         with get_utf8_path(path) as name, safe_open(name, framework="pt") as file:
+            # The file has keys(), but cannot be iterated over.
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         if path.suffix.lower() in PICKLES or _read_start(path).startswith(MAGIC):

@@ -54,6 +54,7 @@ def _write_compact(args: argparse.Namespace) -> int:
     if outcome.left_out:
         print(
             f"{len(outcome.left_out)} runs were left out, because their recordings "
-            f"(trace.safetensors) hold weights; copy their folders: {', '.join(outcome.left_out)}"
+            "(trace.safetensors) contain weights; to move them, copy the run folders "
+            f"{', '.join(outcome.left_out)}"
         )
     return 0

@@ -111,6 +111,7 @@ class RecordedNvml(ModuleType):
         super().__init__("pynvml")
         self.energy, self.compute, self.graphics = iter(energy), compute, graphics
 
+    # The methods have the names of NVML's functions.
     def nvmlInit(self):  # noqa: N802
         pass
 

@@ -89,6 +89,7 @@ class _Slice(io.RawIOBase):
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self._size}[whence]
         return self._file.seek(self._start + max(0, base + offset)) - self._start
 
+    # typeshed declares a buffer type that Python 3.11 cannot name.
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         left = max(0, self._size - self.tell())
         return self._file.readinto(memoryview(buffer)[:left]) or 0

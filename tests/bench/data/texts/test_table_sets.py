@@ -181,7 +181,7 @@ def test_the_datasets_library_reads_the_same_texts(tmp_path: Path):
     write_table(folder / "train.csv", rows[:30])
     write_table(folder / "test.csv", rows[30:])
     try:
-        import datasets  # noqa: F401
+        import datasets  # noqa: F401  # only whether it can be imported
     except ImportError:
         with pytest.raises(UserError, match=r"needs the datasets library; install it with `pip"):
             load(f"datasets:{folder}")
