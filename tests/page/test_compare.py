@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import statistics
 
+from playwright.sync_api import expect
+
 from tests.support.page_results import GONE, RUNS
 from tests.support.synthetic_results import make_result
 
@@ -42,8 +44,8 @@ def test_two_rows_are_compared_side_by_side_and_seed_by_seed(shown):
     assert "linear" in tab.locator("#tray").text_content()
     pick(tab, "smartfrz")
     dialog = tab.get_by_role("dialog")
-    assert dialog.is_visible()
-    assert not tab.locator("#tray").is_visible()
+    expect(dialog).to_be_visible()
+    expect(tab.locator("#tray")).to_be_hidden()
     facts = read_rows(tab, 0)
     assert facts["Method"] == ["linear", "smartfrz"]
     assert facts["Seeds"] == ["4 of 5", "5 of 5"]
@@ -83,7 +85,7 @@ def test_cancel_forgets_the_picked_row(shown):
     pick(tab, "full")
     tab.get_by_role("button", name="Cancel").click()
     pick(tab, "smartfrz")
-    assert not tab.locator("#compare").is_visible()
+    expect(tab.locator("#compare")).to_be_hidden()
     assert "smartfrz" in tab.locator("#tray").text_content()
 
 
@@ -113,12 +115,12 @@ def test_decisions_open_in_the_dialog_and_back_returns_to_the_runs(shown):
     assert dialog.locator(".moments").bounding_box()["height"] > 50
     dialog.get_by_role("button", name="Back").click()
     assert dialog.locator("tr[data-seed]").count() == 5
-    assert not dialog.get_by_role("button", name="Back").is_visible()
+    expect(dialog.get_by_role("button", name="Back")).to_be_hidden()
 
 
 def test_decisions_are_readable_without_javascript(shown):
     tab = shown(script=False)
     href = tab.locator("#table2 .dossier a.open").last.get_attribute("href")
     tab.locator("#histories summary").click()
-    assert tab.locator(href).is_visible()
+    expect(tab.locator(href)).to_be_visible()
     assert tab.locator(f"{href} tbody tr").count() > 0

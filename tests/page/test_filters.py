@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from playwright.sync_api import expect
+
 from tests.support.page_results import DATASETS, MODELS, RUNS
 
 ROWS = "#table2 table.sortable tbody tr:not(.block)"
@@ -65,17 +67,17 @@ def test_a_table_without_a_matching_row_says_so(shown):
     tab = shown()
     choose(tab, "full")
     against = tab.locator("#table2 table.sortable").nth(1)  # has no row for full training
-    assert not against.is_visible()
+    expect(against).to_be_hidden()
     note = tab.locator("p:visible", has_text="No row of this table matches the filter.")
     assert note.count() > 0
     tab.get_by_role("button", name="Show all").click()
-    assert against.is_visible()
+    expect(against).to_be_visible()
     assert note.count() == 0
     assert tab.locator("#filters output").text_content() == "All rows are shown."
 
 
 def test_without_javascript_there_is_no_filter_and_every_row(shown):
     tab = shown(script=False)
-    assert not tab.locator("#filters").is_visible()
-    assert not tab.locator("#open-compare").is_visible()
+    expect(tab.locator("#filters")).to_be_hidden()
+    expect(tab.locator("#open-compare")).to_be_hidden()
     assert tab.locator(f"{ROWS}:visible").count() == tab.locator(ROWS).count() > 0

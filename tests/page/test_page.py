@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from playwright.sync_api import expect
+
 from tests.support.page_results import GONE, RUNS
 
 WIDE = "document.documentElement.scrollWidth"
@@ -97,8 +99,9 @@ def test_click_on_a_heading_sorts_by_number(shown):
     printed = [cell.text_content() for cell in column(tab, HERE, "Accuracy")]
     assert printed != before
     assert sorted(printed) == sorted(before)
-    assert tab.locator(HERE).locator("tbody .group").first.is_visible()  # every row names its model
-    assert not tab.locator(HERE).locator(".block").first.is_visible()
+    named = tab.locator(HERE).locator("tbody .group").first
+    expect(named).to_be_visible()  # every row names its model
+    expect(tab.locator(HERE).locator(".block").first).to_be_hidden()
 
     head.locator("button").click()
     assert head.get_attribute("aria-sort") == "descending"
@@ -124,7 +127,7 @@ def test_row_opens_a_dialog_with_its_run_ids(shown):
     tab = shown()
     tab.locator(HERE).locator("a.open").nth(1).click()  # linear, which misses one seed
     dialog = tab.get_by_role("dialog")
-    assert dialog.is_visible()
+    expect(dialog).to_be_visible()
     words = dialog.text_content()
     here = [run for run in RUNS if run["cell"] == GONE["cell"]]
     assert len(here) == 5
@@ -132,13 +135,13 @@ def test_row_opens_a_dialog_with_its_run_ids(shown):
     assert "missing" in words
     assert "from 4 paired seeds" in words
     tab.keyboard.press("Escape")
-    assert not dialog.is_visible()
+    expect(dialog).to_be_hidden()
 
 
 def test_tables_pooled_over_cells_link_to_all_runs(shown):
     tab = shown()
     tab.get_by_role("link", name="The runs behind these numbers").first.click()
-    assert tab.locator("#table2 .dossier").last.is_visible()
+    expect(tab.locator("#table2 .dossier").last).to_be_visible()
 
 
 def test_links_lead_to_the_runs_without_javascript(shown):
@@ -164,8 +167,8 @@ def test_print_is_black_on_white_without_screen_controls(shown):
     assert brightness(tab.evaluate(GROUND)) > 250
     assert brightness(tab.evaluate("getComputedStyle(document.body).color")) < 50
     for name in (".contents", "#scheme", "a.open"):
-        assert not tab.locator(name).first.is_visible()
-    assert tab.locator("figure svg").first.is_visible()
+        expect(tab.locator(name).first).to_be_hidden()
+    expect(tab.locator("figure svg").first).to_be_visible()
     verdicts = tab.locator("td .chip")
     assert verdicts.count() > 5
     assert all(verdicts.nth(i).is_visible() for i in range(verdicts.count()))

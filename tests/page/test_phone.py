@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import expect
 
 FRAMES = """frames => frames.filter(f => f.offsetParent).map(f => ({
   name: f.ariaLabel || f.closest("[id]").id,
   wide: f.scrollWidth > f.clientWidth + 1,
   hint: f.querySelector(".hint").offsetParent !== null,
 }))"""
+DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 LOOSE = """[...document.querySelectorAll("table, figure svg")].filter(t => t.offsetParent
   && !t.closest(".scroll") && t.scrollWidth > t.parentElement.clientWidth + 1).length"""
 
 
-def read_frames(tab, selector=".scroll"):
-    tab.wait_for_timeout(100)  # a ResizeObserver reports after the layout
+def read_frames(tab, selector=".scroll", script=True):
+    if script:
+        tab.evaluate(DRAWN)  # a ResizeObserver reports after the layout
     return tab.eval_on_selector_all(selector, FRAMES)
 
 
@@ -61,14 +64,14 @@ def test_dialogs_fit_a_phone_and_have_hints_too(shown):
 
 
 def test_without_javascript_narrow_screens_always_show_the_hints(shown):
-    frames = read_frames(shown(390, script=False))
+    frames = read_frames(shown(390, script=False), script=False)
     assert frames
     assert all(f["hint"] for f in frames)
 
 
 def test_filters_and_contents_are_closed_until_asked_for(shown):
     tab = shown(390)
-    assert not tab.locator("#filters input").first.is_visible()
+    expect(tab.locator("#filters input").first).to_be_hidden()
     tab.locator("#filters summary").click()
-    assert tab.locator("#filters input").first.is_visible()
+    expect(tab.locator("#filters input").first).to_be_visible()
     assert tab.locator("#filters input").last.bounding_box()["x"] < 390

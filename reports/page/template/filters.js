@@ -40,6 +40,10 @@ function applyFilters() {
   filters.toggleAttribute("data-active", active);
 }
 filters.addEventListener("change", applyFilters);
-filters.addEventListener("reset", () => setTimeout(applyFilters)); // the boxes change after the event
+filters.addEventListener("reset", (event) => {
+  event.preventDefault(); // the boxes would change only after this event
+  for (const box of filters.querySelectorAll("input")) box.checked = false;
+  applyFilters();
+});
 filters.hidden = false;
 applyFilters();
