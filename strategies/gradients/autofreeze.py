@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import compress
 from typing import Any
-
-import torch
 
 from strategies.base import (
     Cadence,
@@ -20,8 +17,7 @@ from strategies.base import (
     Verdict,
     View,
 )
-
-Place = tuple[int, tuple[int, ...], tuple[int, ...]]  # layer, shape and strides of a gradient
+from strategies.gradients.interval_sums import IntervalSums
 
 
 class AutoFreeze(Strategy):
@@ -59,50 +55,16 @@ class AutoFreeze(Strategy):
 
     def start(self, view: View) -> None:
         # Layers that only join a block, such as embeddings, are in no norm of a block.
-        self._counted = frozenset(
-            layer.index for layer in view.layers if layer.in_block or self.unit == "layer"
+        self._sums = IntervalSums(
+            {layer.index for layer in view.layers if layer.in_block or self.unit == "layer"}
         )
-        self._chosen: list[bool] = []  # whether each active gradient is summed
-        self._places: list[Place] = []
-        self._sums = torch.empty(0)  # flat sums of all gradients over the interval
-        self._lay_out()
-        self._without: frozenset[int] | None = None  # frozen layers when summing began
         self._previous: dict[int, float] = {}
 
     def observations(self) -> Cadence:
         return EverySteps(1)
 
     def observe(self, view: View) -> None:
-        if self._without != view.frozen:
-            self._without = view.frozen
-            gradients = [(layer, g) for layer in view.active for g in view.gradients(layer)]
-            self._chosen = [layer in self._counted for layer, _ in gradients]
-            self._places = [
-                (layer, tuple(g.shape), g.stride())
-                for layer, g in compress(gradients, self._chosen)
-            ]
-            self._sums = torch.zeros(sum(map(_round_up_size, self._places)), device=view.device)
-            self._lay_out()
-        # One multi-tensor addition sums all layers. Nothing is copied from the device.
-        if self._by_parameter:
-            summed = list(compress(view.active_gradients(), self._chosen))
-            torch._foreach_add_(self._by_parameter, summed)
-
-    def _lay_out(self) -> None:
-        """Make views of the flat sums: one per parameter to add to, one per layer to read.
-
-        Because all sums share one tensor, a freezing stage reads a layer, or clears all layers, in
-        one operation. The views have the strides of the gradients: adding tensors of different
-        strides is slower.
-        """
-        self._by_parameter: list[torch.Tensor] = []
-        rooms: dict[int, int] = {}
-        for layer, shape, strides in self._places:
-            begin = sum(rooms.values())
-            self._by_parameter.append(self._sums.as_strided(shape, strides, begin))
-            rooms[layer] = rooms.get(layer, 0) + _round_up_size((layer, shape, strides))
-        parts = self._sums.split(list(rooms.values()))
-        self._by_layer = dict(zip(rooms, parts, strict=True))
+        self._sums.add(view)
 
     def stages(self) -> Cadence:
         return PerEpoch(self.M)
@@ -112,7 +74,7 @@ class AutoFreeze(Strategy):
         if not units:
             return ()
         norms = self._compute_norms(units)
-        self._sums.zero_()
+        self._sums.clear()
         verdicts = self._judge_units(units, norms)
         self._previous = norms
         return verdicts
@@ -146,8 +108,7 @@ class AutoFreeze(Strategy):
     def _compute_norms(self, units: Mapping[int, list[int]]) -> dict[int, float]:
         """Return η of every active unit over the interval, with one copy from the device."""
         order = 1 if self.norm == "l1" else 2
-        flat = torch.stack(torch._foreach_norm(list(self._by_layer.values()), order))
-        of_layer = dict(zip(self._by_layer, flat.double().tolist(), strict=True))
+        of_layer = self._sums.compute_norms(order)
         norms: dict[int, float] = {}
         for unit, layers in units.items():
             # A layer without a gradient, or outside of its block, has no norm.
@@ -156,19 +117,10 @@ class AutoFreeze(Strategy):
         return norms
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "sums": self._sums,
-            "chosen": self._chosen,
-            "places": self._places,
-            "without": None if self._without is None else sorted(self._without),
-            "previous": self._previous,
-        }
+        return {**self._sums.state_dict(), "previous": self._previous}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._chosen, self._places = list(state["chosen"]), state["places"]
-        self._sums = state["sums"].clone()  # observe() adds to it in place
-        self._lay_out()
-        self._without = None if state["without"] is None else frozenset(state["without"])
+        self._sums.load_state_dict(state)
         self._previous = dict(state["previous"])
 
 
@@ -177,15 +129,6 @@ def _compute_change(before: float, now: float) -> float:
     if before:
         return abs(before - now) / before
     return math.inf if now else 0.0
-
-
-def _round_up_size(place: Place) -> int:
-    """Return the number of float32 elements to reserve for a gradient: a multiple of 64 bytes.
-
-    Every gradient then starts at an address that is aligned for vector loads. The padding stays 0,
-    which does not change a norm.
-    """
-    return -(-math.prod(place[1]) // 16) * 16
 
 
 def _compute_percentile(values: Sequence[float], percent: float) -> float:

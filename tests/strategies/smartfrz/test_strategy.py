@@ -125,7 +125,7 @@ def test_decisions_equal_those_computed_from_the_whole_history(
         rate = view.lr / view.base_lr if view.step else 1.0
         moments.append((view.step / view.total_steps, rate))
         taken.append(
-            [view.weights(i)[0].flatten()[strategy._tailor.indices[i]].clone() for i in (0, 1)]
+            [view.weights(i)[0].flatten()[strategy._history._tailor.indices[i]].clone() for i in (0, 1)]
         )
 
     take()
@@ -240,7 +240,7 @@ def test_tokens_from_a_recording_equal_those_of_the_strategy(tmp_path: Path) -> 
     assert trace["cka"].shape == trace["cka_biased"].shape == (5, 2)
     assert trace["probes"].tolist() == [0, 0.05, 0.1, 0.15, 0.2]
     tokens, _ = make_tokens(trace, "cascade", OPTIONS["window"])
-    torch.testing.assert_close(tokens[-6:], strategy._tokens.last(6), rtol=0, atol=0)
+    torch.testing.assert_close(tokens[-6:], strategy._history.tokens.last(6), rtol=0, atol=0)
 
     again = Record(tailored=16, snapshots_per_epoch=5, samples=16, batch=8)
     again.start(view)

@@ -1,0 +1,93 @@
+"""Sums of gradients over an interval of steps, and their norms, without waiting for the device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from itertools import compress
+from typing import Any
+
+import torch
+
+from strategies.base import View
+
+Place = tuple[int, tuple[int, ...], tuple[int, ...]]  # layer, shape and strides of a gradient
+
+
+class IntervalSums:
+    """Signed sums of the gradients of some layers, over the steps since the last `clear`.
+
+    All sums share one flat tensor, so that one operation reads the norm of a layer or clears all
+    layers. After a freeze, or another change of the active layers, the sums start again from zero.
+    """
+
+    def __init__(self, layers: Collection[int]) -> None:
+        """Sum the gradients of the given layers only."""
+        self._counted = frozenset(layers)
+        self._chosen: list[bool] = []  # whether each active gradient is summed
+        self._places: list[Place] = []
+        self._sums = torch.empty(0)
+        self._lay_out()
+        self._without: frozenset[int] | None = None  # frozen layers when summing began
+
+    def add(self, view: View) -> None:
+        """Add the gradients of the last step."""
+        if self._without != view.frozen:
+            self._without = view.frozen
+            gradients = [(layer, g) for layer in view.active for g in view.gradients(layer)]
+            self._chosen = [layer in self._counted for layer, _ in gradients]
+            self._places = [
+                (layer, tuple(g.shape), g.stride())
+                for layer, g in compress(gradients, self._chosen)
+            ]
+            self._sums = torch.zeros(sum(map(_round_up_size, self._places)), device=view.device)
+            self._lay_out()
+        # One multi-tensor addition sums all layers. Nothing is copied from the device.
+        if self._by_parameter:
+            summed = list(compress(view.active_gradients(), self._chosen))
+            torch._foreach_add_(self._by_parameter, summed)
+
+    def clear(self) -> None:
+        self._sums.zero_()
+
+    def compute_norms(self, order: int) -> dict[int, float]:
+        """Return the norm of each layer's sum (order 1 or 2), with one copy from the device."""
+        flat = torch.stack(torch._foreach_norm(list(self._by_layer.values()), order))
+        return dict(zip(self._by_layer, flat.double().tolist(), strict=True))
+
+    def _lay_out(self) -> None:
+        """Make views of the flat sums: one per parameter to add to, one per layer to read.
+
+        The views have the strides of the gradients: adding tensors of different strides is slower.
+        """
+        self._by_parameter: list[torch.Tensor] = []
+        rooms: dict[int, int] = {}
+        for layer, shape, strides in self._places:
+            begin = sum(rooms.values())
+            self._by_parameter.append(self._sums.as_strided(shape, strides, begin))
+            rooms[layer] = rooms.get(layer, 0) + _round_up_size((layer, shape, strides))
+        parts = self._sums.split(list(rooms.values()))
+        self._by_layer = dict(zip(rooms, parts, strict=True))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "sums": self._sums,
+            "chosen": self._chosen,
+            "places": self._places,
+            "without": None if self._without is None else sorted(self._without),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._chosen, self._places = list(state["chosen"]), state["places"]
+        self._sums = state["sums"].clone()  # add() changes it in place
+        self._lay_out()
+        self._without = None if state["without"] is None else frozenset(state["without"])
+
+
+def _round_up_size(place: Place) -> int:
+    """Return the number of float32 elements to reserve for a gradient: a multiple of 64 bytes.
+
+    Every gradient then starts at an address that is aligned for vector loads. The padding stays 0,
+    which does not change a norm.
+    """
+    return -(-math.prod(place[1]) // 16) * 16
