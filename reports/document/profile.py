@@ -8,6 +8,9 @@ from typing import Any
 
 from bench.errors import UserError
 
+# The paper's models under the names of their libraries. They stand in for nothing.
+LIBRARY_NAMES = {"deit_tiny": "deit_tiny_patch16_224", "bert_base": "bert-base-uncased"}
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -47,12 +50,19 @@ class Profile:
         """Return a name for readers, such as "digits10 (for cifar10)"."""
         role = self.find_role(name)
         used = self.stands_for.get(role, name)
-        return used if used == role else f"{used} (for {role})"
+        return f"{used} (for {role})" if self._is_stand_in(role, used) else role
+
+    def _is_stand_in(self, role: str, used: str) -> bool:
+        return used not in (role, LIBRARY_NAMES.get(role))
 
     @property
     def sentence(self) -> str:
         """Sentence that names the profile, its changed settings and all stand-ins."""
-        pairs = [f"{used} for {role}" for role, used in self.stands_for.items() if used != role]
+        pairs = [
+            f"{used} for {role}"
+            for role, used in self.stands_for.items()
+            if self._is_stand_in(role, used)
+        ]
         changed = [f"{key} = {value}" for key, value in self.changes.items()]
         return (
             f"Profile: {self.name}."
