@@ -1,15 +1,18 @@
-"""Columns of a table that hold texts and labels, and their conversion into samples."""
+"""Columns of a table that hold texts and labels, and the conversion of rows into samples."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.data.texts.dataset import TextSample
+from bench.data.texts.labels import UNLABELLED
 from bench.data.texts.table_file import Row
 from bench.errors import UserError
+from bench.files import expand_home
 
 LABELS = ("label", "labels", "class", "target")
 # Names of text columns in common data sets, pairs first.
@@ -22,8 +25,6 @@ TEXTS = (
     ("text",),
     ("sentence",),
 )
-MOST_CLASSES = 1000
-UNLABELLED = "-1"  # label of the hidden labels of a test part (GLUE)
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,16 @@ class Columns:
 def parse_columns(name: str) -> tuple[str, Columns | None]:
     """Split PLACE#TEXT,LABEL or PLACE#TEXT,TEXT,LABEL into the place and the columns.
 
-    Without "#", the columns are None. Raises UserError for another number of columns.
+    Without "#", or if the whole name is a path that exists, the columns are None. Raises UserError
+    for another number of columns.
     """
-    place, mark, listed = name.partition("#")
-    if not mark:
+    marks = [at for at, sign in enumerate(name) if sign == "#"]
+    if not marks or _exists(name):
         return name, None
-    names = tuple(part.strip() for part in listed.split(","))
+    # A path may contain "#", and so may the name of a column.
+    split = next((at for at in marks if _exists(name[:at])), marks[0])
+    place = name[:split]
+    names = tuple(part.strip() for part in name[split + 1 :].split(","))
     if len(names) not in (2, 3) or not all(names) or len(set(names)) < len(names):
         raise UserError(
             f"{name}: after #, give one or two text columns and the label column, as #TEXT,LABEL"
@@ -53,50 +58,40 @@ def parse_columns(name: str) -> tuple[str, Columns | None]:
 def find_columns(rows: Sequence[Row], where: str) -> Columns:
     """Return the columns that have common names. Raises UserError if there are none."""
     present = list(rows[0])
-    labels = [name for name in LABELS if name in present]
-    texts = [names for names in TEXTS if all(name in present for name in names)]
-    if len(labels) != 1 or not texts:
+    columns = _guess_columns(present)
+    if columns is None:
+        # Rows of JSON Lines may differ in their columns: name the one that the first row lacks.
+        columns = _guess_columns(list({name: None for row in rows for name in row}))
+        if columns is not None:
+            check_columns(rows, columns, where)
         raise UserError(
             f"{where}: cannot tell its text and label columns; name them as #TEXT,LABEL or "
             f"#TEXT,TEXT,LABEL (its columns: {_list_names(present)})"
         )
-    return Columns(texts[0], labels[0])
+    return columns
+
+
+def _guess_columns(present: Sequence[str]) -> Columns | None:
+    labels = [name for name in LABELS if name in present]
+    texts = [names for names in TEXTS if all(name in present for name in names)]
+    return Columns(texts[0], labels[0]) if len(labels) == 1 and texts else None
 
 
 def check_columns(rows: Sequence[Row], columns: Columns, where: str) -> None:
-    """Raise UserError if a column does not exist."""
+    """Raise UserError if a column does not exist, or if the first row lacks it."""
     for name in (*columns.texts, columns.label):
-        if name not in rows[0]:
-            raise UserError(
-                f"{where}: has no column {name!r}; its columns: {_list_names(list(rows[0]))}"
-            )
-
-
-def read_labels(rows: Sequence[Row], columns: Columns, where: str) -> list[str]:
-    """Return the label of each row as text; 1, 1.0 and "1" are the same label.
-
-    Raises UserError for a missing label and for a number with a fraction.
-    """
-    return [
-        _read_label(row.get(columns.label), f"{where}, row {number}")
-        for number, row in enumerate(rows, 1)
-    ]
-
-
-def list_classes(labels: Sequence[str], where: str) -> dict[str, int]:
-    """Return the number of each class, in the order of numbers or else of letters.
-
-    Raises UserError for fewer than two classes, and for as many as a column of free text has.
-    """
-    found = set(labels)
-    if len(found) < 2 or len(found) > max(2, min(MOST_CLASSES, len(labels) // 2)):
+        if has_column(rows[:1], name):
+            continue
+        if has_column(rows, name):
+            raise UserError(f"{where}, row 1: has no {name!r}; remove the row, or correct it")
         raise UserError(
-            f"{where}: its label column has {len(found):,} different values in {len(labels):,} "
-            "rows; name a column of classes"
+            f"{where}: has no column {name!r}; its columns: {_list_names(list(rows[0]))}"
         )
-    numbers = all(label.removeprefix("-").isdecimal() for label in found)
-    ordered = sorted(found, key=int) if numbers else sorted(found)
-    return {label: number for number, label in enumerate(ordered)}
+
+
+def has_column(rows: Sequence[Row], name: str) -> bool:
+    """Return whether any row has the column; rows of JSON Lines may differ in their columns."""
+    return any(name in row for row in rows)
 
 
 def make_samples(
@@ -110,9 +105,12 @@ def make_samples(
     samples = []
     for number, (row, label) in enumerate(zip(rows, labels, strict=True), 1):
         if label not in classes:
+            remedy = "correct the file"
+            if label == UNLABELLED:
+                remedy = "-1 usually means no label, so remove these rows"
             raise UserError(
-                f"{where}, row {number}: the label {label!r} is not among the labels of the "
-                f"training part ({_list_names(list(classes))}); correct the file"
+                f"{where}, row {number}: the label {label[:40]!r} is not among the labels of the "
+                f"training part ({_list_names(list(classes))}); {remedy}"
             )
         place = f"{where}, row {number}"
         first, *second = (_read_text(row.get(name), name, place) for name in columns.texts)
@@ -120,24 +118,29 @@ def make_samples(
     return samples
 
 
-def _read_label(value: Any, where: str) -> str:
-    if isinstance(value, float) and math.isfinite(value) and value == int(value):
-        value = int(value)
-    if isinstance(value, float) and math.isfinite(value):
-        raise UserError(f"{where}: the label {value} is no class; name a column of classes")
-    label = "" if value is None or isinstance(value, float) else str(value).strip()
-    if not label or isinstance(value, (list, dict)):
-        raise UserError(f"{where}: has no label; remove the row, or correct it")
-    head, point, zeros = label.partition(".")
-    whole = point and head.removeprefix("-").isdecimal() and not zeros.strip("0")
-    return head if whole else label
-
-
 def _read_text(value: Any, column: str, where: str) -> str:
-    if not isinstance(value, str) or not value.strip():
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    if missing or (isinstance(value, str) and not value.strip()):
         raise UserError(f"{where}: has no text in column {column!r}; remove the row, or correct it")
+    if not isinstance(value, str):
+        raise UserError(
+            f"{where}: column {column!r} contains a value of type {type(value).__name__}, not a "
+            "text; name a text column as #TEXT,LABEL, or store its values as texts"
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can contain half of a surrogate pair
+        raise UserError(
+            f"{where}: the text in column {column!r} contains {value[error.start]!a}, which is not "
+            "a character; remove the row, or correct it"
+        ) from None
     return value.strip()
 
 
+def _exists(place: str) -> bool:
+    # Unlike Path.exists, os.path.exists is false for a name that is too long for the file system.
+    return os.path.exists(expand_home(place))  # noqa: PTH110
+
+
 def _list_names(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:12])) + (" …" if len(names) > 12 else "")
+    return ", ".join(repr(name[:40]) for name in names[:12]) + (" …" if len(names) > 12 else "")

@@ -18,16 +18,15 @@ import torch
 from bench.data.interface.descriptor import DataSet, Facts
 from bench.data.interface.splits import Part, split_held_out
 from bench.data.texts.columns import (
-    UNLABELLED,
     Columns,
     check_columns,
     find_columns,
-    list_classes,
+    has_column,
     make_samples,
     parse_columns,
-    read_labels,
 )
 from bench.data.texts.dataset import TextData, TextSample, TextSet
+from bench.data.texts.labels import UNLABELLED, list_classes, read_labels
 from bench.data.texts.table_file import SUFFIXES, Row, read_table
 from bench.errors import UserError
 from bench.files import expand_home
@@ -174,10 +173,10 @@ def _read_all_labels(
     """Return the labels of each part. A test part whose labels are hidden is left out."""
     labels = {}
     for part, (where, rows) in tables.items():
-        if part == "test" and columns.label not in rows[0]:
+        if part == "test" and not has_column(rows, columns.label):
             continue
         check_columns(rows, columns, where)
-        own = read_labels(rows, columns, where)
+        own = read_labels(rows, columns.label, where)
         if part == "test" and set(own) == {UNLABELLED}:
             continue
         labels[part] = own
