@@ -7,6 +7,7 @@ validation part if there is a test part too, otherwise a tenth of what is left f
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -32,12 +33,17 @@ from bench.errors import UserError
 from bench.files import expand_home
 
 HELD_OUT = {"test": 0.2, "validation": 0.1}  # shares of the training part
-# Names of each part, as files or as splits of the datasets library.
+# Names of each part, as files or as splits. The datasets library counts eval as a test part too.
 NAMES = {
     "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test",),
+    "validation": ("validation", "validate", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
 }
+# Suffixes of other files that may be tables.
+OTHER_TABLES = (
+    *("", ".txt", ".json", ".arrow", ".feather", ".orc", ".avro", ".xls", ".xlsx", ".ods"),
+    *(".gz", ".bz2", ".xz", ".zst", ".zip"),
+)
 TOKENS_PER_WORD = 1.5  # for estimates of cost
 
 Samples = Sequence[TextSample]
@@ -94,16 +100,19 @@ class FileTableSet(TableSet):
         if not self.place or not path.is_dir():
             raise UserError(f"{self.name}: there is no file or folder {path}; check the path")
         found: dict[str, tuple[str, list[Row]]] = {}
-        tables = [f for f in sorted(path.iterdir()) if f.suffix.lower() in SUFFIXES and f.is_file()]
+        listed = [file for file in sorted(path.iterdir()) if file.is_file()]
+        tables = [file for file in listed if file.suffix.lower() in SUFFIXES]
         for part, names in NAMES.items():
             files = [file for file in tables if file.stem.lower() in names]
             if len(files) > 1:
                 raise UserError(
                     f"{self.name}: {files[0].name} and {files[1].name} are the same part; remove "
-                    "one of them"
+                    f"one of them, or rename it if it is another part ({', '.join(NAMES)})"
                 )
             if files:
                 found[part] = (str(files[0]), read_table(files[0]))
+            else:
+                _refuse_unread(listed, part, self.name)
         if "train" not in found:
             raise UserError(
                 f"{self.name}: {path} has no train file; put train.csv there, and validation.csv "
@@ -150,6 +159,28 @@ class LibrarySet(TableSet):
 
 
 DATA_SETS = (FileTableSet("texts:PATH"), LibrarySet("datasets:NAME"))
+
+
+def _refuse_unread(files: Sequence[Path], part: str, data_set: str) -> None:
+    """Raise UserError if a file looks like the part but is not read: test-0.csv, test.csv.gz, …
+
+    Without that part, the score would come from other texts.
+    """
+    tables, others = [], []
+    for file in files:
+        name, suffix = file.name.lower(), file.suffix.lower()
+        word = re.split(r"[^a-z]", name, maxsplit=1)[0]
+        if word in NAMES[part] and suffix in SUFFIXES:
+            tables.append(file)
+        elif name.partition(".")[0] in NAMES[part] and suffix in OTHER_TABLES:
+            others.append(file)
+    if tables or others:
+        wanted = f"{part}{tables[0].suffix.lower()}" if tables else f"{part}.csv"
+        ways = ("convert it to", "rename it to", "join all files of this part in")
+        raise UserError(
+            f"{data_set}: {[*tables, *others][0].name} looks like the {part} part but would not be "
+            f"read; {ways[min(2, len(tables))]} {wanted}, or move it to another folder"
+        )
 
 
 @lru_cache(maxsize=4)

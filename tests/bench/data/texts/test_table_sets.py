@@ -172,6 +172,45 @@ def test_faulty_names_are_refused(tmp_path):
             load(name)
 
 
+@pytest.mark.parametrize("name", ["testing.csv", "eval.csv", "Evaluation.csv", "validate.csv"])
+def test_other_names_of_the_evaluation_part_are_read(tmp_path, name):
+    rows = make_rows(40)
+    write_table(tmp_path / "train.csv", rows[:20])
+    write_table(tmp_path / name, rows[20:])
+    assert [s.first for s in load(f"texts:{tmp_path}")[2]] == [r["text"] for r in rows[20:]]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["test.csv.gz"], "test.csv.gz looks like the test part .*; convert it to test.csv, or"),
+        (["test.json"], "test.json looks like the test part"),
+        (["testing.txt"], "testing.txt looks like the test part"),
+        (["eval.XLSX"], "eval.XLSX looks like the test part .*; convert it to test.csv"),
+        (["dev.json"], "dev.json looks like the validation part .* convert it to validation.csv"),
+        (["test_matched.tsv"], "test_matched.tsv looks like .*; rename it to test.tsv, or move"),
+        (["test-0-of-2.csv", "test-1-of-2.csv"], "join all files of this part in test.csv"),
+        (["test.csv", "eval.csv"], "eval.csv and test.csv are the same part; .* or rename it"),
+    ],
+)
+def test_a_part_in_a_file_that_is_not_read_is_refused(tmp_path, files, message):
+    write_table(tmp_path / "train.csv", make_rows(20))
+    for file in files:
+        (tmp_path / file).write_text((tmp_path / "train.csv").read_text())
+    with pytest.raises(UserError, match=message) as caught:
+        load(f"texts:{tmp_path}")
+    assert "\n" not in str(caught.value)
+
+
+def test_other_files_of_a_folder_are_ignored(tmp_path):
+    for name in ("train.csv", "test.csv"):
+        write_table(tmp_path / name, make_rows(20))
+    before = load(f"texts:{tmp_path}")
+    for name in ("train.log", "test.json", "test_2.csv", "dev-notes.txt", "tests.csv", "data.csv"):
+        (tmp_path / name).write_text("more")
+    assert load(f"texts:{tmp_path}") == before
+
+
 def test_paths_and_columns_may_contain_the_mark_of_columns(tmp_path):
     folder = tmp_path / "C#"
     folder.mkdir()
