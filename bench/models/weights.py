@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +17,12 @@ from bench.models.laptop import LAPTOP
 from bench.models.texts.catalogue import find_text_model
 from bench.models.texts.descriptor import TextModel
 from bench.models.texts.hub_model import HubModel
-from bench.models.weight_files import read_weights
+from bench.models.weight_files import describe_part, format_conversion, read_weights
 from bench.models.weight_names import COUNTER, is_under, translate_names
 from bench.models.weight_positions import needs_resampling, resample_positions
 
 SHOWN = 4  # maximum number of tensor names in a message
+STATISTICS = ("running_mean", "running_var")
 
 
 @dataclass(frozen=True)
@@ -58,23 +59,16 @@ def load_backbone(
     weights, NaN and infinity.
     """
     heads = (head,) if isinstance(head, str) else tuple(head)
-    given = load_published(name) if source == "pretrained" else read_weights(Path(source))
-    given, dropped = translate_names(given, model, name, heads)
+    raw = load_published(name) if source == "pretrained" else read_weights(Path(source))
+    given, dropped = translate_names(raw, model, name, heads)
     shown = f"pretrained weights of {name}" if source == "pretrained" else str(source)
     own = model.state_dict()
     body = {key for key in own if not is_under(key, heads)}
     missing = sorted(key for key in body - given.keys() if not key.endswith(COUNTER))
     barred = [key for key in missing if not is_under(key, allow_missing)]
-    if barred and not body & given.keys():
-        raise UserError(
-            f"{shown}: no tensor name fits {name or 'the model'} (the file has "
-            f"{_format_keys(sorted(given))}); use a file for this model"
-        )
     if barred:
-        raise UserError(
-            f"{shown}: lacks {_format_keys(barred)}; if the model may start with random values "
-            f"for them, pass --weights-may-lack {','.join(_list_prefixes(barred))}"
-        )
+        advice = _explain_missing(raw, body, barred, body & given.keys(), Path(source), name)
+        raise UserError(f"{shown}: {advice}")
     strange = sorted(key for key in given.keys() - own.keys() if not is_under(key, heads))
     if strange:
         raise UserError(f"{shown}: has {_format_keys(strange)}, not found in {name or 'the model'}")
@@ -169,5 +163,57 @@ def _format_keys(keys: Sequence[str]) -> str:
     return f"{len(keys)} tensors: {', '.join(keys[:SHOWN])}{more}"
 
 
-def _list_prefixes(keys: Sequence[str]) -> list[str]:
-    return sorted({key.partition(".")[0] for key in keys})
+def _explain_missing(
+    raw: Mapping[str, Tensor],
+    body: Set[str],
+    barred: Sequence[str],
+    fitting: Set[str],
+    path: Path,
+    name: str,
+) -> str:
+    """Return what is wrong with a file that lacks the tensors `barred`, and what to do.
+
+    raw: tensors of the file under its own names. body: names that the model needs. fitting: those
+    that the file has. name: name of the model.
+    """
+    if part := describe_part(path):
+        return part
+    if not fitting:
+        if len(copies := _find_copies(raw, body)) > 1:
+            return (
+                f"holds several copies of the model ({', '.join(f'{c}.' for c in copies)}); keep "
+                f"one with: {format_conversion(path, copies[0])}"
+            )
+        return (
+            f"no tensor name fits {name or 'the model'} (the file has "
+            f"{_format_keys(sorted(raw))}); use a file for this model"
+        )
+    lacks = f"lacks {_format_keys(barred)}"
+    if all(key.rpartition(".")[2] in STATISTICS for key in barred):
+        return f"{lacks}, the statistics of BatchNorm; use a file with the whole state_dict"
+    prefixes = _list_prefixes(barred, body)
+    if 2 * len(barred) > len(body) or len(prefixes) > SHOWN:
+        return f"{lacks} of the model's {len(body)}; use a file that holds the whole model"
+    return (
+        f"{lacks}; if the model may start with random values for them, pass --weights-may-lack "
+        f"{','.join(prefixes)}"
+    )
+
+
+def _find_copies(raw: Mapping[str, Tensor], body: Set[str]) -> list[str]:
+    """Return the name prefixes under which a file has all tensors of a model, without the dot."""
+    needed = sorted(key for key in body if not key.endswith(COUNTER))
+    first = f".{needed[0]}" if needed else ""
+    prefixes = sorted(key.removesuffix(first) for key in raw if first and key.endswith(first))
+    return [p for p in prefixes if all(f"{p}.{key}" in raw for key in needed)]
+
+
+def _list_prefixes(barred: Sequence[str], body: Set[str]) -> list[str]:
+    """Return the shortest prefixes of missing tensors under which no tensor is present."""
+    present = {key for key in body if not key.endswith(COUNTER)} - set(barred)
+    taken = {key[:i] for key in present for i, letter in enumerate(key) if letter == "."}
+    found = set()
+    for key in barred:
+        ends = [i for i, letter in enumerate(key) if letter == "."]
+        found.add(next((key[:i] for i in ends if key[:i] not in taken), key))
+    return sorted(found)

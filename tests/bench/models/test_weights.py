@@ -70,6 +70,25 @@ def test_partial_file_raises_unless_allowed(tmp_path, source):
     assert all(key.startswith("features.4.") for key in report.missing)
 
 
+def test_only_modules_that_lack_all_tensors_may_start_randomly(tmp_path, source):
+    """A prefix of present tensors would let most of the network start from random values."""
+    given = {
+        k: v for k, v in source.items() if not k.startswith(("features.4.", "features.6.conv.1."))
+    }
+    refuse(tmp_path, given, r"--weights-may-lack features\.4,features\.6\.conv\.1$")
+    first = dict.fromkeys(["features.0.0.weight"], source["features.0.0.weight"])
+    unhelpful = {k: v for k, v in source.items() if "running" not in k}
+    for given, match in ((first, "that holds the whole model$"), (unhelpful, "whole state_dict$")):
+        refuse(tmp_path, given, match)
+
+
+def test_one_part_of_the_weights_is_named_as_such(tmp_path, source):
+    path = tmp_path / "model-00001-of-00002.safetensors"
+    save_file({"features.0.0.weight": source["features.0.0.weight"]}, path)
+    with pytest.raises(UserError, match="is one part of 2"):
+        load_backbone(build(MODEL, 10, 24, seed=0), path, head=HEAD, name=MODEL)
+
+
 def test_unknown_names_wrong_shapes_and_nan_raise(tmp_path, source):
     refuse(tmp_path, {**source, "extra.weight": torch.zeros(1)}, "extra.weight, not found in")
     wide = {**source, "features.0.0.weight": torch.zeros(64, 3, 3, 3)}

@@ -1,0 +1,176 @@
+"""Tests of files that are no safetensors: what the error says, and what its command writes."""
+
+import argparse
+import collections
+import json
+import pathlib
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from bench.errors import UserError
+from bench.models.weight_files import describe_part, main, read_weights
+
+STATE = {"a.weight": torch.tensor([1.0]), "b.weight": torch.tensor([2.0])}
+OTHER = {"a.weight": torch.tensor([9.0])}
+# As timm, DINO and Lightning store their options and statistics.
+OPTIONS = argparse.Namespace(lr=0.1, output=pathlib.PurePosixPath("/x"))
+COUNTS = collections.defaultdict(list, {"loss": [np.float64(0.5)]})
+
+
+class Executed:
+    """Object whose pickle calls a function when it is read without care."""
+
+    def __reduce__(self):
+        return fail, ()
+
+
+def fail():
+    pytest.fail("the pickle was executed")
+
+
+def refuse(path):
+    with pytest.raises(UserError) as caught:
+        read_weights(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def run_command(monkeypatch, message):
+    """Execute the command that ends an error in this process, and return its status."""
+    words = shlex.split(message.partition(" with: ")[2])
+    assert words[:4] == [sys.executable, "-P", "-m", "bench.models.weight_files"]
+    monkeypatch.setattr(sys, "argv", words[3:])
+    return main()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        (".pth", STATE),
+        (".pth.tar", {"state_dict": STATE, "epoch": 3, "args": OPTIONS}),
+        (".bin", {"model": {"state_dict": STATE}}),
+        (".ckpt", {"module": STATE, "best": np.float64(3), "counts": COUNTS}),
+        ("", {"model_state_dict": STATE, "weights": [1.0, 2.0], "array": np.ones(2)}),
+        (".pt", {"model_ema": STATE, "model": pathlib.PurePosixPath("/x")}),
+        (".pth", {"teacher": OTHER, "student": STATE, "dtype": np.dtype("float32")}),
+        (".pth", {"state_dict_ema": OTHER, "params": {"lr": 0.1}, "state_dict": STATE}),
+        (".pth", {"model": STATE, "hook": Executed()}),
+    ],
+)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_command_in_the_error_converts_a_pickle(
+    tmp_path, monkeypatch, suffix, content, zipped
+) -> None:
+    path = tmp_path / f"w of 'mine'{suffix}"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    message = refuse(path)
+    assert "a pickle, which can execute any code; convert it with: " in message
+    assert run_command(monkeypatch, message) == 0
+    written = load_file(tmp_path / "w of 'mine'.safetensors")
+    assert written.keys() == STATE.keys()
+    assert all(torch.equal(written[key], value) for key, value in STATE.items())
+
+
+def test_command_works_in_a_folder_that_contains_another_bench(tmp_path) -> None:
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "__init__.py").touch()
+    torch.save({"teacher": OTHER, "student": STATE}, tmp_path / "w.pth")
+    command = shlex.split(refuse(tmp_path / "w.pth").partition(" with: ")[2])
+    command += ["--keep", "teacher"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert load_file(tmp_path / "w.teacher.safetensors") == OTHER
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"epoch": 3, "net_g": {"x": 1}}, "no tensors; keys: epoch, net_g; "),
+        ({"model": nn.Linear(1, 1)}, "no tensors; keys: model (torch.nn.modules.linear.Linear); "),
+        (nn.Linear(1, 1), "an object of class torch.nn.modules.linear.Linear"),
+        ([STATE], "no tensors, but a list; "),
+    ],
+)
+def test_a_pickle_without_tensors_by_name_writes_no_file(
+    tmp_path, monkeypatch, capsys, content, words
+) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(content, path)
+    assert run_command(monkeypatch, refuse(path)) == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert "save model.state_dict()" in message
+    assert message.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_pickle_that_cannot_be_read_safely_names_the_reason(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "w.pth"
+    torch.save(STATE, path, pickle_protocol=4)
+    assert run_command(monkeypatch, refuse(path)) == 2
+    message = capsys.readouterr().err
+    assert "cannot be read without executing code (Unsupported operand" in message
+    assert "save model.state_dict()" in message
+
+
+def test_the_conversion_replaces_no_file(tmp_path, monkeypatch, capsys) -> None:
+    torch.save(STATE, tmp_path / "w.pth")
+    save_file(OTHER, tmp_path / "w.safetensors")
+    assert run_command(monkeypatch, refuse(tmp_path / "w.pth")) == 2
+    assert "w.safetensors exists; pass it to --weights" in capsys.readouterr().err
+    assert load_file(tmp_path / "w.safetensors") == OTHER
+
+
+def test_the_conversion_names_the_copies_that_it_leaves_out(tmp_path, monkeypatch, capsys) -> None:
+    torch.save({"teacher": OTHER, "student": STATE}, tmp_path / "w.pth")
+    assert run_command(monkeypatch, refuse(tmp_path / "w.pth")) == 0
+    assert "2 tensors; from student, and --keep selects another of teacher" in (
+        capsys.readouterr().out
+    )
+
+
+def test_other_files_are_not_called_pickles(tmp_path) -> None:
+    np.savez(tmp_path / "vit.npz", a=np.ones(3))
+    torch.save(STATE, tmp_path / "cut.pth")
+    whole = (tmp_path / "cut.pth").read_bytes()
+    (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.pth").touch()
+    (tmp_path / "text.pth").write_bytes(b"hello" * 99)
+    (tmp_path / "lfs.pth").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    for name, words in {
+        "vit.npz": "a zip file of NumPy arrays",
+        "cut.pth": "a damaged zip file; download",
+        "empty.pth": "(it is empty); download",
+        "text.pth": "not a readable safetensors file",
+        "lfs.pth": "git lfs pull",
+    }.items():
+        message = refuse(tmp_path / name)
+        assert words in message
+        assert "convert" not in message
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_parts_are_joined_by_the_command_for_their_index(tmp_path, monkeypatch, kind) -> None:
+    names = [f"model-0000{i}-of-00002.{kind}" for i in (1, 2)]
+    for (key, value), name in zip(STATE.items(), names, strict=True):
+        (save_file if kind == "safetensors" else torch.save)({key: value}, tmp_path / name)
+    index = tmp_path / f"model.{kind}.index.json"
+    index.write_text(json.dumps({"weight_map": dict(zip(STATE, names, strict=True))}))
+    part = describe_part((tmp_path / names[0]).with_suffix(".safetensors"))
+    assert part.startswith("is one part of 2; join them with: ")
+    assert shlex.split(part)[-1] == str(index)
+    assert run_command(monkeypatch, refuse(index)) == 0
+    assert load_file(tmp_path / "model.safetensors") == STATE
+
+
+def test_a_part_without_its_index_names_the_index(tmp_path) -> None:
+    part = describe_part(tmp_path / "model-00001-of-00002.safetensors")
+    assert part.startswith("is one part of 2; put model.safetensors.index.json and the other parts")
+    assert describe_part(tmp_path / "model-00001-of-00001.safetensors") == ""
+    assert describe_part(tmp_path / "model.safetensors") == ""
