@@ -41,8 +41,8 @@ def make_batches(
     """Return the batches of a run and its number of classes.
 
     Image folders that do not fit in memory are streamed.
-    Raises UserError if a text model is used on images or an image model on texts, and for
-    sequential reading of texts.
+    Raises UserError for an unknown model, if a text model is used on images or an image model on
+    texts, and for sequential reading of texts.
     """
     part: Part = "test" if spec.evaluate_on == "test" else "validation"
     root = spec.paths.get("data", "")

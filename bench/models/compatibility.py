@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import timm
+
 from bench.data.catalogue import find_data_set, list_data_sets
 from bench.data.texts.dataset import TextSet
 from bench.errors import UserError
+from bench.models.catalogue import LAPTOP_SIDE, TIMM, build, is_torchvision
+from bench.models.laptop import LAPTOP
 from bench.models.texts.catalogue import find_text_model, list_text_models
 
 
 def check_pair(model: str, data: str) -> None:
-    """Raise UserError if a model cannot be trained on a data set."""
+    """Raise UserError if a model is unknown or cannot be trained on a data set.
+
+    Loads no data, so that a misspelt name is reported before minutes are spent on reading images.
+    """
     text_model, data_set = find_text_model(model), find_data_set(data)
+    if not text_model and not _is_image_model(model):
+        build(model, classes=2, resolution=LAPTOP_SIDE, seed=0)  # raises the error for its name
     if isinstance(data_set, TextSet) != (text_model is not None):
         one, other = ("images", "texts") if text_model else ("texts", "images")
         sets = [each.name for each in list_data_sets() if isinstance(each, TextSet)]
@@ -24,3 +33,8 @@ def check_pair(model: str, data: str) -> None:
             f"{model} cannot be trained on {data}: use a model whose name ends in _mlm for "
             "predicting masked words of grammar, and any other BERT for other tasks"
         )
+
+
+def _is_image_model(name: str) -> bool:
+    known = name in LAPTOP or is_torchvision(name)
+    return known or name.removeprefix(TIMM) in timm.list_models()

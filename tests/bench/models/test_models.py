@@ -3,9 +3,12 @@
 import pytest
 import torch
 
+from bench.batches.factory import make_batches
 from bench.errors import UserError
 from bench.models.catalogue import build, describe
+from bench.models.compatibility import check_pair
 from bench.models.laptop import LAPTOP
+from bench.spec import Spec
 
 
 @pytest.mark.parametrize("name", LAPTOP)
@@ -60,6 +63,23 @@ def test_unknown_model_error_suggests_a_close_name():
         build("", 10, 32, 0)
     with pytest.raises(UserError, match="unknown"):
         build("timm:laptop_deit", 10, 24, 0)
+
+
+@pytest.mark.parametrize("name", ["laptop_resnett", "timm:vgg1", "resnet5"])
+def test_unknown_model_is_noticed_before_data_are_loaded(monkeypatch, name):
+    def load_data(*_):
+        pytest.fail("the data were loaded")
+
+    monkeypatch.setattr("bench.batches.factory.load_data", load_data)
+    with pytest.raises(UserError, match=r"is unknown \(did you mean"):
+        make_batches(Spec(model=name, data="digits10"), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ["laptop_deit", "vgg11", "timm:vgg11", "deit_tiny_patch16_224"])
+def test_image_models_of_all_libraries_fit_images_only(name):
+    check_pair(name, "digits10")
+    with pytest.raises(UserError, match=f"mrpc contains texts, but {name} needs images"):
+        check_pair(name, "mrpc")
 
 
 def test_unsupported_resolution_raises_one_line_error():
