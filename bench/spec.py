@@ -179,6 +179,9 @@ class Spec:
                 raise UserError(
                     f"run: compiled and {name} cannot be combined; turn one of them off"
                 )
+        for name in ("weights", "reference"):
+            if checked[name] == "run:":
+                raise UserError(f"run: {name} = 'run:' has no id; give run:ID of a finished run")
         for name in ("options", "contents", "paths"):
             checked[name] = MappingProxyType(dict(getattr(self, name)))
         checked["match"] = tuple(self.match)
@@ -251,7 +254,11 @@ class Spec:
                 raise make_unknown_error("run: key", key, sorted(known))
         missing = {"model", "data"} - set(values)
         if missing:
-            raise UserError(f"run: {' and '.join(sorted(missing))} missing; add the key")
+            names = sorted(missing)
+            words = " ".join(f"--{name} NAME" for name in names)
+            raise UserError(
+                f"run: {' and '.join(names)} missing; pass {words} (in a TOML file, add the key)"
+            )
         return cls(**values)
 
     def with_changes(self, **changes: Any) -> Spec:
