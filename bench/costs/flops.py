@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from bench.costs.autograd_graph import (
     Checkpointing,
@@ -182,8 +184,11 @@ def count_flops(
     UserError if fvcore and the autograd graph give different totals.
     """
     two = tuple(x.repeat_interleave(2, 0) for x in inputs)
-    products = [trace_products(model, layers, batch, checkpointing) for batch in (inputs, two)]
-    forward = _count_and_compare(model, layers, inputs, products[0])
+    traced, unused = zip(
+        *(_trace_all(model, layers, batch, checkpointing) for batch in (inputs, two)), strict=True
+    )
+    forward = _count_and_compare(model, layers, inputs, traced[0])
+    products = [(*each, *more) for each, more in zip(traced, unused, strict=True)]
     kinds = [[replace(p, flops=0) for p in each] for each in products]
     if kinds[0] != kinds[1]:
         raise UserError(
@@ -197,13 +202,41 @@ def count_flops(
     )
     if not any(p.fixed for p in split):
         return FlopModel(forward, split)
-    of_two = _count_and_compare(model, layers, two, products[1])
+    of_two = _count_and_compare(model, layers, two, traced[1])
     pairs = tuple(zip(forward, of_two, strict=True))
     return FlopModel(
         tuple(both - one for one, both in pairs),
         split,
         tuple(2 * one - both for one, both in pairs),
     )
+
+
+class _ForwardFlops(TorchDispatchMode):
+    """Dispatch mode that sums the FLOPs of all products that run."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if count := flop_registry.get(func._overloadpacket):
+            self.total += int(count(*args, **(kwargs or {}), out_val=output))
+        return output
+
+
+def _trace_all(
+    model: nn.Module, layers: Sequence[Layer], inputs: Inputs, checkpointing: Checkpointing | None
+) -> tuple[tuple[Product, ...], tuple[Product, ...]]:
+    """Return the products of a step, and in one further product those whose result is not used.
+
+    The pooler of BigBird's classifier runs although nothing uses its output. It has no backward
+    pass, and neither the autograd graph nor fvcore's trace contains it.
+    """
+    with _ForwardFlops() as ran:
+        products = trace_products(model, layers, inputs, checkpointing)
+    unused = ran.total - sum(p.flops for p in products)
+    return products, (Product(unused, (0, 0), None),) if unused > 0 else ()
 
 
 def _count_and_compare(

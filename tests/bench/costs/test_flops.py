@@ -211,3 +211,26 @@ def test_product_under_no_grad_raises():
     model, inputs = HalfWithoutGraph(), (torch.randn(1, 8),)
     with pytest.raises(UserError, match=r"fvcore counts 208 .* graph 80"):
         count_flops(model, find_layers(model, inputs), inputs)
+
+
+class UnusedProduct(nn.Module):
+    """Model with a pooler whose output nothing uses, as BigBird's classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.pooler, self.head = (nn.Linear(4, 4) for _ in range(3))
+
+    def forward(self, x):
+        hidden = self.body(x)
+        self.pooler(hidden)
+        return self.head(hidden)
+
+
+@pytest.mark.parametrize("frozen", [frozenset(), frozenset([0]), frozenset([1])])
+def test_exact_flops_include_products_whose_result_is_not_used(frozen):
+    model, inputs = UnusedProduct(), (torch.randn(2, 4),)
+    layers = find_layers(model, inputs)
+    spent = count_flops(model, layers, (inputs[0][:1],)).exact(frozen) * 2
+    counted = count_by_torch(model, layers, inputs, frozen)
+    assert (spent.forward, spent.backward) == counted
+    assert spent.forward == 2 * 2 * 3 * 4 * 4
