@@ -85,7 +85,7 @@ def test_plan_estimates_gpu_and_core_hours_for_the_desk_profile(
     out = capsys.readouterr().out
     assert "one CPU core at 20 GFLOP/s" in out
     assert "22.8 TFLOP/s sustained" in out
-    # VGG11 at 64 pixels: 5 seeds of 12 epochs of 4,000 images.
+    # VGG11 at 80 pixels: 5 seeds of 12 epochs of 4,000 images.
     flops = 5 * count_full_flops(load_sweep("table1", "desk", seeds=1).entries[2].spec)
     line = next(line for line in out.splitlines() if line.strip().startswith("vgg11 cifar100 full"))
     assert line.split()[-3:] == [
