@@ -48,7 +48,7 @@ class SampleOutcomes:
     losses: NDArray[np.float32] | None = None
 
     def number_sources(self) -> NDArray[np.int64]:
-        """Return the numbers of the sources of each sample (N, k), distinct over the folds."""
+        """Return the ids of each sample's sources, (N, k). No two folds share an id."""
         if self.sources is not None:
             return self.sources
         return (np.arange(len(self.correct), dtype=np.int64) + (self.fold << OWN))[:, None]

@@ -91,7 +91,7 @@ def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
     """Return the contents of result.json.
 
     With replicas, FLOPs are totals over all processes and memory is the maximum over them. Clocks
-    are those of the first process, including its waits for the others. Energy is unknown.
+    are those of the first process, including its waits for the others, and energy is unknown.
     """
     clocks = run.clocks.read()
     full = run.batches.samples * run.spec.epochs

@@ -47,8 +47,8 @@ def compute_mean_interval(values: Mapping[Pair, float]) -> Interval:
     """Return the mean hypervolume over the pairs, with a 95 % interval over the models.
 
     It contains two intervals: the central LEVEL of all resamples of the models, and the t interval
-    over the models. With four models, the resamples alone cover the mean in about 80 % of the
-    cases. The ends are limited to 0 and 1, and NaN with fewer than LEAST models.
+    over the models. With four models, the resamples alone cover the mean in fewer than 88 % of
+    the cases. The ends are limited to 0 and 1, and NaN with fewer than LEAST models.
     """
     models = average_by_model(values)
     student = compute_t_interval(models)

@@ -83,7 +83,7 @@ class DetailsByRow:
         return "" if index is None else self._make_anchor(index)
 
     def find_scope(self, row: Row) -> dict[str, str]:
-        """Return the model, data set and method of a row, as far as they are those of a cell."""
+        """Return the row's model, data set and method. Leave out values that no cell has."""
         found = {axis: str(row.get(ROLES[i])) for i, axis in enumerate(AXES)}
         return {axis: name for axis, name in found.items() if name in self._names[axis]}
 

@@ -66,7 +66,7 @@ def load_recordings(
     """Launch the missing runs of a sweep and return its recordings, `tailored` weights per layer.
 
     launch: executes a list of specs with a results folder. Diverged runs are left out, and `say`
-    reports each of them. The first word of an entry's role "model" is the model family.
+    reports each of them. The model family of a recording is the first word of its model role.
     Raises UserError if a run is still missing after the launch, or recorded too few weights.
     """
     launch(sweep.specs, results)
