@@ -82,6 +82,10 @@ def main(args: argparse.Namespace) -> int:
         args.weights_file, values["weights"] = args.weights, "file"
     else:
         values["weights"] = args.weights
+    if values.get("weights_may_lack") and not args.weights:
+        raise UserError(
+            "--weights-may-lack applies to initial weights; pass --weights SOURCE, or leave it out"
+        )
     values["keep_model"] = args.keep_model
     profile = load_profile(args.profile)
     spec = resolve(Spec.from_dict(values), profile["name"], collect_files(args))

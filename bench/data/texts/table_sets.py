@@ -155,6 +155,8 @@ class LibrarySet(TableSet):
         }
         if "train" not in found:
             raise UserError(f"{self.name}: has no training split; its splits: {', '.join(splits)}")
+        for part in NAMES.keys() - found.keys():
+            _refuse_unread_splits(list(splits), part, self.name)
         return found
 
 
@@ -181,6 +183,17 @@ def _refuse_unread(files: Sequence[Path], part: str, data_set: str) -> None:
             f"{data_set}: {[*tables, *others][0].name} looks like the {part} part but would not be "
             f"read; {ways[min(2, len(tables))]} {wanted}, or move it to another folder"
         )
+
+
+def _refuse_unread_splits(splits: Sequence[str], part: str, data_set: str) -> None:
+    """Raise UserError if a split looks like a missing part: MNLI has validation_matched."""
+    for split in splits:
+        if re.split(r"[^a-z]", split.lower(), maxsplit=1)[0] in NAMES[part]:
+            raise UserError(
+                f"{data_set}: its split {split} looks like the {part} part but would not be read; "
+                f"save the splits that you want as train.csv and {part}.csv in a folder, and give "
+                "it as texts:FOLDER"
+            )
 
 
 @lru_cache(maxsize=4)

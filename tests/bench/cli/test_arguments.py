@@ -1,4 +1,4 @@
-"""Numbers on the command line that no command can use."""
+"""Values on the command line that no command can use."""
 
 import pytest
 
@@ -30,3 +30,11 @@ def test_a_number_out_of_range_is_refused_by_one_line(command, message, capsys, 
         code = end.code
     assert code != 0
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_weights_may_lack_without_weights_is_refused(capsys):
+    command = "run --model laptop_resnet --data digits10 --lr 0.1 --weights-may-lack conv1"
+    assert main(command.split()) == 2
+    assert (
+        "--weights-may-lack applies to initial weights; pass --weights" in capsys.readouterr().err
+    )

@@ -7,6 +7,7 @@ import pytest
 
 from bench.data.catalogue import describe, find_data_set, holds_texts
 from bench.data.texts.dataset import TextSample
+from bench.data.texts.table_sets import _refuse_unread_splits
 from bench.errors import UserError
 from tests.support.text_tables import make_rows, write_table
 
@@ -200,6 +201,14 @@ def test_a_part_in_a_file_that_is_not_read_is_refused(tmp_path, files, message):
     with pytest.raises(UserError, match=message) as caught:
         load(f"texts:{tmp_path}")
     assert "\n" not in str(caught.value)
+
+
+def test_a_split_that_would_not_be_read_is_refused():
+    _refuse_unread_splits(["train", "unsupervised"], "test", "datasets:imdb")
+    with pytest.raises(
+        UserError, match=r"validation_matched looks like the validation part .*validation.csv"
+    ):
+        _refuse_unread_splits(["train", "validation_matched"], "validation", "datasets:mnli")
 
 
 def test_other_files_of_a_folder_are_ignored(tmp_path):
