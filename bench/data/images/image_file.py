@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from bench.data.images.shards.tar_shards import LoadedMember, TarMember
@@ -25,8 +25,10 @@ LARGEST_SCALED = 128  # most pixels of a scaled image, relative to the pixels th
 # Formats whose mode "I" has 16 bits in Pillow. In other formats, "I" has 32 bits.
 WITH_16_BITS = ("PNG", "PPM")
 END_OF_JPEG, END_OF_PNG = b"\xff\xd9", b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
-# TIFF tags: bits of a sample, meaning of the value 0, first bytes and sizes of strips or tiles.
+# TIFF tags: bits of a sample, meaning of the value 0, first bytes and sizes of strips or tiles,
+# whether each channel is stored by itself (2), and whether samples are signed (2).
 BITS, PHOTOMETRIC, STARTS, SIZES = 258, 262, (273, 324), (279, 325)
+PLANAR, SAMPLE_FORMAT = 284, 339
 
 
 def format_path(path: Readable) -> str:
@@ -67,6 +69,8 @@ def _explain_damage(path: Readable) -> Iterator[None]:
         raise
     except Exception as error:  # on damaged files, Pillow's decoders raise errors of many classes
         reason = " ".join(str(error).split())[:120] or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):  # its text is the name of an open file
+            reason = "its format, or its number of bits per channel, is unknown to Pillow"
         raise UserError(
             f"{format_path(path)}: not a readable image ({reason}); remove or replace it"
         ) from None
@@ -78,11 +82,26 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _check_mode(path: Readable, image: Image.Image) -> None:
-    """Raise UserError for 32-bit integers and floating-point numbers."""
+    """Raise UserError for values of no fixed range, and for TIFFs that Pillow reads wrongly.
+
+    Pillow reads signed bytes as unsigned, and stored channels of more than 8 bits as of 8 bits.
+    """
     if image.mode in ("I", "F") and not _is_deep(image):
         raise UserError(
             f"{format_path(path)}: mode {image.mode} ({image.format}) has no fixed range of values "
             "to scale to 8 bits; save the image with 8 or 16 bits per channel"
+        )
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(BITS, (1,))
+    if tags.get(PLANAR) == 2 and len(bits) > 1 and max(bits) > 8:
+        raise UserError(
+            f"{format_path(path)}: channels of {max(bits)} bits that are stored one after the "
+            "other (planar TIFF) cannot be read; save the image with interleaved channels"
+        )
+    if 2 in tags.get(SAMPLE_FORMAT, ()):
+        raise UserError(
+            f"{format_path(path)}: signed integers cannot be read; save the image with unsigned "
+            "channels of 8 or 16 bits"
         )
 
 

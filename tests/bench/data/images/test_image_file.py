@@ -42,6 +42,26 @@ def encode_tiff(content, bits, photometric=1, sample_format=1, order="<"):
     return mark + start + content + struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
 
 
+def encode_planar_tiff(pixels):
+    """Return a colour TIFF that stores its three channels one after the other."""
+    content = pixels.transpose(2, 0, 1).tobytes()
+    bits = 8 * pixels.itemsize
+    size = len(content) // 3
+    tags = [(256, 8), (257, 6), (258, bits), (259, 1), (262, 2), (273, 8), (277, 3), (278, 6),
+            (279, size), (284, 2)]  # fmt: skip
+    after = 8 + len(content) + 2 + 12 * len(tags) + 4
+    lists = {258: [bits] * 3, 273: [8, 8 + size, 8 + 2 * size], 279: [size] * 3}
+    entries = rest = b""
+    for tag, value in tags:
+        if values := lists.get(tag):
+            entries += struct.pack("<HHII", tag, 4, 3, after + len(rest))
+            rest += struct.pack("<III", *values)
+        else:
+            entries += struct.pack("<HHII", tag, 4, 1, value)
+    start = b"II" + struct.pack("<HI", 42, 8 + len(content))
+    return start + content + struct.pack("<H", len(tags)) + entries + bytes(4) + rest
+
+
 def pack_12_bits(values):
     pairs = values.reshape(-1, 2).astype(int)
     packed = np.stack(
@@ -110,6 +130,30 @@ def test_modes_without_a_fixed_range_are_refused_by_name(mode, content, tmp_path
         with pytest.raises(UserError, match=rf"x\.tif: mode {mode} \(.*8 or 16 bits") as caught:
             read(path)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (encode_planar_tiff(RGB), "channels of 16 bits .*interleaved"),
+        (encode_tiff((GREY >> 9).astype(np.int8).tobytes(), 8, sample_format=2), "signed integers"),
+        (encode_tiff(GREY.tobytes(), 16, sample_format=3), "its number of bits per channel"),
+    ],
+)
+def test_a_tiff_that_pillow_reads_wrongly_is_refused(content, words, tmp_path):
+    path = tmp_path / "x.tif"
+    path.write_bytes(content)
+    for read in (open_image, lambda path: check_images([path])):
+        with pytest.raises(UserError, match=rf"x\.tif: .*{words}") as caught:
+            read(path)
+        assert "<" not in str(caught.value)
+        assert str(caught.value).count(str(path)) == 1
+
+
+def test_a_planar_tiff_of_8_bits_is_read(tmp_path):
+    pixels = (RGB >> 8).astype(np.uint8)
+    (tmp_path / "x.tif").write_bytes(encode_planar_tiff(pixels))
+    assert np.array_equal(np.array(open_image(tmp_path / "x.tif")), pixels)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK"])
