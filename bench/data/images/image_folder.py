@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,15 +18,24 @@ import torch
 from torch import Tensor
 
 from bench.data.images.image_file import ImageSource, format_path, load_fitted
-from bench.data.images.shards.tar_shards import find_shards, list_samples
+from bench.data.images.shards.shard_files import (
+    FOREIGN,
+    explain_missing,
+    explain_wrong_names,
+    find_shards,
+)
+from bench.data.images.shards.tar_shards import list_samples
 from bench.errors import UserError
 
 # The extensions of torchvision's ImageFolder; a test compares the two lists.
 IMG_EXTENSIONS = (
     ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-# Folders that operating systems add. Like hidden files and folders, they are left out.
-FOREIGN = ("__MACOSX", "@eaDir", "lost+found")
+# Other image files. They are refused, since a run without them would miss them in silence.
+OTHER_IMAGES = (
+    ".gif", ".jfif", ".jpe", ".jp2", ".jxl", ".avif", ".heic", ".heif", ".apng", ".tga", ".dib",
+    ".pbm", ".pnm",
+)  # fmt: skip
 MEMORY = 4 * 2**30  # bytes of images kept in memory; larger data sets are streamed
 
 
@@ -43,54 +52,89 @@ def list_images(root: Path, split: str, classes: Sequence[str] | None = None) ->
     """List the images of root/split, or of its tar shards, without hidden files and folders.
 
     classes: class names in label order (those of train/); by default, the folders found. Links are
-    followed. Raises UserError for missing or unreadable folders, for a class not in `classes`, if
-    there are no images, and if train/ has fewer than two classes.
+    followed. Raises UserError for missing or unreadable folders, for a class not in `classes`, for
+    a class without images, for images of other formats, and if train/ has fewer than two classes.
     """
     if shards := find_shards(root, split):
-        found_there = list_samples(shards, split, IMG_EXTENSIONS, classes)
-        labels_there = torch.tensor(found_there.labels, dtype=torch.int64)
-        return Listing(found_there.classes, found_there.members, labels_there)
+        samples = list_samples(shards, split, IMG_EXTENSIONS, classes)
+        labels = torch.tensor(samples.labels, dtype=torch.int64)
+        listing = Listing(samples.classes, samples.members, labels)
+        _check_each_class(shards[0].parent, listing)
+        return listing
+    place = root / split
+    names = _list_classes(root, split, classes)
+    above = (_identify(root), _identify(place))
+    files = {
+        name: sorted(_walk(place / name, above)) if (place / name).is_dir() else []
+        for name in names
+    }
+    _refuse_other_images(files)
+    if classes is None:
+        for name in names:
+            if not files[name]:
+                raise UserError(
+                    f"{format_path(place / name)}: contains no images ({', '.join(IMG_EXTENSIONS)})"
+                )
+    paths = tuple(path for name in names for path in files[name])
+    if not paths:
+        raise UserError(f"{format_path(place)}: contains no images ({', '.join(IMG_EXTENSIONS)})")
+    counts = torch.tensor([len(files[name]) for name in names])
+    listing = Listing(names, paths, torch.arange(len(names)).repeat_interleave(counts))
+    _check_each_class(place, listing)
+    return listing
+
+
+def _list_classes(root: Path, split: str, known: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the class names in label order: `known`, or else the folders of root/split."""
     place = root / split
     shown = format_path(place)
     if not place.is_dir():
-        raise UserError(
-            f"{shown}: no such folder; an image folder must contain train/CLASS/ and val/CLASS/, "
-            "or tar shards"
-        )
+        raise UserError(f"{shown}: no such folder; {explain_missing(root, split)}")
     with _explain_errors(place):
         found = sorted(entry.name for entry in _scan(place) if _ask(entry.is_dir))
     if not found:
-        raise UserError(f"{shown}: contains no class folders; put images into {split}/CLASS/")
-    known = tuple(classes or found)
-    strangers = sorted(set(found) - set(known))
+        hint = explain_wrong_names(root, split) or f"put images into {split}/CLASS/"
+        raise UserError(f"{shown}: contains no class folders; {hint}")
+    names = tuple(known or found)
+    strangers = sorted(set(found) - set(names))
     if strangers:
         raise UserError(f"{format_path(place / strangers[0])}: this class is missing in train/")
-    if len(known) < 2:
+    if len(names) < 2:
         raise UserError(
-            f"{shown}: contains a single class, {known[0]!r}; give at least two folders "
+            f"{shown}: contains a single class, {names[0]!r}; give at least two folders "
             f"{split}/CLASS/"
         )
-    paths: list[Path] = []
-    labels: list[int] = []
-    above = (_identify(root), _identify(place))
-    for label, name in enumerate(known):
-        images = sorted(_walk(place / name, above)) if (place / name).is_dir() else []
-        if not images and classes is None:
-            raise UserError(
-                f"{format_path(place / name)}: contains no images ({', '.join(IMG_EXTENSIONS)})"
-            )
-        paths += images
-        labels += [label] * len(images)
-    if not paths:
-        raise UserError(f"{shown}: contains no images ({', '.join(IMG_EXTENSIONS)})")
-    return Listing(known, tuple(paths), torch.tensor(labels, dtype=torch.int64))
+    return names
+
+
+def _check_each_class(place: Path, listing: Listing) -> None:
+    """Raise UserError if a class has no images, because accuracy would say nothing about it."""
+    counts = torch.bincount(listing.labels, minlength=len(listing.classes)).tolist()
+    missing = [name for name, count in zip(listing.classes, counts, strict=True) if not count]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        names = ", ".join(repr(name) for name in missing[:3])
+        raise UserError(
+            f"{format_path(place)}: contains no images of {len(missing)} of the {len(counts)} "
+            f"classes in train/ ({names}{more}); add images of them, or remove them from train/"
+        )
+
+
+def _refuse_other_images(files: Mapping[str, Sequence[Path]]) -> None:
+    others = [p for paths in files.values() for p in paths if p.suffix.lower() in OTHER_IMAGES]
+    if others:
+        more = f" (one of {len(others)} such files)" if len(others) > 1 else ""
+        raise UserError(
+            f"{format_path(others[0])}: {others[0].suffix} images are not read{more}; convert them "
+            "to .png or .jpg, or remove them"
+        )
 
 
 def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
-    """Yield the images below a folder, also behind links, as torchvision's ImageFolder does.
+    """Yield the image files below a folder, also behind links, as torchvision's ImageFolder does.
 
-    above: the folders that contain it. A link to one of them is not followed, because the walk
-    would never end.
+    Files of OTHER_IMAGES are included. above: the folders that contain it. A link to one of them
+    is not followed, because the walk would never end.
     """
     with _explain_errors(folder):
         here = _identify(folder)
@@ -100,7 +144,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     for path, is_folder, is_file in entries:
         if is_folder:
             yield from _walk(path, (*above, here))
-        elif is_file and path.suffix.lower() in IMG_EXTENSIONS:
+        elif is_file and path.suffix.lower() in IMG_EXTENSIONS + OTHER_IMAGES:
             yield path
 
 
@@ -155,11 +199,16 @@ def _explain_errors(folder: Path) -> Iterator[None]:
 
 
 def list_files(root: Path) -> list[ImageSource]:
-    """Return the files of all images of both splits in a fixed order; those of val may miss."""
+    """Return the files of all images of both splits in a fixed order; those of val may miss.
+
+    Raises UserError if val has another name.
+    """
     train = list_images(root, "train")
-    there = (root / "val").is_dir() or find_shards(root, "val")
-    test = list_images(root, "val", train.classes).paths if there else ()
-    return [*train.paths, *test]
+    if (root / "val").is_dir() or find_shards(root, "val"):
+        return [*train.paths, *list_images(root, "val", train.classes).paths]
+    if hint := explain_wrong_names(root, "val"):
+        raise UserError(f"{format_path(root / 'val')}: no such folder; {hint}")
+    return list(train.paths)
 
 
 def name_in(root: Path, path: ImageSource) -> str:

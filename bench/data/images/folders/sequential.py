@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bench.data.images.shards.tar_shards import LoadedMember, TarMember, find_shards, split_name
+from bench.data.images.shards.shard_files import find_shards
+from bench.data.images.shards.tar_shards import LoadedMember, TarMember, split_name
 from bench.data.images.streaming import Decoder, ImageStream
 from bench.errors import UserError
 from bench.seeds import derive_seed

@@ -109,31 +109,6 @@ class Samples:
     labels: tuple[int, ...]
 
 
-def find_shards(root: Path, split: str) -> list[Path]:
-    """Return the shards of a split: root/SPLIT/*.tar, or else root/*SPLIT*.tar.
-
-    Returns [] if root/SPLIT contains folders, because then it is an image folder.
-    """
-    folder = root / split
-    if folder.is_dir():
-        if any(p.is_dir() and not p.name.startswith(".") for p in folder.iterdir()):
-            return []
-        if inside := _list_tars(folder, "*.tar"):
-            return inside
-    return _list_tars(root, f"*{split}*.tar")
-
-
-def _list_tars(folder: Path, pattern: str) -> list[Path]:
-    found = sorted(p for p in folder.glob(pattern) if not p.name.startswith("."))
-    for path in found:
-        if path.is_symlink() and not path.exists():
-            raise UserError(
-                f"{path}: a link to {path.readlink()}, which does not exist; restore the target, "
-                "or remove the link"
-            )
-    return [path for path in found if path.is_file()]
-
-
 def list_samples(
     shards: Sequence[Path],
     split: str,
@@ -145,8 +120,8 @@ def list_samples(
     suffixes: extensions of images. classes: class names of the training split; by default, those
     found here. A class has the name of the folder of its members, if each class has one and their
     alphabetical order is that of the labels. Otherwise its name is its label. Raises UserError for
-    a damaged shard, a sample without an image or a label, a duplicate sample, and a class that is
-    missing.
+    a damaged shard, for shards without samples, a sample without an image or a label, a duplicate
+    sample, and a class that is missing.
     """
     facts = [shard.stat() for shard in shards]
     state = tuple((fact.st_size, fact.st_mtime_ns) for fact in facts)
@@ -170,10 +145,16 @@ def _list_samples(
             if key in found:
                 raise UserError(f"{member}: another sample has this name; rename one of them")
             found[key] = (label, member)
+    if not found:
+        more = f" (nor do the other {len(shards) - 1} {split} shards)" if len(shards) > 1 else ""
+        raise UserError(
+            f"{shards[0]}: contains no samples{more}; a sample is an image and its label, "
+            f"as NAME.jpg and NAME.{LABEL}"
+        )
     pairs = sorted(found.values(), key=lambda pair: (pair[0], pair[1].name.split("/")))
     labels = tuple(label for label, _ in pairs)
     names = classes or _name_classes(shards[0].parent, pairs)
-    if labels and labels[-1] >= len(names):
+    if labels[-1] >= len(names):
         raise UserError(f"{pairs[-1][1]}: its class {labels[-1]} is missing in the training shards")
     placed = tuple(
         TarMember(m.shard, m.name, _place(split, names[label], m.name), m.start, m.size)
@@ -189,7 +170,7 @@ def _place(split: str, name: str, member: str) -> str:
 
 
 def _name_classes(place: Path, pairs: Sequence[tuple[int, TarMember]]) -> tuple[str, ...]:
-    count = pairs[-1][0] + 1 if pairs else 0
+    count = pairs[-1][0] + 1
     missing = sorted(set(range(count)) - {label for label, _ in pairs})
     if missing or count < 2:
         what = f"no sample of class {missing[0]}" if missing else "fewer than two classes"
@@ -208,6 +189,7 @@ def _read_shard(shard: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, int
         with tarfile.open(shard, "r:") as archive:
             images: dict[str, TarMember] = {}
             labels: dict[str, int] = {}
+            others: dict[str, list[str]] = {}
             for entry in archive:
                 name = entry.name.removeprefix("./")
                 if not entry.isfile() or PurePosixPath(name).name.startswith("."):
@@ -220,10 +202,17 @@ def _read_shard(shard: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, int
                     if key in images:
                         raise UserError(f"{member}: its sample has another image; remove one")
                     images[key] = member
+                else:
+                    others.setdefault(key, []).append(name)
             _check_end(archive, shard)
     except (OSError, tarfile.TarError) as error:
         raise UserError(f"{shard}: cannot be read as a tar archive ({error}); replace it") from None
-    for key in images.keys() ^ labels.keys():
+    for key in sorted(images.keys() ^ labels.keys()):
+        if key in others and key in labels:
+            raise UserError(
+                f"{shard}: sample {key} has no image ({', '.join(suffixes)}), only "
+                f"{', '.join(others[key])}; convert the image to one of these formats"
+            )
         what = f"label ({key}.{LABEL})" if key in images else "image"
         raise UserError(f"{shard}: sample {key} has no {what}; a sample needs both in one shard")
     yield from ((key, labels[key], member) for key, member in images.items())

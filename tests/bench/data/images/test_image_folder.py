@@ -171,7 +171,7 @@ def test_hidden_files_do_not_fill_a_class(pictures):
     one_line("cow: contains no images", lambda: list_images(pictures, "train"))
 
 
-def test_a_folder_needs_two_classes(pictures, tmp_path):
+def test_a_folder_needs_two_classes(tmp_path):
     draw(tmp_path / "one/train/ant/0.png")
     draw(tmp_path / "one/train/.hidden/0.png")
     for ask in (fingerprint, lambda root: catalogue.describe("imagenet", root),
@@ -179,9 +179,6 @@ def test_a_folder_needs_two_classes(pictures, tmp_path):
         one_line(r"train: contains a single class, 'ant'; give at least two", lambda ask=ask: ask(
             tmp_path / "one"
         ))  # fmt: skip
-    for path in (pictures / "val" / "bee").iterdir():
-        path.unlink()
-    assert catalogue.load(f"folder:{pictures}", resolution=16).eval_labels.tolist() == [0] * 3
 
 
 def test_a_folder_that_cannot_be_read_is_named(pictures, monkeypatch):
@@ -229,6 +226,8 @@ def test_names_that_are_not_utf_8_work_everywhere(pictures):
 def test_the_only_image_of_a_class_is_not_held_out_in_silence(pictures):
     draw(pictures / "train" / "cow" / "0.png")
     draw(pictures / "train" / "doe" / "0.png")
+    for name in ("cow", "doe"):
+        draw(pictures / "val" / name / "0.png")
     for ask in (lambda **how: catalogue.load(f"folder:{pictures}", **how),
                 lambda **how: ImageStream(pictures, workers=0, **how)):  # fmt: skip
         one_line(

@@ -17,7 +17,8 @@ from PIL import Image
 from bench.data.images import image_folder
 from bench.data.images.folders import sequential
 from bench.data.images.folders.sequential import SequentialStream
-from bench.data.images.shards.tar_shards import TarMember, find_shards
+from bench.data.images.shards.shard_files import find_shards
+from bench.data.images.shards.tar_shards import TarMember
 from bench.data.images.streaming import ImageStream
 from bench.errors import UserError
 from bench.planning.run_inputs import resolve

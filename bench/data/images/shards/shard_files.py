@@ -1,0 +1,119 @@
+"""Files that are the tar shards of a split, and files that were probably meant to be.
+
+The split of a shard is a word of its name or the name of its folder: a part of a word does not
+count, as "medieval-train-0.tar" contains "val".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench.errors import UserError
+
+# Folders that operating systems add. Like hidden files and folders, they are left out.
+FOREIGN = ("__MACOSX", "@eaDir", "lost+found")
+WORDS = {"train": r"train(ing|set)?", "val": r"e?val(id|idation|set)?"}
+COMPRESSED = re.compile(r"\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lz4|Z))$", re.IGNORECASE)
+# Other names of the folder of a split, in lower case.
+OTHER_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "eval", "test", "testing", "dev"),
+}
+SHOWN = 3  # names in a message
+
+
+def find_shards(root: Path, split: str) -> list[Path]:
+    """Return the shards of a split: root/SPLIT/*.tar, or else the root/*.tar named after it.
+
+    Returns [] if root/SPLIT contains folders, because then it is an image folder. Raises UserError
+    for a shard whose name contains both splits.
+    """
+    inside = _list_visible(root / split)
+    if any(path.is_dir() for path in inside):
+        return []
+    if tars := _keep_tars(inside):
+        return tars
+    found = _keep_tars(path for path in _list_visible(root) if _names(split, path))
+    for path in found:
+        if all(_names(each, path) for each in WORDS):
+            raise UserError(
+                f"{path}: its name contains both train and val; rename it, or put the shards into "
+                "train/ and val/"
+            )
+    return found
+
+
+def explain_wrong_names(root: Path, split: str) -> str:
+    """Return a hint on compressed shards of a split or on its folder under another name, or ""."""
+    here = _list_visible(root)
+    files = [*_list_visible(root / split), *(path for path in here if _names(split, path))]
+    if packed := [path.name for path in files if COMPRESSED.search(path.name) and path.is_file()]:
+        return f"found {_join(packed)}; decompress shards, so that their names end in .tar"
+    others = [
+        path.name
+        for path in here
+        if path.name.lower() in OTHER_NAMES[split] and path.name != split and _is_split(path)
+    ]
+    if not others:
+        return ""
+    which = "it" if len(others) == 1 else "one of them"
+    return f"found {'/, '.join(others)}/; rename {which} to {split}/, or make a link"
+
+
+def explain_missing(root: Path, split: str) -> str:
+    """Return what to do about a split of which there are neither class folders nor shards."""
+    if hint := explain_wrong_names(root, split):
+        return hint
+    tars = [path for path in _list_visible(root) if path.suffix.lower() == ".tar"]
+    if unnamed := [path.name for path in tars if not any(_names(each, path) for each in WORDS)]:
+        return (
+            f"found {_join(unnamed)}; put the shards into {split}/, or name them "
+            f"NAME-{split}-NUMBER.tar"
+        )
+    return "an image folder must contain train/CLASS/ and val/CLASS/, or tar shards"
+
+
+def _list_visible(folder: Path) -> list[Path]:
+    """Return the sorted entries that are neither hidden nor foreign; [] if it cannot be read."""
+    found = folder.glob("*") if folder.is_dir() else ()
+    return sorted(p for p in found if not p.name.startswith(".") and p.name not in FOREIGN)
+
+
+def _keep_tars(paths: Iterable[Path]) -> list[Path]:
+    found = [path for path in paths if path.suffix.lower() == ".tar"]
+    for path in found:
+        if path.is_symlink() and not path.exists():
+            raise UserError(
+                f"{path}: a link to {path.readlink()}, which does not exist; restore the target, "
+                "or remove the link"
+            )
+    return [path for path in found if path.is_file()]
+
+
+def _names(split: str, path: Path) -> bool:
+    """Return whether the name of a file contains the split as a word."""
+    pattern = rf"(^|[^a-z]){WORDS[split]}([^a-z]|$)"
+    return re.search(pattern, path.name, re.IGNORECASE) is not None
+
+
+def _is_split(folder: Path) -> bool:
+    """Return whether a folder contains shards, or the folder of a class of train/.
+
+    The images of a test/ without labels have no folders of classes.
+    """
+    if not folder.is_dir():
+        return False
+    inside = _list_visible(folder)
+    known = {path.name for path in _list_visible(folder.parent / "train") if path.is_dir()}
+    return any(
+        path.suffix.lower() == ".tar" or (path.is_dir() and (not known or path.name in known))
+        for path in inside
+    )
+
+
+def _join(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,79 @@
+"""Faults of image folders that would change results in silence are refused at the first look."""
+
+import pytest
+from PIL import Image
+
+from bench.data import catalogue
+from bench.data.images.image_folder import list_files
+from bench.data.images.streaming import ImageStream
+from bench.errors import UserError
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for split in ("train", "val"):
+        for name in ("ant", "bee", "cow"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(2):
+                Image.new("RGB", (20, 20)).save(tmp_path / split / name / f"{i}.png")
+    return tmp_path
+
+
+def expect_error(words, root):
+    """Ask for the fingerprint, which every command needs first, and expect this line."""
+    with pytest.raises(UserError, match=words) as caught:
+        catalogue.find_data_set(f"folder:{root}").fingerprint(None)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_val_needs_images_of_every_class(empty, pictures):
+    def remove(name):
+        for path in (pictures / "val" / name).iterdir():
+            path.unlink()
+        if not empty:
+            (pictures / "val" / name).rmdir()
+
+    remove("bee")
+    expect_error(r"/val: contains no images of 1 of the 3 classes.*\('bee'\); add", pictures)
+    remove("ant")
+    expect_error(r"/val: contains no images of 2 of the 3 .*\('ant', 'bee'\)", pictures)
+    for ask in (lambda: catalogue.load(f"folder:{pictures}", resolution=16),
+                lambda: ImageStream(pictures, resolution=16, workers=0)):  # fmt: skip
+        with pytest.raises(UserError, match="contains no images of 2"):
+            ask()
+
+
+@pytest.mark.parametrize("name", ["valid", "validation", "test", "dev", "Val", "VALIDATION"])
+def test_val_under_another_name_is_found(name, pictures):
+    (pictures / "val").rename(pictures / name)
+    expect_error(rf"/val: no such folder; found {name}/; rename it to val/, or make a", pictures)
+    (pictures / "val").symlink_to(name)
+    assert len(list_files(pictures)) == 12
+
+
+def test_several_other_names_are_shown(pictures):
+    (pictures / "val").rename(pictures / "valid")
+    (pictures / "train").rename(pictures / "Train")
+    expect_error(r"/train: no such folder; found Train/; rename it to train/", pictures)
+    (pictures / "Train").rename(pictures / "train")
+    (pictures / "test" / "ant").mkdir(parents=True)
+    expect_error(r"found test/, valid/; rename one of them to val/", pictures)
+
+
+def test_a_test_folder_without_labels_is_no_validation_part(pictures):
+    (pictures / "val").rename(pictures / "gone")
+    (pictures / "test" / "all").mkdir(parents=True)
+    Image.new("RGB", (20, 20)).save(pictures / "test" / "all" / "0.png")
+    assert len(list_files(pictures)) == 6
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_images_of_other_formats_are_not_left_out_in_silence(split, pictures):
+    for name in ("x.gif", "y.JFIF"):
+        (pictures / split / "bee" / name).touch()
+    (pictures / split / "ant" / "notes.txt").touch()
+    expect_error(r"bee/x\.gif: \.gif images are not read \(one of 2 such files\); conv", pictures)
+    for name in ("x.gif", "y.JFIF"):
+        (pictures / split / "bee" / name).rename(pictures / split / "bee" / f".{name}")
+    assert len(list_files(pictures)) == 12
