@@ -25,6 +25,7 @@ from bench.own_training.optimizer_check import (
 from bench.own_training.optimizer_watch import LayerRates, OptimizerWatch
 from bench.own_training.probe import Loss, ProbeSamples
 from bench.own_training.report import FreezingReport, make_report
+from bench.own_training.saved_state import check_state, describe_training
 from bench.own_training.strategy_needs import check_length, find_files, make_strategy
 from bench.own_training.subject import analyze
 from bench.strategy_api.output_checks import (
@@ -42,7 +43,6 @@ from bench.training.freezing_stage import (
     make_decision_lines,
 )
 
-FORMAT = 1  # of state_dict()
 PAST_THE_END = (
     "the training goes on after total_steps; frozen layers stay frozen, and steps do not count"
 )
@@ -123,6 +123,7 @@ class Freezing:
             _probe=sampled.take,
             _probe_loss=sampled.compute_loss,
         )
+        self._described = describe_training(self._strategy, self._named, self._view)
         self._frozen_at: dict[int, int] = {}
         self._decisions: list[dict[str, Any]] = []
         self._start()
@@ -211,7 +212,7 @@ class Freezing:
         """Return the state, as tensors and plain values, to save with model and optimizer."""
         own = self._strategy.state_dict()
         check_plain(own, f"strategy {self._named}: state_dict()")
-        return self._describe() | {
+        return self._described | {
             "step": self._view.step,
             "lr": self._view.lr,
             "loss": self._view.loss,
@@ -228,12 +229,7 @@ class Freezing:
 
         Load the model and the optimizer before. Raises UserError if the state does not fit.
         """
-        for key, ours in self._describe().items():
-            if state.get(key) != ours:
-                raise UserError(
-                    f"Freezing: the state has {key} = {state.get(key)!r}, but this training has "
-                    f"{ours!r}; make Freezing with the same arguments as before"
-                )
+        check_state(state, self._described)
         view, frozen = self._view, frozenset(state["frozen"])
         self._watch.restore_state()
         self._freezer.thaw(self.frozen - frozen)
@@ -288,13 +284,3 @@ class Freezing:
             self._accounting.enter_state(view.step, view.frozen)
             self._guard.watch(view.frozen)
         self._decisions += make_decision_lines(self._strategy, view, verdicts)
-
-    def _describe(self) -> dict[str, Any]:
-        """Return what a saved state must have in common with this training."""
-        return {
-            "format": FORMAT,
-            "strategy": self._named,
-            "total_steps": self._view.total_steps,
-            "steps_per_epoch": self._view.steps_per_epoch,
-            "layers": [layer.name for layer in self.layers],
-        }

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from bench.api import Freezing
 from bench.errors import UserError
@@ -20,8 +21,9 @@ from tests.support.own_loops import (
 )
 from tests.support.paths import SUPPORT
 from tests.support.small_training import find_differing
-from tests.support.tiny_loop import TinyLoop
+from tests.support.tiny_loop import TinyLoop, make_batch
 from tests.support.tiny_runs import make_tiny_spec
+from tests.support.tiny_view import build_tiny_net
 
 MOMENT = 4  # step of the checkpoint; lisa draws anew, and a snapshot of smartfrz waits
 SMARTFRZ = {"warmup": 0.3, "stages_per_epoch": 2, "threshold": 0.01}
@@ -88,6 +90,35 @@ def test_a_state_of_another_training_is_refused() -> None:
         TinyLoop(total_steps=20).freezing.load_state_dict(state)
     with pytest.raises(UserError, match=r"state has strategy = 'scripted', but .* has 'full'"):
         TinyLoop("full").freezing.load_state_dict(state)
+
+
+def test_a_state_of_other_settings_is_refused() -> None:
+    """Each message names the setting that differs."""
+    settings: dict[str, Any] = {"options": {"K": 1}, "seed": 0, "base_lr": 0.05}
+    state = TinyLoop("lisa", **settings).train(0, 3).freezing.state_dict()
+    for change, message in (
+        ({"options": {"K": 3}}, "state has option K = 1, but this training has 3"),
+        ({"seed": 5}, "state has seed = 0, but this training has 5"),
+        ({"base_lr": 0.1}, r"base_lr = 0\.05, but .* 0\.1; make Freezing with base_lr as before"),
+    ):
+        with pytest.raises(UserError, match=message):
+            TinyLoop("lisa", **{**settings, **change}).freezing.load_state_dict(state)
+    with pytest.raises(UserError, match="the state has format 1, but this version reads 2"):
+        TinyLoop("lisa", **settings).freezing.load_state_dict({**state, "format": 1})
+    TinyLoop("lisa", **settings).freezing.load_state_dict(state)
+
+
+def test_a_state_of_other_files_is_refused(tmp_path: Path) -> None:
+    def make(seed: int) -> Freezing:
+        path = tmp_path / "reference.safetensors"
+        save_file(build_tiny_net(seed).state_dict(), path)
+        probe = (make_batch(99, 300)[0], None)
+        return TinyLoop("cka_oracle", files={"reference": path}, probe=probe).freezing
+
+    state = make(1).state_dict()
+    with pytest.raises(UserError, match="state has hash of the reference file = "):
+        make(2).load_state_dict(state)
+    make(1).load_state_dict(state)
 
 
 def test_weights_loaded_too_late_are_reported() -> None:
