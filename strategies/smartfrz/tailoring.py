@@ -46,7 +46,11 @@ class Tailor:
     def take(self, layers: Sequence[int], out: Tensor) -> None:
         """Write the tailored weights of some layers into `out` (len(layers), n), on the device."""
         for row, layer in zip(out.unbind(), layers, strict=True):
-            torch.index_select(self._flat[layer], 0, self.indices[layer], out=row)
+            weight, indices = self._flat[layer], self.indices[layer]
+            if weight.dtype == row.dtype:
+                torch.index_select(weight, 0, indices, out=row)
+            else:  # out= does not convert bfloat16 or float64
+                row.copy_(weight.index_select(0, indices))
 
 
 def _flatten_weight(weight: Tensor) -> Tensor:

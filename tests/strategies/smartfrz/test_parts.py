@@ -195,3 +195,11 @@ def test_a_tailor_samples_weights_in_any_memory_format() -> None:
     weight *= 2
     tailor.take([0], taken)
     assert torch.equal(taken[0].sort().values, weight.flatten().sort().values)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
+def test_a_tailor_samples_weights_of_any_floating_type(kind: torch.dtype) -> None:
+    weight = torch.randn(20, generator=make_generator()).to(kind)
+    tailor, taken = Tailor([weight], 8, make_generator()), torch.empty(1, 8)
+    tailor.take([0], taken)
+    assert torch.equal(taken[0], weight[tailor.indices[0]].float())
