@@ -17,23 +17,45 @@ from bench.layers.discovery import Inputs
 
 Example = Tensor | Sequence[Tensor] | Mapping[str, Any]
 
-_WRAPPED = "pass the model inside it, and wrap that model after Freezing is made"
-
 
 def check_model(model: nn.Module) -> None:
-    """Raise UserError for a wrapped model, and if several processes train together."""
+    """Raise UserError for a model that is wrapped, compiled or scripted, or has such a part.
+
+    Also raise it if torch.distributed is in use.
+    """
     kind = type(model).__name__
     if not isinstance(model, nn.Module):
         raise UserError(f"Freezing: {kind} is not a model; give the torch.nn.Module that trains")
-    if isinstance(model, (DataParallel, DistributedDataParallel)) or "FullySharded" in kind:
-        raise UserError(f"Freezing: {kind} is not supported; train the model on one device")
-    if hasattr(model, "_orig_mod"):
-        raise UserError(f"Freezing: the model is compiled; {_WRAPPED}")
-    alone = not torch.distributed.is_available() or not torch.distributed.is_initialized()
-    if not alone and torch.distributed.get_world_size() > 1:
+    for name, module in model.named_modules():
+        _check_module(name, module)
+    # A model does not show that DistributedDataParallel wraps it. With one process, that class
+    # raises an error after the first freeze, because frozen parameters take no part in the loss.
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
         raise UserError(
-            "Freezing: several processes train together, and each would decide for itself; train "
-            "in one process"
+            "Freezing: torch.distributed is in use; DistributedDataParallel cannot train layers "
+            "that freeze, and several processes would each decide for themselves; train in one "
+            "process, without init_process_group"
+        )
+
+
+def _check_module(name: str, module: nn.Module) -> None:
+    """Raise UserError if a module is wrapped, compiled or scripted. name: "" for the model."""
+    kind = type(module).__name__
+    what = f"part {name} of the model" if name else "the model"
+    if isinstance(module, (DataParallel, DistributedDataParallel)) or "FullySharded" in kind:
+        where = f" ({what})" if name else ""
+        raise UserError(f"Freezing: {kind} is not supported{where}; train the model on one device")
+    if hasattr(module, "_orig_mod"):
+        mend = (
+            "leave torch.compile out, and call compile() of that part after Freezing is made"
+            if name
+            else "pass the model inside it, and wrap that model after Freezing is made"
+        )
+        raise UserError(f"Freezing: {what} is compiled; {mend}")
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UserError(
+            f"Freezing: {what} is a ScriptModule, which cannot freeze by layer; pass the module "
+            "without torch.jit"
         )
 
 
@@ -74,11 +96,15 @@ def check_forward(model: nn.Module, inputs: Inputs) -> None:
     except UserError:
         raise
     except Exception as error:  # models have no common error class
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise UserError(
-            f"Freezing: {type(model).__name__} cannot run on the example ({reason}); give a batch "
-            "of the inputs of its forward, without labels, on the device of the model"
+            f"Freezing: {type(model).__name__} cannot run on the example ({shorten_error(error)}); "
+            "give a batch of the inputs of its forward, without labels, on the device of the model"
         ) from error
+
+
+def shorten_error(error: Exception) -> str:
+    """Return the class and the beginning of the text of an error, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:160]
 
 
 def move_example(example: Example, device: torch.device) -> Example:

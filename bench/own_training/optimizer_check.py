@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import defaultdict
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -41,13 +42,9 @@ def check_optimizer(optimizer: torch.optim.Optimizer, keep_state: bool) -> None:
     """
     name = type(optimizer).__name__
     for number, group in enumerate(optimizer.param_groups):
+        _check_rate(name, number, group.get("lr"))
         if not group["params"]:  # transformers makes a group for weight decay and one without
             continue
-        if isinstance(group["lr"], Tensor):
-            raise UserError(
-                f"Freezing: the learning rate of parameter group {number} is a tensor, and reading "
-                "it would wait for the device; give the optimizer a number"
-            )
         try:
             moved = _moves_frozen_layer(optimizer, group, keep_state)
         except Exception as error:  # optimizers have no common error class
@@ -61,6 +58,20 @@ def check_optimizer(optimizer: torch.optim.Optimizer, keep_state: bool) -> None:
                 f"Freezing: optimizer {name} moves parameters that have no gradient, so frozen "
                 "layers would move; use another one, such as SGD or AdamW"
             )
+
+
+def _check_rate(optimizer: str, number: int, rate: Any) -> None:
+    """Raise UserError unless the learning rate of a parameter group is a number."""
+    if isinstance(rate, Tensor):
+        raise UserError(
+            f"Freezing: the learning rate of parameter group {number} is a tensor, and reading "
+            "it would wait for the device; give the optimizer a number"
+        )
+    if not isinstance(rate, Real):  # Adafactor of transformers has None with relative_step
+        raise UserError(
+            f"Freezing: {optimizer} has the learning rate {rate!r} in parameter group {number}; "
+            "give the optimizer a number, such as lr=1e-3 (Adafactor: relative_step=False too)"
+        )
 
 
 def check_groups(

@@ -10,9 +10,16 @@ from torch import nn
 from bench.costs.accounting import MOST_STATES, Accounting
 from bench.costs.flops import FlopModel, count_flops
 from bench.costs.flops_by_input_size import FlopsBySize
+from bench.errors import UserError
 from bench.layers.discovery import Inputs, Layer, find_layers
 from bench.models.classifiers import find_classifiers
-from bench.own_training.inputs import Example, bind_example, check_forward, check_model
+from bench.own_training.inputs import (
+    Example,
+    bind_example,
+    check_forward,
+    check_model,
+    shorten_error,
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,15 @@ class Subject:
 
         Raises UserError for a model whose FLOPs cannot be counted.
         """
-        flops = count_flops(self.net, self.layers, take_samples(self.inputs, 1))
+        try:
+            flops = count_flops(self.net, self.layers, take_samples(self.inputs, 1))
+        except UserError:
+            raise
+        except Exception as error:  # models have no common error class
+            raise UserError(
+                f"Freezing: the FLOPs of {type(self.net).__name__} cannot be counted "
+                f"({shorten_error(error)}); if torch.compile is used inside of it, leave that out"
+            ) from error
         return flops.with_batch(self.samples)
 
     def make_accounting(self, flops: FlopModel, steps: int, many_sets: bool) -> Accounting:

@@ -120,6 +120,45 @@ def test_unsupported_models_are_refused() -> None:
         TinyLoop("full", model=plain)
 
 
+PARTS: dict[str, tuple[Any, str]] = {
+    "compiled": (torch.compile, r"part 3 of the model is compiled; .*compile\(\) of that part"),
+    "wrapped": (nn.DataParallel, r"DataParallel is not supported \(part 3 of the model\)"),
+    "scripted": (torch.jit.script, "part 3 of the model is a ScriptModule"),
+}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_models_with_an_unsupported_part_are_refused(kind: str) -> None:
+    wrap, message = PARTS[kind]
+    model = build_tiny_net()
+    model.set_submodule("3", wrap(model.get_submodule("3")))
+    with pytest.raises(UserError, match=message):
+        TinyLoop("full", model=model)
+
+
+def test_a_model_that_compiles_a_function_in_its_forward_is_refused() -> None:
+    class Compiling(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> Any:
+            return super().forward(torch.compile(torch.relu, backend="eager")(x))
+
+    with pytest.raises(UserError, match=r"FLOPs of Compiling cannot be counted .*torch\.compile"):
+        TinyLoop("full", model=Compiling(*build_tiny_net().children()))
+
+
+def test_a_process_group_is_refused(tmp_path: Path) -> None:
+    """DistributedDataParallel fails after the first freeze, and leaves no trace on the model."""
+    from torch import distributed
+
+    place = f"file://{tmp_path}/group"
+    distributed.init_process_group("gloo", rank=0, world_size=1, init_method=place)
+    try:
+        with pytest.raises(UserError, match=r"torch\.distributed is in use; .*without init_proc"):
+            TinyLoop("full")
+    finally:
+        distributed.destroy_process_group()
+
+
 def test_training_longer_than_planned_warns_and_changes_nothing() -> None:
     loop = TinyLoop(options={"script": "2+0"}).train()
     with pytest.warns(UserWarning, match="goes on after total_steps"):

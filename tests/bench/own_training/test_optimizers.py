@@ -11,7 +11,7 @@ from torch import nn
 
 from bench.errors import UserError
 from tests.support.small_training import find_differing
-from tests.support.tiny_loop import Scripted, TinyLoop
+from tests.support.tiny_loop import STEPS, Scripted, TinyLoop, make_batch
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "SGD": {"momentum": 0.9, "weight_decay": 0.1},
@@ -123,6 +123,18 @@ def test_layer_rates_need_groups_by_layer_and_no_scheduler() -> None:
         loop.take_step(1)
 
 
+def test_a_rate_that_is_no_number_is_refused() -> None:
+    """Adafactor of transformers computes its rate itself: lr = None, relative_step = True."""
+
+    class Relative(torch.optim.SGD):
+        def __init__(self, parameters: Any) -> None:
+            super().__init__(parameters, lr=0.1)
+            self.param_groups[0]["lr"] = None
+
+    with pytest.raises(UserError, match=r"Relative has the learning rate None .*relative_step"):
+        TinyLoop(optimizer=Relative)
+
+
 def test_gradients_cleared_too_early_are_refused() -> None:
     for to_none in (True, False):
         loop = TinyLoop()
@@ -141,6 +153,29 @@ def test_a_skipped_optimizer_step_is_accepted() -> None:
     loop.optimizer.zero_grad()
     loop.freezing.step()
     assert loop.freezing.report().steps == 2
+
+
+def test_an_overflow_spoils_only_the_intervals_around_it() -> None:
+    """AutoFreeze compares sums of gradients over two intervals; later ones are finite again."""
+    loop = TinyLoop("autofreeze", options={"M": 2, "N": 90.0, "unit": "layer"})
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2.0**-100)
+    for step in range(STEPS):
+        images, labels = make_batch(step)
+        loop.optimizer.zero_grad()
+        loss = 16 * nn.functional.cross_entropy(loop.model(images), labels)
+        scaler.scale(loss).backward()
+        scaler.step(loop.optimizer)
+        scaler.update()
+        loop.freezing.step()
+    assert scaler.get_scale() == 2.0**27  # one overflow, in the first interval of two steps
+    finite: dict[int, list[bool]] = {}
+    for line in loop.freezing.decisions:
+        finite.setdefault(line["step"], []).append(line["score"] is not None)
+        assert line["step"] > 4 or not line["freeze"]
+    assert not any(finite.pop(4)[:-1])
+    assert finite
+    assert all(all(scores[:-1]) for scores in finite.values())  # the head has no score
+    assert loop.freezing.frozen
 
 
 def test_parameter_groups_cover_the_model() -> None:
