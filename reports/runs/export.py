@@ -15,9 +15,10 @@ from bench.errors import UserError
 from bench.files import explain_errors, read_json
 from bench.results.decisions import FILE, decode_layers, read_decisions
 from bench.spec import RESULTS_VERSION
-from reports.runs.run_table import DONE, NUMBERS, Reader
+from reports.runs.run_energy import ENERGY
+from reports.runs.run_table import DONE, MENDS, NUMBERS, REPLAYED, Reader
 
-SCHEMA = 1  # increase it with every change of the columns
+SCHEMA = 2  # increase it with every change of the columns
 OLDEST = 3  # results of older versions are refused
 Kind = Literal["str", "Int64", "float64", "boolean"]
 
@@ -50,7 +51,10 @@ RUNS: Mapping[str, ExportColumn] = {
     "schema_version": _whole("version of these columns"),
     "run": _text("id of the run"),
     "cell": _text("id shared by the runs that differ in their seed only"),
-    "results_version": _whole("version of the code that measured it; do not compare versions"),
+    "results_version": _whole(
+        "version of the code that measured it, missing without environment.json; do not compare "
+        "versions"
+    ),
     "model": _text("model by name"),
     "data": _text("data set by name"),
     "strategy": _text("strategy by name"),
@@ -63,6 +67,7 @@ RUNS: Mapping[str, ExportColumn] = {
     "evaluate_on": _text("split used for evaluation: test or validation"),
     "matched": _flag("whether the run was given the cost of another method as its budget"),
     "settings": _text("all other fields of the run, as JSON"),
+    "contents": _text("hashes of the files that the run reads (data, weights, predictor), as JSON"),
     "state": _text("done, diverged, failed or unfinished; only done runs have all numbers"),
     "reason": _text("why a run diverged or failed"),
     "metric": _text("name of the score in accuracy"),
@@ -79,11 +84,17 @@ RUNS: Mapping[str, ExportColumn] = {
     "paper_backward": _number("FLOPs of the backward passes, the paper's convention"),
     "paper_total": _number("training FLOPs, the paper's convention, without decisions"),
     "paper_full": _number("FLOPs of full training for the planned epochs, the paper's convention"),
+    "executed_total": _number(
+        "training FLOPs with what fused attention computes again; missing in older results"
+    ),
     "decide_flops": _number("FLOPs of the strategy's own work"),
     "train_s": _number("wall time inside training steps, seconds"),
     "decide_s": _number("wall time of decisions, seconds"),
     "cpu_train_s": _number("CPU time inside training steps, seconds"),
     "cpu_decide_s": _number("CPU time of decisions, seconds"),
+    "replayed": _number("time by `freezebench retime` / full training's; missing if not measured"),
+    "energy_j": _number("energy of the device in training, joules; missing if not measured"),
+    "idle_watts": _number("power of the device before training, watts; missing if not measured"),
     "saved_bytes": _number("largest number of bytes saved for the backward pass"),
     "saved_bytes_mean": _number("mean over the steps of the bytes saved for the backward pass"),
     "state_bytes": _number("largest number of bytes of weights, gradients and optimizer state"),
@@ -108,7 +119,8 @@ DECISIONS: Mapping[str, ExportColumn] = {
     "threshold": _number("number that it compared the score with"),
 }
 _SPEC = ("model", "data", "seed", "epochs", "batch_size", "lr", "optimizer", "evaluate_on")
-_APART = (*_SPEC, "id", "cell", "strategy", "options", "match", "contents", "paths", "keep_model")
+_OTHERS = ("strategy", "options", "match", "contents")
+_APART = (*_SPEC, "id", "cell", "strategy", "options", "contents", "paths", "keep_model")
 
 
 @dataclass(frozen=True)
@@ -164,17 +176,24 @@ def _escape_texts(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_spec(folder: Path) -> dict[str, Any]:
-    """Return the spec of a run with its `results_version`. Raises UserError if that is too old."""
+    """Return the spec of a run with its `results_version`. Raises UserError if that is too old.
+
+    The version is None without environment.json. Users may delete a damaged one (MENDS).
+    """
     spec = read_json(folder / "spec.json")
     environment = folder / "environment.json"
-    made_by = read_json(environment).get("results_version") if environment.exists() else None
+    mend = MENDS[environment.name]
+    made_by = read_json(environment, mend).get("results_version") if environment.exists() else None
+    if made_by is not None and type(made_by) is not int:
+        raise UserError(f"{environment}: results_version is {made_by!r}, not an integer; {mend}")
     if environment.exists() and (made_by is None or not OLDEST <= made_by <= RESULTS_VERSION):
         raise UserError(
             f"{folder}: made by version {made_by} of the results, but this program reads "
             f"{OLDEST} to {RESULTS_VERSION}; move the folder away, or use the program that made it"
         )
     try:
-        return {**spec, "results_version": made_by} | {k: spec[k] for k in ("id", "cell", *_SPEC)}
+        needed = {key: spec[key] for key in ("id", "cell", *_SPEC, *_OTHERS)}
+        return {**spec, "results_version": made_by} | needed
     except KeyError as error:
         raise UserError(f"{folder / 'spec.json'} has no {error}; delete its folder") from None
 
@@ -185,7 +204,7 @@ def _make_run(
     flops, layers = result.get("flops", {}), result.get("layers", [])
     others = {key: value for key, value in spec.items() if key not in (*_APART, "results_version")}
     return {
-        **{key: row[key] for key in NUMBERS},
+        **{key: row[key] for key in (*NUMBERS, *ENERGY, REPLAYED)},
         **{key: row[key] for key in ("state", "reason", "metric", "resumed", "slowed")},
         **{key: row[key] for key in ("device", "commit")},
         **{key: spec[key] for key in _SPEC},
@@ -197,6 +216,7 @@ def _make_run(
         "options": json.dumps(spec["options"], sort_keys=True),
         "matched": bool(spec["match"]),
         "settings": json.dumps(others, sort_keys=True),
+        "contents": json.dumps(spec["contents"], sort_keys=True),
         "layers": len(layers) or None,
         "frozen_layers": sum(x["frozen_at_step"] is not None for x in layers) if layers else None,
         "exact_full": flops.get("full_exact", math.nan),

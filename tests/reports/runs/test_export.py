@@ -98,6 +98,59 @@ def test_other_versions_are_refused(version: int | None, tmp_path: Path) -> None
         load_results(results)
 
 
+@pytest.mark.parametrize("version", ["3", 3.5, True])
+def test_a_version_that_is_no_integer_gets_one_line(version: Any, tmp_path: Path) -> None:
+    results = copy_results(tmp_path)
+    edit(results / "runs" / LISA / "environment.json", results_version=version)
+    with pytest.raises(UserError, match=r"results_version is .*, not an integer; delete this file"):
+        load_results(results)
+
+
+def test_a_run_without_its_environment_is_kept_without_a_version(tmp_path: Path) -> None:
+    """The advice for a damaged environment.json is to delete it."""
+    results = copy_results(tmp_path)
+    path = results / "runs" / LISA / "environment.json"
+    path.write_text("damaged")
+    with pytest.raises(UserError, match="delete this file; the run is kept"):
+        load_results(results)
+    path.unlink()
+    row = load_results(results).runs.set_index("run").loc[LISA]
+    assert pd.isna(row.results_version)
+    assert row.state == "done"
+
+
+def test_energy_replayed_time_and_fused_attention_are_exported(tmp_path: Path) -> None:
+    results = copy_results(tmp_path)
+    folder = results / "runs" / LISA
+    flops = read_json(folder / "result.json")["flops"]
+    energy = {"gpu": None, "cpu": {"joules": 12.5, "idle_watts": 2.0}}
+    edit(folder / "result.json", flops={**flops, "executed": {"total": 7e9}}, energy=energy)
+    timing = {"device": "AMD EPYC", "time_ratio": {"median": 0.75}}
+    (folder / "retime.json").write_text(json.dumps(timing))
+    rows = load_results(results).runs.set_index("run")
+    columns = ["executed_total", "energy_j", "idle_watts", "replayed"]
+    assert rows.loc[LISA, columns].tolist() == [7e9, 12.5, 2.0, 0.75]
+    assert rows.loc[AUTOFREEZE, columns].isna().all()
+
+
+def test_contents_and_budget_are_exported(tmp_path: Path) -> None:
+    results = copy_results(tmp_path)
+    edit(results / "runs" / LISA / "spec.json", match=["aaaa"], contents={"data": "ffff"})
+    row = load_results(results).runs.set_index("run").loc[LISA]
+    assert json.loads(row.contents) == {"data": "ffff"}
+    assert json.loads(row.settings)["match"] == ["aaaa"]
+    assert row.matched
+
+
+@pytest.mark.parametrize("key", ["options", "match", "contents"])
+def test_a_spec_without_a_field_gets_one_line(key: str, tmp_path: Path) -> None:
+    results = copy_results(tmp_path)
+    path = results / "runs" / LISA / "spec.json"
+    path.write_text(json.dumps({k: v for k, v in read_json(path).items() if k != key}))
+    with pytest.raises(UserError, match=f"has no '{key}'; delete its folder"):
+        load_results(results)
+
+
 def test_runs_without_a_result_keep_their_row(tmp_path: Path) -> None:
     results = copy_results(tmp_path)
     (results / "runs" / LISA / "result.json").unlink()
