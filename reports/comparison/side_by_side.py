@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from bench.errors import UserError
 from bench.results.evaluation_file import FILE
 from reports import statistics
 from reports.comparison.paired_difference import compare_accuracy
+from reports.comparison.setting_differences import get_contents, join_values, list_differences
 from reports.document.table import (
     Column,
     Row,
@@ -44,10 +44,6 @@ SHOWN: Mapping[str, tuple[str, int | None]] = {
     "frozen_layers": ("frozen layers at the end", 1),
     "steps": ("steps", 0),
 }
-IDENTITY = (
-    "model", "data", "strategy", "options", "epochs", "batch_size", "lr", "optimizer",
-    "evaluate_on", "results_version", "device",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -128,11 +124,9 @@ def find_side(results: Results, name: str, cells: bool, root: Path) -> Side:
 def compare_cells(one: Side, other: Side) -> Table:
     """Return the settings that differ and the measurements of two runs or cells."""
     rows: list[Row] = [
-        {"what": key, "one": first, "other": second, "change": None}
-        for key in IDENTITY
-        if (first := _join(one, key)) != (second := _join(other, key))
+        {"what": name, "one": first, "other": second, "change": None}
+        for name, first, second in list_differences(one.runs, other.runs)
     ]
-    rows += _list_settings(one, other)
     rows.append({"what": "runs", "one": _count(one), "other": _count(other), "change": None})
     for key, (head, digits) in SHOWN.items():
         sides = one.describe(key, digits), other.describe(key, digits)
@@ -210,21 +204,6 @@ def compare_layers(results: Results, one: Side, other: Side) -> Table | None:
     return Table("Step after which a layer stays frozen", columns, rows) if rows else None
 
 
-def _list_settings(one: Side, other: Side) -> list[Row]:
-    """Return rows for the other fields that differ."""
-    first, second = (json.loads(side.runs.settings.iloc[0]) for side in (one, other))
-    return [
-        {
-            "what": key,
-            "one": str(first.get(key, "")),
-            "other": str(second.get(key, "")),
-            "change": None,
-        }
-        for key in dict.fromkeys((*first, *second))
-        if first.get(key) != second.get(key)
-    ]
-
-
 def _describe_change(one: Side, other: Side, key: str) -> str:
     """Return the change as text: a paired difference of accuracy, else a share in percent."""
     if key == "accuracy":
@@ -244,8 +223,13 @@ def _describe_change(one: Side, other: Side, key: str) -> str:
 
 def _share_samples(one: Side, other: Side) -> bool:
     """Return whether both sides were evaluated on the same samples, whose outcomes are known."""
-    same = all(_join(one, key) == _join(other, key) for key in ("data", "evaluate_on", "metric"))
+    same = all(_agree(one, other, key) for key in ("data", "evaluate_on", "metric"))
+    same = same and get_contents(one.runs).get("data") == get_contents(other.runs).get("data")
     return same and one.has_samples and other.has_samples
+
+
+def _agree(one: Side, other: Side, key: str) -> bool:
+    return join_values(one.runs, key) == join_values(other.runs, key)
 
 
 def _pair(one: Side, other: Side) -> statistics.Interval:
@@ -270,17 +254,13 @@ def _list_notes(one: Side, other: Side) -> list[str]:
         "Numbers of several runs are mean ± sample standard deviation over the seeds. The "
         f"difference of accuracy is paired by seed, with a 95 % {covers}"
     ]
-    if _join(one, "device") != _join(other, "device"):
+    if not _agree(one, other, "device"):
         notes.append("The runs used different devices, so their times are not comparable.")
     if any(bool(side.done.slowed.any()) for side in (one, other)):
         notes.append("Some runs probably shared their CPU with another process.")
-    if _join(one, "results_version") != _join(other, "results_version"):
+    if not _agree(one, other, "results_version"):
         notes.append("The runs were measured by different versions of the code.")
     return notes
-
-
-def _join(side: Side, key: str) -> str:
-    return ", ".join(dict.fromkeys(str(value) for value in side.runs[key] if str(value)))
 
 
 def _count(side: Side) -> str:

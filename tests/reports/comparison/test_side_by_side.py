@@ -47,6 +47,28 @@ def test_two_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "model " not in text  # settings that agree are left out
 
 
+def test_other_files_and_another_budget_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two runs that differ in the contents of their files and in their budget only."""
+    changes: dict[str, dict[str, Any]] = {
+        "one": {"contents": {"data": "d" * 16, "weights": "e" * 16}},
+        "two": {"contents": {"data": "f" * 16}, "match": ["aaaa", "bbbb"]},
+    }
+    for run, change in changes.items():
+        folder = tmp_path / "runs" / run
+        shutil.copytree(VERSION3 / "runs" / LISA, folder)
+        for file, more in (("spec", change), ("result", {"accuracy": 50.0})):
+            path = folder / f"{file}.json"
+            path.write_text(json.dumps({**read_json(path), "id": run, **more}))
+        write_evaluation(folder, SampleOutcomes(np.arange(100) < 50, None, None, 0))
+    text = compare(capsys, "one", "two", "--results", str(tmp_path))
+    assert find_line(text, "hash of the data").split()[4:6] == ["d" * 16, "f" * 16]
+    assert "e" * 16 in find_line(text, "hash of the weights")
+    assert "aaaa, bbbb" in find_line(text, "match")
+    assert "does not cover the test draw" in " ".join(text.split())  # other samples
+
+
 def test_two_cells_show_spread_and_paired_difference(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,48 @@
+"""Settings in which two runs or cells differ, with the contents of the files that they read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+
+IDENTITY = (
+    "model", "data", "strategy", "options", "epochs", "batch_size", "lr", "optimizer",
+    "evaluate_on", "results_version", "device",
+)  # fmt: skip
+
+
+def list_differences(one: pd.DataFrame, other: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Return name and both values of each setting that differs.
+
+    one, other: rows of the exported table, each of one run or cell. The runs of a cell share all
+    fields that are not columns, and the contents of their files.
+    """
+    first, second = (
+        {key: join_values(runs, key) for key in IDENTITY}
+        | json.loads(runs.settings.iloc[0])
+        | {f"hash of the {role}": content for role, content in get_contents(runs).items()}
+        for runs in (one, other)
+    )
+    return [
+        (name, _format(first.get(name, "")), _format(second.get(name, "")))
+        for name in dict.fromkeys((*first, *second))
+        if first.get(name) != second.get(name)
+    ]
+
+
+def join_values(runs: pd.DataFrame, key: str) -> str:
+    """Return the different values of a column, separated by commas."""
+    return ", ".join(dict.fromkeys(str(value) for value in runs[key] if str(value)))
+
+
+def get_contents(runs: pd.DataFrame) -> dict[str, str]:
+    """Return the hashes of the files that a run or cell read, by role."""
+    contents: dict[str, str] = json.loads(runs.contents.iloc[0])
+    return contents
+
+
+def _format(value: Any) -> str:
+    """Return a setting as text. A list holds the ids of the runs that gave the budget (match)."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
