@@ -82,8 +82,8 @@ def _check_trace(name: str, net: nn.Module, inputs: Inputs) -> None:
     except Exception as error:  # each family raises errors of its own
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise UserError(
-            f"model {name} cannot be traced: {type(net).__name__} fails at {last.name} ({reason}); "
-            "use another model"
+            f"model {name}: {type(net).__name__} fails at {last.name} when it is traced without "
+            f"data and with the mask of a padded batch ({reason}); use another model"
         ) from None
 
 
