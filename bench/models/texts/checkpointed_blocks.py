@@ -28,7 +28,10 @@ def checkpoint_blocks(model: nn.Module, label: str) -> None:
     """
     names = find_checkpointed_blocks(model)
     if not names:
-        raise UserError(f"{label}: checkpointing needs a text model of transformers; turn it off")
+        raise UserError(
+            f"{label}: {type(model).__name__} has no blocks that transformers can checkpoint; omit "
+            "--checkpointing"
+        )
     for name in names:
         block = model.get_submodule(name)
         block.forward = partial(_run, block.forward)

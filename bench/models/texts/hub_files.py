@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +24,28 @@ TOKENIZER = (
     "spiece.model",
     "tokenizer.model",
     "sentencepiece.bpe.model",
+)
+# Files of a few tokenizers: those of other libraries, and those that their class in transformers
+# lists in vocab_files_names.
+FOREIGN = ("tekken.json", "tiktoken.model")
+RARE = (
+    *FOREIGN,
+    "bpe.codes",
+    "byte_maps.json",
+    "dict.txt",
+    "emoji.json",
+    "entity_vocab.json",
+    "normalizer.json",
+    "prophetnet.tokenizer",
+    "sentencepiece.model",
+    "source.spm",
+    "spm_char.model",
+    "target.spm",
+    "target_vocab.json",
+    "vocab-src.json",
+    "vocab-tgt.json",
+    "word_pronunciation.json",
+    "word_shape.json",
 )
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -49,9 +71,13 @@ def find_folder(name: str, *, with_weights: bool) -> Path:
     return folder
 
 
-def list_tokenizer_files(folder: Path, name: str) -> list[Path]:
-    """Return the files of the tokenizer in a folder. Raises UserError if there are none."""
-    found = [folder / file for file in TOKENIZER if (folder / file).is_file()]
+def list_tokenizer_files(folder: Path, name: str, rare: Iterable[str] = RARE) -> list[Path]:
+    """Return the files of the tokenizer in a folder. Raises UserError if there are none.
+
+    rare: names of further files that the tokenizer may read.
+    """
+    names = (*TOKENIZER, *sorted({*rare} - {*TOKENIZER}))
+    found = [folder / file for file in names if (folder / file).is_file()]
     if not found:
         raise UserError(
             f"{name}: {folder} has no tokenizer; put the model's tokenizer.json there (or "
@@ -99,6 +125,7 @@ def _fetch(name: str, repository: str, with_weights: bool) -> Path:
     wanted = [
         CONFIG,
         *TOKENIZER,
+        *RARE,
         *((WEIGHTS, INDEX, "model-*.safetensors") if with_weights else ()),
     ]
     needed = (CONFIG, WEIGHTS) if with_weights else (CONFIG,)

@@ -22,6 +22,8 @@ from bench.files import hash_file
 from bench.models.texts.descriptor import TextModel
 from bench.models.texts.hub_files import (
     CONFIG,
+    FOREIGN,
+    TOKENIZER,
     find_folder,
     hash_files,
     list_tokenizer_files,
@@ -35,8 +37,20 @@ PREFIX = "hf:"
 # Without trust_remote_code=False, transformers asks on the terminal whether it may run code that
 # comes with the model.
 OFFLINE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-# Names in older files: buffers that models no longer store, and weights of norms.
-OLD_BUFFERS = ("position_ids", "inv_freq", ".attn.bias", ".attn.masked_bias")
+# Buffers in older files, which models no longer store.
+OLD_BUFFERS = (
+    "position_ids",
+    "token_type_ids",
+    "inv_freq",
+    "cos_cached",
+    "sin_cached",
+    ".attn.bias",
+    ".attn.masked_bias",
+    ".attention.bias",
+    ".attention.masked_bias",
+)
+# Parts of a base model that serve other tasks, so the base model of a classifier may lack them.
+OTHER_TASKS = ("pooler", "decoder", "contact_head")
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,8 @@ class HubModel(TextModel):
     def rename_weights(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return a checkpoint with the tensor names of a classifier.
 
-        Pretraining heads are dropped. The names of a bare model lack its prefix.
+        Pretraining heads are dropped. The names of a bare model lack its prefix. Weights for which
+        the base model has no place are kept, so that loading them is an error.
         """
         model, _ = self.sketch(2, 8)
         own, prefix = model.state_dict().keys(), f"{model.base_model_prefix}."
@@ -95,9 +110,10 @@ class HubModel(TextModel):
         for key, value in tensors.items():
             name = key.replace("LayerNorm.gamma", "LayerNorm.weight")
             name = name.replace("LayerNorm.beta", "LayerNorm.bias")
-            if name not in own and prefix + name in own:
-                name = prefix + name
-            if name in own or (name.startswith(prefix) and not name.endswith(OLD_BUFFERS)):
+            in_base = _is_in_base(name, model)
+            if name not in own and (prefix + name in own or in_base):
+                name = prefix + name.removeprefix(prefix)
+            if name in own or in_base:
                 found[name] = value
         return found
 
@@ -117,7 +133,8 @@ class HubModel(TextModel):
     def read_published(self) -> Mapping[str, Tensor]:
         """Return the tensors of the safetensors files, as transformers renames them.
 
-        Raises UserError if a shape outside of the head is not that of the configuration.
+        Raises UserError if a shape outside of the head is not that of the configuration, or if the
+        base model has no place for a tensor of its own.
         """
         from transformers import AutoModelForSequenceClassification
 
@@ -138,6 +155,11 @@ class HubModel(TextModel):
                     f"{self.name}: {key} has shape {tuple(given)} in the weights, but {tuple(own)} "
                     f"by {CONFIG}; use the {CONFIG} of the weights"
                 )
+        if lost := sorted(key for key in report["unexpected_keys"] if _is_in_base(key, model)):
+            raise UserError(
+                f"{self.name}: the model has no place for {len(lost)} tensors of the weights by "
+                f"{CONFIG}, such as {lost[0]}; use the {CONFIG} of the weights"
+            )
         # transformers fills in random values for these tensors.
         absent = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
         return {k: v for k, v in model.state_dict().items() if k not in absent}
@@ -148,10 +170,17 @@ class HubModel(TextModel):
 
     def identify_files(self) -> dict[str, str]:
         """Return the hash of config.json, and a hash of the tokenizer's files, by role."""
-        return {
-            "model": hash_file(self.folder / CONFIG),
-            "vocab": hash_files(list_tokenizer_files(self.folder, self.name)),
-        }
+        files = list_tokenizer_files(self.folder, self.name, self._list_rare_files())
+        return {"model": hash_file(self.folder / CONFIG), "vocab": hash_files(files)}
+
+    def _list_rare_files(self) -> tuple[str, ...]:
+        """Return the names of further files that the tokenizer reads.
+
+        A tokenizer of the library tokenizers reads nothing else if there is a tokenizer.json.
+        """
+        if self.tokenizer.is_fast and (self.folder / TOKENIZER[0]).is_file():
+            return ()
+        return (*FOREIGN, *self.tokenizer.vocab_files_names.values())
 
 
 @lru_cache(maxsize=16)
@@ -170,7 +199,9 @@ def _count_positions(model: HubModel) -> int:
 
     RoBERTa numbers positions from the id of its padding token + 1, so some are never used.
     """
-    declared = getattr(model.config, "max_position_embeddings", None) or model.positions
+    declared = getattr(model.config, "max_position_embeddings", None) or 0
+    if declared <= 0:  # XLNet has no limit and says -1
+        declared = model.positions
     with torch.device("meta"):
         net = model._construct(2)
     unused = {
@@ -180,6 +211,18 @@ def _count_positions(model: HubModel) -> int:
         if table.num_embeddings == declared and "position" in name
     }
     return int(declared) - max(unused, default=0)
+
+
+def _is_in_base(key: str, model: Any) -> bool:
+    """Return whether a tensor of a file is a weight of the base model, judged by its name.
+
+    The names of a bare model lack the prefix of the base model.
+    """
+    prefix = f"{model.base_model_prefix}."
+    part = key.removeprefix(prefix).partition(".")[0]
+    known = part in dict(model.base_model.named_children())
+    named = known or (key.startswith(prefix) and part not in OTHER_TASKS)
+    return named and not key.endswith(OLD_BUFFERS)
 
 
 def _read_config(folder: Path, name: str) -> Any:
@@ -207,27 +250,42 @@ def _load_tokenizer(folder: Path, name: str) -> Any:
     except Exception as error:  # the library has no common error class
         raise UserError(
             f"{name}: cannot read the tokenizer in {folder} ({shorten(error)}); put its "
-            "tokenizer.json there, or `pip install sentencepiece` for files that end in .model"
+            "tokenizer.json there, or install the library of its .model file: `pip install "
+            "sentencepiece` or `pip install tiktoken`"
         ) from None
-    pad = _choose_padding(tokenizer, config)
+    pad = _choose_padding(tokenizer, config, f"{name}: the tokenizer in {folder}")
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
     return tokenizer
 
 
-def _choose_padding(tokenizer: Any, config: Any) -> int:
+def _choose_padding(tokenizer: Any, config: Any, label: str) -> int:
     """Return the id of the padding token.
 
     A decoder classifies by the last token that is not padding, so the padding token must not end a
-    text. GPT-2 and Llama have none. Their padding is masked, so any other token can replace it.
+    text. GPT-2 and Llama have none. Their padding is masked, so another special token can replace
+    it, or any other token if the tokenizer adds one after each text.
+    label: the tokenizer, for messages. Raises UserError if no token can be padding.
     """
     last = tokenizer("a")["input_ids"][-1:]
+    added = [
+        tokenizer(*texts, return_special_tokens_mask=True)["special_tokens_mask"][-1:] == [1]
+        for texts in (("a",), ("a", "a"))
+    ]
+    special = {*tokenizer.all_special_ids}
+    special |= {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    tokens = range(min(len(tokenizer), config.vocab_size))
+    allowed = [i for i in tokens if i not in last and (all(added) or i in special)]
+    if not allowed:
+        raise UserError(
+            f"{label} has no padding token, and no other special token that can replace it; name "
+            "a token that no text contains as pad_token in tokenizer_config.json"
+        )
     wishes: tuple[int | None, ...] = (
-        config.pad_token_id,
+        getattr(config, "pad_token_id", None),
         tokenizer.pad_token_id,
         tokenizer.eos_token_id,
         tokenizer.unk_token_id,
         tokenizer.bos_token_id,
     )
-    tokens = range(min(len(tokenizer), config.vocab_size))
-    known = [i for i in wishes if i is not None and i in tokens and i not in last]
-    return known[0] if known else next(i for i in tokens if i not in last)
+    known = [i for i in wishes if i in allowed]
+    return known[0] if known else allowed[0]

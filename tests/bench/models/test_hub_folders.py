@@ -1,0 +1,151 @@
+"""Tests of what the files of an hf: model decide: weights, padding token, positions and hashes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from bench.errors import UserError
+from bench.models.catalogue import build
+from bench.models.texts.catalogue import find_text_model
+from bench.models.texts.checkpointed_blocks import checkpoint_blocks
+from bench.models.texts.hub_files import TOKENIZER, WEIGHTS, hash_files, list_tokenizer_files
+from bench.models.texts.hub_model import load_hub_model
+from bench.models.weights import load_backbone
+from tests.support.hub_folders import make_hub_folder
+
+
+def change_json(file: Path, **values: object) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def save_weights(folder: Path, kind: str) -> Path:
+    """Save weights of a transformers class by its name, and return their file."""
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(folder)
+    model = getattr(transformers, kind).from_config(config)
+    save_file({k: v.clone() for k, v in model.state_dict().items()}, folder / WEIGHTS)
+    return folder / WEIGHTS
+
+
+@pytest.mark.parametrize(("family", "size"), [("bert", "num_hidden_layers"), ("gpt2", "n_layer")])
+@pytest.mark.parametrize("kind", ["AutoModelForSequenceClassification", "AutoModel"])
+def test_weights_without_a_place_in_the_model_are_refused(tmp_path, family, size, kind):
+    folder = make_hub_folder(tmp_path / "m", family)
+    file = save_weights(folder, kind)
+    change_json(folder / "config.json", **{size: 1})
+    name = f"hf:{folder}"
+    with pytest.raises(
+        UserError, match=r"no place for 1\d tensors of the weights .*, such as \S+1\."
+    ):
+        load_hub_model(name).read_published()
+    model = build(name, 2, 0, seed=0)
+    with pytest.raises(UserError, match=r"has 1\d tensors: .*, not found in hf:"):
+        load_backbone(model, file, head=("classifier", "score"), name=name)
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [
+        ("roberta", "AutoModel"),  # has a pooler, which the classifier lacks
+        ("roberta", "AutoModelForMaskedLM"),
+        ("distilbert", "AutoModelForMaskedLM"),
+        ("llama", "AutoModelForCausalLM"),
+    ],
+)
+def test_parts_for_other_tasks_and_old_buffers_are_left_out(tmp_path, family, kind):
+    folder = make_hub_folder(tmp_path / "m", family)
+    file = save_weights(folder, kind)
+    first = next(iter(load_file(file))).partition(".")[0]
+    save_file({**load_file(file), f"{first}.position_ids": torch.zeros(1, 64)}, file)
+    model = build(f"hf:{folder}", 2, 0, seed=0)
+    heads = load_hub_model(f"hf:{folder}").list_new_parts(model)
+    loaded = {
+        load_backbone(model, source, head=heads, name=f"hf:{folder}").loaded
+        for source in ("pretrained", file)
+    }
+    base = f"{model.base_model_prefix}."
+    assert loaded == {tuple(sorted(key for key in model.state_dict() if key.startswith(base)))}
+
+
+def make_plain_bytes(folder: Path) -> Path:
+    """Make a GPT-2 whose tokenizer knows no special token, and return its folder."""
+    make_hub_folder(folder, "gpt2")
+    change_json(folder / "tokenizer_config.json", eos_token=None, bos_token=None, unk_token=None)
+    state = json.loads((folder / "tokenizer.json").read_text())
+    change_json(folder / "tokenizer.json", **{**state, "added_tokens": []})
+    change_json(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    return folder
+
+
+def test_a_tokenizer_without_special_tokens_is_refused(tmp_path):
+    folder = make_plain_bytes(tmp_path / "m")
+    with pytest.raises(UserError, match=r"no padding token, .* as pad_token in tokenizer_config"):
+        find_text_model(f"hf:{folder}")
+
+
+def test_the_padding_token_of_a_decoder_is_a_special_token(tmp_path):
+    # Token 5 of the vocabulary is a character of texts.
+    folder = make_hub_folder(tmp_path, "llama", pad_token_id=5)
+    assert find_text_model(f"hf:{folder}").tokenizer.pad_token_id == 0
+
+
+@pytest.mark.parametrize(
+    ("family", "shape", "positions"),
+    [
+        ("xlnet", {"d_model": 32, "n_layer": 1, "n_head": 4, "d_inner": 64}, 512),
+        ("perceiver", {"num_latents": 4, "d_latents": 32, "d_model": 32}, 64),
+    ],
+)
+def test_configurations_without_a_limit_or_a_padding_token_are_read(
+    tmp_path, family, shape, positions
+):
+    folder = make_hub_folder(tmp_path, "bert")
+    config = {"model_type": family, "vocab_size": 600, "max_position_embeddings": 64, **shape}
+    if family == "xlnet":
+        del config["max_position_embeddings"]
+    (folder / "config.json").write_text(json.dumps(config))
+    model = find_text_model(f"hf:{folder}")
+    assert model.positions == positions
+    assert model.config.pad_token_id == model.tokenizer.pad_token_id
+
+
+def test_models_whose_blocks_cannot_be_checkpointed_are_named(tmp_path):
+    folder = make_hub_folder(tmp_path, "albert", embedding_size=16, pad_token_id=0)
+    model = build(f"hf:{folder}", 2, 0, seed=0)
+    with pytest.raises(UserError, match="AlbertForSequenceClassification has no blocks that"):
+        checkpoint_blocks(model, "hf:m")
+
+
+def test_every_file_that_the_tokenizer_reads_is_hashed(tmp_path):
+    folder = make_hub_folder(tmp_path, "roberta")
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    (folder / "vocab.txt").write_text("a 5\nb 3\n")
+    change_json(folder / "config.json", tokenizer_class="PhobertTokenizer")
+    hashes = set()
+    for merges in ("a b 1\n", "b a 1\n"):
+        (folder / "bpe.codes").write_text(merges)
+        hashes.add(find_text_model(f"hf:{folder}").identify_files()["vocab"])
+    assert len(hashes) == 2
+
+
+def test_files_that_the_tokenizer_does_not_read_are_not_hashed(tmp_path):
+    folder = make_hub_folder(tmp_path, "bert")
+    for file in ("dict.txt", "sentencepiece.model", "tekken.json"):
+        (folder / file).write_text("")
+    read = [folder / file for file in TOKENIZER if (folder / file).is_file()]
+    assert find_text_model(f"hf:{folder}").identify_files()["vocab"] == hash_files(read)
+    assert len(list_tokenizer_files(folder, "hf:m")) == len(read) + 3
+
+
+def test_a_model_file_that_cannot_be_read_names_both_libraries(tmp_path):
+    folder = make_hub_folder(tmp_path, "llama")
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    (folder / "tokenizer.model").write_text("no model")
+    with pytest.raises(UserError, match="install sentencepiece` or `pip install tiktoken`"):
+        find_text_model(f"hf:{folder}")
