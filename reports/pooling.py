@@ -62,7 +62,7 @@ def _compute_draws(
 
 
 def compute_draw_error(values: Mapping[Pair, float], residuals: Mapping[Pair, Residuals]) -> float:
-    """Return the standard error of the mean over the pairs that comes from the test draw; NaN without pairs."""
+    """Return the standard error that the test draw gives the mean over the pairs, or NaN."""
     by_pair, _ = _compute_draws(values, residuals)
     if not by_pair:
         return math.nan

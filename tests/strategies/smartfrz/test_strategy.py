@@ -125,7 +125,10 @@ def test_decisions_equal_those_computed_from_the_whole_history(
         rate = view.lr / view.base_lr if view.step else 1.0
         moments.append((view.step / view.total_steps, rate))
         taken.append(
-            [view.weights(i)[0].flatten()[strategy._history._tailor.indices[i]].clone() for i in (0, 1)]
+            [
+                view.weights(i)[0].flatten()[strategy._history._tailor.indices[i]].clone()
+                for i in (0, 1)
+            ]
         )
 
     take()
