@@ -183,7 +183,7 @@ def test_names_that_are_not_utf_8_can_be_printed_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd = tmp_path / os.fsdecode(b"caf\xe9")
-    for place in ("train/ant", "train/bee", "val/ant"):
+    for place in ("train/ant", "train/bee", "val/ant", "val/bee"):
         (odd / place).mkdir(parents=True)
         for i in range(2):
             Image.new("RGB", (24, 24), (i, 99, 200)).save(odd / place / f"{i}.png")
