@@ -125,7 +125,8 @@ class Pool:
         ready = wait(sources, timeout=HEARTBEAT_SECONDS)
         for worker in busy:
             if worker.pipe in ready or worker.process.sentinel in ready:
-                self._handle_message(worker)
+                with _defer_interrupt():  # Ctrl-C could lose the last message of a run
+                    self._handle_message(worker)
 
     def _handle_message(self, worker: Worker) -> None:
         if worker.spec is None:

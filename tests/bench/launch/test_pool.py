@@ -1,4 +1,4 @@
-"""Pool of worker processes: order, failures, kills, Ctrl-C, two launchers at once."""
+"""Pool of worker processes: order, failures, kills, two launchers at once."""
 
 import multiprocessing
 import os
@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -22,40 +21,12 @@ from bench.launch.pool import Pool
 from bench.launch.processes import fork_server
 from bench.launch.worker import start_worker
 from bench.planning.plan import make_plan
-from bench.planning.run_inputs import resolve
 from bench.results.run_folder import RunFolder
 from bench.results.run_status import read_status
 from bench.spec import Spec
 from tests.support.paths import ROOT
+from tests.support.recording_watcher import RecordingWatcher
 from tests.support.tiny_runs import execute_run, load_essence, make_tiny_spec
-
-
-class RecordingWatcher:
-    """Watcher that records its events and may call a function for each."""
-
-    def __init__(self, act: Any = None) -> None:
-        self.events: list[tuple[str, str]] = []
-        self._act = act
-
-    def _note(self, what: str, spec: Spec) -> None:
-        self.events.append((what, spec.id))
-        if self._act:
-            self._act(what, spec)
-
-    def started(self, spec: Spec) -> None:
-        self._note("started", spec)
-
-    def stepped(self, spec: Spec, step: int, steps: int) -> None:
-        self._note("stepped", spec)
-
-    def finished(self, spec: Spec, result: dict[str, Any]) -> None:
-        self._note("finished", spec)
-
-    def found(self, spec: Spec, result: dict[str, Any]) -> None:
-        self._note("found", spec)
-
-    def failed(self, spec: Spec, reason: str) -> None:
-        self._note("failed", spec)
 
 
 def test_runs_start_after_the_runs_they_need_and_equal_runs_executed_alone(tmp_path: Path) -> None:
@@ -119,98 +90,6 @@ def test_a_worker_killed_while_idle_is_replaced(tmp_path: Path) -> None:
     outcome = pool.run()
     assert outcome.failed == {}
     assert {s.id for s in outcome.finished} == {s.id for s in plan.specs}
-
-
-@pytest.mark.parametrize("after", [1.5, 3.0, 4.5])
-def test_an_early_ctrl_c_ends_the_launch_without_a_traceback(tmp_path: Path, after: float) -> None:
-    """The fork server may still be importing torch, which takes seconds."""
-    command = [
-        sys.executable, "-m", "bench.cli.main", "sweep", "table2", "--seeds", "1",
-        "--results", str(tmp_path), "--workers", "2",
-    ]  # fmt: skip
-    process = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-        # A background process of a shell starts with SIGINT ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    try:
-        time.sleep(after)
-        os.killpg(process.pid, signal.SIGINT)  # to all processes, as a terminal does
-        errors = process.communicate(timeout=90)[1]
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    assert "Traceback" not in errors
-    assert "stopped" in errors
-    # A shell shows both as 130. Under -m, Python dies by SIGINT instead of exiting with 130 if
-    # Ctrl-C arrives during an exec(), and importing torch calls exec() many times.
-    assert process.returncode in (130, -signal.SIGINT)
-
-
-def test_ctrl_c_while_a_worker_starts_leaves_no_untracked_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan, started = make_plan([make_tiny_spec(), make_tiny_spec(seed=1)], tmp_path), []
-    start_worker = Pool._start_worker
-
-    def interrupt_meanwhile(pool: Pool, slot: int) -> Any:
-        # Send SIGINT from another thread. Python still runs the handler in the main thread.
-        sender = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT))
-        sender.start()
-        sender.join()
-        started.append(start_worker(pool, slot))
-        return started[-1]
-
-    monkeypatch.setattr(Pool, "_start_worker", interrupt_meanwhile)
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        pool = Pool(plan, tmp_path, 2, RecordingWatcher())
-        assert pool.run().stopped
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert pool._workers == started
-    assert len(started) == 1
-    assert not started[0].process.is_alive()
-
-
-def test_a_second_ctrl_c_kills_a_run_that_hangs(tmp_path: Path) -> None:
-    """The run does not reach the end of a step, where it would stop. No worker must survive."""
-    hangs = tmp_path / "hangs.py"
-    hangs.write_text(
-        "import time\nfrom strategies.base import PerEpoch, Strategy\n\n"
-        "class Hangs(Strategy):\n"
-        "    name = 'hangs'\n"
-        "    def stages(self):\n        return PerEpoch(1)\n"
-        "    def decide(self, view):\n"
-        "        open(__file__ + str(view.seed), 'w').close()\n        time.sleep(600)\n"
-    )
-    specs = [resolve(make_tiny_spec(f"{hangs}:Hangs", seed=seed), "laptop") for seed in (0, 1)]
-    pool = Pool(make_plan(specs, tmp_path), tmp_path, 2, RecordingWatcher())
-
-    def press() -> None:
-        while not all(Path(f"{hangs}{seed}").exists() for seed in (0, 1)):
-            time.sleep(0.1)
-        for _ in range(2):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(1)
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    presser = threading.Thread(target=press)
-    try:
-        presser.start()
-        with pytest.raises(KeyboardInterrupt):
-            pool.run()
-        for worker in pool._workers:
-            worker.process.join(timeout=20)  # shorter than STOP_SECONDS
-    finally:
-        presser.join()
-        signal.signal(signal.SIGINT, before)
-    assert not any(worker.process.is_alive() for worker in pool._workers)
 
 
 @pytest.fixture
@@ -302,50 +181,6 @@ def test_a_run_is_locked_by_one_holder_at_a_time(tmp_path: Path) -> None:
         assert not second
     with folder.hold_lock() as again:
         assert again
-
-
-def test_sigterm_stops_a_sweep_like_ctrl_c(tmp_path: Path) -> None:
-    command = [
-        sys.executable, "-m", "bench.cli.main", "sweep", "table2", "--seeds", "1",
-        "--epochs", "300", "--results", str(tmp_path), "--workers", "2",
-    ]  # fmt: skip
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 120
-        while not list(tmp_path.glob("runs/*/epochs.jsonl")) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGTERM)  # to all processes, as `timeout` does
-        errors = process.communicate(timeout=90)[1]
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 130, errors
-    assert "stopping after each run has written a checkpoint" in errors
-    assert "leaked" not in errors
-    assert "Traceback" not in errors
-    assert list(tmp_path.glob("runs/*/checkpoint.pt"))
-    assert not list(tmp_path.glob("runs/*/failure.json"))
-
-
-def test_ctrl_c_leaves_a_checkpoint(tmp_path: Path) -> None:
-    command = [
-        sys.executable, "-m", "bench.cli.main", "run", "--model", "laptop_vgg11",
-        "--data", "digits10",
-        "--resolution", "24", "--epochs", "300", "--train-limit", "96", "--results", str(tmp_path),
-    ]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/*/epochs.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    errors = process.communicate(timeout=60)[1]
-    assert process.returncode == 130, errors
-    assert "Traceback" not in errors
-    (checkpoint,) = tmp_path.glob("runs/*/checkpoint.pt")
-    assert checkpoint.stat().st_size > 0
 
 
 def test_two_launchers_at_once_both_report_every_result(tmp_path: Path) -> None:
