@@ -127,11 +127,15 @@ def test_ctrl_c_with_the_last_message_of_a_run_loses_neither(
     monkeypatch.setattr(Connection, "recv", interrupt_result)
     first, second = make_tiny_spec(), make_tiny_spec(seed=1)
     pool = Pool(make_plan([first, second], tmp_path), tmp_path, 1, RecordingWatcher())
+    # If the message is lost, this ends the run as failed.
+    rescue = threading.Timer(60, lambda: [worker.process.kill() for worker in pool._workers])
+    rescue.start()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         outcome = pool.run()
     finally:
         signal.signal(signal.SIGINT, before)
+        rescue.cancel()
     assert outcome.stopped
     assert outcome.finished == [first]
 
