@@ -38,8 +38,8 @@ def join_values(runs: pd.DataFrame, key: str) -> str:
 
 
 def get_contents(runs: pd.DataFrame) -> dict[str, str]:
-    """Return the hashes of the files that a run or cell read, by role."""
-    contents: dict[str, str] = json.loads(runs.contents.iloc[0])
+    """Return the hashes of the files that a run or cell read, by role; {} without runs."""
+    contents: dict[str, str] = {} if runs.empty else json.loads(runs.contents.iloc[0])
     return contents
 
 
