@@ -164,6 +164,11 @@ def test_two_sweeps(
     assert f"{planned - 1} of {planned}" in out
 
 
+def test_sweeps_without_runs_are_shown_as_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    text = compare(capsys, "table2", "table3", "--results", str(VERSION3))
+    assert "0 of 5" in find_line(text, "autofreeze")
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
@@ -172,11 +177,6 @@ def test_two_sweeps(
         (("table2", "table3", "--cells"), "--cells is for ids of runs"),
     ],
 )
-def test_sweeps_without_runs_are_shown_as_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    text = compare(capsys, "table2", "table3", "--results", str(VERSION3))
-    assert "0 of 5" in find_line(text, "autofreeze")
-
-
 def test_unknown_names_get_one_line(
     names: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
