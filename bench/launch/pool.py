@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from bench.launch.attempt import HEARTBEAT_SECONDS, record_killed
@@ -185,7 +186,7 @@ class Pool:
 
 @contextmanager
 def _defer_interrupt() -> Iterator[None]:
-    """Defer SIGINT until the end of the block, then raise KeyboardInterrupt.
+    """Defer SIGINT and SIGTERM until the end of the block, then raise KeyboardInterrupt.
 
     Blocking the signal is not enough: another thread of torch receives it, and Python still runs
     the handler in the main thread.
@@ -194,7 +195,13 @@ def _defer_interrupt() -> Iterator[None]:
         yield
         return
     pressed = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda *_: pressed.set())
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGINT or not ignored:  # SIGTERM comes here too
+            pressed.set()
+
+    before = signal.signal(signal.SIGINT, note)
     try:
         yield
     finally:

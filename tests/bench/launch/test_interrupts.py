@@ -140,14 +140,16 @@ def test_ctrl_c_with_the_last_message_of_a_run_loses_neither(
     assert outcome.finished == [first]
 
 
-def test_sigterm_stops_a_sweep_like_ctrl_c(tmp_path: Path) -> None:
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+def test_sigterm_stops_a_sweep_like_ctrl_c(tmp_path: Path, handler: Any) -> None:
+    """A shell script starts its background processes with SIGINT ignored."""
     command = [
         sys.executable, "-m", "bench.cli.main", "sweep", "table2", "--seeds", "1",
         "--epochs", "300", "--results", str(tmp_path), "--workers", "2",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 120
