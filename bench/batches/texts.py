@@ -232,7 +232,7 @@ class NextWordBatches(TextBatches):
             yield _ask_next_words(inputs)
 
     def labelled_probe(self, samples: int) -> tuple[Inputs, Tensor]:
-        """Return training samples of a fixed choice, and the word after each of their words."""
+        """Return fixed training samples, and as targets the next word at each position."""
         return _ask_next_words(self.probe(samples))
 
 

@@ -86,8 +86,8 @@ def convert(path: Path, keep: str = "") -> str:
     """Write the tensors of a file as safetensors next to it, and return a line that says so.
 
     path: a pickle, an index of parts, or a safetensors file. keep: key or name prefix of the
-    tensors to keep; it is dropped from their names. Raises UserError if there are no such tensors
-    or the new file exists.
+    tensors to keep, which is removed from their names. Raises UserError if no tensor has this key
+    or prefix, or if the new file exists.
     """
     keep = keep.rstrip(".")
     value = _read_any(path)

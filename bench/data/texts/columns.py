@@ -60,7 +60,7 @@ def find_columns(rows: Sequence[Row], where: str) -> Columns:
     present = list(rows[0])
     columns = _guess_columns(present)
     if columns is None:
-        # Rows of JSON Lines may differ in their columns: name the one that the first row lacks.
+        # In JSON Lines, each row has its own columns. Name the column that the first row lacks.
         columns = _guess_columns(list({name: None for row in rows for name in row}))
         if columns is not None:
             check_columns(rows, columns, where)
@@ -90,7 +90,7 @@ def check_columns(rows: Sequence[Row], columns: Columns, where: str) -> None:
 
 
 def has_column(rows: Sequence[Row], name: str) -> bool:
-    """Return whether any row has the column; rows of JSON Lines may differ in their columns."""
+    """Return whether any row has the column. In JSON Lines, each row has its own columns."""
     return any(name in row for row in rows)
 
 

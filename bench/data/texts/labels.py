@@ -1,4 +1,4 @@
-"""Labels of a table: their texts, and the number of each class."""
+"""Reading of the labels of a table, and the order of the classes."""
 
 from __future__ import annotations
 

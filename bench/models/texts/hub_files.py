@@ -25,8 +25,8 @@ TOKENIZER = (
     "tokenizer.model",
     "sentencepiece.bpe.model",
 )
-# Files of a few tokenizers: those of other libraries, and those that their class in transformers
-# lists in vocab_files_names.
+# Files that only a few tokenizers have. FOREIGN are the files of other tokenizer libraries. In
+# transformers, the class of a tokenizer lists the others in vocab_files_names.
 FOREIGN = ("tekken.json", "tiktoken.model")
 RARE = (
     *FOREIGN,

@@ -262,8 +262,8 @@ def _choose_padding(tokenizer: Any, config: Any, label: str) -> int:
     """Return the id of the padding token.
 
     A decoder classifies by the last token that is not padding, so the padding token must not end a
-    text. GPT-2 and Llama have none. Their padding is masked, so another special token can replace
-    it, or any other token if the tokenizer adds one after each text.
+    text. GPT-2 and Llama have no padding token. Padding is masked, so another special token can
+    serve as padding. If the tokenizer adds a token after each text, any other token can.
     label: the tokenizer, for messages. Raises UserError if no token can be padding.
     """
     last = tokenizer("a")["input_ids"][-1:]

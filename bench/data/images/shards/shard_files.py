@@ -50,7 +50,7 @@ def explain_wrong_names(root: Path, split: str) -> str:
     here = _list_visible(root)
     files = [*_list_visible(root / split), *(path for path in here if _names(split, path))]
     if packed := [path.name for path in files if COMPRESSED.search(path.name) and path.is_file()]:
-        return f"found {_join(packed)}; decompress shards, so that their names end in .tar"
+        return f"found {_join(packed)}; shards must not be compressed; decompress them to .tar"
     others = [
         path.name
         for path in here
