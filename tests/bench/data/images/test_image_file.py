@@ -1,6 +1,7 @@
 """Tests of single image files: 8-bit pixels of every mode, odd shapes and damaged files."""
 
 import io
+import re
 import struct
 import subprocess
 import sys
@@ -113,6 +114,16 @@ def test_images_of_more_than_8_bits_keep_their_upper_8_bits(name, tmp_path):
     check_images([tmp_path / name])
 
 
+def collect_refusals(path):
+    """Return the messages with which both readers of image files refuse one."""
+    messages = []
+    for read in (open_image, lambda path: check_images([path])):
+        with pytest.raises(UserError) as caught:
+            read(path)
+        messages.append(str(caught.value))
+    return messages
+
+
 @pytest.mark.parametrize(
     ("mode", "content"),
     [
@@ -126,10 +137,9 @@ def test_images_of_more_than_8_bits_keep_their_upper_8_bits(name, tmp_path):
 def test_modes_without_a_fixed_range_are_refused_by_name(mode, content, tmp_path):
     path = tmp_path / "x.tif"
     path.write_bytes(content)
-    for read in (open_image, lambda path: check_images([path])):
-        with pytest.raises(UserError, match=rf"x\.tif: mode {mode} \(.*8 or 16 bits") as caught:
-            read(path)
-        assert "\n" not in str(caught.value)
+    for message in collect_refusals(path):
+        assert re.search(rf"x\.tif: mode {mode} \(.*8 or 16 bits", message)
+        assert "\n" not in message
 
 
 @pytest.mark.parametrize(
@@ -143,11 +153,10 @@ def test_modes_without_a_fixed_range_are_refused_by_name(mode, content, tmp_path
 def test_a_tiff_that_pillow_reads_wrongly_is_refused(content, words, tmp_path):
     path = tmp_path / "x.tif"
     path.write_bytes(content)
-    for read in (open_image, lambda path: check_images([path])):
-        with pytest.raises(UserError, match=rf"x\.tif: .*{words}") as caught:
-            read(path)
-        assert "<" not in str(caught.value)
-        assert str(caught.value).count(str(path)) == 1
+    for message in collect_refusals(path):
+        assert re.search(rf"x\.tif: .*{words}", message)
+        assert "<" not in message
+        assert message.count(str(path)) == 1
 
 
 def test_a_planar_tiff_of_8_bits_is_read(tmp_path):
