@@ -155,8 +155,9 @@ class LibrarySet(TableSet):
         }
         if "train" not in found:
             raise UserError(f"{self.name}: has no training split; its splits: {', '.join(splits)}")
-        for part in NAMES.keys() - found.keys():
-            _refuse_unread_splits(list(splits), part, self.name)
+        for part in NAMES:
+            if part not in found:
+                _refuse_unread_splits(list(splits), part, self.name)
         return found
 
 
