@@ -1,7 +1,7 @@
-"""Public Python interface, besides `strategies.base` for strategies of one's own.
+"""Public Python interface: freezing in your own training loop, and loading of results.
 
-The callbacks for transformers and Lightning are in `bench.api.transformers` and
-`bench.api.lightning`, so that neither library is imported without need.
+Strategies of your own import from `strategies.base`. The callbacks for transformers and Lightning
+are in `bench.api.transformers` and `bench.api.lightning`, so neither is imported without need.
 """
 
 from __future__ import annotations

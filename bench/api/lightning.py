@@ -22,13 +22,13 @@ class LightningFreezing(Callback):
         Trainer(max_epochs=3, callbacks=[callback]).fit(module, loader)
         print(callback.freezing.report())
 
-    example: a batch of the model's inputs. model: attribute of the LightningModule that holds the
-        network; default: the module itself. total_steps, steps_per_epoch: optimizer steps; default:
-        those of the Trainer.
+    example: a batch of the model's inputs.
+    model: attribute of the LightningModule that holds the network; default: the module itself.
+    total_steps, steps_per_epoch: numbers of optimizer steps; default: those of the Trainer.
     settings: all other arguments of Freezing (strategy, options, seed, files, probe).
 
-    Checkpoints of Lightning hold the state. Raises UserError where Freezing does, and unless the
-    module has exactly one optimizer.
+    Checkpoints of Lightning hold the state. When the training starts, raises UserError as Freezing
+    does, and unless the module has exactly one optimizer.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class LightningFreezing(Callback):
 
     @property
     def freezing(self) -> Freezing:
-        """The Freezing of the training. Raises UserError before the training has begun."""
+        """Freezing object of this training. Raises UserError before the training has begun."""
         if self._made is None:
             raise UserError("LightningFreezing: the training has not begun; call trainer.fit()")
         return self._made
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make Freezing, and continue from the checkpoint if the training resumes."""
+        """Make the Freezing object, and restore its state if the training resumes."""
         if len(trainer.optimizers) != 1:
             raise UserError(
                 f"LightningFreezing: the module has {len(trainer.optimizers)} optimizers; freezing "
@@ -78,7 +78,7 @@ class LightningFreezing(Callback):
         self._step, self._samples, self._losses = trainer.global_step, 0, list[Tensor]()
         if self._loaded:
             self._made.load_state_dict(self._loaded)
-            self._loaded = {}  # another fit() begins at its own step
+            self._loaded = {}  # the next fit() must not load it again
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

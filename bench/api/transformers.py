@@ -24,15 +24,16 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
         Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
         print(callback.freezing.report())
 
-    example: a batch of inputs, as the data collator makes it. total_steps, steps_per_epoch,
-        batch_size: optimizer steps, and samples of a step; default: those of the Trainer.
-    samples_per_epoch: training samples of an epoch; default: those of the Trainer, but with
-        batch_size, all batches are full.
+    example: a batch of inputs, as the data collator makes it.
+    total_steps, steps_per_epoch: numbers of optimizer steps; default: those of the Trainer.
+    batch_size: training samples per optimizer step; default: that of the Trainer.
+    samples_per_epoch: training samples per epoch, for short last batches; default: that of the
+        Trainer. With batch_size alone, every step counts as batch_size samples.
     settings: all other arguments of Freezing (strategy, options, seed, files, probe).
 
     Checkpoints of the Trainer hold the state in freezing.pt. A resumed training reads it from the
-    folder `checkpoint-STEP` in `output_dir`. Raises UserError where Freezing does, for several
-    GPUs, and for strategies that read the training loss, which the Trainer does not pass on.
+    folder `checkpoint-STEP` in `output_dir`. Raises UserError as Freezing does, for several GPUs,
+    and for strategies that read the training loss, which the Trainer does not pass on.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
 
     @property
     def freezing(self) -> Freezing:
-        """The Freezing of the training. Raises UserError before the training has begun."""
+        """Freezing object of this training. Raises UserError before the training has begun."""
         if self._made is None:
             raise UserError("TrainerFreezing: the training has not begun; call trainer.train()")
         return self._made
@@ -68,7 +69,7 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
         train_dataloader: Any = None,
         **_: Any,
     ) -> None:
-        """Make Freezing, and continue from the checkpoint if the training resumes."""
+        """Make the Freezing object, and restore its state if the training resumes."""
         if args.n_gpu > 1:
             raise UserError(
                 f"TrainerFreezing: the Trainer uses {args.n_gpu} GPUs; set CUDA_VISIBLE_DEVICES to "

@@ -49,7 +49,7 @@ PAST_THE_END = (
 
 
 class Freezing:
-    """Freezing strategy in a training loop of one's own.
+    """Freezing strategy in your own training loop.
 
         freezing = Freezing(model, optimizer, example=images, total_steps=900, steps_per_epoch=90)
         for images, labels in batches:
@@ -60,7 +60,7 @@ class Freezing:
             freezing.step(loss, samples=len(labels))
         print(freezing.report())
 
-    The strategy decides as in a run of the harness. Make Freezing after the optimizer.
+    The strategy decides as in a run of freezebench. Make this object after the optimizer.
 
     model: the model on its device, neither compiled nor wrapped. Every layer must train.
     optimizer: any optimizer of PyTorch that skips parameters without a gradient, with any groups.
@@ -200,7 +200,7 @@ class Freezing:
         )
 
     def release(self) -> None:
-        """Unfreeze all layers, and let go of the optimizer. Call it after training.
+        """Unfreeze all layers, and remove the hook from the optimizer. Call it after training.
 
         BatchNorm and dropout then follow `model.train()` again. The report stays.
         """
@@ -225,9 +225,9 @@ class Freezing:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `state_dict` returned, in a Freezing that was made in the same way.
+        """Restore a state from `state_dict`, in an object that was made with the same arguments.
 
-        Load the model and the optimizer before. Raises UserError if the state does not fit.
+        Load the model and the optimizer first. Raises UserError if the state does not fit.
         """
         check_state(state, self._described)
         view, frozen = self._view, frozenset(state["frozen"])

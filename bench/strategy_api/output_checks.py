@@ -23,9 +23,9 @@ PLAIN = (int, float, bool, str, bytes, type(None))
 def check_verdicts(strategy: str, answer: Any, layers: int, head: str = "") -> list[Verdict]:
     """Return the result of `decide` as a list.
 
-    layers: number of layers. head: name of the last one, for the message.
-    Raises UserError unless it contains at most one Verdict per layer, for layers that exist. Raises
-    UserError if a verdict freezes the head, which is the last layer.
+    layers: number of layers, the last of which is the head. head: its name, for the message.
+    Raises UserError for anything but Verdicts, for a layer that does not exist or has two Verdicts,
+    and for a Verdict that freezes the head.
     """
     wanted = f"it must return a list of Verdict objects for layers 0 to {layers - 1}"
     if not isinstance(answer, Iterable):
@@ -83,7 +83,10 @@ def check_steps(strategy: str, answer: Any) -> int:
 
 
 def check_rates(strategy: str, answer: Any, layers: int) -> Sequence[float]:
-    """Return the result of `learning_rates`. Raises UserError unless it has a rate per layer."""
+    """Return the result of `learning_rates`.
+
+    Raises UserError unless it has one finite number of at least 0 per layer.
+    """
     try:
         rates = [] if isinstance(answer, Mapping | set) else [float(rate) for rate in answer]
     except (TypeError, ValueError):

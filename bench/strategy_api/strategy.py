@@ -108,7 +108,7 @@ class Strategy:
     def total_steps(self, view: View) -> int:
         """Return the number of training steps. Called before `start`.
 
-        `view.total_steps` is the number of the spec. `view.budget` may require fewer steps.
+        `view.total_steps` is the planned number. `view.budget` may require fewer steps.
         """
         return view.total_steps
 
@@ -163,5 +163,5 @@ class Strategy:
         return 0.0
 
     def trace(self) -> dict[str, torch.Tensor]:
-        """Return recordings to store with the result (histories, curves), by name."""
+        """Return recordings by name (histories, curves), which go into trace.safetensors."""
         return {}

@@ -28,19 +28,19 @@ class View:
 
     Attributes:
         layers: layers of the model in forward order; the last one is the head.
-        flops: FLOPs per sample of these layers.
+        flops: FLOPs per sample for any set of frozen layers, for example `flops.exact({0, 1})`.
         seed: seed of the run.
-        device: device on which the model is.
+        device: device of the model.
         base_lr: learning rate of the spec.
-        total_steps: length of the training in steps.
-        steps_per_epoch: steps of one epoch.
+        total_steps: number of steps of the training.
+        steps_per_epoch: number of steps of an epoch.
         samples_per_step: mean number of samples per step.
         budget: training FLOPs (exact) that a matched run may spend, else None.
         artifacts: local files of the strategy by role ("reference", "predictor").
         task: names of the model and the data set.
         step: number of finished steps.
-        lr: learning rate of the schedule, in `learning_rates` for the next step and otherwise for
-            the last one.
+        lr: learning rate that the schedule gives for the last step; inside `learning_rates`, for
+            the next step.
         frozen: indices of the frozen layers.
         loss: training loss of the last step, 0-d on the device and without a graph; NaN before the
             first step. A conversion to a Python number waits for the device, so `observe` must not
@@ -78,7 +78,7 @@ class View:
 
     @property
     def active(self) -> list[int]:
-        """Indices of the layers that can still freeze, which are neither frozen nor the head."""
+        """Indices of the layers that can still freeze: all but the frozen ones and the head."""
         self._refresh_active()
         return list(self._active)
 
@@ -153,6 +153,7 @@ class View:
     ) -> list[torch.Tensor]:
         """Return the output of each layer, after its BatchNorm, as a (samples, features) matrix.
 
+        An output that does not depend on the sample (position embeddings) is (rows, features).
         The model runs in eval mode and without autograd, so no buffer changes.
         state: weights to use instead of the model's own, for example those of a reference.
         """
