@@ -27,7 +27,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 def expand_home(path: str | Path) -> Path:
     """Return the path with ~ replaced by the home directory.
 
-    Raises UserError if that is unknown, as for a user without an entry in /etc/passwd.
+    Raises UserError if there is none, as for a user without an entry in /etc/passwd.
     """
     try:
         return Path(path).expanduser()

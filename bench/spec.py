@@ -26,8 +26,8 @@ from bench.replicas import check_replicas
 # Increase this number, and add a line to CHANGELOG.md, with every code change that changes results.
 RESULTS_VERSION = 4
 
-# Code changes that affect the results of some runs only: a name, and the test that selects these
-# runs. The ids of all other runs stay unchanged. A new results version empties it.
+# Code changes that affect the results of some runs only: a name, and the function that selects
+# these runs. The ids of all other runs stay unchanged. A new results version empties this mapping.
 # With two processes, the order in which gradients are added cannot change their sum.
 REVISIONS: Mapping[str, Callable[[Spec], bool]] = {
     "gradients by DistributedDataParallel": lambda spec: spec.replicas > 2,

@@ -1,1 +1,4 @@
-"""One file a command: its arguments and what it does. No torch at import, so that help is fast."""
+"""Commands, one file each: `arguments` declares the options and `main` executes the command.
+
+No file imports torch at the top, so that help is fast.
+"""

@@ -134,7 +134,7 @@ def collect_fields(args: argparse.Namespace) -> dict[str, Any]:
 def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> None:
     """Add the names of sweeps, the profile and the changes to it.
 
-    number: "+", or "*" for commands that use all sweeps if no name is given.
+    number: argparse's nargs: "+", or "*" for commands that use all sweeps if no name is given.
     """
     given = " (default: all)" if number == "*" else ""
     parser.add_argument(
@@ -158,7 +158,8 @@ def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> N
     add_file_arguments(files)
     add_role_weights_argument(files)
     changes = parser.add_argument_group(
-        "changes to every run", "These options are part of a run's id unless the text says not."
+        "changes to every run",
+        "These options are part of a run's id unless their text says otherwise.",
     )
     add_field_arguments(changes, CHANGEABLE, default="as the profile says")
 

@@ -74,7 +74,7 @@ def _is_sweep(name: str) -> bool:
 
 
 def _list_cells(name: str, profile: str) -> list[tuple[tuple[str, ...], list[str]]]:
-    """Return the model, data set and method of each cell of a sweep, and the ids of its runs."""
+    """Return model, data set and method of each cell of a sweep, with the ids of its runs."""
     from bench.planning.sweep import load_sweep
 
     cells: dict[tuple[str, ...], list[str]] = {}

@@ -1,1 +1,1 @@
-"""Commands that plan, make and watch runs."""
+"""Commands that plan, execute and watch runs."""

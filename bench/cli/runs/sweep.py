@@ -85,7 +85,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _run_locally(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> tuple[bool, int]:
-    """Execute the missing runs here. Return whether it was stopped, and the number of failures.
+    """Execute the missing runs here. Return whether Ctrl-C stopped it, and the number of failures.
 
     Runs whose published weights are missing count as failures.
     """

@@ -47,7 +47,7 @@ def submit_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
     submissions = Submissions(args.results)
 
     def look() -> SubmissionPlan:
-        """Return what is to be submitted. The caller holds the lock, so no run is sent twice."""
+        """Return what to submit. The caller holds the lock, so no run is submitted twice."""
         there = read_statuses(plan.specs, args.results)
         return plan_submission(plan, there, reconcile(submissions), settings, args.results)
 
