@@ -19,8 +19,8 @@ def group_by_block(view: View) -> list[list[int]]:
 def find_embeddings(view: View) -> frozenset[int]:
     """Return the layers of a transformer that run before its first block.
 
-    They embed tokens, positions or patches. `Layer.block` counts them to the first block, and
-    `group_by_block` too. A network without transformer blocks has none.
+    They embed tokens, positions or patches. `Layer.block` and `group_by_block` count them as part
+    of the first block. The result is empty for a network without transformer blocks.
     """
     first = group_by_block(view)[0]
     inside = [view.layers[layer].in_block for layer in first]

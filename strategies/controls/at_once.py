@@ -1,6 +1,6 @@
 """Control: freeze all layers at one step, which depends on the budget alone.
 
-A predictor that is no better than this control uses nothing but the progress of the run.
+A method that is no better than this control gains nothing from judging layers separately.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ class AutoFreeze(Strategy):
     over the active units. The first interval only provides η(previous).
     The head is excluded from the percentile and never freezes. A unit is a layer (a convolution
     with its BatchNorm) or a transformer block. As in the authors' code, the norm of a block covers
-    the layers inside the block only. Embeddings freeze with the first block, and their gradients
-    count in no norm. Those of a pooler do not count either. The pooler belongs to the last block,
-    which never freezes, because the largest r is not below a percentile of r.
+    the layers inside the block only. Embeddings belong to the first block and a pooler to the last
+    one, but their gradients count in no norm. The last block never freezes, because the largest r
+    is not below a percentile of r.
     norm = "l1" follows the authors' code, "l2" the text of the paper. The authors' code also
     rebuilds the model and resets Adam after each interval. Here neither changes.
     """

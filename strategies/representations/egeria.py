@@ -33,10 +33,9 @@ class Egeria(Strategy):
     Source: Wang et al. (2023), "Egeria: Efficient DNN Training with Knowledge-Guided Layer
     Freezing", arXiv 2201.06227. This follows a summary of the paper's rule, which was not checked
     against its full text or its code. The frequencies, the sizes of the probe and windows, and the
-    10 % of the bootstrap are choices made here. The authors
-    made it for long training from scratch with stepwise learning rates (ResNet, MobileNet,
-    Transformer) and for fine-tuning BERT. With a cosine, the learning rate drops ever faster at the
-    end, so blocks thaw there.
+    10 % of the bootstrap are choices made here. The authors made it for long training from scratch
+    with stepwise learning rates (ResNet, MobileNet, Transformer) and for fine-tuning BERT. A cosine
+    falls below a tenth near the end of training, so blocks thaw there.
 
     Differences from the original:
 

@@ -33,9 +33,9 @@ class SimFreeze(Strategy):
     Application on Edge Devices", arXiv 2401.16694. No code of the authors was found. This follows a
     summary of the paper, which was not checked against its full text. The tolerance is theirs. The
     interval, the size of the probe and the relative form of the variation are choices made here.
-    The authors designed SimFreeze for continual
-    learning on edge devices, where a trained network is fine-tuned on a stream of data. With random
-    initial weights, the reference has learned nothing.
+    The authors designed SimFreeze for continual learning on edge devices, where a trained network
+    is fine-tuned on a stream of data. With random initial weights, the reference has learned
+    nothing.
 
     The unit is the layer, as in the original. A BatchNorm freezes with its layer, and the output of
     a layer is that of its BatchNorm.

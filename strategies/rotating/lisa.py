@@ -27,8 +27,8 @@ class Lisa(Strategy):
     - It draws from numpy's global generator. Here the draws have a generator of their own.
     - Its optimizer covers the parameters that are trainable when it is made. In some versions,
       blocks that were frozen by then never train (ms-swift issue 10140). Here it covers all.
-    - Both keep the optimizer state of frozen blocks (LMFlow issues 729 and 768), so LISA saves no
-      memory of the optimizer. The run's memory counts this state.
+    - Here too, frozen blocks keep their optimizer state (LMFlow issues 729 and 768), so LISA saves
+      no optimizer memory. The run's memory counts this state.
     - Its unit is the decoder layer of a language model. Here it is the transformer block, or the
       layer in other networks, which have no embeddings. The embeddings are all layers before the
       first block. A layer between the last block and the head (BERT's pooler) belongs to the last

@@ -38,7 +38,7 @@ class Moment:
     """Position of a run in its schedule when a snapshot is taken.
 
     progress: finished steps as a fraction of the run's steps.
-    rate: learning rate as a fraction of the largest one.
+    rate: learning rate as a fraction of the run's largest one.
     """
 
     progress: float

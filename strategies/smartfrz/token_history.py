@@ -1,7 +1,7 @@
-"""The tokens of the layers that may still freeze, and what the predictor says about them.
+"""Tokens of the layers that may still freeze, and the predictor's score of each layer.
 
-Tokens are computed in one go at the freezing stages. Between training steps, with cold caches, each
-would take twice as long.
+Tokens are computed together at the freezing stages. One at a time between training steps, with cold
+caches, each would take twice as long.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class MethodOutcome:
 
     matched: the method to whose cost its runs are matched, or "". accuracy: in percent. lost:
     points of accuracy below full training. saved: share of full training's FLOPs (exact) that it
-    saved, after the FLOPs of its decisions.
+    saved, with the FLOPs of its decisions subtracted.
     """
 
     model: str
@@ -50,7 +50,7 @@ def compare_in_use(
     """Train one predictor per held-out task, launch the missing runs and return the outcomes.
 
     launch: executes a list of specs with a results folder. say: prints progress lines.
-    Raises UserError if a run fails or diverges, or uses no source task.
+    Raises UserError if a run fails, diverges or uses data that is not a source task.
     """
     outcomes = []
     plain = load_sweep(SWEEP, choice.profile, files=choice.files)

@@ -24,7 +24,7 @@ class PredictorRecipe:
     window: W, in snapshots. optimizer: "adamw", or "sgd" with momentum 0.9, as in the paper.
     batch: histories (not moments) per step, because the tokens of a history are encoded once for
     all its moments. standardise: whether tokens are standardised first.
-    schedule: "one_cycle" for OneCycleLR, with lr as its maximum, or "constant". By its default,
+    schedule: "one_cycle" for OneCycleLR, with lr as its maximum, or "constant". By default,
     OneCycleLR also cycles the momentum (for AdamW, the first beta) between 0.85 and 0.95.
     clip: largest norm of a gradient (0: no limit).
     The paper names SGD with momentum and batches of 32, and no other hyperparameter.

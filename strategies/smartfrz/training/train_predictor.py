@@ -108,8 +108,8 @@ def build_predictor(
     launch: executes the missing runs of a list of specs. out: path of the file (default: path of
     the shipped predictor). without_family: model family left out of the training data.
     without_task: task left out, with its variants: every task whose name begins with this word.
-    Raises UserError if a run is missing or uses no source task, or if without_family or
-    without_task is not recorded.
+    Raises UserError if a run is missing or uses data that is not a source task, or if
+    without_family or without_task is not recorded.
     """
     features, rule, recipe = choice.features, choice.rule, choice.recipe
     sweep = load_source_sweep(choice.profile, choice.files)
