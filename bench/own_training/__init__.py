@@ -1,1 +1,1 @@
-"""Freezing in a training loop that is not the harness's own."""
+"""Freezing in a training loop that the user has written."""

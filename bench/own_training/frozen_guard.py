@@ -1,4 +1,4 @@
-"""Check that frozen weights and buffers keep their exact bits in a training loop of one's own."""
+"""Check that frozen weights and buffers keep their exact bits in the user's training loop."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class FrozenGuard:
     def check_bits(self, step: int) -> None:
         """Raise UserError if a step changed frozen bits through `.data`. Waits for the device.
 
-        Tensors that torch counts as written since the last step are left to the next `check`.
-        After training, the weights of the best step may be loaded.
+        Tensors that torch counts as written since the last step are left to the next `check`,
+        because users may load the weights of the best step after training.
         """
         for layer, kept in self._kept.items():
             for one in kept:

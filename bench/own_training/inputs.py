@@ -1,4 +1,4 @@
-"""Models and inputs as people have them, in the form that the analysis of layers needs."""
+"""Conversion of the user's model and inputs into the form that the analysis of layers needs."""
 
 from __future__ import annotations
 

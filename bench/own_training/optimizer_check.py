@@ -1,4 +1,4 @@
-"""Optimizers that people made: which of them can train a model whose layers freeze and thaw."""
+"""Check that the user's optimizer can train a model whose layers freeze and thaw."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from bench.training.optimizer import compute_lr_factor
 
 
 class OptimizerWatch:
-    """Hook on an optimizer, which notes each step.
+    """Hook on an optimizer that records each step.
 
     lr: learning rate of the first parameter group in the last step, before a scheduler changed it.
     """

@@ -1,4 +1,4 @@
-"""Report on what was frozen in a training loop of one's own, and what it saved."""
+"""Report on what was frozen in the user's training loop, and what it saved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONVENTIONS: tuple[Convention, ...] = ("paper", "exact")
 
 @dataclass(frozen=True)
 class FrozenLayer:
-    """What happened to one layer.
+    """Freezing of one layer during a training.
 
     index, name: position and name of the layer. frozen_at: number of finished steps when it froze
     last, None if it trains now. frozen_steps: number of steps in which it was frozen.

@@ -1,4 +1,4 @@
-"""Saved state of a training: what it must have in common with the training that loads it."""
+"""Check that a saved state belongs to the training that loads it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FORMAT = 2  # of Freezing.state_dict(); format 1 had no options, seed, base_lr a
 
 
 def describe_training(strategy: Strategy, name: str, view: View) -> dict[str, Any]:
-    """Return what a saved state must have in common with a training, as plain values.
+    """Return the values that a saved state and a training must share, as plain values.
 
-    options: those of the strategy, defaults included. files: hashes of the files that it reads, by
-    role. Raises UserError if such a file cannot be read.
+    The entry `options` includes defaults, and `files` holds a hash of each file that the strategy
+    reads, by role. Raises UserError if such a file cannot be read.
     """
     return {
         "format": FORMAT,
