@@ -21,7 +21,9 @@ class Attachment:
 
 
 class Attacher:
-    """Assigns every module that owns parameters or runs to one anchor, a layer's weighted module.
+    """Assignment of every module that owns parameters, or runs, to the weighted module of a layer.
+
+    The weighted module of a layer is called its anchor.
 
     order: names of the modules in the order of their first use.
     anchors: names of the weighted modules in that order; the last one is the head.
@@ -52,7 +54,7 @@ class Attacher:
         - A container that owns parameters (a class token, a bias table) is assigned to the first
           layer inside it.
         - A module that the forward pass never uses is assigned to the layer registered before it.
-        - All classifiers of several are assigned to the head.
+        - If a model has several classifiers, all are assigned to the head.
         - LayerNorms and modules without weights: see `_place_layer_norm` and `_place_weightless`.
         - Other norms and small modules are assigned to the layer before them.
         """
@@ -103,9 +105,9 @@ class Attacher:
     def _place_weightless(self, name: str) -> str:
         """Return the layer before a module without weights, within its innermost container.
 
-        If no layer of the container runs before the module, it is the layer after it. What runs
-        between the last layer and the head, next to the head, belongs to the head, because it
-        regularises the head.
+        If no layer of the container runs before the module, return the layer after it. A module
+        next to the head that runs between the last layer and the head belongs to the head, because
+        it regularises the head.
         """
         around = [a for a in self._anchors if is_inside(name, (a,))]
         if around:

@@ -2,8 +2,8 @@
 
 A layer is one module with weights (convolution, linear, embedding, attention) and all modules
 attached to it. Every parameter of the model belongs to exactly one layer. Layers are in the order
-of their first use in the forward pass. The last layer is the head. All classifiers of a model with
-several (one for each token of a distilled transformer) are one layer.
+of their first use in the forward pass. The last layer is the head. If a model has several
+classifiers (one for each token of a distilled transformer), they are one layer.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Layer:
     block: index of its transformer block; equal to `index` in other networks.
     head: whether this is the last layer, which strategies may not freeze.
     others: if the head has several classifiers, the names of all but the first that runs.
-    in_block: whether the layer is inside its transformer block, and does not just join it, as
-        embeddings and poolers do; true in other networks.
+    in_block: whether the layer is inside its transformer block; false for layers outside that
+        share its index, such as embeddings and poolers; true in other networks.
     weightless: names of its modules without weights, such as dropout after it.
     """
 
@@ -62,7 +62,7 @@ def find_layers(
     """Return the layers of a model, found in one forward pass of a copy.
 
     inputs: a small batch that the model accepts. The model itself does not change.
-    classifiers: names of the classifiers of a model with several. They are merged into the head.
+    classifiers: names of the classifiers if there are several; they are merged into the head.
     Raises UserError if the model has no module with weights.
     """
     order = find_execution_order(model, inputs)

@@ -71,7 +71,7 @@ class Freezer:
         self._set_modes()
 
     def thaw(self, layers: Iterable[int]) -> None:
-        """Unfreeze layers. Their momentum starts at zero, unless it was kept."""
+        """Unfreeze layers. Their optimizer state starts at zero, unless it was kept."""
         with_momentum = self._find_momentum()
         for index in self._frozen.intersection(layers):
             self._frozen.discard(index)
@@ -84,7 +84,7 @@ class Freezer:
         self._set_modes()
 
     def _set_modes(self) -> None:
-        """Put the modules of frozen layers into eval mode for good, and release all others."""
+        """Keep the modules of frozen layers in eval mode; the others follow `model.train()`."""
         if self._frozen == self._held_for:
             return
         self._held_for = self.frozen
