@@ -21,8 +21,8 @@ MOST_STATES = 32  # freeze states that a run with many sets records one by one
 class Accounting:
     """Running totals of a run, updated after every step on the CPU.
 
-    most_states: number of sets of frozen layers with a freeze state of their own. The steps of all
-    further sets share one merged state. None: every set has its own.
+    most_states: number of sets of frozen layers that get a freeze state of their own. The steps of
+    all further sets share one merged state. None: every set has its own state.
     processes: number of processes that share every step. Each does the fixed work of a batch.
     fused: whether attention runs fused kernels, which the `executed` convention counts.
     """
@@ -134,7 +134,7 @@ class Accounting:
             self._read_peaks()
 
     def _read_peaks(self) -> None:
-        """Add the allocator's peaks to the current state. The CPU keeps them: nothing waits."""
+        """Add the allocator's peaks, which torch keeps on the CPU, to the current state."""
         if self._device.type == "cuda":
             allocated = torch.cuda.max_memory_allocated(self._device)
             reserved = torch.cuda.max_memory_reserved(self._device)

@@ -9,7 +9,7 @@ paper: the convention of the tables in the SmartFRZ paper. fvcore counts its def
 exact: the products that autograd computes (convolution, linear, attention). The gradient of each
     factor costs as much as the product itself. Autograd computes it only if a layer that trains
     needs it. Attention is counted as its "math" backend computes it, in two products.
-executed: exact, and what fused attention kernels compute again in the backward pass
+executed: exact, plus the products that fused attention kernels compute again in the backward pass
     (`bench.costs.fused_attention`).
 """
 
@@ -110,7 +110,7 @@ class FlopModel:
         return self.sum_batches("exact", frozen, 1, 1 / self.batch)
 
     def executed(self, frozen: Collection[int] = ()) -> Flops:
-        """Return the training FLOPs per sample with fused attention.
+        """Return the training FLOPs per sample in the executed convention.
 
         frozen: indices of the frozen layers.
         """
@@ -228,7 +228,7 @@ class _ForwardFlops(TorchDispatchMode):
 def _trace_all(
     model: nn.Module, layers: Sequence[Layer], inputs: Inputs, checkpointing: Checkpointing | None
 ) -> tuple[tuple[Product, ...], tuple[Product, ...]]:
-    """Return the products of a step, and in one further product those whose result is not used.
+    """Return the products of a step, and one product that stands for all whose result is not used.
 
     The pooler of BigBird's classifier runs although nothing uses its output. It has no backward
     pass, and neither the autograd graph nor fvcore's trace contains it.
@@ -244,7 +244,7 @@ def _count_and_compare(
 ) -> tuple[float, ...]:
     """Return the FLOPs of a batch by layer in the paper's convention.
 
-    Raises UserError if the total of all products is not that of `products`.
+    Raises UserError if fvcore's total of all products is not that of `products`.
     """
     forward, by_fvcore = count_with_fvcore(model, layers, inputs)
     by_graph = sum(p.flops for p in products)

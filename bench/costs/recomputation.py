@@ -2,7 +2,7 @@
 
 A checkpointed block saves its input only. When the backward pass needs one of the tensors inside,
 `torch.utils.checkpoint` runs the forward pass of the block again. It stops as soon as all tensors
-that the first forward pass would have saved are there, so products after the last of them run once.
+that the first forward pass would have saved exist, so products after the last of them run once.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class NodeSpans:
 
 
 def find_checkpointed_blocks(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of the blocks that transformers checkpoints, judged by class name.
+    """Return the names of the blocks that transformers checkpoints.
 
-    Importing transformers takes seconds.
+    Blocks are recognised by class name, because importing transformers takes seconds.
     """
     return tuple(
         name
@@ -65,8 +65,8 @@ def find_recomputed(
     """Return, for nodes inside blocks, the mask of layers whose training repeats the operator.
 
     reach: every node with the mask of the layers that it can reach. blocks: spans of the calls of
-    checkpointed blocks. modules: spans of the dropout of layers, by name. A frozen layer has its
-    dropout off, and then that dropout saves nothing.
+    checkpointed blocks. modules: spans of the dropout of layers, by name. Dropout is off in a
+    frozen layer, and then it saves nothing.
     """
     off = {
         number: 1 << layer.index
