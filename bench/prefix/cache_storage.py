@@ -23,7 +23,7 @@ class RowStore(Protocol):
     rows: int
 
     def put(self, rows: Tensor, border: Sequence[Tensor]) -> None:
-        """Store border, tensors (B, …), in the rows with these indices, int64 (B,) on the CPU."""
+        """Store the cut tensors `border` (B, …) in the rows `rows`, int64 (B,) on the CPU."""
         ...
 
     def get(self, rows: Tensor) -> Border:

@@ -91,8 +91,8 @@ class Splitter:
     def cut(self) -> Cut | None:
         """Return the deepest cut for the current freeze state, or None if no layer is before it.
 
-        A model that draws random numbers is traced again, because dropout is off in frozen layers.
-        A graph contains the mode in which the model passed it to a function.
+        A model that draws random numbers is traced again, because dropout is off in frozen layers
+        and the graph contains the train or eval mode that the model passed to a function.
         """
         if self._is_random:
             self._trace()
