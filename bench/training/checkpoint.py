@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def capture_state(run: RunState) -> dict[str, Any]:
     """Return all state that the next steps depend on, and everything recorded so far.
 
-    Of the decisions, only the number of lines is included. They are in decisions.jsonl, so the
-    checkpoint does not grow with them.
+    The decisions themselves are in decisions.jsonl. The checkpoint holds only their number, so it
+    does not grow with them.
     """
     return {
         "id": run.spec.id,
@@ -47,8 +47,8 @@ def restore(run: RunState, state: dict[str, Any], folder: RunFolder) -> None:
     """Restore a newly constructed run to the state that `capture_state` returned.
 
     folder: folder of the run, with its decisions.jsonl.
-    Raises UserError if a key is missing, because then another version of the code wrote the state,
-    and if decisions are missing.
+    Raises UserError if a key is missing, because then another version of the code wrote the state.
+    Raises UserError if decisions are missing.
     """
     try:
         run.decisions = _read_decisions(folder, state["decision_lines"])

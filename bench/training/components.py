@@ -29,8 +29,8 @@ def make_initial_model(
 ) -> nn.Module:
     """Return the model with its initial weights.
 
-    All weights are drawn from the seed. If the spec names weights, they replace all but the head's,
-    and the head's too in a language model.
+    All weights are drawn from the seed. If the spec names weights, they replace all but the head;
+    in a language model, they replace the head too.
     """
     text_model = find_text_model(spec.model)
     adapted = isinstance(text_model, LoraModel)
@@ -103,8 +103,8 @@ def _find_kept_model(spec: Spec, source: str, results: Path) -> Path:
 def compute_budget(spec: Spec, results: Path) -> float | None:
     """Return the mean FLOPs (exact, decisions included) of the runs in `spec.match`, else None.
 
-    FLOPs that a prefix cache saved are added back, because strategies compute their schedules
-    without a cache. The matched run saves FLOPs with its own cache.
+    FLOPs that a prefix cache saved in these runs are added back, because strategies compute their
+    schedules without a cache. The run of `spec` may save FLOPs with its own cache.
     Raises UserError if one of the runs is not done or diverged.
     """
     if not spec.match:

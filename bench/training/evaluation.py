@@ -21,7 +21,7 @@ LOSS_UNIT = 2.0**-32  # nats; losses are gathered as whole numbers, next to clas
 
 
 def evaluate(run: RunState) -> None:
-    """Set score, scored and evaluation of a run: the score and the outcome of every sample."""
+    """Evaluate a run, and set its `score`, `scored` and `evaluation`."""
     with run.clocks.time_region("evaluate"):
         numbers, predicted, truth, *losses = _collect_answers(run)
         run.scored, run.score = len(truth), _compute_score(run, predicted, truth, *losses)
@@ -52,7 +52,7 @@ def score_part(run: RunState, samples: int) -> float:
 def _collect_answers(run: RunState, samples: int = 0) -> Tensor:
     """Return the columns of `_list_answers` of every label that counts, sorted by sample.
 
-    The device is not synchronised before all batches are queued.
+    The device is synchronised only after all batches are queued.
     """
     with torch.inference_mode(), run.autocast():
         run.group.share_buffers()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def record_environment(run: RunState, folder: RunFolder) -> None:
     """Write environment.json.
 
-    If a run resumes, list every device that it used, without repetition, in order.
+    A resumed run lists every device that it used, once and in order of use.
     """
     here = describe_environment(run.spec, run.device)
     here["devices"] = [here["device"]]
