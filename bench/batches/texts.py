@@ -197,9 +197,11 @@ class MaskedBatches(TextBatches):
         mine: slice = slice(None),
         count: int = 0,
     ) -> tuple[Inputs, Tensor]:
-        """Mask words of texts, which are the texts `mine` of a batch of `count`; 0: all of it.
+        """Mask words of the texts of this process.
 
-        Random numbers are drawn for the whole batch, so every process masks as one would.
+        mine: the place of these texts in the whole batch. count: texts in the whole batch; 0: as
+        many as in `inputs`. Random numbers are drawn for the whole batch, so the number of
+        processes does not change which words are masked.
         """
         ids, real, segments = inputs
         shape = (count or len(ids), ids.shape[1])
@@ -219,7 +221,7 @@ class MaskedBatches(TextBatches):
 class NextWordBatches(TextBatches):
     """Batches for a language model, which predicts each next word of a text.
 
-    Labels are word ids (B, L) int64: that of the next word, or NOT_ASKED after the last one.
+    Labels are the ids of the next words, (B, L) int64, and NOT_ASKED after the last word.
     """
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
