@@ -71,15 +71,15 @@ class GradientSums:
             self._settle_buckets(self._engine)
 
     def forward(self, inputs: Inputs) -> Any:
-        """Return the model's output. The backward pass of it sums gradients."""
+        """Return the model's output, whose backward pass sums gradients."""
         self._meter.step = 0
         return self._model(*inputs) if self._engine is None else self._engine(*inputs)
 
     def finish(self) -> None:
         """Complete the sums. Must be called once after each backward pass.
 
-        Raises UserError if a parameter got no gradient. DistributedDataParallel then waits for it
-        and has summed nothing or a part.
+        Raises UserError if a parameter got no gradient, because DistributedDataParallel then waits
+        for it and has not summed all others.
         """
         if self._plain:
             self._sum_all()

@@ -2,8 +2,8 @@
 
 The launcher of the first machine publishes each attempt at a run as an order. The launchers of the
 others start their share of its processes, until the first one ends. Each launcher and its workers
-find the meeting point in the variables MASTER_ADDR, MASTER_PORT, RANK and WORLD_SIZE. They mean
-what they mean to torch.distributed.run with one process on each machine.
+find the meeting point in the variables MASTER_ADDR, MASTER_PORT, RANK and WORLD_SIZE. They mean the
+same as in torch.distributed.run with one process on each machine.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Machines:
             return any(self._store.check([mark]) for mark in marks)
 
     def leave(self) -> None:
-        """Acknowledge that the first machine is done, which keeps the store until then."""
+        """Acknowledge the end to the first machine, which keeps the store open until then."""
         with suppress(RuntimeError):
             self._store.add("left", 1)
 
@@ -106,7 +106,8 @@ class Machines:
 def meet(address: str, size: int) -> Iterator[Machines]:
     """Meet the other machines at HOST:PORT. The machine that has HOST is the first.
 
-    Raises UserError if the address is not valid, and if it is no machine's or too many came.
+    Raises UserError if the address is not valid or not reachable, and if more than `size` machines
+    came.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:

@@ -92,7 +92,7 @@ class ProcessGroup:
         self._sums = GradientSums(model, parameters, switches_often)
 
     def regroup(self) -> None:
-        """Have the model wrapped anew after a change of the freeze state, and compare the models.
+        """Wrap the model again at the next step, after a change of the freeze state.
 
         Raises UserError on every process if the processes differ in weights or in trained layers.
         """
