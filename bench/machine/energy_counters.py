@@ -20,7 +20,7 @@ OTHERS, RESOLUTION_S = 0.05, 0.05
 
 
 class NoEnergy(Exception):
-    """Raised with the reason why the energy of a run is not known."""
+    """Raised if the energy of a run cannot be measured. The message is the reason."""
 
 
 class EnergyCounter(Protocol):
@@ -76,7 +76,7 @@ class RaplCounter:
 class NvmlCounter:
     """Energy of a GPU, from NVML's counter (Volta and newer, in millijoules).
 
-    uuid: that of the GPU, with the prefix "GPU-". nvml: the module pynvml, or one that replays
+    uuid: UUID of the GPU, with the prefix "GPU-". nvml: the module pynvml, or one that replays
     recorded values; None imports pynvml.
     """
 

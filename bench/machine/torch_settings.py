@@ -61,10 +61,10 @@ def disable_tf32() -> Iterator[None]:
 def keep_freed_memory() -> None:
     """Make glibc's malloc keep freed memory for the next step.
 
-    By default, glibc returns large blocks to the system, and blocks above 32 MiB always. The system
-    then maps and clears gigabytes of gradients in every step. This takes a tenth of a step of
-    ResNet-50, and more of VGG11. With this setting, the process never shrinks. It has no effect if
-    the C library is not glibc.
+    By default, glibc returns many large blocks to the system, and all blocks above 32 MiB. The
+    system then maps and clears gigabytes of gradients in every step. This takes a tenth of a step
+    of ResNet-50, and more of VGG11. With this setting, the memory of the process never shrinks. It
+    has no effect if the C library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
