@@ -1,8 +1,8 @@
 """digits10: scikit-learn's handwritten digits with jitter, colours and noise.
 
 Test images use digits that no training image uses. The split rotates with the seed: five folds
-test every digit once. Validation images use a part of the training digits, which training then
-leaves out.
+test every digit once. Validation images use a part of the training digits, which a run that is
+evaluated on them does not train on.
 """
 
 from __future__ import annotations

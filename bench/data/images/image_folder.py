@@ -1,6 +1,6 @@
 """Image folders as ImageNet and torchvision's ImageFolder use them: train/CLASS/…, val/CLASS/….
 
-In place of the class folders there may be tar shards (tar_shards.py).
+Tar shards may replace the class folders (shards/tar_shards.py).
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ class Listing:
 def list_images(root: Path, split: str, classes: Sequence[str] | None = None) -> Listing:
     """List the images of root/split, or of its tar shards, without hidden files and folders.
 
-    classes: class names in label order (those of train/); by default, the folders found. Links are
-    followed. Raises UserError for missing or unreadable folders, for a class not in `classes`, for
+    Links are followed.
+    classes: class names in label order (those of train/); by default, the folders found.
+    Raises UserError for missing or unreadable folders, for a class not in `classes`, for
     a class without images, for images of other formats, and if train/ has fewer than two classes.
     """
     if shards := find_shards(root, split):
@@ -133,8 +134,8 @@ def _refuse_other_images(files: Mapping[str, Sequence[Path]]) -> None:
 def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     """Yield the image files below a folder, also behind links, as torchvision's ImageFolder does.
 
-    Files of OTHER_IMAGES are included. above: the folders that contain it. A link to one of them
-    is not followed, because the walk would never end.
+    Files of OTHER_IMAGES are included. above: the folders that contain `folder`. A link to one of
+    them is not followed, because the walk would never end.
     """
     with _explain_errors(folder):
         here = _identify(folder)
@@ -174,7 +175,7 @@ def _is_missing(link: os.DirEntry[str]) -> bool:
 
 
 def _ask(question: Callable[[], bool]) -> bool:
-    """Return the answer about an entry of a folder, which is no for a link to itself."""
+    """Return the answer to a question about an entry of a folder; False for a link to itself."""
     try:
         return question()
     except OSError as error:
@@ -199,7 +200,7 @@ def _explain_errors(folder: Path) -> Iterator[None]:
 
 
 def list_files(root: Path) -> list[ImageSource]:
-    """Return the files of all images of both splits in a fixed order; those of val may miss.
+    """Return the files of all images of both splits in a fixed order; val/ may be missing.
 
     Raises UserError if val has another name.
     """

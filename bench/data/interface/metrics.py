@@ -1,4 +1,4 @@
-"""Metrics of a model on the evaluation part, in percent. More is better."""
+"""Metrics of a model on the evaluation part, in percent. Higher is better."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def compute_contributions(
     """Return the contribution of each sample to the score in percent, float64 (N,).
 
     Their mean is the score. The variance of the score is that of the mean of independent
-    contributions: exactly for accuracy, and to first order (the delta method) for Matthews
-    correlation. There a contribution is the score plus N times the derivative of the score by the
-    count, such as TP, to which the sample belongs. truth: the true classes, for Matthews only.
-    losses: in nats, for "loss" only.
+    contributions, exactly for accuracy and to first order (the delta method) for Matthews
+    correlation. For Matthews correlation, a contribution is the score plus N times the derivative
+    of the score by the count (such as TP) to which the sample belongs.
+    truth: the true classes, for Matthews only. losses: in nats, for "loss" only.
     """
     if metric == "loss":
         assert losses is not None, "the score needs the loss of each sample"

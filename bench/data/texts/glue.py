@@ -67,11 +67,11 @@ FOLDERS = {"mrpc": ("mrpc", "MRPC", "."), "cola": ("cola", "CoLA", ".")}
 
 
 class GlueSet(TextSet):
-    """MRPC or CoLA; the evaluation part is GLUE's dev part, or is held out of the training part."""
+    """MRPC or CoLA, evaluated on GLUE's dev part or on a held-out part of the training part."""
 
     @property
     def needs_root(self) -> bool:
-        """Whether a data root is required, as it is without the datasets library."""
+        """Whether a data root is required, which it is without the datasets library."""
         return find_spec("datasets") is None
 
     @property

@@ -66,7 +66,7 @@ class TableSet(TextSet):
     def read_parts(self) -> Mapping[str, tuple[str, list[Row]]]:
         """Return the rows of each existing part in NAMES, and their origin.
 
-        A table without parts is "train". Raises UserError if there is none.
+        A table without parts is "train". Raises UserError if there is no table.
         """
 
     def describe(self, root: Path | None) -> Facts:

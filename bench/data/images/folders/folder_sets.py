@@ -1,7 +1,7 @@
 """Image folders as data sets: folder:PATH, and imagenet in the data root.
 
-The images may be in tar shards instead (files/tar_shards.py). A run on shards equals the run on the
-folder with the same images, and both have one id if the members are named CLASS/NAME.
+The images may be in tar shards instead (shards/tar_shards.py). A run on shards equals the run on
+the folder with the same images, and both have one id if the members are named CLASS/NAME.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sequential reading of tar shards through the webdataset library.
 
-The shards come in an order that the seed draws anew for each epoch. Their samples pass through a
-buffer, from which the seed draws. Thus a disk or a network reads each shard from its first byte to
+The seed determines the order of the shards in each epoch, and the random draws of samples from the
+buffer that they pass through. Thus a disk or a network reads each shard from its first byte to
 its last, and samples that are far apart in the shards are never neighbours in a batch. This process
 reads, and worker processes decode, so the number of workers does not change a pixel.
 """

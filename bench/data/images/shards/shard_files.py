@@ -1,7 +1,7 @@
-"""Files that are the tar shards of a split, and files that were probably meant to be.
+"""Tar shards of a split, and files that were probably meant to be shards.
 
-The split of a shard is a word of its name or the name of its folder: a part of a word does not
-count, as "medieval-train-0.tar" contains "val".
+The split of a shard is the name of its folder or a word in its file name. A part of a word does not
+count, because "medieval-train-0.tar" contains "val".
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def explain_wrong_names(root: Path, split: str) -> str:
 
 
 def explain_missing(root: Path, split: str) -> str:
-    """Return what to do about a split of which there are neither class folders nor shards."""
+    """Return what to do about a split that has neither class folders nor shards."""
     if hint := explain_wrong_names(root, split):
         return hint
     tars = [path for path in _list_visible(root) if path.suffix.lower() == ".tar"]

@@ -1,7 +1,7 @@
 """Tar shards in the layout of the webdataset library, read by index.
 
-A sample consists of members with one name up to the first dot of the file name: the image and a
-label, as n01440764/n01440764_18.jpg and n01440764/n01440764_18.cls. The label is a whole number
+A sample consists of an image and a label, whose names are equal up to the first dot of the file
+name, such as n01440764/n01440764_18.jpg and n01440764/n01440764_18.cls. The label is a whole number
 from 0. Images keep the order of an image folder (class, then name). Therefore neither the order of
 the samples in the shards nor the number of shards changes a run.
 """
@@ -25,8 +25,8 @@ LABEL = "cls"
 class TarMember:
     """File in a tar archive.
 
-    name: its path in the archive. place: its path in an image folder of the same data set, as
-    train/CLASS/NAME. start: its first byte in the archive. size: in bytes.
+    name: its path in the archive. place: its path in an image folder of the same data set:
+    train/CLASS/NAME. start: position of its first byte in the archive. size: in bytes.
     """
 
     shard: Path
@@ -118,8 +118,9 @@ def list_samples(
     """List the samples of the shards of a split, ordered by class and then by name.
 
     suffixes: extensions of images. classes: class names of the training split; by default, those
-    found here. A class has the name of the folder of its members, if each class has one and their
-    alphabetical order is that of the labels. Otherwise its name is its label. Raises UserError for
+    found here. If the members of each class have their own folder, and these folders in
+    alphabetical order are in the order of the labels, classes are named after the folders.
+    Otherwise the name of a class is its label. Raises UserError for
     a damaged shard, for shards without samples, a sample without an image or a label, a duplicate
     sample, and a class that is missing.
     """
@@ -138,7 +139,7 @@ def _list_samples(
     suffixes: tuple[str, ...],
     classes: tuple[str, ...] | None,
 ) -> Samples:
-    """List samples as `list_samples` does. state: sizes and times, which tell changed shards."""
+    """List samples as `list_samples` does. state: sizes and times, so that changes are noticed."""
     found: dict[str, tuple[int, TarMember]] = {}
     for shard in shards:
         for key, label, member in _read_shard(shard, suffixes):
@@ -221,7 +222,7 @@ def _read_shard(shard: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, int
 def _check_end(archive: tarfile.TarFile, shard: Path) -> None:
     """Raise UserError unless the archive ends with a block of zeros.
 
-    tarfile takes a damaged header, or the end of a file that was cut off, as the archive's end.
+    tarfile treats a damaged header, or the end of a truncated file, as the end of the archive.
     """
     with shard.open("rb") as file:
         file.seek(archive.offset)
