@@ -8,9 +8,10 @@ from torch import nn
 def find_classifiers(model: nn.Module) -> tuple[str, ...]:
     """Return the names of the classifiers of a model that may have several, else ().
 
-    In timm, the names are those in the model's `pretrained_cfg`, from which timm drops them if the
-    number of classes differs. A sequence classifier of transformers may have more than one layer
-    outside of its base model. They classify together, and most pretraining files lack them.
+    For timm, the names are those in the model's `pretrained_cfg`. timm itself drops the weights
+    under these names if the number of classes differs. A sequence classifier of transformers may
+    have several layers outside of its base model, which classify together. Most pretraining files
+    lack them.
     """
     if type(model).__name__.endswith("ForSequenceClassification"):
         base = str(getattr(model, "base_model_prefix", ""))

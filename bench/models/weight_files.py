@@ -168,7 +168,7 @@ def _read_parts(index: Path) -> dict[str, Any]:
 
 
 def _read_pickle(path: Path) -> Any:
-    """Return the object of a file of torch.save, in which an `_Opaque` is each unknown object."""
+    """Return the object in a file of torch.save, with an `_Opaque` for each unknown object."""
     try:
         names = _list_globals(path) - {DEFAULTDICT}
         stand_ins: list[Any] = [(type("_Opaque", (_Opaque,), {"origin": n}), n) for n in names]

@@ -173,8 +173,8 @@ def _explain_missing(
 ) -> str:
     """Return what is wrong with a file that lacks the tensors `barred`, and what to do.
 
-    raw: tensors of the file under its own names. body: names that the model needs. fitting: those
-    that the file has. name: name of the model.
+    raw: tensors of the file under its own names. body: names that the model needs. fitting: names
+    of them that the file has. name: name of the model.
     """
     if part := describe_part(path):
         return part

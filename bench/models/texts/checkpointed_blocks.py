@@ -22,8 +22,8 @@ def checkpoint_blocks(model: nn.Module, label: str) -> None:
     """Make each block of a transformers model recompute its activations.
 
     transformers' own switch has no effect in a block in eval mode. Freezing puts whole blocks into
-    eval mode, so this function wraps the blocks itself. The variant is `use_reentrant=False`: the
-    other one does not run for a block whose input needs no gradient.
+    eval mode, so this function wraps the blocks itself. It uses `use_reentrant=False`, because the
+    other variant does not recompute a block whose input needs no gradient.
     label: name of the run, for messages. Raises UserError if the model has no such blocks.
     """
     names = find_checkpointed_blocks(model)

@@ -187,7 +187,7 @@ class HubModel(TextModel):
 def load_hub_model(name: str) -> HubModel:
     """Return the descriptor of `hf:NAME` or `hf:FOLDER`.
 
-    Raises UserError if its files are not here and cannot be downloaded, or cannot be read.
+    Raises UserError if its files are missing and cannot be downloaded, or cannot be read.
     """
     folder = find_folder(name, with_weights=False)
     model = HubModel(name, "classifier of transformers", folder=folder)
