@@ -35,7 +35,7 @@ IMAGES, CLASSES = 1280, 10
 class PerfSettings:
     """Settings of a `freezebench perf` measurement.
 
-    threads: CPU threads.
+    threads: number of CPU threads.
     resolution: image side in pixels for the paper's models.
     seconds: measuring time of each value.
     place: folder for the files of the timed runs.

@@ -28,7 +28,7 @@ class TimedCall:
 
 @dataclass(frozen=True)
 class TimingGroup:
-    """Calls that share one `ready` and are then timed alternately, one block of each per turn.
+    """Functions that share one `ready` and are then timed alternately, one block of each per turn.
 
     The closer in time two blocks are, the more machine noise cancels in their ratio.
     """
@@ -44,9 +44,9 @@ def time_interleaved(
     seconds: float,
     least: int = LEAST_ROUNDS,
 ) -> dict[str, list[float]]:
-    """Return the seconds of one call of each contestant, one value per round.
+    """Return the seconds per call of each function, by name, one value per round.
 
-    Each contestant is a TimingGroup of its own.
+    contestants: the calls by name; each is a TimingGroup of its own.
     """
     groups = [TimingGroup({name: one.act}, one.ready) for name, one in contestants.items()]
     return time_groups(groups, device, seconds, least)
@@ -55,11 +55,11 @@ def time_interleaved(
 def time_groups(
     groups: Sequence[TimingGroup], device: torch.device, seconds: float, least: int = LEAST_ROUNDS
 ) -> dict[str, list[float]]:
-    """Return the seconds of one call of each act, by name, one value per round.
+    """Return the seconds per call of each function in `acts`, by name, one value per round.
 
     The value of a round is the median over the group's turns. Rounds are repeated until `seconds`
-    have passed and at least `least` rounds are complete. The order of the groups rotates with
-    every round and the order of the acts reverses with every turn, to avoid order effects.
+    have passed and at least `least` rounds are complete. To avoid order effects, the order of the
+    groups rotates with every round and the order within a group reverses with every turn.
     """
     repeats = {
         name: count for group in groups for name, count in _choose_repeats(group, device).items()
@@ -116,7 +116,7 @@ def wait_for(device: torch.device) -> None:
 
 
 def _choose_repeats(group: TimingGroup, device: torch.device) -> dict[str, int]:
-    """Return how often each act is repeated to fill a block of BLOCK_SECONDS."""
+    """Return how often each function is called to fill a block of BLOCK_SECONDS."""
     group.ready()
     for act in group.acts.values():
         act()  # the first call loads kernels and allocates memory

@@ -18,7 +18,7 @@ TURNS = 3  # timed blocks of each loop between two changes of the freeze state
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """Yield the time saved per freeze state, relative to FLOPs and to the reference loop."""
+    """Yield the time saved per freeze state, also relative to FLOPs and to the reference loop."""
     for model in settings.select_models(PAPER):
         yield from _measure_model(settings, model)
 
