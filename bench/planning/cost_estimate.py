@@ -37,9 +37,9 @@ class CostLine:
 class CostEstimate:
     """Cost of one sweep or of several.
 
-    lines: costs in order of sweeps; a run may count in several lines. own: for each sweep, the
-    number of runs that no earlier sweep has, and their FLOPs. runs, flops: totals that count each
-    run once. bound: whether flops is an upper bound.
+    lines: costs in the order of the sweeps; a run may count in several lines. own: for each sweep,
+    the number of runs that no earlier sweep has, and their FLOPs. runs, flops: totals that count
+    each run once. bound: whether flops is an upper bound.
     """
 
     lines: tuple[CostLine, ...]

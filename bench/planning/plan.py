@@ -41,7 +41,7 @@ def make_plan(specs: Iterable[Spec], results: Path) -> Plan:
 
 
 def _find_done(by_id: dict[str, Spec], results: Path) -> frozenset[str]:
-    """Return the ids of the runs that need not be executed.
+    """Return the ids of the runs that count as done.
 
     A finished run whose kept weights are missing, as after merging compact runs, counts as done if
     other runs of the plan need it and all of these are done.

@@ -2,7 +2,7 @@
 
 A sweep (sweeps/NAME.toml) refers to roles: the paper's names of models and data sets. A profile
 (sweeps/profiles/NAME.toml) assigns a model or data set to each role and defines how it is trained.
-A sweep may select a setting of the profile, such as "scratch", which overrides some of its values.
+A sweep may select a setting of the profile, such as "scratch", which replaces some of its values.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Sweep:
     table: name of the table that reports it. entries: runs that the report shows. artifacts: other
     runs that the entries need, such as backbones. parts: the sweeps that were joined into this one.
     changes: fields set in every run, which override the sweep and the profile. asked: arguments of
-    the `freezebench sweep` command that runs it.
+    the `freezebench sweep` command that executes it.
     """
 
     name: str

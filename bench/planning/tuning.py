@@ -46,7 +46,7 @@ def make_tuning_sweep(
 
     All runs are evaluated on validation data. saving: share of FLOPs that `prefix` saves. setting:
     setting of the profile, "" for none. files, changes: as for `load_sweep`. Raises UserError if
-    the changes ask for the test set, and for an unknown role or an invalid value.
+    the changes select the test set, and for an unknown role or an invalid value.
     """
     given = dict(changes or {})
     if given.pop("evaluate_on", "validation") != "validation":
