@@ -25,7 +25,7 @@ class ReplicaTask:
 
     spec: the run as plain values. meeting: path of a file that does not exist yet, the same for all
     processes; with several machines, the HOST:PORT of their store. attempt: number of the attempt,
-    which no other attempt in that store has. gpu: index of the GPU.
+    unique in that store. gpu: index of the GPU.
     """
 
     rank: int

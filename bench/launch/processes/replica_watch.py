@@ -96,7 +96,7 @@ def await_end(
 ) -> None:
     """Wait until all processes are done, one has failed, or the run has ended elsewhere.
 
-    over: whether a process on another machine failed, or the first machine has ended the run.
+    over: returns whether a process on another machine failed, or the first machine ended the run.
     """
     while not all(replica.over for replica in replicas):
         if stop():
@@ -144,8 +144,8 @@ def raise_cause(
 
     A killed process comes first, because it may have caused the errors of the others. Errors of
     connections come last, because they follow from the end of another process.
-    of: number of processes on all machines. elsewhere: reason, users and lost of the first failure
-    on another machine.
+    of: number of processes on all machines. elsewhere: `reason`, `users` (whether it is a
+    UserError) and `lost` (whether it is a ProcessLost) of the first failure on another machine.
     """
     for replica in replicas:
         if replica.last_word is None and not replica.process.is_alive():

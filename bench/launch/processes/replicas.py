@@ -37,7 +37,7 @@ def execute_replicas(
 ) -> dict[str, Any]:
     """Execute a run in `spec.replicas` processes; return its result.
 
-    With `spec.nodes` above 1, this is the first of several machines: bench/distributed/machines.py.
+    With `spec.nodes` above 1, this machine must be the first one (bench/distributed/machines.py).
     The other parameters are those of `bench.training.loop.execute`. Raises Stopped after a stop
     request, ProcessLost if a process or a machine was lost, UserError if the user can fix the
     problem.
