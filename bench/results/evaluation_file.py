@@ -4,7 +4,7 @@ Arrays of the file, compressed:
 
 samples  number of evaluated samples N, (1,)
 correct  one bit per sample, packed into ⌈N / 8⌉ bytes
-truth    the same for the true class, only if the metric is that of two classes
+truth    the true class, packed likewise, only if the metric needs two classes (Matthews)
 sources  numbers of the k sources of each sample (N, k), in the smallest integer type; without this
          array every sample is a source of its own
 losses   loss of each sample in nats, (N,) float32, only if the metric is the loss

@@ -29,7 +29,7 @@ WATCH_SECONDS = 75.0
 
 
 class RunTakenOver(Exception):
-    """Signal that another process has taken over this run, so its folder must not be written to."""
+    """Raised if another process has taken over this run, so its folder must not be written to."""
 
 
 class Heartbeat:
