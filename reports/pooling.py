@@ -22,9 +22,9 @@ NO_RESIDUALS: Mapping[Pair, Residuals] = {}  # for values that no evaluation sam
 def average_by_model(values: Mapping[Pair, float]) -> list[float]:
     """Return the mean value of each model over its data sets. Keys: (model, data set).
 
-    Pairs of model and data are crossed, so an effect that varies by model is shared by all pairs of
-    a model. With the data sets taken as fixed, the means of the models are independent apart from
-    the evaluation samples that they share. The interval over the pairs is then too narrow.
+    All pairs of a model share an effect that varies by model, so the interval over the pairs is too
+    narrow. With the data sets taken as fixed, the means of the models are independent, apart from
+    the evaluation samples that they share.
     """
     return [compute_mean([values[pair] for pair in group]) for group in _group_by_model(values)]
 

@@ -5,8 +5,8 @@ unless stated otherwise. We use Student's t throughout, because the alternatives
 values: a nominal 95 % bootstrap interval covers 84 %, and Wilcoxon's test never gives p < 0.0625.
 
 An interval of accuracy differences covers the seeds and the draw of the evaluation samples. It is
-the widest of three, which use the spread of the values, the same with the covariance of values that
-share evaluation samples (reports/sampling.py), and the draw of the samples alone.
+the widest of three: by the spread of the values, by this spread plus the covariance of values that
+share evaluation samples (reports/sampling.py), and by the draw of the samples alone.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def estimate_mean(
     """Return estimates of the mean with the standard errors of three models of its variance.
 
     The first is s² / n, from the spread of the n values. The second adds the shared parts of the
-    draws, with the degrees of freedom of Satterthwaite (1946). These are more, so the interval can
-    become narrower, and the first estimate is kept. The third is the variance by the draws alone.
+    draws, with the degrees of freedom of Satterthwaite (1946). These can exceed n − 1 and make the
+    interval narrower, so the first estimate is kept. The third is the variance by the draws alone.
     draws: variances from the draw of evaluation samples, by data set. Without draws there is only
     the first estimate.
     """
@@ -136,8 +136,8 @@ def compute_t_interval(
 ) -> Interval:
     """Return the mean and its two-sided t interval.
 
-    draws: variances from the draw of evaluation samples. With them, the interval is the wider one
-    of `estimate_mean`.
+    draws: variances from the draw of evaluation samples. With them, the interval is the widest of
+    those of `estimate_mean`.
     """
     if len(values) < 2:
         return Interval(compute_mean(values), math.nan, math.nan, len(values))
@@ -190,7 +190,7 @@ def compute_p_no_worse(
     """Return the one-sided p of H0 "the mean difference is -margin or worse".
 
     p is below 0.025 exactly if the verdict is "non-inferior". NaN for fewer than LEAST values.
-    draws: as for `compute_t_interval`; p is then the larger one.
+    draws: as for `compute_t_interval`; p is then the largest over the estimates.
     """
     estimates = estimate_mean(differences, draws)
     return float(np.max([stdtr(one.df, -one.compute_t(margin)) for one in estimates]))
@@ -199,7 +199,8 @@ def compute_p_no_worse(
 def compute_p_different(differences: Sequence[float], draws: Sequence[DrawVariance] = ()) -> float:
     """Return the two-sided p of H0 "the mean difference is zero".
 
-    NaN for fewer than LEAST values. draws: as for `compute_t_interval`; p is then the larger one.
+    NaN for fewer than LEAST values. draws: as for `compute_t_interval`; p is then the largest over
+    the estimates.
     """
     estimates = estimate_mean(differences, draws)
     return float(np.max([2 * stdtr(one.df, -abs(one.compute_t())) for one in estimates]))
@@ -209,8 +210,8 @@ def apply_holm(raw: Mapping[Key, float], family: int = 0) -> dict[Key, float]:
     """Return a family of p values adjusted by Holm's step-down correction.
 
     NaN means that no test was made, and stays NaN. family: number of planned tests, if it is larger
-    than that of the p values. A planned test without a p value counts as one with p = 1, so that a
-    correction of unfinished results is not weaker than that of all results.
+    than the number of p values. A planned test without a p value counts as one with p = 1, so that
+    the correction of unfinished results is not weaker than that of all results.
     """
     tested = sorted((k for k, p in raw.items() if not math.isnan(p)), key=lambda k: raw[k])
     size = max(family, len(tested))

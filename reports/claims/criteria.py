@@ -1,8 +1,8 @@
 """Criteria that judge claims on accuracy, cost and time. Each has a rule in words and a function.
 
-Three or more pairs of model and data set are pooled: the interval over the pairs' means, widened to
-contain that over the models (`reports.pooling.compute_widest_interval`). With fewer pairs, the
-claim has to hold for each pair, with its own interval over the seeds.
+Three or more pairs of model and data set are pooled: the interval is that over the pairs' means,
+widened to contain that over the models (`reports.pooling.compute_widest_interval`). With fewer
+pairs, the claim has to hold for each pair, with its own interval over the seeds.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 An interval covers the seeds of one pair of model and data set, paired by seed. That of a difference
 in accuracy also covers the draw of the evaluation samples. The intervals of several pairs are kept
-separate or pooled with equal weights. Functions raise MissingRunsError if
-the runs do not allow an interval.
+separate or pooled with equal weights. Functions raise MissingRunsError if the runs do not allow an
+interval.
 """
 
 from __future__ import annotations

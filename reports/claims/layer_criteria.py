@@ -13,9 +13,9 @@ from reports.statistics import compute_t_interval
 
 
 def require_memory_saving(models: Sequence[str], least: float) -> Criterion:
-    """Require that SmartFRZ's last epoch saves a share of full training's memory, in every model.
+    """Require that SmartFRZ's last epoch saves more than a share of full training's memory.
 
-    least: share (0 to 1).
+    models: all of them have to. least: the share (0 to 1).
     """
 
     def find(frames: Frames) -> Finding:

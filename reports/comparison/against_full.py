@@ -200,7 +200,7 @@ def _adjust(
 ) -> dict[str, float]:
     """Return the Holm-adjusted p value of each method, the larger of those by pair and by model.
 
-    Methods that are not tested count for the correction too. residuals: of the evaluation samples,
+    Methods that are not tested count in the correction too. residuals: of the evaluation samples,
     by method and pair, if the values are differences.
     """
     return statistics.apply_holm(

@@ -71,7 +71,10 @@ def find_best(rows: Sequence[TuningRow], strategy: str) -> TuningRow:
 
 
 def build_tuning_table(rows: Sequence[TuningRow], title: str) -> Table:
-    """Return the table of all settings. It marks the best one of each strategy and its equals."""
+    """Return the table of all settings.
+
+    It marks the best setting of each strategy, and those within one standard error of it.
+    """
     strategies = list(dict.fromkeys(row.spec.strategy for row in rows))
     best = {s: find_best(rows, s) for s in strategies}
     lines: list[Row] = []

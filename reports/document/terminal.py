@@ -1,4 +1,4 @@
-"""A table as aligned text for a terminal."""
+"""Output of a table as aligned text for a terminal."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ Compare = Callable[[Cell, Cell], tuple[Mapping[int, float], Interval]]
 class Drawn:
     """Values of a cell in its panel, in the order of its seeds.
 
-    values: differences from full training in points, or accuracies in percent. interval: of their
-    mean; without ends if none is drawn.
+    values: differences from full training in points, or accuracies in percent. interval: interval
+    of their mean; its ends are NaN if none is drawn.
     """
 
     cell: Cell

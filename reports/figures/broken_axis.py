@@ -23,7 +23,7 @@ def squeeze_below(axes: Axes, cells: Sequence[Sequence[float]]) -> None:
         return
     best = max(float(np.mean(values)) for values in cells)
     near = [v for values in cells if np.mean(values) > best - NEAR for v in values]
-    # A cell that overlaps these also keeps the full scale, unless its range is too large.
+    # A cell that overlaps the near ones also keeps the full scale, unless its range is too large.
     reach = min(near)
     near += [
         v for values in cells if max(values) > reach and np.ptp(values) < 2 * NEAR for v in values

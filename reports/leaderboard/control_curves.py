@@ -1,9 +1,9 @@
 """Comparison of a method with the accuracy of a control at the method's own cost.
 
 A control is run at several costs. Between two of them its accuracy is interpolated linearly in the
-cost. Whoever draws one of the two settings at random reaches that accuracy at that mean cost, so
-the chord is never better than what the control offers. Full training is the control's setting that
-saves nothing.
+cost. Drawing one of the two settings at random gives that accuracy at that mean cost, so the
+interpolation claims nothing that the control cannot reach. Full training is the control's setting
+that saves nothing.
 """
 
 from __future__ import annotations

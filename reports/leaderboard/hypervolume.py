@@ -22,16 +22,16 @@ from reports.statistics import LEAST, LEVEL, Interval, compute_t_interval
 
 MOST_SAVED = 0.6  # share of full training's FLOPs
 MOST_LOST = 5.0  # points of accuracy
-MOST_ENUMERATED = 5  # models of which all resamples are listed; of more, DRAWS are drawn
+MOST_ENUMERATED = 5  # up to so many models, all resamples are listed; of more, DRAWS
 DRAWS = 4000
 
 
 def compute_hypervolume(points: Iterable[tuple[float, float]]) -> float:
     """Return the hypervolume of points (share saved, points lost), from 0 to 1.
 
-    A gain of accuracy counts as no loss, and a saving above MOST_SAVED as that. One point covers
-    the rectangle that it spans with the worst corner. Points that cost more than full training, or
-    lose more than MOST_LOST, cover nothing.
+    A gain of accuracy counts as no loss, and a saving above MOST_SAVED as MOST_SAVED. A point
+    covers the rectangle between it and the worst corner (no saving, MOST_LOST lost). Points that
+    cost more than full training, or lose more than MOST_LOST, cover nothing.
     """
     area, best = 0.0, MOST_LOST
     clipped = [(min(saved, MOST_SAVED), max(lost, 0.0)) for saved, lost in points]

@@ -190,7 +190,7 @@ def build_target_part(reached: Mapping[str, Reached], title: str) -> Table:
 
 
 def format_mark(contestant: Contestant, kinds: Sequence[str]) -> str:
-    """Return the mark after a method's name: its role, and whether its authors made it for others.
+    """Return the mark after a method's name: its role, and whether it was made for other models.
 
     kinds: kinds of model of its runs.
     """

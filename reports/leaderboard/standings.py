@@ -29,10 +29,10 @@ class Standing:
     """Results of one contestant over the pairs of model and data set.
 
     against: comparison at equal cost with each control, over the pairs, by the control's name.
-    compared: number of pairs in these comparisons. p_better: Holm-adjusted, one-sided, of the
+    compared: number of pairs in these comparisons. p_better: one-sided p, Holm-adjusted, of the
     hypothesis that at least one control is as good. p_worse: likewise, of the hypothesis that no
     control is better. worse_than: controls that are better, if the outcome is LOSES. rank: NaN for
-    controls and oracles. beyond: pairs whose cost lies below that of every control.
+    controls and oracles. beyond: number of pairs whose cost is below that of every control.
     """
 
     contestant: Contestant

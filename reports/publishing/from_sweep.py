@@ -102,7 +102,7 @@ def make_title(sweep: Sweep) -> str:
 def list_shown_runs(sweep: Sweep) -> list[dict[str, Any]]:
     """Return the runs that a report shows, in the form that reports.runs.run_table reads.
 
-    The key match is the method whose cost a matched run was given, "" for other runs.
+    The value of `match` is the method whose cost is the budget of a matched run, else "".
     """
     # A run can have two method names. reversed() makes the first one win.
     methods = {e.spec.id: e.roles.get("method", "") for e in reversed(sweep.entries)}
