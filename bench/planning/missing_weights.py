@@ -15,10 +15,13 @@ def set_aside(sweep: Sweep, plan: Plan) -> tuple[list[Spec], list[str]]:
     a network does not fail run by run. A run that needs another run that is set aside is set aside
     too.
     """
-    from bench.models.weights import load_published  # imports torch, which most plans do not need
+    models = dict.fromkeys(s.model for s in plan.todo if s.weights == "pretrained")
+    if not models:
+        return list(plan.specs), []
+    from bench.models.weights import load_published  # imports timm, which takes two seconds
 
     reasons: dict[str, str] = {}
-    for model in dict.fromkeys(s.model for s in plan.todo if s.weights == "pretrained"):
+    for model in models:
         try:
             load_published(model)
         except UserError as error:
