@@ -19,8 +19,8 @@ from tests.soak.tally import Tally
 from tests.soak.tiny_sweeps import Round
 from tests.support.paths import ROOT
 
-GAP_SECONDS = 2.0  # mean time between two disturbances
-MOST_PATIENCE_SECONDS = 10.0  # longest wait for a run that takes steps, in two of three cases
+GAP_SECONDS = 0.6  # mean time between two disturbances
+MOST_PATIENCE_SECONDS = 5.0  # longest wait for a run that takes steps, in two of three cases
 MOST_DISTURBANCES = 60  # of a round; then its runs end in peace
 PEACE_SECONDS = 900.0  # time in which an undisturbed launcher must end
 MARK = "FREEZEBENCH_SOAK"
@@ -120,17 +120,17 @@ class LocalRound:
         roll, victim = draw.random(), self._choose(found, launcher)
         if victim is None:
             return
-        if roll < 0.55:
+        if roll < 0.6:
             if send_signal(victim, signal.SIGKILL):
                 self._count("SIGKILL")
-        elif roll < 0.58:
+        elif roll < 0.63:
             for process in found:
                 if send_signal(process.pid, signal.SIGKILL):
                     self._count("SIGKILL")
-        elif roll < 0.72:
+        elif roll < 0.75:
             if send_signal(victim, signal.SIGTERM):
                 self._count("SIGTERM")
-        elif roll < 0.86 or self._disk.reason:
+        elif roll < 0.91 or self._disk.reason:
             self._processes.stop(victim, draw.uniform(0.1, 4))
             self._count("SIGSTOP")
         elif not self._disk.full:

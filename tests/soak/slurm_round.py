@@ -20,7 +20,7 @@ from tests.soak.tiny_sweeps import Round
 from tests.support.slurm_cluster import Cluster, read_output
 from tests.support.slurm_lab import Lab, list_queue, list_running
 
-GAP_SECONDS = 4.0
+GAP_SECONDS = 2.5
 MOST_DISTURBANCES = 25
 PEACE_SECONDS = 900.0
 # Python's own tracker of semaphores, which is started anew after a SIGKILL, prints such errors.

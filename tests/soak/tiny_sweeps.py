@@ -13,7 +13,7 @@ from bench.planning.sweep import Sweep, load_sweep
 from bench.strategy_api.built_in import find_built_in
 from tests.support.tiny_runs import TINY_OPTIONS
 
-STRATEGIES_IN_A_ROUND = 6
+STRATEGIES_IN_A_ROUND = 12
 # Options with which further strategies freeze within a tiny run.
 OPTIONS: dict[str, dict[str, Any]] = {
     **TINY_OPTIONS,
@@ -25,10 +25,10 @@ MATCHABLE = ("at_once", "linear", "prefix", "random", "shortened", "spfde")
 # Model, data set, and the values of the data set's role: convolutions with and without BatchNorm, a
 # vision transformer and a text model.
 WORLDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "resnet50": ("digits10", {"train_limit": 96, "epochs": 12}),
-    "bert_base": ("grammar:acceptability", {"train_limit": 96, "epochs": 12}),
-    "vgg11": ("digits10", {"train_limit": 192, "epochs": 8}),
-    "deit_tiny": ("digits10", {"train_limit": 96, "epochs": 12, "lr": 0.01}),
+    "resnet50": ("digits10", {"train_limit": 96, "epochs": 20}),
+    "bert_base": ("grammar:acceptability", {"train_limit": 96, "epochs": 20}),
+    "vgg11": ("digits10", {"train_limit": 192, "epochs": 12}),
+    "deit_tiny": ("digits10", {"train_limit": 96, "epochs": 20, "lr": 0.01}),
 }
 
 
