@@ -22,10 +22,12 @@ class LightningFreezing(Callback):
         Trainer(max_epochs=3, callbacks=[callback]).fit(module, loader)
         print(callback.freezing.report())
 
-    example: a batch of the model's inputs.
-    model: attribute of the LightningModule that holds the network; default: the module itself.
-    total_steps, steps_per_epoch: numbers of optimizer steps; default: those of the Trainer.
-    settings: all other arguments of Freezing (strategy, options, seed, files, probe).
+    Args:
+        example: a batch of the model's inputs.
+        model: attribute of the LightningModule that holds the network; default: the module itself.
+        total_steps: number of optimizer steps; default: that of the Trainer.
+        steps_per_epoch: optimizer steps of an epoch; default: those of the Trainer.
+        **settings: the other arguments of Freezing, such as strategy, options, seed and probe.
 
     Checkpoints of Lightning hold the state. When the training starts, raises UserError as Freezing
     does, and unless the module has exactly one optimizer.

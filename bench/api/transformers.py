@@ -24,12 +24,14 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
         Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
         print(callback.freezing.report())
 
-    example: a batch of inputs, as the data collator makes it.
-    total_steps, steps_per_epoch: numbers of optimizer steps; default: those of the Trainer.
-    batch_size: training samples per optimizer step; default: that of the Trainer.
-    samples_per_epoch: training samples per epoch, for short last batches; default: that of the
-        Trainer. With batch_size alone, every step counts as batch_size samples.
-    settings: all other arguments of Freezing (strategy, options, seed, files, probe).
+    Args:
+        example: a batch of inputs, as the data collator makes it.
+        total_steps: number of optimizer steps; default: that of the Trainer.
+        steps_per_epoch: optimizer steps of an epoch; default: those of the Trainer.
+        samples_per_epoch: training samples per epoch, for short last batches; default: those of the
+            Trainer. With batch_size alone, every step counts as batch_size samples.
+        batch_size: training samples per optimizer step; default: those of the Trainer.
+        **settings: the other arguments of Freezing, such as strategy, options, seed and probe.
 
     Checkpoints of the Trainer hold the state in freezing.pt. A resumed training reads it from the
     folder `checkpoint-STEP` in `output_dir`. Raises UserError as Freezing does, for several GPUs,

@@ -62,19 +62,24 @@ class Freezing:
 
     The strategy decides as in a run of freezebench. Make this object after the optimizer.
 
-    model: the model on its device, neither compiled nor wrapped. Every layer must train.
-    optimizer: any optimizer of PyTorch that skips parameters without a gradient, with any groups.
-    strategy: name, path/to/file.py:Class, or an instance of a Strategy.
-    example: a batch of the model's inputs (see bench.own_training.inputs.bind_example). Layers and
-        FLOPs are found with its first sample, on copies of the model.
-    total_steps, steps_per_epoch: number of optimizer steps of the training and of an epoch.
-    options: options of the strategy by name. seed: seed of its random choices.
-    files: paths of files that the strategy reads, by role: "predictor" (smartfrz), "reference".
-    probe: training samples without augmentation and their labels, for strategies that probe.
-        labels may be None if the strategy computes no gradients on them.
-    loss: training loss of (output, labels), for gradients on the probe.
-    base_lr: largest learning rate of the first parameter group. Default: its `initial_lr`, which
-        schedulers of PyTorch set, or else its `lr`.
+    Args:
+        model: the model on its device, neither compiled nor wrapped. Every layer must train.
+        optimizer: any optimizer of PyTorch that skips parameters without a gradient, with any
+            groups.
+        strategy: name, path/to/file.py:Class, or an instance of a Strategy.
+        example: a batch of the model's inputs: a tensor, a tuple of tensors in the order of
+            `forward`, or a dict of tensors. Layers and FLOPs are found with its first sample, on
+            copies of the model.
+        total_steps: number of optimizer steps of the training.
+        steps_per_epoch: number of optimizer steps of an epoch.
+        options: options of the strategy by name.
+        seed: seed of the strategy's random choices.
+        files: paths of files that the strategy reads, by role: "predictor" (smartfrz), "reference".
+        probe: training samples without augmentation and their labels, for strategies that look at
+            samples. The labels may be None if the strategy computes no gradients on them.
+        loss: training loss of (output, labels), for gradients on the probe.
+        base_lr: largest learning rate of the first parameter group. Default: its `initial_lr`,
+            which schedulers of PyTorch set, or else its `lr`.
 
     Raises UserError for anything that is not supported.
     """
@@ -157,8 +162,10 @@ class Freezing:
         Call it after `optimizer.step()`, and before gradients are cleared. Only a strategy's own
         decisions wait for the device.
 
-        loss: training loss of the step; some strategies need it. samples: training samples of the
-        step, for the FLOPs of the report; default: as many as in `example`.
+        Args:
+            loss: training loss of the step; some strategies need it.
+            samples: number of training samples of the step, for the FLOPs of the report; default:
+                as many as in `example`.
 
         Raises UserError if gradients were cleared, if the strategy needs the loss, or if something
         else changed frozen layers or learning rates that the strategy sets.

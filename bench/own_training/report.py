@@ -19,8 +19,11 @@ CONVENTIONS: tuple[Convention, ...] = ("paper", "exact")
 class FrozenLayer:
     """Freezing of one layer during a training.
 
-    index, name: position and name of the layer. frozen_at: number of finished steps when it froze
-    last, None if it trains now. frozen_steps: number of steps in which it was frozen.
+    Attributes:
+        index: position of the layer, from 0.
+        name: name of its module.
+        frozen_at: number of finished steps when it froze last; None if it trains now.
+        frozen_steps: number of steps in which it was frozen.
     """
 
     index: int
@@ -33,11 +36,16 @@ class FrozenLayer:
 class FreezingReport:
     """What a strategy froze so far, and the FLOPs that this saved.
 
-    steps, total_steps: finished and planned steps. samples: training samples so far.
-    layers: one entry per layer, the head last.
-    spent, full: training FLOPs so far, and those of full training, by convention ("exact",
-        "paper"; see bench.costs.flops). What gradient checkpointing computes again is not counted.
-    decide: FLOPs of the strategy's own work.
+    Attributes:
+        strategy: name of the strategy.
+        steps: number of finished steps.
+        total_steps: number of planned steps.
+        samples: number of training samples so far.
+        layers: one entry per layer, the head last.
+        spent: training FLOPs so far, by convention ("exact" or "paper"; see bench.costs.flops).
+            What gradient checkpointing computes again is not counted.
+        full: FLOPs of full training for the same samples, by convention.
+        decide: FLOPs of the strategy's own work.
     """
 
     strategy: str

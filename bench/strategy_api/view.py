@@ -155,7 +155,9 @@ class View:
 
         An output that does not depend on the sample (position embeddings) is (rows, features).
         The model runs in eval mode and without autograd, so no buffer changes.
-        state: weights to use instead of the model's own, for example those of a reference.
+
+        Args:
+            state: weights to use instead of the model's own, for example those of a reference.
         """
         model = self._model
         if state is not None:

@@ -35,7 +35,9 @@ def write_results(results: Results, folder: Path, kind: Format) -> list[Path]:
 def load_results(path: str | Path) -> Results:
     """Return the runs and decisions of a results folder, or of a folder made by `export`.
 
-    path: a results folder, which contains `runs/`, or a folder with runs.parquet or runs.csv.
+    Args:
+        path: a results folder, which contains `runs/`, or a folder with runs.parquet or runs.csv.
+
     The returned Results has the pandas frames `runs` and `decisions`. Raises UserError if there are
     no results, for results of versions before 3, and for exported files of another schema version.
     """

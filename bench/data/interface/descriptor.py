@@ -17,8 +17,10 @@ from pathlib import Path
 class Facts:
     """Facts about a data set that are known without loading it.
 
-    classes: 0 if masked words are predicted. length: for texts, the sequence length of a typical
-    batch in tokens; 0 for images.
+    Attributes:
+        classes: number of classes; 0 if masked words are predicted.
+        train_samples: number of training samples.
+        length: for texts, the sequence length of a typical batch in tokens; 0 for images.
     """
 
     classes: int

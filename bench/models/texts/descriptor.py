@@ -20,13 +20,15 @@ from bench.layers.discovery import Inputs
 class TextModel(ABC):
     """Descriptor of a text model.
 
-    name: name of the model in a run. summary: one line for `freezebench list`.
-    positions: length of the longest text, in tokens.
-    words: built-in vocabulary, or () if a vocab.txt file contains it.
-    masked: whether the model predicts masked words instead of a class.
-    hub: hub repository of its published weights and vocabulary, or "" if there is none.
-    vocabulary_hash: hash of the hub's vocab.txt.
-    causal: whether the model predicts the next word of each text instead of a class.
+    Attributes:
+        name: name of the model in a run.
+        summary: one line for `freezebench list`.
+        positions: length of the longest text, in tokens.
+        words: built-in vocabulary, or () if a vocab.txt file contains it.
+        masked: whether the model predicts masked words instead of a class.
+        hub: hub repository of its published weights and vocabulary, or "" if there is none.
+        vocabulary_hash: hash of the hub's vocab.txt.
+        causal: whether the model predicts the next word of each text instead of a class.
     """
 
     name: str
