@@ -6,6 +6,7 @@ search for unused parameters.
 """
 
 # No `from __future__ import annotations` here: torch checks the annotations of the hook as objects.
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bench.errors import UserError
 from bench.layers.discovery import Inputs
+
+# In channels-last layout, a gradient of a 1 × 1 kernel has other strides for the same order of bytes.
+warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
 
 
 class GradientSums:
