@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from bench.errors import UserError
 from bench.layers.discovery import Inputs
 
-# In channels-last layout, a gradient of a 1 × 1 kernel has other strides for the same order of bytes.
+# In channels-last layout, the gradient of a 1 × 1 kernel has other strides for the same bytes.
 warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
 
 

@@ -52,8 +52,8 @@ class Round:
 def draw_rounds(seed: int, slurm: bool) -> Iterator[Round]:
     """Yield rounds without end. Round k depends on the seed and k alone.
 
-    Every fifth round is on Slurm, if `slurm`. Texts cannot have replicas, and Slurm's nodes here
-    have one core.
+    Every fifth round is on Slurm, if `slurm`. Slurm's nodes here have one core, so only local runs
+    have replicas.
     """
     names = list(find_built_in())
     number = 0
@@ -63,7 +63,7 @@ def draw_rounds(seed: int, slurm: bool) -> Iterator[Round]:
             draw = random.Random(f"{seed} round {number}")
             model = list(WORLDS)[(number + seed) % len(WORLDS)]
             on_slurm = slurm and number % 5 == 1
-            both = not on_slurm and model != "bert_base" and draw.random() < 0.25
+            both = not on_slurm and draw.random() < 0.25
             chosen = tuple(deck[first : first + STRATEGIES_IN_A_ROUND])
             yield Round(number, chosen, model, 2 if both else 1, on_slurm, draw)
             number += 1
