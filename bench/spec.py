@@ -31,6 +31,9 @@ RESULTS_VERSION = 4
 # With two processes, the order in which gradients are added cannot change their sum.
 REVISIONS: Mapping[str, Callable[[Spec], bool]] = {
     "gradients by DistributedDataParallel": lambda spec: spec.replicas > 2,
+    "layer rates fall after the warm-up": lambda spec: (
+        spec.warmup > 0 and spec.strategy in ("auto_rgn", "linear")
+    ),
 }
 
 FULL = "full"  # name of the strategy that freezes nothing

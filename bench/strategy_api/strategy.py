@@ -143,7 +143,8 @@ class Strategy:
     def learning_rates(self, view: View) -> Sequence[float]:
         """Return the learning rate of every layer for the next step.
 
-        Called only if `sets_learning_rates` is True. Warm-up multiplies the rates afterwards.
+        Called only if `sets_learning_rates` is True. Warm-up multiplies the rates of the first
+        `view.warmup_steps` steps, so a schedule that falls should start after these.
         """
         raise NotImplementedError
 

@@ -32,6 +32,7 @@ class View:
         seed: seed of the run.
         device: device of the model.
         base_lr: learning rate of the spec.
+        warmup: share of the steps in which the learning rate rises from zero.
         total_steps: number of steps of the training.
         steps_per_epoch: number of steps of an epoch.
         samples_per_step: mean number of samples per step.
@@ -61,6 +62,7 @@ class View:
     _model: nn.Module = field(repr=False)
     _probe: Callable[[int], Inputs] = field(repr=False)
     _probe_loss: Callable[[nn.Module, int], torch.Tensor] = field(repr=False)
+    warmup: float = 0.0
     step: int = 0
     lr: float = 0.0
     frozen: frozenset[int] = frozenset()
@@ -81,6 +83,11 @@ class View:
         """Indices of the layers that can still freeze: all but the frozen ones and the head."""
         self._refresh_active()
         return list(self._active)
+
+    @property
+    def warmup_steps(self) -> float:
+        """Number of steps in which the learning rate rises from zero; may be fractional."""
+        return self.warmup * self.total_steps
 
     @property
     def epoch(self) -> float:

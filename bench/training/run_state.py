@@ -99,6 +99,7 @@ class RunState:
             budget=compute_budget(spec, results),
             artifacts=find_artifacts(spec, results),
             task=(spec.model, spec.data_name),
+            warmup=spec.warmup,
             loss=torch.full((), float("nan"), device=self.device),
             _model=self.model,
             _probe=self.batches.probe,

@@ -75,7 +75,9 @@ class AutoRgn(Strategy):
         ]
 
     def learning_rates(self, view: View) -> Sequence[float]:
-        rate = view.base_lr * 0.5 * (1 + math.cos(math.pi * view.step / view.total_steps))
+        rise = view.warmup_steps  # warm-up multiplies the rates afterwards
+        done = max(view.step - rise, 0.0)
+        rate = view.base_lr * 0.5 * (1 + math.cos(math.pi * done / (view.total_steps - rise)))
         return [rate * share for share in self._shares]
 
     def cost(self) -> float:

@@ -16,7 +16,9 @@ class Linear(Strategy):
 
     Eq. 6: lr_i(t) = 0.5 · lr_i(0) · (1 + cos(π t / t_i)), with t, t_i and T in steps. t_i is spaced
     linearly from t0·T for the first layer to T for the head, which never freezes. With the spacings
-    "squared" and "cubic", each of these t_i / T is raised to the power of 2 or 3.
+    "squared" and "cubic", each of these t_i / T is raised to the power of 2 or 3. The equation has
+    no warm-up. If a run has one, the cosine starts after it, as in full training, unless t_i falls
+    into the warm-up.
     With a budget, T is the largest number of steps that costs at most the budget. Raises UserError
     if the budget does not pay for one step.
     The original code assumes 1,000 steps per epoch, so its learning rates need not reach zero. Here
@@ -94,7 +96,9 @@ class Linear(Strategy):
         for moment in self._moments:
             share = moment / view.total_steps
             initial = view.base_lr / share if self.scaled and share else view.base_lr
-            cosine = math.cos(math.pi * min(view.step, moment) / moment) if moment else -1.0
+            rise = view.warmup_steps if moment > view.warmup_steps else 0.0
+            done = min(max(view.step - rise, 0.0), moment - rise)
+            cosine = math.cos(math.pi * done / (moment - rise)) if moment else -1.0
             rates.append(0.5 * initial * (1 + cosine))
         return rates
 

@@ -54,6 +54,7 @@ class HandView(SimpleNamespace):
             "budget": None,
             "base_lr": 0.1,
             "total_steps": 100,
+            "warmup_steps": 0.0,
             "steps_per_epoch": 10,
             "samples_per_step": 1.0,
             "task": ("a model", "data"),

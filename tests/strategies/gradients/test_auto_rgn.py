@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import UserError
+from bench.training.optimizer import compute_lr_factor, compute_warmup_factor
 from strategies.gradients.auto_rgn import AutoRgn
 from tests.support.probed_view import ProbedView, draw_arrays
 from tests.support.tiny_view import build_tiny_net, build_tiny_view
@@ -122,3 +123,13 @@ def test_options_out_of_range_are_refused() -> None:
     for options in ({"cut": -0.1}, {"cut": 1.1}, {"samples": 0}):
         with pytest.raises(UserError, match="is not valid; give"):
             AutoRgn(**options)
+
+
+def test_with_warm_up_the_rates_are_shares_of_those_of_full_training() -> None:
+    view = build_view(3, warmup_steps=6.0)
+    strategy = AutoRgn()
+    strategy.start(view)  # every share is 1 before the first decision
+    for view.step in range(30):
+        warm = compute_warmup_factor(view.step, 30, 0.2)
+        full = 0.1 * compute_lr_factor(view.step, 30, 0.2)
+        assert [warm * r for r in strategy.learning_rates(view)] == pytest.approx([full] * 3)

@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bench.errors import UserError
+from bench.training.optimizer import compute_lr_factor, compute_warmup_factor
 from strategies.budget import compute_schedule_cost
 from strategies.schedules.linear import Linear
 from tests.support.hand_view import HandView
@@ -115,3 +116,17 @@ def test_a_budget_below_the_cost_of_one_step_is_an_error() -> None:
     view = HandView([10, 10, 10], budget=1.0)
     with pytest.raises(UserError, match="cannot meet a budget"):
         Linear().total_steps(view)
+
+
+def test_with_warm_up_the_head_follows_the_schedule_of_full_training() -> None:
+    view = HandView([1, 1, 1], total_steps=100, base_lr=0.1, warmup_steps=20.0)
+    strategy = Linear(t0=0.1)
+    strategy.start(view)
+    for view.step in range(100):
+        first, second, head = strategy.learning_rates(view)
+        warm = compute_warmup_factor(view.step, 100, 0.2)
+        assert warm * head == pytest.approx(0.1 * compute_lr_factor(view.step, 100, 0.2))
+        # Frozen after 10 steps, within the warm-up, and after 55.
+        assert first == pytest.approx(0.05 * (1 + math.cos(math.pi * min(view.step, 10) / 10)))
+        fallen = min(max(view.step - 20, 0), 35) / 35
+        assert second == pytest.approx(0.05 * (1 + math.cos(math.pi * fallen)))
