@@ -22,8 +22,8 @@ MEANING = (
     "control: it is better than each of them. Worse than a control: at least one is better. Both "
     "are one-sided tests at 2.5 %, Holm-adjusted over the methods, over the pairs and over the "
     "models, and the larger p counts. Undecided: the runs show neither. Not tested: a run "
-    "without a result, a cost that fewer than three pairs of the controls reach, or fewer than "
-    "three pairs."
+    "without a result, or fewer than three pairs in which every control reaches the cost of all "
+    "seeds."
 )
 
 

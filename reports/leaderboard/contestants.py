@@ -51,6 +51,11 @@ class Point:
         return 1 - sum(costs) / len(costs) if costs else float("nan")
 
     @property
+    def paired(self) -> bool:
+        """Whether every run of the cell has a result, and full training with its seed too."""
+        return len(self.costs) == self.cell.wanted
+
+    @property
     def complete(self) -> bool:
         """Whether every run of the cell and of full training has a result."""
         return self.cell.n == self.cell.wanted and self.full.n == self.full.wanted
@@ -79,6 +84,12 @@ class Contestant:
     def defaults(self) -> Mapping[Pair, Point]:
         """Point at the defaults of each pair."""
         return {pair: points[0] for pair, points in self.points.items()}
+
+    @property
+    def runs(self) -> tuple[int, int]:
+        """Number of runs with a result and with full training of the same seed, and of all runs."""
+        points = [point for points in self.points.values() for point in points]
+        return sum(len(point.costs) for point in points), sum(point.cell.wanted for point in points)
 
     @property
     def complete(self) -> bool:

@@ -47,9 +47,13 @@ def compare_with_curve(point: Point, control: Sequence[Point]) -> PairedDifferen
     """Return the accuracy of a method minus that of a control at the same cost, in points.
 
     The comparison is paired by seed and test sample, and uses each seed's own cost. control: the
-    points of the control on the same pair. Seeds whose cost is below the control's lowest are left
-    out. Raises UserError if two runs of a seed were evaluated on different samples.
+    points of the control on the same pair. Return NOTHING unless every seed of the method can be
+    compared, because leaving out the cheap seeds would bias the mean. A seed cannot be compared if
+    its run or full training has no result, or if it costs less than the control's cheapest setting.
+    Raises UserError if two runs of a seed were evaluated on different samples.
     """
+    if not point.paired:
+        return NOTHING
     by_seed: dict[int, float] = {}
     samples: dict[Hashable, NDArray[np.float64]] = {}
     sources: dict[Hashable, NDArray[np.int64]] = {}
@@ -58,12 +62,12 @@ def compare_with_curve(point: Point, control: Sequence[Point]) -> PairedDifferen
         curve = _collect_curve(point, control, seed)
         weights = find_weights([costs for costs, _ in curve], cost)
         if weights is None:
-            continue
+            return NOTHING
         rivals = [(curve[place][1], weight) for place, weight in weights]
         own = runs[seed]
         by_seed[seed] = own["accuracy"] - sum(w * rival["accuracy"] for rival, w in rivals)
         samples[seed], sources[seed] = _subtract_samples(own, rivals)
-    return PairedDifference(by_seed, compute_residuals(samples, sources)) if by_seed else NOTHING
+    return PairedDifference(by_seed, compute_residuals(samples, sources))
 
 
 def _collect_curve(point: Point, control: Sequence[Point], seed: int) -> list[tuple[float, Run]]:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from bench.errors import UserError
-from reports.leaderboard.contestants import Contestant, collect_contestants
+from reports.leaderboard.contestants import CONTROLS, Contestant, collect_contestants
 from reports.leaderboard.control_curves import compare_with_curve, find_weights
+from reports.runs.cells import Cell
 from reports.sampling import compute_residuals
-from tests.support.leaderboard_cells import SAMPLES, make_cell
+from tests.support.leaderboard_cells import SAMPLES, make_cell, make_run
 
 PAIR = ("m", "d")
 
@@ -75,18 +76,29 @@ def test_the_cost_of_decisions_counts() -> None:
     assert point.saved == pytest.approx(0.4)
 
 
-def test_seeds_that_a_control_lacks_or_cannot_reach_are_left_out() -> None:
-    found = collect(
-        make("mine", [89, 91], 0.6, wanted=3),
-        make("prefix, 50 %", [80], 0.5, wanted=3),
-        make("at_once, 20 %", [88, 90, 92], 0.8),
-    )
+def test_a_pair_counts_only_with_all_of_its_seeds() -> None:
+    settings = [
+        make("prefix, 50 %", [80, 84, 88], 0.5),
+        make("at_once, 50 %", [80, 84], 0.5, wanted=3),
+        make("shortened, 20 %", [88, 90, 92], 0.8),
+    ]
+    found = collect(make("mine", [89, 91, 95], 0.6), *settings)
     mine = found["mine"].points[PAIR][0]
-    assert list(compare_with_curve(mine, found["prefix"].points[PAIR]).by_seed) == [0]
-    nothing = compare_with_curve(mine, found["at_once"].points[PAIR])
-    assert nothing.n == 0
-    assert math.isnan(nothing.interval.mean)
-    assert not mine.complete
+    compared = {name: compare_with_curve(mine, found[name].points[PAIR]) for name in CONTROLS}
+    assert {name: one.n for name, one in compared.items()} == {
+        "prefix": 3,
+        "at_once": 0,  # no run with the third seed
+        "shortened": 0,  # its only setting costs more
+    }
+    assert math.isnan(compared["at_once"].interval.mean)
+    # One seed of three costs less than the control, and would be the one that is left out.
+    costs = (0.7, 0.49, 0.6)
+    runs = [make_run((*PAIR, "mine"), s, 90, cost) for s, cost in enumerate(costs)]
+    found = collect(Cell((*PAIR, "mine"), runs), *settings)
+    assert not compare_with_curve(found["mine"].points[PAIR][0], found["prefix"].points[PAIR]).n
+    # One of three runs has no result.
+    found = collect(make("mine", [89, 91], 0.6, wanted=3), *settings)
+    assert not compare_with_curve(found["mine"].points[PAIR][0], found["prefix"].points[PAIR]).n
 
 
 def test_runs_on_different_samples_are_an_error() -> None:

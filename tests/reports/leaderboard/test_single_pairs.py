@@ -48,6 +48,18 @@ def test_each_row_compares_a_method_with_full_training_and_with_each_control() -
     assert "− at_once [95 %]" not in [column.head for column in table.columns]
 
 
+def test_a_control_is_compared_only_with_all_seeds_of_a_method() -> None:
+    cells = [
+        make("full", [90, 90.5, 91], 1.0),
+        make("lisa", [89, 60, 90], 0.8),
+        make("prefix, 40 %", [86, 86.5, 87], 0.6, strategy="prefix"),
+    ]
+    cells[1].runs[0]["exact_total"] /= 2  # costs less than the control
+    (row,) = build_language_part(collect_contestants(cells), Profile("laptop"), "Language").rows
+    assert math.isnan(float(row["prefix"] or 0))
+    assert row["difference"] == pytest.approx((-1 - 30.5 - 1) / 3)
+
+
 @pytest.mark.parametrize(
     ("strategy", "kinds", "mark"),
     [
