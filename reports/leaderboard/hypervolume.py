@@ -64,6 +64,16 @@ def compute_mean_interval(values: Mapping[Pair, float]) -> Interval:
     return Interval(student.mean, *ends, len(models))
 
 
+def compute_ranks(values: Mapping[str, Mapping[Pair, float]]) -> dict[str, float]:
+    """Return the rank of each method by its mean hypervolume over the models.
+
+    values: hypervolume by method and pair. Rank 1 has the largest mean. Equal means share their
+    mean rank.
+    """
+    means = np.array([[np.mean(average_by_model(values[name]))] for name in values])
+    return {name: float(rank) for name, (rank,) in zip(values, _rank_methods(means), strict=True)}
+
+
 def compute_rank_ranges(
     values: Mapping[str, Mapping[Pair, float]],
 ) -> dict[str, tuple[float, float]]:
@@ -76,11 +86,16 @@ def compute_rank_ranges(
     if not len(models) or models.shape[1] < LEAST:
         return dict.fromkeys(values, (float("nan"), float("nan")))
     drawn = models[:, list_resamples(models.shape[1])].mean(axis=2)  # (methods, resamples)
-    larger = (drawn[None] > drawn[:, None]).sum(axis=1)
-    equal = (drawn[None] == drawn[:, None]).sum(axis=1)
     tail = (1 - LEVEL) / 2
-    ends = np.quantile(larger + (equal + 1) / 2, [tail, 1 - tail], axis=1).T
+    ends = np.quantile(_rank_methods(drawn), [tail, 1 - tail], axis=1).T
     return {name: (float(low), float(high)) for name, (low, high) in zip(values, ends, strict=True)}
+
+
+def _rank_methods(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the ranks of the methods in each column of (methods, columns)."""
+    larger = (means[None] > means[:, None]).sum(axis=1)
+    equal = (means[None] == means[:, None]).sum(axis=1)
+    return np.asarray(larger + (equal + 1) / 2, dtype=np.float64)
 
 
 @cache

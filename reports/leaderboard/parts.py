@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from bench.strategy_api.built_in import find_built_in
 from reports.comparison.method_rows import expand_interval
 from reports.document.captions import SLOWED_MARK, TEST_DRAW
@@ -12,11 +14,14 @@ from reports.document.table import (
     Row,
     Table,
     Value,
+    format_fixed,
     interval_column,
+    is_known,
     number_column,
     p_value_column,
     percent_column,
     text_column,
+    to_number,
 )
 from reports.leaderboard.contestants import CONTROLS, Contestant
 from reports.leaderboard.hypervolume import MOST_LOST, MOST_SAVED
@@ -38,11 +43,31 @@ MARKS = {
 }
 METHOD = Column("Method", lambda row: f"{row['method']}{row['mark']}", right=False, key="method")
 PERCENT = 100.0
+
+
+def format_rank(value: Value) -> str:
+    """Return a rank with at most one decimal."""
+    return format_fixed(value, 0 if round(to_number(value), 1).is_integer() else 1)
+
+
+def format_rank_range(row: Row) -> str:
+    """Return a rank with the ends of its range."""
+    rank, low, high = (format_rank(row[f"rank_range{end}"]) for end in ("", "_low", "_high"))
+    return f"{rank} [{low}, {high}]" if is_known(row["rank_range_low"]) else rank
+
+
+def format_name(row: Row) -> str:
+    """Return the name of a method with its mark, and the number of its runs if some are missing."""
+    missing = to_number(row["runs"]) < to_number(row["planned_runs"])
+    count = f" ({row['runs']} of {row['planned_runs']} runs)" if missing else ""
+    return f"{METHOD.text(row)}{count}"
+
+
 RANKING_COMPACT = (  # for a terminal
-    number_column("Rank", "rank", 0),
-    METHOD,
+    Column("Rank", lambda row: format_rank(row["rank"]), key="rank"),
+    Column("Method", format_name, right=False, key="method"),
     interval_column("Hypervolume (%) [95 %]", "hypervolume", "", 1, PERCENT, sign=False),
-    interval_column("Rank, 95 %", "rank_range", "", 0, sign=False),
+    Column("Rank, 95 %", format_rank_range, key="rank_range"),
     percent_column("Saved (%)", "saved"),
     interval_column("Difference (points) [95 %]", "difference"),
 )
@@ -75,8 +100,8 @@ RANKING = (
     "an option for its saving has one point. With such an option, it has three on some pairs, "
     "which can only help it. Controls have one for each cost, and no rank. The data sets are "
     "fixed and the models are resampled: the interval contains the central 95 % of all "
-    "resamples and the t interval over "
-    "the models. Rank, 95 %: central 95 % of the rank over these resamples. With few models it "
+    "resamples and the t interval over the models. Methods with the same hypervolume share their "
+    "mean rank. Rank, 95 %: central 95 % of the rank over these resamples. With few models it "
     "is too narrow, and no claim rests on it. Saved and difference: at the defaults, relative to "
     "full training, by exact FLOPs with decisions. The interval of the difference contains those "
     "over the pairs and over the models. Detectable: smallest true difference that a test at 5 % "
@@ -92,10 +117,11 @@ EQUAL_COST = (
     "good, the largest p of the three (an intersection-union test). p (worse): one-sided, for "
     "the hypothesis that no control is better, with Bonferroni's correction over the three. Both "
     "are Holm-adjusted over the methods and significant below 0.025. Pairs: pairs that are "
-    "compared. A pair whose method costs less than the cheapest setting of a control is left "
-    f"out. With fewer than {LEAST} pairs or a missing run, nothing is tested. Detectable: the "
-    f"largest of the three smallest differences that a test at 5 % finds with {100 * POWER:g} % "
-    "power, without any correction."
+    "compared. A pair counts only with all of its seeds. It is left out if one of its runs has no "
+    "result or costs less than the cheapest setting of a control. Cheaper than the controls: pairs "
+    f"left out because a run costs less than every control. With fewer than {LEAST} pairs or a "
+    "missing run, nothing is tested. Detectable: the largest of the three smallest differences "
+    f"that a test at 5 % finds with {100 * POWER:g} % power, without any correction."
 )
 TARGET = (
     f"Target: full training's final accuracy with the same seed, less {MARGIN:g} points, first "
@@ -109,6 +135,10 @@ ORACLE = (
     "Oracle: {names} needs a fully trained model of the same task. The cost of that model is not "
     "counted, so it has no rank."
 )
+UNFINISHED = (
+    "n of N runs: only n runs have a result, with a result of full training for the same seed. "
+    "Without all N runs, a method is listed last and has no rank."
+)
 
 
 def build_ranking(standings: Sequence[Standing], title: str, notes: Sequence[str]) -> Table:
@@ -116,11 +146,13 @@ def build_ranking(standings: Sequence[Standing], title: str, notes: Sequence[str
     rows = [_build_ranking_row(one) for one in standings]
     oracles = ", ".join(one.contestant.name for one in standings if one.contestant.is_oracle)
     extra = [ORACLE.format(names=oracles)] if oracles else []
+    extra += [UNFINISHED] * any(row["runs"] != row["planned_runs"] for row in rows)
     return Table(title, RANKING_COLUMNS, rows, (), [RANKING, *extra, *describe_marks(rows), *notes])
 
 
 def _build_ranking_row(one: Standing) -> Row:
     contestant = one.contestant
+    runs, planned = contestant.runs
     return {
         "rank": one.rank,
         "method": contestant.name,
@@ -129,6 +161,8 @@ def _build_ranking_row(one: Standing) -> Row:
         "rank_range": one.rank,
         "rank_range_low": one.rank_range[0],
         "rank_range_high": one.rank_range[1],
+        "runs": runs,
+        "planned_runs": planned,
         "points": sum(len(points) for points in contestant.points.values()),
         "saved": one.saved,
         **expand_interval("difference", one.lost),
@@ -149,8 +183,9 @@ def _build_equal_cost_row(one: Standing) -> Row:
         "mark": format_mark(one.contestant, _list_kinds(one.contestant)),
         "saved": one.saved,
     }
-    for name in CONTROLS:
-        values |= expand_interval(name, one.against.get(name, NOTHING))
+    against = {name: one.against.get(name, NOTHING) for name in CONTROLS}
+    for name, interval in against.items():
+        values |= expand_interval(name, interval)
     compared = min(one.compared.values(), default=0)
     beyond = f", {one.beyond} cheaper than the controls" if one.beyond else ""
     values |= {
@@ -159,9 +194,8 @@ def _build_equal_cost_row(one: Standing) -> Row:
         "worse_than": ", ".join(one.worse_than),
         "p_better": one.p_better,
         "p_worse": one.p_worse,
-        "detectable": max(
-            map(compute_detectable_difference, one.against.values()), default=float("nan")
-        ),
+        # Unlike max, np.max gives NaN if it is unknown for any control.
+        "detectable": float(np.max([compute_detectable_difference(i) for i in against.values()])),
     }
     return values
 

@@ -15,6 +15,7 @@ from reports.leaderboard.hypervolume import (
     compute_hypervolume,
     compute_mean_interval,
     compute_rank_ranges,
+    compute_ranks,
     order_by_mean,
 )
 from reports.sampling import DrawVariance, Pair
@@ -32,7 +33,8 @@ class Standing:
     compared: number of pairs in these comparisons. p_better: one-sided p, Holm-adjusted, of the
     hypothesis that at least one control is as good. p_worse: likewise, of the hypothesis that no
     control is better. worse_than: controls that are better, if the outcome is LOSES. rank: NaN for
-    controls and oracles. beyond: number of pairs whose cost is below that of every control.
+    controls, oracles and methods without all runs; equal means share their mean rank. beyond:
+    number of pairs in which a run costs less than every control.
     """
 
     contestant: Contestant
@@ -61,16 +63,16 @@ Test = Mapping[str, float]  # one-sided p by control
 
 
 def compute_standings(contestants: Mapping[str, Contestant]) -> list[Standing]:
-    """Return the standings, the largest hypervolume first."""
+    """Return the standings, the largest hypervolume first and contestants without all runs last."""
     volumes = {name: _compute_volumes(one) for name, one in contestants.items()}
-    order = order_by_mean(volumes)
-    ranked = [
-        name
-        for name in order
-        if not (contestants[name].is_control or contestants[name].is_oracle)
-        and not any(map(math.isnan, volumes[name].values()))
-    ]
-    ranges = compute_rank_ranges({name: volumes[name] for name in ranked})
+    unfinished = {name for name, one in contestants.items() if one.runs[0] < one.runs[1]}
+    order = sorted(order_by_mean(volumes), key=lambda name: name in unfinished)
+    ranked = {
+        name: volumes[name]
+        for name, one in contestants.items()
+        if not (one.is_control or one.is_oracle or name in unfinished)
+    }
+    ranks, ranges = compute_ranks(ranked), compute_rank_ranges(ranked)
     controls = [contestants[name] for name in CONTROLS if name in contestants]
     found = {
         name: _compare_with_controls(one, controls)
@@ -94,7 +96,7 @@ def compute_standings(contestants: Mapping[str, Contestant]) -> list[Standing]:
         _build_standing(
             contestants[name],
             volumes[name],
-            ranked.index(name) + 1 if name in ranked else math.nan,
+            ranks.get(name, math.nan),
             ranges.get(name, (math.nan, math.nan)),
             found.get(name, {}),
             better.get(name, math.nan),
@@ -164,9 +166,10 @@ def _compare_with_controls(one: Contestant, controls: Sequence[Contestant]) -> D
 
 
 def _is_testable(one: Contestant, differences: Differences) -> bool:
-    """Return whether all runs at the defaults have results and all seeds can be compared.
+    """Return whether all runs at the defaults have results and each control has LEAST pairs.
 
-    A pair without any comparable seed is left out of the test, and the table counts the others.
+    A pair in which a seed cannot be compared is left out of the test, and the table counts the
+    others.
     """
     whole = all(point.complete for point in one.defaults.values())
     return whole and all(
@@ -209,9 +212,9 @@ def _build_standing(
 
 
 def _count_beyond(one: Contestant, differences: Differences) -> int:
-    """Return the number of pairs that no control's curve reaches, though runs are finished."""
+    """Return the number of pairs that no control's curve reaches, though all runs are finished."""
     return sum(
-        point.difference.n > 0 and all(not pairs[pair].n for pairs in differences.values())
+        point.paired and all(not pairs[pair].n for pairs in differences.values())
         for pair, point in one.defaults.items()
         if differences and all(pair in pairs for pairs in differences.values())
     )

@@ -9,6 +9,7 @@ from reports.leaderboard.hypervolume import (
     compute_hypervolume,
     compute_mean_interval,
     compute_rank_ranges,
+    compute_ranks,
     list_resamples,
 )
 from reports.pooling import average_by_model
@@ -91,6 +92,15 @@ def test_ranks_over_resamples_are_those_worked_out_by_hand() -> None:
     assert ranges["sure"] == (1, 1)
     assert ranges["left"] == ranges["right"] == (2, 3)
     assert compute_rank_ranges({"one": values["sure"], "two": values["sure"]})["one"] == (1.5, 1.5)
+
+
+def test_equal_methods_share_their_mean_rank_which_lies_in_its_range() -> None:
+    means = {"first": 0.9, "a": 0.0, "b": 0.0, "c": 0.0, "d": 0.0}
+    values = {name: dict.fromkeys(PAIRS, mean) for name, mean in means.items()}
+    ranks = compute_ranks(values)
+    assert ranks == {"first": 1, "a": 3.5, "b": 3.5, "c": 3.5, "d": 3.5}
+    assert compute_rank_ranges(values) == {name: (rank, rank) for name, rank in ranks.items()}
+    assert compute_ranks({}) == {}
 
 
 def test_all_resamples_of_few_models_are_listed_and_those_of_many_are_drawn() -> None:

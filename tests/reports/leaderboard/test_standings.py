@@ -1,6 +1,7 @@
 """Methods beat the controls only if they beat each of them, over pairs and over models."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,10 @@ import pytest
 from reports.leaderboard import standings
 from reports.leaderboard.answer import build_answer_table, write_headline
 from reports.leaderboard.contestants import CONTROLS, Contestant, collect_contestants
+from reports.leaderboard.parts import UNFINISHED, build_equal_cost_part, build_ranking
 from reports.leaderboard.standings import Standing, compute_standings
+from reports.runs.run_table import MISSING
+from reports.statistics import NOTHING, compute_detectable_difference
 from tests.support.leaderboard_cells import make_cell
 
 PAIRS = [(model, data) for model in "abcd" for data in ("10", "100")]
@@ -70,6 +74,54 @@ def test_a_missing_run_or_an_unreached_cost_leaves_a_method_untested() -> None:
     assert judge({"mine": 0.0}, absent=1)["mine"].outcome == "not tested"
     cheap = judge({"mine": 0.0}, cost=0.35)["mine"]
     assert (cheap.outcome, cheap.beyond) == ("not tested", 8)
+
+
+def test_a_pair_in_which_one_seed_is_cheaper_than_the_controls_is_left_out() -> None:
+    found = collect({"mine": 0.0})
+    for pair in PAIRS[:6]:
+        found["mine"].points[pair][0].cell.runs[0]["exact_total"] /= 2  # costs 0.375
+    mine = next(one for one in compute_standings(found) if one.contestant.name == "mine")
+    assert (mine.outcome, mine.compared["prefix"], mine.beyond) == ("not tested", 2, 6)
+    (row,) = build_equal_cost_part([mine], "a title").rows
+    assert row["pairs"] == "2 of 8, 6 cheaper than the controls"
+
+
+def test_a_method_without_all_runs_is_listed_last_and_has_no_rank() -> None:
+    found = collect({"late": 0.0, "done": 2.0})
+    found["late"].points[PAIRS[0]][0].cell.runs[1]["state"] = MISSING
+    judged = compute_standings(found)
+    assert {one.contestant.name: one.rank for one in judged if one.ranked} == {"done": 1}
+    table = build_ranking(judged, "a title", [])
+    assert [column.text(table.rows[-1]) for column in table.columns[:2]] == [
+        "–",
+        "late (23 of 24 runs)",
+    ]
+    assert UNFINISHED in table.notes
+    assert UNFINISHED not in build_ranking(judged[:1], "a title", []).notes
+    # The pair without all seeds is not compared.
+    assert judged[-1].compared == dict.fromkeys(CONTROLS, 7)
+
+
+def test_equal_methods_share_a_rank_that_is_printed_in_full() -> None:
+    cells = [make_cell((*pair, "full"), [90, 91, 92], 1.0) for pair in PAIRS]
+    cells += [make_cell((*pair, "best"), [90, 91, 91], 0.7) for pair in PAIRS]
+    for name in ("one", "two"):
+        cells += [make_cell((*pair, name), [50, 51, 52], 0.7) for pair in PAIRS]
+    table = build_ranking(compute_standings(collect_contestants(cells)), "a title", [])
+    rank, _, _, rank_range = table.columns[:4]
+    assert [rank.text(row) for row in table.rows] == ["1", "2.5", "2.5"]
+    assert [rank_range.text(row) for row in table.rows] == ["1 [1, 1]", *["2.5 [2.5, 2.5]"] * 2]
+
+
+def test_the_detectable_difference_needs_every_control(judged: dict[str, Standing]) -> None:
+    best, known = judged["best"], judged["best"].against
+    for name in CONTROLS:
+        against = {each: NOTHING if each == name else known[each] for each in CONTROLS}
+        (row,) = build_equal_cost_part([replace(best, against=against)], "a title").rows
+        assert math.isnan(float(row["detectable"] or 0))
+    (row,) = build_equal_cost_part([best], "a title").rows
+    largest = max(compute_detectable_difference(one) for one in known.values())
+    assert row["detectable"] == largest
 
 
 def test_the_outcome_needs_all_runs_of_the_controls() -> None:
