@@ -17,11 +17,11 @@ from reports.comparison.paired_difference import (
     compare_accuracy,
 )
 from reports.document.captions import DETECTABLE, TEST_DRAW
+from reports.document.points import difference_column
 from reports.document.profile import Profile
 from reports.document.table import (
     Row,
     Table,
-    interval_column,
     number_column,
     p_value_column,
     text_column,
@@ -49,7 +49,7 @@ COLUMNS = (
     text_column("Method", "method"),
     text_column("Baseline", "rival"),
     text_column("Compared", "compared"),
-    interval_column("Method − baseline (points) [95 %]", "difference"),
+    difference_column("Method − baseline (points) [95 %]", "difference"),
     number_column("Detectable (points)", "detectable"),
     text_column("Outcome for the method", "outcome"),
     p_value_column("p (different), Holm", "p_different"),
@@ -59,7 +59,7 @@ COMPACT = (
     text_column("Method", "method"),
     text_column("baseline", "rival"),
     text_column("compared", "compared"),
-    interval_column("method − baseline [95 %]", "difference"),
+    difference_column("method − baseline [95 %]", "difference"),
     text_column("outcome", "outcome"),
     p_value_column("p, Holm", "p_different"),
     number_column("cost ratio", "cost_ratio", 3),

@@ -15,6 +15,7 @@ from reports.comparison.against_full_table import (
     select_printed,
 )
 from reports.document import captions
+from reports.document.points import difference_column
 from reports.document.profile import Profile
 from reports.document.table import (
     Table,
@@ -29,7 +30,7 @@ COLUMNS = (
     METHOD,
     text_column("Pairs", "pairs"),
     DIFFERENCE,
-    interval_column("By model (points) [95 %]", "by_model"),
+    difference_column("By model (points) [95 %]", "by_model"),
     VERDICT,
     DETECTABLE,
     p_value_column("p (no worse), Holm", "p_no_worse"),
@@ -46,7 +47,7 @@ PAPERS = {
 }
 COMPACT = (
     text_column("pairs", "pairs"),
-    interval_column("difference [95 %]", "widest"),
+    difference_column("difference [95 %]", "widest"),
     SHORT_VERDICT,
     p_value_column("p (no worse), Holm", "p_no_worse"),
     percent_column("−FLOPs %", "flops_saved", 0),

@@ -9,6 +9,7 @@ import pandas as pd
 
 from reports.comparison.sensitivity import Sensitivity
 from reports.document import captions
+from reports.document.points import difference_column
 from reports.document.profile import Profile
 from reports.document.report import Drawing, Report
 from reports.document.table import (
@@ -16,7 +17,6 @@ from reports.document.table import (
     Row,
     Table,
     format_fixed,
-    interval_column,
     mean_sd_column,
     number_column,
     p_value_column,
@@ -153,7 +153,7 @@ def _build_columns(found: Sensitivity, extra: Sequence[Column], timed: bool) -> 
         text_column(found.option.head, "setting"),
         text_column("Seeds", "seeds"),
         mean_sd_column("Accuracy (%)", "accuracy", mark="mark"),
-        interval_column("Difference from default [95 %]", "to_default"),
+        difference_column("Difference from default [95 %]", "to_default"),
         number_column("Detectable (points)", "detectable"),
         p_value_column("p, Holm", "p_different"),
         *extra,
@@ -175,7 +175,7 @@ def _build_compact_columns(
         text_column(found.option.head, "setting"),
         text_column("Seeds", "count"),
         mean_sd_column("accuracy %", "accuracy", mark="mark"),
-        interval_column("to default [95 %]", "to_default"),
+        difference_column("to default [95 %]", "to_default"),
         p_value_column("p, Holm", "p_different"),
         *extra,
         percent_column("−FLOPs %", "flops_saved", 0),
