@@ -15,6 +15,7 @@ from bench.results.evaluation_file import FILE
 from reports import statistics
 from reports.comparison.paired_difference import compare_accuracy
 from reports.comparison.setting_differences import get_contents, join_values, list_differences
+from reports.document import captions
 from reports.document.table import (
     Column,
     Row,
@@ -34,7 +35,7 @@ from reports.runs.sample_scores import read_sample_scores
 # Quantities of a cell: column of the exported runs, heading, digits after the point (None: three
 # significant digits).
 SHOWN: Mapping[str, tuple[str, int | None]] = {
-    "accuracy": ("accuracy, %", 2),
+    "accuracy": ("accuracy, %", 2),  # or _name_score
     "exact_total": ("FLOPs, exact", None),
     "paper_total": ("FLOPs, paper", None),
     "decide_flops": ("FLOPs to decide", None),
@@ -128,7 +129,8 @@ def compare_cells(one: Side, other: Side) -> Table:
         for name, first, second in list_differences(one.runs, other.runs)
     ]
     rows.append({"what": "runs", "one": _count(one), "other": _count(other), "change": None})
-    for key, (head, digits) in SHOWN.items():
+    for key, (name, digits) in SHOWN.items():
+        head = _name_score(one, other) if key == "accuracy" else name
         sides = one.describe(key, digits), other.describe(key, digits)
         change = _describe_change(one, other, key)
         rows.append({"what": head, "one": sides[0], "other": sides[1], "change": change})
@@ -164,9 +166,10 @@ def compare_sweeps(
             values["flops_change"] = pair[1].mean("exact_total") / before - 1
         rows.append(values)
     columns: list[Column] = [text_column("method", "method")]
+    score = _name_score(*first.values(), *second.values()).removesuffix(", %")
     for number, name in enumerate(names):
         columns += [
-            number_column(f"{name}: accuracy", f"accuracy_{number}"),
+            number_column(f"{name}: {score}", f"accuracy_{number}"),
             text_column("runs", f"runs_{number}"),
         ]
     columns += [
@@ -205,7 +208,12 @@ def compare_layers(results: Results, one: Side, other: Side) -> Table | None:
 
 
 def _describe_change(one: Side, other: Side, key: str) -> str:
-    """Return the change as text: a paired difference of accuracy, else a share in percent."""
+    """Return the change as text: a paired difference of scores, else a share in percent.
+
+    Scores by different metrics, and runs without a result, have none.
+    """
+    if key == "accuracy" and not _agree(one, other, "metric"):
+        return ""
     if key == "accuracy":
         gap = _pair(one, other)
         if not math.isfinite(gap.mean):
@@ -219,6 +227,12 @@ def _describe_change(one: Side, other: Side, key: str) -> str:
     if not before or not math.isfinite(before + after) or key in ("steps", "frozen_layers"):
         return ""
     return f"{format_fixed(100 * (after / before - 1), 1, sign=True)} %"
+
+
+def _name_score(*sides: Side) -> str:
+    """Return "accuracy, %", or the heading of scores by other metrics, such as "score"."""
+    metrics = {str(metric) for side in sides for metric in side.runs.metric}
+    return captions.name_score(metrics).lower().replace(" (%)", ", %")
 
 
 def _share_samples(one: Side, other: Side) -> bool:
@@ -252,7 +266,7 @@ def _list_notes(one: Side, other: Side) -> list[str]:
     )
     notes = [
         "Numbers of several runs are mean ± sample standard deviation over the seeds. The "
-        f"difference of accuracy is paired by seed, with a 95 % {covers}"
+        f"difference of scores is paired by seed, with a 95 % {covers}"
     ]
     if not _agree(one, other, "device"):
         notes.append("The runs used different devices, so their times are not comparable.")

@@ -21,15 +21,17 @@ SEARCHED = ("lr", "warmup", "weight_decay")
 class TuningRow:
     """Outcome of one setting for one strategy.
 
-    spec: run of its first seed. score: mean score over the seeds on validation data in percent, NaN
-    unless all seeds are finished. error: standard error of the score from the draw of the
-    validation samples, NaN for metrics other than accuracy. state: finished runs, or "diverged".
+    spec: run of its first seed. score: mean score over the seeds on validation data, NaN unless all
+    seeds are finished. error: standard error of the score from the draw of the validation samples,
+    NaN for metrics other than accuracy. state: finished runs, or "diverged". metric: of the score;
+    "" if it is unknown.
     """
 
     spec: Spec
     score: float
     error: float
     state: str
+    metric: str = ""
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -56,7 +58,8 @@ def _read_row(cell: Sequence[Spec], results: Path) -> TuningRow:
     score = fmean(result["accuracy"] for result in found)
     share = min(max(score / 100, 0.0), 1.0)
     error = 100 * math.sqrt(share * (1 - share) / found[0]["eval_count"])
-    return TuningRow(cell[0], score, error if found[0]["metric"] == "accuracy" else math.nan, state)
+    metric = found[0]["metric"]
+    return TuningRow(cell[0], score, error if metric == "accuracy" else math.nan, state, metric)
 
 
 def find_best(rows: Sequence[TuningRow], strategy: str) -> TuningRow:
@@ -94,7 +97,7 @@ def build_tuning_table(rows: Sequence[TuningRow], title: str) -> Table:
         rounded_column("lr", "lr"),
         rounded_column("warm-up", "warmup"),
         rounded_column("weight decay", "weight_decay"),
-        number_column("validation score (%)", "score"),
+        number_column(f"validation score{_unit(rows, ' (%)')}", "score"),
         text_column("", "mark"),
         text_column("runs", "state"),
     )
@@ -105,6 +108,11 @@ def build_tuning_table(rows: Sequence[TuningRow], title: str) -> Table:
         (text_column("", "strategy"),),
         [_describe_marks(best), *_warn(rows, best)],
     )
+
+
+def _unit(rows: Sequence[TuningRow], percent: str) -> str:
+    """Return `percent`, or "" if the scores are losses, which are no percentages."""
+    return "" if any(row.metric == "loss" for row in rows) else percent
 
 
 def _describe_marks(best: dict[str, TuningRow]) -> str:
@@ -139,8 +147,9 @@ def format_profile_lines(rows: Sequence[TuningRow], pair: str, baseline: str) ->
     pair: MODEL/DATASET, as a profile names it.
     """
     top = find_best(rows, baseline)
+    score = f"{top.score:.1f}{_unit(rows, ' %')}"
     lines = [
-        f'[pairs."{pair}"] # searched with freezebench tune: {top.score:.1f} % on validation data',
+        f'[pairs."{pair}"] # searched with freezebench tune: {score} on validation data',
         *(f"{name} = {value:g}" for name, value in zip(SEARCHED, top.values, strict=True)),
     ]
     return "\n".join(lines)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from reports.document.profile import Profile
+from reports.document.report import ACCURACY
 from reports.runs.cells import Cell
 from reports.runs.run_table import DIVERGED, FAILED, SLOWED, UNKNOWN
 from reports.statistics import LEAST, MARGIN, OPEN, POWER, SMALLEST_SHARE
@@ -13,6 +14,12 @@ LISTED = 12  # maximum number of failed runs that a note names; the rest is only
 
 DIVERGED_MARK, RESUMED_MARK, DEVICES_MARK, SLOWED_MARK = "†", "‡", "§", "¶"
 
+PERCENT_SCORE, SCORE = "Score (%)", "Score"
+MEANINGS = {  # of a score, by its metric (bench.data.interface.metrics)
+    "accuracy": "accuracy in percent",
+    "matthews": "100 × the Matthews correlation",
+    "loss": "−100 × the loss in nats per word, so that 1 point is 1 % of perplexity",
+}
 SPREAD = (
     "± is the sample standard deviation over seeds (ddof = 1). The paper does not define its own ±."
 )
@@ -86,8 +93,9 @@ VERDICT = (
     "verdicts of single pairs are not corrected for the number of comparisons. With fewer than "
     f"{LEAST} seeds (pooled: fewer than {LEAST} pairs), the verdict is inconclusive. It is never "
     "non-inferior while a run of the method or of full training has no result because it diverged, "
-    "failed or is unfinished. Pooled p values are not computed until all of these runs have "
-    "results. Detectable: the smallest true difference that a two-sided test at 5 % finds with "
+    "failed or is unfinished. “(4 of 5 seeds)” means that both have a result for only four of five "
+    "seeds. Pooled p values are not computed until all of these runs have results. Detectable: the "
+    "smallest true difference that a two-sided test at 5 % finds with "
     f"{100 * POWER:g} % power, given the spread of these runs."
 )
 SAVINGS = (
@@ -104,7 +112,7 @@ REPLAYED = (
     "Replayed: time saved as estimated by `freezebench retime`. The command times a step of each "
     "freeze state alternately with a step of full training, so other load on the machine affects "
     "both alike. “–” means that `freezebench retime` was not run for these runs, or ran on another "
-    "device."
+    "device. “(1 of 5)” means that only one of five finished runs was replayed."
 )
 POOLED = (
     "Pooled: each pair of model and data counts once, by its mean difference in percentage points, "
@@ -136,6 +144,22 @@ def describe_setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
         notes.append(f"Predictor: {profile.predictor}.")
         notes += [profile.departures] * bool(profile.departures) + _note_known_data(cells, profile)
     return notes
+
+
+def name_score(metrics: Collection[str]) -> str:
+    """Return the heading of scores by these metrics. A loss is not a percentage.
+
+    metrics: "" stands for a run without a result.
+    """
+    if set(metrics) <= {"accuracy", ""}:
+        return ACCURACY
+    return SCORE if "loss" in metrics else PERCENT_SCORE
+
+
+def describe_score(metrics: Collection[str]) -> list[str]:
+    """Return a note on the meaning of the scores; none if all of them are accuracies."""
+    meanings = [meaning for metric, meaning in MEANINGS.items() if metric in metrics]
+    return [] if name_score(metrics) == ACCURACY else [f"Score: {'; or '.join(meanings)}."]
 
 
 def _note_known_data(cells: Sequence[Cell], profile: Profile) -> list[str]:

@@ -12,6 +12,7 @@ from reports.comparison import method_rows
 from reports.comparison.against_full_table import MEBI
 from reports.comparison.method_rows import ComparedCell
 from reports.document import captions
+from reports.document.points import format_ends
 from reports.document.profile import Profile
 from reports.document.report import Report
 from reports.document.table import DASH, TERA, Row, format_fixed, format_significant
@@ -54,7 +55,7 @@ class RunDetails:
     anchor: str
     scope: Mapping[str, str]
     seeds: str
-    score: str  # name of the metric, for example "Accuracy (%)"
+    score: str  # heading of the scores, for example "Accuracy (%)"
     facts: Sequence[tuple[str, str]]
     runs: Sequence[RunLine]
     devices: str
@@ -130,11 +131,17 @@ class DetailsByRow:
                 values.setdefault(pair, [0.0, -1.0]).extend(here)
         return {pair: dot_plots.fit_scale(here) for pair, here in values.items()}
 
+    def _name_score(self, cell: Cell) -> str:
+        """Return the heading of a cell's scores; that of the report if no run is finished."""
+        metrics = [run["metric"] for run in cell.finished]
+        return captions.name_score(metrics) if metrics else self._score
+
     def _make_anchor(self, index: int) -> str:
         return f"runs-{self._name}-{index}"
 
     def _build_details(self, index: int, one: ComparedCell) -> RunDetails:
         cell = one.cell
+        score = self._name_score(cell)
         paired = (
             dot_plots.compute_differences(cell, self._full.get(cell.roles[:2]))
             if one.method != FULL
@@ -144,8 +151,8 @@ class DetailsByRow:
             self._make_anchor(index),
             self._describe_scope(one),
             captions.format_seed_count(cell),
-            self._score,
-            _list_facts(one, self._score),
+            score,
+            _list_facts(one, score),
             [
                 RunLine(
                     run["id"],
@@ -169,12 +176,13 @@ class DetailsByRow:
 def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
     """Return the names and formatted values of the statistics of a cell."""
     cell, against = one.cell, one.comparison
-    facts = [(score.removesuffix(" (%)"), _format_mean(cell, "accuracy", " %"))]
+    name = score.removesuffix(" (%)")
+    facts = [(name, _format_mean(cell, "accuracy", " %" if name != score else ""))]
     compared = one.method != FULL and against.difference.n
     if compared:
         d = against.difference
-        mean, low, high = (format_fixed(value, 2, sign=True) for value in (d.mean, d.low, d.high))
-        facts.append(("Difference from full", f"{mean} points, 95 % interval [{low}, {high}]"))
+        mean, ends = format_fixed(d.mean, 2, sign=True), format_ends(d.low, d.high)
+        facts.append(("Difference from full", f"{mean} points, 95 % interval {ends}"))
         facts.append(("Verdict", f"{against.verdict}, from {d.n} paired seeds"))
     facts.append(("FLOPs, paper’s rule", _format_mean(cell, "paper_total", " TFLOPs", TERA)))
     if compared:

@@ -10,10 +10,8 @@ from reports.comparison.equal_cost_table import has_one_metric
 from reports.comparison.pooled_table import add_pooled
 from reports.document import captions
 from reports.document.profile import Profile
-from reports.document.report import ACCURACY, Report
+from reports.document.report import Report
 from reports.runs.cells import build_cells
-
-SCORE = "Score (%)"  # heading if a metric other than accuracy is used
 
 
 def build_report(name: str, title: str, frame: pd.DataFrame, profile: Profile) -> Report:
@@ -21,9 +19,9 @@ def build_report(name: str, title: str, frame: pd.DataFrame, profile: Profile) -
 
     The methods are pooled if there are several pairs of model and data with the same metric.
     """
-    score = ACCURACY if set(frame.metric) <= {"accuracy", ""} else SCORE
-    conditional = captions.SHARED
-    built = build_against_full(frame, profile, None, title, score=score, conditional=conditional)
+    metrics, conditional = set(frame.metric), captions.SHARED
+    score, notes = captions.name_score(metrics), captions.describe_score(metrics)
+    built = build_against_full(frame, profile, None, title, notes, score, conditional)
     if len(frame[["model", "dataset"]].drop_duplicates()) > 1 and has_one_metric(
         build_cells(frame)
     ):

@@ -121,6 +121,23 @@ def test_the_interval_of_cells_with_known_samples_covers_the_test_draw(
     assert "does not cover the test draw" in " ".join(text.split())
 
 
+def test_losses_are_not_called_percentages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run in (LISA, AUTOFREEZE):
+        shutil.copytree(VERSION3 / "runs" / run, tmp_path / "runs" / run)
+    path = tmp_path / "runs" / LISA / "result.json"
+    path.write_text(json.dumps({**read_json(path), "metric": "loss", "accuracy": -450.0}))
+    text = compare(capsys, LISA, AUTOFREEZE, "--results", str(tmp_path))
+    assert "accuracy, %" not in text
+    assert "points" not in find_line(text, "score")  # a loss and an accuracy have no difference
+    path = tmp_path / "runs" / AUTOFREEZE / "result.json"
+    path.write_text(json.dumps({**read_json(path), "metric": "loss", "accuracy": -451.0}))
+    line = find_line(compare(capsys, LISA, AUTOFREEZE, "--results", str(tmp_path)), "score")
+    assert line.split()[:3] == ["score", "−450.00", "−451.00"]
+    assert "−1.00 points" in line
+
+
 def _sign(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 

@@ -1,0 +1,22 @@
+"""Tests of the table of a search: the unit follows the metric."""
+
+import math
+
+import pytest
+
+from bench.spec import Spec
+from reports.comparison.tuning_table import TuningRow, build_tuning_table, format_profile_lines
+
+
+@pytest.mark.parametrize(
+    ("metric", "score", "head", "words"),
+    [
+        ("accuracy", 81.25, "validation score (%)", "tune: 81.2 % on"),
+        ("loss", -450.04, "validation score", "tune: -450.0 on"),
+    ],
+)
+def test_a_loss_is_not_called_a_percentage(metric, score, head, words):
+    spec = Spec(model="laptop_resnet", data="digits10", resolution=24, lr=0.1, strategy="full")
+    rows = [TuningRow(spec, score, math.nan, "1 of 1", metric)]
+    assert head in [column.head for column in build_tuning_table(rows, "").columns]
+    assert words in format_profile_lines(rows, "resnet50/cifar10", "full")
