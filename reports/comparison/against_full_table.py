@@ -17,6 +17,7 @@ from reports.comparison.against_full import Pooled
 from reports.comparison.equal_cost_table import build_equal_cost
 from reports.document import captions
 from reports.document.interval_note import describe_short_intervals
+from reports.document.points import difference_column
 from reports.document.profile import Profile
 from reports.document.report import ACCURACY, Drawing, Report
 from reports.document.table import (
@@ -48,7 +49,8 @@ WITH_ONCE = (2, 3, 6, 7)  # tables whose controls include AutoFreeze with one in
 PAIR = (text_column("Model", "model"), text_column("Data", "dataset"))
 METHOD = text_column("Method", "method")
 SEEDS = text_column("Seeds", "seeds")
-DIFFERENCE = interval_column("Difference (points) [95 %]", "difference")
+DIFFERENCE = difference_column("Difference (points) [95 %]", "difference")  # over the pairs
+BY_SEED = difference_column(DIFFERENCE.head, "difference", method_rows.format_missing_seeds)
 VERDICT = text_column("Verdict", "verdict")
 SHORT_VERDICTS: Mapping[Value, str] = {OPEN: "worse, open"}
 SHORT_VERDICT = Column(
@@ -61,7 +63,7 @@ DETECTABLE = number_column("Detectable (points)", "detectable")
 # Columns that every comparison with full training has.
 LOST_AND_SAVED = (
     METHOD,
-    DIFFERENCE,
+    BY_SEED,
     VERDICT,
     DETECTABLE,
     percent_column("FLOPs saved (%)", "flops_saved"),
@@ -77,10 +79,11 @@ THEIRS = {
 
 SHORT = (
     "± is the sample standard deviation over seeds. Difference: accuracy minus that of full "
-    "training, paired by seed, with a 95 % interval over seeds and test draw. Non-inferior: its "
-    "lower end is above −0.5 points. Worse, open: the interval is below 0 and contains −0.5. Time: "
-    "training + decisions. FLOPs: paper's convention. −FLOPs, −time: share saved relative to full "
-    "training. Realised: share of time saved / share of FLOPs saved."
+    "training, paired by seed, with a 95 % interval over seeds and test draw. (n=4): only 4 seeds "
+    "have both results. Non-inferior: its lower end is above −0.5 points. Worse, open: the "
+    "interval is below 0 and contains −0.5. Time: training + decisions. FLOPs: paper's convention. "
+    "−FLOPs, −time: share saved relative to full training. Realised: share of time saved / share "
+    "of FLOPs saved."
 )
 
 
@@ -210,7 +213,7 @@ def build_against_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     return (
         *LOST_AND_SAVED,
         TIME_SAVED,
-        percent_column("Replayed (%)", "replayed_saved"),
+        Column("Replayed (%)", method_rows.format_replayed, key="replayed_saved"),
         number_column("Realised", "realised", mark="time_saved_mark"),
         *select_printed(theirs, rows),
     )
@@ -265,13 +268,18 @@ def format_energy(row: Row) -> str:
     return f"{joules} (idle {watts} W)"
 
 
+def format_few_seeds(row: Row) -> str:
+    """Return " (n=4)" if a difference rests on fewer seeds than wanted, otherwise ""."""
+    return method_rows.format_missing_seeds(row, " (n={paired})")
+
+
 def build_compact_columns(unit: Unit, score: str = ACCURACY) -> tuple[Column, ...]:
     """Return the few columns that fit into a terminal."""
     return (
         METHOD,
         text_column("Seeds", "count"),
         mean_sd_column(lower_first(score).replace("(%)", "%"), "accuracy", mark="mark"),
-        interval_column("difference [95 %]", "difference"),
+        difference_column("difference [95 %]", "difference", format_few_seeds),
         SHORT_VERDICT,
         rounded_column("time s", "time_s", mark="time_mark"),
         rounded_column(unit.name, "paper_total", 3, unit.flops),

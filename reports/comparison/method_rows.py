@@ -15,7 +15,7 @@ from reports import statistics
 from reports.comparison.against_full import Comparison, Pooled, compare_with_full, pool_methods
 from reports.document import captions
 from reports.document.profile import Profile
-from reports.document.table import Row, Value, format_fixed
+from reports.document.table import Row, Value, format_fixed, is_known, to_number
 from reports.paper import derived_numbers
 from reports.runs.cells import Cell
 from reports.runs.run_energy import ENERGY
@@ -151,6 +151,20 @@ def format_pairs(one: Pooled, word: str = "") -> str:
     """
     seeds = f", {one.done} of {one.planned} runs" if one.done < one.planned else ""
     return f"{one.pairs} of {one.wanted}{word}{seeds}"
+
+
+def format_replayed(row: Row) -> str:
+    """Return the time saved in percent by replay; "(1 of 5)": runs replayed, if not all were."""
+    words = format_fixed(100 * to_number(row["replayed_saved"]), 1)
+    some = is_known(row["replayed_saved"]) and row["replayed_runs"] != row["finished"]
+    return f"{words} ({row['replayed_runs']} of {row['finished']})" if some else words
+
+
+def format_missing_seeds(row: Row, template: str = " ({paired} of {wanted} seeds)") -> str:
+    """Return the template, filled in, if a difference rests on fewer seeds than wanted, or ""."""
+    paired, wanted = row["paired_seeds"], row["wanted"]
+    fewer = 0 < to_number(paired) < to_number(wanted)
+    return template.format(paired=paired, wanted=wanted) if fewer else ""
 
 
 def describe_claims(pools: Mapping[str, Pooled]) -> list[str]:

@@ -158,6 +158,28 @@ def test_diverged_seed_is_reported_and_prevents_non_inferior(results):
     assert table.pooled.rows[2]["verdict"] == "inconclusive"
 
 
+@pytest.mark.parametrize("lost", ["diverged", "missing"])
+def test_a_difference_from_fewer_seeds_than_wanted_is_marked(results, lost):
+    def differences(part):
+        [column] = [c for c in part.columns if c.key == "difference"]
+        return {(r["model"], r["dataset"], r["method"]): column.text(r) for r in part.rows}
+
+    table = build(results)
+    assert not any("(" in d for d in differences(table.against).values())
+    run = runs_of("full")[0]
+    write_run(results, run, status="diverged", accuracy=None)
+    if lost == "missing":
+        shutil.rmtree(results / "runs" / run["id"])
+    table = build(results)
+    for part, mark in ((table.against, "] (4 of 5 seeds)"), (table.compact, "] (n=4)")):
+        for (model, dataset, method), words in differences(part).items():
+            here = (model, dataset) == ("laptop_resnet (for resnet50)", "digits10 (for cifar10)")
+            assert words.endswith(mark) == (here and method != "full")
+    for run in runs_of("full"):
+        shutil.rmtree(results / "runs" / run["id"], ignore_errors=True)
+    assert "–" in differences(build(results).against).values()  # no pair, no mark
+
+
 def test_pooled_p_values_are_nan_while_a_run_is_missing(results):
     def pooled():
         return {r["method"]: r for r in build(results).pooled.rows}
@@ -375,7 +397,11 @@ def test_replayed_time_needs_the_device_of_the_run(results):
     assert row(table, "smartfrz")["replayed_runs"] == 2
     assert row(table, "full")["replayed_saved"] is None
     [column] = [c for c in table.against.columns if c.head == "Replayed (%)"]
-    assert column.text(row(table, "smartfrz")) == "35.0"
+    assert column.text(row(table, "smartfrz")) == "35.0 (2 of 5)"
     assert column.text(row(table, "linear")) == "–"
     replay((0.1, 0.1), "another device")  # times of different devices are not compared
     assert row(build(results), "smartfrz")["replayed_saved"] is None
+    replay((0.5, 0.6, 0.7, 0.8, 0.9), "a made-up CPU")
+    assert column.text(row(build(results), "smartfrz")) == "30.0"
+    shutil.rmtree(results / "runs" / runs_of("smartfrz")[0]["id"])  # all finished runs remain
+    assert column.text(row(build(results), "smartfrz")) == "25.0"
