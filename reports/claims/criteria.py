@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from reports.claims import evidence, verdict_rules
 from reports.claims.evidence import Differences, Frames, Intervals, MissingRunsError
 from reports.claims.verdict_rules import ClaimResult
+from reports.document.points import format_difference
 from reports.document.table import format_fixed
 from reports.statistics import MARGIN, Interval
 
@@ -87,9 +88,10 @@ def require_saving(
         found, words = _describe_shares(evidence.compute_savings(frames, table, ours, theirs, key))
         return Finding(words, verdict_rules.check_above(found, least))
 
+    threshold = f"{format_fixed(100 * least, 1 if least else 0)} %"
     return Criterion(
         f"Share of {what} that {ours} saves compared with {theirs}, paired by seed"
-        f"{_describe_pooling()}. {_describe_threshold(f'{format_fixed(100 * least, 0)} %')}",
+        f"{_describe_pooling()}. {_describe_threshold(threshold)}",
         find,
     )
 
@@ -184,8 +186,10 @@ def _describe_threshold(threshold: str) -> str:
 
 
 def format_interval(one: Interval, sign: bool = True) -> str:
-    """Return an interval as "mean [low, high]"."""
-    mean, low, high = (format_fixed(value, 2, sign) for value in (one.mean, one.low, one.high))
+    """Return an interval as "mean [low, high]". sign: whether it is a difference in points."""
+    if sign:
+        return format_difference(one.mean, one.low, one.high)
+    mean, low, high = (format_fixed(value) for value in (one.mean, one.low, one.high))
     return f"{mean} [{low}, {high}]"
 
 

@@ -27,6 +27,8 @@ NOTES = (
     f"“Loses no accuracy” means that the interval of the loss is below {MARGIN} points.",
     "The rules are the same for every profile. An outcome is valid only for the models and data "
     "sets of this profile. The intervals are not corrected for the number of claims.",
+    "A share saved is 1 − geometric mean of the cost ratios over the seeds. The tables show FLOPs "
+    "saved as 1 − ratio of the mean FLOPs, which can differ slightly.",
 )
 COLUMNS = (
     text_column("Claim", "claim"),

@@ -207,6 +207,21 @@ def test_table_has_one_row_per_claim_in_every_format():
         assert row["rule"][0] in string.ascii_uppercase
 
 
+def test_a_rule_shows_the_threshold_that_judges():
+    rule = CLAIMS["Freezing guided by similarity saves 44 to 48 % of the computation."].criterion
+    assert "above 44.2 %." in rule.rule  # 44.18 % is the smallest of the paper's savings
+    assert (
+        "above 0 %."
+        in CLAIMS["SmartFRZ saves computation compared with full training."].criterion.rule
+    )
+
+
+def test_notes_say_why_savings_differ_from_those_of_the_tables():
+    (table,) = build_report(GOOD, HERE).parts
+    assert any("geometric mean" in note and "ratio of the mean FLOPs" in note
+               for note in table.notes)  # fmt: skip
+
+
 def test_page_shows_the_outcomes(tmp_path):
     frame = run_table.read_runs(list_runs(["vgg11"], ["cifar10"]), tmp_path)
     shown = Report("table1", "Table 1: made up", (), (), frame)
