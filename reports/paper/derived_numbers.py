@@ -33,7 +33,10 @@ def look_up_row(table: int | None, model: str, dataset: str, method: str) -> dic
 
 
 def compute_means(table: int | None, method: str) -> dict[str, Value]:
-    """Return the means of a method's savings in the paper, over its pairs of model and data set."""
+    """Return the means of a method's savings in the paper, over its pairs of model and data set.
+
+    The realised ratio is that of the mean shares, like ours (reports.comparison.against_full).
+    """
     pairs = [
         _compute_savings(
             row, find_entry(table, model=row["model"], dataset=row["dataset"], method=FULL)
@@ -41,10 +44,9 @@ def compute_means(table: int | None, method: str) -> dict[str, Value]:
         for row in read_entries(table)
         if row["method"] == method != FULL
     ]
-    return {
-        f"published_{key}": statistics.compute_mean([pair[key] for pair in pairs])
-        for key in DERIVED
-    }
+    means = {key: statistics.compute_mean([pair[key] for pair in pairs]) for key in DERIVED}
+    means["realised"] = compute_realised(means["time_saved"], means["flops_saved"])
+    return {f"published_{key}": value for key, value in means.items()}
 
 
 def _compute_savings(ours: Entry, full: Entry) -> dict[str, float]:

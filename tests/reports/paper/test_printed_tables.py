@@ -32,7 +32,12 @@ def test_printed_flops_of_full_training_agree_with_our_count():
 def test_realised_ratios_of_the_paper():
     shares = {m: derived_numbers.compute_means(2, m) for m in ("smartfrz", "linear", "autofreeze")}
     rounded = {m: round(float(s["published_realised"]), 2) for m, s in shares.items()}
-    assert rounded == {"smartfrz": 0.70, "linear": 0.70, "autofreeze": 0.49}
+    # Ratio of the mean shares, as for our runs. AutoFreeze's mean of ratios would be 0.49.
+    assert all(
+        s["published_realised"] == s["published_time_saved"] / s["published_flops_saved"]
+        for s in shares.values()
+    )
+    assert rounded == {"smartfrz": 0.70, "linear": 0.70, "autofreeze": 0.52}
 
 
 def test_look_up_row_derives_differences_and_savings():
