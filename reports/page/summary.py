@@ -11,6 +11,7 @@ from bench.strategy_api.built_in import find_built_in
 from reports.comparison import method_rows
 from reports.comparison.against_full import Pooled
 from reports.document.captions import SLOWED_MARK
+from reports.document.points import format_difference
 from reports.document.table import DASH, format_fixed
 from reports.page.dot_plots import Scale
 from reports.pooling import compute_largest_p
@@ -18,6 +19,7 @@ from reports.runs.cells import build_cells
 from reports.runs.run_table import DONE
 from reports.statistics import LEVEL, MARGIN, OPEN, apply_holm, compute_p_different
 
+LITTLE = 0.005  # share of FLOPs; a method that saves at most this much saves no computation
 FARTHEST = 6 * MARGIN  # points; an interval that reaches beyond this range ends in an arrow
 
 
@@ -98,7 +100,7 @@ def write_headline(pools: Mapping[str, Pooled], controls: Mapping[str, Pooled]) 
         _describe_paying(paying)
         if paying
         else "No method is shown to save training time without losing accuracy.",
-        _describe_kept(kept) if kept else "",
+        *map(_describe_kept, _split_by_saving(kept)),
         f"{_join_words(lost)} lose{'s' * (len(lost) == 1)} accuracy." if lost else "",
         f"The runs cannot tell whether {_join_words(undecided)} lose{'s' * (len(undecided) == 1)} "
         "accuracy."
@@ -130,13 +132,26 @@ def _describe_paying(paying: Mapping[str, Pooled]) -> str:
     )
 
 
+def _split_by_saving(pools: Mapping[str, Pooled]) -> list[dict[str, Pooled]]:
+    """Return the methods that save computation and those that save none; empty groups left out."""
+    groups: dict[bool, dict[str, Pooled]] = {False: {}, True: {}}
+    for name, one in pools.items():
+        groups[one.exact_saved <= LITTLE][name] = one
+    return [group for group in groups.values() if group]
+
+
 def _describe_kept(kept: Mapping[str, Pooled]) -> str:
-    """Return the sentence on methods that keep their accuracy without a claimed speed-up."""
+    """Return the sentence on methods that keep their accuracy without a claimed speed-up.
+
+    kept: a group of `_split_by_saving`.
+    """
     saved = {name: f"{format_fixed(100 * one.exact_saved, 0)} %" for name, one in kept.items()}
     s = "s" * (len(kept) == 1)
     each = _join_words([f"{name} ({share} of the FLOPs)" for name, share in saved.items()])
     words = f"{each} save computation and lose"
-    if len(kept) == 1:
+    if all(one.exact_saved <= LITTLE for one in kept.values()):
+        words = f"{_join_words(list(kept))} save{s} no computation and lose{s}"
+    elif len(kept) == 1:
         (name,) = kept
         words = f"{name} saves {saved[name]} of the FLOPs and loses"
     words += f" less than {MARGIN} points of accuracy, but"
@@ -153,18 +168,20 @@ def _describe_kept(kept: Mapping[str, Pooled]) -> str:
 def _describe_controls(controls: Mapping[str, Pooled]) -> str:
     """Return a sentence on the controls that are non-inferior, or ""."""
     paying = [name for name, one in controls.items() if one.faster]
-    kept = [name for name, one in controls.items() if one.no_worse and not one.faster]
+    kept = {name: one for name, one in controls.items() if one.no_worse and not one.faster}
     sentences = []
     if paying:
         s = "s" * (len(paying) == 1)
         sentences.append(f"{_name_controls(paying)} pay{s} off as well.")
-    if kept:
-        saved = [format_fixed(100 * controls[name].exact_saved, 0) for name in kept]
-        shares = _join_words([f"{share} %" for share in saved])
-        s = "s" * (len(kept) == 1)
+    for group in _split_by_saving(kept):
+        saved = [one.exact_saved for one in group.values()]
+        shares = _join_words([f"{format_fixed(100 * share, 0)} %" for share in saved])
+        none = all(share <= LITTLE for share in saved)
+        what = "no computation" if none else f"{shares} of the FLOPs"
+        s = "s" * (len(group) == 1)
         sentences.append(
-            f"{_name_controls(kept)} also lose{s} less than {MARGIN} points and save{s} "
-            f"{shares} of the FLOPs."
+            f"{_name_controls(list(group))} also lose{s} less than {MARGIN} points and save{s} "
+            f"{what}."
         )
     return " ".join(sentences)
 
@@ -192,18 +209,13 @@ def _is_ahead(best: Pooled, others: Sequence[Pooled]) -> bool:
 
 def _build_result(name: str, one: Pooled, scale: Scale) -> MethodResult:
     d, s = one.widest, one.time_saved  # the verdict rests on the widest interval
-    interval = (
-        f" [{format_fixed(d.low, 2, sign=True)}, {format_fixed(d.high, 2, sign=True)}]"
-        if d.known
-        else ""
-    )
     return MethodResult(
         name,
         _is_control(name),
         one.verdict,
         one.faster,
         method_rows.format_pairs(one),
-        format_fixed(d.mean, 2, sign=True) + interval,
+        format_difference(d.mean, d.low, d.high),
         f"{format_fixed(100 * one.exact_saved, 1)} %" if one.pairs else DASH,
         f"{format_fixed(100 * s.mean, 1)} %{f' {SLOWED_MARK}' * bool(one.slowed)}" if s.n else DASH,
         scale.place(d.low) if d.known else None,

@@ -68,6 +68,21 @@ def test_a_loss_is_named_only_if_it_stays_significant_after_the_correction(resul
     assert "The runs cannot tell whether linear loses accuracy." in unsure
 
 
+@pytest.mark.parametrize("saved", [-0.02, 0.0, 0.004])
+def test_a_method_without_a_saving_is_not_said_to_save(results, saved):
+    pools = pool_compared(compare_cells(build_cells(Reader(results).runs(RUNS))))
+    kept = replace(pools["smartfrz"], slowed=1, exact_saved=0.3)  # no speed-up is claimed
+    none = replace(kept, exact_saved=saved)
+    alone = write_headline({"smartfrz": none}, {})
+    assert "smartfrz saves no computation and loses less than 0.5 points of accuracy" in alone
+    mixed = write_headline({"smartfrz": kept, "linear": none}, {"prefix": none, "random": kept})
+    assert "smartfrz saves 30 % of the FLOPs and loses less than" in mixed
+    assert "linear saves no computation and loses less than" in mixed
+    assert "The simple control random also loses less than 0.5 points and saves 30 % of" in mixed
+    assert "control prefix also loses less than 0.5 points and saves no computation." in mixed
+    assert "0 % of the FLOPs" not in mixed.replace("30 %", "")
+
+
 def test_a_single_method_that_pays_off_is_not_called_the_best(results):
     frame = Reader(results).runs([run for run in RUNS if run["method"] in ("full", "smartfrz")])
     words = build_answer(frame).headline
