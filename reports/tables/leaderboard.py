@@ -46,8 +46,9 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
     texts = [cell for cell in cells if cell.runs[0].get("kind") in LANGUAGE]
     here = f"({profile.name} profile)"
     notes = [profile.sentence, *captions.describe_setting(cells, profile), captions.SHARED]
-    notes += [*captions.explain_marks(cells), *captions.list_failures(cells, profile)]
-    points = build_against_full(frame, profile, None, TITLE, conditional=captions.SHARED)
+    notes += captions.list_failures(cells, profile)
+    score = captions.name_score(set(frame.metric))
+    points = build_against_full(frame, profile, None, TITLE, (), score, captions.SHARED)
     parts = {"": build_answer_table([], here)} if not images else {}
     if images:
         parts |= _build_image_parts(images, reader, here, notes)

@@ -7,15 +7,23 @@ import pytest
 
 from bench.planning.sweep import Sweep, load_sweep
 from bench.results.run_folder import RunFolder
+from reports.document.captions import SLOWED_MARK
+from reports.document.profile import Profile
 from reports.leaderboard.contestants import collect_contestants
 from reports.leaderboard.time_to_target import (
     make_full_points,
     measure_time_to_target,
     read_scores,
 )
-from reports.publishing.from_sweep import list_shown_runs, write_page, write_reports
+from reports.publishing.from_sweep import (
+    describe_profile,
+    list_shown_runs,
+    write_page,
+    write_reports,
+)
 from reports.runs.cells import build_cells
 from reports.runs.run_table import Reader
+from reports.tables import leaderboard
 from tests.support.tiny_runs import execute_run
 
 TINY = """
@@ -78,6 +86,20 @@ def test_the_report_of_real_runs_has_every_part(
     page = write_page(sweep, folder)
     assert page.name == "tiny.html"  # named after the sweep
     assert "No answer yet" in page.read_text()
+
+
+def test_scores_are_named_after_their_metric_and_only_marks_of_a_table_are_explained(
+    made: tuple[Sweep, Path],
+) -> None:
+    sweep, folder = made
+    reader, profile = Reader(folder), Profile.of(describe_profile(sweep))
+    frame = reader.runs(list_shown_runs(sweep)).assign(slowed=True)
+    report = leaderboard.build_report(frame, reader, profile)
+    assert report.score == "Accuracy (%)"
+    ranking = next(part for part in report.parts if ": ranking" in part.title)
+    assert not any(note.startswith(SLOWED_MARK) for note in ranking.notes)
+    frame.loc[frame.index[0], "metric"] = "loss"
+    assert leaderboard.build_report(frame, reader, profile).score == "Score"
 
 
 def test_the_cost_to_the_target_is_that_of_the_first_epoch_that_reaches_it(
