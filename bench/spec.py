@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -22,19 +22,7 @@ from bench.options import (
     make_unknown_error,
 )
 from bench.replicas import check_replicas
-
-# Increase this number, and add a line to CHANGELOG.md, with every code change that changes results.
-RESULTS_VERSION = 4
-
-# Code changes that affect the results of some runs only: a name, and the function that selects
-# these runs. The ids of all other runs stay unchanged. A new results version empties this mapping.
-# With two processes, the order in which gradients are added cannot change their sum.
-REVISIONS: Mapping[str, Callable[[Spec], bool]] = {
-    "gradients by DistributedDataParallel": lambda spec: spec.replicas > 2,
-    "layer rates fall after the warm-up": lambda spec: (
-        spec.warmup > 0 and spec.strategy in ("auto_rgn", "linear")
-    ),
-}
+from bench.revisions import RESULTS_VERSION, REVISIONS
 
 FULL = "full"  # name of the strategy that freezes nothing
 PRECISIONS = ("float32", "tf32", "bfloat16")

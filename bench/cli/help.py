@@ -38,6 +38,6 @@ def format_field_help(option: Option, default: str) -> str:
 
 def format_version() -> str:
     """Return the program's name, its version and the version of the results format."""
-    from bench.spec import RESULTS_VERSION
+    from bench.revisions import RESULTS_VERSION
 
     return f"freezebench {version('freezebench')} (results version {RESULTS_VERSION})"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.files import PROJECT
-from bench.spec import RESULTS_VERSION, Spec
+from bench.revisions import RESULTS_VERSION
+from bench.spec import Spec
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ import pandas as pd
 from bench.errors import UserError
 from bench.files import explain_errors, read_json
 from bench.results.decisions import FILE, decode_layers, read_decisions
-from bench.spec import RESULTS_VERSION
+from bench.revisions import RESULTS_VERSION
 from reports.runs.run_energy import ENERGY
 from reports.runs.run_table import DONE, MENDS, NUMBERS, REPLAYED, Reader
 

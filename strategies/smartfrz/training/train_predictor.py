@@ -9,7 +9,8 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.options import make_unknown_error
-from bench.spec import RESULTS_VERSION, Spec
+from bench.revisions import RESULTS_VERSION
+from bench.spec import Spec
 from strategies.smartfrz.predictor_file import (
     DEFAULT_FEATURES,
     RECIPES,

@@ -15,7 +15,7 @@ from bench.cli.main import main
 from bench.files import read_json
 from bench.planning.sweep import load_sweep
 from bench.results.evaluation_file import SampleOutcomes, write_evaluation
-from bench.spec import RESULTS_VERSION
+from bench.revisions import RESULTS_VERSION
 from tests.support.paths import ROOT, TESTS
 from tests.support.synthetic_results import make_result
 

@@ -17,7 +17,7 @@ from bench.cli.main import main
 from bench.errors import UserError
 from bench.files import read_json
 from bench.results.decisions import list_frozen_sets, read_decisions
-from bench.spec import RESULTS_VERSION
+from bench.revisions import RESULTS_VERSION
 from reports.runs.export import DECISIONS, OLDEST, RUNS, SCHEMA
 from tests.support.paths import ROOT
 

@@ -1,0 +1,22 @@
+"""Versions of results: code changes that affect what runs measure, and so their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# Increase this number, and add a line to CHANGELOG.md, with every code change that changes results.
+RESULTS_VERSION = 4
+
+# Code changes that affect the results of some runs only: a name, and the function that selects
+# the specs of these runs. The ids of all other runs stay unchanged. A new results version empties
+# this mapping. With two processes, the order in which gradients are added cannot change their sum.
+REVISIONS: Mapping[str, Callable[[Any], bool]] = {
+    "gradients by DistributedDataParallel": lambda spec: spec.replicas > 2,
+    "layer rates fall after the warm-up": lambda spec: (
+        spec.warmup > 0 and spec.strategy in ("auto_rgn", "linear")
+    ),
+    "layers of zeros count as moving": lambda spec: (
+        spec.strategy == "slimfit" and spec.model.startswith("lora:")
+    ),
+}
