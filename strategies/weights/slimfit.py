@@ -29,6 +29,7 @@ class SlimFit(Strategy):
 
     - It begins with random d, so only some layers train in the first step. Here all layers do.
     - It divides by weights that may be zero. Here weights that were zero are left out of the mean.
+      A layer of zeros moves most, as there.
     - It leaves gradients at zero, so Adam's momentum still moves frozen weights. Here they never
       move.
     - Biases always train there. Here the unit is the layer, so a bias freezes with its weights.
@@ -81,11 +82,14 @@ class SlimFit(Strategy):
 
 
 def _measure_movement(old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
-    """Return the mean of |new − old| / |old| over the weights that were not zero (0-d tensor)."""
+    """Return the mean of |new − old| / |old| over the weights that were not zero (0-d tensor).
+
+    It is infinite for a layer of zeros, so that the layer trains. A LoRA adapter starts as one.
+    """
     total = torch.zeros((), device=old[0].device)
     count = torch.zeros((), device=old[0].device)
     for before, after in zip(old, new, strict=True):
         known = before != 0
         total += torch.where(known, (after - before).abs() / before.abs(), 0.0).sum()
         count += known.sum()
-    return total / count.clamp(min=1)
+    return torch.where(count > 0, total / count, torch.inf)

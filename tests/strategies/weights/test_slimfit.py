@@ -57,7 +57,7 @@ def test_decisions_equal_the_rule(layers: int, share: float, steps: int, seed: i
             strategy = resumed
 
 
-def test_weights_that_are_zero_do_not_count() -> None:
+def test_weights_that_are_zero_do_not_count_and_a_layer_of_zeros_trains() -> None:
     view, strategy = MovingView(3, 5, 0), SlimFit(share=0.5)
     strategy.start(view)
     view.values[0][0].zero_()
@@ -65,8 +65,13 @@ def test_weights_that_are_zero_do_not_count() -> None:
     strategy.start(view)
     view.values[0][0].add_(1.0)
     strategy.observe(view)
-    assert torch.isfinite(strategy._moved[:2]).all()
-    assert strategy._moved[0] == 0
+    assert strategy._moved[0] == torch.inf
+    assert torch.isfinite(strategy._moved[1])
+    view.values[1][0].ravel()[0] = 0.0
+    strategy.start(view)
+    view.values[1][0].ravel()[0] = 5.0
+    strategy.observe(view)
+    assert strategy._moved[1] == 0
 
 
 def test_options_out_of_range_are_refused() -> None:
