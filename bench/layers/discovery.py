@@ -80,8 +80,10 @@ def find_layers(
     attached = Attacher(model, order, anchors, heads, roots).assign()
     names = {anchor: (anchor, *attached[anchor].with_weights) for anchor in anchors}
     parameters: dict[str, tuple[str, ...]] = {}
-    taken: set[int] = set()  # a weight shared by two modules belongs to the one that runs first
-    for anchor in anchors:
+    # A weight that modules share belongs to the head, which never freezes, or else to the module
+    # that runs first.
+    taken: set[int] = set()
+    for anchor in (anchors[-1], *anchors[:-1]):
         own: dict[int, str] = {}
         for m in names[anchor]:
             for p, parameter in modules[m].named_parameters("", False):
@@ -121,9 +123,13 @@ def find_execution_order(model: nn.Module, inputs: Inputs) -> list[str]:
         return lambda *_: order.setdefault(name)
 
     owner: dict[int, str] = {}
+    shared: set[int] = set()  # the use of a shared weight does not tell which module is used
     for name, module in model.named_modules():
         module.register_forward_pre_hook(watch(name))
-        owner.update((id(p), name) for p in module.parameters(recurse=False))
+        for parameter in module.parameters(recurse=False):
+            if owner.setdefault(id(parameter), name) != name:
+                shared.add(id(parameter))
+    owner = {p: name for p, name in owner.items() if p not in shared}
     with torch.enable_grad(), _WeightsUsed(owner, order):
         model(*inputs)
     return list(order)

@@ -284,6 +284,28 @@ def test_shared_weight_belongs_to_the_module_used_first():
     assert [layer.name for layer in layers] == ["words", "body", "head"]
 
 
+class TiedHead(nn.Module):
+    """Language model whose head has the weight of its embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.body = nn.Embedding(11, 4), nn.Linear(4, 4)
+        self.head = nn.Linear(4, 11)
+        self.head.weight = self.words.weight
+
+    def forward(self, words):
+        return self.head(self.body(self.words(words))).mean(1)
+
+
+def test_weight_that_the_head_shares_belongs_to_the_head():
+    model, inputs = TiedHead(), make_sentences(2)
+    layers = find_layers(model, inputs)
+    assert [(layer.name, layer.parameters) for layer in layers] == [
+        ("body", ("body.weight", "body.bias")),
+        ("head", ("head.weight", "head.bias")),
+    ]
+
+
 class Aside(nn.Module):
     """Model with a part that evaluation never runs, like GoogLeNet's auxiliary heads."""
 
