@@ -9,6 +9,7 @@ import numpy as np
 from bench.strategy_api.built_in import find_built_in
 from reports.comparison.method_rows import expand_interval
 from reports.document.captions import SLOWED_MARK, TEST_DRAW
+from reports.document.points import difference_column
 from reports.document.table import (
     Column,
     Row,
@@ -69,7 +70,7 @@ RANKING_COMPACT = (  # for a terminal
     interval_column("Hypervolume (%) [95 %]", "hypervolume", "", 1, PERCENT, sign=False),
     Column("Rank, 95 %", format_rank_range, key="rank_range"),
     percent_column("Saved (%)", "saved"),
-    interval_column("Difference (points) [95 %]", "difference"),
+    difference_column("Difference (points) [95 %]", "difference"),
 )
 RANKING_COLUMNS = (
     *RANKING_COMPACT,
@@ -77,7 +78,7 @@ RANKING_COLUMNS = (
     number_column("Points", "points", 0),
     text_column("Made for", "made_for"),
 )
-AGAINST = tuple(interval_column(f"− {name} [95 %]", name) for name in CONTROLS)
+AGAINST = tuple(difference_column(f"− {name} [95 %]", name) for name in CONTROLS)
 EQUAL_COST_COMPACT = (  # for a terminal
     METHOD,
     *AGAINST,

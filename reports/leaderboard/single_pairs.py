@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from reports.comparison.method_rows import expand_interval
 from reports.document.captions import format_seed_count
+from reports.document.points import difference_column
 from reports.document.profile import Profile
 from reports.document.table import (
     Row,
     Table,
     Value,
-    interval_column,
     mean_sd_column,
     number_column,
     percent_column,
@@ -29,7 +29,7 @@ COMPACT = (  # for a terminal
     text_column("Seeds", "seeds"),
     mean_sd_column("Score", "score"),
     percent_column("Saved (%)", "saved"),
-    interval_column("Difference (points) [95 %]", "difference"),
+    difference_column("Difference (points) [95 %]", "difference"),
     text_column("Verdict", "verdict"),
 )
 PLACE = (text_column("Model", "model"), text_column("Data", "dataset"))
@@ -62,10 +62,10 @@ def build_language_part(
         text_column("Seeds", "seeds"),
         mean_sd_column("Score", "score"),
         percent_column("Saved (%)", "saved"),
-        interval_column("Difference (points) [95 %]", "difference"),
+        difference_column("Difference (points) [95 %]", "difference"),
         text_column("Verdict", "verdict"),
         number_column("Detectable (points)", "detectable"),
-        *(interval_column(f"− {name} [95 %]", name) for name in used),
+        *(difference_column(f"− {name} [95 %]", name) for name in used),
         percent_column("Hypervolume (%)", "hypervolume"),
     )
     return Table(title, columns, rows, PLACE, [MEANING, *describe_marks(rows)])
