@@ -84,9 +84,25 @@ PACKING: Mapping[str, Option] = {
 }
 # Options of sbatch that the launcher sets.
 OURS = (
-    "array", "chdir", "comment", "dependency", "error", "hold", "job-name", "nodes", "ntasks",
-    "ntasks-per-node", "open-mode", "output", "requeue", "no-requeue", "signal", "time", "export",
+    "array", "chdir", "dependency", "error", "hold", "job-name", "nodes", "open-mode", "output",
+    "requeue", "signal",
 )  # fmt: skip
+ONE_TASK = "a job has one task on each node"
+ONE_CLUSTER = (
+    "freezebench finds and releases jobs on the default cluster only; run it on a login node of "
+    "the other cluster"
+)
+# Options of sbatch that additional_parameters may not contain, and why.
+REFUSED: Mapping[str, str] = {
+    **dict.fromkeys(OURS, "the launcher sets it"),
+    "time": "the launcher sets it; use timeout_min",
+    "ntasks": ONE_TASK,
+    "ntasks-per-node": ONE_TASK,
+    "no-requeue": "the launcher requeues jobs that were interrupted",
+    "export": "srun must pass on the variables that the job sets; use `export` in setup",
+    "clusters": ONE_CLUSTER,
+    "M": ONE_CLUSTER,
+}
 
 
 @dataclass(frozen=True)
@@ -179,11 +195,17 @@ def load_settings(file: str) -> ClusterSettings:
 
 def _check_together(settings: ClusterSettings) -> None:
     for key in settings.resources["additional_parameters"]:
-        if key.replace("_", "-") in OURS:
-            raise UserError(
-                f"{settings.file}: additional_parameters may not contain {key!r}, because the "
-                "launcher sets it" + ("; use timeout_min" if key == "time" else "")
-            )
+        name = key.replace("_", "-")
+        for option, reason in REFUSED.items():
+            if name and option.startswith(name):  # sbatch accepts abbreviations
+                start = f"{settings.file}: additional_parameters may not contain {key!r}"
+                raise UserError(f"{start}, because {reason}")
+    memory = settings.resources["mem_gb"]
+    if 0 < memory < 1 / 1024:
+        raise UserError(
+            f"{settings.file}: mem_gb = {memory} is less than 1 MB, which Slurm reads as all "
+            "memory of the node; give GB, for example mem_gb = 8"
+        )
     delay = settings.resources["signal_delay_s"]
     if delay >= settings.timeout_min * 60:
         raise UserError(

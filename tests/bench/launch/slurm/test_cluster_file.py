@@ -53,6 +53,16 @@ def test_a_job_has_the_given_wckey_or_none(text: str, lines: list[str], tmp_path
     assert [line for line in script.splitlines() if "--wckey" in line] == lines
 
 
+def test_a_job_may_have_a_comment_and_the_smallest_memory(tmp_path: Path) -> None:
+    """Neither submitit nor the launcher sets a comment. Slurm reads 0 MB as all memory."""
+    more = "additional_parameters = {comment = 'x', cluster-constraint = 'y'}"
+    settings = load_settings(written(tmp_path, f"mem_gb = 0.0009765625\n{more}"))
+    assert "--comment" not in _make_sbatch_string("true", tmp_path)
+    script = _make_sbatch_string("true", tmp_path, **settings.parameters())
+    for option in ("comment=x", "cluster-constraint=y", "mem=1M"):
+        assert f"#SBATCH --{option}\n" in script
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -66,6 +76,12 @@ def test_a_job_has_the_given_wckey_or_none(text: str, lines: list[str], tmp_path
         ("setup = 'module load x'", ["setup", "a list of strings"]),
         ("additional_parameters = {time = '1:00'}", ["'time'", "timeout_min"]),
         ("additional_parameters = {job_name = 'x'}", ["job_name", "launcher sets it"]),
+        ("additional_parameters = {no_requeue = true}", ["no_requeue", "launcher requeues jobs"]),
+        ("additional_parameters = {export = 'NONE'}", ["'export'", "variables", "use `export`"]),
+        ("additional_parameters = {clusters = 'b'}", ["'clusters'", "a login node of the other"]),
+        ("additional_parameters = {cluster = 'b'}", ["'cluster'", "default cluster only"]),
+        ("additional_parameters = {M = 'b'}", ["'M'", "default cluster only"]),
+        ("mem_gb = 0.0004", ["mem_gb = 0.0004", "less than 1 MB", "mem_gb = 8"]),
         ("additional_parameters = {x = [1]}", ["additional_parameters", "a table"]),
         ("[packing]\nruns_per_jib = 1", ["[packing]", "did you mean 'runs_per_job'"]),
         ("packing = 3", ["packing", "[packing]"]),
