@@ -67,4 +67,6 @@ class AtSteps:
 
 def _check(cadence: Cadence, often: int) -> None:
     if not isinstance(often, int) or often < 1:
-        raise UserError(f"{cadence} is not a valid cadence; use a whole number of at least 1")
+        raise UserError(
+            f"{cadence} is not a valid cadence; use a whole number of at least 1 (a Python int)"
+        )

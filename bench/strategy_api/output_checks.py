@@ -5,42 +5,54 @@ from __future__ import annotations
 import math
 import operator
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.errors import UserError
+from bench.strategy_api.cadence import AtSteps
+from bench.strategy_api.strategy import Verdict
 
 if TYPE_CHECKING:
     from bench.strategy_api.cadence import Cadence
-    from bench.strategy_api.strategy import Strategy, Verdict
+    from bench.strategy_api.strategy import Strategy
 
-PLAIN = (int, float, bool, str, bytes, type(None))
+# Exact types, because torch.load(weights_only=True) rejects other mappings and all subclasses.
+MAPPINGS = (dict, OrderedDict, Counter)
+SEQUENCES = (list, tuple, set, torch.Size)
+PLAIN = (int, float, bool, str, bytes, type(None), Tensor, nn.Parameter)
+NOT_A_NUMBER = (TypeError, ValueError, RuntimeError, OverflowError)  # raised by float and index
+LONGEST = 300  # characters of a value in a message
 
 
 def check_verdicts(strategy: str, answer: Any, layers: int, head: str = "") -> list[Verdict]:
-    """Return the result of `decide` as a list.
+    """Return the result of `decide` as a list of Verdicts that hold plain Python values.
+
+    Strategies may use numpy or torch numbers. A tensor as a layer would compare unequal to the
+    index of the layer in a set.
 
     layers: number of layers, the last of which is the head. head: its name, for the message.
     Raises UserError for anything but Verdicts, for a layer that does not exist or has two Verdicts,
     and for a Verdict that freezes the head.
     """
     wanted = f"it must return a list of Verdict objects for layers 0 to {layers - 1}"
-    if not isinstance(answer, Iterable):
-        raise UserError(f"strategy {strategy}: decide() returned {answer!r}; {wanted}")
-    verdicts = list(answer)
-    judged: set[int] = set()
-    for verdict in verdicts:
+    try:
+        given = iter(answer)
+    except TypeError:
+        raise UserError(
+            f"strategy {strategy}: decide() returned {_show(answer)}; {wanted}"
+        ) from None
+    verdicts: dict[int, Verdict] = {}
+    for each in given:
         try:
-            layer = operator.index(verdict.layer)
-            float(verdict.score), float(verdict.threshold)
-            whether = verdict.freeze in (True, False)
-        except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError):
-            whether = False
-        if not whether:
-            raise UserError(f"strategy {strategy}: decide() returned {verdict!r}; {wanted}")
+            verdict = _read_verdict(each)
+        except (AttributeError, *NOT_A_NUMBER):
+            raise UserError(
+                f"strategy {strategy}: decide() returned {_show(each)}; {wanted}"
+            ) from None
+        layer = verdict.layer
         if not 0 <= layer < layers:
             raise UserError(f"strategy {strategy}: decide() returned layer {layer}; {wanted}")
         if layer == layers - 1 and verdict.freeze:
@@ -48,21 +60,34 @@ def check_verdicts(strategy: str, answer: Any, layers: int, head: str = "") -> l
                 f"strategy {strategy}: decide() freezes layer {layer}{head and f' ({head})'}, the "
                 "head, which must train; return verdicts for layers in view.active only"
             )
-        if layer in judged:
+        if layer in verdicts:
             raise UserError(
                 f"strategy {strategy}: decide() returned layer {layer} twice; {wanted}, "
                 "one per layer"
             )
-        judged.add(layer)
-    return verdicts
+        verdicts[layer] = verdict
+    return list(verdicts.values())
 
 
 def check_cadence(strategy: str, method: str, answer: Any) -> Cadence:
-    """Return the result of `stages` or `observations`. Raises UserError unless it is a Cadence."""
+    """Return the result of `stages` or `observations`.
+
+    Raises UserError unless it is a Cadence, and for steps after which no call can be due.
+    """
+    subject = f"strategy {strategy}: {method}() returned"
+    if isinstance(answer, type):
+        raise UserError(
+            f"{subject} the class {answer.__name__}; write parentheses after it, for example "
+            "EverySteps(10)"
+        )
     if not callable(getattr(answer, "due", None)):
         raise UserError(
-            f"strategy {strategy}: {method}() returned {answer!r}; it must return a cadence, for "
-            "example PerEpoch(2)"
+            f"{subject} {_show(answer)}; it must return a cadence, for example PerEpoch(2)"
+        )
+    if type(answer) is AtSteps and not _can_be_due(answer.steps):
+        raise UserError(
+            f"{subject} {_show(answer)}; give a set of Python ints of at least 0, for example "
+            "AtSteps(frozenset({0, 100}))"
         )
     cadence: Cadence = answer
     return cadence
@@ -71,13 +96,13 @@ def check_cadence(strategy: str, method: str, answer: Any) -> Cadence:
 def check_steps(strategy: str, answer: Any) -> int:
     """Return the result of `total_steps`. Raises UserError unless it is a positive integer."""
     try:
-        steps = operator.index(answer)
-    except TypeError:
+        steps = _read_index(answer)
+    except NOT_A_NUMBER:
         steps = 0
     if steps < 1:
         raise UserError(
-            f"strategy {strategy}: total_steps() returned {answer!r}; it must return a whole "
-            "number of at least 1"
+            f"strategy {strategy}: total_steps() returned {_show(answer)}; it must return a "
+            "whole number of at least 1"
         )
     return steps
 
@@ -89,12 +114,12 @@ def check_rates(strategy: str, answer: Any, layers: int) -> Sequence[float]:
     """
     try:
         rates = [] if isinstance(answer, Mapping | set) else [float(rate) for rate in answer]
-    except (TypeError, ValueError):
+    except NOT_A_NUMBER:
         rates = []
     if len(rates) != layers or not all(0 <= rate < math.inf for rate in rates):
         raise UserError(
-            f"strategy {strategy}: learning_rates() returned {answer!r}; it must return {layers} "
-            "numbers of at least 0, one per layer"
+            f"strategy {strategy}: learning_rates() returned {_show(answer)}; it must return "
+            f"{layers} numbers of at least 0, one per layer"
         )
     return rates
 
@@ -111,7 +136,7 @@ def check_trace(strategy: str, answer: Any) -> dict[str, Tensor]:
     )
     if not named:
         raise UserError(
-            f"strategy {strategy}: trace() returned {answer!r}; it must return a dict of "
+            f"strategy {strategy}: trace() returned {_show(answer)}; it must return a dict of "
             "dense tensors"
         )
     return {
@@ -124,12 +149,12 @@ def check_cost(strategy: str, answer: Any) -> float:
     """Return the result of `cost` in FLOPs. Raises UserError unless it is finite and at least 0."""
     try:
         cost = float(answer)
-    except (TypeError, ValueError):
+    except NOT_A_NUMBER:
         cost = math.nan
     if not 0 <= cost < math.inf:
         raise UserError(
-            f"strategy {strategy}: cost() returned {answer!r}; it must return a number of "
-            "FLOPs of at least 0"
+            f"strategy {strategy}: cost() returned {_show(answer)}; it must return a number "
+            "of FLOPs of at least 0"
         )
     return cost
 
@@ -139,18 +164,18 @@ def check_plain(value: Any, where: str) -> None:
 
     where: the value in words, for the message.
     """
-    if type(value) in (dict, OrderedDict, Counter):  # weights_only=True rejects other mappings
+    if type(value) in MAPPINGS:
         for key, inner in value.items():
             check_plain(key, f"a key of {where}")
             check_plain(inner, f"{where}[{key!r}]")
-    elif isinstance(value, list | tuple | set):
+    elif type(value) in SEQUENCES:
         for inner in value:
             check_plain(inner, f"an element of {where}")
-    elif type(value) not in PLAIN and not isinstance(value, torch.Tensor):
+    elif type(value) not in PLAIN:
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise UserError(
             f"{where} is a {kind}, which a checkpoint cannot hold; use tensors, Python numbers, "
-            "strings, lists and dicts"
+            "strings, lists, tuples and dicts"
         )
 
 
@@ -162,4 +187,46 @@ def check_late_answers(strategy: Strategy, name: str) -> None:
     for method in ("observations", "stages"):
         check_cadence(name, method, getattr(strategy, method)())
     check_cost(name, strategy.cost())
-    check_plain(strategy.state_dict(), f"strategy {name}: state_dict()")
+    state = strategy.state_dict()
+    if not isinstance(state, dict):
+        raise UserError(
+            f"strategy {name}: state_dict() returned {_show(state)}; it must return a dict"
+        )
+    check_plain(state, f"strategy {name}: state_dict()")
+
+
+def _read_verdict(given: Any) -> Verdict:
+    """Return a Verdict as plain Python values. Raises AttributeError or one of NOT_A_NUMBER."""
+    if given.freeze not in (True, False):
+        raise ValueError
+    return Verdict(
+        _read_index(given.layer), bool(given.freeze), float(given.score), float(given.threshold)
+    )
+
+
+def _read_index(value: Any) -> int:
+    """Return a whole number as an int. Raises TypeError for anything else, and for a boolean."""
+    if isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype is torch.bool):
+        raise TypeError
+    return operator.index(value)
+
+
+def _can_be_due(steps: Any) -> bool:
+    """Return whether `steps` holds only whole numbers of at least 0.
+
+    Tensors are not equal to them in a set, so AtSteps would not find them.
+    """
+    try:
+        whole = {int(step) for step in steps}
+        return isinstance(steps, Collection) and whole == set(steps) and min(whole, default=0) >= 0
+    except NOT_A_NUMBER:
+        return False
+
+
+def _show(value: Any) -> str:
+    """Return a value for a message: in one line, because tensors print several, and shortened."""
+    try:
+        line = " ".join(repr(value).split())
+    except ValueError:  # Python prints no int of more than 4300 digits
+        line = f"a very long {type(value).__name__}"
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."

@@ -152,7 +152,9 @@ class View:
         """Return a fixed batch of `samples` training samples without augmentation.
 
         The batch is the same for every strategy and seed of a task. It never holds test data.
+        Raises UserError for fewer than one sample.
         """
+        _check_samples("probe", samples)
         return self._probe(samples)
 
     def outputs(
@@ -198,7 +200,9 @@ class View:
         of frozen layers, and with the run's loss and precision. Dropout draws the same numbers at
         every call. Weights, buffers, `gradients`, optimizer and random streams do not change.
         Each call costs `flops.exact().total * samples` FLOPs.
+        Raises UserError for fewer than one sample.
         """
+        _check_samples("probe_gradients", samples)
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             seed_device(self.device, self.seed, "probe gradients")
@@ -215,3 +219,8 @@ class View:
         Every call returns the generator in its initial state.
         """
         return make_generator(self.seed, "strategy", purpose)
+
+
+def _check_samples(method: str, samples: int) -> None:
+    if samples < 1:  # a slice [:-1] would take nearly all samples
+        raise UserError(f"view.{method}({samples}) takes no sample; give a number of at least 1")

@@ -9,10 +9,12 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from bench.errors import UserError
 from bench.training.run_state import RunState
 from bench.training.training_step import take_step
 from tests.support.started_run import are_equal, read_everything, start_run
 from tests.support.tiny_runs import make_tiny_spec
+from tests.support.tiny_view import build_tiny_net, build_tiny_view
 
 MODELS = ["laptop_resnet", "laptop_deit"]
 
@@ -131,3 +133,11 @@ def test_the_loss_of_a_view_is_that_of_the_last_step(tmp_path: Path) -> None:
         torch.testing.assert_close(run.view.loss, expected)
         losses.append(run.view.loss)
     torch.testing.assert_close(run.loss_sum, sum(losses))
+
+
+@pytest.mark.parametrize("method", ["probe", "probe_gradients"])
+@pytest.mark.parametrize("samples", [0, -1])
+def test_a_probe_has_at_least_one_sample(method: str, samples: int) -> None:
+    view = build_tiny_view(build_tiny_net(), {})
+    with pytest.raises(UserError, match=rf"view\.{method}\({samples}\) .*at least 1"):
+        getattr(view, method)(samples)
