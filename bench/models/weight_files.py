@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import pickletools
 import re
 import shlex
 import sys
-import warnings
 import zipfile
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,9 +23,18 @@ from torch import Tensor
 
 from bench.errors import UserError
 from bench.files import get_utf8_path, replace_atomically
+from bench.models.weight_pickles import (
+    LENGTH,
+    SAVE_STATE,
+    Opaque,
+    is_pickle,
+    join_lines,
+    read_pickle,
+    read_start,
+)
 
 PICKLES = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".pkl", ".pickle")
-ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # torch.save writes a zip file, or pickles before torch 1.6
+ZIP = b"PK\x03\x04"
 INDEX = ".index.json"  # names the parts of weights in several files
 PART = re.compile(r"(.+)-\d{5}-of-(\d{5})\.safetensors")
 FOREIGN = {
@@ -41,14 +47,8 @@ WRAPPED = (
     "model_ema", "ema_state_dict", "state_dict_ema", "ema", "student", "teacher",
 )  # fmt: skip
 DEPTH = 4  # maximum number of such keys inside each other
-SHOWN, LENGTH = 12, 160  # maximum numbers of keys and of characters of an error in a message
-LEGACY_PICKLES = 4  # before torch 1.6: magic number, protocol, system, and then the object
-DEFAULTDICT = "collections.defaultdict"
-RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # names of Python 2 in pickles
-SAVE_STATE = (
-    "load it with the code that wrote it, save model.state_dict() there with torch.save, and "
-    "convert that file"
-)
+EXTRA = "_extra_state"  # torch ends the name of a module's extra state with this
+SHOWN = 12  # maximum number of keys in a message
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -75,22 +75,28 @@ def describe_part(path: Path) -> str:
     return f"is one part of {int(match[2])}; {needed}join them with: {format_conversion(index)}"
 
 
-def format_conversion(path: Path, keep: str = "") -> str:
+def format_conversion(path: Path, keep: str = "", drop: Sequence[str] = ()) -> str:
     """Return the shell command that executes `convert`."""
     # -P: a folder named bench in the working directory would take the place of this package.
     words = [sys.executable or "python", "-P", "-m", "bench.models.weight_files", str(path)]
-    return shlex.join(words + ["--keep", keep] * bool(keep))
+    options = ["--keep", keep] * bool(keep) + ["--drop", ",".join(drop)] * bool(drop)
+    return shlex.join(words + options)
 
 
-def convert(path: Path, keep: str = "") -> str:
+def convert(path: Path, keep: str = "", drop: Sequence[str] = ()) -> str:
     """Write the tensors of a file as safetensors next to it, and return a line that says so.
 
     path: a pickle, an index of parts, or a safetensors file. keep: key or name prefix of the
-    tensors to keep, which is removed from their names. Raises UserError if no tensor has this key
-    or prefix, or if the new file exists.
+    tensors to keep, which is removed from their names. drop: name prefixes, as the file has them,
+    of the tensors to leave out. Raises UserError if no tensor has one of these keys or prefixes, if
+    safetensors cannot store a tensor, or if the new file exists.
     """
-    keep = keep.rstrip(".")
+    keep, drop = keep.rstrip("."), [prefix.rstrip(".") for prefix in drop]
     value = _read_any(path)
+    for prefix in drop:
+        if not _has_name(value, prefix):
+            raise UserError(f"{path}: no tensor is under {prefix}; correct --drop")
+    value = _leave_out(value, drop)
     state = _find_state(value.get(keep)) if keep and isinstance(value, dict) else {}
     if not state:
         prefix = f"{keep}." if keep else ""
@@ -99,17 +105,18 @@ def convert(path: Path, keep: str = "") -> str:
     tensors = {str(key): v for key, v in state.items() if torch.is_tensor(v)}
     if not tensors:
         raise UserError(f"{path}: {_explain_absence(value, keep)}")
-    target = _name_target(path, keep)
+    target = _name_target(path, keep, drop)
     if target.exists():
         raise UserError(f"{target} exists; pass it to --weights, or move it and convert again")
-    try:
-        with replace_atomically(target) as temporary:
-            save_file({k: v.detach().clone().contiguous() for k, v in tensors.items()}, temporary)
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{target} cannot be written ({_join_lines(error)[:LENGTH]})") from None
+    _write(tensors, path, target)
     others = [str(key) for key in state if str(key) not in tensors]
     left = f"; left out {_list_names(others)}, not tensors" if others else ""
     return f"{target}: {len(tensors)} tensors{left}{'' if keep else _describe_copies(value)}"
+
+
+def is_under(key: str, prefixes: Sequence[str]) -> bool:
+    """Return whether a tensor belongs to one of some modules."""
+    return any(key == prefix or key.startswith(prefix + ".") for prefix in prefixes)
 
 
 def main() -> int:
@@ -121,40 +128,23 @@ def main() -> int:
     parser.add_argument(
         "--keep", default="", metavar="KEY", help="keep only what is under this key"
     )
+    parser.add_argument(
+        "--drop", default="", metavar="PREFIX,…", help="leave out tensors with these name prefixes"
+    )
     args = parser.parse_args()
+    drop = [prefix.strip() for prefix in args.drop.split(",") if prefix.strip()]
     try:
-        print(convert(args.file, args.keep))
+        print(convert(args.file, args.keep, drop))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-class _Opaque:
-    """Stand-in for any object of a pickle that is not a tensor. It stores and executes nothing."""
-
-    origin = ""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
-
-    def __new__(cls, *_: object, **__: object) -> _Opaque:
-        """Accept the arguments of any class."""
-        return super().__new__(cls)
-
-    def __setstate__(self, state: object) -> None:
-        """Ignore the attributes of the object."""
-
-
-def _make_dict(*_: object) -> OrderedDict[Any, Any]:
-    """Return an empty dict of a class whose items torch's restricted unpickler sets."""
-    return OrderedDict()
-
-
 def _read_any(path: Path) -> Any:
     if path.name.endswith(INDEX) and path.is_file():
         return _read_parts(path)
-    return _read_pickle(path) if path.is_file() and _is_pickle(path) else read_weights(path)
+    return read_pickle(path) if path.is_file() and is_pickle(path) else read_weights(path)
 
 
 def _read_parts(index: Path) -> dict[str, Any]:
@@ -167,67 +157,69 @@ def _read_parts(index: Path) -> dict[str, Any]:
     return {k: v for part in parts for k, v in _find_state(_read_any(index.parent / part)).items()}
 
 
-def _read_pickle(path: Path) -> Any:
-    """Return the object in a file of torch.save, with an `_Opaque` for each unknown object."""
-    try:
-        names = _list_globals(path) - {DEFAULTDICT}
-        stand_ins: list[Any] = [(type("_Opaque", (_Opaque,), {"origin": n}), n) for n in names]
-        stand_ins.append((_make_dict, DEFAULTDICT))
-        with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings(action="ignore"):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged pickles raise errors of many classes
-        # torch first explains how to execute the code after all.
-        reason = _join_lines(error).rpartition("WeightsUnpickler error: ")[2][:LENGTH]
-        raise UserError(
-            f"{path}: cannot be read without executing code ({reason}); {SAVE_STATE}"
-        ) from None
-
-
-def _list_globals(path: Path) -> set[str]:
-    """Return the names of the classes and functions in a pickle, without importing them."""
-    with path.open("rb") as file:
-        if name := _find_pickle_in_zip(path):
-            with zipfile.ZipFile(file) as archive, archive.open(name) as inner:
-                return set(_iterate_globals(inner))
-        return {name for _ in range(LEGACY_PICKLES) for name in _iterate_globals(file)}
-
-
-def _iterate_globals(stream: IO[bytes]) -> Iterator[str]:
-    for operation, argument, _ in pickletools.genops(stream):
-        if operation.name == "GLOBAL":
-            module, _, name = str(argument).partition(" ")
-            yield f"{RENAMED.get(module, module)}.{name}"
-
-
-def _find_pickle_in_zip(path: Path) -> str:
-    """Return the name of the pickle in a zip file of torch.save, or ''."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return next((n for n in archive.namelist() if n.endswith("/data.pkl")), "")
-    except (zipfile.BadZipFile, OSError):
-        return ""
-
-
-def _is_pickle(path: Path) -> bool:
-    return _read_start(path).startswith(PICKLE) or _find_pickle_in_zip(path) != ""
-
-
-def _read_start(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(32)
-
-
 def _find_state(value: Any, depth: int = DEPTH) -> dict[Any, Any]:
     """Return the first dict with tensors under the keys of `WRAPPED`, else the value itself.
 
-    Returns an empty dict if there are no tensors.
+    Returns an empty dict if there are no tensors, or if they are beside another dict with tensors.
+    That dict may contain the weights, and a tensor beside it only the best accuracy.
     """
     if not isinstance(value, dict) or not depth:
         return {}
     for key in WRAPPED:
         if found := _find_state(value.get(key), depth - 1):
             return found
-    return value if any(torch.is_tensor(each) for each in value.values()) else {}
+    direct = any(torch.is_tensor(each) for each in value.values())
+    return value if direct and not _list_states(value, depth - 1) else {}
+
+
+def _list_states(value: dict[Any, Any], depth: int = DEPTH) -> list[str]:
+    """Return the keys of a dict whose values are dicts with tensors."""
+    keys = [key for key, each in value.items() if _find_state(each, depth)]
+    return [str(key) for key in keys if not str(key).endswith(EXTRA)]
+
+
+def _has_name(value: Any, prefix: str, depth: int = DEPTH) -> bool:
+    """Return whether a dict, or one inside it, has a name with this prefix."""
+    if not isinstance(value, dict) or not depth:
+        return False
+    return any(
+        is_under(str(key), [prefix]) or _has_name(each, prefix, depth - 1)
+        for key, each in value.items()
+    )
+
+
+def _leave_out(value: Any, drop: Sequence[str], depth: int = DEPTH) -> Any:
+    """Return a dict, and those inside it, without the names with some prefixes."""
+    if not isinstance(value, dict) or not depth:
+        return value
+    return {
+        key: _leave_out(each, drop, depth - 1)
+        for key, each in value.items()
+        if not is_under(str(key), drop)
+    }
+
+
+def _write(tensors: dict[str, Tensor], path: Path, target: Path) -> None:
+    """Write the tensors of a file as safetensors. Raises UserError if that fails."""
+    for key, value in tensors.items():
+        if value.layout != torch.strided:
+            raise UserError(f"{path}: {key} is sparse; {_advise_dense(key)}")
+    try:
+        with replace_atomically(target) as temporary:
+            save_file({k: v.detach().clone().contiguous() for k, v in tensors.items()}, temporary)
+    except KeyError as error:  # safetensors looks the dtype up in a table
+        dtype = error.args[0]
+        key = next((k for k, v in tensors.items() if v.dtype == dtype), "a tensor")
+        raise UserError(f"{path}: {key} has dtype {dtype}; {_advise_dense(key)}") from None
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{target} cannot be written ({join_lines(error)[:LENGTH]})") from None
+
+
+def _advise_dense(key: str) -> str:
+    return (
+        "safetensors cannot store that, so use a file with dense float32, float16 or bfloat16 "
+        f"weights, or pass --drop {key} if the model does not need it"
+    )
 
 
 def _describe_copies(value: Any) -> str:
@@ -238,23 +230,23 @@ def _describe_copies(value: Any) -> str:
     return f"; from {copies[0]}, and --keep selects another of {', '.join(copies[1:])}"
 
 
-def _name_target(path: Path, keep: str) -> Path:
+def _name_target(path: Path, keep: str, drop: Sequence[str]) -> Path:
     target = path.with_name(path.name.removesuffix(INDEX))
-    removed = (*PICKLES, *[".safetensors"] * (keep != "" or target != path))
+    removed = (*PICKLES, *[".safetensors"] * (bool(keep or drop) or target != path))
     while target.suffix.lower() in removed:
         target = target.with_suffix("")
-    part = f".{keep.replace('/', '_')}" if keep else ""
+    part = f".{keep.replace('/', '_')}" * bool(keep) + ".reduced" * bool(drop)
     return target.with_name(f"{target.name}{part}.safetensors")
 
 
 def _explain_fault(path: Path, error: Exception) -> str:
     """Return why a file is not a safetensors file, and what to do."""
-    start, command = _read_start(path), format_conversion(path)
+    start, command = read_start(path), format_conversion(path)
     if not start:
         return "not a readable safetensors file (it is empty); download or copy it again"
     if path.name.endswith(INDEX):
         return f"an index of weights in several files; join them with: {command}"
-    if _is_pickle(path):
+    if is_pickle(path):
         return f"a pickle, which can execute any code; convert it with: {command}"
     if start.startswith(ZIP) and zipfile.is_zipfile(path):
         kind = "NumPy arrays" if path.suffix.lower() == ".npz" else "other files"
@@ -264,26 +256,24 @@ def _explain_fault(path: Path, error: Exception) -> str:
     for first, kind in FOREIGN.items():
         if start.startswith(first):
             return kind
-    return f"not a readable safetensors file ({_join_lines(error)[:LENGTH]}); use another file"
+    return f"not a readable safetensors file ({join_lines(error)[:LENGTH]}); use another file"
 
 
 def _explain_absence(value: Any, keep: str) -> str:
     """Return what a file holds instead of tensors, and what to do."""
-    if isinstance(value, _Opaque):
+    if isinstance(value, Opaque):
         return f"an object of class {value.origin}, which only its own code can read; {SAVE_STATE}"
     if not isinstance(value, dict):
         return f"no tensors, but a {type(value).__name__}; {SAVE_STATE}"
+    if not keep and (nested := _list_states(value)):
+        return f"tensors are under {_list_names(nested)}; pass --keep {nested[0]}"
     under = f" under {keep}" if keep else ""
-    names = [f"{k} ({v.origin})" if isinstance(v, _Opaque) else str(k) for k, v in value.items()]
+    names = [f"{k} ({v.origin})" if isinstance(v, Opaque) else str(k) for k, v in value.items()]
     return f"no tensors{under}; keys: {_list_names(names)}; pass --keep KEY, or {SAVE_STATE}"
 
 
 def _list_names(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + f" and {len(names) - SHOWN} more" * (len(names) > SHOWN)
-
-
-def _join_lines(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 if __name__ == "__main__":

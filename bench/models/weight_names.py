@@ -1,25 +1,29 @@
-"""Translation of the tensor names of a weights file into those of a model.
+"""Translation of the tensors of a weights file into those of a model: names, and image sizes.
 
 Names change if a model is wrapped (DataParallel, torch.compile, Lightning), and between versions of
 a library. The libraries translate old names when they load their own published files. This module
-uses these translations for local files too.
+uses these translations for local files too. Position embeddings depend on the size of the images.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any
 
 import timm
 import torch
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from bench.models.catalogue import TIMM, is_torchvision
 from bench.models.texts.catalogue import find_text_model
-from bench.models.weight_positions import needs_resampling
+from bench.models.weight_files import is_under
 
 COUNTER = "num_batches_tracked"  # step counter of BatchNorm, absent from many files
 # Name parts that wrappers insert: DataParallel, torch.compile, FSDP, checkpointing.
@@ -46,6 +50,8 @@ def translate_names(
     """
     own = model.state_dict()
     given = {k: v for k, v in given.items() if k in own or k.rpartition(".")[2] not in COUNTERS}
+    one = {k for k, v in given.items() if k.endswith(COUNTER) and v.shape == (1,)}
+    given = {k: v.reshape(()) if k in one else v for k, v in given.items()}
     best: tuple[int, State, str] | None = None
     for state, dropped in _list_translations(given, model, name, heads):
         faults = _count_mismatches(state, own, heads)
@@ -57,9 +63,14 @@ def translate_names(
     return best[1], best[2]
 
 
-def is_under(key: str, prefixes: Sequence[str]) -> bool:
-    """Return whether a tensor belongs to one of some modules."""
-    return any(key == prefix or key.startswith(prefix + ".") for prefix in prefixes)
+def list_head_parents(own: State, heads: Sequence[str]) -> tuple[str, ...]:
+    """Return the modules that directly contain a head, such as classifier of classifier.1.
+
+    Users replace such a module by a head of their own. A module that contains the whole model is
+    left out.
+    """
+    parents = sorted({head.rpartition(".")[0] for head in heads} - {""})
+    return tuple(p for p in parents if not all(is_under(key, [p]) for key in own))
 
 
 def _list_translations(
@@ -68,7 +79,7 @@ def _list_translations(
     text_model = find_text_model(name)
     translate: Callable[[State], State] = text_model.rename_weights if text_model else dict
     yield translate(given), ""
-    plain, dropped = _drop_wrappers(given, model)
+    plain, dropped = _drop_wrappers(given, model, heads)
     if dropped:
         yield translate(plain), dropped
     if not text_model:
@@ -80,25 +91,26 @@ def _list_translations(
 
 def _count_mismatches(state: State, own: State, heads: Sequence[str]) -> int:
     """Return the number of missing and unknown names and of wrong shapes, outside the heads."""
-    keys = {key for key in (*own, *state) if not is_under(key, heads)}
-    return sum(
-        not key.endswith(COUNTER)
-        if key not in state
-        else key not in own
-        or (state[key].shape != own[key].shape and not needs_resampling(key, state[key], own[key]))
-        for key in keys
+    fresh = (*heads, *list_head_parents(own, heads))
+    body = {key for key in own if not is_under(key, heads)}
+    return (
+        sum(not key.endswith(COUNTER) for key in body - state.keys())
+        + sum(not is_under(key, fresh) for key in state.keys() - own.keys())
+        + sum(
+            state[key].shape != own[key].shape and not needs_resampling(key, state[key], own[key])
+            for key in body & state.keys()
+        )
     )
 
 
-def _drop_wrappers(given: State, model: nn.Module) -> tuple[State, str]:
+def _drop_wrappers(given: State, model: nn.Module, heads: Sequence[str]) -> tuple[State, str]:
     """Return the tensors without the name parts of wrappers, and what was dropped.
 
-    A part of `WRAPPERS` is dropped wherever it is, unless the model has such a name itself. Any
-    other first part is dropped if no name of the model starts with it, and if all names share it or
-    only names with this part fit the model. Tensors outside of it, such as the weights of a loss in
-    a Lightning module, are then left out.
+    A part of `WRAPPERS` is dropped wherever it is, unless the model has such a name itself. Then
+    the prefix that `_find_prefix` returns is dropped. Tensors outside of it, such as the head of
+    the wrapping module or the weights of a loss in a Lightning module, are left out.
     """
-    own = model.state_dict().keys()
+    own = model.state_dict()
     parts = {part for key in own for part in key.split(".")}
     barred = [part for part in WRAPPERS if part not in parts]
     names = {key: key.split(".") for key in given}
@@ -107,23 +119,38 @@ def _drop_wrappers(given: State, model: nn.Module) -> tuple[State, str]:
         key: [part for part in each[:-1] if part not in found] + each[-1:]
         for key, each in names.items()
     }
-    firsts = {key.partition(".")[0] for key in own}
-    outside: list[str] = []
-    while names:
-        shared = {each[0] for each in names.values()}
-        if not shared & firsts and len(shared) > 1:
-            shared = {each[0] for each in names.values() if ".".join(each[1:]) in own}
-        inside = {key: each for key, each in names.items() if each[0] in shared}
-        if len(shared) != 1 or shared & firsts or any(len(each) < 2 for each in inside.values()):
-            break
-        outside += sorted(names.keys() - inside.keys())
-        found += shared
-        names = {key: each[1:] for key, each in inside.items()}
-    plain = {".".join(each): given[key] for key, each in names.items()}
-    if not found or len(plain) < len(names):  # two tensors may not get one name
+    prefix = _find_prefix(names.values(), own, heads)
+    found += prefix
+    depth = len(prefix)
+    inside = {k: each[depth:] for k, each in names.items() if each[:depth] == prefix}
+    outside = sorted(names.keys() - inside.keys())
+    plain = {".".join(each): given[key] for key, each in inside.items()}
+    if not found or len(plain) < len(inside):  # two tensors may not get one name
         return given, ""
     also = f" (left out {', '.join(outside[:4])}{' …' * (len(outside) > 4)})" if outside else ""
     return plain, ", ".join(f"{part}." for part in found) + also
+
+
+def _find_prefix(names: Collection[list[str]], own: State, heads: Sequence[str]) -> list[str]:
+    """Return the name parts in front of the model in a file, or [] if they are uncertain.
+
+    With the prefix removed, most names fit the model. Names of the head do not count, because a
+    wrapping module often has a head of the same name. The prefix is uncertain if at least half as
+    many names fit with another one, as in a file with two copies of the model. If no name fits,
+    the parts that all names share are returned, up to the first one that the model has.
+    """
+    fresh = (*heads, *list_head_parents(own, heads))
+    body = {key for key in own if not is_under(key, fresh) and not key.endswith(COUNTER)}
+    ends = ((each[:i], ".".join(each[i:])) for each in names for i in range(len(each)))
+    fits = Counter(tuple(start) for start, end in ends if end in body)
+    if fits:
+        (best, most), *others = fits.most_common()
+        rivals = [count for prefix, count in others if prefix[: len(best)] != best]
+        return [] if 2 * max(rivals, default=0) >= most else list(best)
+    firsts = {key.partition(".")[0] for key in own}
+    columns = map(set, zip(*(each[:-1] for each in names), strict=False))
+    shared = takewhile(lambda parts: len(parts) == 1 and not parts & firsts, columns)
+    return [part for parts in shared for part in parts]
 
 
 def _translate_by_library(state: State, model: nn.Module, name: str) -> State:
@@ -212,3 +239,27 @@ def _translate_by_modules(state: State, model: nn.Module, heads: Sequence[str]) 
     renamed = {key: own[key] for key in own if key not in result.missing_keys}
     kept = {key: state[key] for key in (*skipped, *result.unexpected_keys) if key in state}
     return renamed | kept
+
+
+def needs_resampling(key: str, given: Tensor, own: Tensor) -> bool:
+    """Return whether two tensors are position embeddings that differ only in grid size.
+
+    Their shape is (1, prefix + side², width).
+    """
+    if not key.endswith(("pos_embed", "pos_embedding")) or given.shape == own.shape:
+        return False
+    same = given.ndim == own.ndim == 3 and given.shape[2] == own.shape[2]
+    return same and _get_grid(given)[0] == _get_grid(own)[0]
+
+
+def resample_positions(given: Tensor, own: Tensor) -> Tensor:
+    """Return the position embeddings `given`, interpolated to the grid of `own`."""
+    prefix, side = _get_grid(own)
+    fitted: Tensor = resample_abs_pos_embed(given.float(), [side, side], num_prefix_tokens=prefix)
+    return fitted
+
+
+def _get_grid(positions: Tensor) -> tuple[int, int]:
+    """Return the number of prefix tokens and the side of the square grid after them."""
+    side = math.isqrt(positions.shape[1])
+    return positions.shape[1] - side**2, side

@@ -17,12 +17,19 @@ from bench.models.laptop import LAPTOP
 from bench.models.texts.catalogue import find_text_model
 from bench.models.texts.descriptor import TextModel
 from bench.models.texts.hub_model import HubModel
-from bench.models.weight_files import describe_part, format_conversion, read_weights
-from bench.models.weight_names import COUNTER, is_under, translate_names
-from bench.models.weight_positions import needs_resampling, resample_positions
+from bench.models.weight_files import describe_part, format_conversion, is_under, read_weights
+from bench.models.weight_names import (
+    COUNTER,
+    list_head_parents,
+    needs_resampling,
+    resample_positions,
+    translate_names,
+)
 
 SHOWN = 4  # maximum number of tensor names in a message
+OTHER_FILE = "use a file for this model"
 STATISTICS = ("running_mean", "running_var")
+TRAINED = ("encoder_q", "query_encoder")  # the other copy, of the keys, is a moving average in MoCo
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class LoadReport:
 
     missing: tensors of the model outside its head that the source lacks.
     resampled: position embeddings that were interpolated from another resolution, with timm.
-    note: one line on the name parts of wrappers that were dropped, or "".
+    note: one line on the name parts of wrappers and on the head that were left out, or "".
     """
 
     loaded: tuple[str, ...]
@@ -51,7 +58,8 @@ def load_backbone(
     """Copy weights into everything but the head, or change nothing if a tensor does not fit.
 
     source: a safetensors file, or "pretrained" for the published weights of model `name`.
-    head: name or names of the modules whose tensors do not change.
+    head: name or names of the modules whose tensors do not change. If the file has a head of its
+    own in the module that contains them, its tensors are left out.
     allow_missing: prefixes of tensor names that the source may lack.
 
     Tensors are converted to the model's dtype. Raises UserError if the file cannot be read or a
@@ -59,7 +67,8 @@ def load_backbone(
     weights, NaN and infinity.
     """
     heads = (head,) if isinstance(head, str) else tuple(head)
-    raw = load_published(name) if source == "pretrained" else read_weights(Path(source))
+    path = Path(source)
+    raw = load_published(name) if source == "pretrained" else read_weights(path)
     given, dropped = translate_names(raw, model, name, heads)
     shown = f"pretrained weights of {name}" if source == "pretrained" else str(source)
     own = model.state_dict()
@@ -67,32 +76,46 @@ def load_backbone(
     missing = sorted(key for key in body - given.keys() if not key.endswith(COUNTER))
     barred = [key for key in missing if not is_under(key, allow_missing)]
     if barred:
-        advice = _explain_missing(raw, body, barred, body & given.keys(), Path(source), name)
+        advice = _explain_missing(raw, body, barred, body & given.keys(), path, name)
         raise UserError(f"{shown}: {advice}")
-    strange = sorted(key for key in given.keys() - own.keys() if not is_under(key, heads))
-    if strange:
-        raise UserError(f"{shown}: has {_format_keys(strange)}, not found in {name or 'the model'}")
+    parents = list_head_parents(own, heads)
+    unknown = sorted(key for key in given.keys() - own.keys() if not is_under(key, heads))
+    replaced = [key for key in unknown if is_under(key, parents)]
+    if strange := [key for key in unknown if key not in replaced]:
+        parts = {key for key in body if not is_under(key, parents)}
+        advice = _explain_unknown(raw, given, strange, parts, path)
+        raise UserError(
+            f"{shown}: has {_format_keys(strange)}, not found in {name or 'the model'}; {advice}"
+        )
     matched = sorted(body & given.keys())
     resampled = [key for key in matched if needs_resampling(key, given[key], own[key])]
     given = {**given, **{key: resample_positions(given[key], own[key]) for key in resampled}}
+    if wrong := [key for key in matched if given[key].shape != own[key].shape]:
+        key = wrong[0]
+        raise UserError(
+            f"{shown}: {key} has shape {tuple(given[key].shape)} instead of "
+            f"{tuple(own[key].shape)}; {_explain_shapes(raw, given, wrong, parents, path)}"
+        )
     for key in matched:
-        if given[key].shape != own[key].shape:
-            raise UserError(
-                f"{shown}: {key} has shape {tuple(given[key].shape)} instead of "
-                f"{tuple(own[key].shape)}; the file is for another model or resolution"
-            )
-        if own[key].is_floating_point() and not _is_trainable(given[key]):
-            raise UserError(
-                f"{shown}: {key} has dtype {given[key].dtype}, a quantised weight that needs a "
-                "scale; use a file with float32, float16 or bfloat16 weights"
-            )
-        if not torch.isfinite(given[key]).all():
-            raise UserError(f"{shown}: {key} contains NaN or infinity; use another file")
+        _check_values(shown, key, given[key], own[key])
     with torch.no_grad():
         for key in matched:
             own[key].copy_(given[key])
-    note = f"{shown}: dropped {dropped} from the tensor names" if dropped else ""
+    notes = [f"dropped {dropped} from the tensor names"] * bool(dropped)
+    notes += [f"left out the file's own head ({_format_keys(replaced)})"] * bool(replaced)
+    note = f"{shown}: {'; '.join(notes)}" if notes else ""
     return LoadReport(tuple(matched), tuple(missing), tuple(resampled), note)
+
+
+def _check_values(shown: str, key: str, given: Tensor, own: Tensor) -> None:
+    """Raise UserError if a tensor is quantised, or contains NaN or infinity."""
+    if own.is_floating_point() and not _is_trainable(given):
+        raise UserError(
+            f"{shown}: {key} has dtype {given.dtype}, a quantised weight that needs a "
+            "scale; use a file with float32, float16 or bfloat16 weights"
+        )
+    if not torch.isfinite(given).all():
+        raise UserError(f"{shown}: {key} contains NaN or infinity; use another file")
 
 
 def load_published(name: str) -> Mapping[str, Tensor]:
@@ -180,13 +203,14 @@ def _explain_missing(
         return part
     if not fitting:
         if len(copies := _find_copies(raw, body)) > 1:
+            trained = [copy for copy in copies if copy.endswith(TRAINED)]
             return (
                 f"holds several copies of the model ({', '.join(f'{c}.' for c in copies)}); keep "
-                f"one with: {format_conversion(path, copies[0])}"
+                f"one with: {format_conversion(path, trained[0] if trained else copies[0])}"
             )
         return (
             f"no tensor name fits {name or 'the model'} (the file has "
-            f"{_format_keys(sorted(raw))}); use a file for this model"
+            f"{_format_keys(sorted(raw))}); {OTHER_FILE}"
         )
     lacks = f"lacks {_format_keys(barred)}"
     if all(key.rpartition(".")[2] in STATISTICS for key in barred):
@@ -198,6 +222,55 @@ def _explain_missing(
         f"{lacks}; if the model may start with random values for them, pass --weights-may-lack "
         f"{','.join(prefixes)}"
     )
+
+
+def _explain_unknown(
+    raw: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    strange: Sequence[str],
+    body: Set[str],
+    path: Path,
+) -> str:
+    """Return what to do with a file whose tensors `strange` the model lacks.
+
+    raw: tensors of the file under its own names. given: the same under the names of the model.
+    Unknown names below a module of the model show that the file is for another model.
+    """
+    modules = {key.partition(".")[0] for key in body}
+    if any(key.partition(".")[0] in modules for key in strange):
+        return OTHER_FILE
+    command = _format_drop(raw, given, strange, path)
+    return f"if it does not need them, leave them out with: {command}" if command else OTHER_FILE
+
+
+def _explain_shapes(
+    raw: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    wrong: Sequence[str],
+    parents: Sequence[str],
+    path: Path,
+) -> str:
+    """Return why the tensors `wrong` have other shapes than in the model, and what to do.
+
+    parents: modules that contain the head. Layers there may belong to a head of the file's own.
+    """
+    if all(is_under(key, parents) for key in wrong):
+        head = [key for key in given if is_under(key, parents)]
+        if command := _format_drop(raw, given, head, path):
+            return f"if this is a head of your own, leave it out with: {command}"
+    return "the file is for another model or resolution"
+
+
+def _format_drop(
+    raw: Mapping[str, Tensor], given: Mapping[str, Tensor], keys: Sequence[str], path: Path
+) -> str:
+    """Return the command that leaves out tensors of a file, or "" if there is no file."""
+    # A translation of names keeps the tensors, but adds and removes parts anywhere in the names.
+    chosen = {id(given[key]) for key in keys}
+    names = [key for key, value in raw.items() if id(value) in chosen]
+    if not names or not path.is_file():
+        return ""
+    return format_conversion(path, drop=_list_prefixes(names, raw.keys()))
 
 
 def _find_copies(raw: Mapping[str, Tensor], body: Set[str]) -> list[str]:

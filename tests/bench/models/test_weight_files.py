@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from bench.errors import UserError
-from bench.models.weight_files import describe_part, main, read_weights
+from bench.models.weight_files import convert, describe_part, main, read_weights
 
 STATE = {"a.weight": torch.tensor([1.0]), "b.weight": torch.tensor([2.0])}
 OTHER = {"a.weight": torch.tensor([9.0])}
@@ -133,6 +133,56 @@ def test_the_conversion_names_the_copies_that_it_leaves_out(tmp_path, monkeypatc
     assert "2 tensors; from student, and --keep selects another of teacher" in (
         capsys.readouterr().out
     )
+
+
+def test_a_tensor_beside_a_dict_of_tensors_is_not_taken_for_the_weights(tmp_path) -> None:
+    """It may be the best accuracy. Extra state of a module is no such dict."""
+    path = tmp_path / "w.pth"
+    torch.save({"epoch": 3, "encoder": STATE, "best": torch.tensor(93.0)}, path)
+    with pytest.raises(UserError, match=r"tensors are under encoder; pass --keep encoder$"):
+        convert(path)
+    convert(path, keep="encoder")
+    assert load_file(tmp_path / "w.encoder.safetensors") == STATE
+    torch.save({**STATE, "a._extra_state": {"scale": torch.ones(1)}}, path)
+    convert(path)
+    assert load_file(tmp_path / "w.safetensors") == STATE
+
+
+@pytest.mark.parametrize("kind", ["qint8", "complex32", "sparse"])
+@pytest.mark.filterwarnings("ignore")  # torch warns of rare dtypes
+def test_a_tensor_that_safetensors_cannot_store_is_named(tmp_path, kind) -> None:
+    fault = {
+        "qint8": lambda: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
+        "complex32": lambda: torch.zeros(2, dtype=torch.complex32),
+        "sparse": lambda: torch.eye(2).to_sparse(),
+    }[kind]()
+    path = tmp_path / "w.pth"
+    torch.save({**STATE, "c.weight": fault}, path)
+    with pytest.raises(UserError, match=rf"w\.pth: c\.weight .*{kind}.*--drop c\.weight") as caught:
+        convert(path)
+    assert "\n" not in str(caught.value)
+    convert(path, drop=["c"])
+    assert load_file(tmp_path / "w.reduced.safetensors") == STATE
+
+
+def test_prefixes_are_left_out_on_the_command_line(tmp_path, monkeypatch, capsys) -> None:
+    path = tmp_path / "w.pth"
+    more = {"head.weight": torch.ones(1), "head2.weight": torch.ones(1), "queue": torch.ones(1)}
+    torch.save({"model": STATE | more, "epoch": 3}, path)
+    for drop in ("head,queue,none", "head,queue"):
+        monkeypatch.setattr(sys, "argv", ["weight_files", str(path), "--drop", drop])
+        assert main() == (2 if "none" in drop else 0)
+    written = load_file(tmp_path / "w.reduced.safetensors")
+    assert written.keys() == {*STATE, "head2.weight"}
+    assert "no tensor is under none; " in capsys.readouterr().err
+
+
+def test_every_size_of_header_is_safetensors(tmp_path) -> None:
+    """The first byte of a file is a part of this size, and may be that of a pickle."""
+    for length in range(0, 256, 8):
+        path = tmp_path / f"{length}.safetensors"
+        save_file({"a.weight": torch.ones(1)}, path, metadata={"x": "y" * length})
+        convert(path, keep="a")
 
 
 def test_other_files_are_not_called_pickles(tmp_path) -> None:

@@ -70,6 +70,79 @@ def test_tensors_beside_a_wrapped_model_are_left_out_and_reported(tmp_path):
     assert "dropped net. (left out loss.pos_weight) from the tensor names" in report.note
 
 
+@pytest.mark.parametrize(
+    ("name", "head", "wrap", "own_head", "said"),
+    [
+        ("laptop_resnet", "fc", "backbone.", "fc.", "backbone."),
+        ("laptop_resnet", "fc", "encoder.", "fc.", "encoder."),
+        ("laptop_resnet", "fc", "model.backbone.", "model.fc.", "model., backbone."),
+        ("laptop_resnet", "fc", "model.backbone.", "conv1.", "model., backbone."),
+        (SMALL, HEAD, "backbone.", "classifier.", "backbone."),
+        (SMALL, HEAD, "features.", "features.classifier.9.", "features."),
+        ("laptop_deit", "head", "backbone.", "head.", "backbone."),
+        ("laptop_deit", "head", "module.backbone.", "module.head.mlp.", "module., backbone."),
+    ],
+)
+def test_a_backbone_beside_another_head_loads(tmp_path, name, head, wrap, own_head, said):
+    """The wrapping module may name its head, or another layer, as the model does."""
+    model = build(name, 10, 24, seed=2)
+    expected = draw(model)
+    given = {f"{wrap}{k}": v for k, v in expected.items() if not k.startswith(head)}
+    given |= {f"{own_head}weight": torch.ones(5, 7), "criterion.weight": torch.ones(2)}
+    report = load(tmp_path, model, given, head, name)
+    check_loaded(model, expected, head)
+    assert f"dropped {said}" in report.note
+    assert not report.missing
+
+
+def test_a_whole_copy_beside_a_part_of_the_model_is_refused(tmp_path):
+    model = build(SMALL, 10, 24, seed=2)
+    expected = draw(model)
+    given = {k: v for k, v in expected.items() if not k.startswith("features.6.")}
+    given |= {f"ema.{key}": value for key, value in expected.items()}
+    with pytest.raises(UserError, match=r"lacks \d+ tensors: features\.6\."):
+        load(tmp_path, model, given, HEAD, SMALL)
+
+
+@pytest.mark.parametrize("replaced", ["", "0.", "4.", "fc1."])
+def test_a_classifier_that_was_replaced_as_a_whole_is_left_out(tmp_path, replaced):
+    """model.classifier = nn.Linear(…), or layers with other indices."""
+    model = build(SMALL, 10, 24, seed=2)
+    expected = draw(model)
+    given = {k: v for k, v in expected.items() if not k.startswith("classifier.")}
+    report = load(
+        tmp_path, model, {**given, f"classifier.{replaced}weight": torch.ones(5, 7)}, HEAD, SMALL
+    )
+    check_loaded(model, expected, HEAD)
+    assert report.note.endswith(
+        f"left out the file's own head (1 tensors: classifier.{replaced}weight)"
+    )
+
+
+def test_layers_beside_the_head_must_be_in_the_file_and_fit(tmp_path):
+    """classifier.0 of MobileNetV3, like the first layers in the classifier of VGG, is no head."""
+    name, head = "mobilenet_v3_small", "classifier.3"
+    model = build(name, 2, 32, seed=2)
+    expected = draw(model)
+    body = {k: v for k, v in expected.items() if not k.startswith("classifier.")}
+    with pytest.raises(UserError, match=r"--weights-may-lack classifier$"):
+        load(tmp_path, model, {**body, "classifier.weight": torch.ones(5, 7)}, head, name)
+    own_head = {"classifier.0.weight": torch.ones(9, 576), "classifier.2.weight": torch.ones(5, 9)}
+    with pytest.raises(UserError, match=r"classifier\.0\.weight has shape \(9, 576\)") as caught:
+        load(tmp_path, model, body | {"classifier.0.bias": torch.ones(1024)} | own_head, head, name)
+    assert str(caught.value).endswith("w.safetensors --drop classifier")
+    report = load(tmp_path, model, {**expected, "classifier.9.bias": torch.ones(1)}, head, name)
+    assert "classifier.0.weight" in report.loaded
+
+
+def test_of_two_encoders_the_trained_one_is_advised(tmp_path):
+    """In MoCo, the encoder of the keys is a moving average of the encoder of the queries."""
+    model = build(SMALL, 10, 24, seed=2)
+    given = {f"module.encoder_{i}.{k}": v for i in "kq" for k, v in draw(model).items()}
+    with pytest.raises(UserError, match=r"--keep module\.encoder_q$"):
+        load(tmp_path, model, {**given, "module.queue": torch.ones(2)}, HEAD, SMALL)
+
+
 def test_two_copies_of_the_weights_are_refused(tmp_path):
     """Nothing tells whether the moving average or the last weights are meant."""
     model = build(SMALL, 10, 24, seed=2)
@@ -92,6 +165,16 @@ def test_counters_of_other_tools_are_no_weights(tmp_path, wrap):
     counters = ("n_averaged", f"{wrap}total_ops", f"{wrap}features.0.total_params")
     load(tmp_path, model, {**given, **dict.fromkeys(counters, torch.tensor([3.0]))}, HEAD, SMALL)
     check_loaded(model, expected, HEAD)
+
+
+def test_a_counter_may_be_a_list_of_one(tmp_path):
+    model = build(SMALL, 10, 24, seed=2)
+    given = draw(model)
+    counters = {k: torch.tensor([7]) for k in given if k.endswith("num_batches_tracked")}
+    load(tmp_path, model, {**given, **counters}, HEAD, SMALL)
+    found = model.state_dict()
+    assert counters
+    assert all(found[key].shape == () and found[key] == 7 for key in counters)
 
 
 def test_a_weights_file_may_have_a_name_that_is_not_utf_8(tmp_path):

@@ -1,5 +1,8 @@
 """Tests of load_backbone: complete loads, clear errors, no partial changes."""
 
+import shlex
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -8,6 +11,7 @@ from bench.errors import UserError
 from bench.files import hash_file
 from bench.models import weights
 from bench.models.catalogue import build
+from bench.models.weight_files import convert
 from bench.models.weights import load_backbone
 
 MODEL, HEAD = "laptop_mobilenet_v2", "classifier.1"
@@ -95,6 +99,26 @@ def test_unknown_names_wrong_shapes_and_nan_raise(tmp_path, source):
     refuse(tmp_path, wide, r"shape \(64, 3, 3, 3\)")
     broken = {**source, "features.0.0.weight": source["features.0.0.weight"] / 0}
     refuse(tmp_path, broken, "NaN or infinity")
+
+
+@pytest.mark.parametrize("wrap", ["", "module."])
+def test_tensors_beyond_the_model_are_left_out_by_the_command_in_the_error(tmp_path, source, wrap):
+    """As in SwAV and MAE."""
+    extra = ("projection_head.0.weight", "projection_head.1.running_mean", "decoder_pos_embed")
+    given = source | {key: torch.ones(1) for key in extra}
+    model = build(MODEL, 10, 24, seed=2)
+    with pytest.raises(UserError, match=r"has 3 tensors: .*, not found in") as caught:
+        load(tmp_path, {f"{wrap}{key}": value for key, value in given.items()}, model)
+    words = shlex.split(str(caught.value).partition(" with: ")[2])
+    assert words[-2:] == ["--drop", f"{wrap}decoder_pos_embed,{wrap}projection_head"]
+    convert(Path(words[-3]), drop=words[-1].split(","))
+    report = load_backbone(model, tmp_path / "w.reduced.safetensors", head=HEAD, name=MODEL)
+    assert not report.missing
+    assert all(torch.equal(model.state_dict()[key], source[key]) for key in report.loaded)
+
+
+def test_further_layers_of_a_larger_model_are_not_offered_to_be_left_out(tmp_path, source):
+    refuse(tmp_path, {**source, "features.99.weight": torch.zeros(1)}, "a file for this model$")
 
 
 def test_position_embeddings_are_resampled_from_another_resolution(tmp_path):
