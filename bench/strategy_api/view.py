@@ -70,7 +70,7 @@ class View:
     _snapshots: WeakSet[ModelSnapshot] = field(default_factory=WeakSet, repr=False)
     _active_at: frozenset[int] | None = field(default=None, repr=False)
     _active: list[int] = field(default_factory=list, repr=False)
-    _active_parameters: list[nn.Parameter] = field(default_factory=list, repr=False)
+    _active_parameters: list[tuple[int, nn.Parameter]] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         # A frozen parameter looks like a parameter that never trains (a fixed position table), so
@@ -102,13 +102,18 @@ class View:
         """Return the gradients of a layer's parameters at the last step; [] if it is frozen."""
         return [p.grad for p in self._parameters[layer] if p.grad is not None]
 
-    def active_gradients(self) -> list[torch.Tensor]:
-        """Return the gradients of all active layers in one list, in layer order.
+    def active_parameters(self) -> list[tuple[int, nn.Parameter]]:
+        """Return (layer, parameter) of all parameters that train in the active layers, in order.
 
-        The parameters are cached, so the call is cheap enough for every step.
+        Read their `.grad`, which is None if the last step computed none. Do not write to them. The
+        list is cached, so the call is cheap enough for every step.
         """
         self._refresh_active()
-        return [g for p in self._active_parameters if (g := p.grad) is not None]
+        return self._active_parameters
+
+    def active_gradients(self) -> list[torch.Tensor]:
+        """Return the gradients of all active layers in one list, in layer order."""
+        return [g for _, p in self.active_parameters() if (g := p.grad) is not None]
 
     @contextmanager
     def only_looked_at(self, strategy: str, method: str) -> Iterator[None]:
@@ -141,7 +146,12 @@ class View:
         self._active = [
             i for i, layer in enumerate(self.layers) if i not in self.frozen and not layer.head
         ]
-        self._active_parameters = [p for i in self._active for p in self._parameters[i]]
+        self._active_parameters = [
+            (i, parameter)
+            for i in self._active
+            for name, parameter in zip(self.layers[i].parameters, self._parameters[i], strict=True)
+            if name not in self._fixed
+        ]
 
     @cached_property
     def _parameters(self) -> list[list[nn.Parameter]]:

@@ -24,7 +24,7 @@ class IntervalSums:
     def __init__(self, layers: Collection[int]) -> None:
         """Sum the gradients of the given layers only."""
         self._counted = frozenset(layers)
-        self._chosen: list[bool] = []  # whether each active gradient is summed
+        self._chosen: list[bool] = []  # whether the gradient of each active parameter is summed
         self._places: list[Place] = []
         self._sums = torch.empty(0)
         self._lay_out()
@@ -34,18 +34,25 @@ class IntervalSums:
         """Add the gradients of the last step."""
         if self._without != view.frozen:
             self._without = view.frozen
-            gradients = [(layer, g) for layer in view.active for g in view.gradients(layer)]
-            self._chosen = [layer in self._counted for layer, _ in gradients]
+            parameters = view.active_parameters()
+            self._chosen = [layer in self._counted for layer, _ in parameters]
+            # A gradient may have other strides than its parameter. A step that skips a layer
+            # computes none for it.
+            likely = [(layer, p if p.grad is None else p.grad) for layer, p in parameters]
             self._places = [
-                (layer, tuple(g.shape), g.stride())
-                for layer, g in compress(gradients, self._chosen)
+                (layer, tuple(g.shape), g.stride()) for layer, g in compress(likely, self._chosen)
             ]
             self._sums = torch.zeros(sum(map(_round_up_size, self._places)), device=view.device)
             self._lay_out()
         # One multi-tensor addition sums all layers. Nothing is copied from the device.
-        if self._by_parameter:
-            summed = list(compress(view.active_gradients(), self._chosen))
-            torch._foreach_add_(self._by_parameter, summed)
+        summed = compress(view.active_parameters(), self._chosen)
+        pairs = [
+            (total, p.grad)
+            for total, (_, p) in zip(self._by_parameter, summed, strict=True)
+            if p.grad is not None
+        ]
+        if pairs:
+            torch._foreach_add_(*map(list, zip(*pairs, strict=True)))
 
     def clear(self) -> None:
         self._sums.zero_()

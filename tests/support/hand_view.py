@@ -69,8 +69,14 @@ class HandView(SimpleNamespace):
     def gradients(self, layer: int) -> list[torch.Tensor]:
         return [torch.tensor(g) for g in self.grads[layer]]
 
-    def active_gradients(self) -> list[torch.Tensor]:
-        return [gradient for layer in self.active for gradient in self.gradients(layer)]
+    def active_parameters(self) -> list[tuple[int, torch.nn.Parameter]]:
+        listed = []
+        for layer in self.active:
+            for gradient in self.gradients(layer):
+                parameter = torch.nn.Parameter(torch.zeros_like(gradient))
+                parameter.grad = gradient
+                listed.append((layer, parameter))
+        return listed
 
     def generator(self, purpose: str) -> torch.Generator:
         return make_generator(self.seed, purpose)
