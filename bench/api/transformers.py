@@ -96,7 +96,7 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
                     f"TrainerFreezing: the training resumes after step {state.global_step}, but "
                     f"{path} does not exist; resume from a checkpoint made with this callback"
                 )
-            self._made.load_state_dict(torch.load(path, weights_only=True))
+            self._made.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

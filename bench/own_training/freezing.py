@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map_only
 
 from bench.errors import UserError
 from bench.layers.discovery import Layer
@@ -22,7 +23,7 @@ from bench.own_training.optimizer_check import (
     group_by_layer,
     unwrap_optimizer,
 )
-from bench.own_training.optimizer_watch import LayerRates, OptimizerWatch
+from bench.own_training.optimizer_watch import LayerRates, OptimizerWatch, find_base_lr
 from bench.own_training.probe import Loss, ProbeSamples
 from bench.own_training.report import FreezingReport, make_report
 from bench.own_training.saved_state import check_state, describe_training
@@ -78,8 +79,8 @@ class Freezing:
         probe: training samples without augmentation and their labels, for strategies that look at
             samples. The labels may be None if the strategy computes no gradients on them.
         loss: training loss of (output, labels), for gradients on the probe.
-        base_lr: largest learning rate of the first parameter group. Default: its `initial_lr`,
-            which schedulers of PyTorch set, or else its `lr`.
+        base_lr: largest learning rate of the first parameter group. Default: its `max_lr`, which
+            OneCycleLR sets, its `initial_lr`, which all schedulers of PyTorch set, or its `lr`.
 
     Raises UserError for anything that is not supported.
     """
@@ -117,7 +118,7 @@ class Freezing:
             flops=flops,
             seed=seed,
             device=self._subject.device,
-            base_lr=float(first.get("initial_lr", first["lr"]) if base_lr is None else base_lr),
+            base_lr=find_base_lr(first) if base_lr is None else base_lr,
             total_steps=total_steps,
             steps_per_epoch=steps_per_epoch,
             samples_per_step=self._subject.samples,
@@ -186,7 +187,7 @@ class Freezing:
         if loss is not None:
             view.loss = torch.as_tensor(loss, device=view.device).detach()
         if not self._rates:
-            view.lr = self._watch.lr
+            view.lr = self._watch.get_rate(view.base_lr)
         view.step += 1
         if self._strategy.observations().due(view.step, view.steps_per_epoch):
             with view.only_looked_at(self._named, "observe"):
@@ -241,7 +242,9 @@ class Freezing:
         self._watch.restore_state()
         self._freezer.thaw(self.frozen - frozen)
         self._freezer.freeze(frozen)
-        self._strategy.load_state_dict(state["strategy_state"])
+        # A file may have been read to another device, as Lightning does.
+        own = tree_map_only(Tensor, lambda tensor: tensor.to(view.device), state["strategy_state"])
+        self._strategy.load_state_dict(own)
         view.step, view.lr, view.frozen = state["step"], state["lr"], self._freezer.frozen
         view.loss = state["loss"].to(view.device)
         self._frozen_at, self._decisions = dict(state["frozen_at"]), list(state["decisions"])

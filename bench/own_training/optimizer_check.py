@@ -81,17 +81,17 @@ def check_groups(
 
     by_layer: name of a strategy that sets a learning rate for each layer, else "".
 
-    Raises UserError if a layer does not train at all, if the optimizer lacks a parameter that
-    trains, or if the groups do not follow the layers although a strategy needs it.
+    Raises UserError if the weight of a layer does not train, if the optimizer lacks a parameter
+    that trains, or if the groups do not follow the layers although a strategy needs it.
     """
     owner: dict[int, int] = {}  # layer by id of a parameter
     for layer in layers:
         own = [model.get_parameter(name) for name in layer.parameters]
         training = [parameter for parameter in own if parameter.requires_grad]
-        if not training:
+        if not own[0].requires_grad:
             raise UserError(
-                f"Freezing: layer {layer.name} does not train (requires_grad is False); leave "
-                "freezing to the strategy, and call model.requires_grad_(True) before"
+                f"Freezing: the weight of layer {layer.name} does not train (requires_grad is "
+                "False); leave freezing to the strategy, and call model.requires_grad_(True) before"
             )
         owner.update((id(parameter), layer.index) for parameter in training)
     held = [[owner.get(id(p), -1) for p in group["params"]] for group in optimizer.param_groups]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,14 @@ from bench.strategy_api.view import View
 from bench.training.optimizer import compute_lr_factor
 
 
+def find_base_lr(group: Mapping[str, Any]) -> float:
+    """Return the largest learning rate that a parameter group will have, as far as it is known.
+
+    OneCycleLR sets `max_lr`. Every scheduler of PyTorch sets `initial_lr`.
+    """
+    return float(group.get("max_lr", group.get("initial_lr", group["lr"])))
+
+
 class OptimizerWatch:
     """Hook on an optimizer that records each step.
 
@@ -23,6 +32,7 @@ class OptimizerWatch:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.lr = 0.0
+        self._warned = False
         self._optimizer = optimizer
         self._before: dict[Tensor, Any] = dict(optimizer.state)  # until the first step
         self._noted: tuple[Tensor, Tensor, int] | None = None  # parameter, gradient, writes
@@ -42,6 +52,17 @@ class OptimizerWatch:
                 "Freezing: the gradients changed after optimizer.step(); call Freezing.step() "
                 "right after it, before optimizer.zero_grad()"
             )
+
+    def get_rate(self, base_lr: float) -> float:
+        """Return the learning rate of the last step. Warn once if it is larger than base_lr."""
+        if self.lr > base_lr * (1 + 1e-6) and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"Freezing: the learning rate {self.lr:g} is larger than base_lr = {base_lr:g}, "
+                "which strategies take for the largest one; pass it as base_lr",
+                stacklevel=3,
+            )
+        return self.lr
 
     def restore_state(self) -> None:
         """Put back optimizer state that existed before the first step and is gone now.

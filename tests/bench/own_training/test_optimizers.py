@@ -12,6 +12,7 @@ from torch import nn
 from bench.errors import UserError
 from tests.support.small_training import find_differing
 from tests.support.tiny_loop import STEPS, Scripted, TinyLoop, make_batch
+from tests.support.tiny_view import build_tiny_net
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "SGD": {"momentum": 0.9, "weight_decay": 0.1},
@@ -186,3 +187,26 @@ def test_parameter_groups_cover_the_model() -> None:
     assert [group["name"] for group in groups] == ["0", "2"]
     held = [p for group in groups for p in group["params"]]
     assert {id(p) for p in held} == {id(p) for p in model.parameters()}
+
+
+def test_the_largest_rate_of_one_cycle_is_the_base_rate() -> None:
+    def prepare(parameters: Any) -> torch.optim.Optimizer:
+        optimizer = torch.optim.SGD(parameters, lr=0.01)
+        torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=STEPS)
+        return optimizer
+
+    assert TinyLoop(optimizer=prepare).freezing._view.base_lr == pytest.approx(0.1)
+
+
+def test_a_rate_above_the_base_rate_is_told_once() -> None:
+    loop = TinyLoop(base_lr=0.01)
+    with pytest.warns(UserWarning, match=r"0\.05 is larger than base_lr = 0\.01") as told:
+        loop.train(0, 3)
+    assert len(told) == 1
+
+
+def test_a_layer_whose_weight_does_not_train_is_refused() -> None:
+    model = build_tiny_net()
+    next(model.parameters()).requires_grad_(False)  # its bias trains
+    with pytest.raises(UserError, match="the weight of layer 0 does not train"):
+        TinyLoop(model=model)
