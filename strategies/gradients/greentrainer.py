@@ -57,6 +57,11 @@ class GreenTrainer(Strategy):
         self._spent = 0.0
         # A choice follows the first step of an interval, in which all layers train.
         step, last = self.interval * view.steps_per_epoch, view.total_steps - 1
+        if step == 1:
+            raise UserError(
+                f"strategy {self.name}: an interval has one step, in which all layers train; give "
+                "a larger interval or a smaller batch_size"
+            )
         self._choices = frozenset(range(1, last + 1, step))
         self._thaws = frozenset(moment - 1 for moment in self._choices) - {0}
         self._before: ModelSnapshot | None = view.snapshot()

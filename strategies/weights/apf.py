@@ -20,8 +20,8 @@ class APF(Strategy):
     with EMA factor α. P of a layer is the mean over its scalars that have moved. If P is below the
     threshold, the freezing period of the layer grows by one round, else it is halved, rounded down.
     The layer then freezes for its period, trains for one round, and is judged again. The threshold
-    halves at the end of a round in which more than 80 % of the layers are frozen. The head never
-    freezes.
+    halves at the end of a round if more than 80 % of the layers are frozen in the next one. The
+    head never freezes.
 
     Source: Chen et al. (2021), "Communication-Efficient Federated Learning with Adaptive Parameter
     Freezing", ICDCS 2021, and the authors' code (github.com/chenc10/APF_Release). They made it for

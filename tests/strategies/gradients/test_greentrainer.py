@@ -165,3 +165,9 @@ def test_options_out_of_range_are_refused() -> None:
     for options in ({"rho": -0.1}, {"rho": 1.1}, {"interval": 0}, {"samples": 0}):
         with pytest.raises(UserError, match="is not valid; give"):
             GreenTrainer(**options)
+
+
+def test_an_interval_of_one_step_is_refused() -> None:
+    view = ProbedView([1, 1, 1], total_steps=8, steps_per_epoch=1)
+    with pytest.raises(UserError, match="an interval has one step"):
+        GreenTrainer(interval=1).start(view)
