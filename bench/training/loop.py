@@ -108,10 +108,12 @@ def prepare(run: RunState, folder: RunFolder) -> None:
         )
     if run.spec.compiled:
         _prepare_compiled_step(run)
-    with run.clocks.time_region("decide"):
+    # A checkpoint holds the clocks of the first start, which this one only repeats.
+    region = "prepare" if folder.checkpoint.exists() else "decide"
+    with run.clocks.time_region(region):
         steps = check_steps(run.named, run.strategy.total_steps(run.view))
         run.view.total_steps = run.group.broadcast_value(steps)
-    with run.watch_strategy("start"), run.clocks.time_region("decide"):
+    with run.watch_strategy("start"), run.clocks.time_region(region):
         run.strategy.start(run.view)
     check_late_answers(run.strategy, run.named)
     if folder.checkpoint.exists():
