@@ -123,7 +123,7 @@ def _check_run(run_id: str, folder: Path) -> dict[str, Any]:
     if spec.id != run_id:
         raise UserError(
             f"{folder}: spec.json was altered, or written by another version of freezebench; its "
-            f"values give the id {spec.id}"
+            f"values give the id {spec.id}; delete it, and merge the others"
         )
     return found
 
