@@ -156,18 +156,19 @@ def build_against_full(
     papers = [] if table is None else [describe_paper_columns(table)]
     about = [profile.sentence, *captions.describe_setting(groups, profile)]
     notes = [*notes, *describe_short_intervals(groups, profile, has_control=table in WITH_ONCE)]
+    few = method_rows.describe_few_sources(compared, profile)
     marks = [*captions.explain_marks(groups), *captions.list_failures(groups, profile)]
     equal, short = build_equal_cost(groups, profile, f"{label}, at equal cost {here}")
     return AgainstFull(
         Table(f"{title} {here}", build_results_columns(unit, rows, score), rows, PAIR,
               [*about, captions.SPREAD, captions.TIME, *papers, *notes, *marks]),
         Table(f"{label}, against full training {here}", build_against_columns(rows), freezing, PAIR,
-              [captions.VERDICT, captions.SAVINGS, captions.REPLAYED, conditional, *marks]),
+              [captions.VERDICT, captions.SAVINGS, captions.REPLAYED, conditional, *few, *marks]),
         Table(f"{label}, cost: {unit.name}, times and memory {here}",
               build_cost_columns(unit), rows, PAIR,
               [captions.CONVENTIONS, captions.TIME, captions.MEMORY, captions.ENERGY]),
         Table(f"{title} {here}", build_compact_columns(unit, score), rows, PAIR,
-              [*about, SHORT, *notes, *marks]),
+              [*about, SHORT, *notes, *few, *marks]),
         rows,
         method_rows.pool_compared(compared),
         score,

@@ -41,6 +41,7 @@ MEANS = (  # keys of the means over the finished runs of a cell
     "cuda_reserved",
     *ENERGY,
 )
+FEW_SOURCES = 3  # degrees of freedom of the test draw
 OF_THE_DEVICE = ("train_s", "decide_s", "cpu_s", *ENERGY)  # no mean over several devices
 
 
@@ -63,6 +64,22 @@ def compare_cells(cells: Sequence[Cell]) -> list[ComparedCell]:
     none = {cell.roles[:2]: Cell((*cell.roles[:2], FULL), []) for cell in cells}
     whole = none | full
     return [ComparedCell(cell, compare_with_full(cell, whole[cell.roles[:2]])) for cell in cells]
+
+
+def describe_few_sources(compared: Sequence[ComparedCell], profile: Profile) -> list[str]:
+    """Return a note on data sets whose test samples come from few sources, otherwise nothing."""
+    few: dict[str, int] = {}
+    for one in compared:
+        residuals = one.comparison.accuracy.residuals
+        if one.method != FULL and residuals and residuals.df < FEW_SOURCES:
+            few[profile.format_name(one.cell.roles[1])] = len(residuals.sums[0])
+    if not few:
+        return []
+    listed = ", ".join(f"{name}: {count}" for name, count in few.items())
+    return [
+        f"Few sources: the test samples of these data sets come from few sources, such as fonts "
+        f"({listed}). Intervals cover other sources too, so they are very wide and say little."
+    ]
 
 
 def pool_compared(against: Sequence[ComparedCell]) -> dict[str, Pooled]:
