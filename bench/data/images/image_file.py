@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import SEEK_END
@@ -21,6 +21,7 @@ ImageSource = Path | TarMember
 Readable = ImageSource | LoadedMember
 
 FILES_AT_ONCE = 256  # files that one task of a thread checks
+LARGEST_8_BITS = 255
 LARGEST_SCALED = 128  # most pixels of a scaled image, relative to the pixels that are kept
 # Formats whose mode "I" has 16 bits in Pillow. In other formats, "I" has 32 bits.
 WITH_16_BITS = ("PNG", "PPM")
@@ -71,9 +72,16 @@ def _explain_damage(path: Readable) -> Iterator[None]:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         if isinstance(error, UnidentifiedImageError):  # its text is the name of an open file
             reason = "its format, or its number of bits per channel, is unknown to Pillow"
+            if _is_empty(path):
+                reason = "the file is empty"
         raise UserError(
             f"{format_path(path)}: not a readable image ({reason}); remove or replace it"
         ) from None
+
+
+def _is_empty(path: Readable) -> bool:
+    with path.open("rb") as file:
+        return not file.read(1)
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -107,8 +115,7 @@ def _check_mode(path: Readable, image: Image.Image) -> None:
 
 def _scale_to_8_bits(image: Image.Image) -> Image.Image:
     tags = getattr(image, "tag_v2", {})
-    bits = tags.get(BITS, (16,))[0]
-    values = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+    values = (np.asarray(image) >> (_count_bits(image) - 8)).astype(np.uint8)
     # Pillow inverts images whose value 0 means white only if they have at most 8 bits.
     return Image.fromarray(255 - values if tags.get(PHOTOMETRIC) == 0 else values)
 
@@ -120,6 +127,46 @@ def has_deep_pixels(source: ImageSource) -> bool:
             return _is_deep(image)
     except Exception:  # a damaged file is reported when it is read
         return False
+
+
+def refuse_low_values(paths: Iterable[ImageSource]) -> None:
+    """Raise UserError if the images of more than 8 bits per channel hold 8-bit values.
+
+    Programs that store 8-bit values in 16-bit files give images whose upper 8 bits are black. A
+    single dark image is valid, so one larger value in any of the images ends the search.
+    """
+    largest, bits = 0, 16
+    place: ImageSource = Path()
+    for path in paths:
+        with _explain_damage(path), _open(path) as image:
+            value = _find_largest_value(image)
+            if value > LARGEST_8_BITS:
+                return
+            if value > largest:
+                largest, bits, place = value, _count_bits(image), path
+    if largest:
+        raise UserError(
+            f"{format_path(place)}: holds values up to {largest} of {2**bits - 1:,}, but only the "
+            "upper 8 bits are read, so it would be blank; save it with 8 bits per channel, and all "
+            "others like it"
+        )
+
+
+def _find_largest_value(image: Image.Image) -> int:
+    """Return the largest value of an image of more than 8 bits per channel, otherwise 0.
+
+    Pillow reads only the upper 8 bits of colour images, so their lower bits count as 255.
+    """
+    if _is_deep(image):
+        return int(np.asarray(image).max())
+    if ";16" in str(getattr(image, "tile", "")):  # the format of the samples in the file
+        return int(np.asarray(image.convert("RGB")).max()) * 256 + LARGEST_8_BITS
+    return 0
+
+
+def _count_bits(image: Image.Image) -> int:
+    tags = getattr(image, "tag_v2", {})
+    return int(tags.get(BITS, (16,))[0])
 
 
 def load_fitted(path: Readable, resolution: int) -> Tensor:

@@ -18,10 +18,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from bench.data.images.image_file import (
+    ImageSource,
     Readable,
     check_images,
     load_fitted,
     open_image,
+    refuse_low_values,
     to_tensor,
 )
 from bench.data.images.image_folder import (
@@ -39,6 +41,7 @@ from bench.seeds import derive_seed
 AREA = (0.08, 1.0)  # share of the image that a training crop covers, as usual on ImageNet
 ASPECT = (3 / 4, 4 / 3)
 Decoder = Callable[[Readable, int], Tensor]  # of an image and its index
+DECODED_FIRST = 64  # images of each part whose range of values is checked before training
 WORKERS = min(4, count_cores())
 
 
@@ -69,6 +72,9 @@ class ImageStream:
         if train_limit:
             train = limit_listing(train, train_limit)
         check_images([*train.paths, *held.paths])
+        few = _select_few(train.paths)
+        refuse_low_values(few)
+        refuse_low_values([*few, *_select_few(held.paths)])
         self._train, self._held = train, held
         self._resolution, self._workers = resolution, workers
         self.classes = len(train.classes)
@@ -153,6 +159,10 @@ class ImageStream:
             collate_fn=_collate,
         )
         return _raise_errors(iter(loader))
+
+
+def _select_few(paths: Sequence[ImageSource]) -> Sequence[ImageSource]:
+    return paths[:: max(1, len(paths) // DECODED_FIRST)]  # from all classes
 
 
 def _split(order: list[int], size: int) -> list[list[int]]:

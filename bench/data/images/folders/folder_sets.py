@@ -11,11 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from bench.data.images import image_folder
 from bench.data.images.dataset import HELD_OUT, ImageSet
 from bench.data.images.folders.sequential import SequentialStream
 from bench.data.images.image_data import ImageData, compute_moments
-from bench.data.images.image_file import ImageSource, format_path, has_deep_pixels
+from bench.data.images.image_file import (
+    ImageSource,
+    format_path,
+    has_deep_pixels,
+    refuse_low_values,
+)
 from bench.data.images.streaming import WORKERS, ImageStream
 from bench.data.interface.descriptor import DataSet, Facts, hash_parts
 from bench.data.interface.splits import Part
@@ -91,6 +98,9 @@ class FolderSet(ImageSet):
                 "fit in memory; give a lower resolution, or a folder with fewer images"
             )
         images, held = (image_folder.read(split.paths, resolution) for split in (train, test))
+        for paths, pixels in ((train.paths, images), (train.paths + test.paths, held)):
+            if _has_blank_images(pixels):
+                refuse_low_values(paths)
         return ImageData(
             self.name, len(train.classes), images, train.labels, held, test.labels,
             *compute_moments(images), flip=True,
@@ -111,6 +121,8 @@ class FolderSet(ImageSet):
         sequential: always stream, and read tar shards in their own order.
         """
         place = self.place(root)
+        if train_limit:
+            _check_limit(train_limit, len(image_folder.list_images(place, "train").classes))
         if sequential:
             kind: type[ImageStream] = SequentialStream
         elif image_folder.is_too_large(len(image_folder.list_files(place)), resolution):
@@ -124,6 +136,24 @@ class FolderSet(ImageSet):
             held_share=HELD_OUT,
             train_limit=train_limit,
             workers=workers or WORKERS,
+        )
+
+
+def _has_blank_images(images: Tensor) -> bool:
+    """Return whether an image could be the upper bits of 8-bit values in 12 or 16 bits.
+
+    Such an image is black, or white if the value 0 means white. images: uint8 (N, 3, R, R).
+    """
+    pixels = images.flatten(1)
+    return bool(((pixels.amax(1) < 16) | (pixels.amin(1) > 239)).any())
+
+
+def _check_limit(limit: int, classes: int) -> None:
+    """Raise UserError if a limit leaves a class without a training image."""
+    if limit < classes:
+        raise UserError(
+            f"--train-limit {limit} leaves {classes - limit} of the {classes} classes without a "
+            f"training image; give at least {classes}"
         )
 
 

@@ -238,6 +238,12 @@ def test_the_check_finds_files_that_are_cut_off(suffix, tmp_path):
             check_images([path])
 
 
+def test_an_empty_file_is_called_empty(tmp_path):
+    (tmp_path / "x.jpg").touch()
+    for message in collect_refusals(tmp_path / "x.jpg"):
+        assert "x.jpg: not a readable image (the file is empty); remove" in message
+
+
 def test_the_check_reports_the_first_damaged_file_of_many(tmp_path):
     paths = [tmp_path / f"{i:04}.png" for i in range(600)]
     content = draw(paths[0])
