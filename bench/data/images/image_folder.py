@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ IMG_EXTENSIONS = (
 # Other image files. They are refused, since a run without them would miss them in silence.
 OTHER_IMAGES = (
     ".gif", ".jfif", ".jpe", ".jp2", ".jxl", ".avif", ".heic", ".heif", ".apng", ".tga", ".dib",
-    ".pbm", ".pnm",
+    ".pbm", ".pnm", ".svg", ".dcm",
 )  # fmt: skip
 MEMORY = 4 * 2**30  # bytes of images kept in memory; larger data sets are streamed
 
@@ -48,6 +49,23 @@ class Listing:
     labels: Tensor
 
 
+@contextmanager
+def explain_errors() -> Iterator[None]:
+    """Raise UserError in place of an OSError, for a file or folder that cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        advice = "change its permissions, or those of a folder above it"
+        if error.errno == errno.ENAMETOOLONG:
+            advice = "give a shorter path"
+        elif error.errno not in (errno.EACCES, errno.EPERM):
+            advice = "check the path and its disk"
+        raise UserError(
+            f"{format_path(Path(str(error.filename)))}: cannot be read ({error.strerror}); {advice}"
+        ) from None
+
+
+@explain_errors()
 def list_images(root: Path, split: str, classes: Sequence[str] | None = None) -> Listing:
     """List the images of root/split, or of its tar shards, without hidden files and folders.
 
@@ -91,21 +109,33 @@ def _list_classes(root: Path, split: str, known: Sequence[str] | None) -> tuple[
     shown = format_path(place)
     if not place.is_dir():
         raise UserError(f"{shown}: no such folder; {explain_missing(root, split)}")
-    with _explain_errors(place):
-        found = sorted(entry.name for entry in _scan(place) if _ask(entry.is_dir))
+    found = sorted(entry.name for entry in _scan(place) if entry.is_dir())
     if not found:
         hint = explain_wrong_names(root, split) or f"put images into {split}/CLASS/"
         raise UserError(f"{shown}: contains no class folders; {hint}")
     names = tuple(known or found)
     strangers = sorted(set(found) - set(names))
     if strangers:
-        raise UserError(f"{format_path(place / strangers[0])}: this class is missing in train/")
+        raise UserError(
+            f"{format_path(place / strangers[0])}: this class is missing in train/"
+            f"{_explain_twin(strangers[0], names)}"
+        )
     if len(names) < 2:
         raise UserError(
             f"{shown}: contains a single class, {names[0]!r}; give at least two folders "
             f"{split}/CLASS/"
         )
     return names
+
+
+def _explain_twin(name: str, others: Sequence[str]) -> str:
+    """Return a hint if another name looks the same but consists of other code points, or ""."""
+    if unicodedata.normalize("NFC", name) in {unicodedata.normalize("NFC", o) for o in others}:
+        return (
+            ", where the name looks the same but its accents are encoded otherwise (Unicode NFC "
+            "and NFD); copy the name of the folder in train/"
+        )
+    return ""
 
 
 def _check_each_class(place: Path, listing: Listing) -> None:
@@ -137,11 +167,10 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     Files of OTHER_IMAGES are included. above: the folders that contain `folder`. A link to one of
     them is not followed, because the walk would never end.
     """
-    with _explain_errors(folder):
-        here = _identify(folder)
-        if here in above:
-            return
-        entries = [(folder / e.name, _ask(e.is_dir), _ask(e.is_file)) for e in _scan(folder)]
+    here = _identify(folder)
+    if here in above:
+        return
+    entries = [(folder / e.name, e.is_dir(), e.is_file()) for e in _scan(folder)]
     for path, is_folder, is_file in entries:
         if is_folder:
             yield from _walk(path, (*above, here))
@@ -152,36 +181,29 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
 def _scan(folder: Path) -> list[os.DirEntry[str]]:
     """Return the entries of a folder that are neither hidden nor added by an operating system.
 
-    Raises UserError for a link whose target does not exist, because images may be missing.
+    Raises UserError for a link without a target, because images may be missing.
     """
     with os.scandir(folder) as entries:
         found = [e for e in entries if not e.name.startswith(".") and e.name not in FOREIGN]
     for entry in found:
-        if entry.is_symlink() and _is_missing(entry):
+        if entry.is_symlink() and (fault := _find_fault(entry)):
             target = format_path((folder / entry.name).readlink())
             raise UserError(
-                f"{format_path(folder / entry.name)}: a link to {target}, which does not exist; "
+                f"{format_path(folder / entry.name)}: a link to {target}, which {fault}; "
                 "restore the target, or remove the link"
             )
     return found
 
 
-def _is_missing(link: os.DirEntry[str]) -> bool:
+def _find_fault(link: os.DirEntry[str]) -> str:
+    """Return why a link leads to no file or folder, or ""."""
     try:
         link.stat()
     except OSError as error:
-        return error.errno in (errno.ENOENT, errno.ENOTDIR)
-    return False
-
-
-def _ask(question: Callable[[], bool]) -> bool:
-    """Return the answer to a question about an entry of a folder; False for a link to itself."""
-    try:
-        return question()
-    except OSError as error:
         if error.errno == errno.ELOOP:
-            return False
-        raise
+            return "leads back to the link itself"
+        return "does not exist" if error.errno in (errno.ENOENT, errno.ENOTDIR) else ""
+    return ""
 
 
 def _identify(folder: Path) -> tuple[int, int]:
@@ -189,16 +211,7 @@ def _identify(folder: Path) -> tuple[int, int]:
     return facts.st_dev, facts.st_ino
 
 
-@contextmanager
-def _explain_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{format_path(folder)}: cannot be read ({error.strerror}); change its permissions"
-        ) from None
-
-
+@explain_errors()
 def list_files(root: Path) -> list[ImageSource]:
     """Return the files of all images of both splits in a fixed order; val/ may be missing.
 

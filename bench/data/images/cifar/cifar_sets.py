@@ -18,6 +18,7 @@ from bench.data.images.cifar.torchvision_files import (
 )
 from bench.data.images.dataset import HELD_OUT, ImageSet
 from bench.data.images.image_data import ImageData, compute_moments
+from bench.data.images.image_folder import explain_errors
 from bench.data.interface.descriptor import Facts, hash_parts
 from bench.data.interface.splits import Part, split_held_out
 from bench.errors import UserError
@@ -80,6 +81,7 @@ class CifarSet(ImageSet):
 DATA_SETS = tuple(CifarSet(name) for name in CLASSES)
 
 
+@explain_errors()
 def find_files(name: str, root: Path | None) -> TorchvisionFiles | HubFiles | None:
     """Return the files of a data set below root, or None. torchvision's files take precedence."""
     places = _list_places(name, root) if root else []
@@ -116,7 +118,9 @@ def provide_files(name: str, root: Path | None) -> TorchvisionFiles | HubFiles:
         raise UserError(
             f"{name}: no data root; give --data-root DIR, a folder that contains {wanted}"
         )
-    if not root.is_dir():
+    with explain_errors():
+        is_folder = root.is_dir()
+    if not is_folder:
         raise UserError(
             f"{name}: the data root {root} is not a folder; give one that contains {wanted}"
         )

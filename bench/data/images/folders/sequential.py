@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from bench.data.images.image_folder import explain_errors
 from bench.data.images.shards.shard_files import find_shards
 from bench.data.images.shards.tar_shards import LoadedMember, TarMember, split_name
 from bench.data.images.streaming import Decoder, ImageStream
@@ -44,7 +45,8 @@ class SequentialStream(ImageStream):
     """
 
     def __init__(self, root: Path, **how: Any) -> None:
-        self._shards = [str(shard) for shard in find_shards(root, "train")]
+        with explain_errors():
+            self._shards = [str(shard) for shard in find_shards(root, "train")]
         if not self._shards:
             raise UserError(f"{root}: sequential reads tar shards, but there are none; turn it off")
         _import_webdataset()

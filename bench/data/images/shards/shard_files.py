@@ -28,7 +28,7 @@ def find_shards(root: Path, split: str) -> list[Path]:
     """Return the shards of a split: root/SPLIT/*.tar, or else the root/*.tar named after it.
 
     Returns [] if root/SPLIT contains folders, because then it is an image folder. Raises UserError
-    for a shard whose name contains both splits.
+    for a shard whose name contains both splits, and OSError for a folder that cannot be read.
     """
     inside = _list_visible(root / split)
     if any(path.is_dir() for path in inside):
