@@ -122,7 +122,7 @@ def list_samples(
     alphabetical order are in the order of the labels, classes are named after the folders.
     Otherwise the name of a class is its label. Raises UserError for
     a damaged shard, for shards without samples, a sample without an image or a label, a duplicate
-    sample, and a class that is missing.
+    sample, a class that is missing, and a label that contradicts the folder of the sample.
     """
     facts = [shard.stat() for shard in shards]
     state = tuple((fact.st_size, fact.st_mtime_ns) for fact in facts)
@@ -157,6 +157,7 @@ def _list_samples(
     names = classes or _name_classes(shards[0].parent, pairs)
     if labels[-1] >= len(names):
         raise UserError(f"{pairs[-1][1]}: its class {labels[-1]} is missing in the training shards")
+    _check_folders(names, pairs)
     placed = tuple(
         TarMember(m.shard, m.name, _place(split, names[label], m.name), m.start, m.size)
         for label, m in pairs
@@ -172,9 +173,11 @@ def _place(split: str, name: str, member: str) -> str:
 
 def _name_classes(place: Path, pairs: Sequence[tuple[int, TarMember]]) -> tuple[str, ...]:
     count = pairs[-1][0] + 1
-    missing = sorted(set(range(count)) - {label for label, _ in pairs})
-    if missing or count < 2:
-        what = f"no sample of class {missing[0]}" if missing else "fewer than two classes"
+    labels = {label for label, _ in pairs}
+    lacks_some = len(labels) < count  # do not list the classes, because a label may be huge
+    if lacks_some or count < 2:
+        first = next(label for label in range(count + 1) if label not in labels)
+        what = f"no sample of class {first}" if lacks_some else "fewer than two classes"
         raise UserError(f"{place}: the training shards contain {what}; add the missing shards")
     folders = {(label, member.name.partition("/")[0]) for label, member in pairs}
     names = [folder for _, folder in sorted(folders)]
@@ -182,6 +185,23 @@ def _name_classes(place: Path, pairs: Sequence[tuple[int, TarMember]]) -> tuple[
     if nested and len(names) == count == len(set(names)) and names == sorted(names):
         return tuple(names)
     return tuple(str(number) for number in range(count))
+
+
+def _check_folders(names: Sequence[str], pairs: Sequence[tuple[int, TarMember]]) -> None:
+    """Raise UserError for a sample in the folder of another class, if folders name the classes.
+
+    Then the splits number their classes differently.
+    """
+    if names == tuple(str(number) for number in range(len(names))):
+        return
+    known = set(names)
+    for label, member in pairs:
+        folder, slash, _ = member.name.partition("/")
+        if slash and folder != names[label] and folder in known:
+            raise UserError(
+                f"{member}: its label is {label}, which means {names[label]!r} in the training "
+                "shards; number the classes of both splits alike"
+            )
 
 
 def _read_shard(shard: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, int, TarMember]]:

@@ -116,3 +116,37 @@ def test_validation_shards_need_samples_of_every_class(tmp_path: Path) -> None:
 def test_a_sample_whose_image_is_not_read_is_named_with_its_file(tmp_path: Path, kind: str) -> None:
     write_shard(tmp_path / "train-0.tar", range(9), kind)
     expect_error(rf"sample train-00 has no image \(\.jpg.*only train-00\.{kind}; conv", tmp_path)
+
+
+def test_a_huge_label_is_refused_at_once(tmp_path: Path) -> None:
+    write_shard(tmp_path / "train-0.tar", [0, 1, 99_999_999_999])
+    write_shard(tmp_path / "val-0.tar")
+    expect_error("the training shards contain no sample of class 2; add", tmp_path)
+
+
+def write_nested(path: Path, classes: Sequence[str], folders: Sequence[str]) -> None:
+    """Write a shard with one image per folder, labelled by its place in `classes`."""
+    pixels = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(pixels, "PNG")
+    with tarfile.open(path, "w") as archive:
+        for folder in folders:
+            label = str(classes.index(folder)).encode()
+            for kind, content in (("png", pixels.getvalue()), ("cls", label)):
+                entry = tarfile.TarInfo(f"{folder}/{path.stem}.{kind}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+
+
+def test_splits_that_number_the_classes_differently_are_refused(tmp_path: Path) -> None:
+    write_nested(tmp_path / "train-0.tar", ["ant", "bee"], ["ant", "bee"])
+    write_nested(tmp_path / "val-0.tar", ["bee", "ant"], ["ant", "bee"])
+    expect_error(r"bee/val-0\.png: its label is 0, which means 'ant' in the training", tmp_path)
+    write_nested(tmp_path / "val-0.tar", ["ant", "bee"], ["ant", "bee"])
+    assert len(image_folder.list_files(tmp_path)) == 4
+
+
+def test_folders_that_do_not_name_classes_are_free(tmp_path: Path) -> None:
+    """Here the labels name the classes, and the folders "0" and "1" are parts of a split."""
+    write_nested(tmp_path / "train-0.tar", ["1", "0"], ["0", "1"])
+    write_nested(tmp_path / "val-0.tar", ["0", "1"], ["0", "1"])
+    assert len(image_folder.list_files(tmp_path)) == 4
