@@ -11,6 +11,7 @@ import torchvision
 from torch import nn
 
 from bench.errors import UserError
+from bench.models.kinds import VISION_TRANSFORMER, find_kind
 from bench.models.laptop import LAPTOP
 from bench.models.texts.catalogue import find_text_model, list_text_models
 from bench.options import make_unknown_error
@@ -24,8 +25,15 @@ def build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
 
     A plain name is looked up first among the project's own models, then in torchvision, then in
     timm. "timm:NAME" is looked up in timm only. The global random state does not change.
-    Raises UserError for an unknown name, or if the model cannot be built for the resolution.
+    Raises UserError for an unknown name, if the model cannot be built for the resolution, and if
+    the patches of a transformer leave out pixels at the edge.
     """
+    model = _build(name, classes, resolution, seed)
+    _check_patches(name, model, resolution)
+    return model
+
+
+def _build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
     short = name.removeprefix(TIMM)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -45,6 +53,33 @@ def build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
                 f"({reason}); {describe_size(name)}"
             ) from None
     raise _make_unknown_error(name)
+
+
+def _check_patches(name: str, model: nn.Module, resolution: int) -> None:
+    """Raise UserError if the patches of a transformer do not cover an image to its edge.
+
+    The patches are those of the first convolution. Convolutional networks are accepted, because
+    they leave out few pixels at the edge by design. A transformer may leave out half of an image.
+    """
+    path, first = next(
+        ((p, m) for p, m in model.named_modules() if isinstance(m, nn.Conv2d)), ("", None)
+    )
+    # Subclasses of Conv2d pad an image to fit, and so does timm's option dynamic_img_pad.
+    if type(first) is not nn.Conv2d or first.padding != (0, 0):
+        return
+    parents = [model.get_submodule(path[:i]) for i, c in enumerate(path) if c == "."]
+    embeds = any("Embed" in type(parent).__name__ for parent in parents)  # also in MLP-Mixers
+    pads = any(getattr(parent, "dynamic_img_pad", False) for parent in parents)
+    if pads or not (embeds or find_kind(name) == VISION_TRANSFORMER):
+        return
+    patch, step = first.kernel_size[0], first.stride[0]
+    left = (resolution - patch) % step
+    if resolution > patch and left:
+        raise UserError(
+            f"model {name}: patches of {patch} × {patch} pixels do not cover images of "
+            f"{resolution} × {resolution}, so the last {left} rows and columns would be left out; "
+            f"pass --resolution {resolution - left} or {resolution - left + step}"
+        )
 
 
 def describe_size(name: str) -> str:

@@ -1,9 +1,14 @@
 """Tests of building models by name: seeded weights, trainable parameters, clear errors."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
+from PIL import Image
 
 from bench.batches.factory import make_batches
+from bench.data.images import image_folder
 from bench.errors import UserError
 from bench.models.catalogue import build, describe
 from bench.models.compatibility import check_pair
@@ -91,3 +96,62 @@ def test_unsupported_resolution_raises_one_line_error():
 def test_describe_has_one_line_per_model():
     assert set(LAPTOP) < set(describe())
     assert all(text and "\n" not in text for text in describe().values())
+
+
+@pytest.mark.parametrize(
+    ("name", "resolution", "least"),
+    [
+        ("vit_tiny_patch16_224", 40, 32),
+        ("timm:deit_tiny_patch16_224", 30, 16),
+        ("swin_tiny_patch4_window7_224", 30, 28),
+        ("swin_t", 31, 28),
+        ("pit_ti_224", 20, 16),  # its patches overlap
+        ("mixer_s32_224", 40, 32),
+        ("laptop_deit", 32, 30),
+    ],
+)
+def test_patches_that_leave_out_pixels_are_refused(name, resolution, least):
+    with pytest.raises(UserError, match=rf"pass --resolution {least} or \d+$") as caught:
+        build(name, 2, resolution, seed=0)
+    assert str(caught.value).isprintable()
+    nearest = int(str(caught.value).split()[-1])
+    assert least < resolution < nearest
+    for side in (least, nearest):
+        build(name, 2, side, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "resolution"),
+    [("convnext_tiny", 35), ("timm:convnext_atto", 35), ("alexnet", 65), ("squeezenet1_1", 33)],
+)
+def test_convolutional_networks_may_leave_out_pixels_at_the_edge(name, resolution):
+    build(name, 2, resolution, seed=0)
+
+
+def make_two_classes(root):
+    for split in ("train", "val"):
+        for name in ("ant", "bee"):
+            (root / split / name).mkdir(parents=True)
+            for i in range(2):
+                Image.new("RGB", (40, 40), (80 * i,) * 3).save(root / split / name / f"{i}.png")
+    return f"folder:{root}"
+
+
+@pytest.mark.parametrize("memory", [0, 2**30])
+def test_batchnorm_of_one_value_is_refused_by_name(memory, tmp_path, monkeypatch):
+    monkeypatch.setattr(image_folder, "MEMORY", memory)
+    data = make_two_classes(tmp_path)
+    make = partial(Spec, data=data, batch_size=1)
+    for resolution, fits in ((24, False), (64, True)):
+        spec = make(model="laptop_resnet", resolution=resolution)
+        if fits:
+            make_batches(spec, torch.device("cpu"))
+            continue
+        with pytest.raises(
+            UserError, match=r"BatchNorm needs two .*; pass --batch-size 2"
+        ) as error:
+            make_batches(spec, torch.device("cpu"))
+        assert str(error.value).isprintable()
+        make_batches(replace(spec, batch_size=2), torch.device("cpu"))
+    make_batches(make(model="laptop_deit", resolution=24), torch.device("cpu"))
+    make_batches(make(model="laptop_resnet", strategy="probe"), torch.device("cpu"))
