@@ -1,7 +1,7 @@
 """Cost and time until a run first reaches the accuracy of full training, less the margin.
 
-Runs with `score_epochs` are evaluated after every epoch, so the target is first seen reached at the
-end of an epoch. These evaluations cost neither FLOPs nor time of training.
+Runs with `score_epochs` are evaluated after every epoch, so a run can be seen to reach the target
+only at the end of an epoch. These evaluations cost neither FLOPs nor time of training.
 """
 
 from __future__ import annotations

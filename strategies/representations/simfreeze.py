@@ -42,8 +42,10 @@ class SimFreeze(Strategy):
 
     Differences from the original:
 
-    - It thaws layers when the scenario changes. A run has one task here, so no layer thaws.
-    - It compares with the model before the current fine-tuning. Here this is the model at step 0.
+    - The original thaws layers when the scenario changes. A run here has one task, so no layer
+      thaws.
+    - The original compares with the model before the current fine-tuning. Here this is the model
+      at step 0.
     """
 
     name = "simfreeze"

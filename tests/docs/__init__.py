@@ -1,1 +1,1 @@
-"""Tests of the documentation; they run with `make docs`."""
+"""Tests of the documentation; they run with `make docs-test`."""
