@@ -16,8 +16,8 @@ from bench.data.images.image_data import ImageData
 from bench.data.interface.splits import Part
 from bench.distributed.process_group import ALONE, ProcessGroup
 from bench.errors import UserError
-from bench.models.compatibility import check_pair, check_single_samples
-from bench.spec import FULL, Spec
+from bench.models.compatibility import check_pair
+from bench.spec import Spec
 
 
 @lru_cache(maxsize=6)
@@ -42,8 +42,7 @@ def make_batches(
 
     Image folders that do not fit in memory are streamed.
     Raises UserError for an unknown model, if a text model is used on images or an image model on
-    texts, for sequential reading of texts, and if the batches of full training are too
-    small for BatchNorm.
+    texts, and for sequential reading of texts.
     """
     part: Part = "test" if spec.evaluate_on == "test" else "validation"
     root = spec.paths.get("data", "")
@@ -62,23 +61,10 @@ def make_batches(
         sequential=spec.sequential,
     )
     if streamed is not None:
-        _check_batch_size(spec, streamed.classes, device, group)
         return StreamedBatches(streamed, spec, device, group), streamed.classes
     fold = find_fold(spec.data, spec.seed)
     data = load_data(spec.data, spec.resolution, part, root, spec.train_limit, fold)
-    _check_batch_size(spec, data.classes, device, group)
     return Batches(data, spec, device, group), data.classes
-
-
-def _check_batch_size(spec: Spec, classes: int, device: torch.device, group: ProcessGroup) -> None:
-    """Raise UserError if a process gets a single sample and the model's BatchNorm needs two.
-
-    Strategies may freeze these norms before the first step, so only full training is checked. On
-    CUDA, SyncBatchNorm computes its statistics over the samples of all processes.
-    """
-    synced = group.size > 1 and device.type == "cuda"
-    if spec.strategy == FULL and spec.batch_size < 2 * group.size and not synced:
-        check_single_samples(spec.model, classes, spec.resolution, 2 * group.size)
 
 
 def count_batches(batches: AnyBatches, spec: Spec, processes: int = 1) -> dict[int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import timm
-import torch
 
 from bench.data.catalogue import find_data_set, list_data_sets
 from bench.data.texts.dataset import TextSet
@@ -34,23 +33,6 @@ def check_pair(model: str, data: str) -> None:
             f"{model} cannot be trained on {data}: use a model whose name ends in _mlm for "
             "predicting masked words of grammar, and any other BERT for other tasks"
         )
-
-
-def check_single_samples(model: str, classes: int, resolution: int, least: int) -> None:
-    """Raise UserError if an image model cannot be trained on batches of one sample.
-
-    least: batch size that gives two samples to each process.
-    """
-    net = build(model, classes, resolution, seed=0)
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            net.train()(torch.zeros(1, 3, resolution, resolution))
-    except Exception as error:  # other errors are reported when the model is analysed
-        if "more than 1 value per channel" in str(error):
-            raise UserError(
-                f"model {model} at {resolution} × {resolution}: its features shrink to one pixel, "
-                f"so BatchNorm needs two samples per process; pass --batch-size {least} or more"
-            ) from None
 
 
 def _is_image_model(name: str) -> bool:

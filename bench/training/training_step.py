@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bench.batches.order import NOT_ASKED, count_batch_samples
 from bench.costs.saved_memory import SavedBytes, count_state_bytes
+from bench.errors import UserError
 from bench.layers.discovery import Inputs
 from bench.seeds import seed_device
 from bench.strategy_api.output_checks import check_rates
@@ -68,11 +69,20 @@ def _weight_loss(run: RunState, loss: Tensor, labels: Tensor, samples: int) -> T
 
 
 def _compute_output(run: RunState, inputs: Inputs) -> Any:
-    if run.compiled:
-        return run.compiled.forward(inputs)
-    if run.shortcut is None:
-        return run.group.forward(run.model, inputs)
-    return run.shortcut.forward(run.view.step, inputs, run.accounting.now)
+    """Return the model's output. Raises UserError if BatchNorm has a single value per channel."""
+    try:
+        if run.compiled:
+            return run.compiled.forward(inputs)
+        if run.shortcut is None:
+            return run.group.forward(run.model, inputs)
+        return run.shortcut.forward(run.view.step, inputs, run.accounting.now)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            f"{run.spec.label}: the features shrink to one pixel, so BatchNorm needs two samples "
+            f"per process; use --batch-size {2 * run.group.size} or more, or a larger resolution"
+        ) from None
 
 
 def _enter_compiled_step(run: RunState, samples: int) -> AbstractContextManager[None]:

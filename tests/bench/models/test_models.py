@@ -1,14 +1,11 @@
 """Tests of building models by name: seeded weights, trainable parameters, clear errors."""
 
-from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
 from PIL import Image
 
 from bench.batches.factory import make_batches
-from bench.data.images import image_folder
 from bench.errors import UserError
 from bench.models.catalogue import build, describe
 from bench.models.compatibility import check_pair
@@ -135,23 +132,3 @@ def make_two_classes(root):
             for i in range(2):
                 Image.new("RGB", (40, 40), (80 * i,) * 3).save(root / split / name / f"{i}.png")
     return f"folder:{root}"
-
-
-@pytest.mark.parametrize("memory", [0, 2**30])
-def test_batchnorm_of_one_value_is_refused_by_name(memory, tmp_path, monkeypatch):
-    monkeypatch.setattr(image_folder, "MEMORY", memory)
-    data = make_two_classes(tmp_path)
-    make = partial(Spec, data=data, batch_size=1)
-    for resolution, fits in ((24, False), (64, True)):
-        spec = make(model="laptop_resnet", resolution=resolution)
-        if fits:
-            make_batches(spec, torch.device("cpu"))
-            continue
-        with pytest.raises(
-            UserError, match=r"BatchNorm needs two .*; pass --batch-size 2"
-        ) as error:
-            make_batches(spec, torch.device("cpu"))
-        assert str(error.value).isprintable()
-        make_batches(replace(spec, batch_size=2), torch.device("cpu"))
-    make_batches(make(model="laptop_deit", resolution=24), torch.device("cpu"))
-    make_batches(make(model="laptop_resnet", strategy="probe"), torch.device("cpu"))

@@ -268,3 +268,9 @@ def test_the_spec_decides_on_nesterov_momentum(tmp_path: Path) -> None:
     for nesterov in (False, True):
         run = RunState(make_tiny_spec(nesterov=nesterov), tmp_path)
         assert [group["nesterov"] for group in run.optimizer.param_groups] == [nesterov]
+
+
+def test_a_single_value_for_batchnorm_is_one_line(tmp_path: Path) -> None:
+    spec = make_tiny_spec(model="laptop_resnet", batch_size=1, train_limit=10)
+    with pytest.raises(UserError, match=r"BatchNorm needs two samples .*; use --batch-size 2"):
+        execute_run(spec, tmp_path)
