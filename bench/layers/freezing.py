@@ -122,7 +122,8 @@ def _find_modes(
     """Return each module whose mode depends on frozen layers, with the layers inside it.
 
     A module without layers that the forward pass never calls has those of its container. BERT's
-    attention only reads the rate of such a dropout.
+    attention only reads the rate of such a dropout. The model itself is left out: its mode is that
+    of `model.train()`, which modules follow after a thaw.
     """
     owner: dict[str, int] = {}
     for layer in layers:
@@ -138,7 +139,7 @@ def _find_modes(
         nearest = name
         while nearest not in found:
             nearest = nearest.rpartition(".")[0]
-        if not keep_dropout or has_running_statistics(module):
+        if module is not model and (not keep_dropout or has_running_statistics(module)):
             modes.append((module, frozenset(found[nearest])))
     return modes
 
