@@ -5,11 +5,14 @@ Only if results change, increase RESULTS_VERSION and update the ids here.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 import pytest
 
 from bench.data.catalogue import list_data_sets
+from bench.models.anatomy import analyze_model
 from bench.planning.run_inputs import resolve
 from bench.spec import Spec
 
@@ -35,6 +38,17 @@ DATA_SETS = {
     "grammar:paraphrase": (BERT, "b86e6bdf62cc"),
     "mrpc": (BERT, "4e031f25ac93"),
     "cola": (BERT, "a0e0668061a1"),
+}
+
+SIZES = {"laptop_bert": 16, "laptop_bert_mlm": 16, "laptop_llama": 16}  # words; images: pixels
+LAYERS = {
+    "laptop_resnet": "aeebda51ac73",
+    "laptop_vgg11": "8c9c956cd789",
+    "laptop_mobilenet_v2": "9534c8d49b32",
+    "laptop_deit": "9a7996d51967",
+    "laptop_bert": "55780589c35a",
+    "laptop_bert_mlm": "bfdb41733b80",
+    "laptop_llama": "dfabe0cd452a",
 }
 
 STRATEGIES: list[tuple[str, dict[str, Any], str]] = [
@@ -104,3 +118,11 @@ def test_the_run_id_for_each_strategy_is_unchanged(
 @pytest.mark.parametrize(("changes", "pinned"), CHANGES, ids=lambda v: str(v))
 def test_the_run_id_with_changed_fields_is_unchanged(changes: dict[str, Any], pinned: str) -> None:
     assert id_of(**changes) == pinned
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_layers_behind_an_id_are_unchanged(name: str) -> None:
+    """Other layers give other results: then add an entry to bench.revisions.REVISIONS too."""
+    layers, _ = analyze_model(name, 10, SIZES.get(name, 24))
+    text = json.dumps([(layer.name, layer.parameters, layer.block) for layer in layers])
+    assert hashlib.sha256(text.encode()).hexdigest()[:12] == LAYERS[name]
