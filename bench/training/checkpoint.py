@@ -78,6 +78,7 @@ def _read_decisions(folder: RunFolder, count: int) -> list[dict[str, Any]]:
 def _restore(run: RunState, state: dict[str, Any]) -> None:
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
+    _check_optimizer(run)
     run.freezer.freeze(state["frozen"])
     run.strategy.load_state_dict(state["strategy"])
     run.view.step, run.view.frozen = state["step"], run.freezer.frozen
@@ -90,6 +91,21 @@ def _restore(run: RunState, state: dict[str, Any]) -> None:
         run.shortcut.resume(state["prefix_since"], run.view.step)
     run.group.regroup()
     run.resumed = True
+
+
+def _check_optimizer(run: RunState) -> None:
+    """Raise UserError if the state of a parameter has another shape.
+
+    Then another version of the code, which lists the parameters in another order, wrote it.
+    """
+    for parameter, state in run.optimizer.state.items():
+        tensors = [v for v in state.values() if isinstance(v, torch.Tensor) and v.ndim]
+        if any(tensor.shape != parameter.shape for tensor in tensors):
+            raise UserError(
+                f"run {run.spec.id}, {run.spec.label}: its checkpoint lists the parameters in "
+                "another order, so another version of the program wrote it; delete checkpoint.pt "
+                "in the run's folder to restart the run"
+            )
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -32,9 +32,10 @@ class IntervalSums:
 
     def add(self, view: View) -> None:
         """Add the gradients of the last step."""
-        if self._without != view.frozen:
+        parameters = view.active_parameters()
+        # A checkpoint of an earlier release lists fewer parameters if some got no gradient.
+        if self._without != view.frozen or len(self._chosen) != len(parameters):
             self._without = view.frozen
-            parameters = view.active_parameters()
             self._chosen = [layer in self._counted for layer, _ in parameters]
             # A gradient may have other strides than its parameter. A step that skips a layer
             # computes none for it.
@@ -45,7 +46,7 @@ class IntervalSums:
             self._sums = torch.zeros(sum(map(_round_up_size, self._places)), device=view.device)
             self._lay_out()
         # One multi-tensor addition sums all layers. Nothing is copied from the device.
-        summed = compress(view.active_parameters(), self._chosen)
+        summed = compress(parameters, self._chosen)
         pairs = [
             (total, p.grad)
             for total, (_, p) in zip(self._by_parameter, summed, strict=True)

@@ -164,3 +164,17 @@ def test_an_unreadable_checkpoint_gives_a_one_line_error(tmp_path: Path) -> None
     assert "\n" not in str(caught.value)
     folder.checkpoint.unlink()
     assert execute(spec, tmp_path)["status"] == "done"
+
+
+def test_a_checkpoint_with_parameters_in_another_order_is_one_line(tmp_path: Path) -> None:
+    spec = make_tiny_spec()
+    stops = iter([False] * 3)
+    with pytest.raises(Stopped):
+        execute(spec, tmp_path, stop=lambda: next(stops, True))
+    path = RunFolder(tmp_path, spec.id).checkpoint
+    state = torch.load(path, weights_only=True)
+    momenta = state["optimizer"]["state"]
+    state["optimizer"]["state"] = dict(zip(momenta, reversed(momenta.values()), strict=True))
+    save_checkpoint(path, state)
+    with pytest.raises(UserError, match=r"in another order, .* delete checkpoint\.pt"):
+        execute(spec, tmp_path)
