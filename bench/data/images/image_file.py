@@ -133,7 +133,7 @@ def refuse_low_values(paths: Iterable[ImageSource]) -> None:
     """Raise UserError if the images of more than 8 bits per channel hold 8-bit values.
 
     Programs that store 8-bit values in 16-bit files give images whose upper 8 bits are black. A
-    single dark image is valid, so one larger value in any of the images ends the search.
+    dark image among other images of more than 8 bits is valid, so one larger value ends the search.
     """
     largest, bits = 0, 16
     place: ImageSource = Path()

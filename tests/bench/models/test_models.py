@@ -1,9 +1,7 @@
 """Tests of building models by name: seeded weights, trainable parameters, clear errors."""
 
-
 import pytest
 import torch
-from PIL import Image
 
 from bench.batches.factory import make_batches
 from bench.errors import UserError
@@ -123,12 +121,3 @@ def test_patches_that_leave_out_pixels_are_refused(name, resolution, least):
 )
 def test_convolutional_networks_may_leave_out_pixels_at_the_edge(name, resolution):
     build(name, 2, resolution, seed=0)
-
-
-def make_two_classes(root):
-    for split in ("train", "val"):
-        for name in ("ant", "bee"):
-            (root / split / name).mkdir(parents=True)
-            for i in range(2):
-                Image.new("RGB", (40, 40), (80 * i,) * 3).save(root / split / name / f"{i}.png")
-    return f"folder:{root}"
