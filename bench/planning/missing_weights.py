@@ -18,7 +18,7 @@ def set_aside(sweep: Sweep, plan: Plan) -> tuple[list[Spec], list[str]]:
     models = dict.fromkeys(s.model for s in plan.todo if s.weights == "pretrained")
     if not models:
         return list(plan.specs), []
-    from bench.models.weights import load_published  # imports timm, which takes two seconds
+    from bench.models.weights.loading import load_published  # imports timm, which takes two seconds
 
     reasons: dict[str, str] = {}
     for model in models:

@@ -51,7 +51,7 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
     else:
         paths.pop("weights", None)
         if spec.weights == "pretrained":
-            from bench.models.weights import identify_published
+            from bench.models.weights.loading import identify_published
 
             contents["weights"] = identify_published(spec.model)
         elif spec.weights and not spec.weights.startswith("run:"):

@@ -14,7 +14,7 @@ from bench.layers.discovery import Layer
 from bench.models.catalogue import build as build_model
 from bench.models.texts.catalogue import find_text_model
 from bench.models.texts.lora import LoraModel, add_adapters
-from bench.models.weights import load_backbone
+from bench.models.weights.loading import load_backbone
 from bench.results.run_folder import RunFolder
 from bench.seeds import derive_seed
 from bench.spec import Spec

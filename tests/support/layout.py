@@ -36,6 +36,7 @@ ORDER = (
     "bench.data",
     "bench.models.texts",
     "bench.models",
+    "bench.models.weights",
     "bench.strategy_api",
     "bench.batches",
     "bench.prefix",

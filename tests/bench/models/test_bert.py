@@ -16,7 +16,7 @@ from bench.layers.freezing import Freezer
 from bench.models.anatomy import analyze_model
 from bench.models.catalogue import build
 from bench.models.texts.catalogue import list_text_models
-from bench.models.weights import load_backbone
+from bench.models.weights.loading import load_backbone
 from tests.support.counted_by_torch import count_by_torch
 from tests.support.small_models import make_texts
 

@@ -13,7 +13,7 @@ from bench.models.texts.catalogue import find_text_model
 from bench.models.texts.checkpointed_blocks import checkpoint_blocks
 from bench.models.texts.hub_files import TOKENIZER, WEIGHTS, hash_files, list_tokenizer_files
 from bench.models.texts.hub_model import load_hub_model
-from bench.models.weights import load_backbone
+from bench.models.weights.loading import load_backbone
 from tests.support.hub_folders import make_hub_folder
 
 

@@ -14,7 +14,7 @@ from bench.models import shipped_backbones
 from bench.models.anatomy import analyze_model
 from bench.models.catalogue import build
 from bench.models.shipped_backbones import find_backbone, read_provenance, ship_backbone
-from bench.models.weights import load_backbone
+from bench.models.weights.loading import load_backbone
 from bench.planning.sweep import load_sweep
 from bench.planning.sweep_files import load_profile
 

@@ -1,14 +1,13 @@
-"""Translation of the tensors of a weights file into those of a model: names, and image sizes.
+"""Translation of the tensor names of a weights file into those of a model.
 
 Names change if a model is wrapped (DataParallel, torch.compile, Lightning), and between versions of
 a library. The libraries translate old names when they load their own published files. This module
-uses these translations for local files too. Position embeddings depend on the size of the images.
+uses these translations for local files too.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,12 +17,12 @@ from typing import Any
 
 import timm
 import torch
-from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from bench.models.catalogue import TIMM, is_torchvision
 from bench.models.texts.catalogue import find_text_model
-from bench.models.weight_files import is_under
+from bench.models.weights.files import is_under
+from bench.models.weights.positions import needs_resampling
 
 COUNTER = "num_batches_tracked"  # step counter of BatchNorm, absent from many files
 # Name parts that wrappers insert: DataParallel, torch.compile, FSDP, checkpointing.
@@ -239,27 +238,3 @@ def _translate_by_modules(state: State, model: nn.Module, heads: Sequence[str]) 
     renamed = {key: own[key] for key in own if key not in result.missing_keys}
     kept = {key: state[key] for key in (*skipped, *result.unexpected_keys) if key in state}
     return renamed | kept
-
-
-def needs_resampling(key: str, given: Tensor, own: Tensor) -> bool:
-    """Return whether two tensors are position embeddings that differ only in grid size.
-
-    Their shape is (1, prefix + side², width).
-    """
-    if not key.endswith(("pos_embed", "pos_embedding")) or given.shape == own.shape:
-        return False
-    same = given.ndim == own.ndim == 3 and given.shape[2] == own.shape[2]
-    return same and _get_grid(given)[0] == _get_grid(own)[0]
-
-
-def resample_positions(given: Tensor, own: Tensor) -> Tensor:
-    """Return the position embeddings `given`, interpolated to the grid of `own`."""
-    prefix, side = _get_grid(own)
-    fitted: Tensor = resample_abs_pos_embed(given.float(), [side, side], num_prefix_tokens=prefix)
-    return fitted
-
-
-def _get_grid(positions: Tensor) -> tuple[int, int]:
-    """Return the number of prefix tokens and the side of the square grid after them."""
-    side = math.isqrt(positions.shape[1])
-    return positions.shape[1] - side**2, side

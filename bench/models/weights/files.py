@@ -1,7 +1,7 @@
 """Weights files: reading of safetensors, and conversion of other files into safetensors.
 
 Runs read safetensors only, because a pickle can execute any code. The conversion
-`python -m bench.models.weight_files FILE` executes nothing of what a pickle asks for.
+`python -m bench.models.weights.files FILE` executes nothing of what a pickle asks for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from bench.errors import UserError
 from bench.files import get_utf8_path, replace_atomically
-from bench.models.weight_pickles import (
+from bench.models.weights.pickles import (
     LENGTH,
     SAVE_STATE,
     Opaque,
@@ -78,7 +78,7 @@ def describe_part(path: Path) -> str:
 def format_conversion(path: Path, keep: str = "", drop: Sequence[str] = ()) -> str:
     """Return the shell command that executes `convert`."""
     # -P: a folder named bench in the working directory would take the place of this package.
-    words = [sys.executable or "python", "-P", "-m", "bench.models.weight_files", str(path)]
+    words = [sys.executable or "python", "-P", "-m", "bench.models.weights.files", str(path)]
     options = ["--keep", keep] * bool(keep) + ["--drop", ",".join(drop)] * bool(drop)
     return shlex.join(words + options)
 
@@ -122,7 +122,7 @@ def is_under(key: str, prefixes: Sequence[str]) -> bool:
 def main() -> int:
     """Convert the file that the command line names. Return 2 if that fails."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.models.weight_files", description="Convert weights to safetensors."
+        prog="python -m bench.models.weights.files", description="Convert weights to safetensors."
     )
     parser.add_argument("file", type=Path, help="pickle, index of parts, or safetensors file")
     parser.add_argument(

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 
 from bench.errors import UserError
 from bench.files import hash_file
-from bench.models import weights
 from bench.models.catalogue import build
-from bench.models.weight_files import convert
-from bench.models.weights import load_backbone
+from bench.models.weights.files import convert
+from bench.models.weights.loading import load_backbone
 
 MODEL, HEAD = "laptop_mobilenet_v2", "classifier.1"
 
@@ -155,7 +155,7 @@ def test_failed_download_suggests_weights_option(monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("no\nnetwork")
 
-    monkeypatch.setattr(weights.torchvision.models, "get_model_weights", fail)
+    monkeypatch.setattr(torchvision.models, "get_model_weights", fail)
     with pytest.raises(UserError, match=r"no network.*--weights FILE\.safetensors"):
         load_backbone(build("resnet18", 10, 32, 0), "pretrained", head="fc", name="resnet18")
 

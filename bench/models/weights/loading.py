@@ -17,14 +17,9 @@ from bench.models.laptop import LAPTOP
 from bench.models.texts.catalogue import find_text_model
 from bench.models.texts.descriptor import TextModel
 from bench.models.texts.hub_model import HubModel
-from bench.models.weight_files import describe_part, format_conversion, is_under, read_weights
-from bench.models.weight_names import (
-    COUNTER,
-    list_head_parents,
-    needs_resampling,
-    resample_positions,
-    translate_names,
-)
+from bench.models.weights.files import describe_part, format_conversion, is_under, read_weights
+from bench.models.weights.names import COUNTER, list_head_parents, translate_names
+from bench.models.weights.positions import needs_resampling, resample_positions
 
 SHOWN = 4  # maximum number of tensor names in a message
 OTHER_FILE = "use a file for this model"

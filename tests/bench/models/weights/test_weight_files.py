@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from bench.errors import UserError
-from bench.models.weight_files import convert, describe_part, main, read_weights
+from bench.models.weights.files import convert, describe_part, main, read_weights
 
 STATE = {"a.weight": torch.tensor([1.0]), "b.weight": torch.tensor([2.0])}
 OTHER = {"a.weight": torch.tensor([9.0])}
@@ -45,7 +45,7 @@ def refuse(path):
 def run_command(monkeypatch, message):
     """Execute the command that ends an error in this process, and return its status."""
     words = shlex.split(message.partition(" with: ")[2])
-    assert words[:4] == [sys.executable, "-P", "-m", "bench.models.weight_files"]
+    assert words[:4] == [sys.executable, "-P", "-m", "bench.models.weights.files"]
     monkeypatch.setattr(sys, "argv", words[3:])
     return main()
 
@@ -170,7 +170,7 @@ def test_prefixes_are_left_out_on_the_command_line(tmp_path, monkeypatch, capsys
     more = {"head.weight": torch.ones(1), "head2.weight": torch.ones(1), "queue": torch.ones(1)}
     torch.save({"model": STATE | more, "epoch": 3}, path)
     for drop in ("head,queue,none", "head,queue"):
-        monkeypatch.setattr(sys, "argv", ["weight_files", str(path), "--drop", drop])
+        monkeypatch.setattr(sys, "argv", ["files", str(path), "--drop", drop])
         assert main() == (2 if "none" in drop else 0)
     written = load_file(tmp_path / "w.reduced.safetensors")
     assert written.keys() == {*STATE, "head2.weight"}

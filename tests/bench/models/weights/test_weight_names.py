@@ -10,10 +10,10 @@ import torchvision
 from safetensors.torch import save_file
 
 from bench.errors import UserError
-from bench.models import weights
 from bench.models.catalogue import build
-from bench.models.weight_files import convert
-from bench.models.weights import load_backbone
+from bench.models.weights import loading
+from bench.models.weights.files import convert
+from bench.models.weights.loading import load_backbone
 
 SMALL, HEAD = "laptop_mobilenet_v2", "classifier.1"
 
@@ -226,7 +226,7 @@ def test_older_names_load_as_in_the_library(tmp_path, name, side, head, older):
 def test_published_auxiliary_heads_are_dropped(name, monkeypatch):
     builder = torchvision.models.get_model_builder(name)
     given = draw(builder(weights=None, aux_logits=True, init_weights=False))
-    monkeypatch.setattr(weights, "load_published", lambda _: given)
+    monkeypatch.setattr(loading, "load_published", lambda _: given)
     model = build(name, 2, 96, seed=0)
     load_backbone(model, "pretrained", head="fc", name=name)
     check_loaded(model, given, "fc")

@@ -1,0 +1,1 @@
+"""Weights from files: reading, converting, translating names, and loading into models."""
