@@ -1,7 +1,8 @@
 """Meeting point of the machines that execute runs together: a TCPStore of torch on the first one.
 
-The launcher of the first machine publishes each attempt at a run as an order. The launchers of the
-others start their share of its processes, until the first one ends. Each launcher and its workers
+The launcher of the first machine publishes each attempt at a run as an order. For each order, the
+other launchers start their share of the run's processes. They stop when the launcher of the first
+machine ends. Each launcher and its workers
 find the meeting point in the variables MASTER_ADDR, MASTER_PORT, RANK and WORLD_SIZE. They mean the
 same as in torch.distributed.run with one process on each machine.
 """
@@ -45,7 +46,7 @@ class Machines:
         return number
 
     def await_order(self, number: int) -> dict[str, Any] | None:
-        """Wait for an order of the first machine; return None if it is done.
+        """Wait for order `number`. Return None if the first machine publishes no more orders.
 
         Raises ProcessLost if the connection to the first machine breaks.
         """
@@ -73,7 +74,7 @@ class Machines:
                 self._store.set(f"failure/{number}", json.dumps(failure))
 
     def read_failure(self, number: int) -> dict[str, Any] | None:
-        """Return what the first machine that failed has reported, or None."""
+        """Return the failure of order `number` that was reported first, by any machine, or None."""
         if not self._store.check([f"failure/{number}"]):
             return None
         failure: dict[str, Any] = json.loads(self._store.get(f"failure/{number}"))

@@ -67,7 +67,7 @@ class SweepFile(_Table):
 
     table: the table that reports it; "" for a report named after the sweep. setting: setting of the
     profile to apply; "" for none. set: fields of all runs that the report shows, without effect on
-    other runs that these need. The `set` of a method comes first.
+    other runs that these need. A method's own `set` overrides it.
     """
 
     title: Text

@@ -1,4 +1,4 @@
-"""Control: freeze all layers at one step, which depends on the budget alone.
+"""Control: freeze all layers but the head at one step, which depends on the budget alone.
 
 A method that is no better than this control gains nothing from judging layers separately.
 """

@@ -19,7 +19,7 @@ from strategies.fixed_schedule import FixedSchedule
 
 
 class Prefix(FixedSchedule):
-    """Freeze the first k layers, or as many as a FLOP budget requires, before the first step.
+    """Freeze the first k layers, or as many as a FLOP budget requires, and train the others.
 
     Source: Lee et al. (2019), "What Would Elsa Do? Freezing Layers During Transformer Fine-Tuning",
     which freezes the embeddings and the first blocks. The unit here is the layer.

@@ -20,19 +20,18 @@ class Lisa(Strategy):
     Source: Pan et al. (2024), "LISA: Layerwise Importance Sampling for Memory-Efficient Large
     Language Model Fine-Tuning", arXiv 2403.17919, and the authors' code in LMFlow
     (github.com/OptimalScale/LMFlow). The authors made it for fine-tuning language models of 2 to 70
-    billion parameters with AdamW.
+    billion parameters with AdamW. As in the original, frozen blocks keep their optimizer state
+    (LMFlow issues 729 and 768), so LISA saves no optimizer memory. The run's memory counts it.
 
     Differences from the original, whose faults are not repeated:
 
     - It draws from numpy's global generator. Here the draws have a generator of their own.
     - Its optimizer covers the parameters that are trainable when it is made. In some versions,
       blocks that were frozen by then never train (ms-swift issue 10140). Here it covers all.
-    - Here too, frozen blocks keep their optimizer state (LMFlow issues 729 and 768), so LISA saves
-      no optimizer memory. The run's memory counts this state.
     - Its unit is the decoder layer of a language model. Here it is the transformer block, or the
       layer in other networks, which have no embeddings. The embeddings are all layers before the
       first block. A layer between the last block and the head (BERT's pooler) belongs to the last
-      block here and always trains there.
+      block. In the original it always trains.
     """
 
     name = "lisa"
