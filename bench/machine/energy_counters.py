@@ -62,7 +62,7 @@ class RaplCounter:
     def check_alone(self) -> None:
         """Raise NoEnergy if other processes used the CPU noticeably.
 
-        While this process is idle, its CPU time counts as that of one core.
+        The limit is a share of this process's CPU time, or of the elapsed time if that is longer.
         """
         others, own, elapsed = self._load.measure()
         if others > OTHERS * max(own, elapsed) + RESOLUTION_S:

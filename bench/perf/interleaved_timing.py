@@ -55,7 +55,7 @@ def time_interleaved(
 def time_groups(
     groups: Sequence[TimingGroup], device: torch.device, seconds: float, least: int = LEAST_ROUNDS
 ) -> dict[str, list[float]]:
-    """Return the seconds per call of each function in `acts`, by name, one value per round.
+    """Return the seconds per call of each function of the groups, by name, one value per round.
 
     The value of a round is the median over the group's turns. Rounds are repeated until `seconds`
     have passed and at least `least` rounds are complete. To avoid order effects, the order of the

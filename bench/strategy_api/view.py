@@ -62,6 +62,7 @@ class View:
     _model: nn.Module = field(repr=False)
     _probe: Callable[[int], Inputs] = field(repr=False)
     _probe_loss: Callable[[nn.Module, int], torch.Tensor] = field(repr=False)
+    _flops_at: Callable[[int], FlopModel] | None = field(default=None, repr=False)
     warmup: float = 0.0
     step: int = 0
     lr: float = 0.0
@@ -161,11 +162,22 @@ class View:
     def probe(self, samples: int) -> Inputs:
         """Return a fixed batch of `samples` training samples without augmentation.
 
-        The batch is the same for every strategy and seed of a task. It never holds test data.
+        The batch is the same for every strategy, and for every seed unless the split of the data
+        rotates with the seed. It never holds test data.
         Raises UserError for fewer than one sample.
         """
         _check_samples("probe", samples)
         return self._probe(samples)
+
+    def count_flops(self, inputs: Inputs) -> FlopModel:
+        """Return the FLOPs per sample of a batch, such as a probe, at the size that it has.
+
+        Texts are padded to the longest one of their batch, so a large probe is longer than most
+        training batches, over which `flops` is a mean. Images have one size.
+        """
+        if self._flops_at is None:
+            return self.flops
+        return self._flops_at(inputs[0].shape[-1]).with_batch(len(inputs[0]))
 
     def outputs(
         self, inputs: Inputs, state: Mapping[str, torch.Tensor] | None = None
@@ -209,7 +221,7 @@ class View:
         The model runs on a copy and as in a training step: in train mode, except for the modules
         of frozen layers, and with the run's loss and precision. Dropout draws the same numbers at
         every call. Weights, buffers, `gradients`, optimizer and random streams do not change.
-        Each call costs `flops.exact().total * samples` FLOPs.
+        Each call costs `count_flops(probe(samples)).exact().total * samples` FLOPs.
         Raises UserError for fewer than one sample.
         """
         _check_samples("probe_gradients", samples)

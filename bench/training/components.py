@@ -29,8 +29,8 @@ def make_initial_model(
 ) -> nn.Module:
     """Return the model with its initial weights.
 
-    All weights are drawn from the seed. If the spec names weights, they replace all but the head;
-    in a language model, they replace the head too.
+    All weights are drawn from the seed. If the spec names weights, they replace all but the head.
+    In a language model they replace the head too, and in an `hf:` model all but its last layer.
     """
     text_model = find_text_model(spec.model)
     adapted = isinstance(text_model, LoraModel)
@@ -105,7 +105,7 @@ def compute_budget(spec: Spec, results: Path) -> float | None:
 
     FLOPs that a prefix cache saved in these runs are added back, because strategies compute their
     schedules without a cache. The run of `spec` may save FLOPs with its own cache.
-    Raises UserError if one of the runs is not done or diverged.
+    Raises UserError if one of the runs diverged or is not finished.
     """
     if not spec.match:
         return None

@@ -26,7 +26,7 @@ class Failure:
     """Failure of a run.
 
     reason: one line. users: whether it is a UserError. trace: the traceback as text. peer: whether
-    it may only follow from the end of another process.
+    the end of another process of the run may have caused it.
     """
 
     reason: str
