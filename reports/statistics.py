@@ -36,8 +36,8 @@ Key = TypeVar("Key", bound=Hashable)
 class Interval:
     """Mean of n values with its t interval.
 
-    low and high are NaN if n < 2. The mean is NaN too if n = 0. df: degrees of freedom of the
-    standard error; None: n - 1.
+    low and high are NaN if n < 2, or if all test samples come from one source. The mean is NaN too
+    if n = 0. df: degrees of freedom of the standard error; None: n - 1.
     """
 
     mean: float
@@ -48,8 +48,8 @@ class Interval:
 
     @property
     def known(self) -> bool:
-        """Whether there are enough values for an interval (n ≥ 2)."""
-        return self.n >= 2
+        """Whether both ends are finite."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
 
 
 NOTHING = Interval(math.nan, math.nan, math.nan, 0)

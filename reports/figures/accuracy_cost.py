@@ -14,9 +14,9 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2DBase, ScaledTranslation
 
 from bench.spec import FULL
-from reports.document.captions import format_seed_count
+from reports.document.captions import format_seed_count, name_score
 from reports.document.profile import Profile
-from reports.document.table import choose_unit, format_significant
+from reports.document.table import choose_unit, format_fixed, format_significant
 from reports.figures.broken_axis import squeeze_below
 from reports.figures.style import INK, Looks, add_legend_below, choose_looks
 from reports.runs.cells import Cell, build_cells
@@ -35,7 +35,7 @@ class Drawn:
     """Values of a cell in its panel, in the order of its seeds.
 
     values: differences from full training in points, or accuracies in percent. interval: interval
-    of their mean; its ends are NaN if none is drawn.
+    of their mean; it is drawn only if it is known.
     """
 
     cell: Cell
@@ -76,7 +76,7 @@ def draw_accuracy_cost(
             names = [profile.format_name(model), profile.format_name(dataset)]
             label = score
             if full:
-                names.append(f"full training: {full.mean('accuracy'):.1f} %")
+                names.append(f"full training: {_format_score(full)}")
                 label = f"{score.removesuffix(' (%)')} − full (points)"
             grid[i][j].set_title("\n".join(names))
             if j == 0 or label != grid[i][0].get_ylabel():
@@ -84,6 +84,12 @@ def draw_accuracy_cost(
     figure.suptitle(f"{title} · {profile.name} profile", fontsize=11)
     add_legend_below(figure, _build_legend(methods))
     return figure
+
+
+def _format_score(cell: Cell) -> str:
+    """Return the mean score of a cell as text. A loss is not a percentage."""
+    heading = name_score({run["metric"] for run in cell.finished})
+    return format_fixed(cell.mean("accuracy"), 1) + " %" * heading.endswith("(%)")
 
 
 def _measure(cell: Cell, full: Cell | None, compare: Compare) -> Drawn:

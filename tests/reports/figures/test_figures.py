@@ -1,6 +1,8 @@
 """Tests of the figures: every seed is drawn, and missing runs are named."""
 
+import math
 import shutil
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -89,6 +91,27 @@ def test_accuracy_cost_draws_the_intervals_of_the_tables(results):
     ]
     lines = [line.get_ydata() for line in draw(frame).axes[0].lines if len(line.get_ydata()) == 2]
     assert any(np.allclose(line, [difference.low, difference.high]) for line in lines)
+
+
+@pytest.mark.parametrize("methods", [("full", "linear"), ("linear", "full")])
+def test_an_interval_without_ends_has_no_whisker_and_breaks_no_axis(methods, results):
+    def compare(cell, full):
+        differences, interval = compare_seeds(cell, full)
+        return differences, replace(interval, low=math.nan, high=math.nan)
+
+    frame = run_table.read_runs(list_runs(["resnet50"], ["cifar10"], methods), results)
+    [axes] = draw_accuracy_cost(frame, HERE, "Accuracy", compare).axes
+    assert axes.get_yscale() == "linear"
+    assert not [line for line in axes.lines if line.get_marker() == "_"]
+    assert len(drawn(axes)) == 2 * 5  # the seeds
+
+
+def test_the_title_of_a_panel_does_not_call_a_loss_a_percentage(tmp_path):
+    runs = list_runs(["vgg11"], ["cifar10"], ["full"], seeds=2)
+    for run in runs:
+        write_run(tmp_path, run, metric="loss", accuracy=-203.4)
+    [axes] = draw(run_table.read_runs(runs, tmp_path)).axes
+    assert axes.get_title().splitlines()[-1] == "full training: −203.4"
 
 
 def test_accuracy_cost_names_missing_runs(results):
