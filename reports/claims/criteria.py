@@ -7,14 +7,14 @@ pairs, the claim has to hold for each pair, with its own interval over the seeds
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.claims import evidence, verdict_rules
 from reports.claims.evidence import Differences, Frames, Intervals, MissingRunsError
 from reports.claims.verdict_rules import ClaimResult
-from reports.document.points import format_difference
-from reports.document.table import format_fixed
+from reports.document.points import DIGITS, MOST_DIGITS, THRESHOLDS, format_difference, format_ends
+from reports.document.table import choose_decimals, format_fixed
 from reports.statistics import MARGIN, Interval
 
 POOLED = 3  # smallest number of pairs that are pooled
@@ -85,10 +85,12 @@ def require_saving(
     """
 
     def find(frames: Frames) -> Finding:
-        found, words = _describe_shares(evidence.compute_savings(frames, table, ours, theirs, key))
+        found, words = _describe_shares(
+            evidence.compute_savings(frames, table, ours, theirs, key), least
+        )
         return Finding(words, verdict_rules.check_above(found, least))
 
-    threshold = f"{format_fixed(100 * least, 1 if least else 0)} %"
+    threshold = f"{format_fixed(100 * least, DIGITS if least else 0)} %"
     return Criterion(
         f"Share of {what} that {ours} saves compared with {theirs}, paired by seed"
         f"{_describe_pooling()}. {_describe_threshold(threshold)}",
@@ -102,7 +104,12 @@ def require_decide_share(table: str, method: str, low: float, high: float) -> Cr
     def find(frames: Frames) -> Finding:
         shares = evidence.compute_decide_share(frames, table, method)
         values = [100 * one.mean for one in shares.values()]
-        words = f"{format_fixed(min(values))} to {format_fixed(max(values))} % of training time"
+        ends = [100 * low, 100 * high] if low else [100 * high]
+        least, most = (
+            format_fixed(value, choose_decimals(value, ends, DIGITS, MOST_DIGITS))
+            for value in (min(values), max(values))
+        )
+        words = f"{least} to {most} % of training time"
         found = list(shares.values())
         verdict = (
             verdict_rules.check_between(found, low, high)
@@ -125,7 +132,7 @@ def require_realised(table: str, method: str, least: float) -> Criterion:
 
     def find(frames: Frames) -> Finding:
         one = evidence.compute_realised(frames, table, method)
-        return Finding(format_interval(one, sign=False), verdict_rules.check_above([one], least))
+        return Finding(format_ratio(one, least), verdict_rules.check_above([one], least))
 
     return Criterion(
         f"Share of time saved divided by share of FLOPs saved, {method}, over the pairs of model "
@@ -157,12 +164,12 @@ def _describe_points(found: Differences, each: bool = False) -> tuple[list[Inter
     )
 
 
-def _describe_shares(found: Intervals) -> tuple[list[Interval], str]:
+def _describe_shares(found: Intervals, least: float) -> tuple[list[Interval], str]:
     if len(found) >= POOLED:
         one = evidence.pool_intervals(found)
-        return [one], f"{format_percent(one)} over {len(found)} pairs"
+        return [one], f"{format_percent(one, least)} over {len(found)} pairs"
     return list(found.values()), _join_pairs(
-        {pair: format_percent(one) for pair, one in found.items()}
+        {pair: format_percent(one, least) for pair, one in found.items()}
     )
 
 
@@ -185,15 +192,29 @@ def _describe_threshold(threshold: str) -> str:
     )
 
 
-def format_interval(one: Interval, sign: bool = True) -> str:
-    """Return an interval as "mean [low, high]". sign: whether it is a difference in points."""
-    if sign:
-        return format_difference(one.mean, one.low, one.high)
-    mean, low, high = (format_fixed(value) for value in (one.mean, one.low, one.high))
-    return f"{mean} [{low}, {high}]"
+def format_interval(one: Interval, thresholds: Sequence[float] = THRESHOLDS) -> str:
+    """Return a difference in points as "mean [low, high]", or the mean if the ends are unknown.
+
+    thresholds: of the rule; an end has more digits if rounding hides on which side of one it is.
+    """
+    return format_difference(one.mean, one.low, one.high, thresholds)
 
 
-def format_percent(one: Interval) -> str:
-    """Return an interval of shares (0 to 1) as "mean % [low, high]", in percent."""
-    mean, low, high = (format_fixed(100 * value, 1) for value in (one.mean, one.low, one.high))
-    return f"{mean} % [{low}, {high}]"
+def format_percent(one: Interval, least: float) -> str:
+    """Return an interval of shares (0 to 1) in percent, as "mean % [low, high]".
+
+    least: threshold of the rule, a share. See `format_ratio`.
+    """
+    ends = Interval(100 * one.mean, 100 * one.low, 100 * one.high, one.n)
+    return format_ratio(ends, 100 * least, 1, " %")
+
+
+def format_ratio(one: Interval, least: float, digits: int = DIGITS, unit: str = "") -> str:
+    """Return an interval as "mean [low, high]", or the mean if the ends are unknown.
+
+    least: threshold of the rule; an end has more digits if rounding hides on which side it is.
+    """
+    words = f"{format_fixed(one.mean, digits)}{unit}"
+    if not one.known:
+        return words
+    return f"{words} {format_ends(one.low, one.high, (least,), digits, sign=False)}"

@@ -20,7 +20,7 @@ def require_memory_saving(models: Sequence[str], least: float) -> Criterion:
 
     def find(frames: Frames) -> Finding:
         found = {model: evidence.compute_memory_saved(frames, model) for model in models}
-        words = "; ".join(f"{m} {format_percent(one)}" for m, one in found.items())
+        words = "; ".join(f"{m} {format_percent(one, least)}" for m, one in found.items())
         return Finding(words, verdict_rules.check_above(list(found.values()), least))
 
     several = len(models) > 1

@@ -21,7 +21,7 @@ def require_similar(table: str, methods: Sequence[str], default: str, most: floa
         farthest = max(found, key=lambda key: abs(found[key].mean))
         words = (
             f"largest difference: {farthest[-1]} on {farthest[0]}, "
-            f"{format_interval(found[farthest])} points"
+            f"{format_interval(found[farthest], (-most, most))} points"
         )
         return Finding(words, verdict_rules.check_between(list(found.values()), -most, most))
 

@@ -15,7 +15,14 @@ from reports import statistics
 from reports.comparison.against_full import Comparison, Pooled, compare_with_full, pool_methods
 from reports.document import captions
 from reports.document.profile import Profile
-from reports.document.table import Row, Value, format_fixed, is_known, to_number
+from reports.document.table import (
+    Row,
+    Value,
+    format_fixed,
+    format_p_value,
+    is_known,
+    to_number,
+)
 from reports.paper import derived_numbers
 from reports.runs.cells import Cell
 from reports.runs.run_energy import ENERGY
@@ -67,19 +74,32 @@ def compare_cells(cells: Sequence[Cell]) -> list[ComparedCell]:
 
 
 def describe_few_sources(compared: Sequence[ComparedCell], profile: Profile) -> list[str]:
-    """Return a note on data sets whose test samples come from few sources, otherwise nothing."""
+    """Return notes on data sets whose test samples come from one source or from few sources."""
+    alone: dict[str, None] = {}
     few: dict[str, int] = {}
     for one in compared:
-        residuals = one.comparison.accuracy.residuals
-        if one.method != FULL and residuals and residuals.df < FEW_SOURCES:
-            few[profile.format_name(one.cell.roles[1])] = len(residuals.sums[0])
-    if not few:
-        return []
-    listed = ", ".join(f"{name}: {count}" for name, count in few.items())
-    return [
-        f"Few sources: the test samples of these data sets come from few sources, such as fonts "
-        f"({listed}). Intervals cover other sources too, so they are very wide and say little."
-    ]
+        accuracy, name = one.comparison.accuracy, profile.format_name(one.cell.roles[1])
+        if one.method == FULL or accuracy.residuals is None:
+            continue
+        if any(math.isnan(draw.total) for draw in accuracy.draws):
+            alone[name] = None
+        elif accuracy.residuals.df < FEW_SOURCES and accuracy.interval.known:
+            few[name] = len(accuracy.residuals.sums[0])
+    notes = []
+    if alone:
+        notes.append(
+            f"One source: all test samples of a run on {', '.join(alone)} come from one source, "
+            "such as a font. How much sources differ is unknown, so these differences have no "
+            "interval and no p value, and their verdict is inconclusive. The same holds for "
+            "pooled differences that include them."
+        )
+    if few:
+        listed = ", ".join(f"{name}: {count}" for name, count in few.items())
+        notes.append(
+            "Few sources: the test samples of these data sets come from few sources, such as fonts "
+            f"({listed}). Intervals cover other sources too, so they are very wide and say little."
+        )
+    return notes
 
 
 def pool_compared(against: Sequence[ComparedCell]) -> dict[str, Pooled]:
@@ -189,8 +209,8 @@ def describe_claims(pools: Mapping[str, Pooled]) -> list[str]:
     sentences = []
     for method, one in pools.items():
         over = f"{method}, {format_pairs(one, ' pairs')}: {one.verdict or 'no verdict'}"
-        value = "< 0.001" if one.p_no_worse < 0.001 else f"= {one.p_no_worse:.3f}"
-        p = f"Holm-adjusted p {value}"
+        value = format_p_value(one.p_no_worse)
+        p = f"Holm-adjusted p {value if value.startswith('<') else f'= {value}'}"
         if one.faster:
             saved = f"{format_fixed(100 * one.time_saved.mean, 1)} % of time saved"
             sentences.append(f"{over} ({p}). Speed-up claimed: {saved}.")

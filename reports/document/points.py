@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from reports.document.table import Column, Row, format_fixed, is_known, to_number
+from reports.document.table import (
+    Column,
+    Row,
+    choose_decimals,
+    format_fixed,
+    is_known,
+    to_number,
+)
 from reports.statistics import MARGIN
 
 THRESHOLDS = (-MARGIN, 0.0)  # verdicts and outcomes compare the unrounded ends with these
@@ -18,30 +25,40 @@ def difference_column(head: str, key: str, mark: Callable[[Row], str] = lambda r
     """
 
     def text(row: Row) -> str:
-        values = (to_number(row[name]) for name in (key, f"{key}_low", f"{key}_high"))
-        return format_difference(*values) + mark(row)
+        mean, low, high = (to_number(row[name]) for name in (key, f"{key}_low", f"{key}_high"))
+        return format_difference(mean, low, high) + mark(row)
 
     return Column(head, text, key=key)
 
 
-def format_difference(mean: float, low: float, high: float) -> str:
-    """Return a difference as "mean [low, high]", or without the ends if they are unknown."""
-    words = format_fixed(mean, DIGITS, sign=True)
-    return f"{words} {format_ends(low, high)}" if is_known(mean) and is_known(low) else words
+def format_difference(
+    mean: float, low: float, high: float, thresholds: Sequence[float] = THRESHOLDS
+) -> str:
+    """Return a difference as "mean [low, high]", or without the ends if they are unknown.
 
-
-def format_ends(low: float, high: float) -> str:
-    """Return the ends of an interval of differences as "[low, high]"."""
-    return f"[{_format_end(low, 1)}, {_format_end(high, -1)}]"
-
-
-def _format_end(value: float, side: int) -> str:
-    """Return an end of an interval, with more digits if rounding hides which side it is on.
-
-    side: 1 if the end decides by being above a threshold (lower end), -1 if by being below.
+    thresholds: as for `format_ends`.
     """
-    digits = DIGITS
-    passed = [threshold for threshold in THRESHOLDS if side * (value - threshold) > 0]
-    while digits < MOST_DIGITS and round(value, digits) in passed:
-        digits += 1
-    return format_fixed(value, digits, sign=True)
+    words = format_fixed(mean, DIGITS, sign=True)
+    if not is_known(mean) or not is_known(low):
+        return words
+    return f"{words} {format_ends(low, high, thresholds)}"
+
+
+def format_ends(
+    low: float,
+    high: float,
+    thresholds: Sequence[float] = THRESHOLDS,
+    digits: int = DIGITS,
+    sign: bool = True,
+) -> str:
+    """Return the ends of an interval as "[low, high]".
+
+    An end has more digits if rounding hides on which side of a threshold it is. The lower end
+    decides by being above a threshold, and the upper end by being below. sign: whether positive
+    ends get a plus sign.
+    """
+    words = [
+        format_fixed(end, choose_decimals(end, thresholds, digits, MOST_DIGITS, [side]), sign)
+        for end, side in ((low, 1), (high, -1))
+    ]
+    return f"[{', '.join(words)}]"

@@ -12,6 +12,7 @@ Row = Mapping[str, Value]
 
 DASH = "–"  # text of a missing value
 TERA, GIGA = 1e12, 1e9
+P_THRESHOLDS = (0.025, 0.05)  # significance levels; tests compare unrounded p values with them
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,39 @@ def format_significant(value: Value, digits: int = 3) -> str:
     return format_fixed(value, max(0, decimals))
 
 
+def choose_decimals(
+    value: float,
+    thresholds: Sequence[float],
+    fewest: int,
+    most: int,
+    sides: Sequence[int] = (1, -1),
+) -> int:
+    """Return how many decimals show on which side of the thresholds a value is.
+
+    fewest, most: limits of the result. sides: 1 if it matters that the value is above a threshold,
+    -1 if it matters that the value is below.
+    """
+
+    def compare(number: float) -> list[bool]:
+        return [side * (number - threshold) > 0 for threshold in thresholds for side in sides]
+
+    decimals = fewest
+    while decimals < most and compare(round(value, decimals)) != compare(value):
+        decimals += 1
+    return decimals
+
+
+def format_p_value(value: Value) -> str:
+    """Return a p value with three decimals, or more if these hide its side of a threshold.
+
+    Return DASH for a missing value.
+    """
+    p = to_number(value)
+    if p < 0.001:
+        return "< 0.001"
+    return format_fixed(p, choose_decimals(p, P_THRESHOLDS, 3, 6))
+
+
 def text_column(head: str, key: str) -> Column:
     """Return a column of unchanged texts."""
     return Column(head, lambda row: str(row[key] or DASH), right=False, key=key)
@@ -127,13 +161,7 @@ def rounded_column(
 
 def p_value_column(head: str, key: str) -> Column:
     """Return a column of p values."""
-
-    def text(row: Row) -> str:
-        value = row[key]
-        small = isinstance(value, float) and value < 0.001
-        return "< 0.001" if small else format_fixed(value, 3)
-
-    return Column(head, text, key=key)
+    return Column(head, lambda row: format_p_value(row[key]), key=key)
 
 
 def percent_column(head: str, key: str, digits: int = 1, mark: str = "") -> Column:

@@ -2,16 +2,18 @@
 
 import math
 import string
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.claims import paper_ranges, verdict_rules
+from reports.claims import criteria, evidence, paper_ranges, verdict_rules
 from reports.claims.claims import list_claims
 from reports.claims.layer_criteria import correlate_order, count_inversions
 from reports.claims.report import build_report
+from reports.claims.setting_criteria import require_similar
 from reports.document.csv_file import format_csv
 from reports.document.latex import format_latex
 from reports.document.markdown import format_markdown
@@ -209,11 +211,50 @@ def test_table_has_one_row_per_claim_in_every_format():
 
 def test_a_rule_shows_the_threshold_that_judges():
     rule = CLAIMS["Freezing guided by similarity saves 44 to 48 % of the computation."].criterion
-    assert "above 44.2 %." in rule.rule  # 44.18 % is the smallest of the paper's savings
+    assert "above 44.18 %." in rule.rule  # the smallest of the paper's savings
     assert (
         "above 0 %."
         in CLAIMS["SmartFRZ saves computation compared with full training."].criterion.rule
     )
+
+
+@pytest.mark.parametrize(
+    ("ends", "least", "verdict", "shown"),
+    [
+        ((0.0004, 0.031), 0.0, "holds", "1.6 % [0.04, 3.1]"),
+        ((-0.0004, 0.031), 0.0, "undecided", "1.5 % [0.0, 3.1]"),
+        ((-0.031, -0.0004), 0.0, "does not hold", "−1.6 % [−3.1, −0.04]"),
+        ((0.4419, 0.5), 0.4418, "holds", "47.1 % [44.2, 50.0]"),
+        ((0.4416, 0.5), 0.4418, "undecided", "47.1 % [44.16, 50.0]"),  # not 44.2
+    ],
+)
+def test_an_end_of_a_share_is_not_rounded_onto_the_threshold(ends, least, verdict, shown):
+    one = Interval(sum(ends) / 2, *ends, 5)
+    assert verdict_rules.check_above([one], least) == verdict
+    assert criteria.format_percent(one, least) == shown
+
+
+def test_an_unknown_interval_is_shown_as_its_mean():
+    one = Interval(0.4, math.nan, math.nan, 1)
+    assert criteria.format_percent(one, 0.0) == "40.0 %"
+    assert criteria.format_ratio(one, 0.9) == "0.40"
+
+
+def test_every_rule_shows_on_which_side_of_its_own_threshold_the_values_are(monkeypatch):
+    pair = ("resnet50", "cifar10")
+    points = SimpleNamespace(interval=Interval(0.2, -0.5, 0.998, 5))
+    monkeypatch.setattr(evidence, "compute_differences", lambda *_: {pair: points})
+    share, ratio = Interval(0.000996, 0.00099, 0.000999, 5), Interval(1.0, 0.9004, 1.1, 5)
+    monkeypatch.setattr(evidence, "compute_decide_share", lambda *_: {pair: share})
+    monkeypatch.setattr(evidence, "compute_realised", lambda *_: ratio)
+    for criterion, shown in (
+        (require_similar("table4", ["window 20"], "window 30", 1.0), "+0.20 [−0.50, +0.998]"),
+        (criteria.require_decide_share("table2", "smartfrz", 0.0, 0.001), "0.0996 to 0.0996 %"),
+        (criteria.require_realised("table2", "smartfrz", 0.9), "1.00 [0.9004, 1.10]"),
+    ):
+        found = criterion({})
+        assert found.verdict == "holds"
+        assert shown in found.ours
 
 
 def test_notes_say_why_savings_differ_from_those_of_the_tables():

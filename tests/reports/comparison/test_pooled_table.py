@@ -1,7 +1,11 @@
 """Tests of the table of methods pooled over the pairs."""
 
 import math
+from dataclasses import replace
 
+import pytest
+
+from reports.comparison.method_rows import describe_claims
 from reports.document.profile import Profile
 from reports.runs import run_table
 from reports.statistics import Interval, judge_difference
@@ -39,3 +43,15 @@ def test_holm_counts_methods_without_all_results(tmp_path):
     part = build_table2(run_table.read_runs(gone, tmp_path), profile).pools
     assert math.isnan(part["smartfrz"].p_no_worse)
     assert whole["linear"].p_no_worse == part["linear"].p_no_worse > 0
+
+
+@pytest.mark.parametrize("p", [0.0249, 0.0254])
+def test_the_sentence_on_a_method_shows_on_which_side_of_the_level_its_p_value_is(p, tmp_path):
+    runs = list_runs(["vgg11"], methods=("full", "linear"), seeds=1)
+    for run in runs:
+        write_run(tmp_path, run)
+    pools = build_table2(run_table.read_runs(runs, tmp_path), Profile.of(PROFILE)).pools
+    pool = replace(pools["linear"], verdict="non-inferior", p_no_worse=p)
+    [sentence] = describe_claims({"linear": pool})
+    assert f"(Holm-adjusted p = {p})" in sentence
+    assert ("not after Holm's correction" in sentence) == (p > 0.025)

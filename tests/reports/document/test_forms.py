@@ -19,6 +19,7 @@ from reports.document.table import (
     interval_column,
     mean_sd_column,
     number_column,
+    p_value_column,
     percent_column,
     text_column,
 )
@@ -123,6 +124,26 @@ def test_latex_replaces_characters_that_its_fonts_lack():
     table = Table("T", (text_column("Method", "method"),), [{"method": words}])
     line = next(x for x in format_latex(table, "tab:x").splitlines() if x.startswith(r"$\sigma$"))
     assert line == r"$\sigma$ $\approx$ $\infty$, naïve, Å, ?4, r and ? \\"
+
+
+@pytest.mark.parametrize(
+    ("p", "shown"),
+    [
+        (0.0249, "0.0249"),
+        (0.0254, "0.0254"),
+        (0.02496, "0.02496"),
+        (0.025, "0.025"),
+        (0.0496, "0.0496"),
+        (0.0504, "0.0504"),
+        (0.0312, "0.031"),
+        (0.0009, "< 0.001"),
+        (1.0, "1.000"),
+        (math.nan, "–"),
+        (None, "–"),
+    ],
+)
+def test_a_p_value_is_not_rounded_onto_a_significance_level(p, shown):
+    assert p_value_column("p", "p").text({"p": p}) == shown
 
 
 def test_nonzero_deviation_is_not_printed_as_zero():
