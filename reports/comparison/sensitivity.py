@@ -116,6 +116,8 @@ def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Var
         "accuracy": cell.mean("accuracy"),
         "accuracy_sd": cell.sd("accuracy"),
         **expand_interval("to_default", shown),
+        "paired_seeds": shown.n,
+        "wanted": cell.wanted,
         "detectable": statistics.compute_detectable_difference(shown),
         # The missing runs may have diverged, so the finished ones alone are not tested.
         "p_different": to_default.p_different if is_complete(cell, default) else math.nan,

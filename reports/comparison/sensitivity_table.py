@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from reports.comparison.against_full_table import format_few_seeds
+from reports.comparison.method_rows import format_missing_seeds
 from reports.comparison.sensitivity import Sensitivity
 from reports.document import captions
 from reports.document.points import difference_column
@@ -31,7 +33,8 @@ from reports.runs.cells import Cell
 PAIR = (text_column("Model", "model"), text_column("Data", "dataset"))
 MEANING = (
     "Difference from default: accuracy minus that of the default setting in percentage points, "
-    f"paired by seed and test sample, with a two-sided 95 % interval. {captions.TEST_DRAW} p, "
+    f"paired by seed and test sample, with a two-sided 95 % interval. {captions.TEST_DRAW} “(4 of "
+    "5 seeds)” or “(n=4)” means that both have a result for only four of five seeds. p, "
     "Holm: two-sided p value for the null hypothesis of no difference, Holm-adjusted over the "
     "settings of this table. It is “–” while a run of the setting or of the default has no result. "
     f"{captions.DETECTABLE} "
@@ -153,7 +156,7 @@ def _build_columns(found: Sensitivity, extra: Sequence[Column], timed: bool) -> 
         text_column(found.option.head, "setting"),
         text_column("Seeds", "seeds"),
         mean_sd_column("Accuracy (%)", "accuracy", mark="mark"),
-        difference_column("Difference from default [95 %]", "to_default"),
+        difference_column("Difference from default [95 %]", "to_default", format_missing_seeds),
         number_column("Detectable (points)", "detectable"),
         p_value_column("p, Holm", "p_different"),
         *extra,
@@ -175,7 +178,7 @@ def _build_compact_columns(
         text_column(found.option.head, "setting"),
         text_column("Seeds", "count"),
         mean_sd_column("accuracy %", "accuracy", mark="mark"),
-        difference_column("to default [95 %]", "to_default"),
+        difference_column("to default [95 %]", "to_default", format_few_seeds),
         p_value_column("p, Holm", "p_different"),
         *extra,
         percent_column("−FLOPs %", "flops_saved", 0),

@@ -243,7 +243,12 @@ def test_difference_to_default_is_paired_by_seed(made):
     assert default["published_difference"] is None
     assert default["setting"] == "30 (default)"
     made.remove(made.cell("window 30")[4])
-    assert row(made.report(), made.cell("window 50"))["to_default"] == pytest.approx(-0.1)
+    report = made.report()
+    found = row(report, made.cell("window 50"))
+    assert found["to_default"] == pytest.approx(-0.1)
+    for part, mark in ((report.parts[0], "] (4 of 5 seeds)"), (report.compact[0], "] (n=4)")):
+        [column] = [column for column in part.columns if column.key == "to_default"]
+        assert column.text(found).endswith(mark)
 
 
 @table(*OPTIONS)
