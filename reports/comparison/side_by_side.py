@@ -161,7 +161,8 @@ def compare_sweeps(
             values[f"runs_{number}"] = _count(side) if side else "–"
         values |= {"difference": math.nan, "flops_change": math.nan}
         if pair[0] and pair[1]:
-            values["difference"] = _pair(pair[0], pair[1]).mean
+            if _agree(pair[0], pair[1], "metric"):
+                values["difference"] = _pair(pair[0], pair[1]).mean
             before = pair[0].mean("exact_total")
             values["flops_change"] = pair[1].mean("exact_total") / before - 1
         rows.append(values)
@@ -177,7 +178,10 @@ def compare_sweeps(
         percent_column("FLOPs, %", "flops_change"),
     ]
     blocks = [text_column("model", "model"), text_column("data set", "dataset")]
-    notes = ["difference: mean over the seeds that both have, in points. FLOPs: change, exact."]
+    notes = [
+        "difference: mean over the seeds that both have, in points; “–” for scores by different "
+        "metrics. FLOPs: change, exact."
+    ]
     return Table(f"{names[0]} and {names[1]}", columns, rows, blocks, notes)
 
 

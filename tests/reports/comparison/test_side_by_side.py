@@ -142,12 +142,13 @@ def _sign(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
-def write_sweep(name: str, results: Path, shift: float) -> None:
+def write_sweep(name: str, results: Path, shift: float, metric: str = "accuracy") -> None:
     for entry in load_sweep(name, "laptop", controls=True).entries:
         folder = results / "runs" / entry.spec.id
         folder.mkdir(parents=True, exist_ok=True)
         values: dict[str, Any] = {"id": entry.spec.id, "seed": entry.spec.seed, **entry.roles}
-        result = make_result({**values, "cell": entry.spec.cell}, accuracy=80 + shift)
+        named = {**values, "cell": entry.spec.cell}
+        result = make_result(named, accuracy=80 + shift, metric=metric)
         spec = {"id": entry.spec.id, "cell": entry.spec.cell, **entry.spec.to_dict()}
         for file, content in (
             ("result", result),
@@ -158,13 +159,19 @@ def write_sweep(name: str, results: Path, shift: float) -> None:
         (folder / "decisions.jsonl").write_text("")
 
 
+def write_short(folder: Path) -> Path:
+    """Write the sweep of early_half with another value of its option, and return its path."""
+    short = folder / "short.toml"
+    text = (ROOT / "examples" / "early_half.toml").read_text()
+    short.write_text(text.replace("after = 2", "after = 1"))
+    return short
+
+
 def test_two_sweeps(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    short = tmp_path / "short.toml"
-    text = (ROOT / "examples" / "early_half.toml").read_text()
-    short.write_text(text.replace("after = 2", "after = 1"))
+    short = write_short(tmp_path)
     write_sweep("examples/early_half.toml", tmp_path, 0.0)
     write_sweep(str(short), tmp_path, 1.5)
     out = compare(capsys, "examples/early_half.toml", str(short), "--results", str(tmp_path))
@@ -179,6 +186,20 @@ def test_two_sweeps(
     out = compare(capsys, str(short), str(short), "--results", str(tmp_path))
     planned = sum(e.spec.cell == gone.cell for e in load_sweep(str(short), "laptop").entries)
     assert f"{planned - 1} of {planned}" in out
+
+
+def test_scores_of_sweeps_by_different_metrics_are_not_subtracted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    short = write_short(tmp_path)
+    write_sweep("examples/early_half.toml", tmp_path, 0.0)
+    write_sweep(str(short), tmp_path, 1.5, "matthews")
+    out = compare(capsys, "examples/early_half.toml", str(short), "--results", str(tmp_path))
+    for method in ("early_half", "shortened"):  # full training has the same runs in both sweeps
+        (line,) = [row for row in out.splitlines() if method in row and "80.00" in row]
+        assert "81.50" in line
+        assert line.split()[-2] == "–"
 
 
 def test_sweeps_without_runs_are_shown_as_missing(capsys: pytest.CaptureFixture[str]) -> None:
