@@ -181,9 +181,12 @@ def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
     compared = one.method != FULL and against.difference.n
     if compared:
         d = against.difference
-        mean, ends = format_fixed(d.mean, 2, sign=True), format_ends(d.low, d.high)
-        facts.append(("Difference from full", f"{mean} points, 95 % interval {ends}"))
-        facts.append(("Verdict", f"{against.verdict}, from {d.n} paired seeds"))
+        difference = f"{format_fixed(d.mean, 2, sign=True)} points"
+        if d.known:
+            difference += f", 95 % interval {format_ends(d.low, d.high)}"
+        facts.append(("Difference from full", difference))
+        seeds = f"{d.n} paired seed{'s' * (d.n > 1)}"
+        facts.append(("Verdict", f"{against.verdict}, from {seeds}"))
     facts.append(("FLOPs, paper’s rule", _format_mean(cell, "paper_total", " TFLOPs", TERA)))
     if compared:
         facts.append(("FLOPs saved", f"{format_fixed(100 * against.flops_saved, 1)} %"))
@@ -199,16 +202,18 @@ def _format_energy(cell: Cell) -> str:
     joules, watts = (cell.mean(key) for key in ENERGY)
     if not math.isfinite(joules) or len(cell.devices) > 1:
         return DASH
-    spread = format_significant(cell.sd("energy_j"), 4)
-    return f"{format_significant(joules, 4)} ± {spread} J, idle {format_significant(watts)} W"
+    mean = _add_spread(format_significant(joules, 4), format_significant(cell.sd("energy_j"), 4))
+    return f"{mean} J, idle {format_significant(watts)} W"
 
 
 def _format_time_saved(one: ComparedCell) -> str:
     against, saved = one.comparison, one.comparison.time_saved
     if not saved.n:
         return "not compared, because the runs used different devices"
-    ends = " to ".join(format_fixed(100 * end, 1) for end in (saved.low, saved.high))
-    text = f"{format_fixed(100 * saved.mean, 1)} %, 95 % interval {ends}"
+    text = f"{format_fixed(100 * saved.mean, 1)} %"
+    if saved.known:
+        ends = " to ".join(format_fixed(100 * end, 1) for end in (saved.low, saved.high))
+        text += f", 95 % interval {ends}"
     if against.slowed:
         text += f"; {against.slowed} of the runs shared their CPU with another process"
     return text
@@ -222,4 +227,9 @@ def _format_mean(cell: Cell, key: str, unit: str, scale: float = 1.0) -> str:
     centre = cell.mean(key) / scale
     digits = 2 if abs(centre) >= 1 else 4
     mean, sd = format_fixed(centre, digits), format_fixed(cell.sd(key) / scale, digits)
-    return f"{mean} ± {sd}{unit}"
+    return f"{_add_spread(mean, sd)}{unit}"
+
+
+def _add_spread(mean: str, sd: str) -> str:
+    """Return "mean ± sd", or the mean alone if there is no standard deviation."""
+    return mean if sd == DASH else f"{mean} ± {sd}"

@@ -68,6 +68,9 @@ def test_two_rows_are_compared_side_by_side_and_seed_by_seed(shown):
     said = f"{mean:+.2f}".replace("-", "−")
     words = tab.locator("#compare .under").text_content()
     assert f"{said} points, 95 % t interval [{low}, {high}], over 4 paired seeds" in words
+    rounded = tab.evaluate("[-0.003, 0.003, -1.5, 1.5].map((value) => format(value, 2))")
+    assert rounded == ["0.00", "0.00", "−1.50", "+1.50"]
+    assert tab.evaluate("format(-203.4, 2, false)") == "−203.40"
 
 
 def test_cells_of_different_data_sets_are_not_paired(shown):

@@ -30,7 +30,13 @@ function fillSelect(select) {
   }
 }
 
-const format = (value, digits) => (value > 0 ? "+" : "") + value.toFixed(digits).replace("-", "−");
+// Formats a number as the tables do: with a minus sign (−), and without a sign if it rounds to zero.
+function format(value, digits, sign = true) {
+  const rounded = Number(value.toFixed(digits));
+  const text = (rounded === 0 ? 0 : rounded).toFixed(digits).replace("-", "−"); // no "−0.00"
+  return (sign && rounded > 0 ? "+" : "") + text;
+}
+
 const readFacts = (cell) => new Map([...cell.querySelectorAll("dl > div")].map((fact) => [fact.children[0].textContent, fact.children[1].textContent]));
 const readSeeds = (cell) => new Map([...cell.querySelectorAll("tr[data-seed]")].map((row) => [row.dataset.seed, row]));
 
@@ -56,7 +62,7 @@ function addSeeds(body, pair) {
       if (link) place.append(link.cloneNode(true));
       return place;
     });
-    const texts = scores.map((score) => (score === "" ? "–" : Number(score).toFixed(2)));
+    const texts = scores.map((score) => (score === "" ? "–" : format(Number(score), 2, false)));
     const row = makeRow(seed, [...texts, known ? format(difference, 2) : "–"], "right");
     row.append(...pictures);
     body.append(row);

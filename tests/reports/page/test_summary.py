@@ -1,5 +1,6 @@
 """Tests of the headline of the page: the claim and the number of runs behind it."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -132,6 +133,20 @@ def test_runs_of_different_devices_have_no_mean_time(results):
     first, second, *_ = DetailsByRow(report, Profile.of(PROFILE)).all
     assert dict(first.facts)["Time"] == "no mean, because the runs used different devices"
     assert dict(second.facts)["Time"].endswith(" s")
+
+
+def test_a_single_seed_has_neither_a_spread_nor_an_interval(results):
+    runs = list_runs(["resnet50"], ["cifar10"], ["full", "linear"], seeds=1)
+    for run in runs:
+        write_run(results, run, energy={"cpu": {"joules": 1e3, "idle_watts": 10.0, "why": ""}})
+    report = build_report("table2", runs, Reader(results), PROFILE)
+    facts = dict(DetailsByRow(report, Profile.of(PROFILE)).all[1].facts)
+    assert not [text for text in facts.values() if re.search("±|–|interval", text)]
+    assert re.fullmatch(r"\d+\.\d\d %", facts["Accuracy"])
+    assert re.fullmatch(r"−?\d+\.\d %", facts["Time saved"])
+    assert facts["Difference from full"].endswith(" points")
+    assert facts["Verdict"].endswith("from 1 paired seed")
+    assert facts["Energy"] == "1,000 J, idle 10.0 W"
 
 
 def test_the_interval_of_a_method_is_the_one_that_its_verdict_rests_on(tmp_path):
