@@ -21,9 +21,9 @@ MEANING = (
     f"{', '.join(CONTROLS)} at its own cost in exact FLOPs, decisions included. Beats every "
     "control: it is better than each of them. Worse than a control: at least one is better. Both "
     "are one-sided tests at 2.5 %, Holm-adjusted over the methods, over the pairs and over the "
-    "models, and the larger p counts. Undecided: the runs show neither. Not tested: a run "
-    "without a result, or fewer than three pairs in which every control reaches the cost of all "
-    "seeds."
+    "models, and the larger p counts. In brackets: controls that are better after the same "
+    "correction. Undecided: the runs show neither. Not tested: a run without a result, or fewer "
+    "than three pairs in which every control reaches the cost of all seeds."
 )
 
 

@@ -43,16 +43,26 @@ def find_weights(costs: Sequence[float], cost: float) -> Weights | None:
     return tuple((i, w) for i, w in ((low, 1 - share), (high, share)) if w > 0)
 
 
+def is_comparable(point: Point, control: Sequence[Point]) -> bool:
+    """Return whether all runs that a comparison with a control needs have results.
+
+    These are the runs of the method, and those of full training and of every setting of the control
+    with the same seeds. Without one of them, seeds would be compared with different curves.
+    control: the points of the control on the same pair, which are all of its planned settings.
+    """
+    seeds = point.costs.keys()
+    return point.paired and bool(control) and all(seeds <= one.costs.keys() for one in control)
+
+
 def compare_with_curve(point: Point, control: Sequence[Point]) -> PairedDifference:
     """Return the accuracy of a method minus that of a control at the same cost, in points.
 
     The comparison is paired by seed and test sample, and uses each seed's own cost. control: the
-    points of the control on the same pair. Return NOTHING unless every seed of the method can be
-    compared, because leaving out the cheap seeds would bias the mean. A seed cannot be compared if
-    its run or full training has no result, or if it costs less than the control's cheapest setting.
+    points of the control on the same pair. Return NOTHING if they are not `is_comparable`, or if a
+    seed costs less than the cheapest setting, because the mean without cheap seeds is biased.
     Raises UserError if two runs of a seed were evaluated on different samples.
     """
-    if not point.paired:
+    if not is_comparable(point, control):
         return NOTHING
     by_seed: dict[int, float] = {}
     samples: dict[Hashable, NDArray[np.float64]] = {}
@@ -75,9 +85,8 @@ def _collect_curve(point: Point, control: Sequence[Point], seed: int) -> list[tu
     full = next(run for run in point.full.finished if run["seed"] == seed)
     curve: list[tuple[float, Run]] = [(1.0, full)]
     for setting in control:
-        runs = {run["seed"]: run for run in setting.cell.finished}
-        if seed in runs and seed in setting.costs:
-            curve.append((setting.costs[seed], runs[seed]))
+        run = next(run for run in setting.cell.finished if run["seed"] == seed)
+        curve.append((setting.costs[seed], run))
     return curve
 
 

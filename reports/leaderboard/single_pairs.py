@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from reports.comparison.against_full_table import BY_SEED
 from reports.comparison.method_rows import expand_interval
 from reports.document.captions import format_seed_count
 from reports.document.points import difference_column
@@ -29,19 +30,21 @@ COMPACT = (  # for a terminal
     text_column("Seeds", "seeds"),
     mean_sd_column("Score", "score"),
     percent_column("Saved (%)", "saved"),
-    difference_column("Difference (points) [95 %]", "difference"),
+    BY_SEED,
     text_column("Verdict", "verdict"),
 )
 PLACE = (text_column("Model", "model"), text_column("Data", "dataset"))
 MEANING = (
     "Each pair of model and task on its own, at the methods' defaults. Score: Matthews "
     "correlation or accuracy in percent, or −100 times the loss in nats per word of a language "
-    "model, so that 1 point is 1 % of perplexity. Difference: to full training. The columns that "
-    "begin with − compare with each control at equal cost. They are “–” if a run has no result or "
-    "costs less than the control's cheapest setting. The intervals of a single pair cover "
-    "seeds and test draw, and are not corrected for the number of comparisons, so no claim over "
-    "models rests on them. LoRA is no freezing method. It trains small matrices next to frozen "
-    "weights, and is shown because it is the usual choice for fine-tuning language models."
+    "model, so that 1 point is 1 % of perplexity. Difference: to full training, paired by seed. "
+    "“(4 of 5 seeds)” means that both have a result for only four of five seeds. The columns that "
+    "begin with − compare with each control at equal cost. They are “–” if a run of either has no "
+    "result, or if one of the method's costs less than the control's cheapest setting. The "
+    "intervals of a single pair cover seeds and test draw, and are not corrected for the number of "
+    "comparisons, so no claim over models rests on them. LoRA is no freezing method. It trains "
+    "small matrices next to frozen weights, and is shown because it is the usual choice for "
+    "fine-tuning language models."
 )
 
 
@@ -62,7 +65,7 @@ def build_language_part(
         text_column("Seeds", "seeds"),
         mean_sd_column("Score", "score"),
         percent_column("Saved (%)", "saved"),
-        difference_column("Difference (points) [95 %]", "difference"),
+        BY_SEED,
         text_column("Verdict", "verdict"),
         number_column("Detectable (points)", "detectable"),
         *(difference_column(f"− {name} [95 %]", name) for name in used),
@@ -92,6 +95,8 @@ def _build_row(
         "score_sd": point.cell.sd("accuracy"),
         "saved": point.saved,
         **expand_interval("difference", difference),
+        "paired_seeds": difference.n,
+        "wanted": point.cell.wanted,
         "verdict": verdict or None,
         "detectable": compute_detectable_difference(difference),
         "hypervolume": compute_volume(points),

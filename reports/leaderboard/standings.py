@@ -10,7 +10,7 @@ from functools import partial
 from reports import pooling, statistics
 from reports.comparison.paired_difference import PairedDifference, average_seeds
 from reports.leaderboard.contestants import CONTROLS, Contestant, Point
-from reports.leaderboard.control_curves import compare_with_curve
+from reports.leaderboard.control_curves import compare_with_curve, is_comparable
 from reports.leaderboard.hypervolume import (
     compute_hypervolume,
     compute_mean_interval,
@@ -32,9 +32,10 @@ class Standing:
     against: comparison at equal cost with each control, over the pairs, by the control's name.
     compared: number of pairs in these comparisons. p_better: one-sided p, Holm-adjusted, of the
     hypothesis that at least one control is as good. p_worse: likewise, of the hypothesis that no
-    control is better. worse_than: controls that are better, if the outcome is LOSES. rank: NaN for
-    controls, oracles and methods without all runs; equal means share their mean rank. beyond:
-    number of pairs in which a run costs less than every control.
+    control is better. worse_than: controls that are better by the same correction, if the outcome
+    is LOSES. rank: NaN for controls, oracles and methods without all runs; equal means share their
+    mean rank. beyond: number of pairs in which a run costs less than every control, whose runs all
+    have results.
     """
 
     contestant: Contestant
@@ -101,7 +102,7 @@ def compute_standings(contestants: Mapping[str, Contestant]) -> list[Standing]:
             found.get(name, {}),
             better.get(name, math.nan),
             worse.get(name, math.nan),
-            below.get(name, {}),
+            find_better_controls(name, below),
         )
         for name in order
     ]
@@ -123,6 +124,21 @@ def compute_p_worse(p: Test) -> float:
     """
     known = p and not any(map(math.isnan, p.values()))
     return min(1.0, len(p) * min(p.values())) if known else math.nan
+
+
+def find_better_controls(name: str, tests: Mapping[str, Test]) -> list[str]:
+    """Return the controls that are better than a method, by the correction of its outcome.
+
+    tests: those of each planned method, empty if it cannot be tested. Each p is multiplied by the
+    number of controls and by the method's factor in Holm's correction. This factor is the number of
+    planned methods, less those with a smaller `compute_p_worse`. If the outcome is LOSES, the
+    control with the smallest p is always among them.
+    """
+    own = tests.get(name, {})
+    least = compute_p_worse(own)
+    factor = len(tests) - sum(compute_p_worse(each) < least for each in tests.values())
+    # The products are in the order of `apply_holm`, so that both are rounded alike.
+    return [control for control, p in own.items() if factor * (len(own) * p) < ONE_SIDED]
 
 
 def compute_p_values(differences: Differences, sign: int) -> dict[str, float]:
@@ -154,12 +170,15 @@ def compute_volume(points: Sequence[Point]) -> float:
 
 
 def _compare_with_controls(one: Contestant, controls: Sequence[Contestant]) -> Differences:
-    """Return the differences at equal cost of the point at the defaults, by control and pair."""
+    """Return the differences at equal cost of the point at the defaults, by control and pair.
+
+    Pairs in which a run has no result are left out.
+    """
     return {
         control.name: {
             pair: compare_with_curve(point, control.points[pair])
             for pair, point in one.defaults.items()
-            if pair in control.points
+            if is_comparable(point, control.points.get(pair, ()))
         }
         for control in controls
     }
@@ -185,12 +204,11 @@ def _build_standing(
     differences: Differences,
     p_better: float,
     p_worse: float,
-    below: Test,
+    worse_than: Sequence[str],
 ) -> Standing:
     means = {name: average_seeds(pairs) for name, pairs in differences.items()}
     against = {name: pooling.compute_widest_interval(*mean) for name, mean in means.items()}
     outcome = _judge(p_better, p_worse)
-    worse = [name for name, p in below.items() if len(below) * p < ONE_SIDED]
     lost = average_seeds({pair: point.difference for pair, point in one.defaults.items()})
     saved = [point.saved for point in one.defaults.values()]
     return Standing(
@@ -207,16 +225,16 @@ def _build_standing(
         p_better,
         p_worse,
         outcome,
-        worse if outcome == LOSES else [],
+        worse_than if outcome == LOSES else [],
     )
 
 
 def _count_beyond(one: Contestant, differences: Differences) -> int:
     """Return the number of pairs that no control's curve reaches, though all runs are finished."""
     return sum(
-        point.paired and all(not pairs[pair].n for pairs in differences.values())
-        for pair, point in one.defaults.items()
-        if differences and all(pair in pairs for pairs in differences.values())
+        bool(differences)
+        and all(pair in pairs and not pairs[pair].n for pairs in differences.values())
+        for pair in one.defaults
     )
 
 

@@ -1,7 +1,8 @@
 """Cost and time until a run first reaches the accuracy of full training, less the margin.
 
 Runs with `score_epochs` are evaluated after every epoch, so a run can be seen to reach the target
-only at the end of an epoch. These evaluations cost neither FLOPs nor time of training.
+only at the end of an epoch. These evaluations cost neither FLOPs nor time of training. With
+`score_samples`, they use a part of the evaluation samples, and the target rests on the same part.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from bench.errors import UserError
 from reports.leaderboard.contestants import Point, compute_costs
 from reports.runs.cells import Cell
-from reports.runs.run_table import Run
+from reports.runs.run_table import DIVERGED, DONE, Run
 from reports.statistics import MARGIN
 
 
@@ -26,9 +27,10 @@ from reports.statistics import MARGIN
 class Reached:
     """Runs of a method that reached the target, and their medians as shares of full training's.
 
-    A run that never reaches the target counts as infinitely long. The median is NaN if half of the
-    runs or more do not reach it, or if there are no runs. seconds is also NaN if the times of any
-    pair cannot be compared. slowed: whether any of these runs shared its CPU.
+    A run that never reaches the target or diverges counts as infinitely long. The median is NaN if
+    half of the runs or more do not reach it, or if there are no runs. runs: finished and diverged
+    runs. seconds is also NaN if the times of any pair cannot be compared. slowed: whether any of
+    these runs shared its CPU.
     """
 
     runs: int
@@ -41,17 +43,22 @@ class Reached:
 def measure_time_to_target(points: Sequence[Point], results: Path) -> Reached:
     """Return how soon the runs of some points reach the target.
 
-    The target of a run is the final accuracy of full training with its seed, less MARGIN points.
-    Runs without scores of epochs are left out.
+    The target of a run is the score of full training with its seed after the last epoch, less
+    MARGIN points. Runs without scores of epochs, or without a target, are left out.
     """
     flops, seconds = [], []
     for point in points:
         full = {run["seed"]: run for run in point.full.finished}
+        targets = {
+            seed: rows[-1]["score"] - MARGIN
+            for seed, run in full.items()
+            if (rows := read_scores(run, results))
+        }
         whole = compute_costs(point.full)
-        for run in point.cell.finished:
-            if run["seed"] not in full or (rows := read_scores(run, results)) is None:
+        for run in point.cell.runs:
+            target, rows = targets.get(run["seed"]), _read_ended(run, results)
+            if target is None or rows is None:
                 continue
-            target = full[run["seed"]]["accuracy"] - MARGIN
             row = next((row for row in rows if row["score"] >= target), None)
             if row is None:
                 flops.append(math.inf)
@@ -81,6 +88,16 @@ def read_scores(run: Run, results: Path) -> list[dict[str, Any]] | None:
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path}: {error!r}; delete its folder to run it again") from None
     return rows if rows and len(known) == len(rows) and all(known) else None
+
+
+def _read_ended(run: Run, results: Path) -> list[dict[str, Any]] | None:
+    """Return `read_scores` of a finished run, no rows for a diverged run, None for other runs.
+
+    A diverged run counts as never reaching the target, whatever its scores were before.
+    """
+    if run["state"] == DIVERGED:
+        return []
+    return read_scores(run, results) if run["state"] == DONE else None
 
 
 def make_full_points(cells: Mapping[tuple[str, ...], Cell]) -> list[Point]:

@@ -9,6 +9,7 @@ from bench.errors import UserError
 from reports.leaderboard.contestants import CONTROLS, Contestant, collect_contestants
 from reports.leaderboard.control_curves import compare_with_curve, find_weights
 from reports.runs.cells import Cell
+from reports.runs.run_table import DIVERGED, DONE, MISSING
 from reports.sampling import compute_residuals
 from tests.support.leaderboard_cells import SAMPLES, make_cell, make_run
 
@@ -99,6 +100,27 @@ def test_a_pair_counts_only_with_all_of_its_seeds() -> None:
     # One of three runs has no result.
     found = collect(make("mine", [89, 91], 0.6, wanted=3), *settings)
     assert not compare_with_curve(found["mine"].points[PAIR][0], found["prefix"].points[PAIR]).n
+
+
+@pytest.mark.parametrize(("state", "compared"), [(DONE, 3), (MISSING, 0), (DIVERGED, 0)])
+@pytest.mark.parametrize("cost", [0.6, 1.0])
+def test_a_control_is_compared_only_if_each_setting_has_a_result_for_each_seed(
+    state: str, compared: int, cost: float
+) -> None:
+    found = collect(
+        make("mine", [89, 91, 95], cost),
+        make("prefix, 20 %", [88, 90, 92], 0.8),
+        make("prefix, 50 %", [80, 84, 88], 0.5),
+    )
+    control = found["prefix"].points[PAIR]
+    control[0].cell.runs[1]["state"] = state
+    assert compare_with_curve(found["mine"].points[PAIR][0], control).n == compared
+
+
+def test_a_control_without_settings_is_not_compared() -> None:
+    mine = collect(make("mine", [89, 91, 95], 1.0))["mine"].points[PAIR][0]
+    assert set(mine.costs.values()) == {1.0}  # like full training, which is on every curve
+    assert not compare_with_curve(mine, ()).n
 
 
 def test_runs_on_different_samples_are_an_error() -> None:

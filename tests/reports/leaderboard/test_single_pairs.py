@@ -7,7 +7,7 @@ import pytest
 from reports.document.profile import Profile
 from reports.leaderboard.contestants import collect_contestants
 from reports.leaderboard.parts import format_mark
-from reports.leaderboard.single_pairs import build_language_part
+from reports.leaderboard.single_pairs import COMPACT, build_language_part
 from reports.runs.cells import Cell
 from tests.support.leaderboard_cells import make_cell
 
@@ -46,6 +46,33 @@ def test_each_row_compares_a_method_with_full_training_and_with_each_control() -
     assert rows["slimfit"]["verdict"] == "inconclusive"
     assert math.isnan(float(rows["slimfit"]["detectable"] or 0))
     assert "− at_once [95 %]" not in [column.head for column in table.columns]
+
+
+def test_a_difference_over_fewer_seeds_than_wanted_is_marked() -> None:
+    cells = [
+        make("full", [90, 90.5, 91], 1.0),
+        make("lisa", [89, 89, 90], 0.8),
+        make("slimfit", [89, 90], 0.8),
+        make("lora", [], 0.8),
+    ]
+    table = build_language_part(collect_contestants(cells), Profile("laptop"), "Language")
+    for columns in (table.columns, COMPACT):
+        (column,) = [one for one in columns if one.key == "difference"]
+        texts = {str(row["method"]): column.text(row) for row in table.rows}
+        assert texts["slimfit"].endswith("] (2 of 3 seeds)")
+        assert texts["lisa"].endswith("]")
+        assert texts["lora"] == "–"
+
+
+def test_a_control_without_a_result_for_a_seed_is_not_compared() -> None:
+    cells = [
+        make("full", [90, 90.5, 91], 1.0),
+        make("lisa", [89, 89, 90], 0.8),
+        make("prefix, 10 %", [89, 89], 0.9, strategy="prefix"),
+        make("prefix, 40 %", [86, 86.5, 87], 0.6, strategy="prefix"),
+    ]
+    (row,) = build_language_part(collect_contestants(cells), Profile("laptop"), "Language").rows
+    assert math.isnan(float(row["prefix"] or 0))
 
 
 def test_a_control_is_compared_only_with_all_seeds_of_a_method() -> None:

@@ -10,9 +10,14 @@ from reports.leaderboard import standings
 from reports.leaderboard.answer import build_answer_table, write_headline
 from reports.leaderboard.contestants import CONTROLS, Contestant, collect_contestants
 from reports.leaderboard.parts import UNFINISHED, build_equal_cost_part, build_ranking
-from reports.leaderboard.standings import Standing, compute_standings
-from reports.runs.run_table import MISSING
-from reports.statistics import NOTHING, compute_detectable_difference
+from reports.leaderboard.standings import (
+    ONE_SIDED,
+    Standing,
+    compute_standings,
+    find_better_controls,
+)
+from reports.runs.run_table import DIVERGED, MISSING
+from reports.statistics import NOTHING, apply_holm, compute_detectable_difference
 from tests.support.leaderboard_cells import make_cell
 
 PAIRS = [(model, data) for model in "abcd" for data in ("10", "100")]
@@ -40,6 +45,13 @@ def collect(losses: dict[str, float], cost: float = 0.75, absent: int = 0) -> di
 
 def judge(losses: dict[str, float], **how: float) -> dict[str, Standing]:
     return {one.contestant.name: one for one in compute_standings(collect(losses, **how))}
+
+
+def describe_pairs(found: dict[str, Contestant]) -> str:
+    """Return the column on the pairs of method "mine"."""
+    mine = next(one for one in compute_standings(found) if one.contestant.name == "mine")
+    (row,) = build_equal_cost_part([mine], "a title").rows
+    return str(row["pairs"])
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +82,45 @@ def test_worse_than_some_controls_names_these(judged: dict[str, Standing]) -> No
     assert judged["middling"].worse_than == ["at_once", "shortened"]
 
 
+def test_better_controls_are_found_with_the_step_of_holms_correction() -> None:
+    # Five planned methods, of which three cannot be tested yet.
+    tests: dict[str, dict[str, float]] = {name: {} for name in ("u", "v", "w")}
+    tests["first"] = {"prefix": 0.0005, "at_once": 0.004, "shortened": 0.5}
+    tests["second"] = {"prefix": 0.001, "at_once": 0.002, "shortened": 0.5}
+    assert find_better_controls("first", tests) == ["prefix"]  # 0.004 × 3 controls × 5 = 0.06
+    assert find_better_controls("second", tests) == ["prefix", "at_once"]  # 0.002 × 3 × 4 = 0.024
+    assert find_better_controls("u", tests) == []
+
+
+def test_the_control_that_makes_a_method_worse_is_always_named() -> None:
+    draw, losing = np.random.default_rng(2), 0
+    for _ in range(200):
+        # Few different values, so that several methods have the same p.
+        drawn = draw.choice([0.0, 0.001, 0.002, 0.004, 0.5], (6, 3))
+        tests = {
+            name: dict(zip(CONTROLS, p, strict=True))
+            for name, p in zip("abcdef", drawn, strict=True)
+        }
+        holm = apply_holm({name: standings.compute_p_worse(p) for name, p in tests.items()})
+        for name in [name for name, p in holm.items() if p < ONE_SIDED]:
+            least = min(CONTROLS, key=lambda control, p=tests[name]: p[control])
+            assert least in find_better_controls(name, tests)
+            losing += 1
+    assert losing > 100
+
+
+def test_a_control_that_is_better_only_without_the_correction_is_not_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    p = {"prefix": 0.001, "at_once": 0.004, "shortened": 0.5}
+    monkeypatch.setattr(
+        standings, "compute_p_values", lambda _, sign: p if sign < 0 else dict.fromkeys(p, 0.5)
+    )
+    one = judge(dict.fromkeys(("one", "two", "three", "four"), 2.0))["one"]
+    assert one.p_worse == pytest.approx(0.001 * 3 * 4)
+    assert (one.outcome, one.worse_than) == ("worse", ["prefix"])
+
+
 def test_a_missing_run_or_an_unreached_cost_leaves_a_method_untested() -> None:
     assert judge({"mine": 0.0}, absent=1)["mine"].outcome == "not tested"
     cheap = judge({"mine": 0.0}, cost=0.35)["mine"]
@@ -84,6 +135,19 @@ def test_a_pair_in_which_one_seed_is_cheaper_than_the_controls_is_left_out() -> 
     assert (mine.outcome, mine.compared["prefix"], mine.beyond) == ("not tested", 2, 6)
     (row,) = build_equal_cost_part([mine], "a title").rows
     assert row["pairs"] == "2 of 8, 6 cheaper than the controls"
+
+
+@pytest.mark.parametrize("state", [MISSING, DIVERGED])
+def test_controls_without_results_are_not_dearer_than_a_method(state: str) -> None:
+    found = collect({"mine": 0.0}, cost=0.35)
+    found["at_once"].points[PAIRS[0]][1].cell.runs[2]["state"] = state
+    assert describe_pairs(found) == "0 of 8, 7 cheaper than the controls"
+    found = collect({"mine": 0.0})
+    for control in CONTROLS:
+        for point in (point for points in found[control].points.values() for point in points):
+            for run in point.cell.runs:
+                run["state"] = state
+    assert describe_pairs(found) == "0 of 8"
 
 
 def test_a_method_without_all_runs_is_listed_last_and_has_no_rank() -> None:
