@@ -8,6 +8,10 @@ from typing import Any
 # Increase this number, and add a line to CHANGELOG.md, with every code change that changes results.
 RESULTS_VERSION = 4
 
+# Strategies that evaluate a probe, and data sets of texts, whose probes are padded.
+PROBING = ("auto_rgn", "cka_oracle", "egeria", "greentrainer", "record", "simfreeze")
+TEXTS = ("grammar", "mrpc", "cola", "texts", "datasets")  # before any colon
+
 # Code changes that affect the results of some runs only: a name, and the function that selects
 # the specs of these runs. The ids of all other runs stay unchanged. A new results version empties
 # this mapping. With two processes, the order in which gradients are added cannot change their sum.
@@ -21,5 +25,14 @@ REVISIONS: Mapping[str, Callable[[Any], bool]] = {
     ),
     "layers of zeros count as moving": lambda spec: (
         spec.strategy == "slimfit" and spec.model.startswith("lora:")
+    ),
+    "greentrainer keeps the optimizer state of frozen layers": lambda spec: (
+        spec.strategy == "greentrainer"
+    ),
+    "a step that does not move a layer says nothing about it": lambda spec: (
+        spec.strategy == "slimfit"
+    ),
+    "the FLOPs of a probe of texts are those of its own length": lambda spec: (
+        spec.strategy in PROBING and spec.data.partition(":")[0] in TEXTS
     ),
 }

@@ -76,8 +76,8 @@ class Freezing:
         options: options of the strategy by name.
         seed: seed of the strategy's random choices.
         files: paths of files that the strategy reads, by role: "predictor" (smartfrz), "reference".
-        probe: training samples without augmentation and their labels, for strategies that look at
-            samples. The labels may be None if the strategy computes no gradients on them.
+        probe: training samples without augmentation and their labels, on any device, for strategies
+            that look at samples. The labels may be None if it computes no gradients on them.
         loss: training loss of (output, labels), for gradients on the probe.
         base_lr: largest learning rate of the first parameter group. Default: its `max_lr`, which
             OneCycleLR sets, its `initial_lr`, which all schedulers of PyTorch set, or its `lr`.
@@ -220,6 +220,8 @@ class Freezing:
         """Return the state, as tensors and plain values, to save with model and optimizer."""
         own = self._strategy.state_dict()
         check_plain(own, f"strategy {self._named}: state_dict()")
+        # Later steps write to some of these tensors, and a caller may keep the state in memory.
+        own = tree_map_only(Tensor, lambda tensor: tensor.detach().clone(), own)
         return self._described | {
             "step": self._view.step,
             "lr": self._view.lr,

@@ -93,7 +93,7 @@ def check_forward(model: nn.Module, inputs: Inputs) -> None:
     try:
         with torch.no_grad():
             get_logits(copy.deepcopy(model).eval()(*inputs))
-    except UserError:
+    except (UserError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # models have no common error class
         raise UserError(

@@ -47,6 +47,8 @@ def check_optimizer(optimizer: torch.optim.Optimizer, keep_state: bool) -> None:
             continue
         try:
             moved = _moves_frozen_layer(optimizer, group, keep_state)
+        except torch.OutOfMemoryError:
+            raise
         except Exception as error:  # optimizers have no common error class
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
             raise UserError(

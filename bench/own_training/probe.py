@@ -10,7 +10,7 @@ from bench.errors import UserError
 from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs
 from bench.own_training.inputs import Example, bind_example
-from bench.own_training.subject import take_samples
+from bench.own_training.subject import find_device, take_samples
 from bench.strategy_api.strategy import Strategy
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -19,7 +19,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class ProbeSamples:
     """Fixed training samples without augmentation, for one strategy.
 
-    probe: inputs, and labels or None. loss: training loss of (output, labels).
+    probe: inputs, and labels or None, on any device. They move to the device of the model when they
+        are taken. loss: training loss of (output, labels).
     Raises UserError if the strategy needs samples, or their labels, that are missing.
     """
 
@@ -31,7 +32,7 @@ class ProbeSamples:
         probe: tuple[Example, Tensor | None] | None,
         loss: Loss,
     ) -> None:
-        self._named, self._loss = name, loss
+        self._model, self._named, self._loss = model, name, loss
         self._inputs: Inputs | None = None
         self._labels: Tensor | None = None
         if probe is not None:
@@ -58,7 +59,10 @@ class ProbeSamples:
             )
 
     def take(self, samples: int) -> Inputs:
-        """Return the inputs of the first samples. Raises UserError if there are too few."""
+        """Return the inputs of the first samples, on the device of the model.
+
+        Raises UserError if there are too few.
+        """
         if self._inputs is None:
             raise UserError(
                 f"Freezing: strategy {self._named} looks at training samples, but its class states "
@@ -69,7 +73,8 @@ class ProbeSamples:
                 f"Freezing: strategy {self._named} looks at {samples} training samples, but probe "
                 f"holds {len(self._inputs[0])}; give more, or set the option `samples`"
             )
-        return take_samples(self._inputs, samples)
+        device = find_device(self._model)
+        return tuple(value.to(device) for value in take_samples(self._inputs, samples))
 
     def compute_loss(self, model: nn.Module, samples: int) -> Tensor:
         """Return the training loss of a model on the first samples, with a graph."""
@@ -79,4 +84,5 @@ class ProbeSamples:
                 f"Freezing: strategy {self._named} computes gradients, but probe has no labels; "
                 "give probe=(inputs, labels)"
             )
-        return self._loss(get_logits(model(*inputs)), self._labels[:samples])
+        labels = self._labels[:samples].to(find_device(self._model))
+        return self._loss(get_logits(model(*inputs)), labels)

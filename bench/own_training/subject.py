@@ -47,7 +47,7 @@ class Subject:
     @property
     def device(self) -> torch.device:
         """Device of the model."""
-        return next(self.net.parameters()).device
+        return find_device(self.net)
 
     def count_flops(self) -> FlopModel:
         """Return the FLOPs for batches like the example.
@@ -56,7 +56,7 @@ class Subject:
         """
         try:
             flops = count_flops(self.net, self.layers, take_samples(self.inputs, 1))
-        except UserError:
+        except (UserError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # models have no common error class
             raise UserError(
@@ -84,6 +84,11 @@ def analyze(model: nn.Module, example: Example) -> Subject:
     one = take_samples(inputs, 1)
     check_forward(net, one)
     return Subject(net, inputs, find_layers(net, one, find_classifiers(model)))
+
+
+def find_device(model: nn.Module) -> torch.device:
+    """Return the device of the first parameter of a model."""
+    return next(model.parameters()).device
 
 
 def take_samples(inputs: Inputs, samples: int) -> Inputs:

@@ -73,7 +73,7 @@ class Splitter:
             self._shapes = [_NodeRecorder(copied).trace_shapes(images[:n]) for n in (2, 3)]
             self._costs = _NodeRecorder(copied).costs(images[:1])
             self._draws = _RandomNodeFinder(copied.train()).find_random_nodes(images[:3])
-        except UserError:
+        except (UserError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # tracing can raise any kind of error
             reason = " ".join(str(error).split())[:160] or type(error).__name__

@@ -57,6 +57,8 @@ class Compiled:
         try:
             with self._use_own_cache():
                 torch.compile(torch.sin, **self._how)(one)
+        except torch.OutOfMemoryError:
+            raise
         except Exception as error:
             raise UserError(
                 f"{label}: torch.compile does not work here ({_get_first_line(error)}); install a "

@@ -58,8 +58,8 @@ def execute(
 ) -> dict[str, Any]:
     """Train, measure and record a run. Resume from its checkpoint if there is one.
 
-    stop: called after every step. If it returns True before the last step, a checkpoint is written and Stopped
-        raised.
+    stop: called after every step. If it returns True before the last step, a checkpoint is
+        written and Stopped raised.
     progress: called with (finished steps, total steps) after every step.
     checkpoint_seconds: minimum time between two checkpoints.
     group: processes of a run with replicas, each of which calls `execute` (bench/distributed).

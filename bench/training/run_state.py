@@ -18,6 +18,7 @@ from bench.costs.clocks import Clocks
 from bench.costs.energy import open_meter
 from bench.costs.flops_by_input_size import FlopsBySize
 from bench.costs.fused_attention import uses_fused_attention
+from bench.data.catalogue import holds_texts
 from bench.distributed.process_group import ALONE, ProcessGroup
 from bench.layers.activations import get_logits
 from bench.layers.discovery import Layer
@@ -104,6 +105,7 @@ class RunState:
             _model=self.model,
             _probe=self.batches.probe,
             _probe_loss=self._compute_probe_loss,
+            _flops_at=by_size.at if holds_texts(spec.data) else None,
         )
         self.frozen_at: dict[int, int] = {}
         self.epochs: list[dict[str, Any]] = []

@@ -46,6 +46,8 @@ class AtOnce(Strategy):
 
         if budget < cost(0):
             raise make_budget_error(self.name, budget, cost(0), cost(steps))
+        if budget >= cost(steps):
+            return steps
         # A step has one cost before the freeze and another after it, so cost() is linear.
         a_step = (cost(steps) - cost(0)) / steps
         return min(steps, int((budget - cost(0)) / a_step * (1 + 1e-12)))

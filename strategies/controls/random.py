@@ -63,11 +63,11 @@ class Random(Strategy):
         def cost(c: float) -> float:
             return compute_schedule_cost(view, moments(c), view.total_steps)
 
-        low, high = 0.0, 1 / max(min(draws), 1e-9)  # freeze all layers at step 0; freeze none
         if compute_budget_share(view, budget) >= 1:
             return {}
-        if budget < cost(low):
-            raise make_budget_error(self.name, budget, cost(low), compute_full_cost(view))
+        if budget < cost(0.0):  # always so if the head is the only layer
+            raise make_budget_error(self.name, budget, cost(0.0), compute_full_cost(view))
+        low, high = 0.0, 1 / max(min(draws), 1e-9)  # freeze all layers at step 0; freeze none
         for _ in range(60):
             middle = (low + high) / 2
             low, high = (middle, high) if cost(middle) <= budget else (low, middle)

@@ -64,8 +64,8 @@ class AutoRgn(Strategy):
         return AtSteps(self._starts)
 
     def decide(self, view: View) -> Sequence[Verdict]:
-        gradients = view.probe_gradients(self.samples)
-        self._spent += len(view.probe(self.samples)[0]) * view.flops.exact().total
+        gradients, probe = view.probe_gradients(self.samples), view.probe(self.samples)
+        self._spent += len(probe[0]) * view.count_flops(probe).exact().total
         weights = [view.weights(layer.index) for layer in view.layers]
         self._shares = _compute_shares(_compute_norms(gradients), _compute_norms(weights))
         return [

@@ -24,16 +24,18 @@ class AutoFreeze(Strategy):
     """AutoFreeze: freeze leading layers or blocks once their gradient norm has settled.
 
     An epoch has M intervals. The gradients of unit l are summed over the steps of an interval, and
-    η_l is the norm of this sum. r_l = |η_l(previous) − η_l| / η_l(previous). At the end of an interval, units
-    freeze in order from the first active one, as long as r_l is below the N-th percentile of r
-    over the active units. The first interval only provides η(previous). The intervals of an epoch
-    differ by a step if M does not divide the steps of an epoch. With few steps per interval, this
-    difference enters r. The authors' intervals are equal and do not end with epochs.
+    η_l is the norm of this sum. r_l = |η_l(previous) − η_l| / η_l(previous). At the end of an
+    interval, units freeze in order from the first active one, as long as r_l is below the N-th
+    percentile of r over the active units. The first interval only provides η(previous). The
+    intervals of an epoch differ by a step if M does not divide the steps of an epoch. With few
+    steps per interval, this difference enters r. The authors' intervals are equal and do not end
+    with epochs.
     The head is excluded from the percentile and never freezes. A unit is a layer (a convolution
     with its BatchNorm) or a transformer block. As in the authors' code, the norm of a block covers
     the layers inside the block only. Embeddings belong to the first block and a pooler to the last
-    one, but their gradients count in no norm. The last unit before the head never freezes. Units freeze
-    in order, so every active r would have to be below the percentile, and the largest never is.
+    one, but their gradients count in no norm. The last unit before the head never freezes.
+    Units freeze in order, so every active r would have to be below the percentile, and the largest
+    never is.
     norm = "l1" follows the authors' code, "l2" the text of the paper. The authors' code also
     rebuilds the model and resets Adam after each interval. Here neither changes.
     """

@@ -19,6 +19,8 @@ class GreenTrainer(Strategy):
     the gradient on a labelled probe after that step. Dynamic programming then chooses the layers
     whose importance has the largest sum, such that a training step costs at most ρ times the FLOPs
     of full training. The others freeze until the next choice. The head always trains.
+    If this step moves no weight (its rate is 0, or a GradScaler skips it), all layers train on, and
+    the choice follows the next step that moves one.
 
     A chosen layer costs t_dw, the gradient of its weights. All layers behind the deepest chosen one
     cost t_dy, the gradient of their inputs. In a network with branches, t_dy is an upper bound, so
@@ -29,6 +31,8 @@ class GreenTrainer(Strategy):
     Backpropagation", arXiv 2309.13192, and the authors' code (pittisl/GreenTrainer). The authors
     made it for fine-tuning large pretrained language models (OPT, BLOOM, FLAN-T5) with AdamW. The
     interval is theirs, and they report ρ = 0.5 and ρ = 0.7. Their limit includes the forward pass.
+    As in the original, frozen layers keep their optimizer state, so GreenTrainer saves no optimizer
+    memory. The run's memory counts it.
 
     Differences from the original, whose faults are not repeated:
 
@@ -43,6 +47,7 @@ class GreenTrainer(Strategy):
     look = ("#1B7837", "*")
     made_for = ("language model",)
     needs_probe = "labels"
+    keeps_optimizer_state = True
     options = {
         "rho": Real(0.5, low=0.0, high=1.0, doc="ρ: FLOPs of a step as a share of full training"),
         "interval": Integer(2, low=1, doc="epochs from one choice to the next"),
@@ -64,6 +69,8 @@ class GreenTrainer(Strategy):
             )
         self._choices = frozenset(range(1, last + 1, step))
         self._thaws = frozenset(moment - 1 for moment in self._choices) - {0}
+        self._late: frozenset[int] = frozenset()  # the step of a choice that had to wait
+        self._take_snapshot = view.snapshot
         self._before: ModelSnapshot | None = view.snapshot()
         self._lay_out_costs(view)
 
@@ -85,21 +92,35 @@ class GreenTrainer(Strategy):
         self._limit = room
 
     def stages(self) -> Cadence:
-        return AtSteps(self._thaws | self._choices)
+        return AtSteps(self._thaws | self._choices | self._late)
 
     def decide(self, view: View) -> Sequence[Verdict]:
         if view.step in self._thaws:
             self._before = view.snapshot()
             return [Verdict(layer, False) for layer in sorted(view.frozen)]
+        if not self._has_moved(view):
+            soon = view.step + 1
+            self._late = frozenset({soon} if soon < view.total_steps else ())
+            return ()
         gains = self._measure_importance(view)
         chosen = choose_layers(gains, self._own, self._shared, self._limit)
         return [Verdict(layer, layer not in chosen, gain) for layer, gain in enumerate(gains)]
 
+    def _has_moved(self, view: View) -> bool:
+        """Return whether a weight has changed since the snapshot, with one copy from the device."""
+        assert self._before is not None  # a thaw, or the start, precedes each choice
+        changed = [
+            (weight != old).any()
+            for layer in range(len(view.layers))
+            for weight, old in zip(view.weights(layer), self._before.weights(layer), strict=True)
+        ]
+        return bool(torch.stack(changed).any())
+
     def _measure_importance(self, view: View) -> list[float]:
         """Return the importance of each layer but the head, with one copy from the device."""
-        assert self._before is not None  # a thaw, or the start, precedes each choice
-        gradients = view.probe_gradients(self.samples)
-        self._spent += len(view.probe(self.samples)[0]) * view.flops.exact().total
+        assert self._before is not None
+        gradients, probe = view.probe_gradients(self.samples), view.probe(self.samples)
+        self._spent += len(probe[0]) * view.count_flops(probe).exact().total
         sums = []
         for layer, own in enumerate(gradients):
             moved = zip(own, view.weights(layer), self._before.weights(layer), strict=True)
@@ -116,13 +137,14 @@ class GreenTrainer(Strategy):
 
     def state_dict(self) -> dict[str, Any]:
         before = None if self._before is None else self._before.state_dict()
-        return {"before": before, "spent": self._spent}
+        return {"before": before, "spent": self._spent, "late": sorted(self._late)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._spent = state["spent"]
-        if state["before"] is None:
-            self._before = None
-        elif self._before is not None:
+        self._spent, self._late = state["spent"], frozenset(state.get("late", ()))
+        self._before = None
+        if state["before"] is not None:
+            # The snapshot of now may be gone, or another state may hold its tensors.
+            self._before = self._take_snapshot()
             self._before.load_state_dict(state["before"])
 
 

@@ -20,7 +20,8 @@ class PipeTransformer(Strategy):
     At the end of an epoch, f frozen blocks become min(f + α (L − f), argmin ‖g_l‖ over l ≥ f), with
     the first term rounded down. ‖g_l‖ is the L2 norm of the gradient of block l at the last step.
     L counts the blocks without the head, which never freezes. With rule = "paper", α (L − f) < 1
-    freezes no further block.
+    freezes no further block. A block without a gradient at the last step, such as one that
+    LayerDrop skipped, is not compared. If all blocks are without one, none freezes.
 
     rule = "code" is what the authors ran: f = ⌈L (1 − (1 − α)^e)⌉ after e epochs. It ignores the
     gradients and can freeze all L blocks.
@@ -67,7 +68,10 @@ class PipeTransformer(Strategy):
             threshold = float(until)
         else:
             scores = _compute_norms(view, blocks[first:])
-            threshold = min(scores)
+            known = [score for score in scores if not math.isnan(score)]
+            if not known:
+                return ()
+            threshold = min(known)
             limit = math.floor(first + self.alpha * (len(blocks) - first) + ROUNDING)
             until = min(limit, first + scores.index(threshold))
         return [
@@ -86,11 +90,11 @@ class PipeTransformer(Strategy):
 def _compute_norms(view: View, blocks: Sequence[Sequence[int]]) -> list[float]:
     """Return the L2 norm of the gradient of each block, with one copy from the device.
 
-    A block without a gradient has the norm 0.
+    The norm of a block without a gradient is NaN.
     """
     gradients = [[g for layer in own for g in view.gradients(layer)] for own in blocks]
     flat = [gradient for own in gradients for gradient in own]
     if not flat:
-        return [0.0] * len(blocks)
+        return [math.nan] * len(blocks)
     norms = iter(torch.stack(torch._foreach_norm(flat)).tolist())
-    return [math.hypot(*(next(norms) for _ in own)) for own in gradients]
+    return [math.hypot(*(next(norms) for _ in own)) if own else math.nan for own in gradients]

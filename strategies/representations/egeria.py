@@ -132,7 +132,7 @@ class Egeria(Strategy):
     def _measure_slope(self, view: View, layer: int) -> float | None:
         """Return the absolute slope of the smoothed plasticity; None while there are few values."""
         probe = view.probe(self.samples)
-        self._spent += 2 * len(probe[0]) * view.flops.exact().forward
+        self._spent += 2 * len(probe[0]) * view.count_flops(probe).exact().forward
         now, then = view.outputs(probe)[layer], self._reference.outputs(probe)[layer]
         self._spent += 2 * 2.0 * len(now) * now.numel()
         self._values = [*self._values, compute_plasticity(now, then)][-self.window :]

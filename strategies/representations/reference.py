@@ -60,6 +60,10 @@ class Reference:
         try:
             self._kernels = self._compute_kernels(view, range(len(view.layers)), state)
         except (RuntimeError, KeyError) as error:
+            # PyTorch has no class for weights that do not fit. Other errors, such as a device that
+            # is out of memory, say nothing about the file.
+            if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
+                raise
             first = str(error).strip().splitlines()[0]
             raise UserError(
                 f"{path}: its weights do not fit this model ({first}); give a reference of the "
@@ -130,7 +134,7 @@ class Reference:
                 f"CKA needs the output of all {len(view.layers)} layers, but this model exposes "
                 f"only {len(outputs)}; choose a strategy without CKA"
             )
-        self.flops += view.flops.exact().forward * len(batch[0])
+        self.flops += view.count_flops(batch).exact().forward * len(batch[0])
         return [outputs[i] for i in layers]
 
 

@@ -106,7 +106,7 @@ class SimFreeze(Strategy):
     def _compute_kernels(self, view: View, layers: Sequence[int]) -> dict[int, Tensor]:
         """Return the kernel (rows, rows) of the outputs of some layers on the probe."""
         outputs = view.outputs(self._probe)
-        self._spent += view.flops.exact().forward * self._count
+        self._spent += view.count_flops(self._probe).exact().forward * self._count
         self._spent += sum(2.0 * len(outputs[i]) * outputs[i].numel() for i in layers)
         return {layer: compute_gram(outputs[layer]) for layer in layers}
 

@@ -58,7 +58,7 @@ class Linear(Strategy):
         t_i is the number of steps after which the learning rate of layer i reaches zero.
         """
         last = len(view.layers) - 1
-        shares = [self.t0 + (1 - self.t0) * i / max(last, 1) for i in range(last + 1)]
+        shares = [*(self.t0 + (1 - self.t0) * i / last for i in range(last)), 1.0]
         power = POWERS[self.spacing]
         return [max(0, round(share**power * steps)) for share in shares]
 

@@ -15,10 +15,12 @@ class SlimFit(Strategy):
     """SlimFit: before every step, freeze the share of layers whose weights moved least.
 
     The movement of a layer is d = mean(|w_new − w_old| / |w_old|) over its weights, from the last
-    step in which the layer trained. After every step, the int(share · L) layers with the smallest d
+    step that moved the layer. After every step, the int(share · L) layers with the smallest d
     freeze for the next step, and all other layers train. L counts the layers without the head,
     which always trains. Layers with equal d freeze in the order of the model. Before the first step
-    nothing is known, so all layers train.
+    nothing is known, so all layers train. d is exactly 0 in a step of rate 0, in a step that a
+    GradScaler skipped, and for a factor of LoRA while the other factor is 0. This says nothing, so
+    the layer keeps its last d, which is infinite if it has never moved.
 
     Source: Ardakani et al. (2023), "SlimFit: Memory-Efficient Fine-Tuning of Transformer-Based
     Models Using Training Dynamics", arXiv 2305.18513, and the authors' code
@@ -56,7 +58,9 @@ class SlimFit(Strategy):
     def observe(self, view: View) -> None:
         for layer in view.active:
             new = view.weights(layer)
-            self._moved[layer] = _measure_movement(self._old[layer], new)
+            moved = _measure_movement(self._old[layer], new)
+            # A layer with d = 0 would freeze first, and its d would never be measured again.
+            self._moved[layer] = torch.where(moved == 0, self._moved[layer], moved)
             for old, weight in zip(self._old[layer], new, strict=True):
                 old.copy_(weight)
 

@@ -39,6 +39,40 @@ def test_only_runs_of_three_processes_or_more_have_the_revision_of_their_gradien
 
 
 @pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"strategy": "greentrainer"}, ["greentrainer keeps the optimizer state of frozen layers"]),
+        ({"strategy": "slimfit"}, ["a step that does not move a layer says nothing about it"]),
+        (
+            {"strategy": "slimfit", "model": "lora:laptop_llama"},
+            [
+                "layers of zeros count as moving",
+                "a step that does not move a layer says nothing about it",
+            ],
+        ),
+    ],
+)
+def test_only_the_runs_that_a_fault_touched_have_its_revision(
+    change: dict[str, Any], expected: list[str]
+) -> None:
+    assert PLAIN.with_changes(**change)._collect_identity().get("revisions", []) == expected
+
+
+def test_only_probes_of_texts_have_the_revision_of_their_flops() -> None:
+    """Probes of images have the size of the training batches."""
+    name = "the FLOPs of a probe of texts are those of its own length"
+    for data, strategy, expected in (
+        ("mrpc", "cka_oracle", True),
+        ("grammar:paraphrase", "egeria", True),
+        ("texts:reviews.csv", "simfreeze", True),
+        ("mrpc", "smartfrz", False),
+        ("digits10", "cka_oracle", False),
+    ):
+        identity = PLAIN.with_changes(data=data, strategy=strategy)._collect_identity()
+        assert (name in identity.get("revisions", [])) == expected
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"model": "resnet50"},

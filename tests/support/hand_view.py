@@ -66,6 +66,10 @@ class HandView(SimpleNamespace):
     def active(self) -> list[int]:
         return [i for i, layer in enumerate(self.layers) if i not in self.frozen and not layer.head]
 
+    def count_flops(self, inputs: tuple[torch.Tensor, ...]) -> FlopModel:
+        flops: FlopModel = self.flops
+        return flops
+
     def gradients(self, layer: int) -> list[torch.Tensor]:
         return [torch.tensor(g) for g in self.grads[layer]]
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.errors import UserError
 from strategies.base import Cadence, Flag, Integer, PerEpoch, Strategy, Verdict, View
 from strategies.representations.reference import Reference
 from strategies.smartfrz.features import Moment
@@ -51,6 +52,11 @@ class Record(Strategy):
 
     def start(self, view: View) -> None:
         self._layers = view.active
+        if not self._layers:
+            raise UserError(
+                f"strategy {self.name}: the model has no layer but its head, so there is nothing "
+                "to record; use a model of several layers"
+            )
         self._largest = max(self._layers, key=lambda i: view.weights(i)[0].numel())
         self._gradient: Tensor | None = None
         self._tailor = Tailor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.support.tiny_view import build_tiny_net
 
 MOMENT = 4  # step of the checkpoint; lisa draws anew, and a snapshot of smartfrz waits
 SMARTFRZ = {"warmup": 0.3, "stages_per_epoch": 2, "threshold": 0.01}
+EGERIA = {"samples": 16, "window": 2, "patience": 1, "tolerance": 1.0, "bootstrap": 1.0}
 OBSERVING = f"{SUPPORT}/switching.py:Observing"
 
 
@@ -82,6 +84,27 @@ def test_freezes_before_the_first_step_leave_a_loaded_optimizer_alone(kind: Any)
     resumed.freezing.load_state_dict(saved.freezing.state_dict())
     resumed.train(MOMENT)
     assert not find_differing(resumed.model.state_dict(), whole.model.state_dict())
+
+
+@pytest.mark.parametrize("name", ["greentrainer", "slimfit", "egeria", "autofreeze", "apf"])
+@pytest.mark.parametrize("moment", [0, MOMENT])
+def test_a_state_kept_in_memory_is_that_of_its_moment(name: str, moment: int) -> None:
+    """The same object trains on and then goes back."""
+    options = {"egeria": EGERIA, "apf": {"interval": 1, "threshold": 0.9}, "autofreeze": {"M": 2},
+               "greentrainer": {"samples": 16}}.get(name, {})  # fmt: skip
+    loop = TinyLoop(name, options=options, probe=make_batch(99, 16))
+    loop.train(0, moment)
+    kept = [copy.deepcopy(part.state_dict()) for part in (loop.model, loop.optimizer)]
+    kept.append(loop.freezing.state_dict())
+    weights, reports = [], []
+    for _ in range(2):
+        loop.train(moment)
+        weights.append(copy.deepcopy(loop.model.state_dict()))
+        reports.append((loop.freezing.decisions, str(loop.freezing.report())))
+        for part, state in zip((loop.model, loop.optimizer, loop.freezing), kept, strict=True):
+            part.load_state_dict(copy.deepcopy(state) if part is loop.optimizer else state)
+    assert reports[0] == reports[1]
+    assert not find_differing(*weights)
 
 
 def test_a_state_of_another_training_is_refused() -> None:

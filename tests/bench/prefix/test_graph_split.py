@@ -51,6 +51,16 @@ def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
     return found
 
 
+def test_a_device_out_of_memory_is_not_blamed_on_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("bench.prefix.graph_split._Tracer.trace", fail)
+    family = IMAGES[0]
+    with pytest.raises(torch.OutOfMemoryError):
+        Splitter(family.model(), family.layers, flop_model(family), family.inputs(SAMPLES))
+
+
 @pytest.mark.parametrize("family", IMAGES, ids=lambda f: f.name)
 @settings(max_examples=25)
 @given(st.data())

@@ -47,6 +47,17 @@ def freezing_run(**changes: Any) -> Spec:
     return make_tiny_spec(STRATEGY, **settings)
 
 
+def test_a_device_out_of_memory_is_not_blamed_on_the_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        Compiled("a run", nn.Linear(2, 2), CPU, samples=4, threads=1)
+
+
 @pytest.mark.usefixtures("graphs")
 def test_compiled_training_equals_eager_training_up_to_rounding(tmp_path: Path) -> None:
     plain, other = freezing_run(), freezing_run(compiled=True)

@@ -97,6 +97,16 @@ def test_the_flops_of_a_run_are_the_sum_over_its_batches(tmp_path: Path) -> None
     assert state["measured_size"] == max(lengths)
 
 
+def test_a_probe_costs_the_flops_of_its_own_length(tmp_path: Path) -> None:
+    """The longest of 96 texts is longer than that of most batches of 4."""
+    spec = tiny("auto_rgn", options={"samples": 96}, train_limit=96, batch_size=4, epochs=1)
+    result = execute_run(spec, tmp_path)
+    batches, classes = make_batches(spec, CPU)
+    length = batches.probe(96)[0].shape[1]
+    a_probe = 96 * analyze_model(spec.model, classes, length)[1].exact().total
+    assert result["flops"]["decide"] == a_probe > 1.02 * result["flops"]["full_exact"]
+
+
 def test_layers_frozen_from_the_start_do_not_change(tmp_path: Path) -> None:
     spec = tiny("probe", keep_model=True)
     execute_run(spec, tmp_path)

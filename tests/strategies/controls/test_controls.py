@@ -129,6 +129,18 @@ def test_random_draws_depend_on_the_seed_and_the_task() -> None:
     assert moments[1] != moments[3]
 
 
+@pytest.mark.parametrize("control", [Random, AtOnce, Prefix])
+def test_a_head_alone_cannot_save_anything(control: type[Random | AtOnce | Prefix]) -> None:
+    view = HandView([10])
+    with pytest.raises(UserError, match="cannot meet a budget") as error:
+        control(saving=0.2).start(view)
+    assert "\n" not in str(error.value)
+    for budget in (None, view.flops.exact().total * 100):  # neither asks for a saving
+        view.budget, strategy = budget, control()
+        strategy.start(view)
+        assert not strategy.decide(view)
+
+
 def test_shortened_runs_the_steps_that_the_budget_pays_for() -> None:
     view = HandView([10, 20, 30], total_steps=100)
     assert Shortened(saving=0.4).total_steps(view) == 60

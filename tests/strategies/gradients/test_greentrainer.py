@@ -123,12 +123,35 @@ def test_everything_trains_if_the_limit_is_full_training() -> None:
     assert [v.score for v in verdicts] == pytest.approx([0.2, 0.4, 0.6, 0.8])  # the head has 1
 
 
-def test_only_the_head_trains_if_no_weight_has_moved() -> None:
-    view, strategy = build_view([2, 2, 2]), GreenTrainer(rho=1.0)
+def test_the_choice_waits_until_a_step_moves_a_weight() -> None:
+    """The rate of the first step may be 0, or a GradScaler may skip it."""
+    view, strategy = build_view([2, 2, 2]), GreenTrainer(rho=0.9)
     view.values = view.probed = {i: [np.ones(2)] for i in range(3)}
     strategy.start(view)
-    view.step = 1
-    assert view.apply(strategy.decide(view)) == {0, 1}
+    due = []
+    for view.step in range(1, 7):
+        if view.step == 3:
+            view.values = {i: [np.full(2, 1.0 - 0.1 * i)] for i in range(3)}
+        if strategy.stages().due(view.step, 3):
+            due.append(view.step)
+            if view.step == 2:  # go on from the state, as a resumed training does
+                state, strategy = strategy.state_dict(), GreenTrainer(rho=0.9)
+                strategy.start(view)
+                strategy.load_state_dict(state)
+            view.apply(strategy.decide(view))
+        assert view.frozen == (frozenset() if view.step in (1, 2, 6) else {0})
+    assert due == [1, 2, 3, 6]  # all layers thaw at step 6
+    assert strategy.cost() == 64 * view.flops.exact().total  # nothing is paid while it waits
+
+
+def test_no_choice_follows_the_last_step() -> None:
+    view, strategy = build_view([2, 2, 2], epochs=1), GreenTrainer(rho=1.0)
+    view.values = {i: [np.ones(2)] for i in range(3)}
+    strategy.start(view)
+    for view.step in (1, 2):
+        assert strategy.stages().due(view.step, 3)
+        assert not strategy.decide(view)
+    assert not strategy.stages().due(3, 3)
 
 
 def test_a_limit_below_the_cost_of_the_head_is_refused() -> None:
@@ -159,6 +182,18 @@ def test_the_snapshot_is_kept_for_one_step_and_restored_on_resume() -> None:
     resumed.start(view)
     resumed.load_state_dict(whole.state_dict())
     assert resumed.state_dict()["before"] is None
+
+
+def test_a_state_kept_in_memory_can_be_loaded_after_the_choice() -> None:
+    view = build_tiny_view(build_tiny_net(), {}, steps_per_epoch=3)
+    strategy = GreenTrainer(samples=16)
+    strategy.start(view)
+    state = strategy.state_dict()
+    train_a_step(view, 1)
+    chosen = strategy.decide(view)
+    strategy.load_state_dict(state)
+    assert strategy.cost() == 0
+    assert strategy.decide(view) == chosen
 
 
 def test_options_out_of_range_are_refused() -> None:

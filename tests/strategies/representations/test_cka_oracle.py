@@ -219,6 +219,20 @@ def test_a_resumed_oracle_gives_the_same_decisions(view: View) -> None:
     torch.testing.assert_close(resumed.trace(), whole.trace(), rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("another error")]
+)
+def test_other_errors_do_not_blame_the_reference(
+    view: View, error: RuntimeError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(View, "outputs", fail)
+    with pytest.raises(type(error), match=str(error)):
+        CKAOracle(samples=8, batch=4).start(view)
+
+
 def test_bad_reference_files_give_a_one_line_error(view: View, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(b"not a model")

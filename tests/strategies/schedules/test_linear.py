@@ -24,6 +24,15 @@ def test_freeze_steps_are_spaced_by_a_power_from_t0_to_the_end() -> None:
     assert Linear(t0=0.5, spacing="cubic").moments(view, 1000) == [125, 244, 422, 670, 1000]
 
 
+def test_a_head_alone_trains_until_the_end() -> None:
+    view = HandView([7], total_steps=100, base_lr=0.1)
+    strategy = Linear()
+    strategy.start(view)
+    assert strategy.moments(view, 100) == [100]
+    view.step = 75
+    assert strategy.learning_rates(view) == pytest.approx([0.05 * (1 + math.cos(0.75 * math.pi))])
+
+
 def test_learning_rates_follow_equation_6() -> None:
     view = HandView([1, 1, 1], total_steps=100, base_lr=0.1)
     strategy = Linear(t0=0.5)

@@ -64,14 +64,44 @@ def test_weights_that_are_zero_do_not_count_and_a_layer_of_zeros_trains() -> Non
     view.values[0][1].zero_()
     strategy.start(view)
     view.values[0][0].add_(1.0)
+    view.values[1][0].mul_(1.5)
     strategy.observe(view)
     assert strategy._moved[0] == torch.inf
     assert torch.isfinite(strategy._moved[1])
     view.values[1][0].ravel()[0] = 0.0
     strategy.start(view)
     view.values[1][0].ravel()[0] = 5.0
+    view.values[1][0].ravel()[1] *= 2.0
     strategy.observe(view)
-    assert strategy._moved[1] == 0
+    assert strategy._moved[1] == 1 / 8  # one of its eight weights that were not zero has doubled
+
+
+def test_a_layer_that_a_step_did_not_move_keeps_its_movement() -> None:
+    """Its rate may be 0, a GradScaler may skip the step, or LoRA's other factor may be 0."""
+    view, strategy = MovingView(4, 9, 0), SlimFit(share=0.4)
+    strategy.start(view)
+    strategy.observe(view)
+    assert strategy._moved.tolist() == [torch.inf] * 3  # nothing is known yet
+    view.move()
+    strategy.observe(view)
+    before = strategy._moved.clone()
+    assert 0 < before.min() <= before.max() < torch.inf
+    strategy.observe(view)
+    assert torch.equal(strategy._moved, before)
+
+
+def test_a_layer_that_did_not_move_at_first_trains_on() -> None:
+    view, strategy, frozen = MovingView(4, 9, 0), SlimFit(share=0.4), list[int]()
+    view.speed[0] = 0.0
+    strategy.start(view)
+    for _ in range(4):
+        view.move()
+        strategy.observe(view)
+        verdicts = strategy.decide(view)
+        frozen += [v.layer for v in verdicts if v.freeze]
+        view.apply(verdicts)
+    assert len(frozen) == 4
+    assert 0 not in frozen
 
 
 def test_options_out_of_range_are_refused() -> None:
