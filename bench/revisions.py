@@ -8,7 +8,8 @@ from typing import Any
 # Increase this number, and add a line to CHANGELOG.md, with every code change that changes results.
 RESULTS_VERSION = 4
 
-# Strategies that evaluate a probe, and data sets of texts, whose probes are padded.
+# Strategies that evaluate a probe, and data sets of texts, whose probes are padded. A revision
+# concerns runs that existed before it, so names that are added later are not listed here.
 PROBING = ("auto_rgn", "cka_oracle", "egeria", "greentrainer", "record", "simfreeze")
 TEXTS = ("grammar", "mrpc", "cola", "texts", "datasets")  # before any colon
 

@@ -172,8 +172,9 @@ class View:
     def count_flops(self, inputs: Inputs) -> FlopModel:
         """Return the FLOPs per sample of a batch, such as a probe, at the size that it has.
 
-        Texts are padded to the longest one of their batch, so a large probe is longer than most
-        training batches, over which `flops` is a mean. Images have one size.
+        `flops` is a mean over the training batches. A batch of texts is padded to its longest text,
+        so a large probe costs more per sample. Images have one size. In one's own training, the
+        result is `flops`, the cost at the size of the example.
         """
         if self._flops_at is None:
             return self.flops

@@ -90,8 +90,8 @@ def describe_few_sources(compared: Sequence[ComparedCell], profile: Profile) -> 
         notes.append(
             f"One source: all test samples of a run on {', '.join(alone)} come from one source, "
             "such as a font. How much sources differ is unknown, so these differences have no "
-            "interval and no p value, and their verdict is inconclusive. The same holds for "
-            "pooled differences that include them."
+            "interval and no p value. Their verdict is inconclusive. Pooled differences that "
+            "include them have no interval either."
         )
     if few:
         listed = ", ".join(f"{name}: {count}" for name, count in few.items())

@@ -35,7 +35,7 @@ class Drawn:
     """Values of a cell in its panel, in the order of its seeds.
 
     values: differences from full training in points, or accuracies in percent. interval: interval
-    of their mean; it is drawn only if it is known.
+    of their mean. It is not drawn if its ends are unknown.
     """
 
     cell: Cell

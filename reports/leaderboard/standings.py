@@ -32,10 +32,10 @@ class Standing:
     against: comparison at equal cost with each control, over the pairs, by the control's name.
     compared: number of pairs in these comparisons. p_better: one-sided p, Holm-adjusted, of the
     hypothesis that at least one control is as good. p_worse: likewise, of the hypothesis that no
-    control is better. worse_than: controls that are better by the same correction, if the outcome
-    is LOSES. rank: NaN for controls, oracles and methods without all runs; equal means share their
-    mean rank. beyond: number of pairs in which a run costs less than every control, whose runs all
-    have results.
+    control is better. worse_than: controls that are better by the same correction, empty unless
+    the outcome is LOSES. rank: equal means share their mean rank; NaN for controls, oracles and
+    methods without all runs. beyond: number of pairs in which a run costs less than every control.
+    A pair counts only if all runs of the controls have results.
     """
 
     contestant: Contestant

@@ -167,6 +167,14 @@ def write_short(folder: Path) -> Path:
     return short
 
 
+def list_changed_rows(out: str) -> list[str]:
+    """Return the rows of the two methods whose runs differ; full training has the same runs."""
+    rows = [row for row in out.splitlines() if "80.00" in row]
+    changed = [[row for row in rows if method in row] for method in ("early_half", "shortened")]
+    assert [len(found) for found in changed] == [1, 1]
+    return [row for (row,) in changed]
+
+
 def test_two_sweeps(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,8 +183,7 @@ def test_two_sweeps(
     write_sweep("examples/early_half.toml", tmp_path, 0.0)
     write_sweep(str(short), tmp_path, 1.5)
     out = compare(capsys, "examples/early_half.toml", str(short), "--results", str(tmp_path))
-    for method in ("early_half", "shortened"):  # full training has the same runs in both sweeps
-        (line,) = [row for row in out.splitlines() if method in row and "80.00" in row]
+    for line in list_changed_rows(out):
         assert "81.50" in line
         assert "+1.50" in line
     gone = next(
@@ -196,8 +203,7 @@ def test_scores_of_sweeps_by_different_metrics_are_not_subtracted(
     write_sweep("examples/early_half.toml", tmp_path, 0.0)
     write_sweep(str(short), tmp_path, 1.5, "matthews")
     out = compare(capsys, "examples/early_half.toml", str(short), "--results", str(tmp_path))
-    for method in ("early_half", "shortened"):  # full training has the same runs in both sweeps
-        (line,) = [row for row in out.splitlines() if method in row and "80.00" in row]
+    for line in list_changed_rows(out):
         assert "81.50" in line
         assert line.split()[-2] == "–"
 
