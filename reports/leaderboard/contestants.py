@@ -1,7 +1,7 @@
 """Contestants of the leaderboard: the points of each method and of each control, by pair.
 
 A method "slimfit" is the point at the strategy's defaults. Methods whose name continues after a
-comma, such as "slimfit, share 0.75", are further points of the same contestant.
+comma, such as "slimfit, share 0.75", are further settings of the same contestant.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ RANKING_COMPACT = (  # for a terminal
 RANKING_COLUMNS = (
     *RANKING_COMPACT,
     number_column("Detectable (points)", "detectable"),
-    number_column("Points", "points", 0),
+    number_column("Settings", "settings", 0),
     text_column("Made for", "made_for"),
 )
 AGAINST = tuple(difference_column(f"− {name} [95 %]", name) for name in CONTROLS)
@@ -96,10 +96,10 @@ EQUAL_COST_COLUMNS = (
 )
 RANKING = (
     f"Hypervolume: share, in percent, of the rectangle of savings from 0 to {100 * MOST_SAVED:g} "
-    f"% and losses from 0 to {MOST_LOST:g} points that is no better than one of the method's "
-    "points (its mean saving and loss over the seeds), averaged over the pairs. A method without "
-    "an option for its saving has one point. With such an option, it has three on some pairs, "
-    "which can only help it. Controls have one for each cost, and no rank. The data sets are "
+    f"% and losses from 0 to {MOST_LOST:g} points that is no better than the mean saving and "
+    "loss of one of the method's settings, averaged over the pairs. A method without an option for "
+    "its saving has one setting. With such an option, it has three on some pairs, which can only "
+    "help it. Controls have one for each cost, and no rank. The data sets are "
     "fixed and the models are resampled: the interval contains the central 95 % of all "
     "resamples and the t interval over the models. Methods with the same hypervolume share their "
     "mean rank. Rank, 95 %: central 95 % of the rank over these resamples. With few models it "
@@ -167,7 +167,7 @@ def _build_ranking_row(one: Standing) -> Row:
         "rank_range_high": one.rank_range[1],
         "runs": runs,
         "planned_runs": planned,
-        "points": sum(len(points) for points in contestant.points.values()),
+        "settings": sum(len(points) for points in contestant.points.values()),
         "saved": one.saved,
         **expand_interval("difference", one.lost),
         "detectable": compute_detectable_difference(one.lost),

@@ -91,7 +91,7 @@ def _measure_targets(
 
 
 def _assemble(frame: pd.DataFrame, parts: Mapping[str, Table], points: AgainstFull) -> Report:
-    """Return the report: the answer first, and every point of every method last."""
+    """Return the report: the answer first, and every setting of every method last."""
     shown = [part for part in parts.values() if part.rows]
     numbers = {f"{NAME}{end}": part for end, part in parts.items() if part.rows}
     return Report(
@@ -105,6 +105,6 @@ def _assemble(frame: pd.DataFrame, parts: Mapping[str, Table], points: AgainstFu
             for end, part in parts.items()
             if part.rows
         ),
-        numbers={**numbers, f"{NAME}_points": points.results},
+        numbers={**numbers, f"{NAME}_settings": points.results},
         score=points.score,
     )

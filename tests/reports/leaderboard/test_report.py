@@ -67,7 +67,7 @@ def test_the_report_of_real_runs_has_every_part(
     text = capsys.readouterr().out
     assert text.startswith("No answer yet, because no method can be tested")  # one seed, one pair
     out = folder / "reports" / "laptop"
-    for end in ("", "_ranking", "_equal_cost", "_target", "_points"):
+    for end in ("", "_ranking", "_equal_cost", "_target", "_settings"):
         assert (out / f"leaderboard{end}.csv").exists()
     rows = list(csv.DictReader((out / "leaderboard_ranking.csv").open()))
     # The control froze most of the network. BAdam was made for language models.
