@@ -22,7 +22,8 @@ _TRUTH = {"false": Decimal(0), "true": Decimal(1)}
 def read_labels(rows: Sequence[Row], column: str, where: str) -> list[str]:
     """Return the label of each row as text; 1, 1.0 and "1" are the same label.
 
-    Raises UserError for a missing label and for a number with a fraction, also as text.
+    Raises UserError for a missing label, for several labels, and for a number with a fraction, also
+    as text.
     """
     return [
         _read_label(row.get(column), f"{where}, row {number}") for number, row in enumerate(rows, 1)
@@ -77,7 +78,12 @@ def _refuse_spellings(found: set[str], where: str) -> None:
 def _read_label(value: Any, where: str) -> str:
     if isinstance(value, float):
         value = int(value) if value.is_integer() else value if math.isfinite(value) else None
-    label = "" if value is None or isinstance(value, (list, dict)) else str(value).strip()
+    if isinstance(value, (list, dict)):
+        raise UserError(
+            f"{where}: the label is a {type(value).__name__}; give each text one label, because "
+            "several labels per text are not supported"
+        )
+    label = "" if value is None else str(value).strip()
     if not label:
         raise UserError(f"{where}: has no label; remove the row, or correct it")
     if label in MISSING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 from bench.errors import UserError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+SIGNS = (";", "\t", "|", ",")  # delimiters of other programs
 LINES = (".jsonl", ".ndjson")
 SUFFIXES = (*DELIMITERS, *LINES, ".parquet")
 
 Row = Mapping[str, Any]
+Record = tuple[list[str], int, list[str]]  # lines of a row, number of its last line, values
 
 
 def read_table(path: Path) -> list[Row]:
@@ -59,25 +61,67 @@ def read_table(path: Path) -> list[Row]:
 def _read_delimited(path: Path, delimiter: str) -> list[Row]:
     """Return the rows of a CSV or TSV file.
 
-    Raises ValueError for two columns of one name. Raises csv.Error for a quote that the format does
-    not allow, and if a row has not as many values as the header.
+    Raises ValueError for two columns of one name, and UserError for a header with another
+    delimiter. Raises csv.Error for a quote that the format does not allow or that joins rows, and
+    if a row has not as many values as the header.
     """
     csv.field_size_limit(sys.maxsize)  # a text may be long
     with path.open(encoding="utf-8-sig", newline="") as file:
-        # pandas is not strict: a text that begins with a stray quote swallows the rows after it.
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        try:
-            lines = [(reader.line_num, row) for row in reader if row]  # without empty lines
-        except csv.Error as error:
-            raise csv.Error(f"line {reader.line_num}: {error}") from None
-    columns = [name.strip() for name in lines[0][1]] if lines else []
+        lines = list(file)
+    # pandas is not strict: a text that begins with a stray quote swallows the rows after it.
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    ends, rows = [0], []
+    try:
+        for row in reader:
+            ends.append(reader.line_num)
+            rows.append(row)
+    except csv.Error as error:
+        raise csv.Error(f"line {reader.line_num}: {error}") from None
+    records = [
+        (lines[start:end], end, row)
+        for start, end, row in zip(ends, ends[1:], rows, strict=False)
+        if row  # without empty lines
+    ]
+    columns = [name.strip() for name in records[0][2]] if records else []
+    _check_header(columns, delimiter, path)
+    for _, end, row in records:
+        if len(row) != len(columns):
+            raise csv.Error(f"expected {len(columns)} values in line {end}, saw {len(row)}")
+    _refuse_joined_rows(records[1:], delimiter)
+    return [dict(zip(columns, row, strict=True)) for _, _, row in records[1:]]
+
+
+def _check_header(columns: Sequence[str], delimiter: str, path: Path) -> None:
+    """Raise ValueError for two columns of one name, and UserError for another delimiter."""
     for name in columns:
         if columns.count(name) > 1:
             raise ValueError(f"two columns have the name {name!r}")
-    for line, row in lines:
-        if len(row) != len(columns):
-            raise csv.Error(f"expected {len(columns)} values in line {line}, saw {len(row)}")
-    return [dict(zip(columns, row, strict=True)) for _, row in lines[1:]]
+    others = [sign for sign in SIGNS if sign != delimiter and sign in "".join(columns)]
+    if len(columns) == 1 and others:
+        remedy = "give it the suffix .tsv" if others[0] == "\t" else f"write it with {delimiter!r}"
+        raise UserError(
+            f"{path}: its header {columns[0][:40]!r} has the delimiter {others[0]!r} instead of "
+            f"{delimiter!r}; {remedy}"
+        )
+
+
+def _refuse_joined_rows(records: Sequence[Record], delimiter: str) -> None:
+    """Raise csv.Error if a text that begins with a quote has swallowed the rows after it.
+
+    This is assumed if each line of a row would be a row without the quotes, and if it would have
+    only values that are also in other rows in one column, such as the labels.
+    """
+    for lines, end, row in records:
+        if len(lines) == 1:
+            continue
+        alone = [line.rstrip("\r\n").split(delimiter) for line in lines if line.strip()]
+        if len(alone) == 1 or any(len(values) != len(row) for values in alone):
+            continue
+        for column in range(len(row)):
+            known = {other[column] for part, _, other in records if len(part) == 1}
+            if {values[column] for values in alone} <= known:
+                first = end - len(lines) + 1
+                raise csv.Error(f"a quote in line {first} joins lines {first} to {end} to one row")
 
 
 def _read_lines(path: Path) -> list[Row]:

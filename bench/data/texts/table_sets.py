@@ -7,7 +7,6 @@ validation part if there is a test part too, otherwise a tenth of what is left f
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,22 +27,17 @@ from bench.data.texts.columns import (
 )
 from bench.data.texts.dataset import TextData, TextSample, TextSet
 from bench.data.texts.labels import UNLABELLED, list_classes, read_labels
+from bench.data.texts.part_names import (
+    NAMES,
+    refuse_saved_data_set,
+    refuse_unread,
+    refuse_unread_splits,
+)
 from bench.data.texts.table_file import SUFFIXES, Row, read_table
 from bench.errors import UserError
 from bench.files import expand_home
 
 HELD_OUT = {"test": 0.2, "validation": 0.1}  # shares of the training part
-# Names of each part, as files or as splits. The datasets library counts eval as a test part too.
-NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "validate", "valid", "val", "dev"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
-# Suffixes of other files that may be tables.
-OTHER_TABLES = (
-    *("", ".txt", ".json", ".arrow", ".feather", ".orc", ".avro", ".xls", ".xlsx", ".ods"),
-    *(".gz", ".bz2", ".xz", ".zst", ".zip"),
-)
 TOKENS_PER_WORD = 1.5  # for estimates of cost
 
 Samples = Sequence[TextSample]
@@ -100,8 +94,8 @@ class FileTableSet(TableSet):
         if not self.place or not path.is_dir():
             raise UserError(f"{self.name}: there is no file or folder {path}; check the path")
         found: dict[str, tuple[str, list[Row]]] = {}
-        listed = [file for file in sorted(path.iterdir()) if file.is_file()]
-        tables = [file for file in listed if file.suffix.lower() in SUFFIXES]
+        tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
+        tables = [file for file in tables if file.is_file()]
         for part, names in NAMES.items():
             files = [file for file in tables if file.stem.lower() in names]
             if len(files) > 1:
@@ -112,7 +106,9 @@ class FileTableSet(TableSet):
             if files:
                 found[part] = (str(files[0]), read_table(files[0]))
             else:
-                _refuse_unread(listed, part, self.name)
+                if part == "train":
+                    refuse_saved_data_set(path, self.name)
+                refuse_unread(path, part, self.name)
         if "train" not in found:
             raise UserError(
                 f"{self.name}: {path} has no train file; put train.csv there, and validation.csv "
@@ -157,44 +153,11 @@ class LibrarySet(TableSet):
             raise UserError(f"{self.name}: has no training split; its splits: {', '.join(splits)}")
         for part in NAMES:
             if part not in found:
-                _refuse_unread_splits(list(splits), part, self.name)
+                refuse_unread_splits(list(splits), part, self.name)
         return found
 
 
 DATA_SETS = (FileTableSet("texts:PATH"), LibrarySet("datasets:NAME"))
-
-
-def _refuse_unread(files: Sequence[Path], part: str, data_set: str) -> None:
-    """Raise UserError if a file looks like the part but is not read: test-0.csv, test.csv.gz, …
-
-    Without that part, the score would come from other texts.
-    """
-    tables, others = [], []
-    for file in files:
-        name, suffix = file.name.lower(), file.suffix.lower()
-        word = re.split(r"[^a-z]", name, maxsplit=1)[0]
-        if word in NAMES[part] and suffix in SUFFIXES:
-            tables.append(file)
-        elif name.partition(".")[0] in NAMES[part] and suffix in OTHER_TABLES:
-            others.append(file)
-    if tables or others:
-        wanted = f"{part}{tables[0].suffix.lower()}" if tables else f"{part}.csv"
-        ways = ("convert it to", "rename it to", "join all files of this part in")
-        raise UserError(
-            f"{data_set}: {[*tables, *others][0].name} looks like the {part} part but would not be "
-            f"read; {ways[min(2, len(tables))]} {wanted}, or move it to another folder"
-        )
-
-
-def _refuse_unread_splits(splits: Sequence[str], part: str, data_set: str) -> None:
-    """Raise UserError if a split looks like a missing part: MNLI has validation_matched."""
-    for split in splits:
-        if re.split(r"[^a-z]", split.lower(), maxsplit=1)[0] in NAMES[part]:
-            raise UserError(
-                f"{data_set}: its split {split} looks like the {part} part but would not be read; "
-                f"save the splits that you want as train.csv and {part}.csv in a folder, and give "
-                "it as texts:FOLDER"
-            )
 
 
 @lru_cache(maxsize=4)
@@ -219,6 +182,7 @@ def _read_all_labels(
     labels = {}
     for part, (where, rows) in tables.items():
         if part == "test" and not has_column(rows, columns.label):
+            _refuse_other_labels(rows, tables["train"][1], columns, where)
             continue
         check_columns(rows, columns, where)
         own = read_labels(rows, columns.label, where)
@@ -226,6 +190,26 @@ def _read_all_labels(
             continue
         labels[part] = own
     return labels
+
+
+def _refuse_other_labels(
+    rows: Sequence[Row], train: Sequence[Row], columns: Columns, where: str
+) -> None:
+    """Raise UserError if a test part has labels in a column that the training part lacks.
+
+    A number of the row, as in SST-2's test.tsv, is not mistaken for labels.
+    """
+    known = {str(row.get(columns.label)) for row in train}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        if has_column(train, name):
+            continue
+        values = {str(row.get(name)) for row in rows}
+        if values <= known or 2 <= len(values) <= max(2, len(rows) // 2):
+            raise UserError(
+                f"{where}: has no column {columns.label!r}, but a column {name!r} that the training"
+                f" part lacks; rename it to {columns.label!r} if it holds the labels, or else "
+                "remove this column"
+            )
 
 
 def _split(parts: Mapping[str, Samples], evaluate_on: Part, name: str) -> tuple[Samples, Samples]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from bench.data.interface.descriptor import hash_parts
 from bench.errors import UserError
-from bench.files import expand_home, hash_file
+from bench.files import expand_home, hash_file, read_json
 
 CONFIG = "config.json"
 TOKENIZER = (
@@ -48,6 +51,22 @@ RARE = (
     "word_shape.json",
 )
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLES = ("pytorch_model.bin.index.json", "pytorch_model.bin")
+
+# Without trust_remote_code=False, transformers asks on the terminal whether it may run code that
+# comes with the model.
+OFFLINE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+# Settings of a configuration that change what a run computes, saves or returns, and not the model.
+# A run has its own settings, for example --checkpointing.
+EXECUTION: Mapping[str, Any] = {
+    "use_cache": False,  # a cache of keys and values is for generation only
+    "gradient_checkpointing": False,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "return_dict": True,
+    "chunk_size_feed_forward": 0,
+}
+ATTENTION = ("eager", "sdpa")  # implementations that bench.models.texts.hub_inputs can mask
 
 
 @lru_cache(maxsize=32)
@@ -69,6 +88,42 @@ def find_folder(name: str, *, with_weights: bool) -> Path:
             f"{WEIGHTS}"
         )
     return folder
+
+
+def read_config(folder: Path, name: str) -> Any:
+    """Return the configuration in a folder, with the settings of `EXECUTION`.
+
+    Raises UserError if transformers cannot read it, and for another attention than `ATTENTION`.
+    """
+    from transformers import AutoConfig
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # hide warnings about missing weights and settings
+    try:
+        config = AutoConfig.from_pretrained(folder, **OFFLINE)
+    except Exception as error:  # the library has no common error class
+        raise UserError(
+            f"{name}: cannot read {folder / CONFIG} ({shorten(error)}); use the file of a "
+            "model that transformers knows"
+        ) from None
+    if config._attn_implementation not in (None, *ATTENTION):
+        raise UserError(
+            f"{name}: {folder / CONFIG} selects {config._attn_implementation!r} for attention, "
+            "which the benchmark cannot mask; remove attn_implementation there"
+        )
+    for key, value in EXECUTION.items():
+        setattr(config, key, value)
+    return config
+
+
+def refuse_quantised(config: Any, name: str) -> None:
+    """Raise UserError if a configuration says that the weights are quantised."""
+    if quantised := getattr(config, "quantization_config", None):
+        method = dict(quantised).get("quant_method", "unknown method")
+        raise UserError(
+            f"{name}: {CONFIG} says that the weights are quantised ({method}), which the benchmark "
+            "does not support; use the model from which they were made"
+        )
 
 
 def list_tokenizer_files(folder: Path, name: str, rare: Iterable[str] = RARE) -> list[Path]:
@@ -93,9 +148,7 @@ def list_weight_files(folder: Path, name: str) -> list[Path]:
     try:
         listed = (folder / INDEX).read_text()
     except OSError:
-        raise UserError(
-            f"{name}: {folder} has no {WEIGHTS}; put it there, or pass --weights FILE.safetensors"
-        ) from None
+        raise UserError(f"{name}: {folder} has no {WEIGHTS}; {_advise_weights(folder)}") from None
     try:
         parts = set(json.loads(listed)["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -106,6 +159,32 @@ def list_weight_files(folder: Path, name: str) -> list[Path]:
     if missing := sorted(part for part in parts if not (folder / part).is_file()):
         raise UserError(f"{name}: {folder} lacks {missing[0]}, which {INDEX} names; put it there")
     return [folder / part for part in sorted(parts)]
+
+
+def _advise_weights(folder: Path) -> str:
+    """Return how to get safetensors, with the command that converts a pickle in the folder."""
+    for pickle in PICKLES:
+        if (folder / pickle).is_file():
+            made = folder / "pytorch_model.safetensors"
+            # bench.models.weights imports this folder, so its format_conversion is out of reach.
+            words = (sys.executable or "python", "-P", "-m", "bench.models.weights.files")
+            command = shlex.join((*words, str(folder / pickle)))
+            return f"pass --weights {made} after you have converted {pickle} with: {command}"
+    return "put it there, or pass --weights FILE.safetensors"
+
+
+def hash_config(folder: Path) -> str:
+    """Return a hash of the configuration in a folder.
+
+    Earlier runs used the settings of `EXECUTION` in this file. The hash of such a file differs from
+    that of its bytes, so their results are not taken for those of runs that ignore the settings.
+    """
+    path = folder / CONFIG
+    found = read_json(path, "replace it by the file of the model")
+    ignored = [key for key, value in EXECUTION.items() if found.get(key, value) != value]
+    if set(ignored) <= {"use_cache"}:  # it was ignored before
+        return hash_file(path)
+    return hash_parts(word.encode() for word in (hash_file(path), *ignored))
 
 
 def hash_files(files: Sequence[Path]) -> str:
@@ -143,6 +222,7 @@ def _fetch(name: str, repository: str, with_weights: bool) -> Path:
         if not local or all((folder / f).is_file() for f in needed) or (folder / INDEX).is_file():
             return folder
     raise UserError(
-        f"cannot download {name} ({reason}); put {CONFIG}, the tokenizer's files and {WEIGHTS} of "
+        f"cannot download {name} ({reason}), and there is no folder "
+        f"{expand_home(repository)}; put {CONFIG}, the tokenizer's files and {WEIGHTS} of "
         "the model into a folder, and give it as hf:FOLDER"
     )

@@ -18,25 +18,25 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError
-from bench.files import hash_file
 from bench.models.texts.descriptor import TextModel
 from bench.models.texts.hub_files import (
     CONFIG,
     FOREIGN,
+    OFFLINE,
     TOKENIZER,
     find_folder,
+    hash_config,
     hash_files,
     list_tokenizer_files,
     list_weight_files,
+    read_config,
+    refuse_quantised,
     shorten,
 )
 from bench.models.texts.hub_inputs import adapt_inputs
 from bench.models.texts.padding_check import adapt_and_check
 
 PREFIX = "hf:"
-# Without trust_remote_code=False, transformers asks on the terminal whether it may run code that
-# comes with the model.
-OFFLINE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 # Buffers in older files, which models no longer store.
 OLD_BUFFERS = (
     "position_ids",
@@ -62,9 +62,8 @@ class HubModel(TextModel):
     @cached_property
     def config(self) -> Any:
         """Configuration of the model; its padding token is the one of `tokenizer`."""
-        config = _read_config(self.folder, self.name)
+        config = read_config(self.folder, self.name)
         config.pad_token_id = self.tokenizer.pad_token_id
-        config.use_cache = False  # a cache of keys and values is for generation only
         return config
 
     @cached_property
@@ -133,11 +132,12 @@ class HubModel(TextModel):
     def read_published(self) -> Mapping[str, Tensor]:
         """Return the tensors of the safetensors files, as transformers renames them.
 
-        Raises UserError if a shape outside of the head is not that of the configuration, or if the
-        base model has no place for a tensor of its own.
+        Raises UserError if a shape outside of the head is not that of the configuration, if the
+        base model has no place for a tensor of its own, or if the weights are quantised.
         """
         from transformers import AutoModelForSequenceClassification
 
+        refuse_quantised(self.config, self.name)
         folder = find_folder(self.name, with_weights=True)
         with torch.random.fork_rng(devices=[]):
             model, report = AutoModelForSequenceClassification.from_pretrained(
@@ -165,13 +165,17 @@ class HubModel(TextModel):
         return {k: v for k, v in model.state_dict().items() if k not in absent}
 
     def identify_published(self) -> str:
-        """Return a hash of the safetensors files, downloaded if they are not in the local cache."""
+        """Return a hash of the safetensors files, downloaded if they are not in the local cache.
+
+        Raises UserError if config.json says that the weights are quantised.
+        """
+        refuse_quantised(self.config, self.name)
         return hash_files(list_weight_files(find_folder(self.name, with_weights=True), self.name))
 
     def identify_files(self) -> dict[str, str]:
         """Return the hash of config.json, and a hash of the tokenizer's files, by role."""
         files = list_tokenizer_files(self.folder, self.name, self._list_rare_files())
-        return {"model": hash_file(self.folder / CONFIG), "vocab": hash_files(files)}
+        return {"model": hash_config(self.folder), "vocab": hash_files(files)}
 
     def _list_rare_files(self) -> tuple[str, ...]:
         """Return the names of further files that the tokenizer reads.
@@ -225,25 +229,11 @@ def _is_in_base(key: str, model: Any) -> bool:
     return named and not key.endswith(OLD_BUFFERS)
 
 
-def _read_config(folder: Path, name: str) -> Any:
-    from transformers import AutoConfig
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # hide warnings about missing weights and settings
-    try:
-        return AutoConfig.from_pretrained(folder, **OFFLINE)
-    except Exception as error:  # the library has no common error class
-        raise UserError(
-            f"{name}: cannot read {folder / CONFIG} ({shorten(error)}); use the file of a "
-            "model that transformers knows"
-        ) from None
-
-
 @lru_cache(maxsize=16)
 def _load_tokenizer(folder: Path, name: str) -> Any:
     from transformers import AutoTokenizer
 
-    config = _read_config(folder, name)
+    config = read_config(folder, name)
     list_tokenizer_files(folder, name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **OFFLINE)

@@ -14,6 +14,7 @@ from bench.data.texts.dataset import TextSample
 from bench.errors import UserError
 from bench.files import hash_file
 from bench.models.texts.descriptor import TextModel
+from bench.models.texts.hub_files import CONFIG
 from bench.models.texts.hub_model import HubModel
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def tokenize(
 
     In a pair, the longer text is truncated first. If the tokenizer puts no special token between
     two texts (GPT-2), a line break separates them. name: the data set, for messages.
-    Raises UserError if too many words are not in the vocabulary, or if a text has no token.
+    Raises UserError if too many words are not in the vocabulary, if a text has no token, or if it
+    ends in the padding token.
     """
     second = [text.second for text in texts] if any(text.second for text in texts) else None
     added = tokenizer.num_special_tokens_to_add
@@ -106,6 +108,16 @@ def tokenize(
         raise UserError(
             f"{name}: {unknown:.0%} of its words are not in the model's vocabulary; use the "
             "vocabulary of the model, or another model"
+        )
+    ends = ids.gather(1, lengths[:, None] - 1)[:, 0] == tokenizer.pad_token_id
+    if ends.any():
+        # A decoder of transformers finds the end of a text by the padding token.
+        token = tokenizer.pad_token
+        wrong = texts[int(ends.int().argmax())]
+        raise UserError(
+            f"{name}: the text {(wrong.second or wrong.first)[:40]!r} ends in the token {token!r}, "
+            "which is also the padding token, so the model would classify it by an earlier token; "
+            f"correct the text, or set pad_token_id in {CONFIG} to another special token"
         )
     labels = torch.tensor([text.label for text in texts])
     return Tokens(ids, segments, lengths, labels, int(tokenizer.pad_token_id))

@@ -7,14 +7,23 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bench.data.texts.dataset import TextSample
 from bench.errors import UserError
+from bench.files import hash_file
 from bench.models.catalogue import build
 from bench.models.texts.catalogue import find_text_model
 from bench.models.texts.checkpointed_blocks import checkpoint_blocks
-from bench.models.texts.hub_files import TOKENIZER, WEIGHTS, hash_files, list_tokenizer_files
+from bench.models.texts.hub_files import (
+    TOKENIZER,
+    WEIGHTS,
+    hash_files,
+    list_tokenizer_files,
+    list_weight_files,
+)
 from bench.models.texts.hub_model import load_hub_model
+from bench.models.texts.tokenizer import tokenize
 from bench.models.weights.loading import load_backbone
-from tests.support.hub_folders import make_hub_folder
+from tests.support.hub_folders import _list_words, make_hub_folder
 
 
 def change_json(file: Path, **values: object) -> None:
@@ -149,3 +158,103 @@ def test_a_model_file_that_cannot_be_read_names_both_libraries(tmp_path):
     (folder / "tokenizer.model").write_text("no model")
     with pytest.raises(UserError, match="install sentencepiece` or `pip install tiktoken`"):
         find_text_model(f"hf:{folder}")
+
+
+def add_words(folder: Path) -> Path:
+    """Replace the tokenizer of a decoder by one of words, which pads with its unknown word."""
+    from tokenizers import AddedToken
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    backend = _list_words()
+    # The program looks for a padding token with this text.
+    backend.add_tokens([AddedToken("a", single_word=True)])
+    backend.post_processor = TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 2)])
+    words = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="[CLS]", unk_token="[UNK]", pad_token="[UNK]"
+    )
+    for file in folder.glob("token*"):
+        file.unlink()
+    words.save_pretrained(folder)
+    return folder
+
+
+def test_a_text_of_a_decoder_that_ends_in_the_padding_token_is_refused(tmp_path):
+    words = add_words(make_hub_folder(tmp_path / "words", "llama"))
+    bytes_ = make_hub_folder(tmp_path / "bytes", "gpt2")
+    for folder, end in ((words, "nonsense"), (bytes_, "<|endoftext|>")):
+        tokenizer = load_hub_model(f"hf:{folder}").tokenizer
+        good = [TextSample(f"{end} {'doze boats hounds ' * 4}")] * 3
+        tokenize(tokenizer, good, 64, "mine")
+        for pair in ((f"doze {end}",), ("doze", f"boats {end}")):
+            with pytest.raises(UserError, match=r"^mine: .* ends in the token .* pad_token_id in"):
+                tokenize(tokenizer, [*good, TextSample(*pair)], 64, "mine")
+
+
+def test_the_padding_token_in_a_text_of_an_encoder_is_harmless(tmp_path):
+    name = f"hf:{make_hub_folder(tmp_path, 'bert')}"
+    tokens = tokenize(load_hub_model(name).tokenizer, [TextSample("some [PAD]")], 64, "mine")
+    assert tokens.ids[0].tolist()[-2:] == [0, 3]
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_settings_of_another_run_in_the_configuration_have_no_effect(tmp_path, family):
+    plain = build(f"hf:{make_hub_folder(tmp_path / 'plain', family)}", 2, 0, seed=0)
+    folder = make_hub_folder(tmp_path / "set", family)
+    change_json(
+        folder / "config.json",
+        gradient_checkpointing=True,
+        output_attentions=True,
+        output_hidden_states=True,
+        return_dict=False,
+        chunk_size_feed_forward=5,
+        use_cache=True,
+        torch_dtype="bfloat16",
+        torchscript=True,
+        problem_type="multi_label_classification",
+        id2label={"0": "a", "1": "b", "2": "c"},
+    )
+    model = build(f"hf:{folder}", 2, 0, seed=0)
+    assert not any(getattr(part, "gradient_checkpointing", False) for part in model.modules())
+    ids = torch.randint(5, 170, (2, 8), generator=torch.Generator().manual_seed(0))
+    batch = (ids, torch.ones(2, 1, 1, 8, dtype=torch.bool), torch.zeros_like(ids))
+    one, other = (net.eval()(*batch) for net in (plain, model))
+    assert list(one) == list(other) == ["logits"]
+    assert torch.equal(one.logits, other.logits)
+
+
+def test_a_configuration_whose_settings_earlier_runs_used_has_another_hash(tmp_path):
+    folder = make_hub_folder(tmp_path, "bert")
+    config = folder / "config.json"
+    for settings, same in (({"use_cache": True}, True), ({"output_attentions": True}, False)):
+        change_json(config, **settings)
+        found = find_text_model(f"hf:{folder}").identify_files()["model"]
+        assert (found == hash_file(config)) is same
+
+
+def test_a_pickle_in_the_folder_names_its_conversion(tmp_path):
+    for file in ("pytorch_model.bin", "pytorch_model.bin.index.json"):
+        (tmp_path / file).write_text("")
+        with pytest.raises(
+            UserError, match=rf"pytorch_model\.safetensors after .* {file} with: .*"
+        ):
+            list_weight_files(tmp_path, "hf:m")
+
+
+def test_quantised_weights_are_refused(tmp_path):
+    folder = make_hub_folder(tmp_path, "bert")
+    change_json(folder / "config.json", quantization_config={"quant_method": "bitsandbytes"})
+    model = load_hub_model(f"hf:{folder}")
+    model.build(2)  # random weights are not quantised
+    for read in (model.identify_published, model.read_published):
+        with pytest.raises(UserError, match=r"the weights are quantised \(bitsandbytes\), which"):
+            read()
+
+
+def test_an_attention_that_cannot_be_masked_is_refused(tmp_path):
+    folder = make_hub_folder(tmp_path, "bert")
+    change_json(folder / "config.json", attn_implementation="flex_attention")
+    with pytest.raises(
+        UserError, match=r"selects 'flex_attention' for attention, .*; remove attn_"
+    ):
+        load_hub_model(f"hf:{folder}")

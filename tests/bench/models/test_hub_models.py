@@ -267,7 +267,10 @@ def test_code_that_comes_with_a_model_is_never_run(tmp_path, monkeypatch):
 
 
 def test_a_model_that_cannot_be_downloaded_names_the_way_out():
-    with pytest.raises(UserError, match=r"cannot download hf:no-such-owner/no-such-model .*put "):
+    wanted = (
+        r"cannot download hf:no-such-owner/no-such-model .* is no folder no-such-owner/no-\S+; put"
+    )
+    with pytest.raises(UserError, match=wanted):
         find_text_model("hf:no-such-owner/no-such-model")
 
 

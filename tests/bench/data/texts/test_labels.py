@@ -49,9 +49,17 @@ def test_the_text_of_an_empty_cell_is_not_a_class(label):
         list_of("a", "b", label)
 
 
-@pytest.mark.parametrize("label", [None, "", " ", float("nan"), float("-inf"), [1], {"a": 1}])
+@pytest.mark.parametrize("label", [None, "", " ", float("nan"), float("-inf")])
 def test_a_row_without_a_label_is_refused(label):
     with pytest.raises(UserError, match=r"^t, row 2: has no label; remove the row"):
+        list_of("a", label)
+
+
+@pytest.mark.parametrize("label", [[1], [], {"a": 1}])
+def test_several_labels_of_a_text_are_refused(label):
+    with pytest.raises(
+        UserError, match=r"^t, row 2: the label is a (list|dict); give each text one"
+    ):
         list_of("a", label)
 
 

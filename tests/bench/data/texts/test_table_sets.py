@@ -7,7 +7,6 @@ import pytest
 
 from bench.data.catalogue import describe, find_data_set, holds_texts
 from bench.data.texts.dataset import TextSample
-from bench.data.texts.table_sets import _refuse_unread_splits
 from bench.errors import UserError
 from tests.support.text_tables import make_rows, write_table
 
@@ -106,14 +105,6 @@ def test_labels_are_ordered_as_numbers_and_independent_of_their_type(tmp_path):
     assert test == [TextSample("more", "", 1)]
 
 
-def test_a_test_part_with_hidden_labels_is_not_used(tmp_path):
-    rows = make_rows(40)
-    write_table(tmp_path / "train.csv", rows[:20])
-    write_table(tmp_path / "validation.csv", rows[20:])
-    write_table(tmp_path / "test.csv", [{**row, "label": "-1"} for row in rows])
-    assert [s.first for s in load(f"texts:{tmp_path}")[2]] == [r["text"] for r in rows[20:]]
-
-
 GOOD = "text,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(8))
 FAULTS = {
     "a.csv": (GOOD + ",1\n", r"a\.csv, row 9: has no text in column 'text'"),
@@ -133,6 +124,9 @@ FAULTS = {
     "l.csv": ("", "contains no rows"),
     "p.tsv": (GOOD.replace(",", "\t").replace("text 2", '"text 2') + '"text\t1\n', "quotes twice"),
     "q.csv": (GOOD + '"text,1\n', "line 10: .*quotes twice"),
+    "s.csv": (GOOD.replace(",", ";"), r"s\.csv: its header 'text;label' has .* write it with ','"),
+    "x.csv": (GOOD.replace(",", "|"), r"has the delimiter '\|' instead of ','"),
+    "y.csv": (GOOD.replace(",", "\t"), r"has the delimiter '\\t' .*; give it the suffix \.tsv"),
     "r.csv": (GOOD + "text\n", "expected 2 values in line 10, saw 1"),
     "u.jsonl": (
         '{"text": "a \\ud83d b", "label": 1}\n{"text": "c", "label": 0}\n',
@@ -173,53 +167,6 @@ def test_faulty_names_are_refused(tmp_path):
             load(name)
 
 
-@pytest.mark.parametrize("name", ["testing.csv", "eval.csv", "Evaluation.csv", "validate.csv"])
-def test_other_names_of_the_evaluation_part_are_read(tmp_path, name):
-    rows = make_rows(40)
-    write_table(tmp_path / "train.csv", rows[:20])
-    write_table(tmp_path / name, rows[20:])
-    assert [s.first for s in load(f"texts:{tmp_path}")[2]] == [r["text"] for r in rows[20:]]
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        (["test.csv.gz"], "test.csv.gz looks like the test part .*; convert it to test.csv, or"),
-        (["test.json"], "test.json looks like the test part"),
-        (["testing.txt"], "testing.txt looks like the test part"),
-        (["eval.XLSX"], "eval.XLSX looks like the test part .*; convert it to test.csv"),
-        (["dev.json"], "dev.json looks like the validation part .* convert it to validation.csv"),
-        (["test_matched.tsv"], "test_matched.tsv looks like .*; rename it to test.tsv, or move"),
-        (["test-0-of-2.csv", "test-1-of-2.csv"], "join all files of this part in test.csv"),
-        (["test.csv", "eval.csv"], "eval.csv and test.csv are the same part; .* or rename it"),
-    ],
-)
-def test_a_part_in_a_file_that_is_not_read_is_refused(tmp_path, files, message):
-    write_table(tmp_path / "train.csv", make_rows(20))
-    for file in files:
-        (tmp_path / file).write_text((tmp_path / "train.csv").read_text())
-    with pytest.raises(UserError, match=message) as caught:
-        load(f"texts:{tmp_path}")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_split_that_would_not_be_read_is_refused():
-    _refuse_unread_splits(["train", "unsupervised"], "test", "datasets:imdb")
-    with pytest.raises(
-        UserError, match=r"validation_matched looks like the validation part .*validation.csv"
-    ):
-        _refuse_unread_splits(["train", "validation_matched"], "validation", "datasets:mnli")
-
-
-def test_other_files_of_a_folder_are_ignored(tmp_path):
-    for name in ("train.csv", "test.csv"):
-        write_table(tmp_path / name, make_rows(20))
-    before = load(f"texts:{tmp_path}")
-    for name in ("train.log", "test.json", "test_2.csv", "dev-notes.txt", "tests.csv", "data.csv"):
-        (tmp_path / name).write_text("more")
-    assert load(f"texts:{tmp_path}") == before
-
-
 def test_paths_and_columns_may_contain_the_mark_of_columns(tmp_path):
     folder = tmp_path / "C#"
     folder.mkdir()
@@ -230,13 +177,6 @@ def test_paths_and_columns_may_contain_the_mark_of_columns(tmp_path):
     for path in (other, tmp_path / "b.csv"):
         path.write_text(plain.read_text().replace("text,label", "#1 String,Quality #"))
         assert load(f"texts:{path}##1 String,Quality #") == load(f"texts:{plain}")
-
-
-def test_a_test_part_whose_first_row_alone_lacks_a_label_is_refused(tmp_path):
-    write_table(tmp_path / "train.csv", make_rows(10))
-    write_table(tmp_path / "test.jsonl", [{"text": "a"}, *make_rows(4)])
-    with pytest.raises(UserError, match=r"test\.jsonl, row 1: has no 'label'; remove the row"):
-        load(f"texts:{tmp_path}")
 
 
 def test_the_error_for_an_unknown_minus_one_says_what_it_means(tmp_path):

@@ -1,0 +1,110 @@
+"""Names of the parts of a text table, and refusal of a part that would not be read.
+
+Without a part, the score would come from other texts without a message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench.data.texts.table_file import SUFFIXES
+from bench.errors import UserError
+
+# Names of each part, as files or as splits. The datasets library counts eval as a test part too.
+NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "validate", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+# Suffixes of tables that are not read, and of files that may be tables.
+OTHER_TABLES = (".arrow", ".feather", ".orc", ".avro", ".xls", ".xlsx", ".ods")
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+MAYBE_TABLES = ("", ".txt", ".json", *OTHER_TABLES, *COMPRESSED)
+HIDDEN = (".", "~")  # first characters of the files that systems and editors write
+
+
+def refuse_unread(path: Path, part: str, data_set: str) -> None:
+    """Raise UserError if an entry of a folder looks like the part but is not read.
+
+    Examples are test-0.csv, reviews_test.parquet, test.csv.gz, and a sub-folder test that contains
+    a table.
+    """
+    entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(HIDDEN)]
+    files = [entry for entry in entries if entry.is_file()]
+    named = [file for file in files if _names_part(_get_stem(file), part)]
+    tables = [file for file in named if file.suffix.lower() in SUFFIXES]
+    others = [file for file in named if file not in tables and _may_be_table(file, part)]
+    folders = [
+        entry
+        for entry in entries
+        if entry.is_dir() and _names_part(entry.name, part) and _contains_table(entry)
+    ]
+    if found := [*tables, *others, *folders]:
+        wanted = f"{part}{tables[0].suffix.lower()}" if tables else f"{part}.csv"
+        join = len(tables) > 1 or found[0] in folders
+        way = "join all files of this part in" if join else "rename" if tables else "convert"
+        name = f"the folder {found[0].name}" if found[0] in folders else found[0].name
+        raise UserError(
+            f"{data_set}: {name} looks like the {part} part but would not be read; "
+            f"{way}{' it to' if not join else ''} {wanted}, or move it to another folder"
+        )
+
+
+def refuse_unread_splits(splits: Iterable[str], part: str, data_set: str) -> None:
+    """Raise UserError if a split looks like a missing part: MNLI has validation_matched."""
+    for split in splits:
+        if _names_part(split, part):
+            raise UserError(
+                f"{data_set}: its split {split} looks like the {part} part but would not be read; "
+                f"save the splits that you want as train.csv and {part}.csv in a folder, and give "
+                "it as texts:FOLDER"
+            )
+
+
+def refuse_saved_data_set(path: Path, data_set: str) -> None:
+    """Raise UserError if save_to_disk of the datasets library wrote the folder."""
+    split = "['train']" if (path / "dataset_dict.json").is_file() else ""
+    if split or ((path / "dataset_info.json").is_file() and any(path.glob("*.arrow"))):
+        raise UserError(
+            f"{data_set}: {path} was written by save_to_disk, whose files are not read; save each "
+            f"split in another folder, as load_from_disk({str(path)!r}){split}"
+            '.to_parquet("train.parquet"), and give that folder'
+        )
+
+
+def _names_part(name: str, part: str) -> bool:
+    """Return whether a word of a name names the part.
+
+    train_no_test and train_val are training parts, so only their first word counts.
+    """
+    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
+    if any(word in NAMES["train"] for word in words) and part != "train":
+        words = words[:1]
+    return any(word in NAMES[part] for word in words)
+
+
+def _may_be_table(file: Path, part: str) -> bool:
+    """Return whether a file of a part may be a table, although its suffix is not one of SUFFIXES.
+
+    A text, JSON or archive file is usually something else, such as test_notes.txt, unless it has
+    the name of the part and nothing more.
+    """
+    suffix = file.suffix.lower()
+    if suffix in OTHER_TABLES:
+        return True
+    if suffix in COMPRESSED and Path(file.stem).suffix.lower() in SUFFIXES:
+        return True
+    return suffix in MAYBE_TABLES and _get_stem(file).lower() in NAMES[part]
+
+
+def _get_stem(file: Path) -> str:
+    return file.name.partition(".")[0]
+
+
+def _contains_table(folder: Path) -> bool:
+    known: Sequence[str] = (*SUFFIXES, *OTHER_TABLES)
+    return any(
+        {suffix.lower() for suffix in file.suffixes[-2:]} & {*known} for file in folder.rglob("*")
+    )
