@@ -133,4 +133,4 @@ def _record_failure(folder: RunFolder, error: BaseException) -> str:
         folder.write("failure.json", failure | lost)
     except (OSError, UserError):
         return f"{reason} (and failure.json could not be written to {folder.path})"
-    return reason
+    return reason if isinstance(error, UserError) else f"{reason} (traceback: {log})"

@@ -244,7 +244,7 @@ class _Builder:
         values = {**base, **self._shared, **method.set, "seed": seed, "match": match}
         if "weights" in method.set:  # the method's own choice replaces the backbone
             values.pop("weights_file", None)
-        values |= {key: values[key] * by for key, by in method.scale.items()}
+        values |= method.scale_fields(values)
         if method.adapter:
             values["model"] = f"{method.adapter}:{values['model']}"
         strategy = method.strategy or method.name

@@ -11,13 +11,22 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeI
 
 from bench.errors import UserError
 from bench.files import PROJECT, read_toml
-from bench.options import make_unknown_error
+from bench.options import check_options, make_unknown_error
+from bench.spec import FIELDS
 
 SWEEPS = PROJECT / "sweeps"
 PROFILES = SWEEPS / "profiles"
 LEADERBOARD = "leaderboard"  # sweep with a report of its own, which is no table of the paper
 ROLES = ("models", "datasets", "pairs")  # tables of a profile; the name of a pair is MODEL/DATASET
 SCALED = ("lr", "weight_decay")  # fields that a method may scale; each model has its own values
+# Fields of a run that have their own place in the files, or that the program sets.
+PLACED = {
+    "strategy": "write `strategy = …` in the method",
+    "options": "write `options = {…}` in the method",
+    "match": "write `match = …` in the method",
+    "seed": "write `seeds = […]` in [grid]",
+    **dict.fromkeys(("reference", "contents", "paths", "keep_model"), "remove it: it is computed"),
+}
 
 # Field types. The description completes the error message "KEY is VALUE; it must be …".
 Text = Annotated[str, Field(min_length=1, description="a text")]
@@ -48,6 +57,13 @@ class Method(_Table):
     set: Values = {}
     scale: Factors = {}
     adapter: Text = ""
+
+    def scale_fields(self, values: Mapping[str, Any]) -> dict[str, float]:
+        """Return the scaled fields of a run. Raises UserError if one is not a number."""
+        declared = {key: FIELDS[key] for key in self.scale}
+        given = {key: values[key] for key in declared if key in values}
+        checked = check_options(f"method {self.name}", declared, given)
+        return {key: checked[key] * factor for key, factor in self.scale.items()}
 
 
 class Grid(_Table):
@@ -130,7 +146,10 @@ def list_profiles() -> list[str]:
 def load_profile(name: str) -> dict[str, Any]:
     """Load a profile by name or path. Raises UserError if it is missing or invalid."""
     profile = _read_toml(PROFILES, name, "profile")
-    _validate(ProfileFile, profile, f"profile {name}")
+    declared = _validate(ProfileFile, profile, f"profile {name}")
+    _check_places(declared.model_dump(), f"profile {name}")
+    for setting, values in declared.settings.items():
+        _check_places(values, f"profile {name}, setting {setting}")
     return {"name": Path(name).stem, **profile}
 
 
@@ -170,13 +189,28 @@ def apply_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
     return laid
 
 
+def _check_places(tables: Mapping[str, Any], where: str) -> None:
+    """Raise UserError for a field of PLACED among those of runs, where it would have no effect.
+
+    tables: tables of a sweep or a profile, by key.
+    """
+    found = {key: tables[key] for key in ("run", "set") if key in tables}
+    for kind in ROLES:
+        found |= {f"{kind}.{role}": values for role, values in tables.get(kind, {}).items()}
+    for key, values in found.items():
+        if wrong := next((name for name in values if name in PLACED), ""):
+            raise UserError(f"{where}, {key}: {wrong} has no effect here; {PLACED[wrong]}")
+
+
 def _check_references(sweep: SweepFile, where: str) -> None:
     """Raise UserError for references to unknown names, and for duplicate names and values."""
     known = [*list_tables(), LEADERBOARD]
     if sweep.table and sweep.table not in known:
         raise make_unknown_error(f"{where}: table", sweep.table, known)
+    _check_places(sweep.model_dump(), where)
     names = [method.name for method in sweep.all_methods]
     for method in sweep.all_methods:
+        _check_places(method.model_dump(), f"{where}, method {method.name}")
         for key in method.scale:
             if key not in SCALED:
                 raise make_unknown_error(f"{where}, method {method.name}: scale", key, list(SCALED))

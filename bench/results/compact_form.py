@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bench.errors import UserError
 from bench.files import explain_errors, make_folder, read_json, replace_atomically
+from bench.results.run_folder import check_owner
 
 SUFFIX = ".tar.xz"
 RECORDING = "trace.safetensors"
@@ -74,6 +75,7 @@ def pack_run(folder: Path) -> bytes:
             path = folder / name
             if name == "spec.json":
                 spec = {**read_json(path), "paths": {}, "keep_model": False}
+                check_owner(folder, name, spec.get("id"))
                 content = (json.dumps(spec, indent=1, allow_nan=False) + "\n").encode()
             elif path.exists():
                 with explain_errors(path):

@@ -16,7 +16,7 @@ from bench.errors import UserError
 from bench.files import read_json, replace_atomically
 from bench.results.compact_form import SUFFIX, unpack_runs
 from bench.results.comparison import find_difference, read_reproducible
-from bench.results.run_folder import RunFolder
+from bench.results.run_folder import RunFolder, check_owner
 from bench.spec import Spec
 
 # File to copy last, because it marks the run as done.
@@ -117,9 +117,8 @@ def _check_run(run_id: str, folder: Path) -> dict[str, Any]:
     found = read_reproducible(folder)
     values = {k: v for k, v in found["spec"].items() if k not in ("id", "cell")}
     spec = Spec.from_dict(values)
-    for what, named in (("spec", found["spec"]), ("result", found["result"])):
-        if named.get("id") != run_id:
-            raise UserError(f"{folder}: {what}.json belongs to run {named.get('id')}; delete it")
+    for what in ("spec", "result"):
+        check_owner(folder, f"{what}.json", found[what].get("id"))
     if spec.id != run_id:
         raise UserError(
             f"{folder}: spec.json was altered, or written by another version of freezebench; its "

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.errors import UserError
 from bench.files import explain_errors, hold_lock, read_json, write_atomically
 from bench.spec import Spec
 
@@ -94,3 +95,12 @@ class RunFolder:
         self.create()
         with hold_lock(self.path / "lock", seconds=0) as ours:
             yield ours
+
+
+def check_owner(folder: Path, file: str, owner: object) -> None:
+    """Raise UserError if a file in a run's folder is of another run, as in a copied folder.
+
+    owner: the id in the file. Both folders would count as runs of different seeds.
+    """
+    if owner != folder.name:
+        raise UserError(f"{folder}: {file} belongs to run {owner}; delete the folder")

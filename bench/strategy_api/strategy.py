@@ -81,6 +81,11 @@ class Strategy:
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        if not isinstance(cls.options, Mapping):
+            raise UserError(
+                f"{cls.__name__}: options is {cls.options!r}; declare options by name, for example "
+                '{"every": Integer(2)}'
+            )
         for key, option in cls.options.items():
             if hasattr(Strategy, key):
                 raise UserError(

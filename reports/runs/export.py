@@ -14,6 +14,7 @@ import pandas as pd
 from bench.errors import UserError
 from bench.files import explain_errors, read_json
 from bench.results.decisions import FILE, decode_layers, read_decisions
+from bench.results.run_folder import check_owner
 from bench.revisions import RESULTS_VERSION
 from reports.runs.run_energy import ENERGY
 from reports.runs.run_table import DONE, MENDS, NUMBERS, REPLAYED, Reader
@@ -147,6 +148,8 @@ def read_results(results: Path) -> Results:
     if not folders:
         raise UserError(f"{results}: there is no run in its folder `runs`; check the path")
     specs = {folder: _read_spec(folder) for folder in folders}
+    for folder, spec in specs.items():
+        check_owner(folder, "spec.json", spec["id"])
     reader = Reader(results)
     frame = reader.runs({k: s[k] for k in ("id", "cell", "seed")} for s in specs.values())
     measured = {str(row["id"]): row for row in frame.to_dict("records")}

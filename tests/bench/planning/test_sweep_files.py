@@ -49,6 +49,10 @@ FULL = '[[methods]]\nname="full"\n'
             "full: options is 'x'; it must be a table",
         ),
         ("title = 't'\n" + GRID + FULL + "scale = {lr = '2'}", "must be a table of numbers"),
+        (
+            "title = 't'\n" + GRID + FULL + "scale = {lr = 2.0}\n[models.vgg11]\nlr = 'fast'",
+            "method full: lr = 'fast' is not valid",
+        ),
         ("title = 't'\nmodels = ['a']\n" + GRID + FULL, r"must be tables, as \[models\.NAME\]"),
     ],
 )
@@ -95,6 +99,9 @@ def test_the_encoding_of_a_file_is_utf_8_with_or_without_a_mark(
         (("[run]", "[pairs.resnet50]\nlr = 1\n[run]"), "datasets '' is unknown"),
         (('backbone = "laptop_resnet"', "backbone = 3"), "backbone is 3 for resnet50 on cifar10"),
         (('model = "laptop_resnet"', ""), "model"),
+        (("[run]", "[run]\nstrategy = 'linear'"), "run: strategy has no effect here"),
+        (("[run]", "[pairs.'vgg11/cifar10']\nseed = 1\n[run]"), "write `seeds = "),
+        (("[run]", "[settings.mine.run]\ncontents = 'x'\n[run]"), "setting mine, run: contents"),
     ],
 )
 def test_faulty_roles_of_a_profile_are_one_line_errors(
@@ -118,6 +125,9 @@ METHODS = '[grid]\nmodels=["vgg11"]\ndatasets=["cifar10"]\nseeds=[0]\n[[methods]
         ('title = "t"\n' + METHODS + '[[methods]]\nname="full"\n', "two methods"),
         ('title = "t"\n' + METHODS + "option = {t0 = 0.3}\n", "option"),
         (METHODS, "title is missing"),
+        ('title = "t"\n' + METHODS + "set = {options = {t0 = 0.9}}", "full, set: options has no"),
+        ('title = "t"\nset = {seed = 7}\n' + METHODS, r"set: seed has no effect .*write `seeds = "),
+        ('title = "t"\n' + METHODS + "[models.vgg11]\nmatch = 'x'", r"models.vgg11: match has no"),
         ('title = "t"\n' + METHODS + '[[methods]]\nname="linear"\nmatch="smart"\n', "smart"),
     ],
 )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from bench.api import load_results
 from bench.cli.main import main
 from bench.errors import UserError
 from bench.planning.plan import make_plan
-from bench.results.compact_form import FILES, pack_run
+from bench.results.compact_form import FILES, pack_run, write_compact_runs
 from bench.results.comparison import find_difference, read_reproducible
 from bench.results.merge import merge
 from bench.results.run_folder import RunFolder
@@ -93,3 +96,14 @@ def test_a_run_recorded_before_an_option_was_added_agrees_with_a_later_one(
     del spec["score_samples"]
     file.write_text(json.dumps(spec))
     assert ORACLE.id in merge([older], results).same
+
+
+def test_a_copy_of_a_run_is_not_a_further_run(results: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(results, tmp_path / "results"))
+    run = next(path for path in sorted((copied / "runs").iterdir()) if (path / FILES[-1]).exists())
+    shutil.copytree(run, run.with_name(f"{run.name}_old"))
+    for read in (load_results, partial(write_compact_runs, out=tmp_path / "out")):
+        with pytest.raises(
+            UserError, match=rf"{run.name}_old: spec.json belongs to run"
+        ):
+            read(copied)

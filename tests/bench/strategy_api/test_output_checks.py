@@ -171,6 +171,7 @@ def test_decide_may_be_a_generator(spec_of: Callable[[str, str], Any], tmp_path:
     ("options", "said"),
     [
         ('{"stages": Integer(2)}', "option stages is an attribute of Strategy"),
+        ("[Integer(2)]", "declare options by name"),
         ('{"a": 3}', "option a is 3; declare it"),
     ],
 )
