@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from functools import lru_cache
 
 import timm
@@ -17,6 +18,7 @@ from bench.models.texts.catalogue import find_text_model, list_text_models
 from bench.options import make_unknown_error
 
 TIMM = "timm:"
+HUB_NAME = re.compile(r"(?:timm:)?hf[-_]hub:(?:[^/]+/)?(.+)")  # as timm.create_model accepts it
 LAPTOP_SIDE = 24  # resolution of the laptop profile, in pixels
 
 
@@ -24,7 +26,8 @@ def build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
     """Return a model for square inputs with random weights that depend only on the seed.
 
     A plain name is looked up first among the project's own models, then in torchvision, then in
-    timm. "timm:NAME" is looked up in timm only. The global random state does not change.
+    timm. "timm:NAME" is looked up in timm only. "NAME.TAG" is a timm model with the published
+    weights of this tag. The global random state does not change.
     Raises UserError for an unknown name, if the model cannot be built for the resolution, and if
     the patches of a transformer leave out pixels at the edge.
     """
@@ -44,7 +47,7 @@ def _build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
                 return LAPTOP[name](classes, resolution)
             if name in _list_torchvision():
                 return _build_torchvision(name, classes, resolution)
-            if short in _list_timm():
+            if is_timm(short):
                 return _build_timm(short, classes, resolution)
         except (ValueError, TypeError, AssertionError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -113,13 +116,19 @@ def describe() -> dict[str, str]:
     lines["hf:NAME or hf:FOLDER"] = "any sequence classifier of transformers, with its tokenizer"
     lines["lora:NAME"] = "a text model of this list with LoRA adapters; needs peft"
     lines["NAME"] = "any other torchvision classification model"
-    lines["NAME or timm:NAME"] = "any other timm model"
+    lines["NAME or timm:NAME"] = "any other timm model; NAME.TAG selects its published weights"
     return lines
 
 
 def is_torchvision(name: str) -> bool:
     """Return whether a name means a model of torchvision."""
     return name not in LAPTOP and name in _list_torchvision()
+
+
+def is_timm(name: str) -> bool:
+    """Return whether timm has a model of this name, with or without a tag of published weights."""
+    short = name.removeprefix(TIMM)
+    return short in _list_timm() or short in _list_tagged()
 
 
 @lru_cache(maxsize=1)
@@ -130,6 +139,11 @@ def _list_torchvision() -> frozenset[str]:
 @lru_cache(maxsize=1)
 def _list_timm() -> frozenset[str]:
     return frozenset(timm.list_models())
+
+
+@lru_cache(maxsize=1)
+def _list_tagged() -> frozenset[str]:
+    return frozenset(timm.list_pretrained())
 
 
 def _build_torchvision(name: str, classes: int, resolution: int) -> nn.Module:
@@ -157,6 +171,20 @@ def _build_timm(name: str, classes: int, resolution: int) -> nn.Module:
 
 
 def _make_unknown_error(name: str) -> UserError:
+    architecture, dot, _ = name.removeprefix(TIMM).partition(".")
+    if match := HUB_NAME.fullmatch(name):
+        known = match[1] if is_timm(match[1]) else "NAME and --weights FILE.safetensors"
+        return UserError(
+            f"model {name}: timm models are not read by their address on the Hugging Face hub; "
+            f"give {TIMM}{known}"
+        )
+    if dot and architecture in _list_timm():
+        tags = sorted(each for each in _list_tagged() if each.startswith(f"{architecture}."))
+        known = f"give one of {', '.join(tags)}" if tags else "it has no tags"
+        return UserError(
+            f"model {name}: timm has no weights of {architecture} with this tag; {known}, or omit "
+            "the tag"
+        )
     ours = [*LAPTOP, *list_text_models()]
     known = [*ours, *sorted(_list_torchvision()), *sorted(_list_timm())]
     full = make_unknown_error("model", name.removeprefix(TIMM), known)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import timm
-
 from bench.data.catalogue import find_data_set, list_data_sets
 from bench.data.texts.dataset import TextSet
 from bench.errors import UserError
-from bench.models.catalogue import LAPTOP_SIDE, TIMM, build, is_torchvision
+from bench.models.catalogue import LAPTOP_SIDE, build, is_timm, is_torchvision
 from bench.models.laptop import LAPTOP
 from bench.models.texts.catalogue import find_text_model, list_text_models
 
@@ -36,5 +34,4 @@ def check_pair(model: str, data: str) -> None:
 
 
 def _is_image_model(name: str) -> bool:
-    known = name in LAPTOP or is_torchvision(name)
-    return known or name.removeprefix(TIMM) in timm.list_models()
+    return name in LAPTOP or is_torchvision(name) or is_timm(name)

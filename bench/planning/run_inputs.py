@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from bench.data.catalogue import find_data_set
+from bench.data.interface.splits import Part
 from bench.errors import UserError
 from bench.files import expand_home, hash_file
 from bench.models.texts.catalogue import find_text_model
@@ -71,7 +72,8 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
         raise UserError(
             f"{spec.label}: the strategy needs a reference; run it in a sweep, or give --reference"
         )
-    contents["data"] = _hash_data(spec.data, paths.get("data", ""))
+    part: Part = "test" if spec.evaluate_on == "test" else "validation"
+    contents["data"] = _hash_data(spec.data, paths.get("data", ""), part)
     paths = {k: v for k, v in paths.items() if k in contents or k == "data"}
     return spec.with_changes(options=options, contents=contents, paths=paths)
 
@@ -110,5 +112,5 @@ def _hash_vocabulary(model: TextModel, paths: dict[str, str]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _hash_data(name: str, root: str) -> str:
-    return find_data_set(name).fingerprint(Path(root) if root else None)
+def _hash_data(name: str, root: str, evaluate_on: Part) -> str:
+    return find_data_set(name).fingerprint_for(evaluate_on, Path(root) if root else None)

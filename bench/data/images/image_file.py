@@ -14,6 +14,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from bench.data.images.shards.class_files import format_path
 from bench.data.images.shards.tar_shards import LoadedMember, TarMember
 from bench.errors import UserError
 
@@ -21,7 +22,7 @@ ImageSource = Path | TarMember
 Readable = ImageSource | LoadedMember
 
 FILES_AT_ONCE = 256  # files that one task of a thread checks
-LARGEST_8_BITS = 255
+LEAST_LEVELS = 16  # an image with fewer values per channel counts as blank
 LARGEST_SCALED = 128  # most pixels of a scaled image, relative to the pixels that are kept
 # Formats whose mode "I" has 16 bits in Pillow. In other formats, "I" has 32 bits.
 WITH_16_BITS = ("PNG", "PPM")
@@ -30,11 +31,6 @@ END_OF_JPEG, END_OF_PNG = b"\xff\xd9", b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
 # whether each channel is stored by itself (2), and whether samples are signed (2).
 BITS, PHOTOMETRIC, STARTS, SIZES = 258, 262, (273, 324), (279, 325)
 PLANAR, SAMPLE_FORMAT = 284, 339
-
-
-def format_path(path: Readable) -> str:
-    """Return a path as printable text on one line: escape line breaks and undecodable bytes."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))
 
 
 def open_image(path: Readable) -> Image.Image:
@@ -72,16 +68,21 @@ def _explain_damage(path: Readable) -> Iterator[None]:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         if isinstance(error, UnidentifiedImageError):  # its text is the name of an open file
             reason = "its format, or its number of bits per channel, is unknown to Pillow"
-            if _is_empty(path):
-                reason = "the file is empty"
+            reason = _explain_start(path) or reason
         raise UserError(
             f"{format_path(path)}: not a readable image ({reason}); remove or replace it"
         ) from None
 
 
-def _is_empty(path: Readable) -> bool:
+def _explain_start(path: Readable) -> str:
+    """Return what the first bytes of a file say about an unreadable image, or ""."""
     with path.open("rb") as file:
-        return not file.read(1)
+        start = file.read(32)
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS; fetch the image with `git lfs pull`"
+    if start[4:8] == b"ftyp":
+        return f"a file in the format {start[8:12].decode(errors='replace')!r}, such as HEIC"
+    return "" if start else "the file is empty"
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -130,37 +131,59 @@ def has_deep_pixels(source: ImageSource) -> bool:
 
 
 def refuse_low_values(paths: Iterable[ImageSource]) -> None:
-    """Raise UserError if the images of more than 8 bits per channel hold 8-bit values.
+    """Raise UserError if all images of more than 8 bits per channel hold low values.
 
-    Programs that store 8-bit values in 16-bit files give images whose upper 8 bits are black. A
-    dark image among other images of more than 8 bits is valid, so one larger value ends the search.
+    Programs that store values of 8, 10 or 12 bits in 16-bit files give images that are nearly
+    black, since only the upper 8 bits are read. A dark image among other images of more than 8 bits
+    is valid, so one larger value ends the search.
     """
     largest, bits = 0, 16
     place: ImageSource = Path()
     for path in paths:
         with _explain_damage(path), _open(path) as image:
             value = _find_largest_value(image)
-            if value > LARGEST_8_BITS:
+            if value and value >> (_count_bits(image) - 8) >= LEAST_LEVELS:
                 return
             if value > largest:
                 largest, bits, place = value, _count_bits(image), path
     if largest:
+        levels = (largest >> (bits - 8)) + 1
+        remain = f"{levels} grey levels remain" if levels > 1 else "it would be blank"
         raise UserError(
-            f"{format_path(place)}: holds values up to {largest} of {2**bits - 1:,}, but only the "
-            "upper 8 bits are read, so it would be blank; save it with 8 bits per channel, and all "
-            "others like it"
+            f"{format_path(place)}: holds values up to {largest:,} of {2**bits - 1:,}, but only "
+            f"the upper 8 bits are read, so {remain}; rescale it to values from 0 to 255 and save "
+            "it with 8 bits per channel, and all others like it"
         )
+
+
+def refuse_hidden_pictures(paths: Iterable[ImageSource]) -> None:
+    """Raise UserError for an image whose alpha varies while its colour does not.
+
+    The picture is then in the alpha, and nothing of it remains in RGB.
+    """
+    for path in paths:
+        with _explain_damage(path), _open(path) as image:
+            has_alpha = image.mode.endswith(("A", "a")) or "transparency" in image.info
+            if not has_alpha or _is_deep(image):
+                continue
+            colours = np.asarray(image.convert("RGBA")).reshape(-1, 4)
+        *spread, alpha = (colours.max(0) - colours.min(0)).tolist()
+        if max(spread) < LEAST_LEVELS <= alpha:
+            raise UserError(
+                f"{format_path(path)}: the picture is in the transparency, which is not read; "
+                "flatten it onto a background of another colour, and all others like it"
+            )
 
 
 def _find_largest_value(image: Image.Image) -> int:
     """Return the largest value of an image of more than 8 bits per channel, otherwise 0.
 
-    Pillow reads only the upper 8 bits of colour images, so their lower bits count as 255.
+    Pillow reads only the upper 8 bits of colour images, so their lower bits count as ones.
     """
     if _is_deep(image):
         return int(np.asarray(image).max())
     if ";16" in str(getattr(image, "tile", "")):  # the format of the samples in the file
-        return int(np.asarray(image.convert("RGB")).max()) * 256 + LARGEST_8_BITS
+        return int(np.asarray(image.convert("RGB")).max()) * 256 + 255
     return 0
 
 

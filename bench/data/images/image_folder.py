@@ -6,11 +6,10 @@ Tar shards may replace the class folders (shards/tar_shards.py).
 from __future__ import annotations
 
 import errno
-import os
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,25 +17,26 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.data.images.image_file import ImageSource, format_path, load_fitted
+from bench.data.images.image_file import ImageSource, load_fitted
+from bench.data.images.shards.class_files import (
+    IMG_EXTENSIONS,
+    format_path,
+    has_read_format,
+    identify,
+    refuse_broken_link,
+    refuse_other_images,
+    scan,
+    walk,
+)
 from bench.data.images.shards.shard_files import (
-    FOREIGN,
     explain_missing,
     explain_wrong_names,
     find_shards,
 )
 from bench.data.images.shards.tar_shards import list_samples
+from bench.data.interface.splits import Part
 from bench.errors import UserError
 
-# The extensions of torchvision's ImageFolder; a test compares the two lists.
-IMG_EXTENSIONS = (
-    ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp",
-)  # fmt: skip
-# Other image files. They are refused, since a run without them would miss them in silence.
-OTHER_IMAGES = (
-    ".gif", ".jfif", ".jpe", ".jp2", ".jxl", ".avif", ".heic", ".heif", ".apng", ".tga", ".dib",
-    ".pbm", ".pnm", ".svg", ".dcm",
-)  # fmt: skip
 MEMORY = 4 * 2**30  # bytes of images kept in memory; larger data sets are streamed
 
 
@@ -66,14 +66,19 @@ def explain_errors() -> Iterator[None]:
 
 
 @explain_errors()
-def list_images(root: Path, split: str, classes: Sequence[str] | None = None) -> Listing:
+def list_images(
+    root: Path, split: str, classes: Sequence[str] | None = None, *, is_used: bool = True
+) -> Listing:
     """List the images of root/split, or of its tar shards, without hidden files and folders.
 
     Links are followed.
     classes: class names in label order (those of train/); by default, the folders found.
+    is_used: False if the run reads none of the images; those of other formats are then left out.
     Raises UserError for missing or unreadable folders, for a class not in `classes`, for
     a class without images, for images of other formats, and if train/ has fewer than two classes.
     """
+    for link in (root, root / split):
+        refuse_broken_link(link)
     if shards := find_shards(root, split):
         samples = list_samples(shards, split, IMG_EXTENSIONS, classes)
         labels = torch.tensor(samples.labels, dtype=torch.int64)
@@ -82,12 +87,13 @@ def list_images(root: Path, split: str, classes: Sequence[str] | None = None) ->
         return listing
     place = root / split
     names = _list_classes(root, split, classes)
-    above = (_identify(root), _identify(place))
-    files = {
-        name: sorted(_walk(place / name, above)) if (place / name).is_dir() else []
-        for name in names
+    above = (identify(root), identify(place))
+    found = {
+        name: sorted(walk(place / name, above)) if (place / name).is_dir() else [] for name in names
     }
-    _refuse_other_images(files)
+    if is_used:
+        refuse_other_images(found)
+    files = {name: [path for path in found[name] if has_read_format(path)] for name in names}
     if classes is None:
         for name in names:
             if not files[name]:
@@ -109,7 +115,7 @@ def _list_classes(root: Path, split: str, known: Sequence[str] | None) -> tuple[
     shown = format_path(place)
     if not place.is_dir():
         raise UserError(f"{shown}: no such folder; {explain_missing(root, split)}")
-    found = sorted(entry.name for entry in _scan(place) if entry.is_dir())
+    found = sorted(entry.name for entry in scan(place) if entry.is_dir())
     if not found:
         hint = explain_wrong_names(root, split) or f"put images into {split}/CLASS/"
         raise UserError(f"{shown}: contains no class folders; {hint}")
@@ -151,78 +157,43 @@ def _check_each_class(place: Path, listing: Listing) -> None:
         )
 
 
-def _refuse_other_images(files: Mapping[str, Sequence[Path]]) -> None:
-    others = [p for paths in files.values() for p in paths if p.suffix.lower() in OTHER_IMAGES]
-    if others:
-        more = f" (one of {len(others)} such files)" if len(others) > 1 else ""
-        raise UserError(
-            f"{format_path(others[0])}: {others[0].suffix} images are not read{more}; convert them "
-            "to .png or .jpg, or remove them"
-        )
-
-
-def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
-    """Yield the image files below a folder, also behind links, as torchvision's ImageFolder does.
-
-    Files of OTHER_IMAGES are included. above: the folders that contain `folder`. A link to one of
-    them is not followed, because the walk would never end.
-    """
-    here = _identify(folder)
-    if here in above:
-        return
-    entries = [(folder / e.name, e.is_dir(), e.is_file()) for e in _scan(folder)]
-    for path, is_folder, is_file in entries:
-        if is_folder:
-            yield from _walk(path, (*above, here))
-        elif is_file and path.suffix.lower() in IMG_EXTENSIONS + OTHER_IMAGES:
-            yield path
-
-
-def _scan(folder: Path) -> list[os.DirEntry[str]]:
-    """Return the entries of a folder that are neither hidden nor added by an operating system.
-
-    Raises UserError for a link without a target, because images may be missing.
-    """
-    with os.scandir(folder) as entries:
-        found = [e for e in entries if not e.name.startswith(".") and e.name not in FOREIGN]
-    for entry in found:
-        if entry.is_symlink() and (fault := _find_fault(entry)):
-            target = format_path((folder / entry.name).readlink())
-            raise UserError(
-                f"{format_path(folder / entry.name)}: a link to {target}, which {fault}; "
-                "restore the target, or remove the link"
-            )
-    return found
-
-
-def _find_fault(link: os.DirEntry[str]) -> str:
-    """Return why a link leads to no file or folder, or ""."""
-    try:
-        link.stat()
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            return "leads back to the link itself"
-        return "does not exist" if error.errno in (errno.ENOENT, errno.ENOTDIR) else ""
-    return ""
-
-
-def _identify(folder: Path) -> tuple[int, int]:
-    facts = folder.stat()
-    return facts.st_dev, facts.st_ino
-
-
 @explain_errors()
-def list_files(root: Path) -> list[ImageSource]:
+def list_files(root: Path, evaluate_on: Part = "test") -> list[ImageSource]:
     """Return the files of all images of both splits in a fixed order; val/ may be missing.
 
-    Raises UserError if val has another name.
+    Raises UserError if val has another name, or contains images of train. A run with
+    evaluate_on="validation" does not read val, so an unreadable val counts as missing.
     """
     train = list_images(root, "train")
+    if evaluate_on == "validation":
+        with suppress(UserError):
+            val = list_images(root, "val", train.classes, is_used=False)
+            return [*train.paths, *val.paths]
+        return list(train.paths)
+    refuse_broken_link(root / "val")
     if (root / "val").is_dir() or find_shards(root, "val"):
-        return [*train.paths, *list_images(root, "val", train.classes).paths]
+        val = list_images(root, "val", train.classes)
+        _refuse_shared_places(train, val)
+        return [*train.paths, *val.paths]
     if hint := explain_wrong_names(root, "val"):
         raise UserError(f"{format_path(root / 'val')}: no such folder; {hint}")
     return list(train.paths)
+
+
+def _refuse_shared_places(train: Listing, val: Listing) -> None:
+    """Raise UserError if a folder or shard belongs to both splits, for example through a link."""
+    trained = {identify(place): place for place in _list_places(train)}
+    for place in sorted(_list_places(val)):
+        if other := trained.get(identify(place)):
+            raise UserError(
+                f"{format_path(place)}: the same as {format_path(other)}, so training images would "
+                "be scored; put other images there, or remove val and pass --evaluate-on validation"
+            )
+
+
+def _list_places(split: Listing) -> set[Path]:
+    """Return the folders and shards that contain the images of a split."""
+    return {path.parent if isinstance(path, Path) else path.shard for path in split.paths}
 
 
 def name_in(root: Path, path: ImageSource) -> str:

@@ -23,6 +23,7 @@ from bench.data.images.image_file import (
     check_images,
     load_fitted,
     open_image,
+    refuse_hidden_pictures,
     refuse_low_values,
     to_tensor,
 )
@@ -75,6 +76,7 @@ class ImageStream:
         few = _select_few(train.paths)
         refuse_low_values(few)
         refuse_low_values([*few, *_select_few(held.paths)])
+        refuse_hidden_pictures([*few, *_select_few(held.paths)])
         self._train, self._held = train, held
         self._resolution, self._workers = resolution, workers
         self.classes = len(train.classes)

@@ -53,6 +53,8 @@ SHOWN = 12  # maximum number of keys in a message
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return all tensors of a safetensors file. Raises UserError if it cannot be read."""
+    if path.is_dir():
+        raise UserError(f"weights {path}: is a folder; {_advise_file(path)}")
     if not path.is_file():
         raise UserError(f"weights {path}: no such file; pass --weights FILE.safetensors")
     try:
@@ -61,6 +63,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"weights {path}: {_explain_fault(path, error)}") from None
+
+
+def _advise_file(folder: Path) -> str:
+    """Return which file of a folder to pass instead of it."""
+    names = sorted(p.name for p in folder.iterdir() if p.suffix in (".safetensors", *PICKLES))
+    names = sorted(p.name for p in folder.glob(f"*{INDEX}")) + names
+    return "pass the file in it" + (f", such as {folder / names[0]}" if names else "")
 
 
 def describe_part(path: Path) -> str:
@@ -154,6 +163,12 @@ def _read_parts(index: Path) -> dict[str, Any]:
         raise UserError(
             f"{index} does not name the files of the weights; replace it by the model's own file"
         ) from None
+    missing = [part for part in parts if not (index.parent / part).is_file()]
+    if missing:
+        raise UserError(
+            f"{index}: {_list_names(missing)} of its {len(parts)} parts not found; put all parts "
+            f"into {index.parent}"
+        )
     return {k: v for part in parts for k, v in _find_state(_read_any(index.parent / part)).items()}
 
 

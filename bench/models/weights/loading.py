@@ -196,6 +196,12 @@ def _explain_missing(
     """
     if part := describe_part(path):
         return part
+    if any(key.endswith("_orig") and f"{key.removesuffix('orig')}mask" in raw for key in raw):
+        return (
+            "is pruned, with names such as weight_orig and weight_mask; call "
+            "torch.nn.utils.prune.remove(module, 'weight') for each pruned module and save the "
+            "state_dict again"
+        )
     if not fitting:
         if len(copies := _find_copies(raw, body)) > 1:
             trained = [copy for copy in copies if copy.endswith(TRAINED)]

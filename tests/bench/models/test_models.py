@@ -46,6 +46,8 @@ def test_laptop_model_returns_logits_and_trains_all_parameters(name, classes):
         ("deit_tiny_patch16_224", 64, "timm"),
         ("timm:resnet18", 32, "timm"),
         ("convnext_atto", 32, "timm"),
+        ("timm:resnet10t.c3_in1k", 32, "timm"),
+        ("resnet10t.c3_in1k", 32, "timm"),
     ],
 )
 def test_torchvision_and_timm_models_build_by_name(name, resolution, module):
@@ -63,6 +65,30 @@ def test_unknown_model_error_suggests_a_close_name():
         build("", 10, 32, 0)
     with pytest.raises(UserError, match="unknown"):
         build("timm:laptop_deit", 10, 24, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "resnet10t.nope",
+            r"no weights of resnet10t with this tag; give one of resnet10t\.c3_in1k,",
+        ),
+        ("timm:resnet10t.", "no weights of resnet10t with this tag"),
+        ("hf_hub:timm/resnet10t.c3_in1k", r"; give timm:resnet10t\.c3_in1k$"),
+        ("hf-hub:timm/resnet10t.c3_in1k", r"; give timm:resnet10t\.c3_in1k$"),
+        ("timm:hf_hub:me/mine", r"; give timm:NAME and --weights FILE\.safetensors$"),
+    ],
+)
+def test_unknown_tags_and_addresses_of_the_hub_name_what_to_type(name, words):
+    with pytest.raises(UserError, match=words) as caught:
+        build(name, 10, 32, 0)
+    assert str(caught.value).isprintable()
+
+
+def test_a_tag_does_not_change_the_random_weights():
+    one, other = (build(name, 3, 32, 0).state_dict() for name in ("resnet10t", "resnet10t.c3_in1k"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 @pytest.mark.parametrize("name", ["laptop_resnett", "timm:vgg1", "resnet5"])

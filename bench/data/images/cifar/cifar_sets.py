@@ -85,7 +85,7 @@ DATA_SETS = tuple(CifarSet(name) for name in CLASSES)
 def find_files(name: str, root: Path | None) -> TorchvisionFiles | HubFiles | None:
     """Return the files of a data set below root, or None. torchvision's files take precedence."""
     places = _list_places(name, root) if root else []
-    for find in (TorchvisionFiles.find, HubFiles.find):
+    for find in (TorchvisionFiles.find, HubFiles.find, HubFiles.find_without_folder):
         for place in places:
             if files := find(name, place):
                 return files

@@ -49,8 +49,18 @@ class HubFiles:
     def find(cls, name: str, place: Path) -> HubFiles | None:
         """Return the files in a folder, or None if it contains none."""
         folder = place / FOLDERS[name]
-        found = any(folder.glob("train-*.parquet")) or any(folder.glob("test-*.parquet"))
-        return cls(name, folder) if found else None
+        return cls(name, folder) if _list_parquet(folder) else None
+
+    @classmethod
+    def find_without_folder(cls, name: str, place: Path) -> HubFiles | None:
+        """Return the files in a folder itself or its data/, or None if they are not of this set.
+
+        Only the columns tell the data sets apart there.
+        """
+        for folder in (place, place / "data"):
+            if (paths := _list_parquet(folder)) and _has_columns(paths[0], LABELS[name]):
+                return cls(name, folder)
+        return None
 
     def count_train_samples(self) -> int:
         """Return the number of training images that the metadata of the files state.
@@ -113,6 +123,11 @@ class HubFiles:
         labels = np.concatenate([labels for _, labels in shards])
         if not len(labels):
             raise UserError(f"{self.name}: {self.folder} contains no images in its {split} split")
+        if split == "train" and (labels == labels[0]).all():
+            raise UserError(
+                f"{self.name}: all training images in {self.folder} are of class {labels[0]}; give "
+                "files with at least two classes"
+            )
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
         return pixels, torch.from_numpy(labels)
 
@@ -134,6 +149,21 @@ class HubFiles:
                 ]))  # fmt: skip
                 done += len(contents)
         return np.concatenate(images), np.concatenate(labels)
+
+
+def _list_parquet(folder: Path) -> list[Path]:
+    return [path for name in ("train", "test") for path in sorted(folder.glob(f"{name}-*.parquet"))]
+
+
+def _has_columns(path: Path, label: str) -> bool:
+    """Return whether a file has the columns of CIFAR; False for a damaged file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return {"img", label} <= set(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return False
 
 
 @contextmanager
@@ -160,7 +190,7 @@ def _check_columns(path: Path, schema: pa.Schema, label: str) -> None:
         )
     image = schema.field("img").type
     index = image.get_field_index("bytes") if pa.types.is_struct(image) else -1
-    if index < 0 or not pa.types.is_binary(image.field(index).type):
+    if index < 0 or not _is_binary(image.field(index).type):
         raise UserError(
             f"{path}: the column 'img' has the type {image}; it must be a struct with `bytes`, "
             "the encoded image"
@@ -170,6 +200,14 @@ def _check_columns(path: Path, schema: pa.Schema, label: str) -> None:
             f"{path}: the column {label!r} has the type {schema.field(label).type}; it must hold "
             "integers"
         )
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    """Return whether values are bytes, in any of the layouts that Arrow has for them."""
+    import pyarrow as pa
+
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def _convert_labels(path: Path, start: int, column: Any, classes: int) -> np.ndarray:

@@ -18,11 +18,13 @@ from bench.data.images.dataset import HELD_OUT, ImageSet
 from bench.data.images.folders.sequential import SequentialStream
 from bench.data.images.image_data import ImageData, compute_moments
 from bench.data.images.image_file import (
+    LEAST_LEVELS,
     ImageSource,
-    format_path,
     has_deep_pixels,
+    refuse_hidden_pictures,
     refuse_low_values,
 )
+from bench.data.images.shards.class_files import format_path
 from bench.data.images.streaming import WORKERS, ImageStream
 from bench.data.interface.descriptor import DataSet, Facts, hash_parts
 from bench.data.interface.splits import Part
@@ -66,10 +68,18 @@ class FolderSet(ImageSet):
 
     def fingerprint(self, root: Path | None) -> str:
         """Return a hash of each image's path and size, and of its bytes if the folder is small."""
-        return hash_parts(self._list_contents(self.place(root)))
+        return self.fingerprint_for("test", root)
 
-    def _list_contents(self, place: Path) -> Iterator[bytes]:
-        paths = image_folder.list_files(place)
+    def fingerprint_for(self, evaluate_on: Part, root: Path | None) -> str:
+        """Return the fingerprint for runs that evaluate on a part of the data.
+
+        With evaluate_on="validation", faults of val/ are no errors, because val/ is not read.
+        Without faults, the result does not depend on evaluate_on.
+        """
+        return hash_parts(self._list_contents(self.place(root), evaluate_on))
+
+    def _list_contents(self, place: Path, evaluate_on: Part) -> Iterator[bytes]:
+        paths = image_folder.list_files(place, evaluate_on)
         large = image_folder.is_too_large(len(paths), 224)
         deep = False
         for path in paths:
@@ -101,6 +111,8 @@ class FolderSet(ImageSet):
         for paths, pixels in ((train.paths, images), (train.paths + test.paths, held)):
             if _has_blank_images(pixels):
                 refuse_low_values(paths)
+        for split, pixels in ((train, images), (test, held)):
+            refuse_hidden_pictures(split.paths[i] for i in _find_flat_images(pixels))
         return ImageData(
             self.name, len(train.classes), images, train.labels, held, test.labels,
             *compute_moments(images), flip=True,
@@ -125,7 +137,9 @@ class FolderSet(ImageSet):
             _check_limit(train_limit, len(image_folder.list_images(place, "train").classes))
         if sequential:
             kind: type[ImageStream] = SequentialStream
-        elif image_folder.is_too_large(len(image_folder.list_files(place)), resolution):
+        elif image_folder.is_too_large(
+            len(image_folder.list_files(place, evaluate_on)), resolution
+        ):
             kind = ImageStream
         else:
             return None
@@ -140,12 +154,19 @@ class FolderSet(ImageSet):
 
 
 def _has_blank_images(images: Tensor) -> bool:
-    """Return whether an image could be the upper bits of 8-bit values in 12 or 16 bits.
+    """Return whether an image could be the upper bits of low values in 12 or 16 bits.
 
     Such an image is black, or white if the value 0 means white. images: uint8 (N, 3, R, R).
     """
     pixels = images.flatten(1)
-    return bool(((pixels.amax(1) < 16) | (pixels.amin(1) > 239)).any())
+    return bool(((pixels.amax(1) < LEAST_LEVELS) | (pixels.amin(1) > 255 - LEAST_LEVELS)).any())
+
+
+def _find_flat_images(images: Tensor) -> list[int]:
+    """Return the indices of images of nearly one colour. images: uint8 (N, 3, R, R)."""
+    pixels = images.flatten(2)
+    spread = (pixels.amax(2) - pixels.amin(2)).amax(1)
+    return (spread < LEAST_LEVELS).nonzero().flatten().tolist()
 
 
 def _check_limit(limit: int, classes: int) -> None:
@@ -197,9 +218,11 @@ class ImageNetSet(FolderSet):
         """Return the facts found in the data root, or the published ones without a data root."""
         return super().describe(root) if root else Facts(1000, 1_281_167)
 
-    def fingerprint(self, root: Path | None) -> str:
+    def fingerprint_for(self, evaluate_on: Part, root: Path | None) -> str:
         """Return a hash of its files, or of its name without a data root."""
-        return super().fingerprint(root) if root else hash_parts([b"imagenet"])
+        if root is None:
+            return hash_parts([b"imagenet"])
+        return super().fingerprint_for(evaluate_on, root)
 
 
 DATA_SETS = (FolderSet("folder:PATH"), ImageNetSet("imagenet"))

@@ -93,7 +93,9 @@ class SequentialStream(ImageStream):
             if index is not None:
                 member = self._train.paths[index]
                 assert isinstance(member, TarMember)
-                content = sample[split_name(member.name)[1]]
+                content = sample.get(split_name(member.name)[1])
+                if content is None:  # a label that is not next to its image comes as a sample
+                    continue
                 label = int(self._train.labels[index])
                 yield _Sample(LoadedMember(member, content), label, index)
 

@@ -12,8 +12,12 @@ from pathlib import Path
 
 from bench.errors import UserError
 
-# Folders that operating systems add. Like hidden files and folders, they are left out.
-FOREIGN = ("__MACOSX", "@eaDir", "lost+found")
+# Folders that operating systems and network drives add, such as recycle bins, in lower case. Like
+# hidden files and folders, they are left out.
+FOREIGN = (
+    "__macosx", "@eadir", "lost+found", "#recycle", "@recycle", "#snapshot", "@recently-snapshot",
+    "$recycle.bin", "recycler", "system volume information",
+)  # fmt: skip
 WORDS = {"train": r"train(ing|set)?", "val": r"e?val(id|idation|set)?"}
 COMPRESSED = re.compile(r"\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lz4|Z))$", re.IGNORECASE)
 # Other names of the folder of a split, in lower case.
@@ -72,13 +76,27 @@ def explain_missing(root: Path, split: str) -> str:
             f"found {_join(unnamed)}; put the shards into {split}/, or name them "
             f"NAME-{split}-NUMBER.tar"
         )
+    parquet = [path for place in (root, root / "data") for path in _list_visible(place)
+               if path.suffix.lower() == ".parquet"]  # fmt: skip
+    if parquet:
+        names = _join([path.relative_to(root).as_posix() for path in parquet])
+        return (
+            f"found {names}; parquet files are not read as a folder of images; save their images "
+            "as train/CLASS/*.png and val/CLASS/*.png, or pass --data cifar10 or cifar100 with "
+            "--data-root for the files of CIFAR"
+        )
     return "an image folder must contain train/CLASS/ and val/CLASS/, or tar shards"
 
 
 def _list_visible(folder: Path) -> list[Path]:
     """Return the sorted entries that are neither hidden nor foreign; [] if it cannot be read."""
     found = folder.glob("*") if folder.is_dir() else ()
-    return sorted(p for p in found if not p.name.startswith(".") and p.name not in FOREIGN)
+    return sorted(p for p in found if is_visible(p.name))
+
+
+def is_visible(name: str) -> bool:
+    """Return whether a file or folder is neither hidden nor one of `FOREIGN`."""
+    return not name.startswith(".") and name.lower() not in FOREIGN
 
 
 def _keep_tars(paths: Iterable[Path]) -> list[Path]:

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from bench.data.images import image_file
-from bench.data.images.image_file import check_images, format_path, load_fitted, open_image
+from bench.data.images.image_file import check_images, load_fitted, open_image
+from bench.data.images.shards.class_files import format_path
 from bench.errors import UserError
 
 GREY = np.random.default_rng(0).integers(0, 2**16, (6, 8), dtype=np.uint16)

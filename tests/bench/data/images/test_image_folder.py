@@ -201,7 +201,7 @@ def test_a_folder_that_cannot_be_read_is_named(pictures, monkeypatch):
 
 def test_an_image_that_cannot_be_read_for_its_fingerprint_is_named(pictures, monkeypatch):
     paths = image_folder.list_files(pictures)
-    monkeypatch.setattr(folder_sets.image_folder, "list_files", lambda root: paths)
+    monkeypatch.setattr(folder_sets.image_folder, "list_files", lambda *_: paths)
     paths[3].unlink()
     one_line("bee/0.ppm: cannot be read", lambda: fingerprint(pictures))
 

@@ -1,4 +1,4 @@
-"""Images of 16 bits that hold 8-bit values are refused, because they would be black."""
+"""Images of 16 bits that hold values of 8, 10 or 12 bits are refused: they would be black."""
 
 import numpy as np
 import pytest
@@ -46,15 +46,33 @@ def test_8_bit_values_in_16_bit_files_are_refused(memory, tmp_path, monkeypatch)
     draw(tmp_path, 200)
     message = one_line(lambda: load(tmp_path, memory, monkeypatch))
     assert "train/ant/0.png: holds values up to 200 of 65,535, but" in message
+    assert "it would be blank" in message
     bright = DRAW.integers(0, 2**16, (12, 12)).astype(np.uint16)
     Image.fromarray(bright).save(tmp_path / "train/bee/2.png")  # now the others are dark images
     load(tmp_path, memory, monkeypatch)
 
 
 @pytest.mark.parametrize("memory", [0, 2**30])
-@pytest.mark.parametrize(("largest", "kind"), [(255, np.uint8), (3, np.uint8), (256, np.uint16)])
+@pytest.mark.parametrize(("largest", "kind"), [(255, np.uint8), (3, np.uint8), (4096, np.uint16)])
 def test_8_bit_files_and_larger_values_are_read(memory, largest, kind, tmp_path, monkeypatch):
     load(draw(tmp_path, largest, kind), memory, monkeypatch)
+
+
+@pytest.mark.parametrize("memory", [0, 2**30])
+@pytest.mark.parametrize(("largest", "levels"), [(510, 2), (1023, 4), (4095, 16)])
+def test_values_of_10_or_12_bits_in_16_bit_files_are_refused(
+    memory, largest, levels, tmp_path, monkeypatch
+):
+    message = one_line(lambda: load(draw(tmp_path, largest), memory, monkeypatch))
+    assert f"up to {largest:,} of 65,535" in message
+    assert f"so {levels} grey levels remain; rescale" in message
+
+
+def test_values_are_compared_relative_to_the_range_of_their_file(tmp_path):
+    """A larger value in 16 bits may give a darker image than a value in 12 bits."""
+    Image.fromarray(np.full((6, 8), 900, np.uint16)).save(tmp_path / "x.png")
+    (tmp_path / "y.tif").write_bytes(encode_tiff(pack_12_bits(LOW + 400), 12))
+    refuse_low_values([tmp_path / "x.png", tmp_path / "y.tif"])
 
 
 @pytest.mark.parametrize("memory", [0, 2**30])
@@ -87,5 +105,5 @@ COLOUR = DRAW.integers(0, 200, (6, 8, 3)).astype(np.uint16)
 def test_low_values_are_found_in_every_kind_of_deep_image(content, words, tmp_path):
     (tmp_path / "x.png").write_bytes(content)
     assert words in one_line(lambda: refuse_low_values([tmp_path / "x.png"]))
-    (tmp_path / "y.png").write_bytes(encode_png(COLOUR * 2, 2))
+    (tmp_path / "y.png").write_bytes(encode_png(COLOUR * 50, 2))
     refuse_low_values([tmp_path / "x.png", tmp_path / "y.png"])

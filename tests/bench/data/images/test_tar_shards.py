@@ -7,7 +7,7 @@ import random
 import sys
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import pytest
@@ -131,6 +131,26 @@ def test_sequential_reading_gives_each_image_once_an_epoch_in_a_new_order(
         seen.append(order)
     assert seen[0] == seen[2] != seen[1]
     assert seen[0] != sorted(seen[0])
+
+
+def test_sequential_reading_finds_images_that_are_not_next_to_their_labels(
+    folder: Path, tmp_path: Path
+) -> None:
+    root = pack(folder, tmp_path / "shards", "{split}/{number}.tar", shards=1)
+    path = root / "train" / "0.tar"
+    with tarfile.open(path) as archive:
+        files = {m.name: cast(IO[bytes], archive.extractfile(m)).read() for m in archive}
+    with tarfile.open(path, "w") as archive:
+        for name in sorted(files, key=lambda name: (name.endswith(".cls"), name)):
+            add(archive, name, files[name])
+    how: dict[str, Any] = {"seed": 3, "epoch": 0, "augment": "none"}
+    stream = SequentialStream(root, resolution=24, workers=0)
+    images, labels = next(iter(stream.training(torch.arange(36), 36, **how)))
+    same, own = next(iter(ImageStream(root, resolution=24, workers=0).training(
+        torch.arange(36), 36, **how)))  # fmt: skip
+    order = [int((same == image).flatten(1).all(1).nonzero()) for image in images]
+    assert sorted(order) == list(range(36))
+    assert torch.equal(own[order], labels)
 
 
 def test_a_sequential_run_has_its_own_id_and_resumes_exactly(folder: Path, tmp_path: Path) -> None:

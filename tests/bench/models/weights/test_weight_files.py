@@ -219,6 +219,28 @@ def test_parts_are_joined_by_the_command_for_their_index(tmp_path, monkeypatch, 
     assert load_file(tmp_path / "model.safetensors") == STATE
 
 
+def test_a_missing_part_is_named_with_the_folder(tmp_path, monkeypatch, capsys) -> None:
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    save_file({"a.weight": STATE["a.weight"]}, tmp_path / names[0])
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict(zip(STATE, names, strict=True))}))
+    assert run_command(monkeypatch, refuse(index)) == 2
+    words = f"{index}: {names[1]} of its 2 parts not found; put all parts into {tmp_path}"
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.safetensors.index.json", ""])
+def test_a_folder_is_named_as_such(tmp_path, name) -> None:
+    if name:
+        (tmp_path / name).touch()
+    example = f", such as {tmp_path / name}" if name else ""
+    for ask in (read_weights, convert):
+        with pytest.raises(UserError) as caught:
+            ask(tmp_path)
+        words = f"weights {tmp_path}: is a folder; pass the file in it{example}"
+        assert str(caught.value) == words
+
+
 def test_a_part_without_its_index_names_the_index(tmp_path) -> None:
     part = describe_part(tmp_path / "model-00001-of-00002.safetensors")
     assert part.startswith("is one part of 2; put model.safetensors.index.json and the other parts")

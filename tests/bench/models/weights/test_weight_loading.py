@@ -7,12 +7,13 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
+from torch.nn.utils import prune
 
 from bench.errors import UserError
 from bench.files import hash_file
-from bench.models.catalogue import build
+from bench.models.catalogue import TIMM, build
 from bench.models.weights.files import convert
-from bench.models.weights.loading import load_backbone
+from bench.models.weights.loading import identify_published, load_backbone
 
 MODEL, HEAD = "laptop_mobilenet_v2", "classifier.1"
 
@@ -93,6 +94,20 @@ def test_one_part_of_the_weights_is_named_as_such(tmp_path, source):
         load_backbone(build(MODEL, 10, 24, seed=0), path, head=HEAD, name=MODEL)
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_pruned_weights_are_named_as_such(tmp_path, source, prefix):
+    model = build(MODEL, 10, 24, seed=1)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            prune.l1_unstructured(module, "weight", 0.5)
+    pruned = {f"{prefix}{key}": value for key, value in state_of(model).items()}
+    refuse(tmp_path, pruned, r"is pruned, .*; call torch\.nn\.utils\.prune\.remove\(module")
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            prune.remove(module, "weight")
+    load(tmp_path, state_of(model), build(MODEL, 10, 24, seed=2))
+
+
 def test_unknown_names_wrong_shapes_and_nan_raise(tmp_path, source):
     refuse(tmp_path, {**source, "extra.weight": torch.zeros(1)}, "extra.weight, not found in")
     wide = {**source, "features.0.0.weight": torch.zeros(64, 3, 3, 3)}
@@ -149,6 +164,11 @@ def test_missing_file_and_unpublished_weights_raise_clear_errors(tmp_path):
         load_backbone(model, tmp_path / "none.safetensors", head=HEAD)
     with pytest.raises(UserError, match="no published weights"):
         load_backbone(model, "pretrained", head=HEAD, name=MODEL)
+
+
+def test_a_tag_of_timm_selects_the_published_weights():
+    one, other = (identify_published(f"{TIMM}resnet50.{tag}") for tag in ("a1_in1k", "a2_in1k"))
+    assert (one, other) == ("timm/resnet50.a1_in1k:a1_in1k", "timm/resnet50.a2_in1k:a2_in1k")
 
 
 def test_failed_download_suggests_weights_option(monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.data import catalogue
-from tests.support.cifar_files import catch_line, write_cifar10, write_pickles
+from tests.support.cifar_files import catch_line, write_cifar10, write_pickles, write_table
 
 
 def write_cache(root: Path) -> None:
@@ -31,6 +31,9 @@ def write_cache(root: Path) -> None:
         write_cifar10,
         lambda root: write_cifar10(root / "cifar10"),
         lambda root: write_cifar10(root / "uoft-cs" / "cifar10"),
+        lambda root: (write_cifar10(root) / "plain_text").rename(root / "data"),
+        lambda root: (write_cifar10(root / "x") / "plain_text").rename(root / "cifar10"),
+        lambda root: [p.rename(root / p.name) for p in write_cifar10(root).glob("*/*")],
         write_cache,
     ],
 )
@@ -73,6 +76,17 @@ def test_a_missing_data_root_is_one_line_with_the_files_to_provide(tmp_path: Pat
         assert word in line
         assert "cifar-100-python/" in line
         assert "cifar100/ with train-*.parquet and test-*.parquet" in line
+
+
+def test_parquet_files_of_another_data_set_are_not_taken_for_cifar(tmp_path: Path) -> None:
+    """The id is that of the files that would be downloaded, as without these files."""
+    find = catalogue.find_data_set("cifar10").fingerprint
+    before = find(tmp_path)
+    for place in (tmp_path, tmp_path / "data"):
+        write_table(place / "train-00000-of-00001.parquet", [b""], fine_label=[1])
+        (place / "test-00000-of-00001.parquet").write_text("damaged")
+    assert find(tmp_path) == before
+    assert catalogue.describe("cifar100", tmp_path).train_samples == 1
 
 
 def test_facts_without_files_are_the_published_ones(tmp_path: Path) -> None:

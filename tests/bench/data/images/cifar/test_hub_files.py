@@ -61,6 +61,24 @@ def test_cifar100_is_read_with_its_fine_labels(tmp_path: Path) -> None:
     assert files.read("test")[1].tolist() == [99, 0, 7, 8]
 
 
+@pytest.mark.parametrize("kind", [pa.large_binary(), pa.binary_view()])
+def test_images_are_read_in_every_layout_of_bytes(kind: pa.DataType, tmp_path: Path) -> None:
+    path = write_cifar10(tmp_path, train=20) / "plain_text" / "train-00000-of-00001.parquet"
+    before = read(tmp_path)[0]
+    table = pq.read_table(path)
+    contents = [row["bytes"] for row in table["img"].to_pylist()]
+    column = pa.StructArray.from_arrays([pa.array(contents, kind)], ["bytes"])
+    pq.write_table(pa.table({"img": column, "label": table["label"]}), path)
+    assert pq.read_schema(path).field("img").type.field("bytes").type == kind
+    assert torch.equal(read(tmp_path)[0], before)
+
+
+def test_a_single_class_is_an_error(tmp_path: Path) -> None:
+    path = write_cifar10(tmp_path) / "plain_text" / "train-00000-of-00001.parquet"
+    write_table(path, PNG, label=[3] * 4)
+    assert "are of class 3; give files with at least two" in catch_line(lambda: read(tmp_path))
+
+
 def test_shards_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
     whole = read(write_shards(tmp_path / "whole", 1))
     parts = read(write_shards(tmp_path / "parts", 3))
