@@ -30,7 +30,8 @@ class LightningFreezing(Callback):
         **settings: the other arguments of Freezing, such as strategy, options, seed and probe.
 
     Checkpoints of Lightning hold the state. When the training starts, raises UserError as Freezing
-    does, and unless the module has exactly one optimizer.
+    does, unless the module has exactly one optimizer, and if fit() continues a training whose state
+    it lacks. Raises UserError too if the module takes several optimizer steps in one batch.
     """
 
     def __init__(
@@ -61,6 +62,13 @@ class LightningFreezing(Callback):
                 f"LightningFreezing: the module has {len(trainer.optimizers)} optimizers; freezing "
                 "needs one that holds all parameters"
             )
+        loaded, self._loaded = self._loaded, {}  # the next fit() must not load it again
+        if trainer.global_step and not loaded:
+            raise UserError(
+                f"LightningFreezing: fit() continues after step {trainer.global_step}, but without "
+                "the state of this callback; make a new Trainer, and call its fit() with the "
+                "ckpt_path of a checkpoint made with this callback, or without ckpt_path"
+            )
         total, epoch = self._steps
         try:
             model = pl_module.get_submodule(self._model)
@@ -78,9 +86,8 @@ class LightningFreezing(Callback):
             **self._settings,
         )
         self._step, self._samples, self._losses = trainer.global_step, 0, list[Tensor]()
-        if self._loaded:
-            self._made.load_state_dict(self._loaded)
-            self._loaded = {}  # the next fit() must not load it again
+        if trainer.global_step:
+            self._made.load_state_dict(loaded)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -94,8 +101,15 @@ class LightningFreezing(Callback):
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if isinstance(loss, Tensor):
             self._losses.append(loss.detach())
-        if trainer.global_step == self._step:
+        steps = trainer.global_step - self._step
+        if not steps:
             return
+        if steps > 1:
+            raise UserError(
+                f"LightningFreezing: training_step() took {steps} optimizer steps in one batch, "
+                "but this callback runs once; take one step in each batch, or use Freezing of "
+                "bench.api without this callback and call its step() after each optimizer step"
+            )
         total = torch.stack(self._losses).sum() if self._losses else None
         self.freezing.step(total, samples=self._samples)
         self._step, self._samples, self._losses = trainer.global_step, 0, []

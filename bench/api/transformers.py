@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from bench.own_training.freezing import Freezing
 from bench.own_training.inputs import Example, move_example
 
 FILE = "freezing.pt"
+KEY = "freezebench"  # in trainer_state.json; must not be the name of a callback's class
 
 
 class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in transformers
@@ -33,8 +35,10 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
         batch_size: training samples per optimizer step; default: those of the Trainer.
         **settings: the other arguments of Freezing, such as strategy, options, seed and probe.
 
-    Checkpoints of the Trainer hold the state in freezing.pt. A resumed training reads it from the
-    folder `checkpoint-STEP` in `output_dir`. Raises UserError as Freezing does, for several GPUs,
+    Checkpoints of the Trainer hold the state in freezing.pt. A callback does not learn from which
+    folder a training resumes. It looks in `checkpoint-STEP` of the `output_dir` of now, and of the
+    training that wrote the checkpoint. A random token, which trainer_state.json contains too, shows
+    that the file belongs to this checkpoint. Raises UserError as Freezing does, for several GPUs,
     and for strategies that read the training loss, which the Trainer does not pass on.
     """
 
@@ -90,13 +94,10 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
             self._samples = self._samples or _count_samples(args, train_dataloader)
         self._batch = self._batch or args.train_batch_size * args.gradient_accumulation_steps
         if state.global_step:
-            path = _find_file(args, state)
-            if not path.exists():
-                raise UserError(
-                    f"TrainerFreezing: the training resumes after step {state.global_step}, but "
-                    f"{path} does not exist; resume from a checkpoint made with this callback"
-                )
-            self._made.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            self._made.load_state_dict(_load_state(args, state))
+        self._token = uuid4().hex
+        folder = str(Path(args.output_dir).resolve())
+        state.stateful_callbacks[KEY] = {"token": self._token, "folder": folder}
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -111,11 +112,32 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Write the state next to the checkpoint of the Trainer."""
-        torch.save(self.freezing.state_dict(), _find_file(args, state))
+        path = _name_file(args.output_dir, state)
+        torch.save({**self.freezing.state_dict(), "token": self._token}, path)
 
 
-def _find_file(args: TrainingArguments, state: TrainerState) -> Path:
-    return Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE
+def _name_file(output_dir: str, state: TrainerState) -> Path:
+    return Path(output_dir) / f"checkpoint-{state.global_step}" / FILE
+
+
+def _load_state(args: TrainingArguments, state: TrainerState) -> dict[str, Any]:
+    """Return the state of Freezing that belongs to the checkpoint from which a training resumes.
+
+    Checkpoints of freezebench 0.2.0 and older have no token. Raises UserError if no file belongs to
+    the checkpoint.
+    """
+    written: dict[str, str] = state.stateful_callbacks.get(KEY, {})
+    path = _name_file(args.output_dir, state)
+    for place in dict.fromkeys((path, _name_file(written.get("folder", args.output_dir), state))):
+        if place.exists():
+            saved: dict[str, Any] = torch.load(place, map_location="cpu", weights_only=True)
+            if saved.get("token") == written.get("token"):
+                return saved
+    raise UserError(
+        f"TrainerFreezing: the training resumes after step {state.global_step}, but {path} "
+        f"{'belongs to another training' if path.exists() else 'does not exist'}; resume from a "
+        f"checkpoint made with this callback, or copy its {FILE} to {path.parent}"
+    )
 
 
 def _count_samples(args: TrainingArguments, loader: Any) -> int | None:

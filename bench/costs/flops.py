@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -232,10 +233,19 @@ def _trace_all(
 
     The pooler of BigBird's classifier runs although nothing uses its output. It has no backward
     pass, and neither the autograd graph nor fvcore's trace contains it.
+
+    A model may call `torch.utils.checkpoint` in eval mode too (timm). Then each look at a saved
+    tensor of the graph runs products again. They are not counted, and they need the backend of
+    attention that the forward pass had.
     """
-    with _ForwardFlops() as ran:
-        products = trace_products(model, layers, inputs, checkpointing)
-    unused = ran.total - sum(p.flops for p in products)
+    ran, totals = _ForwardFlops(), list[int]()
+    hook = model.register_forward_hook(lambda *_: totals.append(ran.total))
+    try:
+        with sdpa_kernel(SDPBackend.MATH), ran:
+            products = trace_products(model, layers, inputs, checkpointing)
+    finally:
+        hook.remove()
+    unused = totals[0] - sum(p.flops for p in products)
     return products, (Product(unused, (0, 0), None),) if unused > 0 else ()
 
 

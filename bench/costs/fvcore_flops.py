@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ with warnings.catch_warnings():
     # fvcore calls torch.jit.script on import, which newer versions of torch deprecate.
     warnings.simplefilter("ignore", FutureWarning)
     from fvcore.nn import FlopCountAnalysis
+import torch
 from torch import nn
 
 from bench.errors import UserError
@@ -46,17 +48,28 @@ def count_with_fvcore(
 ) -> tuple[tuple[float, ...], int]:
     """Return the FLOPs per layer in the paper's convention, and the FLOPs of all products.
 
-    The latter include fused attention.
+    The latter include fused attention. Raises UserError if fvcore cannot trace or count the model.
     """
     # Train mode would change the running statistics of BatchNorm. Without requires_grad, a
     # transformer layer of PyTorch calls one fused operator, which cannot be counted by layer.
-    analysis = FlopCountAnalysis(copy.deepcopy(model).eval().requires_grad_(True), inputs)
+    copied = copy.deepcopy(model).eval().requires_grad_(True)
+    analysis = FlopCountAnalysis(copied, inputs)
     analysis.set_op_handle(_ATTENTION, _count_attention, "aten::einsum", _count_einsum)
     analysis.set_op_handle("aten::_convolution_mode", _count_padded_convolution)
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none")
-    counts = analysis.by_module_and_operator()
+    try:
+        counts = analysis.by_module_and_operator()
+    except (UserError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # each family raises errors of its own
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UserError(
+            f"the FLOPs of {type(model).__name__} cannot be counted (the trace of fvcore fails"
+            f"{_locate(error, copied)}: {reason}); use another model, or switch off "
+            "torch.compile and gradient checkpointing inside of this one"
+        ) from error
     _refuse_unknown(analysis.unsupported_ops(), type(model).__name__)
 
     owner = {module: layer.index for layer in layers for module in layer.modules if module}
@@ -79,6 +92,14 @@ def count_with_fvcore(
             if operator in _PRODUCTS:
                 products += 2 * count
     return tuple(forward), int(products)
+
+
+def _locate(error: Exception, model: nn.Module) -> str:
+    """Return the innermost module of a model in which an error arose, as words; "" for none."""
+    names = {id(module): name for name, module in model.named_modules() if name}
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    inside = [own for f in frames if id(own := f.f_locals.get("self")) in names]
+    return f" in {names[id(inside[-1])]} ({type(inside[-1]).__name__})" if inside else ""
 
 
 def _count_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:

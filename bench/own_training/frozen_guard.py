@@ -1,4 +1,4 @@
-"""Check that frozen weights and buffers keep their exact bits in the user's training loop."""
+"""Check that frozen layers keep their exact bits in the user's loop, and that the others train."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bench.errors import UserError
 from bench.layers.discovery import Layer
+from bench.own_training.lost_gradients import LostGradients
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -37,19 +38,22 @@ class FrozenGuard:
     def __init__(self, model: nn.Module, layers: Sequence[Layer]) -> None:
         self._model, self._layers = model, layers
         self._kept: dict[int, list[Kept]] = {}
+        self._lost = LostGradients(model, layers)
 
     def watch(self, frozen: frozenset[int]) -> None:
         """Watch over these layers from now on, and over no others."""
+        self._lost.watch(frozen)
         for layer in self._kept.keys() - frozen:
             del self._kept[layer]
         for layer in frozen - self._kept.keys():
             self._kept[layer] = [self._remember(*named) for named in self._list_tensors(layer)]
 
     def check(self, step: int) -> None:
-        """Raise UserError if a frozen tensor has changed since it was frozen.
+        """Raise UserError if a frozen tensor has changed, or if another layer stopped training.
 
         step: number of finished steps, for the message.
         """
+        self._lost.check(step)
         for layer, kept in self._kept.items():
             for one in kept:
                 if one.tensor.requires_grad:

@@ -93,7 +93,8 @@ def check_groups(
         if not own[0].requires_grad:
             raise UserError(
                 f"Freezing: the weight of layer {layer.name} does not train (requires_grad is "
-                "False); leave freezing to the strategy, and call model.requires_grad_(True) before"
+                "False); if an earlier Freezing froze it, call its release() first (after a "
+                "Trainer: callback.freezing.release()), else model.requires_grad_(True)"
             )
         owner.update((id(parameter), layer.index) for parameter in training)
     held = [[owner.get(id(p), -1) for p in group["params"]] for group in optimizer.param_groups]

@@ -15,6 +15,9 @@ from bench.strategy_api.strategy import Strategy
 from bench.strategy_api.view import View
 from bench.training.optimizer import compute_lr_factor
 
+# A gradient scaler halves its scale at each step that it skips. It starts at 2**16.
+MOST_SKIPPED = 30
+
 
 def find_base_lr(group: Mapping[str, Any]) -> float:
     """Return the largest learning rate that a parameter group will have, as far as it is known.
@@ -36,13 +39,23 @@ class OptimizerWatch:
         self._optimizer = optimizer
         self._before: dict[Tensor, Any] = dict(optimizer.state)  # until the first step
         self._noted: tuple[Tensor, Tensor, int] | None = None  # parameter, gradient, writes
+        self._skipped = 0  # number of checks since the optimizer's last step
         self._hook = optimizer.register_step_post_hook(self._note)
 
     def check_gradients(self) -> None:
         """Raise UserError if gradients were cleared or changed since the optimizer's last step.
 
-        A gradient scaler may skip a step of the optimizer. Then there is nothing to check.
+        A gradient scaler may skip a step of the optimizer. Then there is nothing to check. Also
+        raise UserError if the optimizer has not stepped for so long that it cannot be the one that
+        trains the model.
         """
+        self._skipped += 1
+        if self._skipped > MOST_SKIPPED:
+            raise UserError(
+                f"Freezing: the optimizer that Freezing got ({type(self._optimizer).__name__}) has "
+                f"not stepped in the last {self._skipped} calls of Freezing.step(); make Freezing "
+                "with the optimizer that trains the model"
+            )
         if self._noted is None:
             return
         parameter, gradient, writes = self._noted
@@ -78,7 +91,7 @@ class OptimizerWatch:
         self._hook.remove()
 
     def _note(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        self._before = {}
+        self._before, self._skipped = {}, 0
         self.lr = float(optimizer.param_groups[0]["lr"])
         self._noted = next(
             (

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from bench.costs.accounting import MOST_STATES, Accounting
+from bench.costs.autograd_graph import find_custom_functions
 from bench.costs.flops import FlopModel, count_flops
 from bench.costs.flops_by_input_size import FlopsBySize
 from bench.errors import UserError
@@ -54,14 +55,23 @@ class Subject:
 
         Raises UserError for a model whose FLOPs cannot be counted.
         """
+        kind, one = type(self.net).__name__, take_samples(self.inputs, 1)
         try:
-            flops = count_flops(self.net, self.layers, take_samples(self.inputs, 1))
+            if "CheckpointFunction" in find_custom_functions(self.net, one):
+                raise UserError(
+                    f"Freezing: {kind} uses gradient checkpointing with use_reentrant=True in eval "
+                    "mode too, which hides its layers; switch checkpointing off until Freezing is "
+                    "made (timm: model.set_grad_checkpointing(False)), and then use "
+                    "use_reentrant=False"
+                )
+            flops = count_flops(self.net, self.layers, one)
         except (UserError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # models have no common error class
             raise UserError(
-                f"Freezing: the FLOPs of {type(self.net).__name__} cannot be counted "
-                f"({shorten_error(error)}); if torch.compile is used inside of it, leave that out"
+                f"Freezing: the FLOPs of {kind} cannot be counted ({shorten_error(error)}); if it "
+                "uses torch.compile or gradient checkpointing, switch that off until Freezing is "
+                "made (timm: model.set_grad_checkpointing(False))"
             ) from error
         return flops.with_batch(self.samples)
 

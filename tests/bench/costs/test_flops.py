@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from timm import create_model
 from timm.layers import StdConv2d
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from bench.costs.flops import FlopModel, Flops, count_flops, count_frozen_prefix
 from bench.errors import UserError
@@ -234,3 +235,30 @@ def test_exact_flops_include_products_whose_result_is_not_used(frozen):
     counted = count_by_torch(model, layers, inputs, frozen)
     assert (spent.forward, spent.backward) == counted
     assert spent.forward == 2 * 2 * 3 * 4 * 4
+
+
+class Checkpointed(nn.Module):
+    """Network whose middle part recomputes in the backward pass, in eval mode too, as in timm."""
+
+    def __init__(self, again: bool) -> None:
+        super().__init__()
+        self.again = again
+        self.stem, self.body, self.head = nn.Conv1d(4, 6, 1), nn.Conv1d(6, 6, 1), nn.Linear(9, 2)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = checkpoint(self._attend, x, use_reentrant=False) if self.again else self._attend(x)
+        return self.head(x.mean(1))
+
+    def _attend(self, x):
+        x = self.body(x).relu()
+        return nn.functional.scaled_dot_product_attention(x, x, x)
+
+
+def test_products_that_the_model_itself_recomputes_are_not_counted():
+    inputs, counted = (torch.randn(1, 4, 9),), []
+    for again in (False, True):
+        model = Checkpointed(again)
+        counted.append(count_flops(model, find_layers(model, inputs), inputs))
+    assert counted[0] == counted[1]
+    assert counted[0].exact().forward == 2 * 9 * (4 * 6 + 6 * 6) + 2 * 2 * 6 * 6 * 9 + 2 * 9 * 2

@@ -156,6 +156,15 @@ def test_a_skipped_optimizer_step_is_accepted() -> None:
     assert loop.freezing.report().steps == 2
 
 
+def test_an_optimizer_that_never_steps_is_reported() -> None:
+    """The loop made another optimizer after Freezing. A scaler may skip 30 steps."""
+    loop = TinyLoop(total_steps=40)
+    loop.optimizer = torch.optim.SGD(loop.model.parameters(), lr=0.05)
+    loop.train(0, 30)
+    with pytest.raises(UserError, match=r"\(SGD\) has not stepped in the last 31 calls"):
+        loop.take_step(30)
+
+
 def test_an_overflow_spoils_only_the_intervals_around_it() -> None:
     """AutoFreeze compares sums of gradients over two intervals; later ones are finite again."""
     loop = TinyLoop("autofreeze", options={"M": 2, "N": 90.0, "unit": "layer"})
