@@ -103,7 +103,5 @@ def test_a_copy_of_a_run_is_not_a_further_run(results: Path, tmp_path: Path) -> 
     run = next(path for path in sorted((copied / "runs").iterdir()) if (path / FILES[-1]).exists())
     shutil.copytree(run, run.with_name(f"{run.name}_old"))
     for read in (load_results, partial(write_compact_runs, out=tmp_path / "out")):
-        with pytest.raises(
-            UserError, match=rf"{run.name}_old: spec.json belongs to run"
-        ):
+        with pytest.raises(UserError, match=rf"{run.name}_old: spec.json belongs to run"):
             read(copied)
