@@ -48,6 +48,10 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
     if spec.weights == "file":
         if "weights" not in paths:
             raise UserError(f"{spec.label}: weights = 'file' needs a file; give --weights FILE")
+        if Path(paths["weights"]).is_dir():
+            from bench.models.weights.files import refuse_folder
+
+            refuse_folder(Path(paths["weights"]))
         contents["weights"] = hash_file(Path(paths["weights"]))
     else:
         paths.pop("weights", None)

@@ -53,8 +53,7 @@ SHOWN = 12  # maximum number of keys in a message
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return all tensors of a safetensors file. Raises UserError if it cannot be read."""
-    if path.is_dir():
-        raise UserError(f"weights {path}: is a folder; {_advise_file(path)}")
+    refuse_folder(path)
     if not path.is_file():
         raise UserError(f"weights {path}: no such file; pass --weights FILE.safetensors")
     try:
@@ -65,11 +64,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise UserError(f"weights {path}: {_explain_fault(path, error)}") from None
 
 
-def _advise_file(folder: Path) -> str:
-    """Return which file of a folder to pass instead of it."""
-    names = sorted(p.name for p in folder.iterdir() if p.suffix in (".safetensors", *PICKLES))
-    names = sorted(p.name for p in folder.glob(f"*{INDEX}")) + names
-    return "pass the file in it" + (f", such as {folder / names[0]}" if names else "")
+def refuse_folder(path: Path) -> None:
+    """Raise UserError if a path is a folder. The message names a file of weights in it."""
+    if not path.is_dir():
+        return
+    names = sorted(p.name for p in path.iterdir() if p.suffix in (".safetensors", *PICKLES))
+    names = sorted(p.name for p in path.glob(f"*{INDEX}")) + names
+    such = f", such as {path / names[0]}" if names else ""
+    raise UserError(f"weights {path}: is a folder; pass the file in it{such}")
 
 
 def describe_part(path: Path) -> str:

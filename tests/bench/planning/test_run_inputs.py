@@ -1,10 +1,13 @@
 """Tests of the inputs that are part of a run's id."""
 
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from bench.errors import UserError
+from bench.planning.run_inputs import resolve
 from bench.strategy_api.registry import GROUP, find_foreign_package, find_strategies
 from tests.support.tiny_runs import make_tiny_spec
 
@@ -23,3 +26,10 @@ def test_the_version_of_a_foreign_strategy_package_is_part_of_the_run_id(
     assert ids[0] == ids[1] != ids[2]
     assert "strategy" not in make_tiny_spec("full").contents
     find_foreign_package.cache_clear()
+
+
+def test_a_folder_in_place_of_a_weights_file_names_the_file_in_it(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    spec = make_tiny_spec().with_changes(weights="file")
+    with pytest.raises(UserError, match=r"is a folder; pass the file in it, .*model\.safetensors"):
+        resolve(spec, "laptop", {"weights": str(tmp_path)})
