@@ -48,11 +48,7 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
     if spec.weights == "file":
         if "weights" not in paths:
             raise UserError(f"{spec.label}: weights = 'file' needs a file; give --weights FILE")
-        if Path(paths["weights"]).is_dir():
-            from bench.models.weights.files import refuse_folder
-
-            refuse_folder(Path(paths["weights"]))
-        contents["weights"] = hash_file(Path(paths["weights"]))
+        contents["weights"] = _hash_weights(Path(paths["weights"]))
     else:
         paths.pop("weights", None)
         if spec.weights == "pretrained":
@@ -80,6 +76,14 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
     contents["data"] = _hash_data(spec.data, paths.get("data", ""), part)
     paths = {k: v for k, v in paths.items() if k in contents or k == "data"}
     return spec.with_changes(options=options, contents=contents, paths=paths)
+
+
+def _hash_weights(path: Path) -> str:
+    if path.is_dir():
+        from bench.models.weights.files import refuse_folder
+
+        refuse_folder(path)
+    return hash_file(path)
 
 
 def _hash_text_model(spec: Spec, paths: dict[str, str]) -> dict[str, str]:
