@@ -175,7 +175,7 @@ def _make_unknown_error(name: str) -> UserError:
     if match := HUB_NAME.fullmatch(name):
         known = match[1] if is_timm(match[1]) else "NAME and --weights FILE.safetensors"
         return UserError(
-            f"model {name}: timm models are not read by their address on the Hugging Face hub; "
+            f"model {name}: an address on the Hugging Face hub is not accepted for timm models; "
             f"give {TIMM}{known}"
         )
     if dot and architecture in _list_timm():

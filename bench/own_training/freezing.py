@@ -76,8 +76,8 @@ class Freezing:
         options: options of the strategy by name.
         seed: seed of the strategy's random choices.
         files: paths of files that the strategy reads, by role: "predictor" (smartfrz), "reference".
-        probe: training samples without augmentation and their labels, on any device. Strategies
-            that look at samples need it. Strategies without gradients on it need no labels (None).
+        probe: (inputs, labels) of training samples without augmentation, on any device, for
+            strategies that look at samples. Labels may be None if the strategy takes no gradients.
         loss: training loss of (output, labels), for gradients on the probe.
         base_lr: largest learning rate of the first parameter group. Default: its `max_lr`, which
             OneCycleLR sets, its `initial_lr`, which all schedulers of PyTorch set, or its `lr`.

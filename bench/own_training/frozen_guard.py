@@ -1,4 +1,4 @@
-"""Check that frozen layers keep their exact bits in the user's loop, and that the others train."""
+"""Checks after each step of the user's loop: frozen layers keep their bits, the others train."""
 
 from __future__ import annotations
 

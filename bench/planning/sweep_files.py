@@ -19,7 +19,7 @@ PROFILES = SWEEPS / "profiles"
 LEADERBOARD = "leaderboard"  # sweep with a report of its own, which is no table of the paper
 ROLES = ("models", "datasets", "pairs")  # tables of a profile; the name of a pair is MODEL/DATASET
 SCALED = ("lr", "weight_decay")  # fields that a method may scale; each model has its own values
-# Fields of a run that have their own place in the files, or that the program sets.
+# Fields of a run that `set` and profiles cannot change, and what to do instead.
 PLACED = {
     "strategy": "write `strategy = …` in the method",
     "options": "write `options = {…}` in the method",

@@ -178,7 +178,8 @@ def refuse_hidden_pictures(paths: Iterable[ImageSource]) -> None:
 def _find_largest_value(image: Image.Image) -> int:
     """Return the largest value of an image of more than 8 bits per channel, otherwise 0.
 
-    Pillow reads only the upper 8 bits of colour images, so their lower bits count as ones.
+    Of colour images, Pillow reads the upper 8 bits only. The lower bits are taken as ones, so the
+    result is never too small.
     """
     if _is_deep(image):
         return int(np.asarray(image).max())

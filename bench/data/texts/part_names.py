@@ -77,7 +77,7 @@ def refuse_saved_data_set(path: Path, data_set: str) -> None:
 def _names_part(name: str, part: str) -> bool:
     """Return whether a word of a name names the part.
 
-    train_no_test and train_val are training parts, so only their first word counts.
+    In a name with a word for train, such as train_val, only the first word counts.
     """
     words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
     if any(word in NAMES["train"] for word in words) and part != "train":

@@ -176,8 +176,8 @@ def _advise_weights(folder: Path) -> str:
 def hash_config(folder: Path) -> str:
     """Return a hash of the configuration in a folder.
 
-    Earlier runs used the settings of `EXECUTION` in this file. The hash of such a file differs from
-    that of its bytes, so their results are not taken for those of runs that ignore the settings.
+    Earlier runs used the settings of `EXECUTION` in this file. Runs now ignore them, so a file that
+    has such settings gets another hash than that of its bytes.
     """
     path = folder / CONFIG
     found = read_json(path, "replace it by the file of the model")

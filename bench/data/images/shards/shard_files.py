@@ -81,7 +81,7 @@ def explain_missing(root: Path, split: str) -> str:
     if parquet:
         names = _join([path.relative_to(root).as_posix() for path in parquet])
         return (
-            f"found {names}; parquet files are not read as a folder of images; save their images "
+            f"found {names}; a folder of images cannot hold parquet files; save their images "
             "as train/CLASS/*.png and val/CLASS/*.png, or pass --data cifar10 or cifar100 with "
             "--data-root for the files of CIFAR"
         )

@@ -15,16 +15,6 @@ from bench.data.images.streaming import ImageStream
 from bench.errors import UserError
 
 
-@pytest.fixture
-def pictures(tmp_path):
-    for split in ("train", "val"):
-        for name in ("ant", "bee", "cow"):
-            (tmp_path / split / name).mkdir(parents=True)
-            for i in range(2):
-                Image.new("RGB", (20, 20)).save(tmp_path / split / name / f"{i}.png")
-    return tmp_path
-
-
 def expect_error(words, root):
     """Ask for the fingerprint, which every command needs first, and expect this line."""
     with pytest.raises(UserError, match=words) as caught:

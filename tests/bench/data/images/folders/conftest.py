@@ -1,26 +1,14 @@
-"""Image folder of three classes for the tests in this folder."""
+"""Check of the error of an image folder, for the tests in this folder."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from bench.data import catalogue
 from bench.errors import UserError
 
 Expect = Callable[[str, Path], None]
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Write two images per class and split."""
-    for split in ("train", "val"):
-        for name in ("ant", "bee", "cow"):
-            (tmp_path / split / name).mkdir(parents=True)
-            for i in range(2):
-                Image.new("RGB", (20, 20)).save(tmp_path / split / name / f"{i}.png")
-    return tmp_path
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_recycle_bins_are_no_classes(name, pictures):
 def test_parquet_files_are_named(place, tmp_path, expect_error):
     (tmp_path / place).mkdir(exist_ok=True)
     (tmp_path / place / "train-00000-of-00001.parquet").touch()
-    expect_error(r"found (data/)?train-00000-of-00001\.parquet; parquet files are not", tmp_path)
+    expect_error(r"found (data/)?train-00000-of-00001\.parquet; a folder of images", tmp_path)
 
 
 def test_the_cause_of_an_unreadable_image_is_named(pictures):
