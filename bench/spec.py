@@ -54,12 +54,15 @@ class Spec:
     data: str = _declare(Text("", doc="data set by name"))
     strategy: str = _declare(Text(FULL, doc="strategy by name, or path/to/file.py:Class"))
     seed: int = _declare(
-        Integer(0, doc="random seed of the head, the data order and the augmentation")
+        Integer(
+            0,
+            doc="seed of the head (or all random weights), the data order and the augmentation",
+        )
     )
     epochs: int = _declare(Integer(10, low=1, high=100_000, doc="passes over the training set"))
     batch_size: int = _declare(Integer(32, low=1, high=1_000_000, doc="samples per step"))
     lr: float = _declare(
-        Real(0.01, low=0.0, high=1e6, doc="initial learning rate; falls to zero on a cosine")
+        Real(0.01, low=0.0, high=1e6, doc="highest learning rate; falls to zero on a cosine")
     )
     warmup: float = _declare(
         Real(0.0, low=0.0, high=0.9, doc="share of the steps in which lr rises linearly from zero")
@@ -91,7 +94,7 @@ class Spec:
         Choice("data", ("data", "imagenet", "half"), doc="source of the inputs' mean and std")
     )
     weights: str = _declare(
-        Text("", doc="initial weights: '' = random, 'pretrained', 'run:ID', or 'file' (see paths)")
+        Text("", doc="initial weights: '' = random, 'pretrained', 'run:ID', or 'file'")
     )
     weights_may_lack: str = _declare(
         Text("", doc="comma-separated name prefixes of tensors that the weights file may lack")
@@ -104,7 +107,7 @@ class Spec:
         Flag(False, doc="also evaluate after every epoch; epochs.jsonl gets the scores")
     )
     score_samples: int = _declare(
-        Integer(0, doc="score_epochs: samples to score, balanced over the classes; 0 = all")
+        Integer(0, doc="samples for score_epochs, balanced over the classes; 0 = all")
     )
     train_limit: int = _declare(Integer(0, doc="use the first N training samples; 0 = all"))
     device: str = _declare(Choice("cpu", ("cpu", "cuda"), doc="device type"))
@@ -133,10 +136,10 @@ class Spec:
         Flag(False, doc="fold BatchNorm into the convolutions of a frozen prefix")
     )
     frozen_dropout: bool = _declare(
-        Flag(False, doc="keep dropout on in frozen layers; default: frozen layers run in eval mode")
+        Flag(False, doc="keep dropout on in frozen layers, which otherwise run in eval mode")
     )
     checkpointing: bool = _declare(
-        Flag(False, doc="save less memory: run each block of a text model again in backward")
+        Flag(False, doc="use less memory: run each block of a text model again in backward")
     )
     compiled: bool = _declare(
         Flag(False, doc="compile forward and backward again in each freeze state")
@@ -156,19 +159,20 @@ class Spec:
         if checked["cache_prefix"] and checked["augment"] != "none":
             raise UserError(
                 f"run: cache_prefix needs the same inputs in every epoch, but augment = "
-                f"{checked['augment']!r} changes them; set augment to none"
+                f"{checked['augment']!r} changes them; set augment = none"
             )
         if checked["score_samples"] and not checked["score_epochs"]:
-            raise UserError("run: score_samples needs score_epochs; set score_epochs to true")
+            raise UserError("run: score_samples needs score_epochs; set score_epochs = true")
         if checked["nesterov"] and (checked["optimizer"] != "sgd" or not checked["momentum"]):
             raise UserError(
                 f"run: nesterov needs optimizer = 'sgd' and momentum above 0, not optimizer = "
-                f"{checked['optimizer']!r} and momentum = {checked['momentum']:g}; turn it off"
+                f"{checked['optimizer']!r} and momentum = {checked['momentum']:g}; set nesterov = "
+                "false"
             )
         for name in ("cache_prefix", "fold_norms", "checkpointing"):
             if checked["compiled"] and checked[name]:
                 raise UserError(
-                    f"run: compiled and {name} cannot be combined; turn one of them off"
+                    f"run: compiled and {name} cannot be combined; set one of them to false"
                 )
         for name in ("weights", "reference"):
             if checked[name] == "run:":
@@ -248,7 +252,8 @@ class Spec:
             names = sorted(missing)
             words = " ".join(f"--{name} NAME" for name in names)
             raise UserError(
-                f"run: {' and '.join(names)} missing; pass {words} (in a TOML file, add the key)"
+                f"run: {' and '.join(names)} must be given; pass {words} (in a TOML file, add the "
+                "key; `freezebench list` shows names)"
             )
         return cls(**values)
 

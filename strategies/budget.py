@@ -16,7 +16,7 @@ SAVING = Real(
     0.0,
     low=0.0,
     high=0.95,
-    doc="share of full training's FLOPs to save if `match` sets no budget; 0: no budget",
+    doc="share of full training's FLOPs to save, unless a sweep sets `match`; 0: no budget",
 )
 
 

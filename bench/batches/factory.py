@@ -49,7 +49,9 @@ def make_batches(
     check_pair(spec.model, spec.data)
     if holds_texts(spec.data):
         if spec.sequential:
-            raise UserError(f"{spec.label}: sequential reads tar shards of images; turn it off")
+            raise UserError(
+                f"{spec.label}: sequential reads tar shards of images; set sequential = false"
+            )
         return make_text_batches(spec, part, device, group)
     streamed = open_stream(
         spec.data,

@@ -136,12 +136,12 @@ def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> N
 
     number: argparse's nargs: "+", or "*" for commands that use all sweeps if no name is given.
     """
-    given = " (default: all)" if number == "*" else ""
     parser.add_argument(
         "sweep",
         nargs=number,
         default=[ALL],
-        help=f"names of sweeps, or TOML files; `{ALL}` means all tables and figures{given}",
+        help=f"names of sweeps, or TOML files; `{ALL}` means all tables and figures"
+        + (f" (default: {ALL})" if number == "*" else ""),
     )
     chosen = parser.add_argument_group("runs of the sweep")
     add_profile_argument(chosen)
@@ -158,7 +158,7 @@ def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> N
     add_file_arguments(files)
     add_role_weights_argument(files)
     changes = parser.add_argument_group(
-        "changes to every run",
+        "changes to the profile's runs",
         "These options are part of a run's id unless their text says otherwise.",
     )
     add_field_arguments(changes, CHANGEABLE, default="as the profile says")
@@ -185,7 +185,10 @@ def collect_sweep_files(args: argparse.Namespace) -> dict[str, str]:
     for pair in args.weights:
         role, equals, file = pair.partition("=")
         if not equals or not expand_home(file).is_file():
-            raise UserError(f"--weights {pair}: give ROLE=FILE with a file that exists")
+            why = "does not exist" if equals else "has no role"
+            raise UserError(
+                f"--weights {pair}: the file {why}; give ROLE=FILE, for example resnet50=FILE"
+            )
         files[f"weights:{role}"] = file
     return files
 
@@ -293,5 +296,6 @@ def check_data(specs: Iterable[Spec]) -> None:
     for spec in specs:
         if find_data_set(spec.data).needs_root and "data" not in spec.paths:
             raise UserError(
-                f"{spec.data}: give --data-root DIR, the folder of its files (or for its download)"
+                f"{spec.data}: its folder is not named; give --data-root DIR with its files (or "
+                "for its download)"
             )

@@ -14,11 +14,12 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
     """Help that prints each real default and keeps the line breaks of the example.
 
     An option whose default is empty (None, "", False, 0 or []) says in its own help text what
-    happens without it, because the empty value would not.
+    happens without it, because the empty value would not. So may any other option.
     """
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is argparse.SUPPRESS or not action.default:
+        said = "(default:" in (action.help or "")
+        if action.default is argparse.SUPPRESS or not action.default or said:
             return action.help
         return super()._get_help_string(action)
 

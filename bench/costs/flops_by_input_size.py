@@ -31,7 +31,7 @@ class FlopsBySize:
     def mean(self) -> FlopModel:
         """Mean FLOPs over full training.
 
-        FLOPs per sample are weighted by the samples of each size, fixed FLOPs by its batches.
+        Each size weights FLOPs per sample by its samples, and fixed FLOPs by its batches.
         """
         samples, batches = sum(self.samples.values()), sum(self.batches.values())
         if not self.varies:

@@ -29,7 +29,7 @@ def check_pair(model: str, data: str) -> None:
     if text_model and isinstance(data_set, TextSet) and text_model.masked != data_set.masked:
         raise UserError(
             f"{model} cannot be trained on {data}: use a model whose name ends in _mlm for "
-            "predicting masked words of grammar, and any other BERT for other tasks"
+            "the data set grammar, and any other BERT for other data sets"
         )
 
 

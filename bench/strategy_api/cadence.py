@@ -1,4 +1,4 @@
-"""Cadences: after which finished steps a strategy is called."""
+"""Cadences: the steps after which a strategy is called."""
 
 from __future__ import annotations
 

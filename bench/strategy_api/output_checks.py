@@ -37,7 +37,10 @@ def check_verdicts(strategy: str, answer: Any, layers: int, head: str = "") -> l
     Raises UserError for anything but Verdicts, for a layer that does not exist or has two Verdicts,
     and for a Verdict that freezes the head.
     """
-    wanted = f"it must return a list of Verdict objects for layers 0 to {layers - 1}"
+    wanted = (
+        f"it must return a list of Verdict objects for layers 0 to {layers - 1}, each with an "
+        "integer layer, freeze = True or False, and a score and a threshold that are numbers"
+    )
     try:
         given = iter(answer)
     except TypeError:
@@ -58,7 +61,7 @@ def check_verdicts(strategy: str, answer: Any, layers: int, head: str = "") -> l
         if layer == layers - 1 and verdict.freeze:
             raise UserError(
                 f"strategy {strategy}: decide() freezes layer {layer}{head and f' ({head})'}, the "
-                "head, which must train; return verdicts for layers in view.active only"
+                "head, which must train; freeze layers in view.active only"
             )
         if layer in verdicts:
             raise UserError(
@@ -119,7 +122,7 @@ def check_rates(strategy: str, answer: Any, layers: int) -> Sequence[float]:
     if len(rates) != layers or not all(0 <= rate < math.inf for rate in rates):
         raise UserError(
             f"strategy {strategy}: learning_rates() returned {_show(answer)}; it must return "
-            f"{layers} numbers of at least 0, one per layer"
+            f"{layers} finite numbers of at least 0, one per layer"
         )
     return rates
 
@@ -153,8 +156,8 @@ def check_cost(strategy: str, answer: Any) -> float:
         cost = math.nan
     if not 0 <= cost < math.inf:
         raise UserError(
-            f"strategy {strategy}: cost() returned {_show(answer)}; it must return a number "
-            "of FLOPs of at least 0"
+            f"strategy {strategy}: cost() returned {_show(answer)}; it must return a finite "
+            "number of FLOPs of at least 0"
         )
     return cost
 

@@ -47,14 +47,14 @@ class Strategy:
             `view.artifacts`.
         needs_probe: what it needs of `view.probe`: "inputs", or "labels" too if it calls
             `view.probe_gradients`; "" if it calls neither. Runs always have both. A training loop
-            of one's own must provide them.
+            of your own must provide them.
         needs_loss: whether it reads `view.loss`, which a run always has.
         keeps_optimizer_state: whether momentum and the moments of AdamW of a frozen layer are kept
             until it thaws. They count as memory of the run. Otherwise they are deleted at the
             freeze, and a thawed layer starts at zero.
         switches_often: whether it freezes and thaws every few steps. No switch then waits for the
             device, decisions.jsonl holds one short line per freezing stage without scores, and the
-            result lists 32 freeze states and one for all others. Options that prepare every freeze
+            result lists 32 freeze states and adds up all others. Options that prepare every freeze
             state anew (compiled, cache_prefix, fold_norms) are rejected.
         matches: whether it can train within a FLOP budget, set by `match` or its `saving` option.
         look: colour and matplotlib marker in figures. Strategies without a look get a spare one.

@@ -173,8 +173,8 @@ class View:
         """Return the FLOPs per sample of a batch, such as a probe, at the size that it has.
 
         `flops` is a mean over the training batches. A batch of texts is padded to its longest text,
-        so a large probe costs more per sample. Images have one size. In one's own training, the
-        result is `flops`, the cost at the size of the example.
+        so a large probe costs more per sample. Images have one size. In a training loop of your
+        own, the result is `flops`, the cost at the size of the example.
         """
         if self._flops_at is None:
             return self.flops
@@ -219,8 +219,8 @@ class View:
         frozen layers included, with one gradient for each tensor of `weights(layer)`. Gradients of
         unused and of fixed parameters are zeros.
 
-        The model runs on a copy and as in a training step: in train mode, except for the modules
-        of frozen layers, and with the run's loss and precision. Dropout draws the same numbers at
+        A copy of the model runs as in a training step: in train mode, except for the modules of
+        frozen layers, and with the run's loss and precision. Dropout draws the same numbers at
         every call. Weights, buffers, `gradients`, optimizer and random streams do not change.
         Each call costs `count_flops(probe(samples)).exact().total * samples` FLOPs.
         Raises UserError for fewer than one sample.

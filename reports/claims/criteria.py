@@ -195,7 +195,7 @@ def _describe_threshold(threshold: str) -> str:
 def format_interval(one: Interval, thresholds: Sequence[float] = THRESHOLDS) -> str:
     """Return a difference in points as "mean [low, high]", or the mean if the ends are unknown.
 
-    thresholds: of the rule; an end has more digits if rounding hides on which side of one it is.
+    thresholds: of the rule. An end has more digits if rounding hides its side of a threshold.
     """
     return format_difference(one.mean, one.low, one.high, thresholds)
 

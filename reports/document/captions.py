@@ -82,8 +82,8 @@ DETECTABLE = (
 )
 TEST_DRAW = (
     "The interval covers the seeds and the test draw, and allows correlation between test samples "
-    "of one source, such as a digit or a font. It is the widest of three: by the spread over "
-    "seeds, by this spread plus the draw that runs share, and by the draw alone."
+    "of one source, such as a digit or a font. It is the widest of three: from the spread over "
+    "seeds, from this spread and the draw that runs share, and from the draw alone."
 )
 VERDICT = (
     "Difference: accuracy minus that of full training in percentage points, paired by seed and "
@@ -116,9 +116,9 @@ REPLAYED = (
 )
 POOLED = (
     "Pooled: each pair of model and data counts once, by its mean difference in percentage points, "
-    "with a two-sided 95 % interval over the pairs. By model: the same over the models, each by "
-    "the mean of its data sets, because the pairs of one model are not independent. The data sets "
-    "are taken as fixed. The test draw counts once per data set, because the models share its "
+    "with a two-sided 95 % interval over the pairs. By model: the same over the models, where each "
+    "counts with the mean over its data sets. The pairs of one model are not independent. The data "
+    "sets are taken as fixed. The test draw counts once per data set, because the models share its "
     "samples. The verdict rests on both intervals: non-inferior if both lower ends are above "
     f"−{MARGIN}, inferior if both upper ends are below −{MARGIN}, “{OPEN}” if both are below 0 and "
     f"one contains −{MARGIN}, otherwise or with fewer than {LEAST} pairs inconclusive. With fewer "
@@ -147,7 +147,7 @@ def describe_setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
 
 
 def name_score(metrics: Collection[str]) -> str:
-    """Return the heading of scores by these metrics. A loss is not a percentage.
+    """Return the heading of scores by these metrics, without “%” for a loss.
 
     metrics: "" stands for a run without a result.
     """

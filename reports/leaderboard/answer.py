@@ -20,10 +20,10 @@ MEANING = (
     "Every method runs at its own defaults. It is compared with the controls "
     f"{', '.join(CONTROLS)} at its own cost in exact FLOPs, decisions included. Beats every "
     "control: it is better than each of them. Worse than a control: at least one is better. Both "
-    "are one-sided tests at 2.5 %, Holm-adjusted over the methods, over the pairs and over the "
-    "models, and the larger p counts. In brackets: controls that are better after the same "
-    "correction. Undecided: the runs show neither. Not tested: a run without a result, or fewer "
-    "than three pairs in which every control reaches the cost of all seeds."
+    "tests are one-sided at 2.5 % and Holm-adjusted over the methods. Each is made over the pairs "
+    "and over the models, and the larger p counts. In brackets: controls that are better after the "
+    "same correction. Undecided: the runs show neither. Not tested: a run has no result, or a "
+    "control can be compared on fewer than three pairs."
 )
 
 
@@ -34,17 +34,20 @@ def write_headline(standings: Sequence[Standing]) -> str:
     if not tested:
         return "No answer yet, because no method can be tested against the controls at equal cost"
     names = _list_names(tested, BEATS)
-    worse, undecided = (len(_list_names(tested, outcome)) for outcome in (LOSES, OPEN))
     if names:
         first = f"{', '.join(names)} beat{'s' * (len(names) == 1)} every control at equal cost"
     else:
         first = "No method is shown to beat the controls at equal cost"
-    rest = [f"{worse} {'is' if worse == 1 else 'are'} worse than a control"] * bool(worse)
-    rest += [f"{undecided} {'is' if undecided == 1 else 'are'} undecided"] * bool(undecided)
-    total = len(judged)
-    return (
-        f"{first}; of {total} method{'s' * (total != 1)}, {' and '.join(rest)}" if rest else first
-    )
+    counts = {
+        "worse than a control": len(_list_names(tested, LOSES)),
+        "undecided": len(_list_names(tested, OPEN)),
+        "not tested": len(judged) - len(tested),
+    }
+    rest = [f"{n} {'is' if n == 1 else 'are'} {what}" for what, n in counts.items() if n]
+    if not rest:
+        return first
+    listed = " and ".join(filter(None, (", ".join(rest[:-1]), rest[-1])))
+    return f"{first}; of {len(judged)} method{'s' * (len(judged) != 1)}, {listed}"
 
 
 def build_answer_table(standings: Sequence[Standing], title: str) -> Table:

@@ -26,7 +26,7 @@ NOTHING = PairedDifference({}, None)
 
 
 def find_weights(costs: Sequence[float], cost: float) -> Weights | None:
-    """Return the settings of a control and their weights that cost as much as a method.
+    """Return settings of a control, with weights, whose mean cost is that of a method.
 
     costs: cost of each setting, in any order. cost: that of the method. A method that costs more
     than the dearest setting is compared with that one, which costs less. None if the method costs

@@ -40,7 +40,7 @@ MEANING = (
     "model, so that 1 point is 1 % of perplexity. Difference: to full training, paired by seed. "
     "“(4 of 5 seeds)” means that both have a result for only four of five seeds. The columns that "
     "begin with − compare with each control at equal cost. They are “–” if a run of either has no "
-    "result, or if one of the method's costs less than the control's cheapest setting. The "
+    "result, or if a run of the method costs less than the control's cheapest setting. The "
     "intervals of a single pair cover seeds and test draw, and are not corrected for the number of "
     "comparisons, so no claim over models rests on them. LoRA is no freezing method. It trains "
     "small matrices next to frozen weights, and is shown because it is the usual choice for "

@@ -215,7 +215,7 @@ def _format_time_saved(one: ComparedCell) -> str:
         ends = " to ".join(format_fixed(100 * end, 1) for end in (saved.low, saved.high))
         text += f", 95 % interval {ends}"
     if against.slowed:
-        text += f"; {against.slowed} of the runs shared their CPU with another process"
+        text += f"; {against.slowed} of the runs probably shared their CPU with another process"
     return text
 
 

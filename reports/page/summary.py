@@ -157,8 +157,8 @@ def _describe_kept(kept: Mapping[str, Pooled]) -> str:
     words += f" less than {MARGIN} points of accuracy, but"
     if any(one.slowed for one in kept.values()):
         return (
-            f"{words} no speed-up is claimed, because some runs shared their CPU with another "
-            "process."
+            f"{words} no speed-up is claimed, because some runs probably shared their CPU with "
+            "another process."
         )
     if all(one.slower for one in kept.values()):
         return f"{words} take{s} more time than full training."

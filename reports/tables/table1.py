@@ -44,8 +44,8 @@ REFERENCE = (
     "costs. The paper counts neither the reference nor the decisions."
 )
 SHORT = (
-    "exact %: exact FLOPs saved, with the cost of decisions. with ref. %: the same, with the cost "
-    "of training the reference too."
+    "“exact %”: exact FLOPs saved, with the cost of decisions. “with ref. %”: the same, with the "
+    "cost of training the reference too."
 )
 
 

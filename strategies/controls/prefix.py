@@ -37,7 +37,12 @@ class Prefix(FixedSchedule):
     look = ("#17795E", "<")
     is_control = True
     options = {
-        "k": Integer(0, low=0, high=10_000, doc="number of first layers that never train; 0: half"),
+        "k": Integer(
+            0,
+            low=0,
+            high=10_000,
+            doc="number of first layers that never train; 0: half, unless a saving is given",
+        ),
         "saving": SAVING,
     }
     matches = True
@@ -51,7 +56,9 @@ class Prefix(FixedSchedule):
         budget = resolve_budget(view, self.saving)
         if budget is not None:
             if self.k:
-                raise UserError(f"strategy prefix: k = {self.k} and a budget are given; remove one")
+                raise UserError(
+                    f"strategy prefix: k = {self.k} and a saving (or match) are given; remove one"
+                )
             self._freeze_at = self._solve(view, budget)
         elif count >= len(view.layers):
             raise UserError(

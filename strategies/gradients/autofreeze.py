@@ -33,8 +33,8 @@ class AutoFreeze(Strategy):
     The head is excluded from the percentile and never freezes. A unit is a layer (a convolution
     with its BatchNorm) or a transformer block. As in the authors' code, the norm of a block covers
     the layers inside the block only. Embeddings belong to the first block and a pooler to the last
-    one, but their gradients count in no norm. The last unit before the head never freezes.
-    Units freeze in order, so every active r would have to be below the percentile, and the largest
+    one, but their gradients count in no norm. The last unit before the head never freezes, because
+    units freeze in order: every active r would have to be below the percentile, and the largest
     never is.
     norm = "l1" follows the authors' code, "l2" the text of the paper. The authors' code also
     rebuilds the model and resets Adam after each interval. Here neither changes.

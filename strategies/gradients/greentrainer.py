@@ -19,11 +19,11 @@ class GreenTrainer(Strategy):
     the gradient on a labelled probe after that step. Dynamic programming then chooses the layers
     whose importance has the largest sum, such that a training step costs at most ρ times the FLOPs
     of full training. The others freeze until the next choice. The head always trains.
-    If this step moves no weight (its rate is 0, or a GradScaler skips it), all layers train on, and
-    the choice follows the next step that moves one.
+    If the step that gives Δw moves no weight (its rate is 0, or a GradScaler skips it), all layers
+    train on, and the choice follows the next step that moves one.
 
-    A chosen layer costs t_dw, the gradient of its weights. All layers behind the deepest chosen one
-    cost t_dy, the gradient of their inputs. In a network with branches, t_dy is an upper bound, so
+    A chosen layer costs t_dw, the gradient of its weights. Every layer behind the first chosen one
+    costs t_dy, the gradient of its inputs. In a network with branches, t_dy is an upper bound, so
     the limit holds. Raises UserError if the forward pass and the head alone exceed the limit. The
     FLOPs of probes and of the steps in which all layers train are not limited, but counted.
 
@@ -38,7 +38,7 @@ class GreenTrainer(Strategy):
 
     - Its two probe steps move the moments of Adam and are not undone, although the weights are.
       Here Δw comes from an ordinary step of the run, and g from a copy of the model.
-    - If ρ is too low, it uses a larger one and only prints so.
+    - If ρ is too low, the original uses a larger one and only prints so. Here it is an error.
     - It rounds costs to a thousandth of the total. Here the choice is exact.
     - Its unit is the single tensor, embeddings and head included. Here it is the layer.
     """
@@ -153,9 +153,9 @@ def choose_layers(
 ) -> set[int]:
     """Return the layers with the largest sum of gains whose cost is at most `limit`.
 
-    The cost is the sum of own[l] over the chosen layers, plus shared[d] for the deepest chosen
+    The cost is the sum of own[l] over the chosen layers, plus shared[d] for the first chosen
     layer d, the one nearest to the input. shared must not increase from the input on. Layers
-    without a positive gain are not chosen. Of equal sums, the first one found from the head wins.
+    without a positive gain are not chosen. Of equal sums, the first one found wins.
 
     The dynamic programme goes from the head to the input. It keeps the sets of layers that no set
     beats both in cost and in gain. The result is exact, because costs are not rounded.

@@ -28,7 +28,8 @@ class Egeria(Strategy):
 
     Evaluations start after a bootstrap phase. It ends with the first epoch whose mean training loss
     differs by less than 10 % from that of the epoch before. All blocks thaw when the learning rate
-    is at most a tenth of its value at the first freeze. Freezing then starts again at the input.
+    is at most a tenth of its value at the first freeze (after a thaw: the first freeze since then).
+    Freezing then starts again at the input.
 
     Source: Wang et al. (2023), "Egeria: Efficient DNN Training with Knowledge-Guided Layer
     Freezing", arXiv 2201.06227. This follows a summary of the paper's rule, which was not checked
@@ -39,12 +40,12 @@ class Egeria(Strategy):
 
     Differences from the original:
 
-    - Its reference is an int8 copy that runs on the CPU next to the training. Here the snapshot has
+    - The original's reference is an int8 copy that runs on the CPU during training. Here it has
       full precision, runs on the run's device, and its FLOPs are counted.
     - It evaluates the outputs of modules (residual stages, encoder layers) on training batches. The
       unit here is the transformer block, or the layer in other networks, on a fixed probe. Outputs
       are those of the last layer of a block, before the residual addition.
-    - It also caches the outputs of frozen blocks.
+    - The original also caches the outputs of frozen blocks. Here this is an option of the run.
     """
 
     name = "egeria"
@@ -56,9 +57,13 @@ class Egeria(Strategy):
         "evaluations": Integer(2, low=1, doc="evaluations of the plasticity per epoch"),
         "samples": Integer(64, low=2, doc="training samples of the probe"),
         "window": Integer(5, low=2, doc="values of the moving average and of the fitted slope"),
-        "tolerance": Real(0.2, low=0.0, high=1.0, doc="share of the first slope that is settled"),
+        "tolerance": Real(
+            0.2, low=0.0, high=1.0, doc="largest settled slope, as a share of the first"
+        ),
         "patience": Integer(3, low=1, doc="evaluations in a row within the tolerance"),
-        "bootstrap": Real(0.1, low=0.0, high=1.0, doc="change of the loss that ends the bootstrap"),
+        "bootstrap": Real(
+            0.1, low=0.0, high=1.0, doc="the bootstrap ends below this change of loss"
+        ),
     }
 
     evaluations: int

@@ -43,7 +43,7 @@ class BAdam(Strategy):
     switches_often = True
     options = {
         "K": Integer(
-            0, low=0, doc="steps for each block; 0: steps per epoch / blocks, but from 50 to 100"
+            0, low=0, doc="steps for each block; 0: steps per epoch / blocks, within 50 to 100"
         ),
     }
 

@@ -26,7 +26,7 @@ class Composer(Strategy):
     - The running statistics of its frozen BatchNorm keep changing. Here they stay constant.
     - Parameters of its containers (class token, in_proj_weight) never freeze. Here they belong to a
       layer.
-    - It cannot be resumed.
+    - It cannot be resumed. Here it can.
     """
 
     name = "composer"

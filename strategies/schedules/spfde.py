@@ -39,7 +39,7 @@ class Spfde(FixedSchedule):
             0.5,
             low=0.0,
             high=0.95,
-            doc="share of full training's FLOPs to save if `match` sets no budget",
+            doc="share of full training's FLOPs to save, unless a sweep sets `match`",
         ),
     }
     matches = True

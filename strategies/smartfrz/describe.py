@@ -18,7 +18,7 @@ def describe_cost(features: str, window: int, tailored: int) -> str:
 
     features: name of a feature set. window: snapshots in the history. tailored: weights per layer.
     The paper's 0.12 GFLOPs per inference do not follow from its layer sizes. With a query for the
-    newest token only, they give 0.042 GFLOPs.
+    newest token only, these sizes give 0.042 GFLOPs.
     """
     width = FEATURES[features].width(tailored)
     with torch.device("meta"):

@@ -24,7 +24,7 @@ FLOOR = 1e-6  # added before a logarithm; a displacement below float32 resolutio
 
 
 class Snapshots(Protocol):
-    """Sequence of the snapshots taken so far; its length is the number that is still available."""
+    """Sequence of the latest snapshots. Its length is the number that is available."""
 
     def __len__(self) -> int: ...
 

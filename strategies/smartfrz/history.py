@@ -75,7 +75,7 @@ class Past:
         self._ring, self._steps, self._window = ring, steps, window
 
     def look_back(self, steps: int) -> Tensor:
-        """Return the entry (layers, width) that was `steps` entries before the newest then."""
+        """Return the entry (layers, width) `steps` entries before the newest at that time."""
         return self._ring.look_back(self._steps + steps)
 
     def __len__(self) -> int:

@@ -14,11 +14,11 @@ EXAMPLE = "freezebench compare 1df6de4d74ea 691d679cab4c"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "names",
-        nargs=2,
-        metavar="A B",
-        help="two ids of runs (the first characters suffice), or two sweeps by name or file",
+        "first",
+        metavar="A",
+        help="id of a run (its first characters suffice), or a sweep by name or file",
     )
+    parser.add_argument("second", metavar="B", help="another one of the same kind")
     parser.add_argument(
         "--cells",
         action="store_true",
@@ -41,18 +41,18 @@ def main(args: argparse.Namespace) -> int:
 
     root = require_results(args)
     results = read_results(root)
-    first, second = args.names
-    sweeps = [_is_sweep(name) for name in args.names]
+    first, second = names = (args.first, args.second)
+    sweeps = [_is_sweep(name) for name in names]
     if sweeps[0] != sweeps[1]:
         a_sweep, other = (first, second) if sweeps[0] else (second, first)
         raise UserError(f"{a_sweep} is a sweep, but {other} is not; give two sweeps, or two ids")
     if all(sweeps):
         if args.cells:
             raise UserError(
-                "--cells is for ids of runs; two sweeps are compared by cell without it"
+                "--cells is for ids of runs; remove it, because sweeps are always compared by cell"
             )
         found, runs = [], results.runs
-        for name in args.names:
+        for name in names:
             cells = _list_cells(name, args.profile)
             found.append(
                 {roles: Side(name, runs[runs.run.isin(ids)], len(ids)) for roles, ids in cells}
@@ -60,7 +60,7 @@ def main(args: argparse.Namespace) -> int:
         shown = (Path(first).stem, Path(second).stem)
         print(format_text(compare_sweeps(shown, tuple(found))))
         return 0
-    one, other_side = (find_side(results, name, args.cells, root) for name in args.names)
+    one, other_side = (find_side(results, name, args.cells, root) for name in names)
     for table in (compare_cells(one, other_side), compare_layers(results, one, other_side)):
         if table:
             print(format_text(table))

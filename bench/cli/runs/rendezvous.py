@@ -27,8 +27,8 @@ def add_rendezvous_argument(parser: argparse._ActionsContainer) -> None:
 def meet_machines(address: str, specs: Sequence[Spec]) -> Iterator[bool]:
     """Meet the other machines, if there are any; yield whether this one decides what is executed.
 
-    On every other machine, the block begins after its share of all runs has been executed, so
-    nothing is left to do there.
+    On every other machine, the block begins once this machine has executed its share of all runs.
+    Nothing is then left to do there.
     """
     if not address:
         yield True

@@ -55,7 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--reference",
         default="",
         metavar="run:ID",
-        help="trained run of the same task, required by cka_oracle (default: none)",
+        help="trained run of the same task, required by cka_oracle and record (default: none)",
     )
     add_profile_argument(method)
     training = parser.add_argument_group("training")

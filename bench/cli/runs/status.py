@@ -36,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_seconds,
         default=5.0,
         metavar="FLOAT",
-        help="seconds between two --watch",
+        help="seconds between two updates of --watch",
     )
     output.add_argument(
         "--all", action="store_true", help=f"list every run (default: {SHOWN} of each state)"

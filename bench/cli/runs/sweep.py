@@ -125,5 +125,6 @@ def _check_launcher(args: argparse.Namespace) -> None:
         raise UserError(
             "--rendezvous needs --launcher local; on Slurm, the nodes of a job find each other"
         )
-    if args.launcher == "local" and (args.cluster or args.dirty):
-        raise UserError("--cluster and --dirty need --launcher slurm; add it")
+    given = [f"--{name}" for name in ("cluster", "dirty") if getattr(args, name)]
+    if args.launcher == "local" and given:
+        raise UserError(f"{' and '.join(given)} must be used with --launcher slurm; add it")

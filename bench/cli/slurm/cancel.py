@@ -23,7 +23,10 @@ def main(args: argparse.Namespace) -> int:
     sweep = resolve_sweep(args)
     submissions = Submissions(args.results)
     if not submissions.root.exists():
-        raise UserError(f"no job was ever submitted for {args.results}")
+        raise UserError(
+            f"no job was ever submitted for {args.results}; if another folder is "
+            "meant, give --results DIR"
+        )
     wanted = {spec.id for spec in sweep.specs}
     try:
         with submissions.hold_lock():  # so that no other process submits them again

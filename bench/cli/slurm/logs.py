@@ -63,7 +63,10 @@ def _find_run_id(beginning: str, results: Path, submissions: Submissions) -> str
     known |= {run for array in submissions.every() for pack in array.packs for run in pack}
     found = sorted(run for run in known if run.startswith(beginning))
     if not found:
-        raise UserError(f"no run in {results} has an id that begins with {beginning!r}")
+        raise UserError(
+            f"no run in {results} has an id that begins with {beginning!r}; see "
+            "`freezebench plan --each`, or give --results DIR"
+        )
     if len(found) > 1:
         raise UserError(
             f"{beginning!r} begins {len(found)} ids: {', '.join(found[:5])} …; give more digits"

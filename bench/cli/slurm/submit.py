@@ -24,7 +24,7 @@ def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="TOML file of the resources that a job requests (default: cluster.toml)",
     )
-    slurm.add_argument("--yes", action="store_true", help="submit without confirmation")
+    slurm.add_argument("--yes", action="store_true", help="submit to Slurm without confirmation")
     slurm.add_argument(
         "--dirty", action="store_true", help="submit the code although it has uncommitted changes"
     )

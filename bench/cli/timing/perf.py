@@ -26,13 +26,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--only",
         default="",
         metavar="A,B",
-        help=f"sections, of {', '.join(SECTIONS + ON_REQUEST)} (default: all but {ON_REQUEST[0]})",
+        help=f"sections: {', '.join(SECTIONS + ON_REQUEST)} (default: all but {ON_REQUEST[0]})",
     )
     chosen.add_argument(
         "--models",
         default="",
         metavar="A,B",
-        help=f"models, of {', '.join(SUBJECTS)} (default: all)",
+        help=f"models: {', '.join(SUBJECTS)} (default: all)",
     )
     chosen.add_argument(
         "--cases",
@@ -113,7 +113,7 @@ def main(args: argparse.Namespace) -> int:
                 written = write_measurements(values, settings, args.results / "perf")
     if not values:
         raise UserError(
-            f"{', '.join(chosen)} measures nothing on {', '.join(models)}; see --models"
+            f"{', '.join(chosen)} measures nothing on {', '.join(models)}; leave out --models"
         )
     print(f"{written[0]}, {written[1]}")
     return 0

@@ -7,7 +7,7 @@ import argparse
 from bench.cli.arguments import add_sweep_arguments, parse_seconds, resolve_sweep
 from bench.errors import UserError
 
-HELP = "measure the time of finished runs again, with their steps in turns with full training's"
+HELP = "time finished runs again, alternating their steps with steps of full training"
 EXAMPLE = "freezebench retime table2 --only-seed 0"
 SKIPPED = "not done, diverged, with cache_prefix, compiled or replicas, or too many freeze states"
 

@@ -51,5 +51,7 @@ class ImageSet(DataSet):
         tar shards in their own order. Raises UserError if the data set cannot have shards.
         """
         if sequential:
-            raise UserError(f"{self.name}: sequential reads tar shards of images; turn it off")
+            raise UserError(
+                f"{self.name}: sequential reads tar shards of images; set sequential = false"
+            )
         return None

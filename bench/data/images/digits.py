@@ -49,7 +49,7 @@ class DigitSet(ImageSet):
     ) -> ImageData:
         """Draw the training images and the evaluation images of a fold.
 
-        The clusters of the evaluation images are their source digits.
+        Evaluation images of one source digit form a cluster.
         """
         parts = split_digits(fold)
         train = parts["train"]

@@ -151,8 +151,8 @@ def refuse_low_values(paths: Iterable[ImageSource]) -> None:
         remain = f"{levels} grey levels remain" if levels > 1 else "it would be blank"
         raise UserError(
             f"{format_path(place)}: holds values up to {largest:,} of {2**bits - 1:,}, but only "
-            f"the upper 8 bits are read, so {remain}; rescale it to values from 0 to 255 and save "
-            "it with 8 bits per channel, and all others like it"
+            f"the upper 8 bits are read, so {remain}; rescale it and all others "
+            "like it to values from 0 to 255, and save them with 8 bits per channel"
         )
 
 
@@ -171,7 +171,7 @@ def refuse_hidden_pictures(paths: Iterable[ImageSource]) -> None:
         if max(spread) < LEAST_LEVELS <= alpha:
             raise UserError(
                 f"{format_path(path)}: the picture is in the transparency, which is not read; "
-                "flatten it onto a background of another colour, and all others like it"
+                "flatten it and all others like it onto a background of another colour"
             )
 
 

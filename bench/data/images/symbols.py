@@ -47,7 +47,7 @@ class SymbolSet(ImageSet):
     ) -> ImageData:
         """Draw the training images and the evaluation images of a fold.
 
-        The clusters of the evaluation images are their fonts.
+        Evaluation images of one font form a cluster.
         """
         parts = split_fonts(fold)
         fonts = parts["train"] + (parts["validation"] if evaluate_on == "test" else ())

@@ -206,9 +206,9 @@ def _refuse_other_labels(
         values = {str(row.get(name)) for row in rows}
         if values <= known or 2 <= len(values) <= max(2, len(rows) // 2):
             raise UserError(
-                f"{where}: has no column {columns.label!r}, but a column {name!r} that the training"
-                f" part lacks; rename it to {columns.label!r} if it holds the labels, or else "
-                "remove this column"
+                f"{where}: has no column {columns.label!r}, and its column {name!r} is not in the "
+                f"training part; rename it to {columns.label!r} if it holds the labels, or remove "
+                "it"
             )
 
 

@@ -157,8 +157,8 @@ class HubModel(TextModel):
                 )
         if lost := sorted(key for key in report["unexpected_keys"] if _is_in_base(key, model)):
             raise UserError(
-                f"{self.name}: the model has no place for {len(lost)} tensors of the weights by "
-                f"{CONFIG}, such as {lost[0]}; use the {CONFIG} of the weights"
+                f"{self.name}: {len(lost)} tensors of the weights, such as {lost[0]}, do not fit "
+                f"the model of {CONFIG}; use the {CONFIG} of the weights"
             )
         # transformers fills in random values for these tensors.
         absent = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}

@@ -57,7 +57,7 @@ def list_rules() -> dict[str, Rule | None]:
 def measure_wrong_freezing(
     rule: Rule | None, curve: Tensor, probes: Tensor, moments: Tensor
 ) -> float:
-    """Return the fraction of layer-time that was frozen by wrong freezes: a number in [0, 1].
+    """Return the share of the run, in [0, 1], for which a layer was wrongly frozen, on average.
 
     The fraction is the mean over layers of 1 − moments, counting wrong freezes only.
     curve (S, L): CKA of L layers at probes (S,), which are fractions of the run. moments (L,): as

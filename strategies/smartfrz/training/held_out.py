@@ -31,7 +31,7 @@ Judge = Callable[[Histories, Histories], Tensor]
 
 @dataclass(frozen=True)
 class Score:
-    """Held-out scores of one judge, which is fitted without the fold of the run that it classifies.
+    """Held-out scores of one judge. It is fitted without the fold of the run that it classifies.
 
     folds: AUROC over all moments of a fold, by split and fold.
     auroc, precision: AUROC and average precision of each run that has both labels, by split and

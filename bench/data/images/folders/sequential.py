@@ -48,7 +48,9 @@ class SequentialStream(ImageStream):
         with explain_errors():
             self._shards = [str(shard) for shard in find_shards(root, "train")]
         if not self._shards:
-            raise UserError(f"{root}: sequential reads tar shards, but there are none; turn it off")
+            raise UserError(
+                f"{root}: sequential reads tar shards, but there are none; set sequential = false"
+            )
         _import_webdataset()
         super().__init__(root, **how)
         self._index = {
