@@ -185,10 +185,8 @@ def collect_sweep_files(args: argparse.Namespace) -> dict[str, str]:
     for pair in args.weights:
         role, equals, file = pair.partition("=")
         if not equals or not expand_home(file).is_file():
-            why = "does not exist" if equals else "has no role"
-            raise UserError(
-                f"--weights {pair}: the file {why}; give ROLE=FILE, for example resnet50=FILE"
-            )
+            why = f"there is no file {file}" if equals else "the role is missing"
+            raise UserError(f"--weights {pair}: {why}; give ROLE=FILE, for example resnet50=FILE")
         files[f"weights:{role}"] = file
     return files
 

@@ -144,7 +144,7 @@ def compute_memory_saved(frames: Frames, model: str) -> Interval:
 def measure_runs(
     frames: Frames, model: str, measure: Callable[[pd.DataFrame], float]
 ) -> Sequence[float]:
-    """Return `measure` of each SmartFRZ run of a model, applied to its layers.
+    """Return `measure` applied to the layers of each SmartFRZ run of a model.
 
     measure: function of a frame with one row per layer (columns layer and frozen_at).
     """

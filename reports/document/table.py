@@ -147,7 +147,7 @@ def rounded_column(
 ) -> Column:
     """Return a column of numbers with significant digits, in units of `scale`.
 
-    mark: key of the row for a mark after the number.
+    mark: row key of a mark after the number.
     """
     return Column(
         head,
@@ -167,7 +167,7 @@ def p_value_column(head: str, key: str) -> Column:
 def percent_column(head: str, key: str, digits: int = 1, mark: str = "") -> Column:
     """Return a column of shares (0 to 1), printed in percent.
 
-    mark: key of the row for a mark after the number.
+    mark: row key of a mark after the number.
     """
     return Column(
         head,

@@ -100,9 +100,9 @@ def _rank_methods(means: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @cache
 def list_resamples(models: int) -> NDArray[np.int64]:
-    """Return the places of the models in each resample, (resamples, models).
+    """Return the indices of the models in each resample, (resamples, models).
 
-    All of them, or DRAWS that are drawn with a fixed seed if there are many models.
+    All resamples, or DRAWS that are drawn with a fixed seed if there are many models.
     """
     if models <= MOST_ENUMERATED:
         return np.array(list(product(range(models), repeat=models)), dtype=np.int64)

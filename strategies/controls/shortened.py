@@ -1,4 +1,4 @@
-"""Control: full training with fewer steps. A freezing method should beat stopping earlier."""
+"""Control: full training with fewer steps. A freezing method should beat it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ ROUNDING = 1e-9
 
 
 class PipeTransformer(Strategy):
-    """PipeTransformer: each epoch, freeze a share of the blocks before that of smallest gradient.
+    """PipeTransformer: each epoch, freeze some of the blocks before the one of smallest gradient.
 
     At the end of an epoch, f frozen blocks become min(f + α (L − f), argmin ‖g_l‖ over l ≥ f), with
     the first term rounded down. ‖g_l‖ is the L2 norm of the gradient of block l at the last step.

@@ -35,7 +35,7 @@ class DrawingStyle:
     bars: int = 0
 
     def identity(self) -> str:
-        """Return the text that the fingerprints of data sets hash: every field and its value."""
+        """Return the text hashed into fingerprints of data sets: every field and its value."""
         return " ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))
 
 

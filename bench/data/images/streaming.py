@@ -124,7 +124,7 @@ class ImageStream:
     def evaluation(
         self, batch_size: int, every: slice = slice(None), chosen: Tensor | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Return an iterator over the evaluation batches in order, with the centre of each image.
+        """Return an iterator over the evaluation batches in order, of images cropped at the centre.
 
         every: slice of the batches to return. chosen: indices of the images to return; None = all.
         """

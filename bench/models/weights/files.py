@@ -75,7 +75,7 @@ def refuse_folder(path: Path) -> None:
 
 
 def describe_part(path: Path) -> str:
-    """Return how to join weights in several files if this is one of them, else ''."""
+    """Return how to join the files of weights if this is only one of several, else ''."""
     match = PART.fullmatch(path.name)
     if not match or int(match[2]) == 1:
         return ""
