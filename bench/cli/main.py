@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import select
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
+from typing import TextIO
 
 from bench.cli.help import HelpFormatter, format_version
 from bench.errors import UserError
@@ -56,10 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # for example: `freezebench list | head`
-        sys.stderr.close()
-        return 1
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _has_lost_reader(sys.stdout):
+            sys.stderr.close()  # for example: `freezebench list | head`
+            return 1
         if args.debug:
             raise
         print(
@@ -68,6 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _has_lost_reader(stream: TextIO) -> bool:
+    """Return whether the process that reads a stream has ended."""
+    watch = select.poll()
+    watch.register(stream, select.POLLOUT)
+    return any(events & select.POLLERR for _, events in watch.poll(0))
 
 
 def _escape_unprintable_names() -> None:

@@ -23,7 +23,7 @@ from bench.cli.predictor_choice import (
     parse_choice,
 )
 from bench.errors import UserError
-from bench.files import write_atomically
+from bench.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
     from bench.spec import Spec
@@ -166,17 +166,18 @@ def _evaluate(args: argparse.Namespace) -> int:
     from strategies.smartfrz.studies.evaluation import evaluate_splits, format_evaluation
     from strategies.smartfrz.training.corpus import build_histories
 
-    choice, out = parse_choice(args), args.results / "reports" / args.profile / "predictor"
+    choice = parse_choice(args)
+    out = args.results / "reports" / choice.profile_name / "predictor"
+    make_folder(out)
     recordings = _collect_recordings(args)
     window = choice.recipe.window
     corpus = build_histories(recordings, choice.features, window, choice.rule, choice.warmup)
     evaluation = evaluate_splits(corpus, choice.recipe)
     print(format_evaluation(evaluation))
-    out.mkdir(parents=True, exist_ok=True)
     parts = {"splits": evaluation.splits, "runs": evaluation.runs, "reliability": evaluation.bins}
     for name, rows in parts.items():
         write_atomically(out / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
-    title = f"Held-out scores of the predictor ({choice.features}) · {args.profile} profile"
+    title = f"Held-out scores of the predictor ({choice.features}) · {choice.profile_name} profile"
     with apply_style():
         drawn = predictor_scores.draw_split_scores(pd.DataFrame(evaluation.runs), title=title)
         save_figure(drawn, out / "scores")
@@ -196,7 +197,7 @@ def _study(args: argparse.Namespace) -> int:
     from strategies.smartfrz.training.train_predictor import WARMUP
 
     choice = parse_choice(args)
-    kept = args.results / "reports" / args.profile / "predictor" / "study.csv"
+    kept = args.results / "reports" / choice.profile_name / "predictor" / "study.csv"
     features = [args.features] if args.features else list(FEATURES)
     run_study(_collect_recordings(args), choice.recipe, WARMUP, kept, features)
     print(kept.read_text())

@@ -91,13 +91,13 @@ class Freezer:
         for i, (module, inside) in enumerate(self._modes):
             hold = inside <= self._frozen
             if hold and not self._held[i]:
-                module.training = False
+                _switch_mode(module, False)
                 # model.train() calls this, so the module stays in eval mode. Only a method of this
                 # one object may change, which mypy cannot express.
                 module.train = partial(_stay_in_eval, module)  # type: ignore[method-assign]
             elif self._held[i] and not hold:
                 del module.__dict__["train"]
-                module.training = self._model.training
+                _switch_mode(module, self._model.training)
             self._held[i] = hold
 
     def _find_momentum(self) -> set[nn.Parameter]:
@@ -150,6 +150,21 @@ def copy_thawed(model: nn.Module) -> nn.Module:
     for module in copied.modules():
         module.__dict__.pop("train", None)
     return copied.train().requires_grad_(True)
+
+
+def _switch_mode(module: nn.Module, mode: bool) -> None:
+    """Switch one module to train or eval mode, and not the modules inside it.
+
+    A class may have a `train` of its own that deletes what its forward pass stored in eval mode,
+    such as LeViT's attention biases. These would be those of old weights.
+    """
+    if type(module).train is nn.Module.train:
+        module.training = mode
+        return
+    inside = [(each, each.training) for each in module.modules() if each is not module]
+    type(module).train(module, mode)
+    for each, before in inside:
+        each.training = before
 
 
 def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:

@@ -11,7 +11,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.costs.autograd_graph import Checkpointing
 from bench.costs.flops import FlopModel, count_flops
-from bench.costs.recomputation import find_checkpointed_blocks
 from bench.errors import UserError
 from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs, Layer, find_layers
@@ -19,6 +18,7 @@ from bench.models.catalogue import build as build_model
 from bench.models.catalogue import describe_size
 from bench.models.classifiers import find_classifiers
 from bench.models.texts.catalogue import find_text_model
+from bench.models.texts.checkpointed_blocks import require_checkpointed_blocks
 
 
 def analyze_model(
@@ -34,7 +34,7 @@ def analyze_model(
     size: side of the images in pixels, or length of the texts in tokens. checkpointing: whether the
     backward pass runs the forward pass of each block again. keep_dropout: whether dropout stays on
     in frozen layers.
-    Raises UserError if the model cannot run at this size.
+    Raises UserError if the model cannot run at this size, or has no blocks to checkpoint.
     """
     return _analyze_model(model, classes, size, checkpointing, keep_dropout and checkpointing)
 
@@ -52,7 +52,9 @@ def _analyze_model(
         sample = (torch.zeros(1, 3, size, size),)
         _check_forward(model, net, sample[0])
     layers = find_layers(net, sample, find_classifiers(net))
-    again = Checkpointing(find_checkpointed_blocks(net), keep_dropout) if checkpointing else None
+    again = None
+    if checkpointing:
+        again = Checkpointing(require_checkpointed_blocks(net, model), keep_dropout)
     return layers, count_flops(net, layers, sample, again)
 
 

@@ -20,12 +20,11 @@ from bench.models.shipped_backbones import find_backbone
 from bench.options import make_unknown_error
 from bench.planning.run_inputs import resolve
 from bench.planning.sweep_files import (
-    Method,
-    SweepFile,
     apply_setting,
     load_profile,
     load_sweep_file,
 )
+from bench.planning.sweep_models import Method, SweepFile
 from bench.spec import FIELDS, Spec
 from bench.strategy_api.registry import load_strategy_class
 
@@ -48,8 +47,8 @@ class Sweep:
 
     table: name of the table that reports it. entries: runs that the report shows. artifacts: other
     runs that the entries need, such as backbones. parts: the sweeps that were joined into this one.
-    changes: fields set in every run, which override the sweep and the profile. asked: arguments of
-    the `freezebench sweep` command that executes it.
+    changes: fields set in every run, by the user or by the sweep, which override the profile.
+    asked: arguments of the `freezebench sweep` command that executes it.
     """
 
     name: str
@@ -139,7 +138,7 @@ def expand_sweep(
         profile=profile,
         entries=tuple(entries),
         artifacts=tuple({s.id: s for s in builder.artifacts}.values()),
-        changes=changes or {},
+        changes={**declared.set, **(changes or {})},
     )
 
 
@@ -194,7 +193,7 @@ def join_sweeps(sweeps: Sequence[Sweep]) -> Sweep:
         entries=tuple(entry for sweep in sweeps for entry in sweep.entries),
         artifacts=tuple({a.id: a for sweep in sweeps for a in sweep.artifacts}.values()),
         parts=tuple(sweeps),
-        changes=sweeps[0].changes,
+        changes=dict(set.intersection(*({*sweep.changes.items()} for sweep in sweeps))),
     )
 
 
@@ -241,7 +240,8 @@ class _Builder:
     def _build_run(
         self, base: Mapping[str, Any], method: Method, seed: int, match: tuple[str, ...]
     ) -> Spec:
-        values = {**base, **self._shared, **method.set, "seed": seed, "match": match}
+        values = {**base, **self._shared, **method.set, **self._changes}
+        values |= {"seed": seed, "match": match}
         if "weights" in method.set:  # the method's own choice replaces the backbone
             values.pop("weights_file", None)
         values |= method.scale_fields(values)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from bench.errors import UserError
 from bench.files import PROJECT, read_toml
-from bench.options import check_options, make_unknown_error
-from bench.spec import FIELDS
+from bench.options import make_unknown_error
+from bench.planning.sweep_models import Alias, Grid, Method, ProfileFile, SweepFile, TomlTable
 
 SWEEPS = PROJECT / "sweeps"
 PROFILES = SWEEPS / "profiles"
@@ -28,103 +29,7 @@ PLACED = {
     **dict.fromkeys(("reference", "contents", "paths", "keep_model"), "remove it: it is computed"),
 }
 
-# Field types. The description completes the error message "KEY is VALUE; it must be …".
-Text = Annotated[str, Field(min_length=1, description="a text")]
-Texts = Annotated[list[str], Field(description="a list of texts")]
-Seeds = Annotated[list[NonNegativeInt], Field(description="a list of whole numbers, 0 or more")]
-Values = Annotated[dict[str, Any], Field(description="a table")]
-Factors = Annotated[dict[str, float], Field(description="a table of numbers")]
-ByName = Annotated[dict[str, dict[str, Any]], Field(description="tables, as [{key}.NAME]")]
-
-
-class _Table(BaseModel):
-    """TOML table; rejects unknown keys and does not convert values."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Method(_Table):
-    """Method of a sweep: a strategy with its options, and fields set only for its runs.
-
-    match: name of the method whose mean cost is the budget of this one. scale: factors for lr and
-    weight_decay. adapter: prefix of the model's name, such as "lora"; "" for none.
-    """
-
-    name: Text
-    strategy: Text = ""
-    match: Text = ""
-    options: Values = {}
-    set: Values = {}
-    scale: Factors = {}
-    adapter: Text = ""
-
-    def scale_fields(self, values: Mapping[str, Any]) -> dict[str, float]:
-        """Return the scaled fields of a run. Raises UserError if one is not a number."""
-        declared = {key: FIELDS[key] for key in self.scale}
-        given = {key: values[key] for key in declared if key in values}
-        checked = check_options(f"method {self.name}", declared, given)
-        return {key: checked[key] * factor for key, factor in self.scale.items()}
-
-
-class Grid(_Table):
-    """Axes of a sweep. methods: names of the methods that this grid runs; None = all."""
-
-    models: Texts
-    datasets: Texts
-    seeds: Seeds
-    methods: Texts | None = None
-
-
-Methods = Annotated[list[Method], Field(description="tables, each headed [[{key}]]")]
-
-
-class SweepFile(_Table):
-    """Contents of a sweep file.
-
-    table: the table that reports it; "" for a report named after the sweep. setting: setting of the
-    profile to apply; "" for none. set: fields of all runs that the report shows, without effect on
-    other runs that these need. A method's own `set` overrides it.
-    """
-
-    title: Text
-    grid: Annotated[
-        list[Grid],
-        BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
-        Field(description="a table, headed [grid]"),
-    ]
-    methods: Methods
-    table: Text = ""
-    setting: Text = ""
-    set: Values = {}
-    controls: Methods = []
-    models: ByName = {}
-    datasets: ByName = {}
-
-    @property
-    def all_methods(self) -> list[Method]:
-        """Methods, followed by controls."""
-        return [*self.methods, *self.controls]
-
-
-class Alias(_Table):
-    """Sweep file that only refers to another sweep."""
-
-    same_as: Text
-
-
-class ProfileFile(_Table):
-    """Keys of a profile that this module validates; other modules read the other keys."""
-
-    model_config = ConfigDict(extra="allow")
-
-    run: Values
-    models: ByName
-    datasets: ByName
-    pairs: ByName = {}
-    settings: ByName = {}
-
-
-Declared = TypeVar("Declared", bound=_Table)
+Declared = TypeVar("Declared", bound=TomlTable)
 
 
 def list_sweeps() -> list[str]:
@@ -218,6 +123,7 @@ def _check_references(sweep: SweepFile, where: str) -> None:
             raise UserError(f"{where}: two methods have the name {method.name!r}; rename one")
         if method.match and method.match not in names:
             raise make_unknown_error(f"{where}, method {method.name}: match", method.match, names)
+    cells: set[tuple[str, str, str]] = set()
     for grid in sweep.grid:
         for axis in ("models", "datasets", "seeds"):
             values: Sequence[object] = getattr(grid, axis)
@@ -230,6 +136,13 @@ def _check_references(sweep: SweepFile, where: str) -> None:
         for name in here:
             if name not in names:
                 raise make_unknown_error(f"{where}, [grid]: methods", name, names)
+        again = cells & (own := set(product(grid.models, grid.datasets, here)))
+        for model, dataset, name in sorted(again):
+            raise UserError(
+                f"{where}: two [grid] tables contain {name} for {model} on {dataset}; write all "
+                "seeds into one of them"
+            )
+        cells |= own
         for method in sweep.all_methods:
             if method.name in here and method.match and method.match not in here:
                 raise make_unknown_error(f"{where}, [grid]: methods to match", method.match, here)

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.planning.sweep import Sweep, expand_sweep
-from bench.planning.sweep_files import Grid, Method, SweepFile
+from bench.planning.sweep_models import Grid, Method, SweepFile
 from bench.spec import FULL
 
 PREFIX = "prefix"

@@ -68,7 +68,7 @@ class Splitter:
     def _trace(self) -> None:
         name, images = type(self._model).__name__, self._inputs[0]
         try:
-            self._graph = _Tracer().trace(self._model)
+            self._graph = self._trace_graph()
             copied = fx.GraphModule(copy.deepcopy(self._model).eval(), self._graph)
             self._shapes = [_NodeRecorder(copied).trace_shapes(images[:n]) for n in (2, 3)]
             self._costs = _NodeRecorder(copied).costs(images[:1])
@@ -87,6 +87,15 @@ class Splitter:
                 f"{name}: its traced forward pass has {counted:,} FLOPs instead of {expected:,.0f};"
                 " turn cache_prefix and fold_norms off"
             )
+
+    def _trace_graph(self) -> fx.Graph:
+        """Return the graph of the model. Tracing must not store proxies in the model itself."""
+        traced = copy.deepcopy(self._model)
+        graph = _Tracer().trace(traced)
+        for name, value in vars(traced).items():
+            if name.startswith("_tensor_constant"):  # the graph reads it from the model
+                setattr(self._model, name, value)
+        return graph
 
     def cut(self) -> Cut | None:
         """Return the deepest cut for the current freeze state, or None if no layer is before it.

@@ -34,7 +34,10 @@ CHECKED = 8  # samples on which a cut is compared with the model
 
 
 class PrefixForward:
-    """Forward pass of training steps, rebuilt when the frozen prefix changes."""
+    """Forward pass of training steps, rebuilt when the frozen prefix changes.
+
+    most_bytes: largest number of bytes that a cache had so far, by storage name.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class PrefixForward:
         self._splitter = Splitter(model, layers, flops, self._few)
         self._cut: Cut | None = None
         self._cache: PrefixCache | None = None
+        self.most_bytes: dict[str, int] = {}
         self.since = 0
 
     def enter(self, step: int) -> None:
@@ -137,11 +141,15 @@ class PrefixForward:
         return self._cut.rest(*inputs, *(self._convert_layout(t) for t in border))
 
     def count_kept_bytes(self) -> dict[str, int]:
-        """Return the bytes of the cache by storage name; empty without a cache."""
-        return self._cache.count_kept_bytes() if self._cache else {}
+        """Return `most_bytes`, with the present cache; empty if there was none."""
+        now = self._cache.count_kept_bytes() if self._cache else {}
+        for storage, count in now.items():
+            self.most_bytes[storage] = max(count, self.most_bytes.get(storage, 0))
+        return dict(self.most_bytes)
 
     def close(self) -> None:
         """Release the memory and files of the cache."""
+        self.count_kept_bytes()
         if self._cache:
             self._cache.close()
         self._cache = None

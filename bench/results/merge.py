@@ -42,12 +42,13 @@ def merge(sources: Sequence[Path], results: Path) -> MergeOutcome:
     """
     with tempfile.TemporaryDirectory(prefix="freezebench-merge-") as place:
         folders = []
+        packed = [source for source in sources if any(source.glob(f"*{SUFFIX}"))]
         for number, source in enumerate(sources):
-            if any(source.glob(f"*{SUFFIX}")):
+            if source in packed:
                 unpacked = Path(place) / str(number)
                 unpack_runs(source, unpacked)
                 folders.append(unpacked)
-            else:
+            if (source / "runs").is_dir() or source not in packed:
                 folders.append(source)
         return _merge_folders(folders, results)
 

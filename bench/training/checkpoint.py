@@ -40,6 +40,7 @@ def capture_state(run: RunState) -> dict[str, Any]:
         "loss_sum": run.loss_sum,
         "loss": run.view.loss,
         "prefix_since": run.shortcut.since if run.shortcut else 0,
+        "prefix_bytes": run.shortcut.count_kept_bytes() if run.shortcut else {},
     }
 
 
@@ -89,6 +90,7 @@ def _restore(run: RunState, state: dict[str, Any]) -> None:
     run.loss_sum, run.view.loss = state["loss_sum"], state["loss"]
     if run.shortcut:
         run.shortcut.resume(state["prefix_since"], run.view.step)
+        run.shortcut.most_bytes = state.get("prefix_bytes", {})
     run.group.regroup()
     run.resumed = True
 

@@ -44,7 +44,7 @@ class Stopped(Exception):
 
 
 class Diverged(Exception):
-    """Raised when the mean training loss of an epoch is not finite."""
+    """Raised when the mean training loss of an epoch, or a weight after it, is not finite."""
 
 
 def execute(
@@ -178,13 +178,14 @@ def train(
 
 
 def _end_epoch(run: RunState, folder: RunFolder) -> None:
-    """Write the lines of an epoch. Raises Diverged if its mean loss is not finite."""
+    """Write the lines of an epoch. Raises Diverged if its mean loss or a weight is not finite."""
     run.accounting.read_device()
     steps = run.view.step - (run.epochs[-1]["step"] if run.epochs else 0)
     loss = run.loss_sum.item() / steps
     run.loss_sum.zero_()
     line = make_epoch_line(run, loss)
-    if run.spec.score_epochs:
+    finite = run.has_finite_weights()
+    if run.spec.score_epochs and finite:
         line |= _score_epoch(run)
     run.epochs.append(line)
     with run.clocks.time_region("prepare"):
@@ -192,6 +193,8 @@ def _end_epoch(run: RunState, folder: RunFolder) -> None:
         folder.write_lines(DECISIONS, run.decisions)
     if not math.isfinite(loss):
         raise Diverged(f"the training loss of epoch {len(run.epochs)} is not finite")
+    if not finite:  # the loss was computed before the last update
+        raise Diverged(f"the weights after epoch {len(run.epochs)} are not finite")
 
 
 def _score_epoch(run: RunState) -> dict[str, Any]:

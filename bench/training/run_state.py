@@ -130,6 +130,10 @@ class RunState:
         layers, _ = analyze(next(iter(sizes)))
         return layers, FlopsBySize(lambda size: analyze(size)[1], sizes, batches)
 
+    def has_finite_weights(self) -> bool:
+        """Return whether all weights are finite. It waits for the device."""
+        return bool(torch.stack([w.isfinite().all() for w in self.model.parameters()]).all())
+
     def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Build the optimizer of the spec for the model or for a copy of it."""
         return build_optimizer(

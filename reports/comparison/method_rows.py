@@ -54,10 +54,14 @@ OF_THE_DEVICE = ("train_s", "decide_s", "cpu_s", *ENERGY)  # no mean over severa
 
 @dataclass(frozen=True)
 class ComparedCell:
-    """Cell with its comparison with full training."""
+    """Cell with its comparison with full training.
+
+    compared_devices: devices of all methods on the same model and data set.
+    """
 
     cell: Cell
     comparison: Comparison
+    compared_devices: frozenset[str] = frozenset()
 
     @property
     def method(self) -> str:
@@ -70,7 +74,13 @@ def compare_cells(cells: Sequence[Cell]) -> list[ComparedCell]:
     full = {cell.roles[:2]: cell for cell in cells if cell.roles[2] == FULL}
     none = {cell.roles[:2]: Cell((*cell.roles[:2], FULL), []) for cell in cells}
     whole = none | full
-    return [ComparedCell(cell, compare_with_full(cell, whole[cell.roles[:2]])) for cell in cells]
+    used: dict[tuple[str, ...], frozenset[str]] = {}
+    for cell in cells:
+        used[cell.roles[:2]] = used.get(cell.roles[:2], frozenset()) | cell.devices
+    return [
+        ComparedCell(cell, compare_with_full(cell, whole[pair := cell.roles[:2]]), used[pair])
+        for cell in cells
+    ]
 
 
 def describe_few_sources(compared: Sequence[ComparedCell], profile: Profile) -> list[str]:
@@ -134,7 +144,7 @@ def build_row(one: ComparedCell, profile: Profile, table: int | None) -> Row:
         "slowed": cell.slowed,
         "device": "; ".join(sorted(cell.devices)),
         "mark": captions.format_marks(cell),
-        "time_mark": captions.format_marks(cell, timed=True),
+        "time_mark": captions.format_marks(cell, True, one.compared_devices),
         "accuracy": cell.mean("accuracy"),
         "accuracy_sd": cell.sd("accuracy"),
         "time_s": cell.mean("time_s") if timed else None,

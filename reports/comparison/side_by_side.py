@@ -230,6 +230,8 @@ def _describe_change(one: Side, other: Side, key: str) -> str:
     before, after = one.mean(key), other.mean(key)
     if not before or not math.isfinite(before + after) or key in ("steps", "frozen_layers"):
         return ""
+    if key == "time_s" and _differ_in_device(one, other):
+        return ""
     return f"{format_fixed(100 * (after / before - 1), 1, sign=True)} %"
 
 
@@ -248,6 +250,11 @@ def _share_samples(one: Side, other: Side) -> bool:
 
 def _agree(one: Side, other: Side, key: str) -> bool:
     return join_values(one.runs, key) == join_values(other.runs, key)
+
+
+def _differ_in_device(one: Side, other: Side) -> bool:
+    """Return whether the finished runs of both sides used more than one device."""
+    return len({*one.done.device, *other.done.device}) > 1
 
 
 def _pair(one: Side, other: Side) -> statistics.Interval:
@@ -272,7 +279,7 @@ def _list_notes(one: Side, other: Side) -> list[str]:
         "Numbers of several runs are mean ± sample standard deviation over the seeds. The "
         f"difference of scores is paired by seed, with a 95 % {covers}"
     ]
-    if not _agree(one, other, "device"):
+    if _differ_in_device(one, other):
         notes.append("The runs used different devices, so their times are not comparable.")
     if any(bool(side.done.slowed.any()) for side in (one, other)):
         notes.append("Some runs probably shared their CPU with another process.")

@@ -62,15 +62,13 @@ def _read_row(cell: Sequence[Spec], results: Path) -> TuningRow:
     return TuningRow(cell[0], score, error if metric == "accuracy" else math.nan, state, metric)
 
 
-def find_best(rows: Sequence[TuningRow], strategy: str) -> TuningRow:
+def find_best(rows: Sequence[TuningRow], strategy: str) -> TuningRow | None:
     """Return the row of a strategy with the best score; of equal ones, that of the lowest lr.
 
-    Raises UserError if no setting of the strategy is finished.
+    None if no setting of the strategy has a score.
     """
     known = [r for r in rows if r.spec.strategy == strategy and not math.isnan(r.score)]
-    if not known:
-        raise UserError(f"tune: no setting of {strategy} is finished; run the same command again")
-    return max(known, key=lambda row: (row.score, -row.spec.lr))
+    return max(known, key=lambda row: (row.score, -row.spec.lr), default=None)
 
 
 def build_tuning_table(rows: Sequence[TuningRow], title: str) -> Table:
@@ -79,11 +77,12 @@ def build_tuning_table(rows: Sequence[TuningRow], title: str) -> Table:
     It marks the best setting of each strategy, and those within one standard error of it.
     """
     strategies = list(dict.fromkeys(row.spec.strategy for row in rows))
-    best = {s: find_best(rows, s) for s in strategies}
+    best = {s: top for s in strategies if (top := find_best(rows, s))}
     lines: list[Row] = []
     for row in rows:
-        top = best[row.spec.strategy]
-        near = row.score >= top.score - top.error  # False if a score or the error is unknown
+        top = best.get(row.spec.strategy)
+        # False if a score or the error is unknown
+        near = top is not None and row.score >= top.score - top.error
         lines.append(
             {
                 "strategy": row.spec.strategy,
@@ -144,9 +143,16 @@ def _warn(rows: Sequence[TuningRow], best: dict[str, TuningRow]) -> list[str]:
 def format_profile_lines(rows: Sequence[TuningRow], pair: str, baseline: str) -> str:
     """Return the lines for a profile: the best values of the baseline strategy, and their source.
 
-    pair: MODEL/DATASET, as a profile names it.
+    pair: MODEL/DATASET, as a profile names it. Raises UserError if no setting of the baseline has
+    a score.
     """
     top = find_best(rows, baseline)
+    if top is None:
+        states = ", ".join(sorted({row.state for row in rows if row.spec.strategy == baseline}))
+        raise UserError(
+            f"tune: no setting of {baseline} has a score ({states}); if all diverged, search lower "
+            "values (--lr), otherwise run the same command again"
+        )
     score = f"{top.score:.1f}{_unit(rows, ' %')}"
     lines = [
         f'[pairs."{pair}"] # searched with freezebench tune: {score} on validation data',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
@@ -11,6 +12,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from reports.document.table import Table, _group_blocks
+
+NAME_WIDTHS = (30, 24, 18, 12)  # characters of a name in a table; the first that fits is used
 
 
 def format_text(table: Table, width: int = 120) -> str:
@@ -20,6 +23,12 @@ def format_text(table: Table, width: int = 120) -> str:
     shortened; columns of names give way before columns of numbers.
     """
     blocks = _group_blocks(table)
+    for limit in NAME_WIDTHS:
+        if _measure_width(table, blocks) > width:
+            blocks = [
+                (names, [_shorten_names(table, cells, limit) for cells in rows])
+                for names, rows in blocks
+            ]
     grid = Grid(box=box.HORIZONTALS, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in table.columns:
         grid.add_column(
@@ -42,3 +51,28 @@ def format_text(table: Table, width: int = 120) -> str:
     for note in table.notes:
         out += textwrap.wrap(note, width, initial_indent="  ", subsequent_indent="    ")
     return "\n".join(out) + "\n"
+
+
+def shorten_middle(text: str, width: int) -> str:
+    """Return a text of at most `width` characters, without its middle if it is longer.
+
+    Names that differ at their end stay different.
+    """
+    if len(text) <= width:
+        return text
+    tail = (width - 1) // 2
+    return f"{text[: width - 1 - tail]}…{text[-tail:]}"
+
+
+def _measure_width(table: Table, blocks: Sequence[tuple[list[str], list[list[str]]]]) -> int:
+    """Return the number of characters of the widest line, without any shortening."""
+    lines = [[column.head for column in table.columns], *(c for _, rows in blocks for c in rows)]
+    return sum(1 + max(map(len, column)) for column in zip(*lines, strict=True))
+
+
+def _shorten_names(table: Table, cells: Sequence[str], limit: int) -> list[str]:
+    """Return the cells of a row with shortened names."""
+    return [
+        cell if column.right else shorten_middle(" ".join(cell.split()), limit)
+        for column, cell in zip(table.columns, cells, strict=True)
+    ]

@@ -50,6 +50,7 @@ class RunDetails:
     """Runs and statistics of a cell; `anchor` is its HTML id.
 
     scope: its model, data set and method. devices: those of its finished runs, as one text.
+    samples: what the runs were scored on, and by which score, as one text.
     """
 
     anchor: str
@@ -59,6 +60,7 @@ class RunDetails:
     facts: Sequence[tuple[str, str]]
     runs: Sequence[RunLine]
     devices: str
+    samples: str
 
 
 class DetailsByRow:
@@ -170,6 +172,7 @@ class DetailsByRow:
                 for run in cell.runs
             ],
             "; ".join(sorted(cell.devices)),
+            f"{cell.roles[1]}, {cell.runs[0].get('evaluate_on', '')}, {score}",
         )
 
 

@@ -111,6 +111,7 @@ def list_shown_runs(sweep: Sweep) -> list[dict[str, Any]]:
             "id": e.spec.id,
             "cell": e.spec.cell,
             "seed": e.spec.seed,
+            "evaluate_on": e.spec.evaluate_on,
             "match": methods.get(e.spec.match[0], "") if e.spec.match else "",
             "reference": e.spec.reference.removeprefix("run:"),
             "strategy": e.spec.strategy_name,

@@ -86,14 +86,17 @@ RUNS: Mapping[str, ExportColumn] = {
     "paper_total": _number("training FLOPs, the paper's convention, without decisions"),
     "paper_full": _number("FLOPs of full training for the planned epochs, the paper's convention"),
     "executed_total": _number(
-        "training FLOPs with what fused attention computes again; missing in older results"
+        "`exact_total` plus what fused attention computes again; missing in older results"
     ),
     "decide_flops": _number("FLOPs of the strategy's own work"),
     "train_s": _number("wall time inside training steps, seconds"),
     "decide_s": _number("wall time of decisions, seconds"),
     "cpu_train_s": _number("CPU time inside training steps, seconds"),
     "cpu_decide_s": _number("CPU time of decisions, seconds"),
-    "replayed": _number("time by `freezebench retime` / full training's; missing if not measured"),
+    "replayed": _number(
+        "replayed time (`freezebench retime`) divided by that of full training; missing if not "
+        "measured"
+    ),
     "energy_j": _number("energy of the device in training, joules; missing if not measured"),
     "idle_watts": _number("power of the device before training, watts; missing if not measured"),
     "saved_bytes": _number("largest number of bytes saved for the backward pass"),

@@ -36,7 +36,8 @@ def load_results(path: str | Path) -> Results:
     """Return the runs and decisions of a results folder, or of a folder made by `export`.
 
     Args:
-        path: a results folder, which contains `runs/`, or a folder with runs.parquet or runs.csv.
+        path: a results folder, which contains `runs/`, or a folder with runs.parquet or runs.csv,
+            of which the newer one is read.
 
     The returned Results has the pandas frames `runs` and `decisions`. Raises UserError if there are
     no results, for results of versions before 3, and for exported files of another schema version.
@@ -44,9 +45,17 @@ def load_results(path: str | Path) -> Results:
     folder = expand_home(path)
     if (folder / "runs").is_dir():
         return read_results(folder)
-    for kind, read in _READERS.items():
-        if (folder / f"runs.{kind}").exists():
-            return Results(*(_read(folder / f"{name}.{kind}", read) for name in _TABLES))
+    found = [kind for kind in _READERS if (folder / f"runs.{kind}").exists()]
+    if found:
+        kind = max(found, key=lambda kind: (folder / f"runs.{kind}").stat().st_mtime_ns)
+        files = [folder / f"{name}.{kind}" for name in _TABLES]
+        runs, decisions = (_read(file, _READERS[kind]) for file in files)
+        if not set(decisions.run) <= set(runs.run):
+            raise UserError(
+                f"{files[1]} belongs to another export than {files[0].name}; export the results "
+                "again"
+            )
+        return Results(runs, decisions)
     raise UserError(
         f"{folder} holds neither a folder `runs` nor runs.parquet or runs.csv; give a results "
         "folder, or one made by `freezebench export`"

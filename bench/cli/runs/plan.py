@@ -118,8 +118,9 @@ def describe_plan(
     if not todo:
         return head
     estimate = Estimate(plan, results, gpu)
-    count = workers or count_workers(todo)
-    seconds = sum(estimate.seconds(s) for s in todo) / count
+    count = min(workers or count_workers(todo), len(todo))
+    each = [estimate.seconds(s) for s in todo]
+    seconds = max(*each, sum(each) / count)
     artifacts = {s.id for s in sweep.artifacts}
     kinds = Counter("artifacts" if s.id in artifacts else s.strategy_name for s in todo)
     rows = [f"  {kind}: {number}" for kind, number in kinds.items()]

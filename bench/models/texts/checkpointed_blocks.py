@@ -26,15 +26,23 @@ def checkpoint_blocks(model: nn.Module, label: str) -> None:
     other variant does not recompute a block whose input needs no gradient.
     label: name of the run, for messages. Raises UserError if the model has no such blocks.
     """
+    for name in require_checkpointed_blocks(model, label):
+        block = model.get_submodule(name)
+        block.forward = partial(_run, block.forward)
+
+
+def require_checkpointed_blocks(model: nn.Module, label: str) -> tuple[str, ...]:
+    """Return the names of the blocks that transformers can checkpoint.
+
+    label: as in `checkpoint_blocks`. Raises UserError if the model has no such blocks.
+    """
     names = find_checkpointed_blocks(model)
     if not names:
         raise UserError(
             f"{label}: {type(model).__name__} has no blocks that transformers can checkpoint; omit "
             "--checkpointing"
         )
-    for name in names:
-        block = model.get_submodule(name)
-        block.forward = partial(_run, block.forward)
+    return names
 
 
 def _run(forward: Callable[..., Any], *inputs: Any, **named: Any) -> Any:

@@ -56,7 +56,7 @@ def compare_in_use(
     plain = load_sweep(SWEEP, choice.profile, files=choice.files)
     refuse_targets(plain)
     for task in dict.fromkeys(entry.roles["dataset"] for entry in plain.entries):
-        path = results / "predictors" / f"{choice.profile}-without-{task}.safetensors"
+        path = results / "predictors" / f"{choice.profile_name}-without-{task}.safetensors"
         say(f"training a predictor without the task {task}:")
         build_predictor(choice, results, launch, out=path, without_task=task, say=say)
         sweep = load_sweep(SWEEP, choice.profile, files={**choice.files, "predictor": str(path)})

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.options import make_unknown_error
+from bench.planning.sweep_files import load_profile
 from bench.revisions import RESULTS_VERSION
 from bench.spec import Spec
 from strategies.smartfrz.predictor_file import (
@@ -66,6 +67,11 @@ class PredictorConfig:
     decision: str = "calibrated"
     warmup: float = WARMUP
     kind: str = "default"
+
+    @property
+    def profile_name(self) -> str:
+        """Name of the profile, which `profile` may give as a file."""
+        return str(load_profile(self.profile)["name"])
 
 
 # The paper's form (sections 3.3, 3.4 and 4.1). The paper does not name k, ε, the learning rate, its
@@ -126,9 +132,9 @@ def build_predictor(
     scores, limit = _choose_threshold(corpus, choice, say)
     network = fit_predictor(corpus, recipe)
     size = features, recipe.window, choice.tailored
-    path = out or find_predictor(choice.profile, *size, exactly=True, recipe=choice.kind)
+    path = out or find_predictor(choice.profile_name, *size, exactly=True, recipe=choice.kind)
     facts = {
-        "profile": choice.profile,
+        "profile": choice.profile_name,
         "features": features,
         "window": recipe.window,
         "tailored": choice.tailored,

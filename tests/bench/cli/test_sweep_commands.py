@@ -41,6 +41,22 @@ def test_plan_and_status_report_the_remaining_runs(
     assert "table2" in capsys.readouterr().err
 
 
+def test_the_planned_time_does_not_shrink_with_idle_workers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "one.toml"
+    file.write_text(
+        'title = "t"\n[grid]\nmodels = ["vgg11"]\ndatasets = ["cifar10"]\nseeds = [0]\n'
+        '[[methods]]\nname = "full"\n'
+    )
+    shown = []
+    for workers in ("1", "8"):
+        assert main(["plan", str(file), "--workers", workers, "--results", str(tmp_path)]) == 0
+        shown.append(capsys.readouterr().out.splitlines()[-1])
+    assert "with 1 at a time" in shown[0]
+    assert shown[0] == shown[1]
+
+
 def test_two_sweeps_of_one_table_are_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

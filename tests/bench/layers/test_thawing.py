@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from bench.layers.discovery import find_layers
 from bench.layers.freezing import Freezer
 from tests.support.small_models import FAMILIES
 from tests.support.small_training import Training, find_differing, get_parameters
@@ -103,6 +104,42 @@ def test_thaw_in_eval_mode_keeps_eval_mode():
     training.model.eval()
     training.freezer.thaw(range(5))
     assert not any(module.training for module in training.model.modules())
+
+
+class StoredBias(nn.Linear):
+    """Layer that stores a value in eval mode and deletes it in `train`, like LeViT's attention."""
+
+    stored = None
+
+    def forward(self, x):
+        if self.training:
+            self.stored = None
+            return x @ (2 * self.weight).T
+        if self.stored is None:
+            self.stored = (2 * self.weight).detach()
+        return x @ self.stored.T
+
+    def train(self, mode=True):
+        if mode:
+            self.stored = None
+        return super().train(mode)
+
+
+def test_a_thawed_layer_forgets_what_it_stored_in_eval_mode():
+    model = nn.Sequential(StoredBias(4, 4), nn.Linear(4, 2))
+    inputs = torch.randn(3, 4)
+    layers = find_layers(model, (inputs,))
+    freezer = Freezer(model, torch.optim.SGD(model.parameters()), layers)
+    freezer.freeze([0])
+    model(inputs)
+    freezer.thaw([0])
+    assert model[0].training
+    with torch.no_grad():
+        model[0].weight += 1
+    freezer.freeze([0])
+    assert not model[0].training
+    expected = model[1](inputs @ (2 * model[0].weight).T)
+    assert torch.equal(model(inputs), expected)
 
 
 def test_fixed_parameter_stays_fixed_after_a_thaw():

@@ -204,6 +204,36 @@ def test_references_of_a_sweep_to_unknown_names_are_errors(
         load_sweep(str(file), "laptop")
 
 
+def test_options_of_the_command_override_the_fields_of_a_sweep(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'set = {epochs = 2, evaluate_on = "validation"}\n' + OWN.format(table="", match="full")
+    )
+    declared, asked = (load_sweep(str(file), "laptop", changes=c) for c in ({}, {"epochs": 3}))
+    assert {entry.spec.epochs for entry in declared.entries} == {2}
+    assert {entry.spec.epochs for entry in asked.entries} == {3}
+    assert asked.changes == {"epochs": 3, "evaluate_on": "validation"}  # the report names them
+    joined = join_sweeps([asked, load_sweep("table9", "laptop", changes={"epochs": 3})])
+    assert joined.changes == {"epochs": 3}
+
+
+def test_two_grids_with_one_method_on_one_pair_are_an_error(tmp_path: Path) -> None:
+    grid = '[[grid]]\nmodels = ["vgg11"]\ndatasets = ["cifar10"]\nseeds = [{}]\n'
+    methods = '[[methods]]\nname = "full"\n'
+    file = tmp_path / "mine.toml"
+    file.write_text('title = "t"\n' + grid.format(0) + grid.format(1) + methods)
+    with pytest.raises(UserError, match="two \\[grid\\] tables contain full for vgg11 on cifar10"):
+        load_sweep(str(file), "laptop")
+
+
+@pytest.mark.parametrize("name", ["a\\nb", "a\\tb", " ", ""])
+def test_a_name_of_a_method_is_one_line(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(OWN.format(table="", match="full").replace('"random"', f'"{name}"'))
+    with pytest.raises(UserError, match="it must be a text of one line, not blank"):
+        load_sweep(str(file), "laptop")
+
+
 @pytest.mark.parametrize("seeds", ["[]", "[0, 0]"])
 def test_an_axis_of_a_grid_without_values_or_with_duplicates_is_an_error(
     tmp_path: Path, seeds: str

@@ -277,6 +277,42 @@ def test_check_cut_raises_if_prefix_changes_between_calls():
         check_cut(cut, model, inputs)
 
 
+class Storing(nn.Module):
+    """Model that draws random numbers and stores a tensor in eval mode, like EfficientFormer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.drop, self.head = StoredScale(), nn.Dropout(), nn.Linear(6, 5)
+
+    def forward(self, x):
+        return self.head(self.drop(self.body(x)))
+
+
+class StoredScale(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.scale, self.stored = nn.Linear(6, 6), nn.Parameter(torch.ones(6)), {}
+
+    def forward(self, x):
+        if self.training:
+            return self.inner(x) * (self.scale * 2)
+        if "scale" not in self.stored:
+            self.stored["scale"] = self.scale * 2
+        return self.inner(x) * self.stored["scale"]
+
+
+def test_tracing_stores_nothing_in_the_model():
+    model, inputs = Storing().train(), (torch.randn(4, 6),)
+    layers = find_layers(model, inputs)
+    splitter = Splitter(model, layers, count_flops(model, layers, (inputs[0][:1],)), inputs)
+    Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze([0])
+    assert not model.body.training
+    cut = splitter.cut()
+    assert cut is not None
+    assert not model.body.stored
+    check_cut(cut, model, inputs)
+
+
 def test_untraceable_forward_pass_raises_one_line_error():
     # BERT unpacks the shape of a tensor, which torch.fx cannot trace.
     bert = next(f for f in FAMILIES if f.name == "bert")

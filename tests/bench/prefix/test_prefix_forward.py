@@ -73,6 +73,20 @@ def test_prefix_frozen_from_the_start_is_computed_once_per_sample(tmp_path: Path
     assert held == {"host" if DEVICE.type == "cpu" else "device": 192 * 128 * 4}
 
 
+@pytest.mark.parametrize("way", [CACHED, {"fold_norms": True}], ids=["cache", "fold"])
+def test_a_diverging_run_has_the_status_diverged(way: dict, tmp_path: Path) -> None:
+    spec = prefix_run("laptop_resnet", lr=1e6, weight_decay=1e3, **way)
+    assert execute_run(spec, tmp_path)["status"] == "diverged"
+
+
+def test_the_result_holds_the_largest_cache_of_a_run(tmp_path: Path) -> None:
+    spec = make_tiny_spec("gradual_unfreezing", epochs=12, keep_model=True, **CACHED)
+    result = execute_run(spec, tmp_path)
+    assert not result["freeze_states"][-1]["frozen"]  # nothing is cached at the end
+    assert sum(result["memory"]["prefix_cache"].values()) >= 192 * 4
+    assert_stops_change_nothing(spec, tmp_path / "stopped")
+
+
 def test_images_are_not_prepared_if_all_rows_are_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,15 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_folder_with_packed_and_whole_runs_is_merged_whole(results: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(results / "runs" / ORACLE.id, both / "runs" / ORACLE.id)
+    write_compact_runs(results, both)
+    (both / f"{ORACLE.id}.tar.xz").unlink()
+    merged = merge([both], tmp_path / "joined")
+    assert sorted(merged.copied) == sorted([REFERENCE.id, ORACLE.id])
+
+
 def test_a_round_trip_is_exact(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,6 +30,17 @@ def make_spec(**changes: object) -> Spec:
     return resolve(Spec.from_dict({**values, **changes}), "laptop")
 
 
+def test_a_run_whose_last_update_diverges_has_the_status_diverged(tmp_path: Path) -> None:
+    huge = {"lr": 1e6, "weight_decay": 1e3, "optimizer": "sgd", "strategy": "full", "options": {}}
+    spec = make_spec(epochs=2, train_limit=32, score_epochs=True, **huge)
+    result = execute_run(spec, tmp_path)
+    assert result["status"] == "diverged"
+    assert result["reason"] == "the weights after epoch 2 are not finite"
+    assert result["accuracy"] is None
+    lines = (RunFolder(tmp_path, spec.id).path / "epochs.jsonl").read_text().splitlines()
+    assert ["score" in line for line in lines] == [True, False]
+
+
 def test_the_labels_are_the_next_words_and_end_with_the_text(tmp_path: Path) -> None:
     run = RunState(make_spec(), tmp_path)
     for (ids, real, _), labels in (run.batches.batch(0), run.batches.labelled_probe(8)):

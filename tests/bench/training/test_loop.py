@@ -141,6 +141,11 @@ def test_a_diverging_run_has_the_status_diverged(tmp_path: Path) -> None:
     assert RunFolder(tmp_path, spec.id).is_complete(spec.with_changes(keep_model=True))
 
 
+def test_checkpointing_of_an_image_model_raises_before_training(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no blocks that transformers can checkpoint; omit"):
+        execute_run(make_tiny_spec(model="laptop_resnet", checkpointing=True), tmp_path)
+
+
 LATE = """
 import numpy as np
 from strategies.base import PerEpoch, Strategy, Verdict

@@ -94,6 +94,25 @@ def test_two_cells_show_spread_and_paired_difference(
     assert "3 ids begin so" in compare(capsys, LISA, cells[0], "--results", str(tmp_path), status=2)
 
 
+def test_times_of_several_devices_are_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run, fast in ((LISA, (0, 1)), (AUTOFREEZE, (0,))):
+        for seed in range(3):
+            folder = tmp_path / "runs" / f"{run}-{seed}"
+            shutil.copytree(VERSION3 / "runs" / run, folder)
+            device = {"device": "Fast CPU" if seed in fast else "Slow CPU"}
+            for file, changes in (
+                ("spec", {"seed": seed}), ("result", {}), ("environment", device),
+            ):  # fmt: skip
+                path = folder / f"{file}.json"
+                path.write_text(json.dumps({**read_json(path), "id": folder.name, **changes}))
+    cells = [read_json(VERSION3 / "runs" / run / "spec.json")["cell"] for run in (LISA, AUTOFREEZE)]
+    text = compare(capsys, *cells, "--cells", "--results", str(tmp_path))
+    assert "used different devices" in " ".join(text.split())
+    assert "%" not in find_line(text, "time, s")
+
+
 def test_the_interval_of_cells_with_known_samples_covers_the_test_draw(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

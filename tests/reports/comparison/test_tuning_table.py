@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from bench.errors import UserError
 from bench.spec import Spec
 from reports.comparison.tuning_table import TuningRow, build_tuning_table, format_profile_lines
 
@@ -20,3 +21,16 @@ def test_a_loss_is_not_called_a_percentage(metric, score, head, words):
     rows = [TuningRow(spec, score, math.nan, "1 of 1", metric)]
     assert head in [column.head for column in build_tuning_table(rows, "").columns]
     assert words in format_profile_lines(rows, "resnet50/cifar10", "full")
+
+
+def test_diverged_settings_are_shown_and_the_error_says_what_to_change():
+    spec = Spec(model="laptop_resnet", data="digits10", resolution=24, lr=0.1, strategy="full")
+    other = spec.with_changes(strategy="prefix")
+    rows = [
+        TuningRow(spec, math.nan, math.nan, "1 of 1 diverged"),
+        TuningRow(other, 80.0, 1.0, "1 of 1"),
+    ]
+    marks = [row["mark"] for row in build_tuning_table(rows, "").rows]
+    assert marks == ["", "best"]
+    with pytest.raises(UserError, match=r"no setting of full has a score .* lower values"):
+        format_profile_lines(rows, "resnet50/cifar10", "full")

@@ -163,6 +163,14 @@ def test_terminal_text_fits_its_width():
     assert wide.index("\na_b\n") < wide.index("\nc\n")
 
 
+def test_long_names_that_differ_at_their_end_stay_different_in_a_terminal():
+    names = [f"autofreeze with {n} intervals per epoch, M = {n}" for n in (4, 1)]
+    columns = [text_column("method", "m"), *(text_column("x" * 30, "v") for _ in range(3))]
+    text = format_text(Table("t", columns, [{"m": name, "v": "1"} for name in names]))
+    lines = [line for line in text.splitlines() if "autofreeze" in line]
+    assert len(set(lines)) == 2
+
+
 @pytest.mark.parametrize("write", [format_markdown, format_csv, format_text])
 def test_table_without_rows_can_be_written(write):
     assert write(Table("Empty", COLUMNS, [])) is not None

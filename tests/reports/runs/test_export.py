@@ -172,6 +172,25 @@ def test_an_export_is_read_back_unchanged(kind: str, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(before.decisions, after.decisions, check_exact=True)
 
 
+def test_the_newer_of_two_exports_is_read(tmp_path: Path) -> None:
+    results, out = copy_results(tmp_path), tmp_path / "out"
+    for kind in ("parquet", "csv"):
+        assert main(["export", str(out), "--format", kind, "--results", str(results)]) == 0
+        shutil.rmtree(results / "runs" / LISA, ignore_errors=True)
+        assert (LISA in set(load_results(out).runs.run)) == (kind == "parquet")
+
+
+def test_decisions_of_another_export_are_refused(tmp_path: Path) -> None:
+    results, out = copy_results(tmp_path), tmp_path / "out"
+    ask = ["export", "--format", "csv", "--results", str(results)]
+    assert main([*ask, str(out)]) == 0
+    shutil.rmtree(results / "runs" / LISA)
+    assert main([*ask, str(tmp_path / "other")]) == 0
+    shutil.copy(tmp_path / "other" / "runs.csv", out)
+    with pytest.raises(UserError, match=r"belongs to another export than runs\.csv"):
+        load_results(out)
+
+
 def test_another_schema_version_is_refused(tmp_path: Path) -> None:
     assert main(["export", str(tmp_path), "--format", "csv", "--results", str(VERSION3)]) == 0
     frame = pd.read_csv(tmp_path / "runs.csv")
