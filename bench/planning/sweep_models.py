@@ -67,7 +67,7 @@ class SweepFile(TomlTable):
 
     table: the table that reports it; "" for a report named after the sweep. setting: setting of the
     profile to apply; "" for none. set: fields of all runs that the report shows, without effect on
-    other runs that these need. A method's own `set` overrides it.
+    other runs that these need. A method's own `set` overrides it, and so do changes by the user.
     """
 
     title: Text

@@ -17,6 +17,7 @@ from bench.spec import FULL
 from reports.document.captions import format_seed_count, name_score
 from reports.document.profile import Profile
 from reports.document.table import choose_unit, format_fixed, format_significant
+from reports.document.terminal import shorten_middle
 from reports.figures.broken_axis import squeeze_below
 from reports.figures.style import INK, Looks, add_legend_below, choose_looks
 from reports.runs.cells import Cell, build_cells
@@ -194,7 +195,15 @@ def _compute_shifts(here: Sequence[Cell]) -> list[float]:
 def _build_legend(methods: Looks) -> list[Line2D]:
     """Return legend handles for the methods, the kinds of points and the lines."""
     handles = [
-        Line2D([], [], color=colour, marker=marker, linestyle="", markersize=6, label=name)
+        Line2D(
+            [],
+            [],
+            color=colour,
+            marker=marker,
+            linestyle="",
+            markersize=6,
+            label=shorten_middle(name, 40),
+        )
         for name, (colour, marker) in methods.items()
     ]
     return [
