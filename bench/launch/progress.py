@@ -121,8 +121,9 @@ class Progress:
         if result["status"] == "diverged":
             self._print_line(f"diverged: {spec.label}: {result['reason']}")
         elif self._display.disable:
+            unit = "" if result["metric"] == "loss" else " %"
             self._print_line(
-                f"[{self._done}/{self._count}] {spec.label}: {result['accuracy']:.2f} % "
+                f"[{self._done}/{self._count}] {spec.label}: {result['accuracy']:.2f}{unit} "
                 f"in {format_duration(seconds)}{executed}; {self._format_time_left()} left"
             )
         self._draw()

@@ -25,7 +25,8 @@ class Terminal(io.StringIO):
 def result(train: float, resumed: bool = False) -> dict:
     """Return the part of a result that the progress reads."""
     clocks = {"train": train, "whole": train + 1}
-    return {"clocks": clocks, "status": "done", "accuracy": 50.0, "resumed": resumed}
+    done = {"status": "done", "accuracy": 50.0, "metric": "accuracy"}
+    return {"clocks": clocks, **done, "resumed": resumed}
 
 
 def start(tmp_path: Path, seeds: int, stream: io.StringIO, workers: int = 2) -> tuple:
@@ -48,6 +49,17 @@ def test_the_last_line_gives_the_share_of_time_inside_training_steps(tmp_path: P
     assert last.startswith("2 runs in ")
     share = int(re.search(r"(\d+)% of that", last)[1])
     assert 100 * 0.2 / (2 * elapsed) - 3 < share <= 50
+
+
+@pytest.mark.parametrize(
+    ("metric", "shown"), [("accuracy", ": 50.00 % in"), ("loss", ": 50.00 in")]
+)
+def test_a_loss_is_not_shown_as_a_percentage(metric: str, shown: str, tmp_path: Path) -> None:
+    stream = io.StringIO()
+    specs, progress = start(tmp_path, 2, stream)
+    progress.finished(specs[0], {**result(0.1), "metric": metric})
+    progress.sum_up()
+    assert shown in stream.getvalue()
 
 
 def test_runs_of_another_launcher_are_shown_but_not_part_of_the_share(tmp_path: Path) -> None:
