@@ -111,7 +111,9 @@ def test_learning_rates_may_have_any_type_of_sequence(make: Callable[[Any], Any]
      torch.tensor(0.5), np.array(0.5), 0.5, None],
 )  # fmt: skip
 def test_other_learning_rates_are_refused_in_one_line(answer: Any) -> None:
-    with pytest.raises(UserError, match=r"learning_rates\(\) returned .*; .*3 numbers") as error:
+    with pytest.raises(
+        UserError, match=r"learning_rates\(\) returned .*; .*3 finite numbers"
+    ) as error:
         check_rates("mine", answer, 3)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 500

@@ -75,7 +75,7 @@ def test_a_matched_prefix_spends_its_budget_to_within_one_step(
 def test_prefix_refuses_what_it_cannot_do() -> None:
     with pytest.raises(UserError, match=r"k = 3 includes the head.*at most 2"):
         Prefix(k=3).start(HandView([10, 20, 30]))
-    with pytest.raises(UserError, match="k = 1 and a budget"):
+    with pytest.raises(UserError, match="k = 1 and a saving"):
         Prefix(k=1, saving=0.2).start(HandView([10, 20, 30]))
     view = HandView([10, 20, 30])
     view.budget = 1.0

@@ -169,7 +169,7 @@ def test_sequential_needs_shards(folder: Path, tmp_path: Path, data: str) -> Non
     model = "laptop_bert" if data.startswith("grammar") else "laptop_vgg11"
     name = f"folder:{folder}" if data == "folder" else data
     spec = spec_of(folder, data=name, model=model, sequential=True)
-    with pytest.raises(UserError, match=r"sequential reads tar shards.*; turn it off"):
+    with pytest.raises(UserError, match=r"sequential reads tar shards.*; set sequential = false"):
         execute(spec, tmp_path)
 
 

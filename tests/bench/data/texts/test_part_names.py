@@ -156,7 +156,7 @@ def test_labels_of_the_test_part_in_another_column_are_refused(tmp_path, suffix,
     rows = write_train(tmp_path)
     renamed = [{"text": row["text"], "Label": names[row["label"]]} for row in rows[20:]]
     write_table(tmp_path / f"test{suffix}", renamed)
-    with pytest.raises(UserError, match=r"no column 'label', but a column 'Label' .*; rename it"):
+    with pytest.raises(UserError, match=r"no column 'label', and its column 'Label' .*; rename it"):
         load(tmp_path)
 
 
