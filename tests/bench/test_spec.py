@@ -161,7 +161,7 @@ def test_the_order_of_keys_does_not_change_the_id(order: list[str]) -> None:
         ({"model": "m", "data": "d", "lr": float("nan")}, ["lr", "nan"]),
         ({"model": "m", "data": "d", "optimizer": "lion"}, ["lion", "sgd, adamw"]),
         ({"model": "m", "data": "d", "seed": True}, ["seed", "True"]),
-        ({"data": "d"}, ["model missing", "--model NAME", "TOML"]),
+        ({"data": "d"}, ["model must be given", "--model NAME", "TOML"]),
         ({"model": "m", "data": "d", "weights": "run:"}, ["weights = 'run:'", "give run:ID"]),
         ({"model": "m", "data": "d", "reference": "run:"}, ["reference = 'run:'", "give run:ID"]),
         ({"model": "", "data": "d"}, ["model", "missing"]),

@@ -176,8 +176,8 @@ def test_incompatible_models_and_data_give_a_one_line_error(tmp_path: Path) -> N
     wrong = [
         ({"model": "laptop_vgg11", "resolution": 24}, "but laptop_vgg11 needs images"),
         ({"data": "digits10"}, "contains images, but laptop_bert needs texts"),
-        ({"data": "grammar"}, "masked words"),
-        ({"model": "laptop_bert_mlm"}, "masked words"),
+        ({"data": "grammar"}, "whose name ends in _mlm"),
+        ({"model": "laptop_bert_mlm"}, "whose name ends in _mlm"),
     ]
     for changes, message in wrong:
         with pytest.raises(UserError, match=message) as caught:
