@@ -243,6 +243,8 @@ def test_check_same_raises_on_values_beyond_rounding():
     check_same(border, (torch.ones(2, 3) + 5e-5, torch.zeros(2)), "it")
     with pytest.raises(UserError, match="it returns other values than before folding"):
         check_same(border, (torch.ones(2, 3) + 5e-4, torch.zeros(2)), "it")
+    with pytest.raises(UserError, match="it returns other values than before folding"):
+        check_same(border, (torch.ones(2, 3), torch.zeros(2) * torch.nan), "it")
 
 
 class Hidden(nn.Module):
