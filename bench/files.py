@@ -39,7 +39,7 @@ def expand_home(path: str | Path) -> Path:
 
 @contextmanager
 def get_utf8_path(path: str | Path) -> Iterator[str]:
-    """Yield a path in UTF-8 to the same file, because safetensors requires it.
+    """Yield a path in UTF-8 to the same file, because safetensors and pyarrow require it.
 
     Raises OSError if the file cannot be opened.
     """

@@ -9,7 +9,13 @@ from typing import Literal
 import pandas as pd
 
 from bench.errors import UserError
-from bench.files import expand_home, explain_errors, make_folder, replace_atomically
+from bench.files import (
+    expand_home,
+    explain_errors,
+    get_utf8_path,
+    make_folder,
+    replace_atomically,
+)
 from reports.runs.export import DECISIONS, RUNS, SCHEMA, ExportColumn, Results, read_results
 
 Format = Literal["parquet", "csv"]
@@ -25,7 +31,8 @@ def write_results(results: Results, folder: Path, kind: Format) -> list[Path]:
         path = folder / f"{name}.{kind}"
         with explain_errors(path), replace_atomically(path) as temporary:
             if kind == "parquet":
-                frame.to_parquet(temporary, index=False)
+                with temporary.open("wb") as file:  # pyarrow refuses paths that are not UTF-8
+                    frame.to_parquet(file, index=False)
             else:
                 frame.to_csv(temporary, index=False)
         paths.append(path)
@@ -72,8 +79,13 @@ def _read_csv(path: Path) -> pd.DataFrame:
     )
 
 
+def _read_parquet(path: Path) -> pd.DataFrame:
+    with get_utf8_path(path) as place:
+        return pd.read_parquet(place)
+
+
 _READERS: Mapping[Format, Callable[[Path], pd.DataFrame]] = {
-    "parquet": pd.read_parquet,
+    "parquet": _read_parquet,
     "csv": _read_csv,
 }
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.errors import UserError
+from bench.files import get_utf8_path
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SIGNS = (";", "\t", "|", ",")  # delimiters of other programs
@@ -41,7 +42,8 @@ def read_table(path: Path) -> list[Row]:
         elif suffix in LINES:
             rows = _read_lines(path)
         else:
-            rows = pq.read_table(path).to_pylist()
+            with get_utf8_path(path) as place:
+                rows = pq.read_table(place).to_pylist()
     except (OSError, ValueError, RecursionError, csv.Error, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         remedy = "correct the file"

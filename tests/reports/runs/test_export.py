@@ -44,6 +44,13 @@ def test_names_that_are_not_utf_8_are_escaped(kind: str, tmp_path: Path) -> None
     assert found == r"folder:caf\udce9"
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_folder_whose_name_is_not_utf_8_takes_an_export(kind: str, tmp_path: Path) -> None:
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    assert main(["export", str(out), "--results", str(VERSION3), "--format", kind]) == 0
+    assert set(load_results(out).runs.run) == set(load_results(VERSION3).runs.run)
+
+
 def test_results_of_version_3_are_read() -> None:
     results = load_results(VERSION3)
     assert list(results.runs) == list(RUNS)

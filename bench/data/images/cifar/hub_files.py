@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from bench.errors import UserError
+from bench.files import get_utf8_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -139,7 +140,11 @@ class HubFiles:
         images = [np.empty((0, SIDE, SIDE, 3), np.uint8)]
         labels = [np.empty(0, np.int64)]
         done = 0
-        with _explain_damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with (
+            _explain_damage(path),
+            get_utf8_path(path) as place,
+            pq.ParquetFile(place, page_checksum_verification=True) as file,
+        ):
             _check_columns(path, file.schema_arrow, column)
             for batch in file.iter_batches(ROWS, columns=["img.bytes", column]):
                 labels.append(_convert_labels(path, done, batch.column(column), classes))
@@ -161,7 +166,8 @@ def _has_columns(path: Path, label: str) -> bool:
     import pyarrow.parquet as pq
 
     try:
-        return {"img", label} <= set(pq.read_schema(path).names)
+        with get_utf8_path(path) as place:
+            return {"img", label} <= set(pq.read_schema(place).names)
     except (pa.ArrowException, OSError):
         return False
 

@@ -1,7 +1,10 @@
-"""Quotes in table files: rows that a stray quote joins are refused, and quoted lines are read."""
+"""Table files: stray quotes are refused; quoted lines and every file name are read."""
 
 import csv
+import os
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bench.data.texts.table_file import read_table
@@ -47,3 +50,10 @@ def test_quoted_texts_of_several_lines_are_read(tmp_path, suffix, label_first):
     with (tmp_path / f"a{suffix}").open("w", newline="") as file:
         csv.writer(file, delimiter=mark).writerows(r[::-1] if label_first else r for r in rows)
     assert [row["text"] for row in read_table(tmp_path / f"a{suffix}")] == texts
+
+
+def test_a_parquet_file_whose_name_is_not_utf_8_is_read(tmp_path):
+    rows = [{"text": "one", "label": 0}, {"text": "two", "label": 1}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    path = (tmp_path / "a.parquet").rename(tmp_path / os.fsdecode(b"caf\xe9.parquet"))
+    assert read_table(path) == rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -51,6 +52,11 @@ def test_the_images_and_labels_are_those_that_were_written(tmp_path: Path) -> No
     assert torch.equal(images, torch.from_numpy(draw_images(200)).permute(0, 3, 1, 2))
     assert labels.tolist() == [i % 10 for i in range(200)]
     assert (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_read(tmp_path: Path) -> None:
+    folder = write_cifar10(tmp_path / "cifar").rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert len(read(folder)[0]) == 200
 
 
 def test_cifar100_is_read_with_its_fine_labels(tmp_path: Path) -> None:
