@@ -143,9 +143,15 @@ def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> N
         help=f"names of sweeps, or TOML files; `{ALL}` means all tables and figures"
         + (f" (default: {ALL})" if number == "*" else ""),
     )
+    add_sweep_choice_arguments(parser).add_argument(
+        "--controls", action="store_true", help="include the sweep's controls"
+    )
+
+
+def add_sweep_choice_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the profile, seeds, files and changed fields, and return the group of the first two."""
     chosen = parser.add_argument_group("runs of the sweep")
     add_profile_argument(chosen)
-    chosen.add_argument("--controls", action="store_true", help="include the sweep's controls")
     chosen.add_argument(
         "--seeds",
         type=parse_positive_int,
@@ -162,6 +168,7 @@ def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> N
         "These options are part of a run's id unless their text says otherwise.",
     )
     add_field_arguments(changes, CHANGEABLE, default="as the profile says")
+    return chosen
 
 
 def add_role_weights_argument(parser: argparse._ActionsContainer) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.cli.arguments import add_profile_argument, add_results_argument, require_results
+from bench.cli.arguments import (
+    add_sweep_choice_arguments,
+    collect_fields,
+    require_results,
+    resolve_sweep,
+)
 from bench.errors import UserError
 
 HELP = "print two runs, cells or sweeps side by side"
@@ -24,8 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compare all seeds of the cells that contain the two runs",
     )
-    add_profile_argument(parser)
-    add_results_argument(parser)
+    add_sweep_choice_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -53,13 +57,17 @@ def main(args: argparse.Namespace) -> int:
             )
         found, runs = [], results.runs
         for name in names:
-            cells = _list_cells(name, args.profile)
+            cells = _list_cells(name, args)
             found.append(
                 {roles: Side(name, runs[runs.run.isin(ids)], len(ids)) for roles, ids in cells}
             )
         shown = (Path(first).stem, Path(second).stem)
         print(format_text(compare_sweeps(shown, tuple(found))))
         return 0
+    if option := _find_sweep_option(args):
+        raise UserError(
+            f"{option} is for sweeps, but {first} is the id of a run; remove the option"
+        )
     one, other_side = (find_side(results, name, args.cells, root) for name in names)
     for table in (compare_cells(one, other_side), compare_layers(results, one, other_side)):
         if table:
@@ -73,12 +81,21 @@ def _is_sweep(name: str) -> bool:
     return name.endswith(".toml") or name in list_sweeps()
 
 
-def _list_cells(name: str, profile: str) -> list[tuple[tuple[str, ...], list[str]]]:
-    """Return model, data set and method of each cell of a sweep, with the ids of its runs."""
-    from bench.planning.sweep import load_sweep
+def _find_sweep_option(args: argparse.Namespace) -> str:
+    """Return an option that chooses the runs of a sweep and was given, or ""."""
+    parser = argparse.ArgumentParser()
+    add_sweep_choice_arguments(parser)
+    defaults = vars(parser.parse_args([]))
+    given = [key for key, default in defaults.items() if getattr(args, key) != default]
+    names = [*(key for key in given if key != "results"), *collect_fields(args)]
+    return f"--{names[0].replace('_', '-')}" if names else ""
 
+
+def _list_cells(name: str, args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]]:
+    """Return model, data set and method of each cell of a sweep, with the ids of its runs."""
+    sweep = resolve_sweep(argparse.Namespace(**vars(args), sweep=[name], controls=True))
     cells: dict[tuple[str, ...], list[str]] = {}
-    for entry in load_sweep(name, profile, controls=True).entries:
+    for entry in sweep.entries:
         roles = tuple(entry.roles.get(key, "") for key in ("model", "dataset", "method"))
         cells.setdefault(roles, []).append(entry.spec.id)
     return list(cells.items())

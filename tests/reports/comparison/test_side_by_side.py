@@ -214,6 +214,13 @@ def test_two_sweeps(
     assert f"{planned - 1} of {planned}" in out
 
 
+def test_options_choose_the_runs_of_both_sweeps(capsys: pytest.CaptureFixture[str]) -> None:
+    sweeps = ("table2", "table3", "--results", str(VERSION3))
+    assert "0 of 2" in find_line(compare(capsys, *sweeps, "--seeds", "2"), "autofreeze")
+    message = compare(capsys, *sweeps, "--epochs", "two", status=2)
+    assert "epochs" in message
+
+
 def test_scores_of_sweeps_by_different_metrics_are_not_subtracted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,10 +245,12 @@ def test_sweeps_without_runs_are_shown_as_missing(capsys: pytest.CaptureFixture[
         (("nothing", LISA), "nothing is neither a sweep nor the beginning of"),
         (("table2", LISA), "table2 is a sweep, but 1df6de4d74ea is not"),
         (("table2", "table3", "--cells"), "--cells is for ids of runs"),
+        ((LISA, AUTOFREEZE, "--seeds", "2"), "--seeds is for sweeps, but 1df6de4d74ea is the id"),
+        ((LISA, AUTOFREEZE, "--epochs", "2"), "--epochs is for sweeps"),
     ],
 )
 def test_unknown_names_get_one_line(
-    names: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
+    names: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = compare(capsys, *names, "--results", str(VERSION3), status=2)
     assert message in text
