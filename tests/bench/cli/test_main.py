@@ -179,6 +179,28 @@ def test_help_is_fast_and_loads_no_torch() -> None:
     assert time.perf_counter() - began < 5  # a bound on waste, not a benchmark
 
 
+def test_a_reader_that_closes_the_output_causes_no_message() -> None:
+    """For example `freezebench list strategies | head -1`."""
+    command = [sys.executable, "-m", "freezebench", "list", "strategies"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+def test_a_broken_pipe_to_another_process_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def write_to_a_worker(_: object) -> int:
+        raise BrokenPipeError("a worker has ended")
+
+    monkeypatch.setattr("bench.cli.list.main", write_to_a_worker)
+    assert main(["list"]) == 1
+    assert "BrokenPipeError: a worker has ended" in capfd.readouterr().err
+
+
 def test_names_that_are_not_utf_8_can_be_printed_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

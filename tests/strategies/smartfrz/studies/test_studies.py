@@ -1,6 +1,7 @@
 """Tests of the studies of the predictor on synthetic runs: labels, use in runs, cost."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from strategies.smartfrz.studies import in_use_study, label_study
 from strategies.smartfrz.studies.label_study import FreezeHarm, measure_wrong_freezing, rank_rules
 from strategies.smartfrz.training.labels import Rule
 from strategies.smartfrz.training.source_runs import load_source_sweep, refuse_targets
+from tests.support.paths import ROOT
 
 PROBES = torch.linspace(0, 1, 11, dtype=torch.float64)
 # The CKA of layer 0 is constant from 0.3 on, that of layer 1 from 0.7 on.
@@ -139,3 +141,16 @@ def test_info_prints_the_cost_of_any_window_and_size(capsys: pytest.CaptureFixtu
     assert "history 6.5 MB" in out  # the paper states about 6 MB
     assert main(["predictor", "info", "--window", "1"]) == 2
     assert "--window 1" in capsys.readouterr().err
+
+
+def test_info_takes_the_predictor_of_a_profile_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A profile in a file uses the predictor of the profile that it names."""
+    mine = tmp_path / "mine.toml"
+    shutil.copy(ROOT / "sweeps" / "profiles" / "laptop.toml", mine)
+    texts = []
+    for profile in ("laptop", str(mine)):
+        assert main(["predictor", "info", "--profile", profile]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1] != ""
