@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import atexit
 import gc
-import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.help import format_field_help, name_type
+from bench.cli.numbers import parse_count, parse_positive_int
 from bench.errors import UserError
 from bench.files import expand_home
 from bench.options import make_unknown_error
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from bench.spec import Spec
 
 ALL = "all"
-YEAR = 365 * 24 * 3600.0
 
 # Fields of a run that can be changed for a whole sweep. The sweep and its profile set the others.
 CHANGEABLE = (
@@ -242,35 +241,11 @@ def add_workers_argument(parser: argparse._ActionsContainer) -> None:
     """Add --workers INT."""
     parser.add_argument(
         "--workers",
-        type=_parse_count,
+        type=parse_count,
         default=0,
         metavar="INT",
         help="local worker processes (default: as many as the machine can run side by side)",
     )
-
-
-def _parse_count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text} is not valid; give 0 or more")
-    return int(text)
-
-
-def parse_positive_int(text: str) -> int:
-    """Return the number. Raise ArgumentTypeError for anything but a whole number of at least 1."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not valid; give 1 or more")
-    return int(text)
-
-
-def parse_seconds(text: str) -> float:
-    """Return the seconds. Raise ArgumentTypeError unless they are above 0 and at most a year."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= YEAR:
-        raise argparse.ArgumentTypeError(f"{text} is not valid; give seconds above 0")
-    return seconds
 
 
 def add_out_argument(parser: argparse._ActionsContainer) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import add_sweep_arguments, parse_seconds, resolve_sweep
+from bench.cli.arguments import add_sweep_arguments, resolve_sweep
+from bench.cli.numbers import parse_seconds
 
 if TYPE_CHECKING:
     from bench.launch.slurm.submissions import RunLocation

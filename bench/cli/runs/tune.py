@@ -15,8 +15,8 @@ from bench.cli.arguments import (
     check_data,
     collect_fields,
     collect_sweep_files,
-    parse_positive_int,
 )
+from bench.cli.numbers import parse_positive_int
 from bench.errors import UserError
 
 HELP = "search learning rate, warm-up and weight decay on validation data"

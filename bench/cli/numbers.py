@@ -1,0 +1,33 @@
+"""Types of numbers in arguments, for argparse."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+YEAR = 365 * 24 * 3600.0
+
+
+def parse_count(text: str) -> int:
+    """Return the number. Raise ArgumentTypeError for anything but a whole number."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text} is not valid; give 0 or more")
+    return int(text)
+
+
+def parse_positive_int(text: str) -> int:
+    """Return the number. Raise ArgumentTypeError for anything but a whole number of at least 1."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not valid; give 1 or more")
+    return int(text)
+
+
+def parse_seconds(text: str) -> float:
+    """Return the seconds. Raise ArgumentTypeError unless they are above 0 and at most a year."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= YEAR:
+        raise argparse.ArgumentTypeError(f"{text} is not valid; give seconds above 0")
+    return seconds
