@@ -53,7 +53,7 @@ class FreezeState:
     sent: bytes of gradients that this process contributed to all-reduce.
     compile_s: seconds of the steps that compiled forward and backward; included in step_s.
     cuda_allocated, cuda_reserved: peaks of the CUDA allocator in bytes, None on a CPU. Memory that
-        was reserved in an earlier state stays reserved and counts here too.
+        was reserved in an earlier state, or by an evaluation, stays reserved and counts here too.
     merged: totals of the merged state, None in all others.
 
     In a run of several processes, samples and sizes are totals over all processes. The other

@@ -201,6 +201,7 @@ def _score_epoch(run: RunState) -> dict[str, Any]:
     """Return the score on the evaluation split or a part of it, and the cost of decisions."""
     score = score_part(run, run.spec.score_samples)
     run.model.train()  # modules of frozen layers stay in eval mode
+    run.accounting.forget_peaks()  # the peak of a freeze state is that of training
     return {
         "score": score,
         "decide_flops": check_cost(run.named, run.strategy.cost()) * run.group.size,

@@ -71,26 +71,40 @@ def test_a_failed_run_blocks_only_the_runs_that_need_it(
 
 
 def test_a_killed_job_is_requeued_and_finished_runs_are_mirrored(lab: Callable[..., Lab]) -> None:
-    here = lab("tiny.toml", "--seeds", "2", *LONG, environment={"WANDB_MODE": "offline"})
+    here = lab(
+        "tiny.toml", "--seeds", "2", *LONG, settings=TWO_JOBS.replace("= 3", "= 1"),
+        environment={"WANDB_MODE": "offline"},
+    )  # fmt: skip
     here.send()
-    beat = wait_until(here.under_way, 90, "steps", here.log)[0][1]
-    # Kill the process that submitit started, not its child that executes the run.
-    parents = [
+    beats = wait_until(lambda: len(b := here.under_way()) == 2 and b, 90, "steps", here.log)
+    # Kill the processes that submitit and srun started, not their child that executes the run. One
+    # of the two jobs has the id of their array, under which Slurm would requeue both.
+    killed = [
         int(line) for line in read_output("pgrep", "-f", "submitit.core._submit").split()
-        if f"SLURM_CONF={here.cluster.environment['SLURM_CONF']}".encode()
-        in Path(f"/proc/{line}/environ").read_bytes()
-        and b"multiprocessing" not in Path(f"/proc/{line}/cmdline").read_bytes()
+        if f"SLURM_CONF={here.cluster.environment['SLURM_CONF']}" in (own := _read(line, "environ"))
+        and _find(own, "SLURM_JOB_ID") == _find(own, "SLURM_ARRAY_JOB_ID")
+        and "multiprocessing" not in _read(line, "cmdline")
     ]  # fmt: skip
-    assert beat["pid"] not in parents
-    for number in parents:
+    assert killed
+    assert not set(killed) & {beat["pid"] for _, beat in beats}
+    for number in killed:
         os.kill(number, signal.SIGKILL)
     wait_until(lambda: len(here.done()) == 2 and not list_queue(), 180, "end", here.log)
     assert "exit status 137; requeueing the job" in here.log()
+    assert here.log().count("JobEnvironment(job_id=") == 3  # only one of the two starts again
     for folder in (here.results / "runs").iterdir():
         cell = (folder / "spec.json").read_text().partition('"cell": "')[2][:12]
         (file,) = folder.glob("wandb/offline-run-*/*.wandb")  # one file, though resumed
         assert cell.encode() in file.read_bytes()
         assert file.name == f"run-{folder.name}.wandb"
+
+
+def _read(process: str, file: str) -> str:
+    return Path(f"/proc/{process}/{file}").read_text(errors="replace").replace("\0", "\n")
+
+
+def _find(environment: str, name: str) -> str:
+    return environment.partition(f"\n{name}=")[2].partition("\n")[0]
 
 
 def test_a_failing_mirror_does_not_affect_the_runs(lab: Callable[..., Lab], tmp_path: Path) -> None:

@@ -33,19 +33,25 @@ from bench.spec import Spec
 # was killed (exit status 137 = 128 + SIGKILL), SIGUSR2 arrived before Python had installed its
 # handler (140 = 128 + SIGUSR2), or a failing node could not start the process (1).
 # On exit status 255, submitit has requeued the job already. scancel ends the script itself.
+# One job of an array has the id of the array, and `scontrol requeue` would requeue all of its jobs.
 TEARDOWN = """\
 status=$?
 case "$status" in
   0|255) most=0 ;;
   137|140) most=%d ;;
-  *) most=3 ;;
+  *) most=%d ;;
 esac
 if [ "${SLURM_RESTART_COUNT:-0}" -lt "$most" ]; then
   echo "exit status $status; requeueing the job"
-  scontrol requeue "$SLURM_JOB_ID"
+  task="${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}"
+  scontrol requeue "${task:-$SLURM_JOB_ID}"
 fi
 exit "$status"
 """
+
+
+# Limit of restarts for a status that a failing node and a faulty job have in common.
+MOST_FAILED_STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -215,6 +221,11 @@ def _submit_array(
     return [str(job.job_id) for job in jobs]
 
 
+def write_teardown(max_requeues: int) -> str:
+    """Return the last lines of a job's script, which requeue the job after a kill."""
+    return TEARDOWN % (max_requeues, min(MOST_FAILED_STARTS, max_requeues))
+
+
 @contextmanager
 def _hide_job_variables() -> Iterator[None]:
     """Remove the environment variables of a surrounding job, which sbatch reads as options.
@@ -248,7 +259,7 @@ def _build_parameters(
         f"export PYTHONPATH={place}${{PYTHONPATH:+:$PYTHONPATH}}",
         f"export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads}",
     ]
-    given["teardown"] = [TEARDOWN % settings.packing["max_requeues"]]
+    given["teardown"] = [write_teardown(settings.packing["max_requeues"])]
     # Since Slurm 22.05, srun no longer inherits --cpus-per-task from the job.
     given["srun_args"] = [f"--cpus-per-task={settings.resources['cpus_per_task']}"]
     if specs[0].nodes > 1:  # the runs of an array have the same number of nodes
