@@ -8,7 +8,7 @@ layers is a bit mask: bit i stands for layer i.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -22,6 +22,7 @@ from torch.utils.flop_counter import flop_registry
 
 from bench.costs.fused_attention import AttentionCalls, find_rebuilt_products
 from bench.costs.recomputation import NodeSpans, find_recomputed
+from bench.errors import UserError
 from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs, Layer
 
@@ -72,13 +73,17 @@ def trace_products(
     layers: Sequence[Layer],
     inputs: Inputs,
     checkpointing: Checkpointing | None = None,
+    fixed: Collection[str] = (),
 ) -> tuple[Product, ...]:
     """List every product of one full training step on a copy of the model.
 
+    fixed: names of parameters that never train. Their gradients are not computed.
     Products outside of autograd come last. Attention uses the `SDPBackend.MATH` backend, so that
     the graph shows its two products.
     """
     model = copy.deepcopy(model).eval().requires_grad_(True)
+    for name in fixed:
+        model.get_parameter(name).requires_grad_(False)
     spans = _watch_blocks(model, layers, checkpointing)
     owner = {
         id(model.get_parameter(name)): layer.index for layer in layers for name in layer.parameters
@@ -168,12 +173,22 @@ def find_reachable_layers(root: Any, owner: dict[int, int]) -> dict[Any, int]:
             for child in children:
                 mask |= reach[child]
             if hasattr(node, "variable"):
-                mask |= 1 << owner[id(node.variable)] if owner else 0
+                mask |= _find_owner(node.variable, owner) if owner else 0
             reach[node] = mask
         else:
             stack.append((node, True))
             stack.extend((child, False) for child in children)
     return reach
+
+
+def _find_owner(leaf: torch.Tensor, owner: dict[int, int]) -> int:
+    """Return the mask of the layer of a leaf. Raises UserError for a leaf that no layer owns."""
+    if id(leaf) not in owner:
+        raise UserError(
+            f"a tensor of shape {tuple(leaf.shape)} requires a gradient, but is not a parameter of "
+            "any layer; make it an nn.Parameter of a module, or call detach() on an input"
+        )
+    return 1 << owner[id(leaf)]
 
 
 def _get_kind(node: Any) -> str:

@@ -176,17 +176,21 @@ def count_flops(
     layers: Sequence[Layer],
     inputs: Inputs,
     checkpointing: Checkpointing | None = None,
+    fixed: Collection[str] = (),
 ) -> FlopModel:
     """Count the FLOPs of a model on copies of it; the model itself does not change.
 
     inputs: one sample. checkpointing: blocks whose forward pass the backward pass runs again. The
-    exact convention counts this, the paper's does not.
+    exact convention counts this, the paper's does not. fixed: names of parameters that never train.
+    All others count as trainable, also those of frozen layers.
     Raises UserError for an operator that is neither counted nor listed in NOT_COUNTED. Raises
-    UserError if fvcore and the autograd graph give different totals.
+    UserError if fvcore and the autograd graph give different totals, or if the FLOPs grow faster
+    than the number of samples.
     """
     two = tuple(x.repeat_interleave(2, 0) for x in inputs)
     traced, unused = zip(
-        *(_trace_all(model, layers, batch, checkpointing) for batch in (inputs, two)), strict=True
+        *(_trace_all(model, layers, batch, checkpointing, fixed) for batch in (inputs, two)),
+        strict=True,
     )
     forward = _count_and_compare(model, layers, inputs, traced[0])
     products = [(*each, *more) for each, more in zip(traced, unused, strict=True)]
@@ -201,6 +205,12 @@ def count_flops(
         replace(one, flops=both.flops - one.flops, fixed=2 * one.flops - both.flops)
         for one, both in zip(*products, strict=True)
     )
+    if any(p.fixed < 0 for p in split):
+        raise UserError(
+            f"{type(model).__name__}: its FLOPs grow faster than the batch, so its exact FLOPs "
+            "cannot be determined and it cannot be used here; the first dimension of its inputs "
+            "must count samples, and a sample must not be multiplied by the others of its batch"
+        )
     if not any(p.fixed for p in split):
         return FlopModel(forward, split)
     of_two = _count_and_compare(model, layers, two, traced[1])
@@ -227,7 +237,11 @@ class _ForwardFlops(TorchDispatchMode):
 
 
 def _trace_all(
-    model: nn.Module, layers: Sequence[Layer], inputs: Inputs, checkpointing: Checkpointing | None
+    model: nn.Module,
+    layers: Sequence[Layer],
+    inputs: Inputs,
+    checkpointing: Checkpointing | None,
+    fixed: Collection[str],
 ) -> tuple[tuple[Product, ...], tuple[Product, ...]]:
     """Return the products of a step, and one product that stands for all whose result is not used.
 
@@ -242,7 +256,7 @@ def _trace_all(
     hook = model.register_forward_hook(lambda *_: totals.append(ran.total))
     try:
         with sdpa_kernel(SDPBackend.MATH), ran:
-            products = trace_products(model, layers, inputs, checkpointing)
+            products = trace_products(model, layers, inputs, checkpointing, fixed)
     finally:
         hook.remove()
     unused = totals[0] - sum(p.flops for p in products)

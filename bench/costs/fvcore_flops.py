@@ -37,7 +37,13 @@ NOT_COUNTED = frozenset(
     logical_or __and__ __or__ isnan repeat_interleave amax amin tile reshape_as avg_pool1d
     max_pool1d unfold view_as type_as outer ceil floor round leaky_relu_ elu_ addcmul addcmul_
     _upsample_bicubic2d_aa sign min reciprocal diff triu_ tril_ remainder floor_divide
-    take_along_dim""".split()
+    take_along_dim selu selu_ celu celu_ glu log_sigmoid hardshrink softshrink threshold threshold_
+    rrelu rrelu_ scatter scatter_ scatter_add scatter_add_ scatter_reduce index_add index_add_
+    masked_select masked_scatter nonzero cosine_similarity logsumexp logcumsumexp logaddexp cumprod
+    prod median mode argmin any all isfinite isinf nan_to_num one_hot alpha_dropout
+    feature_alpha_dropout exponential_ erf erfc erfinv log1p log2 log10 expm1 exp2 tan asin acos
+    atan atan2 sinh cosh asinh acosh atanh hypot xlogy lerp addcdiv addcdiv_ fmod frac trunc sgn
+    square_ sqrt_ exp_ tanh_ pow_ neg_ abs_ rsqrt_ reciprocal_""".split()
 )
 _ATTENTION = "aten::scaled_dot_product_attention"
 _PRODUCTS = frozenset(("conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum", _ATTENTION))

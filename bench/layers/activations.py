@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.errors import UserError
 from bench.layers.discovery import Inputs, Layer
+from bench.layers.modes import in_eval_mode
 
 
 def compute_layer_outputs(
@@ -47,16 +48,12 @@ def compute_layer_outputs(
         # called.
         for name in (watched, watched.rpartition(".")[0]):
             handles.append(modules[name].register_forward_hook(keep))
-    training = {name: module.training for name, module in modules.items()}
-    model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), in_eval_mode(model):
             model(*inputs)
     finally:
         for handle in handles:
             handle.remove()
-        for name, module in modules.items():
-            module.training = training[name]
     for layer in layers:
         table = modules[layer.name]
         # DeBERTa reads its table of relative positions without calling the module.

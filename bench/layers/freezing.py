@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from functools import partial
 
 import torch
 from torch import nn
@@ -20,6 +19,7 @@ from torch import nn
 from bench.errors import UserError
 from bench.layers.attachment import has_running_statistics
 from bench.layers.discovery import Layer
+from bench.layers.modes import hold_in_eval, release_mode
 
 
 class Freezer:
@@ -38,7 +38,6 @@ class Freezer:
         keep_state: bool = False,
         keep_dropout: bool = False,
     ) -> None:
-        self._model = model
         self._optimizer = optimizer
         self._keep_state = keep_state
         # A parameter that never trains (a fixed position table) must not train after a thaw.
@@ -46,6 +45,8 @@ class Freezer:
             [p for name in layer.parameters if (p := model.get_parameter(name)).requires_grad]
             for layer in layers
         ]
+        for module in model.modules():
+            release_mode(module)  # an earlier Freezer may be lost, with modules that it froze
         self._modes = _find_modes(model, layers, keep_dropout)
         self._held = [False] * len(self._modes)  # which of these modules are kept in eval mode
         self._held_for: frozenset[int] = frozenset()  # frozen layers when _held was set
@@ -91,13 +92,9 @@ class Freezer:
         for i, (module, inside) in enumerate(self._modes):
             hold = inside <= self._frozen
             if hold and not self._held[i]:
-                _switch_mode(module, False)
-                # model.train() calls this, so the module stays in eval mode. Only a method of this
-                # one object may change, which mypy cannot express.
-                module.train = partial(_stay_in_eval, module)  # type: ignore[method-assign]
+                hold_in_eval(module)
             elif self._held[i] and not hold:
-                del module.__dict__["train"]
-                _switch_mode(module, self._model.training)
+                release_mode(module)
             self._held[i] = hold
 
     def _find_momentum(self) -> set[nn.Parameter]:
@@ -123,7 +120,7 @@ def _find_modes(
 
     A module without layers that the forward pass never calls has those of its container. BERT's
     attention only reads the rate of such a dropout. The model itself is left out: its mode is that
-    of `model.train()`, which modules follow after a thaw.
+    of `model.train()`.
     """
     owner: dict[str, int] = {}
     for layer in layers:
@@ -150,23 +147,3 @@ def copy_thawed(model: nn.Module) -> nn.Module:
     for module in copied.modules():
         module.__dict__.pop("train", None)
     return copied.train().requires_grad_(True)
-
-
-def _switch_mode(module: nn.Module, mode: bool) -> None:
-    """Switch one module to train or eval mode, and not the modules inside it.
-
-    A class may have a `train` of its own that deletes what its forward pass stored in eval mode,
-    such as LeViT's attention biases. These would be those of old weights.
-    """
-    if type(module).train is nn.Module.train:
-        module.training = mode
-        return
-    inside = [(each, each.training) for each in module.modules() if each is not module]
-    type(module).train(module, mode)
-    for each, before in inside:
-        each.training = before
-
-
-def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:
-    """Return the module unchanged; replaces `train` of a frozen BatchNorm."""
-    return module

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import nn
 
 from bench.layers.discovery import Layer
+from bench.layers.modes import copy_in_train_mode
 
 
 def compute_layer_gradients(
@@ -25,7 +25,7 @@ def compute_layer_gradients(
     Each gradient has the shape of its parameter, in the order of `Layer.parameters`. A parameter
     that the loss does not depend on has a gradient of zeros. The model itself does not change.
     """
-    copied = copy.deepcopy(model).train().requires_grad_(True)
+    copied = copy_in_train_mode(model).requires_grad_(True)
     # By get_parameter, because named_parameters lists a shared weight under one of its names only.
     parameters = {n: copied.get_parameter(n) for layer in layers for n in layer.parameters}
     for name in fixed:

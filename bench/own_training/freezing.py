@@ -17,6 +17,7 @@ from bench.layers.discovery import Layer
 from bench.layers.freezing import Freezer
 from bench.own_training.frozen_guard import FrozenGuard
 from bench.own_training.inputs import Example
+from bench.own_training.numbers import read_count, read_loss, read_rate, read_seed
 from bench.own_training.optimizer_check import (
     check_groups,
     check_optimizer,
@@ -27,14 +28,9 @@ from bench.own_training.optimizer_watch import LayerRates, OptimizerWatch, find_
 from bench.own_training.probe import Loss, ProbeSamples
 from bench.own_training.report import FreezingReport, make_report
 from bench.own_training.saved_state import check_state, describe_training
-from bench.own_training.strategy_needs import check_length, find_files, make_strategy
+from bench.own_training.strategy_needs import find_files, make_strategy, refuse_own_length
 from bench.own_training.subject import analyze
-from bench.strategy_api.output_checks import (
-    check_cost,
-    check_late_answers,
-    check_plain,
-    check_steps,
-)
+from bench.strategy_api.output_checks import check_cost, check_late_answers, check_plain
 from bench.strategy_api.strategy import Strategy
 from bench.strategy_api.view import View
 from bench.training.freezing_stage import (
@@ -101,7 +97,8 @@ class Freezing:
         loss: Loss = F.cross_entropy,
         base_lr: float | None = None,
     ) -> None:
-        check_length(total_steps, steps_per_epoch)
+        total_steps = read_count("total_steps", total_steps)
+        steps_per_epoch = read_count("steps_per_epoch", steps_per_epoch)
         self._strategy = make_strategy(strategy, options or {})
         self._named = self._strategy.name or type(self._strategy).__name__
         sampled = ProbeSamples(model, self._strategy, self._named, probe, loss)
@@ -116,9 +113,9 @@ class Freezing:
         self._view = View(
             layers=self.layers,
             flops=flops,
-            seed=seed,
+            seed=read_seed(seed),
             device=self._subject.device,
-            base_lr=find_base_lr(first) if base_lr is None else base_lr,
+            base_lr=find_base_lr(first) if base_lr is None else read_rate(base_lr),
             total_steps=total_steps,
             steps_per_epoch=steps_per_epoch,
             samples_per_step=self._subject.samples,
@@ -132,7 +129,11 @@ class Freezing:
         self._described = describe_training(self._strategy, self._named, self._view)
         self._frozen_at: dict[int, int] = {}
         self._decisions: list[dict[str, Any]] = []
-        self._start()
+        try:
+            self._start()
+        except BaseException:
+            self.release()
+            raise
 
     @staticmethod
     def parameter_groups(model: nn.Module, example: Example) -> list[dict[str, Any]]:
@@ -179,13 +180,13 @@ class Freezing:
             raise UserError(
                 f"Freezing: strategy {self._named} reads the training loss; call step(loss)"
             )
+        given = self._subject.samples if samples is None else read_count("samples", samples)
+        if loss is not None:
+            view.loss = read_loss(loss, view.device)
         self._watch.check_gradients()
         self._guard.check(view.step)
         self._accounting.begin_step()
-        given = self._subject.samples if samples is None else samples
         self._accounting.end_step(given, self._subject.size)
-        if loss is not None:
-            view.loss = torch.as_tensor(loss, device=view.device).detach()
         if not self._rates:
             view.lr = self._watch.get_rate(view.base_lr)
         view.step += 1
@@ -193,7 +194,9 @@ class Freezing:
             with view.only_looked_at(self._named, "observe"):
                 self._strategy.observe(view)
         self._run_stage()
-        if self._rates and view.step < view.total_steps:
+        if view.step == view.total_steps:
+            self._guard.check_bits(view.step)
+        elif self._rates:
             self._rates.set_next(self._strategy, self._named, view)
 
     def report(self) -> FreezingReport:
@@ -201,7 +204,8 @@ class Freezing:
 
         Raises UserError if a frozen tensor changed its bits during training.
         """
-        self._guard.check_bits(self._view.step)
+        if self._view.step < self._view.total_steps:  # the last step has checked them
+            self._guard.check_bits(self._view.step)
         cost = check_cost(self._named, self._strategy.cost())
         return make_report(
             self._named, self._view, self._accounting, self._frozen_at, self._decisions, cost
@@ -269,12 +273,7 @@ class Freezing:
     def _start(self) -> None:
         """Start the strategy, and run the freezing stage before the first step."""
         view, strategy = self._view, self._strategy
-        steps = check_steps(self._named, strategy.total_steps(view))
-        if steps != view.total_steps:
-            raise UserError(
-                f"Freezing: strategy {self._named} with these options trains for {steps} steps, "
-                f"not {view.total_steps}; the loop sets the number of steps, so leave out `saving`"
-            )
+        refuse_own_length(strategy, self._named, view)
         with view.only_looked_at(self._named, "start"):
             strategy.start(view)
         check_late_answers(strategy, self._named)

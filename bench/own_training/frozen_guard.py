@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError
+from bench.layers.attachment import is_inside
 from bench.layers.discovery import Layer
 from bench.own_training.lost_gradients import LostGradients
 
@@ -19,17 +20,20 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 class Kept:
     """Tensor of a frozen layer as it was when the layer froze.
 
-    version: torch's count of writes to the tensor. bits: sum over its bits, 0-d on the device.
+    place: the dict of its module that holds it under `key`. version: torch's count of writes to the
+    tensor. bits: hash of its bits, 0-d on the device.
     """
 
     name: str
+    place: Mapping[str, Tensor | None]
+    key: str
     tensor: Tensor
     version: int
     bits: Tensor
 
 
 class FrozenGuard:
-    """Watch over the tensors of frozen layers.
+    """Watch over the tensors of frozen layers, and over requires_grad of the others.
 
     The check of a step compares torch's counts of writes and waits for the device only if a tensor
     was written. Values that come back unchanged (an evaluation with averaged weights) are fine.
@@ -39,6 +43,16 @@ class FrozenGuard:
         self._model, self._layers = model, layers
         self._kept: dict[int, list[Kept]] = {}
         self._lost = LostGradients(model, layers)
+        self._trainable = [
+            (layer.index, name, parameter)
+            for layer in layers
+            for name in layer.parameters
+            if (parameter := model.get_parameter(name)).requires_grad
+        ]
+        self._modules = {
+            layer.index: [(name, *_locate(model, name)) for name in layer.modules if name]
+            for layer in layers
+        }
 
     def watch(self, frozen: frozenset[int]) -> None:
         """Watch over these layers from now on, and over no others."""
@@ -46,7 +60,7 @@ class FrozenGuard:
         for layer in self._kept.keys() - frozen:
             del self._kept[layer]
         for layer in frozen - self._kept.keys():
-            self._kept[layer] = [self._remember(*named) for named in self._list_tensors(layer)]
+            self._kept[layer] = list(self._list_tensors(layer))
 
     def check(self, step: int) -> None:
         """Raise UserError if a frozen tensor has changed, or if another layer stopped training.
@@ -54,10 +68,22 @@ class FrozenGuard:
         step: number of finished steps, for the message.
         """
         self._lost.check(step)
+        for layer, name, parameter in self._trainable:
+            if not parameter.requires_grad and layer not in self._kept:
+                raise UserError(
+                    f"Freezing: after step {step}, layer {self._layers[layer].name} should train, "
+                    f"but requires_grad of {name} is False; freeze layers with a strategy only"
+                )
         for layer, kept in self._kept.items():
+            for name, place, key, module in self._modules[layer]:
+                if place.get(key) is not module:
+                    raise self._make_error(layer, name, step, "the module was replaced")
             for one in kept:
+                if one.place.get(one.key) is not one.tensor:
+                    self._adopt(layer, one, step)
                 if one.tensor.requires_grad:
-                    raise self._make_error(layer, one, step, "its requires_grad was set to True")
+                    what = "its requires_grad was set to True"
+                    raise self._make_error(layer, one.name, step, what)
                 if one.tensor._version != one.version:
                     self._compare(layer, one, step)
 
@@ -73,34 +99,62 @@ class FrozenGuard:
                     self._compare(layer, one, step)
 
     def _compare(self, layer: int, one: Kept, step: int) -> None:
-        if not torch.equal(_sum_bits(one.tensor), one.bits):
-            raise self._make_error(layer, one, step, "its values changed")
+        if not torch.equal(_hash_bits(one.tensor), one.bits):
+            raise self._make_error(layer, one.name, step, "its values changed")
         one.version = one.tensor._version
 
-    def _make_error(self, layer: int, one: Kept, step: int, what: str) -> UserError:
+    def _adopt(self, layer: int, one: Kept, step: int) -> None:
+        """Watch over the buffer in place of another one. Raises UserError for a parameter."""
+        now = one.place.get(one.key)
+        if now is None or isinstance(now, nn.Parameter):
+            raise self._make_error(layer, one.name, step, "the tensor was replaced")
+        one.tensor = now
+        self._compare(layer, one, step)
+
+    def _make_error(self, layer: int, name: str, step: int, what: str) -> UserError:
         return UserError(
             f"Freezing: after step {step}, layer {self._layers[layer].name} is frozen, but "
-            f"something outside of Freezing touched its {one.name}: {what}; change frozen layers "
+            f"something outside of Freezing touched its {name}: {what}; change frozen layers "
             "with a strategy only, and load weights before Freezing.load_state_dict"
         )
 
-    def _list_tensors(self, layer: int) -> list[tuple[str, Tensor]]:
+    def _list_tensors(self, layer: int) -> Iterator[Kept]:
+        """Yield the parameters of a layer, and the buffers of the modules that freeze with it."""
         own = self._layers[layer]
-        named: list[tuple[str, Tensor]] = []
-        named += [(name, self._model.get_parameter(name)) for name in own.parameters]
+        for name in own.parameters:
+            yield self._remember(name, "_parameters")
+        others = [m for each in self._layers if each is not own for m in each.modules]
         for module in own.modules:
-            buffers = self._model.get_submodule(module).named_buffers(recurse=False)
-            named += [(f"{module}.{name}", buffer) for name, buffer in buffers]
-        return named
+            # A container of several layers may own a parameter, but follows the mode of all layers.
+            if module and not any(is_inside(other, (module,)) for other in others):
+                for name, _ in self._model.get_submodule(module).named_buffers(recurse=False):
+                    yield self._remember(f"{module}.{name}", "_buffers")
 
-    def _remember(self, name: str, tensor: Tensor) -> Kept:
-        return Kept(name, tensor, tensor._version, _sum_bits(tensor))
+    def _remember(self, name: str, kind: str) -> Kept:
+        module, _, key = name.rpartition(".")
+        place: dict[str, Tensor] = getattr(self._model.get_submodule(module), kind)
+        return Kept(name, place, key, place[key], place[key]._version, _hash_bits(place[key]))
 
 
-def _sum_bits(tensor: Tensor) -> Tensor:
-    """Return the sum over a tensor's elements, read as integers of the same size; 0-d int64."""
+def _locate(model: nn.Module, name: str) -> tuple[Mapping[str, nn.Module | None], str, nn.Module]:
+    """Return the dict of a module's parent that holds it, its key there, and the module."""
+    parent, _, key = name.rpartition(".")
+    return model.get_submodule(parent)._modules, key, model.get_submodule(name)
+
+
+def _hash_bits(tensor: Tensor) -> Tensor:
+    """Return a hash of a tensor's elements and of their order, 0-d int64.
+
+    The elements are read as integers of the same size. Along each dimension, their sums have
+    different weights. Overflow wraps around.
+    """
     values = tensor.detach()
     values = torch.view_as_real(values) if values.is_complex() else values
     if values.dtype != torch.bool:
         values = values.view(_INTEGERS[values.element_size()])
-    return values.sum(dtype=torch.int64)
+    total = values.sum(dtype=torch.int64)
+    for dimension in range(values.ndim):
+        others = [each for each in range(values.ndim) if each != dimension]
+        along = values.sum(others, dtype=torch.int64) if others else values.long()
+        total = 31 * total + (along * torch.arange(1, len(along) + 1, device=along.device)).sum()
+    return total

@@ -128,10 +128,11 @@ def _match_groups(
     """Return the layer of each group. Raises UserError unless each holds exactly one layer."""
     found = []
     for number, inside in enumerate(held):
-        if len(set(inside)) != 1:
+        if len(set(inside)) != 1 or inside[0] < 0:
+            holds = f"{len(set(inside))} layers" if set(inside) != {-1} else "no layer of the model"
             raise UserError(
                 f"Freezing: strategy {strategy} sets a learning rate for each layer, but parameter "
-                f"group {number} holds {len(set(inside))} layers; build the optimizer from "
+                f"group {number} holds {holds}; build the optimizer from "
                 "Freezing.parameter_groups(model, example)"
             )
         found.append(inside[0])

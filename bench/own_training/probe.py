@@ -74,7 +74,8 @@ class ProbeSamples:
                 f"holds {len(self._inputs[0])}; give more, or set the option `samples`"
             )
         device = find_device(self._model)
-        return tuple(value.to(device) for value in take_samples(self._inputs, samples))
+        taken = take_samples(self._inputs, samples)
+        return tuple(value.to(device, copy=True) for value in taken)  # a strategy may write to it
 
     def compute_loss(self, model: nn.Module, samples: int) -> Tensor:
         """Return the training loss of a model on the first samples, with a graph."""

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.strategy_api.output_checks import check_steps
 from bench.strategy_api.registry import load_strategy_class
 from bench.strategy_api.strategy import Strategy
+from bench.strategy_api.view import View
 
 
 def make_strategy(strategy: str | Strategy, options: Mapping[str, Any]) -> Strategy:
@@ -53,10 +55,11 @@ def find_files(strategy: Strategy, name: str, files: Mapping[str, str | Path]) -
     return found
 
 
-def check_length(total_steps: Any, steps_per_epoch: Any) -> None:
-    """Raise UserError unless both numbers of steps are whole numbers of at least 1."""
-    for name, value in (("total_steps", total_steps), ("steps_per_epoch", steps_per_epoch)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UserError(
-                f"Freezing: {name} = {value!r} is not valid; give a whole number of at least 1"
-            )
+def refuse_own_length(strategy: Strategy, name: str, view: View) -> None:
+    """Raise UserError if a strategy changes the number of steps of the training."""
+    steps = check_steps(name, strategy.total_steps(view))
+    if steps != view.total_steps:
+        raise UserError(
+            f"Freezing: strategy {name} with these options trains for {steps} steps, not "
+            f"{view.total_steps}; the loop sets the number of steps, so leave out `saving`"
+        )

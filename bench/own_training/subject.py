@@ -64,7 +64,8 @@ class Subject:
                     "made (timm: model.set_grad_checkpointing(False)), and then use "
                     "use_reentrant=False"
                 )
-            flops = count_flops(self.net, self.layers, one)
+            fixed = [name for name, p in self.net.named_parameters() if not p.requires_grad]
+            flops = count_flops(self.net, self.layers, one, fixed=fixed)
         except (UserError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # models have no common error class

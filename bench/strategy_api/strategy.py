@@ -151,7 +151,10 @@ class Strategy:
         Called only if `sets_learning_rates` is True. Warm-up multiplies the rates of the first
         `view.warmup_steps` steps, so a schedule that falls should start after these.
         """
-        raise NotImplementedError
+        raise UserError(
+            f"strategy {self.name or type(self).__name__}: sets_learning_rates is True, but the "
+            "class has no learning_rates(view); define it"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that changes during a run, as tensors and plain Python values.

@@ -127,13 +127,16 @@ class View:
         yield
         if self._seen() != before:
             raise UserError(
-                f"strategy {strategy}: {method}() changed the weights, buffers, step, total_steps "
-                "or frozen layers of the run; a strategy must work on clones"
+                f"strategy {strategy}: {method}() changed the weights, buffers, requires_grad, "
+                "step, total_steps, seed, learning rate or frozen layers of the run; a strategy "
+                "must work on clones, and freezes layers by what decide() returns"
             )
 
     def _seen(self) -> tuple[object, ...]:
         writes = sum(tensor._version for tensor in self._tensors)
-        return self.step, self.total_steps, self.frozen, writes
+        training = sum(tensor.requires_grad for tensor in self._tensors)
+        rates = (self.lr, self.base_lr)
+        return self.step, self.total_steps, self.frozen, self.seed, rates, writes, training
 
     @cached_property
     def _tensors(self) -> list[torch.Tensor]:

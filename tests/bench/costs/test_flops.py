@@ -262,3 +262,41 @@ def test_products_that_the_model_itself_recomputes_are_not_counted():
         counted.append(count_flops(model, find_layers(model, inputs), inputs))
     assert counted[0] == counted[1]
     assert counted[0].exact().forward == 2 * 9 * (4 * 6 + 6 * 6) + 2 * 2 * 6 * 6 * 9 + 2 * 9 * 2
+
+
+class ComparesSamples(nn.Module):
+    """Contrastive model: its output is the product of all samples of a batch with each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(4, 6), nn.Linear(6, 8)
+
+    def forward(self, x):
+        features = self.head(self.stem(x).relu())
+        return features @ features.t()
+
+
+def test_models_whose_flops_grow_faster_than_the_batch_are_refused():
+    encoder = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0)  # the second dimension is samples
+    sequence_first = nn.Sequential(nn.Linear(4, 8), encoder, nn.Linear(8, 3))
+    for model, inputs in (
+        (ComparesSamples(), (torch.randn(1, 4),)),
+        (sequence_first, (torch.randn(1, 3, 4),)),
+    ):
+        with pytest.raises(UserError, match="FLOPs grow faster than the batch"):
+            count_flops(model, find_layers(model, inputs), inputs)
+
+
+@pytest.mark.parametrize("frozen", [frozenset(), frozenset([0])])
+def test_exact_flops_leave_out_the_gradient_of_a_weight_that_never_trains(frozen):
+    model = nn.Sequential(
+        nn.Linear(4, 8), nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Linear(8, 3)
+    )
+    name = "1.self_attn.out_proj.weight"
+    inputs = (torch.randn(1, 5, 4),)
+    layers = find_layers(model, inputs)
+    model.get_parameter(name).requires_grad_(False)
+    every = count_flops(model, layers, inputs).exact(frozen)
+    spent = count_flops(model, layers, inputs, fixed=[name]).exact(frozen)
+    assert every.forward == spent.forward
+    assert every.backward - spent.backward == 2 * 5 * 8 * 8

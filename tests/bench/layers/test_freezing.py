@@ -180,22 +180,23 @@ def test_freezing_a_layer_that_does_not_exist_raises(index):
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
-def test_copy_of_frozen_model_is_frozen_and_independent(duplicate):
+def test_a_copy_of_a_frozen_model_is_independent_and_follows_train(duplicate):
+    """Averaged weights, for example, need a copy whose BatchNorm can be updated."""
     training = Training(BY_NAME["residual"])
     training.freezer.freeze(range(10))
     copied = duplicate(training.model)
     norm = copied.get_submodule("layer1.0.bn1")
     assert norm is not training.model.get_submodule("layer1.0.bn1")
-    assert norm.train() is norm
-    copied.train()
     assert not norm.training
     assert not norm.weight.requires_grad
     assert copied.get_submodule("layer4.0.bn1").training
+    assert copied.train().get_submodule("layer1.0.bn1").training
+    assert not copied.eval().get_submodule("layer1.0.bn1").training
+    assert not training.model.train().get_submodule("layer1.0.bn1").training
     training.freezer.thaw(range(10))
     training.step(0)
-    copied.train()
-    assert not norm.training
     assert norm.num_batches_tracked == 0
+    assert training.model.get_submodule("layer1.0.bn1").num_batches_tracked == 1
 
 
 def test_state_dict_of_frozen_model_loads_into_new_model():

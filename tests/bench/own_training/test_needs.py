@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -95,6 +96,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"strategy": "smartfrz", "files": {"predicter": __file__}},
         "reads no file 'predicter'; the files that it reads: predictor",
     ),
+    "seed": ({"seed": None}, "seed = None is not valid"),
+    "rate": ({"base_lr": "0.1"}, "base_lr = '0.1' is not valid"),
+    "no rate": ({"base_lr": float("nan")}, "base_lr = nan is not valid"),
     "file": ({"strategy": "smartfrz", "files": {"predictor": "no.file"}}, "no.file does not exist"),
 }
 
@@ -105,6 +109,35 @@ def test_bad_arguments_get_one_line(case: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         TinyLoop(changes.pop("strategy", "full"), **changes)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("samples", [-8, 0, 2.5, "8", float("nan")])
+def test_a_wrong_number_of_samples_is_refused(samples: Any) -> None:
+    loop = TinyLoop("full")
+    with pytest.raises(UserError, match=f"samples = {samples!r} is not valid"):
+        loop.freezing.step(samples=samples)
+
+
+def test_several_losses_are_refused() -> None:
+    loop = TinyLoop("full")
+    with pytest.raises(UserError, match=r"a loss of shape \(4,\); give .* one number"):
+        loop.freezing.step(torch.ones(4))
+
+
+def test_numbers_of_numpy_are_saved_as_plain_numbers(tmp_path: Path) -> None:
+    loop = TinyLoop("full", total_steps=np.int64(12), base_lr=np.float32(0.5), seed=np.int64(3))
+    loop.freezing.step(samples=np.int64(4))
+    torch.save(loop.freezing.state_dict(), tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert (state["total_steps"], state["base_lr"], state["seed"]) == (12, 0.5, 3)
+
+
+def test_a_group_outside_of_the_model_has_no_layer_rate() -> None:
+    model = build_tiny_net()
+    groups = Freezing.parameter_groups(model, make_batch(0)[0])
+    groups.append({"params": [nn.Parameter(torch.ones(1))]})
+    with pytest.raises(UserError, match="group 3 holds no layer of the model"):
+        TinyLoop("linear", lambda _: torch.optim.SGD(groups, lr=0.1), model)
 
 
 def test_unsupported_models_are_refused() -> None:

@@ -27,3 +27,12 @@ def test_inputs_and_labels_move_to_the_device_of_the_model() -> None:
 
     ProbeSamples(model, AutoRgn(), "auto_rgn", probe, watch).compute_loss(model, 2)
     assert seen == [META]
+
+
+def test_a_strategy_gets_copies_of_the_samples() -> None:
+    """It may normalise them in place, while the samples belong to the user's data."""
+    inputs = torch.ones(4, 3)
+    probe = (inputs, torch.zeros(4, dtype=torch.int64))
+    samples = ProbeSamples(nn.Linear(3, 2), AutoRgn(), "auto_rgn", probe, F.cross_entropy)
+    samples.take(4)[0].sub_(1)
+    assert torch.equal(inputs, torch.ones(4, 3))

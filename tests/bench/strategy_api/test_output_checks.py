@@ -112,6 +112,14 @@ def test_learning_rates_must_be_one_per_layer(
         execute(spec_of("learning_rates(self, view)", body), tmp_path / "results")
 
 
+def test_learning_rates_must_be_defined_if_the_class_says_so(
+    spec_of: Callable[[str, str], Any], tmp_path: Path
+) -> None:
+    spec = spec_of("decide(self, view)", "return []\n    sets_learning_rates = True")
+    with pytest.raises(UserError, match="sets_learning_rates is True, but the class has no"):
+        execute(spec, tmp_path / "results")
+
+
 @pytest.mark.parametrize(
     "sin",
     [
@@ -120,6 +128,8 @@ def test_learning_rates_must_be_one_per_layer(
         "view.step = 10**6",
         "view.total_steps = 2",
         "view.frozen = frozenset({0})",
+        "view.base_lr = 1.0",
+        "view._model.requires_grad_(False)",
     ],
 )
 @pytest.mark.parametrize("method", ["start", "observe", "decide"])
