@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import venv
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ LIMIT = 20.0  # seconds, enough for pytest to start on a busy machine
 SLOW = """
 import time
 
-def test_passes(): pass
+def test_passes(request): assert hasattr(request.config, "workerinput") == WORKERS
 def test_fails(): assert False
 def test_never_ends(): time.sleep(600)
 def test_is_not_reached(): pass
@@ -33,15 +35,37 @@ def check(tmp_path: Path) -> Check:
     return Check(tmp_path, "cpu", tmp_path / "no bundle", place, environment)
 
 
+def link_packages(folder: Path, *names: str) -> None:
+    """Make installed packages importable from a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for package in map(distribution, names):
+        for top in {file.parts[0] for file in package.files or ()} - {"..", "__pycache__"}:
+            (folder / top).symlink_to(str(package.locate_file(top)))
+
+
+def make_python(folder: Path) -> Path:
+    """Create an environment that has pytest but lacks pytest-xdist. Return its interpreter."""
+    venv.create(folder, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    link_packages(site, "pytest", "pluggy", "iniconfig", "packaging", "pygments")
+    return folder / "bin" / "python"
+
+
 @pytest.mark.parametrize("workers", [True, False])
 def test_tests_stopped_by_the_time_limit_are_listed(
     workers: bool, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Tests run in parallel if, and only if, the bundle has pytest-xdist."""
     laws = check.out / "test_slow.py"
-    laws.write_text(SLOW)
+    laws.write_text(SLOW.replace("WORKERS", str(workers)))
+    monkeypatch.setattr(sys, "executable", str(make_python(check.place / "python")))
+    if workers:
+        bundled = check.place / "packages"
+        link_packages(bundled, "pytest-xdist", "execnet")
+        path = f"{bundled}:{check.environment['PYTHONPATH']}"
+        check.environment = {**check.environment, "PYTHONPATH": path}
     monkeypatch.setattr(run, "LAWS", (str(laws), "-c", "/dev/null", "--rootdir", str(check.out)))
     monkeypatch.setattr(run, "PATIENCE", 1.0)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: workers or None)
     began = time.monotonic()
     assert not check_laws(check, began + LIMIT)
     assert time.monotonic() - began < LIMIT + 20
