@@ -97,6 +97,21 @@ def test_missing_images_skip_all_runs(check: Check) -> None:
     assert "make cuda-bundle" in check.lines[0]
 
 
+def test_packages_of_the_callers_pythonpath_stay_importable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On clusters, `module load` provides torch through PYTHONPATH."""
+    loaded = tmp_path / "loaded"
+    loaded.mkdir()
+    (loaded / "only_loaded.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(loaded))
+    environment = install_wheels(tmp_path / "no bundle", tmp_path)
+    command = [sys.executable, "-c", "import only_loaded, tests.cuda.run"]
+    subprocess.run(command, env=environment, cwd=tmp_path, check=True)
+    monkeypatch.delenv("PYTHONPATH")
+    assert install_wheels(tmp_path / "no bundle", tmp_path)["PYTHONPATH"] == str(run.ROOT)
+
+
 def test_a_bundle_contains_the_packages_that_a_gpu_machine_lacks() -> None:
     missing = find_missing()
     assert {"fvcore", "submitit", *ALWAYS} <= set(missing)

@@ -223,6 +223,8 @@ def install_wheels(bundle: Path, place: Path) -> dict[str, str]:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
         subprocess.run([*command, "--target", str(target), *wheels], check=True)
         paths.insert(0, str(target))
+    if loaded := os.environ.get("PYTHONPATH"):  # `module load` of a cluster sets it
+        paths.append(loaded)
     return {**os.environ, "PYTHONPATH": ":".join(paths), "OMP_NUM_THREADS": "1"}
 
 
