@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import venv
+from collections.abc import Callable
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -89,6 +90,34 @@ def test_a_command_that_ignores_sigint_is_killed_after_its_deadline(check: Check
     finally:
         run.PATIENCE = patience
     assert check.run([sys.executable, "-c", "raise SystemExit(3)"], time.monotonic() + 60) == 3
+
+
+def call_main(
+    monkeypatch: pytest.MonkeyPatch, out: Path, *parts: Callable[[Check, float], bool]
+) -> int:
+    """Call main with other functions in place of its three parts."""
+    for name, part in zip(("check_laws", "measure_costs", "train_on_images"), parts, strict=True):
+        monkeypatch.setattr(run, name, part)
+    argv = ["run.py", str(out), "--device", "cpu", "--bundle", str(out / "no bundle")]
+    monkeypatch.setattr(sys, "argv", argv)
+    return run.main()
+
+
+def succeed(check: Check, until: float) -> bool:
+    """Stand for a part that succeeds."""
+    check.say("succeeded")
+    return True
+
+
+def test_files_of_an_earlier_call_are_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that fails writes no file, so an earlier file would describe another call."""
+    for name in ("laws.txt", "runs.csv", "environment.json", "summary.txt", "notes.txt"):
+        (tmp_path / name).write_text("of an earlier call")
+    assert call_main(monkeypatch, tmp_path, succeed, succeed, succeed) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"summary.txt", "notes.txt"}
+    assert "earlier" not in (tmp_path / "summary.txt").read_text()
 
 
 def test_missing_images_skip_all_runs(check: Check) -> None:

@@ -5,7 +5,7 @@
 Three parts run one after the other, each with a time limit: tests on the device, measurements of
 the harness overhead at 224 pixels, and short runs on real images. A part that reaches its limit is
 stopped. Its finished results are written, and the summary lists what is missing. OUT gets at most
-seven files.
+six files. Those of an earlier call are deleted first.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ RUN = (
     "--lr", "0.003", "--warmup", "0.1",
 )  # fmt: skip
 COMMAND = (sys.executable, "-m", "bench.cli.main")
+FILES = ("laws.csv", "laws.txt", "perf.csv", "environment.json", "runs.csv", "summary.txt")
 PATIENCE = 10.0  # seconds that an interrupted command has to write its results
 
 
@@ -240,6 +241,8 @@ def main() -> int:
     args = parser.parse_args()
     limits = [60 * float(minutes) for minutes in args.minutes.split(",")]
     args.out.mkdir(parents=True, exist_ok=True)
+    for name in FILES:  # a part without a result must not show that of another machine
+        (args.out / name).unlink(missing_ok=True)
     parts = (check_laws, measure_costs, train_on_images)
     with tempfile.TemporaryDirectory(prefix="freezebench-cuda-") as place:
         environment = install_wheels(args.bundle, Path(place))
