@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
 import venv
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -100,6 +103,7 @@ def call_main(
         monkeypatch.setattr(run, name, part)
     argv = ["run.py", str(out), "--device", "cpu", "--bundle", str(out / "no bundle")]
     monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)  # only in this process
     return run.main()
 
 
@@ -118,6 +122,48 @@ def test_files_of_an_earlier_call_are_deleted(
     assert call_main(monkeypatch, tmp_path, succeed, succeed, succeed) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"summary.txt", "notes.txt"}
     assert "earlier" not in (tmp_path / "summary.txt").read_text()
+
+
+INTERRUPTED = """
+import sys
+from tests.cuda import run
+
+def succeed(check, until):
+    check.say("succeeded")
+    return True
+
+def wait(check, until):
+    child = "import os, pathlib, signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN)\\n"
+    child += "pathlib.Path(sys.argv[1]).write_text(f'{os.getpid()}.'); time.sleep(600)"
+    check.run([sys.executable, "-c", child, str(check.out / "pid")], until)
+
+run.check_laws, run.measure_costs, run.train_on_images = succeed, wait, succeed
+sys.exit(run.main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_leaves_no_process_and_keeps_the_finished_parts(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path), "--bundle", str(tmp_path / "none")]
+    process = subprocess.Popen(command, cwd=run.ROOT)
+    written, until = tmp_path / "pid", time.monotonic() + 60
+    while not (written.exists() and written.read_text().endswith(".")):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    child = int(written.read_text().rstrip("."))
+    process.send_signal(number)
+    try:
+        assert process.wait(30) == 130
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+    summary = (tmp_path / "summary.txt").read_text()
+    assert summary.count("succeeded") == 1
+    assert "wait: interrupted" in summary
 
 
 def test_missing_images_skip_all_runs(check: Check) -> None:

@@ -76,14 +76,16 @@ class Check:
 
     def say(self, line: str) -> None:
         """Print a line and keep it for the summary."""
-        print(line, flush=True)
         self.lines.append(line)
+        with suppress(OSError):  # the terminal may be gone
+            print(line, flush=True)
 
     def run(self, command: Sequence[str], until: float, log: Path | None = None) -> int | None:
         """Run a command. Return its status, or None if it was stopped at `until`.
 
         until: deadline in seconds of time.monotonic(). At the deadline the command gets SIGINT, so
-            that it can write its results. After PATIENCE seconds its process group gets SIGKILL.
+            that it can write its results. After PATIENCE seconds its process group gets SIGKILL,
+            as it does at once if an exception ends the wait.
         log: file for stdout and stderr.
         """
         with (log or self.place / "log.txt").open("a") as file:
@@ -97,10 +99,11 @@ class Check:
                 os.killpg(process.pid, signal.SIGINT)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(PATIENCE)
+                return None
+            finally:
                 with suppress(ProcessLookupError):  # the group may have ended already
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-                return None
 
 
 def check_laws(check: Check, until: float) -> bool:
@@ -116,9 +119,11 @@ def check_laws(check: Check, until: float) -> bool:
         command += ["-n", str(min(14, os.cpu_count() or 1))]
     more = {"FREEZEBENCH_TEST_DEVICE": check.device, "FREEZEBENCH_OUTCOMES": str(outcomes)}
     check.environment = {**check.environment, **more}
-    check.run(command, until, log)
-    found = read_outcomes(outcomes)
-    write_rows(check.out / "laws.csv", [{"test": t, "outcome": o} for t, o in found.items()])
+    try:
+        check.run(command, until, log)
+    finally:  # also after Ctrl-C
+        found = read_outcomes(outcomes)
+        write_rows(check.out / "laws.csv", [{"test": t, "outcome": o} for t, o in found.items()])
     counts = Counter(found.values())
     check.say("laws: " + (", ".join(f"{n} {o}" for o, n in sorted(counts.items())) or "none ran"))
     failures = Path(f"{outcomes}.failures")
@@ -151,7 +156,7 @@ def measure_costs(check: Check, until: float) -> bool:
         if status != 0:
             why = "stopped at the time limit" if status is None else f"ended with status {status}"
             check.say(f"perf: {name} {why}")
-    write_rows(check.out / "perf.csv", rows)
+        write_rows(check.out / "perf.csv", rows)  # after each command, so that Ctrl-C loses none
     missed = [row for row in rows if row["verdict"] == "MISSED"]
     check.say(f"perf: {len(rows)} measurements, {len(missed)} limits missed")
     for row in missed:
@@ -181,7 +186,7 @@ def train_on_images(check: Check, until: float) -> bool:
         if status != 0:
             why = "no time left" if status is None else f"status {status}"
             check.say(f"runs: {strategy} not finished ({why})")
-    write_rows(check.out / "runs.csv", rows)
+        write_rows(check.out / "runs.csv", rows)
     check.say(f"runs: {len(rows)} of {len(STRATEGIES)} finished")
     return len(rows) == len(STRATEGIES)
 
@@ -230,7 +235,11 @@ def install_wheels(bundle: Path, place: Path) -> dict[str, str]:
 
 
 def main() -> int:
-    """Run the three parts. Return 1 if a test failed or a part has no complete result."""
+    """Run the three parts. Return 1 if a test failed or a part has no complete result.
+
+    SIGTERM of a batch system and SIGHUP of a closed terminal have the effect of Ctrl-C. Return 130
+    after these.
+    """
     parser = argparse.ArgumentParser(description=__doc__, prog="make cuda")
     parser.add_argument("out", type=Path, help="output folder")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
@@ -243,17 +252,34 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     for name in FILES:  # a part without a result must not show that of another machine
         (args.out / name).unlink(missing_ok=True)
-    parts = (check_laws, measure_costs, train_on_images)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="freezebench-cuda-") as place:
         environment = install_wheels(args.bundle, Path(place))
         check = Check(args.out, args.device, args.bundle.resolve(), Path(place), environment)
-        good = True
-        for part, seconds in zip(parts, limits, strict=True):
+        return run_parts(check, limits)
+
+
+def run_parts(check: Check, limits: Sequence[float]) -> int:
+    """Run the parts and write summary.txt. Return the exit status.
+
+    limits: time limits of the parts in seconds.
+    """
+    status = 0
+    try:
+        for part, seconds in zip((check_laws, measure_costs, train_on_images), limits, strict=True):
             began = time.monotonic()
-            good &= part(check, began + seconds)
+            try:
+                good = part(check, began + seconds)
+            except KeyboardInterrupt:
+                check.say(f"{part.__name__}: interrupted; later parts were not started")
+                return 130
+            status |= not good
             check.say(f"({part.__name__}: {time.monotonic() - began:.0f} of {seconds:.0f} s)")
-        (args.out / "summary.txt").write_text("\n".join(check.lines) + "\n")
-    return 0 if good else 1
+        return status
+    finally:
+        (check.out / "summary.txt").write_text("\n".join(check.lines) + "\n")
 
 
 if __name__ == "__main__":
