@@ -17,7 +17,7 @@ import pytest
 
 from tests.cuda import run
 from tests.cuda.bundle import ALWAYS, find_missing
-from tests.cuda.run import Check, check_laws, install_wheels, train_on_images
+from tests.cuda.run import Check, check_laws, make_environment, train_on_images
 from tests.support.outcomes import read_outcomes
 
 LIMIT = 20.0  # seconds, enough for pytest to start on a busy machine
@@ -35,8 +35,7 @@ def test_is_not_reached(): pass
 def check(tmp_path: Path) -> Check:
     place = tmp_path / "place"
     place.mkdir()
-    environment = install_wheels(tmp_path / "no bundle", place)
-    return Check(tmp_path, "cpu", tmp_path / "no bundle", place, environment)
+    return Check(tmp_path, "cpu", tmp_path / "no bundle", place, make_environment())
 
 
 def link_packages(folder: Path, *names: str) -> None:
@@ -124,6 +123,18 @@ def test_files_of_an_earlier_call_are_deleted(
     assert "earlier" not in (tmp_path / "summary.txt").read_text()
 
 
+def test_an_error_in_one_part_is_one_line_and_the_others_are_executed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(check: Check, until: float) -> bool:
+        raise FileNotFoundError("no environment.json\nhere")
+
+    assert call_main(monkeypatch, tmp_path, succeed, fail, succeed) == 1
+    lines = (tmp_path / "summary.txt").read_text().splitlines()
+    assert lines.count("succeeded") == 2
+    assert "fail: FileNotFoundError: no environment.json here" in lines
+
+
 INTERRUPTED = """
 import sys
 from tests.cuda import run
@@ -180,11 +191,23 @@ def test_packages_of_the_callers_pythonpath_stay_importable(
     loaded.mkdir()
     (loaded / "only_loaded.py").write_text("")
     monkeypatch.setenv("PYTHONPATH", str(loaded))
-    environment = install_wheels(tmp_path / "no bundle", tmp_path)
     command = [sys.executable, "-c", "import only_loaded, tests.cuda.run"]
-    subprocess.run(command, env=environment, cwd=tmp_path, check=True)
+    subprocess.run(command, env=make_environment(), cwd=tmp_path, check=True)
     monkeypatch.delenv("PYTHONPATH")
-    assert install_wheels(tmp_path / "no bundle", tmp_path)["PYTHONPATH"] == str(run.ROOT)
+    assert make_environment()["PYTHONPATH"] == str(run.ROOT)
+
+
+def test_without_pip_the_parts_run_without_the_wheels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "no bundle"
+    (bundle / "wheels").mkdir(parents=True)
+    (bundle / "wheels" / "small-1.0-py3-none-any.whl").touch()
+    monkeypatch.setattr(sys, "executable", str(make_python(tmp_path / "python")))
+    assert call_main(monkeypatch, tmp_path, succeed, succeed, succeed) == 0
+    (line,) = (x for x in (tmp_path / "summary.txt").read_text().splitlines() if "pip" in x)
+    assert line.startswith("wheels: not installed")
+    assert line.endswith("No module named pip")
 
 
 def test_a_bundle_contains_the_packages_that_a_gpu_machine_lacks() -> None:

@@ -220,18 +220,28 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def install_wheels(bundle: Path, place: Path) -> dict[str, str]:
-    """Install the wheels of a bundle below `place`. Return an environment that imports them."""
-    paths = [str(ROOT)]
-    wheels = sorted(str(path) for path in bundle.glob("wheels/*.whl"))
-    if wheels:
-        target = place / "packages"
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
-        subprocess.run([*command, "--target", str(target), *wheels], check=True)
-        paths.insert(0, str(target))
+def make_environment(*packages: Path) -> dict[str, str]:
+    """Return an environment that imports the project, and packages from folders."""
+    paths = [str(path) for path in (*packages, ROOT)]
     if loaded := os.environ.get("PYTHONPATH"):  # `module load` of a cluster sets it
         paths.append(loaded)
     return {**os.environ, "PYTHONPATH": ":".join(paths), "OMP_NUM_THREADS": "1"}
+
+
+def install_wheels(check: Check) -> None:
+    """Install the wheels of the bundle for the commands. If that fails, say why."""
+    wheels = sorted(str(path) for path in check.bundle.glob("wheels/*.whl"))
+    if not wheels:
+        return
+    target = check.place / "packages"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+    command += ["--disable-pip-version-check", "--target", str(target), *wheels]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.splitlines() or ["no message"])[-1]
+        check.say(f"wheels: not installed, pip ended with status {done.returncode}: {last}")
+    else:
+        check.environment = make_environment(target)
 
 
 def main() -> int:
@@ -256,18 +266,19 @@ def main() -> int:
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
             signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="freezebench-cuda-") as place:
-        environment = install_wheels(args.bundle, Path(place))
-        check = Check(args.out, args.device, args.bundle.resolve(), Path(place), environment)
+        bundle, environment = args.bundle.resolve(), make_environment()
+        check = Check(args.out, args.device, bundle, Path(place), environment)
         return run_parts(check, limits)
 
 
 def run_parts(check: Check, limits: Sequence[float]) -> int:
-    """Run the parts and write summary.txt. Return the exit status.
+    """Install the wheels, run the parts and write summary.txt. Return the exit status.
 
     limits: time limits of the parts in seconds.
     """
     status = 0
     try:
+        install_wheels(check)
         for part, seconds in zip((check_laws, measure_costs, train_on_images), limits, strict=True):
             began = time.monotonic()
             try:
@@ -275,6 +286,9 @@ def run_parts(check: Check, limits: Sequence[float]) -> int:
             except KeyboardInterrupt:
                 check.say(f"{part.__name__}: interrupted; later parts were not started")
                 return 130
+            except Exception as error:  # other parts do not depend on this one
+                good, message = False, " ".join(str(error).split())
+                check.say(f"{part.__name__}: {type(error).__name__}: {message}")
             status |= not good
             check.say(f"({part.__name__}: {time.monotonic() - began:.0f} of {seconds:.0f} s)")
         return status
