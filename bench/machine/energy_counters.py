@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 import time
+from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -131,7 +133,7 @@ def _import_nvml() -> ModuleType:
 
 
 class _MachineLoad:
-    """CPU time of this process and of all others since `restart`."""
+    """CPU time of this process with its descendants, and of all others, since `restart`."""
 
     def __init__(self, stat: Path) -> None:
         self._stat = stat
@@ -141,7 +143,10 @@ class _MachineLoad:
         self._from = self._read()
 
     def measure(self) -> tuple[float, float, float]:
-        """Return the CPU seconds of other processes and of this one, and the elapsed seconds."""
+        """Return the CPU seconds of others and of this process, and the elapsed seconds.
+
+        Its descendants, such as data workers, count as this process.
+        """
         all_now, own_now, now = self._read()
         whole, own, elapsed = (
             later - earlier
@@ -157,9 +162,30 @@ class _MachineLoad:
         # proc_stat(5): user, nice, system, idle, iowait, irq, softirq, in ticks.
         user, nice, system, _, _, irq, softirq = (int(field) for field in fields[1:8])
         ticks = user + nice + system + irq + softirq
-        children = os.times()
-        own = time.process_time() + children.children_user + children.children_system
+        # The living first: a child that ends in between counts twice here, rather than as another.
+        own = _read_descendants(self._stat.parent)
+        ended = os.times()
+        own += time.process_time() + ended.children_user + ended.children_system
         return ticks / os.sysconf("SC_CLK_TCK"), own, time.monotonic()
+
+
+def _read_descendants(proc: Path) -> float:
+    """Return the CPU seconds of this process's living descendants and of their ended children."""
+    children: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for folder in proc.iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):  # the process has ended
+                # proc_pid_stat(5), after the name: state, parent, …; 14 to 17 are user and system
+                # ticks of the process and of its ended children.
+                fields = (folder / "stat").read_bytes().rpartition(b")")[2].split()
+                ticks = sum(int(field) for field in fields[11:15])
+                children[int(fields[1])].append((int(folder.name), ticks))
+    todo, total = [os.getpid()], 0
+    while todo:
+        for process, ticks in children[todo.pop()]:
+            todo.append(process)
+            total += ticks
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def _find_packages(root: Path) -> list[Path]:

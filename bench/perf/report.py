@@ -39,9 +39,10 @@ def write_measurements(
     writer = csv.DictWriter(text, rows[0].keys() if rows else (), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(folder / "perf.csv", text.getvalue())
+    # The environment first: readers of perf.csv need it, and a signal may end the process here.
     values = json.dumps(describe_environment(settings), indent=1) + "\n"
     write_atomically(folder / "environment.json", values)
+    write_atomically(folder / "perf.csv", text.getvalue())
     return folder / "perf.csv", folder / "environment.json"
 
 

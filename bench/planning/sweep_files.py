@@ -63,10 +63,10 @@ def load_sweep_file(name: str) -> tuple[str, SweepFile]:
 
     Raises UserError for a missing file, an invalid value, and two methods of one name.
     """
-    declared = _read_toml(SWEEPS, name, "sweep")
+    declared = _read_sweep(name)
     if "same_as" in declared:
         name = _validate(Alias, declared, f"sweep {name}").same_as
-        declared = _read_toml(SWEEPS, name, "sweep")
+        declared = _read_sweep(name)
     sweep = _validate(SweepFile, declared, f"sweep {name}")
     _check_references(sweep, f"sweep {name}")
     if not sweep.table and name.endswith(".toml"):
@@ -149,16 +149,11 @@ def _check_references(sweep: SweepFile, where: str) -> None:
 
 
 def _check_own_name(path: Path) -> None:
-    """Raise UserError if the file has the name of a built-in report, or unusual characters."""
+    """Raise UserError if the file has the name of a built-in report."""
     if re.fullmatch(rf"(table|figure)\d.*|curves|claims|index|made|{LEADERBOARD}.*", path.stem):
         raise UserError(
             f"sweep {path}: a built-in report has this name; rename the file, or declare in it "
             "the table that reports it (table = ...)"
-        )
-    if not re.fullmatch(r"[\w.-]+", path.stem):
-        raise UserError(
-            f"sweep {path}: the report gets the name of this file; rename the file, using only "
-            "letters, digits, dots, dashes and underscores"
         )
 
 
@@ -206,3 +201,16 @@ def _read_toml(folder: Path, name: str, what: str) -> dict[str, Any]:
             raise make_unknown_error(what, name, _list_names(folder))
         path = folder / f"{name}.toml"
     return read_toml(path, f"{what} {name}")
+
+
+def _read_sweep(name: str) -> dict[str, Any]:
+    """Read a sweep. Raise UserError if the name of its file has unusual characters.
+
+    squeue separates the names of jobs with commas, and its output is split at "|".
+    """
+    if name.endswith(".toml") and not re.fullmatch(r"[\w.-]+", Path(name).stem):
+        raise UserError(
+            f"sweep {name}: its reports and Slurm jobs get the name of this file; rename the file, "
+            "using only letters, digits, dots, dashes and underscores"
+        )
+    return _read_toml(SWEEPS, name, "sweep")

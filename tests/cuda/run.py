@@ -5,14 +5,13 @@
 Three parts run one after the other, each with a time limit: tests on the device, measurements of
 the harness overhead at 224 pixels, and short runs on real images. A part that reaches its limit is
 stopped. Its finished results are written, and the summary lists what is missing. OUT gets at most
-seven files.
+six files. Those of an earlier call are deleted first.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import importlib.util
 import json
 import os
 import shutil
@@ -60,6 +59,7 @@ RUN = (
     "--lr", "0.003", "--warmup", "0.1",
 )  # fmt: skip
 COMMAND = (sys.executable, "-m", "bench.cli.main")
+FILES = ("laws.csv", "laws.txt", "perf.csv", "environment.json", "runs.csv", "summary.txt")
 PATIENCE = 10.0  # seconds that an interrupted command has to write its results
 
 
@@ -76,14 +76,16 @@ class Check:
 
     def say(self, line: str) -> None:
         """Print a line and keep it for the summary."""
-        print(line, flush=True)
         self.lines.append(line)
+        with suppress(OSError):  # the terminal may be gone
+            print(line, flush=True)
 
     def run(self, command: Sequence[str], until: float, log: Path | None = None) -> int | None:
         """Run a command. Return its status, or None if it was stopped at `until`.
 
         until: deadline in seconds of time.monotonic(). At the deadline the command gets SIGINT, so
-            that it can write its results. After PATIENCE seconds its process group gets SIGKILL.
+            that it can write its results. After PATIENCE seconds its process group gets SIGKILL,
+            as it does at once if an exception ends the wait.
         log: file for stdout and stderr.
         """
         with (log or self.place / "log.txt").open("a") as file:
@@ -97,10 +99,11 @@ class Check:
                 os.killpg(process.pid, signal.SIGINT)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(PATIENCE)
+                return None
+            finally:
                 with suppress(ProcessLookupError):  # the group may have ended already
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-                return None
 
 
 def check_laws(check: Check, until: float) -> bool:
@@ -111,13 +114,16 @@ def check_laws(check: Check, until: float) -> bool:
     outcomes, log = check.place / "outcomes.txt", check.place / "pytest.txt"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command += ["-p", "tests.support.outcomes", "--tb=short", "--show-capture=no", *LAWS]
-    if importlib.util.find_spec("xdist"):
+    # Ask a child, because only children import the packages of the bundle.
+    if check.run([sys.executable, "-c", "import xdist"], until) == 0:
         command += ["-n", str(min(14, os.cpu_count() or 1))]
     more = {"FREEZEBENCH_TEST_DEVICE": check.device, "FREEZEBENCH_OUTCOMES": str(outcomes)}
     check.environment = {**check.environment, **more}
-    check.run(command, until, log)
-    found = read_outcomes(outcomes)
-    write_rows(check.out / "laws.csv", [{"test": t, "outcome": o} for t, o in found.items()])
+    try:
+        check.run(command, until, log)
+    finally:  # also after Ctrl-C
+        found = read_outcomes(outcomes)
+        write_rows(check.out / "laws.csv", [{"test": t, "outcome": o} for t, o in found.items()])
     counts = Counter(found.values())
     check.say("laws: " + (", ".join(f"{n} {o}" for o, n in sorted(counts.items())) or "none ran"))
     failures = Path(f"{outcomes}.failures")
@@ -150,7 +156,7 @@ def measure_costs(check: Check, until: float) -> bool:
         if status != 0:
             why = "stopped at the time limit" if status is None else f"ended with status {status}"
             check.say(f"perf: {name} {why}")
-    write_rows(check.out / "perf.csv", rows)
+        write_rows(check.out / "perf.csv", rows)  # after each command, so that Ctrl-C loses none
     missed = [row for row in rows if row["verdict"] == "MISSED"]
     check.say(f"perf: {len(rows)} measurements, {len(missed)} limits missed")
     for row in missed:
@@ -180,7 +186,7 @@ def train_on_images(check: Check, until: float) -> bool:
         if status != 0:
             why = "no time left" if status is None else f"status {status}"
             check.say(f"runs: {strategy} not finished ({why})")
-    write_rows(check.out / "runs.csv", rows)
+        write_rows(check.out / "runs.csv", rows)
     check.say(f"runs: {len(rows)} of {len(STRATEGIES)} finished")
     return len(rows) == len(STRATEGIES)
 
@@ -214,20 +220,36 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def install_wheels(bundle: Path, place: Path) -> dict[str, str]:
-    """Install the wheels of a bundle below `place`. Return an environment that imports them."""
-    paths = [str(ROOT)]
-    wheels = sorted(str(path) for path in bundle.glob("wheels/*.whl"))
-    if wheels:
-        target = place / "packages"
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
-        subprocess.run([*command, "--target", str(target), *wheels], check=True)
-        paths.insert(0, str(target))
+def make_environment(*packages: Path) -> dict[str, str]:
+    """Return an environment that imports the project, and packages from folders."""
+    paths = [str(path) for path in (*packages, ROOT)]
+    if loaded := os.environ.get("PYTHONPATH"):  # `module load` of a cluster sets it
+        paths.append(loaded)
     return {**os.environ, "PYTHONPATH": ":".join(paths), "OMP_NUM_THREADS": "1"}
 
 
+def install_wheels(check: Check) -> None:
+    """Install the wheels of the bundle for the commands. If that fails, say why."""
+    wheels = sorted(str(path) for path in check.bundle.glob("wheels/*.whl"))
+    if not wheels:
+        return
+    target = check.place / "packages"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+    command += ["--disable-pip-version-check", "--target", str(target), *wheels]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.splitlines() or ["no message"])[-1]
+        check.say(f"wheels: not installed, pip ended with status {done.returncode}: {last}")
+    else:
+        check.environment = make_environment(target)
+
+
 def main() -> int:
-    """Run the three parts. Return 1 if a test failed or a part has no complete result."""
+    """Run the three parts. Return 1 if a test failed or a part has no complete result.
+
+    SIGTERM of a batch system and SIGHUP of a closed terminal have the effect of Ctrl-C. Return 130
+    after these.
+    """
     parser = argparse.ArgumentParser(description=__doc__, prog="make cuda")
     parser.add_argument("out", type=Path, help="output folder")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
@@ -238,17 +260,40 @@ def main() -> int:
     args = parser.parse_args()
     limits = [60 * float(minutes) for minutes in args.minutes.split(",")]
     args.out.mkdir(parents=True, exist_ok=True)
-    parts = (check_laws, measure_costs, train_on_images)
+    for name in FILES:  # a part without a result must not show that of another machine
+        (args.out / name).unlink(missing_ok=True)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="freezebench-cuda-") as place:
-        environment = install_wheels(args.bundle, Path(place))
-        check = Check(args.out, args.device, args.bundle.resolve(), Path(place), environment)
-        good = True
-        for part, seconds in zip(parts, limits, strict=True):
+        bundle, environment = args.bundle.resolve(), make_environment()
+        check = Check(args.out, args.device, bundle, Path(place), environment)
+        return run_parts(check, limits)
+
+
+def run_parts(check: Check, limits: Sequence[float]) -> int:
+    """Install the wheels, run the parts and write summary.txt. Return the exit status.
+
+    limits: time limits of the parts in seconds.
+    """
+    status = 0
+    try:
+        install_wheels(check)
+        for part, seconds in zip((check_laws, measure_costs, train_on_images), limits, strict=True):
             began = time.monotonic()
-            good &= part(check, began + seconds)
+            try:
+                good = part(check, began + seconds)
+            except KeyboardInterrupt:
+                check.say(f"{part.__name__}: interrupted; later parts were not started")
+                return 130
+            except Exception as error:  # other parts do not depend on this one
+                good, message = False, " ".join(str(error).split())
+                check.say(f"{part.__name__}: {type(error).__name__}: {message}")
+            status |= not good
             check.say(f"({part.__name__}: {time.monotonic() - began:.0f} of {seconds:.0f} s)")
-        (args.out / "summary.txt").write_text("\n".join(check.lines) + "\n")
-    return 0 if good else 1
+        return status
+    finally:
+        (check.out / "summary.txt").write_text("\n".join(check.lines) + "\n")
 
 
 if __name__ == "__main__":

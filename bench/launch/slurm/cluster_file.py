@@ -151,11 +151,13 @@ class ClusterSettings:
                     f"{self.file}: the runs need {wanted} GPUs each, but jobs request {gpus}; set "
                     f"gpus_per_node = {wanted}"
                 )
-        threads = count_threads(specs)
+        # An array may contain any part of the runs, so each run must fit beside others like it.
+        threads = max((self.at_once([s]) * count_threads([s]) for s in specs), default=1)
         if self.resources["cpus_per_task"] < threads:
             raise UserError(
-                f"{self.file}: the runs use {threads} threads, but jobs request "
-                f"{self.resources['cpus_per_task']} cores; set cpus_per_task = {threads}"
+                f"{self.file}: the runs that a job executes at a time use {threads} threads, but "
+                f"jobs request {self.resources['cpus_per_task']} cores; set cpus_per_task = "
+                f"{threads}"
             )
 
     def parameters(self) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import os
 import sys
 import time
 from pathlib import Path
+from subprocess import PIPE, Popen
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from bench.machine.energy_counters import NoEnergy, NvmlCounter, RaplCounter
+from bench.machine.energy_counters import STAT, NoEnergy, NvmlCounter, RaplCounter, _MachineLoad
 
 RANGE = 262_143_328_850  # max_energy_range_uj of a desktop CPU
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -36,6 +37,14 @@ class Machine:
         """Set the CPU time of the whole machine since its start."""
         user = round(seconds * TICKS)
         self.stat.write_text(f"cpu  {user} 0 0 99999 88888 0 0 0 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n")
+
+    def set_process(self, pid, parent, seconds, waited=0.0):
+        """Set the CPU time of a process, and that of its children that have ended."""
+        folder = self.stat.parent / str(pid)
+        folder.mkdir(exist_ok=True)
+        user, ended = round(seconds * TICKS), round(waited * TICKS)
+        start = f"{pid} (a) b (c) S {parent} 1 1 0 -1 4194304 0 0 0 0"
+        (folder / "stat").write_text(f"{start} {user - 1} 1 {ended - 1} 1 20 0 1 0 99999 0 0\n")
 
     def counter(self):
         return RaplCounter(self.root, self.stat)
@@ -99,6 +108,32 @@ def test_cpu_time_of_others_decides_whether_the_package_was_used_alone(machine, 
         counter.check_alone()
     counter.restart()
     counter.check_alone()
+
+
+def test_living_descendants_of_a_run_are_no_other_processes(machine):
+    """Data workers live for an epoch. Only then os.times() contains their time."""
+    machine.zone("intel-rapl:0", "package-0", 0)
+    machine.set_process(900_001, os.getpid(), 100, 1)
+    counter = machine.counter()
+    machine.set_process(900_001, os.getpid(), 140, 11)
+    machine.set_process(900_002, 900_001, 30)
+    machine.set_busy(40 + 10 + 30)
+    counter.check_alone()
+    machine.set_process(900_002, 1, 30)  # of another run
+    with pytest.raises(NoEnergy, match=r"other processes used the CPU for 30\.. of"):
+        counter.check_alone()
+
+
+def test_the_cpu_time_of_a_run_contains_that_of_a_child_that_is_alive():
+    burn = "import time\nwhile time.process_time() < 0.5: pass\nprint(flush=True); input()"
+    load = _MachineLoad(STAT)
+    command = [sys.executable, "-c", burn]
+    with Popen(command, stdin=PIPE, stdout=PIPE) as child:
+        child.stdout.readline()
+        _, alive, _ = load.measure()
+        child.communicate(b"\n")
+    assert alive > 0.4
+    assert load.measure()[1] == pytest.approx(alive, abs=0.3)
 
 
 class RecordedNvml(ModuleType):

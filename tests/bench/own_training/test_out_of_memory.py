@@ -18,7 +18,7 @@ PLACES = {
 def test_a_device_out_of_memory_is_reported_as_that(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(PLACES[where], fail)

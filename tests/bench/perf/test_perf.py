@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bench.batches.order import draw_epoch_order
 from bench.cli.main import main
+from bench.files import write_atomically
 from bench.perf.dispatched_operators import compare_operators, count_operators
 from bench.perf.harness import (
     Harness,
@@ -31,6 +32,7 @@ from bench.perf.interleaved_timing import (
 )
 from bench.perf.measurement import make_measurement
 from bench.perf.reference_loop import ReferenceLoop
+from bench.perf.report import write_measurements
 from bench.perf.sections.realised import compare_savings
 from bench.perf.subjects import SMALLEST
 
@@ -220,3 +222,18 @@ def test_the_command_writes_measurements_and_environment(
     nothing = ["perf", "--only", "compiled", "--models", "vgg11", "--results", str(tmp_path)]
     assert main(nothing) == 2
     assert "compiled measures nothing on vgg11" in capsys.readouterr().err
+
+
+def test_measurements_are_never_without_their_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """perf.csv says neither precision nor machine, so environment.json must exist before it."""
+
+    def stop_after(path: Path, text: str) -> None:
+        write_atomically(path, text)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.perf.report.write_atomically", stop_after)
+    with pytest.raises(KeyboardInterrupt):
+        write_measurements([], settings(tmp_path), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["environment.json"]

@@ -177,6 +177,24 @@ def test_invalid_names_tables_and_matches_of_a_users_sweep_are_errors(
         load_sweep(str(file), "laptop")
 
 
+@pytest.mark.parametrize(
+    "text", [OWN.format(table='table = "table2"', match="full"), 'same_as = "window"\n']
+)
+@pytest.mark.parametrize("name", ["a,b", "a|b", "a b"])
+def test_a_sweep_whose_name_slurm_cannot_list_is_an_error(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    """The name of the file is in the names of jobs, whatever the name of the report."""
+    file = tmp_path / f"{name}.toml"
+    file.write_text(text)
+    with pytest.raises(UserError, match="using only letters, digits, dots, dashes"):
+        load_sweep(str(file), "laptop")
+    alias = tmp_path / "alias.toml"
+    alias.write_text(f'same_as = "{file}"\n')
+    with pytest.raises(UserError, match="using only letters, digits, dots, dashes"):
+        load_sweep(str(alias), "laptop")
+
+
 def test_two_sweeps_of_one_name_are_an_error(tmp_path: Path) -> None:
     files = [tmp_path / place / "mine.toml" for place in ("a", "b")]
     for file in files:

@@ -22,6 +22,8 @@ MODELS = ["laptop_resnet", "laptop_deit"]
 def compute_by_hand(run: RunState, samples: int, seed: int) -> list[list[torch.Tensor]]:
     """Return the gradients of a plain backward pass on a copy of the run's model."""
     model = copy.deepcopy(run.model).train().requires_grad_(True)
+    for module, original in zip(model.modules(), run.model.modules(), strict=True):
+        module.training = original.training  # frozen layers are in eval mode
     inputs, labels = run.batches.labelled_probe(samples)
     with torch.random.fork_rng([run.device] if run.device.type == "cuda" else []):
         torch.manual_seed(seed)

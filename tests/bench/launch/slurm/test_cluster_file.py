@@ -113,8 +113,28 @@ def test_jobs_must_have_the_gpus_and_cores_of_the_runs(tmp_path: Path) -> None:
     four = load_settings(written(tmp_path, "gpus_per_node = 2\ncpus_per_task = 4"))
     assert four.at_once([make_tiny_spec()]) == 4
     assert four.at_once([make_tiny_spec().with_changes(threads=3)]) == 1
-    # GPU runs: one per GPU, whatever the number of cores.
     assert four.at_once([make_tiny_spec().with_changes(device="cuda")]) == 2
+
+
+def test_each_of_the_runs_on_the_gpus_of_a_job_has_its_cores(tmp_path: Path) -> None:
+    """An array may contain any part of the runs, so each kind of run must fit on its own."""
+    one, pair = make_tiny_spec(device="cuda"), make_tiny_spec(device="cuda", replicas=2)
+    for specs, cores in (
+        ([one], 4),  # four runs at a time
+        ([pair], 4),  # two runs of two processes
+        ([one.with_changes(threads=3)], 12),
+        ([pair.with_changes(threads=3)], 12),
+        ([pair, one.with_changes(threads=2)], 8),
+        ([make_tiny_spec(device="cuda", replicas=4, threads=2)], 8),
+        ([make_tiny_spec(device="cuda", replicas=8, nodes=2)], 4),
+    ):
+        enough = f"gpus_per_node = 4\ncpus_per_task = {cores}"
+        load_settings(written(tmp_path, enough)).check_for(specs)
+        few = load_settings(written(tmp_path, f"gpus_per_node = 4\ncpus_per_task = {cores - 1}"))
+        with pytest.raises(UserError, match=f"set cpus_per_task = {cores}$"):
+            few.check_for(specs)
+    # The meaning of gres is unknown, so a job executes one run at a time.
+    load_settings(written(tmp_path, 'gres = "gpu:4"')).check_for([one])
 
 
 def test_a_run_with_replicas_has_a_gpu_or_its_cores_for_each_process(tmp_path: Path) -> None:
