@@ -10,6 +10,7 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import UninitializedParameter
 
 from bench.errors import UserError
 from bench.layers.activations import get_logits
@@ -19,7 +20,7 @@ Example = Tensor | Sequence[Tensor] | Mapping[str, Any]
 
 
 def check_model(model: nn.Module) -> None:
-    """Raise UserError for a model that is wrapped, compiled or scripted, or has such a part.
+    """Raise UserError for a model that is wrapped, compiled, scripted or lazy, or has such a part.
 
     Also raise it if torch.distributed is in use.
     """
@@ -39,7 +40,7 @@ def check_model(model: nn.Module) -> None:
 
 
 def _check_module(name: str, module: nn.Module) -> None:
-    """Raise UserError if a module is wrapped, compiled or scripted. name: "" for the model."""
+    """Raise UserError if a module cannot be frozen by layer. name: "" for the model."""
     kind = type(module).__name__
     what = f"part {name} of the model" if name else "the model"
     if isinstance(module, (DataParallel, DistributedDataParallel)) or "FullySharded" in kind:
@@ -56,6 +57,11 @@ def _check_module(name: str, module: nn.Module) -> None:
         raise UserError(
             f"Freezing: {what} is a ScriptModule, which cannot freeze by layer; pass the module "
             "without torch.jit"
+        )
+    if any(isinstance(parameter, UninitializedParameter) for parameter in module.parameters(False)):
+        raise UserError(
+            f"Freezing: {what} has no weights yet; call the model on a batch first, and then make "
+            "the optimizer"
         )
 
 
@@ -91,8 +97,16 @@ def bind_example(model: nn.Module, example: Example) -> tuple[nn.Module, Inputs]
 def check_forward(model: nn.Module, inputs: Inputs) -> None:
     """Raise UserError if a model cannot run on its inputs. It runs on a copy in eval mode."""
     try:
+        copied = copy.deepcopy(model).eval()
+    except RuntimeError as error:
+        raise UserError(
+            f"Freezing: {type(model).__name__} cannot be copied ({shorten_error(error)}); make "
+            "pruning permanent with prune.remove, and use weight_norm and spectral_norm of "
+            "torch.nn.utils.parametrizations"
+        ) from error
+    try:
         with torch.no_grad():
-            get_logits(copy.deepcopy(model).eval()(*inputs))
+            get_logits(copied(*inputs))
     except (UserError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # models have no common error class

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.utils import prune
 
 from bench.api import Freezing
 from bench.errors import UserError
@@ -151,6 +152,16 @@ def test_unsupported_models_are_refused() -> None:
     plain.get_submodule("3").requires_grad_(False)
     with pytest.raises(UserError, match="layer 3 does not train"):
         TinyLoop("full", model=plain)
+
+
+def test_models_that_cannot_be_copied_or_are_not_complete_are_refused() -> None:
+    pruned = build_tiny_net()
+    prune.random_unstructured(pruned.get_submodule("0"), "weight", 0.5)
+    with pytest.raises(UserError, match=r"cannot be copied \(.*make pruning permanent"):
+        TinyLoop("full", model=pruned)
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(8), nn.Linear(8, 5))
+    with pytest.raises(UserError, match="part 1 of the model has no weights yet; .* batch first"):
+        Freezing.parameter_groups(lazy, make_batch(0)[0])
 
 
 PARTS: dict[str, tuple[Any, str]] = {
