@@ -160,7 +160,7 @@ def test_models_that_cannot_be_copied_or_are_not_complete_are_refused() -> None:
     with pytest.raises(UserError, match=r"cannot be copied \(.*make pruning permanent"):
         TinyLoop("full", model=pruned)
     lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(8), nn.Linear(8, 5))
-    with pytest.raises(UserError, match="part 1 of the model has no weights yet; .* batch first"):
+    with pytest.raises(UserError, match=r"part 1 of the model has no weights yet; .* batch first"):
         Freezing.parameter_groups(lazy, make_batch(0)[0])
 
 
