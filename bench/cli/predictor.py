@@ -165,6 +165,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from reports.figures.style import apply_style, save_figure
     from strategies.smartfrz.studies.evaluation import evaluate_splits, format_evaluation
     from strategies.smartfrz.training.corpus import build_histories
+    from strategies.smartfrz.training.train_predictor import require_both_labels
 
     choice = parse_choice(args)
     out = args.results / "reports" / choice.profile_name / "predictor"
@@ -172,6 +173,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     recordings = _collect_recordings(args)
     window = choice.recipe.window
     corpus = build_histories(recordings, choice.features, window, choice.rule, choice.warmup)
+    require_both_labels(corpus, choice.rule)
     evaluation = evaluate_splits(corpus, choice.recipe)
     print(format_evaluation(evaluation))
     parts = {"splits": evaluation.splits, "runs": evaluation.runs, "reliability": evaluation.bins}

@@ -67,7 +67,8 @@ def load_recordings(
 
     launch: executes a list of specs with a results folder. Diverged runs are left out, and `say`
     reports each of them. The model family of a recording is the first word of its model role.
-    Raises UserError if a run is still missing after the launch, or recorded too few weights.
+    Raises UserError if a run is still missing after the launch, or recorded too few weights, or if
+    all runs diverged.
     """
     launch(sweep.specs, results)
     recordings = []
@@ -85,6 +86,8 @@ def load_recordings(
         family = entry.roles["model"].split()[0]
         origin = RunOrigin(entry.spec.id, family, entry.roles["dataset"])
         recordings.append(Recording(origin, trace))
+    if not recordings:
+        raise UserError(f"sweep {sweep.name}: all recorded runs diverged; lower their lr")
     return recordings
 
 

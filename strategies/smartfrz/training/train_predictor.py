@@ -22,10 +22,11 @@ from strategies.smartfrz.predictor_file import (
 from strategies.smartfrz.training.calibration import calibrate_threshold
 from strategies.smartfrz.training.corpus import Histories, Recording, build_histories
 from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor
-from strategies.smartfrz.training.folds import CHOOSING, make_folds
+from strategies.smartfrz.training.folds import CHOOSING
 from strategies.smartfrz.training.held_out import (
     Score,
     compute_interval,
+    find_folds,
     format_scores,
     score_held_out,
 )
@@ -123,7 +124,7 @@ def build_predictor(
     recordings = load_recordings(sweep, results, launch, choice.tailored, say)
     recordings = _leave_out(recordings, choice.profile, out, without_family, without_task)
     corpus = build_histories(recordings, features, recipe.window, rule, choice.warmup)
-    _require_both_labels(corpus, rule)
+    require_both_labels(corpus, rule)
     share = float(corpus.label[corpus.known].float().mean())
     say(
         f"training data: {len(recordings)} recorded runs, {len(corpus.tokens)} layers, "
@@ -185,15 +186,10 @@ def _leave_out(
     ]
 
 
-def _require_both_labels(corpus: Histories, rule: Rule) -> None:
+def require_both_labels(corpus: Histories, rule: Rule) -> None:
     """Raise UserError unless some layers are labelled as converged and some are not."""
-    known = int(corpus.known.sum())
-    converged = int((corpus.label & corpus.known).sum())
-    if converged in (0, known):
-        raise UserError(
-            f"{converged} of {known} labels are 'converged' ({rule}), so there is nothing to "
-            "learn; change --k or --epsilon"
-        )
+    if found := corpus.describe_one_label():
+        raise UserError(f"{found} ({rule}), so there is nothing to learn; change --k or --epsilon")
 
 
 def _choose_threshold(
@@ -201,14 +197,16 @@ def _choose_threshold(
 ) -> tuple[dict[str, Score], float]:
     """Return the held-out scores, and the P(freeze) from which a layer freezes.
 
-    With a single family and a single task no run can be held out. The scores are then empty and
+    If no run can be held out, as with a single family and a single task, the scores are empty and
     the threshold is 0.5, which equals argmax.
     """
     recipe = choice.recipe
-    splits = [split for split in CHOOSING if len(make_folds(corpus.origins, split)) > 1]
-    scores = score_held_out(corpus, recipe, splits=splits) if splits else {}
-    if scores:
-        say(format_scores(scores, splits))
+    folds, left_out = find_folds(corpus, CHOOSING)
+    for line in left_out:
+        say(line)
+    if folds:
+        scores = score_held_out(corpus, recipe, splits=CHOOSING)
+        say(format_scores(scores))
         if choice.decision == "argmax":
             return scores, ARGMAX
         limit, share = calibrate_threshold(corpus, scores["predictor"].judged, WRONG)
@@ -218,10 +216,7 @@ def _choose_threshold(
             + (")" if share <= WRONG else "; no threshold keeps below it)")
         )
         return scores, limit
-    say(
-        "all recorded runs are of one family and one task, so none can be held out: "
-        "the threshold is 0.5 (argmax)"
-    )
+    say("no recorded run can be held out, so the threshold is not calibrated: it is 0.5 (argmax)")
     return {}, ARGMAX
 
 

@@ -136,6 +136,16 @@ def test_bad_options_of_the_training_give_one_line(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("given", [["--k", "99"], ["--epsilon", "2"]])
+def test_an_evaluation_without_both_labels_gives_one_line(
+    command: list[str], capsys: pytest.CaptureFixture[str], given: list[str]
+) -> None:
+    assert main(["predictor", "evaluate", *command[2:], *given]) == 2
+    error = capsys.readouterr().err
+    assert "labels are 'converged'" in error
+    assert error.count("\n") == 1
+
+
 def test_the_defaults_of_the_command_are_those_of_the_shipped_predictor() -> None:
     choice = PredictorConfig()
     names = {"rule": "kind"}
