@@ -226,10 +226,15 @@ def _rank_labels(args: argparse.Namespace) -> int:
 
 
 def _collect_recordings(args: argparse.Namespace) -> list[Recording]:
-    from strategies.smartfrz.training.source_runs import load_recordings, load_source_sweep
+    from strategies.smartfrz.training.source_runs import (
+        load_recordings,
+        load_source_sweep,
+        refuse_long_rule,
+    )
 
-    sweep = load_source_sweep(args.profile, collect_files(args))
-    return load_recordings(sweep, args.results, partial(_make, args), parse_choice(args).tailored)
+    sweep, choice = load_source_sweep(args.profile, collect_files(args)), parse_choice(args)
+    refuse_long_rule(sweep, choice.rule)
+    return load_recordings(sweep, args.results, partial(_make, args), choice.tailored)
 
 
 def _show_info(args: argparse.Namespace) -> int:
