@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
 
 from bench.cli.arguments import add_file_arguments, add_profile_argument, collect_files
+from bench.errors import UserError
+from bench.spec import Spec
 
 HELP = "count the FLOPs of full training by the paper's convention and exactly, without training"
 EXAMPLE = "freezebench flops --profile paper"
@@ -19,8 +24,8 @@ def main(args: argparse.Namespace) -> int:
     from bench.data.catalogue import describe, holds_texts
     from bench.models.anatomy import analyze_model
     from bench.models.texts.catalogue import find_text_model
+    from bench.planning.estimates import count_full_flops
     from bench.planning.sweep_files import load_profile
-    from bench.spec import FIELDS
     from reports.document.table import (
         TERA,
         Table,
@@ -33,26 +38,26 @@ def main(args: argparse.Namespace) -> int:
 
     profile, root = load_profile(args.profile), collect_files(args).get("data", "")
     rows: list[dict[str, Value]] = []
-    for role, settings in profile["models"].items():
-        for dataset in profile["datasets"].values():
-            values = {**profile["run"], **settings, **dataset}
-            if holds_texts(values["data"]) != (find_text_model(values["model"]) is not None):
-                continue
-            facts = describe(values["data"], root)
-            size = facts.length or values["resolution"]  # for texts: the length of a typical batch
-            layers, flops = analyze_model(values["model"], facts.classes, size)
-            flops = flops.with_batch(values.get("batch_size", FIELDS["batch_size"].default))
-            samples = facts.train_samples * values["epochs"]
-            rows.append(
-                {
-                    "role": role,
-                    "model": values["model"],
-                    "data": values["data"],
-                    "paper": flops.paper().total * samples,
-                    "exact": flops.exact().total * samples,
-                    "layers": len(layers),
-                }
-            )
+    for model, dataset in product(profile["models"], profile["datasets"]):
+        spec = _make_full_spec(profile, model, dataset, root)
+        if holds_texts(spec.data) != (find_text_model(spec.model) is not None):
+            continue
+        facts = describe(spec.data, root)
+        size = min(facts.length, spec.length) or spec.resolution  # texts: length of a typical batch
+        layers, flops = analyze_model(
+            spec.model, facts.classes, size, checkpointing=spec.checkpointing
+        )
+        flops, exact = flops.with_batch(spec.batch_size), count_full_flops(spec)
+        rows.append(
+            {
+                "role": model,
+                "model": spec.model,
+                "data": spec.data,
+                "paper": exact * flops.paper().total / flops.exact().total,
+                "exact": exact,
+                "layers": len(layers),
+            }
+        )
     columns = (
         text_column("model", "role"),
         text_column("stand-in", "model"),
@@ -64,3 +69,20 @@ def main(args: argparse.Namespace) -> int:
     title = f"TFLOPs of full training, profile {profile['name']}"
     print(format_text(Table(title, columns, rows)), end="")
     return 0
+
+
+def _make_full_spec(profile: Mapping[str, Any], model: str, dataset: str, root: str) -> Spec:
+    """Return full training of a pair of roles, with random weights: FLOPs do not depend on them."""
+    values = {
+        **profile["run"],
+        **profile["models"][model],
+        **profile["datasets"][dataset],
+        **profile.get("pairs", {}).get(f"{model}/{dataset}", {}),
+        "weights": "",
+        "paths": {"data": root} if root else {},
+    }
+    values.pop("backbone", None)
+    try:
+        return Spec.from_dict(values)
+    except UserError as error:
+        raise UserError(f"profile {profile['name']}, {model} on {dataset}: {error}") from None

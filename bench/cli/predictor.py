@@ -165,6 +165,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from reports.figures.style import apply_style, save_figure
     from strategies.smartfrz.studies.evaluation import evaluate_splits, format_evaluation
     from strategies.smartfrz.training.corpus import build_histories
+    from strategies.smartfrz.training.train_predictor import require_both_labels
 
     choice = parse_choice(args)
     out = args.results / "reports" / choice.profile_name / "predictor"
@@ -172,6 +173,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     recordings = _collect_recordings(args)
     window = choice.recipe.window
     corpus = build_histories(recordings, choice.features, window, choice.rule, choice.warmup)
+    require_both_labels(corpus, choice.rule)
     evaluation = evaluate_splits(corpus, choice.recipe)
     print(format_evaluation(evaluation))
     parts = {"splits": evaluation.splits, "runs": evaluation.runs, "reliability": evaluation.bins}
@@ -224,10 +226,15 @@ def _rank_labels(args: argparse.Namespace) -> int:
 
 
 def _collect_recordings(args: argparse.Namespace) -> list[Recording]:
-    from strategies.smartfrz.training.source_runs import load_recordings, load_source_sweep
+    from strategies.smartfrz.training.source_runs import (
+        load_recordings,
+        load_source_sweep,
+        refuse_long_rule,
+    )
 
-    sweep = load_source_sweep(args.profile, collect_files(args))
-    return load_recordings(sweep, args.results, partial(_make, args), parse_choice(args).tailored)
+    sweep, choice = load_source_sweep(args.profile, collect_files(args)), parse_choice(args)
+    refuse_long_rule(sweep, choice.rule)
+    return load_recordings(sweep, args.results, partial(_make, args), choice.tailored)
 
 
 def _show_info(args: argparse.Namespace) -> int:

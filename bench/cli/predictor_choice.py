@@ -83,6 +83,7 @@ def list_given(args: argparse.Namespace) -> dict[str, Any]:
 def parse_choice(args: argparse.Namespace) -> PredictorConfig:
     """Return the predictor that the arguments select. Raise UserError for an invalid value."""
     from strategies.smartfrz.features import FEATURES
+    from strategies.smartfrz.strategy import SmartFRZ
     from strategies.smartfrz.training.train_predictor import AS_PUBLISHED, PredictorConfig
 
     base = AS_PUBLISHED if getattr(args, "as_published", False) else PredictorConfig()
@@ -91,9 +92,13 @@ def parse_choice(args: argparse.Namespace) -> PredictorConfig:
         raise make_unknown_error("--features", features, FEATURES)
     window = WINDOW if args.window is None else args.window
     tailored = TAILORED if args.tailored is None else args.tailored
-    for name, value, low in (("window", window, 2), ("tailored", tailored, 8)):
-        if value < low:
-            raise UserError(f"--{name} {value} is not valid; give {low} or more")
+    for name, value in (("window", window), ("tailored", tailored)):
+        option = SmartFRZ.options[name]  # the strategy refuses files with other sizes
+        try:
+            option.accept(value)
+        except ValueError:
+            valid = option.describe_valid()
+            raise UserError(f"--{name} {value} is not valid; give {valid}") from None
     size: dict[str, Any] = {"profile": args.profile, "features": features, "tailored": tailored}
     choice = replace(base, **size, files=collect_files(args))
     return _change_training(replace(choice, recipe=replace(base.recipe, window=window)), args)

@@ -46,13 +46,15 @@ def make_tuning_sweep(
 
     All runs are evaluated on validation data. saving: share of FLOPs that `prefix` saves. setting:
     setting of the profile, "" for none. files, changes: as for `load_sweep`. Raises UserError if
-    the changes select the test set, and for an unknown role or an invalid value.
+    the changes select the test set, if saving is 0, and for an unknown role or an invalid value.
     """
     given = dict(changes or {})
     if given.pop("evaluate_on", "validation") != "validation":
         raise UserError(
             "tune chooses settings, so it never reads the test set; remove --evaluate-on test"
         )
+    if saving == 0:  # which prefix reads as no budget, and then freezes half of the layers
+        raise UserError("tune: --saving 0 saves nothing; give a number above 0, at most 0.95")
 
     def expand(methods: list[Method]) -> Sweep:
         declared = SweepFile(
@@ -77,7 +79,7 @@ def make_tuning_sweep(
     return expand(
         [
             Method(
-                name=f"{strategy}, " + ", ".join(f"{k} {v:g}" for k, v in point.items()),
+                name=f"{strategy}, " + ", ".join(f"{k} {v!r}" for k, v in point.items()),
                 strategy=strategy,
                 options={"saving": saving} if strategy == PREFIX else {},
                 set=point,

@@ -15,21 +15,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from bench.errors import UserError
+
 _FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def fold_batchnorms(prefix: fx.GraphModule) -> int:
     """Fold every plain BatchNorm after a convolution of a prefix, and return the number folded."""
     folded = 0
-    for node in list(prefix.graph.nodes):
-        before = node.args[0] if node.args else None
-        if node.op != "call_module" or not isinstance(before, fx.Node):
-            continue
-        norm = prefix.get_submodule(node.target)
-        if before.op != "call_module" or len(before.users) > 1 or not _is_plain(norm):
-            continue
-        convolution = prefix.get_submodule(str(before.target))
-        if not isinstance(convolution, _ConvNd) or type(convolution) not in _FOLDABLE:
+    for before, node in _find_pairs(prefix):
+        norm = prefix.get_submodule(str(node.target))
+        convolution = cast(_ConvNd, prefix.get_submodule(str(before.target)))
+        if norm.training:
             continue
         parent, _, name = str(before.target).rpartition(".")
         # The GraphModule has its own containers, so the model keeps its original convolution.
@@ -45,13 +42,42 @@ def fold_batchnorms(prefix: fx.GraphModule) -> int:
     return folded
 
 
+def require_foldable(model: nn.Module, graph: fx.Graph, label: str) -> None:
+    """Raise UserError if a model has BatchNorms, but none that can be folded.
+
+    graph: forward pass of the model. label: of the run.
+    """
+    norms = {type(module).__name__ for module in model.modules() if isinstance(module, _BatchNorm)}
+    if norms and not _find_pairs(fx.GraphModule(model, graph)):
+        raise UserError(
+            f"{label}: fold_norms folds torch's own BatchNorms that follow a convolution, but this "
+            f"model has only {', '.join(sorted(norms))}, none of which can be folded; turn "
+            "fold_norms off"
+        )
+
+
+def _find_pairs(module: fx.GraphModule) -> list[tuple[fx.Node, fx.Node]]:
+    """Return each convolution that only a plain BatchNorm reads, and this BatchNorm."""
+    pairs = []
+    for node in module.graph.nodes:
+        before = node.args[0] if node.args else None
+        if node.op != "call_module" or not isinstance(before, fx.Node):
+            continue
+        if before.op != "call_module" or len(before.users) > 1:
+            continue
+        convolution = module.get_submodule(str(before.target))
+        if type(convolution) in _FOLDABLE and _is_plain(module.get_submodule(node.target)):
+            pairs.append((before, node))
+    return pairs
+
+
 def _is_plain(module: nn.Module) -> bool:
-    """Return whether a module is exactly a BatchNorm, in eval mode and with running statistics.
+    """Return whether a module is exactly a BatchNorm, with running statistics.
 
     Subclasses do not count, because timm's contain an activation.
     """
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    return type(module) in kinds and not module.training and module.running_mean is not None
+    return type(module) in kinds and module.running_mean is not None
 
 
 def _fold_convolution(convolution: _ConvNd, norm: _BatchNorm) -> nn.Module:

@@ -65,6 +65,11 @@ class Splitter:
         self._is_random = bool(self._draws)
         self._owner = {m: layer.index for layer in layers for m in layer.modules}
 
+    @property
+    def graph(self) -> fx.Graph:
+        """Graph of the whole forward pass."""
+        return self._graph
+
     def _trace(self) -> None:
         name, images = type(self._model).__name__, self._inputs[0]
         try:

@@ -26,7 +26,7 @@ from bench.machine.torch_settings import disable_tf32
 from bench.prefix.cache import MEBI, PrefixCache
 from bench.prefix.cache_storage import Border
 from bench.prefix.cut_checks import check_cut, check_same
-from bench.prefix.fold_batchnorm import fold_batchnorms
+from bench.prefix.fold_batchnorm import fold_batchnorms, require_foldable
 from bench.prefix.graph_split import Cut, Splitter
 from bench.spec import Spec
 
@@ -50,7 +50,10 @@ class PrefixForward:
         folder: Path,
         autocast: Callable[[], AbstractContextManager[Any]],
     ) -> None:
-        """Trace the model. Raises UserError if that fails or if the images are streamed."""
+        """Trace the model.
+
+        Raises UserError if that fails, if the images are streamed, or if fold_norms cannot fold.
+        """
         if not isinstance(batches, Batches):
             raise UserError(
                 f"{spec.label}: cache_prefix and fold_norms need image data that fits in memory; "
@@ -65,6 +68,8 @@ class PrefixForward:
         self._device, self._folder, self._autocast = device, folder, autocast
         self._few = batches.prepare_unaugmented(torch.arange(min(CHECKED, batches.samples)))
         self._splitter = Splitter(model, layers, flops, self._few)
+        if spec.fold_norms:
+            require_foldable(model, self._splitter.graph, spec.label)
         self._cut: Cut | None = None
         self._cache: PrefixCache | None = None
         self.most_bytes: dict[str, int] = {}

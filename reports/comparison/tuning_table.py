@@ -12,7 +12,7 @@ from statistics import fmean
 from bench.errors import UserError
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
-from reports.document.table import Row, Table, number_column, rounded_column, text_column
+from reports.document.table import Column, Row, Table, number_column, text_column
 
 SEARCHED = ("lr", "warmup", "weight_decay")
 
@@ -93,9 +93,9 @@ def build_tuning_table(rows: Sequence[TuningRow], title: str) -> Table:
             }
         )
     columns = (
-        rounded_column("lr", "lr"),
-        rounded_column("warm-up", "warmup"),
-        rounded_column("weight decay", "weight_decay"),
+        _make_exact_column("lr", "lr"),
+        _make_exact_column("warm-up", "warmup"),
+        _make_exact_column("weight decay", "weight_decay"),
         number_column(f"validation score{_unit(rows, ' (%)')}", "score"),
         text_column("", "mark"),
         text_column("runs", "state"),
@@ -107,6 +107,11 @@ def build_tuning_table(rows: Sequence[TuningRow], title: str) -> Table:
         (text_column("", "strategy"),),
         [_describe_marks(best), *_warn(rows, best)],
     )
+
+
+def _make_exact_column(head: str, key: str) -> Column:
+    """Return a column of unrounded numbers, because searched values may differ in any digit."""
+    return Column(head, lambda row: repr(row[key]), key=key)
 
 
 def _unit(rows: Sequence[TuningRow], percent: str) -> str:
@@ -134,7 +139,7 @@ def _warn(rows: Sequence[TuningRow], best: dict[str, TuningRow]) -> list[str]:
                 way = "lower" if value == tried[0] else "higher"
                 option = f"--{name.replace('_', '-')}"
                 notes.append(
-                    f"{strategy}: the best {name} ({value:g}) is at the end of its range; search "
+                    f"{strategy}: the best {name} ({value!r}) is at the end of its range; search "
                     f"{way} values too ({option})."
                 )
     return notes
@@ -156,6 +161,6 @@ def format_profile_lines(rows: Sequence[TuningRow], pair: str, baseline: str) ->
     score = f"{top.score:.1f}{_unit(rows, ' %')}"
     lines = [
         f'[pairs."{pair}"] # searched with freezebench tune: {score} on validation data',
-        *(f"{name} = {value:g}" for name, value in zip(SEARCHED, top.values, strict=True)),
+        *(f"{name} = {value!r}" for name, value in zip(SEARCHED, top.values, strict=True)),
     ]
     return "\n".join(lines)

@@ -6,14 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from bench.errors import UserError
-from bench.files import get_utf8_path
+from bench.files import get_utf8_path, make_folder, replace_atomically
 from strategies.smartfrz.features import FEATURES
 from strategies.smartfrz.predictor import Predictor
 
@@ -57,13 +58,36 @@ def find_predictor(
     return own if exactly or own.exists() else laptop
 
 
+def prepare_place(path: Path) -> None:
+    """Create the folder of a predictor file. Raise UserError if a file cannot be written there."""
+    try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; give --out FILE")
+        make_folder(path.parent)
+        NamedTemporaryFile(dir=path.parent, prefix=path.name).close()
+    except OSError as error:
+        raise _make_place_error(path, error) from None
+
+
+def _make_place_error(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path} cannot be written: {error.strerror}; give --out FILE elsewhere")
+
+
 def save_predictor(path: Path, trained: Trained) -> None:
-    """Write a predictor file, and create its folder if needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a predictor file atomically, and create its folder if needed.
+
+    Raises UserError if that is not possible.
+    """
+    prepare_place(path)
     tensors = {k: v.contiguous() for k, v in trained.network.state_dict().items()}
     # A single key, because safetensors writes several in random order and ids hash the file.
     provenance = json.dumps({"format": FORMAT, **trained.provenance}, sort_keys=True)
-    save_file(tensors, path, metadata={"provenance": provenance})
+    try:
+        with replace_atomically(path) as temporary:
+            # safetensors.save_file would hide the reason of an error
+            temporary.write_bytes(save(tensors, metadata={"provenance": provenance}))
+    except OSError as error:
+        raise _make_place_error(path, error) from None
 
 
 def load_predictor(path: Path, device: torch.device) -> Trained:
@@ -81,8 +105,11 @@ def load_predictor(path: Path, device: torch.device) -> Trained:
     except (OSError, SafetensorError) as error:
         reason = "it does not exist" if not path.exists() else str(error)
         raise UserError(f"predictor {path} cannot be read: {reason}; {advice}") from None
-    provenance = json.loads(metadata.get("provenance", "{}"))
-    if provenance.pop("format", "") != FORMAT:
+    try:
+        provenance = json.loads(metadata.get("provenance", "{}"))
+    except ValueError:  # text of another program
+        provenance = None
+    if not isinstance(provenance, dict) or provenance.pop("format", "") != FORMAT:
         raise UserError(f"predictor {path} is not a predictor file; {advice}")
     features, tailored = provenance["features"], provenance["tailored"]
     if features not in FEATURES:

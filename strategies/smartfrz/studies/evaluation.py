@@ -10,11 +10,12 @@ from bench.errors import UserError
 from strategies.smartfrz.training.calibration import compute_calibration_error, compute_reliability
 from strategies.smartfrz.training.corpus import Histories
 from strategies.smartfrz.training.fit import PredictorRecipe
-from strategies.smartfrz.training.folds import SPLITS, make_folds
+from strategies.smartfrz.training.folds import SPLITS
 from strategies.smartfrz.training.held_out import (
     Score,
     compare_scores,
     compute_interval,
+    find_folds,
     score_held_out,
 )
 
@@ -25,13 +26,15 @@ class Evaluation:
 
     scores: by classifier (the predictor or a baseline). splits: one row per split and classifier.
     runs: one row per split, classifier and run that has both labels. bins: one row per split,
-    classifier and tenth of P(freeze). The rows call the classifier "judge".
+    classifier and tenth of P(freeze). The rows call the classifier "judge". left_out: one line per
+    fold that was left out.
     """
 
     scores: dict[str, Score]
     splits: list[dict[str, Any]]
     runs: list[dict[str, Any]]
     bins: list[dict[str, Any]]
+    left_out: list[str]
 
 
 def evaluate_splits(
@@ -39,19 +42,17 @@ def evaluate_splits(
 ) -> Evaluation:
     """Score the predictor and the baselines on all folds of some splits.
 
-    A split with fewer than two folds is skipped, because it leaves no training data. Raises
-    UserError if all splits are skipped.
+    Folds that `find_folds` leaves out have no score. Raises UserError if it leaves out all of
+    them, or if no held-out run has both labels.
     """
-    splits = [split for split in splits if len(make_folds(corpus.origins, split)) > 1]
-    if not splits:
-        raise UserError(
-            "all recorded runs are of one model family and one task, so none can be held out; "
-            "add families or tasks to the sweep of recorded runs"
-        )
     scores = score_held_out(corpus, recipe, splits=splits)
+    if not scores["predictor"].auroc:
+        raise UserError(
+            "no held-out run has both labels, so none has a score; change --k or --epsilon"
+        )
     origins = {origin.run: origin for origin in corpus.origins}
-    made = Evaluation(scores, [], [], [])
-    for split in splits:
+    made = Evaluation(scores, [], [], [], find_folds(corpus, splits)[1])
+    for split in scores["predictor"].judged:
         for name, score in scores.items():
             made.splits.append(_make_split_row(corpus, split, name, score, scores["predictor"]))
             for (s, run), auroc in score.auroc.items():
@@ -92,8 +93,11 @@ def _make_split_row(
 
 
 def format_evaluation(evaluation: Evaluation) -> str:
-    """Return one text table per split, with a title that describes the split."""
-    lines = []
+    """Return one text table per split, with a title that describes the split.
+
+    The first lines name the folds that were left out.
+    """
+    lines = list(evaluation.left_out)
     for split in dict.fromkeys(row["split"] for row in evaluation.splits):
         rows = [row for row in evaluation.splits if row["split"] == split]
         lines.append(f"{SPLITS[split]} ({rows[0]['folds']} folds)")

@@ -12,14 +12,17 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from bench.errors import UserError
 from bench.files import write_atomically
 from strategies.smartfrz.features import FEATURES
 from strategies.smartfrz.training.corpus import Recording, build_histories
 from strategies.smartfrz.training.fit import PredictorRecipe
+from strategies.smartfrz.training.folds import CHOOSING
 from strategies.smartfrz.training.held_out import (
     Score,
     compare_scores,
     compute_interval,
+    find_folds,
     score_held_out,
 )
 from strategies.smartfrz.training.labels import Rule
@@ -44,7 +47,8 @@ def run_study(
     """Score all feature sets under all rules and return the rows.
 
     Rows that are already in the CSV file `kept` are not recomputed. Rows of another corpus, recipe
-    or warm-up stay in the file but are not returned.
+    or warm-up stay in the file but are not returned. `say` names the
+    rules and folds that are left out because of their labels. Raises UserError if no row is left.
     recordings: recorded runs. recipe: training of the predictor. warmup: fraction of a run in
     which no moment is labelled. say: prints one line per new row.
     A row holds: corpus (a hash), labels (name of the rule), features (a feature set or a
@@ -64,8 +68,13 @@ def run_study(
         base: dict[str, Score] = {}
         for name in missing:
             corpus = build_histories(recordings, name, recipe.window, rule, warmup)
+            if found := corpus.describe_one_label():
+                say(f"left out the labels {label!r}: {found} ({rule})")
+                break
             converged = float(corpus.label[corpus.known].float().mean())
             if not base:
+                for line in find_folds(corpus, CHOOSING)[1]:
+                    say(line)
                 base = score_held_out(corpus, recipe, BASELINES)
                 if (label, BASELINES[0]) not in seen:
                     first = {"corpus": corpus_id, "labels": label}
@@ -78,6 +87,11 @@ def run_study(
             rows.append({"corpus": corpus_id, "labels": label, **row})
             _write_rows(kept, [*others, *rows])
             say(" ".join(f"{key} {value};" for key, value in rows[-1].items() if value))
+    if not rows:
+        raise UserError(
+            "no rule gives labels of both kinds on these recorded runs, so there is nothing to "
+            "compare; record runs of more epochs"
+        )
     return rows
 
 

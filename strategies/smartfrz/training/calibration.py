@@ -18,9 +18,11 @@ BINS = 10
 def compute_reliability(histories: Histories, p: Tensor) -> list[tuple[float, float, int]]:
     """Return (mean of P, fraction converged, number of moments) for each tenth of P(freeze).
 
-    p (N, S): P(freeze) at the moments of the histories. Bins without moments are left out.
+    p (N, S): P(freeze) at the moments of the histories, NaN where there is none. Bins without
+    moments are left out.
     """
-    p, label = p[histories.known], histories.label[histories.known].double()
+    known = histories.known & p.isfinite()
+    p, label = p[known], histories.label[known].double()
     places = (p * BINS).long().clamp(max=BINS - 1)
     bins = []
     for i in range(BINS):
@@ -41,9 +43,10 @@ def calibrate_threshold(
     """Return the lowest threshold with at most a fraction `wrong` of wrong freezes.
 
     The second value is the fraction of wrong freezes at that threshold.
-    judged: held-out P(freeze) (N, S) by split. A layer freezes at the first moment at which its
-    probability reaches the threshold. The freeze is wrong if the layer is labelled as not
-    converged at that moment. The freezes of all splits are pooled.
+    judged: held-out P(freeze) (N, S) by split, NaN where there is none.
+    A layer freezes at the first moment at which its probability reaches the threshold. The freeze
+    is wrong if the layer is labelled as not converged at that moment. The freezes of all splits are
+    pooled.
     Thresholds from 0.50 to 0.99 are tried in steps of 0.01. The result is 0.99 if all of them
     give more wrong freezes.
     """

@@ -56,6 +56,14 @@ class Histories:
         names = ("tokens", "newest", "label", "known", "progress", "moved", "run")
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
+    def describe_one_label(self) -> str:
+        """Return a text that says so if all labels are equal or there are none, else ""."""
+        known = int(self.known.sum())
+        converged = int((self.label & self.known).sum())
+        if converged not in (0, known):
+            return ""
+        return f"{converged} of {known} labels are 'converged'"
+
     def mask_windows(self, window: int) -> Tensor:
         """Return bool (N, S, T), True for the tokens in the window of each moment.
 

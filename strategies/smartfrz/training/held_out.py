@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
+from bench.errors import UserError
 from bench.machine.environment import count_cores
 from strategies.smartfrz.training.corpus import Histories
 from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor, predict_probabilities
@@ -36,7 +37,8 @@ class Score:
     folds: AUROC over all moments of a fold, by split and fold.
     auroc, precision: AUROC and average precision of each run that has both labels, by split and
     run. Intervals are taken over runs, because the moments of one run are not independent.
-    judged: held-out P(freeze) by split, (N, S): N layers of runs, S moments.
+    judged: held-out P(freeze) by split, (N, S): N layers of runs, S moments; NaN for the runs of
+    folds that were left out. A split without a fold is not in it.
     """
 
     folds: Mapping[tuple[str, str], float]
@@ -45,22 +47,22 @@ class Score:
     judged: Mapping[str, Tensor]
 
     def average_folds(self, splits: Sequence[str] = CHOOSING) -> float:
-        """Return the mean AUROC over the folds of a split, averaged over splits."""
-        means = [
-            _compute_mean([v for (s, _), v in self.folds.items() if s == split]) for split in splits
-        ]
-        return _compute_mean(means)
+        """Return the mean AUROC over the folds of a split, averaged over splits with folds."""
+        found = [[v for (s, _), v in self.folds.items() if s == split] for split in splits]
+        return _compute_mean([_compute_mean(values) for values in found if values])
 
     def average_by_run(
         self, values: Mapping[tuple[str, str], float], splits: Sequence[str] = CHOOSING
     ) -> list[float]:
-        """Return one value per run of `auroc` or `precision`, averaged over splits.
+        """Return one value per run of `auroc` or `precision`, averaged over its splits.
 
         A run is held out once per split. Counting each time separately would treat it as several
         independent runs.
         """
-        runs = sorted({run for _, run in values})
-        return [_compute_mean([values[split, run] for split in splits]) for run in runs]
+        runs = sorted({run for split, run in values if split in splits})
+        return [
+            _compute_mean([values[s, run] for s in splits if (s, run) in values]) for run in runs
+        ]
 
     def find_worst_fold(self, splits: Sequence[str] = CHOOSING) -> float:
         """Return the lowest AUROC of any fold of the splits."""
@@ -83,6 +85,27 @@ def make_judges(recipe: PredictorRecipe) -> dict[str, Judge]:
     }
 
 
+def find_folds(histories: Histories, splits: Sequence[str]) -> tuple[list[Fold], list[str]]:
+    """Return the folds of some splits, and a line for each fold that is left out.
+
+    A fold is left out if its training part does not have both labels, or its held-out part none.
+    """
+    folds, left_out = [], []
+    for fold in (fold for split in splits for fold in make_folds(histories.origins, split)):
+        fit, held = histories.select_runs(fold.fit), histories.select_runs(fold.held)
+        if not fold.fit:
+            reason = "no run is left to train on"
+        elif found := fit.describe_one_label():
+            reason = f"in its training part, {found}"
+        elif not held.known.any():
+            reason = "its held-out part has no labels"
+        else:
+            folds.append(fold)
+            continue
+        left_out.append(f"left out the fold {fold.name} of the split {fold.split}: {reason}")
+    return folds, left_out
+
+
 def score_held_out(
     histories: Histories,
     recipe: PredictorRecipe,
@@ -91,22 +114,26 @@ def score_held_out(
 ) -> dict[str, Score]:
     """Compute the scores of the judges on every fold of some splits.
 
-    Folds run in parallel on all cores.
+    Folds run in parallel on all cores. Those that `find_folds` leaves out have no score.
 
-    names: judges from `make_judges`. splits: keys of SPLITS.
+    names: judges from `make_judges`. splits: keys of SPLITS. Raises UserError without any fold.
     """
-    jobs = [
-        (fold, name)
-        for split in splits
-        for fold in make_folds(histories.origins, split)
-        for name in names
-    ]
+    folds = find_folds(histories, splits)[0]
+    if not folds:
+        raise UserError(
+            "no recorded run can be held out, because no other family or task has both labels; "
+            "add families or tasks to the sweep of recorded runs"
+        )
+    jobs = [(fold, name) for fold in folds for name in names]
     context = torch.multiprocessing.get_context("forkserver")  # passes tensors in shared memory
     with ProcessPoolExecutor(count_cores(), context, _init_worker, (histories, recipe)) as pool:
         answers = list(pool.map(_judge_fold, jobs))
     scores = {}
     for name in names:
-        judged = {s: torch.zeros(histories.label.shape, dtype=torch.float64) for s in splits}
+        judged = {
+            fold.split: torch.full(histories.label.shape, math.nan, dtype=torch.float64)
+            for fold in folds
+        }
         parts = [(fold, p) for (fold, n), p in zip(jobs, answers, strict=True) if n == name]
         for fold, p in parts:
             judged[fold.split][_find_rows(histories, fold.held)] = p
@@ -164,9 +191,12 @@ def _find_rows(histories: Histories, runs: Sequence[int]) -> Tensor:
 
 
 def compute_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean and the half-width of its 95 % t interval (NaN for a single value)."""
+    """Return the mean and the half-width of its 95 % t interval.
+
+    The half-width is NaN for a single value; without values, both are.
+    """
     n = len(values)
-    mean = sum(values) / n
+    mean = _compute_mean(values)
     deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1)) if n > 1 else math.nan
     return mean, float(student.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
 
@@ -215,7 +245,7 @@ def format_scores(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING)
 
 
 def _compute_mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+    return sum(values) / len(values) if values else math.nan
 
 
 def _compute_auroc(histories: Histories, p: Tensor, moments: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from bench.results.run_folder import RunFolder
 from bench.seeds import make_generator
 from bench.spec import Spec
 from strategies.smartfrz.training.corpus import Recording, RunOrigin
+from strategies.smartfrz.training.labels import Rule
+from strategies.smartfrz.training.recorder import Record
 
 Launch = Callable[[Sequence[Spec], Path], Any]
 
@@ -67,8 +70,11 @@ def load_recordings(
 
     launch: executes a list of specs with a results folder. Diverged runs are left out, and `say`
     reports each of them. The model family of a recording is the first word of its model role.
-    Raises UserError if a run is still missing after the launch, or recorded too few weights.
+    Raises UserError if a run is still missing after the launch, or recorded too few weights, or if
+    all runs diverged. Too few weights are refused before the launch if the sweep declares them.
     """
+    for entry in sweep.entries:
+        _check_width(entry.spec.id, _read_option(entry.spec, "tailored"), tailored)
     launch(sweep.specs, results)
     recordings = []
     for entry in sweep.entries:
@@ -85,7 +91,36 @@ def load_recordings(
         family = entry.roles["model"].split()[0]
         origin = RunOrigin(entry.spec.id, family, entry.roles["dataset"])
         recordings.append(Recording(origin, trace))
+    if not recordings:
+        raise UserError(f"sweep {sweep.name}: all recorded runs diverged; lower their lr")
     return recordings
+
+
+def refuse_long_rule(sweep: Sweep, rule: Rule) -> None:
+    """Raise UserError if a rule needs more CKA values than any run of a sweep records."""
+    most = max(
+        1 + _read_option(entry.spec, "probes_per_epoch") * entry.spec.epochs
+        for entry in sweep.entries
+    )
+    used = math.ceil(most / rule.every)
+    if rule.kind == "stable" and rule.k > used:
+        raise UserError(
+            f"--k {rule.k} needs more CKA values than a run of the sweep {sweep.name} has "
+            f"({used} of {most} with --every {rule.every}); give a --k of at most {used}"
+        )
+
+
+def _read_option(spec: Spec, name: str) -> int:
+    """Return an option of the strategy `record`."""
+    return int(spec.options.get(name, Record.options[name].default))
+
+
+def _check_width(run: str, recorded: int, n: int) -> None:
+    if n > recorded:
+        raise UserError(
+            f"run {run} records {recorded} weights per layer, fewer than {n}; give a --tailored "
+            f"of at most {recorded}"
+        )
 
 
 def _select_weights(snapshots: Tensor, n: int, run: str) -> Tensor:
@@ -95,10 +130,6 @@ def _select_weights(snapshots: Tensor, n: int, run: str) -> Tensor:
     recorded fewer than n weights per layer.
     """
     recorded = snapshots.shape[2]
-    if n > recorded:
-        raise UserError(
-            f"run {run} recorded {recorded} weights per layer, fewer than {n}; give a --tailored "
-            f"of at most {recorded}"
-        )
+    _check_width(run, recorded, n)
     chosen = torch.randperm(recorded, generator=make_generator("tailored", run))[:n].sort().values
     return snapshots[:, :, chosen]

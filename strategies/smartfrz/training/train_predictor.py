@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.options import make_unknown_error
+from bench.planning.sweep import Sweep
 from bench.planning.sweep_files import load_profile
 from bench.revisions import RESULTS_VERSION
 from bench.spec import Spec
@@ -17,15 +18,17 @@ from strategies.smartfrz.predictor_file import (
     RECIPES,
     Trained,
     find_predictor,
+    prepare_place,
     save_predictor,
 )
 from strategies.smartfrz.training.calibration import calibrate_threshold
-from strategies.smartfrz.training.corpus import Histories, Recording, build_histories
+from strategies.smartfrz.training.corpus import Histories, build_histories
 from strategies.smartfrz.training.fit import PredictorRecipe, fit_predictor
-from strategies.smartfrz.training.folds import CHOOSING, make_folds
+from strategies.smartfrz.training.folds import CHOOSING
 from strategies.smartfrz.training.held_out import (
     Score,
     compute_interval,
+    find_folds,
     format_scores,
     score_held_out,
 )
@@ -35,6 +38,7 @@ from strategies.smartfrz.training.source_runs import (
     list_pretraining,
     load_recordings,
     load_source_sweep,
+    refuse_long_rule,
 )
 
 RULE = Rule()
@@ -115,15 +119,23 @@ def build_predictor(
     launch: executes the missing runs of a list of specs. out: path of the file (default: path of
     the shipped predictor). without_family: model family left out of the training data.
     without_task: task left out, with its variants: every task whose name begins with this word.
-    Raises UserError if a run is missing or uses data that is not a source task, or if
-    without_family or without_task is not recorded.
+    Raises UserError if a run is missing or uses data that is not a source task. Before the launch,
+    raises it for without_family or without_task without a run, and if the file cannot be written.
     """
     features, rule, recipe = choice.features, choice.rule, choice.recipe
     sweep = load_source_sweep(choice.profile, choice.files)
-    recordings = load_recordings(sweep, results, launch, choice.tailored, say)
-    recordings = _leave_out(recordings, choice.profile, out, without_family, without_task)
+    size = features, recipe.window, choice.tailored
+    path = out or find_predictor(choice.profile_name, *size, exactly=True, recipe=choice.kind)
+    _check_left_out(sweep, choice.profile, out, without_family, without_task)
+    refuse_long_rule(sweep, rule)
+    prepare_place(path)
+    recordings = [
+        r
+        for r in load_recordings(sweep, results, launch, choice.tailored, say)
+        if r.origin.family != without_family and r.origin.task.split()[0] != without_task
+    ]
     corpus = build_histories(recordings, features, recipe.window, rule, choice.warmup)
-    _require_both_labels(corpus, rule)
+    require_both_labels(corpus, rule)
     share = float(corpus.label[corpus.known].float().mean())
     say(
         f"training data: {len(recordings)} recorded runs, {len(corpus.tokens)} layers, "
@@ -131,8 +143,6 @@ def build_predictor(
     )
     scores, limit = _choose_threshold(corpus, choice, say)
     network = fit_predictor(corpus, recipe)
-    size = features, recipe.window, choice.tailored
-    path = out or find_predictor(choice.profile_name, *size, exactly=True, recipe=choice.kind)
     facts = {
         "profile": choice.profile_name,
         "features": features,
@@ -140,7 +150,7 @@ def build_predictor(
         "tailored": choice.tailored,
         "snapshots_per_epoch": Record.options["snapshots_per_epoch"].default,
         "threshold": limit,
-        "decision": choice.decision,
+        "decision": choice.decision if scores else "argmax",  # see _choose_threshold
         "label_warmup": choice.warmup,
         "rule": asdict(rule),
         "recipe": asdict(recipe),
@@ -156,15 +166,11 @@ def build_predictor(
     return path
 
 
-def _leave_out(
-    recordings: Sequence[Recording],
-    profile: str,
-    out: Path | None,
-    without_family: str,
-    without_task: str,
-) -> list[Recording]:
-    """Return the recordings without a family and a task, as for `build_predictor`."""
-    families = {r.origin.family for r in recordings}
+def _check_left_out(
+    sweep: Sweep, profile: str, out: Path | None, without_family: str, without_task: str
+) -> None:
+    """Raise UserError unless a sweep has the family and the task to leave out, and others."""
+    families = {entry.roles["model"].split()[0] for entry in sweep.entries}
     if without_family and (without_family not in families or not out):
         raise UserError(
             f"--without-family {without_family} needs --out and one of the recorded families: "
@@ -175,25 +181,15 @@ def _leave_out(
             f"profile {profile}: no training data is left without {without_family}, the "
             "only recorded family"
         )
-    tasks = {r.origin.task.split()[0] for r in recordings}
+    tasks = {entry.roles["dataset"].split()[0] for entry in sweep.entries}
     if without_task and without_task not in tasks:
         raise make_unknown_error("recorded task", without_task, sorted(tasks))
-    return [
-        r
-        for r in recordings
-        if r.origin.family != without_family and r.origin.task.split()[0] != without_task
-    ]
 
 
-def _require_both_labels(corpus: Histories, rule: Rule) -> None:
+def require_both_labels(corpus: Histories, rule: Rule) -> None:
     """Raise UserError unless some layers are labelled as converged and some are not."""
-    known = int(corpus.known.sum())
-    converged = int((corpus.label & corpus.known).sum())
-    if converged in (0, known):
-        raise UserError(
-            f"{converged} of {known} labels are 'converged' ({rule}), so there is nothing to "
-            "learn; change --k or --epsilon"
-        )
+    if found := corpus.describe_one_label():
+        raise UserError(f"{found} ({rule}), so there is nothing to learn; change --k or --epsilon")
 
 
 def _choose_threshold(
@@ -201,14 +197,16 @@ def _choose_threshold(
 ) -> tuple[dict[str, Score], float]:
     """Return the held-out scores, and the P(freeze) from which a layer freezes.
 
-    With a single family and a single task no run can be held out. The scores are then empty and
+    If no run can be held out, as with a single family and a single task, the scores are empty and
     the threshold is 0.5, which equals argmax.
     """
     recipe = choice.recipe
-    splits = [split for split in CHOOSING if len(make_folds(corpus.origins, split)) > 1]
-    scores = score_held_out(corpus, recipe, splits=splits) if splits else {}
-    if scores:
-        say(format_scores(scores, splits))
+    folds, left_out = find_folds(corpus, CHOOSING)
+    for line in left_out:
+        say(line)
+    if folds:
+        scores = score_held_out(corpus, recipe, splits=CHOOSING)
+        say(format_scores(scores))
         if choice.decision == "argmax":
             return scores, ARGMAX
         limit, share = calibrate_threshold(corpus, scores["predictor"].judged, WRONG)
@@ -218,10 +216,7 @@ def _choose_threshold(
             + (")" if share <= WRONG else "; no threshold keeps below it)")
         )
         return scores, limit
-    say(
-        "all recorded runs are of one family and one task, so none can be held out: "
-        "the threshold is 0.5 (argmax)"
-    )
+    say("no recorded run can be held out, so the threshold is not calibrated: it is 0.5 (argmax)")
     return {}, ARGMAX
 
 

@@ -9,7 +9,8 @@ from bench.errors import UserError
 from bench.machine.device_speed import A100, Speed, parse_speed
 from bench.planning.cost_estimate import CostEstimate, estimate_cost
 from bench.planning.estimates import count_full_flops
-from bench.planning.sweep import Sweep, join_sweeps, load_sweep
+from bench.planning.sweep import Sweep, expand_sweep, join_sweeps, load_sweep
+from bench.planning.sweep_models import Grid, Method, SweepFile
 
 TABLES = ("table1", "table2", "table3", "table7", "table9")
 
@@ -91,3 +92,40 @@ def test_plan_estimates_gpu_and_core_hours_for_the_desk_profile(
     assert line.split()[-3:] == [
         f"{flops / 1e15:.4g}", f"{flops / A100.flops / 3600:.1f}", f"{flops / 2e10 / 3600:.0f}"
     ]  # fmt: skip
+
+
+PROFILE = """
+run = {device = "cpu", batch_size = 16}
+models.b = {model = "laptop_bert", length = 16, checkpointing = true}
+models.v = {model = "laptop_vgg11", resolution = 16, batch_size = 8}
+datasets.t = {data = "grammar:acceptability", train_limit = 64}
+datasets.d = {data = "digits10", train_limit = 96}
+pairs."v/d" = {epochs = 3, train_limit = 32}
+"""
+
+
+def test_the_command_counts_the_full_training_of_the_profile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(PROFILE)
+    assert main(["flops", "--profile", str(file)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    exact = {(row[0], row[2]): float(row[4]) for row in rows[1:]}
+    for model, role, data in (("b", "t", "grammar:acceptability"), ("v", "d", "digits10")):
+        grid = Grid(models=[model], datasets=[role], seeds=[0])
+        declared = SweepFile(title="full", grid=[grid], methods=[Method(name="full")])
+        spec = expand_sweep(declared, str(file), "full").entries[0].spec
+        assert exact.pop((model, data)) == pytest.approx(count_full_flops(spec) / 1e12, rel=1e-3)
+    assert not exact
+
+
+def test_the_command_names_a_profile_entry_without_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('[run]\n[models.m]\nlr = 0.1\n[datasets.d]\ndata = "digits10"\n')
+    assert main(["flops", "--profile", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: profile own, m on d: run: model must be given")
+    assert error.count("\n") == 1

@@ -40,6 +40,20 @@ def test_the_test_set_is_refused() -> None:
     assert make(evaluate_on="validation").entries
 
 
+def test_values_that_differ_in_any_digit_are_all_searched() -> None:
+    rates = (0.1234567, 0.1234568, 1e-5, 1.0000001e-5)
+    sweep = make(TuningGrid(rates, (0.0,), (1e-4, 1.00000001e-4)))
+    for strategy in ("full", "prefix"):
+        specs = [e.spec for e in sweep.entries if e.spec.strategy == strategy]
+        assert {spec.lr for spec in specs} == set(rates)
+        assert len({spec.cell for spec in specs}) == len(specs) == 8
+
+
+def test_a_saving_of_zero_is_refused() -> None:
+    with pytest.raises(UserError, match="--saving 0 saves nothing"):
+        make_tuning_sweep("vgg11", "cifar10", "laptop", TuningGrid(), saving=0.0)
+
+
 def test_the_best_setting_has_the_best_validation_score(tmp_path: Path) -> None:
     specs = [e.spec for e in make(TuningGrid((0.01, 0.02, 0.03), (0.0,), (1e-4,))).entries]
     assert find_best(read_tuning_rows(specs, tmp_path), "full") is None
@@ -65,7 +79,7 @@ def test_the_command_prints_both_results_and_reuses_its_runs(
     assert main(command) == 0
     text = capsys.readouterr().out
     assert '[pairs."vgg11/cifar10"]' in text
-    assert "lr = 0.04\nwarmup = 0\nweight_decay = 0.0001" in text
+    assert "lr = 0.04\nwarmup = 0.0\nweight_decay = 0.0001" in text
     assert text.count("best") >= 2
     assert "prefix" in text
     runs = sorted(tmp_path.glob("runs/*/result.json"))

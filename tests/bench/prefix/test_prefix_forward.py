@@ -168,6 +168,15 @@ def test_cache_with_augmentation_raises() -> None:
         make_tiny_spec(cache_prefix=True, augment="standard")
 
 
+def test_a_model_none_of_whose_batchnorms_can_be_folded_is_refused(tmp_path: Path) -> None:
+    spec = make_tiny_spec(model="test_efficientnet", resolution=32, fold_norms=True)
+    with pytest.raises(
+        UserError, match=r"has only BatchNormAct2d, none of which .* fold_norms off"
+    ):
+        execute_run(spec, tmp_path)
+    assert not RunFolder(tmp_path, spec.id).done
+
+
 def test_disabled_options_do_not_change_run_ids() -> None:
     assert make_tiny_spec(cache_prefix=False, fold_norms=False).id == make_tiny_spec().id
     plain = {"augment": "none"}

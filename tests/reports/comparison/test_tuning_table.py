@@ -1,6 +1,7 @@
 """Tests of the table of a search: the unit follows the metric."""
 
 import math
+import tomllib
 
 import pytest
 
@@ -34,3 +35,19 @@ def test_diverged_settings_are_shown_and_the_error_says_what_to_change():
     assert marks == ["", "best"]
     with pytest.raises(UserError, match=r"no setting of full has a score .* lower values"):
         format_profile_lines(rows, "resnet50/cifar10", "full")
+
+
+def test_searched_values_are_printed_exactly():
+    spec = Spec(
+        model="laptop_resnet", data="digits10", lr=0.1234567, warmup=1 / 3, weight_decay=1.5e-9
+    )
+    rows = [
+        TuningRow(spec.with_changes(lr=lr), score, 1.0, "1 of 1", "accuracy")
+        for lr, score in ((0.1234567, 80.0), (0.1234568, 81.0))
+    ]
+    table = build_tuning_table(rows, "")
+    assert [table.columns[0].text(row) for row in table.rows] == ["0.1234567", "0.1234568"]
+    assert "the best lr (0.1234568) is at the end" in table.notes[1]
+    pasted = tomllib.loads(format_profile_lines(rows, "resnet50/cifar10", "full"))
+    values = {"lr": 0.1234568, "warmup": 1 / 3, "weight_decay": 1.5e-9}
+    assert pasted["pairs"]["resnet50/cifar10"] == values

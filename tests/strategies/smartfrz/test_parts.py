@@ -1,5 +1,6 @@
 """Tests of SmartFRZ's parts: tailoring, ring, feature sets, network and predictor file."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -175,12 +176,35 @@ def test_a_loaded_predictor_equals_the_saved_one(tmp_path: Path) -> None:
         assert torch.equal(again.network.state_dict()[key], value)
 
 
+def test_an_error_while_writing_gives_one_line_and_keeps_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "p.safetensors"
+    save_predictor(path, make_trained())
+    before = path.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(UserError, match="cannot be written: Input/output error; give --out FILE"):
+        save_predictor(path, make_trained("raw"))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_bad_predictor_files_give_a_one_line_error(tmp_path: Path) -> None:
     damaged, other, misfit = (tmp_path / f"{n}.safetensors" for n in ("damaged", "other", "misfit"))
     damaged.write_bytes(b"damaged")
+    foreign = []
+    for i, text in enumerate(("made by me", "[1]", "1", "null", '{"format": 1}')):
+        foreign.append(tmp_path / f"foreign{i}.safetensors")
+        save_file({"weight": torch.zeros(2)}, foreign[-1], metadata={"provenance": text})
+        with pytest.raises(UserError, match="is not a predictor file"):
+            load_predictor(foreign[-1], CPU)
     save_file({"weight": torch.zeros(2)}, other)
     save_predictor(misfit, Trained(make_trained().network, {"features": "raw", "tailored": 4}))
-    for path in (damaged, other, misfit, tmp_path / "missing.safetensors"):
+    for path in (damaged, other, misfit, *foreign, tmp_path / "missing.safetensors"):
         with pytest.raises(UserError, match=path.name) as error:
             load_predictor(path, CPU)
         assert "\n" not in str(error.value)

@@ -120,7 +120,7 @@ def test_options_of_the_training_never_replace_the_shipped_file(
         (["--estimator", "debiased"], "estimator = 'debiased' is not valid"),
         (["--k", "1"], "k = '1' is not valid; give a whole number from 2"),
         (["--epsilon", "1e-9"], "0 of 64 labels are 'converged'"),
-        (["--k", "99"], "0 of 0 labels are 'converged'"),
+        (["--k", "11", "--label-warmup", "1", "--smooth", "2"], "labels are 'converged'"),
     ],
 )
 def test_bad_options_of_the_training_give_one_line(
@@ -133,6 +133,64 @@ def test_bad_options_of_the_training_give_one_line(
     assert main([*command, *given, "--out", str(tmp_path / "p.safetensors")]) == 2
     error = capsys.readouterr().err
     assert reason in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (["--tailored", "64"], "records 32 weights per layer, fewer than 64"),
+        (["--k", "99"], "--k 99 needs more CKA values than a run of the sweep tiny has"),
+        (["--window", "2000"], "--window 2000 is not valid; give a whole number from 2 to 1000"),
+        (["--without-family", "resnet50"], "needs --out and one of the recorded families: vgg11"),
+        (["--without-family", "vgg11"], "no training data is left without vgg11"),
+        (["--out", "{folder}"], "is a folder; give --out FILE"),
+        (["--out", "{folder}/made.toml/p"], "made.toml is a file, but must be a folder"),
+        (["--out", "/proc/x/p"], "/proc/x/p cannot be written: No such file or directory"),
+        (["--out", "{folder}/" + 300 * "n"], "cannot be written: File name too long"),
+    ],
+)
+def test_bad_arguments_are_refused_before_the_first_run(
+    command: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    given: list[str],
+    reason: str,
+) -> None:
+    def launch(*_: object) -> None:
+        raise AssertionError("a run was started")
+
+    monkeypatch.setattr("bench.cli.predictor._make", launch)
+    (tmp_path / "made.toml").touch()
+    out = ["--out", str(tmp_path / "p.safetensors")]
+    given = [word.replace("{folder}", str(tmp_path)) for word in given]
+    assert main([*command, *out, *given]) == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1
+    assert main(["predictor", "train", *command[2:], "--without-family", "vgg11"]) == 2
+    assert "--without-family vgg11 needs --out" in capsys.readouterr().err
+
+
+def test_the_file_names_the_decision_that_was_used(command: list[str], tmp_path: Path) -> None:
+    sweep = tmp_path / "tiny.toml"
+    sweep.write_text(SWEEP.replace('["phonetic", "few"]', '["few"]'))
+    out = tmp_path / "p.safetensors"
+    assert (
+        main([*command, "--epochs", "1", "--k", "3", "--epsilon", "0.02", "--out", str(out)]) == 0
+    )
+    facts = read_facts(out)
+    assert (facts["decision"], facts["threshold"], facts["scores"]) == ("argmax", 0.5, {})
+
+
+@pytest.mark.parametrize("given", [["--label-warmup", "1"], ["--epsilon", "2"]])
+def test_an_evaluation_without_both_labels_gives_one_line(
+    command: list[str], capsys: pytest.CaptureFixture[str], given: list[str]
+) -> None:
+    assert main(["predictor", "evaluate", *command[2:], *given]) == 2
+    error = capsys.readouterr().err
+    assert "labels are 'converged'" in error
     assert error.count("\n") == 1
 
 
