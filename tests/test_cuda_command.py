@@ -158,7 +158,11 @@ def test_an_interrupt_leaves_no_process_and_keeps_the_finished_parts(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", INTERRUPTED, str(tmp_path), "--bundle", str(tmp_path / "none")]
-    process = subprocess.Popen(command, cwd=run.ROOT)
+    process = subprocess.Popen(
+        command, cwd=run.ROOT,
+        # A background process of a shell starts with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
     written, until = tmp_path / "pid", time.monotonic() + 60
     while not (written.exists() and written.read_text().endswith(".")):
         assert time.monotonic() < until

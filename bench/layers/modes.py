@@ -74,11 +74,21 @@ def in_eval_mode(model: nn.Module) -> Iterator[None]:
 
 def copy_in_train_mode(model: nn.Module) -> nn.Module:
     """Return a copy in train mode, except for the modules that are held in eval mode."""
-    copied = copy.deepcopy(model).train()
-    for module, own in zip(model.modules(), copied.modules(), strict=True):
-        if _find_hold(module):
-            switch_mode(own, False)
+    copied = copy.deepcopy(model)
+    train_copy(copied, model)
     return copied
+
+
+def train_copy(copied: nn.Module, model: nn.Module) -> None:
+    """Put a copy of a model into train mode, except for the modules that the model holds in eval.
+
+    The copy may lack some of the modules.
+    """
+    copied.train()
+    own = dict(copied.named_modules())
+    for name, module in model.named_modules():
+        if name in own and _find_hold(module):
+            switch_mode(own[name], False)
 
 
 @contextmanager

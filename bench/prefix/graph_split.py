@@ -20,6 +20,7 @@ from bench.costs.flops import FlopModel
 from bench.errors import UserError
 from bench.layers.attachment import has_running_statistics
 from bench.layers.discovery import Inputs, Layer
+from bench.layers.modes import train_copy
 from bench.prefix.tracing import _NodeRecorder, _RandomNodeFinder, _Tracer
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # times max(1, largest value)
@@ -77,7 +78,8 @@ class Splitter:
             copied = fx.GraphModule(copy.deepcopy(self._model).eval(), self._graph)
             self._shapes = [_NodeRecorder(copied).trace_shapes(images[:n]) for n in (2, 3)]
             self._costs = _NodeRecorder(copied).costs(images[:1])
-            self._draws = _RandomNodeFinder(copied.train()).find_random_nodes(images[:3])
+            train_copy(copied, self._model)
+            self._draws = _RandomNodeFinder(copied).find_random_nodes(images[:3])
         except (UserError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # tracing can raise any kind of error

@@ -19,7 +19,7 @@ from bench.cli.main import main
         ("perf --threads 0", "argument --threads: 0 is not valid; give 1 or more"),
         ("perf --resolution x", "argument --resolution: x is not valid; give 1 or more"),
         ("logs 3f --lines 0", "argument --lines: 0 is not valid; give 1 or more"),
-        ("predictor info --window 0", "--window 0 is not valid; give 2 or more"),
+        ("predictor info --window 0", "--window 0 is not valid; give a whole number from 2"),
     ],
 )
 def test_a_number_out_of_range_is_refused_by_one_line(command, message, capsys, monkeypatch):
