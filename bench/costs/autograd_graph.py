@@ -77,7 +77,7 @@ def trace_products(
 ) -> tuple[Product, ...]:
     """List every product of one full training step on a copy of the model.
 
-    fixed: names of parameters that never train. Their gradients are not computed.
+    fixed: names of parameters that never train. The step does not compute their gradients.
     Products outside of autograd come last. Attention uses the `SDPBackend.MATH` backend, so that
     the graph shows its two products.
     """

@@ -93,7 +93,7 @@ def train_copy(copied: nn.Module, model: nn.Module) -> None:
 
 @contextmanager
 def _keep_modes(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Restore the modes of modules after the block, without a call of their `train`."""
+    """Restore the modes of modules after the block. Set the attributes, and do not call `train`."""
     before = [
         (module, module.training, held, held and held.mode)
         for module in modules

@@ -170,7 +170,10 @@ class _MachineLoad:
 
 
 def _read_descendants(proc: Path) -> float:
-    """Return the CPU seconds of this process's living descendants and of their ended children."""
+    """Return the CPU seconds of all descendants of this process that are alive.
+
+    The time of a descendant includes that of its children that have ended.
+    """
     children: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
     for folder in proc.iterdir():
         if folder.name.isdigit():

@@ -131,7 +131,7 @@ class Freezing:
         self._decisions: list[dict[str, Any]] = []
         try:
             self._start()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: the caller gets no object to release
             self.release()
             raise
 

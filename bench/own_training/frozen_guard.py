@@ -143,10 +143,10 @@ def _locate(model: nn.Module, name: str) -> tuple[Mapping[str, nn.Module | None]
 
 
 def _hash_bits(tensor: Tensor) -> Tensor:
-    """Return a hash of a tensor's elements and of their order, 0-d int64.
+    """Return a hash of a tensor's bits, 0-d int64. It changes if elements change places.
 
-    The elements are read as integers of the same size. Along each dimension, their sums have
-    different weights. Overflow wraps around.
+    The function reads the elements as integers of the same size. For each dimension, it sums the
+    elements of each index and multiplies the sum by the number of the index. Overflow wraps around.
     """
     values = tensor.detach()
     values = torch.view_as_real(values) if values.is_complex() else values

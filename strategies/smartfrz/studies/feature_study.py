@@ -47,10 +47,10 @@ def run_study(
     """Score all feature sets under all rules and return the rows.
 
     Rows that are already in the CSV file `kept` are not recomputed. Rows of another corpus, recipe
-    or warm-up stay in the file but are not returned. `say` names the
-    rules and folds that are left out because of their labels. Raises UserError if no row is left.
+    or warm-up stay in the file but are not returned. Raises UserError if no row is left.
     recordings: recorded runs. recipe: training of the predictor. warmup: fraction of a run in
-    which no moment is labelled. say: prints one line per new row.
+    which no moment is labelled. say: prints one line per new row, and one for each rule and fold
+    that is left out because of its labels.
     A row holds: corpus (a hash), labels (name of the rule), features (a feature set or a
     baseline), seed, converged (fraction of labels), mean and worst AUROC over folds, mean AUROC
     per run with the half-width of its 95 % interval, and the mean difference to each baseline with
