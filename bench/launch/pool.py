@@ -15,10 +15,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from bench.errors import ProcessLost
 from bench.launch.attempt import HEARTBEAT_SECONDS, record_killed
 from bench.launch.capacity import count_gpus, uses_gpus
 from bench.launch.outcome import Outcome, Watcher
-from bench.launch.processes.fork_server import START_TRIES, start_server
+from bench.launch.processes.fork_server import AGAIN, START_TRIES, start_server
 from bench.launch.worker import Worker, start_worker
 from bench.planning.plan import Plan
 from bench.results.run_folder import RunFolder
@@ -110,9 +111,11 @@ class Pool:
             try:
                 worker.pipe.send((spec.to_dict(), str(self._results)))
                 break
-            except OSError:
+            except OSError as error:
                 if attempt == START_TRIES:
-                    raise
+                    raise ProcessLost(
+                        f"idle worker processes were killed {START_TRIES} times; {AGAIN}"
+                    ) from error
                 worker = self._replace_worker(worker)
         worker.spec = spec
 

@@ -14,7 +14,7 @@ from bench.spec import Spec
 
 
 def start_worker(context: Any, slot: int, *arguments: Any) -> Worker:
-    """Start a worker. Raises OSError or EOFError if the fork server is killed START_TRIES times.
+    """Start a worker. Raises ProcessLost if the fork server is killed START_TRIES times.
 
     context: multiprocessing's forkserver context. arguments: those of `run_worker` after the pipe.
     """

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
+from bench.errors import ProcessLost
 from bench.launch.processes.messages import PRELOADED
 
-START_TRIES = 3  # per process, because someone may kill the fork server again
+START_TRIES = 6  # per process, because someone may kill the fork server again
+AGAIN = "run the same command again to resume from the last checkpoint"
 RETRY_SECONDS = 0.2
 _blocked: set[int] = {signal.SIGINT}  # signals that the fork server and its processes block
 
@@ -39,8 +41,8 @@ def start_process(
     """Start a process through the fork server, again if the server is killed meanwhile.
 
     context: multiprocessing's forkserver context. run: called with a pipe and the arguments.
-    Returns the process and our end of the pipe. Raises OSError or EOFError if starting fails
-    START_TRIES times.
+    Returns the process and our end of the pipe. Raises ProcessLost if starting fails START_TRIES
+    times.
     """
     attempt = 1
     while True:
@@ -50,10 +52,13 @@ def start_process(
         try:
             process.start()
             return process, ours
-        except (EOFError, OSError):  # the server has died, perhaps after starting the process
+        except (EOFError, OSError) as error:  # the server died, perhaps after starting the process
             ours.close()  # ends that process
             if attempt == START_TRIES:
-                raise
+                raise ProcessLost(
+                    "a process could not be started, because the fork server was killed "
+                    f"{START_TRIES} times; {AGAIN}"
+                ) from error
             attempt += 1
             time.sleep(RETRY_SECONDS)  # until the system reports the death of the server
         finally:

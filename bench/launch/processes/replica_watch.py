@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from bench.errors import ProcessLost, UserError
-from bench.launch.processes.fork_server import start_process, start_server
+from bench.launch.processes.fork_server import AGAIN, start_process, start_server
 from bench.launch.processes.messages import Failure, Message
 from bench.launch.processes.replica import ReplicaTask, run_replica
 from bench.spec import Spec
@@ -29,7 +29,6 @@ from bench.spec import Spec
 LISTEN_SECONDS = 0.5
 # How long to wait for more messages after a failure, since its cause may arrive later.
 CAUSE_SECONDS = 1.0
-AGAIN = "run the same command again to resume from the last checkpoint"
 
 
 @dataclass
@@ -70,7 +69,7 @@ def start_replicas(
             own = ReplicaTask(**{**vars(task), "rank": first + index, "gpu": gpu + index})
             try:
                 process, pipe = start_process(context, run_replica, own, stopping)
-            except (EOFError, OSError) as error:
+            except ProcessLost as error:
                 raise ProcessLost(
                     f"process {own.rank} of {spec.replicas} could not be started, because the fork "
                     f"server was killed; {AGAIN}"

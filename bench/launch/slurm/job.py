@@ -28,7 +28,7 @@ from submitit.core.utils import DelayedSubmission, UncompletedJobError
 from submitit.helpers import TorchDistributedEnvironment
 
 import bench
-from bench.errors import UserError
+from bench.errors import ProcessLost, UserError
 from bench.files import read_json
 from bench.launch.attempt import await_folder
 from bench.launch.pool import Pool
@@ -73,8 +73,12 @@ class PackRunner:
                 follow(machines)
                 return {}
             pack = _PackExecution(specs, Path(results), at_once, signals)
-            pack.work()
-            if machines and pack.has_lost():
+            try:
+                pack.work()
+                lost = machines is not None and pack.has_lost()
+            except ProcessLost:  # the fork server was killed again and again
+                lost = True
+            if lost:
                 # Slurm may notice a lost node only later, and the other nodes may be fine.
                 sys.exit("a process or a node was lost; requeueing the job")
             return {spec.id: read_status(spec, Path(results)).state for spec in specs}
@@ -108,17 +112,16 @@ class StopSignals:
     def __init__(self) -> None:
         self.leave = self.save = False
         self._pid = os.getpid()
-        self._number = USER_SIGNAL
         self._before: Any = None
 
     def __enter__(self) -> StopSignals:
-        self._before = signal.signal(self._number, self._request_leave)
+        self._before = signal.signal(USER_SIGNAL, self._request_leave)
         self._before_term = signal.signal(signal.SIGTERM, self._request_save)
         return self
 
     def __exit__(self, *error: object) -> None:
         signal.signal(signal.SIGTERM, self._before_term)
-        signal.signal(self._number, self._before)
+        signal.signal(USER_SIGNAL, self._before)
 
     def any(self) -> bool:
         """Return whether the runs must write checkpoints and stop for now."""
@@ -128,14 +131,13 @@ class StopSignals:
         """Call submitit's signal handler, which requeues the job and ends this process.
 
         Must be called while no run is executing. Returns only if requeueing failed REQUEUE_TRIES
-        times. Raises submitit's UncompletedJobError if the job has reached its time limit too
-        often.
+        times; Slurm's controller may be unreachable for a moment. Raises submitit's
+        UncompletedJobError if the job has reached its time limit too often.
         """
         for attempt in range(1, REQUEUE_TRIES + 1):
             try:
-                self._before(self._number, None)
+                self._before(USER_SIGNAL, None)
             except (OSError, subprocess.SubprocessError, AssertionError) as error:
-                # Slurm's controller may be unreachable for a moment.
                 print(f"requeueing the job failed (attempt {attempt}): {error}", flush=True)
                 _clear_stale_pickle()
                 time.sleep(LOOK_AGAIN_SECONDS)

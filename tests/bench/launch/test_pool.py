@@ -7,14 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.errors import UserError
+from bench.errors import ProcessLost, UserError
 from bench.files import read_json
 from bench.launch.capacity import count_workers
 from bench.launch.pool import Pool
@@ -92,17 +91,6 @@ def test_a_worker_killed_while_idle_is_replaced(tmp_path: Path) -> None:
     assert {s.id for s in outcome.finished} == {s.id for s in plan.specs}
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[forkserver.ForkServer]:
-    """Replace the fork server by one that preloads nothing, which takes seconds."""
-    own = forkserver.ForkServer()
-    for name in ("ensure_running", "connect_to_new_process", "set_forkserver_preload"):
-        monkeypatch.setattr(forkserver, name, getattr(own, name))
-    monkeypatch.setattr(fork_server, "PRELOADED", [])
-    yield own
-    own._stop()
-
-
 def test_a_worker_is_started_again_if_the_fork_server_dies_meanwhile(
     server: forkserver.ForkServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +98,7 @@ def test_a_worker_is_started_again_if_the_fork_server_dies_meanwhile(
     killed: list[int] = []
 
     def connect(descriptors: Any) -> Any:
-        if len(killed) < 2:
+        if len(killed) < 4:
             killed.append(server._forkserver_pid)
             os.kill(killed[-1], signal.SIGKILL)
             raise EOFError("unexpected EOF")
@@ -122,7 +110,21 @@ def test_a_worker_is_started_again_if_the_fork_server_dies_meanwhile(
     assert worker.process.is_alive()
     worker.pipe.close()
     worker.process.join()
-    assert len({*killed, server._forkserver_pid}) == 3
+    assert len({*killed, server._forkserver_pid}) == 5
+
+
+@pytest.mark.usefixtures("server")
+def test_a_fork_server_that_always_dies_ends_the_launch_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(descriptors: Any) -> Any:
+        raise EOFError("unexpected EOF")
+
+    monkeypatch.setattr(forkserver, "connect_to_new_process", connect)
+    monkeypatch.setattr(fork_server, "RETRY_SECONDS", 0.0)
+    pool = Pool(make_plan([make_tiny_spec()], tmp_path), tmp_path, 1, RecordingWatcher())
+    with pytest.raises(ProcessLost, match=r"the fork server was killed 6 times; run the same"):
+        pool.run()
 
 
 @pytest.mark.usefixtures("server")

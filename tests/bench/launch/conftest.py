@@ -1,0 +1,23 @@
+"""Fixture of the tests that start processes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from multiprocessing import forkserver
+
+import pytest
+
+from bench.launch.processes import fork_server
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[forkserver.ForkServer]:
+    """Replace the fork server by one that preloads nothing, which takes seconds."""
+    own = forkserver.ForkServer()
+    for name in ("ensure_running", "connect_to_new_process", "set_forkserver_preload"):
+        monkeypatch.setattr(forkserver, name, getattr(own, name))
+    monkeypatch.setattr(fork_server, "PRELOADED", [])
+    monkeypatch.setattr(fork_server, "_blocked", {signal.SIGINT})
+    yield own
+    own._stop()
