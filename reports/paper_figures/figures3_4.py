@@ -157,7 +157,7 @@ def _write_numbers(
 
 
 def _join_runs(tables: Mapping[str, pd.DataFrame], layers: pd.DataFrame) -> pd.DataFrame:
-    """Concatenate the tables of several runs, and add the id and layer of the run to each row."""
+    """Return the rows of `layers`, each joined with the rows of its run in `tables` (by run id)."""
     if not tables:
         return layers
     return layers.merge(pd.concat(tables, names=["id"]).reset_index("id"), on="id")

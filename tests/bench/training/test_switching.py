@@ -47,7 +47,7 @@ def sum_flops_by_step(spec: Spec, results: Path) -> dict[str, float]:
 
 @pytest.mark.parametrize("sets", [0, 3])
 def test_flops_equal_the_sum_over_the_steps(sets: int, tmp_path: Path) -> None:
-    """Whether the sets recur, or most of them are in the merged state."""
+    """Four sets recur, or there are more sets than states and the rest is counted together."""
     spec = make_spec(options={"sets": sets}, epochs=10, train_limit=120)
     result = execute_run(spec, tmp_path)
     states = result["freeze_states"]
