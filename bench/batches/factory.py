@@ -70,9 +70,9 @@ def make_batches(
 
 
 def count_batches(batches: AnyBatches, spec: Spec, processes: int = 1) -> dict[int, int]:
-    """Return the number of batches of full training per size, over all processes.
+    """Return how many batches full training has, over all processes, by the size of their samples.
 
-    The keys are those of `AnyBatches.sizes`.
+    The keys are those of `AnyBatches.sizes`: image sides or text lengths.
     """
     if isinstance(batches, TextBatches):
         return {size: count * processes for size, count in batches.count_batches().items()}

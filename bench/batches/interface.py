@@ -48,5 +48,5 @@ class AnyBatches(Protocol):
         ...
 
     def sizes(self) -> dict[int, int]:
-        """Return the number of samples of full training per size: image side or text length."""
+        """Return how many samples full training has, by their size: image side or text length."""
         ...

@@ -59,12 +59,12 @@ class Machines:
             return order
 
     def join(self, number: int) -> None:
-        """Tell the first machine that this one executes its share of an order."""
+        """Tell the first machine that this machine executes its processes of the ordered run."""
         with _explain_loss():
             self._store.add(f"joined/{number}", 1)
 
     def have_joined(self, number: int) -> bool:
-        """Return whether all other machines execute their shares of an order."""
+        """Return whether all other machines execute their processes of the ordered run."""
         return int(self._store.add(f"joined/{number}", 0)) >= self.size - 1
 
     def report(self, number: int, failure: Mapping[str, Any]) -> None:

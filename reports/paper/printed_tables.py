@@ -12,9 +12,9 @@ Entry = Mapping[str, str | float]
 
 @cache
 def read_entries(table: int | None) -> tuple[Entry, ...]:
-    """Return the rows of the paper's table 1 to 9: numbers as floats, names as text.
+    """Return the rows of one of the paper's tables 1 to 9: numbers as floats, names as text.
 
-    The result is empty if table is None.
+    table: number of the table. None gives no rows.
     """
     if table is None:
         return ()

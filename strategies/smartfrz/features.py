@@ -46,7 +46,7 @@ class Moment:
 
     @classmethod
     def of(cls, view: View) -> Moment:
-        """Return the moment after the last step. Before the first step the rate is 1."""
+        """Return the progress and relative learning rate after the last step (0 and 1 before it)."""
         rate = view.lr / view.base_lr if view.step and view.base_lr else 1.0
         return cls(view.step / view.total_steps, rate)
 

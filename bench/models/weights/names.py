@@ -131,7 +131,7 @@ def _drop_wrappers(given: State, model: nn.Module, heads: Sequence[str]) -> tupl
 
 
 def _find_prefix(names: Collection[list[str]], own: State, heads: Sequence[str]) -> list[str]:
-    """Return the name parts in front of the model in a file, or [] if they are uncertain.
+    """Return the names of the modules that wrap the model in a file, or [] if they are uncertain.
 
     With the prefix removed, most names fit the model. Names of the head do not count, because a
     wrapping module often has a head of the same name. The prefix is uncertain if at least half as

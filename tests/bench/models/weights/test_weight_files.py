@@ -1,4 +1,4 @@
-"""Tests of files that are no safetensors: what the error says, and what its command writes."""
+"""Weight files of other formats: the error, and what the conversion it names writes."""
 
 import argparse
 import collections
