@@ -46,7 +46,7 @@ class Moment:
 
     @classmethod
     def of(cls, view: View) -> Moment:
-        """Return the progress and relative learning rate after the last step (0 and 1 before it)."""
+        """Return progress and relative learning rate after the last step; before it, 0 and 1."""
         rate = view.lr / view.base_lr if view.step and view.base_lr else 1.0
         return cls(view.step / view.total_steps, rate)
 

@@ -37,10 +37,10 @@ def lab(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., Lab]]:
         return labs[-1]
 
     yield make
+    for each in labs:  # first, so that no job starts on a node that was drained
+        each.end()
     for node in cluster.nodes:
         read_output("scontrol", "update", f"nodename={node}", "state=resume")
-    for each in labs:
-        each.end()
     wait_until(lambda: not list_queue(), 120, "an empty queue", lambda: "")
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bench.launch.in_process import run_inline
+from bench.launch.pool import Pool
 from bench.planning.plan import make_plan
 from bench.planning.sweep import load_sweep
 from bench.results.comparison import find_difference, read_reproducible
@@ -146,7 +146,7 @@ def test_a_sweep_survives_kills_preemption_time_limits_and_a_lost_node(
 
     alone = tmp_path / "alone"
     alone.mkdir()
-    outcome = run_inline(make_plan(specs, alone), alone, Quiet())
+    outcome = Pool(make_plan(specs, alone), alone, 2, Quiet()).run()
     assert len(outcome.finished) == len(specs)
     for spec in specs:
         here_, there = here.results / "runs" / spec.id, alone / "runs" / spec.id
