@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.errors import UserError
 from bench.layers.discovery import Inputs, Layer
-from bench.layers.modes import in_eval_mode
+from bench.layers.output_recording import UNKNOWN, choose_watched, record_outputs
 
 
 def compute_layer_outputs(
@@ -25,47 +24,45 @@ def compute_layer_outputs(
     output that does not depend on the sample (position embeddings) is returned as (rows, features).
     The output of an embedding that is never called is its table.
 
-    Raises UserError if a layer has no output.
+    Raises UserError if a layer has no output, or an output whose samples cannot be told apart.
     """
     modules = dict(model.named_modules())
     samples = len(inputs[0])
-    outputs: dict[int, torch.Tensor] = {}
-    handles = []
-    for layer in layers:
-        norms = [n for n in layer.modules if isinstance(modules[n], _BatchNorm)]
-        watched = norms[-1] if norms else layer.name
-
-        def keep(_: nn.Module, __: object, output: object, index: int = layer.index) -> None:
-            tensor = output[0] if isinstance(output, tuple) else output
-            if index not in outputs and isinstance(tensor, torch.Tensor):
-                tensor = tensor.detach().clone()  # an in-place ReLU may overwrite it
-                # The windows of one image are consecutive along the first dimension.
-                by_sample = len(tensor) % samples == 0
-                shape = (samples, -1) if by_sample else (-1, tensor.shape[-1])
-                outputs[index] = tensor.reshape(shape)
-
-        # The parent's hook runs later, so its output counts only if the module itself was not
-        # called.
-        for name in (watched, watched.rpartition(".")[0]):
-            handles.append(modules[name].register_forward_hook(keep))
-    try:
-        with torch.no_grad(), in_eval_mode(model):
-            model(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    for layer in layers:
+    watched = [choose_watched(modules, layer.modules) for layer in layers]
+    # Cloned, because an in-place ReLU may overwrite it.
+    recorded = record_outputs(model, watched, inputs, lambda tensor: tensor.detach().clone())
+    outputs, silent = [], []
+    for index, layer in enumerate(layers):
         table = modules[layer.name]
-        # DeBERTa reads its table of relative positions without calling the module.
-        if layer.index not in outputs and isinstance(table, nn.Embedding):
-            outputs[layer.index] = table.weight.detach().clone()
-    silent = [layer.name for layer in layers if layer.index not in outputs]
+        if index in recorded:
+            outputs.append(_flatten_output(recorded[index], layer, samples))
+        elif isinstance(table, nn.Embedding):
+            # DeBERTa reads its table of relative positions without calling the module.
+            outputs.append(table.weight.detach().clone())
+        else:
+            silent.append(layer.name)
     if silent:
         raise UserError(
             f"{type(model).__name__}: these layers have no output in the forward pass: "
             f"{', '.join(silent)}"
         )
-    return [outputs[layer.index] for layer in layers]
+    return outputs
+
+
+def _flatten_output(output: torch.Tensor, layer: Layer, samples: int) -> torch.Tensor:
+    """Return an output as (samples, features), or as (rows, features) without samples.
+
+    The windows of one image are consecutive along the dimension that counts samples.
+    """
+    if layer.sample_dim is None:
+        return output.reshape(-1, output.shape[-1])
+    if layer.sample_dim == UNKNOWN or output.shape[layer.sample_dim] % samples:
+        raise UserError(
+            f"layer {layer.name}: its output of shape {tuple(output.shape)} cannot be divided "
+            f"among the {samples} samples of the batch; use a strategy that does not compare "
+            "outputs of layers"
+        )
+    return output.movedim(layer.sample_dim, 0).reshape(samples, -1)
 
 
 def get_logits(output: Any) -> torch.Tensor:

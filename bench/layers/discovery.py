@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.errors import UserError
 from bench.layers.attachment import Attacher, is_inside
+from bench.layers.output_recording import choose_watched, find_sample_dims
 
 Inputs = tuple[torch.Tensor, ...]
 
@@ -42,6 +43,8 @@ class Layer:
     in_block: whether the layer is inside its transformer block; false for layers outside that
         share its index, such as embeddings and poolers; true in other networks.
     weightless: names of its modules without weights, such as dropout after it.
+    sample_dim: dimension of its output that counts samples: 0, or for example 1 in a layer that has
+        the sequence first. None if the output does not depend on the samples.
     """
 
     index: int
@@ -54,12 +57,13 @@ class Layer:
     others: tuple[str, ...] = ()
     in_block: bool = True
     weightless: tuple[str, ...] = ()
+    sample_dim: int | None = 0
 
 
 def find_layers(
     model: nn.Module, inputs: Inputs, classifiers: Sequence[str] = ()
 ) -> tuple[Layer, ...]:
-    """Return the layers of a model, found in one forward pass of a copy.
+    """Return the layers of a model, found in forward passes of copies.
 
     inputs: a small batch that the model accepts. The model itself does not change.
     classifiers: names of the classifiers if there are several; they are merged into the head.
@@ -92,6 +96,8 @@ def find_layers(
         taken.update(own)
     anchors = [anchor for anchor in anchors if parameters[anchor]]
     blocks, inside = _find_blocks(roots, anchors)
+    watched = [choose_watched(modules, names[anchor]) for anchor in anchors]
+    dims = find_sample_dims(copy.deepcopy(model), watched, inputs)
     return tuple(
         Layer(
             index,
@@ -104,6 +110,7 @@ def find_layers(
             others=tuple(heads[1:]) if index == len(anchors) - 1 else (),
             in_block=inside[index],
             weightless=attached[anchor].weightless,
+            sample_dim=dims.get(index),
         )
         for index, anchor in enumerate(anchors)
     )

@@ -110,3 +110,52 @@ def test_layer_without_output_is_named_in_the_error():
     aside = Layer(2, "parts.0", ("parts.0",), ("parts.0.weight",), 16, 2, head=True)
     with pytest.raises(UserError, match=r"no output in the forward pass: parts\.0"):
         compute_layer_outputs(model, (*find_layers(model, inputs), aside), inputs)
+
+
+class SequenceFirst(nn.Module):
+    """Batch-first model whose transformer layers have the sequence first, torch's default."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(6, 8)
+        self.places = nn.Embedding(4, 8)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        places = self.places(torch.arange(4))
+        hidden = self.encoder((self.embed(x) + places).transpose(0, 1))
+        logits: torch.Tensor = self.head(hidden.mean(0))
+        return logits
+
+
+@pytest.mark.parametrize("samples", [2, 3, 4])  # 4 is also the length of the sequence
+def test_each_sample_has_its_own_row_if_layers_have_the_sequence_first(samples):
+    model, x = SequenceFirst(), torch.randn(samples, 4, 6)
+    layers = find_layers(model, (x[:1],))
+    assert {layer.sample_dim for layer in layers} == {0, 1, None}
+    together = compute_layer_outputs(model, layers, (x,))
+    alone = [compute_layer_outputs(model, layers, (each[None],)) for each in x]
+    for index, rows in enumerate(together):
+        by_sample = [outputs[index] for outputs in alone]
+        if layers[index].sample_dim is None:
+            assert torch.equal(rows, model.places.weight)
+            assert all(torch.equal(rows, one) for one in by_sample)
+        else:
+            torch.testing.assert_close(rows, torch.cat(by_sample), rtol=1e-4, atol=1e-6)
+
+
+def test_an_output_that_cannot_be_divided_among_the_samples_is_named():
+    class Uneven(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(4, 4), nn.Linear(4, 5)
+
+        def forward(self, x):
+            some = self.body(x[: 1 + len(x) // 2])
+            return self.head(some.mean(0, keepdim=True).expand(len(x), 4))
+
+    model, inputs = Uneven(), (torch.randn(4, 4),)
+    with pytest.raises(UserError, match=r"layer body: its output of shape \(3, 4\) cannot be"):
+        compute_layer_outputs(model, find_layers(model, inputs), inputs)

@@ -1,0 +1,87 @@
+"""Recording of the outputs of modules, and the dimension of an output that counts samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bench.layers.modes import in_eval_mode
+
+Kept = TypeVar("Kept")
+UNKNOWN = -1  # sample dimension of an output whose shape changes in another way
+
+
+def choose_watched(modules: Mapping[str, nn.Module], names: Sequence[str]) -> tuple[str, str]:
+    """Return the module whose output is that of a layer, and its parent, which may replace it.
+
+    names: modules of the layer, the weighted module first. The output is taken from its last
+    BatchNorm, otherwise from the weighted module. The parent counts if that module is never called.
+    """
+    norms = [name for name in names if isinstance(modules[name], _BatchNorm)]
+    watched = norms[-1] if norms else names[0]
+    return watched, watched.rpartition(".")[0]
+
+
+def record_outputs(
+    model: nn.Module,
+    watched: Sequence[tuple[str, str]],
+    inputs: Sequence[torch.Tensor],
+    keep: Callable[[torch.Tensor], Kept],
+) -> dict[int, Kept]:
+    """Run one batch in eval mode and return what `keep` returns for the first output of each entry.
+
+    watched: results of `choose_watched`. The keys are indices into them. An entry without an output
+    has no key. An output that is a tuple counts by its first tensor.
+    """
+    modules = dict(model.named_modules())
+    found: dict[int, Kept] = {}
+
+    def hook(index: int) -> Callable[[nn.Module, object, Any], None]:
+        def look(_: nn.Module, __: object, output: Any) -> None:
+            tensor = output[0] if isinstance(output, tuple) else output
+            if index not in found and isinstance(tensor, torch.Tensor):
+                found[index] = keep(tensor)
+
+        return look
+
+    # The parent's hook runs later, so its output counts only if the module itself was not called.
+    handles = [
+        modules[name].register_forward_hook(hook(index))
+        for index, names in enumerate(watched)
+        for name in names
+    ]
+    try:
+        with torch.no_grad(), in_eval_mode(model):
+            model(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def find_sample_dims(
+    model: nn.Module, watched: Sequence[tuple[str, str]], inputs: Sequence[torch.Tensor]
+) -> dict[int, int | None]:
+    """Return the dimension of each output that counts samples: the one that doubles with the batch.
+
+    None stands for an output that does not depend on the batch, UNKNOWN for any other change.
+    """
+    two = [x.repeat_interleave(2, 0) for x in inputs]
+    once, twice = (
+        record_outputs(model, watched, batch, lambda tensor: tuple(tensor.shape))
+        for batch in (inputs, two)
+    )
+    return {index: _compare_shapes(shape, twice.get(index, ())) for index, shape in once.items()}
+
+
+def _compare_shapes(one: tuple[int, ...], two: tuple[int, ...]) -> int | None:
+    if one == two:
+        return None
+    for dim, size in enumerate(one):
+        if two == (*one[:dim], 2 * size, *one[dim + 1 :]):
+            return dim
+    return UNKNOWN
