@@ -35,9 +35,9 @@ LEFT_OUT = {"vgg11": ("linear", "probe", "shortened", "at_once")}
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an image folder with 16 training and 4 test images in two classes."""
+    """Return an image folder with 8 training and 4 test images in two classes."""
     root, draw = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    for split, count in (("train", 8), ("val", 2)):
+    for split, count in (("train", 4), ("val", 2)):
         for name in ("cat", "dog"):
             (root / split / name).mkdir(parents=True)
             for i in range(count):
@@ -55,7 +55,7 @@ def spec_of(model: str, strategy: str, images: Path, **changes: object) -> Spec:
     """Return a run of the paper profile, reduced to four CPU steps with random weights."""
     profile = load_profile("paper")
     values = {**profile["run"], **profile["models"][model], "data": f"folder:{images}"}
-    values |= {"device": "cpu", "weights": "", "epochs": 1, "batch_size": 4}
+    values |= {"device": "cpu", "weights": "", "epochs": 1, "batch_size": 2}
     values |= {"strategy": strategy, "options": FORCED[strategy], **changes}
     return resolve(Spec.from_dict(values), "paper")
 
