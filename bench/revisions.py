@@ -18,6 +18,17 @@ TEXTS = ("grammar", "mrpc", "cola", "texts", "datasets")  # before any colon
 # timm's models that store the biases of attention in eval mode.
 STORED_BIASES = ("levit", "tiny_vit", "efficientformer", "efficientvit_m")
 
+# timm's models in which a small network computes the biases of relative positions.
+RELATIVE_POSITIONS = (
+    "swinv2_cr",
+    "vit_relpos",
+    "vit_srelpos",
+    "coatnet_rmlp",
+    "maxvit_rmlp",
+    "maxxvit_rmlp",
+    "maxxvitv2_rmlp",
+)
+
 # Code changes that affect the results of some runs only: a name, and the function that selects
 # the specs of these runs. The ids of all other runs stay unchanged. A new results version empties
 # this mapping. With two processes, the order in which gradients are added cannot change their sum.
@@ -41,14 +52,11 @@ REVISIONS: Mapping[str, Callable[[Any], bool]] = {
     "the FLOPs of a probe of texts are those of its own length": lambda spec: (
         spec.strategy in PROBING and spec.data.partition(":")[0] in TEXTS
     ),
-    # Texts of the grammar have at most 25 words, so a probe of 64 samples or more was right.
     "each layer has its own sample dimension": lambda spec: (
         spec.strategy in COMPARING
-        and spec.data.partition(":")[0] in TEXTS
         and (
-            not spec.data.startswith("grammar")
-            or "laptop" not in spec.model
-            or spec.options.get("samples", 64) < 64
+            spec.model.startswith("hf:")
+            or spec.model.removeprefix("timm:").startswith(RELATIVE_POSITIONS)
         )
     ),
     "a thawed layer computes its attention biases again": lambda spec: (

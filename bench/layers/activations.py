@@ -12,6 +12,8 @@ from bench.errors import UserError
 from bench.layers.discovery import Inputs, Layer
 from bench.layers.output_recording import UNKNOWN, choose_watched, record_outputs
 
+MOST_ROWS = 1024  # swinv2_cr has 20,736 rows at 384 pixels, too many for a matrix of similarities
+
 
 def compute_layer_outputs(
     model: nn.Module, layers: Sequence[Layer], inputs: Inputs
@@ -21,7 +23,8 @@ def compute_layer_outputs(
     The output of a layer is taken from its BatchNorm if it has one, otherwise from its weighted
     module. If only the weights of that module are used, the parent module's output is taken
     (torchvision's Swin attention). If a layer runs more than once, the first output counts. An
-    output that does not depend on the sample (position embeddings) is returned as (rows, features).
+    output that does not depend on the sample (position embeddings) is returned as (rows, features),
+    with at most MOST_ROWS evenly spaced rows.
     The output of an embedding that is never called is its table.
 
     Raises UserError if a layer has no output, or an output whose samples cannot be told apart.
@@ -52,10 +55,12 @@ def compute_layer_outputs(
 def _flatten_output(output: torch.Tensor, layer: Layer, samples: int) -> torch.Tensor:
     """Return an output as (samples, features), or as (rows, features) without samples.
 
-    The windows of one image are consecutive along the dimension that counts samples.
+    The windows of one image must be consecutive along the dimension that counts samples. Nothing
+    tells this from windows of one position in all images.
     """
     if layer.sample_dim is None:
-        return output.reshape(-1, output.shape[-1])
+        rows = output.reshape(-1, output.shape[-1] if output.ndim else 1)
+        return rows[:: -(-len(rows) // MOST_ROWS)]
     if layer.sample_dim == UNKNOWN or output.shape[layer.sample_dim] % samples:
         raise UserError(
             f"layer {layer.name}: its output of shape {tuple(output.shape)} cannot be divided "

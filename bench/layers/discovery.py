@@ -97,7 +97,7 @@ def find_layers(
     anchors = [anchor for anchor in anchors if parameters[anchor]]
     blocks, inside = _find_blocks(roots, anchors)
     watched = [choose_watched(modules, names[anchor]) for anchor in anchors]
-    dims = find_sample_dims(copy.deepcopy(model), watched, inputs)
+    dims = find_sample_dims(model, watched, inputs)
     return tuple(
         Layer(
             index,

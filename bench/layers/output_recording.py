@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import torch
@@ -48,6 +50,12 @@ def record_outputs(
 
         return look
 
+    # For a padded batch they pass nested tensors, which have no shape, to their layers.
+    nested = [
+        module
+        for module in modules.values()
+        if isinstance(module, nn.TransformerEncoder) and module.use_nested_tensor
+    ]
     # The parent's hook runs later, so its output counts only if the module itself was not called.
     handles = [
         modules[name].register_forward_hook(hook(index))
@@ -55,9 +63,13 @@ def record_outputs(
         for name in names
     ]
     try:
+        for encoder in nested:
+            encoder.use_nested_tensor = False
         with torch.no_grad(), in_eval_mode(model):
             model(*inputs)
     finally:
+        for encoder in nested:
+            encoder.use_nested_tensor = True
         for handle in handles:
             handle.remove()
     return found
@@ -68,17 +80,23 @@ def find_sample_dims(
 ) -> dict[int, int | None]:
     """Return the dimension of each output that counts samples: the one that doubles with the batch.
 
-    None stands for an output that does not depend on the batch, UNKNOWN for any other change.
+    None stands for an output that does not depend on the batch. UNKNOWN stands for any other
+    change, and for a model that cannot take a batch of twice the size. The model does not change.
     """
-    two = [x.repeat_interleave(2, 0) for x in inputs]
-    once, twice = (
-        record_outputs(model, watched, batch, lambda tensor: tuple(tensor.shape))
-        for batch in (inputs, two)
-    )
-    return {index: _compare_shapes(shape, twice.get(index, ())) for index, shape in once.items()}
+
+    def record(batch: Sequence[torch.Tensor]) -> dict[int, tuple[int, ...]]:
+        # A copy for each pass, because a model may keep tensors made for its first batch.
+        copied = copy.deepcopy(model)
+        return record_outputs(copied, watched, batch, lambda tensor: tuple(tensor.shape))
+
+    once = record(inputs)
+    twice: dict[int, tuple[int, ...]] = {}
+    with suppress(Exception):  # whatever a model raises that takes one sample only
+        twice = record([x.repeat_interleave(2, 0) for x in inputs])
+    return {index: _compare_shapes(shape, twice.get(index)) for index, shape in once.items()}
 
 
-def _compare_shapes(one: tuple[int, ...], two: tuple[int, ...]) -> int | None:
+def _compare_shapes(one: tuple[int, ...], two: tuple[int, ...] | None) -> int | None:
     if one == two:
         return None
     for dim, size in enumerate(one):

@@ -17,6 +17,7 @@ from bench.launch.processes.messages import PRELOADED
 START_TRIES = 6  # per process, because someone may kill the fork server again
 AGAIN = "run the same command again to resume from the last checkpoint"
 RETRY_SECONDS = 0.2
+DEATHS = (EOFError, ConnectionError, FileNotFoundError)  # errors of a server that was killed
 _blocked: set[int] = {signal.SIGINT}  # signals that the fork server and its processes block
 
 
@@ -41,8 +42,8 @@ def start_process(
     """Start a process through the fork server, again if the server is killed meanwhile.
 
     context: multiprocessing's forkserver context. run: called with a pipe and the arguments.
-    Returns the process and our end of the pipe. Raises ProcessLost if starting fails START_TRIES
-    times.
+    Returns the process and our end of the pipe. Raises ProcessLost if the server is killed
+    START_TRIES times, and OSError if something else makes all tries fail.
     """
     attempt = 1
     while True:
@@ -52,8 +53,10 @@ def start_process(
         try:
             process.start()
             return process, ours
-        except (EOFError, OSError) as error:  # the server died, perhaps after starting the process
+        except (EOFError, OSError) as error:  # the server may have started the process
             ours.close()  # ends that process
+            if attempt == START_TRIES and not isinstance(error, DEATHS):
+                raise  # for example, too many files are open
             if attempt == START_TRIES:
                 raise ProcessLost(
                     "a process could not be started, because the fork server was killed "

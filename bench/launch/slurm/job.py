@@ -75,10 +75,9 @@ class PackRunner:
             pack = _PackExecution(specs, Path(results), at_once, signals)
             try:
                 pack.work()
-                lost = machines is not None and pack.has_lost()
-            except ProcessLost:  # the fork server was killed again and again
-                lost = True
-            if lost:
+            except ProcessLost as error:
+                sys.exit(f"{_format_time()} {error}")
+            if machines and pack.has_lost():
                 # Slurm may notice a lost node only later, and the other nodes may be fine.
                 sys.exit("a process or a node was lost; requeueing the job")
             return {spec.id: read_status(spec, Path(results)).state for spec in specs}

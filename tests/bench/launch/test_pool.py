@@ -1,5 +1,6 @@
 """Pool of worker processes: order, failures, kills, two launchers at once."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -124,6 +125,20 @@ def test_a_fork_server_that_always_dies_ends_the_launch_with_one_line(
     monkeypatch.setattr(fork_server, "RETRY_SECONDS", 0.0)
     pool = Pool(make_plan([make_tiny_spec()], tmp_path), tmp_path, 1, RecordingWatcher())
     with pytest.raises(ProcessLost, match=r"the fork server was killed 6 times; run the same"):
+        pool.run()
+
+
+@pytest.mark.usefixtures("server")
+def test_another_error_than_the_death_of_the_fork_server_keeps_its_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(descriptors: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(forkserver, "connect_to_new_process", connect)
+    monkeypatch.setattr(fork_server, "RETRY_SECONDS", 0.0)
+    pool = Pool(make_plan([make_tiny_spec()], tmp_path), tmp_path, 1, RecordingWatcher())
+    with pytest.raises(OSError, match="Too many open files"):
         pool.run()
 
 

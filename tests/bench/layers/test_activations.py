@@ -146,6 +146,84 @@ def test_each_sample_has_its_own_row_if_layers_have_the_sequence_first(samples):
             torch.testing.assert_close(rows, torch.cat(by_sample), rtol=1e-4, atol=1e-6)
 
 
+class Padded(nn.Module):
+    """Encoder that gets a padding mask, for which torch passes nested tensors to the layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Embedding(9, 8), nn.Linear(8, 5)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        hidden = self.encoder(self.embed(ids), src_key_padding_mask=ids == 0)
+        logits: torch.Tensor = self.head(hidden.mean(1))
+        return logits
+
+
+def test_an_encoder_with_a_padding_mask_has_rows_for_its_samples():
+    model, ids = Padded(), torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0], [7, 0, 0, 0]])
+    layers = find_layers(model, (ids[:1],))
+    outputs = compute_layer_outputs(model, layers, (ids,))
+    assert [len(rows) for rows in outputs] == [3] * len(layers)
+    assert model.encoder.use_nested_tensor
+
+
+class OneSample(nn.Module):
+    """Model that accepts one sample only, and keeps a tensor made for its first batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(4, 4), nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not hasattr(self, "start"):
+            self.start = torch.zeros(len(x), 4)
+        logits: torch.Tensor = self.head(self.body(x.squeeze(0)) + self.start)
+        return logits
+
+
+def test_layers_are_found_in_a_model_that_accepts_one_sample_only():
+    model, x = OneSample(), torch.randn(1, 1, 4)
+    layers = find_layers(model, (x,))
+    assert [layer.name for layer in layers] == ["body", "head"]
+    assert not hasattr(model, "start")
+
+
+class Gated(nn.Module):
+    """Model with a layer whose output has no dimension, and one with many rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.table, self.head = nn.Linear(4, 4), nn.Linear(1, 2), nn.Linear(4, 5)
+        self.gate = Total()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        many = self.table(torch.ones(5000, 1)).mean()
+        logits: torch.Tensor = self.head(self.body(x) * self.gate() * many)
+        return logits
+
+
+class Total(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Linear(3, 3, bias=False)
+
+    def forward(self) -> torch.Tensor:
+        total: torch.Tensor = self.weights.weight.sum()
+        return total
+
+
+def test_outputs_without_samples_have_a_limited_number_of_rows():
+    model, x = Gated(), torch.randn(3, 4)
+    layers = find_layers(model, (x,))
+    outputs = compute_layer_outputs(model, layers, (x,))
+    rows = {layer.name: tuple(output.shape) for layer, output in zip(layers, outputs, strict=True)}
+    assert rows["table"] == (1000, 2)
+    assert rows["gate.weights"] == (1, 1)
+    assert rows["body"] == (3, 4)
+
+
 def test_an_output_that_cannot_be_divided_among_the_samples_is_named():
     class Uneven(nn.Module):
         def __init__(self) -> None:
