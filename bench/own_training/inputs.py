@@ -22,7 +22,7 @@ Example = Tensor | Sequence[Tensor] | Mapping[str, Any]
 def check_model(model: nn.Module) -> None:
     """Raise UserError for a model that is wrapped, compiled, scripted or lazy, or has such a part.
 
-    Also raise it if torch.distributed is in use.
+    Also raise it for sparse gradients, complex weights, and if torch.distributed is in use.
     """
     kind = type(model).__name__
     if not isinstance(model, nn.Module):
@@ -57,6 +57,16 @@ def _check_module(name: str, module: nn.Module) -> None:
         raise UserError(
             f"Freezing: {what} is a ScriptModule, which cannot freeze by layer; pass the module "
             "without torch.jit"
+        )
+    if getattr(module, "sparse", False) is True:
+        raise UserError(
+            f"Freezing: {what} ({kind}) makes sparse gradients, which are not supported; make it "
+            "with sparse=False"
+        )
+    if any(parameter.is_complex() for parameter in module.parameters(False)):
+        raise UserError(
+            f"Freezing: {what} has complex weights, which are not supported; store their real and "
+            "imaginary parts (torch.view_as_real) as the weight"
         )
     if any(isinstance(parameter, UninitializedParameter) for parameter in module.parameters(False)):
         raise UserError(

@@ -164,6 +164,15 @@ def test_models_that_cannot_be_copied_or_are_not_complete_are_refused() -> None:
         Freezing.parameter_groups(lazy, make_batch(0)[0])
 
 
+def test_sparse_gradients_and_complex_weights_are_refused() -> None:
+    sparse = nn.Sequential(nn.Embedding(9, 4, sparse=True), nn.Flatten(), nn.Linear(8, 5))
+    with pytest.raises(UserError, match=r"part 0 .* sparse gradients, .* with sparse=False"):
+        Freezing.parameter_groups(sparse, torch.zeros(2, 2, dtype=torch.long))
+    spectral = nn.Sequential(nn.Flatten(), nn.Linear(8, 5, dtype=torch.complex64))
+    with pytest.raises(UserError, match="part 1 of the model has complex weights"):
+        Freezing.parameter_groups(spectral, torch.zeros(2, 8))
+
+
 PARTS: dict[str, tuple[Any, str]] = {
     "compiled": (torch.compile, r"part 3 of the model is compiled; .*compile\(\) of that part"),
     "wrapped": (nn.DataParallel, r"DataParallel is not supported \(part 3 of the model\)"),
