@@ -47,6 +47,15 @@ def compute_budget_share(view: View, budget: float) -> float:
     return budget / compute_full_cost(view) * (1 + 1e-12)
 
 
+def compute_rounding(view: View) -> float:
+    """Return the FLOPs by which a budget may differ from a cost that it equals.
+
+    The budget may be the cost of a run that froze the same layers at the same steps, summed in
+    another order.
+    """
+    return 1e-12 * compute_full_cost(view)
+
+
 def compute_schedule_cost(view: View, freeze_at: Mapping[int, int], steps: int) -> float:
     """Return the FLOPs (exact) of `steps` steps if layer l freezes after freeze_at[l] steps.
 

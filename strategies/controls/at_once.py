@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
-from strategies.budget import SAVING, compute_schedule_cost, make_budget_error, resolve_budget
+from strategies.budget import (
+    SAVING,
+    compute_rounding,
+    compute_schedule_cost,
+    make_budget_error,
+    resolve_budget,
+)
 
 
 class AtOnce(Strategy):
@@ -44,10 +50,10 @@ class AtOnce(Strategy):
         def cost(moment: int) -> float:
             return compute_schedule_cost(view, dict.fromkeys(body, moment), steps)
 
-        if budget < cost(0):
+        if budget + compute_rounding(view) < cost(0):
             raise make_budget_error(self.name, budget, cost(0), cost(steps))
         if budget >= cost(steps):
             return steps
         # A step has one cost before the freeze and another after it, so cost() is linear.
         a_step = (cost(steps) - cost(0)) / steps
-        return min(steps, int((budget - cost(0)) / a_step * (1 + 1e-12)))
+        return min(steps, max(0, int((budget - cost(0)) / a_step * (1 + 1e-12))))

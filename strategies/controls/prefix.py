@@ -10,7 +10,7 @@ from bench.errors import UserError
 from strategies.base import Integer, View
 from strategies.budget import (
     SAVING,
-    compute_full_cost,
+    compute_rounding,
     compute_schedule_cost,
     make_budget_error,
     resolve_budget,
@@ -74,7 +74,7 @@ class Prefix(FixedSchedule):
             for count in range(body + 1)
         ]
         # Rounding in the budget must not lengthen the prefix by a layer.
-        slack = 1e-12 * compute_full_cost(view)
+        slack = compute_rounding(view)
         count = next((n for n, cost in enumerate(costs) if cost <= budget + slack), None)
         if count is None:
             raise make_budget_error(self.name, budget, costs[body], costs[0])

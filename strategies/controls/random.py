@@ -14,6 +14,7 @@ from strategies.budget import (
     SAVING,
     compute_budget_share,
     compute_full_cost,
+    compute_rounding,
     compute_schedule_cost,
     make_budget_error,
     resolve_budget,
@@ -65,7 +66,7 @@ class Random(Strategy):
 
         if compute_budget_share(view, budget) >= 1:
             return {}
-        if budget < cost(0.0):  # always so if the head is the only layer
+        if budget + compute_rounding(view) < cost(0.0):  # always so if the head is the only layer
             raise make_budget_error(self.name, budget, cost(0.0), compute_full_cost(view))
         low, high = 0.0, 1 / max(min(draws), 1e-9)  # freeze all layers at step 0; freeze none
         for _ in range(60):

@@ -6,7 +6,13 @@ import math
 from collections.abc import Sequence
 
 from strategies.base import AtSteps, Cadence, Choice, Flag, Real, Strategy, Verdict, View
-from strategies.budget import SAVING, compute_schedule_cost, make_budget_error, resolve_budget
+from strategies.budget import (
+    SAVING,
+    compute_rounding,
+    compute_schedule_cost,
+    make_budget_error,
+    resolve_budget,
+)
 
 POWERS = {"linear": 1, "squared": 2, "cubic": 3}  # of each linear t_i / T, by spacing
 
@@ -74,7 +80,7 @@ class Linear(Strategy):
             low, high = (
                 (middle, high) if self._compute_cost(view, middle) <= budget else (low, middle)
             )
-        if self._compute_cost(view, low) > budget:
+        if self._compute_cost(view, low) > budget + compute_rounding(view):
             raise make_budget_error(self.name, budget, self._compute_cost(view, 1), math.inf)
         return low
 

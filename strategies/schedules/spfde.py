@@ -6,7 +6,12 @@ from bisect import bisect_right
 
 from strategies.base import Real, View
 from strategies.blocks import group_by_block
-from strategies.budget import compute_full_cost, compute_schedule_cost, make_budget_error
+from strategies.budget import (
+    compute_full_cost,
+    compute_rounding,
+    compute_schedule_cost,
+    make_budget_error,
+)
 from strategies.fixed_schedule import FixedSchedule
 
 
@@ -50,7 +55,7 @@ class Spfde(FixedSchedule):
         full = compute_full_cost(view)
         budget = (1 - self.saving) * full if view.budget is None else view.budget
         # Rounding in the budget must not move the start by a step.
-        budget += 1e-12 * full
+        budget += compute_rounding(view)
         steps, body = view.total_steps, len(group_by_block(view)) - 1
         # At the first of these starts, every interval but the head's ends at step 0 or earlier.
         starts = range(-steps * body, steps + 1)

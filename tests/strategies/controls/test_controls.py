@@ -1,5 +1,7 @@
 """Tests of probe, prefix, random, shortened and at_once against manually computed costs."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from strategies.controls.prefix import Prefix
 from strategies.controls.probe import Probe
 from strategies.controls.random import Random
 from strategies.controls.shortened import Shortened
+from strategies.schedules.spfde import Spfde
 from tests.support.hand_view import HandView
 
 
@@ -70,6 +73,24 @@ def test_a_matched_prefix_spends_its_budget_to_within_one_step(
     assert not any(list(frozen.values())[:-1])  # only the last layer may train at all
     spent = compute_schedule_cost(view, frozen, 500)
     assert view.budget - full / 500 < spent <= view.budget * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("strategy", [AtOnce, Prefix, Random, Spfde])
+def test_the_cost_of_freezing_everything_is_a_budget_that_can_be_met(
+    strategy: type[AtOnce | Prefix | Random | Spfde],
+) -> None:
+    """Of a run matched to `probe`, for example. The sum of its FLOPs has other rounding."""
+    view = HandView([10, 20, 30], total_steps=100)
+    least = compute_schedule_cost(view, {0: 0, 1: 0}, 100)
+    view.budget = math.nextafter(least, 0)
+    matched = strategy()
+    matched.start(view)
+    assert matched.stages().due(0, 10)
+    frozen = {v.layer for v in matched.decide(view) if v.freeze}
+    assert frozen == {0, 1}
+    view.budget = least * (1 - 1e-6)
+    with pytest.raises(UserError, match="cannot meet a budget"):
+        strategy().start(view)
 
 
 def test_prefix_refuses_what_it_cannot_do() -> None:
