@@ -60,7 +60,7 @@ def _flatten_output(output: torch.Tensor, layer: Layer, samples: int) -> torch.T
     """
     if layer.sample_dim is None:
         rows = output.reshape(-1, output.shape[-1] if output.ndim else 1)
-        return rows[:: -(-len(rows) // MOST_ROWS)]
+        return rows[:: max(1, -(-len(rows) // MOST_ROWS))]
     if layer.sample_dim == UNKNOWN or output.shape[layer.sample_dim] % samples:
         raise UserError(
             f"layer {layer.name}: its output of shape {tuple(output.shape)} cannot be divided "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import torch
@@ -50,7 +49,7 @@ def record_outputs(
 
         return look
 
-    # For a padded batch they pass nested tensors, which have no shape, to their layers.
+    # If a batch is padded, these encoders pass nested tensors to their layers, which have no shape.
     nested = [
         module
         for module in modules.values()
@@ -91,8 +90,12 @@ def find_sample_dims(
 
     once = record(inputs)
     twice: dict[int, tuple[int, ...]] = {}
-    with suppress(Exception):  # whatever a model raises that takes one sample only
+    try:
         twice = record([x.repeat_interleave(2, 0) for x in inputs])
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # a model that takes one sample only; models have no common error class
+        pass
     return {index: _compare_shapes(shape, twice.get(index)) for index, shape in once.items()}
 
 

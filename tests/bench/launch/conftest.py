@@ -1,10 +1,11 @@
-"""Fixture of the tests that start processes."""
+"""Fixtures of the tests that start processes."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
 from multiprocessing import forkserver
+from typing import Any
 
 import pytest
 
@@ -21,3 +22,14 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[forkserver.ForkServer]:
     monkeypatch.setattr(fork_server, "_blocked", {signal.SIGINT})
     yield own
     own._stop()
+
+
+@pytest.fixture
+def dead_server(server: forkserver.ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every start of a process fail as if the fork server had been killed."""
+
+    def connect(descriptors: Any) -> Any:
+        raise EOFError("unexpected EOF")
+
+    monkeypatch.setattr(forkserver, "connect_to_new_process", connect)
+    monkeypatch.setattr(fork_server, "RETRY_SECONDS", 0.0)

@@ -114,15 +114,8 @@ def test_a_worker_is_started_again_if_the_fork_server_dies_meanwhile(
     assert len({*killed, server._forkserver_pid}) == 5
 
 
-@pytest.mark.usefixtures("server")
-def test_a_fork_server_that_always_dies_ends_the_launch_with_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def connect(descriptors: Any) -> Any:
-        raise EOFError("unexpected EOF")
-
-    monkeypatch.setattr(forkserver, "connect_to_new_process", connect)
-    monkeypatch.setattr(fork_server, "RETRY_SECONDS", 0.0)
+@pytest.mark.usefixtures("dead_server")
+def test_a_fork_server_that_always_dies_ends_the_launch_with_one_line(tmp_path: Path) -> None:
     pool = Pool(make_plan([make_tiny_spec()], tmp_path), tmp_path, 1, RecordingWatcher())
     with pytest.raises(ProcessLost, match=r"the fork server was killed 6 times; run the same"):
         pool.run()

@@ -6,16 +6,13 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any
 
 import pytest
 import submitit
 
 import bench
 from bench.files import read_json
-from bench.launch.processes import fork_server
 from bench.launch.slurm.job import PackRunner
 from bench.results import heartbeat
 from bench.results.run_folder import RunFolder
@@ -89,15 +86,10 @@ def test_a_job_that_imports_other_code_than_submitted_executes_no_run(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.usefixtures("server")
+@pytest.mark.usefixtures("dead_server")
 def test_a_job_whose_fork_server_always_dies_ends_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def connect(descriptors: Any) -> Any:
-        raise EOFError("unexpected EOF")
-
-    monkeypatch.setattr(forkserver, "connect_to_new_process", connect)
-    monkeypatch.setattr(fork_server, "RETRY_SECONDS", 0.0)
     monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
     monkeypatch.setenv("SUBMITIT_LOCAL_JOB_ID", "1")
     monkeypatch.setenv("SUBMITIT_FOLDER", str(tmp_path))
