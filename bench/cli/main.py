@@ -11,6 +11,7 @@ from io import TextIOWrapper
 from typing import TextIO
 
 from bench.cli.help import HelpFormatter, format_version
+from bench.cli.interrupts import defer_interrupts_of_imports
 from bench.errors import UserError
 from bench.siblings import check_siblings
 
@@ -42,6 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, execute the command and return the exit status."""
     _escape_unprintable_names()
     try:
+        with defer_interrupts_of_imports():
+            return _execute(arguments)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def _execute(arguments: Sequence[str] | None) -> int:
+    """Execute a command and return the exit status. Raises KeyboardInterrupt on Ctrl-C."""
+    try:
         check_siblings()
     except UserError as error:  # before the commands are imported, which import both packages
         print(f"error: {error}", file=sys.stderr)
@@ -55,9 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _has_lost_reader(sys.stdout):
             sys.stderr.close()  # for example: `freezebench list | head`
