@@ -20,7 +20,7 @@ from tests.support.recording_watcher import RecordingWatcher
 from tests.support.tiny_runs import make_tiny_spec
 
 
-@pytest.mark.parametrize("after", [1.5, 3.0, 4.5])
+@pytest.mark.parametrize("after", [1.5, 4.5])
 def test_an_early_ctrl_c_ends_the_launch_without_a_traceback(tmp_path: Path, after: float) -> None:
     """The fork server may still be importing torch, which takes seconds."""
     command = [
@@ -138,16 +138,15 @@ def test_ctrl_c_with_the_last_message_of_a_run_loses_neither(
     assert outcome.finished == [first]
 
 
-@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
-def test_sigterm_stops_a_sweep_like_ctrl_c(tmp_path: Path, handler: Any) -> None:
-    """A shell script starts its background processes with SIGINT ignored."""
+def test_sigterm_stops_a_sweep_like_ctrl_c(tmp_path: Path) -> None:
+    """Even with SIGINT ignored: a shell script starts its background processes so."""
     command = [
         sys.executable, "-m", "bench.cli.main", "sweep", "table2", "--seeds", "1",
         "--epochs", "300", "--results", str(tmp_path), "--workers", "2",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 120
