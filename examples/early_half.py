@@ -1,4 +1,4 @@
-"""A strategy: freeze the first half of the layers after some epochs."""
+"""Example of a strategy: freeze the first half of the layers after some epochs."""
 
 from strategies.base import Integer, PerEpoch, Strategy, Verdict
 

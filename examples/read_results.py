@@ -6,7 +6,7 @@ from bench.api import load_results
 
 
 def main() -> None:
-    """Read the results folder that the command line names and print one row for each cell."""
+    """Read the results folder given on the command line and print one row per cell."""
     runs = load_results(sys.argv[1]).runs
     done = runs[runs.state == "done"]
     if done.empty:

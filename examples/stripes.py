@@ -1,4 +1,4 @@
-"""A data set: images of horizontal and vertical stripes, drawn by a formula."""
+"""Example of a data set: images of horizontal and vertical stripes, drawn by a formula."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ TRAIN, EVALUATION = 320, 200
 
 
 class StripeSet(ImageSet):
-    """Two classes: horizontal stripes and vertical stripes, in noise."""
+    """Data set of two classes: horizontal stripes and vertical stripes, both in noise."""
 
     @property
     def summary(self) -> str:
@@ -21,17 +21,20 @@ class StripeSet(ImageSet):
         return f"embedded; 2 classes, {TRAIN} training draws"
 
     def describe(self, root: Path | None) -> Facts:
-        """Return the facts that are known without drawing."""
+        """Return the facts that are known without drawing the images."""
         return Facts(classes=2, train_samples=TRAIN)
 
     def fingerprint(self, root: Path | None) -> str:
-        """Return a hash of all that defines the images. Run ids contain it."""
+        """Return a hash of everything that determines the images.
+
+        The ids of runs depend on this hash.
+        """
         return hash_parts([b"stripes 1", str((TRAIN, EVALUATION)).encode()])
 
     def load(
         self, resolution: int, evaluate_on: Part, root: Path | None, fold: int = 0
     ) -> ImageData:
-        """Draw the training images and the images of the part that is evaluated."""
+        """Draw the training images and the images of the part that the run evaluates on."""
         images, labels = draw(TRAIN, resolution, seed=1)
         held, answers = draw(EVALUATION, resolution, seed=2 if evaluate_on == "test" else 3)
         return ImageData(

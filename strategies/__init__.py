@@ -1,1 +1,1 @@
-"""Freezing strategies, one file or folder each; a strategy decides and changes nothing itself."""
+"""Freezing strategies, one file or folder each; a strategy decides, and the harness freezes."""

@@ -8,7 +8,8 @@ from strategies.base import View
 def group_by_block(view: View) -> list[list[int]]:
     """Return the layers of every block in order from the input; the last block is the head.
 
-    A block is a transformer block, or a single layer in other networks (`Layer.block`).
+    A block is a transformer block. In a network without transformer blocks, each layer is a block
+    of its own (`Layer.block`).
     """
     blocks: dict[int, list[int]] = {}
     for layer in view.layers:
@@ -19,8 +20,8 @@ def group_by_block(view: View) -> list[list[int]]:
 def find_embeddings(view: View) -> frozenset[int]:
     """Return the layers of a transformer that run before its first block.
 
-    They embed tokens, positions or patches. `Layer.block` and `group_by_block` count them as part
-    of the first block. The result is empty for a network without transformer blocks.
+    These layers embed tokens, positions or patches. `Layer.block` and `group_by_block` count them
+    as part of the first block. The result is empty for a network without transformer blocks.
     """
     first = group_by_block(view)[0]
     inside = [view.layers[layer].in_block for layer in first]

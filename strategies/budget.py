@@ -1,6 +1,7 @@
 """FLOP budget of a run, and the FLOPs of a freezing schedule.
 
-FLOPs are counted by the rule "exact" of `bench.costs.flops`: what autograd computes.
+FLOPs marked as exact are counted by the rule "exact" of `bench.costs.flops`: the operations that
+autograd computes.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ SAVING = Real(
 def resolve_budget(view: View, saving: float) -> float | None:
     """Return the training FLOPs (exact) that a run may cost, or None if it has no budget.
 
-    The budget of a matched run (`view.budget`) takes precedence. Otherwise the budget is
-    (1 − saving) times the cost of full training. saving = 0 means that no saving is requested.
+    A matched run uses its own budget (`view.budget`) and ignores `saving`. For other runs, the
+    budget is (1 − saving) times the cost of full training. saving = 0 means no budget.
     """
     if view.budget is not None:
         return view.budget
@@ -34,24 +35,24 @@ def resolve_budget(view: View, saving: float) -> float | None:
 
 
 def compute_full_cost(view: View) -> float:
-    """Return the FLOPs (exact) of full training for the run's own number of steps."""
+    """Return the FLOPs (exact) of full training for as many steps as the run has."""
     return view.flops.exact().total * view.samples_per_step * view.total_steps
 
 
 def compute_budget_share(view: View, budget: float) -> float:
     """Return a budget in FLOPs as a fraction of the cost of full training.
 
-    The fraction is increased by a factor of 1 + 1e-12, so that a float rounding error in the
-    budget does not drop the last step.
+    The fraction is multiplied by 1 + 1e-12. Without this factor, a rounding error in the budget
+    could drop the last step of a run.
     """
     return budget / compute_full_cost(view) * (1 + 1e-12)
 
 
 def compute_rounding(view: View) -> float:
-    """Return the FLOPs by which a budget may differ from a cost that it equals.
+    """Return the tolerance, in FLOPs, within which a budget and a cost count as equal.
 
-    The budget may be the cost of a run that froze the same layers at the same steps, summed in
-    another order.
+    A matched run may freeze the same layers at the same steps as the run that gave its budget. The
+    two sums then differ by rounding only, because their order differs.
     """
     return 1e-12 * compute_full_cost(view)
 
@@ -59,7 +60,7 @@ def compute_rounding(view: View) -> float:
 def compute_schedule_cost(view: View, freeze_at: Mapping[int, int], steps: int) -> float:
     """Return the FLOPs (exact) of `steps` steps if layer l freezes after freeze_at[l] steps.
 
-    Layers missing from freeze_at never freeze. A value above `steps` counts as `steps`.
+    A layer that is missing from freeze_at never freezes. A value above `steps` counts as `steps`.
     """
     total, frozen, last = 0.0, set[int](), 0
     for layer, moment in sorted(freeze_at.items(), key=lambda item: item[1]):
@@ -72,7 +73,10 @@ def compute_schedule_cost(view: View, freeze_at: Mapping[int, int], steps: int) 
 
 
 def make_budget_error(strategy: str, budget: float, low: float, high: float) -> UserError:
-    """Return the error for a budget (FLOPs) outside the range that a strategy can spend."""
+    """Return the error for a budget that is outside the range of costs of a strategy.
+
+    budget, low, high: FLOPs. low and high are the ends of the range.
+    """
     reach = f"{low:.4g} to {high:.4g}" if math.isfinite(high) else f"{low:.4g} or more"
     return UserError(
         f"strategy {strategy}: cannot meet a budget of {budget:.4g} FLOPs; a run costs {reach} "

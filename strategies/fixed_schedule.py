@@ -8,7 +8,11 @@ from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
 
 
 class FixedSchedule(Strategy):
-    """Base class: `start` sets `_freeze_at`, the step after which each layer freezes."""
+    """Base class of strategies that freeze each layer at a known step.
+
+    A subclass sets `_freeze_at` in `start`. It maps each layer to the number of steps after which
+    the layer freezes. Layers that are missing never freeze.
+    """
 
     _freeze_at: Mapping[int, int]
 

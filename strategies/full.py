@@ -1,4 +1,4 @@
-"""Full training, the baseline of every comparison."""
+"""Full training, with which all methods are compared."""
 
 from __future__ import annotations
 

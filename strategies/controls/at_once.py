@@ -1,6 +1,6 @@
 """Control: freeze all layers but the head at one step, which depends on the budget alone.
 
-A method that is no better than this control gains nothing from judging layers separately.
+A method that is no better than this control gains nothing from deciding on each layer separately.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from strategies.budget import (
 class AtOnce(Strategy):
     """Freeze every layer but the head at one step, as late as a given FLOP budget allows.
 
-    Without a budget no layer freezes. Raises UserError at the start if even freezing at step 0
-    costs more than the budget.
+    Without a budget, no layer freezes. Raises UserError at the start if the run would exceed the
+    budget even with a freeze at step 0.
     """
 
     name = "at_once"

@@ -1,7 +1,7 @@
 """Control: the first layers never train.
 
-This is the oldest habit of fine-tuning. A method that is no better than this control gains nothing
-from deciding when a layer freezes.
+Freezing the first layers is the oldest habit of fine-tuning. A method that is no better than this
+control gains nothing from deciding when a layer freezes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from strategies.fixed_schedule import FixedSchedule
 class Prefix(FixedSchedule):
     """Freeze the first k layers, or as many as a FLOP budget requires, and train the others.
 
-    Source: Lee et al. (2019), "What Would Elsa Do? Freezing Layers During Transformer Fine-Tuning",
-    which freezes the embeddings and the first blocks. The unit here is the layer.
+    Source: Lee et al. (2019), "What Would Elsa Do? Freezing Layers During Transformer Fine-Tuning".
+    The authors freeze the embeddings and the first blocks. The unit here is the layer.
 
-    - `k` layers, or half of the layers if neither k nor a budget is given.
+    - `k`: number of frozen layers. Without k and without a budget, half of the layers freeze.
     - `saving`: the shortest prefix that saves at least this share of full training's FLOPs.
-    - `match`: the shortest prefix within the budget. Its last layer trains until the latest step
-      that the budget allows, so that the run costs as much as the method it is compared with.
+    - `match`: the shortest prefix within the budget. Its last layer trains for as many steps as the
+      budget allows, so that the run costs as much as the method that it is compared with.
 
     Raises UserError at the start if k includes the head, if k and a budget are both given, or if
     freezing every layer but the head costs more than the budget.
@@ -67,7 +67,10 @@ class Prefix(FixedSchedule):
             )
 
     def _solve(self, view: View, budget: float) -> dict[int, int]:
-        """Return the step after which each layer of the prefix freezes, for a budget in FLOPs."""
+        """Return the step after which each layer of the prefix freezes, by layer.
+
+        budget: training FLOPs (exact) that the run may cost.
+        """
         steps, body = view.total_steps, len(view.layers) - 1
         costs = [
             compute_schedule_cost(view, dict.fromkeys(range(count), 0), steps)

@@ -14,7 +14,7 @@ from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
 class Probe(Strategy):
     """Train the head only: every other layer is frozen before the first step.
 
-    The LoRA adapters of a model `lora:NAME` train as well, so this is LoRA there.
+    The LoRA adapters of a model `lora:NAME` also train. For that model, this control is plain LoRA.
     """
 
     name = "probe"

@@ -24,11 +24,12 @@ from strategies.budget import (
 class Random(Strategy):
     """Freeze each layer but the head at its own random step, within a given FLOP budget.
 
-    Layer l freezes after min(T, c·u_l·T) steps, rounded down, with u_l uniform in [0, 1). T is the
-    number of steps of the run. The factor c is solved for the budget by bisection.
-    u_l is drawn anew for every seed and every task (model and data set), so that a mean over tasks
-    averages independent draws. A layer whose step is T never freezes.
-    Without a budget no layer freezes. Raises UserError if freezing all layers at step 0 costs more
+    Layer l freezes after min(T, c·u_l·T) steps, rounded down. T is the number of steps of the run,
+    and u_l is uniform in [0, 1). Bisection finds the factor c for which the run meets the budget. A
+    layer whose step is T never freezes.
+    Every seed and every task (model and data set) has its own draws of u_l. The mean over tasks is
+    therefore a mean over independent draws.
+    Without a budget, no layer freezes. Raises UserError if freezing all layers at step 0 costs more
     than the budget.
     """
 

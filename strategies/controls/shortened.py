@@ -1,4 +1,7 @@
-"""Control: full training with fewer steps. A freezing method should beat it."""
+"""Control: full training with fewer steps.
+
+A method that is no better than this control gains nothing from freezing.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from strategies.budget import (
 class Shortened(Strategy):
     """Full training with fewer steps and a shorter cosine schedule, for a given FLOP budget.
 
-    Without a budget the number of steps is unchanged. Raises UserError if the budget does not pay
-    for one step.
+    Without a budget, the number of steps is unchanged. Raises UserError if one step costs more than
+    the budget.
     """
 
     name = "shortened"

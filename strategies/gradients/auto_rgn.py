@@ -14,30 +14,34 @@ from strategies.base import AtSteps, Cadence, Integer, Real, Strategy, Verdict, 
 class AutoRgn(Strategy):
     """Auto-RGN: scale the learning rate of each layer by ‖g‖ / ‖w‖ and freeze layers below a cut.
 
-    At the start of an epoch, the relative gradient of layer l is ‖g_l‖ / ‖w_l‖, with L2 norms over
-    all parameters of the layer. The share of a layer is its relative gradient divided by the
-    largest one, head included. Until the next epoch, the layer trains at share times the learning
-    rate of the run, which falls along a cosine. Layers whose share is below the cut are frozen for
-    the epoch. The head never freezes. A layer whose weights are all zero, or whose gradient is not
-    finite, has share 1.
+    At the start of an epoch, the relative gradient of layer l is ‖g_l‖ / ‖w_l‖. Both are L2 norms
+    over all parameters of the layer. The share of a layer is its relative gradient divided by the
+    largest relative gradient of any layer, head included. Until the next epoch, the learning rate
+    of the layer is its share times the learning rate of the run. The latter falls along a cosine.
+    Layers whose share is below `cut` are frozen for the epoch. The head never freezes. A layer has
+    the share 1 if its weights are all zero or its gradient is not finite.
 
     g is the gradient on a fixed probe of training samples, because frozen layers have no gradient
-    of their own. A layer can thaw at the start of any epoch.
+    from training. A layer can thaw at the start of any epoch.
 
     Source: Lee et al. (2023), "Surgical Fine-Tuning Improves Adaptation to Distribution Shifts",
     arXiv 2210.11466, and the authors' code (anniesch/surgical-finetuning, `auto_tune=RGN`). The
-    authors made it for fine-tuning pretrained networks on few samples after a distribution shift.
-    In a network at random initialisation, relative gradients say little about what must adapt.
+    authors made Auto-RGN for fine-tuning pretrained networks on few samples after a distribution
+    shift. In a network at random initialisation, relative gradients say little about which layers
+    must adapt.
 
     Differences from the original:
 
-    - It never freezes a tensor. The cut is an addition here, and cut = 0 gives the original rule.
-      With a cut of 0.1, often only a new head trains, because its relative gradient is largest.
-    - Its unit is the single tensor. Here it is the layer, biases and BatchNorm included. BatchNorm
-      parameters never train there, because its optimizer leaves them out.
-    - It computes gradients on the first five batches of the epoch, in train mode. This moves the
-      running statistics of BatchNorm. Here the gradients are computed on a copy.
-    - It makes a new Adam for every epoch, which discards the moments. Here the optimizer stays.
+    - The original never freezes a tensor. The cut is an addition, and cut = 0 gives the original
+      rule. With a cut of 0.1, often only a new head trains, because its relative gradient is
+      largest.
+    - The original's unit is the single tensor. Here the unit is the layer, biases and BatchNorm
+      included. In the original, BatchNorm parameters never train, because its optimizer leaves them
+      out.
+    - The original computes gradients on the first five batches of the epoch, in train mode. This
+      changes the running statistics of BatchNorm. Here the gradients are computed on a copy.
+    - The original makes a new Adam for every epoch, which discards the moments. Here the optimizer
+      stays.
     """
 
     name = "auto_rgn"
@@ -91,14 +95,21 @@ class AutoRgn(Strategy):
 
 
 def _compute_norms(tensors: Sequence[Sequence[torch.Tensor]]) -> list[float]:
-    """Return the L2 norm of all tensors of each layer, with one copy from the device."""
+    """Return the L2 norm over all tensors of each layer, with a single copy from the device.
+
+    tensors: the tensors of each layer.
+    """
     flat = [tensor for own in tensors for tensor in own]
     norms = iter(torch.stack(torch._foreach_norm(flat)).tolist())
     return [math.hypot(*(next(norms) for _ in own)) for own in tensors]
 
 
 def _compute_shares(gradients: Sequence[float], weights: Sequence[float]) -> list[float]:
-    """Return the relative gradient of each layer, divided by the largest finite one."""
+    """Return the relative gradient of each layer, divided by the largest finite one.
+
+    gradients, weights: norm of each layer. A layer has the share 1 if its relative gradient is not
+    finite.
+    """
     ratios = [g / w if w else math.inf for g, w in zip(gradients, weights, strict=True)]
     largest = max((ratio for ratio in ratios if math.isfinite(ratio)), default=0.0)
     return [ratio / largest if largest and math.isfinite(ratio) else 1.0 for ratio in ratios]

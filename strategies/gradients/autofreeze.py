@@ -24,20 +24,21 @@ class AutoFreeze(Strategy):
     """AutoFreeze: freeze leading layers or blocks once their gradient norm has settled.
 
     An epoch has M intervals. The gradients of unit l are summed over the steps of an interval, and
-    η_l is the norm of this sum. r_l = |η_l(previous) − η_l| / η_l(previous). At the end of an
-    interval, units freeze in order from the first active one, as long as r_l is below the N-th
-    percentile of r over the active units. The first interval only provides η(previous). The
-    intervals of an epoch differ by a step if M does not divide the steps of an epoch. With few
-    steps per interval, this difference enters r. The authors' intervals are equal and do not end
-    with epochs.
+    η_l is the norm of this sum. Its relative change is r_l = |η_l(previous) − η_l| / η_l(previous).
+    At the end of an interval, units freeze in order from the first active unit. Freezing stops at
+    the first unit whose r_l is not below the N-th percentile of r over the active units. At the end
+    of the first interval no unit freezes, because η(previous) is not known yet.
+    The lengths of the intervals differ by a step if M does not divide the steps of an epoch. With
+    few steps per interval, this difference affects r. The authors' intervals have equal lengths and
+    do not end with epochs.
     The head is excluded from the percentile and never freezes. A unit is a layer (a convolution
     with its BatchNorm) or a transformer block. As in the authors' code, the norm of a block covers
     the layers inside the block only. Embeddings belong to the first block and a pooler to the last
-    one, but their gradients count in no norm. The last unit before the head never freezes, because
-    units freeze in order: every active r would have to be below the percentile, and the largest
-    never is.
-    norm = "l1" follows the authors' code, "l2" the text of the paper. The authors' code also
-    rebuilds the model and resets Adam after each interval. Here neither changes.
+    block, but no norm includes their gradients.
+    The last unit before the head never freezes. Because units freeze in order, it could freeze only
+    if every active r were below the percentile. The largest r never is.
+    norm = "l1" follows the authors' code, and "l2" follows the text of the paper. The authors' code
+    also rebuilds the model and resets Adam after each interval. This strategy does neither.
     """
 
     name = "autofreeze"
@@ -102,7 +103,7 @@ class AutoFreeze(Strategy):
         return verdicts
 
     def _group_units(self, view: View) -> dict[int, list[int]]:
-        """Return the active layers of each unit, in order from the input."""
+        """Return the active layers of each unit, by unit, in order from the input."""
         units: dict[int, list[int]] = {}
         for layer in view.active:
             unit = view.layers[layer].block if self.unit == "block" else layer
@@ -110,7 +111,7 @@ class AutoFreeze(Strategy):
         return units
 
     def _compute_norms(self, units: Mapping[int, list[int]]) -> dict[int, float]:
-        """Return η of every active unit over the interval, with one copy from the device."""
+        """Return η of every active unit over the interval, with a single copy from the device."""
         order = 1 if self.norm == "l1" else 2
         of_layer = self._sums.compute_norms(order)
         norms: dict[int, float] = {}
@@ -136,9 +137,9 @@ def _compute_change(before: float, now: float) -> float:
 
 
 def _compute_percentile(values: Sequence[float], percent: float) -> float:
-    """Return the percentile as `numpy.percentile` does by default, interpolating linearly.
+    """Return a percentile with linear interpolation, as `numpy.percentile` does by default.
 
-    numpy.percentile itself would take longer than computing all the norms.
+    percent: 0 to 100. A call of numpy.percentile would take longer than computing all norms.
     """
     ordered = sorted(values)
     place = (len(ordered) - 1) * percent / 100

@@ -15,32 +15,36 @@ class GreenTrainer(Strategy):
     """GreenTrainer: train only the most important layers, as many as a FLOP limit allows.
 
     Every second epoch, the importance of layer l is I_l = −Σ g(w + Δw) · Δw, divided by max |I|. Δw
-    is the change of its weights in one training step in which all layers train, and g(w + Δw) is
-    the gradient on a labelled probe after that step. Dynamic programming then chooses the layers
-    whose importance has the largest sum, such that a training step costs at most ρ times the FLOPs
-    of full training. The others freeze until the next choice. The head always trains.
-    If the step that gives Δw moves no weight (its rate is 0, or a GradScaler skips it), all layers
-    train on, and the choice follows the next step that moves one.
+    is the change of its weights in one training step in which all layers train. g(w + Δw) is the
+    gradient after that step, on a probe of labelled training samples. Dynamic programming then
+    chooses the layers with the largest sum of importance. A training step with these layers costs
+    at most ρ times the FLOPs of full training. The other layers freeze until the next choice. The
+    head always trains.
+    The step that gives Δw moves no weight if its learning rate is 0 or if a GradScaler skips it.
+    All layers then continue to train, and the choice is made after the first step that moves a
+    weight.
 
-    A chosen layer costs t_dw, the gradient of its weights. Every layer behind the first chosen one
-    costs t_dy, the gradient of its inputs. In a network with branches, t_dy is an upper bound, so
-    the limit holds. Raises UserError if the forward pass and the head alone exceed the limit. The
-    FLOPs of probes and of the steps in which all layers train are not limited, but counted.
+    A chosen layer costs t_dw, the FLOPs for the gradient of its weights. Every layer behind the
+    first chosen layer costs t_dy, the FLOPs for the gradient of its inputs. In a network with
+    branches, t_dy is an upper bound, so the limit holds. Raises UserError if the forward pass and
+    the head alone exceed the limit. The FLOPs of probes, and of the steps in which all layers
+    train, are counted but not limited.
 
     Source: Huang et al. (2024), "Towards Green AI in Fine-tuning Large Language Models via Adaptive
     Backpropagation", arXiv 2309.13192, and the authors' code (pittisl/GreenTrainer). The authors
-    made it for fine-tuning large pretrained language models (OPT, BLOOM, FLAN-T5) with AdamW. The
-    interval is theirs, and they report ρ = 0.5 and ρ = 0.7. Their limit includes the forward pass.
-    As in the original, frozen layers keep their optimizer state, so GreenTrainer saves no optimizer
-    memory. The run's memory counts it.
+    made GreenTrainer for fine-tuning large pretrained language models (OPT, BLOOM, FLAN-T5) with
+    AdamW. The interval is theirs, and they report ρ = 0.5 and ρ = 0.7. Their limit also includes
+    the forward pass. As in the original, frozen layers keep their optimizer state, so GreenTrainer
+    saves no optimizer memory. The memory reported for the run includes this state.
 
     Differences from the original, whose faults are not repeated:
 
-    - Its two probe steps move the moments of Adam and are not undone, although the weights are.
-      Here Δw comes from an ordinary step of the run, and g from a copy of the model.
-    - If ρ is too low, the original uses a larger one and only prints so. Here it is an error.
-    - It rounds costs to a thousandth of the total. Here the choice is exact.
-    - Its unit is the single tensor, embeddings and head included. Here it is the layer.
+    - The original's two probe steps change the moments of Adam. It restores the weights, but not
+      the moments. Here Δw comes from an ordinary step of the run, and g from a copy of the model.
+    - If ρ is too low, the original uses a larger one and only prints a message. Here this is an
+      error.
+    - The original rounds costs to a thousandth of the total. Here costs are not rounded.
+    - The original's unit is the single tensor, embeddings and head included. Here it is the layer.
     """
 
     name = "greentrainer"
@@ -75,7 +79,7 @@ class GreenTrainer(Strategy):
         self._lay_out_costs(view)
 
     def _lay_out_costs(self, view: View) -> None:
-        """Compute the FLOPs per sample that each layer costs, and those that the limit leaves."""
+        """Compute the FLOPs per sample of each layer, and the FLOPs that the limit leaves."""
         flops, body = view.flops, range(len(view.layers) - 1)
         least = flops.exact(body).total
         room = self.rho * flops.exact().total * (1 + 1e-12) - least
@@ -107,7 +111,7 @@ class GreenTrainer(Strategy):
         return [Verdict(layer, layer not in chosen, gain) for layer, gain in enumerate(gains)]
 
     def _has_moved(self, view: View) -> bool:
-        """Return whether a weight has changed since the snapshot, with one copy from the device."""
+        """Return whether a weight differs from the snapshot, with a single copy from the device."""
         assert self._before is not None  # a thaw, or the start, precedes each choice
         changed = [
             (weight != old).any()
@@ -117,7 +121,7 @@ class GreenTrainer(Strategy):
         return bool(torch.stack(changed).any())
 
     def _measure_importance(self, view: View) -> list[float]:
-        """Return the importance of each layer but the head, with one copy from the device."""
+        """Return the importance of each layer but the head, with a single copy from the device."""
         assert self._before is not None
         gradients, probe = view.probe_gradients(self.samples), view.probe(self.samples)
         self._spent += len(probe[0]) * view.count_flops(probe).exact().total
@@ -153,12 +157,13 @@ def choose_layers(
 ) -> set[int]:
     """Return the layers with the largest sum of gains whose cost is at most `limit`.
 
-    The cost is the sum of own[l] over the chosen layers, plus shared[d] for the first chosen
-    layer d, the one nearest to the input. shared must not increase from the input on. Layers
-    without a positive gain are not chosen. Of equal sums, the first one found wins.
+    All arguments are per layer, without the head, in order from the input. The cost is the sum of
+    own[l] over the chosen layers, plus shared[d]. Layer d is the chosen layer nearest to the input.
+    shared must not increase from the input on. Layers without a positive gain are not chosen. If
+    several sets have the same sum of gains, the first set found is returned.
 
-    The dynamic programme goes from the head to the input. It keeps the sets of layers that no set
-    beats both in cost and in gain. The result is exact, because costs are not rounded.
+    The dynamic programme goes from the head to the input. It drops a set of layers if another set
+    costs no more and gains at least as much. The result is exact, because costs are not rounded.
     """
     sets, winner = [(0.0, 0.0, 0)], (0.0, 0.0, 0)  # cost, gain, bit mask of the layers
     for layer in reversed(range(len(gains))):
@@ -174,7 +179,11 @@ def choose_layers(
 
 
 def _drop_beaten(sets: list[tuple[float, float, int]]) -> list[tuple[float, float, int]]:
-    """Return the sets of layers in order of cost, without those that a cheaper set equals."""
+    """Return the sets of layers in order of cost, without the dominated ones.
+
+    sets: (cost, gain, bit mask of the layers). A set is dominated if another set costs no more and
+    gains at least as much.
+    """
     kept: list[tuple[float, float, int]] = []
     for candidate in sorted(sets, key=lambda chosen: (chosen[0], -chosen[1])):
         if not kept or candidate[1] > kept[-1][1]:

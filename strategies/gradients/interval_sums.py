@@ -1,4 +1,7 @@
-"""Sums of gradients over an interval of steps, and their norms, without waiting for the device."""
+"""Sums of gradients over an interval of steps, and the norms of these sums.
+
+Adding a gradient does not wait for the device.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ Place = tuple[int, tuple[int, ...], tuple[int, ...]]  # layer, shape and strides
 class IntervalSums:
     """Signed sums of the gradients of some layers, over the steps since the last `clear`.
 
-    All sums share one flat tensor, so that one operation reads the norm of a layer or clears all
-    layers. After a freeze, or another change of the active layers, the sums start again from zero.
+    All sums share one flat tensor. One operation can therefore clear all layers or read the norm of
+    a layer. The sums restart from zero when the set of frozen layers changes.
     """
 
     def __init__(self, layers: Collection[int]) -> None:
-        """Sum the gradients of the given layers only."""
+        """Begin sums for these layers; gradients of other layers are ignored."""
         self._counted = frozenset(layers)
         self._chosen: list[bool] = []  # whether the gradient of each active parameter is summed
         self._places: list[Place] = []
@@ -59,14 +62,18 @@ class IntervalSums:
         self._sums.zero_()
 
     def compute_norms(self, order: int) -> dict[int, float]:
-        """Return the norm of each layer's sum (order 1 or 2), with one copy from the device."""
+        """Return the norm of each layer's sum, by layer, with a single copy from the device.
+
+        order: 1 for the L1 norm, 2 for the L2 norm.
+        """
         flat = torch.stack(torch._foreach_norm(list(self._by_layer.values()), order))
         return dict(zip(self._by_layer, flat.double().tolist(), strict=True))
 
     def _lay_out(self) -> None:
-        """Make views of the flat sums: one per parameter to add to, one per layer to read.
+        """Make views of the flat tensor: one per parameter for `add`, one per layer for the norms.
 
-        The views have the strides of the gradients: adding tensors of different strides is slower.
+        The views have the strides of the gradients, because adding tensors of different strides is
+        slower.
         """
         self._by_parameter: list[torch.Tensor] = []
         rooms: dict[int, int] = {}
@@ -93,7 +100,7 @@ class IntervalSums:
 
 
 def _round_up_size(place: Place) -> int:
-    """Return the number of float32 elements to reserve for a gradient: a multiple of 64 bytes.
+    """Return the number of float32 elements to reserve for a gradient: a multiple of 16 (64 bytes).
 
     Every gradient then starts at an address that is aligned for vector loads. The padding stays 0,
     which does not change a norm.

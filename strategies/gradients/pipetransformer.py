@@ -1,4 +1,4 @@
-"""PipeTransformer (He et al. 2021, arXiv 2102.03161): freeze blocks before the least gradient."""
+"""PipeTransformer (He et al. 2021, arXiv 2102.03161): freeze leading blocks after each epoch."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ ROUNDING = 1e-9
 class PipeTransformer(Strategy):
     """PipeTransformer: each epoch, freeze some of the blocks before the one of smallest gradient.
 
-    At the end of an epoch, f frozen blocks become min(f + α (L − f), argmin ‖g_l‖ over l ≥ f), with
-    the first term rounded down. ‖g_l‖ is the L2 norm of the gradient of block l at the last step.
-    L counts the blocks without the head, which never freezes. With rule = "paper", α (L − f) < 1
-    freezes no further block. A block without a gradient at the last step, such as one that
-    LayerDrop skipped, is not compared. If all blocks are without one, none freezes.
+    At the end of an epoch, the number f of frozen blocks becomes min(f + α (L − f), argmin ‖g_l‖
+    over l ≥ f). The first term is rounded down. ‖g_l‖ is the L2 norm of the gradient of block l at
+    the last step. L is the number of blocks without the head, which never freezes. With rule =
+    "paper", no further block freezes if α (L − f) < 1. A block may have no gradient at the last
+    step, for example if LayerDrop skipped it. Such a block is left out of the minimum. If no block
+    has a gradient, none freezes.
 
-    rule = "code" is what the authors ran: f = ⌈L (1 − (1 − α)^e)⌉ after e epochs. It ignores the
-    gradients and can freeze all L blocks.
+    With rule = "code", the rule that the authors ran, f is ⌈L (1 − (1 − α)^e)⌉ after e epochs. This
+    rule ignores the gradients and can freeze all L blocks.
 
     Source: He et al. (2021), "PipeTransformer: Automated Elastic Pipelining for Distributed
     Training of Transformers", and the authors' code (github.com/Distributed-AI/PipeTransformer).
-    It was made for fine-tuning ViT and BERT. α is 1/2 by default, 1/3 for CIFAR-100 and 0.07 for
-    ImageNet. Only the freezing is taken over, not the elastic pipeline or its cache.
+    The authors made it for fine-tuning ViT and BERT. Their α is 1/2 by default, 1/3 for CIFAR-100
+    and 0.07 for ImageNet. Only the freezing is reproduced, not the elastic pipeline or its cache.
 
-    The code also has a branch for gradients, which is switched off and faulty. It compares names of
-    parameters with numbers of layers, so it never accumulates gradients, and it freezes one layer
-    too many. The rule "paper" follows the text instead. The authors leave out the embeddings. Here
-    they belong to block 0. In networks without transformer blocks, each layer is a block.
+    The authors' code also has a branch for gradients, which is switched off and faulty. This branch
+    compares names of parameters with numbers of layers, so it never accumulates gradients. It also
+    freezes one layer too many. The rule "paper" follows the text of the paper instead. The authors
+    leave out the embeddings. Here the embeddings belong to block 0. In networks without transformer
+    blocks, each layer is a block.
     """
 
     name = "pipetransformer"
@@ -81,16 +83,19 @@ class PipeTransformer(Strategy):
         ]
 
     def _count_by_epoch(self, view: View, blocks: int) -> int:
-        """Return the number of frozen blocks by the rule of the authors' code."""
+        """Return the number of frozen blocks by the rule of the authors' code.
+
+        blocks: number of blocks without the head.
+        """
         epochs = round(view.step / view.steps_per_epoch)
         count = blocks * (1 - (1 - self.alpha) ** epochs)
         return math.ceil(count - ROUNDING)
 
 
 def _compute_norms(view: View, blocks: Sequence[Sequence[int]]) -> list[float]:
-    """Return the L2 norm of the gradient of each block, with one copy from the device.
+    """Return the L2 norm of the gradient of each block, with a single copy from the device.
 
-    The norm of a block without a gradient is NaN.
+    blocks: the layers of each block. The norm of a block without a gradient is NaN.
     """
     gradients = [[g for layer in own for g in view.gradients(layer)] for own in blocks]
     flat = [gradient for own in gradients for gradient in own]

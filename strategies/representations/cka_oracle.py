@@ -21,11 +21,11 @@ SPREADS: dict[str, Callable[[Tensor], Tensor]] = {
 class CKAOracle(Strategy):
     """Oracle: freeze a layer when its CKA with a trained reference varies by less than ε.
 
-    The variation is the spread of the last k CKA values. The first value is measured before
-    training, then one at each freezing stage. A layer may freeze before an earlier layer does.
-    The method is an oracle because it needs a fully trained model of the same task. Eq. 5 of the
-    paper is biased upwards if a layer has more features than the probe has samples, so decisions
-    use the unbiased HSIC₁ by default.
+    A layer's CKA is measured once before training, and then at each freezing stage. The variation
+    is the spread of the last k values. A layer may freeze before an earlier layer does. The method
+    is an oracle because it needs a fully trained model of the same task.
+    CKA by eq. 5 of SmartFRZ is biased upwards if a layer has more features than the probe has
+    samples. By default, decisions therefore use the unbiased estimator HSIC₁.
     """
 
     name = "cka_oracle"

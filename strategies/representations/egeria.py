@@ -1,4 +1,4 @@
-"""Egeria (Wang et al. 2023): freeze the frontier block when its plasticity has settled."""
+"""Egeria (Wang et al. 2023): freeze the first active block when its plasticity has settled."""
 
 from __future__ import annotations
 
@@ -17,34 +17,38 @@ DROP = 0.1  # frozen blocks thaw when the learning rate has dropped to this shar
 class Egeria(Strategy):
     """Egeria: freeze the first active block when its plasticity against a snapshot has settled.
 
-    The plasticity of a block is ‖norm(AAᵀ) − norm(RRᵀ)‖²_F / b². A (b, features) are its outputs
-    on a probe of b samples, and R those of a reference. norm divides each row by its L2 norm. The
-    reference is a snapshot of the run, renewed at the end of every epoch after the evaluation.
+    The plasticity of a block is ‖norm(AAᵀ) − norm(RRᵀ)‖²_F / b². A (b, features) are the outputs of
+    the block on a probe of b samples, and R are those of a reference. norm divides each row by its
+    L2 norm. The reference is a snapshot of the run. It is renewed at the end of every epoch, after
+    the evaluation of the plasticity.
 
-    Only the frontier, the first active block, is evaluated. Its plasticity is smoothed by a moving
-    average over the last 5 values, or over fewer at first. A line is fitted to the last 5 smoothed
-    values. The frontier freezes when the absolute slope was at most 20 % of its first slope in 3
-    evaluations in a row. The next block then starts with an empty history. The head never freezes.
+    Only the first active block, called the frontier, is evaluated. A moving average over the last 5
+    values smooths its plasticity. At first the average covers fewer values. A line is fitted to the
+    last 5 smoothed values. The frontier freezes after 3 evaluations in a row in which the absolute
+    slope was at most 20 % of its first slope. The next block then starts with an empty history. The
+    head never freezes.
 
-    Evaluations start after a bootstrap phase. It ends with the first epoch whose mean training loss
-    differs by less than 10 % from that of the epoch before. All blocks thaw when the learning rate
-    is at most a tenth of its value at the first freeze (after a thaw: the first freeze since then).
-    Freezing then starts again at the input.
+    Evaluations start after a bootstrap phase. This phase ends with the first epoch whose mean
+    training loss differs by less than 10 % from that of the epoch before. All blocks thaw when the
+    learning rate is at most a tenth of its value at the first freeze. After a thaw, this value is
+    taken at the next freeze. Freezing then starts again at the input.
 
     Source: Wang et al. (2023), "Egeria: Efficient DNN Training with Knowledge-Guided Layer
-    Freezing", arXiv 2201.06227. This follows a summary of the paper's rule, which was not checked
-    against its full text or its code. The frequencies, the sizes of the probe and windows, and the
-    10 % of the bootstrap are choices made here. The authors made it for long training from scratch
-    with stepwise learning rates (ResNet, MobileNet, Transformer) and for fine-tuning BERT. A cosine
-    falls below a tenth near the end of training, so blocks thaw there.
+    Freezing", arXiv 2201.06227. This strategy follows a summary of the paper's rule. The summary
+    was not checked against the paper's full text or code. The frequencies, the sizes of the probe
+    and windows, and the 10 % of the bootstrap are choices made here. The authors made Egeria for
+    long training from scratch with stepwise learning rates (ResNet, MobileNet, Transformer) and for
+    fine-tuning BERT. A cosine schedule falls below a tenth near the end of training, so blocks thaw
+    at that point.
 
     Differences from the original:
 
-    - The original's reference is an int8 copy that runs on the CPU during training. Here it has
-      full precision, runs on the run's device, and its FLOPs are counted.
-    - It evaluates the outputs of modules (residual stages, encoder layers) on training batches. The
-      unit here is the transformer block, or the layer in other networks, on a fixed probe. Outputs
-      are those of the last layer of a block, before the residual addition.
+    - The original's reference is an int8 copy that runs on the CPU during training. Here the
+      reference has full precision and runs on the device of the run. Its FLOPs are counted.
+    - The original evaluates the outputs of modules (residual stages, encoder layers) on training
+      batches. Here the unit is the transformer block, or the layer in other networks, and the
+      samples are a fixed probe. The outputs are those of the last layer of a block, before the
+      residual addition.
     - The original also caches the outputs of frozen blocks. Here this is an option of the run.
     """
 
@@ -83,7 +87,7 @@ class Egeria(Strategy):
         self._forget()
 
     def _forget(self) -> None:
-        """Start the history of a new frontier."""
+        """Clear the history of the frontier, because another block becomes the frontier."""
         self._values: list[float] = []  # the last plasticities
         self._smoothed: list[float] = []
         self._first: float | None = None  # absolute value of the first slope
@@ -135,7 +139,10 @@ class Egeria(Strategy):
         return [Verdict(layer, settled, slope, threshold) for layer in frontier]
 
     def _measure_slope(self, view: View, layer: int) -> float | None:
-        """Return the absolute slope of the smoothed plasticity; None while there are few values."""
+        """Return the absolute slope of the smoothed plasticity of a layer.
+
+        Return None while fewer than `window` smoothed values exist.
+        """
         probe = view.probe(self.samples)
         self._spent += 2 * len(probe[0]) * view.count_flops(probe).exact().forward
         now, then = view.outputs(probe)[layer], self._reference.outputs(probe)[layer]
@@ -165,7 +172,7 @@ _PLAIN = (
 
 
 def _fit_slope(values: Sequence[float]) -> float:
-    """Return the slope of the least-squares line through values at equal distances."""
+    """Return the slope of the least-squares line through values at positions 0, 1, 2 and so on."""
     centre = (len(values) - 1) / 2
     weights = [i - centre for i in range(len(values))]
     pairs = zip(weights, values, strict=True)

@@ -1,4 +1,4 @@
-"""Similarity (CKA) of each layer of a run to the same layer of a fully trained reference."""
+"""Similarity (CKA) between each layer of a run and the same layer of a trained reference."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from strategies.representations.similarity import (
 
 @dataclass(frozen=True)
 class _Kernels:
-    """Kernels of the outputs of one layer.
+    """Kernels of the outputs of one layer: products of the outputs of every two samples.
 
-    batches: kernel (n, n) of each batch of n samples. whole: kernel of all samples, or None.
+    batches: kernel (n, n) of each batch of n samples. whole: kernel of all samples; None if it is
+    not needed.
     """
 
     batches: tuple[Tensor, ...]
@@ -41,11 +42,12 @@ class _Kernels:
 
 
 class Reference:
-    """Kernels of a reference's layer outputs on a fixed probe, computed once.
+    """Kernels of the reference's layer outputs on a fixed probe, computed once.
 
-    samples: number of training samples in the probe, processed in batches of `batch` (at least 4).
-    biased: whether CKA by eq. 5 is needed too. It compares all samples with each other, so all
-        their outputs are in memory at once.
+    samples: number of training samples in the probe, at least 4. batch: samples per batch, at least
+    4.
+    biased: whether CKA by eq. 5 of SmartFRZ is needed too. Eq. 5 compares all samples with each
+    other, so the outputs of all samples are in memory at once.
     flops: FLOPs spent so far on forward passes and on kernels.
     Raises UserError if the reference's file is missing, damaged or belongs to another model.
     """
@@ -74,9 +76,9 @@ class Reference:
         """Return the CKA of some layers with the reference: float64 (2, len(layers)) on the CPU.
 
         Row 0 uses the unbiased estimator HSIC₁, averaged over the batches. Row 1 is eq. 5 of
-        SmartFRZ over all samples, NaN unless `biased`. Eq. 5 is not averaged over batches, because
-        its bias grows as a batch shrinks. An entry is also NaN if the output of the layer does not
-        vary over the samples.
+        SmartFRZ over all samples. Eq. 5 is not averaged over batches, because its bias grows as a
+        batch shrinks. Row 1 is NaN unless `biased` was set. An entry is also NaN if the output of
+        the layer does not vary over the samples.
         """
         own = self._compute_kernels(view, layers)
         references = [self._kernels[i] for i in layers]
@@ -103,7 +105,10 @@ class Reference:
     def _compute_kernels(
         self, view: View, layers: Sequence[int], state: dict[str, Tensor] | None = None
     ) -> list[_Kernels]:
-        """Return the kernels of the outputs of some layers on the probe."""
+        """Return the kernels of the outputs of some layers on the probe, in the order of `layers`.
+
+        state: state dict of the model to use; None for the current weights of the run.
+        """
         if self._biased:
             outputs = [self._compute_outputs(view, batch, layers, state) for batch in self._batches]
             return [self._compare_all(parts) for parts in zip(*outputs, strict=True)]
@@ -115,7 +120,10 @@ class Reference:
         return [_Kernels(kernels, None) for kernels in zip(*by_batch, strict=True)]
 
     def _compare_all(self, parts: Sequence[Tensor]) -> _Kernels:
-        """Return the kernels of a layer's outputs (n, ...) on all batches."""
+        """Return the kernels of one layer, of each batch and of all samples.
+
+        parts: outputs (n, ...) of the layer on each batch.
+        """
         outputs = torch.cat(list(parts))
         self.flops += 2.0 * len(outputs) * outputs.numel()
         whole = compute_gram(outputs)
@@ -127,7 +135,10 @@ class Reference:
     def _compute_outputs(
         self, view: View, batch: Inputs, layers: Sequence[int], state: dict[str, Tensor] | None
     ) -> list[Tensor]:
-        """Return the outputs of some layers on one batch."""
+        """Return the outputs of some layers on one batch, in the order of `layers`.
+
+        state: as for `_compute_kernels`.
+        """
         outputs = view.outputs(batch, state)
         if len(outputs) != len(view.layers):
             raise UserError(
@@ -139,7 +150,7 @@ class Reference:
 
 
 def load_reference(path: Path) -> dict[str, Tensor]:
-    """Return the state dict in a safetensors file; raises UserError if it cannot be read."""
+    """Return the state dict in a safetensors file. Raise UserError if it cannot be read."""
     try:
         with get_utf8_path(path) as place:
             return dict(load_file(place))
@@ -148,9 +159,10 @@ def load_reference(path: Path) -> dict[str, Tensor]:
 
 
 def _split_batches(probe: Inputs, size: int) -> Iterator[Inputs]:
-    """Yield the probe in batches of `size`. A rest of fewer than 4 samples joins the last batch.
+    """Yield the probe in batches of `size` samples.
 
-    Raises UserError if the probe has fewer than 4 samples, the minimum of the unbiased HSIC.
+    If fewer than 4 samples are left at the end, they join the last batch. Raises UserError if the
+    probe has fewer than 4 samples, the minimum of the unbiased HSIC.
     """
     count = len(probe[0])
     if count < 4:

@@ -23,20 +23,21 @@ ESTIMATORS = {"biased": estimate_hsic0, "unbiased": estimate_hsic1}
 class SimFreeze(Strategy):
     """SimFreeze: freeze a layer when its CKA with the initial model varies by less than 1 %.
 
-    Every n steps, the CKA of each active layer with the same layer of the initial model is measured
-    on a fixed probe. The variation of layer l is |c_l − c_l(previous)| / |c_l(previous)|. A layer
-    freezes when its variation is below the tolerance. The first measurement only provides
-    c_l(previous). A layer may freeze before an earlier layer does. The head never freezes, and
-    neither does a layer whose CKA is undefined because its output does not vary.
+    Every n steps, the CKA between each active layer and the same layer of the initial model is
+    measured on a fixed probe. The variation of layer l is |c_l − c_l(previous)| / |c_l(previous)|.
+    c_l is the CKA, and c_l(previous) the CKA at the measurement before. A layer freezes when its
+    variation is below the tolerance. No layer freezes at the first measurement, which has no
+    previous value. A layer may freeze before an earlier layer does. The head never freezes. A layer
+    never freezes while its CKA is undefined because its output does not vary.
 
     Source: Li et al. (2024), "ETuner: A Redundancy-Aware Framework for Efficient Continual Learning
-    Application on Edge Devices", arXiv 2401.16694. No code of the authors was found. This follows a
-    summary of the paper, which was not checked against its full text. The tolerance is theirs. The
-    interval, the size of the probe and the relative form of the variation are choices made here.
+    Application on Edge Devices", arXiv 2401.16694. No code of the authors was found. This strategy
+    follows a summary of the paper, which was not checked against the full text. The tolerance is
+    that of the authors. The interval, the size of the probe and the relative form of the variation
+    are choices made here.
     The authors designed SimFreeze for continual learning on edge devices, where a trained network
-    is fine-tuned on a stream of data. With random initial weights, the reference has learned
-    nothing.
-
+    is fine-tuned on a stream of data. With random initial weights, the initial model is a reference
+    that has learned nothing.
     The unit is the layer, as in the original. A BatchNorm freezes with its layer, and the output of
     a layer is that of its BatchNorm.
 
@@ -44,8 +45,8 @@ class SimFreeze(Strategy):
 
     - The original thaws layers when the scenario changes. A run here has one task, so no layer
       thaws.
-    - The original compares with the model before the current fine-tuning. Here this is the model
-      at step 0.
+    - The original compares with the model before the current fine-tuning. Here this is the model at
+      step 0.
     """
 
     name = "simfreeze"
@@ -98,13 +99,13 @@ class SimFreeze(Strategy):
         ]
 
     def _measure(self, view: View, layers: Sequence[int]) -> Tensor:
-        """Return the CKA of some layers with the initial model: float64 on the CPU."""
+        """Return the CKA of some layers with the initial model: float64 (layers,) on the CPU."""
         kernels, hsic = self._compute_kernels(view, layers), ESTIMATORS[self.estimator]
         pairs = ((kernels[layer], self._initial[layer]) for layer in layers)
         return torch.stack([compute_cka([pair], hsic) for pair in pairs]).cpu()
 
     def _compute_kernels(self, view: View, layers: Sequence[int]) -> dict[int, Tensor]:
-        """Return the kernel (rows, rows) of the outputs of some layers on the probe."""
+        """Return the kernel (rows, rows) of the outputs of each layer on the probe, by layer."""
         outputs = view.outputs(self._probe)
         self._spent += view.count_flops(self._probe).exact().forward * self._count
         self._spent += sum(2.0 * len(outputs[i]) * outputs[i].numel() for i in layers)

@@ -1,7 +1,7 @@
 """Similarity of the outputs of two layers on the same samples: CKA, and Egeria's plasticity.
 
-Outputs have shape (samples, features). The two numbers of features may differ. All sums are
-computed in float64.
+Outputs have shape (samples, features). The two layers may differ in their number of features. All
+sums are computed in float64.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch.nn import functional as F
 def compute_linear_cka(x: Tensor, y: Tensor) -> float:
     """Return the linear CKA of outputs x (n, p) and y (n, q): eq. 5 of SmartFRZ.
 
-    Features are centred first. Eq. 5 is biased upwards if p or q is large compared with n: it
-    gives 0.95 for independent Gaussians with n = 200 and p = q = 4,096. `estimate_hsic1` has no
-    such bias. Returns NaN if x or y does not vary.
+    Features are centred first. Eq. 5 is biased upwards if p or q is large compared with n. For
+    example, independent Gaussians with n = 200 and p = q = 4,096 have a CKA of 0.95.
+    `estimate_hsic1` has no bias of this kind. Returns NaN if x or y does not vary.
     """
     n, p, q = len(x), x[0].numel(), y[0].numel()
     if max(p, q) > n:
@@ -34,7 +34,10 @@ def centre_features(x: Tensor) -> Tensor:
 
 
 def compute_gram(x: Tensor) -> Tensor:
-    """Return the linear kernel x xᵀ (n, n) of outputs x (n, ...), centred, in float64."""
+    """Return the linear kernel x xᵀ (n, n) of outputs x (n, ...), in float64.
+
+    The features of x are centred first.
+    """
     x = centre_features(x)
     return x @ x.T
 
@@ -44,10 +47,10 @@ def compute_cka(
 ) -> Tensor:
     """Return the CKA (...,) from pairs of kernels (..., n, n), one pair per batch of samples.
 
-    hsic: `estimate_hsic0` for eq. 5, `estimate_hsic1` for the unbiased form. The HSIC
-    values are averaged over batches, and then their ratio is taken (Nguyen et al. 2021). Eq. 5
-    needs a single pair of all samples, because its bias grows as a batch shrinks. An entry is NaN
-    if an output does not vary.
+    hsic: `estimate_hsic0` for eq. 5 of SmartFRZ, `estimate_hsic1` for the unbiased form. The HSIC
+    values are averaged over the batches, and CKA is the ratio of the averages (Nguyen et al. 2021).
+    For eq. 5, pass a single pair of kernels of all samples, because its bias grows as a batch
+    shrinks. An entry is NaN if an output does not vary.
     """
     terms = torch.stack(
         [torch.stack((hsic(k, ell), hsic(k, k), hsic(ell, ell))) for k, ell in grams]
@@ -84,9 +87,10 @@ def estimate_hsic1(k: Tensor, ell: Tensor) -> Tensor:
 
 
 def compute_plasticity(now: Tensor, then: Tensor) -> float:
-    """Return the similarity-preserving loss of two outputs (b, features) of one layer.
+    """Return the similarity-preserving loss between two outputs (b, features) of one layer.
 
-    The sums are computed in float64. Source: Tung and Mori (2019), arXiv 1907.09682, eq. 4.
+    now, then: outputs on the same b samples. The sums are computed in float64. Source: Tung and
+    Mori (2019), arXiv 1907.09682, eq. 4.
     """
     one, other = (F.normalize(x @ x.T, dim=1) for x in (now.double(), then.double()))
     return float((one - other).square().sum() / len(now) ** 2)

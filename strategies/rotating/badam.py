@@ -14,27 +14,28 @@ from strategies.blocks import group_by_block
 class BAdam(Strategy):
     """BAdam: train one block at a time for K steps, in random order. The head always trains.
 
-    A round trains each of the D blocks once, in an order drawn at the start of the round. The
+    A round trains each of the D blocks once. The order is drawn at the start of the round. The
     optimizer state of a block is cleared when the next block takes over.
 
-    K = 0 stands for the authors' suggestion min(max(n / (B·D), 50), 100), rounded down, for n
-    samples and batches of B. n / B is the number of steps of an epoch.
+    K = 0 selects the value that the authors suggest: min(max(n / (B·D), 50), 100), rounded down,
+    for n samples and batches of B. n / B is the number of steps of an epoch.
 
     Source: Luo, Yu and Li (2024), "BAdam: A Memory Efficient Full Parameter Optimization Method for
     Large Language Models", arXiv 2404.02827, and the authors' code (github.com/Ledzy/BAdam). The
-    authors made it for fine-tuning language models of 8 and 70 billion parameters with Adam. Use
+    authors made BAdam for fine-tuning language models of 8 and 70 billion parameters with Adam. Use
     `--optimizer adamw` for their setting.
 
     Differences from the original, whose faults are not repeated:
 
-    - The defaults of the code differ from those of its README. The defaults here are the README's.
-    - It leaves out the head by default, so a new head never trains. Here the head always trains and
-      keeps its optimizer state.
-    - It leaves out the embeddings by default. Here they belong to the first block.
-    - Its unit is the decoder layer of a language model. Here it is the transformer block, or the
-      layer in other networks.
-    - A block that ends one round and begins the next trains on without a freeze, so its state is
-      not cleared in between.
+    - The defaults in the original's code differ from those in its README. The defaults here are
+      those of the README.
+    - The original leaves out the head by default, so a new head never trains. Here the head always
+      trains and keeps its optimizer state.
+    - The original leaves out the embeddings by default. Here they belong to the first block.
+    - The original's unit is the decoder layer of a language model. Here it is the transformer
+      block, or the layer in other networks.
+    - A block that ends one round and begins the next one continues to train without a freeze. Its
+      optimizer state is therefore not cleared between the rounds.
     """
 
     name = "badam"

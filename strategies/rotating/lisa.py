@@ -14,24 +14,28 @@ from strategies.blocks import find_embeddings, group_by_block
 class Lisa(Strategy):
     """LISA: every K steps, draw the n blocks that train. Embeddings and head always train.
 
-    At steps 0, K, 2K and so on, the first n entries of a random permutation of the blocks train
-    until the next draw.
+    At steps 0, K, 2K and so on, a random permutation of the blocks is drawn. Its first n blocks
+    train until the next draw.
 
     Source: Pan et al. (2024), "LISA: Layerwise Importance Sampling for Memory-Efficient Large
     Language Model Fine-Tuning", arXiv 2403.17919, and the authors' code in LMFlow
-    (github.com/OptimalScale/LMFlow). The authors made it for fine-tuning language models of 2 to 70
-    billion parameters with AdamW. As in the original, frozen blocks keep their optimizer state
-    (LMFlow issues 729 and 768), so LISA saves no optimizer memory. The run's memory counts it.
+    (github.com/OptimalScale/LMFlow). The authors made LISA for fine-tuning language models of 2 to
+    70 billion parameters with AdamW. As in the original, frozen blocks keep their optimizer state
+    (LMFlow issues 729 and 768), so LISA saves no optimizer memory. The memory reported for the run
+    includes this state.
 
     Differences from the original, whose faults are not repeated:
 
-    - It draws from numpy's global generator. Here the draws have a generator of their own.
-    - Its optimizer covers the parameters that are trainable when it is made. In some versions,
-      blocks that were frozen by then never train (ms-swift issue 10140). Here it covers all.
-    - Its unit is the decoder layer of a language model. Here it is the transformer block, or the
-      layer in other networks, which have no embeddings. The embeddings are all layers before the
-      first block. A layer between the last block and the head (BERT's pooler) belongs to the last
-      block. In the original it always trains.
+    - The original draws from numpy's global generator. Here the draws have a generator of their
+      own.
+    - The original's optimizer covers only the parameters that are trainable when it is made. In
+      some versions, blocks that are frozen at that time never train (ms-swift issue 10140). Here
+      the optimizer covers all parameters.
+    - The original's unit is the decoder layer of a language model. Here it is the transformer
+      block, or the layer in other networks, which have no embeddings. The embeddings are all layers
+      before the first block.
+    - A layer between the last block and the head, such as BERT's pooler, belongs to the last block.
+      In the original it always trains.
     """
 
     name = "lisa"

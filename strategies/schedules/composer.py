@@ -11,22 +11,25 @@ class Composer(Strategy):
     """Composer's layer freezing: the frozen prefix grows linearly in the last part of training.
 
     At the end of an epoch, the first int(level · (e − start) / (1 − start) · (n − 1)) of n layers
-    freeze, where e is the fraction of training that is done. The head is the last layer.
+    freeze. e is the fraction of training that is done. level and start are the options
+    `freeze_level` and `freeze_start`. Up to e = start, no layer freezes. The head is the last
+    layer.
 
-    Source: `LayerFreezing` of MosaicML's Composer (2021, github.com/mosaicml/composer). There is no
-    paper. The authors made it for image classification from scratch and report ResNet-50 on
-    ImageNet and ResNet-56 on CIFAR-100. The defaults are theirs. The expression is evaluated in
-    floating point, as theirs is, so rounding can make the prefix one layer shorter.
+    Source: `LayerFreezing` of MosaicML's Composer (2021, github.com/mosaicml/composer). No paper
+    describes it. The authors made it for image classification from scratch and report ResNet-50 on
+    ImageNet and ResNet-56 on CIFAR-100. The defaults are theirs. As in the original, the expression
+    is evaluated in floating point, so rounding can make the prefix one layer shorter.
 
     Differences from the original, whose faults are not repeated:
 
-    - Its unit is the module without children. Each BatchNorm counts as a layer of its own there,
-      and belongs to its convolution here.
-    - It takes modules in the order of registration. Here the order is that of execution.
-    - The running statistics of its frozen BatchNorm keep changing. Here they stay constant.
-    - Parameters of its containers (class token, in_proj_weight) never freeze. Here they belong to a
-      layer.
-    - It cannot be resumed. Here it can.
+    - The original's unit is the module without children, so each BatchNorm counts as a layer. Here
+      a BatchNorm belongs to its convolution.
+    - The original takes modules in the order of registration. Here the order is that of execution.
+    - In the original, the running statistics of a frozen BatchNorm keep changing. Here they stay
+      constant.
+    - In the original, parameters of containers (class token, in_proj_weight) never freeze. Here
+      they belong to a layer.
+    - The original cannot be resumed. Here it can.
     """
 
     name = "composer"
@@ -52,7 +55,7 @@ class Composer(Strategy):
         return [Verdict(layer, layer < count, layer, count) for layer in view.active]
 
     def _count_frozen(self, view: View) -> int:
-        """Return the length of the frozen prefix in layers."""
+        """Return how many leading layers are frozen at the current step."""
         done = view.step / view.total_steps
         if done <= self.freeze_start:
             return 0

@@ -12,17 +12,22 @@ class GradualUnfreezing(Strategy):
     """ULMFiT's gradual unfreezing: train the head first and thaw one more block per epoch.
 
     Every layer but the head freezes before training. After each epoch, the last frozen block thaws
-    and trains until the end. Blocks for which the run has no epoch left never train.
+    and then trains until the end. If the run has fewer epochs than the model has blocks, head
+    included, the blocks nearest to the input never train.
 
     Source: Howard and Ruder (2018), "Universal Language Model Fine-tuning for Text Classification",
     arXiv 1801.06146. The authors' code is in fastai (`freeze_to`). The authors fine-tune a
     pretrained AWD-LSTM as a text classifier, for more epochs than the model has groups of layers.
-    Use pretrained weights, because a block at random initialisation would stay random for epochs.
-    The paper combines the schedule with discriminative learning rates and slanted triangular
-    rates. Here all layers have the learning rate of the run.
+    Use pretrained weights, because a block at random initialisation would stay random until it
+    thaws.
 
-    The original's unit is one LSTM layer. Here it is the transformer block, or the layer in other
-    networks. fastai keeps training the BatchNorm of frozen layers. Here it freezes with its layer.
+    Differences from the original:
+
+    - The paper combines the schedule with discriminative learning rates and slanted triangular
+      rates. Here all layers have the learning rate of the run.
+    - The original's unit is one LSTM layer. Here it is the transformer block, or the layer in other
+      networks.
+    - fastai keeps training the BatchNorm of frozen layers. Here a BatchNorm freezes with its layer.
     """
 
     name = "gradual_unfreezing"

@@ -20,19 +20,21 @@ POWERS = {"linear": 1, "squared": 2, "cubic": 3}  # of each linear t_i / T, by s
 class Linear(Strategy):
     """FreezeOut: anneal each layer's learning rate to zero at its own step, then freeze the layer.
 
-    Eq. 6: lr_i(t) = 0.5 · lr_i(0) · (1 + cos(π t / t_i)), with t, t_i and T in steps. t_i is spaced
-    linearly from t0·T for the first layer to T for the head, which never freezes. With the spacings
-    "squared" and "cubic", each of these t_i / T is raised to the power of 2 or 3. The equation has
-    no warm-up. If a run has one, the cosine starts after it, as in full training, unless t_i falls
-    into the warm-up.
+    Eq. 6 of SmartFRZ: lr_i(t) = 0.5 · lr_i(0) · (1 + cos(π t / t_i)), with t, t_i and T in steps. T
+    is the length of the run. t_i is spaced linearly from t0·T for the first layer to T for the
+    head, which never freezes. With the spacings "squared" and "cubic", each of these t_i / T is
+    raised to the power of 2 or 3.
+    The equation has no warm-up. If a run has a warm-up, the cosine starts after it, as in full
+    training. A layer whose t_i falls into the warm-up starts its cosine at step 0.
     With a budget, T is the largest number of steps that costs at most the budget. Raises UserError
-    if the budget does not pay for one step.
+    if one step costs more than the budget.
     The original code assumes 1,000 steps per epoch, so its learning rates need not reach zero. Here
     T is the run's real number of steps. The defaults (t0 = 0.5, linear spacing, unscaled) are those
-    of the SmartFRZ paper. FreezeOut's own defaults are t0 = 0.8, cubic spacing, scaled learning
-    rates and SGD with Nesterov momentum (the run's `nesterov`). Its units are the blocks of a
-    network instead of single layers, and the whole classifier of a VGG is the head. Its VGG never
-    counts its layers, so the original neither anneals nor freezes them.
+    of the SmartFRZ paper.
+    FreezeOut's own defaults are t0 = 0.8, cubic spacing, scaled learning rates and SGD with
+    Nesterov momentum (the run's `nesterov`). Its units are the blocks of a network instead of
+    single layers. For a VGG, its head is the whole classifier. Its VGG never counts its layers, so
+    the original neither anneals nor freezes them.
     """
 
     name = "linear"
@@ -59,7 +61,7 @@ class Linear(Strategy):
     saving: float
 
     def moments(self, view: View, steps: int) -> list[int]:
-        """Return t_i of every layer for T = steps.
+        """Return t_i of every layer, in steps, for a run of `steps` steps.
 
         t_i is the number of steps after which the learning rate of layer i reaches zero.
         """

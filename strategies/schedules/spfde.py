@@ -19,21 +19,26 @@ class Spfde(FixedSchedule):
     """SpFDE: freeze one block after another at equal intervals, from a start set by a FLOP target.
 
     L equal intervals divide the time from the start to the end of training. One block freezes at
-    the end of each, in order from the input. The last of the L blocks is the head, which never
-    freezes. The start is the latest step that keeps the training FLOPs (exact) within the target.
-    The target is the budget of a matched run, or else (1 − saving) times full training's FLOPs.
+    the end of each interval, in order from the input. The last of the L blocks is the head, which
+    never freezes. The start is the latest step for which the training FLOPs (exact) are at most the
+    target. The target is the budget of a matched run. For other runs it is (1 − saving) times full
+    training's FLOPs.
 
-    Intervals over the whole training save only about a third of the FLOPs in most networks. For a
-    lower target the start is negative. Then the first intervals end before training, and their
+    In most networks, intervals over the whole training save only about a third of the FLOPs. For a
+    lower target, the start is negative. The first intervals then end before training, and their
     blocks never train. Raises UserError if even training the head alone costs more than the target.
 
     Source: Yuan et al. (2022), "Layer Freezing & Data Sieving: Missing Pieces of a Generic
     Framework for Sparse Training", arXiv 2209.11204. The authors' repository (snap-research/SpFDE)
-    contains no code. This follows the description in the SmartFRZ paper: a constant interval, and a
-    start set by the FLOPs. The negative start is an addition. The authors trained sparse ResNets
-    from scratch on CIFAR and ImageNet, and also dropped training samples. Here the network is dense
-    and all samples are used. The unit here is the transformer block, or the layer in other
-    networks.
+    contains no code. This strategy follows the description in the SmartFRZ paper: a constant
+    interval, and a start set by the FLOPs. The unit here is the transformer block, or the layer in
+    other networks.
+
+    Differences from the original:
+
+    - The negative start is an addition.
+    - The authors trained sparse ResNets from scratch on CIFAR and ImageNet, and also dropped
+      training samples. Here the network is dense and all samples are used.
     """
 
     name = "spfde"
@@ -72,7 +77,10 @@ class Spfde(FixedSchedule):
 
 
 def _schedule(view: View, start: int) -> dict[int, int]:
-    """Return the step after which each layer freezes, if the first interval begins at `start`."""
+    """Return the step after which each layer freezes, by layer; the head is missing.
+
+    start: step at which the first interval begins. It may be negative.
+    """
     blocks = group_by_block(view)
     interval = (view.total_steps - start) / len(blocks)
     return {

@@ -10,14 +10,14 @@ from strategies.fixed_schedule import FixedSchedule
 class Svcca(FixedSchedule):
     """SVCCA's freeze training: freeze one block after another at equal intervals.
 
-    L equal intervals divide the whole training. One block freezes at the end of each, in order from
-    the input. The last of the L blocks is the head. Its interval ends with the training, so the
-    head never freezes.
+    L equal intervals divide the whole training. One block freezes at the end of each interval, in
+    order from the input. The last of the L blocks is the head. Its interval ends with the training,
+    so the head never freezes.
 
     Source: Raghu et al. (2017), "SVCCA: Singular Vector Canonical Correlation Analysis for Deep
     Learning Dynamics and Interpretability", arXiv 1706.05806. The authors' code (google/svcca)
     compares representations and contains no freeze training. Equal intervals over the whole
-    training are the choice made here. The schedule itself computes no SVCCA. The authors trained a
+    training are a choice made here. The schedule itself computes no SVCCA. The authors trained a
     small convolutional network and a ResNet on CIFAR-10 from scratch. The unit here is the
     transformer block, or the layer in other networks. A BatchNorm freezes with its convolution,
     including its running statistics.

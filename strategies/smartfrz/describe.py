@@ -17,8 +17,8 @@ def describe_cost(features: str, window: int, tailored: int) -> str:
     """Return the size, memory and FLOPs of a predictor as text (SmartFRZ, appendix C).
 
     features: name of a feature set. window: snapshots in the history. tailored: weights per layer.
-    The paper's 0.12 GFLOPs per inference do not follow from its layer sizes. With a query for the
-    newest token only, these sizes give 0.042 GFLOPs.
+    The paper states 0.12 GFLOPs per inference, which does not follow from its layer sizes. These
+    sizes give 0.042 GFLOPs if a query is computed for the newest token only.
     """
     width = FEATURES[features].width(tailored)
     with torch.device("meta"):
@@ -41,7 +41,7 @@ def describe_cost(features: str, window: int, tailored: int) -> str:
 
 
 def describe_predictor(path: Path) -> str:
-    """Return a description of a predictor file; raises UserError if it cannot be read."""
+    """Return a description of a predictor file. Raise UserError if the file cannot be read."""
     trained = load_predictor(path, torch.device("cpu"))
     facts = trained.provenance
     lines = [

@@ -1,9 +1,10 @@
 """Feature sets: named ways to compute the predictor's input tokens from tailored weights.
 
-A token is computed once per snapshot, from that snapshot and earlier ones only, so its K and V
-never change. `raw` is the paper's feature set: the tailored weights. The other sets describe how
-far the layer moved relative to the spread of its weights. They depend neither on the order nor on
-the scale of the weights, so a predictor can transfer from one network to another.
+A token is computed once per snapshot, from this snapshot and earlier ones only. The key K and value
+V that the predictor computes from a token therefore never change. `raw` is the paper's feature set:
+the tailored weights themselves. The other sets describe how far the layer moved relative to the
+spread of its weights. They do not depend on the order or the scale of the weights, so a predictor
+can transfer from one network to another.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ FLOOR = 1e-6  # added before a logarithm; a displacement below float32 resolutio
 
 
 class Snapshots(Protocol):
-    """Sequence of the latest snapshots. Its length is the number that is available."""
+    """Sequence of the latest snapshots of a run. Its length is the number that is available."""
 
     def __len__(self) -> int: ...
 
@@ -46,7 +47,7 @@ class Moment:
 
     @classmethod
     def of(cls, view: View) -> Moment:
-        """Return progress and relative learning rate after the last step; before it, 0 and 1."""
+        """Return the moment after the last step; before training, progress 0 and rate 1."""
         rate = view.lr / view.base_lr if view.step and view.base_lr else 1.0
         return cls(view.step / view.total_steps, rate)
 
@@ -55,9 +56,9 @@ class Moment:
 class FeatureSet:
     """Named way to compute tokens.
 
-    doc: one-line description. width: returns the token width for n tailored weights.
-    token: returns the tokens (layers, width) of the newest snapshot. Layers are in the order of
-    the network and include those that froze during the run.
+    doc: one-line description. width: function that returns the token width for n tailored weights.
+    token: function that returns the tokens (layers, width) of the newest snapshot. Layers are in
+    the order of the network and include those that froze during the run.
     """
 
     doc: str
@@ -69,9 +70,10 @@ class FeatureSet:
 class Moves:
     """Displacement of the layers' weights up to the newest snapshot w_j, for each horizon h.
 
-    newest (layers, n): w_j. moved (horizons, layers, n): w_j − w_(j−h), or w_j minus the oldest
-    snapshot if there is no w_(j−h). size (horizons, layers): L2 norm of moved.
-    spread (layers,): L2 norm of w_j minus its mean.
+    A horizon is a number of snapshots to look back. newest (layers, n): w_j.
+    moved (horizons, layers, n): w_j − w_(j−h). If w_(j−h) does not exist, the oldest snapshot
+    replaces it. size (horizons, layers): L2 norm of moved.
+    spread (layers,): L2 norm of w_j after its mean is subtracted.
     """
 
     newest: Tensor
@@ -101,9 +103,9 @@ def compute_travel(moves: Moves, moment: Moment) -> Tensor:
     """Return log10 of the relative displacement for each horizon, and straightness (layers, 9).
 
     Relative displacement: root mean square of w_j − w_(j−h), divided by the standard deviation of
-    w_j. Straightness, for h = 1, 2, 4 and 8: cosine of the angle between the displacement of the
-    last h snapshots and that of the h snapshots before. It is near 1 for a layer that drifts and
-    negative for a layer that only fluctuates.
+    w_j. Straightness, for h = 1, 2, 4 and 8: cosine of the angle between two displacements, that of
+    the last h snapshots and that of the h snapshots before. The cosine is near 1 for a layer that
+    drifts and negative for a layer that only fluctuates.
     """
     last = moves.moved[:-1]
     before = moves.moved[1:] - last  # because each horizon is twice the previous one
@@ -115,8 +117,8 @@ def compute_travel(moves: Moves, moment: Moment) -> Tensor:
 def compute_quantiles(moves: Moves, moment: Moment) -> Tensor:
     """Return log10 of quantiles of the relative displacement of single weights (layers, 12).
 
-    The displacement of a weight is |w_j − w_(j−h)|, divided by the standard deviation of the
-    layer's weights. Six quantiles are taken for each of h = 1 and h = 8.
+    The relative displacement of a weight is |w_j − w_(j−h)|, divided by the standard deviation of
+    the layer's tailored weights. The 12 columns are six quantiles for h = 1 and six for h = 8.
     """
     n = moves.newest.shape[1]
     places = [round(q * (n - 1)) for q in QUANTILES]
@@ -131,9 +133,9 @@ def compute_quantiles(moves: Moves, moment: Moment) -> Tensor:
 def compute_upstream(moves: Moves, moment: Moment) -> Tensor:
     """Return log10 of the summed relative displacements of a layer and all earlier layers.
 
-    Shape (layers, 5), one column per horizon. CKA compares outputs, and the output of a layer also
-    changes if earlier layers move. The displacement of a frozen layer still counts while a horizon
-    includes steps before the freeze.
+    Shape (layers, 5), one column per horizon. Earlier layers are included because CKA compares
+    outputs, and a layer's output also changes if earlier layers move. The displacement of a frozen
+    layer still counts while a horizon includes steps before the freeze.
     """
     return _compute_log((moves.size / moves.spread).clamp(max=10).cumsum(1)).T
 
@@ -141,16 +143,16 @@ def compute_upstream(moves: Moves, moment: Moment) -> Tensor:
 def compute_pace(moves: Moves, moment: Moment) -> Tensor:
     """Return log10 of the relative displacement divided by the learning rate (layers, 5).
 
-    One column per horizon. A layer moves less as the learning rate falls, so the quotient
-    reflects the size of its gradients.
+    The shape has one column per horizon. A layer moves less as the learning rate falls. The
+    quotient corrects for this and reflects the size of the layer's gradients.
     """
     return _compute_log(moves.size / moves.spread / max(moment.rate, LEAST_RATE)).T
 
 
 def compute_progress(moves: Moves, moment: Moment) -> Tensor:
-    """Return the progress and the learning rate of the run (layers, 2), equal for all layers.
+    """Return the progress and the relative learning rate of the run (layers, 2).
 
-    The paper does not use them, but a run knows both.
+    All rows are equal. The paper does not use these two values, but every run knows them.
     """
     layers = len(moves.newest)
     known = [moves.newest.new_full((layers, 1), x) for x in (moment.progress, moment.rate)]
@@ -162,7 +164,10 @@ def _compute_log(relative: Tensor) -> Tensor:
 
 
 def _join_parts(doc: str, *parts: tuple[int, Part]) -> FeatureSet:
-    """Return a feature set whose token concatenates several parts, given as (width, part)."""
+    """Return a feature set whose token concatenates several parts.
+
+    parts: width of a part and the function that computes it.
+    """
     total = sum(width for width, _ in parts)
 
     def token(snapshots: Snapshots, moment: Moment) -> Tensor:

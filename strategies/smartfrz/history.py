@@ -1,4 +1,4 @@
-"""Ring buffers that keep the last W entries, with one row per layer, on the device."""
+"""Ring buffers on the device that keep the last W entries, with one row per layer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SnapshotRing:
         return self._chosen(0, places)
 
     def get_unordered(self) -> tuple[Tensor, Tensor]:
-        """Return all slots (window, layers, width), in no order, and a mask of the filled ones.
+        """Return all slots (window, layers, width) without order, and a mask of the filled slots.
 
         The mask is bool (window,).
         """
@@ -47,26 +47,26 @@ class SnapshotRing:
         return self._ring, filled
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Keep only these rows (layers), in this order, and drop the history of the others."""
+        """Keep only these rows, one per layer, in this order; the history of other rows is lost."""
         self._ring = self._chosen(1, rows)
 
     def _chosen(self, dim: int, places: Sequence[int]) -> Tensor:
-        """Return the given places of a dimension, in this order, without waiting for the device."""
+        """Return the slices at `places` of dimension `dim`, without waiting for the device."""
         index = torch.tensor(list(places), dtype=torch.int64)
         return self._ring.index_select(dim, move_to_device(self._ring.device, index))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of the entries, and their count."""
+        """Return a copy of the entries, and the number of entries pushed so far."""
         return {"ring": self._ring.clone(), "count": self.count}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state from `state_dict`, including its number of layers."""
+        """Restore a state from `state_dict`. It may have another number of layers."""
         self._ring = state["ring"].to(self._ring.device).clone()
         self.count = state["count"]
 
 
 class Past:
-    """View of a ring as it was `steps` entries ago, with at most `window` entries.
+    """View of a ring as it was before the last `steps` pushes, with at most `window` entries.
 
     The ring must have at least window + steps slots.
     """
@@ -75,7 +75,7 @@ class Past:
         self._ring, self._steps, self._window = ring, steps, window
 
     def look_back(self, steps: int) -> Tensor:
-        """Return the entry (layers, width) `steps` entries before the newest at that time."""
+        """Return the entry (layers, width) that was then `steps` entries before the newest."""
         return self._ring.look_back(self._steps + steps)
 
     def __len__(self) -> int:

@@ -13,10 +13,10 @@ DECIDE = 32
 class Predictor(nn.Module):
     """Attention from a layer's newest token over its window, followed by a freeze classifier.
 
-    inputs: width of a token. With 1,024 weights as the token, this is the paper's network of
+    inputs: width of a token. If the token is 1,024 weights, this is the paper's network of
     1,037,122 parameters. All layers of a model form one batch.
-    shift, scale: buffers (inputs,) that standardise a token to (token − shift) · scale. The
-    initial values 0 and 1 leave it unchanged.
+    shift, scale: buffers (inputs,) that standardise a token to (token − shift) · scale. Their
+    initial values 0 and 1 leave the token unchanged.
     """
 
     shift: Tensor
@@ -39,21 +39,26 @@ class Predictor(nn.Module):
     def forward(self, tokens: Tensor, filled: Tensor) -> Tensor:
         """Return logits (B, 2) of [train on, freeze] for windows of tokens (B, W, inputs).
 
-        The newest token comes last. filled: bool (B, W), False where a short history has no token.
+        The newest token comes last. filled: bool (B, W), False where a history shorter than W has
+        no token.
         """
         keys, values = self.encode(tokens)
         return self.attend(tokens[:, -1:], keys, values, filled[:, None])[:, 0]
 
     def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return K and V (..., 64) of tokens (..., inputs), eq. 1. A token's K and V are fixed."""
+        """Return keys K and values V (..., 64) of tokens (..., inputs) by eq. 1 of SmartFRZ.
+
+        K and V of a token depend on this token only.
+        """
         tokens = (tokens - self.shift) * self.scale
         return self.mlp_k(tokens), self.mlp_v(tokens)
 
     def attend(self, newest: Tensor, keys: Tensor, values: Tensor, window: Tensor) -> Tensor:
-        """Return logits (B, S, 2) at S moments of B histories of T tokens, eqs. 1 to 4.
+        """Return logits (B, S, 2) at S moments of B histories of T tokens.
 
-        newest: newest token of each moment (B, S, inputs). keys, values: (B, T, 64), in any order.
-        window: bool, broadcast to (B, S, T), True for the tokens that a moment attends to.
+        Source: eqs. 1 to 4 of SmartFRZ. newest: newest token at each moment (B, S, inputs). keys,
+        values: (B, T, 64), with tokens in any order. window: bool, broadcast to (B, S, T), True for
+        the tokens that a moment attends to.
         """
         query = self.mlp_q((newest - self.shift) * self.scale)
         scores = query @ keys.transpose(1, 2)
@@ -65,7 +70,8 @@ class Predictor(nn.Module):
 def count_judging_flops(inputs: int, window: int, fresh: int) -> float:
     """Return the FLOPs of one prediction for one layer.
 
-    inputs: width of a token. window: tokens attended to. fresh: tokens that are not encoded yet.
+    inputs: width of a token. window: number of tokens attended to. fresh: number of these tokens
+    whose K and V are still to be computed.
     """
     mlp = 2.0 * (inputs * HIDDEN + HIDDEN * HIDDEN + HIDDEN * KEY)
     attention = 2.0 * 2 * window * KEY

@@ -1,4 +1,4 @@
-"""Predictor files: the weights of a predictor and its provenance in one safetensors file."""
+"""Predictor files: the weights and the provenance of a predictor in one safetensors file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Trained:
     """Trained predictor with its provenance.
 
     provenance holds at least: features, window, tailored, snapshots_per_epoch, threshold (the
-    calibrated P(freeze)) and data (names of all data sets that it was trained on).
+    P(freeze) from which a layer freezes) and data (names of all data sets that the predictor was
+    trained on).
     """
 
     network: Predictor
@@ -47,8 +48,8 @@ def find_predictor(
 ) -> Path:
     """Return the path of a profile's predictor file.
 
-    recipe: a key of RECIPES. If that file does not exist, return the path for the profile `laptop`
-    instead, unless `exactly` is set.
+    recipe: a key of RECIPES. If the file does not exist, return the path of the file of the profile
+    `laptop` instead. With `exactly`, always return the path for `profile`.
     """
     kind = "" if recipe == "default" else f"-{recipe}"
     kind += "" if features == RECIPES[recipe] else f"-{features}"
@@ -74,9 +75,9 @@ def _make_place_error(path: Path, error: OSError) -> UserError:
 
 
 def save_predictor(path: Path, trained: Trained) -> None:
-    """Write a predictor file atomically, and create its folder if needed.
+    """Write a predictor file atomically. Create its folder if needed.
 
-    Raises UserError if that is not possible.
+    Raises UserError if the file cannot be written.
     """
     prepare_place(path)
     tensors = {k: v.contiguous() for k, v in trained.network.state_dict().items()}
@@ -93,8 +94,8 @@ def save_predictor(path: Path, trained: Trained) -> None:
 def load_predictor(path: Path, device: torch.device) -> Trained:
     """Read a predictor file onto a device.
 
-    Raises UserError if the file is missing, damaged, not a predictor file, or if its feature set
-    is unknown or does not fit its weights.
+    Raises UserError if the file is missing, damaged or not a predictor file. Also raises it if the
+    file's feature set is unknown or does not fit its weights.
     """
     advice = "train one with `freezebench predictor train`"
     try:

@@ -22,13 +22,14 @@ from strategies.smartfrz.token_history import TokenHistory
 class SmartFRZ(Strategy):
     """SmartFRZ: freeze a layer when a trained predictor recommends it from its weight history.
 
-    A ring keeps the last W snapshots of n weights per layer. The feature set turns each snapshot
-    into a token. At a freezing stage one call of the predictor returns P(freeze) for all active
-    layers. A layer may freeze before an earlier layer does.
-    The network is the paper's (section 3.3). The paper's feature set is `raw`, and its threshold
-    0.5. It does not state how often snapshots are taken. On tasks and model families that are
-    held out from its training, a predictor on `raw` is hardly better than chance (AUROC 0.53), so
-    the default feature set differs.
+    A ring buffer keeps the last W snapshots of n weights per layer. The feature set turns each
+    snapshot into a token. At a freezing stage, one call of the predictor returns P(freeze) for all
+    active layers. A layer freezes if its P(freeze) reaches the threshold. A layer may freeze before
+    an earlier layer does.
+    The network is that of the paper (section 3.3). The paper's feature set is `raw`, and its
+    threshold is 0.5. The paper does not state how often snapshots are taken. A predictor on `raw`
+    is hardly better than chance (AUROC 0.53) on tasks and model families that are held out from its
+    training. The default feature set therefore differs from the paper's.
     The paper's form is recipe = "published" with features = "raw", threshold = 0.5,
     stages_per_epoch = 1 and warmup = 0. Its stages are at the ends of epochs, as in Table 1.
     """

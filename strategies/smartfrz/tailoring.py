@@ -1,8 +1,10 @@
 """Tailoring (SmartFRZ): n weights that represent a layer, drawn once and kept for the whole run.
 
-An existing implementation draws new indices for every snapshot, so it follows no weight over time.
-It also loops forever on a layer with fewer than n weights. Here such a layer is sampled with
-replacement.
+Differences from an existing implementation:
+
+- That implementation draws new indices for every snapshot, so it follows no weight over time.
+- It loops forever on a layer with fewer than n weights. Here the weights of this layer are drawn
+  with replacement.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from torch import Tensor
 def draw_indices(size: int, n: int, generator: torch.Generator) -> Tensor:
     """Draw n indices into a tensor of `size` weights: int64 (n,), in ascending order.
 
-    Indices are drawn without replacement if the layer has at least n weights, else with it.
+    Indices are drawn without replacement if size ≥ n, otherwise with replacement.
     """
     if size < n:
         drawn = torch.randint(size, (n,), generator=generator)
@@ -31,10 +33,10 @@ def draw_indices(size: int, n: int, generator: torch.Generator) -> Tensor:
 
 
 class Tailor:
-    """Sampler of the same n weights of every layer at every snapshot.
+    """Sampler that reads the same n weights of every layer at every snapshot.
 
     weights: one tensor per layer, whose storage the optimizer updates in place.
-    indices: one int64 (n,) per layer, into the weight's storage order.
+    indices: one int64 (n,) per layer. They index the storage of the weight.
     """
 
     def __init__(self, weights: Sequence[Tensor], n: int, generator: torch.Generator) -> None:

@@ -1,7 +1,7 @@
 """Tokens of the layers that may still freeze, and the predictor's score of each layer.
 
-Tokens are computed together at the freezing stages. One at a time between training steps, with cold
-caches, each would take twice as long.
+The tokens of several snapshots are computed together, usually at a freezing stage. Computing them
+one at a time between training steps would take twice as long, because caches would be cold.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class TokenHistory:
     """The last `window` tokens of each layer that may still freeze, with their keys and values.
 
     layers: indices of these layers. tokens: ring of their tokens (window, layers, token width).
-    flops: cost of the predictor so far.
+    flops: FLOPs of the predictor so far.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class TokenHistory:
     ) -> None:
         """Begin with no snapshot.
 
-        tailored: weights in a snapshot of a layer. most_waiting: snapshots that may wait until
-        their tokens are computed.
+        tailored: weights in a snapshot of a layer. most_waiting: largest number of snapshots whose
+        tokens are not computed yet.
         """
         self._network, self._features = network, FEATURES[features]
         self._window, self._most_waiting = window, most_waiting
@@ -56,8 +56,8 @@ class TokenHistory:
     def take_snapshot(self, view: View) -> None:
         """Take a snapshot of all layers but the head.
 
-        Frozen layers are included, because their displacement before the freeze enters the tokens
-        of later layers.
+        Frozen layers are included, because their displacement before the freeze is part of the
+        tokens of later layers.
         """
         self._tailor.take(self._watched, self._snapshots.push())
         self._waiting.append(Moment.of(view))
@@ -65,7 +65,7 @@ class TokenHistory:
             self.make_tokens()
 
     def make_tokens(self) -> None:
-        """Compute the missing tokens, each from the snapshots that existed at its time."""
+        """Compute the missing tokens, each from the snapshots that existed when it was due."""
         for steps, moment in zip(reversed(range(len(self._waiting))), self._waiting, strict=True):
             then = Past(self._snapshots, steps, self._window)
             tokens = self._features.token(then, moment)
@@ -104,7 +104,10 @@ class TokenHistory:
                 ring.keep(rows)
 
     def _set_layers(self, layers: Sequence[int]) -> None:
-        """Set the layers that have tokens, and their rows in a snapshot (None for all rows)."""
+        """Set the layers that have tokens, and the rows of these layers in a snapshot.
+
+        The rows are None if all layers of the snapshots have tokens.
+        """
         self.layers = list(layers)
         rows = torch.tensor([self._watched.index(layer) for layer in layers], dtype=torch.int64)
         self._rows = move_to_device(self._device, rows) if len(rows) < len(self._watched) else None

@@ -15,26 +15,27 @@ CROWDED = 0.8  # share of frozen layers above which the threshold halves
 class APF(Strategy):
     """APF: freeze a layer for a period that grows while its updates cancel each other out.
 
-    Every `interval` steps a round ends. For each layer that trained in it, Δ is the change of its
-    weights over the round. The effective perturbation of a scalar is P = |EMA(Δ)| / EMA(|Δ|),
-    with EMA factor α. P of a layer is the mean over its scalars that have moved. If P is below the
-    threshold, the freezing period of the layer grows by one round, else it is halved, rounded down.
-    The layer then freezes for its period, trains for one round, and is judged again. The threshold
-    halves at the end of a round if more than 80 % of the layers are frozen in the next one. The
-    head never freezes.
+    A round ends every `interval` steps. For each layer that trained in the round, Δ is the change
+    of its weights over the round. The effective perturbation of a single weight is P = |EMA(Δ)| /
+    EMA(|Δ|). EMA is an exponential moving average with the factor α. P of a layer is the mean over
+    its weights that have moved. If P is below the threshold, the freezing period of the layer grows
+    by one round. Otherwise it is halved and rounded down. The layer then freezes for its period,
+    trains for one round, and P is computed again. At the end of a round, the threshold is halved if
+    more than 80 % of the layers will be frozen in the next round. The head never freezes.
 
     Source: Chen et al. (2021), "Communication-Efficient Federated Learning with Adaptive Parameter
-    Freezing", ICDCS 2021, and the authors' code (github.com/chenc10/APF_Release). They made it for
-    federated learning, where a round ends with an exchange of the weights. α = 0.99, the threshold
-    0.01 and rounds of 10 steps are theirs.
+    Freezing", ICDCS 2021, and the authors' code (github.com/chenc10/APF_Release). The authors made
+    APF for federated learning, where a round ends with an exchange of the weights. α = 0.99, the
+    threshold 0.01 and rounds of 10 steps are theirs.
 
     Differences from the original:
 
-    - Its unit is the single scalar. Here it is the layer. The P of pure noise settles near
-      sqrt((1 − α) / (1 + α)), which is 0.07 for α = 0.99. A mean over many scalars stays close to
-      this value, so with the default threshold a layer rarely freezes.
-    - It halves the threshold by the share of frozen scalars. Here the share of layers counts.
-    - Its code also freezes scalars at random by default. This is left out.
+    - The original's unit is the single weight. Here it is the layer. The P of pure noise settles
+      near sqrt((1 − α) / (1 + α)), which is 0.07 for α = 0.99. A mean over many weights stays close
+      to this value, so with the default threshold a layer rarely freezes.
+    - The original halves the threshold by the share of frozen weights. Here the share of frozen
+      layers counts.
+    - By default, the original's code also freezes weights at random. This is left out.
     """
 
     name = "apf"
@@ -77,7 +78,7 @@ class APF(Strategy):
         return [Verdict(layer, bool(self._left[layer])) for layer in self._body]
 
     def _update(self, view: View, layer: int) -> torch.Tensor:
-        """Update the averages of a layer that trained, and return its P as a 0-d tensor."""
+        """Update the averages of a layer that trained in the round. Return its P (0-d tensor)."""
         new = _flatten(view, layer)
         change = new - self._old[layer]
         self._old[layer] = new

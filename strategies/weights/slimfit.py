@@ -14,28 +14,31 @@ from strategies.base import Cadence, EverySteps, Real, Strategy, Verdict, View
 class SlimFit(Strategy):
     """SlimFit: before every step, freeze the share of layers whose weights moved least.
 
-    The movement of a layer is d = mean(|w_new − w_old| / |w_old|) over its weights, from the last
+    The movement of a layer is d = mean(|w_new − w_old| / |w_old|) over its weights, in the last
     step that moved the layer. After every step, the int(share · L) layers with the smallest d
-    freeze for the next step, and all other layers train. L counts the layers without the head,
-    which always trains. Layers with equal d freeze in the order of the model. Before the first step
-    nothing is known, so all layers train. d is exactly 0 in a step of rate 0, in a step that a
-    GradScaler skipped, and for a factor of LoRA while the other factor is 0. This says nothing, so
-    the layer keeps its last d, which is infinite if it has never moved.
+    freeze for the next step, and all other layers train. L is the number of layers without the
+    head, which always trains. Layers with equal d freeze in the order of the model. Before the
+    first step no d is known, so all layers train.
+    d is exactly 0 in a step with learning rate 0 and in a step that a GradScaler skipped. It is
+    also 0 for a factor of LoRA while the other factor is 0. A d of 0 gives no information, so the
+    layer keeps its last d. This d is infinite if the layer has never moved.
 
     Source: Ardakani et al. (2023), "SlimFit: Memory-Efficient Fine-Tuning of Transformer-Based
     Models Using Training Dynamics", arXiv 2305.18513, and the authors' code
-    (github.com/arashardakani/SlimFit). The authors made it for fine-tuning BERT and ViT. Their
+    (github.com/arashardakani/SlimFit). The authors made SlimFit for fine-tuning BERT and ViT. Their
     share is 0.9 for CIFAR-10, CoLA and MRPC, 0.75 for CIFAR-100 and 0.95 for ImageNet.
 
     Differences from the original, whose faults are not repeated:
 
-    - It begins with random d, so only some layers train in the first step. Here all layers do.
-    - It divides by weights that may be zero. Here weights that were zero are left out of the mean.
-      A layer of zeros moves most, as there.
-    - It leaves gradients at zero, so Adam's momentum still moves frozen weights. Here they never
-      move.
-    - Biases always train there. Here the unit is the layer, so a bias freezes with its weights.
-    - It also quantises and prunes saved activations, which is not freezing.
+    - The original begins with random d, so only some layers train in the first step. Here all
+      layers do.
+    - The original divides by weights that may be zero. Here weights that were zero are left out of
+      the mean. As in the original, a layer whose weights are all zero counts as moving most.
+    - The original leaves gradients at zero, so Adam's momentum still moves frozen weights. Here
+      frozen weights never move.
+    - In the original, biases always train. Here the unit is the layer, so a bias freezes with its
+      weights.
+    - The original also quantises and prunes saved activations, which is not freezing.
     """
 
     name = "slimfit"
@@ -88,7 +91,8 @@ class SlimFit(Strategy):
 def _measure_movement(old: Sequence[Tensor], new: Sequence[Tensor]) -> Tensor:
     """Return the mean of |new − old| / |old| over the weights that were not zero (0-d tensor).
 
-    It is infinite for a layer of zeros, so that the layer trains. A LoRA adapter starts as one.
+    old, new: tensors of one layer. The mean is infinite if all weights were zero, so that the layer
+    trains. One factor of a LoRA adapter starts with weights of zero.
     """
     total = torch.zeros((), device=old[0].device)
     count = torch.zeros((), device=old[0].device)

@@ -1,4 +1,4 @@
-"""Held-out scores of a predictor for every kind of split, as rows for tables and figures."""
+"""Held-out scores of a predictor for every split of the runs, as rows for tables and figures."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from strategies.smartfrz.training.held_out import (
 class Evaluation:
     """Held-out scores of the predictor and of the baselines, as rows of plain values.
 
-    scores: by classifier (the predictor or a baseline). splits: one row per split and classifier.
-    runs: one row per split, classifier and run that has both labels. bins: one row per split,
-    classifier and tenth of P(freeze). The rows call the classifier "judge". left_out: one line per
-    fold that was left out.
+    A classifier is the predictor or a baseline. The rows call it "judge".
+    scores: by classifier. splits: one row per split and classifier. runs: one row per split,
+    classifier and held-out run, for runs with both labels. bins: one row per split, classifier and
+    tenth of P(freeze). left_out: one line per fold that was left out.
     """
 
     scores: dict[str, Score]
@@ -42,8 +42,8 @@ def evaluate_splits(
 ) -> Evaluation:
     """Score the predictor and the baselines on all folds of some splits.
 
-    Folds that `find_folds` leaves out have no score. Raises UserError if it leaves out all of
-    them, or if no held-out run has both labels.
+    Folds that `find_folds` leaves out have no score. Raises UserError if no fold is left, or if no
+    held-out run has both labels.
     """
     scores = score_held_out(corpus, recipe, splits=splits)
     if not scores["predictor"].auroc:

@@ -1,7 +1,8 @@
 """Feature study: held-out scores of every feature set under every label rule.
 
-A predictor is trained for each pair and scored on held-out families and tasks. Baselines are
-scored on the same labels. A row is written to disk as soon as its score is known.
+For each feature set and label rule, a predictor is trained and scored on held-out families and
+tasks. Baselines are scored on the same labels. Each row is written to disk as soon as its score is
+known.
 """
 
 from __future__ import annotations
@@ -44,17 +45,17 @@ def run_study(
     rules: Mapping[str, Rule] = RULES,
     say: Callable[[str], None] = print,
 ) -> list[dict[str, str]]:
-    """Score all feature sets under all rules and return the rows.
+    """Score all feature sets under all label rules and return the rows.
 
     Rows that are already in the CSV file `kept` are not recomputed. Rows of another corpus, recipe
     or warm-up stay in the file but are not returned. Raises UserError if no row is left.
-    recordings: recorded runs. recipe: training of the predictor. warmup: fraction of a run in
-    which no moment is labelled. say: prints one line per new row, and one for each rule and fold
-    that is left out because of its labels.
-    A row holds: corpus (a hash), labels (name of the rule), features (a feature set or a
-    baseline), seed, converged (fraction of labels), mean and worst AUROC over folds, mean AUROC
-    per run with the half-width of its 95 % interval, and the mean difference to each baseline with
-    its half-width.
+    recordings: recorded runs. recipe: training of the predictor. warmup: fraction of a run in which
+    no moment is labelled. say: prints one line per new row, and one line per rule or fold that is
+    left out because of its labels.
+    A row holds: corpus (a hash), labels (name of the rule), features (a feature set or a baseline),
+    seed, converged (fraction of labels), mean and worst AUROC over folds, and mean AUROC per run
+    with the half-width of its 95 % interval. For each baseline it also holds the mean difference in
+    AUROC with its half-width.
     """
     corpus_id = _hash_corpus(recordings, recipe, warmup)
     every = _read_rows(kept)

@@ -1,8 +1,8 @@
 """In-use study: accuracy of runs with predictors on held-out source tasks, at equal cost.
 
-For each task a predictor is trained without the task's runs. `smartfrz` then uses it on that task
-with several thresholds. Controls are matched to the FLOPs of `smartfrz` with each threshold. The
-study chooses the default threshold, so it uses no target data set.
+For each task, a predictor is trained without the runs of the task. `smartfrz` then uses this
+predictor on the task with several thresholds. For each threshold, controls with the same FLOPs are
+run. The default threshold is chosen from this study, so the study uses no target data set.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ SWEEP = "used"
 class MethodOutcome:
     """Mean over seeds of one method on one model and task.
 
-    matched: the method to whose cost its runs are matched, or "". accuracy: in percent. lost:
-    points of accuracy below full training. saved: share of full training's FLOPs (exact) that it
-    saved, with the FLOPs of its decisions subtracted.
+    matched: method whose cost was the budget of these runs; "" if none. accuracy: in percent. lost:
+    percentage points of accuracy below full training. saved: share (0 to 1) of full training's
+    FLOPs (exact) that is saved. The FLOPs of decisions count as cost.
     """
 
     model: str
@@ -49,7 +49,7 @@ def compare_in_use(
 ) -> list[MethodOutcome]:
     """Train one predictor per held-out task, launch the missing runs and return the outcomes.
 
-    launch: executes a list of specs with a results folder. say: prints progress lines.
+    launch: function that executes a list of specs in a results folder. say: prints progress lines.
     Raises UserError if a run fails, diverges or uses data that is not a source task.
     """
     outcomes = []
@@ -70,7 +70,10 @@ def compare_in_use(
 
 
 def summarise(entries: Sequence[Entry], results: Path) -> list[MethodOutcome]:
-    """Return the outcomes of the runs of one model on one task."""
+    """Return one outcome per method, without full training.
+
+    entries: runs of one model on one task.
+    """
     accuracy: dict[str, list[float]] = {}
     saved: dict[str, list[float]] = {}
     matched: dict[str, str] = {}
@@ -105,10 +108,10 @@ def summarise(entries: Sequence[Entry], results: Path) -> list[MethodOutcome]:
 
 
 def format_outcomes(outcomes: Sequence[MethodOutcome]) -> str:
-    """Return one line for each method: its means over the pairs of model and task.
+    """Return one line for each method, with its means over the pairs of model and task.
 
-    A control's line has the method's accuracy minus that of the control, paired, with a 95 %
-    interval over the pairs.
+    The line of a control also has a paired difference: the accuracy of the method that it matches
+    minus that of the control, with a 95 % interval over the pairs.
     """
     lines = [f"{'method':16}{'FLOPs saved':>12}  {'points lost':>16}  method − control"]
     for method in dict.fromkeys(outcome.method for outcome in outcomes):

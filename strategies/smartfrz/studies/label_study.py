@@ -1,8 +1,8 @@
 """Label study: ranking of label rules by how well they explain the accuracy lost by freezing.
 
 Runs on source tasks freeze every layer at a random step. A label rule classifies each freeze as
-right or wrong, from the CKA curve of the same layer in a recorded run of the task. A good rule's
-wrong freezes correlate with the lost accuracy.
+right or wrong. For this it uses the CKA curve of the same layer in a recorded run of the task. If a
+rule is good, runs with more wrong freezing lose more accuracy.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ PairKey = tuple[str, str]  # family, task
 
 @dataclass(frozen=True)
 class FreezeHarm:
-    """Accuracy that a randomly frozen run lost.
+    """Accuracy that a run with random freezing lost.
 
     pair: model family and task. lost: accuracy below full training of the same seed, in percentage
-    points. moments (L,): fraction of the run after which each layer froze, 1 if it never froze.
-    The head is not included.
+    points. moments (L,): fraction of the run after which each layer froze, 1 if it never froze. The
+    L layers do not include the head.
     """
 
     pair: PairKey
@@ -44,7 +44,7 @@ class FreezeHarm:
 
 
 def list_rules() -> dict[str, Rule | None]:
-    """Return the rules by name. The rule None classifies every freeze as wrong."""
+    """Return the rules by name. None stands for a rule that classifies every freeze as wrong."""
     rules: dict[str, Rule | None] = {"none": None}
     for k, epsilon, smooth in product((2, 3, 4, 6), (0.003, 0.01, 0.03), (1, 3)):
         name = f"stable, k = {k}, ε = {epsilon}" + (", smoothed" if smooth > 1 else "")
@@ -59,10 +59,11 @@ def measure_wrong_freezing(
 ) -> float:
     """Return the share of the run, in [0, 1], for which a layer was wrongly frozen, on average.
 
-    The fraction is the mean over layers of 1 − moments, counting wrong freezes only.
-    curve (S, L): CKA of L layers at probes (S,), which are fractions of the run. moments (L,): as
-    in FreezeHarm. A freeze is classified by the label at the last probe before it. It is wrong if
-    that label is unknown.
+    The average is over all layers. A layer counts with 1 − moments if its freeze was wrong, and
+    with 0 otherwise.
+    curve (S, L): CKA of L layers at S probes. probes (S,): times of the probes, as fractions of the
+    run. moments (L,): as in FreezeHarm. A freeze is classified by the label at the last probe
+    before it. The freeze also counts as wrong if this label is unknown.
     """
     if rule is None:
         bad = torch.ones_like(moments, dtype=torch.bool)
@@ -75,7 +76,7 @@ def measure_wrong_freezing(
 
 
 def read_harmed(sweep: Sweep, results: Path) -> list[FreezeHarm]:
-    """Return the randomly frozen runs of a sweep, with the accuracy that each lost.
+    """Return the randomly frozen runs of a sweep, with the accuracy that each of them lost.
 
     Raises UserError if a run is missing or has diverged.
     """
@@ -106,9 +107,10 @@ def _read_moments(result: Mapping[str, Any]) -> Tensor:
 
 
 def read_curves(sweep: Sweep, results: Path) -> dict[PairKey, tuple[Tensor, Tensor]]:
-    """Return CKA curves (S, L) and their probes (S,) of the recorded "as used" runs, by pair.
+    """Return CKA curves (S, L) and their probes (S,) by pair of family and task.
 
-    Probes are fractions of the run.
+    The curves are those of the recorded runs whose method is "as used". These runs are trained like
+    the randomly frozen runs. Probes are fractions of the run.
     """
     curves = {}
     for entry in sweep.entries:
@@ -124,9 +126,9 @@ def rank_rules(
 ) -> list[tuple[str, float, float, float]]:
     """Return a row per rule, best first: name, ρ, half-width, fraction frozen wrongly.
 
-    ρ is Spearman's correlation between wrong freezing and lost accuracy, as a mean over pairs with
-    the half-width of its 95 % interval. The last value is the mean fraction of layer-time that was
-    frozen by wrong freezes.
+    ρ is Spearman's correlation between wrong freezing and lost accuracy, averaged over the pairs.
+    The half-width is that of its 95 % interval over the pairs. The last value is the mean of
+    `measure_wrong_freezing` over the runs.
     """
     rows = []
     for name, rule in list_rules().items():
@@ -145,7 +147,7 @@ def rank_rules(
 
 
 def format_ranking(rows: Sequence[tuple[str, float, float, float]]) -> str:
-    """Return the ranking as a text table."""
+    """Return the rows of `rank_rules` as a text table."""
     lines = [f"{'rule':34}{'ρ with points lost':>20}{'frozen wrongly':>18}"]
     lines += [f"{name:34}{f'{rho:+.2f} ± {half:.2f}':>20}{amount:18.1%}"
               for name, rho, half, amount in rows]  # fmt: skip

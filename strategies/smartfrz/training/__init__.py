@@ -1,4 +1,4 @@
 """Training of SmartFRZ's predictor on recorded source runs.
 
-The package launches runs, so only the command line imports it.
+The package launches runs. Only the command line imports it.
 """

@@ -18,7 +18,7 @@ BINS = 10
 def compute_reliability(histories: Histories, p: Tensor) -> list[tuple[float, float, int]]:
     """Return (mean of P, fraction converged, number of moments) for each tenth of P(freeze).
 
-    p (N, S): P(freeze) at the moments of the histories, NaN where there is none. Bins without
+    p (N, S): P(freeze) at the moments of the histories, NaN where no P is known. Tenths without
     moments are left out.
     """
     known = histories.known & p.isfinite()
@@ -42,13 +42,13 @@ def calibrate_threshold(
 ) -> tuple[float, float]:
     """Return the lowest threshold with at most a fraction `wrong` of wrong freezes.
 
-    The second value is the fraction of wrong freezes at that threshold.
-    judged: held-out P(freeze) (N, S) by split, NaN where there is none.
-    A layer freezes at the first moment at which its probability reaches the threshold. The freeze
-    is wrong if the layer is labelled as not converged at that moment. The freezes of all splits are
+    The second value is the fraction of wrong freezes at this threshold.
+    judged: held-out P(freeze) (N, S) by split, NaN where no P is known.
+    A layer freezes at the first moment at which its P(freeze) reaches the threshold. The freeze is
+    wrong if the layer is labelled as not converged at this moment. The freezes of all splits are
     pooled.
-    Thresholds from 0.50 to 0.99 are tried in steps of 0.01. The result is 0.99 if all of them
-    give more wrong freezes.
+    Thresholds from 0.50 to 0.99 are tried in steps of 0.01. If all of them give more wrong freezes
+    than allowed, the result is 0.99.
     """
     for step in range(50, 100):
         froze = bad = 0

@@ -1,4 +1,4 @@
-"""Training corpus of the predictor: token histories with labels, built from recorded runs."""
+"""Training data of the predictor: token histories with labels, built from recorded runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from strategies.smartfrz.training.labels import Rule
 
 @dataclass(frozen=True)
 class RunOrigin:
-    """Origin of a recording: the run's id, and the family and task that are held out with it."""
+    """Origin of a recording: id, model family and task of the run.
+
+    Runs of one family or task are held out together.
+    """
 
     run: str
     family: str
@@ -32,13 +35,14 @@ class Recording:
 
 @dataclass(frozen=True)
 class Histories:
-    """Layers of all recordings: N histories of up to T tokens, classified at up to S moments.
+    """Histories of the N layers of all recordings: up to T tokens and up to S moments each.
 
-    tokens (N, T, width): zero-padded. newest int64 (N, S): index of the moment's newest token.
-    label bool (N, S): whether the layer has converged. known bool (N, S): whether the moment has
-    a label and counts. progress (N, S): fraction of training done, for the baselines.
+    A moment is a time in a run at which one layer is classified.
+    tokens (N, T, width): zero-padded. newest int64 (N, S): index of the newest token at a moment.
+    label bool (N, S): whether the layer has converged. known bool (N, S): whether the moment has a
+    label that counts. progress (N, S): fraction of training done, for the baselines.
     moved (N, S): log10 of the relative displacement within the window, for the baselines.
-    run (N,): index into origins.
+    run (N,): index of the layer's run in origins.
     """
 
     tokens: Tensor
@@ -57,7 +61,7 @@ class Histories:
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     def describe_one_label(self) -> str:
-        """Return a text that says so if all labels are equal or there are none, else ""."""
+        """Return a text if all labels are equal or none is known, otherwise ""."""
         known = int(self.known.sum())
         converged = int((self.label & self.known).sum())
         if converged not in (0, known):
@@ -67,14 +71,14 @@ class Histories:
     def mask_windows(self, window: int) -> Tensor:
         """Return bool (N, S, T), True for the tokens in the window of each moment.
 
-        The window holds the moment's newest token and up to W − 1 tokens before it.
+        The window holds the newest token at the moment and up to window − 1 tokens before it.
         """
         places = torch.arange(self.tokens.shape[1])
         newest = self.newest[:, :, None]
         return (places <= newest) & (places > newest - window)
 
     def queries(self) -> Tensor:
-        """Return the newest token of each moment (N, S, width)."""
+        """Return the newest token at each moment (N, S, width)."""
         index = self.newest[:, :, None].expand(-1, -1, self.tokens.shape[2])
         return self.tokens.gather(1, index)
 
@@ -84,8 +88,8 @@ def build_histories(
 ) -> Histories:
     """Compute the tokens of the recordings as a run would, and the labels at their CKA probes.
 
-    features: name of a feature set. window: W, in snapshots. warmup: fraction of a run at its
-    start in which no moment is labelled.
+    features: name of a feature set. window: W, in snapshots. warmup: fraction of a run, from its
+    start, in which no moment is labelled.
     """
     parts = [
         _label_recording(i, r, features, window, rule, warmup) for i, r in enumerate(recordings)
@@ -123,8 +127,8 @@ def _label_recording(
 def make_tokens(trace: Mapping[str, Tensor], features: str, window: int) -> tuple[Tensor, Tensor]:
     """Return all tokens of a trace (T, L, width), computed one by one as in a run.
 
-    The second value (T, L) is log10 of each layer's displacement within the window, relative to
-    the spread of its weights.
+    The second value (T, L) is log10 of each layer's displacement within the window, relative to the
+    spread of its weights. trace: see `Record`.
     """
     snapshots = trace["snapshots"]
     ring = SnapshotRing(window, snapshots.shape[1], snapshots.shape[2], snapshots.device)

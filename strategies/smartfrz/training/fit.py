@@ -21,12 +21,12 @@ MOMENTUM = 0.9  # of SGD; the paper does not name its value
 class PredictorRecipe:
     """Hyperparameters for training the predictor.
 
-    window: W, in snapshots. optimizer: "adamw", or "sgd" with momentum 0.9, as in the paper.
-    batch: histories (not moments) per step, because the tokens of a history are encoded once for
-    all its moments. standardise: whether tokens are standardised first.
-    schedule: "one_cycle" for OneCycleLR, with lr as its maximum, or "constant". By default,
-    OneCycleLR also cycles the momentum (for AdamW, the first beta) between 0.85 and 0.95.
-    clip: largest norm of a gradient (0: no limit).
+    window: W, in snapshots. optimizer: "adamw", or "sgd" with momentum 0.9; the paper uses SGD.
+    batch: histories per step. A history has several moments, and its tokens are encoded once for
+    all of them. standardise: whether tokens are standardised first.
+    schedule: "one_cycle" for OneCycleLR, with lr as its maximum, or "constant". OneCycleLR also
+    cycles the momentum (for AdamW, the first beta) between 0.85 and 0.95, its default range.
+    clip: largest norm of a gradient; 0 means no limit.
     The paper names SGD with momentum and batches of 32, and no other hyperparameter.
     """
 
@@ -42,7 +42,7 @@ class PredictorRecipe:
     clip: float = 1.0
 
     def identity(self) -> str:
-        """Return the text that a feature study hashes into its corpus id. Do not change it."""
+        """Return the text that a feature study hashes into its corpus id. Keep its format."""
         added = "".join(
             f", {name}={getattr(self, name)!r}"
             for name in ("schedule", "clip")  # younger than the first studies
@@ -58,7 +58,7 @@ class PredictorRecipe:
 def fit_predictor(histories: Histories, recipe: PredictorRecipe) -> Predictor:
     """Fit a predictor to the labels by cross-entropy. Equal inputs give bit-identical weights.
 
-    Raises UserError if the training diverges.
+    Raises UserError if the weights are not finite after the training.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("predictor", recipe.seed))
@@ -94,7 +94,7 @@ def fit_predictor(histories: Histories, recipe: PredictorRecipe) -> Predictor:
 def _build_optimizer(
     network: Predictor, recipe: PredictorRecipe, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Return the optimizer of a recipe and its schedule over `steps` training steps."""
+    """Return the optimizer of a recipe, and its learning rate schedule over `steps` steps."""
     optimizer: torch.optim.Optimizer
     weights, decay = network.parameters(), recipe.weight_decay
     if recipe.optimizer == "adamw":
@@ -124,7 +124,7 @@ def _compute_logits(network: Predictor, tokens: Tensor, queries: Tensor, visible
 
 
 def _standardise(network: Predictor, histories: Histories, window: int) -> None:
-    """Set shift and scale so that token columns have mean 0 and standard deviation 1.
+    """Set shift and scale so that each column of the tokens has mean 0 and standard deviation 1.
 
     The statistics cover the tokens in the window of at least one labelled moment.
     """

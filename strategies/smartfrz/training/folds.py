@@ -1,4 +1,4 @@
-"""Splits of the recorded runs into folds: runs to fit on and runs that are held out."""
+"""Splits of the recorded runs into folds: runs to fit on, and runs that are held out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ PARTS = 5
 
 @dataclass(frozen=True)
 class Fold:
-    """Runs that are held out together, and the runs to fit on. Both are indices into origins."""
+    """Runs that are held out together, and the runs to fit on.
+
+    held: runs that are held out. fit: runs to fit on. Both are indices into origins.
+    """
 
     split: str
     name: str
@@ -32,7 +35,7 @@ class Fold:
 
 
 def make_folds(origins: Sequence[RunOrigin], split: str) -> list[Fold]:
-    """Return all folds of a split. split: a key of SPLITS."""
+    """Return all folds of a split of the runs. split: a key of SPLITS."""
     everyone = range(len(origins))
     if split == "run":
         order = torch.randperm(len(origins), generator=make_generator("folds", 0)).tolist()

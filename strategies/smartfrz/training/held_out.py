@@ -1,7 +1,7 @@
 """Held-out scores of the predictor, and of baselines that need no predictor.
 
-A judge is a classifier: a function that is fitted on some histories and returns P(freeze) for
-others. A moment is a time in a run at which one layer is classified.
+A judge is a classifier. As a function, it is fitted on some histories and returns P(freeze) for
+other histories. A moment is a time in a run at which one layer is classified.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Judge = Callable[[Histories, Histories], Tensor]
 
 @dataclass(frozen=True)
 class Score:
-    """Held-out scores of one judge. It is fitted without the fold of the run that it classifies.
+    """Held-out scores of one judge, fitted without the fold of the run that it classifies.
 
     folds: AUROC over all moments of a fold, by split and fold.
     auroc, precision: AUROC and average precision of each run that has both labels, by split and
     run. Intervals are taken over runs, because the moments of one run are not independent.
-    judged: held-out P(freeze) by split, (N, S): N layers of runs, S moments; NaN for the runs of
-    folds that were left out. A split without a fold is not in it.
+    judged: held-out P(freeze) (N, S) of N layers at S moments, by split. The rows of runs in folds
+    that were left out are NaN. Splits without a fold are missing.
     """
 
     folds: Mapping[tuple[str, str], float]
@@ -47,16 +47,17 @@ class Score:
     judged: Mapping[str, Tensor]
 
     def average_folds(self, splits: Sequence[str] = CHOOSING) -> float:
-        """Return the mean AUROC over the folds of a split, averaged over splits with folds."""
+        """Return the mean AUROC over the folds of a split, averaged over the splits with folds."""
         found = [[v for (s, _), v in self.folds.items() if s == split] for split in splits]
         return _compute_mean([_compute_mean(values) for values in found if values])
 
     def average_by_run(
         self, values: Mapping[tuple[str, str], float], splits: Sequence[str] = CHOOSING
     ) -> list[float]:
-        """Return one value per run of `auroc` or `precision`, averaged over its splits.
+        """Return one value per run, averaged over the splits in which the run is held out.
 
-        A run is held out once per split. Counting each time separately would treat it as several
+        values: `auroc` or `precision`, or differences of one of them, by split and run. A run is
+        held out once per split. If each time counted separately, one run would count as several
         independent runs.
         """
         runs = sorted({run for split, run in values if split in splits})
@@ -70,7 +71,7 @@ class Score:
 
 
 def make_judges(recipe: PredictorRecipe) -> dict[str, Judge]:
-    """Return the predictor and the baselines by name.
+    """Return the predictor and the baselines as judges, by name.
 
     The baselines are logistic regressions on the progress of the run, on the displacement of the
     layer within the window, and on both.
@@ -88,7 +89,8 @@ def make_judges(recipe: PredictorRecipe) -> dict[str, Judge]:
 def find_folds(histories: Histories, splits: Sequence[str]) -> tuple[list[Fold], list[str]]:
     """Return the folds of some splits, and a line for each fold that is left out.
 
-    A fold is left out if its training part does not have both labels, or its held-out part none.
+    A fold is left out if its training runs do not have both labels, or its held-out runs have no
+    label.
     """
     folds, left_out = [], []
     for fold in (fold for split in splits for fold in make_folds(histories.origins, split)):
@@ -114,9 +116,9 @@ def score_held_out(
 ) -> dict[str, Score]:
     """Compute the scores of the judges on every fold of some splits.
 
-    Folds run in parallel on all cores. Those that `find_folds` leaves out have no score.
+    Folds run in parallel on all cores. Folds that `find_folds` leaves out have no score.
 
-    names: judges from `make_judges`. splits: keys of SPLITS. Raises UserError without any fold.
+    names: judges from `make_judges`. splits: keys of SPLITS. Raises UserError if no fold is left.
     """
     folds = find_folds(histories, splits)[0]
     if not folds:
@@ -193,7 +195,7 @@ def _find_rows(histories: Histories, runs: Sequence[int]) -> Tensor:
 def compute_interval(values: Sequence[float]) -> tuple[float, float]:
     """Return the mean and the half-width of its 95 % t interval.
 
-    The half-width is NaN for a single value; without values, both are.
+    The half-width is NaN for a single value. Without values, mean and half-width are NaN.
     """
     n = len(values)
     mean = _compute_mean(values)
@@ -204,9 +206,9 @@ def compute_interval(values: Sequence[float]) -> tuple[float, float]:
 def compare_scores(
     score: Score, other: Score, splits: Sequence[str] = CHOOSING
 ) -> tuple[float, float]:
-    """Return the mean of score − other in AUROC, paired by run, and its 95 % half-width.
+    """Return the mean difference in AUROC, score − other, and the half-width of its 95 % interval.
 
-    The values of a run are averaged over the splits first.
+    The difference is paired by run. The values of a run are averaged over the splits first.
     """
     gaps = {key: score.auroc[key] - other.auroc[key] for key in score.auroc}
     return compute_interval(score.average_by_run(gaps, splits))
@@ -215,7 +217,7 @@ def compare_scores(
 def format_scores(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING) -> str:
     """Return the scores as a text table: averages over the splits, then AUROC by fold.
 
-    The last column is the difference of the first judge to each of the others.
+    The last column is the score of the first judge minus that of the judge in the row.
     """
     lines = [
         f"{'':22}{'mean fold':>10}{'worst fold':>11}{'AUROC per run':>17}"
@@ -256,7 +258,10 @@ def _compute_auroc(histories: Histories, p: Tensor, moments: Tensor) -> float:
 
 
 def _fit_logistic(fit: Histories, held: Histories, names: Sequence[str]) -> Tensor:
-    """Return P(freeze) (N, S) by logistic regression on the named fields of the histories."""
+    """Return P(freeze) (N, S) for `held`, by a logistic regression fitted on `fit`.
+
+    names: fields of Histories that are the inputs of the regression.
+    """
     inputs, asked = (torch.stack([getattr(h, name) for name in names], dim=-1) for h in (fit, held))
     model = LogisticRegression().fit(inputs[fit.known].numpy(), fit.label[fit.known].numpy())
     p = model.predict_proba(asked.reshape(-1, len(names)).numpy())[:, 1]

@@ -1,4 +1,4 @@
-"""Label rules: when a layer counts as converged. The predictor is trained on these labels."""
+"""Label rules, which say when a layer counts as converged; the predictor learns these labels."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ CURVES = {"unbiased": "cka", "biased": "cka_biased"}  # tensor of a recording, b
 class Rule:
     """Rule that turns a curve of CKA values into labels.
 
-    kind "stable": the layer has converged if the range of the last k values is below ε (the
-    paper's rule). kind "settled": the range of this and all later values is below ε, so the rule
-    uses the future. smooth: length of a moving average over this and earlier values, applied
-    first (1: none). estimator: "unbiased" for HSIC₁, "biased" for the paper's eq. 5. every: use
-    each n-th CKA value only. Recordings hold two values per epoch, so 2 keeps the ends of epochs.
+    kind: "stable", the paper's rule, or "settled". By "stable", a layer has converged if the range
+    of the last k values is below ε. By "settled", a layer has converged if the range of the current
+    and all later values is below ε, so the rule uses the future. smooth: length of a moving average
+    over the current and earlier values, applied first; 1 means no average. estimator: "unbiased"
+    for HSIC₁, "biased" for the paper's eq. 5. every: use only each n-th CKA value. Recordings hold
+    two values per epoch, so 2 keeps the ends of epochs.
     """
 
     kind: str = "stable"
@@ -41,7 +42,8 @@ class Rule:
     def labels(self, curve: Tensor) -> tuple[Tensor, Tensor]:
         """Return labels and known, bool (S, L) each, from CKA values (S, L).
 
-        known is False where a label cannot be computed: fewer than k values, or a NaN among them.
+        A label is True if the layer has converged. known is False where a label cannot be computed,
+        because fewer than k values exist or one of them is NaN.
         """
         if self.smooth > 1:
             curve = torch.stack(

@@ -1,4 +1,4 @@
-"""Recorder of training data for the predictor: snapshots of weights, and CKA."""
+"""Recorder of training data for the predictor: snapshots of weights, and CKA values."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from strategies.smartfrz.tailoring import Tailor
 class Record(Strategy):
     """Full training that records tailored weights and CKA with a trained reference.
 
-    The run's `trace.safetensors` holds T snapshots and S CKA probes of L layers (all but the head).
-    The first of each is taken before the first step.
+    The run's `trace.safetensors` holds T snapshots and S CKA probes of L layers, all but the head.
+    The first snapshot and the first probe are taken before the first step.
     snapshots (T, L, n): tailored weights. progress (T,): fraction of the run done at a snapshot.
-    rate (T,): learning rate at a snapshot, as a fraction of the largest one.
-    cka, cka_biased (S, L): CKA by HSIC₁, averaged over batches, and by eq. 5 of SmartFRZ over all
-    samples. probes (S,): fraction of the run done at a probe.
+    rate (T,): learning rate at a snapshot, as a fraction of the largest learning rate.
+    cka (S, L): CKA by HSIC₁, averaged over batches. cka_biased (S, L): CKA by eq. 5 of SmartFRZ
+    over all samples. probes (S,): fraction of the run done at a probe.
 
-    With the option `gradient`, the file also holds the gradient of one step, for the largest weight
-    tensor outside the head: gradient (size,) and gradient_layer (), the index of its layer. The
-    step is the first in the second half of the run after which a snapshot is taken. A run that
-    diverges before that step has neither tensor.
+    With the option `gradient`, the file also holds the gradient of one step for the largest weight
+    tensor outside the head. gradient (size,): its values. gradient_layer (): index of its layer.
+    The step is the first in the second half of the run after which a snapshot is taken. If a run
+    diverges before that step, the file has neither tensor.
     """
 
     name = "record"

@@ -1,4 +1,4 @@
-"""Recorded runs that a predictor is trained on: full training on source tasks."""
+"""Recorded runs on which a predictor is trained: full training on source tasks."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ Launch = Callable[[Sequence[Spec], Path], Any]
 def load_source_sweep(profile: str, files: Mapping[str, str] | None = None) -> Sweep:
     """Return the sweep of a profile's recorded runs.
 
-    files: as for `load_sweep`. Raises UserError if the profile declares no such sweep, or if a run
-    of it uses data that is not a source task.
+    files: as for `load_sweep`. Raises UserError if the profile declares no sweep of recorded runs,
+    or if one of its runs uses data that is not a source task.
     """
     declared = load_profile(profile).get("predictor", {})
     if not declared.keys() >= {"sweep", "sources"}:
@@ -43,7 +43,10 @@ def load_source_sweep(profile: str, files: Mapping[str, str] | None = None) -> S
 
 
 def refuse_targets(sweep: Sweep) -> None:
-    """Raise UserError if a run of a sweep, or of its pretraining, does not use a source task."""
+    """Raise UserError if a run of a sweep uses data that is not a source task.
+
+    The data sets on which its initial weights were trained are checked too.
+    """
     sources = sweep.profile["predictor"]["sources"]
     for data in [*(spec.data for spec in sweep.specs), *list_pretraining(sweep)]:
         if data.partition(":")[0] not in sources:
@@ -54,7 +57,7 @@ def refuse_targets(sweep: Sweep) -> None:
 
 
 def list_pretraining(sweep: Sweep) -> list[str]:
-    """Return the names of the data sets on which the shipped backbones of a sweep were trained."""
+    """Return the names of the data sets on which the pretrained weights of a sweep were trained."""
     files = {spec.paths["weights"] for spec in sweep.specs if spec.weights == "file"}
     return sorted({read_provenance(Path(file))["spec"]["data"] for file in files})
 
@@ -68,10 +71,12 @@ def load_recordings(
 ) -> list[Recording]:
     """Launch the missing runs of a sweep and return its recordings, `tailored` weights per layer.
 
-    launch: executes a list of specs with a results folder. Diverged runs are left out, and `say`
-    reports each of them. The model family of a recording is the first word of its model role.
-    Raises UserError if a run is still missing after the launch, or recorded too few weights, or if
-    all runs diverged. Too few weights are refused before the launch if the sweep declares them.
+    launch: function that executes a list of specs in a results folder. Diverged runs are left out,
+    and `say` reports each of them. The model family of a recording is the first word of its model
+    role.
+    Raises UserError if a run is still missing after the launch, if a run recorded too few weights,
+    or if all runs diverged. If the sweep itself declares too few weights, the error comes before
+    the launch.
     """
     for entry in sweep.entries:
         _check_width(entry.spec.id, _read_option(entry.spec, "tailored"), tailored)
@@ -97,7 +102,7 @@ def load_recordings(
 
 
 def refuse_long_rule(sweep: Sweep, rule: Rule) -> None:
-    """Raise UserError if a rule needs more CKA values than any run of a sweep records."""
+    """Raise UserError if a label rule needs more CKA values than any run of a sweep records."""
     most = max(
         1 + _read_option(entry.spec, "probes_per_epoch") * entry.spec.epochs
         for entry in sweep.entries
@@ -111,7 +116,7 @@ def refuse_long_rule(sweep: Sweep, rule: Rule) -> None:
 
 
 def _read_option(spec: Spec, name: str) -> int:
-    """Return an option of the strategy `record`."""
+    """Return an option of the strategy `record` in a spec, or its default."""
     return int(spec.options.get(name, Record.options[name].default))
 
 

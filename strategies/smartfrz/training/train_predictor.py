@@ -1,4 +1,4 @@
-"""Training of a predictor file from source tasks, with its held-out scores (`make predictor`)."""
+"""Training of a predictor file on source tasks, with held-out scores (`make predictor`)."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ WRONG = 0.1  # fraction of freezes on held-out runs that may come before converg
 class PredictorConfig:
     """Settings of a predictor to train.
 
-    profile: profile whose source tasks are used. features: name of a feature set. tailored:
-    weights per layer. recipe: hyperparameters. rule: label rule. files: as for `load_sweep`.
-    decision: "calibrated" for a threshold chosen on held-out runs, or "argmax" (P ≥ 0.5).
-    warmup: fraction of a run at its start without labels. kind: a key of RECIPES, for the name of
-    the shipped file.
+    profile: profile whose source tasks are used. features: name of a feature set. tailored: weights
+    per layer. recipe: hyperparameters. rule: label rule. files: as for `load_sweep`.
+    decision: "calibrated" for a threshold chosen on held-out runs, or "argmax" for the threshold
+    0.5. warmup: fraction of a run, from its start, without labels. kind: a key of RECIPES, which
+    names the shipped file.
     """
 
     profile: str = "laptop"
@@ -74,7 +74,7 @@ class PredictorConfig:
 
     @property
     def profile_name(self) -> str:
-        """Name of the profile, which `profile` may give as a file."""
+        """Name of the profile, also if `profile` is the path of a file."""
         return str(load_profile(self.profile)["name"])
 
 
@@ -99,7 +99,7 @@ AS_PUBLISHED = PredictorConfig(
 
 
 def list_variants(choice: PredictorConfig) -> list[PredictorConfig]:
-    """Return the further predictors of Tables 4 and 5, with other windows and other sizes."""
+    """Return the additional predictors for Table 4 (other windows) and Table 5 (other sizes)."""
     windows = [replace(choice, recipe=replace(choice.recipe, window=w)) for w in WINDOWS]
     return [*windows, *(replace(choice, tailored=n) for n in SIZES)]
 
@@ -116,11 +116,11 @@ def build_predictor(
 ) -> Path:
     """Train a predictor on a profile's source tasks, write its file and return the path.
 
-    launch: executes the missing runs of a list of specs. out: path of the file (default: path of
-    the shipped predictor). without_family: model family left out of the training data.
-    without_task: task left out, with its variants: every task whose name begins with this word.
+    launch: function that executes the missing runs of a list of specs. out: path of the file
+    (default: path of the shipped predictor). without_family: model family left out of the training
+    data. without_task: task left out, with every task whose name begins with the same word.
     Raises UserError if a run is missing or uses data that is not a source task. Before the launch,
-    raises it for without_family or without_task without a run, and if the file cannot be written.
+    raises it if without_family or without_task has no run, or if the file cannot be written.
     """
     features, rule, recipe = choice.features, choice.rule, choice.recipe
     sweep = load_source_sweep(choice.profile, choice.files)
@@ -169,7 +169,10 @@ def build_predictor(
 def _check_left_out(
     sweep: Sweep, profile: str, out: Path | None, without_family: str, without_task: str
 ) -> None:
-    """Raise UserError unless a sweep has the family and the task to leave out, and others."""
+    """Raise UserError if the family or task to leave out has no run in a sweep.
+
+    Also raises it if no other family is left, or if a family is left out and `out` is not given.
+    """
     families = {entry.roles["model"].split()[0] for entry in sweep.entries}
     if without_family and (without_family not in families or not out):
         raise UserError(
@@ -187,7 +190,7 @@ def _check_left_out(
 
 
 def require_both_labels(corpus: Histories, rule: Rule) -> None:
-    """Raise UserError unless some layers are labelled as converged and some are not."""
+    """Raise UserError unless some layers are labelled as converged and some as not converged."""
     if found := corpus.describe_one_label():
         raise UserError(f"{found} ({rule}), so there is nothing to learn; change --k or --epsilon")
 
@@ -195,10 +198,10 @@ def require_both_labels(corpus: Histories, rule: Rule) -> None:
 def _choose_threshold(
     corpus: Histories, choice: PredictorConfig, say: Callable[[str], None]
 ) -> tuple[dict[str, Score], float]:
-    """Return the held-out scores, and the P(freeze) from which a layer freezes.
+    """Return the held-out scores by judge, and the P(freeze) from which a layer freezes.
 
-    If no run can be held out, as with a single family and a single task, the scores are empty and
-    the threshold is 0.5, which equals argmax.
+    If no run can be held out, for example with a single family and a single task, no scores are
+    returned. The threshold is then 0.5, as for "argmax".
     """
     recipe = choice.recipe
     folds, left_out = find_folds(corpus, CHOOSING)
