@@ -1,1 +1,4 @@
-"""Tables, figures and statistics: reads results and the paper's numbers, trains nothing."""
+"""Tables, figures and statistics, computed from results and the paper's numbers.
+
+Reports never train.
+"""

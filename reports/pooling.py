@@ -1,8 +1,8 @@
 """Intervals and p values over the pairs of model and data set.
 
-The data sets are taken as fixed. Pairs are crossed: those of one model share its effect, and those
-of one data set share its evaluation samples. The draw of these samples therefore counts once per
-data set, however many models there are.
+The data sets are taken as fixed. Pairs are not independent of each other: the pairs of one model
+share its effect, and the pairs of one data set share its evaluation samples. The draw of these
+samples therefore counts once per data set, for any number of models.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def average_by_model(values: Mapping[Pair, float]) -> list[float]:
     """Return the mean value of each model over its data sets. Keys: (model, data set).
 
     All pairs of a model share an effect that varies by model, so the interval over the pairs is too
-    narrow. With the data sets taken as fixed, the means of the models are independent, apart from
+    narrow. If the data sets are taken as fixed, the means of the models are independent, apart from
     the evaluation samples that they share.
     """
     return [compute_mean([values[pair] for pair in group]) for group in _group_by_model(values)]
@@ -39,9 +39,10 @@ def _group_by_model(pairs: Iterable[Pair]) -> list[list[Pair]]:
 def compute_pair_and_model_intervals(
     values: Mapping[Pair, float], residuals: Mapping[Pair, Residuals] = NO_RESIDUALS
 ) -> tuple[Interval, Interval]:
-    """Return the interval over the pairs and that over the models, each by its mean.
+    """Return two intervals of the mean: over the pairs, and over the means of the models.
 
-    residuals: of the evaluation samples of each pair, if the values are accuracy differences.
+    residuals: residuals of the evaluation samples of each pair, needed only if the values are
+    accuracy differences.
     """
     pairs, models = _compute_draws(values, residuals)
     return (
@@ -53,7 +54,7 @@ def compute_pair_and_model_intervals(
 def _compute_draws(
     values: Mapping[Pair, float], residuals: Mapping[Pair, Residuals]
 ) -> tuple[list[DrawVariance], list[DrawVariance]]:
-    """Return the variances from the draw of evaluation samples, by pair and by model."""
+    """Return the variances from the draw of evaluation samples, for the pairs and the models."""
     if not residuals:
         return [], []
     known = {pair: residuals[pair] for pair in values}
@@ -62,7 +63,7 @@ def _compute_draws(
 
 
 def compute_draw_error(values: Mapping[Pair, float], residuals: Mapping[Pair, Residuals]) -> float:
-    """Return the standard error that the test draw gives the mean over the pairs, or NaN."""
+    """Return the standard error of the mean over the pairs from the test draw alone, or NaN."""
     by_pair, _ = _compute_draws(values, residuals)
     if not by_pair:
         return math.nan
@@ -72,11 +73,11 @@ def compute_draw_error(values: Mapping[Pair, float], residuals: Mapping[Pair, Re
 def compute_widest_interval(
     values: Mapping[Pair, float], residuals: Mapping[Pair, Residuals] = NO_RESIDUALS
 ) -> Interval:
-    """Return the interval over the pairs, widened to contain that over the models.
+    """Return the smallest interval that contains those over the pairs and over the models.
 
-    values: one value per (model, data set). With fewer than LEAST models, the interval is that over
-    the pairs and holds for these models only. Claims over all pairs rest on this interval.
-    residuals: as for `compute_pair_and_model_intervals`.
+    values: one value per (model, data set). With fewer than LEAST models, the result is the
+    interval over the pairs and holds for these models only. Claims over all pairs are based on this
+    interval. residuals: as for `compute_pair_and_model_intervals`.
     """
     pairs, models = compute_pair_and_model_intervals(values, residuals)
     if models.n < LEAST:
@@ -91,7 +92,7 @@ def compute_largest_p(
     values: Mapping[Pair, float],
     residuals: Mapping[Pair, Residuals] = NO_RESIDUALS,
 ) -> float:
-    """Return the larger p value of a test over the pairs and of the test over the models.
+    """Return the larger of two p values: of a test over the pairs, and of a test over the models.
 
     values: one value per (model, data set). residuals: as for `compute_widest_interval`. NaN if the
     pairs cannot be tested.

@@ -2,10 +2,10 @@
 
 Evaluation samples that show the same source, such as a handwritten digit, are not independent. The
 variance therefore allows any correlation between samples that share a source. With one source per
-sample this is the usual cluster-robust variance. With two it is the dyadic-robust variance of
-Fafchamps and Gubert (2007), computed with the inclusion and exclusion of Cameron, Gelbach and
-Miller (2011). Runs that are evaluated on the same samples, such as those of several models, have
-correlated differences. Their covariance comes from the same sums.
+sample, it is the usual cluster-robust variance. With two sources, it is the dyadic-robust variance
+of Fafchamps and Gubert (2007), computed with the inclusion and exclusion of Cameron, Gelbach and
+Miller (2011). Runs that are evaluated on the same samples, for example runs of several models, have
+correlated differences. The covariance of the differences is computed from the same sums.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Pair = tuple[str, ...]  # model, data set
 class DrawVariance:
     """Variance of the mean of n values from the draw of the evaluation samples of one data set.
 
-    total: variance of the mean. shared: part of it that the spread of the values does not show,
-    because the draw moves several values together. It is Σ(i ≠ j) cov(i, j) / (n (n − 1)), so
-    s² / n + shared has the variance of the mean as its expectation. df: degrees of freedom.
-    Estimates can be slightly negative.
+    total: variance of the mean. shared: part of the variance that the spread of the values does not
+    show, because the draw moves several values together. shared is Σ(i ≠ j) cov(i, j) / (n (n −
+    1)). The expectation of s² / n + shared is then the variance of the mean, with s the standard
+    deviation of the values. df: degrees of freedom. Estimates can be slightly negative.
     """
 
     total: float
@@ -41,8 +41,8 @@ class DrawVariance:
 class Residuals:
     """Centred differences of one or more values, summed over the samples of each source.
 
-    sums: one frame per number of sources, from 1 on, with one column per value. The rows of the
-    first frame are sources, those of the second are pairs of sources in one sample, and so on.
+    sums: frames with one column per value. The rows of the first frame are sources. The rows of the
+    second frame are pairs of sources that occur in one sample, and so on.
     All sums of a value are NaN if its samples show a single source, because the variance is then
     unknown. df: number of sources minus number of folds.
     """
@@ -56,7 +56,7 @@ class Residuals:
         return Residuals(tuple(means), self.df)
 
     def compute_covariance(self) -> NDArray[np.float64]:
-        """Return the covariance of the values from the draw of the samples, (n, n)."""
+        """Return the covariance (n, n) of the n values from the draw of the samples."""
         signed = [
             (-1) ** size * (frame.T.to_numpy() @ frame.to_numpy())
             for size, frame in enumerate(self.sums)
@@ -64,7 +64,7 @@ class Residuals:
         return np.asarray(sum(signed), dtype=np.float64)
 
     def compute_variance(self) -> DrawVariance:
-        """Return the variance of the mean of the values; shared is 0 for a single value."""
+        """Return the variance of the mean of the values. For a single value, shared is 0."""
         covariance = self.compute_covariance()
         n, total = len(covariance), float(covariance.sum())
         shared = (total - float(covariance.trace())) / (n * (n - 1)) if n > 1 else 0.0
@@ -87,7 +87,7 @@ def compute_residuals(
 
 
 def _align(columns: Sequence[pd.Series[float]]) -> pd.DataFrame:
-    """Return a frame of the columns; a column that lacks a source gets 0 there."""
+    """Return a frame of the columns. If a column lacks a source, its value there is 0."""
     filled = [column.index for column in columns if len(column)]
     index = reduce(pd.Index.union, filled or [columns[0].index])
     return pd.DataFrame(
@@ -104,9 +104,10 @@ def compute_pooled_variances(
 ) -> list[DrawVariance]:
     """Return the variance of the mean over groups of pairs, one entry per data set.
 
-    residuals: of each pair's mean difference, one column. groups: pairs of model and data set. A
-    group counts by the mean of its pairs, and each group counts once. Models share the samples of a
-    data set. The samples of different data sets are drawn independently.
+    residuals: residuals of each pair's mean difference, with one column. groups: groups of pairs of
+    model and data set. The value of a group is the mean over its pairs, and all groups have the
+    same weight. Models share the samples of a data set. The samples of different data sets are
+    drawn independently.
     """
     variances = []
     for dataset in dict.fromkeys(pair[1] for pair in residuals):
@@ -122,7 +123,10 @@ def compute_pooled_variances(
 def _average_group(
     residuals: Mapping[Pair, Residuals], group: Sequence[Pair], dataset: str, size: int
 ) -> pd.Series[float]:
-    """Return the sums of a group's mean that come from one data set, by source."""
+    """Return, by source, the part of a group's mean that comes from one data set.
+
+    size: index of the frame in `Residuals.sums`.
+    """
     every = [residuals[pair].sums[size].iloc[:, 0] for pair in group if pair[1] == dataset]
     if not every:
         return pd.Series(dtype=float)
@@ -132,9 +136,9 @@ def _average_group(
 def _sum_by_sources(
     differences: NDArray[np.float64], sources: NDArray[np.int64]
 ) -> list[pd.Series[float]]:
-    """Return the residuals of a mean (N,), summed by sets of 1 to k sources that share a sample.
+    """Return the residuals of a mean, summed by sets of 1 to k sources that occur in one sample.
 
-    sources: (N, k). A source that a sample shows twice counts once.
+    differences: (N,). sources: (N, k). A source that occurs twice in a sample counts once.
     """
     flat = sources.ravel()
     if (flat[1:] > flat[:-1]).all():  # every sample is a source of its own

@@ -2,11 +2,12 @@
 
 Accuracies and differences are in percentage points. Tests and intervals are two-sided at 95 %
 unless stated otherwise. We use Student's t throughout, because the alternatives fail for five
-values: a nominal 95 % bootstrap interval covers 84 %, and Wilcoxon's test never gives p < 0.0625.
+values. A nominal 95 % bootstrap interval covers 84 %, and Wilcoxon's test never gives p < 0.0625.
 
-An interval of accuracy differences covers the seeds and the draw of the evaluation samples. It is
-the widest of three: by the spread of the values, by this spread plus the covariance of values that
-share evaluation samples (reports/sampling.py), and by the draw of the samples alone.
+An interval of accuracy differences covers the seeds and the draw of the evaluation samples. It
+contains three intervals, with different variances. The first variance comes from the spread of the
+values. The second adds the covariance of values that share evaluation samples
+(reports/sampling.py). The third comes from the draw of the samples alone.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ Key = TypeVar("Key", bound=Hashable)
 class Interval:
     """Mean of n values with its t interval.
 
-    low and high are NaN if n < 2, or if all test samples come from one source. The mean is NaN too
-    if n = 0. df: degrees of freedom of the standard error; None: n - 1.
+    low and high are NaN if n < 2, or if all test samples come from one source. The mean is also NaN
+    if n = 0. df: degrees of freedom of the standard error. None means n − 1.
     """
 
     mean: float
@@ -67,7 +68,10 @@ def compute_sample_sd(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class MeanEstimate:
-    """Mean of n values with a standard error and its degrees of freedom; NaN if n < 2."""
+    """Mean of n values with a standard error and its degrees of freedom.
+
+    The standard error is NaN if n < 2.
+    """
 
     mean: float
     error: float
@@ -75,7 +79,7 @@ class MeanEstimate:
     n: int
 
     def compute_interval(self, level: float = LEVEL) -> Interval:
-        """Return the two-sided t interval."""
+        """Return the two-sided t interval of the mean at a confidence level (0 to 1)."""
         half = float(stdtrit(self.df, 0.5 + level / 2)) * self.error
         return Interval(self.mean, self.mean - half, self.mean + half, self.n, self.df)
 
@@ -94,11 +98,11 @@ def estimate_mean(
 ) -> tuple[MeanEstimate, ...]:
     """Return estimates of the mean with the standard errors of three models of its variance.
 
-    The first is s² / n, from the spread of the n values. The second adds the shared parts of the
-    draws, with the degrees of freedom of Satterthwaite (1946). These can exceed n − 1 and make the
-    interval narrower, so the first estimate is kept. The third is the variance by the draws alone.
-    draws: variances from the draw of evaluation samples, by data set. Without draws there is only
-    the first estimate.
+    The first variance is s² / n, from the spread of the n values. The second adds the shared parts
+    of the draws, with the degrees of freedom of Satterthwaite (1946). These can exceed n − 1 and
+    make the interval narrower, so the first estimate is kept too. The third is the variance from
+    the draws alone. draws: variances from the draw of evaluation samples, one per data set. Without
+    draws, only the first estimate is returned.
     """
     n, centre = len(values), compute_mean(values)
     spread = (compute_sample_sd(values) ** 2 / max(n, 1), float(n - 1))
@@ -112,7 +116,8 @@ def estimate_mean(
 def _add_variances(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the standard error and the degrees of freedom of a sum of variances.
 
-    parts: variances with their degrees of freedom. The first one's count if all variances are 0.
+    parts: variances with their degrees of freedom. If all variances are 0, the result has the
+    degrees of freedom of the first part.
     """
     total = sum(variance for variance, _ in parts)
     if total == 0 or math.isnan(total):
@@ -121,9 +126,10 @@ def _add_variances(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _find_widest(estimates: Sequence[MeanEstimate], level: float = LEVEL) -> Interval:
-    """Return the smallest interval that contains those of all estimates.
+    """Return the smallest interval that contains the intervals of all estimates.
 
-    Its degrees of freedom are those of the widest one. The ends are NaN if one estimate has none.
+    Its degrees of freedom are those of the widest of these intervals. The ends are NaN if the
+    interval of one estimate has none.
     """
     intervals = [one.compute_interval(level) for one in estimates]
     low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("low", "high"))
@@ -136,8 +142,8 @@ def compute_t_interval(
 ) -> Interval:
     """Return the mean and its two-sided t interval.
 
-    draws: variances from the draw of evaluation samples. With them, the interval is the widest of
-    those of `estimate_mean`.
+    draws: variances from the draw of evaluation samples. With draws, the interval contains the
+    intervals of all estimates of `estimate_mean`.
     """
     if len(values) < 2:
         return Interval(compute_mean(values), math.nan, math.nan, len(values))
@@ -147,7 +153,8 @@ def compute_t_interval(
 def compute_detectable_difference(interval: Interval, level: float = LEVEL) -> float:
     """Return the smallest true mean that a two-sided t test finds with probability POWER.
 
-    interval: t interval whose width gives the standard error. NaN for fewer than LEAST values.
+    interval: t interval whose width gives the standard error. The result is NaN for fewer than
+    LEAST values.
     """
     if interval.n < LEAST:
         return math.nan
@@ -160,8 +167,8 @@ def compute_detectable_difference(interval: Interval, level: float = LEVEL) -> f
 def compute_paired_saving(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval:
     """Return the share of a positive cost that `ours` saves relative to `theirs`, paired by seed.
 
-    The share is 1 - exp(mean log(ours / theirs)). Ratios are used because a slow machine affects
-    both costs by the same factor.
+    ours, theirs: cost by seed. The share is 1 - exp(mean log(ours / theirs)). Ratios are used
+    because a slow machine changes both costs by the same factor.
     """
     seeds = sorted(s for s in ours.keys() & theirs.keys() if ours[s] > 0 and theirs[s] > 0)
     logs = compute_t_interval([math.log(ours[s] / theirs[s]) for s in seeds])
@@ -170,10 +177,10 @@ def compute_paired_saving(ours: Mapping[int, float], theirs: Mapping[int, float]
 
 
 def judge_difference(difference: Interval, margin: float = MARGIN) -> Verdict:
-    """Return the verdict on a difference (method - full training, points) by its interval.
+    """Return the verdict on a difference (method - full training, points) from its interval.
 
-    "worse, margin open": the interval is below 0 and contains -margin. The method loses accuracy,
-    and the data do not show whether it loses more than the margin.
+    "worse, margin open" means that the interval is below 0 and contains -margin. The method then
+    loses accuracy, but the data do not show whether it loses more than the margin.
     """
     if difference.n < LEAST:
         return "inconclusive"
@@ -190,7 +197,8 @@ def compute_p_no_worse(
     """Return the one-sided p of H0 "the mean difference is -margin or worse".
 
     p is below 0.025 exactly if the verdict is "non-inferior". NaN for fewer than LEAST values.
-    draws: as for `compute_t_interval`; p is then the largest over the estimates.
+    draws: as for `compute_t_interval`. With draws, p is the largest over the estimates of
+    `estimate_mean`.
     """
     estimates = estimate_mean(differences, draws)
     return float(np.max([stdtr(one.df, -one.compute_t(margin)) for one in estimates]))
@@ -199,8 +207,8 @@ def compute_p_no_worse(
 def compute_p_different(differences: Sequence[float], draws: Sequence[DrawVariance] = ()) -> float:
     """Return the two-sided p of H0 "the mean difference is zero".
 
-    NaN for fewer than LEAST values. draws: as for `compute_t_interval`; p is then the largest over
-    the estimates.
+    NaN for fewer than LEAST values. draws: as for `compute_t_interval`. With draws, p is the
+    largest over the estimates of `estimate_mean`.
     """
     estimates = estimate_mean(differences, draws)
     return float(np.max([2 * stdtr(one.df, -abs(one.compute_t())) for one in estimates]))
@@ -210,8 +218,8 @@ def apply_holm(raw: Mapping[Key, float], family: int = 0) -> dict[Key, float]:
     """Return a family of p values adjusted by Holm's step-down correction.
 
     NaN means that no test was made, and stays NaN. family: number of planned tests, if it is larger
-    than the number of p values. A planned test without a p value counts as one with p = 1, so that
-    the correction of unfinished results is not weaker than that of all results.
+    than the number of tests made. A planned test without a p value counts as a test with p = 1. The
+    correction of unfinished results is therefore not weaker than that of complete results.
     """
     tested = sorted((k for k, p in raw.items() if not math.isnan(p)), key=lambda k: raw[k])
     size = max(family, len(tested))
@@ -226,6 +234,6 @@ def apply_holm(raw: Mapping[Key, float], family: int = 0) -> dict[Key, float]:
 def compute_realised(time_saved: float, flops_saved: float) -> float:
     """Return the ratio of the share of time saved to the share of FLOPs saved.
 
-    NaN if less than SMALLEST_SHARE of the FLOPs is saved.
+    The ratio is NaN if less than SMALLEST_SHARE of the FLOPs is saved.
     """
     return time_saved / flops_saved if flops_saved >= SMALLEST_SHARE else math.nan

@@ -1,7 +1,7 @@
 """FLOP budget of a run, and the FLOPs of a freezing schedule.
 
-FLOPs marked as exact are counted by the rule "exact" of `bench.costs.flops`: the operations that
-autograd computes.
+FLOPs (exact) are counted by the rule "exact" of `bench.costs.flops`: the operations that autograd
+computes.
 """
 
 from __future__ import annotations

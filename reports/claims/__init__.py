@@ -1,1 +1,1 @@
-"""Claims of the paper, each compared with the runs by a fixed rule that the report prints."""
+"""Claims of the paper, each judged on the runs by a fixed rule that the report prints."""

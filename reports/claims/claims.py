@@ -1,4 +1,4 @@
-"""List of the paper's claims: location, the paper's values, and the rule that judges each."""
+"""List of the paper's claims: location, the paper's values, and the rule that judges each claim."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ STARTS = ("t0 0.3", "t0 0.4", "t0 0.6")
 class Claim:
     """Claim of the paper, with the rule that judges it.
 
-    text: the claim. where: its section, table or figure in the paper. paper: the paper's values.
+    text: the claim. where: section, table or figure of the paper that states the claim. paper: the
+    paper's values.
     """
 
     text: str

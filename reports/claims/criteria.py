@@ -1,8 +1,8 @@
 """Criteria that judge claims on accuracy, cost and time. Each has a rule in words and a function.
 
-Three or more pairs of model and data set are pooled: the interval is that over the pairs' means,
-widened to contain that over the models (`reports.pooling.compute_widest_interval`). With fewer
-pairs, the claim has to hold for each pair, with its own interval over the seeds.
+Three or more pairs are pooled. Their interval contains the interval over the means of the pairs and
+the interval over the models (`reports.pooling.compute_widest_interval`). With fewer pairs, the
+claim has to hold for each pair, with the pair's own interval over the seeds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ POOLED = 3  # smallest number of pairs that are pooled
 
 @dataclass(frozen=True)
 class Finding:
-    """Values measured in these runs, as text, and the outcome of the claim."""
+    """Values measured in the runs, as text, and the outcome of the claim."""
 
     ours: str
     verdict: ClaimResult
@@ -30,13 +30,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Criterion:
-    """Criterion for a claim: `find` judges the runs, and `rule` describes it in words."""
+    """Criterion for a claim: `find` judges the runs, and `rule` states the criterion in words."""
 
     rule: str
     find: Callable[[Frames], Finding]
 
     def __call__(self, frames: Frames) -> Finding:
-        """Judge the runs; the outcome is "undecided" if runs are missing."""
+        """Judge the runs. The outcome is "undecided" if runs are missing."""
         try:
             return self.find(frames)
         except MissingRunsError as reason:
@@ -44,9 +44,10 @@ class Criterion:
 
 
 def require_no_worse(table: str, ours: str, theirs: str, each: bool = False) -> Criterion:
-    """Require that `ours` loses less than the margin compared with `theirs`.
+    """Require that method `ours` loses less than the margin compared with method `theirs`.
 
-    each: for every pair of model and data set separately, never pooled.
+    The margin is MARGIN points of accuracy. each: judge every pair separately, and never pool the
+    pairs.
     """
 
     def find(frames: Frames) -> Finding:
@@ -63,7 +64,7 @@ def require_no_worse(table: str, ours: str, theirs: str, each: bool = False) -> 
 
 
 def require_better(table: str, ours: str, theirs: str) -> Criterion:
-    """Require that `ours` is more accurate than `theirs`."""
+    """Require that method `ours` is more accurate than method `theirs`."""
 
     def find(frames: Frames) -> Finding:
         found, words = _describe_points(evidence.compute_differences(frames, table, ours, theirs))
@@ -79,9 +80,9 @@ def require_better(table: str, ours: str, theirs: str) -> Criterion:
 def require_saving(
     table: str, ours: str, theirs: str, key: str, what: str, least: float = 0.0
 ) -> Criterion:
-    """Require that `ours` saves more than a share of a cost compared with `theirs`.
+    """Require that method `ours` saves more than a share of a cost compared with `theirs`.
 
-    key: column of the cost. what: its name in the rule. least: share (0 to 1).
+    key: column of the cost. what: name of the cost in the rule. least: the share (0 to 1).
     """
 
     def find(frames: Frames) -> Finding:
@@ -99,7 +100,10 @@ def require_saving(
 
 
 def require_decide_share(table: str, method: str, low: float, high: float) -> Criterion:
-    """Require that decisions take between two shares (0 to 1) of training time, in every pair."""
+    """Require that decisions take between two shares (0 to 1) of training time, in every pair.
+
+    low = 0 means that only the upper limit is checked.
+    """
 
     def find(frames: Frames) -> Finding:
         shares = evidence.compute_decide_share(frames, table, method)
@@ -142,7 +146,7 @@ def require_realised(table: str, method: str, least: float) -> Criterion:
 
 
 def require_all(*criteria: Criterion) -> Criterion:
-    """Require all of several criteria."""
+    """Combine several criteria into one that requires all of them."""
 
     def find(frames: Frames) -> Finding:
         found = [criterion(frames) for criterion in criteria]
@@ -195,7 +199,8 @@ def _describe_threshold(threshold: str) -> str:
 def format_interval(one: Interval, thresholds: Sequence[float] = THRESHOLDS) -> str:
     """Return a difference in points as "mean [low, high]", or the mean if the ends are unknown.
 
-    thresholds: of the rule. An end has more digits if rounding hides its side of a threshold.
+    thresholds: those of the rule. An end gets more digits if rounding hides its side of a
+    threshold.
     """
     return format_difference(one.mean, one.low, one.high, thresholds)
 
@@ -203,7 +208,7 @@ def format_interval(one: Interval, thresholds: Sequence[float] = THRESHOLDS) -> 
 def format_percent(one: Interval, least: float) -> str:
     """Return an interval of shares (0 to 1) in percent, as "mean % [low, high]".
 
-    least: threshold of the rule, a share. See `format_ratio`.
+    least: threshold of the rule, as a share. See `format_ratio`.
     """
     ends = Interval(100 * one.mean, 100 * one.low, 100 * one.high, one.n)
     return format_ratio(ends, 100 * least, 1, " %")
@@ -212,7 +217,8 @@ def format_percent(one: Interval, least: float) -> str:
 def format_ratio(one: Interval, least: float, digits: int = DIGITS, unit: str = "") -> str:
     """Return an interval as "mean [low, high]", or the mean if the ends are unknown.
 
-    least: threshold of the rule; an end has more digits if rounding hides on which side it is.
+    least: threshold of the rule. An end gets more digits if rounding hides its side of the
+    threshold.
     """
     words = f"{format_fixed(one.mean, digits)}{unit}"
     if not one.known:

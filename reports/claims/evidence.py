@@ -1,9 +1,9 @@
 """Evidence for the criteria: intervals computed from the runs of a table.
 
-An interval covers the seeds of one pair of model and data set, paired by seed. That of a difference
-in accuracy also covers the draw of the evaluation samples. The intervals of several pairs are kept
-separate or pooled with equal weights. Functions raise MissingRunsError if the runs do not allow an
-interval.
+An interval covers the seeds of one pair, and is paired by seed if it compares two methods. The
+interval of a difference in accuracy also covers the draw of the evaluation samples. The intervals
+of several pairs are kept separate, or pooled with equal weights. Functions raise MissingRunsError
+if the runs do not allow an interval.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class MissingRunsError(Exception):
 
 
 def select_cells(frames: Frames, table: str, *methods: str) -> dict[Pair, list[Cell]]:
-    """Return the cells of the methods, in this order, for each pair that has all of them.
+    """Return the cells of the methods, in this order, for each pair that has all of the methods.
 
-    Raises MissingRunsError if no pair has all methods, or if a wanted run has no result.
+    Raises MissingRunsError if no pair has all methods, or if a run of these cells has no result.
     """
     frame = frames.get(table)
     if frame is None:
@@ -69,7 +69,8 @@ def compute_differences(frames: Frames, table: str, ours: str, theirs: str) -> D
 def compute_savings(frames: Frames, table: str, ours: str, theirs: str, key: str) -> Intervals:
     """Return the share (0 to 1) of a cost that `ours` saves compared with `theirs`, by pair.
 
-    Raises MissingRunsError for times of different devices and of runs that shared their CPU.
+    key: column of the cost. For times, raises MissingRunsError if runs used different devices or
+    shared their CPU.
     """
     found = {}
     for pair, (a, b) in select_cells(frames, table, ours, theirs).items():
@@ -84,8 +85,8 @@ def compute_savings(frames: Frames, table: str, ours: str, theirs: str, key: str
 def compute_decide_share(frames: Frames, table: str, method: str) -> Intervals:
     """Return the share (0 to 1) of training time that a method spends on decisions, by pair.
 
-    CPU time is used, because other processes do not lengthen it. Wall time is used for runs on a
-    GPU, because CPU time does not cover the work of the GPU.
+    On a CPU, the share is that of CPU time, because other processes do not lengthen CPU time. On a
+    GPU, it is that of wall time, because CPU time does not cover the work of the GPU.
     """
 
     def share(run: Mapping[str, float]) -> float:
@@ -119,22 +120,25 @@ def compute_realised(frames: Frames, table: str, method: str) -> Interval:
 
 
 def pool_intervals(intervals: Intervals) -> Interval:
-    """Return the interval over the means of the pairs, the wider of those by pair and by model."""
+    """Return an interval for the mean over the pairs, from the mean of each pair.
+
+    It contains the interval over the pairs and the interval over the models.
+    """
     return pooling.compute_widest_interval(
         {pair: interval.mean for pair, interval in intervals.items()}
     )
 
 
 def pool_differences(differences: Differences) -> Interval:
-    """Return the interval over the mean differences of the pairs, as `pool_intervals` does.
+    """Return an interval for the mean difference over the pairs, as `pool_intervals` does.
 
-    It also covers the draw of the evaluation samples.
+    The interval also covers the draw of the evaluation samples.
     """
     return pooling.compute_widest_interval(*average_seeds(differences))
 
 
 def compute_memory_saved(frames: Frames, model: str) -> Interval:
-    """Return the share of full training's memory that SmartFRZ saves in the last epoch."""
+    """Return the share (0 to 1) of full training's memory that SmartFRZ saves in the last epoch."""
     select_cells(_select_model(frames, "figure5", model), "figure5", "smartfrz", "full")
     lines = _select_model(frames, "epochs", model)["epochs"]
     ours, full = (lines[lines.method == name] for name in ("smartfrz", "full"))
@@ -144,7 +148,7 @@ def compute_memory_saved(frames: Frames, model: str) -> Interval:
 def measure_runs(
     frames: Frames, model: str, measure: Callable[[pd.DataFrame], float]
 ) -> Sequence[float]:
-    """Return `measure` applied to the layers of each SmartFRZ run of a model.
+    """Return the value of `measure` for each SmartFRZ run of a model.
 
     measure: function of a frame with one row per layer (columns layer and frozen_at).
     """
@@ -155,7 +159,7 @@ def measure_runs(
 
 
 def _select_model(frames: Frames, name: str, model: str) -> Frames:
-    """Return one of the frames, with the rows of one model only."""
+    """Return one of the frames, with only the rows of one model."""
     frame = frames.get(name)
     if frame is None:
         raise MissingRunsError(f"{name} is not part of this report")

@@ -15,7 +15,7 @@ from reports.statistics import compute_t_interval
 def require_memory_saving(models: Sequence[str], least: float) -> Criterion:
     """Require that SmartFRZ's last epoch saves more than a share of full training's memory.
 
-    models: all of them have to. least: the share (0 to 1).
+    models: the claim must hold for each of them. least: the share (0 to 1).
     """
 
     def find(frames: Frames) -> Finding:
@@ -34,7 +34,7 @@ def require_memory_saving(models: Sequence[str], least: float) -> Criterion:
 
 
 def require_inversions(model: str) -> Criterion:
-    """Require that in some run a layer freezes before an earlier layer."""
+    """Require that, in some run, a layer freezes before a layer that is nearer to the input."""
 
     def find(frames: Frames) -> Finding:
         counts = evidence.measure_runs(frames, model, count_inversions)
@@ -68,7 +68,8 @@ def require_front_first(model: str) -> Criterion:
 def count_inversions(layers: pd.DataFrame) -> float:
     """Count the pairs of layers that froze in reverse order.
 
-    A layer that never froze counts as later than all layers that froze.
+    layers: one row per layer of a run. A layer that never froze counts as later than all layers
+    that froze.
     """
     moments = layers.sort_values("layer").frozen_at.fillna(float("inf")).tolist()
     return float(sum(a > b for i, a in enumerate(moments) for b in moments[i + 1 :]))
@@ -77,7 +78,7 @@ def count_inversions(layers: pd.DataFrame) -> float:
 def correlate_order(layers: pd.DataFrame) -> float:
     """Return Kendall's τ-a between position and freezing moment, over the layers that froze.
 
-    The result is 0 if fewer than two layers froze.
+    layers: one row per layer of a run. The result is 0 if fewer than two layers froze.
     """
     moments = layers.sort_values("layer").frozen_at.dropna().tolist()
     pairs = [(a, b) for i, a in enumerate(moments) for b in moments[i + 1 :]]

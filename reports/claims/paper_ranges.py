@@ -1,4 +1,4 @@
-"""Values of the paper for each claim: means and ranges over its pairs of model and data set."""
+"""Values of the paper for each claim: means and ranges over the paper's pairs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ PAIR = ("model", "dataset")
 
 
 def format_differences(table: int, ours: str, theirs: str) -> str:
-    """Return the mean and range of the difference in accuracy, ours − theirs, in points."""
+    """Return the mean and range of the difference in accuracy, ours − theirs, in points.
+
+    table: number of the paper's table. ours, theirs: methods.
+    """
     values = [
         _get_value(a, "accuracy") - _get_value(b, "accuracy")
         for a, b in _pair_rows(table, ours, theirs)
@@ -21,9 +24,9 @@ def format_differences(table: int, ours: str, theirs: str) -> str:
 
 
 def format_savings(table: int, ours: str, theirs: str, *columns: str) -> str:
-    """Return the mean and range of the share that `ours` saves, in percent.
+    """Return the mean and range of the share that method `ours` saves, in percent.
 
-    columns: names of the cost's column; the first one that the table has is used.
+    columns: possible names of the column of the cost. The first name that the table has is used.
     """
     return _format_range(
         [100 * value for value in compute_shares(table, ours, theirs, *columns)], " %"
@@ -31,7 +34,10 @@ def format_savings(table: int, ours: str, theirs: str, *columns: str) -> str:
 
 
 def compute_shares(table: int, ours: str, theirs: str, *columns: str) -> list[float]:
-    """Return the share (0 to 1) that `ours` saves compared with `theirs`, for each pair."""
+    """Return the share (0 to 1) that method `ours` saves compared with `theirs`, for each pair.
+
+    columns: as for `format_savings`.
+    """
     column = next(name for name in columns if name in read_entries(table)[0])
     return [
         1 - _get_value(a, column) / _get_value(b, column)
@@ -40,14 +46,17 @@ def compute_shares(table: int, ours: str, theirs: str, *columns: str) -> list[fl
 
 
 def format_realised(table: int, method: str) -> str:
-    """Return the mean and range of the share of time saved / the share of FLOPs saved."""
+    """Return the mean and range of the realised ratio: share of time / share of FLOPs saved."""
     time = compute_shares(table, method, "full", "time_s")
     flops = compute_shares(table, method, "full", "tflops")
     return _format_range([t / f for t, f in zip(time, flops, strict=True)], "")
 
 
 def format_spread(table: int, column: str, default: float) -> str:
-    """Return the largest difference in accuracy from any setting to the default, by model."""
+    """Return the largest difference in accuracy between any setting and the default, by model.
+
+    column: column of the setting. default: its default value.
+    """
     by_model: dict[str, dict[float, float]] = {}
     for row in read_entries(table):
         name = str(row.get("model", "resnet50"))
@@ -59,7 +68,7 @@ def format_spread(table: int, column: str, default: float) -> str:
 
 
 def format_lead(table: int, column: str, chosen: float, *others: float) -> str:
-    """Return the accuracy at one setting minus that at each other setting, in points."""
+    """Return the accuracy at one setting minus the accuracy at each other setting, in points."""
     values = {_get_value(row, column): _get_value(row, "accuracy") for row in read_entries(table)}
     return (
         ", ".join(
@@ -75,7 +84,7 @@ def _find_farthest(values: Mapping[float, float], default: float) -> float:
 
 
 def _pair_rows(table: int, ours: str, theirs: str) -> list[tuple[Entry, Entry]]:
-    """Return the rows of two methods for each pair of model and data set."""
+    """Return the rows of two methods, (ours, theirs), for each pair of model and data set."""
     rows = {(*(row.get(key) for key in PAIR), row["method"]): row for row in read_entries(table)}
     pairs = dict.fromkeys(key[:-1] for key in rows)
     return [(rows[(*pair, ours)], rows[(*pair, theirs)]) for pair in pairs]

@@ -1,4 +1,4 @@
-"""Report on the claims of the paper: the paper's values, those of these runs, and the outcome."""
+"""Report on the claims of the paper: the paper's values, the measured values, and the outcome."""
 
 from __future__ import annotations
 
@@ -76,16 +76,16 @@ def judge_claim(claim: Claim, frames: Frames) -> Row:
 
 
 def count_verdicts(rows: Sequence[Row]) -> list[str]:
-    """Return a note with the number of claims per outcome."""
+    """Return a note with the number of claims for each outcome."""
     verdicts = [str(row["verdict"]) for row in rows]
     hold, fail, open_ = map(verdicts.count, ("holds", "does not hold", "undecided"))
     return [f"{len(rows)} claims: {hold} hold, {fail} do not hold and {open_} are undecided."]
 
 
 def collect_frames(reports: Sequence[Report], reader: Reader) -> Mapping[str, pd.DataFrame]:
-    """Return the frames that the criteria read: the runs of each table, by its name.
+    """Return the frames that the criteria read: the runs of each table, by the name of the table.
 
-    Figure 5 adds two frames: "moments" with one row per layer, and "epochs" with one row per epoch.
+    Figure 5 adds two frames. "moments" has one row per layer, and "epochs" one row per epoch.
     """
     frames = {one.name: one.frame for one in reports}
     if "figure5" in frames:

@@ -10,7 +10,10 @@ from reports.claims.evidence import Frames
 
 
 def require_similar(table: str, methods: Sequence[str], default: str, most: float) -> Criterion:
-    """Require that every setting differs from the default by less than `most` points."""
+    """Require that every setting differs from the default by less than `most` points.
+
+    methods: the settings, by method name. default: method name of the default.
+    """
 
     def find(frames: Frames) -> Finding:
         found = {
@@ -34,7 +37,10 @@ def require_similar(table: str, methods: Sequence[str], default: str, most: floa
 
 
 def require_best(table: str, methods: Sequence[str], chosen: str) -> Criterion:
-    """Require that the chosen setting is more accurate than every other setting."""
+    """Require that the chosen setting is more accurate than every other setting.
+
+    methods: the other settings, by method name. chosen: method name of the chosen setting.
+    """
 
     def find(frames: Frames) -> Finding:
         found = {m: evidence.compute_differences(frames, table, chosen, m) for m in methods}

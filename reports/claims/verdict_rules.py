@@ -1,7 +1,8 @@
 """Rules that turn intervals into the outcome of a claim.
 
-A claim holds if all intervals satisfy its condition, and fails if one interval contradicts it. An
-interval that contains the threshold, or whose ends are unknown, decides nothing.
+A claim holds if all intervals satisfy its condition. A claim does not hold if one interval
+contradicts the condition. An interval decides nothing if it contains the threshold or if its ends
+are unknown.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ ClaimResult = Literal["holds", "does not hold", "undecided"]
 def check_above(intervals: Sequence[Interval], threshold: float) -> ClaimResult:
     """Return "holds" if every interval is above the threshold, "does not hold" if any is below.
 
-    An interval of fewer than LEAST values decides nothing, as in the tables.
+    In all other cases, return "undecided". As in the tables, an interval of fewer than LEAST values
+    decides nothing.
     """
     if any(one.high < threshold for one in intervals if one.n >= LEAST):
         return "does not hold"

@@ -26,7 +26,7 @@ NOTE = (
 def draw_front(
     table: str, frame: pd.DataFrame, profile: Profile, score: str = "accuracy (%)"
 ) -> Drawing:
-    """Return the drawing for the runs of a table. score: name of what the runs are scored by."""
+    """Return the drawing for the runs of a table. score: name of the score of the runs."""
     return Drawing(
         f"{table}_accuracy_cost",
         TITLE,
@@ -36,6 +36,9 @@ def draw_front(
 
 
 def compare_seeds(cell: Cell, full: Cell) -> tuple[Mapping[int, float], Interval]:
-    """Return the differences by seed and their interval, as the tables have them."""
+    """Return the accuracy differences from full training by seed, and their interval.
+
+    Both are the numbers that the tables show.
+    """
     difference = compare_accuracy(cell, full)
     return difference.by_seed, difference.interval

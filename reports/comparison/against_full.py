@@ -25,7 +25,7 @@ ONE_SIDED = (1 - statistics.LEVEL) / 2  # significance level of a one-sided test
 class Comparison:
     """Comparison of a cell with full training of the same model and data.
 
-    Savings are shares: 0.25 means that 25 % are saved, a negative value is a loss.
+    Savings are shares. For example, 0.25 means that 25 % are saved. A negative share is a loss.
     """
 
     accuracy: PairedDifference  # accuracy minus full training's
@@ -40,24 +40,24 @@ class Comparison:
 
     @property
     def difference(self) -> Interval:
-        """Accuracy minus full training's, in points, paired by seed and sample."""
+        """Accuracy minus that of full training, in points, paired by seed and sample."""
         return self.accuracy.interval
 
     @property
     def realised(self) -> float:
         """Ratio of the share of time saved to the share of FLOPs saved.
 
-        NaN if less than statistics.SMALLEST_SHARE of the FLOPs are saved.
+        The ratio is NaN if less than statistics.SMALLEST_SHARE of the FLOPs is saved.
         """
         return compute_realised(self.time_saved.mean, self.flops_saved)
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """Results of a strategy, pooled over the pairs of model and data.
+    """Results of a method, pooled over the pairs.
 
-    Each pair counts once, by its mean. done: runs of the strategy with a result. planned: all runs
-    of the strategy. absent: runs of the strategy and of full training without a result.
+    Each pair counts once, by its mean. done: runs of the method with a result. planned: all runs of
+    the method. absent: runs of the method and of full training without a result.
     """
 
     difference: Interval  # over the pairs' mean differences, in points, test draw included
@@ -84,17 +84,17 @@ class Pooled:
 
     @property
     def timed(self) -> int:
-        """Number of pairs with comparable times."""
+        """Number of pairs whose times can be compared with full training."""
         return len(self.saved)
 
     @property
     def no_worse(self) -> bool:
-        """Whether the method is non-inferior, also after Holm's correction."""
+        """Whether the method is non-inferior, and remains so after Holm's correction."""
         return self.verdict == "non-inferior" and self.p_no_worse < ONE_SIDED
 
     @property
     def faster(self) -> bool:
-        """Whether a speed-up may be claimed.
+        """Whether the report may claim a speed-up.
 
         The method must be non-inferior and save time, both after Holm's correction. All runs must
         have results, the times of all pairs must be comparable, and no run may have shared its CPU.
@@ -109,7 +109,7 @@ class Pooled:
 
 
 def compare_with_full(cell: Cell, full: Cell) -> Comparison:
-    """Compare a cell with full training by the seeds for which both have a result."""
+    """Compare a cell with full training, on the seeds for which both have a result."""
     accuracy = compare_accuracy(cell, full)
     difference = accuracy.interval
     absent = cell.wanted - cell.n + full.wanted - full.n
@@ -133,7 +133,7 @@ def compare_with_full(cell: Cell, full: Cell) -> Comparison:
 
 
 def pool_methods(strategies: Mapping[str, Sequence[tuple[Cell, Comparison]]]) -> dict[str, Pooled]:
-    """Pool each strategy over its pairs; p values are Holm-adjusted over the strategies."""
+    """Pool each method over its pairs, with p values Holm-adjusted over the methods."""
     averaged = {
         name: average_seeds({cell.roles[:2]: c.accuracy for cell, c in pairs})
         for name, pairs in strategies.items()
@@ -198,10 +198,11 @@ def _adjust(
     values: Mapping[str, Mapping[Pair, float]],
     residuals: Mapping[str, Mapping[Pair, Residuals]] = NONE,
 ) -> dict[str, float]:
-    """Return the Holm-adjusted p value of each method, the larger of those by pair and by model.
+    """Return the Holm-adjusted p value of each method.
 
-    Methods that are not tested count in the correction too. residuals: of the evaluation samples,
-    by method and pair, if the values are differences.
+    The p value of a method is the larger of two: that over the pairs and that over the models.
+    Methods that are not tested count in the correction too. residuals: residuals of the evaluation
+    samples by method and pair. They are needed only if the values are accuracy differences.
     """
     return statistics.apply_holm(
         {
@@ -215,7 +216,7 @@ def _adjust(
 def _cap_verdict(verdict: str, absent: int) -> str:
     """Replace "non-inferior" by "inconclusive" if runs have no result.
 
-    The missing runs may have diverged or failed, so the finished ones alone prove nothing.
+    The finished runs alone prove nothing, because the missing runs may have diverged or failed.
     """
     return "inconclusive" if absent and verdict == "non-inferior" else verdict
 

@@ -1,7 +1,7 @@
 """Tables that compare methods with full training: results, differences, savings and costs.
 
 Tables 2, 3, 6 and 7 have this form. Table 1 and the tables of users' sweeps differ slightly. A
-column for the paper's numbers exists only if the paper prints such numbers.
+column for the paper's numbers exists only if the paper prints numbers for it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ SHORT = (
 
 @dataclass(frozen=True)
 class AgainstFull:
-    """Parts of a table that compares methods with full training.
+    """Parts of a report that compares methods with full training.
 
     rows: all numbers of each cell. pools: pooled results of each method.
     """
@@ -113,7 +113,10 @@ class AgainstFull:
         return _drop_missing(several)
 
     def report(self, table: str, title: str, frame: pd.DataFrame, *drawings: Drawing) -> Report:
-        """Return the report that consists of these parts."""
+        """Return the report that consists of these parts.
+
+        table: name of the table, such as "table2". frame: one row per run.
+        """
         numbers = {
             table: self.results,
             f"{table}_pooled": self.pooled,
@@ -142,9 +145,9 @@ def build_against_full(
 ) -> AgainstFull:
     """Build the tables that compare methods with full training.
 
-    frame: one row per run (see reports.runs.run_table). table: number of the paper's table; None
-    for another table. notes: notes of this table alone. score: column heading for the runs'
-    accuracy. conditional: note on the variation that the intervals do not cover.
+    frame: one row per run (see reports.runs.run_table). table: number of the paper's table, or
+    None. notes: notes of this table alone. score: column heading for the scores of the runs.
+    conditional: note on the variation that the intervals do not cover.
     """
     groups = build_cells(frame)
     compared = method_rows.compare_cells(groups)
@@ -178,7 +181,7 @@ def build_against_full(
 
 
 def describe_paper_columns(table: int) -> str:
-    """Return the note that explains the columns called Paper."""
+    """Return the note that explains the columns called Paper. table: its number in the paper."""
     return (
         f"Paper: the numbers printed in Table {table} of the SmartFRZ paper, for the original "
         "models and data sets. The paper's savings are computed from these numbers."
@@ -188,7 +191,7 @@ def describe_paper_columns(table: int) -> str:
 def build_results_columns(
     unit: Unit, rows: Sequence[Row], score: str = ACCURACY
 ) -> tuple[Column, ...]:
-    """Return the columns for our results, and for the paper's if it prints any."""
+    """Return the columns for our results, and for those that the paper prints."""
     theirs = {
         "accuracy": mean_sd_column(f"Paper: {lower_first(score)}", "published_accuracy"),
         "time_s": number_column("Paper: time (s)", "published_time_s", 0),
@@ -205,7 +208,7 @@ def build_results_columns(
 
 
 def build_against_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
-    """Return the columns for differences and savings, ours and the paper's."""
+    """Return the columns for our differences and savings, and for those that the paper prints."""
     theirs = {
         **THEIRS,
         "time_saved": percent_column("Paper: time saved (%)", "published_time_saved"),
@@ -262,7 +265,7 @@ def build_cost_columns(unit: Unit) -> tuple[Column, ...]:
 
 
 def format_energy(row: Row) -> str:
-    """Return the energy of a row with the idle power before the runs, or DASH."""
+    """Return the energy of a row with the idle power of the device before the runs, or DASH."""
     if not is_known(row["energy_j"]):
         return DASH
     joules, watts = (format_significant(row[key], 4) for key in ENERGY)
@@ -270,7 +273,7 @@ def format_energy(row: Row) -> str:
 
 
 def format_few_seeds(row: Row) -> str:
-    """Return " (n=4)" if a difference rests on fewer seeds than wanted, otherwise ""."""
+    """Return " (n=4)" if a difference is based on fewer seeds than wanted, otherwise ""."""
     return method_rows.format_missing_seeds(row, " (n={paired})")
 
 

@@ -1,8 +1,8 @@
 """Table that compares methods with baselines of the same cost (matched runs).
 
 A method that saves little also loses little relative to full training. A baseline of the same cost
-freezes by a schedule or at random, or stops earlier. The comparison with it shows whether the
-method's decisions are worth their cost.
+freezes by a schedule or at random, or stops earlier. Comparing a method with these baselines shows
+whether its decisions are worth their cost.
 """
 
 from __future__ import annotations
@@ -72,9 +72,10 @@ def build_equal_cost(
 ) -> tuple[Table, Table] | tuple[None, None]:
     """Return the full table and a short one for the terminal, or (None, None) without matched runs.
 
-    Rows over all pairs need at least LEAST pairs that are scored by one metric. The short table has
-    only these rows if they exist, otherwise the rows of single pairs. cells: by model, dataset and
-    method. `match` of a run names the method to whose cost it was matched.
+    The full table has rows over all pairs if at least LEAST pairs exist and one metric scores all
+    of them. The short table then has only these rows. Otherwise the short table has the rows of
+    single pairs. cells: by model, dataset and method. `match` of a run names the method to whose
+    cost the run was matched.
     """
     found = {cell.roles: cell for cell in cells}
     contests = [
@@ -93,12 +94,15 @@ def build_equal_cost(
 
 
 def has_one_metric(cells: Sequence[Cell]) -> bool:
-    """Return whether one metric scores all finished runs, so that points may be averaged."""
+    """Return whether one metric scores all finished runs.
+
+    Only then can differences in points be averaged over the pairs.
+    """
     return len({run["metric"] for cell in cells for run in cell.finished}) < 2
 
 
 def _build_row(method: Cell, rival: Cell, profile: Profile) -> Row:
-    """Return the row of a method and a baseline on one pair of model and data."""
+    """Return the row that compares a method with a baseline on one pair."""
     model, dataset, _ = method.roles
     difference = compare_accuracy(method, rival).interval
     return {
@@ -116,7 +120,10 @@ def _build_row(method: Cell, rival: Cell, profile: Profile) -> Row:
 
 
 def _pool_contests(contests: Sequence[tuple[Cell, Cell]]) -> list[Row]:
-    """Return one row per method and baseline, over all pairs of model and data."""
+    """Return one row per method and baseline, over all pairs.
+
+    contests: the cell of a method and the cell of a baseline, on one pair.
+    """
     groups: dict[tuple[str, str], list[tuple[Cell, Cell]]] = {}
     for method, rival in contests:
         groups.setdefault((method.roles[2], rival.roles[2]), []).append((method, rival))
@@ -146,7 +153,11 @@ def _build_pooled_row(
     differences: Mapping[Pair, PairedDifference],
     p: float,
 ) -> Row:
-    """Return the row of a method and a baseline over all pairs, with the wider interval."""
+    """Return the row of a method and a baseline over all pairs.
+
+    Its interval contains the interval over the pairs and the interval over the models. p:
+    Holm-adjusted.
+    """
     difference = pooling.compute_widest_interval(*average_seeds(differences))
     ratios = [_compute_cost(rival) / _compute_cost(method) for method, rival in pairs]
     outcome = _judge_outcome(difference, all(is_complete(method, rival) for method, rival in pairs))
@@ -180,5 +191,5 @@ def _judge_outcome(difference: Interval, complete: bool) -> str:
 
 
 def _compute_cost(cell: Cell) -> float:
-    """Return the mean exact FLOPs including decisions; NaN if no run finished."""
+    """Return the mean exact FLOPs of a cell, including decisions; NaN if no run finished."""
     return cell.mean("exact_total") + cell.mean("decide_flops")

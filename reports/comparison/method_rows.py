@@ -1,7 +1,7 @@
 """Rows of the tables that compare methods with full training, with all numbers unrounded.
 
-The CSV files contain these rows. Units: FLOPs, seconds, bytes; accuracies in percent, savings as
-shares. Keys that begin with `published_` are the paper's numbers.
+The CSV files contain these rows. Costs are in FLOPs, seconds and bytes. Accuracies are in percent,
+and savings are shares (0 to 1). Keys that begin with `published_` are the paper's numbers.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ OF_THE_DEVICE = ("train_s", "decide_s", "cpu_s", *ENERGY)  # no mean over severa
 
 @dataclass(frozen=True)
 class ComparedCell:
-    """Cell with its comparison with full training.
+    """Cell together with its comparison with full training.
 
     compared_devices: devices of all methods on the same model and data set.
     """
@@ -65,12 +65,12 @@ class ComparedCell:
 
     @property
     def method(self) -> str:
-        """Name of the cell's method."""
+        """Name of the method of the cell."""
         return self.cell.roles[ROLES.index("method")]
 
 
 def compare_cells(cells: Sequence[Cell]) -> list[ComparedCell]:
-    """Compare each cell (model, dataset, method) with full training of its model and data set."""
+    """Compare each cell (model, dataset, method) with full training on the same pair."""
     full = {cell.roles[:2]: cell for cell in cells if cell.roles[2] == FULL}
     none = {cell.roles[:2]: Cell((*cell.roles[:2], FULL), []) for cell in cells}
     whole = none | full
@@ -84,7 +84,7 @@ def compare_cells(cells: Sequence[Cell]) -> list[ComparedCell]:
 
 
 def describe_few_sources(compared: Sequence[ComparedCell], profile: Profile) -> list[str]:
-    """Return notes on data sets whose test samples come from one source or from few sources."""
+    """Return notes on data sets whose test samples come from one source or a few sources."""
     alone: dict[str, None] = {}
     few: dict[str, int] = {}
     for one in compared:
@@ -113,7 +113,7 @@ def describe_few_sources(compared: Sequence[ComparedCell], profile: Profile) -> 
 
 
 def pool_compared(against: Sequence[ComparedCell]) -> dict[str, Pooled]:
-    """Pool each method except full training over all pairs of model and data set."""
+    """Pool each method except full training over its pairs."""
     strategies: dict[str, list[tuple[Cell, Comparison]]] = {}
     for one in against:
         if one.method != FULL:
@@ -122,7 +122,7 @@ def pool_compared(against: Sequence[ComparedCell]) -> dict[str, Pooled]:
 
 
 def build_row(one: ComparedCell, profile: Profile, table: int | None) -> Row:
-    """Return the row of one cell, with the numbers of the paper's table if there is one.
+    """Return the row of one cell, with the paper's numbers if `table` prints any.
 
     table: number of the paper's table, or None.
     """
@@ -163,7 +163,7 @@ def build_row(one: ComparedCell, profile: Profile, table: int | None) -> Row:
 
 
 def build_pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Row]:
-    """Return one row per method, pooled over the pairs, with the means over the paper's pairs."""
+    """Return one row per method, pooled over our pairs, with the paper's means over its pairs."""
     return [
         {
             "method": method,
@@ -194,28 +194,28 @@ def build_pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Ro
 def format_pairs(one: Pooled, word: str = "") -> str:
     """Return a text such as "3 of 4 pairs, 15 of 20 runs".
 
-    word: text after the number of pairs. The runs are counted only if some have no result.
+    word: text after the number of pairs. The runs are left out of the text if all have a result.
     """
     seeds = f", {one.done} of {one.planned} runs" if one.done < one.planned else ""
     return f"{one.pairs} of {one.wanted}{word}{seeds}"
 
 
 def format_replayed(row: Row) -> str:
-    """Return the time saved in percent by replay; "(1 of 5)": runs replayed, if not all were."""
+    """Return the time saved by replay, in percent; " (1 of 5)" is added if runs lack a replay."""
     words = format_fixed(100 * to_number(row["replayed_saved"]), 1)
     some = is_known(row["replayed_saved"]) and row["replayed_runs"] != row["finished"]
     return f"{words} ({row['replayed_runs']} of {row['finished']})" if some else words
 
 
 def format_missing_seeds(row: Row, template: str = " ({paired} of {wanted} seeds)") -> str:
-    """Return the template, filled in, if a difference rests on fewer seeds than wanted, or ""."""
+    """Return the filled-in template if a difference is based on fewer seeds than wanted, or ""."""
     paired, wanted = row["paired_seeds"], row["wanted"]
     fewer = 0 < to_number(paired) < to_number(wanted)
     return template.format(paired=paired, wanted=wanted) if fewer else ""
 
 
 def describe_claims(pools: Mapping[str, Pooled]) -> list[str]:
-    """Return a sentence per method on its verdict and its speed-up, or why none is claimed."""
+    """Return a sentence per method: its verdict, and its speed-up or why none is claimed."""
     sentences = []
     for method, one in pools.items():
         over = f"{method}, {format_pairs(one, ' pairs')}: {one.verdict or 'no verdict'}"
@@ -241,7 +241,7 @@ def describe_claims(pools: Mapping[str, Pooled]) -> list[str]:
 
 
 def describe_power(pools: Mapping[str, Pooled]) -> list[str]:
-    """Return a sentence on the smallest difference that the runs can show, or nothing."""
+    """Return a sentence on the smallest difference that the runs can show, or no sentence."""
     found = {
         method: statistics.compute_detectable_difference(one.widest)
         for method, one in pools.items()
@@ -255,7 +255,10 @@ def describe_power(pools: Mapping[str, Pooled]) -> list[str]:
 
 
 def _explain_no_claim(one: Pooled) -> str:
-    """Return why no speed-up is claimed for a non-inferior method whose runs had their own CPU."""
+    """Return why no speed-up is claimed for a non-inferior method.
+
+    No run of the method shared its CPU.
+    """
     if one.timed < one.wanted:
         return f"only {one.timed} of {one.wanted} pairs have comparable times"
     return "it takes more time" if one.slower else "its time saving is not significant"
@@ -267,7 +270,7 @@ def expand_interval(key: str, interval: Interval) -> dict[str, Value]:
 
 
 def _compute_replayed(cell: Cell) -> dict[str, Value]:
-    """Return the mean time saved by `freezebench retime`'s estimate and the number of its runs."""
+    """Return the mean share of time saved by replay (`freezebench retime`), and its run count."""
     known = [ratio for ratio in cell.values(REPLAYED) if math.isfinite(ratio)]
     saved = 1 - statistics.compute_mean(known) if known else None
     return {"replayed_saved": saved, "replayed_runs": len(known)}

@@ -1,6 +1,6 @@
 """Difference in accuracy between two cells of one model and data set, paired by seed and sample.
 
-Both runs of a seed have the same split, so the draw of the evaluation samples acts on both.
+Both runs of a seed have the same split, so the draw of the evaluation samples affects both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Read = Callable[[], SampleScores]  # reads the samples of one run
 class PairedDifference:
     """Difference in accuracy, in points, for every seed that both cells have finished.
 
-    residuals: of the evaluation samples; None without a common seed.
+    residuals: residuals of the evaluation samples; None without a common seed.
     """
 
     by_seed: Mapping[int, float]
@@ -55,20 +55,23 @@ class PairedDifference:
 
     @property
     def errors(self) -> tuple[float, float]:
-        """Standard errors by the spread over seeds and by the test draw; NaN below two seeds."""
+        """Two standard errors of the mean: by the spread over seeds, and by the test draw.
+
+        Both are NaN below two seeds.
+        """
         every = statistics.estimate_mean(list(self.by_seed.values()), self.draws)
         return every[0].error, every[-1].error if self.n >= 2 else math.nan
 
     @property
     def p_different(self) -> float:
-        """Two-sided p of H0 "the difference is zero"."""
+        """Two-sided p of the null hypothesis "the mean difference is zero"."""
         return statistics.compute_p_different(list(self.by_seed.values()), self.draws)
 
 
 def compare_accuracy(ours: Cell, theirs: Cell) -> PairedDifference:
-    """Return the accuracy of `ours` minus that of `theirs`.
+    """Return the accuracy of `ours` minus that of `theirs`, paired by seed and sample.
 
-    Raises UserError if two runs of a seed were evaluated on different samples.
+    Raises UserError if the two runs of a seed were evaluated on different samples.
     """
     first, second = ({run["seed"]: run for run in cell.finished} for cell in (ours, theirs))
     both = [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
@@ -84,7 +87,10 @@ def compare_accuracy(ours: Cell, theirs: Cell) -> PairedDifference:
 
 @lru_cache(maxsize=512)  # a table, the page's answer and its dot plots compare the same cells
 def _subtract_samples(pairs: tuple[tuple[int, str, Read, str, Read], ...]) -> Residuals:
-    """Return the residuals of the differences between runs, given with their seed and samples."""
+    """Return the residuals of the differences between runs.
+
+    pairs: seed, then id and sample reader of each of the two runs.
+    """
     differences: dict[Hashable, NDArray[np.float64]] = {}
     sources: dict[Hashable, NDArray[np.int64]] = {}
     for seed, run, read, other_run, read_other in pairs:
@@ -102,7 +108,10 @@ def _subtract_samples(pairs: tuple[tuple[int, str, Read, str, Read], ...]) -> Re
 def average_seeds(
     differences: Mapping[Pair, PairedDifference],
 ) -> tuple[dict[Pair, float], dict[Pair, Residuals]]:
-    """Return the mean difference of each pair and its residuals, for pairs with a common seed."""
+    """Return the mean difference of each pair and its residuals.
+
+    Pairs without a common seed are left out.
+    """
     means = {pair: one.mean for pair, one in differences.items() if one.n}
     residuals = {
         pair: one.residuals.average() for pair, one in differences.items() if one.residuals

@@ -1,4 +1,4 @@
-"""Table of methods pooled over all pairs of model and data."""
+"""Table of methods pooled over all pairs of model and data set."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def add_pooled(
     profile: Profile,
     conditional: str = captions.CONDITIONAL,
 ) -> AgainstFull:
-    """Return `built` with the methods pooled over the pairs of model and data.
+    """Return `built` with an added table of the methods, pooled over the pairs.
 
     table: number of the paper's table, whose means are shown too, or None.
     """

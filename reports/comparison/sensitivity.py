@@ -1,4 +1,4 @@
-"""Comparison of runs at several values of a strategy's option with those at its default."""
+"""Comparison of runs at several values of a strategy's option with runs at its default value."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from reports.runs.cells import Cell, build_cells
 class VariedOption:
     """Option of a strategy that a table of the paper varies.
 
-    table, column: number and column of the paper's table. option: name of the strategy's option.
+    table, column: number and column of the paper's table. option: name of the option.
     head: heading for the option, with its unit.
     """
 
@@ -37,7 +37,7 @@ class VariedOption:
     head: str
 
     def value(self, cell: Cell) -> float:
-        """Return the option's value in a cell; NaN if its strategy has no such option."""
+        """Return the option's value in a cell; NaN if the cell's strategy has no such option."""
         return float(cell.runs[0]["options"].get(self.option, math.nan))
 
 
@@ -45,7 +45,7 @@ class VariedOption:
 class Sensitivity:
     """Cells and rows of a varied option.
 
-    Cells without the option come first, the others follow in the order of the option's values.
+    Cells without the option come first. Cells with the option follow in the order of its values.
     """
 
     option: VariedOption
@@ -84,7 +84,7 @@ def build_sensitivity(frame: pd.DataFrame, profile: Profile, option: VariedOptio
 
 
 def _is_compared(cell: Cell, option: VariedOption) -> bool:
-    """Return whether a cell has the option at another value than the default."""
+    """Return whether a cell has the option, at a value other than the default."""
     value = option.value(cell)
     return not math.isnan(value) and value != option.default
 
@@ -137,7 +137,7 @@ def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Var
 def _look_up_paper(
     option: VariedOption, model: str, dataset: str, value: float
 ) -> dict[str, Value]:
-    """Return the paper's numbers at a value, and the paper's difference from the default."""
+    """Return the paper's numbers at a value, with its difference in accuracy from the default."""
 
     def printed(at: float, key: str) -> float | None:
         names: dict[str, str | float] = {"model": model, "dataset": dataset, option.column: at}

@@ -56,7 +56,8 @@ def build_report(
 ) -> Report:
     """Return the report with a table and its curves.
 
-    extra: further columns. notes: notes of this table alone. timed: whether the paper prints times.
+    extra: additional columns. notes: notes of this table alone. timed: whether the paper prints
+    times.
     """
     option, here = found.option, f"({profile.name} profile)"
     about = [profile.sentence, *captions.describe_setting(found.cells, profile)]
@@ -87,7 +88,7 @@ def build_report(
 
 
 def draw_curves(found: Sensitivity, profile: Profile, title: str, timed: bool) -> Drawing:
-    """Return a drawing of accuracy (and time, if `timed`) over the option's values.
+    """Return a drawing of accuracy over the option's values, and of time if `timed`.
 
     The paper's numbers are drawn below ours.
     """
@@ -124,9 +125,9 @@ def draw_curves(found: Sensitivity, profile: Profile, title: str, timed: bool) -
 
 
 def _collect_seeds(cell: Cell, row: Row, key: str) -> dict[int, float]:
-    """Return a number of each finished run by seed.
+    """Return a number of each finished run, by seed.
 
-    Times of several devices, or of runs that shared their CPU, are left out.
+    Times are left out if they come from several devices or if a run shared its CPU.
     """
     untold = row["time_s"] is None or cell.slowed
     return {} if key == "time_s" and untold else cell.by_seed(key)

@@ -1,4 +1,4 @@
-"""Settings in which two runs or cells differ, with the contents of the files that they read."""
+"""Settings in which two runs or cells differ, including the contents of the files they read."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ IDENTITY = (
 def list_differences(one: pd.DataFrame, other: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Return name and both values of each setting that differs.
 
-    one, other: rows of the exported table, each of one run or cell. The runs of a cell share all
-    fields that are not columns, and the contents of their files.
+    one, other: rows of the exported table, for one run or one cell each. The runs of a cell share
+    all fields that are not columns, and the contents of their files.
     """
     first, second = (
         {key: join_values(runs, key) for key in IDENTITY}
@@ -33,16 +33,19 @@ def list_differences(one: pd.DataFrame, other: pd.DataFrame) -> list[tuple[str, 
 
 
 def join_values(runs: pd.DataFrame, key: str) -> str:
-    """Return the different values of a column, separated by commas."""
+    """Return the distinct values of a column, separated by commas."""
     return ", ".join(dict.fromkeys(str(value) for value in runs[key] if str(value)))
 
 
 def get_contents(runs: pd.DataFrame) -> dict[str, str]:
-    """Return the hashes of the files that a run or cell read, by role; {} without runs."""
+    """Return the hashes of the files that a run or cell reads, by the role of the file.
+
+    The result is empty without runs.
+    """
     contents: dict[str, str] = {} if runs.empty else json.loads(runs.contents.iloc[0])
     return contents
 
 
 def _format(value: Any) -> str:
-    """Return a setting as text. A list holds the ids of the runs that gave the budget (match)."""
+    """Return a setting as text. A list is that of `match`: ids of the runs that gave the budget."""
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,4 +1,4 @@
-"""Two runs, cells or sweeps side by side."""
+"""Comparison of two runs, two cells or two sweeps, side by side."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ SHOWN: Mapping[str, tuple[str, int | None]] = {
 class Side:
     """One side of a comparison: runs that differ in their seed only.
 
-    name: as the user wrote it. runs: rows of the exported table. planned: number of runs that a
-    sweep plans, of which some may not be there yet; 0: as many as `runs`. results: results folder,
-    if intervals are to cover the test draw.
+    name: as the user typed it. runs: rows of the exported table. planned: number of runs that a
+    sweep plans, including runs that do not exist yet; 0 means as many as `runs`. results: results
+    folder, needed for intervals that cover the test draw.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Side:
 
     @property
     def has_samples(self) -> bool:
-        """Whether all finished runs have the outcomes of their evaluation samples."""
+        """Whether all finished runs have a file with the outcomes of their evaluation samples."""
         root = self.results
         return root is not None and all(
             (root / "runs" / run / FILE).exists() for run in self.done.run
@@ -83,7 +83,7 @@ class Side:
 
     @property
     def done(self) -> pd.DataFrame:
-        """Finished runs, with the time inside training and decisions."""
+        """Finished runs. The column time_s is the time inside training and decisions."""
         done = self.runs[self.runs.state == DONE]
         return done.assign(time_s=done.train_s + done.decide_s)
 
@@ -102,8 +102,8 @@ class Side:
 def find_side(results: Results, name: str, cells: bool, root: Path) -> Side:
     """Return a run by the first characters of its id, or the runs of a cell.
 
-    cells: return all runs of the cell that has this id, or that contains the run with this id.
-    root: the results folder. Raises UserError if no id begins so, or if several do.
+    cells: return all runs of a cell, found by its own id or by the id of one of its runs. root: the
+    results folder. Raises UserError if no id begins with `name`, or if several do.
     """
     runs = results.runs
     begins = {key: runs[key].str.startswith(name) for key in ("run", "cell")}
@@ -123,7 +123,7 @@ def find_side(results: Results, name: str, cells: bool, root: Path) -> Side:
 
 
 def compare_cells(one: Side, other: Side) -> Table:
-    """Return the settings that differ and the measurements of two runs or cells."""
+    """Return the differing settings and the measurements of two runs or cells, as a table."""
     rows: list[Row] = [
         {"what": name, "one": first, "other": second, "change": None}
         for name, first, second in list_differences(one.runs, other.runs)
@@ -146,9 +146,9 @@ def compare_cells(one: Side, other: Side) -> Table:
 def compare_sweeps(
     names: tuple[str, str], sides: tuple[Mapping[tuple[str, ...], Side], ...]
 ) -> Table:
-    """Return one row for each model, data set and method of two sweeps.
+    """Return a table with one row for each model, data set and method of two sweeps.
 
-    names: the two sweeps. sides: for each sweep, its cells by model, data set and method.
+    names: names of the two sweeps. sides: for each sweep, its cells by model, data set and method.
     """
     first, second = sides
     rows: list[Row] = []
@@ -188,7 +188,7 @@ def compare_sweeps(
 def compare_layers(results: Results, one: Side, other: Side) -> Table | None:
     """Return the steps after which layers stay frozen in two runs; None for cells.
 
-    None also if neither run ends with a frozen layer.
+    The result is also None if neither run ends with a frozen layer.
     """
     frozen = []
     for side in (one, other):
@@ -212,9 +212,10 @@ def compare_layers(results: Results, one: Side, other: Side) -> Table | None:
 
 
 def _describe_change(one: Side, other: Side, key: str) -> str:
-    """Return the change as text: a paired difference of scores, else a share in percent.
+    """Return the change from `one` to `other` as text.
 
-    Scores by different metrics, and runs without a result, have none.
+    The change of a score is a paired difference, that of other columns is in percent. The text is
+    empty for runs without a result, and for scores by different metrics.
     """
     if key == "accuracy" and not _agree(one, other, "metric"):
         return ""
@@ -242,7 +243,7 @@ def _name_score(*sides: Side) -> str:
 
 
 def _share_samples(one: Side, other: Side) -> bool:
-    """Return whether both sides were evaluated on the same samples, whose outcomes are known."""
+    """Return whether both sides have sample outcomes, and for the same evaluation samples."""
     same = all(_agree(one, other, key) for key in ("data", "evaluate_on", "metric"))
     same = same and get_contents(one.runs).get("data") == get_contents(other.runs).get("data")
     return same and one.has_samples and other.has_samples
@@ -258,9 +259,9 @@ def _differ_in_device(one: Side, other: Side) -> bool:
 
 
 def _pair(one: Side, other: Side) -> statistics.Interval:
-    """Return the difference of accuracy, paired by seed, with a 95 % interval.
+    """Return the accuracy of `other` minus that of `one`, paired by seed, with a 95 % interval.
 
-    The interval covers the seeds, and the test draw too if `_share_samples`.
+    The interval covers the seeds, and also the test draw if `_share_samples`.
     """
     if _share_samples(one, other):
         return compare_accuracy(other.make_cell(), one.make_cell()).interval

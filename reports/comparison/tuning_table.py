@@ -1,4 +1,4 @@
-"""Table of a search of learning rate, warm-up and weight decay, and the values it found."""
+"""Table of a search over learning rate, warm-up and weight decay, and the best values."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SEARCHED = ("lr", "warmup", "weight_decay")
 class TuningRow:
     """Outcome of one setting for one strategy.
 
-    spec: run of its first seed. score: mean score over the seeds on validation data, NaN unless all
+    spec: run of the first seed. score: mean score over the seeds on validation data, NaN unless all
     seeds are finished. error: standard error of the score from the draw of the validation samples,
-    NaN for metrics other than accuracy. state: finished runs, or "diverged". metric: of the score;
-    "" if it is unknown.
+    NaN for metrics other than accuracy. state: number of finished runs as text, or "diverged".
+    metric: metric of the score; "" if unknown.
     """
 
     spec: Spec
@@ -35,12 +35,12 @@ class TuningRow:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Values of the fields that were searched."""
+        """Values of the searched fields: learning rate, warm-up and weight decay."""
         return tuple(getattr(self.spec, name) for name in SEARCHED)
 
 
 def read_tuning_rows(specs: Sequence[Spec], results: Path) -> list[TuningRow]:
-    """Return one row for each cell of the runs, in their order."""
+    """Return one row for each cell of the runs, in the order of the runs."""
     cells: dict[str, list[Spec]] = defaultdict(list)
     for spec in specs:
         cells[spec.cell].append(spec)
@@ -63,9 +63,9 @@ def _read_row(cell: Sequence[Spec], results: Path) -> TuningRow:
 
 
 def find_best(rows: Sequence[TuningRow], strategy: str) -> TuningRow | None:
-    """Return the row of a strategy with the best score; of equal ones, that of the lowest lr.
+    """Return the row of a strategy with the best score, or None if no row has a score.
 
-    None if no setting of the strategy has a score.
+    Of rows with equal scores, return the row with the lowest learning rate.
     """
     known = [r for r in rows if r.spec.strategy == strategy and not math.isnan(r.score)]
     return max(known, key=lambda row: (row.score, -row.spec.lr), default=None)
@@ -74,7 +74,8 @@ def find_best(rows: Sequence[TuningRow], strategy: str) -> TuningRow | None:
 def build_tuning_table(rows: Sequence[TuningRow], title: str) -> Table:
     """Return the table of all settings.
 
-    It marks the best setting of each strategy, and those within one standard error of it.
+    The table marks the best setting of each strategy, and all settings within one standard error of
+    the best.
     """
     strategies = list(dict.fromkeys(row.spec.strategy for row in rows))
     best = {s: top for s in strategies if (top := find_best(rows, s))}
@@ -115,7 +116,7 @@ def _make_exact_column(head: str, key: str) -> Column:
 
 
 def _unit(rows: Sequence[TuningRow], percent: str) -> str:
-    """Return `percent`, or "" if the scores are losses, which are no percentages."""
+    """Return `percent`, or "" if the scores are losses, which are not percentages."""
     return "" if any(row.metric == "loss" for row in rows) else percent
 
 
@@ -129,7 +130,7 @@ def _describe_marks(best: dict[str, TuningRow]) -> str:
 
 
 def _warn(rows: Sequence[TuningRow], best: dict[str, TuningRow]) -> list[str]:
-    """Return a warning for each searched field whose best value is the last one of its range."""
+    """Return a warning for each field whose best value is at an end of the searched range."""
     notes = []
     for strategy, top in best.items():
         for name in ("lr", "weight_decay"):
@@ -146,10 +147,10 @@ def _warn(rows: Sequence[TuningRow], best: dict[str, TuningRow]) -> list[str]:
 
 
 def format_profile_lines(rows: Sequence[TuningRow], pair: str, baseline: str) -> str:
-    """Return the lines for a profile: the best values of the baseline strategy, and their source.
+    """Return lines for a profile: the best values of the baseline strategy, and their source.
 
-    pair: MODEL/DATASET, as a profile names it. Raises UserError if no setting of the baseline has
-    a score.
+    pair: MODEL/DATASET, in the names of the profile. Raises UserError if no setting of the baseline
+    has a score.
     """
     top = find_best(rows, baseline)
     if top is None:

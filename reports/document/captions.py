@@ -135,7 +135,7 @@ POOLED = (
 
 
 def describe_setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
-    """Return notes that name the devices of the runs and the predictor."""
+    """Return notes that name the devices of the runs and the predictor that they use."""
     made_on = frozenset().union(*(cell.devices for cell in cells))
     known = {name for name in made_on if not name.startswith(UNKNOWN)}
     devices = sorted(known) + [f"{UNKNOWN}s"] * (known < made_on) or [profile.device]
@@ -147,7 +147,7 @@ def describe_setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
 
 
 def name_score(metrics: Collection[str]) -> str:
-    """Return the heading of scores by these metrics, without “%” for a loss.
+    """Return the heading of scores by these metrics; a loss gets no "%".
 
     metrics: "" stands for a run without a result.
     """
@@ -157,13 +157,13 @@ def name_score(metrics: Collection[str]) -> str:
 
 
 def describe_score(metrics: Collection[str]) -> list[str]:
-    """Return a note on the meaning of the scores; none if all of them are accuracies."""
+    """Return a note on the meaning of the scores, or no note if all of them are accuracies."""
     meanings = [meaning for metric, meaning in MEANINGS.items() if metric in metrics]
     return [] if name_score(metrics) == ACCURACY else [f"Score: {'; or '.join(meanings)}."]
 
 
 def _note_known_data(cells: Sequence[Cell], profile: Profile) -> list[str]:
-    """Return a note for each data set of the same kind as the predictor's training data."""
+    """Return a note for each data set that resembles the predictor's training data."""
     kinds = {source.partition(":")[0] for source in profile.sources}
     names = dict.fromkeys(cell.roles[1] for cell in cells)
     used = {name: profile.stands_for.get(profile.find_role(name), name) for name in names}
@@ -205,9 +205,9 @@ def explain_marks(cells: Sequence[Cell]) -> list[str]:
 
 
 def list_failures(cells: Sequence[Cell], profile: Profile) -> list[str]:
-    """Return a line for each diverged or failed run, and the number of runs without a result.
+    """Return a line for each diverged or failed run, and a line for runs without a result yet.
 
-    At most LISTED runs are named.
+    At most LISTED diverged or failed runs are named. One line counts the remaining ones.
     """
     ended = [
         f"{run['state']}: {' / '.join(profile.format_name(r) for r in cell.roles)}, "
@@ -231,7 +231,7 @@ def format_marks(
 ) -> str:
     """Return the marks of a cell's mean, or of its mean time if `timed`.
 
-    compared_devices: devices of the cells that it is compared with.
+    compared_devices: devices of the cells with which the cell is compared.
     """
     words = DIVERGED_MARK * bool(cell.diverged)
     if timed:
@@ -243,7 +243,7 @@ def format_marks(
 
 
 def format_seed_count(cell: Cell) -> str:
-    """Return a text such as "4 of 5 (1 diverged)": finished, wanted, diverged and failed runs."""
+    """Return a text such as "4 of 5 (1 diverged)": finished, wanted, diverged or failed runs."""
     lost = [f"{count} {word}" for count, word in
             ((cell.diverged, DIVERGED), (cell.failed, FAILED)) if count]  # fmt: skip
     return f"{cell.n} of {cell.wanted}" + (f" ({', '.join(lost)})" if lost else "")

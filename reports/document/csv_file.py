@@ -10,7 +10,7 @@ from reports.document.table import Table
 
 
 def format_csv(table: Table) -> str:
-    """Return the rows as CSV with unrounded numbers; missing values are empty."""
+    """Return the rows as CSV with unrounded numbers. Missing values are empty."""
     out = io.StringIO()
     keys = list(table.rows[0]) if table.rows else []
     writer = csv.DictWriter(out, keys, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Note on intervals of AutoFreeze that hold few steps."""
+"""Note on AutoFreeze runs whose intervals hold few steps."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def describe_short_intervals(
 ) -> list[str]:
     """Return a note if an interval of AutoFreeze holds fewer than FEW steps, otherwise nothing.
 
-    The note lists the steps of these intervals by method and data set. The steps per epoch come
-    from finished runs.
-    has_control: whether `--controls` adds the method ONCE to this table. The note says so unless
-        the method is in it.
+    The note lists the number of steps in these intervals by method and data set. The steps per
+    epoch come from finished runs.
+    has_control: whether the option `--controls` adds the method ONCE to this table. The note
+    mentions this option unless the table already shows the method.
     """
     short: dict[str, dict[str, str]] = {}
     for cell in cells:

@@ -32,7 +32,8 @@ LATEX = {
 def format_latex(table: Table, label: str) -> str:
     """Return one `table*` environment per page, no wider than the page.
 
-    The names of a block have their own line. The notes follow the first part in small print.
+    The names of a block have their own line. The notes follow the part on the first page, in small
+    print.
     """
     pages = _split_pages(table)
     parts = []
@@ -44,7 +45,7 @@ def format_latex(table: Table, label: str) -> str:
 
 
 def _split_pages(table: Table) -> list[list[Row]]:
-    """Return the rows of each page, by an estimate of the lines of rows, block names and notes."""
+    """Return the rows of each page, by estimating the lines of rows, block names and notes."""
     pages: list[list[Row]] = [[]]
     used, block = sum(1 + len(note) // NOTE for note in table.notes), None
     sentences = [column for column in table.columns if "p{" in _choose_alignment(column, table)]
@@ -99,7 +100,7 @@ def _choose_alignment(column: Column, table: Table) -> str:
 
 
 def _format_latex_head(column: Column) -> str:
-    """Return a heading, wrapped to lines of at most HEADING characters."""
+    """Return a heading, wrapped into lines of at most HEADING characters."""
     words = column.head.replace(" %", "\u00a0%")  # keep a word and its "%" on one line
     wrapped = textwrap.wrap(words, HEADING, break_long_words=False)
     lines = [_escape_latex(line.replace("\u00a0", " ")) for line in wrapped]

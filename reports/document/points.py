@@ -1,4 +1,8 @@
-"""Columns of differences in points, whose ends show on which side of a threshold they are."""
+"""Columns of differences in points.
+
+The ends of an interval are printed with enough digits to show on which side of a threshold they
+are.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ DIGITS, MOST_DIGITS = 2, 4
 def difference_column(head: str, key: str, mark: Callable[[Row], str] = lambda row: "") -> Column:
     """Return a column "mean [low, high]" from `key`, `key`_low and `key`_high, in points.
 
-    mark: function that formats a mark after the text from the row.
+    mark: function that returns the mark of a row. The mark follows the text.
     """
 
     def text(row: Row) -> str:
@@ -53,9 +57,8 @@ def format_ends(
 ) -> str:
     """Return the ends of an interval as "[low, high]".
 
-    An end has more digits if rounding hides on which side of a threshold it is. The lower end
-    decides by being above a threshold, and the upper end by being below. sign: whether positive
-    ends get a plus sign.
+    An end gets more digits if rounding hides whether the lower end is above a threshold, or the
+    upper end below it. sign: whether positive ends get a plus sign.
     """
     words = [
         format_fixed(end, choose_decimals(end, thresholds, digits, MOST_DIGITS, [side]), sign)

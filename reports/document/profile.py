@@ -14,7 +14,7 @@ LIBRARY_NAMES = {"deit_tiny": "deit_tiny_patch16_224", "bert_base": "bert-base-u
 
 @dataclass(frozen=True)
 class Profile:
-    """Profile of a report. `stands_for` maps the paper's names to the names used here."""
+    """Profile of a report. `stands_for` maps the paper's names to the names used in the runs."""
 
     name: str
     stands_for: Mapping[str, str] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Profile:
         return cls(**{key: values[key] for key in known if values.get(key)})
 
     def find_role(self, name: str) -> str:
-        """Return the paper's name for a name used here, or the name itself."""
+        """Return the paper's name for a name used in the runs, or the name itself."""
         return {used: role for role, used in self.stands_for.items()}.get(name, name)
 
     def format_name(self, name: str) -> str:
@@ -73,9 +73,9 @@ class Profile:
 
 
 def merge_profiles(profiles: Sequence[Profile]) -> Profile:
-    """Return one profile that combines those of several reports.
+    """Return one profile that combines the profiles of several reports.
 
-    Raises UserError if there are none.
+    Raises UserError if `profiles` is empty.
     """
     if not profiles:
         raise UserError(

@@ -23,7 +23,7 @@ def format_provenance(
 ) -> str:
     """Return the provenance that is saved with a report, as JSON text.
 
-    frame: one row per run. files: files of the report. roles: columns of the frame to record.
+    frame: one row per run. files: files of the report. roles: columns of the frame to include.
     """
     keys = ("id", "cell", *roles, "seed", "state", "reason", "device", "commit")
     values: dict[str, Any] = {
@@ -38,5 +38,5 @@ def format_provenance(
 
 
 def get_command() -> str:
-    """Return the current command line without the folder of the program."""
+    """Return the current command line, with only the file name of the program."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])

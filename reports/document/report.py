@@ -33,10 +33,10 @@ ACCURACY = "Accuracy (%)"
 class Report:
     """Report of one table or sweep.
 
-    name: prefix of its files. parts: tables of a document, in order. compact: tables for a
-    terminal. numbers: tables whose unrounded rows are written as CSV, by the file's stem.
-    frame: one row per run (see reports.runs.run_table). files: the written files, the terminal
-    text first. score: column heading for the runs' accuracy.
+    name: prefix of the report's files. parts: tables of a document, in order. compact: tables for a
+    terminal. numbers: tables whose unrounded rows are written as CSV, by the file's stem. frame:
+    one row per run (see reports.runs.run_table). files: the written files, the terminal text first.
+    score: column heading for the scores of the runs.
     """
 
     name: str

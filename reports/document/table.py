@@ -17,7 +17,7 @@ P_THRESHOLDS = (0.025, 0.05)  # significance levels; tests compare unrounded p v
 
 @dataclass(frozen=True)
 class Column:
-    """Column of a table: its heading, and a function that formats its text from a row."""
+    """Column of a table: its heading, and a function that formats the text of a row."""
 
     head: str
     text: Callable[[Row], str]
@@ -29,7 +29,8 @@ class Column:
 class Table:
     """Table with rows and columns.
 
-    A new block begins where the text of a `blocks` column changes. notes: texts below the table.
+    blocks: columns that divide the rows into blocks. A new block begins where the text of one of
+    these columns changes. notes: texts below the table.
     """
 
     title: str
@@ -48,7 +49,7 @@ class Unit:
 
 
 def choose_unit(totals: Iterable[float]) -> Unit:
-    """Return TFLOPs as in the paper, or GFLOPs if all totals are below one TFLOP."""
+    """Return TFLOPs, the paper's unit, or GFLOPs if all totals are below one TFLOP."""
     large = any(total >= TERA for total in totals)
     return Unit("TFLOPs", TERA) if large else Unit("GFLOPs", GIGA)
 
@@ -66,7 +67,7 @@ def to_number(value: Value) -> float:
 def format_fixed(value: Value, digits: int = 2, sign: bool = False) -> str:
     """Return a number with fixed decimals, a minus sign (−) and thousands separators.
 
-    Return DASH for a missing value.
+    Return DASH for a missing value. sign: whether positive numbers get a plus sign.
     """
     if not isinstance(value, int | float) or not math.isfinite(value):
         return DASH
@@ -77,7 +78,7 @@ def format_fixed(value: Value, digits: int = 2, sign: bool = False) -> str:
 
 
 def format_significant(value: Value, digits: int = 3) -> str:
-    """Return a number with significant digits; the integer part is always complete.
+    """Return a number with `digits` significant digits. The integer part is always complete.
 
     Return DASH for a missing value.
     """
@@ -96,8 +97,8 @@ def choose_decimals(
 ) -> int:
     """Return how many decimals show on which side of the thresholds a value is.
 
-    fewest, most: limits of the result. sides: 1 if it matters that the value is above a threshold,
-    -1 if it matters that the value is below.
+    fewest, most: limits of the result. sides: 1 if the decimals must show that the value is above a
+    threshold, -1 if they must show that it is below.
     """
 
     def compare(number: float) -> list[bool]:
@@ -128,7 +129,7 @@ def text_column(head: str, key: str) -> Column:
 def number_column(
     head: str, key: str, digits: int = 2, sign: bool = False, scale: float = 1.0, mark: str = ""
 ) -> Column:
-    """Return a column of numbers with fixed decimals, in units of `scale`.
+    """Return a column of numbers with fixed decimals, divided by `scale`.
 
     mark: key of the row for a mark (such as "†") after the number.
     """
@@ -145,9 +146,9 @@ def number_column(
 def rounded_column(
     head: str, key: str, digits: int = 3, scale: float = 1.0, mark: str = ""
 ) -> Column:
-    """Return a column of numbers with significant digits, in units of `scale`.
+    """Return a column of numbers with significant digits, divided by `scale`.
 
-    mark: row key of a mark after the number.
+    mark: key of the row for a mark after the number.
     """
     return Column(
         head,
@@ -167,7 +168,7 @@ def p_value_column(head: str, key: str) -> Column:
 def percent_column(head: str, key: str, digits: int = 1, mark: str = "") -> Column:
     """Return a column of shares (0 to 1), printed in percent.
 
-    mark: row key of a mark after the number.
+    mark: key of the row for a mark after the number.
     """
     return Column(
         head,
@@ -179,10 +180,11 @@ def percent_column(head: str, key: str, digits: int = 1, mark: str = "") -> Colu
 def mean_sd_column(
     head: str, key: str, mark: str = "", digits: int | None = 2, scale: float = 1.0
 ) -> Column:
-    """Return a column "mean ± standard deviation" from `key` and `key`_sd, in units of `scale`.
+    """Return a column "mean ± standard deviation" from `key` and `key`_sd, divided by `scale`.
 
-    digits: decimals of both; None: enough for three significant digits of the mean, and more if the
-    standard deviation would be printed as zero. mark: key of the row for a mark after the text.
+    digits: decimals of both numbers. None means enough for three significant digits of the mean,
+    and more if the standard deviation would be printed as zero. mark: key of the row for a mark
+    after the text.
     """
 
     def text(row: Row) -> str:
@@ -222,7 +224,10 @@ def interval_column(
 
 
 def _get_mark(row: Row, key: str, mark: str) -> str:
-    """Return the mark of a number, or "" if the number is missing."""
+    """Return the mark after a number, or "" if the number is missing.
+
+    key, mark: keys of the row for the number and for its mark.
+    """
     return str(row[mark] or "") if mark and is_known(row[key]) else ""
 
 

@@ -19,8 +19,8 @@ NAME_WIDTHS = (30, 24, 18, 12)  # characters of a name in a table; the first tha
 def format_text(table: Table, width: int = 120) -> str:
     """Return a table as plain text of at most `width` columns, with its notes below.
 
-    The names of a block stand on a line of their own above its rows. Words that do not fit are
-    shortened; columns of names give way before columns of numbers.
+    The names of a block have a line of their own above its rows. Texts that do not fit are
+    shortened, columns of names before columns of numbers.
     """
     blocks = _group_blocks(table)
     for limit in NAME_WIDTHS:
@@ -54,9 +54,9 @@ def format_text(table: Table, width: int = 120) -> str:
 
 
 def shorten_middle(text: str, width: int) -> str:
-    """Return a text of at most `width` characters, without its middle if it is longer.
+    """Return a text of at most `width` characters. The middle of a longer text is left out.
 
-    Names that differ at their end stay different.
+    Names that differ only at their end therefore stay different.
     """
     if len(text) <= width:
         return text
@@ -65,13 +65,13 @@ def shorten_middle(text: str, width: int) -> str:
 
 
 def _measure_width(table: Table, blocks: Sequence[tuple[list[str], list[list[str]]]]) -> int:
-    """Return the number of characters of the widest line, without any shortening."""
+    """Return the width of the widest line without any shortening, in characters."""
     lines = [[column.head for column in table.columns], *(c for _, rows in blocks for c in rows)]
     return sum(1 + max(map(len, column)) for column in zip(*lines, strict=True))
 
 
 def _shorten_names(table: Table, cells: Sequence[str], limit: int) -> list[str]:
-    """Return the cells of a row with shortened names."""
+    """Return the cells of a row, with names shortened to at most `limit` characters."""
     return [
         cell if column.right else shorten_middle(" ".join(cell.split()), limit)
         for column, cell in zip(table.columns, cells, strict=True)

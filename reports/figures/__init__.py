@@ -1,1 +1,1 @@
-"""Drawing functions for the figures, with every seed visible and colour-blind safe colours."""
+"""Drawing functions for the figures: every seed is visible, and colours are colour-blind safe."""

@@ -33,10 +33,10 @@ Compare = Callable[[Cell, Cell], tuple[Mapping[int, float], Interval]]
 
 @dataclass(frozen=True)
 class Drawn:
-    """Values of a cell in its panel, in the order of its seeds.
+    """Values of a cell in its panel, in the order of the cell's seeds.
 
     values: differences from full training in points, or accuracies in percent. interval: interval
-    of their mean. It is not drawn if its ends are unknown.
+    of the mean of the values. It is not drawn if its ends are unknown.
     """
 
     cell: Cell
@@ -54,10 +54,10 @@ def draw_accuracy_cost(
 ) -> Figure:
     """Draw accuracy against the FLOPs of each run, by the paper's convention.
 
-    The vertical axis is the difference from full training of the same seed in points, and FLOPs are
-    in percent of full training's mean. A panel without a result of full training shows accuracies
-    (%) and TFLOPs or GFLOPs. compare: returns the differences of a cell to full training by seed
-    (points), and the interval of their mean. score: name of what the runs are scored by.
+    The vertical axis is the difference from full training of the same seed, in points. FLOPs are in
+    percent of full training's mean. A panel without a result of full training shows accuracies (%)
+    and TFLOPs or GFLOPs instead. compare: function that returns the differences of a cell from full
+    training by seed (points), and the interval of their mean. score: name of the score of the runs.
     """
     groups = build_cells(frame)
     models = list(dict.fromkeys(cell.roles[0] for cell in groups))
@@ -88,13 +88,16 @@ def draw_accuracy_cost(
 
 
 def _format_score(cell: Cell) -> str:
-    """Return the mean score of a cell as text. A loss is not a percentage."""
+    """Return the mean score of a cell as text, with "%" unless the score is a loss."""
     heading = name_score({run["metric"] for run in cell.finished})
     return format_fixed(cell.mean("accuracy"), 1) + " %" * heading.endswith("(%)")
 
 
 def _measure(cell: Cell, full: Cell | None, compare: Compare) -> Drawn:
-    """Return what is drawn of a cell: differences from full training, or accuracies without it."""
+    """Return the values to draw for a cell.
+
+    They are differences from full training, or accuracies if `full` is None.
+    """
     flops = cell.by_seed("paper_total")
     if full is None:
         values: Mapping[int, float] = cell.by_seed("accuracy")
@@ -113,7 +116,7 @@ def _draw_panel(
     methods: Looks,
     inches: Affine2DBase,
 ) -> None:
-    """Draw one model and data set: seeds as small points, their mean with a 95 % interval."""
+    """Draw one model and data set: seeds as small points, and each mean with its 95 % interval."""
     printed = choose_unit(one.cell.mean("paper_total") for one in shown)
     unit = full.mean("paper_total") / 100 if full else printed.flops
     if full:
@@ -135,7 +138,7 @@ def _draw_panel(
 
 
 def _name_missing(axes: Axes, here: Sequence[Cell]) -> None:
-    """Write the cells of a panel that lack results into its corner."""
+    """Write the names of cells without all results into a corner of the panel."""
     lost = [f"{cell.roles[2]}: {format_seed_count(cell)}" for cell in here if cell.n < cell.wanted]
     # Two per line, because four lines would overlap the points above the knee.
     words = "\n".join(",  ".join(lost[i : i + 2]) for i in range(0, len(lost), 2))
@@ -146,9 +149,9 @@ def _name_missing(axes: Axes, here: Sequence[Cell]) -> None:
 def _draw_points(
     axes: Axes, one: Drawn, unit: float, look: tuple[str, str], shift: float, inches: Affine2DBase
 ) -> None:
-    """Draw the seeds of a cell and their mean with its interval.
+    """Draw the seeds of a cell, and their mean with its interval.
 
-    unit: FLOPs per unit of the horizontal axis. shift: shift to the right, in points.
+    unit: FLOPs per unit of the horizontal axis. shift: shift to the right, in typographic points.
     """
     colour, marker = look
     left, at = (
@@ -172,7 +175,7 @@ def _draw_points(
 
 
 def _compute_shifts(here: Sequence[Cell]) -> list[float]:
-    """Return the shift of each cell, in points, so that cells of similar cost do not overlap.
+    """Return a shift for each cell, in typographic points, so that similar costs do not overlap.
 
     Shifted cells keep the order of their costs.
     """

@@ -1,4 +1,7 @@
-"""Broken vertical axis, which shows outliers at a smaller scale below a knee."""
+"""Vertical axis with a break: values below the break are drawn at a smaller scale.
+
+Outliers then take little space.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ LEAST = 3.0  # smallest compression for which the axis is broken
 
 
 def squeeze_below(axes: Axes, cells: Sequence[Sequence[float]]) -> None:
-    """Set the y limits and ticks, and compress the lower part if cells are far below the best.
+    """Set the y limits and ticks, and compress the lower part if cells are far below the best cell.
 
-    cells: the values of each cell. A dotted line with the scale marks the knee.
+    cells: the values of each cell. A dotted line marks where the compressed part begins, with its
+    scale.
     """
     if not cells:
         return

@@ -26,7 +26,7 @@ DARKEST, LIGHTEST = 0.25, 0.82
 def draw_cka_curves(curves: pd.DataFrame, titles: Mapping[str, str], title: str) -> Figure:
     """Draw the layers in `curves` (see reports.runs.recordings.read_curves), coloured by depth.
 
-    titles: title of each wanted run, by its id; runs without curves get an empty panel.
+    titles: title of each wanted run, by run id. Runs without curves get an empty panel.
     """
     rows = max(1, math.ceil(len(titles) / COLUMNS))
     figure = Figure(figsize=(4.4 * COLUMNS, 2.5 * rows + 0.8), layout="constrained")
@@ -84,7 +84,7 @@ def _draw_panel(axes: Axes, here: pd.DataFrame) -> None:
 
 
 def spread_heights(heights: Sequence[float], gap: float) -> list[float]:
-    """Return heights (0 to 1), moved so that neighbours are at least `gap` apart, in their order.
+    """Return heights (0 to 1) in the same order, moved to be at least `gap` apart.
 
     NaN counts as 0.
     """

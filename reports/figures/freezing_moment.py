@@ -51,7 +51,7 @@ def draw_freezing_moments(moments: pd.DataFrame, profile: Profile, title: str) -
 
 
 def _draw_panel(axes: Axes, here: pd.DataFrame, longest: float, look: tuple[str, str]) -> None:
-    """Draw one model and strategy; `longest` is the longest training of the row, in epochs."""
+    """Draw one model and strategy. `longest` is the longest training in the row, in epochs."""
     if here.empty:
         axes.text(
             0.5, 0.5, "no finished run", transform=axes.transAxes, ha="center", color="#666666"

@@ -1,4 +1,7 @@
-"""Figure of the gradients of all and of sampled weights of a layer: histograms and distances."""
+"""Figure of the gradients of a layer, all weights against sampled weights.
+
+Each run has a panel of histograms and a panel of distances.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ KOLMOGOROV = 0.8276
 
 @dataclass(frozen=True)
 class SampleComparison:
-    """Comparison of a layer with its sample (see reports.runs.gradient_samples).
+    """Comparison of all gradients of a layer with a sample (see reports.runs.gradient_samples).
 
     layer: title of the panel.
     """
@@ -41,7 +44,7 @@ def draw_gradient_sample(
 ) -> Figure:
     """Draw one row per run: histograms on the left, Kolmogorov–Smirnov distances on the right.
 
-    titles: title of each wanted run, by its id; runs without a comparison get empty panels.
+    titles: title of each wanted run, by run id. Runs without a comparison get empty panels.
     """
     rows = max(1, len(titles))
     figure = Figure(figsize=(7.6, 2.15 * rows + 0.9), layout="constrained")
@@ -63,7 +66,7 @@ def draw_gradient_sample(
 
 
 def _draw_histogram(axes: Axes, bins: pd.DataFrame) -> None:
-    """Draw the shares on a log scale, because most gradients are near or exactly zero."""
+    """Draw both histograms on a log scale, because most gradients are near zero or exactly zero."""
     edges = np.append(bins.low, bins.high.iloc[-1])
     power = math.floor(math.log10(edges[-1]))
     scaled = edges / 10.0**power
@@ -80,7 +83,10 @@ def _draw_histogram(axes: Axes, bins: pd.DataFrame) -> None:
 
 
 def _draw_distances(axes: Axes, distances: pd.DataFrame) -> None:
-    """Draw the median and band over the samples; chance alone is a straight line on log scales."""
+    """Draw the median and band of the distance by sample size, on log scales.
+
+    A dashed line shows the distance that chance alone would give.
+    """
     sizes = distances["size"]
     axes.fill_between(sizes, distances.low, distances.high, color=COLOUR, alpha=0.2, linewidth=0)
     axes.plot(sizes, distances["median"], color=COLOUR, marker="o", markersize=3.2, linewidth=1.2)
@@ -101,7 +107,7 @@ def _draw_distances(axes: Axes, distances: pd.DataFrame) -> None:
 
 
 def _find_limits(comparisons: Mapping[str, SampleComparison]) -> tuple[float, float]:
-    """Return y limits that contain all distances, with some space."""
+    """Return y limits that contain the distances of all runs, with some space."""
     lows = [c.distances.low[c.distances.low > 0].min() for c in comparisons.values()]
     highs = [c.distances.high.max() for c in comparisons.values()]
     return 0.8 * min(lows, default=0.01), 1.2 * max(highs, default=0.1)

@@ -19,9 +19,9 @@ MEASURES = {  # column: label of its row of panels, which exists if any run has 
 
 
 def draw_memory_curves(epochs: pd.DataFrame, profile: Profile, title: str) -> Figure:
-    """Draw the runs of one data set (see reports.runs.epochs): seeds thin, their mean thick.
+    """Draw the runs of one data set (see reports.runs.epochs): thin lines per seed, thick means.
 
-    Matched runs may end earlier or later than the others.
+    Matched runs may be shorter or longer than the runs of other methods.
     """
     models = list(dict.fromkeys(epochs.model))
     methods = choose_looks(epochs.method)

@@ -11,7 +11,7 @@ from reports.document.profile import Profile
 
 
 def build_titles(frame: pd.DataFrame, profile: Profile) -> Mapping[str, str]:
-    """Return the title of each wanted run, by its id: model and data set in two lines.
+    """Return the title of each wanted run, by run id: model and data set in two lines.
 
     Method and seed are included if the runs differ in them.
     """

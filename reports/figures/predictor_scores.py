@@ -1,4 +1,4 @@
-"""Figures of the predictor's scores on held-out runs, compared with rules without a predictor."""
+"""Figures of the scores of the predictor and of baselines on held-out runs."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def draw_split_scores(
 ) -> Figure:
     """Draw AUROC and average precision of every run, by split and judge, with their means.
 
-    A judge is the predictor or a rule that is compared with it. Columns of runs: split, judge, run,
-    auroc, precision, with one row per split, judge and held-out run. Runs without a score (NaN)
-    are left out. Means have 95 % t intervals over the runs.
+    A judge is the predictor or a baseline. runs: one row per split, judge and held-out run, with
+    the columns split, judge, run, auroc and precision. Runs without a score (NaN) are left out.
+    Means have 95 % t intervals over the runs.
     """
     judges = _choose_looks(runs.judge)
     splits = list(dict.fromkeys(runs.split))
@@ -77,9 +77,10 @@ def draw_reliability(
 ) -> Figure:
     """Draw a reliability diagram per split: P(freeze) against the share of converged layers.
 
-    bins: frame with one row per split, judge (the predictor or a baseline) and bin. Its columns are
-    split, judge, p (mean P(freeze) of the moments in the bin), share (share of them that
-    converged), n (their number). The area of a mark is proportional to n.
+    bins: one row per split, judge (the predictor or a baseline) and bin of P(freeze). Columns:
+    split, judge, p, share and n. p is the mean P(freeze) of the moments in the bin. share is the
+    fraction of these moments at which the layer had converged, and n is their number. The area of a
+    mark is proportional to n.
     """
     judges = _choose_looks(bins.judge)
     splits = list(dict.fromkeys(bins.split))
@@ -114,7 +115,7 @@ def draw_reliability(
 def _draw_column(
     axes: Axes, place: float, width: float, values: Sequence[float], look: tuple[str, str]
 ) -> None:
-    """Draw one judge on one split: a small point per run, their mean and its interval."""
+    """Draw one judge on one split: a small point per run, and the mean with its interval."""
     if not values:
         axes.annotate(
             "no run", (place, 0.5), xycoords=("data", "axes fraction"), rotation=90,
@@ -138,7 +139,7 @@ def _draw_column(
 
 
 def _choose_looks(names: pd.Series[str]) -> Looks:
-    """Return colour and marker of each judge: known judges first, others get spare looks."""
+    """Return colour and marker of each judge. Judges without a fixed look get spare looks."""
     found = dict.fromkeys(names)
     strangers = [name for name in found if name not in JUDGES]
     known = {name: look for name, look in JUDGES.items() if name in found}

@@ -1,4 +1,4 @@
-"""Figure of a result over the values of one option: seeds, their mean, and the paper's values."""
+"""Figure of a result over the values of one option, for our runs and for the paper."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Curve = Mapping[float, Mapping[int, float]]  # value of the option: seed: result
 
 @dataclass(frozen=True)
 class Panel:
-    """Quantity of one model and data set over the values of the option, here and in the paper.
+    """Values of one quantity over the option's values on one pair, from our runs and the paper.
 
-    relative: both rows span the same share of the quantity instead of the same number of units.
+    relative: both axes span the same share of the quantity, instead of the same number of units.
     """
 
     title: str
@@ -36,7 +36,7 @@ class Panel:
 def draw_sensitivity_curves(
     panels: Sequence[Panel], option: str, default: float, title: str
 ) -> Figure:
-    """Draw one column per panel: these runs above, the paper below.
+    """Draw one column per panel: our runs above, the paper below.
 
     The values of the option are evenly spaced. A dotted line marks the default.
     """
@@ -106,7 +106,7 @@ def _draw_paper(axes: Axes, values: Mapping[float, float], places: Mapping[float
 
 
 def _match_spans(upper: Axes, lower: Axes, relative: bool) -> None:
-    """Give both rows the same span, that of the wider one, in units or as a share of the middle.
+    """Give both rows of a column the span of the wider one, in units or relative to the middle.
 
     The spans stay unchanged if a row is empty.
     """

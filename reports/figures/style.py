@@ -1,4 +1,4 @@
-"""Shared look of the figures: fonts, a colour and a marker per method, and how files are saved."""
+"""Shared look of the figures: fonts, a colour and a marker per method, and saving of files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ Looks = dict[str, tuple[str, str]]  # method: colour, marker
 
 @contextmanager
 def apply_style() -> Iterator[None]:
-    """Apply the shared look to figures drawn inside, independent of the user's matplotlibrc."""
+    """Apply the shared look inside the context, whatever the user's matplotlibrc contains."""
     with context(["default", SETTINGS]):
         yield
 
@@ -63,7 +63,7 @@ def apply_style() -> Iterator[None]:
 def choose_looks(methods: Iterable[str]) -> Looks:
     """Return colour and marker of each method.
 
-    Built-in strategies declare their look. Other methods get spare looks in order.
+    Built-in strategies declare their look. All other methods get spare looks in order.
     """
     known = {name: facts.look for name, facts in find_built_in().items() if facts.look}
     names = list(dict.fromkeys(methods))

@@ -1,1 +1,1 @@
-"""Leaderboard: all strategies, compared at equal cost with the controls, and ranked."""
+"""Leaderboard: ranking of all strategies, each compared with the controls at equal cost."""

@@ -1,4 +1,4 @@
-"""Plain answer of the leaderboard: which methods beat the controls at equal cost, which do not."""
+"""Plain answer of the leaderboard: the methods that beat the controls at equal cost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MEANING = (
 
 
 def write_headline(standings: Sequence[Standing]) -> str:
-    """Return the answer as one sentence, with the number of methods."""
+    """Return the answer as one sentence with the number of methods of each outcome."""
     judged = [one for one in standings if not one.contestant.is_control]
     tested = [one for one in judged if one.outcome != NOT_TESTED]
     if not tested:
@@ -67,6 +67,6 @@ def _list_names(standings: Sequence[Standing], outcome: str) -> list[str]:
 
 
 def _describe(one: Standing) -> str:
-    """Return a method's name, with the controls that are better if there are any."""
+    """Return a method's name, followed by the controls that are better, if any."""
     name = one.contestant.name
     return f"{name} (than {' and '.join(one.worse_than)})" if one.worse_than else name

@@ -1,7 +1,8 @@
 """Contestants of the leaderboard: the points of each method and of each control, by pair.
 
-A method "slimfit" is the point at the strategy's defaults. Methods whose name continues after a
-comma, such as "slimfit, share 0.75", are further settings of the same contestant.
+A point is one setting of a contestant on one pair. A method "slimfit" is the strategy at its
+defaults. A method "slimfit, share 0.75" is another setting of the same contestant, because the part
+before the comma is the same.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CONTROLS = ("prefix", "at_once", "shortened")  # each contestant is compared wit
 class Point:
     """One setting of a contestant on one pair of model and data set.
 
-    cell: its runs. full: those of full training.
+    cell: runs of this setting. full: runs of full training on the same pair.
     """
 
     cell: Cell
@@ -52,7 +53,7 @@ class Point:
 
     @property
     def paired(self) -> bool:
-        """Whether every run of the cell has a result, and full training with its seed too."""
+        """Whether every run of the cell and full training with the same seed have results."""
         return len(self.costs) == self.cell.wanted
 
     @property
@@ -63,31 +64,34 @@ class Point:
 
 @dataclass(frozen=True)
 class Contestant:
-    """All points of a method, by pair. The first point of a pair is the one at its defaults."""
+    """All points of a method, by pair. The first point of a pair is that of the defaults."""
 
     name: str
     points: Mapping[Pair, Sequence[Point]]
 
     @property
     def is_control(self) -> bool:
-        """Whether it is one of the controls whose curves the others are compared with."""
+        """Whether the contestant is a control with which all methods are compared."""
         return self.name in CONTROLS
 
     @property
     def is_oracle(self) -> bool:
-        """Whether it needs a trained model of the same task, whose cost is not counted."""
+        """Whether the method needs a trained model of the same task, whose cost is not counted."""
         return any(
             run.get("reference") for point in self.defaults.values() for run in point.cell.runs
         )
 
     @property
     def defaults(self) -> Mapping[Pair, Point]:
-        """Point at the defaults of each pair."""
+        """Point of each pair at which the strategy has its default options."""
         return {pair: points[0] for pair, points in self.points.items()}
 
     @property
     def runs(self) -> tuple[int, int]:
-        """Number of runs with a result and with full training of the same seed, and of all runs."""
+        """Number of runs that are complete, and number of all runs.
+
+        A run is complete if it and full training of the same seed have a result.
+        """
         points = [point for points in self.points.values() for point in points]
         return sum(len(point.costs) for point in points), sum(point.cell.wanted for point in points)
 

@@ -1,9 +1,9 @@
 """Comparison of a method with the accuracy of a control at the method's own cost.
 
-A control is run at several costs. Between two of them its accuracy is interpolated linearly in the
-cost. Drawing one of the two settings at random gives that accuracy at that mean cost, so the
-interpolation claims nothing that the control cannot reach. Full training is the control's setting
-that saves nothing.
+A control is run at several costs. Between two of these costs, its accuracy is interpolated
+linearly. The interpolated accuracy is attainable: drawing one of the two settings at random gives
+this accuracy at this cost on average. Full training is the setting of the control that saves
+nothing.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ NOTHING = PairedDifference({}, None)
 
 
 def find_weights(costs: Sequence[float], cost: float) -> Weights | None:
-    """Return settings of a control, with weights, whose mean cost is that of a method.
+    """Return settings of a control, with weights, whose mean cost is the cost of a method.
 
-    costs: cost of each setting, in any order. cost: that of the method. A method that costs more
-    than the dearest setting is compared with that one, which costs less. None if the method costs
-    less than the cheapest setting.
+    costs: cost of each setting, in any order. cost: cost of the method. A method that costs more
+    than the most expensive setting is compared with that setting, which is then cheaper. The result
+    is None if the method costs less than the cheapest setting.
     """
     order = sorted(range(len(costs)), key=lambda i: costs[i])
     above = next((place for place, i in enumerate(order) if costs[i] >= cost), None)
@@ -46,9 +46,9 @@ def find_weights(costs: Sequence[float], cost: float) -> Weights | None:
 def is_comparable(point: Point, control: Sequence[Point]) -> bool:
     """Return whether all runs that a comparison with a control needs have results.
 
-    These are the runs of the method, and those of full training and of every setting of the control
-    with the same seeds. Without one of them, seeds would be compared with different curves.
-    control: the points of the control on the same pair, which are all of its planned settings.
+    The comparison needs the runs of the method. For the same seeds, it needs full training and
+    every setting of the control. If one of these runs is missing, seeds would be compared with
+    different curves. control: points of the control on the same pair, one per planned setting.
     """
     seeds = point.costs.keys()
     return point.paired and bool(control) and all(seeds <= one.costs.keys() for one in control)
@@ -57,9 +57,10 @@ def is_comparable(point: Point, control: Sequence[Point]) -> bool:
 def compare_with_curve(point: Point, control: Sequence[Point]) -> PairedDifference:
     """Return the accuracy of a method minus that of a control at the same cost, in points.
 
-    The comparison is paired by seed and test sample, and uses each seed's own cost. control: the
-    points of the control on the same pair. Return NOTHING if they are not `is_comparable`, or if a
-    seed costs less than the cheapest setting, because the mean without cheap seeds is biased.
+    The comparison is paired by seed and test sample, and uses each seed's own cost. control: points
+    of the control on the same pair. Return NOTHING unless they are `is_comparable`. Also return
+    NOTHING if a seed costs less than the cheapest setting, because a mean over the other seeds
+    would be biased.
     Raises UserError if two runs of a seed were evaluated on different samples.
     """
     if not is_comparable(point, control):
@@ -81,7 +82,7 @@ def compare_with_curve(point: Point, control: Sequence[Point]) -> PairedDifferen
 
 
 def _collect_curve(point: Point, control: Sequence[Point], seed: int) -> list[tuple[float, Run]]:
-    """Return cost and run of each setting of a control with one seed, full training included."""
+    """Return cost and run of each setting of a control with one seed, including full training."""
     full = next(run for run in point.full.finished if run["seed"] == seed)
     curve: list[tuple[float, Run]] = [(1.0, full)]
     for setting in control:
@@ -93,7 +94,10 @@ def _collect_curve(point: Point, control: Sequence[Point], seed: int) -> list[tu
 def _subtract_samples(
     own: Run, rivals: Sequence[tuple[Run, float]]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the difference of every evaluation sample, and the sources of the samples."""
+    """Return a run's contributions minus those of the control, by sample, and the sources.
+
+    rivals: runs of the control with their weights. The contributions are in points.
+    """
     read = _read_samples(own["samples"])
     rest = read.contributions.copy()
     for rival, weight in rivals:

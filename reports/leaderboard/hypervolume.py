@@ -1,9 +1,10 @@
 """Hypervolume of points of saving and loss, and its uncertainty over models.
 
-The hypervolume is the share of the rectangle of savings from 0 to MOST_SAVED and losses from 0 to
-MOST_LOST that is no better than one of a method's points. Zitzler and Thiele (1998) introduced it
-to compare sets of points with two aims. The data sets are taken as fixed and the models are
-resampled, each with all of its data sets.
+The rectangle of savings from 0 to MOST_SAVED and losses from 0 to MOST_LOST holds all possible
+results. The hypervolume of a method is the share of this rectangle in which results are no better
+than one of the method's points. Zitzler and Thiele (1998) introduced the hypervolume to compare
+sets of points with two aims. For the uncertainty, the models are resampled, each with all of its
+data sets. The data sets are taken as fixed.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ DRAWS = 4000
 def compute_hypervolume(points: Iterable[tuple[float, float]]) -> float:
     """Return the hypervolume of points (share saved, points lost), from 0 to 1.
 
-    A gain of accuracy counts as no loss, and a saving above MOST_SAVED as MOST_SAVED. A point
-    covers the rectangle between it and the worst corner (no saving, MOST_LOST lost). Points that
-    cost more than full training, or lose more than MOST_LOST, cover nothing.
+    A gain in accuracy counts as no loss. A saving above MOST_SAVED counts as MOST_SAVED. A point
+    covers the rectangle between itself and the worst corner (no saving, MOST_LOST lost). Points
+    that cost more than full training, or lose more than MOST_LOST, cover nothing.
     """
     area, best = 0.0, MOST_LOST
     clipped = [(min(saved, MOST_SAVED), max(lost, 0.0)) for saved, lost in points]
@@ -46,9 +47,10 @@ def compute_hypervolume(points: Iterable[tuple[float, float]]) -> float:
 def compute_mean_interval(values: Mapping[Pair, float]) -> Interval:
     """Return the mean hypervolume over the pairs, with a 95 % interval over the models.
 
-    It contains two intervals: the central LEVEL of all resamples of the models, and the t interval
-    over the models. With four models, the resamples alone cover the mean in fewer than 88 % of
-    the cases. The ends are limited to 0 and 1, and NaN with fewer than LEAST models.
+    The interval contains two intervals: the central LEVEL of the means of all resamples of the
+    models, and the t interval over the models. With four models, the resamples alone contain the
+    true mean in fewer than 88 % of the cases. The ends are limited to the range from 0 to 1. They
+    are NaN with fewer than LEAST models.
     """
     models = average_by_model(values)
     student = compute_t_interval(models)
@@ -67,8 +69,8 @@ def compute_mean_interval(values: Mapping[Pair, float]) -> Interval:
 def compute_ranks(values: Mapping[str, Mapping[Pair, float]]) -> dict[str, float]:
     """Return the rank of each method by its mean hypervolume over the models.
 
-    values: hypervolume by method and pair. Rank 1 has the largest mean. Equal means share their
-    mean rank.
+    values: hypervolume by method and pair. Rank 1 has the largest mean. Methods with equal means
+    share the mean of their ranks.
     """
     means = np.array([[np.mean(average_by_model(values[name]))] for name in values])
     return {name: float(rank) for name, (rank,) in zip(values, _rank_methods(means), strict=True)}
@@ -79,8 +81,8 @@ def compute_rank_ranges(
 ) -> dict[str, tuple[float, float]]:
     """Return the central LEVEL of each method's rank over all resamples of the models.
 
-    values: hypervolume by method and pair; all methods have the same pairs. Rank 1 has the largest
-    mean. Equal means share their mean rank. NaN with fewer than LEAST models.
+    values: hypervolume by method and pair. All methods have the same pairs. Ranks are as in
+    `compute_ranks`. The ends are NaN with fewer than LEAST models.
     """
     models = np.array([average_by_model(values[name]) for name in values])  # (methods, models)
     if not len(models) or models.shape[1] < LEAST:
@@ -92,7 +94,7 @@ def compute_rank_ranges(
 
 
 def _rank_methods(means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the ranks of the methods in each column of (methods, columns)."""
+    """Return the ranks of the methods in each column of `means` (methods, columns)."""
     larger = (means[None] > means[:, None]).sum(axis=1)
     equal = (means[None] == means[:, None]).sum(axis=1)
     return np.asarray(larger + (equal + 1) / 2, dtype=np.float64)
@@ -102,7 +104,8 @@ def _rank_methods(means: NDArray[np.float64]) -> NDArray[np.float64]:
 def list_resamples(models: int) -> NDArray[np.int64]:
     """Return the indices of the models in each resample, (resamples, models).
 
-    All resamples, or DRAWS that are drawn with a fixed seed if there are many models.
+    Up to MOST_ENUMERATED models, all resamples are listed. With more models, DRAWS resamples are
+    drawn with a fixed seed.
     """
     if models <= MOST_ENUMERATED:
         return np.array(list(product(range(models), repeat=models)), dtype=np.int64)
@@ -110,6 +113,6 @@ def list_resamples(models: int) -> NDArray[np.int64]:
 
 
 def order_by_mean(values: Mapping[str, Mapping[Pair, float]]) -> Sequence[str]:
-    """Return the names of the methods, the largest mean hypervolume first and unknown ones last."""
+    """Return the names of the methods by decreasing mean hypervolume; unknown means come last."""
     means = {name: float(np.mean(average_by_model(values[name]))) for name in values}
     return sorted(values, key=lambda name: (math.isnan(means[name]), -means[name]))

@@ -1,4 +1,4 @@
-"""Tables of the leaderboard over the pairs of images: ranking, equal cost, time to target."""
+"""Tables of the leaderboard for the image models: ranking, equal cost, time to target."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def format_rank_range(row: Row) -> str:
 
 
 def format_name(row: Row) -> str:
-    """Return the name of a method with its mark, and the number of its runs if some are missing."""
+    """Return a method's name with its mark, and the number of its runs if some have no result."""
     missing = to_number(row["runs"]) < to_number(row["planned_runs"])
     count = f" ({row['runs']} of {row['planned_runs']} runs)" if missing else ""
     return f"{METHOD.text(row)}{count}"
@@ -207,7 +207,10 @@ def _build_equal_cost_row(one: Standing) -> Row:
 
 
 def build_target_part(reached: Mapping[str, Reached], title: str) -> Table:
-    """Return the table of costs and times until the target is reached. reached: by method."""
+    """Return the table of costs and times until the target is reached.
+
+    reached: results by method.
+    """
     rows: list[Row] = [
         {
             "method": name,
@@ -231,8 +234,9 @@ def build_target_part(reached: Mapping[str, Reached], title: str) -> Table:
 
 
 def format_mark(contestant: Contestant, kinds: Sequence[str]) -> str:
-    """Return the mark after a method's name: its role, and whether it was made for other models.
+    """Return the mark after a method's name.
 
+    The mark shows the role of the method, and whether its authors made it for other kinds of model.
     kinds: kinds of model of its runs.
     """
     made_for = _find_made_for(contestant)
@@ -243,13 +247,13 @@ def format_mark(contestant: Contestant, kinds: Sequence[str]) -> str:
 
 
 def describe_marks(rows: Sequence[Row]) -> list[str]:
-    """Return a note for each mark that a row has."""
+    """Return a note for each mark that occurs in the rows."""
     used = {str(row["mark"]).partition(" ")[0] for row in rows}
     return [f"{mark} {note}" for mark, note in MARKS.items() if mark in used]
 
 
 def format_authors_kinds(contestant: Contestant) -> str:
-    """Return the kinds of model for which a method was made; '' for controls."""
+    """Return the kinds of model for which the authors made a method; '' for controls."""
     return ", ".join(_find_made_for(contestant))
 
 
@@ -264,6 +268,6 @@ def _find_made_for(contestant: Contestant) -> tuple[str, ...]:
 
 
 def _list_kinds(contestant: Contestant) -> list[str]:
-    """Return the kinds of model of a method's pairs."""
+    """Return the kinds of model in a method's pairs."""
     cells = [point.cell for point in contestant.defaults.values()]
     return [str(run.get("kind", "")) for cell in cells for run in cell.runs]

@@ -1,4 +1,4 @@
-"""Table of the leaderboard's language tasks: each pair of model and task on its own."""
+"""Table of the leaderboard's language tasks, with each pair of model and task on its own."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ MEANING = (
 def build_language_part(
     contestants: Mapping[str, Contestant], profile: Profile, title: str
 ) -> Table:
-    """Return one row for each pair and method, controls left out."""
+    """Return a table with one row for each pair and method, without the controls."""
     pairs = list(dict.fromkeys(pair for one in contestants.values() for pair in one.points))
     rows = [
         _build_row(pair, one, contestants, profile)

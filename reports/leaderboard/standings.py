@@ -1,4 +1,4 @@
-"""Standing of each method: hypervolume, rank, and comparison with the controls at its own cost."""
+"""Standing of each method: hypervolume, rank, and comparison with the controls at equal cost."""
 
 from __future__ import annotations
 
@@ -29,13 +29,16 @@ ONE_SIDED = (1 - statistics.LEVEL) / 2
 class Standing:
     """Results of one contestant over the pairs of model and data set.
 
-    against: comparison at equal cost with each control, over the pairs, by the control's name.
-    compared: number of pairs in these comparisons. p_better: one-sided p, Holm-adjusted, of the
-    hypothesis that at least one control is as good. p_worse: likewise, of the hypothesis that no
-    control is better. worse_than: controls that are better by the same correction, empty unless
-    the outcome is LOSES. rank: equal means share their mean rank; NaN for controls, oracles and
-    methods without all runs. beyond: number of pairs in which a run costs less than every control.
-    A pair counts only if all runs of the controls have results.
+    against: difference from each control at equal cost over the pairs, by the control's name.
+    compared: number of pairs in each of these differences. A pair counts only if all runs of the
+    control have results.
+    p_better: one-sided p of the hypothesis that at least one control is as good. p_worse: one-sided
+    p of the hypothesis that no control is better. Both are Holm-adjusted over the methods.
+    worse_than: controls that are better after the same correction; empty unless the outcome is
+    LOSES.
+    rank: methods with equal means share the mean of their ranks. NaN for controls, for oracles and
+    for methods without all runs. beyond: number of pairs in which a run costs less than every
+    control.
     """
 
     contestant: Contestant
@@ -55,7 +58,7 @@ class Standing:
 
     @property
     def ranked(self) -> bool:
-        """Whether it has a rank."""
+        """Whether the contestant has a rank."""
         return not math.isnan(self.rank)
 
 
@@ -64,7 +67,10 @@ Test = Mapping[str, float]  # one-sided p by control
 
 
 def compute_standings(contestants: Mapping[str, Contestant]) -> list[Standing]:
-    """Return the standings, the largest hypervolume first and contestants without all runs last."""
+    """Return the standings, the largest hypervolume first.
+
+    Contestants without all runs come last.
+    """
     volumes = {name: _compute_volumes(one) for name, one in contestants.items()}
     unfinished = {name for name, one in contestants.items() if one.runs[0] < one.runs[1]}
     order = sorted(order_by_mean(volumes), key=lambda name: name in unfinished)
@@ -111,8 +117,9 @@ def compute_standings(contestants: Mapping[str, Contestant]) -> list[Standing]:
 def compute_p_better(p: Test) -> float:
     """Return the one-sided p of H0 "the method is no better than at least one control".
 
-    An intersection-union test (Berger 1982): the largest p of the tests against each control, which
-    needs no correction. NaN without controls or if a test is not possible.
+    p: one-sided p of the test against each control. The result is the largest p, which needs no
+    correction (intersection-union test, Berger 1982). NaN without controls, or if a test is not
+    possible.
     """
     return max(p.values()) if p and not any(map(math.isnan, p.values())) else math.nan
 
@@ -120,7 +127,8 @@ def compute_p_better(p: Test) -> float:
 def compute_p_worse(p: Test) -> float:
     """Return the one-sided p of H0 "the method is at least as good as every control".
 
-    Bonferroni's correction over the controls. NaN as for `compute_p_better`.
+    p: one-sided p of the test against each control, with Bonferroni's correction applied here. NaN
+    as for `compute_p_better`.
     """
     known = p and not any(map(math.isnan, p.values()))
     return min(1.0, len(p) * min(p.values())) if known else math.nan
@@ -129,10 +137,11 @@ def compute_p_worse(p: Test) -> float:
 def find_better_controls(name: str, tests: Mapping[str, Test]) -> list[str]:
     """Return the controls that are better than a method, by the correction of its outcome.
 
-    tests: those of each planned method, empty if it cannot be tested. Each p is multiplied by the
-    number of controls and by the method's factor in Holm's correction. This factor is the number of
-    planned methods, less those with a smaller `compute_p_worse`. If the outcome is LOSES, the
-    control with the smallest p is always among them.
+    tests: p values of each planned method by control; empty if the method cannot be tested. Each p
+    is multiplied by the number of controls and by the method's factor in Holm's correction. This
+    factor is the number of planned methods minus the number of methods with a smaller
+    `compute_p_worse`. If the outcome is LOSES, the result therefore always contains the control
+    with the smallest p.
     """
     own = tests.get(name, {})
     least = compute_p_worse(own)
@@ -144,7 +153,8 @@ def find_better_controls(name: str, tests: Mapping[str, Test]) -> list[str]:
 def compute_p_values(differences: Differences, sign: int) -> dict[str, float]:
     """Return the one-sided p of H0 "sign times the difference is at most 0", by control.
 
-    Each is the larger one of the tests over the pairs and over the models.
+    Each p is the larger of two: that of the test over the pairs, and that of the test over the
+    models.
     """
     test = partial(_compute_p, sign=sign)
     return {
@@ -159,12 +169,12 @@ def _compute_p(values: Sequence[float], draws: Sequence[DrawVariance], sign: int
 
 
 def _compute_volumes(one: Contestant) -> dict[Pair, float]:
-    """Return the hypervolume of each pair."""
+    """Return the hypervolume of a contestant on each pair."""
     return {pair: compute_volume(points) for pair, points in one.points.items()}
 
 
 def compute_volume(points: Sequence[Point]) -> float:
-    """Return the hypervolume of the mean saving and loss of points; NaN without results."""
+    """Return the hypervolume of the points' mean savings and losses; NaN without results."""
     known = [(point.saved, -point.difference.mean) for point in points if point.difference.n]
     return compute_hypervolume(known) if known else math.nan
 
@@ -172,7 +182,7 @@ def compute_volume(points: Sequence[Point]) -> float:
 def _compare_with_controls(one: Contestant, controls: Sequence[Contestant]) -> Differences:
     """Return the differences at equal cost of the point at the defaults, by control and pair.
 
-    Pairs in which a run has no result are left out.
+    Pairs in which a needed run has no result are left out.
     """
     return {
         control.name: {
@@ -187,8 +197,8 @@ def _compare_with_controls(one: Contestant, controls: Sequence[Contestant]) -> D
 def _is_testable(one: Contestant, differences: Differences) -> bool:
     """Return whether all runs at the defaults have results and each control has LEAST pairs.
 
-    A pair in which a seed cannot be compared is left out of the test, and the table counts the
-    others.
+    The test leaves out pairs in which a seed cannot be compared. The table shows how many pairs are
+    left.
     """
     whole = all(point.complete for point in one.defaults.values())
     return whole and all(
@@ -230,7 +240,10 @@ def _build_standing(
 
 
 def _count_beyond(one: Contestant, differences: Differences) -> int:
-    """Return the number of pairs that no control's curve reaches, though all runs are finished."""
+    """Return the number of pairs that the curve of no control reaches.
+
+    On these pairs all runs have results, but every control costs more than some run of the method.
+    """
     return sum(
         bool(differences)
         and all(pair in pairs and not pairs[pair].n for pairs in differences.values())
@@ -239,7 +252,7 @@ def _count_beyond(one: Contestant, differences: Differences) -> int:
 
 
 def _judge(p_better: float, p_worse: float) -> str:
-    """Return the outcome by the Holm-adjusted p values."""
+    """Return the outcome for two Holm-adjusted, one-sided p values."""
     if math.isnan(p_better) or math.isnan(p_worse):
         return NOT_TESTED
     if p_better < ONE_SIDED:

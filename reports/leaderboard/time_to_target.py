@@ -1,8 +1,9 @@
-"""Cost and time until a run first reaches the accuracy of full training, less the margin.
+"""Cost and time until a run first reaches the target: full training's accuracy minus the margin.
 
-Runs with `score_epochs` are evaluated after every epoch, so a run can be seen to reach the target
-only at the end of an epoch. These evaluations cost neither FLOPs nor time of training. With
-`score_samples`, they use a part of the evaluation samples, and the target rests on the same part.
+Runs with `score_epochs` are evaluated after every epoch, so reaching the target is noticed only at
+the end of an epoch. These evaluations add nothing to the FLOPs and the time of training. With
+`score_samples`, they use a part of the evaluation samples. The target is then computed on the same
+part.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from reports.statistics import MARGIN
 class Reached:
     """Runs of a method that reached the target, and their medians as shares of full training's.
 
-    A run that never reaches the target or diverges counts as infinitely long. The median is NaN if
-    half of the runs or more do not reach it, or if there are no runs. runs: finished and diverged
-    runs. seconds is also NaN if the times of any pair cannot be compared. slowed: whether any of
-    these runs shared its CPU.
+    runs: number of finished and diverged runs. reached: number of runs that reached the target.
+    flops, seconds: median cost and time until then. A run that never reaches the target, or
+    diverges, counts as infinitely long. A median is NaN without runs, or if half of the runs or
+    more do not reach the target. seconds is also NaN if the times of any pair cannot be compared.
+    slowed: whether any of these runs shared its CPU.
     """
 
     runs: int
@@ -43,8 +45,8 @@ class Reached:
 def measure_time_to_target(points: Sequence[Point], results: Path) -> Reached:
     """Return how soon the runs of some points reach the target.
 
-    The target of a run is the score of full training with its seed after the last epoch, less
-    MARGIN points. Runs without scores of epochs, or without a target, are left out.
+    The target of a run is the score of full training with the same seed after the last epoch, minus
+    MARGIN points. Runs without scores after every epoch, or without a target, are left out.
     """
     flops, seconds = [], []
     for point in points:
@@ -79,7 +81,7 @@ def measure_time_to_target(points: Sequence[Point], results: Path) -> Reached:
 def read_scores(run: Run, results: Path) -> list[dict[str, Any]] | None:
     """Return the rows of a run's epochs.jsonl; None if it was not scored after every epoch.
 
-    Raises UserError that names a damaged or missing file.
+    Raises UserError that names the file if it is damaged or missing.
     """
     path = results / "runs" / run["id"] / "epochs.jsonl"
     try:
@@ -91,9 +93,9 @@ def read_scores(run: Run, results: Path) -> list[dict[str, Any]] | None:
 
 
 def _read_ended(run: Run, results: Path) -> list[dict[str, Any]] | None:
-    """Return `read_scores` of a finished run, no rows for a diverged run, None for other runs.
+    """Return `read_scores` of a finished run, [] for a diverged run, and None for all other runs.
 
-    A diverged run counts as never reaching the target, whatever its scores were before.
+    The scores of a diverged run are ignored, so it counts as never reaching the target.
     """
     if run["state"] == DIVERGED:
         return []
@@ -101,17 +103,20 @@ def _read_ended(run: Run, results: Path) -> list[dict[str, Any]] | None:
 
 
 def make_full_points(cells: Mapping[tuple[str, ...], Cell]) -> list[Point]:
-    """Return full training compared with itself. cells: those of full training, by pair."""
+    """Return points that compare full training with itself.
+
+    cells: cells of full training, by pair.
+    """
     return [Point(cell, cell) for cell in cells.values()]
 
 
 def _is_timed(point: Point) -> bool:
-    """Return whether the times of a cell and of full training can be compared."""
+    """Return whether the times of a point's cell and of full training can be compared."""
     return len(point.cell.devices | point.full.devices) < 2
 
 
 def _compute_median(values: Sequence[float]) -> float:
-    """Return the median, NaN if it is not finite."""
+    """Return the median, or NaN if it is not finite or a value is unknown."""
     if not values or any(math.isnan(value) for value in values):
         return math.nan
     median = float(np.median(values)) if np.isfinite(values).sum() * 2 > len(values) else math.inf

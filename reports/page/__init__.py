@@ -1,1 +1,1 @@
-"""HTML page with all tables and figures in one file, readable from disk without a network."""
+"""HTML page with all tables and figures in one file, readable without a network."""

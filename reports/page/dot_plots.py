@@ -16,7 +16,7 @@ WIDTH, EDGE = 120, 5  # width of a strip and its empty margin at both ends, in p
 
 @dataclass(frozen=True)
 class Scale:
-    """Linear scale from low to high over WIDTH pixels; values outside are drawn at the edge."""
+    """Linear scale from low to high over WIDTH pixels. Values outside are drawn at the edge."""
 
     low: float
     high: float
@@ -49,14 +49,14 @@ def build_accuracy_strip(cell: Cell, scale: Scale) -> Strip | None:
 
 
 def build_difference_strip(one: ComparedCell, full: Cell | None, scale: Scale) -> Strip | None:
-    """Return the paired differences from full training as a strip; None if there is no pair."""
+    """Return the paired differences from full training as a strip; None without a common seed."""
     return _build_strip(compute_differences(one.cell, full), scale, (-MARGIN, 0.0), sign=True)
 
 
 def compute_differences(cell: Cell, full: Cell | None) -> dict[int, float]:
-    """Return the difference in accuracy to full training, in points, by seed.
+    """Return the difference in accuracy from full training, in points, by seed.
 
-    Seeds that are missing on either side are left out.
+    Seeds that are missing in one of the two cells are left out.
     """
     theirs = full.by_seed("accuracy") if full else {}
     return {s: v - theirs[s] for s, v in cell.by_seed("accuracy").items() if s in theirs}

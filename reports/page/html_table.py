@@ -1,4 +1,4 @@
-"""Table for the page: formatted cells with their sort keys, and a link to the runs of each row."""
+"""Table for the page: formatted cells with sort keys, and a link to the runs of each row."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ class Head:
 
 @dataclass(frozen=True)
 class HtmlCell:
-    """Cell of a table: its text, sort key ('' is sorted last), colour and dot plot."""
+    """Cell of a table: text, sort key, colour and dot plot.
+
+    order: the sort key. Cells with '' are sorted last.
+    """
 
     text: str
     order: str
@@ -48,10 +51,11 @@ class HtmlCell:
 class HtmlRow:
     """Row of a table.
 
-    anchor: HTML id of the list of its runs; '' if the row does not belong to exactly one cell.
+    anchor: HTML id of the list of the row's runs; '' if the row does not belong to exactly one
+    cell.
     block: title of the block that begins with this row; '' inside a block.
-    scope: the model, data set and method of the row, by which the page filters it. Pooled rows lack
-    a model and a data set.
+    scope: model, data set and method of the row. The page filters rows by these values. Pooled rows
+    lack a model and a data set.
     """
 
     words: Sequence[HtmlCell]
@@ -62,7 +66,7 @@ class HtmlRow:
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """Table of the page; with_runs: whether any row links to its runs."""
+    """Table of the page. with_runs: whether any row links to its runs."""
 
     anchor: str
     title: str
@@ -111,7 +115,7 @@ def _build_cell(column: Column, row: Row, head: Head, details: DetailsByRow) -> 
 
 
 def _get_sort_key(column: Column, row: Row, text: str) -> str:
-    """Return the sort key of a cell: its unrounded number or its text, '' if unknown."""
+    """Return the sort key of a cell: its unrounded number or its text; '' if unknown."""
     value = row.get(column.key, text) if column.key else text
     if isinstance(value, int | float):
         return repr(float(value)) if math.isfinite(value) else ""

@@ -1,7 +1,7 @@
 """Figures as inline SVG elements with unique ids, in the colours of the page.
 
-All SVG elements of an HTML document share one namespace of ids and one of styles. Ids therefore
-get a prefix, unused ids are removed, and so is the global style sheet that matplotlib writes.
+All SVG elements of an HTML document share one set of ids and one set of styles. Ids therefore get a
+prefix. Unused ids and the global style sheet that matplotlib writes are removed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COLOUR = re.compile("|".join(COLOURS), re.IGNORECASE)
 def inline_svg(drawing: Drawing, svg: str | None = None) -> Markup:
     """Return a drawing as an SVG element, with its title and note as the accessible name.
 
-    svg: text of the drawing as an SVG document; None draws it.
+    svg: the drawing as the text of an SVG document. If it is None, the drawing is rendered.
     """
     return parse_svg(svg or _render_svg(drawing), drawing.name, f"{drawing.title}. {drawing.note}")
 
@@ -94,7 +94,7 @@ def _find_used_ids(root: ET.Element) -> set[str]:
 
 
 def _prefix_ids(node: ET.Element, prefix: str, used: set[str]) -> None:
-    """Prefix the id and references of a node, and replace its colours by the page's variables."""
+    """Prefix the id and references of a node, and replace its colours with the page's variables."""
     for key, value in list(node.attrib.items()):
         if key == "id":
             del node.attrib[key]

@@ -1,7 +1,7 @@
 """Rendering of reports into one self-contained HTML file.
 
-The file loads nothing from the network. Its script changes no number. The only numbers that it
-computes are the differences between two cells that the reader compares.
+The file loads nothing from the network. Its script changes no number. The only numbers that the
+script computes are the differences between two cells that the reader selects.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SCRIPTS = ("tables.js", "filters.js", "dialogs.js", "compare.js", "screen.js")
 
 @dataclass(frozen=True)
 class PageFigure:
-    """Figure with its caption; `svg` is None if no run is finished."""
+    """Figure with its caption. `svg` is None if no run is finished."""
 
     anchor: str
     title: str
@@ -76,7 +76,7 @@ def render_page(shown: Sequence[tuple[Report, Profile]], claims: Report | None =
     """Return the page as HTML.
 
     shown: the reports with their profiles, in the order of the page. claims: report on the claims
-    of the paper, placed after all others.
+    of the paper. Its section follows all other reports.
     """
     profile = merge_profiles([profile for _, profile in shown])
     sections = [_build_section(report, its) for report, its in shown]
@@ -106,7 +106,7 @@ def render_page(shown: Sequence[tuple[Report, Profile]], claims: Report | None =
 
 
 def _build_section(report: Report, profile: Profile) -> Section:
-    """Return a report as a section; its figures are drawn only if a run is finished."""
+    """Return a report as a section. Its figures are drawn only if a run is finished."""
     details, frame = DetailsByRow(report, profile), report.frame
     done = int((frame.state == DONE).sum()) if len(frame) else 0
     return Section(
@@ -136,13 +136,13 @@ def _build_section(report: Report, profile: Profile) -> Section:
 
 
 def _load_svg(drawing: Drawing, report: Report) -> Markup:
-    """Return a drawing as SVG, from the file just written or else by drawing it."""
+    """Return a drawing as SVG, from the file just written. Without a file, render the drawing."""
     file = next((f for f in report.files if f.name == f"{drawing.name}.svg"), None)
     return inline_svg(drawing, file.read_text() if file else None)
 
 
 def _format_label(report: Report) -> str:
-    """Return "Table 2" for table2; for other reports the title up to the first colon."""
+    """Return "Table 2" for table2. For other reports, return the title up to its first colon."""
     if report.name in TABLES:
         return f"Table {report.name.removeprefix('table')}"
     return report.title.split(":")[0]
@@ -160,9 +160,10 @@ def _build_history(run: Mapping[Any, Any], profile: Profile) -> RunHistory | Non
 
 
 def _list_t_quantiles(cells: Sequence[RunDetails]) -> list[float]:
-    """Return Student's t for 1, 2, … degrees of freedom, up to one less than the most seeds.
+    """Return quantiles of Student's t for 1, 2, … degrees of freedom.
 
-    A t interval reaches this number of standard errors from the mean to each side.
+    The list ends at the largest number of seeds minus 1. A t interval reaches from the mean, to
+    each side, by the quantile times the standard error.
     """
     most = max((len(cell.runs) for cell in cells), default=0)
     return [round(float(stdtrit(df, (1 + LEVEL) / 2)), 4) for df in range(1, most)]

@@ -27,9 +27,10 @@ AXES = ("model", "data", "method")  # by which the page filters; each for one of
 
 @dataclass(frozen=True)
 class RunLine:
-    """Run of a cell as formatted text.
+    """Run of a cell, as formatted text.
 
-    score: its unrounded score; '' if it is not finished. Only finished runs have a history.
+    score: unrounded score of the run; '' if the run is not finished. Only finished runs have a
+    freeze history.
     """
 
     id: str
@@ -47,10 +48,11 @@ class RunLine:
 
 @dataclass(frozen=True)
 class RunDetails:
-    """Runs and statistics of a cell; `anchor` is its HTML id.
+    """Runs and statistics of a cell. `anchor` is the HTML id of these details.
 
-    scope: its model, data set and method. devices: those of its finished runs, as one text.
-    samples: what the runs were scored on, and by which score, as one text.
+    scope: model, data set and method of the cell. devices: devices of the finished runs, as one
+    text.
+    samples: evaluation samples and score of the runs, as one text.
     """
 
     anchor: str
@@ -64,7 +66,7 @@ class RunDetails:
 
 
 class DetailsByRow:
-    """Run details of all cells of a report, found by the rows of its tables."""
+    """Run details of all cells of a report, found by the rows of the report's tables."""
 
     def __init__(self, report: Report, profile: Profile) -> None:
         self._against = method_rows.compare_cells(build_cells(report.frame))
@@ -81,12 +83,12 @@ class DetailsByRow:
         return [self._build_details(index, one) for index, one in enumerate(self._against)]
 
     def anchor(self, row: Row) -> str:
-        """Return the HTML id of the details of a row; '' if the row is not that of one cell."""
+        """Return the HTML id of a row's details; '' if the row does not show exactly one cell."""
         index = self._places.get((str(row.get("cell")), str(row.get("method"))))
         return "" if index is None else self._make_anchor(index)
 
     def find_scope(self, row: Row) -> dict[str, str]:
-        """Return the row's model, data set and method. Leave out values that no cell has."""
+        """Return the row's model, data set and method, without values that no cell has."""
         found = {axis: str(row.get(ROLES[i])) for i, axis in enumerate(AXES)}
         return {axis: name for axis, name in found.items() if name in self._names[axis]}
 
@@ -117,7 +119,7 @@ class DetailsByRow:
 
     @cached_property
     def _accuracy_scales(self) -> Mapping[tuple[str, ...], Scale]:
-        """Scale of each pair of model and data set, shared by its methods."""
+        """Scale for each pair of model and data set, shared by all methods on the pair."""
         values: dict[tuple[str, ...], list[float]] = {}
         for one in self._against:
             values.setdefault(one.cell.roles[:2], []).extend(one.cell.values("accuracy"))
@@ -134,7 +136,7 @@ class DetailsByRow:
         return {pair: dot_plots.fit_scale(here) for pair, here in values.items()}
 
     def _name_score(self, cell: Cell) -> str:
-        """Return the heading of a cell's scores; that of the report if no run is finished."""
+        """Return the heading of a cell's scores, or the report's heading if no run is finished."""
         metrics = [run["metric"] for run in cell.finished]
         return captions.name_score(metrics) if metrics else self._score
 
@@ -201,7 +203,7 @@ def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
 
 
 def _format_energy(cell: Cell) -> str:
-    """Return the mean energy with the idle power; DASH if a finished run has none."""
+    """Return the mean energy with the idle power; DASH if a finished run has no energy."""
     joules, watts = (cell.mean(key) for key in ENERGY)
     if not math.isfinite(joules) or len(cell.devices) > 1:
         return DASH

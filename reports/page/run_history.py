@@ -1,4 +1,4 @@
-"""Freeze history of a run on the page: a picture of its freeze moments, and its decisions."""
+"""Freeze history of a run on the page: a picture of when layers were frozen, and decisions."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ class Decision:
 class RunHistory:
     """Freeze history of a run as the page shows it.
 
-    shades: path of each shade (1 to LEVELS) in a picture of BINS × len(layers) units, in which each
-    layer is a line, the first layer at the top. left_out: decisions beyond LISTED.
+    shades: SVG path of each shade (1 to LEVELS) in a picture of BINS × len(layers) units. Each
+    layer is a horizontal line, with the first layer at the top. left_out: number of decisions
+    beyond LISTED.
     """
 
     id: str
@@ -71,7 +72,8 @@ def build_run_history(run: Mapping[Any, Any], scope: Mapping[str, str]) -> RunHi
 def draw_shades(history: FreezeHistory) -> dict[int, str]:
     """Return SVG path data for each shade.
 
-    A layer that switched often is shaded by the share of each part during which it was frozen.
+    A layer that was frozen in more than EXACT intervals is divided into BINS parts. The shade of a
+    part shows the share of the part during which the layer was frozen.
     """
     paths: dict[int, list[str]] = {}
     for layer, intervals in enumerate(history.list_intervals()):
@@ -85,7 +87,7 @@ def draw_shades(history: FreezeHistory) -> dict[int, str]:
 
 
 def _shade_parts(intervals: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float, int]]:
-    """Yield begin, length and level of each line of a layer that was frozen in many intervals."""
+    """Yield begin, length and shade of each line of a layer that was frozen in many intervals."""
     shares = [0.0] * BINS
     for begin, end in intervals:
         for i in range(math.floor(begin), min(BINS, math.ceil(end))):
@@ -99,7 +101,7 @@ def _shade_parts(intervals: Sequence[tuple[float, float]]) -> Iterator[tuple[flo
 
 
 def _find_common_threshold(history: FreezeHistory) -> float | None:
-    """Return the threshold of all changes; None if it varies or does not exist."""
+    """Return the threshold that all changes share; None if it varies or does not exist."""
     found = {change.threshold for stage in history.stages for change in stage.changes}
     value = found.pop() if len(found) == 1 else math.nan
     return value if math.isfinite(value) else None
@@ -135,7 +137,7 @@ def _format_stage(stage: FreezeStage, history: FreezeHistory, common: float | No
 def _name_layers(
     changes: Sequence[LayerChange], names: Sequence[str], common: float | None
 ) -> Iterator[str]:
-    """Yield layers with their scores, or ranges of layers if there are many."""
+    """Yield the layers of some changes with their scores, or ranges of layers if there are many."""
     if len(changes) <= NAMED:
         for change in changes:
             yield names[change.layer] + _format_score(change, common)
@@ -157,5 +159,8 @@ def _format_score(change: LayerChange, common: float | None) -> str:
 
 
 def _has_score(change: LayerChange) -> bool:
-    """Return whether a score was compared. Schedules record the step of the freeze as both."""
+    """Return whether the strategy compared a score for this change.
+
+    Schedules compare none. They record the step of the freeze as both score and threshold.
+    """
     return math.isfinite(change.score) and change.score != change.threshold

@@ -1,4 +1,4 @@
-"""Summary of the page, from Table 2: does freezing pay off, and which method saves most?"""
+"""Summary of the page, from Table 2: whether freezing pays off, and which method saves most."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ FARTHEST = 6 * MARGIN  # points; an interval that reaches beyond this range ends
 class MethodResult:
     """Row of the summary table: one method, pooled over the pairs of model and data set.
 
-    difference, flops_saved and saved are formatted text. low, mean, high: pixel positions of the
-    interval and its mean. Each is None if unknown. The mean is also None outside the range.
+    difference, flops_saved and saved are formatted text. low, mean, high: positions, in pixels, of
+    the interval and its mean. Each of the three is None if unknown. mean is also None if it is
+    outside the range of the plot.
     beyond_low, beyond_high: whether the interval exceeds the range, which is drawn as an arrow.
     """
 
@@ -78,13 +79,13 @@ def build_answer(frame: pd.DataFrame) -> Summary:
 
 
 def write_headline(pools: Mapping[str, Pooled], controls: Mapping[str, Pooled]) -> str:
-    """Return the headline: what the runs show on each method, in a few sentences.
+    """Return the headline: a few sentences on what the runs show about each method.
 
     A method pays off if it is non-inferior to full training and saves time, both significantly
     after Holm's correction. A method loses accuracy if its difference from full training is below 0
     and significant after the same correction. A method saves most if it saves significantly more
-    time over the pairs than every other method that pays off. Controls are named only if they lose
-    no accuracy either.
+    time over the pairs than every other method that pays off. A control is named only if it is
+    non-inferior too.
     """
     if not any(one.pairs for one in pools.values()):
         return "No conclusion yet, because no method can be compared with full training."
@@ -112,7 +113,7 @@ def write_headline(pools: Mapping[str, Pooled], controls: Mapping[str, Pooled]) 
 
 
 def _describe_paying(paying: Mapping[str, Pooled]) -> str:
-    """Return the sentences on the methods that pay off, of which there is at least one."""
+    """Return the sentences on the methods that pay off. `paying` has at least one method."""
     saved = {
         name: f"{format_fixed(100 * one.time_saved.mean, 0)} %" for name, one in paying.items()
     }
@@ -133,7 +134,10 @@ def _describe_paying(paying: Mapping[str, Pooled]) -> str:
 
 
 def _split_by_saving(pools: Mapping[str, Pooled]) -> list[dict[str, Pooled]]:
-    """Return the methods that save computation and those that save none; empty groups left out."""
+    """Return two groups: methods that save computation, and methods that save none.
+
+    Empty groups are left out.
+    """
     groups: dict[bool, dict[str, Pooled]] = {False: {}, True: {}}
     for name, one in pools.items():
         groups[one.exact_saved <= LITTLE][name] = one
@@ -166,7 +170,7 @@ def _describe_kept(kept: Mapping[str, Pooled]) -> str:
 
 
 def _describe_controls(controls: Mapping[str, Pooled]) -> str:
-    """Return a sentence on the controls that are non-inferior, or ""."""
+    """Return sentences on the controls that are non-inferior, or ""."""
     paying = [name for name, one in controls.items() if one.faster]
     kept = {name: one for name, one in controls.items() if one.no_worse and not one.faster}
     sentences = []
@@ -197,7 +201,10 @@ def _join_words(words: Sequence[str]) -> str:
 
 
 def _is_ahead(best: Pooled, others: Sequence[Pooled]) -> bool:
-    """Return whether `best` saves significantly more time than each other method, after Holm."""
+    """Return whether `best` saves significantly more time than each other method.
+
+    The p values are Holm-adjusted over the other methods.
+    """
     p = {
         i: compute_largest_p(
             compute_p_different, {pair: best.saved[pair] - one.saved[pair] for pair in best.saved}
@@ -227,6 +234,6 @@ def _build_result(name: str, one: Pooled, scale: Scale) -> MethodResult:
 
 
 def _is_control(method: str) -> bool:
-    """Return whether a method is a control; the headline ignores controls."""
+    """Return whether a method is a control. The headline judges controls separately."""
     facts = find_built_in().get(method)
     return facts is not None and facts.is_control

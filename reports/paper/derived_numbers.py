@@ -1,4 +1,4 @@
-"""Numbers that the paper prints for a row, and differences and shares saved derived from them."""
+"""Numbers that the paper prints for a row, and the differences and savings derived from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DERIVED = ("difference", "flops_saved", "time_saved", "realised")
 def look_up_row(table: int | None, model: str, dataset: str, method: str) -> dict[str, Value]:
     """Return the paper's numbers for one row, with the prefix `published_` in all keys.
 
-    Units: percent, seconds, FLOPs; savings are shares (0 to 1) compared with the paper's full
+    Units: percent, seconds, FLOPs. Savings are shares (0 to 1) compared with the paper's full
     training. A number that the paper does not print is NaN or None.
     """
     ours = find_entry(table, model=model, dataset=dataset, method=method)
@@ -33,9 +33,10 @@ def look_up_row(table: int | None, model: str, dataset: str, method: str) -> dic
 
 
 def compute_means(table: int | None, method: str) -> dict[str, Value]:
-    """Return the means of a method's savings in the paper, over its pairs of model and data set.
+    """Return the means of a method's savings in the paper, over the paper's pairs.
 
-    The realised ratio is that of the mean shares, like ours (reports.comparison.against_full).
+    The realised ratio is the ratio of the mean shares, as for our runs
+    (reports.comparison.against_full).
     """
     pairs = [
         _compute_savings(

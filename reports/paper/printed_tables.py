@@ -1,4 +1,4 @@
-"""Reading of the paper's tables, with the numbers as printed, in the units of their columns."""
+"""Reader of the paper's tables, with the numbers as printed, in the units of their columns."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Entry = Mapping[str, str | float]
 
 @cache
 def read_entries(table: int | None) -> tuple[Entry, ...]:
-    """Return the rows of one of the paper's tables 1 to 9: numbers as floats, names as text.
+    """Return the rows of one of the paper's tables: numbers as floats, names as text.
 
-    table: number of the table. None gives no rows.
+    table: number of the table, 1 to 9. None gives no rows.
     """
     if table is None:
         return ()
@@ -32,7 +32,7 @@ def find_entry(table: int | None, **names: str | float) -> Entry:
 
 
 def get_number(row: Entry, key: str) -> float | None:
-    """Return a number of a row, or None if the paper prints none."""
+    """Return a number of a row, or None if the paper prints no number."""
     value = row.get(key)
     return value if isinstance(value, float) else None
 

@@ -1,4 +1,4 @@
-"""Report on Figure 5: memory during training and freezing moments, from runs of Table 2."""
+"""Report on Figure 5: memory during training and freezing moments, from the runs of Table 2."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COLUMNS = (
 
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
-    """Return the report on Figures 5a and 5b, with a table of the numbers of 5a."""
+    """Return the report on Figures 5a and 5b, with a table of the numbers of Figure 5a."""
     lines = read_epochs(frame, reader.results)
     moments = reader.freezing(frame)
     groups = build_cells(frame)
@@ -69,7 +69,7 @@ def build_rows(frame: pd.DataFrame, lines: pd.DataFrame, profile: Profile) -> Se
     """Return one row per cell: memory of its first and last epoch, and shares saved.
 
     lines: the epochs of the runs (see reports.runs.epochs). Memory is in bytes. Shares (0 to 1)
-    compare with full training; None for full training itself.
+    compare with full training. They are None for full training itself.
     """
     found: list[Row] = []
     for cell in build_cells(frame):
@@ -99,7 +99,7 @@ def build_rows(frame: pd.DataFrame, lines: pd.DataFrame, profile: Profile) -> Se
 def compute_memory_saved(ours: pd.DataFrame, full: pd.DataFrame) -> dict[int, float]:
     """Return the share of memory saved in the last epoch compared with full training, by seed.
 
-    Seeds that are missing on either side are left out.
+    Seeds that are missing in one of the two frames are left out.
     """
     return _compute_savings(_select_last_epoch(ours), _select_last_epoch(full))
 

@@ -35,8 +35,8 @@ def write_curves(
     """Write Figures 3 and 4 of the wanted runs (see reports.runs.run_table) into the folder `out`.
 
     wanted: runs of the strategy record with gradient = true. results: the results folder. profile:
-    as in reports.publishing.build.build_report. Returns the files; the first is the text for a
-    terminal. Raises UserError if a result is damaged, a recording is missing, or `out` cannot be
+    as in reports.publishing.build.build_report. Returns the files, with the text for a terminal
+    first. Raises UserError if a result is damaged, a recording is missing, or `out` cannot be
     written.
     """
     described, frame = Profile.of(profile), run_table.read_runs(wanted, results)
@@ -56,7 +56,7 @@ def write_curves(
 
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
-    """Return Figures 3 and 4 as a report for the page; `write_curves` writes their files."""
+    """Return Figures 3 and 4 as a report for the page. `write_curves` writes their files."""
     names = build_titles(frame, profile)
     third = "Figure 3: gradients of all and of sampled weights"
     fourth = "Figure 4: CKA during training"
@@ -135,7 +135,7 @@ def _write_numbers(
     comparisons: Mapping[str, SampleComparison],
     out: Path,
 ) -> list[Path]:
-    """Write the numbers of the figures as CSV files; the first columns identify the run."""
+    """Write the numbers of the figures as CSV files. The first columns identify the run."""
     of_runs = frame[["id", *KEYS]]
     layers = pd.DataFrame(
         [(run, g.layer, g.name, len(g.values)) for run, g in gradients.items()],
@@ -157,7 +157,7 @@ def _write_numbers(
 
 
 def _join_runs(tables: Mapping[str, pd.DataFrame], layers: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `layers`, each joined with the rows of its run in `tables` (by run id)."""
+    """Return the rows of `layers`, joined with the rows that `tables` holds for their run id."""
     if not tables:
         return layers
     return layers.merge(pd.concat(tables, names=["id"]).reset_index("id"), on="id")

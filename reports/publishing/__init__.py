@@ -1,1 +1,1 @@
-"""Writing of the reports and the page of a sweep."""
+"""Writing of the reports of a sweep, and of its page."""

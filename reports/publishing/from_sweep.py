@@ -1,4 +1,4 @@
-"""Reports and pages of a sweep: the runs that they show and the description of the profile."""
+"""Reports and pages of a sweep: the runs that they show, and the description of the profile."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ PAPERS_PARAMETERS = 1_037_122  # computed from the layer sizes that the paper gi
 
 
 def write_reports(sweep: Sweep, results: Path, out: Path | None = None) -> None:
-    """Write the report of a sweep, or of each of its parts, and print their texts.
+    """Write the report of a sweep, or of each of its parts, and print the text of each report.
 
-    out: folder for the reports; None means results/reports.
+    out: folder for the reports. None means results/reports.
     """
     reader = Reader(results)
     for part in sweep.parts or (sweep,):
@@ -61,10 +61,11 @@ def _write(sweep: Sweep, reader: Reader, out: Path) -> None:
 
 
 def write_page(sweep: Sweep, results: Path, out: Path | None = None) -> Path:
-    """Write the reports of a sweep, or of each of its parts, and their page; return its path.
+    """Write the reports of a sweep or of its parts, and an HTML page that shows them.
 
-    A page with none of the paper's tables and figures is named after the sweep and has no section
-    on the paper's claims. out: folder for all files; None means results/reports.
+    Returns the path of the page. A page with none of the paper's tables and figures is named after
+    the sweep and has no section on the paper's claims. out: folder for all files. None means
+    results/reports.
     """
     name: str = sweep.profile["name"]
     parts = sweep.parts or (sweep,)
@@ -102,7 +103,8 @@ def make_title(sweep: Sweep) -> str:
 def list_shown_runs(sweep: Sweep) -> list[dict[str, Any]]:
     """Return the runs that a report shows, in the form that reports.runs.run_table reads.
 
-    The value of `match` is the method whose cost is the budget of a matched run, else "".
+    The value of `match` is the method whose cost is the budget of a matched run. For other runs it
+    is "".
     """
     # A run can have two method names. reversed() makes the first one win.
     methods = {e.spec.id: e.roles.get("method", "") for e in reversed(sweep.entries)}
@@ -124,13 +126,13 @@ def list_shown_runs(sweep: Sweep) -> list[dict[str, Any]]:
 
 
 def _collect_options(spec: Spec) -> dict[str, Any]:
-    """Return all options of a strategy, including those with their default value."""
+    """Return all options of a run's strategy, including options at their default value."""
     declared = load_strategy_class(spec.strategy, spec.paths.get("strategy", "")).options
     return {key: spec.options.get(key, option.default) for key, option in declared.items()}
 
 
 def describe_profile(sweep: Sweep) -> dict[str, Any]:
-    """Return the description of the profile, with values for Profile.of."""
+    """Return a mapping that describes the profile of a sweep, with values for Profile.of."""
     shown = {e.roles[axis] for e in sweep.entries for axis in ("model", "dataset")}
     roles = {**sweep.profile["models"], **sweep.profile["datasets"]}
     used = {role: v.get("model", v.get("data")) for role, v in roles.items() if role in shown}
@@ -155,7 +157,7 @@ def _list_sources(sweep: Sweep) -> list[str]:
 
 
 def _describe_departures(sweep: Sweep) -> str:
-    """Describe how SmartFRZ in these runs differs from the paper; "" if it does not."""
+    """Describe how SmartFRZ in the runs of a sweep differs from the paper; "" if it does not."""
     used = [
         (e.spec, _collect_options(e.spec)) for e in sweep.entries if e.spec.strategy == "smartfrz"
     ]
@@ -166,7 +168,10 @@ def _describe_departures(sweep: Sweep) -> str:
 
 
 def _describe_runs(name: str, used: Sequence[tuple[Spec, dict[str, Any]]]) -> str:
-    """Describe how SmartFRZ in runs, given with all options, differs from the paper."""
+    """Describe how SmartFRZ in some runs differs from the paper.
+
+    used: each run with all options of its strategy.
+    """
     limits: dict[str, float] = {}
     for spec, options in used:
         path = spec.paths.get("predictor", "")
@@ -186,7 +191,7 @@ def _describe_runs(name: str, used: Sequence[tuple[Spec, dict[str, Any]]]) -> st
 
 
 def _describe_predictors(paths: Iterable[str]) -> list[str]:
-    """Describe in what the predictors in these files differ from the paper's."""
+    """Describe how the predictors in some files differ from the paper's predictor."""
     known = [(path, facts) for path in paths if (facts := _read_provenance(path))]
     words = []
     if any(facts["features"] != PAPERS_FEATURES for _, facts in known):
@@ -214,7 +219,7 @@ def _describe_predictors(paths: Iterable[str]) -> list[str]:
 
 
 def _describe_training(recipe: Mapping[str, Any]) -> str:
-    """Describe the optimizer of a predictor, and all that the paper's training does not name."""
+    """Describe the optimizer of a predictor, and all settings that the paper does not name."""
     words = [
         "one cycle of the learning rate" * (recipe.get("schedule", "one_cycle") == "one_cycle"),
         "clipped gradients" * bool(recipe.get("clip", 1.0)),
@@ -224,7 +229,7 @@ def _describe_training(recipe: Mapping[str, Any]) -> str:
 
 
 def _count_parameters(path: str) -> int:
-    """Return the number of parameters of a predictor's file, without its input standardisation."""
+    """Return the number of parameters in a predictor file, without its input standardisation."""
     from safetensors import safe_open
 
     with get_utf8_path(path) as place, safe_open(place, framework="numpy") as file:
@@ -234,7 +239,7 @@ def _count_parameters(path: str) -> int:
 
 @cache
 def _read_provenance(path: str) -> dict[str, Any]:
-    """Return the provenance in a predictor's file; empty if the file is not a predictor's."""
+    """Return the provenance in a predictor file; empty if it is not a predictor file."""
     from safetensors import SafetensorError, safe_open
 
     try:

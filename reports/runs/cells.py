@@ -21,7 +21,7 @@ class Cell:
 
     @property
     def finished(self) -> list[Run]:
-        """Runs with a result. All means are over these runs."""
+        """Runs with a result. All means of the cell are over these runs."""
         return [run for run in self.runs if run["state"] == DONE]
 
     @property
@@ -77,14 +77,15 @@ class Cell:
         return statistics.compute_mean(self.values(key))
 
     def sd(self, key: str) -> float:
-        """Return the sample standard deviation over the finished runs, or NaN for less than two."""
+        """Return the sample standard deviation over the finished runs; NaN for fewer than two."""
         return statistics.compute_sample_sd(self.values(key))
 
 
 def build_cells(frame: pd.DataFrame, by: Sequence[str] = ROLES) -> list[Cell]:
     """Return the cells of a frame, sorted by their roles in order of first appearance.
 
-    Raises UserError if runs with different settings, or two runs with one seed, share a row.
+    by: columns of the roles. Raises UserError if two runs of a cell have different settings or the
+    same seed.
     """
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in frame.to_dict("records"):

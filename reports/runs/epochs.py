@@ -20,9 +20,9 @@ NUMBERS = ("epoch", "saved_bytes", "state_bytes", "cuda_allocated", "frozen")
 def read_epochs(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
     """Return one row per epoch of each finished run.
 
-    Columns: the run's roles and seed, NUMBERS, and `memory_bytes` (saved for backward + state). A
-    value that the run did not measure is NaN. Raises UserError that names a damaged or missing
-    file.
+    Columns: the run's roles and seed, NUMBERS, and `memory_bytes` (bytes saved for the backward
+    pass, plus state bytes). A value that the run did not measure is NaN. Raises UserError that
+    names a damaged or missing file.
     """
     shared = [key for key in (*ROLES, "seed") if key in frame]
     rows = []

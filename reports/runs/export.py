@@ -1,4 +1,4 @@
-"""Tidy tables of all runs in a results folder: one of runs and one of decisions."""
+"""Tidy tables of all runs in a results folder: one table of runs and one of decisions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Kind = Literal["str", "Int64", "float64", "boolean"]
 
 @dataclass(frozen=True)
 class ExportColumn:
-    """Column of an exported table: its type in pandas, and its meaning with the unit."""
+    """Column of an exported table: its pandas type, and its meaning with the unit."""
 
     kind: Kind
     meaning: str
@@ -131,9 +131,9 @@ _APART = (*_SPEC, "id", "cell", "strategy", "options", "contents", "paths", "kee
 class Results:
     """Frames of a results folder. `RUNS` and `DECISIONS` describe their columns.
 
-    runs: one row per run. decisions: one row per layer and freezing stage on which a strategy
-    decided. Strategies that switch often record only which layers are frozen, so they have a row
-    for each layer that changed.
+    runs: one row per run. decisions: one row per layer and freezing stage at which a strategy
+    decided. Strategies that switch often record only which layers are frozen. The decisions of
+    these strategies have one row per layer that changed.
     """
 
     runs: pd.DataFrame
@@ -143,8 +143,8 @@ class Results:
 def read_results(results: Path) -> Results:
     """Return the frames of all runs in a results folder.
 
-    Raises UserError if there is no run, if a file is damaged, and for runs of an older version of
-    results than OLDEST.
+    Raises UserError if the folder has no run, a file is damaged, or a run has a results version
+    before OLDEST.
     """
     with explain_errors(results):
         folders = sorted(path.parent for path in results.glob("runs/*/spec.json"))
@@ -174,7 +174,7 @@ def make_frame(rows: list[dict[str, Any]], columns: Mapping[str, ExportColumn]) 
 
 
 def _escape_texts(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row whose texts are valid UTF-8; the names of files and folders need not be."""
+    """Return a row whose texts are valid UTF-8. Names of files and folders need not be valid."""
     return {
         key: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
         for key, value in row.items()
@@ -182,9 +182,10 @@ def _escape_texts(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_spec(folder: Path) -> dict[str, Any]:
-    """Return the spec of a run with its `results_version`. Raises UserError if that is too old.
+    """Return the spec of a run with its `results_version`. Raise UserError if that is too old.
 
-    The version is None without environment.json. Users may delete a damaged one (MENDS).
+    The version is None without environment.json. Users may delete a damaged environment.json (see
+    MENDS).
     """
     spec = read_json(folder / "spec.json")
     environment = folder / "environment.json"
@@ -231,7 +232,7 @@ def _make_run(
 
 
 def _list_decisions(folder: Path, run: str, result: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a run's decisions, in the order in which they were made."""
+    """Yield the rows of a run's decisions in the order in which the decisions were made."""
     names = [layer["name"] for layer in result["layers"]]
     steps, epoch = result["steps"], result["steps_per_epoch"]
     frozen: set[int] = set()
@@ -259,7 +260,10 @@ def _list_decisions(folder: Path, run: str, result: dict[str, Any]) -> Iterator[
 def _expand(
     line: Mapping[str, Any], frozen: set[int]
 ) -> list[tuple[int, bool, float | None, float | None]]:
-    """Return layer, decision, score and threshold of each layer on a line, in either format."""
+    """Return layer, decision, score and threshold of each layer on a line of either format.
+
+    line: one line of the decisions file. frozen: layers that were frozen before.
+    """
     if "frozen" not in line:
         return [(line["layer"], line["freeze"], line["score"], line["threshold"])]
     after = decode_layers(line["frozen"])

@@ -43,8 +43,8 @@ def load_results(path: str | Path) -> Results:
     """Return the runs and decisions of a results folder, or of a folder made by `export`.
 
     Args:
-        path: a results folder, which contains `runs/`, or a folder with runs.parquet or runs.csv,
-            of which the newer one is read.
+        path: a results folder, which contains `runs/`, or a folder made by `export`, which contains
+            runs.parquet or runs.csv. If both files exist, the newer one is read.
 
     The returned Results has the pandas frames `runs` and `decisions`. Raises UserError if there are
     no results, for results of versions before 3, and for exported files of another schema version.
@@ -91,7 +91,7 @@ _READERS: Mapping[Format, Callable[[Path], pd.DataFrame]] = {
 
 
 def _read(path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
-    """Return one table. Raises UserError if it is damaged or has another schema version."""
+    """Return one table. Raise UserError if it is damaged or has another schema version."""
     columns = _TABLES[path.stem]
     with explain_errors(path):
         try:

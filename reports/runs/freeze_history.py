@@ -1,4 +1,4 @@
-"""Freeze history of a run: which layers froze or thawed at which step, and on what score."""
+"""Freeze history of a run: which layers froze or thawed at which step, and by what score."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.results.decisions import FILE, decode_layers, read_decisions
 class LayerChange:
     """Layer that froze or thawed.
 
-    score, threshold: the numbers that the strategy compared; NaN if it recorded none.
+    score, threshold: the numbers that the strategy compared; NaN if it recorded no numbers.
     """
 
     layer: int
@@ -37,8 +37,9 @@ class FreezeStage:
 class FreezeHistory:
     """Freeze history of a finished run.
 
-    names: the layers, from the input. decided: number of freezing stages with a decision.
-    known: whether the run folder has its decisions; without them there are no stages.
+    names: names of the layers, from the input on. decided: number of freezing stages with a
+    decision.
+    known: whether the run folder has its decisions. If it has none, `stages` is empty.
     """
 
     names: Sequence[str]
@@ -68,8 +69,8 @@ def read_freeze_history(
 ) -> FreezeHistory:
     """Read the history of a finished run from the decisions in its folder.
 
-    names: the run's layers, from the input. Decisions after the last step were not applied, so they
-    are left out. Raises UserError that names the file if it is damaged.
+    names: names of the run's layers, from the input on. Decisions after the last step are left out,
+    because they were not applied. Raises UserError that names the file if it is damaged.
     """
     if not (folder / FILE).exists():
         return FreezeHistory(names, steps, steps_per_epoch, [], 0, known=False)
@@ -96,7 +97,10 @@ def read_freeze_history(
 
 
 def _list_changes(line: Mapping[str, Any], frozen: set[int]) -> Iterator[LayerChange]:
-    """Yield the changes on a line of either format."""
+    """Yield the changes on one line of the decisions file, in either format.
+
+    frozen: layers that were frozen before.
+    """
     if "frozen" in line:
         after = decode_layers(line["frozen"])
         for layer in sorted(after ^ frozen):

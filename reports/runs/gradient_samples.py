@@ -19,8 +19,8 @@ INSIDE = 0.995  # share of the values inside the histogram; the rest are outlier
 def measure_distances(values: Values) -> pd.DataFrame:
     """Return the distances between random samples and all values, one row per sample size.
 
-    Columns: size; median, low and high (quantiles BAND) of the Kolmogorov–Smirnov statistic over
-    DRAWS samples. values: shape (n,).
+    Columns: size, median, low and high. The distance is the Kolmogorov–Smirnov statistic over DRAWS
+    samples. low and high are its quantiles BAND. values: shape (n,).
     """
     random, everything = np.random.default_rng(0), np.sort(values)
     rows = []
@@ -36,8 +36,9 @@ def measure_distances(values: Values) -> pd.DataFrame:
 def build_histogram(values: Values) -> pd.DataFrame:
     """Return the histograms of all values and of one sample of size TAILORED, one row per bin.
 
-    Columns: low, high (the bin's edges); everything, sampled (shares of the values in the bin). All
-    bins have the same width. Shares are relative to all values, including those outside the bins.
+    Columns: low and high (edges of the bin), everything and sampled (shares of the values that are
+    in the bin). All bins have the same width. Shares are relative to all values, including values
+    outside the bins.
     """
     sizes = np.abs(values)
     reach = float(np.quantile(sizes, INSIDE) or sizes.max()) or 1.0
@@ -54,7 +55,7 @@ def build_histogram(values: Values) -> pd.DataFrame:
 
 
 def draw_sample(values: Values, size: int, random: np.random.Generator) -> Values:
-    """Draw a sample as SmartFRZ does for its tailored weights.
+    """Draw a sample of `size` values in the way SmartFRZ draws its tailored weights.
 
     The sample is drawn with replacement only if there are fewer values than `size`.
     """
@@ -62,7 +63,7 @@ def draw_sample(values: Values, size: int, random: np.random.Generator) -> Value
 
 
 def compute_ks_distance(drawn: Values, everything: Values) -> float:
-    """Return the two-sample Kolmogorov–Smirnov statistic.
+    """Return the two-sample Kolmogorov–Smirnov statistic of `drawn` and `everything`.
 
     `everything` must be sorted. scipy.stats.ks_2samp would sort it again for every sample.
     """

@@ -1,4 +1,4 @@
-"""Recordings of runs of strategy record: CKA curves of the layers and one gradient."""
+"""Recordings of runs of the strategy `record`: CKA curves of the layers, and one gradient."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SETTLED = 0.01  # maximum range of CKA from an epoch to the end at which a curve
 
 @dataclass(frozen=True)
 class Gradient:
-    """Gradient of a layer's weight at one step.
+    """Gradient of a layer's weight tensor at one step.
 
-    layer, name: index and name of the layer. values: shape (n,), flattened.
+    layer, name: index and name of the layer. values: the gradient, flattened to shape (n,).
     """
 
     layer: int
@@ -35,7 +35,7 @@ def read_curves(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
     """Return CKA with the reference, one row per finished run, layer (without the head) and probe.
 
     Columns: id, layer, name, depth (0 for the first layer, 1 for the last), epoch, cka (unbiased),
-    cka_biased (eq. 5). Raises UserError if a run has no such recording.
+    cka_biased (eq. 5 of SmartFRZ). Raises UserError if a run has no CKA recording.
     """
     parts = []
     for run, path, result in _iterate_finished(frame, results):
@@ -62,7 +62,7 @@ def read_curves(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
 def read_gradients(frame: pd.DataFrame, results: Path) -> dict[str, Gradient]:
     """Return the gradient that each finished run recorded, by run id.
 
-    Raises UserError if a run has no such recording.
+    Raises UserError if a run has no recorded gradient.
     """
     kept = {}
     for run, path, result in _iterate_finished(frame, results):
@@ -75,8 +75,8 @@ def read_gradients(frame: pd.DataFrame, results: Path) -> dict[str, Gradient]:
 def find_settled_epoch(curve: pd.DataFrame) -> float:
     """Return the epoch from which one layer's CKA varies by at most SETTLED until the end.
 
-    NaN if only the last probe satisfies this, because a single value has no variation. A curve is
-    not settled before a probe whose CKA is NaN.
+    The result is NaN if only the last probe satisfies this, because a single value has no
+    variation. If the CKA of a probe is NaN, the curve can settle only after that probe.
     """
     values, epochs = curve.cka.to_numpy(), curve.epoch.to_numpy()
     for i in range(len(values) - 1):
@@ -101,7 +101,7 @@ def _iterate_finished(
 def _read_tensor(path: Path, key: str) -> NDArray[Any]:
     """Return one tensor of a recording.
 
-    Raises UserError if the file or the tensor does not exist or the file cannot be read.
+    Raises UserError if the file does not exist, cannot be read or has no such tensor.
     """
     needed = "figures 3 and 4 need runs of strategy `record` with the option gradient = true"
     if not path.exists():

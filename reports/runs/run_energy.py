@@ -13,7 +13,7 @@ ENERGY = ("energy_j", "idle_watts")  # columns of the run table
 
 
 def parse_energy(result: Mapping[str, Any], path: Path) -> dict[str, float]:
-    """Return the columns ENERGY of a run: joules in training, and the idle power before, in watts.
+    """Return the columns ENERGY of a run: joules in training, and idle power before it, in watts.
 
     Both are those of the device that trains: the GPU, or else the CPU packages. They are NaN if the
     run shared the device, if the machine has no counter, and for results of earlier releases.

@@ -1,8 +1,8 @@
-"""Table of the wanted runs, one row per run: their states and measurements.
+"""Table of the wanted runs, one row per run, with their states and measurements.
 
-A wanted run is a mapping with `id`, `cell`, `seed` and the roles that make up a table's rows
-(`model`, `dataset`, `method`, or others such as `window`). Other runs in the results folder are
-ignored.
+A wanted run is a mapping with `id`, `cell`, `seed` and the roles that identify a table's rows.
+Roles are `model`, `dataset` and `method`, or others such as `window`. Other runs in the results
+folder are ignored.
 """
 
 from __future__ import annotations
@@ -83,10 +83,11 @@ class Reader:
     def runs(self, wanted: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         """Return one row per wanted run.
 
-        Columns: the keys of the wanted run, `state`, `reason`, `device`, `commit`, `metric` (name
-        of the measure in `accuracy`), `resumed`, `slowed` (the run shared its CPU), `samples` and
-        `history` (functions that read its SampleScores and its FreezeHistory; None if not
-        finished), NUMBERS, DERIVED and REPLAYED.
+        Columns: the keys of the wanted run, `state`, `reason`, `device`, `commit`, `metric`,
+        `resumed`, `slowed`, `samples`, `history`, NUMBERS, DERIVED and REPLAYED. `metric` names the
+        measure in `accuracy`. `slowed` tells whether the run shared its CPU. `samples` and
+        `history` are functions that read the run's SampleScores and FreezeHistory. Both are None if
+        the run is not finished.
         Missing numbers are NaN. Raises UserError that names a damaged file.
         """
         rows = [{**run, **self._row(str(run["id"]))} for run in wanted]
@@ -119,7 +120,7 @@ class Reader:
     def weights(self, run_id: str) -> list[int]:
         """Return the number of weights of each layer of a finished run; the head is the last.
 
-        Norms and biases are not counted. Return an empty list for old results, which lack it.
+        Norms and biases are not counted. The list is empty for old results without these numbers.
         """
         self._row(run_id)
         return self._weights.get(run_id, [])
@@ -198,7 +199,7 @@ def _parse_result(result: Run, path: Path, run_id: str, threads: int) -> Run:
 
 
 def _parse_layers(result: Run, path: Path) -> list[tuple[int, str, float]]:
-    """Return index, name and freezing step (NaN: never frozen) of each layer."""
+    """Return index, name and freezing step of each layer; the step is NaN if it never froze."""
     layers = _get_nested(result, ("layers",), path)
     if not isinstance(layers, list):
         raise UserError(f"{path}: layers is not a list; {_suggest_fix(path)}")
@@ -221,7 +222,8 @@ def _parse_index(value: Any, path: Path) -> int:
 def _read_environment(folder: Path) -> tuple[Run, int]:
     """Return `device` and `commit` of a run, and its number of threads.
 
-    Times may be compared only if `device` is the same text. An unknown device is unique per run.
+    Times may be compared only between runs with the same text in `device`. An unknown device gets a
+    text that is unique to the run.
     """
     path = folder / "environment.json"
     values = _object(path) if path.exists() else {}
@@ -287,7 +289,7 @@ def _get_nested(values: Run, keys: tuple[str, ...], path: Path) -> Any:
 def _parse_number(value: Any, path: Path) -> float:
     """Return a JSON number as a float; null becomes NaN.
 
-    Raises UserError if it is neither.
+    Raises UserError if the value is not a number or null.
     """
     if value is None:
         return math.nan

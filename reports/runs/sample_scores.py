@@ -22,8 +22,9 @@ KEPT = 256 << 20  # bytes of the scores that are kept; 3,000 runs with 5,000 sam
 class SampleScores:
     """Evaluation samples of a run.
 
-    contributions: in points, float64 (N,); their mean is the run's score. sources: numbers of the
-    sources of each sample, int64 (N, k); a source has the same number in all runs on a data set.
+    contributions: contribution of each sample to the score in points, float64 (N,). Their mean is
+    the run's score. sources: numbers of the sources of each sample, int64 (N, k). A source has the
+    same number in all runs on a data set.
     """
 
     contributions: NDArray[np.float64]
@@ -36,9 +37,9 @@ class SampleScores:
 
 
 class _Recent:
-    """Sample scores that were read last, in at most KEPT bytes.
+    """Cache of the sample scores that were read last, of at most KEPT bytes.
 
-    A table compares the runs of full training with those of each method.
+    The cache helps because a table compares the runs of full training with those of each method.
     """
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class _Recent:
         self._bytes = 0
 
     def get(self, key: Hashable, read: Callable[[], SampleScores]) -> SampleScores:
-        """Return the scores that `key` stands for, read by `read` if they are not kept."""
+        """Return the scores for `key` from the cache. If they are not cached, call `read`."""
         scores = self._kept.pop(key, None)
         if scores is None:
             scores = read()
@@ -61,10 +62,10 @@ _recent = _Recent()
 
 
 def read_sample_scores(folder: Path, metric: Metric, score: float) -> SampleScores:
-    """Read the evaluation samples of a finished run, or return them if they were read recently.
+    """Return the evaluation samples of a finished run, from the file or from the cache.
 
     The arrays must not be written to. score: the run's score, in percent. Raises UserError if the
-    file is missing, damaged or of another result.
+    file is missing, damaged or belongs to another result.
     """
     try:
         facts = (folder / FILE).stat()

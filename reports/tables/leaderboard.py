@@ -1,4 +1,4 @@
-"""Leaderboard: all strategies at their defaults, compared at equal cost with the controls."""
+"""Leaderboard: all strategies at their defaults, compared with the controls at equal cost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LANGUAGE = ("text classifier", "language model")  # kinds of model (bench.models
 
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
-    """Return the leaderboard. Models of texts are shown pair by pair, and are not ranked."""
+    """Return the leaderboard. Text models are shown pair by pair and are not ranked."""
     cells = build_cells(frame)
     images = [cell for cell in cells if cell.runs[0].get("kind") not in LANGUAGE]
     texts = [cell for cell in cells if cell.runs[0].get("kind") in LANGUAGE]
@@ -62,7 +62,7 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
 def _build_image_parts(
     cells: Sequence[Cell], reader: Reader, here: str, notes: Sequence[str]
 ) -> dict[str, Table]:
-    """Return the parts that show image models. The key is the end of the part's file name."""
+    """Return the parts that show image models, by the end of the part's file name."""
     contestants = collect_contestants(cells)
     standings = compute_standings(contestants)
     reached = _measure_targets(cells, standings, contestants, reader)
@@ -91,7 +91,7 @@ def _measure_targets(
 
 
 def _assemble(frame: pd.DataFrame, parts: Mapping[str, Table], points: AgainstFull) -> Report:
-    """Return the report: the answer first, and every setting of every method last."""
+    """Return the report. The answer comes first, and every setting of every method last."""
     shown = [part for part in parts.values() if part.rows]
     numbers = {f"{NAME}{end}": part for end, part in parts.items() if part.rows}
     return Report(

@@ -88,8 +88,10 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
 def add_reference(rows: Sequence[Row], frame: pd.DataFrame, reader: Reader) -> list[Row]:
     """Return the rows with the cost of their reference and the saving that remains with it.
 
-    Adds `reference` (run ids, separated by spaces), `reference_exact` (FLOPs of one reference, the
-    mean over the seeds) and `saved_with_reference` (share).
+    Adds three values. `reference`: ids of the runs that trained the references, separated by
+    spaces. `reference_exact`: FLOPs of one reference, as the mean over the seeds.
+    `saved_with_reference`: share of full training's FLOPs that is saved if the reference counts as
+    cost.
     """
     full = {
         (row["model"], row["dataset"]): to_number(row["exact_total"])
@@ -130,7 +132,10 @@ def build_against_columns(rows: Sequence[Row], unit: str, flops: float) -> tuple
 
 
 def build_compact_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """Return the columns for a terminal: the savings replace the time and the realised ratio."""
+    """Return the columns for a terminal.
+
+    The savings without and with the reference's cost replace the time and the realised ratio.
+    """
     return (
         *(column for column in columns if column.head not in ("realised", "time s")),
         percent_column("exact %", "exact_saved", 0),

@@ -1,4 +1,4 @@
-"""Table 2: freezing methods against full training in fine-tuning."""
+"""Table 2: freezing methods compared with full training in fine-tuning."""
 
 from __future__ import annotations
 

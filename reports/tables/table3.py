@@ -1,4 +1,4 @@
-"""Table 3: freezing methods against full training, a convolutional network from scratch."""
+"""Table 3: freezing methods compared with full training, a convolutional network from scratch."""
 
 from __future__ import annotations
 

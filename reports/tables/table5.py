@@ -28,7 +28,7 @@ NOTE = (
 
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
-    """Return the report of Table 5 with its curves and the share of small layers per size."""
+    """Return the report of Table 5 with its curves and the share of small layers for each size."""
     found = build_sensitivity(frame, profile, OPTION)
     smaller = {
         cell.roles[:2]: compute_small_shares(frame, reader, cell.roles[0], cell.roles[1])
@@ -54,7 +54,7 @@ def compute_small_shares(
     """Return the share of a model's layers with fewer weights than each tailored size.
 
     The head is not counted. The numbers of weights come from any finished run that recorded them.
-    Return an empty mapping if no run did.
+    Return an empty mapping if no run recorded them.
     """
     here = frame[(frame.model == model) & (frame.dataset == dataset)]
     for run in here[here.state == DONE].id:

@@ -1,4 +1,4 @@
-"""Table 6: freezing methods against full training, BERT fine-tuned on two GLUE tasks."""
+"""Table 6: freezing methods compared with full training, BERT fine-tuned on two GLUE tasks."""
 
 from __future__ import annotations
 

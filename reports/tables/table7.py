@@ -1,4 +1,4 @@
-"""Table 7: freezing methods against full training, a vision transformer from scratch."""
+"""Table 7: freezing methods compared with full training, a vision transformer from scratch."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ from reports.runs.cells import build_cells
 def build_report(name: str, title: str, frame: pd.DataFrame, profile: Profile) -> Report:
     """Return a report that compares the sweep's methods with full training.
 
-    The methods are pooled if there are several pairs of model and data with the same metric.
+    If the sweep has several pairs of model and data with the same metric, the methods are also
+    pooled over the pairs.
     """
     metrics, conditional = set(frame.metric), captions.SHARED
     score, notes = captions.name_score(metrics), captions.describe_score(metrics)

@@ -27,10 +27,10 @@ class Prefix(FixedSchedule):
     - `k`: number of frozen layers. Without k and without a budget, half of the layers freeze.
     - `saving`: the shortest prefix that saves at least this share of full training's FLOPs.
     - `match`: the shortest prefix within the budget. Its last layer trains for as many steps as the
-      budget allows, so that the run costs as much as the method that it is compared with.
+      budget allows, so the cost of the run equals that of the compared method.
 
-    Raises UserError at the start if k includes the head, if k and a budget are both given, or if
-    freezing every layer but the head costs more than the budget.
+    Raises UserError at the start if k includes the head, or if k and a budget are both given. Also
+    raises it if the run would exceed the budget with only the head training.
     """
 
     name = "prefix"

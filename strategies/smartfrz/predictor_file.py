@@ -29,9 +29,9 @@ FORMAT = "freezebench-predictor-2"
 class Trained:
     """Trained predictor with its provenance.
 
-    provenance holds at least: features, window, tailored, snapshots_per_epoch, threshold (the
-    P(freeze) from which a layer freezes) and data (names of all data sets that the predictor was
-    trained on).
+    provenance holds at least: features, window, tailored, snapshots_per_epoch, threshold and data.
+    threshold is the P(freeze) from which a layer freezes. data lists the names of all data sets on
+    which the predictor was trained.
     """
 
     network: Predictor

@@ -53,9 +53,9 @@ def run_study(
     no moment is labelled. say: prints one line per new row, and one line per rule or fold that is
     left out because of its labels.
     A row holds: corpus (a hash), labels (name of the rule), features (a feature set or a baseline),
-    seed, converged (fraction of labels), mean and worst AUROC over folds, and mean AUROC per run
-    with the half-width of its 95 % interval. For each baseline it also holds the mean difference in
-    AUROC with its half-width.
+    seed, and converged (fraction of labels). It also holds the mean and worst AUROC over folds, and
+    the mean AUROC per run with the half-width of its 95 % interval. For each baseline, the row of a
+    feature set holds the mean difference in AUROC with its half-width.
     """
     corpus_id = _hash_corpus(recordings, recipe, warmup)
     every = _read_rows(kept)
