@@ -214,8 +214,8 @@ def compare_layers(results: Results, one: Side, other: Side) -> Table | None:
 def _describe_change(one: Side, other: Side, key: str) -> str:
     """Return the change from `one` to `other` as text.
 
-    The change of a score is a paired difference, that of other columns is in percent. The text is
-    empty for runs without a result, and for scores by different metrics.
+    The change of a score is a paired difference. The change of any other column is in percent. The
+    text is empty for runs without a result, and for scores by different metrics.
     """
     if key == "accuracy" and not _agree(one, other, "metric"):
         return ""

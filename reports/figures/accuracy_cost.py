@@ -36,7 +36,7 @@ class Drawn:
     """Values of a cell in its panel, in the order of the cell's seeds.
 
     values: differences from full training in points, or accuracies in percent. interval: interval
-    of the mean of the values. It is not drawn if its ends are unknown.
+    of the mean of the values, which is not drawn if its ends are unknown.
     """
 
     cell: Cell

@@ -1,1 +1,1 @@
-"""Leaderboard: ranking of all strategies, each compared with the controls at equal cost."""
+"""Leaderboard: ranking of the methods, each compared with the controls at equal cost."""

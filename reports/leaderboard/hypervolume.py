@@ -1,10 +1,10 @@
 """Hypervolume of points of saving and loss, and its uncertainty over models.
 
-The rectangle of savings from 0 to MOST_SAVED and losses from 0 to MOST_LOST holds all possible
-results. The hypervolume of a method is the share of this rectangle in which results are no better
-than one of the method's points. Zitzler and Thiele (1998) introduced the hypervolume to compare
-sets of points with two aims. For the uncertainty, the models are resampled, each with all of its
-data sets. The data sets are taken as fixed.
+A rectangle covers the savings from 0 to MOST_SAVED and the losses from 0 to MOST_LOST. The
+hypervolume of a method is the share of this rectangle in which results are no better than one of
+the method's points. Zitzler and Thiele (1998) introduced the hypervolume to compare sets of points
+with two aims. For the uncertainty, the models are resampled, each with all of its data sets. The
+data sets are taken as fixed.
 """
 
 from __future__ import annotations

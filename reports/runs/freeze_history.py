@@ -50,7 +50,7 @@ class FreezeHistory:
     known: bool = True
 
     def list_intervals(self) -> list[list[tuple[float, float]]]:
-        """Return for each layer the steps during which it was frozen, as (first, end)."""
+        """Return the intervals during which each layer was frozen, as steps (first, end)."""
         found: list[list[tuple[float, float]]] = [[] for _ in self.names]
         since: dict[int, int] = {}
         for stage in self.stages:
