@@ -1,7 +1,8 @@
 """Public Python interface: freezing in your own training loop, and loading of results.
 
-Strategies of your own import from `strategies.base`. The callbacks for transformers and Lightning
-are in `bench.api.transformers` and `bench.api.lightning`, so neither is imported without need.
+To write your own strategy, import from `strategies.base`. The callbacks for transformers and
+Lightning are in `bench.api.transformers` and `bench.api.lightning`. Importing `bench.api` therefore
+loads neither library.
 """
 
 from __future__ import annotations

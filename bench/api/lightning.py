@@ -25,13 +25,15 @@ class LightningFreezing(Callback):
     Args:
         example: a batch of the model's inputs.
         model: attribute of the LightningModule that holds the network; default: the module itself.
-        total_steps: number of optimizer steps; default: that of the Trainer.
-        steps_per_epoch: optimizer steps of an epoch; default: those of the Trainer.
-        **settings: the other arguments of Freezing, such as strategy, options, seed and probe.
+        total_steps: number of optimizer steps; default: the number that the Trainer plans.
+        steps_per_epoch: optimizer steps of an epoch; default: the number that the Trainer plans.
+        **settings: further arguments of Freezing, such as strategy, options, seed and probe.
 
-    Checkpoints of Lightning hold the state. When the training starts, raises UserError as Freezing
-    does, unless the module has exactly one optimizer, and if fit() continues a training whose state
-    it lacks. Raises UserError too if the module takes several optimizer steps in one batch.
+    The state of this callback is part of Lightning's checkpoints.
+
+    Raises UserError at the start of training if Freezing does, or unless the module has exactly one
+    optimizer. Raises UserError if fit() continues a training without the state of this callback.
+    Raises UserError later if the module takes several optimizer steps in one batch.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class LightningFreezing(Callback):
         return self._made
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make the Freezing object, and restore its state if the training resumes."""
+        """Create the Freezing object, and restore its state if the training resumes."""
         if len(trainer.optimizers) != 1:
             raise UserError(
                 f"LightningFreezing: the module has {len(trainer.optimizers)} optimizers; freezing "
@@ -92,9 +94,10 @@ class LightningFreezing(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Let the strategy look at the step, and freeze and thaw layers.
+        """Let the strategy look at the optimizer step, and freeze and thaw layers.
 
-        Several batches may share a step (accumulate_grad_batches).
+        With `accumulate_grad_batches`, several batches share one optimizer step. Then only the last
+        of these batches has an effect on layers.
         """
         self._samples += _count_samples(batch)
         # Without a loss, Lightning skips the backward pass of the batch, and outputs are empty.
@@ -124,7 +127,10 @@ class LightningFreezing(Callback):
 
 
 def _count_samples(batch: Any) -> int:
-    """Return the length of the first tensor in a batch. Raises UserError if it has none."""
+    """Return the length of the first tensor in a batch.
+
+    Raises UserError if the batch has no tensor.
+    """
     for value in tree_leaves(batch):
         if isinstance(value, Tensor) and value.ndim:
             return len(value)
@@ -140,7 +146,10 @@ def _count_epoch(trainer: Trainer) -> int:
 
 
 def _count_steps(number: float, name: str) -> int:
-    """Return a number of steps. Raises UserError if the data has no length."""
+    """Return the number as an int. Raises UserError if it is infinite or below 1.
+
+    name: the argument of LightningFreezing that sets this number, for the message.
+    """
     if number == float("inf") or number < 1:
         raise UserError(f"LightningFreezing: the Trainer does not know {name}; give it")
     return int(number)

@@ -28,18 +28,21 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
 
     Args:
         example: a batch of inputs, as the data collator makes it.
-        total_steps: number of optimizer steps; default: that of the Trainer.
-        steps_per_epoch: optimizer steps of an epoch; default: those of the Trainer.
-        samples_per_epoch: training samples per epoch, for short last batches; default: those of the
-            Trainer. With batch_size alone, every step counts as batch_size samples.
-        batch_size: training samples per optimizer step; default: those of the Trainer.
-        **settings: the other arguments of Freezing, such as strategy, options, seed and probe.
+        total_steps: number of optimizer steps; default: the number that the Trainer plans.
+        steps_per_epoch: optimizer steps of an epoch; default: the number that the Trainer plans.
+        samples_per_epoch: training samples per epoch, for short last batches; default: the number
+            that the Trainer knows. With batch_size alone, every step counts as batch_size samples.
+        batch_size: training samples per optimizer step; default: the number of the Trainer.
+        **settings: further arguments of Freezing, such as strategy, options, seed and probe.
 
-    Checkpoints of the Trainer hold the state in freezing.pt. A callback does not learn from which
-    folder a training resumes. It looks in `checkpoint-STEP` of the `output_dir` of now, and of the
-    training that wrote the checkpoint. A random token, which trainer_state.json contains too, shows
-    that the file belongs to this checkpoint. Raises UserError as Freezing does, for several GPUs,
-    and for strategies that read the training loss, which the Trainer does not pass on.
+    Each checkpoint of the Trainer gets a file freezing.pt with the state of this callback.
+    transformers does not tell a callback from which folder a training resumes. The callback
+    therefore looks for the file in `checkpoint-STEP` of two folders: the present `output_dir`, and
+    that of the training that wrote the checkpoint. A random token in freezing.pt and in
+    trainer_state.json shows that both files belong to the same checkpoint.
+
+    Raises UserError if Freezing does, and if the Trainer uses several GPUs. Raises UserError for a
+    strategy that reads the training loss, which the Trainer does not pass on.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
         train_dataloader: Any = None,
         **_: Any,
     ) -> None:
-        """Make the Freezing object, and restore its state if the training resumes."""
+        """Create the Freezing object, and restore its state if the training resumes."""
         if args.n_gpu > 1:
             raise UserError(
                 f"TrainerFreezing: the Trainer uses {args.n_gpu} GPUs; set CUDA_VISIBLE_DEVICES to "
@@ -102,7 +105,7 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Let the strategy look at the step, and freeze and thaw layers."""
+        """Let the strategy look at the optimizer step, and freeze and thaw layers."""
         samples = self._batch
         if self._samples:
             samples = count_batch_samples(state.global_step, self._samples, self._batch)
@@ -111,7 +114,7 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Write the state next to the checkpoint of the Trainer."""
+        """Write the state of Freezing into the folder of the Trainer's checkpoint."""
         path = _name_file(args.output_dir, state)
         torch.save({**self.freezing.state_dict(), "token": self._token}, path)
 
@@ -123,8 +126,8 @@ def _name_file(output_dir: str, state: TrainerState) -> Path:
 def _load_state(args: TrainingArguments, state: TrainerState) -> dict[str, Any]:
     """Return the state of Freezing that belongs to the checkpoint from which a training resumes.
 
-    Checkpoints of freezebench 0.2.0 and older have no token. Raises UserError if no file belongs to
-    the checkpoint.
+    Checkpoints of freezebench 0.2.0 and older have no token. Raises UserError if no freezing.pt
+    belongs to the checkpoint.
     """
     written: dict[str, str] = state.stateful_callbacks.get(KEY, {})
     path = _name_file(args.output_dir, state)
@@ -141,7 +144,7 @@ def _load_state(args: TrainingArguments, state: TrainerState) -> dict[str, Any]:
 
 
 def _count_samples(args: TrainingArguments, loader: Any) -> int | None:
-    """Return the training samples of an epoch, None if the data has no length."""
+    """Return the number of training samples of an epoch, or None if the data has no length."""
     try:
         return min(len(loader.dataset), len(loader) * int(args.train_batch_size))
     except TypeError:

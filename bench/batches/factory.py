@@ -24,7 +24,7 @@ from bench.spec import Spec
 def load_data(
     name: str, resolution: int, evaluate_on: Part, root: str, train_limit: int, fold: int = 0
 ) -> ImageData:
-    """Return a data set; later runs in the same process reuse it."""
+    """Return an image data set. Later runs in the same process reuse the loaded data."""
     return load(
         name,
         resolution=resolution,
@@ -40,9 +40,9 @@ def make_batches(
 ) -> tuple[AnyBatches, int]:
     """Return the batches of a run and its number of classes.
 
-    Image folders that do not fit in memory are streamed.
-    Raises UserError for an unknown model, if a text model is used on images or an image model on
-    texts, and for sequential reading of texts.
+    Image folders that do not fit in memory are streamed. Raises UserError for an unknown model, and
+    for sequential reading of texts. Raises UserError if a text model is used on images, or an image
+    model on texts.
     """
     part: Part = "test" if spec.evaluate_on == "test" else "validation"
     root = spec.paths.get("data", "")
@@ -70,9 +70,9 @@ def make_batches(
 
 
 def count_batches(batches: AnyBatches, spec: Spec, processes: int = 1) -> dict[int, int]:
-    """Return how many batches full training has, over all processes, by the size of their samples.
+    """Return the number of batches of full training by input size, counted over all processes.
 
-    The keys are those of `AnyBatches.sizes`: image sides or text lengths.
+    An input size is an image side in pixels, or a padded text length in tokens.
     """
     if isinstance(batches, TextBatches):
         return {size: count * processes for size, count in batches.count_batches().items()}

@@ -32,7 +32,8 @@ from bench.spec import Spec
 class Batches:
     """Batches of shuffled, augmented and normalised images; the training set is on the device.
 
-    samples: training samples per epoch. drawn_from: size of the training set.
+    samples: number of training samples per epoch.
+    drawn_from: number of samples of the training set.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Batches:
     metric: Metric = "accuracy"
 
     def sizes(self) -> dict[int, int]:
-        """Return the samples of full training by image side; all images have the same side."""
+        """Return the number of samples of full training by image side; all images have one side."""
         return {self._spec.resolution: self.samples * self._spec.epochs}
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
@@ -99,7 +100,7 @@ class Batches:
     def evaluation(self, samples: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield this process's batches of the evaluation split, in order, without augmentation.
 
-        samples: yield only that many samples, balanced over the classes; 0 = all.
+        samples: yield only this number of samples, balanced over the classes; 0 = all.
         """
         rank, size = self._group.rank, self._group.size
         for rows in select_evaluated(self._eval_labels, samples).split(EVALUATION_BATCH)[
@@ -111,7 +112,8 @@ class Batches:
     def probe(self, samples: int) -> Inputs:
         """Return fixed, unaugmented training samples, the same for all strategies.
 
-        All seeds share them, unless the split of the data rotates with the seed.
+        The samples are also the same for all seeds, unless the split of the data rotates with the
+        seed.
         """
         return self.labelled_probe(samples)[0]
 

@@ -14,10 +14,12 @@ from bench.layers.discovery import Inputs
 class AnyBatches(Protocol):
     """Training batches by step, and batches of the evaluation split.
 
-    The seed alone determines them.
-    samples: training samples per epoch. steps_per_epoch: training steps per epoch.
-    metric: score of the task. eval_clusters: sources of each evaluation sample, int64 (N, k) on the
-    CPU; None if every sample is a source of its own.
+    The seed alone determines the batches.
+    samples: number of training samples per epoch.
+    steps_per_epoch: number of training steps per epoch.
+    metric: metric of the task.
+    eval_clusters: sources of each evaluation sample, int64 (N, k) on the CPU; None if every sample
+    is a source of its own.
     """
 
     samples: int
@@ -32,14 +34,15 @@ class AnyBatches(Protocol):
     def evaluation(self, samples: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield the batches of the evaluation split, in order.
 
-        samples: yield only that many samples, balanced over the classes; 0 = all.
+        samples: yield only this number of samples, balanced over the classes; 0 = all.
         """
         ...
 
     def probe(self, samples: int) -> Inputs:
         """Return the inputs of fixed training samples, the same for all strategies.
 
-        All seeds share them, unless the split of the data rotates with the seed.
+        The samples are also the same for all seeds, unless the split of the data rotates with the
+        seed.
         """
         ...
 
@@ -48,5 +51,8 @@ class AnyBatches(Protocol):
         ...
 
     def sizes(self) -> dict[int, int]:
-        """Return how many samples full training has, by their size: image side or text length."""
+        """Return the number of samples of full training by input size.
+
+        An input size is an image side in pixels, or a padded text length in tokens.
+        """
         ...

@@ -22,7 +22,7 @@ def count_usable_samples(samples: int, batch_size: int, processes: int = 1) -> i
     """Return the number of samples that an epoch uses.
 
     The last batch is dropped if it has fewer than two samples per process, because BatchNorm needs
-    two. Raises UserError if there are fewer than two samples per process in all.
+    two. Raises UserError if the whole epoch has fewer than two samples per process.
     """
     if samples < 2 * processes:
         raise UserError(
@@ -45,8 +45,8 @@ def count_batch_samples(step: int, samples: int, batch_size: int) -> int:
 def select_evaluated(labels: Tensor, samples: int) -> Tensor:
     """Return the sorted indices of the evaluation samples to score, int64 on the CPU.
 
-    labels: classes of the evaluation split (N,). samples: number of samples, balanced over the
-    classes; 0 = all.
+    labels: classes of the evaluation split (N,).
+    samples: number of samples to score, balanced over the classes; 0 = all.
     """
     if not samples:
         return torch.arange(len(labels))

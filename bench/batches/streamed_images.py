@@ -51,7 +51,7 @@ class StreamedBatches:
     eval_clusters: Tensor | None = None
 
     def sizes(self) -> dict[int, int]:
-        """Return the samples of full training by image side; all images have the same side."""
+        """Return the number of samples of full training by image side; all images have one side."""
         return {self._spec.resolution: self.samples * self._spec.epochs}
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
@@ -78,7 +78,7 @@ class StreamedBatches:
     def evaluation(self, samples: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield this process's batches of the evaluation split, in order, without augmentation.
 
-        samples: yield only that many samples, balanced over the classes; 0 = all.
+        samples: yield only this number of samples, balanced over the classes; 0 = all.
         """
         every = slice(self._group.rank, None, self._group.size)
         chosen = select_evaluated(self._stream.eval_labels, samples)

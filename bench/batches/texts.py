@@ -46,10 +46,12 @@ ASKED_SHARE, HIDDEN, REPLACED = 0.2, 0.5, 0.25
 class TextBatches:
     """Batches of shuffled, padded token sequences; the tokens are on the device.
 
-    Inputs are token ids (B, L) int64, the mask of real tokens (B, 1, 1, L) bool, and segments
-    (B, L) int64. The mask already has the shape that attention uses. Otherwise transformers would
-    inspect its values to decide whether it is needed, which synchronises the device.
-    samples: training samples per epoch. steps_per_epoch: training steps per epoch.
+    Inputs are token ids (B, L) int64, the mask of real tokens (B, 1, 1, L) bool, and segments (B,
+    L) int64. A segment is the `token_type_ids` value of a token. The mask already has the shape
+    that attention uses. With another shape, transformers would inspect the values of the mask,
+    which synchronises the device.
+    samples: number of training samples per epoch.
+    steps_per_epoch: number of training steps per epoch.
     """
 
     eval_clusters: Tensor | None = None
@@ -76,7 +78,7 @@ class TextBatches:
         """Return the inputs and the labels (B,) int64 of a step, counted from 0.
 
         In a run of several processes, these are the inputs and labels of this process. They are
-        padded like the whole batch.
+        padded to the longest text of the whole batch.
         """
         chosen = self._chosen(step)
         length = self._compute_length(self._train, chosen)
@@ -87,7 +89,7 @@ class TextBatches:
     def evaluation(self, samples: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield this process's batches of the evaluation split, in order.
 
-        samples: yield only that many samples, balanced over the classes; 0 = all.
+        samples: yield only this number of samples, balanced over the classes; 0 = all.
         """
         rank, size = self._group.rank, self._group.size
         every = select_evaluated(self._evaluation.labels, samples).split(EVALUATION_BATCH)
@@ -141,7 +143,10 @@ class TextBatches:
         return min(-(-int(tokens.lengths[rows].max()) // PAD_TO) * PAD_TO, self._positions)
 
     def _prepare_inputs(self, tokens: Tokens, rows: Tensor, length: int = 0) -> Inputs:
-        """Return the inputs of some texts, padded to `length`; 0: to the longest of them."""
+        """Return the inputs of some texts, padded to `length` tokens.
+
+        length: 0 pads to the longest of these texts.
+        """
         length = length or self._compute_length(tokens, rows)
         here = move_to_device(self._device, rows)
         places = torch.arange(length, device=self._device)
@@ -151,9 +156,9 @@ class TextBatches:
 
 
 class MaskedBatches(TextBatches):
-    """Batches for BERT pretraining: masked texts whose masked words are predicted.
+    """Batches for BERT pretraining: the model predicts the masked words of each text.
 
-    Labels are word ids (B, L) int64, NOT_ASKED for words that are not predicted.
+    Labels are word ids (B, L) int64, with NOT_ASKED for words that are not predicted.
     """
 
     def __init__(
@@ -197,11 +202,12 @@ class MaskedBatches(TextBatches):
         mine: slice = slice(None),
         count: int = 0,
     ) -> tuple[Inputs, Tensor]:
-        """Mask words of the texts of this process.
+        """Mask words of the texts of this process; return the inputs and the labels.
 
-        mine: the place of these texts in the whole batch. count: texts in the whole batch; 0: as
-        many as in `inputs`. Random numbers are drawn for the whole batch, so the number of
-        processes does not change which words are masked.
+        mine: position of these texts in the whole batch.
+        count: number of texts in the whole batch; 0 = as many as in `inputs`.
+        Random numbers are drawn for the whole batch, so the number of processes does not change
+        which words are masked.
         """
         ids, real, segments = inputs
         shape = (count or len(ids), ids.shape[1])
@@ -221,7 +227,7 @@ class MaskedBatches(TextBatches):
 class NextWordBatches(TextBatches):
     """Batches for a language model, which predicts each next word of a text.
 
-    Labels are the ids of the next words, (B, L) int64, and NOT_ASKED after the last word.
+    Labels are the ids of the next words, (B, L) int64, with NOT_ASKED after the last word.
     """
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
@@ -229,17 +235,20 @@ class NextWordBatches(TextBatches):
         return _ask_next_words(super().batch(step)[0])
 
     def evaluation(self, samples: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
-        """Yield the batches of the evaluation split, or of `samples` of its texts, in order."""
+        """Yield the batches of the evaluation split, in order.
+
+        samples: number of texts to yield; 0 = all.
+        """
         for inputs, _ in super().evaluation(samples):
             yield _ask_next_words(inputs)
 
     def labelled_probe(self, samples: int) -> tuple[Inputs, Tensor]:
-        """Return fixed training samples, and as targets the next word at each position."""
+        """Return fixed training samples, and as their labels the next word at each position."""
         return _ask_next_words(self.probe(samples))
 
 
 def _ask_next_words(inputs: Inputs) -> tuple[Inputs, Tensor]:
-    """Return the inputs and the next word of each word as its label."""
+    """Return the inputs, and as the label of each word the word after it."""
     ids, real, _ = inputs
     following = ids.roll(-1, dims=1)
     asked = real[:, 0, 0].roll(-1, dims=1)
@@ -248,7 +257,7 @@ def _ask_next_words(inputs: Inputs) -> tuple[Inputs, Tensor]:
 
 
 def _pad_rows(rows: Tensor, length: int, value: int) -> Tensor:
-    """Return rows (B, any length) as int64 (B, length), cut off or padded with a value."""
+    """Return rows of any length as int64 (B, length), truncated or padded with a value."""
     rows = rows[:, :length].long()
     return torch.nn.functional.pad(rows, (0, length - rows.shape[1]), value=value)
 

@@ -105,9 +105,9 @@ def collect_files(args: argparse.Namespace) -> dict[str, str]:
 def add_field_arguments(
     parser: argparse._ActionsContainer, names: tuple[str, ...], default: str = ""
 ) -> None:
-    """Add an option for each field of a run. Fields that are not given stay out of the namespace.
+    """Add an option for each field of a run, and omit absent options from the namespace.
 
-    default: replaces the field's own default in the help text.
+    default: text that replaces the field's own default in the help text.
     """
     for name in names:
         option = FIELDS[name]
@@ -131,7 +131,7 @@ def collect_fields(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> None:
-    """Add the names of sweeps, the profile and the changes to it.
+    """Add the names of sweeps, --controls, and the arguments of `add_sweep_choice_arguments`.
 
     number: argparse's nargs: "+", or "*" for commands that use all sweeps if no name is given.
     """
@@ -148,7 +148,11 @@ def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> N
 
 
 def add_sweep_choice_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Add the profile, seeds, files and changed fields, and return the group of the first two."""
+    """Add the options that select and change the runs of a sweep.
+
+    These are the profile, the seeds, the files and the changed fields. Returns the argument group
+    of the profile and the seeds.
+    """
     chosen = parser.add_argument_group("runs of the sweep")
     add_profile_argument(chosen)
     chosen.add_argument(
@@ -183,7 +187,7 @@ def add_role_weights_argument(parser: argparse._ActionsContainer) -> None:
 
 
 def collect_sweep_files(args: argparse.Namespace) -> dict[str, str]:
-    """Return the files that the user named, by kind; weights as "weights:ROLE".
+    """Return the files that the user named, by kind; the kind of weights is "weights:ROLE".
 
     Raises UserError if a file does not exist.
     """
@@ -270,7 +274,7 @@ def require_results(args: argparse.Namespace) -> Path:
 
 
 def check_data(specs: Iterable[Spec]) -> None:
-    """Raise UserError, before any run starts, if a data set needs a folder that is not named."""
+    """Raise UserError, before any run starts, if a data set needs a data root and has none."""
     from bench.data.catalogue import find_data_set
 
     for spec in specs:

@@ -72,7 +72,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _make_full_spec(profile: Mapping[str, Any], model: str, dataset: str, root: str) -> Spec:
-    """Return full training of a pair of roles, with random weights: FLOPs do not depend on them."""
+    """Return full training of a pair of roles, with random weights.
+
+    The FLOPs do not depend on the weights. root: the data root.
+    """
     values = {
         **profile["run"],
         **profile["models"][model],

@@ -13,8 +13,9 @@ METAVARS = {Integer: "INT", Real: "FLOAT", Flag: "BOOL"}
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Help that prints each real default and keeps the line breaks of the example.
 
-    An option whose default is empty (None, "", False, 0 or []) says in its own help text what
-    happens without it, because the empty value would not. So may any other option.
+    If the default of an option is empty (None, "", False, 0 or []), the formatter prints no
+    default. The help text of the option then says what happens without the option. A help text that
+    contains "(default:" is printed unchanged.
     """
 
     def _get_help_string(self, action: argparse.Action) -> str | None:

@@ -19,9 +19,9 @@ POLL_SECONDS = 0.05
 def defer_interrupts_of_imports() -> Iterator[None]:
     """Deliver a Ctrl-C that arrives during an import after the import.
 
-    An exception must not end an import: torch imports numpy from C++ and drops any exception of
-    it, so that the command would go on, without numpy. Other C++ code aborts the process.
-    A second Ctrl-C interrupts the import.
+    An exception must not end an import. torch imports numpy from C++ and drops any exception of
+    that import, so the command would continue without numpy. Other C++ code aborts the process. A
+    second Ctrl-C interrupts the import.
     """
     before = signal.getsignal(signal.SIGINT)
     if (

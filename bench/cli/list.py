@@ -1,4 +1,4 @@
-"""`freezebench list`: what the benchmark knows by name."""
+"""`freezebench list`: strategies, models, data sets, sweeps, profiles and run fields."""
 
 from __future__ import annotations
 

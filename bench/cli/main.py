@@ -88,7 +88,7 @@ def _has_lost_reader(stream: TextIO) -> bool:
 
 
 def _escape_unprintable_names() -> None:
-    """Let both streams escape what they cannot encode, such as file names that are not UTF-8."""
+    """Let stdout and stderr escape what they cannot encode, such as names not in UTF-8."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")

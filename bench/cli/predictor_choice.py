@@ -48,7 +48,10 @@ LABELS: dict[str, Option] = {
 
 
 def add_size_arguments(parser: argparse._ActionsContainer, features: str) -> None:
-    """Add --features, with its help text, and the sizes of a predictor."""
+    """Add --features and the options for the sizes of a predictor.
+
+    features: help text of --features.
+    """
     parser.add_argument("--features", default="", metavar="NAME", help=features)
     for name, text in (
         ("--window", f"window W in snapshots (default: {WINDOW})"),
@@ -81,7 +84,7 @@ def list_given(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def parse_choice(args: argparse.Namespace) -> PredictorConfig:
-    """Return the predictor that the arguments select. Raise UserError for an invalid value."""
+    """Return the configuration that the arguments select. Raise UserError for an invalid value."""
     from strategies.smartfrz.features import FEATURES
     from strategies.smartfrz.strategy import SmartFRZ
     from strategies.smartfrz.training.train_predictor import AS_PUBLISHED, PredictorConfig
@@ -105,7 +108,7 @@ def parse_choice(args: argparse.Namespace) -> PredictorConfig:
 
 
 def _change_training(choice: PredictorConfig, args: argparse.Namespace) -> PredictorConfig:
-    """Return the choice with the options of training and labels that the user gave."""
+    """Return the configuration with the training and label options that the user gave."""
     given = list_given(args)
     values = check_options("predictor train", {**TRAINING, **LABELS}, given)
     values = {name: values[name] for name in given}

@@ -23,8 +23,10 @@ class Accounting:
 
     most_states: number of sets of frozen layers that get a freeze state of their own. The steps of
     all further sets share one merged state. None: every set has its own state.
-    processes: number of processes that share every step. Each does the fixed work of a batch.
-    fused: whether attention runs fused kernels, which the `executed` convention counts.
+    processes: number of processes that share every step. Work that a batch costs whatever its size
+    (`FlopModel.fixed`) is counted once per process.
+    fused: whether attention runs fused kernels, whose repeated products the `executed` convention
+    counts.
     """
 
     def __init__(
@@ -50,13 +52,14 @@ class Accounting:
 
     @property
     def now(self) -> FreezeState:
-        """The current freeze state."""
+        """Freeze state of the present step."""
         return self._by_set.get(self._frozen) or self._by_set[None]
 
     def enter_state(self, step: int, frozen: frozenset[int]) -> None:
-        """Begin the freeze state of a set after `step` finished steps, or continue it.
+        """Begin the freeze state of a set of frozen layers, or continue it if it exists.
 
-        A previous state without any steps is dropped. The call does not wait for the device.
+        step: number of finished steps. A previous state without any steps is dropped. The call does
+        not wait for the device.
         """
         if self.states:
             self._read_peaks()
@@ -98,8 +101,9 @@ class Accounting:
             self._began = time.perf_counter()
 
     def end_step(self, samples: int, size: int, sent: int = 0) -> None:
-        """Stop timing a step and count its `samples` samples of the given input size.
+        """Stop timing a step, and count its samples.
 
+        samples: number of samples of the batch. size: their input size.
         sent: bytes of gradients that this process has contributed to all-reduce since it started.
         """
         state = self.now
@@ -162,7 +166,7 @@ class Accounting:
         return total
 
     def _count_merged(self) -> None:
-        """Add the FLOPs of steps in the merged state, which are counted only when needed."""
+        """Add the FLOPs of the merged state's steps, which are counted only on demand."""
         state = self._by_set.get(None)
         if state is None or state.merged is None:
             return

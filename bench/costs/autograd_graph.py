@@ -1,8 +1,8 @@
 """Matrix products in the autograd graph of a training step, for any set of frozen layers.
 
 The graph of a full training step is walked once. Every node is marked with the layers whose
-parameters it can reach. If all those layers are frozen, autograd does not build the node. A set of
-layers is a bit mask: bit i stands for layer i.
+parameters the node can reach. If all these layers are frozen, autograd does not build the node. A
+set of layers is a bit mask: bit i stands for layer i.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from bench.layers.discovery import Inputs, Layer
 class Product:
     """One matrix product or convolution of the forward pass.
 
-    flops: FLOPs of the forward pass (1 multiply-add = 2 FLOPs). A mean over input sizes need not be
-        an integer.
-    operands: for each of the two factors, the mask of the layers whose training needs the
-        gradient of that factor. Both are 0 for a product outside of autograd (rotary angles).
+    flops: FLOPs of the forward pass per sample (1 multiply-add = 2 FLOPs). A mean over input sizes
+        need not be an integer.
+    operands: for each of the two factors, the mask of the layers whose training needs the gradient
+        of that factor. Both masks are 0 for a product outside of autograd (rotary angles).
     layer: the layer whose weight is a factor, or None for a product of activations (attention).
-    fixed: further FLOPs of the forward pass that a batch costs whatever its number of samples
-        (projections of a table of relative positions).
-    again: mask of the layers whose training makes the backward pass compute the product again
+    fixed: further forward FLOPs per batch that do not depend on the number of samples, for example
+        the projections of a table of relative positions.
+    again: mask of layers. If any of them trains, the backward pass computes the product again
         (gradient checkpointing).
-    rebuilt: mask of the layers whose training makes a fused attention kernel compute the product
-        again in its backward pass.
+    rebuilt: mask of layers. If any of them trains, the backward pass of a fused attention kernel
+        computes the product again.
     """
 
     flops: float
@@ -59,8 +59,9 @@ def make_mask(layers: Iterable[int]) -> int:
 
 @dataclass(frozen=True)
 class Checkpointing:
-    """Gradient checkpointing of a model. blocks: names of the checkpointed modules.
+    """Gradient checkpointing of a model.
 
+    blocks: names of the checkpointed modules.
     keep_dropout: whether dropout stays on in frozen layers.
     """
 
@@ -117,7 +118,7 @@ def trace_products(
 def _watch_blocks(
     model: nn.Module, layers: Sequence[Layer], checkpointing: Checkpointing | None
 ) -> NodeSpans:
-    """Record the nodes of checkpointed blocks, and of the dropout that freezes with a layer."""
+    """Record the nodes of checkpointed blocks, and of dropout that is off in frozen layers."""
     if checkpointing is None:
         return NodeSpans(model, ())
     model.train()  # dropout saves its mask
@@ -147,7 +148,7 @@ class _ConstantProducts(TorchDispatchMode):
 def find_custom_functions(model: nn.Module, inputs: Inputs) -> list[str]:
     """Return the names of the `torch.autograd.Function` classes that a model uses.
 
-    The products inside of such a function are not in the graph.
+    The graph does not contain the products inside of such a function.
     """
     with torch.enable_grad():
         root = get_logits(copy.deepcopy(model).eval().requires_grad_(True)(*inputs)).grad_fn

@@ -1,9 +1,9 @@
 """Energy of a run, in joules, between its first and its last training step.
 
-The counters are read at the start and at the end, and by a thread every SAMPLE_S seconds, because
-RAPL's counters restart at zero after some minutes. The training loop itself reads nothing. Energy
-is reported only if this process had the device alone, and together with the idle power before the
-run.
+Each counter is read at the start and at the end of training. A thread also reads it every SAMPLE_S
+seconds, because RAPL's counters restart at zero after some minutes. The training loop itself reads
+nothing. Energy is reported only if this process had the device alone. The idle power before the run
+is reported too.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ SEVERAL = "several processes share this run"
 class EnergyMeter:
     """Energy of one run on each of its devices.
 
-    openers: for each name ("gpu", "cpu"), a function that opens the counter. shared: the reason why
-    no energy can be measured, or "".
+    openers: for each device ("gpu", "cpu"), a function that opens its energy counter.
+    shared: the reason why no energy can be measured, or "".
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class EnergyMeter:
                 device.end()
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """Return for each device its `joules`, `idle_watts` and `why`.
+        """Return `joules`, `idle_watts` and `why` of each device.
 
-        joules is None if the energy is unknown. `why` then says the reason.
+        If the energy is unknown, joules is None and `why` gives the reason.
         """
         return {name: device.read() for name, device in self._devices.items()}
 
@@ -92,7 +92,7 @@ def open_meter(device: torch.device, processes: int) -> EnergyMeter:
 
 
 class _DeviceEnergy:
-    """Energy of one device. why: the reason why it is unknown, or ""."""
+    """Energy of one device. why: the reason why the energy is unknown, or ""."""
 
     def __init__(self, opener: Callable[[], EnergyCounter], shared: str) -> None:
         self._opener, self.why = opener, shared
@@ -139,7 +139,10 @@ class _DeviceEnergy:
         return {"joules": joules, "idle_watts": self._idle_watts, "why": self.why}
 
     def restore(self, before: Mapping[str, Any] | None) -> None:
-        """Add the energy of an earlier part; it is unknown if `before` is None or has none."""
+        """Add the energy of an earlier part of the run.
+
+        The energy is unknown if `before` is None or holds no energy.
+        """
         if before is None or before["joules"] is None:
             self.why = self.why or "unknown before the interruption"
         else:

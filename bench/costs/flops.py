@@ -63,7 +63,7 @@ class FlopModel:
 
     A step may do some work once for the whole batch. Swin v2 computes its position bias with a
     small network, and DeBERTa projects a table of relative positions. The methods `paper` and
-    `exact` share this fixed work among the samples of a batch.
+    `exact` divide this fixed work by the number of samples of a batch.
 
     Attributes:
         forward: forward FLOPs per sample of each layer in the paper's convention, counted by
@@ -85,7 +85,7 @@ class FlopModel:
 
     @property
     def layer_costs(self) -> tuple[float, ...]:
-        """Forward FLOPs per sample of each layer in the paper's convention, with fixed work."""
+        """Forward FLOPs per sample of each layer in the paper's convention, fixed work included."""
         if not any(self.fixed):
             return self.forward
         return tuple(
@@ -93,7 +93,7 @@ class FlopModel:
         )
 
     def with_batch(self, samples: float) -> FlopModel:
-        """Return the FLOPs for batches with this mean number of samples."""
+        """Return the same FLOPs for batches with this mean number of samples."""
         return replace(self, batch=samples)
 
     def paper(self, frozen: Collection[int] = ()) -> Flops:
@@ -125,9 +125,10 @@ class FlopModel:
     def sum_batches(
         self, convention: Convention, frozen: Collection[int], samples: float, batches: float
     ) -> Flops:
-        """Return the training FLOPs of `batches` batches with `samples` samples in all.
+        """Return the training FLOPs of several batches together.
 
         frozen: indices of the frozen layers.
+        samples: number of samples in all batches together. batches: number of batches.
         """
         if convention == "paper":
             each, fixed = _sum_paper(self.forward, frozen), _sum_paper(self.fixed, frozen)
@@ -180,9 +181,11 @@ def count_flops(
 ) -> FlopModel:
     """Count the FLOPs of a model on copies of it; the model itself does not change.
 
-    inputs: one sample. checkpointing: blocks whose forward pass the backward pass runs again. The
-    exact convention counts this, the paper's does not. fixed: names of parameters that never train.
-    All others count as trainable, also those of frozen layers.
+    inputs: one sample.
+    checkpointing: blocks whose forward pass runs again during the backward pass. The exact
+    convention counts the second pass, the paper's convention does not.
+    fixed: names of parameters that never train. All other parameters count as trainable, also those
+    of frozen layers.
     Raises UserError for an operator that is neither counted nor listed in NOT_COUNTED. Raises
     UserError if fvcore and the autograd graph give different totals, or if the FLOPs grow faster
     than the number of samples.
@@ -243,14 +246,15 @@ def _trace_all(
     checkpointing: Checkpointing | None,
     fixed: Collection[str],
 ) -> tuple[tuple[Product, ...], tuple[Product, ...]]:
-    """Return the products of a step, and one product that stands for all whose result is not used.
+    """Return the products of a step, and in a second tuple those whose result is not used.
 
-    The pooler of BigBird's classifier runs although nothing uses its output. It has no backward
-    pass, and neither the autograd graph nor fvcore's trace contains it.
+    The second tuple is empty, or its one entry stands for all unused products. For example, the
+    pooler of BigBird's classifier runs although nothing uses its output. It has no backward pass,
+    and neither the autograd graph nor fvcore's trace contains it.
 
-    A model may call `torch.utils.checkpoint` in eval mode too (timm). Then each look at a saved
-    tensor of the graph runs products again. They are not counted, and they need the backend of
-    attention that the forward pass had.
+    A model of timm may call `torch.utils.checkpoint` in eval mode too. Each access to a saved
+    tensor of its graph then runs products again. These repeated products are not counted. They need
+    the attention backend of the forward pass.
     """
     ran, totals = _ForwardFlops(), list[int]()
     hook = model.register_forward_hook(lambda *_: totals.append(ran.total))
@@ -268,7 +272,7 @@ def _count_and_compare(
 ) -> tuple[float, ...]:
     """Return the FLOPs of a batch by layer in the paper's convention.
 
-    Raises UserError if fvcore's total of all products is not that of `products`.
+    Raises UserError if fvcore and `products` give different totals over all products.
     """
     forward, by_fvcore = count_with_fvcore(model, layers, inputs)
     by_graph = sum(p.flops for p in products)

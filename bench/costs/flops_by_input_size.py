@@ -31,7 +31,8 @@ class FlopsBySize:
     def mean(self) -> FlopModel:
         """Mean FLOPs over full training.
 
-        Each size weights FLOPs per sample by its samples, and fixed FLOPs by its batches.
+        FLOPs per sample are weighted by the number of samples of each size. Fixed FLOPs are
+        weighted by the number of batches of each size.
         """
         samples, batches = sum(self.samples.values()), sum(self.batches.values())
         if not self.varies:

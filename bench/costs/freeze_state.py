@@ -14,10 +14,11 @@ MEASURED_EVERY = 16  # steps between two memory measurements in the merged freez
 class MergedSets:
     """Totals over the sets of frozen layers that have no freeze state of their own.
 
-    flops: forward and backward FLOPs by convention ("exact", "executed", "paper"), in whole
-        numbers, so that the order of the sums does not matter.
+    flops: forward and backward FLOPs by convention ("exact", "executed", "paper"). They are whole
+        numbers, so the order of the additions does not matter.
     measured_steps: number of steps whose memory was measured.
-    saved_bytes_sum, saved_bytes_peak: sum and maximum of the bytes that autograd saved in them.
+    saved_bytes_sum, saved_bytes_peak: sum and maximum over the measured steps of the bytes that
+        autograd saved.
     """
 
     flops: dict[str, list[int]] = field(
@@ -88,14 +89,20 @@ class FreezeState:
         return cls(**{**values, "merged": MergedSets(**merged) if merged else None})
 
     def needs_measurement(self, samples: int, size: int) -> bool:
-        """Return whether the memory of the next step, with such a batch, is to be measured."""
+        """Return whether to measure the memory of the next step.
+
+        samples: number of samples of its batch. size: their input size.
+        """
         batch, measured = samples * size, self.measured * self.measured_size
         if batch > measured:
             return True
         return self.merged is not None and batch == measured and self.steps % MEASURED_EVERY == 0
 
     def record_memory(self, samples: int, size: int, saved_bytes: int, state_bytes: int) -> None:
-        """Record the memory of a step, with `samples` samples of the given input size."""
+        """Record the memory of a step, in bytes.
+
+        samples: number of samples of its batch. size: their input size.
+        """
         if self.merged is None:
             self.saved_bytes, self.state_bytes = saved_bytes, state_bytes
         else:

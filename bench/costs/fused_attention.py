@@ -1,9 +1,10 @@
 """Fused attention, whose kernels compute the scores again in the backward pass.
 
-`scaled_dot_product_attention` has a "math" backend of two products, scores = queries × keys and
-output = weights × values, and fused kernels (flash, memory-efficient, cuDNN). A fused kernel does
-not save the scores. Its backward pass therefore computes queries × keys again, besides the four
-products of the "math" backend (Dao et al. 2022, FlashAttention, arXiv 2205.14135).
+`scaled_dot_product_attention` has a "math" backend and fused kernels (flash, memory-efficient,
+cuDNN). The "math" backend computes two products, scores = queries × keys and output = weights ×
+values. A fused kernel does not save the scores. Its backward pass therefore computes queries × keys
+again, besides the four products of the "math" backend (Dao et al. 2022, FlashAttention, arXiv
+2205.14135).
 """
 
 from __future__ import annotations
@@ -53,10 +54,11 @@ class AttentionCalls:
 def find_rebuilt_products(
     reach: Mapping[Any, int], products: Sequence[Any], calls: Sequence[Span]
 ) -> dict[Any, int]:
-    """Return the nodes whose product a fused kernel repeats, each with a mask of layers.
+    """Return each node whose product a fused kernel computes again, with a mask of layers.
 
-    The kernel repeats the product if any layer of the mask trains.
-    reach: every node with the mask of the layers that it can reach. products: nodes of products.
+    The kernel computes the product again if any layer of the mask trains.
+    reach: every node with the mask of the layers that it can reach.
+    products: nodes whose operator is a product.
     calls: spans of the calls of attention with the "math" backend.
     """
     rebuilt = {}
@@ -74,9 +76,10 @@ def uses_fused_attention(
 ) -> bool:
     """Return whether every call of attention in a training step runs a fused kernel.
 
-    The choice depends on the device, the precision, dropout and the mask. On a CPU, dropout in
-    attention selects the "math" backend. A copy of the model with nothing frozen runs forward on
-    `inputs`, a few samples. Buffers and random states do not change.
+    The choice of kernel depends on the device, the precision, dropout and the mask. On a CPU,
+    dropout in attention selects the "math" backend. The function runs a copy of the model with
+    nothing frozen. Buffers and random states do not change.
+    inputs: a few samples.
     """
     devices = [x.device for x in inputs if x.is_cuda]
     calls = AttentionCalls()

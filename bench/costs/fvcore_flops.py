@@ -1,4 +1,4 @@
-"""Forward FLOPs by layer and of all products, counted by fvcore."""
+"""Forward FLOPs of each layer and of all products, counted by fvcore."""
 
 from __future__ import annotations
 
@@ -52,9 +52,10 @@ _PRODUCTS = frozenset(("conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum
 def count_with_fvcore(
     model: nn.Module, layers: Sequence[Layer], inputs: Inputs
 ) -> tuple[tuple[float, ...], int]:
-    """Return the FLOPs per layer in the paper's convention, and the FLOPs of all products.
+    """Return the FLOPs of each layer in the paper's convention, and the FLOPs of all products.
 
-    The latter include fused attention. Raises UserError if fvcore cannot trace or count the model.
+    The products include fused attention. Raises UserError if fvcore cannot trace or count the
+    model.
     """
     # Train mode would change the running statistics of BatchNorm. Without requires_grad, a
     # transformer layer of PyTorch calls one fused operator, which cannot be counted by layer.
@@ -101,7 +102,7 @@ def count_with_fvcore(
 
 
 def _locate(error: Exception, model: nn.Module) -> str:
-    """Return the innermost module of a model in which an error arose, as words; "" for none."""
+    """Return words that name the innermost module in which an error arose; "" for none."""
     names = {id(module): name for name, module in model.named_modules() if name}
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     inside = [own for f in frames if id(own := f.f_locals.get("self")) in names]

@@ -1,8 +1,9 @@
 """Products that gradient checkpointing computes again in the backward pass.
 
-A checkpointed block saves its input only. When the backward pass needs one of the tensors inside,
-`torch.utils.checkpoint` runs the forward pass of the block again. It stops as soon as all tensors
-that the first forward pass would have saved exist, so products after the last of them run once.
+A checkpointed block saves its input only. When the backward pass needs a tensor inside the block,
+`torch.utils.checkpoint` runs the forward pass of the block again. The second pass stops when all
+tensors exist that the first pass would have saved. Products after the last of these tensors
+therefore run once.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ Span = tuple[int, int]  # sequence numbers of autograd nodes, the second one exc
 class NodeSpans:
     """Recorder of the autograd nodes that each call of some modules creates.
 
-    spans: (first, end) for each call, by name of the module. Autograd numbers nodes in the order
-    in which it creates them.
+    spans: (first, end) for each call, by name of the module. The two numbers are autograd's
+    sequence numbers, which follow the order of creation.
     """
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
@@ -62,11 +63,13 @@ def find_recomputed(
     layers: Sequence[Layer],
     modules: Mapping[str, Sequence[Span]],
 ) -> dict[Any, int]:
-    """Return, for nodes inside blocks, the mask of layers whose training repeats the operator.
+    """Return each node inside a checkpointed block with a mask of layers.
 
-    reach: every node with the mask of the layers that it can reach. blocks: spans of the calls of
-    checkpointed blocks. modules: spans of the dropout of layers, by name. Dropout is off in a
-    frozen layer, and then it saves nothing.
+    If any layer of the mask trains, the backward pass runs the operator of the node again.
+    reach: every node with the mask of the layers that it can reach.
+    blocks: spans of the calls of checkpointed blocks.
+    modules: spans of the dropout of layers, by name. Dropout is off in a frozen layer and then
+    saves nothing.
     """
     off = {
         number: 1 << layer.index

@@ -1,6 +1,6 @@
 """Memory of training in bytes: tensors that autograd saves for backward, and training state.
 
-Both depend only on the model, the batch and the freeze state, so repeated counts agree.
+Both numbers depend only on the model, the batch and the freeze state, so repeated counts agree.
 `bench.costs.accounting` measures the peaks of the CUDA allocator.
 """
 
@@ -29,8 +29,8 @@ Loss = Callable[[torch.Tensor], torch.Tensor]
 class SavedStorage:
     """One tensor storage that the backward pass reads.
 
-    fixed, per_sample: the storage has fixed + per_sample x (samples of the batch) bytes.
-    layers: mask of layers (bit i: layer i). The storage is kept while any of them trains.
+    fixed, per_sample: for a batch of n samples, the storage has fixed + per_sample × n bytes.
+    layers: mask of layers (bit i: layer i). The storage is kept while any layer of the mask trains.
     """
 
     fixed: int
@@ -42,7 +42,7 @@ class SavedStorage:
 class SavedModel:
     """Storages that autograd saves in a forward pass in train mode.
 
-    Each knows the layers that need it and how its size depends on the batch size.
+    Each entry holds the layers that need the storage, and its size as a function of the batch size.
     """
 
     storages: tuple[SavedStorage, ...]
@@ -62,15 +62,15 @@ def predict_saved_bytes(
     """Predict the bytes that autograd saves, from the graph of one full training step.
 
     inputs: a batch; only its first sample is used.
-    loss: function from logits to the loss; by default backward starts at the logits.
+    loss: function from logits to the loss. By default, the backward pass starts at the logits.
 
     The prediction holds for any set of frozen layers whose dropout stays on. Two forward passes run
     on copies of the model with nothing frozen, and the random states do not change. Parameters,
-    buffers and scalars are not counted. Some operators use another kernel once they are frozen
-    (fused attention with a learned bias). For them, the prediction assumes the kernel of the full
-    step.
+    buffers and scalars are not counted. Fused attention with a learned bias uses another kernel
+    once it is frozen. For such operators, the prediction assumes the kernel of the full step.
 
-    Raises UserError if the graph does not show all saved tensors, or depends on the batch size.
+    Raises UserError if the graph does not show all saved tensors, or if the graph depends on the
+    batch size.
     """
     two, three = (_list_saved_storages(model, layers, inputs, loss, samples) for samples in (2, 3))
     if [layers for _, layers in two] != [layers for _, layers in three]:

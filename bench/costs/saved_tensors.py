@@ -33,7 +33,9 @@ def list_saved_tensors(
 ) -> Iterator[tuple[torch.Tensor, int]]:
     """Yield the tensors that a node saves, each with a mask of layers.
 
-    The tensor is kept while any layer of the mask trains.
+    A tensor is kept while any layer of its mask trains.
+    mask: layers that the node can reach. reach: the same for every node.
+    statistics: index of the layer of each BatchNorm, by the address of its running mean.
     """
     kind = type(node).__name__
     mean = getattr(node, "_saved_running_mean", None)

@@ -65,7 +65,10 @@ def open_stream(
     workers: int = 0,
     sequential: bool = False,
 ) -> ImageStream | None:
-    """Return an image data set as a stream, or None if it fits in memory (see ImageSet.stream)."""
+    """Return an image data set as a stream, or None if all images fit in memory.
+
+    The parameters are those of `ImageSet.stream`.
+    """
     return _find_images(name).stream(
         resolution,
         evaluate_on,
@@ -96,7 +99,7 @@ def find_fold(name: str, seed: int) -> int:
 
 
 def describe(name: str, root: str | Path | None = None) -> Facts:
-    """Return the facts of a data set without loading it, for runs evaluated on its test part."""
+    """Return the facts of a data set, without loading it, for evaluation on its test part."""
     return find_data_set(name).describe(Path(root) if root else None)
 
 

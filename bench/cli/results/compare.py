@@ -82,7 +82,7 @@ def _is_sweep(name: str) -> bool:
 
 
 def _find_sweep_option(args: argparse.Namespace) -> str:
-    """Return an option that chooses the runs of a sweep and was given, or ""."""
+    """Return the first given option that applies to sweeps only, or "" if there is none."""
     parser = argparse.ArgumentParser()
     add_sweep_choice_arguments(parser)
     defaults = vars(parser.parse_args([]))
@@ -92,7 +92,7 @@ def _find_sweep_option(args: argparse.Namespace) -> str:
 
 
 def _list_cells(name: str, args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]]:
-    """Return model, data set and method of each cell of a sweep, with the ids of its runs."""
+    """Return the cells of a sweep: (model, data set, method), and the ids of the runs."""
     sweep = resolve_sweep(argparse.Namespace(**vars(args), sweep=[name], controls=True))
     cells: dict[tuple[str, ...], list[str]] = {}
     for entry in sweep.entries:

@@ -66,7 +66,10 @@ def _format_number(value: float) -> str:
 
 
 def describe_cost(estimate: CostEstimate, speed: Speed) -> str:
-    """Return the estimated cost of the runs by sweep, in PFLOPs, GPU hours and CPU core hours."""
+    """Return the estimated cost of the runs by sweep, in PFLOPs, GPU hours and CPU core hours.
+
+    speed: training speed of the GPU.
+    """
 
     def row(what: str, runs: int, flops: float, bound: bool) -> str:
         sign = "≤ " if bound else ""
@@ -101,9 +104,10 @@ def describe_cost(estimate: CostEstimate, speed: Speed) -> str:
 def describe_plan(
     sweep: Sweep, plan: Plan, results: Path, workers: int, gpu: float = A100.flops
 ) -> str:
-    """Return the plan in a few lines: counts by method, and the time left.
+    """Return the plan in a few lines: numbers of runs by method, and the time left.
 
-    gpu: sustained FLOP/s of a GPU, for GPU runs without a similar finished run.
+    gpu: sustained training speed of a GPU in FLOP/s. It serves to estimate GPU runs without a
+    similar finished run.
     """
     from bench.launch.capacity import count_workers
     from bench.launch.progress import format_duration

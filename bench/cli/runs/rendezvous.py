@@ -25,10 +25,11 @@ def add_rendezvous_argument(parser: argparse._ActionsContainer) -> None:
 
 @contextmanager
 def meet_machines(address: str, specs: Sequence[Spec]) -> Iterator[bool]:
-    """Meet the other machines, if there are any; yield whether this one decides what is executed.
+    """Meet the other machines; yield whether this machine decides which runs are executed.
 
-    On every other machine, the block begins once this machine has executed its share of all runs.
-    Nothing is then left to do there.
+    Yields True at once without an address. On a machine that does not decide, the block begins
+    after this machine has executed its share of all runs. The block then has nothing left to
+    execute.
     """
     if not address:
         yield True

@@ -63,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
 class Snapshot:
     """States of all runs of a sweep at one moment, by run id.
 
-    places: Slurm jobs of the runs. silent: why Slurm did not answer, '' if it did.
+    places: Slurm jobs of the runs. silent: why Slurm did not answer, or '' if Slurm answered.
     """
 
     there: Mapping[str, RunStatus]
@@ -107,7 +107,10 @@ class Snapshot:
 
 
 def describe_snapshot(sweep: Sweep, snapshot: Snapshot, everything: bool) -> Iterator[str]:
-    """Yield the lines that the command prints."""
+    """Yield the lines that the command prints.
+
+    everything: whether to list all runs of a state, instead of the first SHOWN.
+    """
     from bench.launch.progress import format_duration
 
     states = {spec.id: snapshot.state(spec) for spec in sweep.specs}
@@ -141,7 +144,7 @@ def describe_snapshot(sweep: Sweep, snapshot: Snapshot, everything: bool) -> Ite
 
 
 def _format_cells(sweep: Sweep, states: Mapping[str, str]) -> Iterator[str]:
-    """Yield a line for each cell of the sweep, and one for each artifact that they need."""
+    """Yield a line for each cell of the sweep, and for each artifact that its runs need."""
     roles = {e.spec.id: " ".join(e.roles.values()) for e in sweep.entries}
     cells: dict[str, Counter[str]] = {}
     for spec in sweep.specs:
@@ -188,7 +191,7 @@ def _format_failure(spec: Spec, snapshot: Snapshot) -> str:
 
 
 def _find_job_log(spec: Spec, snapshot: Snapshot) -> str:
-    """Return the log of the last job that executed a run, or '' if it is unknown."""
+    """Return the path of the log of the last job that executed a run, or '' if it is unknown."""
     from bench.launch.slurm.submissions import Submissions
 
     there = snapshot.there[spec.id]

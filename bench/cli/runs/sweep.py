@@ -85,9 +85,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _run_locally(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> tuple[bool, int]:
-    """Execute the missing runs here. Return whether Ctrl-C stopped it, and the number of failures.
+    """Execute the missing runs on this machine.
 
-    Runs whose published weights are missing count as failures.
+    Returns whether Ctrl-C stopped the execution, and the number of failures. Runs whose published
+    weights are missing count as failures.
     """
     from bench.launch.launch import launch
     from bench.planning.missing_weights import set_aside
@@ -116,7 +117,7 @@ def _submit(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
 
 
 def _check_launcher(args: argparse.Namespace) -> None:
-    """Raise UserError if an option of one launcher is given to the other."""
+    """Raise UserError if an option of one launcher is given together with the other launcher."""
     if args.launcher == "slurm" and args.workers:
         raise UserError(
             "--workers needs --launcher local; on Slurm, the cluster file sets the runs per job"

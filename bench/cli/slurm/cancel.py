@@ -44,7 +44,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _group_into_arrays(numbers: set[str], others: set[str]) -> list[str]:
-    """Return the jobs as scancel arguments: the array id alone if all jobs of an array go."""
+    """Return scancel arguments: an array id if all jobs of the array end, otherwise job ids.
+
+    numbers: ids of the jobs to cancel. others: ids of the jobs to keep.
+    """
     kept = {number.partition("_")[0] for number in others}
     arrays = ((number, number.partition("_")[0]) for number in numbers)
     return sorted({number if array in kept else array for number, array in arrays})

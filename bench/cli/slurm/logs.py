@@ -49,7 +49,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _list_logs(folder: Path, run_id: str, submissions: Submissions) -> Iterator[Path]:
-    """Yield the files of the run's failure, then the logs of its jobs, oldest first."""
+    """Yield the files on the failure of a run, then the logs of its jobs, oldest first."""
     yield folder / "failure.json"
     yield folder / "traceback.txt"
     for log in submissions.find_logs(run_id):
@@ -58,7 +58,7 @@ def _list_logs(folder: Path, run_id: str, submissions: Submissions) -> Iterator[
 
 
 def _find_run_id(beginning: str, results: Path, submissions: Submissions) -> str:
-    """Return the id that begins with these digits. Raise UserError for none or several."""
+    """Return the run id that begins with these digits. Raise UserError for none or several."""
     runs = results / "runs"
     known = {path.name for path in runs.iterdir()} if runs.is_dir() else set()
     known |= {run for array in submissions.every() for pack in array.packs for run in pack}

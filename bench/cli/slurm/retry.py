@@ -1,4 +1,4 @@
-"""`freezebench retry`: submit failed runs again, and the runs that they blocked."""
+"""`freezebench retry`: submit failed runs again, and the runs that were blocked by them."""
 
 from __future__ import annotations
 

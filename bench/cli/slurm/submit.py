@@ -31,7 +31,7 @@ def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def submit_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
-    """Submit the runs of a plan that are missing and not queued. Return their number."""
+    """Submit the runs of a plan that are missing and not queued. Return how many these are."""
     from bench.files import make_results_folder
     from bench.launch.slurm import slurm_commands
     from bench.launch.slurm.cluster_file import load_settings

@@ -1,4 +1,4 @@
-"""`freezebench retime`: ratio of a run's time to full training, measured with steps in turns."""
+"""`freezebench retime`: time of a run relative to full training, from interleaved steps."""
 
 from __future__ import annotations
 

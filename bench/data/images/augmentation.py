@@ -25,12 +25,14 @@ PADDING = 8  # a crop moves by at most side / PADDING, like the usual 4 of 32 pi
 def augment(
     images: Tensor, kind: Augment, generator: torch.Generator, start: int = 0, of: int = 0
 ) -> Tensor:
-    """Shift each uint8 image (B, 3, R, R) at random; crop+flip also mirrors it at probability 0.5.
+    """Shift each uint8 image (B, 3, R, R) at random; crop+flip also mirrors it with p = 0.5.
 
+    kind: "none" returns the images unchanged and draws no random numbers.
+    start, of: if `images` are part of a batch, the index of the first image in that batch, and the
+    number of images of that batch. Each image then gets the same random numbers as in the whole
+    batch. of = 0: `images` are the whole batch.
     Pixels beyond the border are mirrored from inside. The same generator state gives the same
-    images. If `images` are part of a batch of `of` images, `start` is the index of the first one;
-    the result is then the same as for the whole batch. of = 0: `images` are the whole batch.
-    "none" returns the images unchanged and draws no random numbers.
+    images.
     """
     if kind == "none":
         return images
@@ -54,10 +56,11 @@ def _mirror_indices(index: Tensor, side: int) -> Tensor:
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor, resolution: int = 0) -> Tensor:
-    """Convert uint8 images (B, 3, h, w) to float32 and normalise them by mean and std (3,).
+    """Convert uint8 images (B, 3, h, w) to float32 and normalise them.
 
-    mean and std are of pixel values in [0, 1]. If a resolution is given, images of another size
-    are first scaled to it (bilinear), so small originals can stay small in memory.
+    mean, std: (3,), of pixel values in [0, 1].
+    resolution: if it is not 0, images of another size are first scaled to it (bilinear). Small
+    originals can therefore stay small in memory.
     """
     pixels = images.float()
     if resolution and images.shape[-1] != resolution:

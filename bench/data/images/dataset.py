@@ -18,8 +18,8 @@ HELD_OUT = 0.1  # share of the training images held out for validation, for data
 class ImageSet(DataSet):
     """Descriptor of an image data set.
 
-    folds: number of ways to split it into training and test parts. The seed of a run selects one:
-    fold = seed mod folds. 1: the split is fixed.
+    folds: number of ways to split the data set into training and test parts. The seed of a run
+    selects one split: fold = seed mod folds. With folds = 1, the split is fixed.
     """
 
     folds: ClassVar[int] = 1

@@ -1,8 +1,8 @@
 """digits10: scikit-learn's handwritten digits with jitter, colours and noise.
 
-Test images use digits that no training image uses. The split rotates with the seed: five folds
-test every digit once. Validation images use a part of the training digits, which a run that is
-evaluated on them does not train on.
+No digit of a test image appears in a training image. The split rotates with the seed, and five
+folds test every digit once. Validation images use a part of the training digits. A run that is
+evaluated on validation images does not train on these digits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Bitmaps of characters in the fonts that matplotlib ships.
 
-Source tasks use SOURCE_FONTS only and target tasks use TARGET_FONTS only, so no model sees a font
-of a target before its fine-tuning.
+Source tasks use SOURCE_FONTS only, and target tasks use TARGET_FONTS only. No model therefore sees
+a font of a target task before fine-tuning.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ TARGET_FONTS = (
 def render_characters(font: str, characters: str) -> Tensor:
     """Return the characters as uint8 (len(characters), SHAPE, SHAPE).
 
-    The longer side of each character fills its square.
+    The longer side of each character has SHAPE pixels.
     """
     face = ImageFont.truetype(str(_find_folder() / f"{font}.ttf"), 2 * SHAPE)
     return torch.stack([_render_character(face, character) for character in characters])
@@ -58,7 +58,10 @@ def render_characters(font: str, characters: str) -> Tensor:
 
 @cache
 def _find_folder() -> Path:
-    """Return matplotlib's folder of fonts; import matplotlib only if its package lacks them."""
+    """Return the folder of fonts in matplotlib's package.
+
+    matplotlib is imported only if its package has no such folder.
+    """
     package = find_spec("matplotlib")
     folder = Path(package.origin if package and package.origin else "").parent / FOLDER
     if not folder.is_dir():

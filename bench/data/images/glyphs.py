@@ -36,9 +36,9 @@ VARIED = DrawingStyle(
 
 @dataclass(frozen=True)
 class GlyphsRecipe:
-    """Letters, fonts, number of training images, and drawing style.
+    """Letters, fonts, number of training images, and drawing style of a variant of glyphs.
 
-    A class is a letter of `letters`, or else an ordered pair of letters of `pairs`.
+    A class is a letter of `letters`, or an ordered pair of letters if `pairs` lists some.
     """
 
     letters: str = MIXED

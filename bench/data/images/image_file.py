@@ -133,9 +133,9 @@ def has_deep_pixels(source: ImageSource) -> bool:
 def refuse_low_values(paths: Iterable[ImageSource]) -> None:
     """Raise UserError if all images of more than 8 bits per channel hold low values.
 
-    Programs that store values of 8, 10 or 12 bits in 16-bit files give images that are nearly
-    black, since only the upper 8 bits are read. A dark image among other images of more than 8 bits
-    is valid, so one larger value ends the search.
+    Some programs store values of 8, 10 or 12 bits in 16-bit files. Such images are nearly black,
+    because only the upper 8 bits are read. One larger value ends the search, because a dark image
+    next to brighter ones is valid.
     """
     largest, bits = 0, 16
     place: ImageSource = Path()
@@ -159,7 +159,7 @@ def refuse_low_values(paths: Iterable[ImageSource]) -> None:
 def refuse_hidden_pictures(paths: Iterable[ImageSource]) -> None:
     """Raise UserError for an image whose alpha varies while its colour does not.
 
-    The picture is then in the alpha, and nothing of it remains in RGB.
+    Only the alpha channel then shows the picture, and the conversion to RGB drops it.
     """
     for path in paths:
         with _explain_damage(path), _open(path) as image:
@@ -178,8 +178,8 @@ def refuse_hidden_pictures(paths: Iterable[ImageSource]) -> None:
 def _find_largest_value(image: Image.Image) -> int:
     """Return the largest value of an image of more than 8 bits per channel, otherwise 0.
 
-    Of colour images, Pillow reads the upper 8 bits only. The lower bits are taken as ones, so the
-    result is never too small.
+    Pillow reads only the upper 8 bits of colour images. The lower bits are assumed to be ones, so
+    the result is never too small.
     """
     if _is_deep(image):
         return int(np.asarray(image).max())
@@ -194,10 +194,10 @@ def _count_bits(image: Image.Image) -> int:
 
 
 def load_fitted(path: Readable, resolution: int) -> Tensor:
-    """Read an image as uint8 (3, R, R): scale its shorter side to R × 256 / 224, crop the centre.
+    """Read an image as uint8 (3, R, R), scaled and cropped at the centre.
 
-    This is the usual evaluation transform on ImageNet. If the shorter side is at most R, it is
-    scaled to R.
+    The shorter side is scaled to R × 256 / 224 pixels, as is usual for evaluation on ImageNet. A
+    shorter side of at most R is scaled to R.
     """
     image = open_image(path)
     short = min(image.size)
@@ -221,8 +221,8 @@ def to_tensor(image: Image.Image) -> Tensor:
 def check_images(paths: Sequence[ImageSource]) -> None:
     """Raise UserError for the first file that is no image, is cut off or has an unsupported mode.
 
-    Reads only the header and the end of most files, 0.1 ms each. Damage in between is found when
-    the image is read.
+    Only the header and the end of most files are read, which takes 0.1 ms per file. Damage between
+    them is found when the image is read.
     """
     tasks = [paths[i : i + FILES_AT_ONCE] for i in range(0, len(paths), FILES_AT_ONCE)]
     with ThreadPoolExecutor(4) as pool:
@@ -240,7 +240,7 @@ def _check_each(paths: Sequence[ImageSource]) -> None:
 
 
 def _has_proper_end(image: Image.Image, file: BinaryIO) -> bool:
-    """Return whether a file is as long as its format demands; False if that is not known."""
+    """Return whether a file is as long as its format demands; False if the format is unknown."""
     file.seek(0)
     head = file.read(8)
     size = file.seek(0, SEEK_END)

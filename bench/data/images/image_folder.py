@@ -42,7 +42,10 @@ MEMORY = 4 * 2**30  # bytes of images kept in memory; larger data sets are strea
 
 @dataclass(frozen=True)
 class Listing:
-    """Files of one split: class names in label order, files or tar members, int64 labels (N,)."""
+    """Files of one split.
+
+    classes: names in label order. paths: files or tar members. labels: int64 (N,).
+    """
 
     classes: tuple[str, ...]
     paths: tuple[ImageSource, ...]
@@ -73,9 +76,11 @@ def list_images(
 
     Links are followed.
     classes: class names in label order (those of train/); by default, the folders found.
-    is_used: False if the run reads none of the images; those of other formats are then left out.
-    Raises UserError for missing or unreadable folders, for a class not in `classes`, for
-    a class without images, for images of other formats, and if train/ has fewer than two classes.
+    is_used: False if the run reads none of the images. Images of unsupported formats are then left
+    out.
+    Raises UserError for missing or unreadable folders, and for a class that is not in `classes` or
+    has no images. Raises UserError for images of unsupported formats, and if train/ has fewer than
+    two classes.
     """
     for link in (root, root / split):
         refuse_broken_link(link)
@@ -135,7 +140,7 @@ def _list_classes(root: Path, split: str, known: Sequence[str] | None) -> tuple[
 
 
 def _explain_twin(name: str, others: Sequence[str]) -> str:
-    """Return a hint if another name looks the same but consists of other code points, or ""."""
+    """Return a hint if another name looks like this one but has other code points, else ""."""
     if unicodedata.normalize("NFC", name) in {unicodedata.normalize("NFC", o) for o in others}:
         return (
             ", where the name looks the same but its accents are encoded otherwise (Unicode NFC "
@@ -204,7 +209,8 @@ def name_in(root: Path, path: ImageSource) -> str:
 def hold_out(split: Listing, share: float) -> tuple[Listing, Listing]:
     """Return the split without a fixed share of each class, and the held-out share.
 
-    Raises UserError if a class has a single image, because no image of it would be left to train.
+    Raises UserError if a class has a single image, because no image of that class would be left to
+    train.
     """
     from bench.data.interface.splits import find_only_samples, split_held_out
 

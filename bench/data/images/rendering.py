@@ -17,7 +17,8 @@ class DrawingStyle:
     """Amount of random variation between images.
 
     Lengths are fractions of the canvas, angles are in degrees, grey values go from 0 to 1.
-    inverted: share of images with dark shapes on a light ground. bars: number of lines as clutter.
+    inverted: share of images with dark shapes on a light ground.
+    bars: number of lines that are drawn as clutter.
     noise_spread: the noise of each image is drawn from [noise - noise_spread, noise].
     """
 

@@ -49,10 +49,11 @@ WORKERS = min(4, count_cores())
 class ImageStream:
     """Training and evaluation parts of an image folder, decoded batch by batch.
 
-    Batches are uint8 images (B, 3, R, R) and int64 labels (B,). Raises UserError for unreadable
-    images: at once if their headers or ends show it, otherwise when a batch is decoded.
-    workers: number of processes that decode; 0 = decode in this process. held_share: share of
-    training images to hold out with evaluate_on="validation".
+    Batches are uint8 images (B, 3, R, R) and int64 labels (B,).
+    workers: number of processes that decode; 0 = decode in this process.
+    held_share: share of training images to hold out with evaluate_on="validation".
+    Raises UserError for unreadable images. If the header or the end of a file shows the fault, the
+    error is raised at once. Other faults raise it when the batch is decoded.
     """
 
     def __init__(
@@ -126,7 +127,8 @@ class ImageStream:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Return an iterator over the evaluation batches in order, of images cropped at the centre.
 
-        every: slice of the batches to return. chosen: indices of the images to return; None = all.
+        every: slice that selects the batches to return.
+        chosen: indices of the images to return; None = all.
         """
         decode = partial(_read_centre, resolution=self._resolution)
         rows = list(range(self.eval_samples)) if chosen is None else chosen.tolist()
@@ -194,7 +196,7 @@ def _raise_errors(
 class _Decoded(Dataset[tuple[Tensor, int] | UserError]):
     """Samples of a listing, decoded by a function of path and index.
 
-    An error is returned, because a DataLoader would add a traceback to an error that is raised.
+    An error is returned instead of raised, because a DataLoader adds a traceback to a raised error.
     """
 
     def __init__(self, split: Listing, decode: Decoder) -> None:

@@ -1,1 +1,1 @@
-"""CIFAR-10 and CIFAR-100 from files, in torchvision's format or in that of the hub."""
+"""CIFAR-10 and CIFAR-100 from files, in the format of torchvision or of the Hugging Face hub."""

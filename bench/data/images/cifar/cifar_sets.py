@@ -39,7 +39,10 @@ class CifarSet(ImageSet):
         )
 
     def describe(self, root: Path | None) -> Facts:
-        """Return its facts, with the published number of images if the files are missing."""
+        """Return the facts of the data set.
+
+        If the files are missing, the number of images is the published one.
+        """
         files = find_files(self.name, root)
         samples = files.count_train_samples() if files else PUBLISHED_TRAIN_SAMPLES
         return Facts(CLASSES[self.name], samples)
@@ -95,7 +98,7 @@ def find_files(name: str, root: Path | None) -> TorchvisionFiles | HubFiles | No
 def _list_places(name: str, root: Path) -> list[Path]:
     """Return the folders that may contain the files: root, and folders named like the data set.
 
-    The last one is the snapshot in a cache of the huggingface_hub library.
+    The last folder is the snapshot in a cache of the huggingface_hub library.
     """
     places = [root, root / name, root / "uoft-cs" / name]
     cache = root / f"datasets--uoft-cs--{name}"
@@ -106,7 +109,7 @@ def _list_places(name: str, root: Path) -> list[Path]:
 
 
 def provide_files(name: str, root: Path | None) -> TorchvisionFiles | HubFiles:
-    """Return the files of a data set; download them if root contains none.
+    """Return the files of a data set. Download them if root contains none.
 
     Raises UserError if root is not a folder, or if the download fails.
     """

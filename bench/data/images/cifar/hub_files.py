@@ -1,7 +1,8 @@
 """CIFAR in the format of the Hugging Face hub: the parquet files of uoft-cs/cifar10 and cifar100.
 
 A row contains an encoded image and its label. A split consists of one or more files (shards), for
-example train-00000-of-00001.parquet, whose rows follow each other in the order of the names.
+example train-00000-of-00001.parquet. The rows of the shards follow each other in the order of the
+file names.
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ class HubFiles:
 
     @classmethod
     def find_without_folder(cls, name: str, place: Path) -> HubFiles | None:
-        """Return the files in a folder itself or its data/, or None if they are not of this set.
+        """Return the files in a folder or its data/, or None if they belong to another data set.
 
-        Only the columns tell the data sets apart there.
+        Without a folder named like the data set, only the columns tell CIFAR-10 and CIFAR-100
+        apart.
         """
         for folder in (place, place / "data"):
             if (paths := _list_parquet(folder)) and _has_columns(paths[0], LABELS[name]):
@@ -80,8 +82,8 @@ class HubFiles:
         """Return the SHA-256 of each file; run ids depend on this text.
 
         The test files may be missing, because validation runs do not read them. The same images in
-        other shards or in another encoding have another id. Raises UserError for an unreadable
-        file.
+        different shards or in a different encoding give a different text. Raises UserError for an
+        unreadable file.
         """
         lines = []
         for split in ("train", "test"):

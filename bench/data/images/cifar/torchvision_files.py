@@ -63,7 +63,7 @@ class TorchvisionFiles:
         return cls(name, folder) if folder.is_dir() else None
 
     def count_train_samples(self) -> int:
-        """Return the number of training images; `read` accepts the published files only."""
+        """Return the published number of training images, because `read` accepts no other files."""
         return PUBLISHED_TRAIN_SAMPLES
 
     def identify_contents(self) -> str:
@@ -103,10 +103,10 @@ class TorchvisionFiles:
 
 
 def download(name: str, root: Path, wanted: str) -> TorchvisionFiles:
-    """Download torchvision's archive into root and extract it; an archive in root is used.
+    """Download torchvision's archive into root, unless root contains it, and extract it.
 
-    wanted: the files that the user can provide instead. Raises UserError if the download fails. If
-    root contains a damaged archive, the error names it.
+    wanted: the files that the user can provide instead, for the message. Raises UserError if the
+    download fails. If root contains a damaged archive, the error names it.
     """
     from torchvision.datasets.utils import check_integrity
 

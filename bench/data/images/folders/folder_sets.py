@@ -1,7 +1,8 @@
 """Image folders as data sets: folder:PATH, and imagenet in the data root.
 
-The images may be in tar shards instead (shards/tar_shards.py). A run on shards equals the run on
-the folder with the same images, and both have one id if the members are named CLASS/NAME.
+The images may be in tar shards instead (shards/tar_shards.py). A run on shards gives the same
+result as a run on the folder with the same images. Both runs have one id if the members of the
+shards are named CLASS/NAME.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ class FolderSet(ImageSet):
     def fingerprint_for(self, evaluate_on: Part, root: Path | None) -> str:
         """Return the fingerprint for runs that evaluate on a part of the data.
 
-        With evaluate_on="validation", faults of val/ are no errors, because val/ is not read.
-        Without faults, the result does not depend on evaluate_on.
+        With evaluate_on="validation", val/ is not read, so a fault in val/ raises no error. If val/
+        has no fault, the result does not depend on evaluate_on.
         """
         return hash_parts(self._list_contents(self.place(root), evaluate_on))
 
@@ -154,9 +155,10 @@ class FolderSet(ImageSet):
 
 
 def _has_blank_images(images: Tensor) -> bool:
-    """Return whether an image could be the upper bits of low values in 12 or 16 bits.
+    """Return whether any image is almost black or almost white.
 
-    Such an image is black, or white if the value 0 means white. images: uint8 (N, 3, R, R).
+    Such an image may hold the upper bits of low values in 12 or 16 bits. The image is white if the
+    value 0 means white. images: uint8 (N, 3, R, R).
     """
     pixels = images.flatten(1)
     return bool(((pixels.amax(1) < LEAST_LEVELS) | (pixels.amin(1) > 255 - LEAST_LEVELS)).any())
@@ -179,7 +181,7 @@ def _check_limit(limit: int, classes: int) -> None:
 
 
 def _read_file(path: ImageSource, with_content: bool) -> tuple[int, bytes]:
-    """Return a file's size and, if asked for, its content."""
+    """Return the size of a file in bytes and, if `with_content` is set, its content."""
     try:
         size = path.stat().st_size if isinstance(path, Path) else path.size
         return size, path.read_bytes() if with_content else b""
@@ -191,7 +193,7 @@ def _read_file(path: ImageSource, with_content: bool) -> tuple[int, bytes]:
 
 
 def _is_jpeg(path: ImageSource, content: bytes) -> bool:
-    """Return whether a file is a JPEG; its name decides if its content has not been read."""
+    """Return whether a file is a JPEG. If its content has not been read, its name decides."""
     return content.startswith(b"\xff\xd8") or (
         not content and path.suffix.lower() in (".jpg", ".jpeg")
     )
@@ -200,7 +202,8 @@ def _is_jpeg(path: ImageSource, content: bytes) -> bool:
 class ImageNetSet(FolderSet):
     """ImageNet as an image folder.
 
-    Without a data root, its published facts and its name are used, so that runs can be planned.
+    Without a data root, its published facts and its name stand in for the files, so that runs can
+    be planned.
     """
 
     needs_root = True
@@ -215,11 +218,11 @@ class ImageNetSet(FolderSet):
         return self if name == self.name else None
 
     def describe(self, root: Path | None) -> Facts:
-        """Return the facts found in the data root, or the published ones without a data root."""
+        """Return the facts found in the data root, or the published facts without a data root."""
         return super().describe(root) if root else Facts(1000, 1_281_167)
 
     def fingerprint_for(self, evaluate_on: Part, root: Path | None) -> str:
-        """Return a hash of its files, or of its name without a data root."""
+        """Return a hash of the files, or of the name of the data set without a data root."""
         if root is None:
             return hash_parts([b"imagenet"])
         return super().fingerprint_for(evaluate_on, root)

@@ -1,8 +1,8 @@
 """Sequential reading of tar shards through the webdataset library.
 
-The seed determines the order of the shards in each epoch, and the random draws of samples from the
-buffer that they pass through. Thus a disk or a network reads each shard from its first byte to
-its last, and samples that are far apart in the shards are never neighbours in a batch. This process
+The seed determines the order of the shards in each epoch. Samples pass through a buffer, from which
+the seed draws them at random. A disk or a network can therefore read each shard from its first byte
+to its last. Samples that are far apart in the shards are never neighbours in a batch. This process
 reads, and worker processes decode, so the number of workers does not change a pixel.
 """
 
@@ -41,7 +41,7 @@ class _Sample:
 class SequentialStream(ImageStream):
     """Stream of tar shards whose training images are read in the order of the shards.
 
-    Raises UserError if the folder has no shards, and without the webdataset library.
+    Raises UserError if the folder has no shards, or if the webdataset library is not installed.
     """
 
     def __init__(self, root: Path, **how: Any) -> None:
@@ -72,8 +72,8 @@ class SequentialStream(ImageStream):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Return an iterator over the batches of an epoch, as `ImageStream.training` does.
 
-        Of `order`, only the length is used: the number of samples in the epoch. The batches before
-        `start` are read and dropped.
+        order: only its length is used, which is the number of samples in the epoch.
+        start: the batches before this one are read and dropped.
         """
         samples = islice(self._read(seed, epoch), len(order))
         batches = (batch[share(len(batch))] for batch in _gather(samples, batch_size))
@@ -82,7 +82,7 @@ class SequentialStream(ImageStream):
             return self._load(decoded, islice(batches, start, None))
 
     def _read(self, seed: int, epoch: int) -> Iterator[_Sample]:
-        """Yield the samples of an epoch, without those held out or beyond a limit."""
+        """Yield the samples of an epoch, except held-out samples and those beyond a train limit."""
         draw = random.Random(derive_seed(seed, epoch, "shards"))
         shards = draw.sample(self._shards, len(self._shards))
         # No splitters: they would divide the shards among the workers and the processes of the run.

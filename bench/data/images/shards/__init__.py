@@ -1,1 +1,1 @@
-"""Tar shards of images, read by index, and the files of a class folder that they may replace."""
+"""Tar shards of images, read by index, and the image files of a class folder."""

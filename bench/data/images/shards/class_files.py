@@ -1,4 +1,4 @@
-"""Image files below a class folder: those that are read, and those that are refused."""
+"""Image files below a class folder, in formats that are read and in formats that are refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ def format_path(path: object) -> str:
 
 
 def refuse_other_images(files: Mapping[str, Sequence[Path]]) -> None:
-    """Raise UserError if one of the files of each class is an image that is not read."""
+    """Raise UserError if a file of any class is an image in a format that is not read.
+
+    files: image files by class.
+    """
     others = [p for paths in files.values() for p in paths if not has_read_format(p)]
     if others:
         more = f" (one of {len(others)} such files)" if len(others) > 1 else ""
@@ -51,15 +54,15 @@ def refuse_other_images(files: Mapping[str, Sequence[Path]]) -> None:
 
 
 def has_read_format(path: Path) -> bool:
-    """Return whether the extension of a file is one that is read."""
+    """Return whether the extension of a file belongs to a format that is read."""
     return path.suffix.lower() in IMG_EXTENSIONS
 
 
 def walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     """Yield the image files below a folder, also behind links, as torchvision's ImageFolder does.
 
-    Images that are not read are included. above: the folders that contain `folder`. A link to one
-    of them is not followed, because the walk would never end.
+    Images in formats that are not read are included. above: device and inode of each folder around
+    `folder`. A link to one of them is not followed, because the walk would never end.
     """
     here = identify(folder)
     if here in above:

@@ -67,7 +67,7 @@ def explain_wrong_names(root: Path, split: str) -> str:
 
 
 def explain_missing(root: Path, split: str) -> str:
-    """Return what to do about a split that has neither class folders nor shards."""
+    """Return advice on a split that has neither class folders nor shards."""
     if hint := explain_wrong_names(root, split):
         return hint
     tars = [path for path in _list_visible(root) if path.suffix.lower() == ".tar"]
@@ -89,7 +89,7 @@ def explain_missing(root: Path, split: str) -> str:
 
 
 def _list_visible(folder: Path) -> list[Path]:
-    """Return the sorted entries that are neither hidden nor foreign; [] if it cannot be read."""
+    """Return the sorted entries that `is_visible` accepts; [] if the folder cannot be read."""
     found = folder.glob("*") if folder.is_dir() else ()
     return sorted(p for p in found if is_visible(p.name))
 
@@ -117,9 +117,9 @@ def _names(split: str, path: Path) -> bool:
 
 
 def _is_split(folder: Path) -> bool:
-    """Return whether a folder contains shards, or the folder of a class of train/.
+    """Return whether a folder contains shards or class folders with names of train/.
 
-    The images of a test/ without labels have no folders of classes.
+    A test/ folder whose images have no labels has no class folders, so it is not a split.
     """
     if not folder.is_dir():
         return False

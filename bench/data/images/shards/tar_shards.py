@@ -1,9 +1,9 @@
 """Tar shards in the layout of the webdataset library, read by index.
 
-A sample consists of an image and a label, whose names are equal up to the first dot of the file
-name, such as n01440764/n01440764_18.jpg and n01440764/n01440764_18.cls. The label is a whole number
-from 0. Images keep the order of an image folder (class, then name). Therefore neither the order of
-the samples in the shards nor the number of shards changes a run.
+A sample consists of an image and a label. Their names are equal up to the first dot of the file
+name, for example n01440764/n01440764_18.jpg and n01440764/n01440764_18.cls. The label is a whole
+number from 0. Images keep the order of an image folder (class, then name). Therefore neither the
+order of the samples in the shards nor the number of shards changes a run.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class LoadedMember:
 
 
 class _Slice(io.RawIOBase):
-    """Bytes of a file from `start` on, as a file of their own."""
+    """Part of a file from byte `start` on, readable like a file."""
 
     def __init__(self, path: Path, start: int, size: int) -> None:
         super().__init__()
@@ -117,12 +117,13 @@ def list_samples(
 ) -> Samples:
     """List the samples of the shards of a split, ordered by class and then by name.
 
-    suffixes: extensions of images. classes: class names of the training split; by default, those
-    found here. If the members of each class have their own folder, and these folders in
-    alphabetical order are in the order of the labels, classes are named after the folders.
-    Otherwise the name of a class is its label. Raises UserError for
-    a damaged shard, for shards without samples, a sample without an image or a label, a duplicate
-    sample, a class that is missing, and a label that contradicts the folder of the sample.
+    suffixes: extensions of images.
+    classes: class names of the training split; by default, the names found in these shards.
+    Folders name the classes if each class has its own folder, and if the folders in alphabetical
+    order follow the order of the labels. Otherwise the name of a class is its label.
+    Raises UserError for a damaged shard, for shards without samples, and for a sample that lacks an
+    image or a label. Raises UserError for a duplicate sample, for a missing class, and for a label
+    that contradicts the folder of its sample.
     """
     facts = [shard.stat() for shard in shards]
     state = tuple((fact.st_size, fact.st_mtime_ns) for fact in facts)
@@ -139,7 +140,10 @@ def _list_samples(
     suffixes: tuple[str, ...],
     classes: tuple[str, ...] | None,
 ) -> Samples:
-    """List samples as `list_samples` does. state: sizes and times, so that changes are noticed."""
+    """List samples as `list_samples` does.
+
+    state: size and modification time of each shard, so that a changed shard is read again.
+    """
     found: dict[str, tuple[int, TarMember]] = {}
     for shard in shards:
         for key, label, member in _read_shard(shard, suffixes):
@@ -188,9 +192,10 @@ def _name_classes(place: Path, pairs: Sequence[tuple[int, TarMember]]) -> tuple[
 
 
 def _check_folders(names: Sequence[str], pairs: Sequence[tuple[int, TarMember]]) -> None:
-    """Raise UserError for a sample in the folder of another class, if folders name the classes.
+    """Raise UserError for a sample in the folder of another class.
 
-    Then the splits number their classes differently.
+    Such a sample shows that the splits number their classes differently. Nothing is checked if the
+    class names are only numbers.
     """
     if names == tuple(str(number) for number in range(len(names))):
         return
