@@ -27,7 +27,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 def expand_home(path: str | Path) -> Path:
     """Return the path with ~ replaced by the home directory.
 
-    Raises UserError if there is none, as for a user without an entry in /etc/passwd.
+    Raises UserError if the user has no home directory, for example without an entry in /etc/passwd.
     """
     try:
         return Path(path).expanduser()
@@ -39,9 +39,10 @@ def expand_home(path: str | Path) -> Path:
 
 @contextmanager
 def get_utf8_path(path: str | Path) -> Iterator[str]:
-    """Yield a path in UTF-8 to the same file, because safetensors and pyarrow require it.
+    """Yield a path in UTF-8 that leads to the same file; safetensors and pyarrow need one.
 
-    Raises OSError if the file cannot be opened.
+    For a path that is not UTF-8, the result is the path of an open file descriptor. Raises OSError
+    if the file cannot be opened.
     """
     try:
         str(path).encode()
@@ -85,8 +86,8 @@ def _hash(path: Path, number: int, changed: int, size: int) -> str:
 def read_json(path: Path, mend: str = "delete its folder to run it again") -> dict[str, Any]:
     """Read a JSON object from a file.
 
-    mend: advice that ends the message for a damaged file. Raises UserError that names the
-    file if it is missing or damaged.
+    mend: advice at the end of the message for a damaged file. Raises UserError that names the file
+    if the file is missing or damaged.
     """
     try:
         with explain_errors(path):
@@ -101,10 +102,10 @@ def read_json(path: Path, mend: str = "delete its folder to run it again") -> di
 
 
 def read_toml(path: Path, name: str) -> dict[str, Any]:
-    """Read a TOML file in UTF-8, with or without the byte order mark that some editors write.
+    """Read a TOML file in UTF-8, with or without a byte order mark.
 
-    name: kind and name of the file, for messages. Raises UserError if it cannot be read or is not
-    valid TOML.
+    name: kind and name of the file, for messages. Raises UserError if the file cannot be read or is
+    not valid TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))

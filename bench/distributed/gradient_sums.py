@@ -1,8 +1,8 @@
 """Gradient sums over processes: DistributedDataParallel, wrapped anew for each freeze state.
 
-DistributedDataParallel reduces the parameters that require gradients when it wraps a model. A model
-that is wrapped after each freeze therefore neither buckets nor sends frozen layers, and need not
-search for unused parameters.
+DistributedDataParallel reduces the parameters that require gradients when it wraps a model. The
+model is wrapped again after each freeze. DistributedDataParallel therefore neither buckets nor
+sends frozen layers, and need not search for unused parameters.
 """
 
 # No `from __future__ import annotations` here: torch checks the annotations of the hook as objects.
@@ -24,10 +24,9 @@ warnings.filterwarnings("ignore", message="Grad strides do not match bucket view
 
 
 class GradientSums:
-    """Sums over all processes of the gradients of the parameters of a model that train.
+    """Sums over all processes of the gradients of those parameters of a model that train.
 
-    All processes must pass the same model and run the same backward pass. sent: bytes of gradients
-    that this process has passed to all_reduce so far.
+    All processes must pass the same model and run the same backward pass.
     """
 
     def __init__(
@@ -35,10 +34,11 @@ class GradientSums:
     ) -> None:
         """Store the model.
 
-        parameters: all that may train, in the order of the forward pass, with names for messages.
-        switches_often: whether what trains changes every few steps. One all_reduce after each
-        backward pass then replaces DistributedDataParallel, because a wrap costs more than
-        communication during the backward pass saves.
+        parameters: all parameters that may train, in the order of the forward pass; the names serve
+        for messages.
+        switches_often: whether the set of training parameters changes every few steps. If so, one
+        all_reduce after each backward pass replaces DistributedDataParallel. Wrapping the model
+        again would cost more time than communication during the backward pass saves.
         """
         self._model, self._parameters, self._plain = model, parameters, switches_often
         self._meter = _Meter()
@@ -51,7 +51,7 @@ class GradientSums:
         return self._meter.sent
 
     def forget(self) -> None:
-        """Discard the wrapped model, because what trains has changed.
+        """Discard the wrapped model, because the set of training parameters has changed.
 
         Must not be called between a backward pass and `finish`.
         """
@@ -82,8 +82,8 @@ class GradientSums:
     def finish(self) -> None:
         """Complete the sums. Must be called once after each backward pass.
 
-        Raises UserError if a parameter got no gradient, because DistributedDataParallel then waits
-        for it and has not summed all others.
+        Raises UserError if a parameter got no gradient. DistributedDataParallel then still waits
+        for that gradient, so some sums are incomplete.
         """
         if self._plain:
             self._sum_all()
@@ -103,8 +103,9 @@ class GradientSums:
 
         After its first backward pass, DistributedDataParallel rearranges its buckets in the order
         in which the gradients were computed. The order of additions in all_reduce depends on the
-        position in a bucket, so a resumed run would differ in bits. Here the order is always the
-        same. The pass calls no layer, and draws and sends nothing.
+        position in a bucket. A resumed run could therefore differ in bits. This pass makes the
+        order of the gradients always the same. The pass calls no layer, draws no random numbers and
+        sends nothing.
         """
         self._meter.settling = True
         engine(settle=True).backward()
@@ -125,7 +126,8 @@ class GradientSums:
 class _TrainingPart(nn.Module):
     """Module that calls a model and registers only those of its parameters that train.
 
-    DistributedDataParallel would otherwise broadcast the buffers of the model in each forward pass.
+    The buffers of the model are not registered. DistributedDataParallel would broadcast them in
+    each forward pass.
     """
 
     def __init__(self, model: nn.Module, trained: Iterable[nn.Parameter]) -> None:

@@ -1,10 +1,10 @@
 """Meeting point of the machines that execute runs together: a TCPStore of torch on the first one.
 
 The launcher of the first machine publishes each attempt at a run as an order. For each order, the
-other launchers start their share of the run's processes. They stop when the launcher of the first
-machine ends. Each launcher and its workers
-find the meeting point in the variables MASTER_ADDR, MASTER_PORT, RANK and WORLD_SIZE. They mean the
-same as in torch.distributed.run with one process on each machine.
+launchers on the other machines start their share of the run's processes. They stop when the
+launcher of the first machine ends. Each launcher and its workers find the meeting point in the
+variables MASTER_ADDR, MASTER_PORT, RANK and WORLD_SIZE. The variables mean the same as in
+torch.distributed.run with one process on each machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ LEAVE_SECONDS = 30.0  # maximum wait for the other machines at the end
 
 
 class Machines:
-    """Machine `rank` (from 0) of `size`; the first one publishes orders, the others follow."""
+    """This machine, number `rank` (from 0) of `size` machines.
+
+    The first machine publishes orders, and the other machines follow them.
+    """
 
     def __init__(self, store: Store, rank: int, size: int) -> None:
         self._store, self.rank, self.size = store, rank, size
@@ -40,7 +43,10 @@ class Machines:
         return self.rank == 0
 
     def publish(self, task: Mapping[str, Any]) -> int:
-        """Publish an order, plain values, for the other machines. Return its number, from 1."""
+        """Publish an order for the other machines. Return its number, counted from 1.
+
+        task: plain values.
+        """
         number = int(self._store.add("orders", 1))
         self._store.set(f"order/{number}", json.dumps(task))
         return number
@@ -68,13 +74,13 @@ class Machines:
         return int(self._store.add(f"joined/{number}", 0)) >= self.size - 1
 
     def report(self, number: int, failure: Mapping[str, Any]) -> None:
-        """Tell the first machine why this one could not execute its share of an order."""
+        """Tell the first machine why this machine could not execute its share of an order."""
         with _explain_loss():
             if not self._store.check([f"failure/{number}"]):
                 self._store.set(f"failure/{number}", json.dumps(failure))
 
     def read_failure(self, number: int) -> dict[str, Any] | None:
-        """Return the failure of order `number` that was reported first, by any machine, or None."""
+        """Return the first failure that any machine reported for an order, or None."""
         if not self._store.check([f"failure/{number}"]):
             return None
         failure: dict[str, Any] = json.loads(self._store.get(f"failure/{number}"))
@@ -96,7 +102,7 @@ class Machines:
             self._store.add("left", 1)
 
     def end(self) -> None:
-        """Tell the other machines that no order follows, and wait for them for a while."""
+        """Tell the other machines that no order follows, and wait a while until they have left."""
         self._store.set("end", "")
         until = time.monotonic() + LEAVE_SECONDS
         while int(self._store.add("left", 0)) < self.size - 1 and time.monotonic() < until:
@@ -105,10 +111,10 @@ class Machines:
 
 @contextmanager
 def meet(address: str, size: int) -> Iterator[Machines]:
-    """Meet the other machines at HOST:PORT. The machine that has HOST is the first.
+    """Meet the other machines at HOST:PORT. The machine that has the address HOST is the first.
 
-    Raises UserError if the address is not valid or not reachable, and if more than `size` machines
-    came.
+    size: number of machines. Raises UserError if the address is not valid or not reachable, if
+    `size` is below 2, and if more than `size` machines come.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:
@@ -126,7 +132,7 @@ def meet(address: str, size: int) -> Iterator[Machines]:
 
 @contextmanager
 def meet_at(host: str, port: int, rank: int, size: int) -> Iterator[Machines]:
-    """Meet the other machines at an address of machine 0, which becomes the first."""
+    """Meet the other machines at an address of machine 0, which becomes the first machine."""
     store = _connect(host, port) if rank else _serve(host, port)
     with _act(store, host, port, rank, size) as machines:
         yield machines
@@ -164,10 +170,11 @@ def _connect(host: str, port: int) -> Store:
 
 
 def _listen(host: str, port: int) -> socket.socket | None:
-    """Return a socket that listens at a port of this machine, if it has `host`.
+    """Return a socket that listens on a port, or None if this machine is not the first.
 
-    None: another machine has it, or another launcher on this one is the first. The socket listens
-    on all interfaces, because a machine may know its own name as a loopback address.
+    None means that `host` is no address of this machine, or that another process on this machine
+    already uses the port. The socket listens on all interfaces, because a machine may know its own
+    name as a loopback address.
     """
     if not _has_address(host):
         return None
@@ -182,7 +189,10 @@ def _listen(host: str, port: int) -> socket.socket | None:
 
 
 def _has_address(host: str) -> bool:
-    """Return whether an address of `host` is one of this machine, which can then bind to it."""
+    """Return whether `host` is a name or an address of this machine.
+
+    A socket on this machine can bind only to such an address.
+    """
     try:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
@@ -214,7 +224,7 @@ def _serve(host: str, port: int, listening: socket.socket | None = None) -> Stor
 
 @contextmanager
 def _act(store: Store, host: str, port: int, rank: int, size: int) -> Iterator[Machines]:
-    """Yield the machines with the environment of `connect`; then end or leave."""
+    """Yield the machines, and set the variables that `connect` reads; then end or leave."""
     machines = Machines(store, rank, size)
     values = {"MASTER_ADDR": host, "MASTER_PORT": port, "RANK": rank, "WORLD_SIZE": size}
     os.environ |= {name: str(value) for name, value in values.items()}

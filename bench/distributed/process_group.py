@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class ProcessGroup:
-    """Process `rank` (from 0) of `size`; only the first one writes."""
+    """This process, number `rank` (from 0) of `size` processes; only the first process writes."""
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
@@ -65,8 +65,8 @@ class ProcessGroup:
     def sync_batchnorm(self, model: nn.Module) -> nn.Module:
         """Return the model with SyncBatchNorm on CUDA, or the unchanged model on CPU.
 
-        PyTorch has no SyncBatchNorm on CPU. There each process normalises by its own share of the
-        batch, and `share_buffers` broadcasts the running statistics of the first process.
+        PyTorch has no SyncBatchNorm on CPU. On CPU, each process normalises by its own share of the
+        batch. `share_buffers` then broadcasts the running statistics of the first process.
         """
         if self.size == 1 or not any(p.is_cuda for p in model.parameters()):
             return model
@@ -105,7 +105,7 @@ class ProcessGroup:
         self.check_same("weights", torch.stack(list(norms)).tolist())
 
     def begin_step(self) -> None:
-        """Wrap the model if what trains has changed. The gradients must be None."""
+        """Wrap the model if the set of training layers has changed. The gradients must be None."""
         if self._sums:
             self._sums.wrap()
 
@@ -116,8 +116,9 @@ class ProcessGroup:
     def weight_loss(self, loss: Tensor, mine: int | Tensor, every: int | Tensor) -> Tensor:
         """Return this process's part of the mean loss over the whole batch.
 
-        loss: mean over the `mine` labels of this process, out of `every`. The parts of all
-        processes add up to the mean loss over the batch.
+        loss: mean over the labels of this process. mine: number of these labels.
+        every: number of labels of the whole batch.
+        The parts of all processes add up to the mean loss over the batch.
         """
         return loss if self.size == 1 else loss * (mine / every)
 

@@ -27,8 +27,9 @@ def run_and_report(
 ) -> tuple[str, Any]:
     """Execute a run; return ("result", result), ("stopped", None) or ("failed", reason).
 
-    If another process holds the lock of the run, wait for that process and return
-    ("found", its result).
+    If another process holds the lock of the run, wait for that process and return ("found", its
+    result).
+    stop: returns whether to stop the run. tell: called with (finished steps, total steps).
     """
     folder = RunFolder(results, spec.id)
     try:

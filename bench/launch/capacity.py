@@ -31,12 +31,15 @@ def count_workers(specs: Sequence[Spec], asked: int = 0) -> int:
 
 
 def count_gpus(specs: Sequence[Spec]) -> int:
-    """Return how many GPUs a worker needs: the most that any of the runs uses on a machine."""
+    """Return how many GPUs a worker needs: the largest number that any run uses on one machine."""
     return max((s.replicas_per_node for s in specs), default=1)
 
 
 def count_threads(specs: Sequence[Spec]) -> int:
-    """Return how many CPU threads a worker needs: the most that any run uses on a machine."""
+    """Return how many CPU threads a worker needs: the largest number that any run uses.
+
+    Only the threads on one machine count.
+    """
     return max((s.threads * s.replicas_per_node for s in specs), default=1)
 
 

@@ -52,7 +52,7 @@ def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
 
 @contextmanager
 def _stop_on_terminate() -> Iterator[None]:
-    """Let SIGTERM have the effect of Ctrl-C, so that runs write checkpoints and processes end."""
+    """Let SIGTERM have the effect of Ctrl-C: runs write checkpoints, and processes end."""
     if threading.current_thread() is not threading.main_thread():  # only it may set handlers
         yield
         return

@@ -11,7 +11,8 @@ from bench.spec import Spec
 class Watcher(Protocol):
     """Receiver of the events of a launch, for example `Progress` in bench/launch/progress.py.
 
-    finished: this launch has executed a run. found: another process has executed it meanwhile.
+    finished: called when this launch has executed a run.
+    found: called when another process has executed a run of this launch.
     """
 
     def started(self, spec: Spec) -> None: ...
@@ -25,8 +26,10 @@ class Watcher(Protocol):
 class Outcome:
     """Outcome of a launch.
 
-    finished: runs with a result. failed: reasons by run id. blocked: runs not started because a run
-    that they need failed. stopped: whether Ctrl-C or a stop request ended the launch.
+    finished: runs with a result.
+    failed: reasons of failures, by run id.
+    blocked: runs that were not started, because a run that they need failed.
+    stopped: whether Ctrl-C or a stop request ended the launch.
     """
 
     finished: list[Spec] = field(default_factory=list)

@@ -42,7 +42,10 @@ class Pool:
         watcher: Watcher,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """stop: called about once a second; returning True has the effect of Ctrl-C."""
+        """Store the plan and the settings of the pool.
+
+        stop: called about once a second. If it returns True, the effect is that of Ctrl-C.
+        """
         self._results, self._watcher, self._asked = results, watcher, stop
         self._waiting = list(plan.todo)
         self._done = set(plan.done)
@@ -106,7 +109,7 @@ class Pool:
         return given
 
     def _give(self, worker: Worker, spec: Spec) -> None:
-        """Send a run to an idle worker, or to the one that replaces it if it was killed."""
+        """Send a run to an idle worker. If that worker was killed, replace it first."""
         for attempt in range(1, START_TRIES + 1):
             try:
                 worker.pipe.send((spec.to_dict(), str(self._results)))
@@ -191,8 +194,8 @@ class Pool:
 def _defer_interrupt() -> Iterator[None]:
     """Defer SIGINT and SIGTERM until the end of the block, then raise KeyboardInterrupt.
 
-    Blocking the signal is not enough: another thread of torch receives it, and Python still runs
-    the handler in the main thread.
+    Blocking the signals is not enough. Another thread of torch would receive them, and Python would
+    still run the handler in the main thread.
     """
     if threading.current_thread() is not threading.main_thread():  # Python raises it there
         yield

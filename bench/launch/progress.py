@@ -21,15 +21,18 @@ REDRAW_SECONDS = 0.1
 class Progress:
     """Progress of the runs of one launch, written to stderr.
 
-    A terminal shows one bar for the plan and one line for each running run. Elsewhere each
-    finished run is one line. Diverged and failed runs are lines in both cases. The display is
-    drawn by the calling thread: a second thread would take time from runs in this process.
+    A terminal shows one bar for the plan and one line for each running run. Without a terminal,
+    each finished run gives one line. Diverged and failed runs are lines in both cases. The calling
+    thread draws the display, because a second thread would take time from runs in this process.
     """
 
     def __init__(
         self, plan: Plan, estimate: Estimate, workers: int, stream: TextIO | None = None
     ) -> None:
-        """stream: where to write (default: stderr)."""
+        """Open the display on a terminal, or prepare plain lines.
+
+        stream: where to write (default: stderr).
+        """
         self._estimate, self._workers = estimate, max(workers, 1)
         self._console = Console(file=stream or sys.stderr)
         self._left = {s.id: s for s in plan.todo}
@@ -62,7 +65,7 @@ class Progress:
         self._draw()
 
     def stepped(self, spec: Spec, step: int, steps: int) -> None:
-        """Show how many of its steps a run has completed."""
+        """Show how many of its steps a run has finished."""
         share = step / max(steps, 1)
         self._running[spec.id] = (spec, share)
         self._display.update(self._lines[spec.id], completed=share)
@@ -76,7 +79,7 @@ class Progress:
         self._show_result(spec, result, "")
 
     def found(self, spec: Spec, result: dict[str, Any]) -> None:
-        """Count a run that another launcher has executed, without its time."""
+        """Count a run that another launcher has executed; its time is not counted."""
         self._show_result(spec, result, " by another launcher")
 
     def failed(self, spec: Spec, reason: str) -> None:
@@ -92,9 +95,9 @@ class Progress:
     def sum_up(self) -> None:
         """Print the share of the workers' time that was training, if several runs finished.
 
-        The rest is evaluation, preparation, decisions, start-up and waiting. Resumed runs are
-        excluded, because their clocks include time from earlier launches. Runs of other launchers
-        are excluded too.
+        The rest of their time is evaluation, preparation, decisions, start-up and waiting. Resumed
+        runs are excluded, because their clocks include time from earlier launches. Runs that other
+        launchers executed are excluded too.
         """
         elapsed = time.monotonic() - self._since
         if self._timed > 1:

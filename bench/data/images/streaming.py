@@ -96,10 +96,12 @@ class ImageStream:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Return an iterator over the batches of an epoch, from batch `start` on.
 
-        order: indices of the samples (N,). augment: "none" gives the centre of each image. Other
-        values give a random crop of 8 to 100 % of the area, mirrored with probability 0.5;
-        "randaugment" adds two random operations. share: function from the size of a batch to the
-        slice of it to return; by default the whole batch.
+        order: indices of the samples (N,).
+        augment: "none" gives the centre of each image. Other values give a random crop of 8 to 100
+        % of the area, mirrored with probability 0.5. "randaugment" also applies two random
+        operations.
+        share: function from the size of a batch to the slice of it to return; by default the whole
+        batch.
         """
         decode = self._choose_decoder(augment, seed, epoch)
         batches = [batch[share(len(batch))] for batch in _split(order.tolist(), batch_size)[start:]]

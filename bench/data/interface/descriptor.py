@@ -47,7 +47,7 @@ class DataSet(ABC):
         """Summary line for `freezebench list`."""
 
     def find(self, name: str) -> DataSet | None:
-        """Return this data set if the name is its own, else None.
+        """Return this data set if `name` is its name, else None.
 
         Data sets with a family of names override this method.
         """
@@ -55,19 +55,20 @@ class DataSet(ABC):
 
     @abstractmethod
     def describe(self, root: Path | None) -> Facts:
-        """Return its facts, for evaluation on its test part."""
+        """Return the facts of the data set, for evaluation on its test part."""
 
     @abstractmethod
     def fingerprint(self, root: Path | None) -> str:
         """Return 16 hex digits of a SHA-256 over the contents, independent of their location.
 
-        Run ids include it, so the hashed text of a data set must never change.
+        Run ids depend on the result, so the hashed text of a data set must never change.
         """
 
     def fingerprint_for(self, evaluate_on: Part, root: Path | None) -> str:
         """Return the fingerprint for runs that evaluate on a part of the data.
 
-        Data sets override this method if faults in a part that is not read are no errors.
+        A data set overrides this method if runs do not read all of its parts. A fault in an unread
+        part then raises no error.
         """
         return self.fingerprint(root)
 

@@ -20,7 +20,7 @@ def compute_accuracy(predicted: Tensor, truth: Tensor) -> float:
 def compute_matthews(predicted: Tensor, truth: Tensor) -> float:
     """Return the Matthews correlation of two classes (N,), times 100; 0 if it is undefined.
 
-    GLUE scores CoLA by it: (TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)).
+    GLUE scores CoLA by this value: (TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)).
     """
     counts = [int(((predicted == p) & (truth == t)).sum()) for p in (1, 0) for t in (1, 0)]
     tp, fp, fn, tn = counts
@@ -41,11 +41,13 @@ def compute_contributions(
 ) -> NDArray[np.float64]:
     """Return the contribution of each sample to the score in percent, float64 (N,).
 
-    Their mean is the score. The variance of the score is that of the mean of independent
-    contributions, exactly for accuracy and to first order (the delta method) for Matthews
-    correlation. For Matthews correlation, a contribution is the score plus N times the derivative
-    of the score by the count (such as TP) to which the sample belongs.
-    truth: the true classes, for Matthews only. losses: in nats, for "loss" only.
+    The mean of the contributions is the score. If they are treated as independent, the variance of
+    their mean is the variance of the score. This is exact for accuracy, and true to first order
+    (the delta method) for Matthews correlation. A contribution to Matthews correlation is the score
+    plus N times a derivative. This is the derivative of the score by the count (such as TP) to
+    which the sample belongs.
+    truth: the true classes, for Matthews only.
+    losses: in nats, for "loss" only.
     """
     if metric == "loss":
         assert losses is not None, "the score needs the loss of each sample"

@@ -15,9 +15,10 @@ Part = Literal["test", "validation"]
 def split_held_out(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Return the sorted indices to keep in training and the sorted indices to hold out.
 
-    labels: (N,). Holds out the same share of each class, at least one sample. The split depends
-    only on the labels and the share. Raises UserError if a class has a single sample, because
-    training would lose it.
+    labels: (N,).
+    The same share of each class is held out, and at least one sample. The split depends only on the
+    labels and the share. Raises UserError if a class has a single sample, because no sample of that
+    class would be left to train.
     """
     if len(alone := find_only_samples(labels)):
         raise UserError(
@@ -32,7 +33,7 @@ def split_held_out(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
 
 
 def find_only_samples(labels: Tensor) -> Tensor:
-    """Return the sorted indices of the samples that are the only one of their class.
+    """Return the sorted indices of the samples that are alone in their class.
 
     labels: (N,).
     """

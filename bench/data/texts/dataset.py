@@ -19,7 +19,7 @@ PARTS: tuple[Part, ...] = ("test", "validation")
 
 @dataclass(frozen=True)
 class TextSample:
-    """Sample of one sentence or two, and its class; second is "" if there is one sentence."""
+    """Sample of one or two sentences, and its class; `second` is "" for one sentence."""
 
     first: str
     second: str = ""

@@ -71,7 +71,7 @@ class GlueSet(TextSet):
 
     @property
     def needs_root(self) -> bool:
-        """Whether a data root is required, which it is without the datasets library."""
+        """Whether a data root is required, because the datasets library is not installed."""
         return find_spec("datasets") is None
 
     @property
@@ -84,12 +84,12 @@ class GlueSet(TextSet):
         )
 
     def describe(self, root: Path | None) -> Facts:
-        """Return its published facts."""
+        """Return the published facts of the task."""
         task = TASKS[self.name]
         return Facts(2, task.train, task.length)
 
     def fingerprint(self, root: Path | None) -> str:
-        """Return a hash of all texts, or of the name on the hub without a data root."""
+        """Return a hash of all texts, or of the name on the hub if there is no data root."""
         if root is None:
             return hash_parts([f"{HUB}/{self.name}".encode()])
         return super().fingerprint(root)

@@ -1,6 +1,6 @@
 """Names of the parts of a text table, and refusal of a part that would not be read.
 
-Without a part, the score would come from other texts without a message.
+If a part were left out without an error, the score would come from texts of another part.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def refuse_unread(path: Path, part: str, data_set: str) -> None:
 
 
 def refuse_unread_splits(splits: Iterable[str], part: str, data_set: str) -> None:
-    """Raise UserError if a split looks like a missing part: MNLI has validation_matched."""
+    """Raise UserError if a split looks like the part, such as MNLI's validation_matched."""
     for split in splits:
         if _names_part(split, part):
             raise UserError(
@@ -86,10 +86,10 @@ def _names_part(name: str, part: str) -> bool:
 
 
 def _may_be_table(file: Path, part: str) -> bool:
-    """Return whether a file of a part may be a table, although its suffix is not one of SUFFIXES.
+    """Return whether a file of a part may be a table, although its suffix is not in SUFFIXES.
 
-    A text, JSON or archive file is usually something else, such as test_notes.txt, unless it has
-    the name of the part and nothing more.
+    A text, JSON or archive file counts only if its name is the name of the part. Another name, such
+    as test_notes.txt, usually means that the file is no table.
     """
     suffix = file.suffix.lower()
     if suffix in OTHER_TABLES:

@@ -64,8 +64,8 @@ def _read_delimited(path: Path, delimiter: str) -> list[Row]:
     """Return the rows of a CSV or TSV file.
 
     Raises ValueError for two columns of one name, and UserError for a header with another
-    delimiter. Raises csv.Error for a quote that the format does not allow or that joins rows, and
-    if a row has not as many values as the header.
+    delimiter. Raises csv.Error for a quote that the format does not allow, and for a quote that
+    joins rows. Raises csv.Error if a row and the header differ in their number of values.
     """
     csv.field_size_limit(sys.maxsize)  # a text may be long
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -110,8 +110,9 @@ def _check_header(columns: Sequence[str], delimiter: str, path: Path) -> None:
 def _refuse_joined_rows(records: Sequence[Record], delimiter: str) -> None:
     """Raise csv.Error if a text that begins with a quote has swallowed the rows after it.
 
-    This is assumed if each line of a row would be a row without the quotes, and if it would have
-    only values that are also in other rows in one column, such as the labels.
+    A row of several lines is such a case if two conditions hold. Split at the delimiter, each line
+    has as many values as the row. In one column, for example the labels, all values of these lines
+    also occur in rows of a single line.
     """
     for lines, end, row in records:
         if len(lines) == 1:

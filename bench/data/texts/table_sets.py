@@ -1,8 +1,9 @@
 """Text tables as data sets: texts:PATH for files, and datasets:NAME for the datasets library.
 
-The evaluation part for `evaluate_on = test` is the test part if it has labels, otherwise the
-validation part, otherwise a fifth of the training part. For `evaluate_on = validation`, it is the
-validation part if there is a test part too, otherwise a tenth of what is left for training.
+For `evaluate_on = test`, the evaluation part is the test part if it has labels, otherwise the
+validation part. Without both, it is a fifth of the training part. For `evaluate_on = validation`,
+it is the validation part if a test part exists too. Otherwise it is a tenth of the samples that are
+left for training.
 """
 
 from __future__ import annotations
@@ -47,20 +48,20 @@ class TableSet(TextSet):
     """Text data set whose parts are tables."""
 
     def find(self, name: str) -> DataSet | None:
-        """Return the data set for a name that begins with this one's prefix, else None."""
+        """Return the data set for a name that begins with the prefix of this one, else None."""
         prefix = self.name.partition(":")[0]
         return replace(self, name=name) if name.partition(":")[0] == prefix else None
 
     @property
     def place(self) -> str:
-        """Name without its prefix and its columns."""
+        """Name without its prefix and without its columns."""
         return parse_columns(self.name.partition(":")[2])[0]
 
     @abstractmethod
     def read_parts(self) -> Mapping[str, tuple[str, list[Row]]]:
-        """Return the rows of each existing part in NAMES, and their origin.
+        """Return the rows and the origin of each existing part in NAMES.
 
-        A table without parts is "train". Raises UserError if there is no table.
+        A table without parts counts as "train". Raises UserError if there is no table.
         """
 
     def describe(self, root: Path | None) -> Facts:
@@ -197,7 +198,8 @@ def _refuse_other_labels(
 ) -> None:
     """Raise UserError if a test part has labels in a column that the training part lacks.
 
-    A number of the row, as in SST-2's test.tsv, is not mistaken for labels.
+    A column counts as labels if all its values are labels of the training part, or if its values
+    repeat. Row numbers, as in SST-2's test.tsv, do not repeat, so they do not count as labels.
     """
     known = {str(row.get(columns.label)) for row in train}
     for name in dict.fromkeys(name for row in rows for name in row):

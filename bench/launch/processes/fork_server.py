@@ -39,11 +39,12 @@ def start_server(*signals: int) -> None:
 def start_process(
     context: Any, run: Callable[..., None], *arguments: Any
 ) -> tuple[Any, Connection]:
-    """Start a process through the fork server, again if the server is killed meanwhile.
+    """Start a process through the fork server; try again if the server is killed meanwhile.
 
-    context: multiprocessing's forkserver context. run: called with a pipe and the arguments.
+    context: multiprocessing's forkserver context.
+    run: function to call in the process, with a pipe and the arguments.
     Returns the process and our end of the pipe. Raises ProcessLost if the server is killed
-    START_TRIES times, and OSError if something else makes all tries fail.
+    START_TRIES times, and OSError if all tries fail for another reason.
     """
     attempt = 1
     while True:

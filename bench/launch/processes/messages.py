@@ -25,8 +25,10 @@ PROGRESS_SECONDS = 1.0
 class Failure:
     """Failure of a run.
 
-    reason: one line. users: whether it is a UserError. trace: the traceback as text. peer: whether
-    the end of another process of the run may have caused it.
+    reason: one line.
+    users: whether the error is a UserError.
+    trace: the traceback as text.
+    peer: whether the cause may be that another process of the run has ended.
     """
 
     reason: str
@@ -43,7 +45,7 @@ def ignore_interrupts() -> None:
 class ProgressSender:
     """Callable that sends the progress of a run through a pipe, at most once in `seconds`.
 
-    alone: whether sending has failed, which means that the launcher is gone.
+    alone: whether a message could not be sent, which means that the launcher is gone.
     """
 
     def __init__(self, pipe: Connection, seconds: float = PROGRESS_SECONDS) -> None:

@@ -23,9 +23,11 @@ PROGRESS_SECONDS = 0.5
 class ReplicaTask:
     """Task of one process of a run.
 
-    spec: the run as plain values. meeting: path of a file that does not exist yet, the same for all
-    processes; with several machines, the HOST:PORT of their store. attempt: number of the attempt,
-    unique in that store. gpu: index of the GPU.
+    spec: the run as plain values.
+    meeting: path of a file that does not exist yet, the same for all processes. With several
+    machines: the HOST:PORT of their store.
+    attempt: number of the attempt, unique in that store.
+    gpu: index of the GPU.
     """
 
     rank: int
@@ -101,7 +103,10 @@ def _is_lost_peer(error: Exception) -> bool:
 
 
 def _end_with_parent(pipe: Connection) -> None:
-    """Exit at once when the parent dies: its lock is released, so another process may start."""
+    """Exit at once when the parent dies.
+
+    The lock of the parent is then released, so another process may start the run.
+    """
     with suppress(EOFError, OSError):
         pipe.recv()  # blocks until the pipe is closed, since the parent sends no message
     os._exit(1)

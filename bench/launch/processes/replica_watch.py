@@ -1,12 +1,13 @@
 """Launcher of the processes of one run: all of them finish, or none does.
 
-This process holds the lock of the run and its heartbeat, and forwards the progress messages of the
-first process. If a process fails or is killed, the others would wait for it without end, so they
-are killed too. The run can resume from its checkpoint. If this process dies, the others exit.
+This process holds the lock of the run and writes its heartbeat. It forwards the progress messages
+of the first process. If one process fails or is killed, the remaining processes would wait for it
+forever, so they are killed too. The run can resume from its checkpoint. If this process dies, the
+processes of the run exit.
 
-The elastic agent of torch.distributed.run is not used. It replaces the handlers by which this
-process stops a run at a step, and ends a failed run with SIGTERM, which processes in Slurm jobs
-must block, so it would wait 30 s each time.
+The elastic agent of torch.distributed.run is not used, for two reasons. It replaces the signal
+handlers by which this process stops a run at a step. It also ends a failed run with SIGTERM.
+Processes in Slurm jobs must block SIGTERM, so the agent would wait 30 s each time.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ class Replica:
 def start_replicas(
     spec: Spec, task: ReplicaTask, first: int
 ) -> Iterator[tuple[list[Replica], Any]]:
-    """Start this machine's processes, of ranks from `first` on; kill those left at the end.
+    """Start this machine's processes. Kill those that are still alive at the end of the block.
 
+    first: rank of the first process on this machine.
     Yields the processes and the event that asks them to stop.
     """
     gpu = _choose_first_gpu(spec)
@@ -93,7 +95,7 @@ def await_end(
     progress: Callable[[int, int], None],
     over: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Wait until all processes are done, one has failed, or the run has ended elsewhere.
+    """Wait until all processes are done, one process has failed, or the run has ended elsewhere.
 
     over: returns whether a process on another machine failed, or the first machine ended the run.
     """
@@ -141,10 +143,11 @@ def raise_cause(
 ) -> None:
     """Raise the error that ended the run, if any.
 
-    A killed process comes first, because it may have caused the errors of the others. Errors of
-    connections come last, because they follow from the end of another process.
-    of: number of processes on all machines. elsewhere: `reason`, `users` (whether it is a
-    UserError) and `lost` (whether it is a ProcessLost) of the first failure on another machine.
+    A killed process has priority, because it may have caused the errors of other processes. Errors
+    of connections come last, because they follow from the end of another process.
+    of: number of processes on all machines.
+    elsewhere: the first failure on another machine: `reason`, `users` (whether it is a UserError)
+    and `lost` (whether it is a ProcessLost).
     """
     for replica in replicas:
         if replica.last_word is None and not replica.process.is_alive():

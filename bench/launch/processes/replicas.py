@@ -39,8 +39,8 @@ def execute_replicas(
 
     With `spec.nodes` above 1, this machine must be the first one (bench/distributed/machines.py).
     The other parameters are those of `bench.training.loop.execute`. Raises Stopped after a stop
-    request, ProcessLost if a process or a machine was lost, UserError if the user can fix the
-    problem.
+    request, and ProcessLost if a process or a machine was lost. Raises UserError if the user can
+    fix the problem.
     """
     with tempfile.TemporaryDirectory(prefix="freezebench-") as place:
         task = ReplicaTask(
@@ -57,7 +57,7 @@ def execute_replicas(
 def _lead(
     spec: Spec, task: ReplicaTask, stop: Callable[[], bool], progress: Callable[[int, int], None]
 ) -> dict[str, Any]:
-    """Execute a run together with the other machines, which this one tells to start."""
+    """Tell the other machines to start a run, and execute it together with them."""
     from bench.distributed.machines import connect
     from bench.training.loop import Stopped
 
@@ -84,7 +84,10 @@ def _lead(
 def _read_report(
     machines: Machines, number: int, replicas: Sequence[Replica]
 ) -> dict[str, Any] | None:
-    """Return what another machine reports; wait for it if a process here lost its connection."""
+    """Return the failure that another machine reports, or None.
+
+    If a process on this machine has failed, wait up to REPORT_SECONDS for the report.
+    """
     until = time.monotonic() + REPORT_SECONDS
     while (report := machines.read_failure(number)) is None and time.monotonic() < until:
         if not any(replica.failed for replica in replicas):

@@ -125,9 +125,9 @@ class ClusterSettings:
         return float(minutes) * 60
 
     def at_once(self, specs: Sequence[Spec]) -> int:
-        """Return how many runs a job executes at a time, limited by its GPUs or, on CPU, cores.
+        """Return how many runs a job executes at a time, limited by its GPUs or by its CPU cores.
 
-        A job of several nodes executes one.
+        A job of several nodes executes one run at a time.
         """
         if any(spec.nodes > 1 for spec in specs):
             return 1

@@ -26,7 +26,7 @@ CARRIED = ("predictor", "strategy")  # small input files, copied because users e
 class CodeSnapshot:
     """Copy of the code.
 
-    commit: the commit; if files differ from it, "+" and a hash of the files follow.
+    commit: id of the commit. If files differ from the commit, "+" and a hash of the files follow.
     path: the folder of the copy.
     """
 

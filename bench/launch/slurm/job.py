@@ -104,8 +104,8 @@ def _meet_nodes(specs: Sequence[Spec]) -> Iterator[Machines | None]:
 class StopSignals:
     """Signal handlers that set flags.
 
-    leave: SIGUSR2 arrived, so the job must requeue itself. save: SIGTERM arrived, so the runs must
-    write checkpoints.
+    leave: SIGUSR2 arrived, so the job must requeue itself.
+    save: SIGTERM arrived, so the runs must write checkpoints.
     """
 
     def __init__(self) -> None:
@@ -182,7 +182,7 @@ class _PackExecution:
         return any(read_json(file).get("killed") for file in files if file.exists())
 
     def _ready(self) -> list[Spec]:
-        """Return the runs that can start now; wait while all others need a run that is running."""
+        """Return the runs that can start. If none can, wait for needed runs of other processes."""
         while True:
             # Without the results folder, every run would look unfinished.
             await_folder(self._results, self._signals.any)

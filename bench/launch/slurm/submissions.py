@@ -2,7 +2,8 @@
 
 The launcher writes the record first, with a unique job name, and submits the array held. Then it
 adds the job ids to the record and releases the array. A launcher may therefore be killed at any
-time: an array whose record has no job ids has never started, and its name finds it in the queue.
+time. If a record has no job ids, its array has never started, and the job name identifies the array
+in the queue.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Submissions:
         self.root = results.resolve() / "slurm"
 
     def list_active(self) -> list[Array]:
-        """Return the arrays whose records say that they have not ended, oldest first."""
+        """Return the arrays that are not recorded as ended, oldest first."""
         arrays = []
         for path in self.root.glob("sent/*.json"):
             values = read_json(path)

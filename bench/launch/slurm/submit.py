@@ -80,7 +80,8 @@ def plan_submission(
 ) -> SubmissionPlan:
     """Return the arrays of the runs that are not done, not queued and not running.
 
-    there: the status of every run, by id. Raises slurm_commands.Unreachable.
+    there: status of every run, by id. queued: locations of the queued runs, by id.
+    Raises slurm_commands.Unreachable.
     """
     todo, elsewhere = [], []
     for spec in plan.todo:
@@ -161,9 +162,9 @@ def cancel_arrays(arrays: Iterable[Array], submissions: Submissions) -> None:
 def reconcile(submissions: Submissions) -> dict[str, RunLocation]:
     """Compare the records with Slurm's queue; return the locations of the queued runs.
 
-    Completes what a killed launcher left behind. An array without job ids never started, so it is
-    cancelled. An array that was not released is released now. The caller must hold the lock.
-    Raises slurm_commands.Unreachable.
+    The function completes what a killed launcher left behind. An array without job ids never
+    started, so it is cancelled. An array that was not released is released now. The caller must
+    hold the lock. Raises slurm_commands.Unreachable.
     """
     live = submissions.list_active()
     jobs = slurm_commands.find_jobs(array.name for array in live)
@@ -222,7 +223,7 @@ def _submit_array(
 
 
 def write_teardown(max_requeues: int) -> str:
-    """Return the last lines of a job's script, which requeue the job after a kill."""
+    """Return the last lines of a job's script, which requeue the job if it was killed."""
     return TEARDOWN % (max_requeues, min(MOST_FAILED_STARTS, max_requeues))
 
 

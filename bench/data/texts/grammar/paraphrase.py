@@ -1,7 +1,7 @@
 """Pairs of sentences with the same meaning, or with almost the same meaning.
 
-A scene is the meaning of a sentence. Several sentences express it: active or passive, each word or
-its synonym. A near miss is a scene with one to three facts changed.
+A scene is the meaning of a sentence. Several sentences express one scene: active or passive, and
+each word or its synonym. A near miss is a scene with one to three facts changed.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def _join_tokens(tokens: Sentence) -> str:
 
 @dataclass(frozen=True)
 class GrammarRecipe:
-    """Function that draws the texts of a task, their numbers, and the metric."""
+    """Recipe of a task: function that draws its texts, numbers of texts, and metric."""
 
     draw: Callable[[random.Random, int], TextSample]
     classes: int

@@ -1,4 +1,7 @@
-"""Words of the grammar: every content word has a synonym, every noun and verb two numbers."""
+"""Words of the grammar.
+
+Every content word has a synonym. Every noun and verb has a singular and a plural form.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ class Lexeme:
     forms: tuple[str, ...]
 
     def form(self, number: int) -> str:
-        """Return its form in a number; words without number have a single form."""
+        """Return the form of the word in a number. Words without number have a single form."""
         return self.forms[number if len(self.forms) > 1 else 0]
 
 
