@@ -20,12 +20,12 @@ def compute_layer_outputs(
 ) -> list[torch.Tensor]:
     """Run one batch in eval mode and return every layer's output, flattened to (samples, features).
 
-    The output of a layer is taken from its BatchNorm if it has one, otherwise from its weighted
-    module. If only the weights of that module are used, the parent module's output is taken
+    The output of a layer is that of its BatchNorm if it has one, otherwise that of its weighted
+    module. If only the weights of the weighted module are used, the output of its parent counts
     (torchvision's Swin attention). If a layer runs more than once, the first output counts. An
     output that does not depend on the sample (position embeddings) is returned as (rows, features),
-    with at most MOST_ROWS evenly spaced rows.
-    The output of an embedding that is never called is its table.
+    with at most MOST_ROWS evenly spaced rows. The output of an embedding that is never called is
+    its table.
 
     Raises UserError if a layer has no output, or an output whose samples cannot be told apart.
     """
@@ -53,10 +53,11 @@ def compute_layer_outputs(
 
 
 def _flatten_output(output: torch.Tensor, layer: Layer, samples: int) -> torch.Tensor:
-    """Return an output as (samples, features), or as (rows, features) without samples.
+    """Return an output as (samples, features), or as (rows, features) if it has no samples.
 
-    The windows of one image must be consecutive along the dimension that counts samples. Nothing
-    tells this from windows of one position in all images.
+    If the model divides images into windows, the windows of one image must be consecutive along the
+    dimension that counts samples. Windows could instead be grouped by position. The shape is then
+    the same, so this function cannot detect it.
     """
     if layer.sample_dim is None:
         rows = output.reshape(-1, output.shape[-1] if output.ndim else 1)

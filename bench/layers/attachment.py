@@ -21,8 +21,9 @@ class Attachment:
 
 
 class Attacher:
-    """Assignment of every module that owns parameters, or runs, to the weighted module of a layer.
+    """Assignment of modules to layers.
 
+    Every module that owns parameters, or that runs, is assigned to the weighted module of a layer.
     The weighted module of a layer is called its anchor.
 
     order: names of the modules in the order of their first use.
@@ -157,5 +158,5 @@ def has_running_statistics(module: nn.Module) -> bool:
 
 
 def is_inside(name: str, containers: Collection[str]) -> bool:
-    """Return whether a module is one of some modules or inside one of them."""
+    """Return whether a module is one of the containers, or inside one of them."""
     return any(name == c or name.startswith(f"{c}.") for c in containers)

@@ -37,11 +37,11 @@ class Layer:
     modules: names of all its modules, the weighted module first.
     parameters: names of its parameters, the weight first.
     size: number of elements of its parameters.
-    block: index of its transformer block; equal to `index` in other networks.
+    block: index of its transformer block; equal to `index` in networks without such blocks.
     head: whether this is the last layer, which strategies may not freeze.
     others: if the head has several classifiers, the names of all but the first that runs.
-    in_block: whether the layer is inside its transformer block; false for layers outside that
-        share its index, such as embeddings and poolers; true in other networks.
+    in_block: whether the layer is inside its transformer block. False for embeddings, poolers and
+        other layers that only share the index of a block. True in networks without such blocks.
     weightless: names of its modules without weights, such as dropout after it.
     sample_dim: dimension of its output that counts samples: 0, or for example 1 in a layer that has
         the sequence first. None if the output does not depend on the samples.
@@ -119,8 +119,9 @@ def find_layers(
 def find_execution_order(model: nn.Module, inputs: Inputs) -> list[str]:
     """Return the names of the modules in the order of their first use in the forward pass.
 
-    A module can be used without being called: torchvision's Swin attention passes its children's
-    weights to functions. Such a module is placed at the first use of its weights.
+    A module can be used without being called. For example, torchvision's Swin attention passes the
+    weights of its children to functions. The first use of its weights then determines the position
+    of the module.
     """
     # With requires_grad, torch's transformer layers call their parts instead of a fused kernel.
     model = copy.deepcopy(model).eval().requires_grad_(True)

@@ -25,7 +25,7 @@ from bench.layers.modes import hold_in_eval, release_mode
 class Freezer:
     """Freezer for the layers of one model that is trained by one optimizer.
 
-    keep_state: whether the optimizer state of a frozen layer is kept until it thaws.
+    keep_state: whether the optimizer state of a frozen layer is kept until the layer thaws.
     keep_dropout: whether dropout stays on in frozen layers. Only their BatchNorm is then in eval
         mode.
     """
@@ -100,8 +100,9 @@ class Freezer:
     def _find_momentum(self) -> set[nn.Parameter]:
         """Return the parameters of all groups of SGD in which any parameter has a momentum buffer.
 
-        Fused SGD needs momentum buffers for all parameters of a group or for none. Optimizers with
-        more state than the buffer make all of it at the first step of a parameter.
+        Fused SGD needs momentum buffers for all parameters of a group or for none. Optimizers whose
+        state is more than this buffer are left out. They create all state of a parameter at its
+        first step.
         """
         state = self._optimizer.state
         groups = [group["params"] for group in self._optimizer.param_groups]
@@ -118,9 +119,9 @@ def _find_modes(
 ) -> list[tuple[nn.Module, frozenset[int]]]:
     """Return each module whose mode depends on frozen layers, with the layers inside it.
 
-    A module without layers that the forward pass never calls has those of its container. BERT's
-    attention only reads the rate of such a dropout. The model itself is left out: its mode is that
-    of `model.train()`.
+    A module may contain no layer and never be called by the forward pass. It then has the layers of
+    its container. One example is a dropout of BERT's attention, which only reads its rate. The
+    model itself is left out, because `model.train()` sets its mode.
     """
     owner: dict[str, int] = {}
     for layer in layers:

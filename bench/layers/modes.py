@@ -13,8 +13,9 @@ from torch import nn
 class HeldInEval:
     """Replacement of a module's `train`, which keeps the module in eval mode until it is released.
 
-    mode: the mode that the module would have now. It follows `train` and `eval` of the model, and
-        of users who put some modules, such as all BatchNorms, into eval mode themselves.
+    mode: the mode that the module would have now without the replacement. It follows `train` and
+        `eval` of the model. It also follows users who put some modules, such as all BatchNorms,
+        into eval mode.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -40,17 +41,21 @@ def hold_in_eval(module: nn.Module) -> None:
 
 
 def release_mode(module: nn.Module) -> None:
-    """Give a module the mode that it would have now. Do nothing if it is not held in eval mode."""
+    """Give a module the mode that it would have without `hold_in_eval`.
+
+    Do nothing if the module is not held in eval mode.
+    """
     if held := _find_hold(module):
         del module.__dict__["train"]
         switch_mode(module, held.mode)
 
 
 def switch_mode(module: nn.Module, mode: bool) -> None:
-    """Switch one module to train or eval mode, and not the modules inside it.
+    """Switch one module to train or eval mode, without the modules inside it.
 
-    A class may have a `train` of its own that deletes what its forward pass stored in eval mode,
-    such as LeViT's attention biases. These would be those of old weights.
+    A class may override `train` to delete what its forward pass stored in eval mode, such as
+    LeViT's attention biases. The override must run, because the stored values come from old
+    weights.
     """
     if type(module).train is nn.Module.train:
         module.training = mode
@@ -61,7 +66,7 @@ def switch_mode(module: nn.Module, mode: bool) -> None:
 
 @contextmanager
 def in_eval_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode inside the block, and give each module its own mode back."""
+    """Put a model into eval mode inside the block, then restore the mode of each module."""
     training = [module for module in model.modules() if module.training]
     try:
         with _keep_modes(model.modules()):
@@ -93,7 +98,7 @@ def train_copy(copied: nn.Module, model: nn.Module) -> None:
 
 @contextmanager
 def _keep_modes(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Restore the modes of modules after the block. Set the attributes, and do not call `train`."""
+    """Restore the modes of modules after the block, by setting attributes and not by `train`."""
     before = [
         (module, module.training, held, held and held.mode)
         for module in modules

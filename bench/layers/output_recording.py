@@ -17,10 +17,11 @@ UNKNOWN = -1  # sample dimension of an output whose shape changes in another way
 
 
 def choose_watched(modules: Mapping[str, nn.Module], names: Sequence[str]) -> tuple[str, str]:
-    """Return the module whose output is that of a layer, and its parent, which may replace it.
+    """Return the module whose output is that of a layer, and the parent of this module.
 
-    names: modules of the layer, the weighted module first. The output is taken from its last
-    BatchNorm, otherwise from the weighted module. The parent counts if that module is never called.
+    names: modules of the layer, the weighted module first. The output is that of the last BatchNorm
+    among them, otherwise that of the weighted module. If the chosen module is never called, the
+    output of its parent counts.
     """
     norms = [name for name in names if isinstance(modules[name], _BatchNorm)]
     watched = norms[-1] if norms else names[0]
@@ -35,8 +36,8 @@ def record_outputs(
 ) -> dict[int, Kept]:
     """Run one batch in eval mode and return what `keep` returns for the first output of each entry.
 
-    watched: results of `choose_watched`. The keys are indices into them. An entry without an output
-    has no key. An output that is a tuple counts by its first tensor.
+    watched: results of `choose_watched`. The keys of the returned dict are indices into them. An
+    entry without an output has no key. If an output is a tuple, its first tensor counts.
     """
     modules = dict(model.named_modules())
     found: dict[int, Kept] = {}
@@ -77,9 +78,9 @@ def record_outputs(
 def find_sample_dims(
     model: nn.Module, watched: Sequence[tuple[str, str]], inputs: Sequence[torch.Tensor]
 ) -> dict[int, int | None]:
-    """Return the dimension of each output that counts samples: the one that doubles with the batch.
+    """Return for each output the dimension that counts samples; it doubles with the batch.
 
-    None stands for an output that does not depend on the batch. UNKNOWN stands for any other
+    None stands for an output that does not depend on the batch size. UNKNOWN stands for any other
     change, and for a model that cannot take a batch of twice the size. The model does not change.
     """
 

@@ -1,7 +1,7 @@
 """Energy counters of this machine: NVML's of a GPU, and RAPL's of the CPU packages.
 
-Each counter returns the joules since it was created, and says whether the device was used by this
-process alone. A counter that cannot be read raises NoEnergy with the reason.
+Each counter returns the joules since it was created. It also checks that only this process has used
+the device. If a counter cannot be read, it raises NoEnergy with the reason.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class NvmlCounter:
             raise NoEnergy("NVML does not list the processes on the GPU")
 
     def restart(self) -> None:
-        """Do nothing, because NVML shows only the present processes."""
+        """Do nothing, because NVML shows only the processes that use the GPU now."""
 
     def _read_millijoules(self) -> int:
         return int(self._call("nvmlDeviceGetTotalEnergyConsumption", self._handle))
@@ -133,7 +133,7 @@ def _import_nvml() -> ModuleType:
 
 
 class _MachineLoad:
-    """CPU time of this process with its descendants, and of all others, since `restart`."""
+    """CPU time since `restart`, of this process with its descendants and of all other processes."""
 
     def __init__(self, stat: Path) -> None:
         self._stat = stat
@@ -143,9 +143,9 @@ class _MachineLoad:
         self._from = self._read()
 
     def measure(self) -> tuple[float, float, float]:
-        """Return the CPU seconds of others and of this process, and the elapsed seconds.
+        """Return the CPU seconds of other processes and of this process, and the elapsed seconds.
 
-        Its descendants, such as data workers, count as this process.
+        Descendants of this process, such as data workers, count as this process.
         """
         all_now, own_now, now = self._read()
         whole, own, elapsed = (

@@ -105,7 +105,7 @@ def _get_driver_version() -> str | None:
 def _measure_used_bytes(device: torch.device) -> int:
     """Return the bytes of GPU memory in use by all processes.
 
-    The sum includes this process: its CUDA context and at most its model and data.
+    This process counts too: its CUDA context, and at most its model and data.
     """
     import torch
 

@@ -9,8 +9,8 @@ from torch import Tensor
 def move_to_device(device: torch.device, tensor: Tensor) -> Tensor:
     """Return the tensor on the device.
 
-    A copy from pageable memory to CUDA blocks until all queued work is done. A copy from pinned
-    memory is queued itself.
+    A copy from pageable memory to CUDA blocks the CPU until all queued work is done. A copy from
+    pinned memory only joins the queue.
     """
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)

@@ -31,9 +31,9 @@ def analyze_model(
 ) -> tuple[tuple[Layer, ...], FlopModel]:
     """Return the layers and FLOPs of a model by name; the weights do not matter.
 
-    size: side of the images in pixels, or length of the texts in tokens. checkpointing: whether the
-    backward pass runs the forward pass of each block again. keep_dropout: whether dropout stays on
-    in frozen layers.
+    size: side of the images in pixels, or length of the texts in tokens.
+    checkpointing: whether the forward pass of each block runs again during the backward pass.
+    keep_dropout: whether dropout stays on in frozen layers.
     Raises UserError if the model cannot run at this size, or has no blocks to checkpoint.
     """
     return _analyze_model(model, classes, size, checkpointing, keep_dropout and checkpointing)

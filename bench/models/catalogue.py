@@ -61,8 +61,8 @@ def _build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
 def _check_patches(name: str, model: nn.Module, resolution: int) -> None:
     """Raise UserError if the patches of a transformer do not cover an image to its edge.
 
-    The patches are those of the first convolution. Convolutional networks are accepted, because
-    they leave out few pixels at the edge by design. A transformer may leave out half of an image.
+    The patches are those of the first convolution. Convolutional networks are accepted, because by
+    design they leave out few pixels at the edge. A transformer may leave out half of an image.
     """
     path, first = next(
         ((p, m) for p, m in model.named_modules() if isinstance(m, nn.Conv2d)), ("", None)
@@ -86,7 +86,7 @@ def _check_patches(name: str, model: nn.Module, resolution: int) -> None:
 
 
 def describe_size(name: str) -> str:
-    """Return for which resolution an image model was built, and what to type, for messages."""
+    """Return words on the resolution that an image model was built for, and what to type."""
     if name in LAPTOP:
         side, least = LAPTOP_SIDE, 0
     elif name in _list_torchvision():

@@ -1,4 +1,4 @@
-"""Classifiers of a model with several: distilled transformers, networks with two branches."""
+"""Classifiers of a model that may have several, such as a distilled transformer."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from torch import nn
 
 
 def find_classifiers(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of the classifiers of a model that may have several, else ().
+    """Return the names of the classifiers if a model may have several, else ().
 
-    For timm, the names are those in the model's `pretrained_cfg`. timm itself drops the weights
-    under these names if the number of classes differs. A sequence classifier of transformers may
-    have several layers outside of its base model, which classify together. Most pretraining files
-    lack them.
+    For timm, the names come from the model's `pretrained_cfg`. timm itself drops the weights under
+    these names if the number of classes differs. A sequence classifier of transformers may have
+    several layers outside of its base model, which classify together. Most pretraining files lack
+    these layers.
     """
     if type(model).__name__.endswith("ForSequenceClassification"):
         base = str(getattr(model, "base_model_prefix", ""))

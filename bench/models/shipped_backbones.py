@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent / "backbones"
 
 
 def find_backbone(name: str) -> Path:
-    """Return the path of a shipped file. Raise UserError for an unknown name."""
+    """Return the path of a shipped backbone. Raise UserError for an unknown name."""
     known = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
     if name not in known:
         raise make_unknown_error("backbone", name, known)

@@ -214,7 +214,7 @@ class Freezing:
     def release(self) -> None:
         """Unfreeze all layers, and remove the hook from the optimizer. Call it after training.
 
-        BatchNorm and dropout then follow `model.train()` again. The report stays.
+        BatchNorm and dropout then follow `model.train()` again. `report()` still works.
         """
         self._guard.watch(frozenset())
         self._freezer.thaw(self._freezer.frozen)
@@ -283,7 +283,7 @@ class Freezing:
             self._rates.set_next(strategy, self._named, view)
 
     def _run_stage(self) -> None:
-        """Let the strategy decide, if it is time. The last decisions are only recorded."""
+        """Ask for decisions if a stage is due. After the last step, only record them."""
         view = self._view
         if not is_stage_due(self._strategy, view):
             return

@@ -1,4 +1,4 @@
-"""Checks after each step of the user's loop: frozen layers keep their bits, the others train."""
+"""Checks after each step of the user's loop: frozen layers keep their bits, and others train."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ class Kept:
 
 
 class FrozenGuard:
-    """Watch over the tensors of frozen layers, and over requires_grad of the others.
+    """Watch over the tensors of frozen layers, and over requires_grad of the layers that train.
 
-    The check of a step compares torch's counts of writes and waits for the device only if a tensor
-    was written. Values that come back unchanged (an evaluation with averaged weights) are fine.
+    The check of a step compares torch's counts of writes. It waits for the device only if a tensor
+    was written. A write that restores the same values is accepted, such as an evaluation with
+    averaged weights.
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[Layer]) -> None:
@@ -104,7 +105,7 @@ class FrozenGuard:
         one.version = one.tensor._version
 
     def _adopt(self, layer: int, one: Kept, step: int) -> None:
-        """Watch over the buffer in place of another one. Raises UserError for a parameter."""
+        """Watch the buffer that has replaced a frozen one. Raises UserError for a parameter."""
         now = one.place.get(one.key)
         if now is None or isinstance(now, nn.Parameter):
             raise self._make_error(layer, one.name, step, "the tensor was replaced")
@@ -146,7 +147,8 @@ def _hash_bits(tensor: Tensor) -> Tensor:
     """Return a hash of a tensor's bits, 0-d int64. It changes if elements change places.
 
     The function reads the elements as integers of the same size. For each dimension, it sums the
-    elements of each index and multiplies the sum by the number of the index. Overflow wraps around.
+    elements of each index and multiplies this sum by the number of the index. Overflow wraps
+    around.
     """
     values = tensor.detach()
     values = torch.view_as_real(values) if values.is_complex() else values

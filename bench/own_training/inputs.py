@@ -81,8 +81,8 @@ def bind_example(model: nn.Module, example: Example) -> tuple[nn.Module, Inputs]
     example: a batch of inputs: one tensor, several tensors in the order of `forward`, or a mapping
         from names of `forward` to tensors. An entry `labels` of a mapping is left out.
 
-    The returned model shares all parameters, buffers and modules with `model`. It is `model` itself
-    if that takes the tensors as they are. Raises UserError for another type of example.
+    The returned model shares all parameters, buffers and modules with `model`. If `model` takes the
+    tensors as they are, the result is `model` itself. Raises UserError for another type of example.
     """
     names: tuple[str, ...] = ()
     if isinstance(example, Tensor):

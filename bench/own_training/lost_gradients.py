@@ -20,10 +20,11 @@ from bench.layers.discovery import Layer
 class LostGradients:
     """Check of the first two steps after each freeze. Nothing waits for the device.
 
-    A layer without a gradient proves nothing, because a batch may leave it out (LayerDrop, a
-    mixture of experts). Hooks therefore watch the modules of such layers during the second step.
-    Reentrant checkpointing calls them in train mode without recording gradients, and never again.
-    Gradients that `zero_grad(set_to_none=False)` keeps as zeros are not seen as missing.
+    A single layer without a gradient proves nothing, because a batch may leave the layer out
+    (LayerDrop, a mixture of experts). Hooks therefore watch the modules of such layers during the
+    second step. Reentrant checkpointing calls them in train mode without recording gradients, and
+    calls them no second time. `zero_grad(set_to_none=False)` keeps gradients as zeros, so the check
+    does not see them as missing.
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[Layer]) -> None:

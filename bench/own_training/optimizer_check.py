@@ -79,12 +79,12 @@ def _check_rate(optimizer: str, number: int, rate: Any) -> None:
 def check_groups(
     optimizer: torch.optim.Optimizer, model: nn.Module, layers: Sequence[Layer], by_layer: str
 ) -> list[int]:
-    """Return the layer of each parameter group, which is -1 if groups need not follow layers.
+    """Return the layer index of each parameter group, or -1 for every group if `by_layer` is "".
 
     by_layer: name of a strategy that sets a learning rate for each layer, else "".
 
-    Raises UserError if the weight of a layer does not train, if the optimizer lacks a parameter
-    that trains, or if the groups do not follow the layers although a strategy needs it.
+    Raises UserError if the weight of a layer does not train, or if the optimizer lacks a parameter
+    that trains. Raises UserError if the strategy needs one layer per group and a group differs.
     """
     owner: dict[int, int] = {}  # layer by id of a parameter
     for layer in layers:
@@ -125,7 +125,13 @@ def group_by_layer(model: nn.Module, layers: Sequence[Layer]) -> list[dict[str, 
 def _match_groups(
     optimizer: torch.optim.Optimizer, held: Sequence[Sequence[int]], strategy: str
 ) -> list[int]:
-    """Return the layer of each group. Raises UserError unless each holds exactly one layer."""
+    """Return the layer index of each parameter group.
+
+    held: layer of each parameter, by group; -1 for a parameter of no layer.
+    strategy: name of the strategy, for messages.
+    Raises UserError unless each group holds parameters of exactly one layer, all groups have one
+    learning rate, and no scheduler is attached.
+    """
     found = []
     for number, inside in enumerate(held):
         if len(set(inside)) != 1 or inside[0] < 0:

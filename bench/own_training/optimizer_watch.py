@@ -20,7 +20,7 @@ MOST_SKIPPED = 30
 
 
 def find_base_lr(group: Mapping[str, Any]) -> float:
-    """Return the largest learning rate that a parameter group will have, as far as it is known.
+    """Return the largest learning rate that a parameter group is known to reach.
 
     OneCycleLR sets `max_lr`. Every scheduler of PyTorch sets `initial_lr`.
     """
@@ -45,9 +45,9 @@ class OptimizerWatch:
     def check_gradients(self) -> None:
         """Raise UserError if gradients were cleared or changed since the optimizer's last step.
 
-        A gradient scaler may skip a step of the optimizer. Then there is nothing to check. Also
-        raise UserError if the optimizer has not stepped for so long that it cannot be the one that
-        trains the model.
+        A gradient scaler may skip a step of the optimizer. The call then checks nothing. Raises
+        UserError too if the optimizer has not stepped for many calls, because another optimizer
+        then trains the model.
         """
         self._skipped += 1
         if self._skipped > MOST_SKIPPED:
@@ -78,10 +78,10 @@ class OptimizerWatch:
         return self.lr
 
     def restore_state(self) -> None:
-        """Put back optimizer state that existed before the first step and is gone now.
+        """Put back optimizer state that existed before the first step and is missing now.
 
-        A training that resumes may load the optimizer first. The freezes before step 0, which do
-        not hold for later steps, have then deleted a part of what was loaded.
+        A resumed training may load the optimizer before Freezing starts. The freezes before step 0
+        then delete a part of the loaded state. They do not apply to the resumed training.
         """
         for parameter, state in self._before.items():
             self._optimizer.state.setdefault(parameter, state)

@@ -19,9 +19,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class ProbeSamples:
     """Fixed training samples without augmentation, for one strategy.
 
-    probe: inputs, and labels or None, on any device. They move to the device of the model when they
-        are taken. loss: training loss of (output, labels).
-    Raises UserError if the strategy needs samples, or their labels, that are missing.
+    probe: inputs, and labels or None, on any device. `take` moves them to the device of the model.
+    loss: training loss of (output, labels).
+    Raises UserError if the strategy needs samples or labels that are missing.
     """
 
     def __init__(

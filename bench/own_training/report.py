@@ -34,7 +34,7 @@ class FrozenLayer:
 
 @dataclass(frozen=True)
 class FreezingReport:
-    """What a strategy froze so far, and the FLOPs that this saved.
+    """Report on what a strategy has frozen so far, and on the FLOPs that this saved.
 
     Attributes:
         strategy: name of the strategy.
@@ -43,7 +43,7 @@ class FreezingReport:
         samples: number of training samples so far.
         layers: one entry per layer, the head last.
         spent: training FLOPs so far, by convention ("exact" or "paper"; see bench.costs.flops).
-            What gradient checkpointing computes again is not counted.
+            Products that gradient checkpointing computes again are not counted.
         full: FLOPs of full training for the same samples, by convention.
         decide: FLOPs of the strategy's own work.
     """
@@ -58,9 +58,10 @@ class FreezingReport:
     decide: float
 
     def saved(self, convention: Convention = "exact") -> float:
-        """Return the share of the FLOPs of full training that was saved, decisions included.
+        """Return the saved share of the FLOPs of full training, with decisions counted as a cost.
 
-        It is negative if decisions cost more than freezing saved, and 0 before the first step.
+        The share is negative if decisions cost more than freezing saved, and 0 before the first
+        step.
         """
         full = self.full[convention].total
         return 1 - (self.spent[convention].total + self.decide) / full if full else 0.0
@@ -110,8 +111,10 @@ def make_report(
 ) -> FreezingReport:
     """Return the report of a training.
 
-    strategy: its name. frozen_at: step at which each frozen layer froze. decisions: lines of
-    decisions.jsonl. decide: FLOPs of the strategy's own work.
+    strategy: name of the strategy.
+    frozen_at: step at which each frozen layer froze.
+    decisions: lines of decisions.jsonl.
+    decide: FLOPs of the strategy's own work.
     """
     held = count_frozen_steps(list_frozen_sets(decisions), len(view.layers), view.step)
     samples = sum(state.samples for state in accounting.states)

@@ -1,4 +1,4 @@
-"""What a strategy needs of a training loop, checked before the first step."""
+"""Requirements of a strategy on a training loop, checked before the first step."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from bench.strategy_api.view import View
 
 
 def make_strategy(strategy: str | Strategy, options: Mapping[str, Any]) -> Strategy:
-    """Return a strategy by name, by path/to/file.py:Class, or the given one.
+    """Return a strategy by name, by path/to/file.py:Class, or the given instance.
 
-    Raises UserError for an unknown name or option, and for options of a strategy that has its own.
+    Raises UserError for an unknown name or option. Raises UserError for options together with an
+    instance, because an instance has its own options.
     """
     if isinstance(strategy, str):
         return load_strategy_class(strategy)(**options)
@@ -31,10 +32,11 @@ def make_strategy(strategy: str | Strategy, options: Mapping[str, Any]) -> Strat
 
 
 def find_files(strategy: Strategy, name: str, files: Mapping[str, str | Path]) -> dict[str, Path]:
-    """Return the files that a strategy reads, by role. The laptop profile names the default ones.
+    """Return the files that a strategy reads, by role.
 
-    Raises UserError if a file does not exist, if the strategy does not read a given file, or if it
-    needs a reference and has none.
+    The default files are those of the laptop profile. Raises UserError if a file does not exist, or
+    if the strategy does not read a given file. Raises UserError if the strategy needs a reference
+    and none is given.
     """
     own = strategy.files("laptop")
     roles = [*own, *(("reference",) if strategy.needs_reference else ())]

@@ -93,7 +93,8 @@ def find_folder(name: str, *, with_weights: bool) -> Path:
 def read_config(folder: Path, name: str) -> Any:
     """Return the configuration in a folder, with the settings of `EXECUTION`.
 
-    Raises UserError if transformers cannot read it, and for another attention than `ATTENTION`.
+    Raises UserError if transformers cannot read it, or if it selects an attention that is not in
+    `ATTENTION`.
     """
     from transformers import AutoConfig
     from transformers.utils import logging
@@ -174,10 +175,11 @@ def _advise_weights(folder: Path) -> str:
 
 
 def hash_config(folder: Path) -> str:
-    """Return a hash of the configuration in a folder.
+    """Return a hash of config.json in a folder.
 
-    Earlier runs used the settings of `EXECUTION` in this file. Runs now ignore them, so a file that
-    has such settings gets another hash than that of its bytes.
+    Runs ignore settings of `EXECUTION` in this file, but earlier runs used them. If the file has
+    such settings, the hash is therefore not the plain hash of the file, and run ids differ from
+    earlier ones.
     """
     path = folder / CONFIG
     found = read_json(path, "replace it by the file of the model")

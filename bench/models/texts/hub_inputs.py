@@ -1,10 +1,11 @@
-"""Inputs of transformers models: names of arguments, and masks that are built without waits.
+"""Inputs of transformers models: names of arguments, and masks that do not wait for the device.
 
 The batches of a run are token ids (B, L), the mask of real tokens (B, 1, 1, L) and segments (B, L),
-padded on the right (`bench.batches.texts`). Two forward pre-hooks translate them. The first gives
-them the names of the model's arguments. The second replaces the mask (B, L) that the base model
-receives by the mask that attention uses. transformers would build the same mask, but it inspects
-the values of its input to decide whether a mask is needed, which synchronises the device.
+padded on the right (`bench.batches.texts`). Two forward pre-hooks translate them. The first hook
+gives them the names of the model's arguments. The second hook works on the base model, and replaces
+the mask (B, L) by the mask that attention uses. transformers would build the same mask. However, it
+would inspect the values of its input to decide whether a mask is needed, which synchronises the
+device.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ class InputNames:
 class PreparedMask:
     """Forward pre-hook that replaces the mask of real tokens (B, L) by the mask of attention.
 
-    causal: whether a token sees earlier tokens only. window: distance to the farthest token that
-    layers of sliding attention see; 0 if there are none. by_kind: whether the layers differ in
-    kind, so that the model expects one mask for each. additive: whether the mask is added to the
-    scores; otherwise it is boolean.
+    causal: whether a token sees earlier tokens only.
+    window: distance to the farthest token that layers of sliding attention see; 0 if there are no
+    such layers.
+    by_kind: whether the layers differ in kind. The model then expects one mask for each kind.
+    additive: whether the mask is added to the scores; otherwise it is boolean.
     """
 
     causal: bool

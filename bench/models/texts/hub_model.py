@@ -61,7 +61,7 @@ class HubModel(TextModel):
 
     @cached_property
     def config(self) -> Any:
-        """Configuration of the model; its padding token is the one of `tokenizer`."""
+        """Configuration of the model; its padding token is that of `tokenizer`."""
         config = read_config(self.folder, self.name)
         config.pad_token_id = self.tokenizer.pad_token_id
         return config
@@ -74,7 +74,7 @@ class HubModel(TextModel):
     def build(self, classes: int) -> nn.Module:
         """Return the model with random weights from torch's global random state.
 
-        Raises UserError if padding changes its logits, or if it cannot be built.
+        Raises UserError if padding changes the logits, or if transformers cannot build the model.
         """
         model = self._construct(classes)
         if model.device.type == "meta":
@@ -100,8 +100,9 @@ class HubModel(TextModel):
     def rename_weights(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return a checkpoint with the tensor names of a classifier.
 
-        Pretraining heads are dropped. The names of a bare model lack its prefix. Weights for which
-        the base model has no place are kept, so that loading them is an error.
+        Pretraining heads are dropped. If the names lack the prefix of the base model, it is added.
+        A tensor that looks like one of the base model is kept even if the base model has no place
+        for it. Loading the tensor then raises an error.
         """
         model, _ = self.sketch(2, 8)
         own, prefix = model.state_dict().keys(), f"{model.base_model_prefix}."
@@ -132,8 +133,8 @@ class HubModel(TextModel):
     def read_published(self) -> Mapping[str, Tensor]:
         """Return the tensors of the safetensors files, as transformers renames them.
 
-        Raises UserError if a shape outside of the head is not that of the configuration, if the
-        base model has no place for a tensor of its own, or if the weights are quantised.
+        Raises UserError if the weights are quantised. Raises UserError if a tensor of the base
+        model contradicts config.json in its shape, or has no place in the model of config.json.
         """
         from transformers import AutoModelForSequenceClassification
 
@@ -180,7 +181,7 @@ class HubModel(TextModel):
     def _list_rare_files(self) -> tuple[str, ...]:
         """Return the names of further files that the tokenizer reads.
 
-        A tokenizer of the library tokenizers reads nothing else if there is a tokenizer.json.
+        A tokenizer of the `tokenizers` library reads no further files if there is a tokenizer.json.
         """
         if self.tokenizer.is_fast and (self.folder / TOKENIZER[0]).is_file():
             return ()
@@ -201,7 +202,7 @@ def load_hub_model(name: str) -> HubModel:
 def _count_positions(model: HubModel) -> int:
     """Return the length of the longest text, in tokens.
 
-    RoBERTa numbers positions from the id of its padding token + 1, so some are never used.
+    RoBERTa numbers positions from the id of its padding token + 1, so it never uses the first ones.
     """
     declared = getattr(model.config, "max_position_embeddings", None) or 0
     if declared <= 0:  # XLNet has no limit and says -1
@@ -253,7 +254,8 @@ def _choose_padding(tokenizer: Any, config: Any, label: str) -> int:
 
     A decoder classifies by the last token that is not padding, so the padding token must not end a
     text. GPT-2 and Llama have no padding token. Padding is masked, so another special token can
-    serve as padding. If the tokenizer adds a token after each text, any other token can.
+    serve as padding. If the tokenizer adds a token after each text, any token but the added one can
+    serve.
     label: the tokenizer, for messages. Raises UserError if no token can be padding.
     """
     last = tokenizer("a")["input_ids"][-1:]

@@ -2,9 +2,9 @@
 
 Hu et al. (2022), "LoRA: Low-Rank Adaptation of Large Language Models", arXiv 2106.09685. Small
 matrices A and B are added to some linear layers, whose output becomes W x + (α / r) B A x. B starts
-at zero, so the model starts as without adapters. Rank, α and the adapted layers (query and value)
-are the defaults of peft. Every A and B is a layer of its own. The strategy `probe` trains them and
-the head, which is LoRA as its users run it.
+at zero, so at the start the output is that of the model without adapters. Rank, α and the adapted
+layers (query and value) are the defaults of peft. Every A and B is a layer of its own. The strategy
+`probe` trains only the adapters and the head, which is the usual form of LoRA.
 """
 
 from __future__ import annotations

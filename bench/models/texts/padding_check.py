@@ -18,9 +18,9 @@ def adapt_and_check(model: Any, name: str, longest: int) -> nn.Module:
     """Make a classifier of transformers accept the batches of a run, check it, and return it.
 
     longest: length of the longest text that the model accepts, in tokens.
-    Raises UserError if a text gives other logits in a padded batch than on its own. On its own, a
-    text is evaluated by the model as transformers built it, without a mask. The check finds
-    families that place their mask, their positions or their last token in another way.
+    Raises UserError if the logits of a text in a padded batch differ from those of the text alone.
+    The text alone is evaluated by the model as transformers built it, without a mask. The check
+    detects model families that place their mask, their positions or their last token differently.
     """
     ids, lengths = _make_texts(model.config, longest)
     model.eval()
@@ -50,7 +50,7 @@ def adapt_and_check(model: Any, name: str, longest: int) -> nn.Module:
 def _make_texts(config: Any, longest: int) -> tuple[Tensor, tuple[int, int]]:
     """Return two rows of token ids without padding tokens, and the lengths of the two texts.
 
-    They are longer than a sliding window that a text of a run can exceed.
+    If a text of a run can exceed the sliding window of the model, the first text does.
     """
     window = getattr(config, "sliding_window", None) or 0
     length = min(window + 8 if 8 <= window < LONGEST else 16, longest)

@@ -76,8 +76,8 @@ def tokenize(
 
     In a pair, the longer text is truncated first. If the tokenizer puts no special token between
     two texts (GPT-2), a line break separates them. name: the data set, for messages.
-    Raises UserError if too many words are not in the vocabulary, if a text has no token, or if it
-    ends in the padding token.
+    Raises UserError if too many words are not in the vocabulary. Raises UserError if a text has no
+    token, or ends in the padding token.
     """
     second = [text.second for text in texts] if any(text.second for text in texts) else None
     added = tokenizer.num_special_tokens_to_add

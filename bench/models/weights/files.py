@@ -75,7 +75,7 @@ def refuse_folder(path: Path) -> None:
 
 
 def describe_part(path: Path) -> str:
-    """Return how to join the files of weights if this is only one of several, else ''."""
+    """Return how to join the parts of a weights file if `path` is one of several, else ''."""
     match = PART.fullmatch(path.name)
     if not match or int(match[2]) == 1:
         return ""
@@ -177,8 +177,8 @@ def _read_parts(index: Path) -> dict[str, Any]:
 def _find_state(value: Any, depth: int = DEPTH) -> dict[Any, Any]:
     """Return the first dict with tensors under the keys of `WRAPPED`, else the value itself.
 
-    Returns an empty dict if there are no tensors, or if they are beside another dict with tensors.
-    That dict may contain the weights, and a tensor beside it only the best accuracy.
+    Returns {} if the value has no tensors, or if it has both tensors and a dict with tensors. That
+    dict may contain the weights, while the tensor next to it is only the best accuracy.
     """
     if not isinstance(value, dict) or not depth:
         return {}
@@ -240,7 +240,7 @@ def _advise_dense(key: str) -> str:
 
 
 def _describe_copies(value: Any) -> str:
-    """Return which of several copies in a pickle is kept, for example the moving average, or ''."""
+    """Return which of several copies in a pickle is kept, such as the moving average, or ''."""
     copies = [key for key in WRAPPED if isinstance(value, dict) and _find_state(value.get(key))]
     if len(copies) < 2:
         return ""

@@ -29,11 +29,11 @@ TRAINED = ("encoder_q", "query_encoder")  # the other copy, of the keys, is a mo
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Names of the tensors that `load_backbone` loaded and of those that were missing.
+    """Names of the tensors that `load_backbone` loaded, and of missing tensors.
 
     missing: tensors of the model outside its head that the source lacks.
-    resampled: position embeddings that were interpolated from another resolution, with timm.
-    note: one line on the name parts of wrappers and on the head that were left out, or "".
+    resampled: position embeddings that timm interpolated from another resolution.
+    note: one line on what was left out: name parts of wrappers, and the head; or "".
     """
 
     loaded: tuple[str, ...]
@@ -189,10 +189,10 @@ def _explain_missing(
     path: Path,
     name: str,
 ) -> str:
-    """Return what is wrong with a file that lacks the tensors `barred`, and what to do.
+    """Return what is wrong with a file that lacks tensors, and what to do.
 
-    raw: tensors of the file under its own names. body: names that the model needs. fitting: names
-    of them that the file has. name: name of the model.
+    raw: tensors of the file under its own names. body: names that the model needs.
+    barred: the missing names. fitting: needed names that the file has. name: name of the model.
     """
     if part := describe_part(path):
         return part
@@ -234,8 +234,8 @@ def _explain_unknown(
 ) -> str:
     """Return what to do with a file whose tensors `strange` the model lacks.
 
-    raw: tensors of the file under its own names. given: the same under the names of the model.
-    Unknown names below a module of the model show that the file is for another model.
+    raw: tensors of the file under its own names. given: the same tensors under the names of the
+    model. Unknown names below a module of the model show that the file is for another model.
     """
     modules = {key.partition(".")[0] for key in body}
     if any(key.partition(".")[0] in modules for key in strange):
@@ -253,7 +253,7 @@ def _explain_shapes(
 ) -> str:
     """Return why the tensors `wrong` have other shapes than in the model, and what to do.
 
-    parents: modules that contain the head. Layers there may belong to a head of the file's own.
+    parents: modules that contain the head. Their layers may belong to a head that the file has.
     """
     if all(is_under(key, parents) for key in wrong):
         head = [key for key in given if is_under(key, parents)]

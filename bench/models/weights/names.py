@@ -2,7 +2,7 @@
 
 Names change if a model is wrapped (DataParallel, torch.compile, Lightning), and between versions of
 a library. The libraries translate old names when they load their own published files. This module
-uses these translations for local files too.
+uses the translations of the libraries for local files too.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ def translate_names(
     """Return the tensors under the names of the model, and the name parts that were dropped.
 
     Several translations are tried, and their tensors are compared with those of the model. The
-    first without a mismatch is used, otherwise the one with the fewest. heads: names of the modules
-    that this comparison leaves out.
+    first translation without a mismatch is used, otherwise the translation with the fewest
+    mismatches.
+    heads: names of the modules that this comparison leaves out.
     """
     own = model.state_dict()
     given = {k: v for k, v in given.items() if k in own or k.rpartition(".")[2] not in COUNTERS}
@@ -65,7 +66,7 @@ def translate_names(
 def list_head_parents(own: State, heads: Sequence[str]) -> tuple[str, ...]:
     """Return the modules that directly contain a head, such as classifier of classifier.1.
 
-    Users replace such a module by a head of their own. A module that contains the whole model is
+    Users replace such a module by a head of their own. If a module contains the whole model, it is
     left out.
     """
     parents = sorted({head.rpartition(".")[0] for head in heads} - {""})
@@ -133,10 +134,12 @@ def _drop_wrappers(given: State, model: nn.Module, heads: Sequence[str]) -> tupl
 def _find_prefix(names: Collection[list[str]], own: State, heads: Sequence[str]) -> list[str]:
     """Return the names of the modules that wrap the model in a file, or [] if they are uncertain.
 
-    With the prefix removed, most names fit the model. Names of the head do not count, because a
-    wrapping module often has a head of the same name. The prefix is uncertain if at least half as
-    many names fit with another one, as in a file with two copies of the model. If no name fits,
-    the parts that all names share are returned, up to the first one that the model has.
+    names: tensor names of the file, split at the dots. own: tensors of the model.
+    The result is the prefix without which most names fit the model. Names of the head do not count,
+    because a wrapping module often has a head of the same name. The prefix is uncertain if another
+    prefix fits at least half as many names, as in a file with two copies of the model. If no prefix
+    makes a name fit, the result is the beginning that all names share, up to the first part that
+    the model has too.
     """
     fresh = (*heads, *list_head_parents(own, heads))
     body = {key for key in own if not is_under(key, fresh) and not key.endswith(COUNTER)}
@@ -196,7 +199,7 @@ def _call_filter(rename: Callable[..., Any], state: State, model: nn.Module) -> 
 def _find_timm_loading(name: str) -> tuple[Callable[..., Any] | None, bool]:
     """Return timm's filter for checkpoints of a model, and whether timm loads it strictly.
 
-    timm passes both to `load_pretrained` and publishes them nowhere, so this function replaces
+    timm passes both values only to its function `load_pretrained`. This function therefore replaces
     `load_pretrained` while it builds the model on the meta device.
     """
     builder = timm.models._builder

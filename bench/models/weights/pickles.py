@@ -99,7 +99,7 @@ def is_pickle(path: Path) -> bool:
 
 
 def read_start(path: Path) -> bytes:
-    """Return the first bytes of a file, which tell its format."""
+    """Return the first bytes of a file, from which the format can be told."""
     with path.open("rb") as file:
         return file.read(32)
 
