@@ -11,7 +11,10 @@ ONE_PROCESS = ("cache_prefix", "fold_norms", "compiled")  # options that need on
 
 
 def check_replicas(fields: Mapping[str, Any]) -> None:
-    """Raise UserError if `replicas` processes on `nodes` machines cannot execute this run."""
+    """Raise UserError if several processes or machines cannot execute a run together.
+
+    fields: the fields of the run's spec, by name.
+    """
     replicas, nodes, batch_size = (fields[name] for name in ("replicas", "nodes", "batch_size"))
     if replicas % nodes:
         raise UserError(

@@ -8,7 +8,7 @@ import torch
 
 
 def derive_seed(*parts: object) -> int:
-    """Return a 63-bit seed derived from the text of the parts; it is the same on every machine."""
+    """Return a 63-bit seed derived from the text of the parts, the same on every machine."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

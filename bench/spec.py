@@ -205,13 +205,13 @@ class Spec:
 
     @property
     def data_name(self) -> str:
-        """Data set without the path of its files, whose contents are hashed instead."""
+        """Data set without the path of its files. The id hashes their contents instead."""
         kind = self.data.partition(":")[0]
         return kind if kind in ("folder", "texts") else self.data
 
     @property
     def model_name(self) -> str:
-        """Model without the place of its files, whose contents are hashed instead."""
+        """Model without the path of its files. The id hashes their contents instead."""
         return "hf" if self.model.startswith("hf:") else self.model
 
     @property

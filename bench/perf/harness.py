@@ -40,7 +40,7 @@ class PerfSettings:
     seconds: measuring time of each value.
     place: folder for the files of the timed runs.
     models: models to measure.
-    cases: freeze states to measure, all if empty.
+    cases: freeze states to measure; all states if empty.
     precision, channels_last: as in Spec.
     """
 
@@ -66,7 +66,7 @@ class PerfSettings:
 
     @property
     def torch_device(self) -> torch.device:
-        """The device as a torch.device."""
+        """Device of the measurement, as a torch.device."""
         return torch.device(self.device)
 
 
@@ -110,10 +110,10 @@ def write_noise_images(place: Path) -> Path:
 
 
 class Harness:
-    """A prepared run whose steps can be timed and whose layers can be frozen or thawed anytime.
+    """A prepared run whose steps can be timed, and whose layers can be frozen or thawed anytime.
 
-    results: folder with the runs whose weights it starts from. place: folder for its own files,
-    by default `results`.
+    results: folder with the runs that provide its initial weights.
+    place: folder for its own files, by default `results`.
     """
 
     def __init__(self, spec: Spec, results: Path, place: Path | None = None) -> None:
@@ -127,7 +127,7 @@ class Harness:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers of the model."""
+        """Layers of the model."""
         return self.run.layers
 
     def freeze(self, frozen: Collection[int]) -> None:
@@ -172,8 +172,9 @@ def build_reference_loop(harness: Harness) -> ReferenceLoop:
 def make_freeze_states(layers: int) -> dict[str, frozenset[int]]:
     """Return the freeze states of the benchmark for a model with `layers` layers, by name.
 
-    The prefix states freeze the first 25, 50 or 75 % of the layers. The random states freeze as
-    many layers, drawn among all but the first layer and the head, so they are never a prefix.
+    The prefix states freeze the first 25, 50 or 75 % of the layers. Each random state freezes the
+    same number of layers as a prefix state. Its layers are drawn among all but the first layer and
+    the head, so they are never a prefix.
     """
     states = {f"prefix {share:.0%}": frozenset(range(round(share * layers))) for share in SHARES}
     for share in SHARES:

@@ -28,9 +28,10 @@ class TimedCall:
 
 @dataclass(frozen=True)
 class TimingGroup:
-    """Functions that share one `ready` and are then timed alternately, one block of each per turn.
+    """Functions that share one `ready` and are timed alternately, one block of each per turn.
 
-    The closer in time two blocks are, the more machine noise cancels in their ratio.
+    `ready` runs once per round, before the turns. If two blocks are close in time, more machine
+    noise cancels in their ratio.
     """
 
     acts: Mapping[str, Callable[[], object]]
@@ -46,7 +47,7 @@ def time_interleaved(
 ) -> dict[str, list[float]]:
     """Return the seconds per call of each function, by name, one value per round.
 
-    contestants: the calls by name; each is a TimingGroup of its own.
+    contestants: the calls by name; each call is a TimingGroup of its own.
     """
     groups = [TimingGroup({name: one.act}, one.ready) for name, one in contestants.items()]
     return time_groups(groups, device, seconds, least)

@@ -1,4 +1,4 @@
-"""A measured value with its spread, and the limit that it is compared with."""
+"""Measured value with its spread, and the limit that the value is compared with."""
 
 from __future__ import annotations
 

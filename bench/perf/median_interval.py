@@ -21,9 +21,10 @@ def compute_quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 def compute_median_interval(values: Sequence[float]) -> tuple[float, float]:
     """Return a confidence interval of the median of the values' distribution, at CONFIDENCE.
 
-    The bounds are two order statistics. Each value exceeds the true median with probability 1/2,
-    so the number that do is binomial for any continuous distribution.
-    Raises ValueError for fewer than LEAST_ROUNDS values, since no pair reaches CONFIDENCE.
+    The bounds are two order statistics. Each value exceeds the true median with probability 1/2.
+    For any continuous distribution, the number of values above the median is therefore binomial.
+    Raises ValueError for fewer than LEAST_ROUNDS values, because no pair of bounds then reaches
+    CONFIDENCE.
     """
     count, tail, cut = len(values), 0.0, 0
     while (tail := tail + math.comb(count, cut) / 2**count) <= (1 - CONFIDENCE) / 2:

@@ -1,10 +1,10 @@
 """Time of a finished run relative to full training, reconstructed from interleaved steps.
 
 The clocks of a run include the effect of other processes on the machine. The freeze states and
-their sample counts are recorded exactly, so the time can be reconstructed. One process times a
-step of each freeze state alternately with a step of full training. Each round gives one estimate
-of the run's time as a share of full training. The strategy's cost is added as the ratio of decide
-to train time in the run's CPU clocks (wall clocks on a GPU).
+their sample counts are recorded exactly, so the time can be reconstructed. One process times a step
+of each freeze state alternately with a step of full training. Each round gives one estimate of the
+run's time as a share of full training. The strategy's cost is added as a ratio: decide time over
+train time in the run's CPU clocks (wall clocks on a GPU).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FILE = "retime.json"
 
 
 def find_timing_obstacle(spec: Spec, result: Mapping[str, Any] | None = None) -> str:
-    """Return why the steps of a run cannot be timed again, or "" if they can.
+    """Return why the steps of a run cannot be timed again, or "" if nothing prevents this.
 
     result: contents of its result.json, if the run is done.
     """
@@ -46,10 +46,11 @@ def find_timing_obstacle(spec: Spec, result: Mapping[str, Any] | None = None) ->
 
 
 def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
-    """Time the freeze states of a finished run, write retime.json into its folder and return it.
+    """Time the freeze states of a finished run; write and return the contents of retime.json.
 
-    time_ratio: train plus decide time, over the train time of full training for the same epochs.
     seconds: measuring time.
+    Its `time_ratio` is the train and decide time of the run, divided by the train time of full
+    training for the same epochs.
     Raises UserError if the run is not done, diverged, or cannot be timed again.
     """
     folder = RunFolder(results, spec.id)

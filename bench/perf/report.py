@@ -20,7 +20,8 @@ from bench.perf.measurement import Measurement
 def format_measurement(one: Measurement) -> str:
     """Format a measurement as one line: median, quartiles and rounds.
 
-    If there is a limit, add it, the outcome, and the interval that was compared with the limit.
+    If the measurement has a limit, the line also shows the limit, the outcome, and the interval
+    that was compared with the limit.
     """
     spread = f"[{one.low:.4g}, {one.high:.4g}] of {one.rounds}" if one.rounds > 1 else ""
     sure = f" ({one.least:.4g} to {one.most:.4g})" if one.rounds > 1 else ""

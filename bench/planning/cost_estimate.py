@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class CostLine:
     """Cost of the runs of one sweep that differ only in seed, or of artifacts that its runs need.
 
-    flops: training FLOPs of all these runs. bound: whether flops is an upper bound.
+    flops: training FLOPs of all these runs together. bound: whether flops is an upper bound.
     """
 
     sweep: str
@@ -37,9 +37,10 @@ class CostLine:
 class CostEstimate:
     """Cost of one sweep or of several.
 
-    lines: costs in the order of the sweeps; a run may count in several lines. own: for each sweep,
-    the number of runs that no earlier sweep has, and their FLOPs. runs, flops: totals that count
-    each run once. bound: whether flops is an upper bound.
+    lines: costs in the order of the sweeps; a run may count in several lines.
+    own: for each sweep, the number of runs that no earlier sweep has, and their FLOPs.
+    runs, flops: totals that count each run once.
+    bound: whether flops is an upper bound.
     """
 
     lines: tuple[CostLine, ...]

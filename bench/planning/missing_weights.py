@@ -1,4 +1,4 @@
-"""Planned runs whose published weights are neither here nor can be downloaded."""
+"""Planned runs whose published weights are not in the local cache and cannot be downloaded."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from bench.spec import Spec
 
 
 def set_aside(sweep: Sweep, plan: Plan) -> tuple[list[Spec], list[str]]:
-    """Return the runs of a sweep that can be executed, and one line for each model that cannot.
+    """Return the runs that can be executed, and a message for each model without weights.
 
-    Weights that are not in the local cache are downloaded now, so that a sweep on a machine without
-    a network does not fail run by run. A run that needs another run that is set aside is set aside
-    too.
+    Weights that are not in the local cache are downloaded now. On a machine without a network, the
+    runs of a sweep would otherwise fail one by one. A run is also set aside if a run that it needs
+    is set aside.
     """
     models = dict.fromkeys(s.model for s in plan.todo if s.weights == "pretrained")
     if not models:

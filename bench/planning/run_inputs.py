@@ -21,9 +21,10 @@ from bench.strategy_api.registry import find_foreign_package, load_strategy_clas
 def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) -> Spec:
     """Return the spec with validated options, and with paths and hashes of all its input files.
 
-    profile: its files are the default for strategies. files: paths that the user gives, by kind:
-    "data" (a data root), "weights" (safetensors), "predictor", … Raises UserError for an invalid
-    option and for a file that cannot be read.
+    profile: name of the profile whose files are the default for strategies.
+    files: paths that the user gives, by kind: "data" (a data root), "weights" (safetensors),
+    "predictor", …
+    Raises UserError for an invalid option and for a file that cannot be read.
     """
     paths = {k: str(expand_home(v).resolve()) for k, v in (files or {}).items() if v}
     contents = {}

@@ -1,8 +1,8 @@
 """Expansion of a sweep and a profile into a list of runs, including the runs they depend on.
 
 A sweep (sweeps/NAME.toml) refers to roles: the paper's names of models and data sets. A profile
-(sweeps/profiles/NAME.toml) assigns a model or data set to each role and defines how it is trained.
-A sweep may select a setting of the profile, such as "scratch", which replaces some of its values.
+(sweeps/profiles/NAME.toml) assigns a model or data set to each role and sets the training. A sweep
+may select a setting of the profile, such as "scratch", which replaces some of its values.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ class Entry:
 class Sweep:
     """Sweep expanded into runs.
 
-    table: name of the table that reports it. entries: runs that the report shows. artifacts: other
-    runs that the entries need, such as backbones. parts: the sweeps that were joined into this one.
-    changes: fields set in every run, by the user or by the sweep, which override the profile.
+    table: name of the table that reports it. entries: runs that the report shows.
+    artifacts: other runs that the entries need, such as backbones.
+    parts: the sweeps that were joined into this one. changes: fields that the user or the sweep
+    sets in every run; they override the profile.
     asked: arguments of the `freezebench sweep` command that executes it.
     """
 
@@ -174,7 +175,7 @@ def _build_command(
 def join_sweeps(sweeps: Sequence[Sweep]) -> Sweep:
     """Join sweeps of one profile into a single sweep without duplicate runs.
 
-    Raises UserError if two sweeps have the same table, because their reports would have one name.
+    Raises UserError if two sweeps have one table, because their reports would have one name.
     """
     if len(sweeps) == 1:
         return sweeps[0]

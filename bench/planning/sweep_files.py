@@ -38,7 +38,7 @@ def list_sweeps() -> list[str]:
 
 
 def list_tables() -> list[str]:
-    """Return the names of the sweeps for the paper's tables, in order, and its Figures 3 to 5."""
+    """Return the names of the sweeps for the paper's tables in order, then for Figures 3 to 5."""
     tables = [name for name in list_sweeps() if re.fullmatch(r"table\d", name)]
     return [*tables, "curves", "figure5"]
 
@@ -95,7 +95,7 @@ def apply_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
 
 
 def _check_places(tables: Mapping[str, Any], where: str) -> None:
-    """Raise UserError for a field of PLACED among those of runs, where it would have no effect.
+    """Raise UserError if a table of run fields has a field of PLACED, which has no effect there.
 
     tables: tables of a sweep or a profile, by key.
     """
@@ -149,7 +149,7 @@ def _check_references(sweep: SweepFile, where: str) -> None:
 
 
 def _check_own_name(path: Path) -> None:
-    """Raise UserError if the file has the name of a built-in report."""
+    """Raise UserError if a sweep file has the name of a built-in report."""
     if re.fullmatch(rf"(table|figure)\d.*|curves|claims|index|made|{LEADERBOARD}.*", path.stem):
         raise UserError(
             f"sweep {path}: a built-in report has this name; rename the file, or declare in it "

@@ -30,8 +30,9 @@ class TomlTable(BaseModel):
 class Method(TomlTable):
     """Method of a sweep: a strategy with its options, and fields set only for its runs.
 
-    match: name of the method whose mean cost is the budget of this one. scale: factors for lr and
-    weight_decay. adapter: prefix of the model's name, such as "lora"; "" for none.
+    match: name of another method, whose mean cost is the budget of this method.
+    scale: factors for lr and weight_decay.
+    adapter: prefix of the model's name, such as "lora"; "" for none.
     """
 
     name: Line
@@ -65,9 +66,10 @@ Methods = Annotated[list[Method], Field(description="tables, each headed [[{key}
 class SweepFile(TomlTable):
     """Contents of a sweep file.
 
-    table: the table that reports it; "" for a report named after the sweep. setting: setting of the
-    profile to apply; "" for none. set: fields of all runs that the report shows, without effect on
-    other runs that these need. A method's own `set` overrides it, and so do changes by the user.
+    table: the table that reports the runs; "" for a report named after the sweep.
+    setting: setting of the profile to apply; "" for none.
+    set: fields of all runs that the report shows. Runs that these runs need are not changed. A
+    method's own `set` and changes by the user override these fields.
     """
 
     title: Text

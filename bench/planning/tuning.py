@@ -1,6 +1,6 @@
 """Search of learning rate, warm-up and weight decay on validation data, as a sweep.
 
-Full training and the control `prefix` get the same grid, so that neither is favoured.
+Full training and the control `prefix` get the same grid, so the search favours neither.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ def make_tuning_sweep(
 ) -> Sweep:
     """Return the runs of a search for one model and data set of a profile.
 
-    All runs are evaluated on validation data. saving: share of FLOPs that `prefix` saves. setting:
-    setting of the profile, "" for none. files, changes: as for `load_sweep`. Raises UserError if
-    the changes select the test set, if saving is 0, and for an unknown role or an invalid value.
+    All runs are evaluated on validation data. saving: share of FLOPs that `prefix` saves.
+    setting: setting of the profile, "" for none. files, changes: as for `load_sweep`.
+    Raises UserError if the changes select the test set, or if saving is 0. Raises UserError for an
+    unknown role or an invalid value.
     """
     given = dict(changes or {})
     if given.pop("evaluate_on", "validation") != "validation":

@@ -1,9 +1,9 @@
 """Cache for the outputs of a frozen prefix, one row per training sample.
 
-Rows are stored in the order in which samples are first seen: on the device, then in host memory,
-then on disk, each up to its budget. Samples beyond all budgets are recomputed every time. The
-samples that a step computes together depend only on the data order and on the step at which the
-prefix froze. A resumed run starts with an empty cache, and recomputes each row in the same batch as
+Rows are stored in the order in which samples are first seen. They fill the device, then host
+memory, then the disk, each up to its budget. Samples beyond all budgets are recomputed every time.
+Which samples a step computes together depends only on the data order and on the step at which the
+prefix froze. A resumed run starts with an empty cache. It recomputes each row in the same batch as
 before, which gives bit-identical values.
 """
 
@@ -28,7 +28,8 @@ class PrefixCache:
     samples: number of training samples.
     indices: function from a step to the indices of its samples, int64 (B,) on the CPU.
     compute: function from sample indices to their cut tensors, one row per sample.
-    budgets: bytes on the device, in host memory and on disk. On a CPU, the first two are added up.
+    budgets: bytes on the device, in host memory and on disk. On a CPU, the first two budgets are
+    added up.
     folder: directory for the files on disk.
     """
 
@@ -63,8 +64,8 @@ class PrefixCache:
     def serve(self, step: int) -> tuple[Border, int]:
         """Return the cut tensors (B, …) of a step's samples, and the number of reused rows.
 
-        A row counts as reused if an earlier step computed it, even if a resumed run has to
-        recompute it.
+        A row counts as reused if an earlier step computed it, even if a resumed run must recompute
+        it.
         """
         chosen = self._indices(step)
         fresh = self._place[chosen] < 0

@@ -45,7 +45,7 @@ def fold_batchnorms(prefix: fx.GraphModule) -> int:
 def require_foldable(model: nn.Module, graph: fx.Graph, label: str) -> None:
     """Raise UserError if a model has BatchNorms, but none that can be folded.
 
-    graph: forward pass of the model. label: of the run.
+    graph: forward pass of the model. label: name of the run, for the message.
     """
     norms = {type(module).__name__ for module in model.modules() if isinstance(module, _BatchNorm)}
     if norms and not _find_pairs(fx.GraphModule(model, graph)):
@@ -57,7 +57,7 @@ def require_foldable(model: nn.Module, graph: fx.Graph, label: str) -> None:
 
 
 def _find_pairs(module: fx.GraphModule) -> list[tuple[fx.Node, fx.Node]]:
-    """Return each convolution that only a plain BatchNorm reads, and this BatchNorm."""
+    """Return each convolution whose output only a plain BatchNorm reads, with this BatchNorm."""
     pairs = []
     for node in module.graph.nodes:
         before = node.args[0] if node.args else None
@@ -74,7 +74,7 @@ def _find_pairs(module: fx.GraphModule) -> list[tuple[fx.Node, fx.Node]]:
 def _is_plain(module: nn.Module) -> bool:
     """Return whether a module is exactly a BatchNorm, with running statistics.
 
-    Subclasses do not count, because timm's contain an activation.
+    Subclasses are not plain, because those of timm contain an activation.
     """
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     return type(module) in kinds and module.running_mean is not None

@@ -30,7 +30,8 @@ TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # times max(1, largest 
 class Cut:
     """Forward pass in two parts: output = rest(images, *prefix(images)).
 
-    nodes: names of the graph nodes in the prefix. Two cuts of a model are equal if these are equal.
+    nodes: names of the graph nodes in the prefix. Two cuts of a model are equal if their nodes are
+        equal.
     layers: indices of the layers that only the prefix uses.
     exact, paper: forward FLOPs per sample of the nodes that the rest does not recompute, in each
         convention.
@@ -107,8 +108,8 @@ class Splitter:
     def cut(self) -> Cut | None:
         """Return the deepest cut for the current freeze state, or None if no layer is before it.
 
-        A model that draws random numbers is traced again, because dropout is off in frozen layers
-        and the graph contains the train or eval mode that the model passed to a function.
+        A model that draws random numbers is traced again. Dropout is off in frozen layers, and the
+        graph contains the train or eval mode that the model passed to a function.
         """
         if self._is_random:
             self._trace()
@@ -132,7 +133,7 @@ class Splitter:
         )
 
     def _find_constant_nodes(self) -> set[fx.Node]:
-        """Return the constant nodes: they depend on the input and frozen weights only."""
+        """Return the constant nodes, which depend on the input and on frozen weights only."""
         settled: set[fx.Node] = set()
         for node in self._graph.nodes:
             if all(i in settled for i in node.all_input_nodes) and self._is_fixed(node):
@@ -217,7 +218,7 @@ class Splitter:
 
 
 def _find_ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
-    """Return the nodes and everything that they depend on."""
+    """Return the nodes and all nodes that they depend on."""
     found: set[fx.Node] = set()
     stack = list(nodes)
     while stack:

@@ -146,7 +146,7 @@ class PrefixForward:
         return self._cut.rest(*inputs, *(self._convert_layout(t) for t in border))
 
     def count_kept_bytes(self) -> dict[str, int]:
-        """Return `most_bytes`, with the present cache; empty if there was none."""
+        """Return `most_bytes`, updated with the present cache; empty if there was no cache."""
         now = self._cache.count_kept_bytes() if self._cache else {}
         for storage, count in now.items():
             self.most_bytes[storage] = max(count, self.most_bytes.get(storage, 0))

@@ -1,6 +1,6 @@
 """Reproducible part of a run's record: everything except timings.
 
-Two executions of one spec must agree on it bit for bit.
+Two executions of one spec must have the same reproducible part, bit for bit.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ MEMORY_OF_THE_DEVICE = ("cuda_allocated_peak", "cuda_reserved_peak")
 def read_reproducible(folder: Path) -> dict[str, Any]:
     """Return the spec, result, epochs and decisions of a done run, and hashes of its other files.
 
-    Other files are the kept weights and the outcomes of the evaluation samples. Raises UserError
-    that names the file if one is missing or damaged.
+    The other files hold the kept weights and the outcomes of the evaluation samples. Raises
+    UserError that names the file if a file is missing or damaged.
     """
     result = _drop_fields(read_json(folder / "result.json"), OF_A_RUN)
     spec = _drop_fields(read_json(folder / "spec.json"), HOW)
@@ -51,7 +51,7 @@ def read_reproducible(folder: Path) -> dict[str, Any]:
 
 
 def find_difference(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """Return the first difference of two records, with both values; '' if there is none.
+    """Return the first difference of two records in words; '' if there is none.
 
     Kept weights are compared only if both runs have them.
     """

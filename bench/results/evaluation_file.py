@@ -10,7 +10,7 @@ sources  numbers of the k sources of each sample (N, k), in the smallest integer
 losses   loss of each sample in nats, (N,) float32, only if the metric is the loss
 fold     number of the split of the data set, (1,)
 
-A sample is an image or a text. Where words are predicted, it is a word and its source is the
+A sample is an image or a text. If words are predicted, a sample is a word, and its source is the
 text. A source has the same number in all runs on a data set.
 """
 

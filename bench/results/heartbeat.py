@@ -1,8 +1,8 @@
 """Heartbeat of a running run: rewrites progress.json in its folder every few seconds.
 
-A thread of the run's process writes the file. It continues while a model is built or an epoch is
-evaluated, and no step waits for the file system. `freezebench status` reads it. It also protects
-the run on file systems whose locks work within one machine only.
+A thread of the run's process writes the file. The thread continues while a model is built or an
+epoch is evaluated, and no step waits for the file system. `freezebench status` reads the file. The
+heartbeat also protects the run on file systems whose locks work within one machine only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ WATCH_SECONDS = 75.0
 
 
 class RunTakenOver(Exception):
-    """Raised if another process has taken over this run, so its folder must not be written to."""
+    """Raised if another process has taken over this run.
+
+    This process must then not write to the folder of the run.
+    """
 
 
 class Heartbeat:
@@ -110,9 +113,9 @@ def is_alive_elsewhere(
 ) -> bool:
     """Return whether another machine executes this run, although its lock is free here.
 
-    Watches whether the heartbeat changes, so that the clocks of machines need not agree. On the
-    local machine the file lock is reliable. The full `patience` (seconds) is spent only if a
-    process on another machine died without cleaning up.
+    The function watches whether the heartbeat changes, so the clocks of the machines need not
+    agree. On the local machine, the file lock is reliable. The full `patience` (seconds) is spent
+    only if a process on another machine died without cleaning up.
     """
     before = read(folder.path)
     if before is None or before.get("host") == platform.node():

@@ -26,7 +26,7 @@ LEFT_OUT = ("lock", "progress.json", "checkpoint.pt", "failure.json", "traceback
 
 @dataclass
 class MergeOutcome:
-    """Ids of the runs that were copied, existed with the same content, or are not done."""
+    """Ids of runs that were copied, that existed with the same content, or that are not done."""
 
     copied: list[str] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
@@ -36,9 +36,9 @@ class MergeOutcome:
 def merge(sources: Sequence[Path], results: Path) -> MergeOutcome:
     """Copy the done runs of the sources into a results folder.
 
-    All runs are checked before the first is copied. Raises UserError if a source is not a results
-    folder, if a run is damaged, if the name of a run's folder is not its id, or if two executions
-    of a run differ in anything but timings.
+    All runs are checked before the first run is copied. Raises UserError if a source is not a
+    results folder, or if a run is damaged. Raises UserError if the name of a run's folder is not
+    its id, or if two executions of a run differ in anything but timings.
     """
     with tempfile.TemporaryDirectory(prefix="freezebench-merge-") as place:
         folders = []
@@ -114,7 +114,7 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _check_run(run_id: str, folder: Path) -> dict[str, Any]:
-    """Read the record of a done run. Raise UserError if it is damaged or of another run."""
+    """Read the record of a done run. Raise UserError if it is damaged or belongs to another run."""
     found = read_reproducible(folder)
     values = {k: v for k, v in found["spec"].items() if k not in ("id", "cell")}
     spec = Spec.from_dict(values)

@@ -36,7 +36,7 @@ class RunFolder:
 
     @property
     def done(self) -> bool:
-        """Whether the run has a result, which a diverged run has too."""
+        """Whether the run has a result. A diverged run has a result too."""
         with explain_errors(self.path):
             return (self.path / "result.json").exists()
 
@@ -98,9 +98,10 @@ class RunFolder:
 
 
 def check_owner(folder: Path, file: str, owner: object) -> None:
-    """Raise UserError if a file in a run's folder is of another run, as in a copied folder.
+    """Raise UserError if a file in a run's folder belongs to another run.
 
-    owner: the id in the file. Both folders would count as runs of different seeds.
+    owner: run id in the file. In a copied folder, this id differs from the name of the folder.
+    Reports would count the copy and the original as runs of different seeds.
     """
     if owner != folder.name:
         raise UserError(f"{folder}: {file} belongs to run {owner}; delete the folder")

@@ -30,12 +30,12 @@ LONGEST = 300  # characters of a value in a message
 def check_verdicts(strategy: str, answer: Any, layers: int, head: str = "") -> list[Verdict]:
     """Return the result of `decide` as a list of Verdicts that hold plain Python values.
 
-    Strategies may use numpy or torch numbers. A tensor as a layer would compare unequal to the
-    index of the layer in a set.
+    Strategies may use numpy or torch numbers. A set of layer indices does not find a tensor,
+    because a tensor and an int of the same value have different hashes.
 
     layers: number of layers, the last of which is the head. head: its name, for the message.
-    Raises UserError for anything but Verdicts, for a layer that does not exist or has two Verdicts,
-    and for a Verdict that freezes the head.
+    Raises UserError for anything but Verdicts, and for a Verdict that freezes the head. Raises
+    UserError for a layer that does not exist or has two Verdicts.
     """
     wanted = (
         f"it must return a list of Verdict objects for layers 0 to {layers - 1}, each with an "
@@ -217,7 +217,7 @@ def _read_index(value: Any) -> int:
 def _can_be_due(steps: Any) -> bool:
     """Return whether `steps` holds only whole numbers of at least 0.
 
-    Tensors are not equal to them in a set, so AtSteps would not find them.
+    Tensors do not pass, because AtSteps looks steps up in a set, which does not find them.
     """
     try:
         whole = {int(step) for step in steps}
@@ -227,7 +227,7 @@ def _can_be_due(steps: Any) -> bool:
 
 
 def _show(value: Any) -> str:
-    """Return a value for a message: in one line, because tensors print several, and shortened."""
+    """Return a value as one shortened line for a message. Tensors print several lines."""
     try:
         line = " ".join(repr(value).split())
     except ValueError:  # Python prints no int of more than 4300 digits

@@ -37,7 +37,7 @@ def load_strategy_class(reference: str, path: str = "") -> type[Strategy]:
     """Return the class of a strategy.
 
     reference: a registered name, or path/to/file.py:Class.
-    path: the current path of that file, if it differs from the path in `reference`.
+    path: the current path of the file, if it differs from the path in `reference`.
     Raises UserError if the class does not exist, cannot be imported or is not a Strategy.
     """
     from bench.strategy_api.strategy import Strategy
@@ -75,7 +75,7 @@ def find_foreign_package(reference: str) -> str:
 
 
 def normalize_options(reference: str, given: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Return the given options in canonical form, without those that equal their default."""
+    """Return the given options in canonical form, without options that have their default value."""
     declared = load_strategy_class(reference, path).options
     values = check_options(f"strategy {reference}", declared, given)
     return {k: v for k, v in values.items() if v != declared[k].default}

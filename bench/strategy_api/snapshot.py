@@ -16,7 +16,8 @@ from bench.layers.discovery import Inputs, Layer
 class ModelSnapshot:
     """Copy of a model's weights and buffers (BatchNorm statistics) that later steps do not change.
 
-    `View.snapshot` makes it. A snapshot stays on the device and needs as much memory as the model.
+    `View.snapshot` creates it. A snapshot stays on the device and needs as much memory as the
+    model.
 
     Attributes:
         step: number of finished steps at the moment of the copy.
@@ -59,7 +60,7 @@ class ModelSnapshot:
         self.step = state["step"]
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield all parameters and buffers by name, also buffers that are not persistent."""
+        """Yield all parameters and buffers by name, including buffers that are not persistent."""
         for name, parameter in self._model.named_parameters():
             yield name, parameter.detach()
         yield from self._model.named_buffers()

@@ -106,8 +106,8 @@ class View:
     def active_parameters(self) -> list[tuple[int, nn.Parameter]]:
         """Return (layer, parameter) of all parameters that train in the active layers, in order.
 
-        Read their `.grad`, which is None if the last step computed none. Do not write to them. The
-        list is cached, so the call is cheap enough for every step.
+        Read their `.grad`, which is None if the last step computed no gradient. Do not write to
+        them. The list is cached, so the call is cheap enough for every step.
         """
         self._refresh_active()
         return self._active_parameters
@@ -173,7 +173,7 @@ class View:
         return self._probe(samples)
 
     def count_flops(self, inputs: Inputs) -> FlopModel:
-        """Return the FLOPs per sample of a batch, such as a probe, at the size that it has.
+        """Return the FLOPs per sample at the input size of a batch, for example of a probe.
 
         `flops` is a mean over the training batches. A batch of texts is padded to its longest text,
         so a large probe costs more per sample. Images have one size. In a training loop of your
@@ -204,9 +204,9 @@ class View:
     def snapshot(self) -> ModelSnapshot:
         """Return a copy of the model's weights and buffers at this moment.
 
-        Take one in `start`, and restore it with `ModelSnapshot.load_state_dict` when a run resumes.
-        Its `outputs` cost as many FLOPs as `View.outputs`. The run's memory counts every snapshot
-        that is kept.
+        To keep a copy of the initial model, call this method in `start`. When a run resumes,
+        restore the copy with `ModelSnapshot.load_state_dict`. `ModelSnapshot.outputs` costs as many
+        FLOPs as `View.outputs`. The run's memory counts every snapshot that is kept.
         """
         taken = ModelSnapshot(self._model, self.layers, self.step)
         self._snapshots.add(taken)

@@ -48,8 +48,8 @@ def restore(run: RunState, state: dict[str, Any], folder: RunFolder) -> None:
     """Restore a newly constructed run to the state that `capture_state` returned.
 
     folder: folder of the run, with its decisions.jsonl.
-    Raises UserError if a key is missing, because then another version of the code wrote the state.
-    Raises UserError if decisions are missing.
+    Raises UserError if decisions are missing. Raises UserError if a key is missing, which shows
+    that another version of the code wrote the state.
     """
     try:
         run.decisions = _read_decisions(folder, state["decision_lines"])
@@ -65,7 +65,8 @@ def restore(run: RunState, state: dict[str, Any], folder: RunFolder) -> None:
 def _read_decisions(folder: RunFolder, count: int) -> list[dict[str, Any]]:
     """Return the lines that decisions.jsonl had when the checkpoint was written.
 
-    It may hold more, because it is written before the checkpoint and at the end of each epoch.
+    The file may hold more lines, because it is written before the checkpoint and at the end of each
+    epoch.
     """
     lines = read_decisions(folder.path) if count else []
     if len(lines) < count:
@@ -96,9 +97,10 @@ def _restore(run: RunState, state: dict[str, Any]) -> None:
 
 
 def _check_optimizer(run: RunState) -> None:
-    """Raise UserError if the state of a parameter has another shape.
+    """Raise UserError if the optimizer state of a parameter has another shape than the parameter.
 
-    Then another version of the code, which lists the parameters in another order, wrote it.
+    This shows that another version of the code, which lists the parameters in another order, wrote
+    the checkpoint.
     """
     for parameter, state in run.optimizer.state.items():
         tensors = [v for v in state.values() if isinstance(v, torch.Tensor) and v.ndim]

@@ -149,10 +149,10 @@ class Compiled:
 def choose_compile_options(device: torch.device, threads: int) -> Mapping[str, Any]:
     """Return the arguments of torch.compile.
 
-    The model is compiled as one graph with fixed sizes, and draws the random numbers of eager
-    mode. On CUDA it uses CUDA graphs, as mode "reduce-overhead" does. On a CPU no kernel is chosen
-    by timing, so a rebuilt graph gives bit-identical results. On CUDA, Triton may choose pointwise
-    kernels by timing.
+    The model is compiled as one graph with fixed sizes. It draws the same random numbers as in
+    eager mode. On CUDA it uses CUDA graphs, as mode "reduce-overhead" does. On a CPU, no kernel is
+    chosen by timing, so a rebuilt graph gives bit-identical results. On CUDA, Triton may choose
+    pointwise kernels by timing.
     """
     chosen: dict[str, Any] = {"fullgraph": True, "dynamic": False, "backend": BACKEND}
     if BACKEND == "inductor":

@@ -29,8 +29,9 @@ def make_initial_model(
 ) -> nn.Module:
     """Return the model with its initial weights.
 
-    All weights are drawn from the seed. If the spec names weights, they replace all but the head.
-    In a language model they replace the head too, and in an `hf:` model all but its last layer.
+    All weights are drawn from the seed. If the spec names weights, these replace all drawn weights
+    except the head. In a language model, they replace the head too. In an `hf:` model, they replace
+    all but the last layer of the head.
     """
     text_model = find_text_model(spec.model)
     adapted = isinstance(text_model, LoraModel)
@@ -47,7 +48,10 @@ def make_initial_model(
 
 
 def _load_weights(model: nn.Module, spec: Spec, name: str, last: Layer, results: Path) -> None:
-    """Copy the weights that the spec names into all but the head. last: the layer of the head."""
+    """Copy the weights that the spec names into a model; `make_initial_model` lists what is kept.
+
+    name: the model without adapters. last: the layer of the head.
+    """
     if spec.weights.startswith("run:"):
         source: str | Path = _find_kept_model(spec, spec.weights, results)
     elif spec.weights == "pretrained":
@@ -88,7 +92,7 @@ def find_artifacts(spec: Spec, results: Path) -> dict[str, Path]:
 
 
 def _find_kept_model(spec: Spec, source: str, results: Path) -> Path:
-    """Return the weights file of a `run:ID`. Raises UserError if it diverged or was not saved."""
+    """Return the weights file of a `run:ID`. Raises UserError if it diverged or kept no weights."""
     folder = RunFolder(results, source.removeprefix("run:"))
     if folder.diverged:
         raise UserError(f"{spec.label}: needs the weights of {source}, but that run diverged")
@@ -104,8 +108,8 @@ def compute_budget(spec: Spec, results: Path) -> float | None:
     """Return the mean FLOPs (exact, decisions included) of the runs in `spec.match`, else None.
 
     FLOPs that a prefix cache saved in these runs are added back, because strategies compute their
-    schedules without a cache. The run of `spec` may save FLOPs with its own cache.
-    Raises UserError if one of the runs diverged or is not finished.
+    schedules without a cache. The run of `spec` may also save FLOPs with a cache of its own. Raises
+    UserError if one of the runs diverged or is not finished.
     """
     if not spec.match:
         return None

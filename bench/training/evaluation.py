@@ -50,9 +50,10 @@ def score_part(run: RunState, samples: int) -> float:
 
 
 def _collect_answers(run: RunState, samples: int = 0) -> Tensor:
-    """Return the columns of `_list_answers` of every label that counts, sorted by sample.
+    """Return the rows of `_list_answers` for all batches, as columns sorted by sample.
 
-    The device is synchronised only after all batches are queued.
+    Labels that do not count are left out. The device is synchronised only after all batches are
+    queued.
     """
     with torch.inference_mode(), run.autocast():
         run.group.share_buffers()
@@ -71,8 +72,9 @@ def _collect_answers(run: RunState, samples: int = 0) -> Tensor:
 def _list_answers(logits: Tensor, labels: Tensor, first: int, with_loss: bool) -> Tensor:
     """Return one row per label, int64: number of the sample, predicted class, label.
 
-    logits: (B, C), or (B, L, C) for words. labels: (B,) or (B, L). first: number of the batch's
-    first sample. with_loss: add a fourth column with the loss, in units of LOSS_UNIT nats.
+    logits: (B, C), or (B, L, C) for words. labels: (B,) or (B, L).
+    first: number of the first sample of the batch.
+    with_loss: whether to add a fourth column with the loss, in units of LOSS_UNIT nats.
     """
     numbers = torch.arange(first, first + len(labels), device=labels.device)
     numbers = numbers.view(-1, *[1] * (labels.dim() - 1)).expand_as(labels)

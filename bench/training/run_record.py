@@ -90,8 +90,9 @@ def make_epoch_line(run: RunState, loss: float) -> dict[str, Any]:
 def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
     """Return the contents of result.json.
 
-    With replicas, FLOPs are totals over all processes and memory is the maximum over them. Clocks
-    are those of the first process, including its waits for the others, and energy is unknown.
+    With replicas, FLOPs are totals over all processes, and memory is the maximum over them. Clocks
+    are those of the first process, including the time in which it waits for other processes. Energy
+    is unknown.
     """
     clocks = run.clocks.read()
     full = run.batches.samples * run.spec.epochs
@@ -141,7 +142,7 @@ def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
 def write_run_record(run: RunState, folder: RunFolder, result: dict[str, Any]) -> None:
     """Write the files of a finished run and delete its checkpoint.
 
-    result.json follows the other files, because a run with that file is done.
+    result.json is written last, because a run with that file is done.
     """
     if run.spec.keep_model and result["status"] == "done":
         # Copy, because safetensors rejects tied weights, which are one tensor under two names.

@@ -50,8 +50,8 @@ class RunState:
     epochs, decisions: lines of epochs.jsonl and decisions.jsonl.
     loss_sum: sum of the losses of the current epoch, on the device.
     score: score on the evaluation split in percent, None before the evaluation.
-    scored: number of samples (for masked words: of predictions) that the score is based on.
-    evaluation: outcome of each of them, None before the evaluation.
+    scored: number of samples that the score is based on; for masked words, number of predictions.
+    evaluation: outcome of each of these samples, None before the evaluation.
     resumed: whether the run was restored from a checkpoint.
     """
 
@@ -131,7 +131,7 @@ class RunState:
         return layers, FlopsBySize(lambda size: analyze(size)[1], sizes, batches)
 
     def has_finite_weights(self) -> bool:
-        """Return whether all weights are finite. It waits for the device."""
+        """Return whether all weights are finite. The call waits for the device."""
         return bool(torch.stack([w.isfinite().all() for w in self.model.parameters()]).all())
 
     def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:

@@ -30,9 +30,9 @@ QUANTITY = "decide / train"
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """Yield the decide time over the train time of each strategy.
+    """Yield the ratio of decide time to train time for each strategy.
 
-    The smallest model is trained in whole runs. For the paper's models, strategy calls and
+    For the smallest model, whole runs are executed. For the paper's models, strategy calls and
     training steps are timed separately.
     """
     for strategy, limit in LIMITS.items() if settings.select_models([SMALLEST]) else ():
@@ -72,9 +72,10 @@ def _time_steps(settings: PerfSettings, model: str) -> list[float]:
 def _time_decisions(settings: PerfSettings, model: str, strategy: str) -> float:
     """Return the seconds per training step that the strategy's calls take.
 
-    The calls of a run are made at their cadence without the training steps in between. No layer
+    The calls of a run are made at their cadence, without the training steps between them. No layer
     freezes, so every call covers all layers and the result is an upper bound. The size of weights
-    and gradients does not depend on the resolution, so gradients of one step at 32 pixels suffice.
+    and gradients does not depend on the resolution. Gradients of one step at 32 pixels are
+    therefore sufficient.
     """
     spec = make_spec(settings, model, resolution=32, strategy=strategy, epochs=EPOCHS)
     harness = Harness(spec, settings.place)

@@ -17,7 +17,11 @@ CLAIMED = {"resnet50": 0.8, "vgg11": 0.5, "mobilenet_v2": 0.5}
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """Yield ratios of measured to predicted bytes, and the shortest prefix that saves CLAIMED."""
+    """Yield the ratio of measured to predicted bytes, and the share saved, per freeze state.
+
+    For models in CLAIMED, also yield what the shortest prefix saves whose predicted saving reaches
+    the claim.
+    """
     for model in settings.select_models(PAPER):
         # The prediction assumes the dropout masks of a full training step.
         spec = make_spec(settings, model, frozen_dropout=True)

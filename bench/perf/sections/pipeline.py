@@ -13,7 +13,10 @@ from bench.perf.subjects import SUBJECTS
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """Yield batch time over step time, without and with augmentation. A step includes its batch."""
+    """Yield the ratio of batch time to step time, without and with augmentation.
+
+    A step includes the time of its batch.
+    """
     for model in settings.select_models(SUBJECTS):
         for augment in ("none", "standard"):
             spec = make_spec(settings, model, augment=augment)

@@ -1,4 +1,4 @@
-"""Time of a step with a cached or folded frozen prefix, relative to the step without either."""
+"""Time of a step with a cached or folded frozen prefix, relative to an unmodified step."""
 
 from __future__ import annotations
 

@@ -18,7 +18,11 @@ TURNS = 3  # timed blocks of each loop between two changes of the freeze state
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """Yield the time saved per freeze state, also relative to FLOPs and to the reference loop."""
+    """Yield the share of time that each freeze state saves.
+
+    Further values compare this share with the FLOPs saved, and with the time and the operators of
+    the reference loop.
+    """
     for model in settings.select_models(PAPER):
         yield from _measure_model(settings, model)
 
@@ -80,9 +84,10 @@ def _compare_work(
 def compare_savings(kept: Sequence[float], reference_saving: float) -> list[float]:
     """Return the harness's share of time saved over the reference loop's, one value per round.
 
-    kept: per round, the step time as a share of the full step, harness over reference loop.
-    reference_saving: median share of time that the reference loop saves. The median is used because
-        the ratio of two small savings of one round would be mostly noise.
+    kept: per round, the step time as a share of the full step, of the harness relative to the
+        reference loop.
+    reference_saving: median share of time that the reference loop saves. In one round, the ratio of
+        two small savings would be mostly noise.
     """
     return [(1 - ratio * (1 - reference_saving)) / reference_saving for ratio in kept]
 

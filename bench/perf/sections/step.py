@@ -22,9 +22,9 @@ LIMITS = {"resnet50": "<= 1.02", "deit_tiny_patch16_224": "<= 1.02", SMALLEST: "
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """Yield the step time of the unmodified training loop over that of the reference loop.
+    """Yield the step time of the unmodified training loop relative to the reference loop.
 
-    All work that the loop does between two steps is included.
+    The step time includes all work that the loop does between two steps.
     """
     for model in settings.select_models(SUBJECTS):
         turns = _LoopTimer(Harness(make_spec(settings, model), settings.place), settings)
