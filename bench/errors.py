@@ -1,4 +1,4 @@
-"""Exceptions that the command line prints as one plain line."""
+"""Exceptions that the command line prints as one line, without a traceback."""
 
 
 class UserError(Exception):

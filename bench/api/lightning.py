@@ -122,7 +122,7 @@ class LightningFreezing(Callback):
         return self._made.state_dict() if self._made else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the state of a checkpoint until the training starts."""
+        """Keep the state from a checkpoint until the training starts."""
         self._loaded = state_dict
 
 

@@ -93,7 +93,7 @@ def add_file_arguments(parser: argparse._ActionsContainer) -> None:
 
 
 def collect_files(args: argparse.Namespace) -> dict[str, str]:
-    """Return the files that the user named, by kind. Raise UserError if one does not exist."""
+    """Return the files that the user named, by kind. Raise UserError if a file does not exist."""
     named = {"data": args.data_root, "vocab": args.vocab, "predictor": args.predictor}
     named["weights"] = getattr(args, "weights_file", "")
     for kind, path in named.items():
@@ -202,7 +202,7 @@ def collect_sweep_files(args: argparse.Namespace) -> dict[str, str]:
 
 
 def resolve_sweep(args: argparse.Namespace) -> Sweep:
-    """Return the sweep that the arguments name; several sweeps are joined into one."""
+    """Return the sweep that the arguments name. Several sweeps are joined into one sweep."""
     files = collect_sweep_files(args)
     # Nothing loaded here becomes garbage, and garbage collection would take a third of the time.
     gc.disable()

@@ -31,7 +31,7 @@ from bench.layers.discovery import Inputs, Layer
 class Product:
     """One matrix product or convolution of the forward pass.
 
-    flops: FLOPs of the forward pass per sample (1 multiply-add = 2 FLOPs). A mean over input sizes
+    flops: FLOPs of the forward pass (1 multiply-add = 2 FLOPs). A mean over input sizes
         need not be an integer.
     operands: for each of the two factors, the mask of the layers whose training needs the gradient
         of that factor. Both masks are 0 for a product outside of autograd (rotary angles).

@@ -42,23 +42,23 @@ class FreezeState:
     steps, samples: number of steps and of training samples in this state.
     step_s: seconds of each step.
     measured, measured_size: samples in the batch whose memory was measured, and their input size.
-        This is the first full batch or, if input sizes vary, the largest batch.
+        The measured batch is the first full batch or, if input sizes vary, the largest batch.
     saved_bytes: bytes that autograd saved for the backward pass of the measured batch. In the
         merged state, this is the mean over every 16th step.
     state_bytes: bytes of parameters, gradients, optimizer state and snapshots after the measured
-        step. In the merged state, this is the largest number.
-    sizes: number of samples per input size (image side or padded text length).
+        step. In the merged state, this is the largest number of any measured step.
+    sizes: number of samples per input size (image side in pixels or padded text length in tokens).
     batches: number of batches per input size, over all processes.
     reused: samples whose prefix outputs came from the cache.
     prefix_exact, prefix_paper: forward FLOPs saved per reused sample, in each convention.
     sent: bytes of gradients that this process contributed to all-reduce.
     compile_s: seconds of the steps that compiled forward and backward; included in step_s.
     cuda_allocated, cuda_reserved: peaks of the CUDA allocator in bytes, None on a CPU. Memory that
-        was reserved in an earlier state, or by an evaluation, stays reserved and counts here too.
-    merged: totals of the merged state, None in all others.
+        an earlier state or an evaluation reserved stays reserved, so these peaks include it.
+    merged: totals of the merged state; None in all other states.
 
-    In a run of several processes, samples and sizes are totals over all processes. The other
-    fields describe this process only.
+    In a run of several processes, samples, sizes and batches are totals over all processes. All
+    other fields describe this process only.
     """
 
     from_step: int

@@ -1,4 +1,4 @@
-"""Meeting point of the machines that execute runs together: a TCPStore of torch on the first one.
+"""Meeting point of the machines that execute runs together: a TCPStore on the first machine.
 
 The launcher of the first machine publishes each attempt at a run as an order. For each order, the
 launchers on the other machines start their share of the run's processes. They stop when the

@@ -94,7 +94,7 @@ class Pool:
             self._wait_for_messages()
 
     def _assign(self) -> bool:
-        """Give each idle worker a run that can start. Return whether any worker got one."""
+        """Give each idle worker a run that can start. Return whether any worker got a run."""
         given = False
         for worker in self._workers:
             if worker.spec is not None:
@@ -169,7 +169,7 @@ class Pool:
         )
 
     def _replace_worker(self, worker: Worker) -> Worker:
-        """Start a worker in the slot of one that died, and return it."""
+        """Start a worker in the slot of a worker that died, and return the new worker."""
         with _defer_interrupt():
             fresh = self._start_worker(worker.slot)
             self._workers[self._workers.index(worker)] = fresh

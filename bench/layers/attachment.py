@@ -93,8 +93,9 @@ class Attacher:
         """Return the layer after a LayerNorm (pre-norm), or the layer before it (post-norm).
 
         The innermost container that also has layers decides. If no layer in it runs after the norm,
-        the norm closes the container. The final norm of a network, in a container of whole
-        transformer blocks, is not a post-norm: it belongs to the layer after it.
+        the norm closes the container and is a post-norm. The final norm of a network is an
+        exception, because its container holds whole transformer blocks. This norm belongs to the
+        layer after it.
         """
         container = self._find_container(name)
         last = all(
@@ -107,8 +108,8 @@ class Attacher:
         """Return the layer before a module without weights, within its innermost container.
 
         If no layer of the container runs before the module, return the layer after it. A module
-        next to the head that runs between the last layer and the head belongs to the head, because
-        it regularises the head.
+        next to the head may run between the last other layer and the head. It then belongs to the
+        head, because it regularises the head.
         """
         around = [a for a in self._anchors if is_inside(name, (a,))]
         if around:

@@ -1,9 +1,10 @@
 """Discovery of the layers of a model, their order and their parameters.
 
-A layer is one module with weights (convolution, linear, embedding, attention) and all modules
-attached to it. Every parameter of the model belongs to exactly one layer. Layers are in the order
-of their first use in the forward pass. The last layer is the head. If a model has several
-classifiers (one for each token of a distilled transformer), they are one layer.
+A layer is one module with weights and all modules attached to it. Such a module is a convolution, a
+linear layer, an embedding or attention. Every parameter of the model belongs to exactly one layer.
+Layers are in the order of their first use in the forward pass. The last layer is the head. If a
+model has several classifiers, for example one for each token of a distilled transformer, they form
+one layer.
 """
 
 from __future__ import annotations
@@ -175,9 +176,9 @@ def _is_transposed_linear(module: nn.Module) -> bool:
 def _find_blocks(roots: set[str], anchors: list[str]) -> tuple[list[int], list[bool]]:
     """Return the block index of each layer, and whether the layer is inside that block.
 
-    Layers of one transformer block share an index. Layers before the first block join it, layers
-    between two blocks join the later block, and layers after the last block join the last block.
-    The head has a block of its own. Without transformer blocks, every layer is its own block.
+    Layers of one transformer block share an index. Layers outside of all blocks join the next
+    block. Layers after the last block join the last block. The head has a block of its own. Without
+    transformer blocks, every layer is its own block.
     """
     owners = [
         max((r for r in roots if a.startswith(f"{r}.")), key=len, default="") for a in anchors

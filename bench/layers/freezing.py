@@ -85,7 +85,7 @@ class Freezer:
         self._set_modes()
 
     def _set_modes(self) -> None:
-        """Keep the modules of frozen layers in eval mode; the others follow `model.train()`."""
+        """Keep the modules of frozen layers in eval mode; the rest follows `model.train()`."""
         if self._frozen == self._held_for:
             return
         self._held_for = self.frozen

@@ -19,11 +19,11 @@ def compute_layer_gradients(
 ) -> list[list[torch.Tensor]]:
     """Return the gradients of a loss for the parameters of every layer, frozen layers included.
 
-    loss_of: function from a model to a 0-d loss. It gets a copy in train mode, in which the
-        modules of frozen layers stay in eval mode, as in a training step.
+    loss_of: function from a model to a 0-d loss. Its argument is a copy of the model in train mode.
+        As in a training step, the modules of frozen layers stay in eval mode.
     fixed: names of parameters that never train. Their gradients are zeros.
-    Each gradient has the shape of its parameter, in the order of `Layer.parameters`. A parameter
-    that the loss does not depend on has a gradient of zeros. The model itself does not change.
+    Each gradient has the shape of its parameter, in the order of `Layer.parameters`. If the loss
+    does not depend on a parameter, its gradient is zeros. The model itself does not change.
     """
     copied = copy_in_train_mode(model).requires_grad_(True)
     # By get_parameter, because named_parameters lists a shared weight under one of its names only.

@@ -30,7 +30,7 @@ CORE = Speed("one CPU core", 2.0e10)
 
 
 def parse_speed(text: str) -> Speed:
-    """Return the speed given as NAME=NUMBER in TFLOP/s. Raises UserError for other text."""
+    """Return the speed given as NAME=NUMBER in TFLOP/s. Raises UserError for any other text."""
     name, equals, number = text.partition("=")
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(?:TFLOP/s)?\s*", number, re.IGNORECASE)
     if not equals or not name.strip() or not found or not float(found[1]):

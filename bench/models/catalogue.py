@@ -28,8 +28,8 @@ def build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
     A plain name is looked up first among the project's own models, then in torchvision, then in
     timm. "timm:NAME" is looked up in timm only. "NAME.TAG" is a timm model with the published
     weights of this tag. The global random state does not change.
-    Raises UserError for an unknown name, if the model cannot be built for the resolution, and if
-    the patches of a transformer leave out pixels at the edge.
+    Raises UserError for an unknown name, or if the model cannot be built for the resolution. Raises
+    UserError if the patches of a transformer leave out pixels at the edge.
     """
     model = _build(name, classes, resolution, seed)
     _check_patches(name, model, resolution)

@@ -169,8 +169,8 @@ class Freezing:
             samples: number of training samples of the step, for the FLOPs of the report; default:
                 as many as in `example`.
 
-        Raises UserError if gradients were cleared, if the strategy needs the loss, or if something
-        else changed frozen layers or learning rates that the strategy sets.
+        Raises UserError if gradients were cleared, or if the strategy needs the loss. Raises
+        UserError if something else changed frozen layers or learning rates that the strategy sets.
         """
         view = self._view
         if view.step >= view.total_steps:

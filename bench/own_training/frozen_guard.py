@@ -1,4 +1,4 @@
-"""Checks after each step of the user's loop: frozen layers keep their bits, and others train."""
+"""Checks after each step of the user's loop: frozen layers keep their bits, all others train."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 class Kept:
     """Tensor of a frozen layer as it was when the layer froze.
 
-    place: the dict of its module that holds it under `key`. version: torch's count of writes to the
-    tensor. bits: hash of its bits, 0-d on the device.
+    place: the dict of its module that holds the tensor under `key`.
+    version: torch's count of writes to the tensor.
+    bits: hash of its bits, 0-d on the device.
     """
 
     name: str
@@ -91,8 +92,8 @@ class FrozenGuard:
     def check_bits(self, step: int) -> None:
         """Raise UserError if a step changed frozen bits through `.data`. Waits for the device.
 
-        Tensors that torch counts as written since the last step are left to the next `check`,
-        because users may load the weights of the best step after training.
+        If torch has counted a write to a tensor since the last step, only the next `check` examines
+        it. Users may load the weights of the best step after training, which is such a write.
         """
         for layer, kept in self._kept.items():
             for one in kept:

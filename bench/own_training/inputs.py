@@ -20,9 +20,10 @@ Example = Tensor | Sequence[Tensor] | Mapping[str, Any]
 
 
 def check_model(model: nn.Module) -> None:
-    """Raise UserError for a model that is wrapped, compiled, scripted or lazy, or has such a part.
+    """Raise UserError for a model that freezing does not support.
 
-    Also raise it for sparse gradients, complex weights, and if torch.distributed is in use.
+    A model, and each module in it, must not be wrapped, compiled, scripted or lazy. Sparse
+    gradients, complex weights and torch.distributed are not supported.
     """
     kind = type(model).__name__
     if not isinstance(model, nn.Module):

@@ -59,8 +59,8 @@ def time_groups(
     """Return the seconds per call of each function of the groups, by name, one value per round.
 
     The value of a round is the median over the group's turns. Rounds are repeated until `seconds`
-    have passed and at least `least` rounds are complete. To avoid order effects, the order of the
-    groups rotates with every round and the order within a group reverses with every turn.
+    have passed and at least `least` rounds are complete. The order of the groups rotates with every
+    round. The order within a group reverses with every turn. Both avoid effects of the order.
     """
     repeats = {
         name: count for group in groups for name, count in _choose_repeats(group, device).items()

@@ -1,8 +1,8 @@
 """Estimated training FLOPs of planned runs.
 
-A run that freezes layers, or is matched to such a run, costs less than full training, but the
-saving is unknown in advance. The estimate counts it as full training, which is an upper bound. The
-costs of evaluation and of strategy decisions are left out.
+A run that freezes layers costs less than full training, and so does a run that is matched to it.
+The saving is unknown in advance. The estimate counts such a run as full training, which is an upper
+bound. The costs of evaluation and of strategy decisions are left out.
 """
 
 from __future__ import annotations

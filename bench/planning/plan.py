@@ -27,7 +27,7 @@ class Plan:
 def make_plan(specs: Iterable[Spec], results: Path) -> Plan:
     """Return a plan of the runs.
 
-    Raises UserError if a run needs another one that is neither done nor planned.
+    Raises UserError if a run needs another run that is neither done nor planned.
     """
     by_id = {spec.id: spec for spec in specs}
     done = _find_done(by_id, results)

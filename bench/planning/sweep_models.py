@@ -44,7 +44,7 @@ class Method(TomlTable):
     adapter: Text = ""
 
     def scale_fields(self, values: Mapping[str, Any]) -> dict[str, float]:
-        """Return the scaled fields of a run. Raises UserError if one is not a number."""
+        """Return the scaled fields of a run. Raises UserError if a field is not a number."""
         declared = {key: FIELDS[key] for key in self.scale}
         given = {key: values[key] for key in declared if key in values}
         checked = check_options(f"method {self.name}", declared, given)

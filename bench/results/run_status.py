@@ -27,11 +27,16 @@ RUNNING, INTERRUPTED, TO_DO = "running", "interrupted", "to do"
 class RunStatus:
     """Status of a run.
 
-    state: done, diverged, failed (the last attempt ended in an error), blocked (a run that it needs
-    failed), running, interrupted (no process executes it; the next launch resumes from its
-    checkpoint) or to do.
-    reason: explanation of a bad state. log: file with more details. job: id of the Slurm job of the
-    last failure. progress: the last heartbeat of a running, failed or interrupted run.
+    state:
+
+    - done, diverged, running, to do.
+    - failed: the last attempt ended in an error.
+    - blocked: a run that it needs failed.
+    - interrupted: no process executes it, and the next launch resumes from its checkpoint.
+
+    reason: explanation of a bad state. log: file with more details.
+    job: id of the Slurm job of the last failure.
+    progress: the last heartbeat of a running, failed or interrupted run.
     """
 
     state: str

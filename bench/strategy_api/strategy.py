@@ -35,32 +35,34 @@ class Verdict:
 class Strategy:
     """Base class of strategies, which decide which layers freeze, and when.
 
-    Plans and reports read `look`, `made_for`, `is_control`, `freezes` and `costs_full_training`
-    from the source of built-in strategies without an import, so their values must be literals.
+    Plans and reports read some attributes of built-in strategies from the source, without an
+    import. The values of these attributes must therefore be literals: `look`, `made_for`,
+    `is_control`, `freezes` and `costs_full_training`.
 
     Attributes:
         name: name in messages and on the command line.
-        options: parameters with defaults and ranges. Each becomes an attribute of the instance, so
-            its name must differ from the attributes and methods of this class.
+        options: parameters with defaults and ranges. Each option becomes an attribute of the
+            instance, so its name must differ from the attributes and methods of this class.
         sets_learning_rates: whether `learning_rates` sets the learning rate of every layer.
         needs_reference: whether it needs a reference, a fully trained model of the same task, in
             `view.artifacts`.
-        needs_probe: what it needs of `view.probe`: "inputs", or "labels" too if it calls
-            `view.probe_gradients`; "" if it calls neither. Runs always have both. A training loop
-            of your own must provide them.
-        needs_loss: whether it reads `view.loss`, which a run always has.
+        needs_probe: "labels" if it calls `view.probe_gradients`, "inputs" if it calls only
+            `view.probe`, otherwise "". A run of freezebench always has both. A training loop of
+            your own must provide what is needed.
+        needs_loss: whether it reads `view.loss`. A run of freezebench always has a loss.
         keeps_optimizer_state: whether momentum and the moments of AdamW of a frozen layer are kept
-            until it thaws. They count as memory of the run. Otherwise they are deleted at the
-            freeze, and a thawed layer starts at zero.
+            until the layer thaws. They count as memory of the run. Otherwise they are deleted at
+            the freeze, and those of a thawed layer start at zero.
         switches_often: whether it freezes and thaws every few steps. No switch then waits for the
-            device, decisions.jsonl holds one short line per freezing stage without scores, and the
-            result lists 32 freeze states and adds up all others. Options that prepare every freeze
-            state anew (compiled, cache_prefix, fold_norms) are rejected.
+            device. decisions.jsonl holds one short line per freezing stage, without scores. The
+            result lists 32 freeze states and adds up all further states. Options that prepare every
+            freeze state anew are rejected: compiled, cache_prefix and fold_norms.
         matches: whether it can train within a FLOP budget, set by `match` or its `saving` option.
-        look: colour and matplotlib marker in figures. Strategies without a look get a spare one.
+        look: colour and matplotlib marker in figures. A strategy without a look gets a spare look.
         made_for: kinds of model for which its authors made it (bench.models.kinds).
         is_control: whether it is a control, which is never reported as the best method.
-        freezes: whether it may freeze layers. Plots of freezing steps leave out those that do not.
+        freezes: whether it may freeze layers. Plots of freezing steps show only strategies that
+            may.
         costs_full_training: whether a run costs as much as full training, for estimates of a plan.
     """
 
@@ -159,8 +161,8 @@ class Strategy:
     def state_dict(self) -> dict[str, Any]:
         """Return everything that changes during a run, as tensors and plain Python values.
 
-        State that is missing here is lost on resume, and the resumed run then differs from an
-        uninterrupted one.
+        State that is missing in the result is lost on resume. The resumed run then differs from an
+        uninterrupted run.
         """
         return {}
 

@@ -81,7 +81,7 @@ class View:
 
     @property
     def active(self) -> list[int]:
-        """Indices of the layers that can still freeze: all but the frozen ones and the head."""
+        """Indices of the layers that can still freeze: all but frozen layers and the head."""
         self._refresh_active()
         return list(self._active)
 
@@ -223,11 +223,11 @@ class View:
         frozen layers included, with one gradient for each tensor of `weights(layer)`. Gradients of
         unused and of fixed parameters are zeros.
 
-        A copy of the model runs as in a training step: in train mode, except for the modules of
-        frozen layers, and with the run's loss and precision. Dropout draws the same numbers at
-        every call. Weights, buffers, `gradients`, optimizer and random streams do not change.
-        Each call costs `count_flops(probe(samples)).exact().total * samples` FLOPs.
-        Raises UserError for fewer than one sample.
+        A copy of the model runs as in a training step, with the run's loss and precision. It is in
+        train mode, except for the modules of frozen layers. Dropout draws the same numbers at every
+        call. Weights, buffers, `gradients`, optimizer and random streams do not change. Each call
+        costs `count_flops(probe(samples)).exact().total * samples` FLOPs. Raises UserError for
+        fewer than one sample.
         """
         _check_samples("probe_gradients", samples)
         devices = [self.device] if self.device.type == "cuda" else []

@@ -80,7 +80,7 @@ def build_strategy(spec: Spec) -> Strategy:
 
 
 def find_artifacts(spec: Spec, results: Path) -> dict[str, Path]:
-    """Return the local files of the strategy by role. Raises UserError if one is missing."""
+    """Return the local files of the strategy by role. Raises UserError if a file is missing."""
     files = {k: Path(v) for k, v in spec.paths.items() if k in spec.contents}
     found = {k: v for k, v in files.items() if k not in ("data", "weights", "vocab", "strategy")}
     if spec.reference:
@@ -130,7 +130,7 @@ def compute_budget(spec: Spec, results: Path) -> float | None:
 
 
 def choose_device(spec: Spec) -> torch.device:
-    """Return the device of a run. Raises UserError if it needs CUDA and there is no GPU."""
+    """Return the device of a run. Raises UserError if the run needs CUDA and there is no GPU."""
     if spec.device == "cuda" and not torch.cuda.is_available():
         raise UserError(f"{spec.label}: device cuda is not available here; use --device cpu")
     return torch.device(spec.device)

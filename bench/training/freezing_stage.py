@@ -57,8 +57,10 @@ def apply_verdicts(
 ) -> bool:
     """Freeze and thaw layers as decided, and return whether the set of frozen layers changed.
 
-    Updates `view.frozen` and `frozen_at`, which maps each frozen layer to the step after which it
-    froze. label: name of the training, for the message. Raises UserError if all layers are frozen.
+    Updates `view.frozen` and `frozen_at`.
+    frozen_at: number of finished steps when each frozen layer froze, by layer index.
+    label: name of the training, for the message.
+    Raises UserError if all layers are frozen.
     """
     before = freezer.frozen
     freezer.freeze(v.layer for v in verdicts if v.freeze and v.layer not in before)

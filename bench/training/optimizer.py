@@ -1,8 +1,8 @@
 """Optimizer of a run: parameter groups and learning rates.
 
 The parameter groups are fixed during a run. Only their learning rates change. Strategies that set
-learning rates have one group per layer. All others have a single group, because every group adds
-time to every step.
+learning rates have one group per layer. All other strategies have a single group, because every
+group adds time to every step.
 """
 
 from __future__ import annotations

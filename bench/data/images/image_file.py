@@ -36,10 +36,10 @@ PLANAR, SAMPLE_FORMAT = 284, 339
 def open_image(path: Readable) -> Image.Image:
     """Return the image in RGB with 8 bits per channel.
 
-    Images of 16 bits per channel keep their upper 8 bits: value // 256. Those of b bits, such as
-    a TIFF of 12 bits, keep value // 2^(b − 8). Alpha is dropped, and the orientation in EXIF data
-    is ignored. Raises UserError with the path if the file is damaged, or if its values have no
-    fixed range, like 32-bit integers and floating-point numbers.
+    Images of 16 bits per channel keep their upper 8 bits: value // 256. Images of b bits, such as a
+    TIFF of 12 bits, keep value // 2^(b − 8). Alpha is dropped, and the orientation in EXIF data is
+    ignored. Raises UserError with the path if the file is damaged. Raises UserError if the values
+    have no fixed range, as 32-bit integers and floating-point numbers.
     """
     with _explain_damage(path), _open(path) as image:
         _check_mode(path, image)
@@ -93,7 +93,8 @@ def _is_deep(image: Image.Image) -> bool:
 def _check_mode(path: Readable, image: Image.Image) -> None:
     """Raise UserError for values of no fixed range, and for TIFFs that Pillow reads wrongly.
 
-    Pillow reads signed bytes as unsigned, and planar channels of more than 8 bits as 8-bit ones.
+    Pillow reads signed bytes as unsigned bytes. It reads planar channels of more than 8 bits as
+    channels of 8 bits.
     """
     if image.mode in ("I", "F") and not _is_deep(image):
         raise UserError(

@@ -1,7 +1,7 @@
 """Descriptor of a data set: the interface that the rest of the program uses.
 
-To add a data set, create a file in bench/data/images/ or bench/data/texts/ that defines DATA_SETS,
-a tuple of descriptors. bench/data/catalogue.py finds it there.
+To add a data set, create a file in bench/data/images/ or bench/data/texts/. The file must define
+DATA_SETS, a tuple of descriptors, which bench/data/catalogue.py finds.
 """
 
 from __future__ import annotations

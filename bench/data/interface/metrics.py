@@ -13,7 +13,7 @@ Metric = Literal["accuracy", "matthews", "loss"]
 
 
 def compute_accuracy(predicted: Tensor, truth: Tensor) -> float:
-    """Return the percentage of samples (N,) whose predicted class is the true one."""
+    """Return the percentage of samples (N,) whose predicted class is the true class."""
     return 100 * int((predicted == truth).sum()) / len(truth)
 
 

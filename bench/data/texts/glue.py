@@ -28,10 +28,13 @@ HELD_OUT = 0.1  # share of the training part held out for validation
 class Task:
     """Files, columns and metric of a GLUE task.
 
-    layouts: alternatives, each with the names of the training files and of the dev files. row:
-    function that converts the fields of a line; its docstring lists the fields and is part of an
-    error message. header: whether files begin with a header line. fields: names of the columns on
-    the hub. train: published number of training texts. length: of a typical batch, in tokens.
+    layouts: alternatives, each with the names of the training files and of the dev files.
+    row: function that converts the fields of a line. Its docstring lists the fields and is part of
+    an error message.
+    header: whether files begin with a header line.
+    fields: names of the columns on the hub.
+    train: published number of training texts.
+    length: length of a typical batch, in tokens.
     """
 
     layouts: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]

@@ -33,8 +33,9 @@ def read_labels(rows: Sequence[Row], column: str, where: str) -> list[str]:
 def list_classes(labels: Sequence[str], where: str) -> dict[str, int]:
     """Return the number of each class, in numerical order or else in alphabetical order.
 
-    Raises UserError for fewer than two classes, for so many that the column seems to hold free
-    text, for one class that is written in two ways, and for a class of rows without a label.
+    Raises UserError for fewer than two classes. Raises UserError for so many classes that the
+    column seems to hold free text. Raises UserError if one class is written in two ways, or if a
+    label seems to mean "no label".
     """
     found = set(labels)
     if len(found) < 2 or len(found) > max(2, min(MOST_CLASSES, len(labels) // 2)):

@@ -1,8 +1,12 @@
 """Messages from a process to its launcher, in the same format for the pool and for replicas.
 
 A message is a pair of a kind and a value:
-("step", (step, steps)), ("result", result), ("found", result of another process),
-("stopped", None), ("failed", reason or Failure).
+
+- ("step", (step, steps)): progress.
+- ("result", result): the run is done.
+- ("found", result): another process has executed the run.
+- ("stopped", None): the run stopped on request.
+- ("failed", failure): the failure is a line of text or a Failure.
 """
 
 from __future__ import annotations

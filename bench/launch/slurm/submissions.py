@@ -126,7 +126,7 @@ class Submissions:
 
     @contextmanager
     def hold_lock(self) -> Iterator[None]:
-        """Hold the launcher lock, so that the next launcher sees what this one submitted.
+        """Hold the launcher lock, so that the next launcher sees what this launcher submitted.
 
         Raises UserError if another process holds it for WAIT_SECONDS, or if the file system has no
         locks.

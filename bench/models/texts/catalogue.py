@@ -28,8 +28,8 @@ def list_text_models() -> dict[str, TextModel]:
 def find_text_model(name: str) -> TextModel | None:
     """Return the descriptor of a text model, or None if the name is not a text model.
 
-    Raises UserError if the files of an `hf:` model cannot be found or read, and if the name after
-    `lora:` is not a model of this folder.
+    Raises UserError if the files of an `hf:` model cannot be found or read. Raises UserError if the
+    name after `lora:` is not a model of this folder.
     """
     if name.startswith(PREFIX):
         return load_hub_model(name)

@@ -22,9 +22,9 @@ def checkpoint_blocks(model: nn.Module, label: str) -> None:
     """Make each block of a transformers model recompute its activations.
 
     transformers' own switch has no effect in a block in eval mode. Freezing puts whole blocks into
-    eval mode, so this function wraps the blocks itself. It uses `use_reentrant=False`, because the
-    other variant does not recompute a block whose input needs no gradient.
-    label: name of the run, for messages. Raises UserError if the model has no such blocks.
+    eval mode, so this function wraps the blocks itself. It uses `use_reentrant=False`. With
+    `use_reentrant=True`, a block whose input needs no gradient is not recomputed.
+    label: name of the run, for messages. Raises UserError if the model has no blocks to checkpoint.
     """
     for name in require_checkpointed_blocks(model, label):
         block = model.get_submodule(name)

@@ -1,8 +1,8 @@
 """Classifiers of transformers by name: `hf:NAME` on the Hugging Face hub, or `hf:FOLDER`.
 
-A folder, or a repository of the hub, holds config.json, the files of the tokenizer and, for
-`--weights pretrained`, safetensors files. Importing transformers takes seconds, so it is imported
-only when such a model is used.
+A folder, or a repository of the hub, holds config.json and the files of the tokenizer. For
+`--weights pretrained`, it also holds safetensors files. Importing transformers takes seconds, so it
+is imported only when a model of this kind is used.
 """
 
 from __future__ import annotations

@@ -97,9 +97,10 @@ def format_conversion(path: Path, keep: str = "", drop: Sequence[str] = ()) -> s
 def convert(path: Path, keep: str = "", drop: Sequence[str] = ()) -> str:
     """Write the tensors of a file as safetensors next to it, and return a line that says so.
 
-    path: a pickle, an index of parts, or a safetensors file. keep: key or name prefix of the
-    tensors to keep, which is removed from their names. drop: name prefixes, as the file has them,
-    of the tensors to leave out. Raises UserError if no tensor has one of these keys or prefixes, if
+    path: a pickle, an index of parts, or a safetensors file.
+    keep: key or name prefix of the tensors to keep, which is removed from their names.
+    drop: name prefixes of the tensors to leave out, as the names are in the file.
+    Raises UserError if `keep`, or a prefix in `drop`, matches no tensor. Raises UserError if
     safetensors cannot store a tensor, or if the new file exists.
     """
     keep, drop = keep.rstrip("."), [prefix.rstrip(".") for prefix in drop]

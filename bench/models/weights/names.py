@@ -106,9 +106,9 @@ def _count_mismatches(state: State, own: State, heads: Sequence[str]) -> int:
 def _drop_wrappers(given: State, model: nn.Module, heads: Sequence[str]) -> tuple[State, str]:
     """Return the tensors without the name parts of wrappers, and what was dropped.
 
-    A part of `WRAPPERS` is dropped wherever it is, unless the model has such a name itself. Then
-    the prefix that `_find_prefix` returns is dropped. Tensors outside of it, such as the head of
-    the wrapping module or the weights of a loss in a Lightning module, are left out.
+    Each part of `WRAPPERS` is dropped from all names, unless the model has such a name itself. Then
+    the prefix that `_find_prefix` returns is dropped. Tensors without this prefix are left out,
+    such as the head of the wrapping module or the weights of a loss.
     """
     own = model.state_dict()
     parts = {part for key in own for part in key.split(".")}

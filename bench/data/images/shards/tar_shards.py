@@ -25,8 +25,9 @@ LABEL = "cls"
 class TarMember:
     """File in a tar archive.
 
-    name: its path in the archive. place: its path in an image folder of the same data set:
-    train/CLASS/NAME. start: position of its first byte in the archive. size: in bytes.
+    name: its path in the archive.
+    place: its path in an image folder of the same data set, train/CLASS/NAME.
+    start: position of its first byte in the archive. size: in bytes.
     """
 
     shard: Path

@@ -36,7 +36,7 @@ DEEPEST = 2  # most relative clauses nested in one another
 
 @dataclass(frozen=True)
 class Token:
-    """Word of a sentence: its form, its kind, and its form in the other number."""
+    """Word of a sentence: its form, its kind, and its form in the opposite number."""
 
     form: str
     kind: str
@@ -126,7 +126,7 @@ def _inflect(word: Lexeme, number: int, kind: str) -> Token:
 
 
 def _make_number_fault(kind: str) -> Fault:
-    """Return a fault that puts a word of the given kind into the other number."""
+    """Return a fault that switches a word of the given kind between singular and plural."""
 
     def fault(draw: random.Random, whole: Sentence) -> Sentence:
         places = [i for i, t in enumerate(whole) if t.kind == kind and t.form != t.other]
@@ -147,7 +147,7 @@ def _swap_determiner(draw: random.Random, whole: Sentence) -> Sentence:
 def _drop_determiner(draw: random.Random, whole: Sentence) -> Sentence:
     """Remove the determiner of a singular noun.
 
-    Plural and coordinated nouns keep theirs, because they are acceptable without one.
+    Plural and coordinated nouns keep their determiner, because they are acceptable without it.
     """
     singular = {d.form(SINGULAR) for d in DETERMINERS} - {d.form(PLURAL) for d in DETERMINERS}
     places = [i for i, t in enumerate(whole) if t.form in singular]
