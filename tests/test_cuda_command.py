@@ -19,6 +19,7 @@ from tests.cuda import run
 from tests.cuda.bundle import ALWAYS, find_missing
 from tests.cuda.run import Check, check_laws, make_environment, train_on_images
 from tests.support.outcomes import read_outcomes
+from tests.support.paths import ROOT
 
 LIMIT = 14.0  # seconds, enough for pytest to start on a busy machine
 SLOW = """
@@ -232,3 +233,13 @@ def test_the_command_prints_help() -> None:
         check=True, cwd=run.ROOT,
     )  # fmt: skip
     assert "--bundle" in done.stdout
+
+
+@pytest.mark.parametrize("minutes", ["3,3", "3,3,x", "3,3,0", "3,3,inf", ""])
+def test_wrong_time_limits_are_one_line(minutes: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.cuda.run", str(tmp_path / "out"), "--minutes", minutes]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert "three numbers above 0, such as 3,3,2" in last
+    assert not (tmp_path / "out").exists()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import os
 import shutil
 import signal
@@ -244,6 +245,17 @@ def install_wheels(check: Check) -> None:
         check.environment = make_environment(target)
 
 
+def read_limits(text: str) -> list[float]:
+    """Return the time limits of the three parts in seconds, from minutes such as 3,3,2."""
+    try:
+        limits = [60 * float(minutes) for minutes in text.split(",")]
+    except ValueError:
+        limits = []
+    if len(limits) != 3 or not all(0 < limit < math.inf for limit in limits):
+        raise argparse.ArgumentTypeError(f"{text!r} must be three numbers above 0, such as 3,3,2")
+    return limits
+
+
 def main() -> int:
     """Run the three parts. Return 1 if a test failed or a part has no complete result.
 
@@ -255,10 +267,14 @@ def main() -> int:
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--bundle", type=Path, default=ROOT / "bundle")
     parser.add_argument(
-        "--minutes", default="3,3,2", help="time limits of the three parts in minutes"
+        "--minutes",
+        type=read_limits,
+        dest="limits",
+        default="3,3,2",
+        metavar="MINUTES",
+        help="time limits of the three parts in minutes",
     )
     args = parser.parse_args()
-    limits = [60 * float(minutes) for minutes in args.minutes.split(",")]
     args.out.mkdir(parents=True, exist_ok=True)
     for name in FILES:  # a part without a result must not show that of another machine
         (args.out / name).unlink(missing_ok=True)
@@ -268,7 +284,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="freezebench-cuda-") as place:
         bundle, environment = args.bundle.resolve(), make_environment()
         check = Check(args.out, args.device, bundle, Path(place), environment)
-        return run_parts(check, limits)
+        return run_parts(check, args.limits)
 
 
 def run_parts(check: Check, limits: Sequence[float]) -> int:
