@@ -41,8 +41,8 @@ AUTOFREEZE_FROM_SCRATCH = (
     "freeze layers that have hardly learnt. We run it as published."
 )
 ONE_REFERENCE = (
-    "All intervals are conditional on one backbone and on one reference for each split of the "
-    "data. They cover seeds and the test draw, not other pretrained weights or references."
+    "All intervals are conditional on one backbone. They cover seeds and the test draw, not other "
+    "pretrained weights. They cover other references only if each seed has a reference of its own."
 )
 ONE_BACKBONE = (
     "All intervals are conditional on one backbone. They cover fine-tuning seeds and the "
