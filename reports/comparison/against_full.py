@@ -72,7 +72,7 @@ class Pooled:
     p_faster: float  # Holm-adjusted, one-sided: test of any time saved
     flops_saved: float
     exact_saved: float
-    time_saved: Interval  # shares of time saved; the wider of the intervals by pair and by model
+    time_saved: Interval  # shares of time saved; spans the intervals by pair and by model
     saved: Mapping[tuple[str, ...], float]  # share of time saved, of pairs with comparable times
     realised: float  # mean share of time / mean share of FLOPs; NaN if a pair lacks a time
     verdicts: Mapping[str, int]  # number of pairs with each verdict

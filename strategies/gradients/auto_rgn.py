@@ -49,7 +49,7 @@ class AutoRgn(Strategy):
     made_for = ("convolutional network",)
     options = {
         "cut": Real(
-            0.01, low=0.0, high=1.0, doc="share of the largest rate below which it freezes"
+            0.01, low=0.0, high=1.0, doc="a layer freezes below this share of the largest ‖g‖ / ‖w‖"
         ),
         "samples": Integer(64, low=1, doc="training samples of the probe"),
     }

@@ -133,9 +133,9 @@ def compute_quantiles(moves: Moves, moment: Moment) -> Tensor:
 def compute_upstream(moves: Moves, moment: Moment) -> Tensor:
     """Return log10 of the summed relative displacements of a layer and all earlier layers.
 
-    Shape (layers, 5), one column per horizon. Earlier layers are included because CKA compares
-    outputs, and a layer's output also changes if earlier layers move. The displacement of a frozen
-    layer still counts while a horizon includes steps before the freeze.
+    Shape (layers, 5), one column per horizon. A summand is at most 10. Earlier layers are included
+    because CKA compares outputs, and a layer's output also changes if earlier layers move. The
+    displacement of a frozen layer still counts while a horizon includes steps before the freeze.
     """
     return _compute_log((moves.size / moves.spread).clamp(max=10).cumsum(1)).T
 
