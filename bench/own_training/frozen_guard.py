@@ -92,8 +92,8 @@ class FrozenGuard:
     def check_bits(self, step: int) -> None:
         """Raise UserError if a step changed frozen bits through `.data`. Waits for the device.
 
-        If torch has counted a write to a tensor since the last step, only the next `check` examines
-        it. Users may load the weights of the best step after training, which is such a write.
+        A tensor whose version counter changed was written openly. Only the next `check` compares such
+        a tensor, because after the last step users may load other weights, such as the best ones.
         """
         for layer, kept in self._kept.items():
             for one in kept:
