@@ -92,8 +92,8 @@ class FrozenGuard:
     def check_bits(self, step: int) -> None:
         """Raise UserError if a step changed frozen bits through `.data`. Waits for the device.
 
-        A tensor whose version counter changed was written openly. Only the next `check` compares such
-        a tensor, because after the last step users may load other weights, such as the best ones.
+        A tensor whose version counter changed was written openly. Only the next `check` compares
+        this tensor, because users may load other weights after training, such as the best ones.
         """
         for layer, kept in self._kept.items():
             for one in kept:
