@@ -85,9 +85,8 @@ class Accounting:
     def forget_peaks(self) -> None:
         """Reset the peak statistics of the CUDA allocator.
 
-        The reserved memory is not released. Releasing and reserving it again would slow down
-        methods that freeze often by about 1 %. Full training would not slow down, which would bias
-        the comparison.
+        The reserved memory is not released. Methods that freeze often would reserve it again and
+        become about 1 % slower. Full training would not, which would bias the comparison.
         """
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)

@@ -119,7 +119,8 @@ class PrefixForward:
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
         """Return the inputs and labels of a step.
 
-        If neither the prefix nor the rest reads the images, zeros replace them.
+        If the cache holds the outputs of the prefix for this step, the prefix does not read the
+        images. Zeros then replace the images, unless the rest of the model reads them.
         """
         blank = (
             self._cut is not None

@@ -208,7 +208,7 @@ def interval_column(
 ) -> Column:
     """Return a column "mean [low, high]" from `key`, `key`_low and `key`_high, times `scale`.
 
-    mark: key of the row for a mark after the text.
+    mark: key at which a row holds a mark, which is printed after the text.
     """
 
     def text(row: Row) -> str:

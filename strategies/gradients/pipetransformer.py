@@ -15,7 +15,7 @@ ROUNDING = 1e-9
 
 
 class PipeTransformer(Strategy):
-    """PipeTransformer: each epoch, freeze some of the blocks before the one of smallest gradient.
+    """PipeTransformer: each epoch, freeze blocks that precede the block with the smallest gradient.
 
     At the end of an epoch, the number f of frozen blocks becomes min(f + α (L − f), argmin ‖g_l‖
     over l ≥ f). The first term is rounded down. ‖g_l‖ is the L2 norm of the gradient of block l at

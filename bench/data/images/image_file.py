@@ -38,8 +38,8 @@ def open_image(path: Readable) -> Image.Image:
 
     Images of 16 bits per channel keep their upper 8 bits: value // 256. Images of b bits, such as a
     TIFF of 12 bits, keep value // 2^(b − 8). Alpha is dropped, and the orientation in EXIF data is
-    ignored. Raises UserError with the path if the file is damaged. Raises UserError if the values
-    have no fixed range, as 32-bit integers and floating-point numbers.
+    ignored. Raises UserError with the path if the file is damaged, or if its values are 32-bit
+    integers or floating-point numbers, which have no fixed range.
     """
     with _explain_damage(path), _open(path) as image:
         _check_mode(path, image)

@@ -78,7 +78,7 @@ def _guess_columns(present: Sequence[str]) -> Columns | None:
 
 
 def check_columns(rows: Sequence[Row], columns: Columns, where: str) -> None:
-    """Raise UserError if a column does not exist, or if the first row lacks it."""
+    """Raise UserError if no row has one of the columns, or if only the first row lacks it."""
     for name in (*columns.texts, columns.label):
         if has_column(rows[:1], name):
             continue
