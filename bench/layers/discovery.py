@@ -40,12 +40,12 @@ class Layer:
     size: number of elements of its parameters.
     block: index of its transformer block; equal to `index` in networks without such blocks.
     head: whether this is the last layer, which strategies may not freeze.
-    others: if the head has several classifiers, the names of all but the first that runs.
+    others: names of the further classifiers of the head. `name` is the classifier that runs first.
     in_block: whether the layer is inside its transformer block. False for embeddings, poolers and
         other layers that only share the index of a block. True in networks without such blocks.
     weightless: names of its modules without weights, such as dropout after it.
-    sample_dim: dimension of its output that counts samples: 0, or for example 1 in a layer that has
-        the sequence first. None if the output does not depend on the samples.
+    sample_dim: batch dimension of its output: 0, or for example 1 in a layer that has the
+        sequence first. None if the output does not depend on the samples.
     """
 
     index: int
