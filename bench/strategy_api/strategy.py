@@ -50,9 +50,9 @@ class Strategy:
             `view.probe`, otherwise "". A run of freezebench always has both. A training loop of
             your own must provide what is needed.
         needs_loss: whether it reads `view.loss`. A run of freezebench always has a loss.
-        keeps_optimizer_state: whether momentum and the moments of AdamW of a frozen layer are kept
-            until the layer thaws. They count as memory of the run. Otherwise they are deleted at
-            the freeze, and those of a thawed layer start at zero.
+        keeps_optimizer_state: if true, a frozen layer keeps its momentum or AdamW's moments until
+            it thaws, and they count as memory of the run. If false, they are deleted at the
+            freeze, and those of a thawed layer start at zero.
         switches_often: whether it freezes and thaws every few steps. No switch then waits for the
             device. decisions.jsonl holds one short line per freezing stage, without scores. The
             result lists 32 freeze states and adds up all further states. Options that prepare every
