@@ -108,9 +108,10 @@ def compute_costs(cell: Cell) -> dict[int, float]:
 
 
 def collect_contestants(cells: Sequence[Cell]) -> dict[str, Contestant]:
-    """Return one contestant for each method but full training, by name, from the cells of all pairs.
+    """Return one contestant for each method, by name. Full training is not a contestant.
 
-    The points of a pair are in the order of the cells. Pairs that have no cell of full training are left out.
+    cells: cells of all methods and pairs. The points of a pair are in the order of the cells.
+    Pairs that have no cell of full training are left out.
     """
     full = {cell.roles[:2]: cell for cell in cells if cell.roles[2] == FULL}
     found: dict[str, dict[Pair, list[Point]]] = {}
