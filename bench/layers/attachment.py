@@ -125,7 +125,7 @@ class Attacher:
         return head if head in near and before_head and latest != head else latest
 
     def _find_container(self, name: str) -> str:
-        """Return the innermost module around a module that also contains a layer."""
+        """Return the innermost of the modules that enclose `name` and contain a layer."""
         container = name.rpartition(".")[0]
         while not self._list_anchors_inside(container):
             container = container.rpartition(".")[0]

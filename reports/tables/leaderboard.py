@@ -62,7 +62,7 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
 def _build_image_parts(
     cells: Sequence[Cell], reader: Reader, here: str, notes: Sequence[str]
 ) -> dict[str, Table]:
-    """Return the parts that show image models, by the end of the part's file name."""
+    """Return the parts that show image models. A key is the suffix of the part's file name."""
     contestants = collect_contestants(cells)
     standings = compute_standings(contestants)
     reached = _measure_targets(cells, standings, contestants, reader)

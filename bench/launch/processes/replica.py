@@ -96,7 +96,7 @@ def _send_failure(pipe: Connection, error: Exception) -> None:
 
 
 def _is_lost_peer(error: Exception) -> bool:
-    """Return whether an error may only mean that another process has ended."""
+    """Return whether an error may be a mere consequence of the end of another process."""
     import torch.distributed as dist
 
     return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
