@@ -126,8 +126,8 @@ def _name_file(output_dir: str, state: TrainerState) -> Path:
 def _load_state(args: TrainingArguments, state: TrainerState) -> dict[str, Any]:
     """Return the state of Freezing that belongs to the checkpoint from which a training resumes.
 
-    Checkpoints of freezebench 0.2.0 and older have no token. Raises UserError if no freezing.pt
-    belongs to the checkpoint.
+    freezing.pt and trainer_state.json of a checkpoint have the same random token, or none if an
+    older version wrote them. Raises UserError if no freezing.pt belongs to the checkpoint.
     """
     written: dict[str, str] = state.stateful_callbacks.get(KEY, {})
     path = _name_file(args.output_dir, state)

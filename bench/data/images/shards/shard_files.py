@@ -117,7 +117,7 @@ def _names(split: str, path: Path) -> bool:
 
 
 def _is_split(folder: Path) -> bool:
-    """Return whether a folder contains shards or class folders with names of train/.
+    """Return whether a folder contains shards, or class folders with the same names as in train/.
 
     A test/ folder whose images have no labels has no class folders, so it is not a split.
     """
