@@ -10,6 +10,8 @@ import torch
 from bench.errors import UserError
 from strategies.base import AtSteps, Cadence, Integer, ModelSnapshot, Real, Strategy, Verdict, View
 
+PerLayer = Sequence[float]
+
 
 class GreenTrainer(Strategy):
     """GreenTrainer: train only the most important layers, as many as a FLOP limit allows.
@@ -67,10 +69,7 @@ class GreenTrainer(Strategy):
         # A choice follows the first step of an interval, in which all layers train.
         step, last = self.interval * view.steps_per_epoch, view.total_steps - 1
         if step == 1:
-            raise UserError(
-                f"strategy {self.name}: an interval has one step, in which all layers train; give "
-                "a larger interval or a smaller batch_size"
-            )
+            raise UserError(f"strategy {self.name}: an interval has one step; raise interval")
         self._choices = frozenset(range(1, last + 1, step))
         self._thaws = frozenset(moment - 1 for moment in self._choices) - {0}
         self._late: frozenset[int] = frozenset()  # the step of a choice that had to wait
@@ -82,18 +81,15 @@ class GreenTrainer(Strategy):
         """Compute the FLOPs per sample of each layer, and the FLOPs that the limit leaves."""
         flops, body = view.flops, range(len(view.layers) - 1)
         least = flops.exact(body).total
-        room = self.rho * flops.exact().total * (1 + 1e-12) - least
-        if room < 0:
+        self._limit = self.rho * flops.exact().total * (1 + 1e-12) - least
+        if self._limit < 0:
             raise UserError(
                 f"strategy {self.name}: rho = {self.rho} is too low, because the forward pass and "
                 f"the head cost {least / flops.exact().total:.3f} of full training; give more"
             )
-        # FLOPs if all layers from `layer` on train, without the gradients of their own weights.
+        # FLOPs if all layers from layer i on train, without the gradients of their own weights.
         self._own = [flops.exact_forward(layer) for layer in body]
-        self._shared = [
-            flops.exact(range(layer)).total - least - sum(self._own[layer:]) for layer in body
-        ]
-        self._limit = room
+        self._shared = [flops.exact(range(i)).total - least - sum(self._own[i:]) for i in body]
 
     def stages(self) -> Cadence:
         return AtSteps(self._thaws | self._choices | self._late)
@@ -128,9 +124,8 @@ class GreenTrainer(Strategy):
         sums = []
         for layer, own in enumerate(gradients):
             moved = zip(own, view.weights(layer), self._before.weights(layer), strict=True)
-            sums.append(
-                -torch.stack([(g.double() * (w.double() - old)).sum() for g, w, old in moved]).sum()
-            )
+            products = [(g.double() * (old - w.double())).sum() for g, w, old in moved]
+            sums.append(torch.stack(products).sum())
         self._before = None
         importance = torch.stack(sums).tolist()
         largest = max(map(abs, importance)) or 1.0
@@ -140,21 +135,18 @@ class GreenTrainer(Strategy):
         return self._spent
 
     def state_dict(self) -> dict[str, Any]:
-        before = None if self._before is None else self._before.state_dict()
+        before = self._before and self._before.state_dict()
         return {"before": before, "spent": self._spent, "late": sorted(self._late)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._spent, self._late = state["spent"], frozenset(state.get("late", ()))
-        self._before = None
-        if state["before"] is not None:
-            # The snapshot of now may be gone, or another state may hold its tensors.
-            self._before = self._take_snapshot()
+        # The snapshot of now may be gone, or another state may hold its tensors.
+        self._before = None if state["before"] is None else self._take_snapshot()
+        if self._before is not None:
             self._before.load_state_dict(state["before"])
 
 
-def choose_layers(
-    gains: Sequence[float], own: Sequence[float], shared: Sequence[float], limit: float
-) -> set[int]:
+def choose_layers(gains: PerLayer, own: PerLayer, shared: PerLayer, limit: float) -> set[int]:
     """Return the layers with the largest sum of gains whose cost is at most `limit`.
 
     All arguments are per layer, without the head, in order from the input. The cost is the sum of
