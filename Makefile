@@ -21,10 +21,12 @@ TABLES := table1 table2 table3 table4 table5 table6 table7 table8 table9
 
 env: $(READY)
 
+# compileall uses all cores, and pip only one. It fails on the files of packages for newer Pythons.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
 		--constraint constraints.txt --editable '.[dev,docs]'
+	$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
 
 # make table2, make table4, …: its missing runs, then its report.
