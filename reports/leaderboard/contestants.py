@@ -83,7 +83,7 @@ class Contestant:
 
     @property
     def defaults(self) -> Mapping[Pair, Point]:
-        """Point of each pair at which the strategy has its default options."""
+        """For each pair, the setting of the strategy with its default options."""
         return {pair: points[0] for pair, points in self.points.items()}
 
     @property
