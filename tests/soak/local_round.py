@@ -17,6 +17,7 @@ from tests.soak.known_results import KnownResults
 from tests.soak.processes import Found, Processes, send_signal
 from tests.soak.tally import Tally
 from tests.soak.tiny_sweeps import Round
+from tests.soak.tracebacks import find_frame
 from tests.support.paths import ROOT
 
 GAP_SECONDS = 0.6  # mean time between two disturbances
@@ -24,8 +25,6 @@ MOST_PATIENCE_SECONDS = 5.0  # longest wait for a run that takes steps, in two o
 MOST_DISTURBANCES = 80  # of a round; then its runs end in peace
 PEACE_SECONDS = 900.0  # time in which an undisturbed launcher must end
 MARK = "FREEZEBENCH_SOAK"
-# Output of Python itself about a killed resource tracker or fork server, of which no line is ours.
-PYTHONS_OWN = ("resource_tracker", "leaked semaphore")
 
 
 class LocalRound:
@@ -153,11 +152,6 @@ class LocalRound:
 
     def _check_messages(self, output: str) -> None:
         """Record a traceback or an internal error of the launcher."""
-        lines = output.splitlines()
-        for number, line in enumerate(lines):
-            if "Traceback (most recent" in line or "internal error" in line:
-                if any(word in output for word in PYTHONS_OWN) and "bench/" not in output:
-                    continue
-                last = next((one for one in lines[number + 1 :] if one[:1].strip()), line)
-                self._tally.messages.append(f"{self._this}: {last}; log: {self._log}")
-                return
+        internal = (line for line in output.splitlines() if "internal error" in line)
+        if error := find_frame(output) or next(internal, None):
+            self._tally.messages.append(f"{self._this}: {error}; log: {self._log}")

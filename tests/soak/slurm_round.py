@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import signal
 import subprocess
 import time
@@ -17,17 +16,13 @@ from tests.soak.known_results import KnownResults
 from tests.soak.processes import Processes, send_signal
 from tests.soak.tally import Tally
 from tests.soak.tiny_sweeps import Round
+from tests.soak.tracebacks import find_frame
 from tests.support.slurm_cluster import Cluster, read_output
 from tests.support.slurm_lab import Lab, list_queue, list_running
 
 GAP_SECONDS = 2.5
 MOST_DISTURBANCES = 25
 PEACE_SECONDS = 900.0
-# Python's own tracker of semaphores, which is started anew after a SIGKILL, prints such errors.
-TRACKER_ERROR = re.compile(
-    r"Traceback \(most recent call last\):\n"
-    r"  File \"\S*/multiprocessing/resource_tracker\.py\".*\n(?:[ ].*\n)*KeyError: '/mp-\S*'\n"
-)
 SETTINGS = "timeout_min = 30\nsignal_delay_s = 5\n[packing]\nruns_per_job = 3\n"
 
 
@@ -69,9 +64,8 @@ class SlurmRound:
         finally:
             self._processes.continue_due(every=True)
             self._lab.end()
-        log = TRACKER_ERROR.sub("", self._lab.log())
-        if "Traceback (most recent" in log:
-            self._tally.messages.append(f"{self._this}: {_find_last_error(log)}")
+        if frame := find_frame(self._lab.log()):
+            self._tally.messages.append(f"{self._this}: {frame}; logs: {self._lab.results}/slurm")
         return self._lab.results
 
     def _disturb(self) -> None:
@@ -126,9 +120,3 @@ class SlurmRound:
     def _count(self, what: str) -> None:
         self._done += 1
         self._tally.note(self._this, what)
-
-
-def _find_last_error(log: str) -> str:
-    """Return the last line of the first traceback in a log."""
-    lines = log[log.index("Traceback (most recent") :].splitlines()[1:]
-    return next((line for line in lines if line[:1].strip()), "a traceback")
