@@ -2,8 +2,8 @@
 
 A checkpointed block saves its input only. When the backward pass needs a tensor inside the block,
 `torch.utils.checkpoint` runs the forward pass of the block again. The second pass stops when all
-tensors exist that the first pass would have saved. Products after the last of these tensors
-therefore run once.
+tensors exist that a pass without checkpointing would have saved. Products after the last of these
+tensors therefore run once.
 """
 
 from __future__ import annotations

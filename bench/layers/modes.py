@@ -13,9 +13,9 @@ from torch import nn
 class HeldInEval:
     """Replacement of a module's `train`, which keeps the module in eval mode until it is released.
 
-    mode: the mode that the module would have now without the replacement. It follows `train` and
-        `eval` of the model. It also follows users who put some modules, such as all BatchNorms,
-        into eval mode.
+    mode: the mode that the module would have now without the replacement. `train` and `eval` of
+        the model change it. Users who put single modules, such as all BatchNorms, into eval mode
+        change it too.
     """
 
     def __init__(self, module: nn.Module) -> None:

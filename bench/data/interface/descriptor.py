@@ -55,7 +55,7 @@ class DataSet(ABC):
 
     @abstractmethod
     def describe(self, root: Path | None) -> Facts:
-        """Return the facts of the data set, for evaluation on its test part."""
+        """Return the facts of the data set for runs that are evaluated on its test part."""
 
     @abstractmethod
     def fingerprint(self, root: Path | None) -> str:
