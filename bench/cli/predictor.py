@@ -213,14 +213,16 @@ def _rank_labels(args: argparse.Namespace) -> int:
         rank_rules,
         read_curves,
         read_harmed,
+        select_recorded,
     )
     from strategies.smartfrz.training.source_runs import load_source_sweep, refuse_targets
 
     sources = load_source_sweep(args.profile, collect_files(args))
     sweep = load_sweep("harm", args.profile, changes={"evaluate_on": "validation"})
     refuse_targets(sweep)
-    _make(args, [*sources.specs, *sweep.specs], args.results)
-    rows = rank_rules(read_harmed(sweep, args.results), read_curves(sources, args.results))
+    recorded = select_recorded(sweep, sources)
+    _make(args, [*recorded.values(), *sweep.specs], args.results)
+    rows = rank_rules(read_harmed(sweep, args.results), read_curves(recorded, args.results))
     print(format_ranking(rows))
     return 0
 

@@ -1,10 +1,9 @@
 """Discovery of the layers of a model, their order and their parameters.
 
-A layer is one module with weights and all modules attached to it. Such a module is a convolution, a
-linear layer, an embedding or attention. Every parameter of the model belongs to exactly one layer.
-Layers are in the order of their first use in the forward pass. The last layer is the head. If a
-model has several classifiers, for example one for each token of a distilled transformer, they form
-one layer.
+A layer is one weighted module (a convolution, a linear layer, an embedding or attention) together
+with all modules attached to it. Every parameter of the model belongs to exactly one layer. Layers
+are in the order of their first use in the forward pass. The last layer is the head. If a model has
+several classifiers, for example one for each token of a distilled transformer, they form one layer.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from types import ModuleType
 from typing import Any, Protocol
 
 POWERCAP, STAT = Path("/sys/class/powercap"), Path("/proc/stat")
-# A process has the CPU alone if the CPU time of all others is below this share of its own, plus the
-# resolution of the system's count.
+# A process has the CPU alone if the CPU time of all others is below this share of its own (or of
+# the elapsed time, if that is longer), plus the resolution of the system's count.
 OTHERS, RESOLUTION_S = 0.05, 0.05
 
 
@@ -35,7 +35,7 @@ class EnergyCounter(Protocol):
         """Raise NoEnergy if another process has used the device since `restart`."""
 
     def restart(self) -> None:
-        """Forget what other processes have done so far."""
+        """Let `check_alone` ignore what other processes have done before this call."""
 
 
 class RaplCounter:
@@ -71,7 +71,7 @@ class RaplCounter:
             raise NoEnergy(f"other processes used the CPU for {others:.1f} of {elapsed:.1f} s")
 
     def restart(self) -> None:
-        """Forget what other processes have done so far."""
+        """Let `check_alone` ignore what other processes have done before this call."""
         self._load.restart()
 
 

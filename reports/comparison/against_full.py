@@ -25,7 +25,8 @@ ONE_SIDED = (1 - statistics.LEVEL) / 2  # significance level of a one-sided test
 class Comparison:
     """Comparison of a cell with full training of the same model and data.
 
-    Savings are shares. For example, 0.25 means that 25 % are saved. A negative share is a loss.
+    Savings are shares. For example, 0.25 means that 25 % are saved. A negative share means
+    that the cell costs more than full training.
     """
 
     accuracy: PairedDifference  # accuracy minus full training's

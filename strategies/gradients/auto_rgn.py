@@ -12,7 +12,7 @@ from strategies.base import AtSteps, Cadence, Integer, Real, Strategy, Verdict, 
 
 
 class AutoRgn(Strategy):
-    """Auto-RGN: scale the learning rate of each layer by ‖g‖ / ‖w‖ and freeze layers below a cut.
+    """Auto-RGN: scale the learning rate of a layer by ‖g‖ / ‖w‖, and freeze layers of low ratio.
 
     At the start of an epoch, the relative gradient of layer l is ‖g_l‖ / ‖w_l‖. Both are L2 norms
     over all parameters of the layer. The share of a layer is its relative gradient divided by the

@@ -19,9 +19,9 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from bench.errors import UserError
-from bench.planning.sweep import Sweep
+from bench.planning.sweep import Entry, Sweep
 from bench.results.run_folder import RunFolder
-from bench.spec import FULL
+from bench.spec import FULL, Spec
 from strategies.smartfrz.training.held_out import compute_interval
 from strategies.smartfrz.training.labels import Rule
 
@@ -89,8 +89,7 @@ def read_harmed(sweep: Sweep, results: Path) -> list[FreezeHarm]:
                 f"{entry.spec.label}: run {entry.spec.id} has no accuracy, because it is not done "
                 "or diverged"
             )
-        result, roles = folder.result(), entry.roles
-        pair = roles["model"], roles["dataset"]
+        result, pair = folder.result(), _name_pair(entry)
         if entry.spec.strategy_name == FULL:
             full[*pair, entry.spec.seed] = result["accuracy"]
         else:
@@ -106,19 +105,40 @@ def _read_moments(result: Mapping[str, Any]) -> Tensor:
     return torch.tensor([1.0 if step is None else step / result["steps"] for step in at])
 
 
-def read_curves(sweep: Sweep, results: Path) -> dict[PairKey, tuple[Tensor, Tensor]]:
-    """Return CKA curves (S, L) and their probes (S,) by pair of family and task.
+def select_recorded(harm: Sweep, sources: Sweep) -> dict[PairKey, Spec]:
+    """Return the recorded run of each pair of family and task of the randomly frozen runs.
 
-    The curves are those of the recorded runs whose method is "as used". These runs are trained like
-    the randomly frozen runs. Probes are fractions of the run.
+    harm: sweep of the randomly frozen runs. sources: sweep of the recorded runs. The recorded runs
+    are those whose method is "as used", because they are trained like the randomly frozen runs.
+    Raises UserError if a pair has no such run.
     """
+    recorded = {
+        _name_pair(entry): entry.spec
+        for entry in sources.entries
+        if entry.roles["method"] == AS_USED
+    }
+    pairs = dict.fromkeys(_name_pair(entry) for entry in harm.entries)
+    if missing := [" on ".join(pair) for pair in pairs if pair not in recorded]:
+        raise UserError(
+            f"sweep {sources.name} has no run of the method {AS_USED!r} for {', '.join(missing)}; "
+            f"add it there, or remove the pair from sweep {harm.name}"
+        )
+    return {pair: recorded[pair] for pair in pairs}
+
+
+def read_curves(
+    recorded: Mapping[PairKey, Spec], results: Path
+) -> dict[PairKey, tuple[Tensor, Tensor]]:
+    """Return the CKA curve (S, L) of each pair and its probes (S,), as fractions of the run."""
     curves = {}
-    for entry in sweep.entries:
-        if entry.roles["method"] == AS_USED:
-            trace = load_file(RunFolder(results, entry.spec.id).path / "trace.safetensors")
-            key = entry.roles["model"], entry.roles["dataset"]
-            curves[key] = trace["cka"], trace["probes"]
+    for pair, spec in recorded.items():
+        trace = load_file(RunFolder(results, spec.id).path / "trace.safetensors")
+        curves[pair] = trace["cka"], trace["probes"]
     return curves
+
+
+def _name_pair(entry: Entry) -> PairKey:
+    return entry.roles["model"], entry.roles["dataset"]
 
 
 def rank_rules(

@@ -75,6 +75,27 @@ def test_lost_accuracy_and_freeze_steps_are_read_from_results(tmp_path: Path) ->
         label_study.read_harmed(sweep, tmp_path)
 
 
+def test_each_pair_of_the_label_study_has_a_recorded_run() -> None:
+    harm, sources = load_sweep("harm", "laptop"), load_source_sweep("laptop")
+    recorded = label_study.select_recorded(harm, sources)
+    roles = {e.spec.id: e.roles for e in sources.entries}
+    for (model, dataset), spec in recorded.items():
+        found = roles[spec.id]
+        assert (found["model"], found["dataset"], found["method"]) == (model, dataset, "as used")
+    assert recorded.keys() == {(e.roles["model"], e.roles["dataset"]) for e in harm.entries}
+
+
+def test_a_pair_without_a_recorded_run_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "harm.toml"
+    text = (ROOT / "sweeps" / "harm.toml").read_text()
+    file.write_text(text.replace("[datasets.phonetic]", "[datasets.few]").replace(
+        '["phonetic", "pairs"]', '["few", "pairs"]'
+    ))  # fmt: skip
+    with pytest.raises(UserError, match="vgg11 on few") as error:
+        label_study.select_recorded(load_sweep(str(file), "laptop"), load_source_sweep("laptop"))
+    assert "on pairs" not in str(error.value)
+
+
 def test_smartfrz_is_compared_with_its_controls(tmp_path: Path) -> None:
     sweep = load_sweep("used", "laptop")
     lost = {"full": 0.0, "smartfrz 0.5": 0.5, "at_once 0.5": 0.75, "shortened 0.5": 0.25}
