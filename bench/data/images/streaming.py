@@ -7,6 +7,7 @@ number of workers nor resuming a run changes a pixel.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -164,7 +165,7 @@ class ImageStream:
             persistent_workers=False,
             collate_fn=_collate,
         )
-        return _raise_errors(iter(loader))
+        return _Loading(iter(loader))
 
 
 def _select_few(paths: Sequence[ImageSource]) -> Sequence[ImageSource]:
@@ -184,15 +185,26 @@ def _collate(samples: list[tuple[Tensor, int] | UserError]) -> tuple[Tensor, Ten
     return images, labels
 
 
-def _raise_errors(
-    batches: Iterator[tuple[Tensor, Tensor] | UserError],
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the batches. Raise the error that stands in place of a batch."""
-    for batch in batches:
+class _Loading(Iterator[tuple[Tensor, Tensor]]):
+    """Iterator over the batches of a DataLoader, which raises an error in place of a batch.
+
+    If the garbage collector deletes a DataLoader's iterator in a reference cycle, it first closes
+    the queues of the worker processes. The iterator then waits 5 s for each worker. A list outside
+    the cycle therefore holds the iterator, and a finalizer empties the list.
+    """
+
+    def __init__(self, batches: Iterator[tuple[Tensor, Tensor] | UserError]) -> None:
+        self._held = [batches]
+        weakref.finalize(self, self._held.clear).atexit = False
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        if not self._held:
+            raise StopIteration
+        batch = next(self._held[0])
         if isinstance(batch, UserError):
-            del batches  # the traceback of the error would delay the end of the worker processes
+            self._held.clear()  # the traceback of the error would delay the end of the workers
             raise batch
-        yield batch
+        return batch
 
 
 class _Decoded(Dataset[tuple[Tensor, int] | UserError]):

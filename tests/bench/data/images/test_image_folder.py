@@ -269,6 +269,18 @@ def test_damage_found_in_a_worker_is_one_line(workers, pictures):
     assert time.monotonic() - before < 4  # a DataLoader waits 5 s for a worker that does not end
 
 
+def test_batches_in_a_reference_cycle_end_their_workers_without_a_wait(pictures):
+    stream = ImageStream(pictures, resolution=16, workers=2)
+    cycle = [stream.training(torch.arange(7), 2, seed=0, epoch=0)]
+    assert len(next(cycle[0])[1]) == 2
+    cycle.append(cycle)
+    del cycle
+    before = time.monotonic()
+    gc.collect()
+    assert not multiprocessing.active_children()
+    assert time.monotonic() - before < 4  # a DataLoader waits 5 s for a worker that does not end
+
+
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_a_stream_checks_its_images_before_the_first_batch(part, pictures):
     path = draw(pictures / part / "bee" / "2.jpg", size=(90, 90))
