@@ -142,7 +142,7 @@ def test_sigterm_stops_a_sweep_like_ctrl_c(tmp_path: Path) -> None:
     """Even with SIGINT ignored: a shell script starts its background processes so."""
     command = [
         sys.executable, "-m", "bench.cli.main", "sweep", "table2", "--seeds", "1",
-        "--epochs", "300", "--results", str(tmp_path), "--workers", "2",
+        "--epochs", "300", "--train-limit", "96", "--results", str(tmp_path), "--workers", "2",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
