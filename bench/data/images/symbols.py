@@ -1,7 +1,7 @@
 """symbols100: Greek and Cyrillic letters and signs, drawn in fonts that no source task uses.
 
 No symbol resembles a Latin letter, a digit or another symbol. The correlation of two bitmaps,
-averaged over the fonts, is at most 0.75. The test fonts rotate with the seed, and five folds test
+averaged over the fonts, is below 0.75. The test fonts rotate with the seed, and five folds test
 every font.
 """
 

@@ -1,8 +1,8 @@
 """Label study: ranking of label rules by how well they explain the accuracy lost by freezing.
 
-Runs on source tasks freeze every layer at a random step. A label rule classifies each freeze as
-right or wrong. For this it uses the CKA curve of the same layer in a recorded run of the task. If a
-rule is good, runs with more wrong freezing lose more accuracy.
+Runs on source tasks freeze every layer but the head at a random step. A label rule classifies each
+freeze as right or wrong. For this it uses the CKA curve of the same layer in a recorded run of the
+task. If a rule is good, runs with more wrong freezing lose more accuracy.
 """
 
 from __future__ import annotations
