@@ -104,7 +104,7 @@ docs: $(READY)
 
 # Every command, code block and example of the documentation.
 docs-test: $(READY)
-	FREEZEBENCH_DOCS=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/docs $(ARGS)
+	FREEZEBENCH_DOCS=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal tests/docs $(ARGS)
 
 # Checks and measurements on a GPU in eight minutes (docs/gpu.md). It uses the interpreter given and
 # needs no .venv: make cuda OUT=results/cuda PYTHON=python3
