@@ -96,7 +96,7 @@ class MeanEstimate:
 def estimate_mean(
     values: Sequence[float], draws: Sequence[DrawVariance] = ()
 ) -> tuple[MeanEstimate, ...]:
-    """Return estimates of the mean with the standard errors of three models of its variance.
+    """Return the mean three times, each with another estimate of its variance.
 
     The first variance is s² / n, from the spread of the n values. The second adds the shared parts
     of the draws, with the degrees of freedom of Satterthwaite (1946). These can exceed n − 1 and

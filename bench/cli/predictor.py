@@ -268,7 +268,7 @@ ACTIONS = {
         _train,
     ),
     "evaluate": (
-        "score predictors on held-out source tasks, models and seeds, and draw the scores",
+        "score predictors on held-out runs, model families and source tasks, and draw the scores",
         "evaluate --used",
         _add_evaluate_arguments,
         _evaluate,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.models.mobilenetv2 import MobileNetV2
 from torchvision.models.vgg import make_layers
 
-DROPOUT = 0.0  # dropout does not help in a few hundred steps
+DROPOUT = 0.0  # dropout does not help in runs of 1,000 to 1,500 steps
 
 
 class ThinVGG(nn.Module):
@@ -70,7 +70,7 @@ def build_resnet_deep(classes: int, resolution: int) -> nn.Module:
 def build_vgg11(classes: int, resolution: int) -> nn.Module:
     """VGG11 with BatchNorm: eight convolutions and three linear layers.
 
-    Without BatchNorm, a network this narrow does not learn in the profile's few hundred steps.
+    Without BatchNorm, a network this narrow does not learn in the steps of the profile.
     """
     return _build_vgg(classes, 16, (1, 1, 2, 2, 2))
 

@@ -30,8 +30,8 @@ LONGEST = 300  # characters of a value in a message
 def check_verdicts(strategy: str, answer: Any, layers: int, head: str = "") -> list[Verdict]:
     """Return the result of `decide` as a list of Verdicts that hold plain Python values.
 
-    Strategies may use numpy or torch numbers. A set of layer indices does not find a tensor,
-    because a tensor and an int of the same value have different hashes.
+    Strategies may use numpy or torch numbers. A torch tensor and an int of the same value have
+    different hashes, so a lookup of a tensor in a set of layer indices would fail.
 
     layers: number of layers, the last of which is the head. head: its name, for the message.
     Raises UserError for anything but Verdicts, and for a Verdict that freezes the head. Raises

@@ -26,7 +26,7 @@ KINDS = ("full_attention", "sliding_attention")
 
 @dataclass(frozen=True)
 class InputNames:
-    """Forward pre-hook that passes a batch under the names of a classifier's arguments."""
+    """Forward pre-hook that passes the tensors of a batch to a classifier as keyword arguments."""
 
     segments: bool
 
