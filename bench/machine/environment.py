@@ -43,6 +43,8 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "device": get_device_name(device),
+        # Rounding depends on it, and two processors of the same name may differ in it.
+        "cpu_instructions": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "driver": _get_driver_version() if device.type == "cuda" else None,
         "device_bytes_in_use": _measure_used_bytes(device) if device.type == "cuda" else None,
