@@ -210,6 +210,7 @@ def _rank_labels(args: argparse.Namespace) -> int:
     from bench.planning.sweep import load_sweep
     from strategies.smartfrz.studies.label_study import (
         format_ranking,
+        list_needed,
         rank_rules,
         read_curves,
         read_harmed,
@@ -221,7 +222,8 @@ def _rank_labels(args: argparse.Namespace) -> int:
     sweep = load_sweep("harm", args.profile, changes={"evaluate_on": "validation"})
     refuse_targets(sweep)
     recorded = select_recorded(sweep, sources)
-    _make(args, [*recorded.values(), *sweep.specs], args.results)
+    needed = list_needed(recorded.values(), sources)
+    _make(args, [*needed, *sweep.specs], args.results)
     rows = rank_rules(read_harmed(sweep, args.results), read_curves(recorded, args.results))
     print(format_ranking(rows))
     return 0

@@ -34,7 +34,7 @@ def list_saved_tensors(
     """Yield the tensors that a node saves, each with a mask of layers.
 
     A tensor is kept while any layer of its mask trains.
-    mask: layers that the node can reach. reach: the same for every node.
+    mask: bit mask of the layers that this node can reach. reach: such a mask for each node.
     statistics: index of the layer of each BatchNorm, by the address of its running mean.
     """
     kind = type(node).__name__

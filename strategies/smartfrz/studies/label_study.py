@@ -7,7 +7,7 @@ task. If a rule is good, runs with more wrong freezing lose more accuracy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -124,6 +124,18 @@ def select_recorded(harm: Sweep, sources: Sweep) -> dict[PairKey, Spec]:
             f"add it there, or remove the pair from sweep {harm.name}"
         )
     return {pair: recorded[pair] for pair in pairs}
+
+
+def list_needed(specs: Iterable[Spec], sources: Sweep) -> list[Spec]:
+    """Return some runs of a sweep and all runs of the sweep that they need, such as references."""
+    by_id = {spec.id: spec for spec in sources.specs}
+    found: dict[str, Spec] = {}
+    open_ids = [spec.id for spec in specs]
+    while open_ids:
+        spec = by_id[open_ids.pop()]
+        found[spec.id] = spec
+        open_ids += [need for need in spec.needs if need in by_id]
+    return list(found.values())
 
 
 def read_curves(

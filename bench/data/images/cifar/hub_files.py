@@ -55,7 +55,9 @@ class HubFiles:
 
     @classmethod
     def find_without_folder(cls, name: str, place: Path) -> HubFiles | None:
-        """Return the files in a folder or its data/, or None if they belong to another data set.
+        """Return the files in a folder or in its subfolder data/.
+
+        Return None if there are none, or if they belong to another data set.
 
         Without a folder named like the data set, only the columns tell CIFAR-10 and CIFAR-100
         apart.

@@ -83,6 +83,11 @@ def test_each_pair_of_the_label_study_has_a_recorded_run() -> None:
         found = roles[spec.id]
         assert (found["model"], found["dataset"], found["method"]) == (model, dataset, "as used")
     assert recorded.keys() == {(e.roles["model"], e.roles["dataset"]) for e in harm.entries}
+    needed = label_study.list_needed(recorded.values(), sources)
+    planned = {spec.id for spec in needed}
+    assert len(planned) == len(needed) < len(sources.specs)
+    assert all(need in planned for spec in needed for need in spec.needs)
+    assert planned >= {spec.reference.removeprefix("run:") for spec in recorded.values()}
 
 
 def test_a_pair_without_a_recorded_run_is_refused(tmp_path: Path) -> None:
