@@ -43,8 +43,6 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "device": get_device_name(device),
-        # Rounding depends on it, and two processors of the same name may differ in it.
-        "cpu_instructions": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "driver": _get_driver_version() if device.type == "cuda" else None,
         "device_bytes_in_use": _measure_used_bytes(device) if device.type == "cuda" else None,
@@ -63,11 +61,18 @@ def count_cores() -> int:
 
 @lru_cache(maxsize=8)
 def get_device_name(device: torch.device) -> str:
-    """Return the product name of a device."""
-    if device.type == "cuda":
-        import torch
+    """Return the product name of a device; for a CPU, also the vector instructions in use.
 
+    Speed and rounding depend on these instructions, and two CPUs of one name may differ in them.
+    """
+    import torch
+
+    if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    return f"{_get_cpu_name()} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def _get_cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

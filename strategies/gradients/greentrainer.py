@@ -69,7 +69,10 @@ class GreenTrainer(Strategy):
         # A choice follows the first step of an interval, in which all layers train.
         step, last = self.interval * view.steps_per_epoch, view.total_steps - 1
         if step == 1:
-            raise UserError(f"strategy {self.name}: an interval has one step; raise interval")
+            raise UserError(
+                f"strategy {self.name}: the interval has a single step, in which all layers train, "
+                "so nothing could freeze; give a longer interval"
+            )
         self._choices = frozenset(range(1, last + 1, step))
         self._thaws = frozenset(moment - 1 for moment in self._choices) - {0}
         self._late: frozenset[int] = frozenset()  # the step of a choice that had to wait

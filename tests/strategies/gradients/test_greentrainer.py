@@ -204,5 +204,5 @@ def test_options_out_of_range_are_refused() -> None:
 
 def test_an_interval_of_one_step_is_refused() -> None:
     view = ProbedView([1, 1, 1], total_steps=8, steps_per_epoch=1)
-    with pytest.raises(UserError, match="an interval has one step"):
+    with pytest.raises(UserError, match="the interval has a single step"):
         GreenTrainer(interval=1).start(view)
