@@ -28,12 +28,8 @@ from bench.data.texts.columns import (
 )
 from bench.data.texts.dataset import TextData, TextSample, TextSet
 from bench.data.texts.labels import UNLABELLED, list_classes, read_labels
-from bench.data.texts.part_names import (
-    NAMES,
-    refuse_saved_data_set,
-    refuse_unread,
-    refuse_unread_splits,
-)
+from bench.data.texts.part_files import find_part_files
+from bench.data.texts.part_names import NAMES, refuse_unread_splits
 from bench.data.texts.table_file import SUFFIXES, Row, read_table
 from bench.errors import UserError
 from bench.files import expand_home
@@ -80,7 +76,7 @@ class TableSet(TextSet):
 
 
 class FileTableSet(TableSet):
-    """Text data set of one file, or of a folder of files named train, validation and test."""
+    """Text data set of one file, or of a folder with files or shards of its parts."""
 
     @property
     def summary(self) -> str:
@@ -94,28 +90,13 @@ class FileTableSet(TableSet):
             return {"train": (str(path), read_table(path))}
         if not self.place or not path.is_dir():
             raise UserError(f"{self.name}: there is no file or folder {path}; check the path")
-        found: dict[str, tuple[str, list[Row]]] = {}
-        tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
-        tables = [file for file in tables if file.is_file()]
-        for part, names in NAMES.items():
-            files = [file for file in tables if file.stem.lower() in names]
-            if len(files) > 1:
-                raise UserError(
-                    f"{self.name}: {files[0].name} and {files[1].name} are the same part; remove "
-                    f"one of them, or rename it if it is another part ({', '.join(NAMES)})"
-                )
-            if files:
-                found[part] = (str(files[0]), read_table(files[0]))
-            else:
-                if part == "train":
-                    refuse_saved_data_set(path, self.name)
-                refuse_unread(path, part, self.name)
-        if "train" not in found:
-            raise UserError(
-                f"{self.name}: {path} has no train file; put train.csv there, and validation.csv "
-                f"and test.csv if there are any (or files that end in {', '.join(SUFFIXES[1:])})"
+        return {
+            part: (
+                str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1].name}",
+                [row for file in files for row in read_table(file)],
             )
-        return found
+            for part, files in find_part_files(path, self.name).items()
+        }
 
 
 class LibrarySet(TableSet):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from bench.data.interface.hub_shards import are_complete
 from bench.errors import UserError
 from bench.files import get_utf8_path
 
@@ -33,7 +33,6 @@ SIDE = 32  # pixels
 FOLDERS = {"cifar10": "plain_text", "cifar100": "cifar100"}
 LABELS = {"cifar10": "label", "cifar100": "fine_label"}  # columns
 CLASSES = {"cifar10": 10, "cifar100": 100}
-SHARD = re.compile(r"-(\d+)-of-(\d+)\b")
 ROWS = 1024  # decoded at a time
 
 
@@ -107,10 +106,7 @@ class HubFiles:
                 f"{self.name}: {self.folder} contains no {split}-*.parquet; download it from "
                 f"uoft-cs/{self.name}"
             )
-        found = [m.groups() if (m := SHARD.search(path.name)) else ("", "") for path in paths]
-        if [(int(n or -1), int(of or -1)) for n, of in found] != list(
-            enumerate([len(paths)] * len(paths))
-        ):
+        if not are_complete(paths):
             names = ", ".join(path.name for path in paths)
             raise UserError(
                 f"{self.name}: {self.folder} does not contain one complete set of shards of the "

@@ -38,7 +38,7 @@ def test_other_names_of_the_evaluation_part_are_read(tmp_path, name):
         (["eval.XLSX"], "eval.XLSX looks like the test part .*; convert it to test.csv"),
         (["dev.json"], "dev.json looks like the validation part .* convert it to validation.csv"),
         (["test_matched.tsv"], "test_matched.tsv looks like .*; rename it to test.tsv, or move"),
-        (["test-0-of-2.csv", "test-1-of-2.csv"], "join all files of this part in test.csv"),
+        (["test-0.csv", "test-1.csv"], "join all files of this part in test.csv"),
         (["test.csv", "eval.csv"], "eval.csv and test.csv are the same part; .* or rename it"),
     ],
 )
