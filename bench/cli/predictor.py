@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.cli import predictor_score
 from bench.cli.arguments import (
     add_data_root_argument,
     add_profile_argument,
@@ -253,11 +254,8 @@ def _show_info(args: argparse.Namespace) -> int:
         choice = parse_choice(args)
         print(describe_cost(choice.features, choice.recipe.window, choice.tailored))
         return 0
-    print(
-        describe_predictor(
-            args.file or SmartFRZ().files(load_profile(args.profile)["name"])["predictor"]
-        )
-    )
+    path = args.file or SmartFRZ().files(load_profile(args.profile)["name"])["predictor"]
+    print(describe_predictor(path))
     return 0
 
 
@@ -274,6 +272,12 @@ ACTIONS = {
         "evaluate --used",
         _add_evaluate_arguments,
         _evaluate,
+    ),
+    "score": (
+        "score a predictor on recorded runs of other data, such as that of the tables",
+        "score targets --profile desk --data-root data",
+        predictor_score.add_arguments,
+        predictor_score.score,
     ),
     "study": (
         "compare all feature sets and labelling rules",

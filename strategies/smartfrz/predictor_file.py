@@ -29,9 +29,10 @@ FORMAT = "freezebench-predictor-2"
 class Trained:
     """Trained predictor with its provenance.
 
-    provenance holds at least: features, window, tailored, snapshots_per_epoch, threshold and data.
-    threshold is the P(freeze) from which a layer freezes. data lists the names of all data sets on
-    which the predictor was trained.
+    provenance holds at least: features, window, tailored, snapshots_per_epoch, threshold, data,
+    rule and label_warmup. threshold is the P(freeze) from which a layer freezes. data lists the
+    names of all data sets on which the predictor was trained. rule holds the fields of the label
+    `Rule`. label_warmup is the fraction of a run, from its start, without labels.
     """
 
     network: Predictor

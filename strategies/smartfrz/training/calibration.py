@@ -37,6 +37,18 @@ def compute_calibration_error(bins: Sequence[tuple[float, float, int]]) -> float
     return sum(abs(p - share) * n for p, share, n in bins) / sum(n for _, _, n in bins)
 
 
+def count_freezes(histories: Histories, p: Tensor, threshold: float) -> tuple[int, int]:
+    """Return the number of freezes at a threshold, and how many of them are wrong.
+
+    p (N, S): P(freeze) at the moments of the histories, NaN where no P is known. A layer freezes at
+    the first labelled moment at which its P(freeze) reaches the threshold. The freeze is wrong if
+    the layer is labelled as not converged at this moment.
+    """
+    over = (p >= threshold) & histories.known
+    first = over & (over.cumsum(1) == 1)
+    return int(first.sum()), int((first & ~histories.label).sum())
+
+
 def calibrate_threshold(
     histories: Histories, judged: Mapping[str, Tensor], wrong: float
 ) -> tuple[float, float]:
@@ -44,19 +56,13 @@ def calibrate_threshold(
 
     The second value is the fraction of wrong freezes at this threshold.
     judged: held-out P(freeze) (N, S) by split, NaN where no P is known.
-    A layer freezes at the first moment at which its P(freeze) reaches the threshold. The freeze is
-    wrong if the layer is labelled as not converged at this moment. The freezes of all splits are
-    pooled.
+    The freezes, as in `count_freezes`, of all splits are pooled.
     Thresholds from 0.50 to 0.99 are tried in steps of 0.01. If all of them give more wrong freezes
     than allowed, the result is 0.99.
     """
     for step in range(50, 100):
-        froze = bad = 0
-        for p in judged.values():
-            over = (p >= step / 100) & histories.known
-            first = over & (over.cumsum(1) == 1)
-            froze += int(first.sum())
-            bad += int((first & ~histories.label).sum())
+        counts = [count_freezes(histories, p, step / 100) for p in judged.values()]
+        froze, bad = (sum(parts) for parts in zip(*counts, strict=True))
         if bad <= wrong * froze:
             break
     return step / 100, bad / max(froze, 1)

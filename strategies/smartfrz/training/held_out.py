@@ -175,7 +175,7 @@ def _compute_score(
     for fold in parts:
         p = judged[fold.split]
         rows = _find_rows(histories, fold.held)
-        of_fold[fold.split, fold.name] = _compute_auroc(
+        of_fold[fold.split, fold.name] = compute_auroc(
             histories, p, histories.known & rows[:, None]
         )
         for run in fold.held:
@@ -183,7 +183,7 @@ def _compute_score(
             label = histories.label[moments]
             if label.any() and not label.all():
                 key = (fold.split, histories.origins[run].run)
-                auroc[key] = _compute_auroc(histories, p, moments)
+                auroc[key] = compute_auroc(histories, p, moments)
                 precision[key] = float(average_precision_score(label, p[moments]))
     return Score(of_fold, auroc, precision, judged)
 
@@ -250,7 +250,8 @@ def _compute_mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-def _compute_auroc(histories: Histories, p: Tensor, moments: Tensor) -> float:
+def compute_auroc(histories: Histories, p: Tensor, moments: Tensor) -> float:
+    """Return the AUROC of scores p (N, S) at some moments, bool (N, S); NaN if all labels agree."""
     label = histories.label[moments]
     if label.all() or not label.any():
         return math.nan
