@@ -58,11 +58,11 @@ def add_results_argument(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_profile_argument(parser: argparse._ActionsContainer) -> None:
-    """Add --profile NAME."""
-    parser.add_argument(
-        "--profile", default="laptop", metavar="NAME", help="name of a profile, or a TOML file"
-    )
+def add_profile_argument(
+    parser: argparse._ActionsContainer, text: str = "name of a profile, or a TOML file"
+) -> None:
+    """Add --profile NAME. text: its help."""
+    parser.add_argument("--profile", default="laptop", metavar="NAME", help=text)
 
 
 def add_data_root_argument(parser: argparse._ActionsContainer) -> None:

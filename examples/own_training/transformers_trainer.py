@@ -34,7 +34,6 @@ model = BertForSequenceClassification(
 )
 callback = TrainerFreezing(
     example={"input_ids": words[:BATCH]},
-    samples_per_epoch=len(data),
     strategy="lisa",
     options={"n": 1, "K": 10},
 )

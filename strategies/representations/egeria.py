@@ -31,7 +31,8 @@ class Egeria(Strategy):
     Evaluations start after a bootstrap phase. This phase ends with the first epoch whose mean
     training loss differs by less than 10 % from that of the epoch before. All blocks thaw when the
     learning rate is at most a tenth of its value at the first freeze. After a thaw, freezing starts
-    again at the input. The learning rate at the first freeze after the thaw then counts.
+    again at the input. The next thaw compares with the learning rate at the first freeze after
+    this thaw.
 
     Source: Wang et al. (2023), "Egeria: Efficient DNN Training with Knowledge-Guided Layer
     Freezing", arXiv 2201.06227. This strategy follows a summary of the paper's rule. The summary

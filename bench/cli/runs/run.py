@@ -57,7 +57,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="run:ID",
         help="trained run of the same task, required by cka_oracle and record (default: none)",
     )
-    add_profile_argument(method)
+    add_profile_argument(
+        method, "profile whose predictor is used; no other setting is taken from the profile"
+    )
     training = parser.add_argument_group("training")
     grouped = (*MODEL_AND_DATA, *STRATEGY, "weights", "reference")
     add_field_arguments(training, tuple(name for name in FIELDS if name not in grouped))

@@ -75,7 +75,7 @@ def refuse_folder(path: Path) -> None:
 
 
 def describe_part(path: Path) -> str:
-    """Return how to join the parts of a weights file if `path` is one of several, else ''."""
+    """If a file is one of several parts of the weights, return how to join them, else ''."""
     match = PART.fullmatch(path.name)
     if not match or int(match[2]) == 1:
         return ""
