@@ -43,7 +43,7 @@ class Machines:
         return self.rank == 0
 
     def publish(self, task: Mapping[str, Any]) -> int:
-        """Publish an order for the other machines. Return its number, counted from 1.
+        """Publish an order, a task for the other machines. Return its number, counted from 1.
 
         task: plain values.
         """

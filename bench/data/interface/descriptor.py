@@ -67,8 +67,8 @@ class DataSet(ABC):
     def fingerprint_for(self, evaluate_on: Part, root: Path | None) -> str:
         """Return the fingerprint for runs that evaluate on a part of the data.
 
-        A data set overrides this method if runs do not read all of its parts. A fault in an unread
-        part then raises no error.
+        A data set overrides this method if runs do not read all of its parts. The fingerprint then
+        covers the parts that they read, so a fault in another part does not stop a run.
         """
         return self.fingerprint(root)
 

@@ -83,7 +83,10 @@ class PackRunner:
             return {spec.id: read_status(spec, Path(results)).state for spec in specs}
 
     def checkpoint(self, *arguments: Any) -> DelayedSubmission:
-        """Return the same task, because the checkpoints of the runs hold all other state."""
+        """Return this task for submission in a new job: submitit calls it when the job must end.
+
+        The runs continue from their own checkpoints, so the task needs no state of its own.
+        """
         return DelayedSubmission(self, *arguments)
 
 
