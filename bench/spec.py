@@ -109,7 +109,9 @@ class Spec:
     score_samples: int = _declare(
         Integer(0, doc="samples for score_epochs, balanced over the classes; 0 = all")
     )
-    train_limit: int = _declare(Integer(0, doc="number of training samples, balanced over the classes; 0 = all"))
+    train_limit: int = _declare(
+        Integer(0, doc="number of training samples, balanced over the classes; 0 = all")
+    )
     device: str = _declare(Choice("cpu", ("cpu", "cuda"), doc="device type"))
     precision: str = _declare(
         Choice("float32", PRECISIONS, doc="precision of forward and backward")

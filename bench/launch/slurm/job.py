@@ -83,10 +83,7 @@ class PackRunner:
             return {spec.id: read_status(spec, Path(results)).state for spec in specs}
 
     def checkpoint(self, *arguments: Any) -> DelayedSubmission:
-        """Return this task for submission in a new job: submitit calls it when the job must end.
-
-        The runs continue from their own checkpoints, so the task needs no state of its own.
-        """
+        """Return this task for a new job, whose runs continue from their own checkpoints."""
         return DelayedSubmission(self, *arguments)
 
 
