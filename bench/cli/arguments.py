@@ -225,8 +225,8 @@ def resolve_sweep(args: argparse.Namespace) -> Sweep:
             ]
         )
         gc.freeze()
-        _check_roles(args.weights, sweep)
         atexit.register(gc.unfreeze)  # some libraries report frozen objects as leaks at exit
+        _check_roles(args.weights, sweep)
     finally:
         gc.enable()
     return sweep

@@ -124,10 +124,9 @@ def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _make(args: argparse.Namespace, specs: Sequence[Spec], results: Path) -> None:
-    from bench.launch.launch import launch
+    from bench.launch.launch import launch_all
 
-    if launch(specs, results, args.workers).stopped:
-        raise KeyboardInterrupt
+    launch_all(specs, results, args.workers)
 
 
 def _train(args: argparse.Namespace) -> int:

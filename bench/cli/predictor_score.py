@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
 
 from bench.cli.arguments import (
     add_sweep_choice_arguments,
@@ -13,10 +11,7 @@ from bench.cli.arguments import (
     check_data,
     resolve_sweep,
 )
-from bench.files import make_folder, write_atomically
-
-if TYPE_CHECKING:
-    from bench.spec import Spec
+from bench.files import expand_home, make_folder, write_atomically
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +30,7 @@ def score(args: argparse.Namespace) -> int:
     import pandas as pd
     import torch
 
-    from bench.launch.launch import launch
+    from bench.launch.launch import launch_all
     from strategies.smartfrz.predictor_file import load_predictor
     from strategies.smartfrz.strategy import SmartFRZ
     from strategies.smartfrz.studies.target_scores import (
@@ -47,22 +42,21 @@ def score(args: argparse.Namespace) -> int:
 
     sweep = resolve_sweep(args)
     shipped = SmartFRZ().files(sweep.profile["name"])["predictor"]
-    trained = load_predictor(Path(args.predictor or shipped), torch.device("cpu"))
+    path = expand_home(args.predictor or shipped)
+    trained = load_predictor(path, torch.device("cpu"))
     check_sweep(sweep, trained)
     check_data(sweep.specs)
     out = args.results / "reports" / sweep.profile["name"] / "predictor"
     make_folder(out)
-
-    def execute(specs: Sequence[Spec], results: Path) -> None:
-        if launch(specs, results, args.workers).stopped:
-            raise KeyboardInterrupt
-
-    recordings = load_recordings(sweep, args.results, execute, trained.provenance["tailored"])
+    launch = partial(launch_all, workers=args.workers)
+    recordings = load_recordings(sweep, args.results, launch, trained.provenance["tailored"])
     entries = {entry.spec.id: entry for entry in sweep.entries}
     mine = [entries[recording.origin.run] for recording in recordings]
     rows = score_recordings(
         trained, recordings, [e.roles["model"] for e in mine], [e.spec.seed for e in mine]
     )
-    write_atomically(out / f"score-{sweep.name}.csv", pd.DataFrame(rows).to_csv(index=False))
     print(format_target_scores(rows))
+    file = out / f"score-{sweep.name}-{path.stem}.csv"
+    write_atomically(file, pd.DataFrame(rows).to_csv(index=False))
+    print(f"each run: {file}")
     return 0

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from bench.errors import UserError
 from bench.files import make_results_folder
 from bench.launch.capacity import count_workers
 from bench.launch.in_process import run_inline
@@ -48,6 +49,21 @@ def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
     finally:
         progress.close()
         progress.sum_up()
+
+
+def launch_all(specs: Sequence[Spec], results: Path, workers: int = 0) -> None:
+    """Execute all runs that are not done, for a command that needs all of their results.
+
+    Raises KeyboardInterrupt if the launch was stopped, and UserError if a run failed.
+    """
+    outcome = launch(specs, results, workers)
+    if outcome.stopped:
+        raise KeyboardInterrupt
+    if failed := len(outcome.failed):
+        raise UserError(
+            f"{failed} run{'s' * (failed > 1)} failed, see above; correct the cause and run the "
+            "same command again (finished runs are kept)"
+        )
 
 
 @contextmanager

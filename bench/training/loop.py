@@ -70,16 +70,19 @@ def execute(
     folder.clear_leftovers()
     run = RunState(spec, results, group)
     try:
-        prepare(run, folder)
-        with run.energy.measure():
-            train(run, folder, stop, progress, checkpoint_seconds)
-        evaluate(run)
-        result = make_result(run, "done", "")
-    except Diverged as error:
-        result = make_result(run, "diverged", str(error))
-    if group.first:
-        write_run_record(run, folder, result)
-    return result
+        try:
+            prepare(run, folder)
+            with run.energy.measure():
+                train(run, folder, stop, progress, checkpoint_seconds)
+            evaluate(run)
+            result = make_result(run, "done", "")
+        except Diverged as error:
+            result = make_result(run, "diverged", str(error))
+        if group.first:
+            write_run_record(run, folder, result)
+        return result
+    finally:
+        run.release()
 
 
 def prepare(run: RunState, folder: RunFolder) -> None:

@@ -130,6 +130,14 @@ class RunState:
         layers, _ = analyze(next(iter(sizes)))
         return layers, FlopsBySize(lambda size: analyze(size)[1], sizes, batches)
 
+    def release(self) -> None:
+        """Drop the model, the data and all else, which this object must not be asked for again.
+
+        View and run refer to each other. Without this call, the memory would only be freed by a
+        later garbage collection, while the next run already needs memory of its own.
+        """
+        vars(self).clear()
+
     def has_finite_weights(self) -> bool:
         """Return whether all weights are finite. The call waits for the device."""
         return bool(torch.stack([w.isfinite().all() for w in self.model.parameters()]).all())

@@ -106,6 +106,7 @@ def load_predictor(path: Path, device: torch.device) -> Trained:
             state = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         reason = "it does not exist" if not path.exists() else str(error)
+        reason = "it is a folder" if path.is_dir() else reason
         raise UserError(f"predictor {path} cannot be read: {reason}; {advice}") from None
     try:
         provenance = json.loads(metadata.get("provenance", "{}"))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench.data.interface.hub_shards import get_split
 from bench.data.texts.table_file import SUFFIXES
 from bench.errors import UserError
 
@@ -50,6 +51,17 @@ def refuse_unread(path: Path, part: str, data_set: str) -> None:
             f"{data_set}: {name} looks like the {part} part but would not be read; "
             f"{way}{' it to' if not join else ''} {wanted}, or move it to another folder"
         )
+
+
+def refuse_broken_link(path: Path, part: str, data_set: str) -> None:
+    """Raise UserError if a file of the part is a link to a file that does not exist."""
+    for entry in sorted(path.iterdir()):
+        named = not entry.name.startswith(HIDDEN) and _names_part(_get_stem(entry), part)
+        if named and entry.is_symlink() and not entry.exists():
+            raise UserError(
+                f"{data_set}: {entry.name} is a link to a file that does not exist; download the "
+                "data set again, or remove the link"
+            )
 
 
 def refuse_unread_splits(splits: Iterable[str], part: str, data_set: str) -> None:
@@ -96,7 +108,7 @@ def _may_be_table(file: Path, part: str) -> bool:
         return True
     if suffix in COMPRESSED and Path(file.stem).suffix.lower() in SUFFIXES:
         return True
-    return suffix in MAYBE_TABLES and _get_stem(file).lower() in NAMES[part]
+    return suffix in MAYBE_TABLES and (get_split(file) or _get_stem(file)).lower() in NAMES[part]
 
 
 def _get_stem(file: Path) -> str:

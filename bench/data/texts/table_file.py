@@ -20,15 +20,18 @@ SIGNS = (";", "\t", "|", ",")  # delimiters of other programs
 LINES = (".jsonl", ".ndjson")
 SUFFIXES = (*DELIMITERS, *LINES, ".parquet")
 
+POINTER = b"version https://git-lfs"
+UNREADABLE = (OSError, ValueError, RecursionError, OverflowError)  # pyarrow: dates out of range
+
 Row = Mapping[str, Any]
 Record = tuple[list[str], int, list[str]]  # lines of a row, number of its last line, values
 
 
-def read_table(path: Path) -> list[Row]:
+def read_table(path: Path, may_be_empty: bool = False) -> list[Row]:
     """Return the rows of a table file, each as values by column.
 
     Values of a CSV or TSV file are strings, also "NA" and "". Raises UserError if the file cannot
-    be read, is empty, or has an unknown suffix.
+    be read or has an unknown suffix, and for a file without rows unless it may be empty.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -37,6 +40,7 @@ def read_table(path: Path) -> list[Row]:
             f"{', '.join(SUFFIXES)}"
         )
     try:
+        _refuse_pointer(path)
         if suffix in DELIMITERS:
             rows = _read_delimited(path, DELIMITERS[suffix])
         elif suffix in LINES:
@@ -44,7 +48,7 @@ def read_table(path: Path) -> list[Row]:
         else:
             with get_utf8_path(path) as place:
                 rows = pq.read_table(place).to_pylist()
-    except (OSError, ValueError, RecursionError, csv.Error, pa.ArrowException) as error:
+    except (*UNREADABLE, csv.Error, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         remedy = "correct the file"
         if isinstance(error, csv.Error):
@@ -55,9 +59,19 @@ def read_table(path: Path) -> list[Row]:
         elif isinstance(error, UnicodeDecodeError):
             remedy = "save the file in UTF-8"
         raise UserError(f"{path}: cannot be read ({reason}); {remedy}") from None
-    if not rows:
+    if not rows and not may_be_empty:
         raise UserError(f"{path}: contains no rows; use another file")
     return rows
+
+
+def _refuse_pointer(path: Path) -> None:
+    """Raise UserError for the pointer that `git clone` leaves in place of a file of Git LFS."""
+    with path.open("rb") as file:
+        if file.read(len(POINTER)) == POINTER:
+            raise UserError(
+                f"{path}: is a pointer of Git LFS, not the file itself; install git-lfs and run "
+                "`git lfs pull` in its folder"
+            )
 
 
 def _read_delimited(path: Path, delimiter: str) -> list[Row]:

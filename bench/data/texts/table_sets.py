@@ -28,7 +28,7 @@ from bench.data.texts.columns import (
 )
 from bench.data.texts.dataset import TextData, TextSample, TextSet
 from bench.data.texts.labels import UNLABELLED, list_classes, read_labels
-from bench.data.texts.part_files import find_part_files
+from bench.data.texts.part_files import find_part_files, read_part
 from bench.data.texts.part_names import NAMES, refuse_unread_splits
 from bench.data.texts.table_file import SUFFIXES, Row, read_table
 from bench.errors import UserError
@@ -90,13 +90,7 @@ class FileTableSet(TableSet):
             return {"train": (str(path), read_table(path))}
         if not self.place or not path.is_dir():
             raise UserError(f"{self.name}: there is no file or folder {path}; check the path")
-        return {
-            part: (
-                str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1].name}",
-                [row for file in files for row in read_table(file)],
-            )
-            for part, files in find_part_files(path, self.name).items()
-        }
+        return {part: read_part(files) for part, files in find_part_files(path, self.name).items()}
 
 
 class LibrarySet(TableSet):

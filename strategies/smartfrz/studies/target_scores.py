@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from bench.errors import UserError
 from bench.planning.sweep import Sweep
+from bench.spec import Spec
 from strategies.smartfrz.predictor_file import Trained
 from strategies.smartfrz.training.calibration import count_freezes
 from strategies.smartfrz.training.corpus import Recording, build_histories
@@ -16,35 +17,67 @@ from strategies.smartfrz.training.fit import predict_probabilities
 from strategies.smartfrz.training.held_out import compute_auroc, compute_interval
 from strategies.smartfrz.training.labels import Rule
 from strategies.smartfrz.training.recorder import Record
+from strategies.smartfrz.training.source_runs import read_option
+
+COLUMNS = (
+    "model",
+    "task",
+    "runs",
+    "converged",
+    "AUROC of predictor",
+    "progress alone",
+    "displacement alone",
+    "predictor − progress",
+    "early freezes",
+    "without AUROC",
+)
 
 
 def check_sweep(sweep: Sweep, trained: Trained) -> None:
     """Raise UserError unless a predictor can be scored on the runs of a sweep.
 
-    The strategy of each run must be `record`, with as many snapshots per epoch as the predictor
-    expects. The predictor must not have been trained on the data of a run.
+    The strategy of each run must be `record`, with the snapshots and the CKA values per epoch that
+    the predictor was trained with, and with enough weights per layer and CKA values. The predictor
+    must not have been trained on the data of a run.
     """
-    seen = trained.provenance["data"]
-    expected = trained.provenance["snapshots_per_epoch"]
-    for entry in sweep.entries:
-        spec = entry.spec
-        if spec.strategy != Record.name:
-            raise UserError(
-                f"sweep {sweep.name}: {spec.label} uses the strategy {spec.strategy}; the "
-                f"predictor is scored on runs of the strategy {Record.name}"
-            )
-        if spec.data in seen:
-            raise UserError(
-                f"sweep {sweep.name}: the predictor was trained on {spec.data}, so its score there "
-                "says nothing; use other data, or `freezebench predictor evaluate`"
-            )
-        option = "snapshots_per_epoch"
-        recorded = spec.options.get(option, Record.options[option].default)
-        if recorded != expected:
-            raise UserError(
-                f"sweep {sweep.name}: {spec.label} has {option} = {recorded}; the predictor was "
-                f"trained for {option} = {expected}"
-            )
+    for spec in {entry.spec.id: entry.spec for entry in sweep.entries}.values():
+        if fault := _find_fault(spec, trained.provenance):
+            raise UserError(f"sweep {sweep.name}: {spec.label} {fault}")
+
+
+def _find_fault(spec: Spec, facts: Mapping[str, Any]) -> str:
+    """Return why a predictor with some provenance cannot be scored on a run, or ""."""
+    if spec.strategy != Record.name:
+        return (
+            f"uses the strategy {spec.strategy}; the predictor is scored on runs of the strategy "
+            f"{Record.name}"
+        )
+    if spec.data in facts["data"]:
+        return (
+            f"uses {spec.data}, on which the predictor was trained, so its score there says "
+            "nothing; use other data, or `freezebench predictor evaluate`"
+        )
+    wanted = {
+        "snapshots_per_epoch": facts["snapshots_per_epoch"],
+        # The label rule counts CKA values, so their distance must be that of the training data.
+        "probes_per_epoch": Record.options["probes_per_epoch"].default,
+    }
+    for name, value in wanted.items():
+        if (own := read_option(spec, name)) != value:
+            return f"has {name} = {own}; the predictor was trained with {name} = {value}"
+    if (own := read_option(spec, "tailored")) < (n := facts["tailored"]):
+        return (
+            f"records {own} weights per layer, and the predictor reads {n}; set options = "
+            f"{{tailored = {n}}} for the method in the sweep"
+        )
+    rule = Rule(**facts["rule"])
+    values = 1 + wanted["probes_per_epoch"] * spec.epochs
+    if rule.kind == "stable" and (used := -(-values // rule.every)) < rule.k:
+        return (
+            f"has {used} CKA values in {spec.epochs} epochs, and a label needs {rule.k}; give more "
+            "epochs (--epochs)"
+        )
+    return ""
 
 
 def score_recordings(
@@ -97,28 +130,35 @@ def format_target_scores(rows: Sequence[dict[str, Any]]) -> str:
     Intervals are 95 % t intervals over the runs. A run whose labels are all equal has no AUROC and
     is counted in the last column.
     """
-    title = (
-        f"{'model':16}{'task':12}{'runs':>5}{'converged':>11}{'AUROC of predictor':>20}"
-        f"{'progress alone':>17}{'displacement alone':>20}{'predictor − progress':>22}"
-        f"{'early freezes':>15}{'without AUROC':>15}"
-    )
-    lines = [title]
+    table = [COLUMNS]
     for model, task in dict.fromkeys((row["model"], row["task"]) for row in rows):
         own = [row for row in rows if (row["model"], row["task"]) == (model, task)]
         scored = [row for row in own if row["predictor"] == row["predictor"]]
-        shown = {
-            key: _format_interval([row[key] for row in scored])
-            for key in ("predictor", "progress", "displacement")
-        }
-        gap = _format_interval([row["predictor"] - row["progress"] for row in scored], "+")
-        froze, early = (sum(row[key] for row in own) for key in ("freezes", "early"))
-        converged = sum(row["converged"] for row in own) / len(own)
-        lines.append(
-            f"{model:16}{task:12}{len(own):5}{converged:11.0%}{shown['predictor']:>20}"
-            f"{shown['progress']:>17}{shown['displacement']:>20}{gap:>22}"
-            f"{f'{early} of {froze}':>15}{len(own) - len(scored):>15}"
+        labels, froze, early = (
+            sum(row[key] for row in own) for key in ("labels", "freezes", "early")
         )
-    return "\n".join(lines)
+        converged = sum(row["converged"] * row["labels"] for row in own if row["labels"])
+        table.append((
+            model,
+            task,
+            str(len(own)),
+            f"{converged / labels:.0%}" if labels else "-",
+            *(
+                _format_interval([row[key] for row in scored])
+                for key in ("predictor", "progress", "displacement")
+            ),
+            _format_interval([row["predictor"] - row["progress"] for row in scored], "+"),
+            f"{early} of {froze}",
+            str(len(own) - len(scored)),
+        ))  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join(
+        "  ".join(
+            text.ljust(width) if number < 2 else text.rjust(width)
+            for number, (text, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in table
+    )
 
 
 def _format_interval(values: Sequence[float], sign: str = "") -> str:

@@ -110,7 +110,7 @@ def _label_recording(
     curve, probes = rule.select(trace)
     label, known = rule.labels(curve)
     # The newest token at a probe is that of the last snapshot taken before or at the probe.
-    newest = torch.searchsorted(trace["progress"], probes, right=True) - 1
+    newest = torch.searchsorted(trace["progress"], probes.contiguous(), right=True) - 1
     known &= (probes >= warmup)[:, None]
     layers = label.shape[1]
     return {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -78,11 +79,12 @@ def load_recordings(
     or if all runs diverged. If the sweep itself declares too few weights, the error comes before
     the launch.
     """
-    for entry in sweep.entries:
-        _check_width(entry.spec.id, _read_option(entry.spec, "tailored"), tailored)
+    entries = {entry.spec.id: entry for entry in sweep.entries}.values()  # each run once
+    for entry in entries:
+        _check_width(entry.spec.id, read_option(entry.spec, "tailored"), tailored)
     launch(sweep.specs, results)
     recordings = []
-    for entry in sweep.entries:
+    for entry in entries:
         folder = RunFolder(results, entry.spec.id)
         if not folder.done:
             raise UserError(
@@ -91,7 +93,7 @@ def load_recordings(
         if folder.diverged:
             say(f"left out a run that diverged: {entry.spec.label}")
             continue
-        trace = load_file(folder.path / "trace.safetensors")
+        trace = _load_trace(folder.path / "trace.safetensors")
         trace["snapshots"] = _select_weights(trace["snapshots"], tailored, entry.spec.id)
         family = entry.roles["model"].split()[0]
         origin = RunOrigin(entry.spec.id, family, entry.roles["dataset"])
@@ -101,10 +103,19 @@ def load_recordings(
     return recordings
 
 
+def _load_trace(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a recording. Raise UserError if its file is missing or damaged."""
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else "is damaged"
+        raise UserError(f"{path} {reason}; delete its folder to run it again") from None
+
+
 def refuse_long_rule(sweep: Sweep, rule: Rule) -> None:
     """Raise UserError if a label rule needs more CKA values than any run of a sweep records."""
     most = max(
-        1 + _read_option(entry.spec, "probes_per_epoch") * entry.spec.epochs
+        1 + read_option(entry.spec, "probes_per_epoch") * entry.spec.epochs
         for entry in sweep.entries
     )
     used = math.ceil(most / rule.every)
@@ -115,7 +126,7 @@ def refuse_long_rule(sweep: Sweep, rule: Rule) -> None:
         )
 
 
-def _read_option(spec: Spec, name: str) -> int:
+def read_option(spec: Spec, name: str) -> int:
     """Return an option of the strategy `record` in a spec, or its default."""
     return int(spec.options.get(name, Record.options[name].default))
 

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.data.interface.hub_shards import are_complete
+from bench.data.interface.hub_shards import find_shard_fault, sort_shards
 from bench.errors import UserError
 from bench.files import get_utf8_path
 
@@ -98,20 +98,16 @@ class HubFiles:
     def list_shards(self, split: Split) -> list[Path]:
         """Return the files of a split in the order of their rows.
 
-        Raises UserError if a shard is missing.
+        Raises UserError if a shard is missing or there twice.
         """
-        paths = sorted(self.folder.glob(f"{split}-*.parquet"))
+        paths = sort_shards([*self.folder.glob(f"{split}-*.parquet")])
         if not paths:
             raise UserError(
                 f"{self.name}: {self.folder} contains no {split}-*.parquet; download it from "
                 f"uoft-cs/{self.name}"
             )
-        if not are_complete(paths):
-            names = ", ".join(path.name for path in paths)
-            raise UserError(
-                f"{self.name}: {self.folder} does not contain one complete set of shards of the "
-                f"{split} split ({names}); download it again from uoft-cs/{self.name}"
-            )
+        if fault := find_shard_fault(paths):
+            raise UserError(f"{self.name}, from uoft-cs/{self.name}: in {self.folder}, {fault}")
         return paths
 
     def read(self, split: Split) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ from strategies.smartfrz.training.fit import predict_probabilities
 from strategies.smartfrz.training.labels import Rule
 from tests.support.recordings import make_recording
 
-RULE = {"kind": "stable", "k": 3, "epsilon": 0.02, "smooth": 1, "estimator": "unbiased", "every": 1}
+RULE = {"kind": "stable", "k": 4, "epsilon": 0.02, "smooth": 1, "estimator": "unbiased", "every": 1}
 FACTS = {
     "features": "travel",
     "window": 12,
@@ -105,8 +105,11 @@ def test_a_run_with_equal_labels_has_no_auroc_and_is_counted(trained: Trained) -
     ("changes", "message"),
     [
         ({"method": "full"}, "uses the strategy full; the predictor is scored on runs of"),
-        ({"data": "few"}, "was trained on glyphs:few, so its score there says nothing"),
-        ({"more": "options = {snapshots_per_epoch = 4}"}, "= 4; the predictor was trained for"),
+        ({"data": "few"}, "uses glyphs:few, on which the predictor was trained, so its score"),
+        ({"more": "options = {snapshots_per_epoch = 4}"}, "= 4; the predictor was trained with"),
+        ({"more": "options = {probes_per_epoch = 10}"}, "= 10; the predictor was trained with"),
+        ({"more": "options = {tailored = 16}"}, "records 16 weights per layer, and .* reads 32"),
+        ({"more": "set = {epochs = 1}"}, "has 3 CKA values in 1 epochs, and a label needs 4"),
     ],
 )
 def test_runs_on_which_a_score_says_nothing_are_refused(
@@ -124,9 +127,34 @@ def test_the_command_records_runs_and_writes_their_scores(
     load(tmp_path)
     results = tmp_path / "results"
     sizes = ["--epochs", "6", "--train-limit", "320"]
-    command = ["predictor", "score", str(tmp_path / "mine.toml"), "--results", str(results), *sizes]
+    (tmp_path / "same.toml").write_text((tmp_path / "mine.toml").read_text())
+    files = [str(tmp_path / name) for name in ("mine.toml", "same.toml")]
+    command = ["predictor", "score", *files, "--results", str(results), *sizes]
     assert main(command) == 0
-    row = pd.read_csv(results / "reports" / "laptop" / "predictor" / "score-mine.csv").iloc[0]
+    (scores,) = (results / "reports" / "laptop" / "predictor").glob("score-*-laptop-w30-n1024.csv")
+    (row,) = pd.read_csv(scores).to_dict("records")  # a run of both sweeps counts once
     assert (row["model"], row["task"], row["seed"]) == ("mobilenet_v2", "cifar10", 0)
     assert row["labels"] > 0
     assert "AUROC of predictor" in capsys.readouterr().out
+    trace = results / "runs" / row["run"] / "trace.safetensors"
+    trace.write_bytes(trace.read_bytes()[:-9])
+    assert main(command) == 2
+    assert f"{trace} is damaged; delete its folder to run it again" in capsys.readouterr().err
+    trace.unlink()
+    assert main(command) == 2
+    assert f"{trace} does not exist; delete its folder" in capsys.readouterr().err
+    assert main([*command, "--predictor", str(tmp_path)]) == 2
+    assert f"predictor {tmp_path} cannot be read: it is a folder" in capsys.readouterr().err
+
+
+def test_a_failed_run_ends_the_command_with_its_cause(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load(tmp_path)
+    weights = tmp_path / "weights.safetensors"
+    weights.write_text("no weights")
+    command = ["predictor", "score", str(tmp_path / "mine.toml"), "--results", str(tmp_path / "r")]
+    assert main([*command, "--weights", f"mobilenet_v2={weights}"]) == 2
+    error = capsys.readouterr().err
+    assert "weights.safetensors" in error
+    assert "1 run failed, see above; correct the cause" in error
