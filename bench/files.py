@@ -62,6 +62,10 @@ def make_results_folder(results: Path) -> None:
         raise UserError(
             f"{results} is a file, but must be a folder; move the file or pass --results DIR"
         ) from None
+    except OSError as error:
+        raise UserError(
+            f"{results} cannot be created ({error.strerror}); pass --results DIR"
+        ) from None
 
 
 def hash_file(path: Path) -> str:
@@ -93,7 +97,7 @@ def read_json(path: Path, mend: str = "delete its folder to run it again") -> di
         with explain_errors(path):
             values = json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
+        raise UserError(f"{path} does not exist; {mend}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); {mend}") from None
     if not isinstance(values, dict):
@@ -168,6 +172,10 @@ def make_folder(out: Path) -> None:
     except (FileExistsError, NotADirectoryError):
         file = next(path for path in (out, *out.parents) if path.exists() and not path.is_dir())
         raise UserError(f"{file} is a file, but must be a folder; move the file") from None
+    except OSError as error:
+        raise UserError(
+            f"{out} cannot be created ({error.strerror}); give another folder"
+        ) from None
 
 
 @contextmanager

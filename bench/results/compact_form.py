@@ -30,6 +30,7 @@ FILES = (
     "decisions.jsonl",
     "evaluation.npz",  # absent if the run diverged
     RECORDING,
+    "retime.json",  # only if the run was timed again
     RESULT,
 )
 LONGEST = 2**28  # bytes of a member that is still read
@@ -107,5 +108,7 @@ def unpack_runs(source: Path, target: Path) -> None:
                             "again with `freezebench export --format compact`"
                         )
                     (folder / member.name).write_bytes(file.read())
-        except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+        except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
             raise UserError(f"{path} cannot be read ({error}); export it again") from None
+        if not (folder / RESULT).exists():
+            raise UserError(f"{path} contains no {RESULT}; export it again")

@@ -5,6 +5,7 @@ A source may also be a folder of runs in the compact form (compact_form.py).
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -17,10 +18,12 @@ from bench.files import read_json, replace_atomically
 from bench.results.compact_form import SUFFIX, unpack_runs
 from bench.results.comparison import find_difference, read_reproducible
 from bench.results.run_folder import RunFolder, check_owner
+from bench.revisions import RESULTS_VERSION
 from bench.spec import Spec
 
 # File to copy last, because it marks the run as done.
 LAST = "result.json"
+TIMING = "retime.json"  # written by `freezebench retime`, after the run is done
 LEFT_OUT = ("lock", "progress.json", "checkpoint.pt", "failure.json", "traceback.txt")
 
 
@@ -50,7 +53,21 @@ def merge(sources: Sequence[Path], results: Path) -> MergeOutcome:
                 folders.append(unpacked)
             if (source / "runs").is_dir() or source not in packed:
                 folders.append(source)
-        return _merge_folders(folders, results)
+        try:
+            return _merge_folders(folders, results)
+        except UserError as error:
+            raise UserError(_name_archives(str(error), sources, Path(place))) from None
+
+
+def _name_archives(message: str, sources: Sequence[Path], place: Path) -> str:
+    """Return a message with the compact files of runs in place of their unpacked folders.
+
+    place: folder whose subfolder N holds the unpacked runs of source N.
+    """
+    unpacked = re.compile(rf"{re.escape(str(place))}/(\d+)/runs/([^/\s:;,()]+)")
+    if unpacked.match(message):  # a fault of one run, whose folder the user cannot delete
+        message = f"{message.rpartition('; ')[0]}; export it again, or remove this file"
+    return unpacked.sub(lambda m: f"{sources[int(m[1])] / m[2]}{SUFFIX}", message)
 
 
 def _merge_folders(sources: Sequence[Path], results: Path) -> MergeOutcome:
@@ -87,6 +104,14 @@ def _merge_folders(sources: Sequence[Path], results: Path) -> MergeOutcome:
         _copy(folder, RunFolder(results, run_id))
         merged.copied.append(run_id)
     merged.same = [run_id for run_id in merged.same if run_id not in chosen]
+    for run_id, folder in _find_runs(sources):
+        own = RunFolder(results, run_id)
+        if (
+            run_id in merged.same
+            and (folder / TIMING).exists()
+            and not (own.path / TIMING).exists()
+        ):
+            _copy_file(folder / TIMING, own.path / TIMING)
     return merged
 
 
@@ -95,6 +120,8 @@ def _find_runs(sources: Iterable[Path]) -> Iterable[tuple[str, Path]]:
     folders = []
     for source in sources:
         runs = source / "runs"
+        if source.is_file():
+            raise UserError(f"{source} is a file; give its folder, {source.parent}")
         if not runs.is_dir():
             raise UserError(
                 f"{source} is not a results folder: it has no runs/ folder and no compact runs "
@@ -121,11 +148,21 @@ def _check_run(run_id: str, folder: Path) -> dict[str, Any]:
     for what in ("spec", "result"):
         check_owner(folder, f"{what}.json", found[what].get("id"))
     if spec.id != run_id:
+        made_on = folder / "environment.json"
+        version = read_json(made_on).get("results_version") if made_on.exists() else RESULTS_VERSION
+        cause = "spec.json was altered"
+        if version != RESULTS_VERSION:
+            cause = f"made by version {version} of the results, not {RESULTS_VERSION}"
         raise UserError(
-            f"{folder}: spec.json was altered, or written by another version of freezebench; its "
-            f"values give the id {spec.id}; delete it, and merge the others"
+            f"{folder}: {cause}, so its values give the id {spec.id}; move it to another folder, "
+            "and merge the others"
         )
     return found
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    with replace_atomically(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def _copy(folder: Path, target: RunFolder) -> None:
@@ -138,7 +175,6 @@ def _copy(folder: Path, target: RunFolder) -> None:
             if (folder / name).is_dir():  # the folder of wandb
                 shutil.copytree(folder / name, target.path / name, dirs_exist_ok=True)
             elif not name.endswith(".tmp"):
-                with replace_atomically(target.path / name) as temporary:
-                    shutil.copyfile(folder / name, temporary)
+                _copy_file(folder / name, target.path / name)
         for name in LEFT_OUT[1:]:
             target.remove(name)

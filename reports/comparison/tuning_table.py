@@ -146,22 +146,26 @@ def _warn(rows: Sequence[TuningRow], best: dict[str, TuningRow]) -> list[str]:
     return notes
 
 
-def format_profile_lines(rows: Sequence[TuningRow], pair: str, baseline: str) -> str:
+def format_profile_lines(
+    rows: Sequence[TuningRow], pair: str, baseline: str, setting: str = ""
+) -> str:
     """Return lines for a profile: the best values of the baseline strategy, and their source.
 
-    pair: MODEL/DATASET, in the names of the profile. Raises UserError if no setting of the baseline
+    pair: MODEL/DATASET, in the names of the profile. setting: setting of the profile that was
+    searched; "" if none. Raises UserError if no setting of the baseline
     has a score.
     """
     top = find_best(rows, baseline)
     if top is None:
         states = ", ".join(sorted({row.state for row in rows if row.spec.strategy == baseline}))
         raise UserError(
-            f"tune: no setting of {baseline} has a score ({states}); if all diverged, search lower "
-            "values (--lr), otherwise run the same command again"
+            f"tune: no combination of {baseline} has a score ({states}); if all diverged, search "
+            "lower values (--lr); if runs failed, correct the cause and run the command again"
         )
     score = f"{top.score:.1f}{_unit(rows, ' %')}"
+    place = f"settings.{setting}.pairs" if setting else "pairs"
     lines = [
-        f'[pairs."{pair}"] # searched with freezebench tune: {score} on validation data',
+        f'[{place}."{pair}"] # searched with freezebench tune: {score} on validation data',
         *(f"{name} = {value!r}" for name, value in zip(SEARCHED, top.values, strict=True)),
     ]
     return "\n".join(lines)

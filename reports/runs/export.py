@@ -147,7 +147,13 @@ def read_results(results: Path) -> Results:
     before OLDEST.
     """
     with explain_errors(results):
-        folders = sorted(path.parent for path in results.glob("runs/*/spec.json"))
+        folders = sorted(
+            {
+                path.parent
+                for name in ("spec", "result")
+                for path in results.glob(f"runs/*/{name}.json")
+            }
+        )
     if not folders:
         raise UserError(f"{results}: there is no run in its folder `runs`; check the path")
     specs = {folder: _read_spec(folder) for folder in folders}

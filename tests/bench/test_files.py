@@ -1,4 +1,4 @@
-"""Exclusive locks that end with their process, and paths in an unknown home directory."""
+"""Locks that end with their process, paths in an unknown home, and folders."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bench.errors import UserError
-from bench.files import expand_home, hold_lock
+from bench.files import expand_home, hold_lock, make_folder, make_results_folder
 from tests.support.paths import ROOT
 
 HOLDS = """
@@ -91,3 +92,10 @@ def test_an_unknown_home_directory_is_a_one_line_error(monkeypatch: pytest.Monke
     with pytest.raises(UserError, match="~/data: the home directory is unknown; set HOME"):
         expand_home("~/data")
     assert expand_home("data") == Path("data")
+
+
+@pytest.mark.parametrize("make", [make_folder, make_results_folder])
+def test_a_folder_that_cannot_be_created_is_one_line(make: Callable[[Path], None]) -> None:
+    with pytest.raises(UserError, match=r"/proc/none/x cannot be created \(.*\); ") as error:
+        make(Path("/proc/none/x"))
+    assert "\n" not in str(error.value)

@@ -95,8 +95,9 @@ def main(args: argparse.Namespace) -> int:
         return 130
     rows = read_tuning_rows([entry.spec for entry in sweep.entries], args.results)
     print(format_text(build_tuning_table(rows, sweep.title)))
-    print("For the profile, from full training:\n")
-    print(format_profile_lines(rows, f"{args.model}/{args.dataset}", FULL))
+    lines = format_profile_lines(rows, f"{args.model}/{args.dataset}", FULL, args.setting)
+    print("For the profile, from full training. They replace an existing section of this name:\n")
+    print(lines)
     return 1 if outcome.failed else 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.arguments import add_sweep_arguments, resolve_sweep
+from bench.cli.arguments import add_sweep_arguments, require_results, resolve_sweep
 from bench.cli.numbers import parse_seconds
 from bench.errors import UserError
 
@@ -40,7 +40,8 @@ def main(args: argparse.Namespace) -> int:
     from bench.results.run_folder import RunFolder
     from bench.spec import FULL
 
-    sweep, skipped = resolve_sweep(args), 0
+    require_results(args)
+    sweep, skipped, before = resolve_sweep(args), 0, 0
     seeds = {entry.spec.seed for entry in sweep.entries}
     if args.only_seed is not None and args.only_seed not in seeds:
         raise UserError(f"--only-seed {args.only_seed} is not valid; give one of {sorted(seeds)}")
@@ -52,13 +53,17 @@ def main(args: argparse.Namespace) -> int:
         if not folder.done or folder.diverged or find_timing_obstacle(spec, folder.result()):
             skipped += 1
             continue
-        if args.again or not (folder.path / FILE).exists():
+        if (folder.path / FILE).exists() and not args.again:
+            before += 1
+        else:
             timed = retime(spec, args.results, args.seconds)["time_ratio"]
             print(
                 f"{spec.label}: {timed['median']:.3f} of full training's time "
                 f"[{timed['low']:.3f}, {timed['high']:.3f}]",
                 flush=True,
             )
+    if before:
+        print(f"{before} runs were timed before; --again times them again")
     if skipped:
         print(f"{skipped} runs skipped: {SKIPPED}")
     return 0

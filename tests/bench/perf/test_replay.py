@@ -2,14 +2,17 @@
 
 import json
 import random
+import re
 import statistics
 from pathlib import Path
 
 import pytest
 
+from bench.cli.main import main
 from bench.errors import UserError
 from bench.perf.median_interval import compute_median_interval
 from bench.perf.replay import find_timing_obstacle, retime
+from bench.planning.sweep import load_sweep
 from bench.results.run_folder import RunFolder
 from tests.support.tiny_runs import execute_run, load_essence, make_tiny_spec
 
@@ -48,6 +51,23 @@ def test_the_interval_contains_the_median_at_its_confidence() -> None:
     assert compute_median_interval([3, 1, 2, 6, 5, 4]) == (1, 6)
     with pytest.raises(ValueError, match="too few"):
         compute_median_interval([1, 2, 3, 4, 5])
+
+
+def test_the_command_says_what_it_did_not_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["retime", "table4", "--seeds", "1", "--results"]
+    assert main([*command, str(tmp_path / "none")]) == 2
+    assert "there is no such folder" in capsys.readouterr().err
+    for entry in load_sweep("table4", "laptop", seeds=1).entries:
+        folder = RunFolder(tmp_path, entry.spec.id)
+        folder.create()
+        folder.write("result.json", {"status": "done", "freeze_states": []})
+        folder.write("retime.json", {})
+    assert main([*command, str(tmp_path)]) == 0
+    assert re.fullmatch(
+        r"\d+ runs were timed before; --again times them again\n", capsys.readouterr().out
+    )
 
 
 def test_runs_that_cannot_be_timed_again_give_a_clear_error(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import io
 import json
 import shutil
 import tarfile
+import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -92,7 +94,71 @@ def test_a_damaged_or_strange_compact_run_is_an_error(results: Path, tmp_path: P
         archive.addfile(tarfile.TarInfo("../../result.json"), io.BytesIO())
     with pytest.raises(UserError, match=r"contains \.\./\.\./result\.json"):
         merge([tmp_path], tmp_path / "joined")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UserError, match=r"tar\.xz cannot be read .*export it again"):
+        merge([tmp_path], tmp_path / "joined")
     assert not (tmp_path / "joined").exists()
+
+
+def write_changed(path: Path, results: Path, change: Callable[[Path], object]) -> None:
+    """Write the compact form of a run after a change to its folder."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(shutil.copytree(RunFolder(results, ORACLE.id).path, f"{place}/run"))
+        change(folder)
+        with tarfile.open(path, "w:xz") as archive:
+            for file in sorted(folder.iterdir()):
+                if file.name in FILES:
+                    archive.add(file, file.name)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda folder: (folder / "result.json").unlink(), "contains no result.json; export it"),
+        (lambda folder: (folder / "result.json").write_text("{}"), "export it again, or remove"),
+        (lambda folder: (folder / "epochs.jsonl").write_text("?"), "export it again, or remove"),
+    ],
+)
+def test_a_fault_in_a_compact_run_names_its_file(
+    results: Path, tmp_path: Path, change: Callable[[Path], object], words: str
+) -> None:
+    path = tmp_path / f"{ORACLE.id}.tar.xz"
+    write_changed(path, results, change)
+    with pytest.raises(UserError) as error:
+        merge([tmp_path], tmp_path / "joined")
+    assert str(error.value).startswith(str(path))
+    assert words in str(error.value)
+    assert tempfile.gettempdir() + "/freezebench-merge" not in str(error.value)
+
+
+def test_a_contradiction_names_the_compact_file(results: Path, tmp_path: Path) -> None:
+    def change(folder: Path) -> None:
+        file = folder / "result.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "accuracy": 1.0}))
+
+    path = tmp_path / f"{ORACLE.id}.tar.xz"
+    write_changed(path, results, change)
+    with pytest.raises(UserError, match="has different results in") as error:
+        merge([tmp_path], results)
+    assert f"{RunFolder(results, ORACLE.id).path} and {path} (" in str(error.value)
+
+
+def test_later_timing_is_exported_and_added_to_a_merged_run(results: Path, tmp_path: Path) -> None:
+    timed = Path(shutil.copytree(results, tmp_path / "timed"))
+    merge([results], tmp_path / "joined")
+    timing = RunFolder(timed, ORACLE.id).path / "retime.json"
+    timing.write_text("{}")
+    write_compact_runs(timed, tmp_path / "compact")
+    merge([tmp_path / "compact"], tmp_path / "joined")
+    assert (RunFolder(tmp_path / "joined", ORACLE.id).path / "retime.json").read_text() == "{}"
+
+
+def test_a_file_in_place_of_a_folder_is_an_error(results: Path, tmp_path: Path) -> None:
+    write_compact_runs(results, tmp_path)
+    file = tmp_path / f"{REFERENCE.id}.tar.xz"
+    with pytest.raises(UserError, match=f"is a file; give its folder, {tmp_path}"):
+        merge([file], tmp_path / "joined")
 
 
 def test_a_run_recorded_before_an_option_was_added_agrees_with_a_later_one(

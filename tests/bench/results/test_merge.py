@@ -103,6 +103,17 @@ def test_a_damaged_run_raises_and_nothing_is_copied(
     assert not list((tmp_path / "joined").glob("runs/*/result.json"))
 
 
+def test_a_run_of_another_results_version_is_not_called_damaged(
+    machines: tuple[Path, Path], tmp_path: Path
+) -> None:
+    one, _ = copies(machines, tmp_path)
+    folder = one / "runs" / make_tiny_spec(seed=1).id
+    edit(folder, "environment.json", results_version=3)
+    edit(folder, "spec.json", lr=0.5)  # stands for another way to compute the id
+    with pytest.raises(UserError, match=r"made by version 3 of the results, not 4.* move it to"):
+        merge([one], tmp_path / "joined")
+
+
 def test_a_run_interrupted_in_the_target_is_completed(
     machines: tuple[Path, Path], tmp_path: Path
 ) -> None:

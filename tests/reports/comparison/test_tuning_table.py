@@ -33,7 +33,7 @@ def test_diverged_settings_are_shown_and_the_error_says_what_to_change():
     ]
     marks = [row["mark"] for row in build_tuning_table(rows, "").rows]
     assert marks == ["", "best"]
-    with pytest.raises(UserError, match=r"no setting of full has a score .* lower values"):
+    with pytest.raises(UserError, match=r"no combination of full has a score .* lower values"):
         format_profile_lines(rows, "resnet50/cifar10", "full")
 
 
@@ -51,3 +51,5 @@ def test_searched_values_are_printed_exactly():
     pasted = tomllib.loads(format_profile_lines(rows, "resnet50/cifar10", "full"))
     values = {"lr": 0.1234568, "warmup": 1 / 3, "weight_decay": 1.5e-9}
     assert pasted["pairs"]["resnet50/cifar10"] == values
+    pasted = tomllib.loads(format_profile_lines(rows, "resnet50/cifar10", "full", "scratch"))
+    assert pasted == {"settings": {"scratch": {"pairs": {"resnet50/cifar10": values}}}}

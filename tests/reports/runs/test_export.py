@@ -158,6 +158,13 @@ def test_a_spec_without_a_field_gets_one_line(key: str, tmp_path: Path) -> None:
         load_results(results)
 
 
+def test_a_result_without_its_spec_is_an_error(tmp_path: Path) -> None:
+    results = copy_results(tmp_path)
+    (results / "runs" / LISA / "spec.json").unlink()
+    with pytest.raises(UserError, match=rf"{LISA}/spec.json does not exist; delete its folder"):
+        load_results(results)
+
+
 def test_runs_without_a_result_keep_their_row(tmp_path: Path) -> None:
     results = copy_results(tmp_path)
     (results / "runs" / LISA / "result.json").unlink()
