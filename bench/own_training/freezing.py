@@ -75,8 +75,9 @@ class Freezing:
         probe: (inputs, labels) of training samples without augmentation, on any device, for
             strategies that look at samples. Labels may be None if the strategy takes no gradients.
         loss: training loss of (output, labels), for gradients on the probe.
-        base_lr: largest learning rate of the first parameter group. Default: its `max_lr`, which
-            OneCycleLR sets, its `initial_lr`, which all schedulers of PyTorch set, or its `lr`.
+        base_lr: largest learning rate of the first parameter group. Default: the first of these
+            that the group has: `max_lr` (OneCycleLR sets it), `initial_lr` (all schedulers of
+            PyTorch set it), `lr`.
 
     Raises UserError for anything that is not supported.
     """

@@ -23,7 +23,8 @@ Curve = Mapping[float, Mapping[int, float]]  # value of the option: seed: result
 class Panel:
     """Values of one quantity over the option's values on one pair, from our runs and the paper.
 
-    relative: both axes span the same share of the quantity, instead of the same number of units.
+    relative: the vertical axes of our row and of the paper's row span the same percentage around
+    their centres, instead of the same number of units.
     """
 
     title: str

@@ -55,7 +55,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_role_weights_argument(files)
     add_workers_argument(parser.add_argument_group("execution"))
     changes = parser.add_argument_group("changes to every run")
-    add_field_arguments(changes, CHANGEABLE, default="as the profile says")
+    fields = [name for name in CHANGEABLE if name != "evaluate_on"]  # always validation data
+    add_field_arguments(changes, fields, default="as the profile says")
 
 
 def main(args: argparse.Namespace) -> int:
