@@ -64,9 +64,15 @@ class Residuals:
         return np.asarray(sum(signed), dtype=np.float64)
 
     def compute_variance(self) -> DrawVariance:
-        """Return the variance of the mean of the values. For a single value, shared is 0."""
+        """Return the variance of the mean of the values. For a single value, shared is 0.
+
+        With two sources per sample, the estimate can be negative if there are few sources. It is
+        then NaN, because the variance is unknown.
+        """
         covariance = self.compute_covariance()
         n, total = len(covariance), float(covariance.sum())
+        rounding = 1e-9 * float(np.square(self.sums[0].to_numpy()).sum())
+        total = total if total >= -rounding else np.nan
         shared = (total - float(covariance.trace())) / (n * (n - 1)) if n > 1 else 0.0
         return DrawVariance(total / n**2, shared, self.df)
 
@@ -133,6 +139,21 @@ def _average_group(
     return _align(every).sum(axis=1, skipna=False) / len(group)
 
 
+def _correct_for_mean(count: int, per_sample: int) -> float:
+    """Return the factor that makes the variance unbiased, although the mean is estimated too.
+
+    count: number of sources. per_sample: number of sources of a sample. With one, the mean absorbs
+    one of `count` degrees of freedom. With two, the expectation of the uncorrected variance was
+    derived for effects of sources that add up, and for samples that show two sources drawn at
+    random. The factor for two is used for more as well, and is then too small. A single source
+    leaves nothing to estimate, so the factor is NaN.
+    """
+    if count < 2:
+        return float(np.nan)
+    factor = count / (count - 1)
+    return factor if per_sample == 1 else factor * count**2 / (count**2 - 3 * count + 3)
+
+
 def _sum_by_sources(
     differences: NDArray[np.float64], sources: NDArray[np.int64]
 ) -> list[pd.Series[float]]:
@@ -146,8 +167,7 @@ def _sum_by_sources(
     else:
         places, names = pd.factorize(flat, sort=True)  # hashes; np.unique sorts all samples
     count = len(names)
-    # The mean absorbs one of `count` degrees of freedom. A single source leaves none, so NaN.
-    scale = np.sqrt(count / (count - 1)) if count > 1 else np.nan
+    scale = np.sqrt(_correct_for_mean(count, sources.shape[1]))
     centred = scale * (differences - differences.mean()) / len(differences)
     if sources.shape[1] == 1:  # the usual case, without the cost of grouping
         return [pd.Series(np.bincount(places, centred, count), names)]

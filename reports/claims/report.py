@@ -26,7 +26,8 @@ NOTES = (
     "runs” gives the reason.",
     f"“Loses no accuracy” means that the interval of the loss is below {MARGIN} points.",
     "The rules are the same for every profile. An outcome is valid only for the models and data "
-    "sets of this profile. The intervals are not corrected for the number of claims.",
+    "sets of this profile. The intervals are not corrected for the number of claims, nor for the "
+    "number of intervals in one claim.",
     "A share saved is 1 − geometric mean of the cost ratios over the seeds. The tables show FLOPs "
     "saved as 1 − ratio of the mean FLOPs, which can differ slightly.",
 )

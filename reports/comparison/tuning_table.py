@@ -125,7 +125,8 @@ def _describe_marks(best: dict[str, TuningRow]) -> str:
     return (
         "≈: within one standard error of the best setting of the same strategy, from the draw of "
         f"the validation samples ({errors or 'unknown'} points). "
-        "The search cannot tell these apart."
+        "The search cannot tell these apart. This error is a rough guide: it takes all samples "
+        "as independent."
     )
 
 

@@ -27,7 +27,26 @@ def test_variances_equal_those_of_statsmodels():
     assert one.df == 5 - 1
     two = compute_residuals({0: CROSSED}, {0: np.stack([LEFT, RIGHT], axis=1)})
     # Seven sources: statsmodels was asked not to correct for their number.
-    assert two.compute_variance().total == pytest.approx(TWO_WAY * 7 / 6)
+    assert two.compute_variance().total == pytest.approx(TWO_WAY * 7 / 6 * 49 / 31)
+
+
+@pytest.mark.parametrize(("count", "per_sample"), [(3, 1), (2, 2), (3, 2), (10, 2), (25, 2)])
+def test_the_variance_is_unbiased_for_effects_that_add_up(count, per_sample):
+    draw, found, true = np.random.default_rng(0), [], []
+    for _ in range(600):
+        sources = draw.integers(0, count, (200, per_sample))
+        values = draw.standard_normal(count)[sources].sum(axis=1)
+        found.append(compute_residuals({0: values}, {0: sources}).compute_variance().total)
+        shares = np.bincount(sources.ravel(), minlength=count) / len(sources)
+        true.append(np.square(shares).sum())
+    assert np.mean(found) == pytest.approx(np.mean(true), rel=0.15)
+
+
+def test_a_negative_estimate_is_unknown():
+    # The effect of a pair of sources is not the sum of two effects.
+    sources = np.array([[0, 0], [1, 1], [0, 1], [0, 1]])
+    values = np.array([1.0, 1.0, -1.0, -1.0])
+    assert math.isnan(compute_residuals({0: values}, {0: sources}).compute_variance().total)
 
 
 @given(st.integers(0, 2**32), st.sampled_from([1, 2, 3]))
@@ -35,13 +54,15 @@ def test_the_variance_sums_over_all_pairs_of_samples_that_share_a_source(seed, k
     draw = np.random.default_rng(seed)
     sources, values = draw.integers(0, 9, (40, k)), draw.standard_normal(40)
     count = len(np.unique(sources))
-    centred = (values - values.mean()) / 40 * math.sqrt(count / (count - 1))
+    factor = count / (count - 1)
+    factor *= 1 if k == 1 else count**2 / (count**2 - 3 * count + 3)
+    centred = (values - values.mean()) / 40 * math.sqrt(factor)
     shows = [set(row) for row in sources.tolist()]
     expected = sum(
         centred[i] * centred[j] for i in range(40) for j in range(40) if shows[i] & shows[j]
     )
-    found = compute_residuals({0: values}, {0: sources}).compute_variance()
-    assert found.total == pytest.approx(expected, abs=1e-12)
+    found = compute_residuals({0: values}, {0: sources}).compute_covariance()
+    assert found.item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_samples_of_their_own_give_the_usual_variance_of_a_mean():

@@ -199,7 +199,9 @@ def compute_interval(values: Sequence[float]) -> tuple[float, float]:
     """
     n = len(values)
     mean = _compute_mean(values)
-    deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1)) if n > 1 else math.nan
+    if n < 2:
+        return mean, math.nan
+    deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1))
     return mean, float(student.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
 
 

@@ -236,6 +236,11 @@ def test_interval_equals_manual_calculation() -> None:
     assert half == pytest.approx(4.303 / 3**0.5, rel=1e-3)  # t with 2 degrees of freedom
 
 
+def test_one_value_and_no_value_have_no_interval() -> None:
+    assert compute_interval([0.5]) == (0.5, pytest.approx(math.nan, nan_ok=True))
+    assert all(math.isnan(value) for value in compute_interval([]))
+
+
 def test_a_run_held_out_in_two_splits_counts_once() -> None:
     values = {("family", "a"): 0.6, ("task", "a"): 0.8, ("family", "b"): 0.9, ("task", "b"): 0.9}
     score = Score({}, values, values, {})
