@@ -40,11 +40,11 @@ def main(args: argparse.Namespace) -> int:
     from bench.results.run_folder import RunFolder
     from bench.spec import FULL
 
-    require_results(args)
     sweep, skipped, before = resolve_sweep(args), 0, 0
     seeds = {entry.spec.seed for entry in sweep.entries}
     if args.only_seed is not None and args.only_seed not in seeds:
         raise UserError(f"--only-seed {args.only_seed} is not valid; give one of {sorted(seeds)}")
+    require_results(args)
     for entry in sweep.entries:
         spec = entry.spec
         if spec.strategy == FULL or args.only_seed not in (None, spec.seed):
