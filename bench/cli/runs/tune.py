@@ -55,7 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_role_weights_argument(files)
     add_workers_argument(parser.add_argument_group("execution"))
     changes = parser.add_argument_group("changes to every run")
-    fields = [name for name in CHANGEABLE if name != "evaluate_on"]  # always validation data
+    fields = tuple(name for name in CHANGEABLE if name != "evaluate_on")  # always validation
     add_field_arguments(changes, fields, default="as the profile says")
 
 
