@@ -52,7 +52,7 @@ def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
 
 
 def launch_all(specs: Sequence[Spec], results: Path, workers: int = 0) -> None:
-    """Execute all runs that are not done, for a command that needs all of their results.
+    """Execute all runs that are not done. None of them may fail.
 
     Raises KeyboardInterrupt if the launch was stopped, and UserError if a run failed.
     """

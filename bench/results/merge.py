@@ -60,7 +60,7 @@ def merge(sources: Sequence[Path], results: Path) -> MergeOutcome:
 
 
 def _name_archives(message: str, sources: Sequence[Path], place: Path) -> str:
-    """Return a message with the compact files of runs in place of their unpacked folders.
+    """Return a message that names the compact files of runs instead of their unpacked folders.
 
     place: folder whose subfolder N holds the unpacked runs of source N.
     """

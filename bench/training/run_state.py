@@ -131,7 +131,7 @@ class RunState:
         return layers, FlopsBySize(lambda size: analyze(size)[1], sizes, batches)
 
     def release(self) -> None:
-        """Drop the model, the data and all else, which this object must not be asked for again.
+        """Delete all attributes, such as the model and the data. No other method works afterwards.
 
         View and run refer to each other. Without this call, the memory would only be freed by a
         later garbage collection, while the next run already needs memory of its own.

@@ -13,7 +13,7 @@ from bench.data.texts.part_names import (
     refuse_saved_data_set,
     refuse_unread,
 )
-from bench.data.texts.table_file import SUFFIXES, Row, read_table
+from bench.data.texts.table_file import LINES, SUFFIXES, Row, read_table
 from bench.errors import UserError
 
 Files = Mapping[str, Sequence[Path]]
@@ -59,7 +59,7 @@ def read_part(files: Sequence[Path]) -> tuple[str, list[Row]]:
         raise UserError(f"{files[0]} and the other shards contain no rows; use other files")
     first = next(iter(filled))
     for file, rows in filled.items():
-        if file.suffix not in (".jsonl", ".ndjson") and {*rows[0]} != {*filled[first][0]}:
+        if file.suffix.lower() not in LINES and {*rows[0]} != {*filled[first][0]}:
             names = (", ".join(map(str, table[0])) for table in (filled[first], rows))
             raise UserError(
                 f"{first} and {file.name} have different columns ({' and '.join(names)}); save "
@@ -69,7 +69,10 @@ def read_part(files: Sequence[Path]) -> tuple[str, list[Row]]:
 
 
 def _group_by_part(folder: Path) -> dict[str, list[Path]]:
-    """Return the tables of a folder by the part that their names name exactly."""
+    """Return the tables of a folder by part. Other files, such as train_notes.csv, are left out.
+
+    The name of a table, or the split in the name of a shard, must be one of the names of the part.
+    """
     tables = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES]
     splits = [(file, (get_split(file) or file.stem).lower()) for file in tables if file.is_file()]
     by_part = {

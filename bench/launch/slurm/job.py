@@ -83,7 +83,7 @@ class PackRunner:
             return {spec.id: read_status(spec, Path(results)).state for spec in specs}
 
     def checkpoint(self, *arguments: Any) -> DelayedSubmission:
-        """Return this task for a new job, whose runs continue from their own checkpoints."""
+        """Return this task for a new job. Its runs continue from their own checkpoints."""
         return DelayedSubmission(self, *arguments)
 
 

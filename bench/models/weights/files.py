@@ -75,7 +75,7 @@ def refuse_folder(path: Path) -> None:
 
 
 def describe_part(path: Path) -> str:
-    """If a file is one of several parts of the weights, return how to join them, else ''."""
+    """Return how to join the parts of the weights if a file is one of several, else ''."""
     match = PART.fullmatch(path.name)
     if not match or int(match[2]) == 1:
         return ""
