@@ -31,9 +31,9 @@ class LightningFreezing(Callback):
 
     The state of this callback is part of Lightning's checkpoints.
 
-    Raises UserError at the start of training if Freezing does, or unless the module has exactly one
-    optimizer. Raises UserError if fit() continues a training without the state of this callback.
-    Raises UserError later if the module takes several optimizer steps in one batch.
+    Raises UserError at the start of training if Freezing does, or if the module does not have
+    exactly one optimizer. Raises UserError if fit() continues a training without the state of
+    this callback. Raises UserError later if the module takes several optimizer steps in one batch.
     """
 
     def __init__(

@@ -30,8 +30,9 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
         example: a batch of inputs, as the data collator makes it.
         total_steps: number of optimizer steps; default: the number that the Trainer plans.
         steps_per_epoch: optimizer steps of an epoch; default: the number that the Trainer plans.
-        samples_per_epoch: training samples per epoch, for short last batches; default: the number
-            that the Trainer knows. With batch_size alone, every step counts as batch_size samples.
+        samples_per_epoch: training samples per epoch, to count a short last batch with its own
+            number of samples. Default: the number that the Trainer knows. If only batch_size is
+            given, every step counts as batch_size samples.
         batch_size: training samples per optimizer step; default: the number of the Trainer.
         **settings: further arguments of Freezing, such as strategy, options, seed and probe.
 

@@ -75,9 +75,9 @@ class Freezing:
         probe: (inputs, labels) of training samples without augmentation, on any device, for
             strategies that look at samples. Labels may be None if the strategy takes no gradients.
         loss: training loss of (output, labels), for gradients on the probe.
-        base_lr: largest learning rate of the first parameter group. Default: the first of these
-            that the group has: `max_lr` (OneCycleLR sets it), `initial_lr` (all schedulers of
-            PyTorch set it), `lr`.
+        base_lr: largest learning rate of the first parameter group. By default, it is read from
+            the group: `max_lr` (OneCycleLR sets it), or else `initial_lr` (all schedulers of
+            PyTorch set it), or else `lr`.
 
     Raises UserError for anything that is not supported.
     """
@@ -162,16 +162,18 @@ class Freezing:
     def step(self, loss: Tensor | float | None = None, samples: int | None = None) -> None:
         """Let the strategy look at the step that has just ended, and freeze and thaw layers.
 
-        Call it after `optimizer.step()`, and before gradients are cleared. Only a strategy's own
-        decisions wait for the device.
+        Call it after `optimizer.step()`, and before gradients are cleared. The call waits for the
+        device only in the strategy's own decisions and in the check of the frozen layers after the
+        last step.
 
         Args:
             loss: training loss of the step; some strategies need it.
             samples: number of training samples of the step, for the FLOPs of the report; default:
                 as many as in `example`.
 
-        Raises UserError if gradients were cleared, or if the strategy needs the loss. Raises
-        UserError if something else changed frozen layers or learning rates that the strategy sets.
+        Raises UserError if gradients were cleared, or if the strategy needs the loss and `loss` is
+        None. Raises UserError if something else changed frozen layers or learning rates that the
+        strategy sets.
         """
         view = self._view
         if view.step >= view.total_steps:

@@ -55,9 +55,10 @@ class Strategy:
             freeze, and those of a thawed layer start at zero.
         switches_often: whether it freezes and thaws every few steps. No switch then waits for the
             device. decisions.jsonl holds one short line per freezing stage, without scores. The
-            result lists 32 freeze states and adds up all further states. Options that prepare every
-            freeze state anew are rejected: compiled, cache_prefix and fold_norms.
-        matches: whether it can train within a FLOP budget, set by `match` or its `saving` option.
+            result lists the first 32 freeze states and adds up all further states. Options that
+            prepare every freeze state anew are rejected: compiled, cache_prefix and fold_norms.
+        matches: whether it can train within a FLOP budget. `match` in a sweep or the strategy's
+            option `saving` sets this budget.
         look: colour and matplotlib marker in figures. A strategy without a look gets a spare look.
         made_for: kinds of model for which its authors made it (bench.models.kinds).
         is_control: whether it is a control, which is never reported as the best method.
@@ -120,9 +121,9 @@ class Strategy:
         return view.total_steps
 
     def start(self, view: View) -> None:
-        """Prepare for training. Called once, before the first step.
+        """Prepare for training. Called before the first step of a run.
 
-        Also called when a run resumes, before `load_state_dict`.
+        When a run resumes, it is called again, before `load_state_dict`.
         """
 
     def observations(self) -> Cadence:
@@ -150,8 +151,9 @@ class Strategy:
     def learning_rates(self, view: View) -> Sequence[float]:
         """Return the learning rate of every layer for the next step.
 
-        Called only if `sets_learning_rates` is True. Warm-up multiplies the rates of the first
-        `view.warmup_steps` steps, so a schedule that falls should start after these.
+        Called only if `sets_learning_rates` is True. In the first `view.warmup_steps` steps, the
+        run multiplies the returned rates by the warm-up factor. A schedule that falls should
+        therefore start after these steps.
         """
         raise UserError(
             f"strategy {self.name or type(self).__name__}: sets_learning_rates is True, but the "

@@ -31,7 +31,7 @@ class View:
         flops: FLOPs per sample for any set of frozen layers, for example `flops.exact({0, 1})`.
         seed: seed of the run.
         device: device of the model.
-        base_lr: learning rate of the spec.
+        base_lr: highest learning rate, which is `lr` of the run or `base_lr` of Freezing.
         warmup: share of the steps in which the learning rate rises from zero.
         total_steps: number of steps of the training.
         steps_per_epoch: number of steps of an epoch.

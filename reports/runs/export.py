@@ -53,8 +53,8 @@ RUNS: Mapping[str, ExportColumn] = {
     "run": _text("id of the run"),
     "cell": _text("id shared by the runs that differ in their seed only"),
     "results_version": _whole(
-        "version of the code that measured it, missing without environment.json; do not compare "
-        "versions"
+        "results version of the run, missing without environment.json; compare only runs of one "
+        "version"
     ),
     "model": _text("model by name"),
     "data": _text("data set by name"),
@@ -71,7 +71,7 @@ RUNS: Mapping[str, ExportColumn] = {
     "contents": _text("hashes of the files that the run reads (data, weights, predictor), as JSON"),
     "state": _text("done, diverged, failed or unfinished; only done runs have all numbers"),
     "reason": _text("why a run diverged or failed"),
-    "metric": _text("name of the score in accuracy"),
+    "metric": _text("name of the metric whose score is in the column `accuracy`"),
     "accuracy": _number("score on the evaluation split, percent"),
     "steps": _number("steps taken"),
     "steps_per_epoch": _number("steps of one epoch"),
@@ -113,11 +113,11 @@ DECISIONS: Mapping[str, ExportColumn] = {
     "schema_version": _whole("version of these columns"),
     "run": _text("id of the run"),
     "step": _whole("finished steps when the strategy decided; 0 is before training"),
-    "epoch": _number("the same in epochs"),
+    "epoch": _number("`step` in epochs"),
     "layer": _whole("index of the layer, from the input"),
     "name": _text("name of the layer"),
     "freeze": _flag("true: the layer is to be frozen; false: to train"),
-    "changed": _flag("whether the layer was in the other state before"),
+    "changed": _flag("whether the decision differs from the state of the layer before it"),
     "applied": _flag("false for decisions after the last step, which are only recorded"),
     "score": _number("number that the strategy compared; missing if it records none"),
     "threshold": _number("number that it compared the score with"),

@@ -15,7 +15,7 @@ DROP = 0.1  # frozen blocks thaw when the learning rate has dropped to this shar
 
 
 class Egeria(Strategy):
-    """Egeria: freeze the first active block when its plasticity against a snapshot has settled.
+    """Egeria: freeze the first active block when its distance to a snapshot (plasticity) settles.
 
     The plasticity of a block is ‖norm(AAᵀ) − norm(RRᵀ)‖²_F / b². A (b, features) are the outputs of
     the block on a probe of b samples, and R are those of a reference. norm divides each row by its

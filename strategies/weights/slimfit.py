@@ -12,7 +12,7 @@ from strategies.base import Cadence, EverySteps, Real, Strategy, Verdict, View
 
 
 class SlimFit(Strategy):
-    """SlimFit: before every step, freeze the share of layers whose weights moved least.
+    """SlimFit: before each step, freeze the layers whose weights moved least, a fixed share of all.
 
     The movement of a layer is d = mean(|w_new − w_old| / |w_old|) over its weights, in the last
     step that moved the layer. After every step, the int(share · L) layers with the smallest d

@@ -48,7 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=parse_seconds,
         default=30.0,
         metavar="FLOAT",
-        help="measuring time of each value",
+        help="time of one measurement",
     )
     conditions.add_argument(
         "--resolution",

@@ -61,7 +61,7 @@ class DataSet(ABC):
     def fingerprint(self, root: Path | None) -> str:
         """Return 16 hex digits of a SHA-256 over the contents, independent of their location.
 
-        Run ids depend on the result, so the hashed text of a data set must never change.
+        Run ids depend on this fingerprint, so the hashed text of a data set must never change.
         """
 
     def fingerprint_for(self, evaluate_on: Part, root: Path | None) -> str:
