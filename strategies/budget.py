@@ -1,7 +1,7 @@
 """FLOP budget of a run, and the FLOPs of a freezing schedule.
 
-FLOPs (exact) are counted by the rule "exact" of `bench.costs.flops`: the operations that autograd
-computes.
+FLOPs (exact) follow the convention "exact" of `bench.costs.flops`. It counts the products
+(convolution, linear, attention) that autograd computes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def compute_rounding(view: View) -> float:
     """Return the tolerance, in FLOPs, within which a budget and a cost count as equal.
 
     A matched run may freeze the same layers at the same steps as the run that gave its budget. The
-    two sums then differ by rounding only, because their order differs.
+    two costs are then sums of the same terms in another order, so they differ by rounding only.
     """
     return 1e-12 * compute_full_cost(view)
 

@@ -10,8 +10,8 @@ from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
 class FixedSchedule(Strategy):
     """Base class of strategies that freeze each layer at a known step.
 
-    A subclass sets `_freeze_at` in `start`. It maps each layer to the number of steps after which
-    the layer freezes. Layers that are missing never freeze.
+    `_freeze_at` maps each layer to the number of steps after which the layer freezes. A subclass
+    sets it in `start`. Layers that are missing never freeze.
     """
 
     _freeze_at: Mapping[int, int]

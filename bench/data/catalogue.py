@@ -99,7 +99,7 @@ def find_fold(name: str, seed: int) -> int:
 
 
 def describe(name: str, root: str | Path | None = None) -> Facts:
-    """Return the facts of a data set, without loading it, for evaluation on its test part."""
+    """Return the facts of a data set for runs that are evaluated on its test part."""
     return find_data_set(name).describe(Path(root) if root else None)
 
 

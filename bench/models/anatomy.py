@@ -71,9 +71,9 @@ class _LastOperator(TorchDispatchMode):
 
 
 def _check_trace(name: str, net: nn.Module, inputs: Inputs) -> None:
-    """Raise UserError that names the operator at which a model without data cannot continue.
+    """Raise UserError if a model on torch's meta device fails. The message names the last operator.
 
-    The model is on torch's meta device, where tensors have shapes but no values.
+    On this device, tensors have shapes but no values.
     """
     last = _LastOperator()
     try:

@@ -23,11 +23,12 @@ LAPTOP_SIDE = 24  # resolution of the laptop profile, in pixels
 
 
 def build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
-    """Return a model for square inputs with random weights that depend only on the seed.
+    """Return a model with random weights that depend only on the seed.
 
+    resolution: side of the square images in pixels; text models ignore it.
     A plain name is looked up first among the project's own models, then in torchvision, then in
-    timm. "timm:NAME" is looked up in timm only. "NAME.TAG" is a timm model with the published
-    weights of this tag. The global random state does not change.
+    timm. "timm:NAME" is looked up in timm only. "NAME.TAG" is a timm model whose tag selects the
+    weights for `--weights pretrained`. The global random state does not change.
     Raises UserError for an unknown name, or if the model cannot be built for the resolution. Raises
     UserError if the patches of a transformer leave out pixels at the edge.
     """
@@ -86,7 +87,7 @@ def _check_patches(name: str, model: nn.Module, resolution: int) -> None:
 
 
 def describe_size(name: str) -> str:
-    """Return words on the resolution that an image model was built for, and what to type."""
+    """Return the end of a message: what an image model was built for, and the option to pass."""
     if name in LAPTOP:
         side, least = LAPTOP_SIDE, 0
     elif name in _list_torchvision():
@@ -104,7 +105,7 @@ def describe_size(name: str) -> str:
 
 
 def describe() -> dict[str, str]:
-    """Return one line per model of the two profiles, and lines for all other models.
+    """Return one line per model of the laptop and paper profiles, and lines for all other models.
 
     The lines of laptop models are the first lines of their builders' docstrings.
     """

@@ -1,8 +1,8 @@
-"""Models of the laptop profile: narrow, shallow versions of the paper's four architectures.
+"""Models of the laptop profile: narrow versions of the paper's four architectures.
 
-The classes of timm and torchvision build them, so blocks, norms, activations and initialisation
-equal those of the large models. `freezebench list models` prints the first docstring line of each
-builder.
+Some of them are also shallower. They consist of classes of timm and torchvision, so blocks and
+activations equal those of the large models. Stem, norms or initialisation differ in some models.
+`freezebench list models` prints the first docstring line of each builder.
 """
 
 from __future__ import annotations

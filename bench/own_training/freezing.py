@@ -60,9 +60,9 @@ class Freezing:
     The strategy decides as in a run of freezebench. Make this object after the optimizer.
 
     Args:
-        model: the model on its device, neither compiled nor wrapped. Every layer must train.
-        optimizer: any optimizer of PyTorch that skips parameters without a gradient, with any
-            groups.
+        model: the model on its device, neither compiled nor wrapped, with all layers trainable.
+        optimizer: any optimizer of PyTorch that skips parameters without a gradient. If the
+            strategy sets learning rates, the groups must be those of `parameter_groups`.
         strategy: name, path/to/file.py:Class, or an instance of a Strategy.
         example: a batch of the model's inputs: a tensor, a tuple of tensors in the order of
             `forward`, or a dict of tensors. Layers and FLOPs are found with its first sample, on
@@ -73,8 +73,8 @@ class Freezing:
         seed: seed of the strategy's random choices.
         files: paths of files that the strategy reads, by role: "predictor" (smartfrz), "reference".
         probe: (inputs, labels) of training samples without augmentation, on any device, for
-            strategies that look at samples. Labels may be None if the strategy takes no gradients.
-        loss: training loss of (output, labels), for gradients on the probe.
+            strategies that use samples. Labels may be None if the strategy takes no gradients.
+        loss: function that returns the loss for (output, labels), for gradients on the probe.
         base_lr: largest learning rate of the first parameter group. By default, it is read from
             the group: `max_lr` (OneCycleLR sets it), or else `initial_lr` (all schedulers of
             PyTorch set it), or else `lr`.
@@ -163,8 +163,8 @@ class Freezing:
         """Let the strategy look at the step that has just ended, and freeze and thaw layers.
 
         Call it after `optimizer.step()`, and before gradients are cleared. The call waits for the
-        device only in the strategy's own decisions and in the check of the frozen layers after the
-        last step.
+        device in the strategy's own work, after a frozen tensor was written or replaced, and in the
+        last step. Other steps do not wait if `loss` is on the device.
 
         Args:
             loss: training loss of the step; some strategies need it.
@@ -203,7 +203,7 @@ class Freezing:
             self._rates.set_next(self._strategy, self._named, view)
 
     def report(self) -> FreezingReport:
-        """Return what was frozen so far, and the FLOPs that it saved. Its text is a table.
+        """Return a report on the frozen layers and on the FLOPs saved so far. Its text is a table.
 
         Raises UserError if a frozen tensor changed its bits during training.
         """

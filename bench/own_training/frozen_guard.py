@@ -20,9 +20,10 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 class Kept:
     """Tensor of a frozen layer as it was when the layer froze.
 
-    place: the dict of its module that holds the tensor under `key`.
-    version: torch's count of writes to the tensor.
-    bits: hash of its bits, 0-d on the device.
+    name: name of the tensor in the model.
+    place: dict of the tensor's module that holds the tensor under `key`.
+    version: version counter of the tensor, which torch increases at each write.
+    bits: hash of the tensor's bits, 0-d int64 on the tensor's device.
     """
 
     name: str
@@ -34,11 +35,11 @@ class Kept:
 
 
 class FrozenGuard:
-    """Watch over the tensors of frozen layers, and over requires_grad of the layers that train.
+    """Guard of the tensors of frozen layers, and of requires_grad of the layers that train.
 
-    The check of a step compares torch's counts of writes. It waits for the device only if a tensor
-    was written. A write that restores the same values is accepted, such as an evaluation with
-    averaged weights.
+    The check of a step compares the version counters of tensors. It waits for the device only if a
+    tensor was written or replaced. Writes are accepted if they restore the same values, as after an
+    evaluation with averaged weights.
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[Layer]) -> None:
@@ -67,7 +68,7 @@ class FrozenGuard:
     def check(self, step: int) -> None:
         """Raise UserError if a frozen tensor has changed, or if another layer stopped training.
 
-        step: number of finished steps, for the message.
+        step: number of steps before the one that has just ended, for the message.
         """
         self._lost.check(step)
         for layer, name, parameter in self._trainable:
@@ -92,8 +93,8 @@ class FrozenGuard:
     def check_bits(self, step: int) -> None:
         """Raise UserError if a step changed frozen bits through `.data`. Waits for the device.
 
-        A tensor whose version counter changed was written openly. Only the next `check` compares
-        this tensor, because users may load other weights after training, such as the best ones.
+        A tensor whose version counter changed is skipped. Only the next `check` compares its bits,
+        because users may load other weights after training, such as the best ones.
         """
         for layer, kept in self._kept.items():
             for one in kept:
@@ -106,7 +107,11 @@ class FrozenGuard:
         one.version = one.tensor._version
 
     def _adopt(self, layer: int, one: Kept, step: int) -> None:
-        """Watch the buffer that has replaced a frozen one. Raises UserError for a parameter."""
+        """Watch the buffer that has replaced a frozen buffer.
+
+        Raises UserError if the buffer has other bits, if a parameter was replaced, or if the tensor
+        was removed.
+        """
         now = one.place.get(one.key)
         if now is None or isinstance(now, nn.Parameter):
             raise self._make_error(layer, one.name, step, "the tensor was replaced")
@@ -139,16 +144,16 @@ class FrozenGuard:
 
 
 def _locate(model: nn.Module, name: str) -> tuple[Mapping[str, nn.Module | None], str, nn.Module]:
-    """Return the dict of a module's parent that holds it, its key there, and the module."""
+    """Return the dict in which a module's parent holds the module, the key, and the module."""
     parent, _, key = name.rpartition(".")
     return model.get_submodule(parent)._modules, key, model.get_submodule(name)
 
 
 def _hash_bits(tensor: Tensor) -> Tensor:
-    """Return a hash of a tensor's bits, 0-d int64. It changes if elements change places.
+    """Return a hash of a tensor's bits, 0-d int64. It depends on the places of the elements.
 
     The function reads the elements as integers of the same size. For each dimension, it sums the
-    elements of each index and multiplies this sum by the number of the index. Overflow wraps
+    elements at each index, and weights these sums by the index, counted from 1. Overflow wraps
     around.
     """
     values = tensor.detach()

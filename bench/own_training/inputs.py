@@ -41,7 +41,10 @@ def check_model(model: nn.Module) -> None:
 
 
 def _check_module(name: str, module: nn.Module) -> None:
-    """Raise UserError if a module cannot be frozen by layer. name: "" for the model."""
+    """Raise UserError if the layers of a module cannot be frozen one by one.
+
+    name: name of the module in the model, or "" for the model itself.
+    """
     kind = type(module).__name__
     what = f"part {name} of the model" if name else "the model"
     if isinstance(module, (DataParallel, DistributedDataParallel)) or "FullySharded" in kind:
@@ -80,7 +83,7 @@ def bind_example(model: nn.Module, example: Example) -> tuple[nn.Module, Inputs]
     """Return a model that takes an example as positional tensors, and these tensors.
 
     example: a batch of inputs: one tensor, several tensors in the order of `forward`, or a mapping
-        from names of `forward` to tensors. An entry `labels` of a mapping is left out.
+        from names of arguments of `forward` to tensors. An entry `labels` of a mapping is left out.
 
     The returned model shares all parameters, buffers and modules with `model`. If `model` takes the
     tensors as they are, the result is `model` itself. Raises UserError for another type of example.
@@ -106,7 +109,7 @@ def bind_example(model: nn.Module, example: Example) -> tuple[nn.Module, Inputs]
 
 
 def check_forward(model: nn.Module, inputs: Inputs) -> None:
-    """Raise UserError if a model cannot run on its inputs. It runs on a copy in eval mode."""
+    """Raise UserError if a model cannot be copied, or if its copy in eval mode cannot run."""
     try:
         copied = copy.deepcopy(model).eval()
     except RuntimeError as error:
@@ -151,7 +154,8 @@ def _describe(value: Any) -> str:
 def _take_positional(model: nn.Module, names: tuple[str, ...]) -> nn.Module:
     """Return a model with the same contents whose `forward` takes tensors in the order of names.
 
-    The class is a subclass, so a deep copy of the returned model runs its own modules.
+    The returned model has a subclass of the class of `model`. A deep copy of it therefore runs the
+    copied modules.
     """
     kind = type(model)
 

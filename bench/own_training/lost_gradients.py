@@ -20,11 +20,12 @@ from bench.layers.discovery import Layer
 class LostGradients:
     """Check of the first two steps after each freeze. Nothing waits for the device.
 
-    A single layer without a gradient proves nothing, because a batch may leave the layer out
+    A missing gradient in one step proves nothing, because a batch may leave the layer out
     (LayerDrop, a mixture of experts). Hooks therefore watch the modules of such layers during the
-    second step. Reentrant checkpointing calls them in train mode without recording gradients, and
-    calls them no second time. `zero_grad(set_to_none=False)` keeps gradients as zeros, so the check
-    does not see them as missing.
+    second step. Reentrant checkpointing calls these modules in train mode with gradients disabled.
+    If the block gets no gradient, the modules are not called again. With
+    `zero_grad(set_to_none=False)`, gradients stay as zeros, so the check does not see them as
+    missing.
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[Layer]) -> None:
@@ -34,7 +35,7 @@ class LostGradients:
         self._hooks: list[RemovableHandle] = []
 
     def watch(self, frozen: frozenset[int]) -> None:
-        """Look at the layers that train in the next step. Without a frozen layer, stop looking."""
+        """Check all layers but `frozen` in the next two steps. If no layer is frozen, stop."""
         self._training = [i for i in range(len(self._layers)) if i not in frozen] if frozen else []
         if not frozen:
             self._stop()

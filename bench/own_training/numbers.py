@@ -1,4 +1,4 @@
-"""Numbers that a training loop passes to Freezing, checked and as plain Python values."""
+"""Checks and conversion of the numbers that a training loop passes to Freezing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.errors import UserError
 def read_count(name: str, value: Any) -> int:
     """Return a number as a Python int. Raise UserError unless it is a whole number above 0.
 
-    numpy's integers are accepted, but torch.load refuses a saved state that holds one.
+    numpy's integers are converted, because torch.load refuses a saved state that holds them.
     """
     with suppress(TypeError):
         if not isinstance(value, bool) and (count := operator.index(value)) >= 1:

@@ -37,8 +37,8 @@ def check_optimizer(optimizer: torch.optim.Optimizer, keep_state: bool) -> None:
 
     keep_state: whether the optimizer state of a frozen layer is kept until it thaws.
 
-    Each parameter group trains two small layers with a copy of the optimizer. One of them freezes
-    and thaws.
+    For each parameter group, a copy of the optimizer trains two small layers. One of the layers
+    freezes and thaws.
     """
     name = type(optimizer).__name__
     for number, group in enumerate(optimizer.param_groups):
@@ -84,7 +84,7 @@ def check_groups(
     by_layer: name of a strategy that sets a learning rate for each layer, else "".
 
     Raises UserError if the weight of a layer does not train, or if the optimizer lacks a parameter
-    that trains. Raises UserError if the strategy needs one layer per group and a group differs.
+    that trains. If `by_layer` is given, raises UserError as `_match_groups` does.
     """
     owner: dict[int, int] = {}  # layer by id of a parameter
     for layer in layers:
@@ -161,8 +161,8 @@ def _moves_frozen_layer(
 ) -> bool:
     """Return whether a copy of an optimizer moves a frozen layer.
 
-    Raises any error of the optimizer, for example if it cannot train a layer again whose state was
-    deleted.
+    Raises any error of the optimizer, for example if it cannot train a thawed layer because the
+    state of the layer was deleted.
     """
     model, layers = _build_trial_model(group["params"][0])
     parameters = list(model.parameters())
@@ -187,7 +187,10 @@ def _moves_frozen_layer(
 
 
 def _build_trial_model(like: Tensor) -> tuple[nn.Module, list[Layer]]:
-    """Return a model of two layers of four weights each, on the device of a tensor."""
+    """Return a model of two layers with four weights each, and the layers.
+
+    like: tensor whose device and dtype the model gets.
+    """
     kind = {"device": like.device, "dtype": like.dtype}
     with torch.random.fork_rng([like.device] if like.is_cuda else []):
         model = nn.Sequential(*(nn.Linear(2, 2, bias=False, **kind) for _ in range(2)))

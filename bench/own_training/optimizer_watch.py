@@ -1,4 +1,4 @@
-"""Watch over the optimizer of a training loop: learning rates and gradients of its last step."""
+"""Hook on the user's optimizer, and learning rates that a strategy sets for each layer."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class OptimizerWatch:
         """Raise UserError if gradients were cleared or changed since the optimizer's last step.
 
         A gradient scaler may skip a step of the optimizer. The call then checks nothing. Raises
-        UserError too if the optimizer has not stepped for many calls, because another optimizer
-        then trains the model.
+        UserError if the optimizer has not stepped in more than `MOST_SKIPPED` calls. Another
+        optimizer then probably trains the model.
         """
         self._skipped += 1
         if self._skipped > MOST_SKIPPED:
@@ -80,8 +80,9 @@ class OptimizerWatch:
     def restore_state(self) -> None:
         """Put back optimizer state that existed before the first step and is missing now.
 
-        A resumed training may load the optimizer before Freezing starts. The freezes before step 0
-        then delete a part of the loaded state. They do not apply to the resumed training.
+        A resumed training may load the optimizer before Freezing is made. Freezes before the first
+        step then delete a part of the loaded state. These freezes do not apply to the resumed
+        training.
         """
         for parameter, state in self._before.items():
             self._optimizer.state.setdefault(parameter, state)
@@ -117,7 +118,8 @@ class LayerRates:
     def set_next(self, strategy: Strategy, name: str, view: View) -> None:
         """Set the learning rates of the next step.
 
-        name: name of the strategy. Raises UserError if something else changed the rates since.
+        name: name of the strategy. Raises UserError if something else changed the rates since they
+        were last set here.
         """
         groups = self._optimizer.param_groups
         for number, (group, ours) in enumerate(zip(groups, self.rates, strict=False)):

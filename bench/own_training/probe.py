@@ -19,8 +19,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class ProbeSamples:
     """Fixed training samples without augmentation, for one strategy.
 
-    probe: inputs, and labels or None, on any device. `take` moves them to the device of the model.
-    loss: training loss of (output, labels).
+    probe: inputs, and labels or None, on any device. The methods copy what they use to the device
+    of the model.
+    loss: function that returns the training loss for (output, labels).
     Raises UserError if the strategy needs samples or labels that are missing.
     """
 
@@ -78,7 +79,7 @@ class ProbeSamples:
         return tuple(value.to(device, copy=True) for value in taken)  # a strategy may write to it
 
     def compute_loss(self, model: nn.Module, samples: int) -> Tensor:
-        """Return the training loss of a model on the first samples, with a graph."""
+        """Return the training loss of a model on the first samples, with its autograd graph."""
         inputs = self.take(samples)
         if self._labels is None:
             raise UserError(

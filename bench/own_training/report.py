@@ -1,4 +1,4 @@
-"""Report on what was frozen in the user's training loop, and what it saved."""
+"""Report on the layers frozen in the user's training loop, and on the FLOPs saved."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class FreezingReport:
         samples: number of training samples so far.
         layers: one entry per layer, the head last.
         spent: training FLOPs so far, by convention ("exact" or "paper"; see bench.costs.flops).
-            Products that gradient checkpointing computes again are not counted.
+            Operations that gradient checkpointing computes again are not counted.
         full: FLOPs of full training for the same samples, by convention.
         decide: FLOPs of the strategy's own work.
     """
@@ -90,8 +90,9 @@ def count_frozen_steps(
 ) -> list[int]:
     """Return the number of steps in which each layer was frozen.
 
-    sets: the step of each freezing stage and the layers that it left frozen, in order. steps:
-        number of finished steps.
+    sets: step of each freezing stage and layers that were frozen after it, in order.
+    layers: number of layers.
+    steps: number of finished steps.
     """
     counts = [0] * layers
     ends = [step for step, _ in sets[1:]] + [steps]

@@ -25,10 +25,11 @@ from bench.own_training.inputs import (
 
 @dataclass(frozen=True)
 class Subject:
-    """Model as the analysis sees it.
+    """Model with an example of its inputs, and its layers.
 
-    net: model that takes `inputs` as positional tensors and shares everything with the trained one.
-    inputs: the example. layers: layers in forward order.
+    net: model that takes `inputs` as positional tensors. It shares all parameters, buffers and
+    modules with the model that trains.
+    inputs: the example, as a tuple of tensors. layers: layers in forward order.
     """
 
     net: nn.Module
@@ -42,7 +43,7 @@ class Subject:
 
     @property
     def size(self) -> int:
-        """Input size of the example: image side or text length."""
+        """Size of the last dimension of the example: image width in pixels, or tokens of a text."""
         return self.inputs[0].shape[-1]
 
     @property

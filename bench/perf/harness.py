@@ -37,7 +37,7 @@ class PerfSettings:
 
     threads: number of CPU threads.
     resolution: image side in pixels for the paper's models.
-    seconds: measuring time of each value.
+    seconds: time of one measurement.
     place: folder for the files of the timed runs.
     models: models to measure.
     cases: freeze states to measure; all states if empty.

@@ -18,9 +18,10 @@ NAMED = re.compile(r"^\s+name\b.*=", re.MULTILINE)
 
 @dataclass(frozen=True)
 class StrategyFacts:
-    """Class attributes that a strategy declares as literals (see bench.strategy_api.strategy).
+    """Facts about a strategy, read from its source file.
 
-    place: "module:Class". summary: first line of the class docstring.
+    place: "module:Class". summary: first line of the class docstring. The other fields are class
+    attributes that the strategy declares as literals (see bench.strategy_api.strategy).
     """
 
     name: str

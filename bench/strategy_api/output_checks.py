@@ -33,9 +33,10 @@ def check_verdicts(strategy: str, answer: Any, layers: int, head: str = "") -> l
     Strategies may use numpy or torch numbers. A torch tensor and an int of the same value have
     different hashes, so a lookup of a tensor in a set of layer indices would fail.
 
-    layers: number of layers, the last of which is the head. head: its name, for the message.
-    Raises UserError for anything but Verdicts, and for a Verdict that freezes the head. Raises
-    UserError for a layer that does not exist or has two Verdicts.
+    layers: number of layers, the last of which is the head. head: name of the head, for the
+    message. Raises UserError for an object without a valid layer, freeze, score and threshold, and
+    for a Verdict that freezes the head. Raises UserError for a layer that does not exist or has two
+    Verdicts.
     """
     wanted = (
         f"it must return a list of Verdict objects for layers 0 to {layers - 1}, each with an "
@@ -75,7 +76,8 @@ def check_verdicts(strategy: str, answer: Any, layers: int, head: str = "") -> l
 def check_cadence(strategy: str, method: str, answer: Any) -> Cadence:
     """Return the result of `stages` or `observations`.
 
-    Raises UserError unless it is a Cadence, and for steps after which no call can be due.
+    Raises UserError unless it is a Cadence. Also raises it for an `AtSteps` whose steps are not all
+    whole numbers of at least 0.
     """
     subject = f"strategy {strategy}: {method}() returned"
     if isinstance(answer, type):
@@ -165,7 +167,7 @@ def check_cost(strategy: str, answer: Any) -> float:
 def check_plain(value: Any, where: str) -> None:
     """Raise UserError unless a value consists of types that `load_checkpoint` can read.
 
-    where: the value in words, for the message.
+    where: name of the value in the error message.
     """
     if type(value) in MAPPINGS:
         for key, inner in value.items():
@@ -227,7 +229,7 @@ def _can_be_due(steps: Any) -> bool:
 
 
 def _show(value: Any) -> str:
-    """Return a value as one shortened line for a message. Tensors print several lines."""
+    """Return a value as one shortened line for a message. Line breaks in its repr become spaces."""
     try:
         line = " ".join(repr(value).split())
     except ValueError:  # Python prints no int of more than 4300 digits

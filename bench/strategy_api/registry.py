@@ -27,7 +27,10 @@ GROUP = "freezebench.strategies"
 
 @cache
 def find_strategies() -> dict[str, EntryPoint]:
-    """Return every strategy by name. A package cannot replace a built-in strategy."""
+    """Return the entry point of every strategy by name.
+
+    A package cannot replace a built-in strategy.
+    """
     others = {point.name: point for point in entry_points(group=GROUP)}
     built_in = find_built_in().values()
     return others | {facts.name: EntryPoint(facts.name, facts.place, GROUP) for facts in built_in}

@@ -36,8 +36,8 @@ class Strategy:
     """Base class of strategies, which decide which layers freeze, and when.
 
     Plans and reports read some attributes of built-in strategies from the source, without an
-    import. The values of these attributes must therefore be literals: `look`, `made_for`,
-    `is_control`, `freezes` and `costs_full_training`.
+    import. These attributes are `name`, `look`, `made_for`, `is_control`, `freezes` and
+    `costs_full_training`. Their values must therefore be literals.
 
     Attributes:
         name: name in messages and on the command line.
@@ -47,24 +47,26 @@ class Strategy:
         needs_reference: whether it needs a reference, a fully trained model of the same task, in
             `view.artifacts`.
         needs_probe: "labels" if it calls `view.probe_gradients`, "inputs" if it calls only
-            `view.probe`, otherwise "". A run of freezebench always has both. A training loop of
-            your own must provide what is needed.
+            `view.probe`, otherwise "". A run of freezebench always provides samples and labels. A
+            training loop of your own must provide those that the strategy needs.
         needs_loss: whether it reads `view.loss`. A run of freezebench always has a loss.
         keeps_optimizer_state: if true, a frozen layer keeps its momentum or AdamW's moments until
             it thaws, and they count as memory of the run. If false, they are deleted at the
             freeze, and those of a thawed layer start at zero.
-        switches_often: whether it freezes and thaws every few steps. No switch then waits for the
-            device. decisions.jsonl holds one short line per freezing stage, without scores. The
-            result lists the first 32 freeze states and adds up all further states. Options that
-            prepare every freeze state anew are rejected: compiled, cache_prefix and fold_norms.
+        switches_often: whether it freezes and thaws every few steps. Freezing and thawing then do
+            not wait for the device. decisions.jsonl holds one short line per freezing stage,
+            without scores. The result lists the first 32 freeze states and adds up all further
+            states. Options that prepare every freeze state anew are rejected: compiled,
+            cache_prefix and fold_norms.
         matches: whether it can train within a FLOP budget. `match` in a sweep or the strategy's
             option `saving` sets this budget.
         look: colour and matplotlib marker in figures. A strategy without a look gets a spare look.
         made_for: kinds of model for which its authors made it (bench.models.kinds).
         is_control: whether it is a control, which is never reported as the best method.
-        freezes: whether it may freeze layers. Plots of freezing steps show only strategies that
-            may.
-        costs_full_training: whether a run costs as much as full training, for estimates of a plan.
+        freezes: whether it may freeze layers. Plots of freezing steps leave out strategies that
+            never do.
+        costs_full_training: whether a run costs as much as full training. For other strategies, a
+            plan marks its estimate as an upper bound.
     """
 
     name: ClassVar[str] = ""
@@ -101,15 +103,16 @@ class Strategy:
                 )
 
     def __init__(self, **options: Any) -> None:
-        """Set the options. Raises UserError for an option that is not declared or out of range."""
+        """Set the options. Raises UserError for an undeclared option or a value out of range."""
         for key, value in check_options(f"strategy {self.name}", self.options, options).items():
             setattr(self, key, value)
 
     def files(self, profile: str) -> Mapping[str, Path]:
-        """Return the files that the strategy reads in a profile, by role (for example "predictor").
+        """Return the files that the strategy reads, by role (for example "predictor").
 
-        Their contents are part of the run's id. During the run, `view.artifacts` holds their paths
-        or the paths that the user passed instead.
+        profile: name of the profile whose files are the default.
+        The contents of the files are part of the run's id. During the run, `view.artifacts` holds
+        their paths or the paths that the user passed instead.
         """
         return {}
 

@@ -43,9 +43,9 @@ class View:
         lr: learning rate that the schedule gives for the last step; inside `learning_rates`, for
             the next step.
         frozen: indices of the frozen layers.
-        loss: training loss of the last step, 0-d on the device and without a graph; NaN before the
-            first step. A conversion to a Python number waits for the device, so `observe` must not
-            do it.
+        loss: training loss of the last step, a 0-d tensor on the device without a graph. NaN before
+            the first step. A conversion to a Python number waits for the device, so `observe` must
+            not convert it.
     """
 
     layers: Sequence[Layer]
@@ -165,9 +165,11 @@ class View:
     def probe(self, samples: int) -> Inputs:
         """Return a fixed batch of `samples` training samples without augmentation.
 
+        If a run has fewer training samples, the batch holds all of them.
         The batch is the same for every strategy, and for every seed unless the split of the data
         rotates with the seed. It never holds test data.
-        Raises UserError for fewer than one sample.
+        Raises UserError for fewer than one sample. Also raises it if a training loop of your own
+        provides fewer samples.
         """
         _check_samples("probe", samples)
         return self._probe(samples)
@@ -177,7 +179,7 @@ class View:
 
         `flops` is a mean over the training batches. A batch of texts is padded to its longest text,
         so a large probe costs more per sample. Images have one size. In a training loop of your
-        own, the result is `flops`, the cost at the size of the example.
+        own, the result is `flops`, which is counted at the size of the argument `example`.
         """
         if self._flops_at is None:
             return self.flops
@@ -206,7 +208,8 @@ class View:
 
         To keep a copy of the initial model, call this method in `start`. When a run resumes,
         restore the copy with `ModelSnapshot.load_state_dict`. `ModelSnapshot.outputs` costs as many
-        FLOPs as `View.outputs`. The run's memory counts every snapshot that is kept.
+        FLOPs as `View.outputs`. The memory reported for the run includes every snapshot that is
+        kept.
         """
         taken = ModelSnapshot(self._model, self.layers, self.step)
         self._snapshots.add(taken)
@@ -225,9 +228,9 @@ class View:
 
         A copy of the model runs as in a training step, with the run's loss and precision. It is in
         train mode, except for the modules of frozen layers. Dropout draws the same numbers at every
-        call. Weights, buffers, `gradients`, optimizer and random streams do not change. Each call
-        costs `count_flops(probe(samples)).exact().total * samples` FLOPs. Raises UserError for
-        fewer than one sample.
+        call. Weights, buffers, `gradients`, optimizer and random streams do not change. For the
+        batch b = probe(samples), each call costs `count_flops(b).exact().total * len(b[0])` FLOPs.
+        Raises UserError for fewer than one sample.
         """
         _check_samples("probe_gradients", samples)
         devices = [self.device] if self.device.type == "cuda" else []

@@ -1,4 +1,4 @@
-"""Auto-RGN of surgical fine-tuning: scale learning rates by relative gradients, freeze the rest."""
+"""Auto-RGN of surgical fine-tuning: learning rates and freezing depend on relative gradients."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class GreenTrainer(Strategy):
         self._lay_out_costs(view)
 
     def _lay_out_costs(self, view: View) -> None:
-        """Compute the FLOPs per sample of each layer, and the FLOPs that the limit leaves."""
+        """Compute the FLOPs per sample of training each layer, and those that the limit leaves."""
         flops, body = view.flops, range(len(view.layers) - 1)
         least = flops.exact(body).total
         self._limit = self.rho * flops.exact().total * (1 + 1e-12) - least
@@ -152,10 +152,11 @@ class GreenTrainer(Strategy):
 def choose_layers(gains: PerLayer, own: PerLayer, shared: PerLayer, limit: float) -> set[int]:
     """Return the layers with the largest sum of gains whose cost is at most `limit`.
 
-    All arguments are per layer, without the head, in order from the input. The cost is the sum of
-    own[l] over the chosen layers, plus shared[d]. Layer d is the chosen layer nearest to the input.
-    shared must not increase from the input on. Layers without a positive gain are not chosen. If
-    several sets have the same sum of gains, the first set found is returned.
+    gains, own, shared: one number per layer, without the head, in order from the input. own, shared
+    and limit are in FLOPs per sample. The cost is the sum of own[l] over the chosen layers, plus
+    shared[d]. Layer d is the chosen layer nearest to the input. shared must not increase with the
+    index of the layer. Layers without a positive gain are not chosen. If several sets have the same
+    sum of gains, the first set found is returned.
 
     The dynamic programme goes from the head to the input. It drops a set of layers if another set
     costs no more and gains at least as much. The result is exact, because costs are not rounded.

@@ -25,14 +25,14 @@ class Egeria(Strategy):
     Only the first active block, called the frontier, is evaluated. A moving average over the last 5
     values smooths its plasticity. At first the average covers fewer values. A line is fitted to the
     last 5 smoothed values. The frontier freezes after 3 evaluations in a row in which the absolute
-    slope was at most 20 % of its first slope. The next block then starts with an empty history. The
-    head never freezes.
+    slope was at most 20 % of the first absolute slope of this block. The next block then starts
+    with an empty history. The head never freezes.
 
     Evaluations start after a bootstrap phase. This phase ends with the first epoch whose mean
     training loss differs by less than 10 % from that of the epoch before. All blocks thaw when the
     learning rate is at most a tenth of its value at the first freeze. After a thaw, freezing starts
-    again at the input. The next thaw compares with the learning rate at the first freeze after
-    this thaw.
+    again at the input. The condition of the next thaw uses the learning rate at the first freeze
+    after this thaw.
 
     Source: Wang et al. (2023), "Egeria: Efficient DNN Training with Knowledge-Guided Layer
     Freezing", arXiv 2201.06227. This strategy follows a summary of the paper's rule. The summary

@@ -26,7 +26,7 @@ from strategies.representations.similarity import (
 
 @dataclass(frozen=True)
 class _Kernels:
-    """Kernels of the outputs of one layer: products of the outputs of every two samples.
+    """Kernels of one layer: inner products of the centred outputs of each pair of samples.
 
     batches: kernel (n, n) of each batch of n samples. whole: kernel of all samples; None if it is
     not needed.
@@ -120,7 +120,7 @@ class Reference:
         return [_Kernels(kernels, None) for kernels in zip(*by_batch, strict=True)]
 
     def _compare_all(self, parts: Sequence[Tensor]) -> _Kernels:
-        """Return the kernels of one layer, of each batch and of all samples.
+        """Return the kernels of one layer: one for each batch, and one for all samples.
 
         parts: outputs (n, ...) of the layer on each batch.
         """

@@ -25,10 +25,10 @@ class SimFreeze(Strategy):
 
     Every n steps, the CKA between each active layer and the same layer of the initial model is
     measured on a fixed probe. The variation of layer l is |c_l − c_l(previous)| / |c_l(previous)|.
-    c_l is the CKA, and c_l(previous) the CKA at the measurement before. A layer freezes when its
+    c_l is the CKA, and c_l(previous) is the CKA at the previous measurement. A layer freezes if its
     variation is below the tolerance. No layer freezes at the first measurement, which has no
-    previous value. A layer may freeze before an earlier layer does. The head never freezes. A layer
-    never freezes while its CKA is undefined because its output does not vary.
+    previous value. A layer may freeze before an earlier layer does. The head never freezes. While
+    the output of a layer does not vary, its CKA is undefined and the layer does not freeze.
 
     Source: Li et al. (2024), "ETuner: A Redundancy-Aware Framework for Efficient Continual Learning
     Application on Edge Devices", arXiv 2401.16694. No code of the authors was found. This strategy

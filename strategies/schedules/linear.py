@@ -33,8 +33,8 @@ class Linear(Strategy):
     of the SmartFRZ paper.
     FreezeOut's own defaults are t0 = 0.8, cubic spacing, scaled learning rates and SGD with
     Nesterov momentum (the run's `nesterov`). Its units are the blocks of a network instead of
-    single layers. For a VGG, its head is the whole classifier. Its VGG never counts its layers, so
-    the original neither anneals nor freezes them.
+    single layers. For a VGG, its head is the whole classifier. FreezeOut's code never counts the
+    layers of a VGG, so it neither anneals nor freezes them.
     """
 
     name = "linear"

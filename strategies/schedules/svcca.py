@@ -1,4 +1,4 @@
-"""Freeze training of the SVCCA paper: freeze one block after another at equal intervals."""
+"""The "freeze training" of the SVCCA paper: freeze one block after another at equal intervals."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""SmartFRZ (Li et al. 2023): a small network decides from a layer's history whether it freezes."""
+"""SmartFRZ (Li et al. 2023): a small network reads layer histories and decides what freezes."""

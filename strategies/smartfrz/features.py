@@ -47,7 +47,7 @@ class Moment:
 
     @classmethod
     def of(cls, view: View) -> Moment:
-        """Return the moment after the last step; before training, progress 0 and rate 1."""
+        """Return the moment after the latest step. Before training, progress is 0 and rate is 1."""
         rate = view.lr / view.base_lr if view.step and view.base_lr else 1.0
         return cls(view.step / view.total_steps, rate)
 
@@ -100,12 +100,12 @@ def get_raw_weights(snapshots: Snapshots, moment: Moment) -> Tensor:
 
 
 def compute_travel(moves: Moves, moment: Moment) -> Tensor:
-    """Return log10 of the relative displacement for each horizon, and straightness (layers, 9).
+    """Return (layers, 9): five relative displacements as log10, then four straightness values.
 
-    Relative displacement: root mean square of w_j − w_(j−h), divided by the standard deviation of
-    w_j. Straightness, for h = 1, 2, 4 and 8: cosine of the angle between two displacements, that of
-    the last h snapshots and that of the h snapshots before. The cosine is near 1 for a layer that
-    drifts and negative for a layer that only fluctuates.
+    Relative displacement, one per horizon h: root mean square of w_j − w_(j−h), divided by the
+    standard deviation of w_j. Straightness, for h = 1, 2, 4 and 8: cosine of the angle between two
+    displacements, that of the last h snapshots and that of the h snapshots before. The cosine is
+    near 1 for a layer that drifts and negative for a layer that only fluctuates.
     """
     last = moves.moved[:-1]
     before = moves.moved[1:] - last  # because each horizon is twice the previous one
@@ -143,7 +143,7 @@ def compute_upstream(moves: Moves, moment: Moment) -> Tensor:
 def compute_pace(moves: Moves, moment: Moment) -> Tensor:
     """Return log10 of the relative displacement divided by the learning rate (layers, 5).
 
-    The shape has one column per horizon. A layer moves less as the learning rate falls. The
+    There is one column per horizon. A layer moves less as the learning rate falls. The
     quotient corrects for this and reflects the size of the layer's gradients.
     """
     return _compute_log(moves.size / moves.spread / max(moment.rate, LEAST_RATE)).T
@@ -152,7 +152,7 @@ def compute_pace(moves: Moves, moment: Moment) -> Tensor:
 def compute_progress(moves: Moves, moment: Moment) -> Tensor:
     """Return the progress and the relative learning rate of the run (layers, 2).
 
-    All rows are equal. The paper does not use these two values, but every run knows them.
+    All rows are equal. The paper does not use these two values, but they are known in every run.
     """
     layers = len(moves.newest)
     known = [moves.newest.new_full((layers, 1), x) for x in (moment.progress, moment.rate)]

@@ -75,7 +75,7 @@ class Past:
         self._ring, self._steps, self._window = ring, steps, window
 
     def look_back(self, steps: int) -> Tensor:
-        """Return the entry (layers, width) that was then `steps` entries before the newest."""
+        """Return the entry (layers, width) `steps` entries before the newest entry of this view."""
         return self._ring.look_back(self._steps + steps)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Network of the predictor (SmartFRZ, section 3.3 and appendix C)."""
+"""Neural network that predicts whether a layer should freeze (SmartFRZ, sec. 3.3, appendix C)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Predictor(nn.Module):
         return len(self.shift)
 
     def forward(self, tokens: Tensor, filled: Tensor) -> Tensor:
-        """Return logits (B, 2) of [train on, freeze] for windows of tokens (B, W, inputs).
+        """Return logits (B, 2) of [keep training, freeze] for windows of tokens (B, W, inputs).
 
         The newest token comes last. filled: bool (B, W), False where a history shorter than W has
         no token.
@@ -56,9 +56,10 @@ class Predictor(nn.Module):
     def attend(self, newest: Tensor, keys: Tensor, values: Tensor, window: Tensor) -> Tensor:
         """Return logits (B, S, 2) at S moments of B histories of T tokens.
 
-        Source: eqs. 1 to 4 of SmartFRZ. newest: newest token at each moment (B, S, inputs). keys,
-        values: (B, T, 64), with tokens in any order. window: bool, broadcast to (B, S, T), True for
-        the tokens that a moment attends to.
+        Source: eqs. 1 to 4 of SmartFRZ. A moment is a time in a run at which one layer is
+        classified. newest: newest token at each moment (B, S, inputs). keys, values: (B, T, 64),
+        with tokens in any order. window: bool, broadcast to (B, S, T), True for the tokens in the
+        window of each moment.
         """
         query = self.mlp_q((newest - self.shift) * self.scale)
         scores = query @ keys.transpose(1, 2)

@@ -30,9 +30,9 @@ class Trained:
     """Trained predictor with its provenance.
 
     provenance holds at least: features, window, tailored, snapshots_per_epoch, threshold, data,
-    rule and label_warmup. threshold is the P(freeze) from which a layer freezes. data lists the
-    names of all data sets on which the predictor was trained. rule holds the fields of the label
-    `Rule`. label_warmup is the fraction of a run, from its start, without labels.
+    rule and label_warmup. threshold is the lowest P(freeze) at which a layer freezes. data lists
+    the names of all data sets on which the predictor was trained. rule holds the fields of the
+    label `Rule`. label_warmup is the fraction of a run, from its start, without labels.
     """
 
     network: Predictor
@@ -49,8 +49,10 @@ def find_predictor(
 ) -> Path:
     """Return the path of a profile's predictor file.
 
-    recipe: a key of RECIPES. If the file does not exist, return the path of the file of the profile
-    `laptop` instead. With `exactly`, always return the path for `profile`.
+    If the file does not exist, return the path for the profile `laptop` instead. With `exactly`,
+    always return the path for `profile`.
+    profile: name of the profile. features: name of a feature set. window: W, in snapshots.
+    tailored: weights per layer. recipe: a key of RECIPES.
     """
     kind = "" if recipe == "default" else f"-{recipe}"
     kind += "" if features == RECIPES[recipe] else f"-{features}"

@@ -1,4 +1,4 @@
-"""SmartFRZ (Li et al. 2023): a trained predictor decides from the history of a layer's weights."""
+"""SmartFRZ (Li et al. 2023): freezing by a trained predictor that reads weight histories."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from strategies.smartfrz.token_history import TokenHistory
 
 
 class SmartFRZ(Strategy):
-    """SmartFRZ: freeze a layer when a trained predictor recommends it from its weight history.
+    """SmartFRZ: freeze a layer if a trained predictor says so, from the history of its weights.
 
     A ring buffer keeps the last W snapshots of n weights per layer. The feature set turns each
     snapshot into a token. At a freezing stage, one call of the predictor returns P(freeze) for all

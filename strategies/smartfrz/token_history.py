@@ -37,8 +37,8 @@ class TokenHistory:
     ) -> None:
         """Begin with no snapshot.
 
-        tailored: weights in a snapshot of a layer. most_waiting: largest number of snapshots whose
-        tokens are not computed yet.
+        tailored: weights in a snapshot of a layer. most_waiting: largest number of snapshots that
+        may wait for the computation of their tokens.
         """
         self._network, self._features = network, FEATURES[features]
         self._window, self._most_waiting = window, most_waiting
@@ -65,7 +65,7 @@ class TokenHistory:
             self.make_tokens()
 
     def make_tokens(self) -> None:
-        """Compute the missing tokens, each from the snapshots that existed when it was due."""
+        """Compute the missing tokens. Each token uses only its snapshot and earlier snapshots."""
         for steps, moment in zip(reversed(range(len(self._waiting))), self._waiting, strict=True):
             then = Past(self._snapshots, steps, self._window)
             tokens = self._features.token(then, moment)

@@ -33,8 +33,8 @@ class APF(Strategy):
     - The original's unit is the single weight. Here it is the layer. The P of pure noise settles
       near sqrt((1 − α) / (1 + α)), which is 0.07 for α = 0.99. A mean over many weights stays close
       to this value, so with the default threshold a layer rarely freezes.
-    - The original halves the threshold by the share of frozen weights. Here the share of frozen
-      layers counts.
+    - In the original, the share of frozen weights decides when the threshold is halved. Here the
+      share of frozen layers decides.
     - By default, the original's code also freezes weights at random. This is left out.
     """
 

@@ -47,8 +47,9 @@ class ImageSet(DataSet):
     ) -> ImageStream | None:
         """Return a stream that decodes images batch by batch, or None if all fit in memory.
 
-        workers: number of processes that decode; 0 = one per core, at most four. sequential: read
-        tar shards in their own order. Raises UserError if the data set cannot have shards.
+        workers: number of processes that decode; 0 = one per core, at most four.
+        sequential: read tar shards in their own order. If it is true and the data set cannot have
+        shards, raises UserError.
         """
         if sequential:
             raise UserError(

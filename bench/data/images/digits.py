@@ -31,7 +31,7 @@ LOOK = DrawingStyle(rotation=10.0, shift=0.05, contrast=0.3, noise=0.3)
 
 
 class DigitSet(ImageSet):
-    """digits10."""
+    """Descriptor of the data set digits10."""
 
     folds = 5
 

@@ -38,7 +38,8 @@ VARIED = DrawingStyle(
 class GlyphsRecipe:
     """Letters, fonts, number of training images, and drawing style of a variant of glyphs.
 
-    A class is a letter of `letters`, or an ordered pair of letters if `pairs` lists some.
+    A class is a letter of `letters`. If `letters` is empty, a class is an ordered pair of letters
+    of `pairs`.
     """
 
     letters: str = MIXED

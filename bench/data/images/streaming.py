@@ -98,8 +98,8 @@ class ImageStream:
         """Return an iterator over the batches of an epoch, from batch `start` on.
 
         order: indices of the samples (N,).
-        augment: "none" gives the centre of each image. Other values give a random crop of 8 to 100
-        % of the area, mirrored with probability 0.5. "randaugment" also applies two random
+        augment: "none" gives the centre of each image. Other values give a random crop of 8 % to
+        100 % of the area, mirrored with probability 0.5. "randaugment" also applies two random
         operations.
         share: function from the size of a batch to the slice of it to return; by default the whole
         batch.
@@ -186,11 +186,11 @@ def _collate(samples: list[tuple[Tensor, int] | UserError]) -> tuple[Tensor, Ten
 
 
 class _Loading(Iterator[tuple[Tensor, Tensor]]):
-    """Iterator over the batches of a DataLoader, which raises an error in place of a batch.
+    """Iterator over the batches of a DataLoader. It raises an error that comes in place of a batch.
 
-    If the garbage collector deletes a DataLoader's iterator in a reference cycle, it first closes
-    the queues of the worker processes. The iterator then waits 5 s for each worker. A list outside
-    the cycle therefore holds the iterator, and a finalizer empties the list.
+    If the DataLoader's iterator is in a reference cycle, the garbage collector closes the queues of
+    the worker processes before it deletes the iterator. The iterator then waits 5 s for each
+    worker. A list outside the cycle therefore holds the iterator, and a finalizer empties the list.
     """
 
     def __init__(self, batches: Iterator[tuple[Tensor, Tensor] | UserError]) -> None:
@@ -236,7 +236,8 @@ def _read_random_crop(
 ) -> Tensor:
     """Return a random crop of the image, uint8 (3, R, R), mirrored with probability 0.5.
 
-    Crops as torchvision's RandomResizedCrop does. more: also apply RandAugment (Cubuk et al. 2020).
+    The crop is drawn as in torchvision's RandomResizedCrop, except for the fallback of
+    `_draw_crop_box`. more: also apply RandAugment (Cubuk et al. 2020).
     """
     image = open_image(path)
     generator = torch.Generator().manual_seed(derive_seed(seed, epoch, index))

@@ -30,7 +30,7 @@ LOOK = DrawingStyle(noise=0.2)
 
 
 class SymbolSet(ImageSet):
-    """symbols100."""
+    """Descriptor of the data set symbols100."""
 
     folds = 5
 

@@ -17,7 +17,7 @@ from bench.data.interface.splits import Part
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts about a data set that are known without loading it.
+    """Facts about a data set: its classes, its training samples and the length of its texts.
 
     Attributes:
         classes: number of classes; 0 if masked words are predicted.
@@ -38,7 +38,7 @@ class DataSet(ABC):
 
     @property
     def needs_root(self) -> bool:
-        """Whether the user must give a data root, the folder that contains it."""
+        """Whether the user must give a data root, the folder that contains the data set."""
         return False
 
     @property
@@ -67,8 +67,8 @@ class DataSet(ABC):
     def fingerprint_for(self, evaluate_on: Part, root: Path | None) -> str:
         """Return the fingerprint for runs that evaluate on a part of the data.
 
-        A data set overrides this method if runs do not read all of its parts. The fingerprint then
-        covers the parts that they read, so a fault in another part does not stop a run.
+        A data set overrides this method if some runs do not read all of its parts. A fault in a
+        part that a run does not read must not stop this run.
         """
         return self.fingerprint(root)
 

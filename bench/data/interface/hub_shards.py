@@ -1,4 +1,4 @@
-"""Shards of the Hugging Face hub: files such as train-00000-of-00002.parquet hold one split."""
+"""Shards of the Hugging Face hub: the files of a split, such as train-00000-of-00002.parquet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of a model on the evaluation part, in percent. Higher is better."""
+"""Metrics of a model on the evaluation part, scaled by 100. Higher is better."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def compute_matthews(predicted: Tensor, truth: Tensor) -> float:
 
 
 def compute_loss_score(losses: Tensor) -> float:
-    """Return −100 times the mean loss in nats (N,). One point is 1 % of perplexity."""
+    """Return −100 times the mean of losses (N,) in nats. A point is about 1 % of perplexity."""
     return -100 * float(losses.double().mean())
 
 
@@ -39,15 +39,16 @@ def compute_contributions(
     truth: NDArray[np.bool_] | None,
     losses: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float64]:
-    """Return the contribution of each sample to the score in percent, float64 (N,).
+    """Return the contribution of each sample to the score, scaled by 100, float64 (N,).
 
     The mean of the contributions is the score. If they are treated as independent, the variance of
-    their mean is the variance of the score. This is exact for accuracy, and true to first order
-    (the delta method) for Matthews correlation. A contribution to Matthews correlation is the score
-    plus N times a derivative. This is the derivative of the score by the count (such as TP) to
-    which the sample belongs.
-    truth: the true classes, for Matthews only.
-    losses: in nats, for "loss" only.
+    their mean is the variance of the score. This is exact for accuracy and loss, and true to first
+    order (the delta method) for Matthews correlation. A contribution to Matthews correlation is the
+    score plus N times a derivative of the score. The derivative is with respect to the count (such
+    as TP) to which the sample belongs.
+    correct: (N,), whether the predicted class is the true class.
+    truth: (N,), whether the true class is class 1, for Matthews only.
+    losses: (N,) in nats, for "loss" only.
     """
     if metric == "loss":
         assert losses is not None, "the score needs the loss of each sample"

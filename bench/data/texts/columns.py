@@ -56,7 +56,10 @@ def parse_columns(name: str) -> tuple[str, Columns | None]:
 
 
 def find_columns(rows: Sequence[Row], where: str) -> Columns:
-    """Return the columns that have common names. Raises UserError if there are none."""
+    """Return the text and label columns whose names are in `TEXTS` and `LABELS`.
+
+    Raises UserError if it finds no text columns, or not exactly one label column.
+    """
     present = list(rows[0])
     columns = _guess_columns(present)
     if columns is None:
@@ -78,7 +81,7 @@ def _guess_columns(present: Sequence[str]) -> Columns | None:
 
 
 def check_columns(rows: Sequence[Row], columns: Columns, where: str) -> None:
-    """Raise UserError if no row has one of the columns, or if only the first row lacks it."""
+    """Raise UserError if the first row, or every row, lacks one of the columns."""
     for name in (*columns.texts, columns.label):
         if has_column(rows[:1], name):
             continue

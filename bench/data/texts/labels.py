@@ -22,8 +22,8 @@ _TRUTH = {"false": Decimal(0), "true": Decimal(1)}
 def read_labels(rows: Sequence[Row], column: str, where: str) -> list[str]:
     """Return the label of each row as text; 1, 1.0 and "1" are the same label.
 
-    Raises UserError for a missing label, for several labels, and for a number with a fraction, also
-    as text.
+    Raises UserError for a missing label, and for several labels in one row. Raises UserError for a
+    number with a fraction, even if it is stored as text.
     """
     return [
         _read_label(row.get(column), f"{where}, row {number}") for number, row in enumerate(rows, 1)
@@ -31,7 +31,7 @@ def read_labels(rows: Sequence[Row], column: str, where: str) -> list[str]:
 
 
 def list_classes(labels: Sequence[str], where: str) -> dict[str, int]:
-    """Return the number of each class, in numerical order or else in alphabetical order.
+    """Return the index of each class: in numerical order for integers, else in alphabetical order.
 
     Raises UserError for fewer than two classes. Raises UserError for so many classes that the
     column seems to hold free text. Raises UserError if one class is written in two ways, or if a

@@ -87,9 +87,10 @@ def refuse_saved_data_set(path: Path, data_set: str) -> None:
 
 
 def _names_part(name: str, part: str) -> bool:
-    """Return whether a word of a name names the part.
+    """Return whether a name contains a word for the part.
 
-    In a name with a word for train, such as train_val, only the first word counts.
+    If a name also contains a word for train, as in train_val, only its first word counts for the
+    other parts.
     """
     words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
     if any(word in NAMES["train"] for word in words) and part != "train":

@@ -173,8 +173,9 @@ def _refuse_other_labels(
 ) -> None:
     """Raise UserError if a test part has labels in a column that the training part lacks.
 
-    A column counts as labels if all its values are labels of the training part, or if its values
-    repeat. Row numbers, as in SST-2's test.tsv, do not repeat, so they do not count as labels.
+    A column counts as labels if all its values are labels of the training part. It also counts if
+    it has at least two different values, and at most half as many as rows (but two are always
+    allowed). Row numbers, as in SST-2's test.tsv, all differ, so they do not count as labels.
     """
     known = {str(row.get(columns.label)) for row in train}
     for name in dict.fromkeys(name for row in rows for name in row):

@@ -29,7 +29,7 @@ def find_text_model(name: str) -> TextModel | None:
     """Return the descriptor of a text model, or None if the name is not a text model.
 
     Raises UserError if the files of an `hf:` model cannot be found or read. Raises UserError if the
-    name after `lora:` is not a model of this folder.
+    name after `lora:` is not in `list_text_models`.
     """
     if name.startswith(PREFIX):
         return load_hub_model(name)

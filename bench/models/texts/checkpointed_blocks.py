@@ -34,7 +34,8 @@ def checkpoint_blocks(model: nn.Module, label: str) -> None:
 def require_checkpointed_blocks(model: nn.Module, label: str) -> tuple[str, ...]:
     """Return the names of the blocks that transformers can checkpoint.
 
-    label: as in `checkpoint_blocks`. Raises UserError if the model has no such blocks.
+    label: name of the run or of the model, for messages. Raises UserError if the model has no such
+    blocks.
     """
     names = find_checkpointed_blocks(model)
     if not names:

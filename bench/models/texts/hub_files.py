@@ -177,9 +177,9 @@ def _advise_weights(folder: Path) -> str:
 def hash_config(folder: Path) -> str:
     """Return a hash of config.json in a folder.
 
-    Runs ignore settings of `EXECUTION` in this file, but earlier runs used them. If the file has
-    such settings, the hash is therefore not the plain hash of the file, and run ids differ from
-    earlier ones.
+    Runs ignore the settings of `EXECUTION` in this file. Earlier versions ignored only `use_cache`.
+    If the file gives others a value that differs from `EXECUTION`, the hash also covers the names
+    of the ignored settings. Run ids then differ from earlier ones.
     """
     path = folder / CONFIG
     found = read_json(path, "replace it by the file of the model")

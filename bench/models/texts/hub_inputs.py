@@ -1,4 +1,4 @@
-"""Inputs of transformers models: names of arguments, and masks that do not wait for the device.
+"""Inputs of transformers models: argument names, and masks built without device synchronisation.
 
 The batches of a run are token ids (B, L), the mask of real tokens (B, 1, 1, L) and segments (B, L),
 padded on the right (`bench.batches.texts`). Two forward pre-hooks translate them. The first hook
@@ -26,7 +26,10 @@ KINDS = ("full_attention", "sliding_attention")
 
 @dataclass(frozen=True)
 class InputNames:
-    """Forward pre-hook that passes the tensors of a batch to a classifier as keyword arguments."""
+    """Forward pre-hook that passes the tensors of a batch to a model as keyword arguments.
+
+    segments: whether the model takes segments as `token_type_ids`.
+    """
 
     segments: bool
 
@@ -42,9 +45,10 @@ class PreparedMask:
     """Forward pre-hook that replaces the mask of real tokens (B, L) by the mask of attention.
 
     causal: whether a token sees earlier tokens only.
-    window: distance to the farthest token that layers of sliding attention see; 0 if there are no
-    such layers.
-    by_kind: whether the layers differ in kind. The model then expects one mask for each kind.
+    window: distance in tokens to the farthest token that layers of sliding attention see; 0 if no
+    layer has a limit, or if the limit has no effect on the texts of a run.
+    by_kind: whether the configuration lists sliding layers. The model then expects one mask for
+    each kind of layer.
     additive: whether the mask is added to the scores; otherwise it is boolean.
     """
 
@@ -74,9 +78,10 @@ class PreparedMask:
 
 
 def adapt_inputs(model: nn.Module, name: str) -> nn.Module:
-    """Make a classifier of transformers accept the batches of a run, and return it.
+    """Make a model of transformers accept the batches of a run, and return it.
 
-    name: for messages. Raises UserError for a kind of attention that this module cannot mask.
+    name: for messages. Raises UserError for an encoder with a decoder, and for a kind of attention
+    that this module cannot mask.
     """
     config: Any = model.config
     if config.is_encoder_decoder:

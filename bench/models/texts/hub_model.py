@@ -68,7 +68,7 @@ class HubModel(TextModel):
 
     @cached_property
     def tokenizer(self) -> Any:
-        """Tokenizer of the model, with a padding token that ends no text."""
+        """Tokenizer of the model, with a padding token that it never adds to the end of a text."""
         return _load_tokenizer(self.folder, self.name)
 
     def build(self, classes: int) -> nn.Module:

@@ -20,7 +20,7 @@ def adapt_and_check(model: Any, name: str, longest: int) -> nn.Module:
     longest: length of the longest text that the model accepts, in tokens.
     Raises UserError if the logits of a text in a padded batch differ from those of the text alone.
     The text alone is evaluated by the model as transformers built it, without a mask. The check
-    detects model families that place their mask, their positions or their last token differently.
+    detects model families whose mask, positions or last token do not fit a padded batch.
     """
     ids, lengths = _make_texts(model.config, longest)
     model.eval()

@@ -49,8 +49,9 @@ class Tokens:
 def load_tokenizer(model: TextModel, vocabulary: Path | None) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a text model.
 
-    vocabulary: path of BERT's vocab.txt. None selects the built-in vocabulary, or the hub's if
-    there is none. Raises UserError if the file is not a vocabulary or the download fails.
+    vocabulary: path of BERT's vocab.txt, or None for the hub's file. A model with a vocabulary or
+    tokenizer of its own ignores it. Raises UserError if the file is not a vocabulary or the
+    download fails.
     """
     if isinstance(model, HubModel):
         return model.tokenizer

@@ -99,7 +99,7 @@ def convert(path: Path, keep: str = "", drop: Sequence[str] = ()) -> str:
 
     path: a pickle, an index of parts, or a safetensors file.
     keep: key or name prefix of the tensors to keep, which is removed from their names.
-    drop: name prefixes of the tensors to leave out, as the names are in the file.
+    drop: name prefixes of the tensors to leave out. The names are those in the file.
     Raises UserError if `keep`, or a prefix in `drop`, matches no tensor. Raises UserError if
     safetensors cannot store a tensor, or if the new file exists.
     """
@@ -127,7 +127,7 @@ def convert(path: Path, keep: str = "", drop: Sequence[str] = ()) -> str:
 
 
 def is_under(key: str, prefixes: Sequence[str]) -> bool:
-    """Return whether a tensor belongs to one of some modules."""
+    """Return whether a tensor name equals one of the module names `prefixes`, or lies below one."""
     return any(key == prefix or key.startswith(prefix + ".") for prefix in prefixes)
 
 
@@ -178,8 +178,8 @@ def _read_parts(index: Path) -> dict[str, Any]:
 def _find_state(value: Any, depth: int = DEPTH) -> dict[Any, Any]:
     """Return the first dict with tensors under the keys of `WRAPPED`, else the value itself.
 
-    Returns {} if the value has no tensors, or if it has both tensors and a dict with tensors. That
-    dict may contain the weights, while the tensor next to it is only the best accuracy.
+    Returns {} if the value has no tensors, or if it has tensors next to a dict with tensors. The
+    inner dict may contain the weights, while the tensor next to it is only the best accuracy.
     """
     if not isinstance(value, dict) or not depth:
         return {}
@@ -207,7 +207,7 @@ def _has_name(value: Any, prefix: str, depth: int = DEPTH) -> bool:
 
 
 def _leave_out(value: Any, drop: Sequence[str], depth: int = DEPTH) -> Any:
-    """Return a dict, and those inside it, without the names with some prefixes."""
+    """Return a dict without the names under the prefixes in `drop`, also in dicts inside it."""
     if not isinstance(value, dict) or not depth:
         return value
     return {
@@ -241,7 +241,7 @@ def _advise_dense(key: str) -> str:
 
 
 def _describe_copies(value: Any) -> str:
-    """Return which of several copies in a pickle is kept, such as the moving average, or ''."""
+    """Return which of several copies of the weights, such as a moving average, is kept, or ''."""
     copies = [key for key in WRAPPED if isinstance(value, dict) and _find_state(value.get(key))]
     if len(copies) < 2:
         return ""

@@ -33,7 +33,8 @@ class LoadReport:
 
     missing: tensors of the model outside its head that the source lacks.
     resampled: position embeddings that timm interpolated from another resolution.
-    note: one line on what was left out: name parts of wrappers, and the head; or "".
+    note: one line on dropped name parts of wrappers, and on a head of the file that was left out,
+    or "".
     """
 
     loaded: tuple[str, ...]
@@ -54,7 +55,7 @@ def load_backbone(
 
     source: a safetensors file, or "pretrained" for the published weights of model `name`.
     head: name or names of the modules whose tensors do not change. If the file has a head of its
-    own in the module that contains them, its tensors are left out.
+    own in the module that contains these modules, the tensors of that head are left out.
     allow_missing: prefixes of tensor names that the source may lack.
 
     Tensors are converted to the model's dtype. Raises UserError if the file cannot be read or a
@@ -148,7 +149,7 @@ def load_published(name: str) -> Mapping[str, Tensor]:
 
 
 def identify_published(name: str) -> str:
-    """Return the URL, hub repository or tag of the published weights of a model.
+    """Return text that identifies the published weights of a model, such as a URL or a hash.
 
     Raises UserError if the model has none.
     """
@@ -232,10 +233,11 @@ def _explain_unknown(
     body: Set[str],
     path: Path,
 ) -> str:
-    """Return what to do with a file whose tensors `strange` the model lacks.
+    """Return what to do with a file that has tensors which the model lacks.
 
-    raw: tensors of the file under its own names. given: the same tensors under the names of the
-    model. Unknown names below a module of the model show that the file is for another model.
+    strange: names of these tensors. raw: tensors of the file under its own names. given: the same
+    tensors under the names of the model. Unknown names below a module of the model show that the
+    file is for another model.
     """
     modules = {key.partition(".")[0] for key in body}
     if any(key.partition(".")[0] in modules for key in strange):

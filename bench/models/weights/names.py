@@ -64,7 +64,7 @@ def translate_names(
 
 
 def list_head_parents(own: State, heads: Sequence[str]) -> tuple[str, ...]:
-    """Return the modules that directly contain a head, such as classifier of classifier.1.
+    """Return the modules that directly contain a head, such as `classifier` for `classifier.1`.
 
     Users replace such a module by a head of their own. If a module contains the whole model, it is
     left out.
@@ -106,9 +106,9 @@ def _count_mismatches(state: State, own: State, heads: Sequence[str]) -> int:
 def _drop_wrappers(given: State, model: nn.Module, heads: Sequence[str]) -> tuple[State, str]:
     """Return the tensors without the name parts of wrappers, and what was dropped.
 
-    Each part of `WRAPPERS` is dropped from all names, unless the model has such a name itself. Then
-    the prefix that `_find_prefix` returns is dropped. Tensors without this prefix are left out,
-    such as the head of the wrapping module or the weights of a loss.
+    Each part of `WRAPPERS` is dropped from all names, unless the model has such a name itself. In a
+    second step, the prefix that `_find_prefix` returns is dropped. Tensors without this prefix are
+    left out, such as the head of the wrapping module or the weights of a loss.
     """
     own = model.state_dict()
     parts = {part for key in own for part in key.split(".")}
@@ -199,8 +199,8 @@ def _call_filter(rename: Callable[..., Any], state: State, model: nn.Module) -> 
 def _find_timm_loading(name: str) -> tuple[Callable[..., Any] | None, bool]:
     """Return timm's filter for checkpoints of a model, and whether timm loads it strictly.
 
-    timm passes both values only to its function `load_pretrained`. This function therefore replaces
-    `load_pretrained` while it builds the model on the meta device.
+    timm passes both values only to its function `load_pretrained`. `_find_timm_loading` therefore
+    replaces `load_pretrained` while it builds the model on the meta device.
     """
     builder = timm.models._builder
     found: list[tuple[Callable[..., Any] | None, bool]] = []

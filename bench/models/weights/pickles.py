@@ -45,7 +45,7 @@ class Opaque:
 
 
 def _make_dict(*_: object) -> OrderedDict[Any, Any]:
-    """Return an empty dict of a class whose items torch's restricted unpickler sets."""
+    """Return an empty OrderedDict, because torch's restricted unpickler can set its items."""
     return OrderedDict()
 
 

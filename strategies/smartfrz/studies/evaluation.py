@@ -27,7 +27,7 @@ class Evaluation:
     A classifier is the predictor or a baseline. The rows call it "judge".
     scores: by classifier. splits: one row per split and classifier. runs: one row per split,
     classifier and held-out run, for runs with both labels. bins: one row per split, classifier and
-    tenth of P(freeze). left_out: one line per fold that was left out.
+    interval of P(freeze) of width 0.1. left_out: one line per fold that was left out.
     """
 
     scores: dict[str, Score]

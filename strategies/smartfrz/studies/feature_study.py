@@ -50,8 +50,8 @@ def run_study(
     Rows that are already in the CSV file `kept` are not recomputed. Rows of another corpus, recipe
     or warm-up stay in the file but are not returned. Raises UserError if no row is left.
     recordings: recorded runs. recipe: training of the predictor. warmup: fraction of a run in which
-    no moment is labelled. say: prints one line per new row, and one line per rule or fold that is
-    left out because of its labels.
+    no moment is labelled. say: prints one line per new row of a feature set. It also prints one
+    line per rule or fold that is left out because of its labels.
     A row holds: corpus (a hash), labels (name of the rule), features (a feature set or a baseline),
     seed, and converged (fraction of labels). It also holds the mean and worst AUROC over folds, and
     the mean AUROC per run with the half-width of its 95 % interval. For each baseline, the row of a

@@ -2,7 +2,7 @@
 
 For each task, a predictor is trained without the runs of the task. `smartfrz` then uses this
 predictor on the task with several thresholds. For each threshold, controls with the same FLOPs are
-run. The study checks the calibrated default threshold, so it uses no target data set.
+run. The study checks the calibrated default threshold, so it uses source tasks only.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Label study: ranking of label rules by how well they explain the accuracy lost by freezing.
 
-Runs on source tasks freeze every layer but the head at a random step. A label rule classifies each
-freeze as right or wrong. For this it uses the CKA curve of the same layer in a recorded run of the
-task. If a rule is good, runs with more wrong freezing lose more accuracy.
+Runs on source tasks freeze each layer but the head at its own random step. A label rule classifies
+each freeze as right or wrong. For this it uses the CKA curve of the same layer in a recorded run of
+the task. If a rule is good, runs with more wrong freezing lose more accuracy.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def measure_wrong_freezing(
     The average is over all layers. A layer counts with 1 − moments if its freeze was wrong, and
     with 0 otherwise.
     curve (S, L): CKA of L layers at S probes. probes (S,): times of the probes, as fractions of the
-    run. moments (L,): as in FreezeHarm. A freeze is classified by the label at the last probe
-    before it. The freeze also counts as wrong if this label is unknown.
+    run. moments (L,): as in FreezeHarm. A freeze is classified by the label at the last probe at or
+    before the freeze. The freeze also counts as wrong if this label is unknown.
     """
     if rule is None:
         bad = torch.ones_like(moments, dtype=torch.bool)
@@ -127,7 +127,7 @@ def select_recorded(harm: Sweep, sources: Sweep) -> dict[PairKey, Spec]:
 
 
 def list_needed(specs: Iterable[Spec], sources: Sweep) -> list[Spec]:
-    """Return some runs of a sweep and all runs of the sweep that they need, such as references."""
+    """Return `specs` and all runs of the sweep `sources` that they need, such as references."""
     by_id = {spec.id: spec for spec in sources.specs}
     found: dict[str, Spec] = {}
     open_ids = [spec.id for spec in specs]

@@ -36,9 +36,10 @@ COLUMNS = (
 def check_sweep(sweep: Sweep, trained: Trained) -> None:
     """Raise UserError unless a predictor can be scored on the runs of a sweep.
 
-    The strategy of each run must be `record`, with the snapshots and the CKA values per epoch that
-    the predictor was trained with, and with enough weights per layer and CKA values. The predictor
-    must not have been trained on the data of a run.
+    The strategy of each run must be `record`. A run must record as many snapshots and CKA values
+    per epoch as the runs that trained the predictor. It must record enough weights per layer for
+    the predictor, and enough CKA values for a label. The predictor must not have been trained on
+    the data of a run.
     """
     for spec in {entry.spec.id: entry.spec for entry in sweep.entries}.values():
         if fault := _find_fault(spec, trained.provenance):
@@ -89,11 +90,11 @@ def score_recordings(
     seed of each recording.
 
     run, model, task, seed: the run. labels: number of moments with a label, where a moment is a
-    time at which one layer is classified. converged: fraction of these labels. predictor, progress,
-    displacement: AUROC of P(freeze), of the fraction of training done, and of minus the relative
-    displacement of the layer within the window; NaN if all labels of the run are equal. freezes:
-    number of layers whose P(freeze) reaches the threshold of the predictor at a labelled moment.
-    early: number of them that had not converged at the first such moment.
+    time at which one layer is classified. converged: fraction of these labels. predictor: AUROC of
+    P(freeze). progress: AUROC of the fraction of training done. displacement: AUROC of the negative
+    relative displacement of the layer within the window. If all labels of the run are equal, these
+    three are NaN. freezes: number of layers whose P(freeze) reaches the threshold of the predictor
+    at a labelled moment. early: number of them that had not converged at the first such moment.
     """
     facts = trained.provenance
     histories = build_histories(
@@ -125,10 +126,11 @@ def score_recordings(
 
 
 def format_target_scores(rows: Sequence[dict[str, Any]]) -> str:
-    """Return a text table with one line for each model and task: means over the runs.
+    """Return a text table with one line for each model and task.
 
-    Intervals are 95 % t intervals over the runs. A run whose labels are all equal has no AUROC and
-    is counted in the last column.
+    AUROC values are means over the runs, with 95 % t intervals. The share of converged labels and
+    the early freezes cover all runs together. A run whose labels are all equal has no AUROC and is
+    counted in the last column.
     """
     table = [COLUMNS]
     for model, task in dict.fromkeys((row["model"], row["task"]) for row in rows):

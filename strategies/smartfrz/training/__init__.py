@@ -1,4 +1,4 @@
-"""Training of SmartFRZ's predictor on recorded source runs.
+"""Training of SmartFRZ's predictor on recorded runs of source tasks.
 
-The package launches runs. Only the command line imports it.
+The package launches runs. Outside of strategies/smartfrz, only the command line imports it.
 """

@@ -16,10 +16,10 @@ BINS = 10
 
 
 def compute_reliability(histories: Histories, p: Tensor) -> list[tuple[float, float, int]]:
-    """Return (mean of P, fraction converged, number of moments) for each tenth of P(freeze).
+    """Return (mean of P, fraction converged, number of moments) for bins of P(freeze).
 
-    p (N, S): P(freeze) at the moments of the histories, NaN where no P is known. Tenths without
-    moments are left out.
+    A bin is an interval of width 0.1. Bins without moments are left out.
+    p (N, S): P(freeze) at the moments of the histories, NaN where no P is known.
     """
     known = histories.known & p.isfinite()
     p, label = p[known], histories.label[known].double()
@@ -56,7 +56,7 @@ def calibrate_threshold(
 
     The second value is the fraction of wrong freezes at this threshold.
     judged: held-out P(freeze) (N, S) by split, NaN where no P is known.
-    The freezes, as in `count_freezes`, of all splits are pooled.
+    The freezes of all splits are pooled. They are counted as in `count_freezes`.
     Thresholds from 0.50 to 0.99 are tried in steps of 0.01. If all of them give more wrong freezes
     than allowed, the result is 0.99.
     """

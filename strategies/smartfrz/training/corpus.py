@@ -17,7 +17,7 @@ from strategies.smartfrz.training.labels import Rule
 class RunOrigin:
     """Origin of a recording: id, model family and task of the run.
 
-    Runs of one family or task are held out together.
+    The splits by family and by task hold out all runs of one family or task together.
     """
 
     run: str

@@ -42,7 +42,10 @@ class PredictorRecipe:
     clip: float = 1.0
 
     def identity(self) -> str:
-        """Return the text that a feature study hashes into its corpus id. Keep its format."""
+        """Return the text that a feature study hashes into its corpus id.
+
+        Do not change the format of this text.
+        """
         added = "".join(
             f", {name}={getattr(self, name)!r}"
             for name in ("schedule", "clip")  # younger than the first studies

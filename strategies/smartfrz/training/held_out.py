@@ -1,7 +1,7 @@
 """Held-out scores of the predictor, and of baselines that need no predictor.
 
-A judge is a classifier. As a function, it is fitted on some histories and returns P(freeze) for
-other histories. A moment is a time in a run at which one layer is classified.
+A judge is a function that fits a classifier on some histories. It returns the P(freeze) of the
+classifier for other histories. A moment is a time in a run at which one layer is classified.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ Judge = Callable[[Histories, Histories], Tensor]
 
 @dataclass(frozen=True)
 class Score:
-    """Held-out scores of one judge, fitted without the fold of the run that it classifies.
+    """Held-out scores of one judge.
+
+    For each fold, the classifier is fitted without the runs of the fold.
 
     folds: AUROC over all moments of a fold, by split and fold.
     auroc, precision: AUROC and average precision of each run that has both labels, by split and
@@ -219,7 +221,7 @@ def compare_scores(
 def format_scores(scores: Mapping[str, Score], splits: Sequence[str] = CHOOSING) -> str:
     """Return the scores as a text table: averages over the splits, then AUROC by fold.
 
-    The last column is the score of the first judge minus that of the judge in the row.
+    The last column is the AUROC of the first judge minus that of the judge in the row.
     """
     lines = [
         f"{'':22}{'mean fold':>10}{'worst fold':>11}{'AUROC per run':>17}"

@@ -1,4 +1,4 @@
-"""Label rules, which say when a layer counts as converged; the predictor learns these labels."""
+"""Label rules, which decide when a layer counts as converged. The predictor learns the labels."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Rule:
         """Return labels and known, bool (S, L) each, from CKA values (S, L).
 
         A label is True if the layer has converged. known is False where a label cannot be computed,
-        because fewer than k values exist or one of them is NaN.
+        because a value that the rule needs does not exist or is NaN.
         """
         if self.smooth > 1:
             curve = torch.stack(

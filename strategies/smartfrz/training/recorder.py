@@ -27,8 +27,8 @@ class Record(Strategy):
 
     With the option `gradient`, the file also holds the gradient of one step for the largest weight
     tensor outside the head. gradient (size,): its values. gradient_layer (): index of its layer.
-    The step is the first in the second half of the run after which a snapshot is taken. If a run
-    diverges before that step, the file has neither tensor.
+    The step is the first snapshot step at or after the middle of the run. If a run diverges before
+    that step, the file has neither tensor.
     """
 
     name = "record"

@@ -1,4 +1,4 @@
-"""Training of a predictor file on source tasks, with held-out scores (`make predictor`)."""
+"""Training of a predictor on source tasks, with held-out scores, for `make predictor`."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def build_predictor(
 
     launch: function that executes the missing runs of a list of specs. out: path of the file
     (default: path of the shipped predictor). without_family: model family left out of the training
-    data. without_task: task left out, with every task whose name begins with the same word.
+    data. without_task: first word of the names of the tasks that are left out.
     Raises UserError if a run is missing or uses data that is not a source task. Before the launch,
     raises it if without_family or without_task has no run, or if the file cannot be written.
     """

@@ -74,8 +74,9 @@ class FolderSet(ImageSet):
     def fingerprint_for(self, evaluate_on: Part, root: Path | None) -> str:
         """Return the fingerprint for runs that evaluate on a part of the data.
 
-        With evaluate_on="validation", val/ is not read, so a fault in val/ raises no error. If val/
-        has no fault, the result does not depend on evaluate_on.
+        A run with evaluate_on="validation" does not read val/. If val/ is missing or cannot be
+        listed, the fingerprint for such a run leaves it out. Otherwise, the fingerprint does not
+        depend on evaluate_on.
         """
         return hash_parts(self._list_contents(self.place(root), evaluate_on))
 
@@ -157,8 +158,8 @@ class FolderSet(ImageSet):
 def _has_blank_images(images: Tensor) -> bool:
     """Return whether any image is almost black or almost white.
 
-    Such an image may hold the upper bits of low values in 12 or 16 bits. The image is white if the
-    value 0 means white. images: uint8 (N, 3, R, R).
+    Its file may hold low values of 12 or 16 bits, of which only the upper 8 bits were kept. The
+    image is white if the value 0 means white. images: uint8 (N, 3, R, R).
     """
     pixels = images.flatten(1)
     return bool(((pixels.amax(1) < LEAST_LEVELS) | (pixels.amin(1) > 255 - LEAST_LEVELS)).any())

@@ -2,8 +2,8 @@
 
 The seed determines the order of the shards in each epoch. Samples pass through a buffer, from which
 the seed draws them at random. A disk or a network can therefore read each shard from its first byte
-to its last. Samples that are far apart in the shards are never neighbours in a batch. This process
-reads, and worker processes decode, so the number of workers does not change a pixel.
+to its last. Samples that are far apart in the reading order are rarely in the same batch. The main
+process reads, and worker processes decode, so the number of workers does not change a pixel.
 """
 
 from __future__ import annotations

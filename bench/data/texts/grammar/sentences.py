@@ -1,9 +1,12 @@
 """Sentences with number agreement and relative clauses, and faults that make them unacceptable.
 
     S   → NP VP [PP] .
-    NP  → Det [Adj] Being [PP | who VP' | who NP' Vt] | NP and NP
+    NP  → NP' [PP | who VP' | who NP' Vt] | NP' and NP'
+    NP' → Det [Adj] Being
     VP  → Vi [Adv] | Vt NP | be Adj
     PP  → Prep Det [Adj] Place
+
+VP' is a VP inside a relative clause.
 
 A finite verb agrees with its subject, and a determiner with its noun. No relative clause follows a
 place or a coordination, because a reader could attach it to another noun.
@@ -55,7 +58,7 @@ def draw_sentence(draw: random.Random) -> Sentence:
 
 
 def violate(draw: random.Random, whole: Sentence) -> Sentence:
-    """Return an acceptable sentence with one fault drawn at random, which makes it unacceptable."""
+    """Return the acceptable sentence `whole`, made unacceptable by one fault drawn at random."""
     found: Sentence = []
     while not found:  # ends, because every sentence has a main verb to change
         found = draw.choice(FAULTS)(draw, whole)
@@ -145,9 +148,10 @@ def _swap_determiner(draw: random.Random, whole: Sentence) -> Sentence:
 
 
 def _drop_determiner(draw: random.Random, whole: Sentence) -> Sentence:
-    """Remove the determiner of a singular noun.
+    """Remove the determiner "this" or "every" of a singular noun.
 
-    Plural and coordinated nouns keep their determiner, because they are acceptable without it.
+    Plural nouns, and nouns after "and", keep their determiner, because they are acceptable without
+    it.
     """
     singular = {d.form(SINGULAR) for d in DETERMINERS} - {d.form(PLURAL) for d in DETERMINERS}
     places = [i for i, t in enumerate(whole) if t.form in singular]

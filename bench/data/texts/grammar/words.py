@@ -18,7 +18,7 @@ class Lexeme:
     forms: tuple[str, ...]
 
     def form(self, number: int) -> str:
-        """Return the form of the word in a number. Words without number have a single form."""
+        """Return the singular (0) or plural (1) form. Words without number have a single form."""
         return self.forms[number if len(self.forms) > 1 else 0]
 
 
