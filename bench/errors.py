@@ -6,4 +6,4 @@ class UserError(Exception):
 
 
 class ProcessLost(UserError):
-    """Death of a process of a run; the run can resume from its checkpoint."""
+    """Loss of a process or a machine of a run; the run can resume from its checkpoint."""

@@ -39,7 +39,7 @@ def expand_home(path: str | Path) -> Path:
 
 @contextmanager
 def get_utf8_path(path: str | Path) -> Iterator[str]:
-    """Yield a path in UTF-8 that leads to the same file; safetensors and pyarrow need one.
+    """Yield a path in UTF-8 to the same file, for safetensors and pyarrow, which need UTF-8.
 
     For a path that is not UTF-8, the result is the path of an open file descriptor. Raises OSError
     if the file cannot be opened.
@@ -90,8 +90,8 @@ def _hash(path: Path, number: int, changed: int, size: int) -> str:
 def read_json(path: Path, mend: str = "delete its folder to run it again") -> dict[str, Any]:
     """Read a JSON object from a file.
 
-    mend: advice at the end of the message for a damaged file. Raises UserError that names the file
-    if the file is missing or damaged.
+    mend: advice at the end of the error message. Raises UserError that names the file if the file
+    is missing or damaged.
     """
     try:
         with explain_errors(path):
@@ -124,7 +124,8 @@ def read_toml(path: Path, name: str) -> dict[str, Any]:
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file through a temporary file, so that readers never see a partial file.
 
-    Bytes of file names that are not UTF-8 are escaped.
+    Characters of the text that UTF-8 cannot encode are written as escapes. They come from file
+    names that are not UTF-8.
     """
     with replace_atomically(path) as temporary:
         temporary.write_text(text, errors="backslashreplace")

@@ -139,7 +139,10 @@ def check_options(
 
 
 def make_unknown_error(what: str, word: str, known: Mapping[str, Any] | list[str]) -> UserError:
-    """Return the error for an unknown word, whose message lists the nearest and all known words."""
+    """Return the error for an unknown word. Its message names the nearest and all known words.
+
+    what: kind of the word, such as "run: key"; the message begins with it.
+    """
     names = list(known)
     near = difflib.get_close_matches(str(word), names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,4 +1,4 @@
-"""Versions of results: code changes that affect what runs measure, and so their ids."""
+"""Results version and revisions: code changes that alter results, and therefore ids of runs."""
 
 from __future__ import annotations
 

@@ -23,8 +23,9 @@ def make_generator(*parts: object) -> torch.Generator:
 def seed_device(device: torch.device, *parts: object) -> None:
     """Seed the default generators of the CPU and of `device` with `derive_seed(*parts)`.
 
-    `torch.manual_seed` also seeds backends that are not present. It captures a stack trace for
-    each, which costs 0.5 ms a step; a step may take only 10 ms.
+    This function does not call `torch.manual_seed`, which also seeds backends that are not
+    present. For each of them, `torch.manual_seed` captures a stack trace. The stack traces cost
+    0.5 ms per step, and a step may take only 10 ms.
     """
     seed = derive_seed(*parts)
     torch.default_generator.manual_seed(seed)

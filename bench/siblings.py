@@ -12,11 +12,11 @@ SIBLINGS = ("reports", "strategies")
 
 
 def check_siblings(root: Path = PROJECT) -> None:
-    """Raise UserError if another package has the name of one of freezebench's.
+    """Raise UserError if Python would import `reports` or `strategies` from outside `root`.
 
-    root: folder that holds the packages. In a user's project, the folder of the script comes first
-    on Python's path, and folders named reports or strategies are common there. For bench/,
-    freezebench.py makes the same check before the command line starts.
+    root: folder that holds freezebench's packages. In a user's project, the folder of the script
+    comes first on Python's path, and folders named reports or strategies are common there. For
+    bench/, freezebench.py makes the same check before the command line starts.
     """
     for name in SIBLINGS:
         spec = find_spec(name)

@@ -47,7 +47,7 @@ class Spec:
         contents: hashes of the files that the run reads: data, weights, predictor, external
             strategy.
         paths: locations of these files; not part of the id.
-        keep_model: keep the trained weights, because another run needs them; not part of the id.
+        keep_model: keep the trained weights, for another run or for the user; not part of the id.
     """
 
     model: str = _declare(Text("", doc="model by name"))
@@ -264,9 +264,11 @@ class Spec:
         return replace(self, **changes)
 
     def _collect_identity(self) -> dict[str, Any]:
-        """Return the fields that change the result, by name.
+        """Return the values that the run's id hashes, by name.
 
-        Fields with their default value are left out, so that a new option keeps old ids.
+        These are the fields that change the result, the results version and the revisions. All
+        fields but `strategy` are left out if they have their default value. A new field therefore
+        keeps old ids.
         """
         identity = {
             name: value

@@ -1,4 +1,4 @@
 """Tables, figures and statistics, computed from results and the paper's numbers.
 
-Reports never train.
+This package never trains a model.
 """

@@ -63,7 +63,10 @@ def _compute_draws(
 
 
 def compute_draw_error(values: Mapping[Pair, float], residuals: Mapping[Pair, Residuals]) -> float:
-    """Return the standard error of the mean over the pairs from the test draw alone, or NaN."""
+    """Return the standard error of the mean over the pairs, from the test draw alone.
+
+    The result is NaN without residuals.
+    """
     by_pair, _ = _compute_draws(values, residuals)
     if not by_pair:
         return math.nan
@@ -75,9 +78,9 @@ def compute_widest_interval(
 ) -> Interval:
     """Return the smallest interval that contains those over the pairs and over the models.
 
-    values: one value per (model, data set). With fewer than LEAST models, the result is the
-    interval over the pairs and holds for these models only. Claims over all pairs are based on this
-    interval. residuals: as for `compute_pair_and_model_intervals`.
+    Claims over all pairs are based on this interval. With fewer than LEAST models, it is the
+    interval over the pairs and holds for these models only. values: one value per (model, data
+    set). residuals: as for `compute_pair_and_model_intervals`.
     """
     pairs, models = compute_pair_and_model_intervals(values, residuals)
     if models.n < LEAST:
@@ -94,8 +97,9 @@ def compute_largest_p(
 ) -> float:
     """Return the larger of two p values: of a test over the pairs, and of a test over the models.
 
-    values: one value per (model, data set). residuals: as for `compute_widest_interval`. NaN if the
-    pairs cannot be tested.
+    If the models cannot be tested, the result is the p value over the pairs. It is NaN if the pairs
+    cannot be tested. values: one value per (model, data set). residuals: as for
+    `compute_widest_interval`.
     """
     by_pair, by_model = _compute_draws(values, residuals)
     pairs = test(list(values.values()), by_pair)

@@ -1,11 +1,12 @@
-"""Variance of accuracy differences from the draw of the evaluation samples, by clusters.
+"""Cluster-robust variance of accuracy differences, from the draw of the evaluation samples.
 
 Evaluation samples that show the same source, such as a handwritten digit, are not independent. The
 variance therefore allows any correlation between samples that share a source. With one source per
 sample, it is the usual cluster-robust variance. With two sources, it is the dyadic-robust variance
-of Fafchamps and Gubert (2007), computed with the inclusion and exclusion of Cameron, Gelbach and
-Miller (2011). Runs that are evaluated on the same samples, for example runs of several models, have
-correlated differences. The covariance of the differences is computed from the same sums.
+of Fafchamps and Gubert (2007). The variance is computed with the inclusion–exclusion formula of
+Cameron, Gelbach and Miller (2011). Runs that are evaluated on the same samples, for example runs of
+several models, have correlated differences. Their covariance is computed from the same sums over
+sources.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ Pair = tuple[str, ...]  # model, data set
 
 @dataclass(frozen=True)
 class DrawVariance:
-    """Variance of the mean of n values from the draw of the evaluation samples of one data set.
+    """Variance of a mean of n values, due to the draw of the evaluation samples of one data set.
 
-    total: variance of the mean. shared: part of the variance that the spread of the values does not
-    show, because the draw moves several values together. shared is Σ(i ≠ j) cov(i, j) / (n (n −
-    1)). The expectation of s² / n + shared is then the variance of the mean, with s the standard
-    deviation of the values. df: degrees of freedom. Estimates can be slightly negative.
+    total: variance of the mean. shared: part of this variance that the spread of the values does
+    not show, because the draw moves several values together. shared is Σ(i ≠ j) cov(i, j) / (n (n −
+    1)). The expectation of s² / n + shared is then the variance of the mean, where s is the
+    standard deviation of the values. shared can be negative. total is NaN if its estimate is
+    negative by more than rounding. df: degrees of freedom.
     """
 
     total: float
@@ -39,12 +41,13 @@ class DrawVariance:
 
 @dataclass(frozen=True)
 class Residuals:
-    """Centred differences of one or more values, summed over the samples of each source.
+    """Centred differences of the evaluation samples, summed by source, for one or more values.
 
-    sums: frames with one column per value. The rows of the first frame are sources. The rows of the
-    second frame are pairs of sources that occur in one sample, and so on.
-    All sums of a value are NaN if its samples show a single source, because the variance is then
-    unknown. df: number of sources minus number of folds.
+    A value is a mean difference, for example that of one seed. sums: frames with one column per
+    value. The rows of the first frame are sources. The rows of the second frame are pairs of
+    sources that occur in one sample, and so on. All sums of a value are NaN if its samples show a
+    single source, because the variance is then unknown. df: number of sources minus number of
+    folds.
     """
 
     sums: tuple[pd.DataFrame, ...]
@@ -83,8 +86,8 @@ def compute_residuals(
 ) -> Residuals:
     """Return the residuals of the mean difference of each seed.
 
-    differences: by seed, the difference of every evaluation sample (N,). sources: by seed, the
-    numbers of the sources of each sample (N, k). A source has the same number for all seeds.
+    differences: by seed, the difference of every evaluation sample (N,). sources: by seed, the ids
+    of the sources of each sample (N, k). A source has the same id for all seeds.
     """
     sums = {seed: _sum_by_sources(values, sources[seed]) for seed, values in differences.items()}
     frames = tuple(_align(columns) for columns in zip(*sums.values(), strict=True))
@@ -142,11 +145,12 @@ def _average_group(
 def _correct_for_mean(count: int, per_sample: int) -> float:
     """Return the factor that makes the variance unbiased, although the mean is estimated too.
 
-    count: number of sources. per_sample: number of sources of a sample. With one, the mean absorbs
-    one of `count` degrees of freedom. With two, the expectation of the uncorrected variance was
-    derived for effects of sources that add up, and for samples that show two sources drawn at
-    random. The factor for two is used for more as well, and is then too small. A single source
-    leaves nothing to estimate, so the factor is NaN.
+    count: number of sources. per_sample: number of sources of a sample. With one source per sample,
+    the mean absorbs one of `count` degrees of freedom. With two sources per sample, the factor is
+    derived under two assumptions. The effects of the sources add up, and the samples show two
+    sources drawn at random. With more sources per sample, the factor for two is used, and is then
+    too small. If there is only one source in total, nothing is left to estimate, so the factor is
+    NaN.
     """
     if count < 2:
         return float(np.nan)

@@ -96,13 +96,13 @@ class MeanEstimate:
 def estimate_mean(
     values: Sequence[float], draws: Sequence[DrawVariance] = ()
 ) -> tuple[MeanEstimate, ...]:
-    """Return the mean three times, each with another estimate of its variance.
+    """Return the mean three times, each with a different estimate of its variance.
 
     The first variance is s² / n, from the spread of the n values. The second adds the shared parts
     of the draws, with the degrees of freedom of Satterthwaite (1946). These can exceed n − 1 and
     make the interval narrower, so the first estimate is kept too. The third is the variance from
     the draws alone. draws: variances from the draw of evaluation samples, one per data set. Without
-    draws, only the first estimate is returned.
+    draws, or with fewer than two values, only the first estimate is returned.
     """
     n, centre = len(values), compute_mean(values)
     spread = (compute_sample_sd(values) ** 2 / max(n, 1), float(n - 1))
@@ -128,8 +128,8 @@ def _add_variances(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def _find_widest(estimates: Sequence[MeanEstimate], level: float = LEVEL) -> Interval:
     """Return the smallest interval that contains the intervals of all estimates.
 
-    Its degrees of freedom are those of the widest of these intervals. The ends are NaN if the
-    interval of one estimate has none.
+    Its degrees of freedom are those of the widest of these intervals. Its ends are NaN if an end of
+    any of these intervals is NaN.
     """
     intervals = [one.compute_interval(level) for one in estimates]
     low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("low", "high"))

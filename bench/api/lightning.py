@@ -94,10 +94,10 @@ class LightningFreezing(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Let the strategy look at the optimizer step, and freeze and thaw layers.
+        """Call `Freezing.step` after each optimizer step; the strategy may freeze and thaw layers.
 
-        With `accumulate_grad_batches`, several batches share one optimizer step. Then only the last
-        of these batches has an effect on layers.
+        With `accumulate_grad_batches`, several batches share one optimizer step. The call then
+        follows the last of these batches, with the samples and losses of all these batches.
         """
         self._samples += _count_samples(batch)
         # Without a loss, Lightning skips the backward pass of the batch, and outputs are empty.

@@ -106,7 +106,7 @@ class TrainerFreezing(TrainerCallback):  # type: ignore[misc]  # untyped in tran
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Let the strategy look at the optimizer step, and freeze and thaw layers."""
+        """Call `Freezing.step` after an optimizer step; the strategy may freeze and thaw layers."""
         samples = self._batch
         if self._samples:
             samples = count_batch_samples(state.global_step, self._samples, self._batch)

@@ -70,9 +70,10 @@ def make_batches(
 
 
 def count_batches(batches: AnyBatches, spec: Spec, processes: int = 1) -> dict[int, int]:
-    """Return the number of batches of full training by input size, counted over all processes.
+    """Return the number of batches of full training by input size.
 
-    An input size is an image side in pixels, or a padded text length in tokens.
+    A batch that several processes share counts once for each of them. An input size is an image
+    side in pixels, or a padded text length in tokens.
     """
     if isinstance(batches, TextBatches):
         return {size: count * processes for size, count in batches.count_batches().items()}

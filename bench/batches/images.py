@@ -64,7 +64,10 @@ class Batches:
     metric: Metric = "accuracy"
 
     def sizes(self) -> dict[int, int]:
-        """Return the number of samples of full training by image side; all images have one side."""
+        """Return the number of samples of full training by image side in pixels.
+
+        All images have the same side, so there is one entry.
+        """
         return {self._spec.resolution: self.samples * self._spec.epochs}
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
@@ -112,8 +115,8 @@ class Batches:
     def probe(self, samples: int) -> Inputs:
         """Return fixed, unaugmented training samples, the same for all strategies.
 
-        The samples are also the same for all seeds, unless the split of the data rotates with the
-        seed.
+        The samples are also the same for all seeds, unless the seed chooses the fold of the data
+        set.
         """
         return self.labelled_probe(samples)[0]
 

@@ -41,8 +41,8 @@ class AnyBatches(Protocol):
     def probe(self, samples: int) -> Inputs:
         """Return the inputs of fixed training samples, the same for all strategies.
 
-        The samples are also the same for all seeds, unless the split of the data rotates with the
-        seed.
+        The samples are also the same for all seeds, unless the seed chooses the fold of the data
+        set.
         """
         ...
 

@@ -51,7 +51,10 @@ class StreamedBatches:
     eval_clusters: Tensor | None = None
 
     def sizes(self) -> dict[int, int]:
-        """Return the number of samples of full training by side length, which all images share."""
+        """Return the number of samples of full training by image side in pixels.
+
+        All images have the same side, so there is one entry.
+        """
         return {self._spec.resolution: self.samples * self._spec.epochs}
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:

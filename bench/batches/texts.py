@@ -1,7 +1,7 @@
-"""Batches of texts, padded to the longest text of the batch; the seed alone determines them.
+"""Batches of texts, padded to one length per batch; the seed alone determines the batches.
 
-As in `bench.batches.images`, the strategy has no influence, and each step has its own random
-stream.
+The length is that of the longest text, rounded up to a multiple of PAD_TO tokens. As in
+`bench.batches.images`, the strategy has no influence, and each step has its own random stream.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class TextBatches:
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
         """Return the inputs and the labels (B,) int64 of a step, counted from 0.
 
-        In a run of several processes, these are the inputs and labels of this process. They are
-        padded to the longest text of the whole batch.
+        In a run of several processes, these are the inputs and labels of this process. The inputs
+        are padded to the length of the whole batch.
         """
         chosen = self._chosen(step)
         length = self._compute_length(self._train, chosen)
@@ -108,11 +108,11 @@ class TextBatches:
         return self._prepare_inputs(self._train, rows), labels
 
     def sizes(self) -> dict[int, int]:
-        """Return the number of samples of full training per padded length, in tokens."""
+        """Return the number of samples of full training, by padded text length in tokens."""
         return self._counts[0]
 
     def count_batches(self) -> dict[int, int]:
-        """Return the number of batches of full training per padded length, in tokens."""
+        """Return the number of batches of full training, by padded text length in tokens."""
         return self._counts[1]
 
     @cached_property
@@ -145,7 +145,7 @@ class TextBatches:
     def _prepare_inputs(self, tokens: Tokens, rows: Tensor, length: int = 0) -> Inputs:
         """Return the inputs of some texts, padded to `length` tokens.
 
-        length: 0 pads to the longest of these texts.
+        length: 0 = the length of the longest of these texts, rounded up to a multiple of PAD_TO.
         """
         length = length or self._compute_length(tokens, rows)
         here = move_to_device(self._device, rows)
@@ -180,7 +180,11 @@ class MaskedBatches(TextBatches):
         return self._mask_words(inputs, generator, self._group.share(count), count)
 
     def evaluation(self, samples: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
-        """Yield the batches of the evaluation split; every run masks the same words."""
+        """Yield this process's batches of the evaluation split, in order.
+
+        samples: as in `TextBatches.evaluation`. All runs with the same `samples` mask the same
+        words.
+        """
         rank, size = self._group.rank, self._group.size
         for number, (inputs, _) in enumerate(super().evaluation(samples)):
             generator = make_generator("mask", self._spec.data_name, rank + number * size)
@@ -235,9 +239,9 @@ class NextWordBatches(TextBatches):
         return _ask_next_words(super().batch(step)[0])
 
     def evaluation(self, samples: int = 0) -> Iterator[tuple[Inputs, Tensor]]:
-        """Yield the batches of the evaluation split, in order.
+        """Yield this process's batches of the evaluation split, in order.
 
-        samples: number of texts to yield; 0 = all.
+        samples: number of texts to yield, over all processes; 0 = all.
         """
         for inputs, _ in super().evaluation(samples):
             yield _ask_next_words(inputs)

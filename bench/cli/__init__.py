@@ -1,4 +1,5 @@
-"""Commands, one file each: `arguments` declares the options and `main` executes the command.
+"""Commands of `freezebench`, one file each.
 
-No file imports torch at the top, so that help is fast.
+In each file, the function `arguments` declares the options, and `main` executes the command. No
+file imports torch at the top, so that help is fast.
 """

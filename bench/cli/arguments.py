@@ -105,7 +105,7 @@ def collect_files(args: argparse.Namespace) -> dict[str, str]:
 def add_field_arguments(
     parser: argparse._ActionsContainer, names: tuple[str, ...], default: str = ""
 ) -> None:
-    """Add an option for each field of a run, and omit absent options from the namespace.
+    """Add an option for each named field of a run. The namespace omits options not given.
 
     default: text that replaces the field's own default in the help text.
     """

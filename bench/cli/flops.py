@@ -72,7 +72,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _make_full_spec(profile: Mapping[str, Any], model: str, dataset: str, root: str) -> Spec:
-    """Return full training of a pair of roles, with random weights.
+    """Return the spec of full training with random weights for a model role and a data set role.
 
     The FLOPs do not depend on the weights. root: the data root.
     """

@@ -39,7 +39,7 @@ def format_field_help(option: Option, default: str) -> str:
 
 
 def format_version() -> str:
-    """Return the program's name, its version and the version of the results format."""
+    """Return the program's name, its version and the results version."""
     from bench.revisions import RESULTS_VERSION
 
     return f"freezebench {version('freezebench')} (results version {RESULTS_VERSION})"

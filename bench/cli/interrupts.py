@@ -1,4 +1,4 @@
-"""Ctrl-C while modules are imported."""
+"""Delay of Ctrl-C while modules are imported."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ POLL_SECONDS = 0.05
 
 @contextmanager
 def defer_interrupts_of_imports() -> Iterator[None]:
-    """Deliver a Ctrl-C that arrives during an import after the import.
+    """Delay a Ctrl-C that arrives during an import until the import has ended.
 
     An exception must not end an import. torch imports numpy from C++ and drops any exception of
-    that import, so the command would continue without numpy. Other C++ code aborts the process. A
-    second Ctrl-C interrupts the import.
+    that import, so the command would continue without numpy. Other C++ code aborts the process on
+    an exception. A second Ctrl-C interrupts the import at once.
     """
     before = signal.getsignal(signal.SIGINT)
     if (

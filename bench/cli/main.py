@@ -95,7 +95,7 @@ def _escape_unprintable_names() -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands. Without a command it prints the help."""
+    """Return the parser of all commands. Without a command, the program prints the help."""
     top = argparse.ArgumentParser(
         prog="freezebench",
         description="Measure what freezing layers during training saves and what it costs.",

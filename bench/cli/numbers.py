@@ -9,7 +9,7 @@ YEAR = 365 * 24 * 3600.0
 
 
 def parse_count(text: str) -> int:
-    """Return the number. Raise ArgumentTypeError for anything but a whole number."""
+    """Return the number. Raise ArgumentTypeError for anything but a whole number of at least 0."""
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text} is not valid; give 0 or more")
     return int(text)

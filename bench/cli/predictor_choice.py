@@ -78,7 +78,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def list_given(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of training and labels that the user gave, as text by name."""
+    """Return the text of each TRAINING or LABELS option that the user gave, by option name."""
     given = {name: getattr(args, f"train_{name}", None) for name in {**TRAINING, **LABELS}}
     return {name: value for name, value in given.items() if value is not None}
 

@@ -1,8 +1,9 @@
-"""Gradient sums over processes: DistributedDataParallel, wrapped anew for each freeze state.
+"""Gradient sums over processes, by a new DistributedDataParallel for each freeze state.
 
-DistributedDataParallel reduces the parameters that require gradients when it wraps a model. The
-model is wrapped again after each freeze. DistributedDataParallel therefore neither buckets nor
-sends frozen layers, and need not search for unused parameters.
+DistributedDataParallel wraps a model. It sums the gradients of the parameters that require
+gradients at the time of wrapping. The model is wrapped again after each freeze.
+DistributedDataParallel therefore neither buckets nor sends gradients of frozen layers. It need
+not search for unused parameters.
 """
 
 # No `from __future__ import annotations` here: torch checks the annotations of the hook as objects.
@@ -24,7 +25,7 @@ warnings.filterwarnings("ignore", message="Grad strides do not match bucket view
 
 
 class GradientSums:
-    """Sums over all processes of the gradients of those parameters of a model that train.
+    """Sums, over all processes, of the gradients of a model's trainable parameters.
 
     All processes must pass the same model and run the same backward pass.
     """
@@ -34,9 +35,9 @@ class GradientSums:
     ) -> None:
         """Store the model.
 
-        parameters: all parameters that may train, in the order of the forward pass; the names serve
-        for messages.
-        switches_often: whether the set of training parameters changes every few steps. If so, one
+        parameters: all parameters that may train, by name, in the order of the forward pass. The
+        names appear in messages.
+        switches_often: whether the set of trainable parameters changes every few steps. If so, one
         all_reduce after each backward pass replaces DistributedDataParallel. Wrapping the model
         again would cost more time than communication during the backward pass saves.
         """
@@ -51,7 +52,7 @@ class GradientSums:
         return self._meter.sent
 
     def forget(self) -> None:
-        """Discard the wrapped model, because the set of training parameters has changed.
+        """Discard the wrapper of the model, because the set of trainable parameters has changed.
 
         Must not be called between a backward pass and `finish`.
         """
@@ -75,7 +76,7 @@ class GradientSums:
             self._settle_buckets(self._engine)
 
     def forward(self, inputs: Inputs) -> Any:
-        """Return the model's output, whose backward pass sums gradients."""
+        """Return the model's output. A backward pass and `finish` then sum the gradients."""
         self._meter.step = 0
         return self._model(*inputs) if self._engine is None else self._engine(*inputs)
 
@@ -136,16 +137,19 @@ class _TrainingPart(nn.Module):
         self.trained = nn.ParameterList(trained)
 
     def forward(self, *inputs: Tensor, settle: bool = False) -> Any:
-        """Return the model's output, or a value with a gradient for each parameter."""
+        """Return the model's output, or a scalar that depends on each trainable parameter.
+
+        settle: return the scalar, without calling the model.
+        """
         if settle:
             return torch.stack([p.flatten()[0].float() for p in self.trained]).sum()
         return self._call[0](*inputs)
 
 
 class _Meter:
-    """Bytes passed to all_reduce: `sent` in all, `step` in this step.
+    """Counter of the bytes passed to all_reduce: `sent` so far, `step` in the current step.
 
-    settling: whether buckets are neither sent nor counted.
+    settling: if true, buckets are neither sent nor counted.
     """
 
     def __init__(self) -> None:

@@ -1,10 +1,10 @@
 """Meeting point of the machines that execute runs together: a TCPStore on the first machine.
 
 The launcher of the first machine publishes each attempt at a run as an order. For each order, the
-launchers on the other machines start their share of the run's processes. They stop when the
-launcher of the first machine ends. Each launcher and its workers find the meeting point in the
-variables MASTER_ADDR, MASTER_PORT, RANK and WORLD_SIZE. The variables mean the same as in
-torch.distributed.run with one process on each machine.
+launchers on the other machines start their share of the run's processes. These launchers stop
+when the launcher of the first machine ends. Each launcher and its workers find the meeting point
+in the environment variables MASTER_ADDR, MASTER_PORT, RANK and WORLD_SIZE. The variables mean the
+same as in torch.distributed.run with one process on each machine.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Machines:
             self._store.add("left", 1)
 
     def end(self) -> None:
-        """Tell the other machines that no order follows, and wait a while until they have left."""
+        """Tell the other machines that no order follows; wait up to LEAVE_SECONDS for `leave`."""
         self._store.set("end", "")
         until = time.monotonic() + LEAVE_SECONDS
         while int(self._store.add("left", 0)) < self.size - 1 and time.monotonic() < until:
@@ -141,7 +141,7 @@ def meet_at(host: str, port: int, rank: int, size: int) -> Iterator[Machines]:
 def connect() -> tuple[Machines, str]:
     """Return the machines of this launch and the address of their store, from the environment.
 
-    Raises UserError if there are none.
+    Raises UserError if the environment variable MASTER_ADDR is not set.
     """
     if "MASTER_ADDR" not in os.environ:
         raise UserError(
@@ -224,7 +224,10 @@ def _serve(host: str, port: int, listening: socket.socket | None = None) -> Stor
 
 @contextmanager
 def _act(store: Store, host: str, port: int, rank: int, size: int) -> Iterator[Machines]:
-    """Yield the machines, and set the variables that `connect` reads; then end or leave."""
+    """Set the variables that `connect` reads, and yield the machines.
+
+    After the block, the first machine calls `end`, and another machine calls `leave`.
+    """
     machines = Machines(store, rank, size)
     values = {"MASTER_ADDR": host, "MASTER_PORT": port, "RANK": rank, "WORLD_SIZE": size}
     os.environ |= {name: str(value) for name, value in values.items()}

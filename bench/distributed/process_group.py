@@ -55,7 +55,11 @@ class ProcessGroup:
         return self._sums.sent if self._sums else 0
 
     def share(self, samples: int) -> slice:
-        """Return the slice of a batch that this process computes; sizes differ by at most one."""
+        """Return the slice of a batch that this process computes.
+
+        samples: size of the batch. The slices of two processes differ in size by at most one
+        sample.
+        """
         return slice(samples * self.rank // self.size, samples * (self.rank + 1) // self.size)
 
     def folder(self, results: Path, run_id: str) -> RunFolder:
@@ -110,7 +114,7 @@ class ProcessGroup:
             self._sums.wrap()
 
     def forward(self, model: nn.Module, inputs: Inputs) -> Any:
-        """Return the output of the attached model, whose backward pass sums gradients."""
+        """Return the model's output. A backward pass and `sum_gradients` then sum the gradients."""
         return self._sums.forward(inputs) if self._sums else model(*inputs)
 
     def weight_loss(self, loss: Tensor, mine: int | Tensor, every: int | Tensor) -> Tensor:

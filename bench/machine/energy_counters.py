@@ -1,4 +1,4 @@
-"""Energy counters of this machine: NVML's of a GPU, and RAPL's of the CPU packages.
+"""Energy counters of this machine: NVML for a GPU, and RAPL for the CPU packages.
 
 Each counter returns the joules since it was created. It also checks that only this process has used
 the device. If a counter cannot be read, it raises NoEnergy with the reason.
@@ -62,9 +62,10 @@ class RaplCounter:
         return self._sum / 1e6
 
     def check_alone(self) -> None:
-        """Raise NoEnergy if other processes used the CPU noticeably.
+        """Raise NoEnergy if other processes used more CPU time than a limit.
 
-        The limit is a share of this process's CPU time, or of the elapsed time if that is longer.
+        The limit is the share OTHERS of this process's CPU time, or of the elapsed time if that is
+        longer. RESOLUTION_S seconds are added.
         """
         others, own, elapsed = self._load.measure()
         if others > OTHERS * max(own, elapsed) + RESOLUTION_S:

@@ -112,7 +112,8 @@ def _get_driver_version() -> str | None:
 def _measure_used_bytes(device: torch.device) -> int:
     """Return the bytes of GPU memory in use by all processes.
 
-    This process counts too: its CUDA context, and at most its model and data.
+    The bytes include this process's own CUDA context, and the memory that PyTorch has allocated
+    so far. This memory may hold the model and the data.
     """
     import torch
 

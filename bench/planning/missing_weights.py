@@ -1,4 +1,4 @@
-"""Planned runs whose published weights are not in the local cache and cannot be downloaded."""
+"""Selection of the planned runs that do not need missing published weights."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from bench.spec import Spec
 
 
 def set_aside(sweep: Sweep, plan: Plan) -> tuple[list[Spec], list[str]]:
-    """Return the runs that can be executed, and a message for each model without weights.
+    """Return the runs that are done or can be executed, and a message per model without weights.
 
-    Weights that are not in the local cache are downloaded now. On a machine without a network, the
-    runs of a sweep would otherwise fail one by one. A run is also set aside if a run that it needs
-    is set aside.
+    Weights that are not in the local cache are downloaded now. If the download fails, the runs
+    that use these weights are left out. They would otherwise fail one by one, for example on a
+    machine without a network. A run that needs a left-out run is left out too.
     """
     models = dict.fromkeys(s.model for s in plan.todo if s.weights == "pretrained")
     if not models:

@@ -43,8 +43,9 @@ def make_plan(specs: Iterable[Spec], results: Path) -> Plan:
 def _find_done(by_id: dict[str, Spec], results: Path) -> frozenset[str]:
     """Return the ids of the runs that count as done.
 
-    A finished run may lack its kept weights, for example after compact runs were merged. The run
-    still counts as done if other runs of the plan need it and all of these are done.
+    A finished run may lack weights that its spec keeps, for example after compact runs were
+    merged. The run still counts as done if runs of the plan need it, and all runs that need it
+    are done.
     """
     done = {i for i, spec in by_id.items() if RunFolder(results, i).is_complete(spec)}
     users = {need for spec in by_id.values() for need in spec.needs}

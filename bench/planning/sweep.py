@@ -1,8 +1,8 @@
-"""Expansion of a sweep and a profile into a list of runs, including the runs they depend on.
+"""Expansion of a sweep and a profile into runs, and into the artifacts that these runs need.
 
 A sweep (sweeps/NAME.toml) refers to roles: the paper's names of models and data sets. A profile
-(sweeps/profiles/NAME.toml) assigns a model or data set to each role and sets the training. A sweep
-may select a setting of the profile, such as "scratch", which replaces some of its values.
+(sweeps/profiles/NAME.toml) assigns a model or data set to each role, and contains the training
+settings. A setting of the profile, such as "scratch", replaces some values if a sweep selects it.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class Entry:
 class Sweep:
     """Sweep expanded into runs.
 
-    table: name of the table that reports it. entries: runs that the report shows.
+    table: name of the table that reports the sweep. entries: runs that the report shows.
     artifacts: other runs that the entries need, such as backbones.
     parts: the sweeps that were joined into this one. changes: fields that the user or the sweep
-    sets in every run; they override the profile.
-    asked: arguments of the `freezebench sweep` command that executes it.
+    sets for the entries. These fields override the profile.
+    asked: arguments of the `freezebench sweep` command that executes the sweep.
     """
 
     name: str
@@ -100,9 +100,9 @@ def load_sweep(
 ) -> Sweep:
     """Expand a sweep for a profile.
 
-    controls: include the methods listed as controls. seeds: number of seeds, to replace those of
-    the sweep. files: paths that the user gives, as for `resolve`; "weights:ROLE" is the initial
-    weights of one model. changes: fields to set in every run.
+    controls: include the methods listed as controls. seeds: number of seeds, counted from 0, in
+    place of the sweep's seeds. files: paths that the user gives, as for `resolve`; "weights:ROLE"
+    is the initial weights of one model. changes: fields to set (for backbones, those in PLACE).
     """
     stem, declared = load_sweep_file(name)
     sweep = expand_sweep(declared, profile_name, stem, controls, seeds, files, changes)
@@ -175,7 +175,7 @@ def _build_command(
 def join_sweeps(sweeps: Sequence[Sweep]) -> Sweep:
     """Join sweeps of one profile into a single sweep without duplicate runs.
 
-    Raises UserError if two sweeps have one table, because their reports would have one name.
+    Raises UserError if two sweeps have the same table, because their reports have its name.
     """
     if len(sweeps) == 1:
         return sweeps[0]

@@ -59,9 +59,9 @@ def load_profile(name: str) -> dict[str, Any]:
 
 
 def load_sweep_file(name: str) -> tuple[str, SweepFile]:
-    """Return the name of a sweep and its validated file; an alias is replaced by its target.
+    """Return the name and validated contents of a sweep file, or of the target of an alias.
 
-    Raises UserError for a missing file, an invalid value, and two methods of one name.
+    Raises UserError for a missing file, an invalid value, and two methods with the same name.
     """
     declared = _read_sweep(name)
     if "same_as" in declared:
@@ -158,7 +158,7 @@ def _check_own_name(path: Path) -> None:
 
 
 def _validate(kind: type[Declared], values: Mapping[str, Any], where: str) -> Declared:
-    """Return the values as a model. Raises UserError with the key, its value and the valid type."""
+    """Return the values as a `kind`. Raises UserError with the key, its value and a valid type."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -206,7 +206,8 @@ def _read_toml(folder: Path, name: str, what: str) -> dict[str, Any]:
 def _read_sweep(name: str) -> dict[str, Any]:
     """Read a sweep. Raise UserError if the name of its file has unusual characters.
 
-    squeue separates the names of jobs with commas, and its output is split at "|".
+    Slurm jobs get the name of this file. Commas separate job names in a call of squeue, and the
+    output of squeue is split at "|".
     """
     if name.endswith(".toml") and not re.fullmatch(r"[\w.-]+", Path(name).stem):
         raise UserError(

@@ -23,7 +23,11 @@ DECAY_FACTORS = (1.0, 10.0)
 
 @dataclass(frozen=True)
 class TuningGrid:
-    """Values to search; an empty tuple stands for the default values of a profile."""
+    """Values to search; an empty tuple stands for default values.
+
+    The default learning rates are multiples of the profile's rate. The default weight decays are
+    multiples of the profile's weight decay, unless it is 0.
+    """
 
     lr: tuple[float, ...] = ()
     warmup: tuple[float, ...] = ()

@@ -23,7 +23,7 @@ MEBI = 2**20
 
 
 class PrefixCache:
-    """Cached cut tensors of all training samples, for one cut.
+    """Cache for the cut tensors (the outputs of the prefix) of training samples, for one cut.
 
     samples: number of training samples.
     indices: function from a step to the indices of its samples, int64 (B,) on the CPU.
@@ -52,7 +52,7 @@ class PrefixCache:
         self._row, self._capacity = 0, samples  # final values are set in _open
 
     def replay(self, since: int, step: int) -> None:
-        """Assign the rows of a run that resumes at `step`.
+        """Assign the rows that samples had in the steps before `step`, where a run resumes.
 
         since: the step at which the current prefix froze.
         """
@@ -117,7 +117,7 @@ class PrefixCache:
         self._capacity = self._samples - left
 
     def _assign(self, step: int) -> None:
-        """Assign a row to each sample that a step sees first, while free rows remain."""
+        """Assign rows to the samples of a step that have no row yet, while free rows remain."""
         chosen = self._indices(step)
         fresh = chosen[self._place[chosen] < 0][: self._capacity - self._count]
         self._place[fresh] = torch.arange(self._count, self._count + len(fresh))

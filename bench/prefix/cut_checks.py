@@ -16,9 +16,11 @@ from bench.prefix.graph_split import TOLERANCE, Cut
 def check_cut(cut: Cut, model: nn.Module, inputs: Inputs) -> None:
     """Raise UserError unless a cut made by `Splitter` computes the same logits as the model.
 
+    The cut and the model run the same operations on the same values. The logits must agree up to
+    rounding. The prefix must also give bit-identical values when it is called again, and the same
+    values up to rounding for a sample alone.
     inputs: a few samples. The model is in train mode, as in a training step. Its buffers and the
-    random states do not change. The cut and the model run the same operations on the same values,
-    so no rounding difference is expected.
+    random states do not change.
     """
     (images,) = inputs
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
@@ -59,7 +61,8 @@ def check_same(before: Sequence[Tensor], after: Sequence[Tensor], what: str) -> 
 def _is_close(one: Tensor, expected: Tensor) -> bool:
     """Return whether a tensor is as expected, up to rounding.
 
-    If an expected value is not finite, the run diverges. The end of the epoch reports this.
+    If an expected value is not finite, return True. The run then diverges, and the end of the
+    epoch reports this.
     """
     if not expected.isfinite().all():
         return True

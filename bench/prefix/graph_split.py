@@ -30,11 +30,11 @@ TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # times max(1, largest 
 class Cut:
     """Forward pass in two parts: output = rest(images, *prefix(images)).
 
-    nodes: names of the graph nodes in the prefix. Two cuts of a model are equal if their nodes are
-        equal.
+    nodes: names of the prefix's graph nodes that the rest does not recompute. Two cuts of a model
+        are the same if their nodes are the same.
     layers: indices of the layers that only the prefix uses.
-    exact, paper: forward FLOPs per sample of the nodes that the rest does not recompute, in each
-        convention.
+    exact: forward FLOPs per sample of `nodes`, in the exact convention.
+    paper: forward FLOPs per sample of `layers`, in the paper's convention.
     """
 
     prefix: fx.GraphModule
@@ -57,7 +57,9 @@ class Splitter:
     def __init__(
         self, model: nn.Module, layers: Sequence[Layer], flops: FlopModel, inputs: Inputs
     ) -> None:
-        """Trace the model. Raises UserError if tracing fails or misses products.
+        """Trace the model.
+
+        Raises UserError if tracing fails, or if the traced FLOPs differ from those of `flops`.
 
         inputs: a batch of at least three samples.
         """
@@ -97,7 +99,10 @@ class Splitter:
             )
 
     def _trace_graph(self) -> fx.Graph:
-        """Return the graph of the model. Tracing must not store proxies in the model itself."""
+        """Return the graph of the model, traced on a copy.
+
+        Tracing could store proxies in the model itself.
+        """
         traced = copy.deepcopy(self._model)
         graph = _Tracer().trace(traced)
         for name, value in vars(traced).items():
@@ -106,10 +111,11 @@ class Splitter:
         return graph
 
     def cut(self) -> Cut | None:
-        """Return the deepest cut for the current freeze state, or None if no layer is before it.
+        """Return the deepest cut for the current freeze state.
 
-        A model that draws random numbers is traced again. Dropout is off in frozen layers, and the
-        graph contains the train or eval mode that the model passed to a function.
+        The result is None if no whole layer is before the cut. A model that draws random numbers is
+        traced again, because dropout is off in frozen layers. The graph keeps the train or eval
+        mode that the model passed to a function during tracing.
         """
         if self._is_random:
             self._trace()

@@ -52,7 +52,9 @@ class PrefixForward:
     ) -> None:
         """Trace the model.
 
-        Raises UserError if that fails, if the images are streamed, or if fold_norms cannot fold.
+        Raises UserError if tracing fails, or if the data is texts or streamed images. Raises
+        UserError if cache_prefix is on and the model does some work once per batch, or if
+        fold_norms can fold none of the model's BatchNorms.
         """
         if not isinstance(batches, Batches):
             raise UserError(
@@ -110,7 +112,10 @@ class PrefixForward:
             )
 
     def resume(self, since: int, step: int) -> None:
-        """Resume a run at `step` whose current prefix was frozen after `since` finished steps."""
+        """Prepare the forward pass of a run that resumes at `step`.
+
+        since: number of finished steps after which the current prefix was frozen.
+        """
         self.enter(since)
         if self._cache:
             with self._autocast():

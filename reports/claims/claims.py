@@ -63,7 +63,7 @@ def _list_oracle() -> tuple[Claim, ...]:
 
 
 def _list_fine_tuning_against_full() -> tuple[Claim, ...]:
-    """Return the claims of Table 2 against full training."""
+    """Return the claims of Table 2 that compare SmartFRZ with full training."""
     return (
         Claim(
             "Fine-tuning with SmartFRZ loses no accuracy compared with full training.",
@@ -87,7 +87,7 @@ def _list_fine_tuning_against_full() -> tuple[Claim, ...]:
 
 
 def _list_fine_tuning_against_rivals() -> tuple[Claim, ...]:
-    """Return the claims of Table 2 against other methods, and on the time for decisions."""
+    """Return the claims on time, and those of Table 2 that compare SmartFRZ with other methods."""
     return (
         Claim(
             "Freezing speeds up training almost as much as it saves computation.",

@@ -1,8 +1,10 @@
 """Criteria that judge claims on accuracy, cost and time. Each has a rule in words and a function.
 
-Three or more pairs are pooled. Their interval contains the interval over the means of the pairs and
-the interval over the models (`reports.pooling.compute_widest_interval`). With fewer pairs, the
-claim has to hold for each pair, with the pair's own interval over the seeds.
+Differences in accuracy and shares saved are pooled if there are three or more pairs. The pooled
+interval contains the interval over the means of the pairs. With three or more models, it also
+contains the interval over the models (`reports.pooling.compute_widest_interval`). With fewer pairs,
+the claim has to hold for each pair, by the interval of this pair. `require_decide_share`, and
+`require_no_worse` with `each`, always judge every pair separately.
 """
 
 from __future__ import annotations
@@ -80,9 +82,9 @@ def require_better(table: str, ours: str, theirs: str) -> Criterion:
 def require_saving(
     table: str, ours: str, theirs: str, key: str, what: str, least: float = 0.0
 ) -> Criterion:
-    """Require that method `ours` saves more than a share of a cost compared with `theirs`.
+    """Require that method `ours` saves more than the share `least` of a cost, relative to `theirs`.
 
-    key: column of the cost. what: name of the cost in the rule. least: the share (0 to 1).
+    key: column of the cost. what: name of the cost in the rule. least: from 0 to 1.
     """
 
     def find(frames: Frames) -> Finding:
@@ -100,9 +102,9 @@ def require_saving(
 
 
 def require_decide_share(table: str, method: str, low: float, high: float) -> Criterion:
-    """Require that decisions take between two shares (0 to 1) of training time, in every pair.
+    """Require that decisions take a share of training time from `low` to `high`, in every pair.
 
-    low = 0 means that only the upper limit is checked.
+    low, high: shares (0 to 1). If low is 0, only the upper limit is checked.
     """
 
     def find(frames: Frames) -> Finding:
@@ -132,7 +134,10 @@ def require_decide_share(table: str, method: str, low: float, high: float) -> Cr
 
 
 def require_realised(table: str, method: str, least: float) -> Criterion:
-    """Require a realised ratio above `least`: share of time saved / share of FLOPs saved."""
+    """Require that the realised ratio is above `least`.
+
+    The realised ratio is the share of time saved divided by the share of FLOPs saved.
+    """
 
     def find(frames: Frames) -> Finding:
         one = evidence.compute_realised(frames, table, method)
@@ -199,8 +204,8 @@ def _describe_threshold(threshold: str) -> str:
 def format_interval(one: Interval, thresholds: Sequence[float] = THRESHOLDS) -> str:
     """Return a difference in points as "mean [low, high]", or the mean if the ends are unknown.
 
-    thresholds: those of the rule. An end gets more digits if rounding hides its side of a
-    threshold.
+    thresholds: those of the rule. An end gets more digits if the usual number of digits does not
+    show on which side of a threshold it lies.
     """
     return format_difference(one.mean, one.low, one.high, thresholds)
 
@@ -217,8 +222,8 @@ def format_percent(one: Interval, least: float) -> str:
 def format_ratio(one: Interval, least: float, digits: int = DIGITS, unit: str = "") -> str:
     """Return an interval as "mean [low, high]", or the mean if the ends are unknown.
 
-    least: threshold of the rule. An end gets more digits if rounding hides its side of the
-    threshold.
+    least: threshold of the rule. An end gets more digits if the usual number of digits does not
+    show on which side of the threshold it lies.
     """
     words = f"{format_fixed(one.mean, digits)}{unit}"
     if not one.known:

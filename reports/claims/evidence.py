@@ -1,9 +1,9 @@
 """Evidence for the criteria: intervals computed from the runs of a table.
 
 An interval covers the seeds of one pair, and is paired by seed if it compares two methods. The
-interval of a difference in accuracy also covers the draw of the evaluation samples. The intervals
-of several pairs are kept separate, or pooled with equal weights. Functions raise MissingRunsError
-if the runs do not allow an interval.
+interval of a difference in accuracy also covers the draw of the evaluation samples. The results of
+several pairs are kept separate, or their means are pooled with equal weights. Functions raise
+MissingRunsError if the runs do not allow an interval.
 """
 
 from __future__ import annotations
@@ -101,8 +101,9 @@ def compute_decide_share(frames: Frames, table: str, method: str) -> Intervals:
 
 
 def compute_realised(frames: Frames, table: str, method: str) -> Interval:
-    """Return the share of time saved divided by the share of FLOPs saved, over the pairs.
+    """Return the mean realised ratio over the pairs, with its interval.
 
+    The realised ratio of a pair is its share of time saved divided by its share of FLOPs saved.
     Raises MissingRunsError if a pair saves less than SMALLEST_SHARE of the FLOPs.
     """
     time = compute_savings(frames, table, method, "full", "time_s")
@@ -122,7 +123,8 @@ def compute_realised(frames: Frames, table: str, method: str) -> Interval:
 def pool_intervals(intervals: Intervals) -> Interval:
     """Return an interval for the mean over the pairs, from the mean of each pair.
 
-    It contains the interval over the pairs and the interval over the models.
+    It contains the interval over the pairs. With three or more models, it also contains the
+    interval over the models.
     """
     return pooling.compute_widest_interval(
         {pair: interval.mean for pair, interval in intervals.items()}
@@ -159,7 +161,10 @@ def measure_runs(
 
 
 def _select_model(frames: Frames, name: str, model: str) -> Frames:
-    """Return one of the frames, with only the rows of one model."""
+    """Return a mapping with one of the frames, reduced to the rows of one model.
+
+    Raises MissingRunsError if the frame does not exist.
+    """
     frame = frames.get(name)
     if frame is None:
         raise MissingRunsError(f"{name} is not part of this report")

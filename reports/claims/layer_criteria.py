@@ -13,9 +13,10 @@ from reports.statistics import compute_t_interval
 
 
 def require_memory_saving(models: Sequence[str], least: float) -> Criterion:
-    """Require that SmartFRZ's last epoch saves more than a share of full training's memory.
+    """Require that SmartFRZ saves more than the share `least` of memory in the last epoch.
 
-    models: the claim must hold for each of them. least: the share (0 to 1).
+    The share is relative to the last epoch of full training. models: the claim must hold for each
+    of them. least: from 0 to 1.
     """
 
     def find(frames: Frames) -> Finding:

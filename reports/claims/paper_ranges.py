@@ -24,9 +24,10 @@ def format_differences(table: int, ours: str, theirs: str) -> str:
 
 
 def format_savings(table: int, ours: str, theirs: str, *columns: str) -> str:
-    """Return the mean and range of the share that method `ours` saves, in percent.
+    """Return the mean and range of the share of a cost that `ours` saves, in percent.
 
-    columns: possible names of the column of the cost. The first name that the table has is used.
+    The share is relative to method `theirs`. columns: possible names of the column of the cost. The
+    first name that the table has is used.
     """
     return _format_range(
         [100 * value for value in compute_shares(table, ours, theirs, *columns)], " %"
@@ -34,7 +35,7 @@ def format_savings(table: int, ours: str, theirs: str, *columns: str) -> str:
 
 
 def compute_shares(table: int, ours: str, theirs: str, *columns: str) -> list[float]:
-    """Return the share (0 to 1) that method `ours` saves compared with `theirs`, for each pair.
+    """Return the share (0 to 1) of a cost that `ours` saves relative to `theirs`, for each pair.
 
     columns: as for `format_savings`.
     """

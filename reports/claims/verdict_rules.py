@@ -33,7 +33,11 @@ def check_below(intervals: Sequence[Interval], threshold: float) -> ClaimResult:
 
 
 def check_between(intervals: Sequence[Interval], low: float, high: float) -> ClaimResult:
-    """Return "holds" if all intervals are in (low, high), "does not hold" if any is outside."""
+    """Return "holds" if all intervals are inside (low, high).
+
+    Return "does not hold" if any interval is entirely outside. In all other cases, return
+    "undecided".
+    """
     return combine_verdicts(check_above(intervals, low), check_below(intervals, high))
 
 

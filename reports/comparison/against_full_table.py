@@ -108,7 +108,7 @@ class AgainstFull:
 
     @property
     def parts(self) -> tuple[Table, ...]:
-        """Tables of a document, in order."""
+        """Tables of the Markdown, LaTeX and HTML output, in order."""
         several = (self.results, self.against, self.pooled, self.equal_cost, self.costs)
         return _drop_missing(several)
 
@@ -181,7 +181,10 @@ def build_against_full(
 
 
 def describe_paper_columns(table: int) -> str:
-    """Return the note that explains the columns called Paper. table: its number in the paper."""
+    """Return the note that explains the columns with the paper's numbers.
+
+    table: number of the paper's table.
+    """
     return (
         f"Paper: the numbers printed in Table {table} of the SmartFRZ paper, for the original "
         "models and data sets. The paper's savings are computed from these numbers."
@@ -226,7 +229,7 @@ def build_against_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
 def select_printed(columns: Mapping[str, Column], rows: Sequence[Row]) -> list[Column]:
     """Return the columns for which the paper prints at least one number.
 
-    columns: maps a row's key, without its prefix `published_`, to the column.
+    columns: columns by the key of their numbers in a row, without the prefix `published_`.
     """
     return [
         column

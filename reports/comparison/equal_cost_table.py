@@ -72,10 +72,10 @@ def build_equal_cost(
 ) -> tuple[Table, Table] | tuple[None, None]:
     """Return the full table and a short one for the terminal, or (None, None) without matched runs.
 
-    The full table has rows over all pairs if at least LEAST pairs exist and one metric scores all
-    of them. The short table then has only these rows. Otherwise the short table has the rows of
-    single pairs. cells: by model, dataset and method. `match` of a run names the method to whose
-    cost the run was matched.
+    cells: cells whose roles are model, data set and method. The key `match` of a run names the
+    method to whose cost the run was matched. The full table has rows over all pairs if at least
+    LEAST pairs have matched runs and one metric scores all finished runs. The short table then has
+    only these rows. Otherwise, it has the rows of single pairs.
     """
     found = {cell.roles: cell for cell in cells}
     contests = [
@@ -155,8 +155,8 @@ def _build_pooled_row(
 ) -> Row:
     """Return the row of a method and a baseline over all pairs.
 
-    Its interval contains the interval over the pairs and the interval over the models. p:
-    Holm-adjusted.
+    The interval of the row contains the interval over the pairs. With three or more models, it also
+    contains the interval over the models. p: Holm-adjusted p value of the difference.
     """
     difference = pooling.compute_widest_interval(*average_seeds(differences))
     ratios = [_compute_cost(rival) / _compute_cost(method) for method, rival in pairs]

@@ -163,7 +163,11 @@ def build_row(one: ComparedCell, profile: Profile, table: int | None) -> Row:
 
 
 def build_pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Row]:
-    """Return one row per method, pooled over our pairs, with the paper's means over its pairs."""
+    """Return one row per method, with our results and the paper's numbers.
+
+    Our results are pooled over our pairs. The paper's numbers are means over the paper's pairs.
+    table: number of the paper's table, or None.
+    """
     return [
         {
             "method": method,
@@ -192,16 +196,19 @@ def build_pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Ro
 
 
 def format_pairs(one: Pooled, word: str = "") -> str:
-    """Return a text such as "3 of 4 pairs, 15 of 20 runs".
+    """Return a text such as "3 of 4 pairs, 15 of 20 runs", here with `word` = " pairs".
 
-    word: text after the number of pairs. The runs are left out of the text if all have a result.
+    word: text after the numbers of pairs. The runs are left out of the text if all have a result.
     """
     seeds = f", {one.done} of {one.planned} runs" if one.done < one.planned else ""
     return f"{one.pairs} of {one.wanted}{word}{seeds}"
 
 
 def format_replayed(row: Row) -> str:
-    """Return the time saved by replay, in percent; " (1 of 5)" is added if runs lack a replay."""
+    """Return the time saved in percent, as estimated by replay (`freezebench retime`).
+
+    If some runs lack a replay, the text ends in the number of replayed runs, such as " (1 of 5)".
+    """
     words = format_fixed(100 * to_number(row["replayed_saved"]), 1)
     some = is_known(row["replayed_saved"]) and row["replayed_runs"] != row["finished"]
     return f"{words} ({row['replayed_runs']} of {row['finished']})" if some else words
@@ -257,7 +264,7 @@ def describe_power(pools: Mapping[str, Pooled]) -> list[str]:
 def _explain_no_claim(one: Pooled) -> str:
     """Return why no speed-up is claimed for a non-inferior method.
 
-    No run of the method shared its CPU.
+    The caller ensures that no compared run shared its CPU.
     """
     if one.timed < one.wanted:
         return f"only {one.timed} of {one.wanted} pairs have comparable times"
@@ -270,7 +277,10 @@ def expand_interval(key: str, interval: Interval) -> dict[str, Value]:
 
 
 def _compute_replayed(cell: Cell) -> dict[str, Value]:
-    """Return the mean share of time saved by replay (`freezebench retime`), and its run count."""
+    """Return the mean share of time saved as estimated by replay, and the number of replayed runs.
+
+    The estimates come from `freezebench retime`.
+    """
     known = [ratio for ratio in cell.values(REPLAYED) if math.isfinite(ratio)]
     saved = 1 - statistics.compute_mean(known) if known else None
     return {"replayed_saved": saved, "replayed_runs": len(known)}

@@ -45,7 +45,7 @@ class PairedDifference:
 
     @cached_property
     def draws(self) -> list[DrawVariance]:
-        """Variance from the draw of the evaluation samples; empty without a common seed."""
+        """Variances from the draw of evaluation samples: one, or none without a common seed."""
         return [self.residuals.compute_variance()] if self.residuals else []
 
     @cached_property

@@ -26,8 +26,8 @@ from reports.runs.cells import Cell, build_cells
 class VariedOption:
     """Option of a strategy that a table of the paper varies.
 
-    table, column: number and column of the paper's table. option: name of the option.
-    head: heading for the option, with its unit.
+    table: number of the paper's table. column: the table's column for the option. option: name of
+    the option. head: heading for the option, with its unit.
     """
 
     table: int
@@ -59,7 +59,10 @@ class Sensitivity:
         return list(dict.fromkeys(cell.roles[:2] for cell in self.cells))
 
     def select_by_value(self, pair: tuple[str, ...]) -> dict[float, tuple[Cell, Row]]:
-        """Return the cells and rows of a pair that have the option, by the option's value."""
+        """Return the cells and rows of a pair, by the option's value.
+
+        Cells without the option are left out.
+        """
         found = {
             self.option.value(cell): (cell, row)
             for cell, row in zip(self.cells, self.rows, strict=True)
@@ -137,7 +140,10 @@ def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Var
 def _look_up_paper(
     option: VariedOption, model: str, dataset: str, value: float
 ) -> dict[str, Value]:
-    """Return the paper's numbers at a value, with its difference in accuracy from the default."""
+    """Return the paper's numbers at one value of the option.
+
+    The difference in accuracy is relative to the paper's accuracy at the default.
+    """
 
     def printed(at: float, key: str) -> float | None:
         names: dict[str, str | float] = {"model": model, "dataset": dataset, option.column: at}

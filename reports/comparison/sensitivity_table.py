@@ -125,7 +125,7 @@ def draw_curves(found: Sensitivity, profile: Profile, title: str, timed: bool) -
 
 
 def _collect_seeds(cell: Cell, row: Row, key: str) -> dict[int, float]:
-    """Return a number of each finished run, by seed.
+    """Return the value of the column `key` for each finished run, by seed.
 
     Times are left out if they come from several devices or if a run shared its CPU.
     """

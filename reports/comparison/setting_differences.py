@@ -14,10 +14,11 @@ IDENTITY = (
 
 
 def list_differences(one: pd.DataFrame, other: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Return name and both values of each setting that differs.
+    """Return the name and both values of each setting that differs.
 
-    one, other: rows of the exported table, for one run or one cell each. The runs of a cell share
-    all fields that are not columns, and the contents of their files.
+    one, other: rows of the exported table, for one run or one cell each. The columns `settings` and
+    `contents` are read from the first run. The runs of a cell share both, apart from the reference
+    and from settings that are not part of the id.
     """
     first, second = (
         {key: join_values(runs, key) for key in IDENTITY}
@@ -47,5 +48,8 @@ def get_contents(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def _format(value: Any) -> str:
-    """Return a setting as text. A list is that of `match`: ids of the runs that gave the budget."""
+    """Return a setting as text.
+
+    A list is the value of `match`. It holds the ids of the runs whose cost gave the budget.
+    """
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

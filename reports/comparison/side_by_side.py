@@ -100,10 +100,10 @@ class Side:
 
 
 def find_side(results: Results, name: str, cells: bool, root: Path) -> Side:
-    """Return a run by the first characters of its id, or the runs of a cell.
+    """Return the runs whose run id or cell id begins with `name`, as a Side.
 
-    cells: return all runs of a cell, found by its own id or by the id of one of its runs. root: the
-    results folder. Raises UserError if no id begins with `name`, or if several do.
+    cells: whether to return all runs of the cell if `name` begins the id of one run. root: the
+    results folder. Raises UserError if no id begins with `name`, or if the match is ambiguous.
     """
     runs = results.runs
     begins = {key: runs[key].str.startswith(name) for key in ("run", "cell")}
@@ -186,9 +186,10 @@ def compare_sweeps(
 
 
 def compare_layers(results: Results, one: Side, other: Side) -> Table | None:
-    """Return the steps after which layers stay frozen in two runs; None for cells.
+    """Return the steps after which layers stay frozen in two runs, as a table.
 
-    The result is also None if neither run ends with a frozen layer.
+    The result is None unless each side is one finished run. It is also None if neither run ends
+    with a frozen layer.
     """
     frozen = []
     for side in (one, other):
@@ -214,8 +215,10 @@ def compare_layers(results: Results, one: Side, other: Side) -> Table | None:
 def _describe_change(one: Side, other: Side, key: str) -> str:
     """Return the change from `one` to `other` as text.
 
-    The change of a score is a paired difference. The change of any other column is in percent. The
-    text is empty for runs without a result, and for scores by different metrics.
+    The change of a score is a paired difference in points. The change of any other column is in
+    percent. The text is empty for runs without a result, for counts (steps and frozen layers), and
+    if the value of `one` is 0. It is also empty for scores by different metrics, and for times from
+    different devices.
     """
     if key == "accuracy" and not _agree(one, other, "metric"):
         return ""

@@ -131,7 +131,10 @@ def _describe_marks(best: dict[str, TuningRow]) -> str:
 
 
 def _warn(rows: Sequence[TuningRow], best: dict[str, TuningRow]) -> list[str]:
-    """Return a warning for each field whose best value is at an end of the searched range."""
+    """Return a warning for each best value at an end of the searched range.
+
+    Only the learning rate and the weight decay are checked. A value of 0 gives no warning.
+    """
     notes = []
     for strategy, top in best.items():
         for name in ("lr", "weight_decay"):

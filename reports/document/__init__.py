@@ -1,1 +1,1 @@
-"""Reports and tables as values, and their output as terminal text, Markdown, CSV and LaTeX."""
+"""Data classes of reports and tables, with output as terminal text, Markdown, CSV and LaTeX."""

@@ -1,4 +1,4 @@
-"""Notes below the tables: the profile, the columns, the marks, and the runs without a result."""
+"""Notes below the tables, on the profile, the columns, the marks and the runs without a result."""
 
 from __future__ import annotations
 

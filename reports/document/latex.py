@@ -32,8 +32,8 @@ LATEX = {
 def format_latex(table: Table, label: str) -> str:
     """Return one `table*` environment per page, no wider than the page.
 
-    Rows of the same model and data set follow a line with the names of both. The notes follow the
-    part on the first page, in small print.
+    Rows of the same model and data set follow a line with the names of both. The notes stand in
+    small print below the rows of the first page.
     """
     pages = _split_pages(table)
     parts = []

@@ -57,8 +57,9 @@ def format_ends(
 ) -> str:
     """Return the ends of an interval as "[low, high]".
 
-    An end gets more digits if rounding hides whether the lower end is above a threshold, or the
-    upper end below it. sign: whether positive ends get a plus sign.
+    The lower end gets more digits if rounding hides whether it is above a threshold. The upper end
+    gets more digits if rounding hides whether it is below a threshold. sign: whether positive ends
+    get a plus sign.
     """
     words = [
         format_fixed(end, choose_decimals(end, thresholds, digits, MOST_DIGITS, [side]), sign)

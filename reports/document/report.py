@@ -1,4 +1,4 @@
-"""Report as a value: the tables, drawings and runs of one table or sweep."""
+"""Data classes of a report: its tables, its drawings and the frame of its runs."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ ACCURACY = "Accuracy (%)"
 class Report:
     """Report of one table or sweep.
 
-    name: prefix of the report's files. parts: tables of a document, in order. compact: tables for a
-    terminal. numbers: tables whose unrounded rows are written as CSV, by the file's stem. frame:
-    one row per run (see reports.runs.run_table). files: the written files, the terminal text first.
-    score: column heading for the scores of the runs.
+    name: prefix of the report's files. parts: tables of the Markdown, LaTeX and HTML output, in
+    order. compact: tables for a terminal. numbers: tables whose unrounded rows are written as CSV,
+    by the file's stem. frame: one row per run (see reports.runs.run_table). files: the written
+    files, the terminal text first. score: column heading for the scores of the runs.
     """
 
     name: str

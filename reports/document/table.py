@@ -1,4 +1,4 @@
-"""Table as a value: rows of unrounded numbers, and columns that format them as text."""
+"""Data classes of a table: rows of unrounded numbers, and columns that format them as text."""
 
 from __future__ import annotations
 
@@ -95,10 +95,11 @@ def choose_decimals(
     most: int,
     sides: Sequence[int] = (1, -1),
 ) -> int:
-    """Return how many decimals show on which side of the thresholds a value is.
+    """Return the number of decimals with which a value keeps its side of each threshold.
 
-    fewest, most: limits of the result. sides: 1 if the decimals must show that the value is above a
-    threshold, -1 if they must show that it is below.
+    The result is the smallest such number between `fewest` and `most`, or `most` if there is none.
+    sides: comparisons that rounding must keep. 1 means above a threshold, and -1 means below a
+    threshold.
     """
 
     def compare(number: float) -> list[bool]:
@@ -111,9 +112,10 @@ def choose_decimals(
 
 
 def format_p_value(value: Value) -> str:
-    """Return a p value with three decimals, or more if these hide its side of a threshold.
+    """Return a p value with three decimals, or "< 0.001" if it is smaller.
 
-    Return DASH for a missing value.
+    More decimals are printed if three do not show on which side of a significance level
+    (P_THRESHOLDS) the value is. Return DASH for a missing value.
     """
     p = to_number(value)
     if p < 0.001:
@@ -242,7 +244,10 @@ def _count_decimals(value: Value) -> int:
 
 
 def _group_blocks(table: Table) -> list[tuple[list[str], list[list[str]]]]:
-    """Return for each block the texts of its block columns and the lines of its other columns."""
+    """Return each block as the texts of its block columns and the texts of its rows.
+
+    The texts of a row are those of all other columns.
+    """
 
     def key(row: Row) -> list[str]:
         return [column.text(row) for column in table.blocks]

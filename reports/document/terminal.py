@@ -17,10 +17,10 @@ NAME_WIDTHS = (30, 24, 18, 12)  # characters of a name in a table; the first tha
 
 
 def format_text(table: Table, width: int = 120) -> str:
-    """Return a table as plain text of at most `width` columns, with its notes below.
+    """Return a table as plain text for a terminal of `width` characters, with its notes below.
 
     Adjacent rows with the same model and data set form a group. A line above the group shows these
-    names. Texts that do not fit are shortened, columns of names before columns of numbers.
+    names. Texts that do not fit are shortened. Names are shortened before numbers.
     """
     blocks = _group_blocks(table)
     for limit in NAME_WIDTHS:

@@ -21,7 +21,7 @@ MEASURES = {  # column: label of its row of panels, which exists if any run has 
 def draw_memory_curves(epochs: pd.DataFrame, profile: Profile, title: str) -> Figure:
     """Draw the runs of one data set (see reports.runs.epochs): thin lines per seed, thick means.
 
-    Matched runs may be shorter or longer than the runs of other methods.
+    A mean covers the epochs that all seeds have, because matched runs may differ in length.
     """
     models = list(dict.fromkeys(epochs.model))
     methods = choose_looks(epochs.method)

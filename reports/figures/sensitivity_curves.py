@@ -23,8 +23,8 @@ Curve = Mapping[float, Mapping[int, float]]  # value of the option: seed: result
 class Panel:
     """Values of one quantity over the option's values on one pair, from our runs and the paper.
 
-    relative: the vertical axes of our row and of the paper's row span the same percentage around
-    their centres, instead of the same number of units.
+    relative: whether both vertical axes (ours and the paper's) span the same percentage around
+    their centres. Otherwise, both span the same number of units.
     """
 
     title: str

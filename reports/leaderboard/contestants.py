@@ -83,7 +83,7 @@ class Contestant:
 
     @property
     def defaults(self) -> Mapping[Pair, Point]:
-        """For each pair, the setting of the strategy with its default options."""
+        """Point at the default options of the strategy, by pair."""
         return {pair: points[0] for pair, points in self.points.items()}
 
     @property

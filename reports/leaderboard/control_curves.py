@@ -1,9 +1,9 @@
 """Comparison of a method with the accuracy of a control at the method's own cost.
 
 A control is run at several costs. Between two of these costs, its accuracy is interpolated
-linearly. The interpolated accuracy is attainable: drawing one of the two settings at random gives
-this accuracy at this cost on average. Full training is the setting of the control that saves
-nothing.
+linearly. The interpolated accuracy is attainable on average. It is the mean accuracy of a procedure
+that draws one of the two settings at random, with suitable probabilities. The mean cost of this
+procedure is the given cost. Full training is the setting of the control that saves nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NOTHING = PairedDifference({}, None)
 
 
 def find_weights(costs: Sequence[float], cost: float) -> Weights | None:
-    """Return settings of a control, with weights, whose mean cost is the cost of a method.
+    """Return weights of a control's settings with which their mean cost is the cost of a method.
 
     costs: cost of each setting, in any order. cost: cost of the method. A method that costs more
     than the most expensive setting is compared with that setting, which is then cheaper. The result
@@ -58,10 +58,10 @@ def compare_with_curve(point: Point, control: Sequence[Point]) -> PairedDifferen
     """Return the accuracy of a method minus that of a control at the same cost, in points.
 
     The comparison is paired by seed and test sample, and uses each seed's own cost. control: points
-    of the control on the same pair. Return NOTHING unless they are `is_comparable`. Also return
-    NOTHING if a seed costs less than the cheapest setting, because a mean over the other seeds
-    would be biased.
-    Raises UserError if two runs of a seed were evaluated on different samples.
+    of the control on the same pair. Return NOTHING unless `is_comparable` is true. Also return
+    NOTHING if the method costs less than the cheapest setting for some seed, because a mean over
+    the other seeds would be biased. Raises UserError if two runs of a seed were evaluated on
+    different samples.
     """
     if not is_comparable(point, control):
         return NOTHING

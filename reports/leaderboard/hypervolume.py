@@ -1,10 +1,10 @@
-"""Hypervolume of points of saving and loss, and its uncertainty over models.
+"""Hypervolume of the savings and losses of a method, and its uncertainty over the models.
 
 A rectangle covers the savings from 0 to MOST_SAVED and the losses from 0 to MOST_LOST. The
-hypervolume of a method is the share of this rectangle in which results are no better than one of
-the method's points. Zitzler and Thiele (1998) introduced the hypervolume to compare sets of points
-with two aims. For the uncertainty, the models are resampled, each with all of its data sets. The
-data sets are taken as fixed.
+hypervolume of a method is the share of this rectangle that the method's points cover. A point
+covers all results that save no more and lose no less. Zitzler and Thiele (1998) introduced the
+hypervolume to compare sets of points with several objectives. For the uncertainty, the models are
+resampled, each with all of its data sets. The data sets are taken as fixed.
 """
 
 from __future__ import annotations
@@ -45,12 +45,13 @@ def compute_hypervolume(points: Iterable[tuple[float, float]]) -> float:
 
 
 def compute_mean_interval(values: Mapping[Pair, float]) -> Interval:
-    """Return the mean hypervolume over the pairs, with a 95 % interval over the models.
+    """Return the mean hypervolume over the models, with a 95 % interval.
 
-    The interval contains two intervals: the central LEVEL of the means of all resamples of the
-    models, and the t interval over the models. With four models, the resamples alone contain the
-    true mean in fewer than 88 % of the cases. The ends are limited to the range from 0 to 1. They
-    are NaN with fewer than LEAST models.
+    The value of a model is the mean over its pairs. The interval contains two intervals. One spans
+    the central share LEVEL of the means of all resamples of the models. The other is the t interval
+    over the models. With four models, the first interval alone contains the true mean in fewer than
+    88 % of the cases. The ends are limited to the range from 0 to 1. They are NaN with fewer than
+    LEAST models.
     """
     models = average_by_model(values)
     student = compute_t_interval(models)
@@ -79,10 +80,11 @@ def compute_ranks(values: Mapping[str, Mapping[Pair, float]]) -> dict[str, float
 def compute_rank_ranges(
     values: Mapping[str, Mapping[Pair, float]],
 ) -> dict[str, tuple[float, float]]:
-    """Return the central LEVEL of each method's rank over all resamples of the models.
+    """Return the central range of each method's rank over all resamples of the models.
 
-    values: hypervolume by method and pair. All methods have the same pairs. Ranks are as in
-    `compute_ranks`. The ends are NaN with fewer than LEAST models.
+    The range holds the share LEVEL of the resamples. values: hypervolume by method and pair. All
+    methods have the same pairs. Ranks are as in `compute_ranks`. The ends are NaN with fewer than
+    LEAST models.
     """
     models = np.array([average_by_model(values[name]) for name in values])  # (methods, models)
     if not len(models) or models.shape[1] < LEAST:

@@ -237,7 +237,7 @@ def format_mark(contestant: Contestant, kinds: Sequence[str]) -> str:
     """Return the mark after a method's name.
 
     The mark shows the role of the method, and whether its authors made it for other kinds of model.
-    kinds: kinds of model of its runs.
+    kinds: the kinds of model that the method's runs train.
     """
     made_for = _find_made_for(contestant)
     other = set(kinds) - set(made_for) if made_for else set()

@@ -29,16 +29,16 @@ ONE_SIDED = (1 - statistics.LEVEL) / 2
 class Standing:
     """Results of one contestant over the pairs of model and data set.
 
-    against: difference from each control at equal cost over the pairs, by the control's name.
-    compared: number of pairs in each of these differences. A pair counts only if all runs of the
-    control have results.
-    p_better: one-sided p of the hypothesis that at least one control is as good. p_worse: one-sided
-    p of the hypothesis that no control is better. Both are Holm-adjusted over the methods.
-    worse_than: controls that are better after the same correction; empty unless the outcome is
-    LOSES.
-    rank: methods with equal means share the mean of their ranks. NaN for controls, for oracles and
-    for methods without all runs. beyond: number of pairs in which a run costs less than every
-    control.
+    saved: mean share of full training's cost that is saved at the defaults. lost: accuracy minus
+    that of full training at the defaults, in points. by_pair: hypervolume by pair. against:
+    difference in accuracy from each control at equal cost over the pairs, in points, by the
+    control's name. compared: number of pairs in each of these differences. A pair counts only if
+    all runs of the control have results. p_better: one-sided p of the hypothesis that at least one
+    control is as good. p_worse: one-sided p of the hypothesis that no control is better. Both are
+    Holm-adjusted over the methods. worse_than: controls that are better after the same correction;
+    empty unless the outcome is LOSES. rank: methods with equal means share the mean of their ranks.
+    NaN for controls, for oracles and for methods without all runs. beyond: number of pairs in which
+    a run costs less than every control.
     """
 
     contestant: Contestant
@@ -127,21 +127,21 @@ def compute_p_better(p: Test) -> float:
 def compute_p_worse(p: Test) -> float:
     """Return the one-sided p of H0 "the method is at least as good as every control".
 
-    p: one-sided p of the test against each control, with Bonferroni's correction applied here. NaN
-    as for `compute_p_better`.
+    p: one-sided, uncorrected p of the test against each control. Bonferroni's correction is applied
+    here. The result is NaN as for `compute_p_better`.
     """
     known = p and not any(map(math.isnan, p.values()))
     return min(1.0, len(p) * min(p.values())) if known else math.nan
 
 
 def find_better_controls(name: str, tests: Mapping[str, Test]) -> list[str]:
-    """Return the controls that are better than a method, by the correction of its outcome.
+    """Return the controls that are significantly better than a method.
 
-    tests: p values of each planned method by control; empty if the method cannot be tested. Each p
-    is multiplied by the number of controls and by the method's factor in Holm's correction. This
-    factor is the number of planned methods minus the number of methods with a smaller
-    `compute_p_worse`. If the outcome is LOSES, the result therefore always contains the control
-    with the smallest p.
+    The correction is the same as for the outcome of the method. tests: p values of each planned
+    method by control; empty if the method cannot be tested. Each p is multiplied by the number of
+    controls and by the method's factor in Holm's correction. This factor is the number of planned
+    methods minus the number of methods with a smaller `compute_p_worse`. If the outcome is LOSES,
+    the result therefore always contains the control with the smallest p.
     """
     own = tests.get(name, {})
     least = compute_p_worse(own)
@@ -180,9 +180,9 @@ def compute_volume(points: Sequence[Point]) -> float:
 
 
 def _compare_with_controls(one: Contestant, controls: Sequence[Contestant]) -> Differences:
-    """Return the differences at equal cost of the point at the defaults, by control and pair.
+    """Return the differences from each control at equal cost, by control and pair.
 
-    Pairs in which a needed run has no result are left out.
+    The method runs at its defaults. Pairs in which a needed run has no result are left out.
     """
     return {
         control.name: {
@@ -195,10 +195,11 @@ def _compare_with_controls(one: Contestant, controls: Sequence[Contestant]) -> D
 
 
 def _is_testable(one: Contestant, differences: Differences) -> bool:
-    """Return whether all runs at the defaults have results and each control has LEAST pairs.
+    """Return whether the runs at the defaults suffice for the tests against the controls.
 
-    The test leaves out pairs in which a seed cannot be compared. The table shows how many pairs are
-    left.
+    All runs at the defaults must have results. At least LEAST pairs must be comparable with each
+    control. The test leaves out pairs in which a seed cannot be compared. The table shows how many
+    pairs are left.
     """
     whole = all(point.complete for point in one.defaults.values())
     return whole and all(
@@ -240,9 +241,10 @@ def _build_standing(
 
 
 def _count_beyond(one: Contestant, differences: Differences) -> int:
-    """Return the number of pairs that the curve of no control reaches.
+    """Return the number of pairs on which the method is too cheap for every control.
 
-    On these pairs all runs have results, but every control costs more than some run of the method.
+    On these pairs, all runs have results. For each control, some run of the method costs less than
+    the control's cheapest setting.
     """
     return sum(
         bool(differences)

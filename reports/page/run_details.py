@@ -29,8 +29,9 @@ AXES = ("model", "data", "method")  # by which the page filters; each for one of
 class RunLine:
     """Run of a cell, as formatted text.
 
-    score: unrounded score of the run; '' if the run is not finished. Only finished runs have a
-    freeze history.
+    difference: in points. time: in seconds. energy: in joules. flops: in GFLOPs, by the paper's
+    convention. score: unrounded score of the run; '' if the run is not finished. The page links to
+    a freeze history only for runs with a score.
     """
 
     id: str
@@ -51,8 +52,7 @@ class RunDetails:
     """Runs and statistics of a cell. `anchor` is the HTML id of these details.
 
     scope: model, data set and method of the cell. devices: devices of the finished runs, as one
-    text.
-    samples: evaluation samples and score of the runs, as one text.
+    text. samples: data set, evaluation split and heading of the scores, as one text.
     """
 
     anchor: str
@@ -104,7 +104,11 @@ class DetailsByRow:
         return dict(zip(AXES, names, strict=True))
 
     def strip(self, row: Row, key: str) -> Strip | None:
-        """Return the dot plot of a row's accuracy or difference; None for other keys and rows."""
+        """Return the dot plot of a row's accuracy or difference, by the key of the column.
+
+        The result is None for other keys, for rows that do not show exactly one cell, and if no
+        seed has a value.
+        """
         index = self._places.get((str(row.get("cell")), str(row.get("method"))))
         if index is None:
             return None
@@ -203,7 +207,11 @@ def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
 
 
 def _format_energy(cell: Cell) -> str:
-    """Return the mean energy with the idle power; DASH if a finished run has no energy."""
+    """Return the mean energy with the idle power, or DASH.
+
+    The result is DASH without finished runs, if one of them has no energy, or if they used
+    different devices.
+    """
     joules, watts = (cell.mean(key) for key in ENERGY)
     if not math.isfinite(joules) or len(cell.devices) > 1:
         return DASH

@@ -1,4 +1,4 @@
-"""Freeze history of a run on the page: a picture of when layers were frozen, and decisions."""
+"""Freeze history of a run on the page: a picture of the frozen layers, and a list of decisions."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Decision:
 class RunHistory:
     """Freeze history of a run as the page shows it.
 
-    shades: SVG path of each shade (1 to LEVELS) in a picture of BINS × len(layers) units. Each
-    layer is a horizontal line, with the first layer at the top. left_out: number of decisions
-    beyond LISTED.
+    shades: SVG path of each shade (1 to LEVELS) in a picture of BINS × `layers` units. Each layer
+    is a horizontal line, with the first layer at the top. left_out: number of decisions beyond
+    LISTED.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Building of a report by its name, and writing of its documents, numbers, figures, provenance."""
+"""Functions that build a report by its name, and write its documents, figures and provenance."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def build_report(
 ) -> Report:
     """Return the report of the wanted runs (see reports.runs.run_table) without writing files.
 
-    name: table or figure of the paper, or the name of a user's sweep. reader: reader of the results
-    folder. Reports of several tables share it, so that each result is read once. profile: values
-    for Profile.of. title: title of the report, required for a user's sweep. Raises UserError if no
-    report has this name, a result is damaged, or no run is wanted.
+    name: table or figure of the paper, `leaderboard`, or the name of a user's sweep. reader: reader
+    of the results folder. Reports of several tables share it, so that each result is read once.
+    profile: values for Profile.of. title: title of the report, required for a user's sweep. Raises
+    UserError if no report has this name, a result is damaged, or no run is wanted.
     """
     if name not in BUILDERS and not title:
         raise make_unknown_error("report", name, list(BUILDERS))

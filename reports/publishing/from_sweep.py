@@ -34,7 +34,8 @@ PAPERS_PARAMETERS = 1_037_122  # computed from the layer sizes that the paper gi
 def write_reports(sweep: Sweep, results: Path, out: Path | None = None) -> None:
     """Write the report of a sweep, or of each of its parts, and print the text of each report.
 
-    out: folder for the reports. None means results/reports.
+    The files are in a folder that is named after the profile. out: folder that contains this
+    folder. None means results/reports.
     """
     reader = Reader(results)
     for part in sweep.parts or (sweep,):
@@ -64,8 +65,8 @@ def write_page(sweep: Sweep, results: Path, out: Path | None = None) -> Path:
     """Write the reports of a sweep or of its parts, and an HTML page that shows them.
 
     Returns the path of the page. A page with none of the paper's tables and figures is named after
-    the sweep and has no section on the paper's claims. out: folder for all files. None means
-    results/reports.
+    the sweep and has no section on the paper's claims. All files are in a folder that is named
+    after the profile. out: folder that contains this folder. None means results/reports.
     """
     name: str = sweep.profile["name"]
     parts = sweep.parts or (sweep,)
@@ -219,7 +220,10 @@ def _describe_predictors(paths: Iterable[str]) -> list[str]:
 
 
 def _describe_training(recipe: Mapping[str, Any]) -> str:
-    """Describe the optimizer of a predictor, and all settings that the paper does not name."""
+    """Describe how a predictor was trained.
+
+    The text names the optimizer, and the settings that the paper does not name.
+    """
     words = [
         "one cycle of the learning rate" * (recipe.get("schedule", "one_cycle") == "one_cycle"),
         "clipped gradients" * bool(recipe.get("clip", 1.0)),

@@ -143,8 +143,8 @@ class Results:
 def read_results(results: Path) -> Results:
     """Return the frames of all runs in a results folder.
 
-    Raises UserError if the folder has no run, a file is damaged, or a run has a results version
-    before OLDEST.
+    Raises UserError if the folder has no run, a file is damaged, or the results version of a run is
+    not from OLDEST to RESULTS_VERSION.
     """
     with explain_errors(results):
         folders = sorted(
@@ -188,10 +188,10 @@ def _escape_texts(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_spec(folder: Path) -> dict[str, Any]:
-    """Return the spec of a run with its `results_version`. Raise UserError if that is too old.
+    """Return the spec of a run with its `results_version`.
 
-    The version is None without environment.json. Users may delete a damaged environment.json (see
-    MENDS).
+    Raises UserError if the version is not from OLDEST to RESULTS_VERSION. The version is None
+    without environment.json. Users may delete a damaged environment.json (see MENDS).
     """
     spec = read_json(folder / "spec.json")
     environment = folder / "environment.json"
@@ -266,9 +266,11 @@ def _list_decisions(folder: Path, run: str, result: dict[str, Any]) -> Iterator[
 def _expand(
     line: Mapping[str, Any], frozen: set[int]
 ) -> list[tuple[int, bool, float | None, float | None]]:
-    """Return layer, decision, score and threshold of each layer on a line of either format.
+    """Return layer, decision, score and threshold of each layer for one line of decisions.jsonl.
 
-    line: one line of the decisions file. frozen: layers that were frozen before.
+    A full line gives the one layer that the strategy judged. A compact line gives the layers that
+    changed, without score and threshold (see bench.results.decisions). line: one line of the
+    decisions file. frozen: layers that were frozen before.
     """
     if "frozen" not in line:
         return [(line["layer"], line["freeze"], line["score"], line["threshold"])]

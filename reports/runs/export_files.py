@@ -47,7 +47,8 @@ def load_results(path: str | Path) -> Results:
             runs.parquet or runs.csv. If both files exist, the newer one is read.
 
     The returned Results has the pandas frames `runs` and `decisions`. Raises UserError if there are
-    no results, for results of versions before 3, and for exported files of another schema version.
+    no results, or if exported files have another schema version. Results of versions before 3 or
+    after the current version also raise it.
     """
     folder = expand_home(path)
     if (folder / "runs").is_dir():

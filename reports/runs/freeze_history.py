@@ -38,8 +38,8 @@ class FreezeHistory:
     """Freeze history of a finished run.
 
     names: names of the layers, from the input on. decided: number of freezing stages with a
-    decision.
-    known: whether the run folder has its decisions. If it has none, `stages` is empty.
+    decision. known: whether the run folder has a decisions file. Without this file, `stages` is
+    empty.
     """
 
     names: Sequence[str]
@@ -97,9 +97,9 @@ def read_freeze_history(
 
 
 def _list_changes(line: Mapping[str, Any], frozen: set[int]) -> Iterator[LayerChange]:
-    """Yield the changes on one line of the decisions file, in either format.
+    """Yield the changes on one line of decisions.jsonl, in the full or the compact format.
 
-    frozen: layers that were frozen before.
+    bench.results.decisions describes both formats. frozen: layers that were frozen before.
     """
     if "frozen" in line:
         after = decode_layers(line["frozen"])

@@ -19,8 +19,9 @@ INSIDE = 0.995  # share of the values inside the histogram; the rest are outlier
 def measure_distances(values: Values) -> pd.DataFrame:
     """Return the distances between random samples and all values, one row per sample size.
 
-    Columns: size, median, low and high. The distance is the Kolmogorov–Smirnov statistic over DRAWS
-    samples. low and high are its quantiles BAND. values: shape (n,).
+    Columns: size, median, low and high. The distance of one sample is its Kolmogorov–Smirnov
+    statistic. median, low and high are the median and the quantiles BAND over DRAWS samples.
+    values: shape (n,).
     """
     random, everything = np.random.default_rng(0), np.sort(values)
     rows = []
@@ -37,8 +38,8 @@ def build_histogram(values: Values) -> pd.DataFrame:
     """Return the histograms of all values and of one sample of size TAILORED, one row per bin.
 
     Columns: low and high (edges of the bin), everything and sampled (shares of the values that are
-    in the bin). All bins have the same width. Shares are relative to all values, including values
-    outside the bins.
+    in the bin). All bins have the same width. `everything` is relative to the number of all values,
+    and `sampled` to the size of the sample. Both numbers include values outside the bins.
     """
     sizes = np.abs(values)
     reach = float(np.quantile(sizes, INSIDE) or sizes.max()) or 1.0

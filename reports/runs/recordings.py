@@ -32,10 +32,11 @@ class Gradient:
 
 
 def read_curves(frame: pd.DataFrame, results: Path) -> pd.DataFrame:
-    """Return CKA with the reference, one row per finished run, layer (without the head) and probe.
+    """Return CKA with the reference, one row per finished run, layer and CKA probe.
 
-    Columns: id, layer, name, depth (0 for the first layer, 1 for the last), epoch, cka (unbiased),
-    cka_biased (eq. 5 of SmartFRZ). Raises UserError if a run has no CKA recording.
+    A CKA probe is one measurement of CKA during a run. The head is left out. Columns: id, layer,
+    name, depth (0 for the first layer, 1 for the last), epoch, cka (unbiased), cka_biased (eq. 5 of
+    SmartFRZ). Raises UserError if a run has no CKA recording.
     """
     parts = []
     for run, path, result in _iterate_finished(frame, results):
@@ -75,8 +76,8 @@ def read_gradients(frame: pd.DataFrame, results: Path) -> dict[str, Gradient]:
 def find_settled_epoch(curve: pd.DataFrame) -> float:
     """Return the epoch from which one layer's CKA varies by at most SETTLED until the end.
 
-    The result is NaN if only the last probe satisfies this, because a single value has no
-    variation. If the CKA of a probe is NaN, the curve can settle only after that probe.
+    The result is NaN if only the last CKA probe satisfies this, because a single value has no
+    variation. If the value of a CKA probe is NaN, the curve can settle only after that probe.
     """
     values, epochs = curve.cka.to_numpy(), curve.epoch.to_numpy()
     for i in range(len(values) - 1):

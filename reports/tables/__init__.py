@@ -1,1 +1,1 @@
-"""Reports of Tables 1 to 9 of the paper and of users' sweeps, one file per table."""
+"""Reports of the paper's Tables 1 to 9, of the leaderboard and of users' sweeps, one file each."""

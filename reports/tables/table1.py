@@ -86,10 +86,10 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
 
 
 def add_reference(rows: Sequence[Row], frame: pd.DataFrame, reader: Reader) -> list[Row]:
-    """Return the rows with the cost of their reference and the saving that remains with it.
+    """Return the rows with the cost of their references, and the savings after this cost.
 
-    Adds three values. `reference`: ids of the runs that trained the references, separated by
-    spaces. `reference_exact`: FLOPs of one reference, as the mean over the seeds.
+    Each row gets three more values. `reference`: ids of the runs that trained the references,
+    separated by spaces. `reference_exact`: FLOPs of one reference, as the mean over the seeds.
     `saved_with_reference`: share of full training's FLOPs that is saved if the reference counts as
     cost.
     """

@@ -51,10 +51,11 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
 def compute_small_shares(
     frame: pd.DataFrame, reader: Reader, model: str, dataset: str
 ) -> Mapping[float, float]:
-    """Return the share of a model's layers with fewer weights than each tailored size.
+    """Return the share (0 to 1) of a model's layers with too few weights, by tailored size.
 
-    The head is not counted. The numbers of weights come from any finished run that recorded them.
-    Return an empty mapping if no run recorded them.
+    A layer has too few weights if it has fewer than the tailored size. The head is not counted. The
+    numbers of weights come from any finished run that recorded them. Return an empty mapping if no
+    run recorded them.
     """
     here = frame[(frame.model == model) & (frame.dataset == dataset)]
     for run in here[here.state == DONE].id:

@@ -92,7 +92,7 @@ def _find_sweep_option(args: argparse.Namespace) -> str:
 
 
 def _list_cells(name: str, args: argparse.Namespace) -> list[tuple[tuple[str, ...], list[str]]]:
-    """Return the cells of a sweep: (model, data set, method), and the ids of the runs."""
+    """Return for each cell of a sweep its (model, data set, method), and the ids of its runs."""
     sweep = resolve_sweep(argparse.Namespace(**vars(args), sweep=[name], controls=True))
     cells: dict[tuple[str, ...], list[str]] = {}
     for entry in sweep.entries:

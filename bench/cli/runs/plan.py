@@ -1,4 +1,4 @@
-"""`freezebench plan`: runs of sweeps, how many are done, and the cost of the rest."""
+"""`freezebench plan`: runs of sweeps, how many are done, time of the rest, and cost of all runs."""
 
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ def main(args: argparse.Namespace) -> int:
 def _run_locally(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> tuple[bool, int]:
     """Execute the missing runs on this machine.
 
-    Returns whether Ctrl-C stopped the execution, and the number of failures. Runs whose published
-    weights are missing count as failures.
+    Returns whether Ctrl-C stopped the execution, and the number of failures. Failed and blocked
+    runs count as failures. Each model whose published weights are missing counts as one failure.
     """
     from bench.launch.launch import launch
     from bench.planning.missing_weights import set_aside

@@ -44,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _group_into_arrays(numbers: set[str], others: set[str]) -> list[str]:
-    """Return scancel arguments: an array id if all jobs of the array end, otherwise job ids.
+    """Return scancel arguments: an array id if no job of the array is kept, otherwise job ids.
 
     numbers: ids of the jobs to cancel. others: ids of the jobs to keep.
     """
