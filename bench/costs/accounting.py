@@ -19,12 +19,12 @@ MOST_STATES = 32  # freeze states that a run with many sets records one by one
 
 
 class Accounting:
-    """Running totals of a run, updated after every step on the CPU.
+    """Running totals of a run. `end_step` updates them without waiting for the device.
 
     most_states: number of sets of frozen layers that get a freeze state of their own. The steps of
     all further sets share one merged state. None: every set has its own state.
-    processes: number of processes that share every step. Work that a batch costs whatever its size
-    (`FlopModel.fixed`) is counted once per process.
+    processes: number of processes that share every step. Work that does not depend on the batch
+    size (`FlopModel.fixed`) is counted once per process.
     fused: whether attention runs fused kernels, whose repeated products the `executed` convention
     counts.
     """
@@ -85,8 +85,9 @@ class Accounting:
     def forget_peaks(self) -> None:
         """Reset the peak statistics of the CUDA allocator.
 
-        The reserved memory is not released. Methods that freeze often would reserve it again and
-        become about 1 % slower. Full training would not, which would bias the comparison.
+        The reserved memory is not released. After a release, methods that freeze often would
+        reserve memory again and become about 1 % slower. Full training would not become slower, so
+        the comparison would be biased.
         """
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
@@ -102,7 +103,7 @@ class Accounting:
     def end_step(self, samples: int, size: int, sent: int = 0) -> None:
         """Stop timing a step, and count its samples.
 
-        samples: number of samples of the batch. size: their input size.
+        samples: number of samples of the batch, over all processes. size: their input size.
         sent: bytes of gradients that this process has contributed to all-reduce since it started.
         """
         state = self.now
@@ -125,7 +126,7 @@ class Accounting:
     def read_device(self) -> None:
         """Collect step times and memory peaks from the CUDA device.
 
-        This call synchronises the device, so use it only between freeze states.
+        This call synchronises the device, so do not use it after every step.
         """
         if self._device.type != "cuda":
             return
@@ -137,7 +138,7 @@ class Accounting:
             self._read_peaks()
 
     def _read_peaks(self) -> None:
-        """Add the allocator's peaks, which torch keeps on the CPU, to the current state."""
+        """Update the peaks of the current state from the allocator. torch keeps them on the CPU."""
         if self._device.type == "cuda":
             allocated = torch.cuda.max_memory_allocated(self._device)
             reserved = torch.cuda.max_memory_reserved(self._device)
@@ -165,7 +166,7 @@ class Accounting:
         return total
 
     def _count_merged(self) -> None:
-        """Add the FLOPs of the merged state's steps, which are counted only on demand."""
+        """Count the FLOPs of those steps of the merged state that are not counted yet."""
         state = self._by_set.get(None)
         if state is None or state.merged is None:
             return

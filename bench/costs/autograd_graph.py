@@ -31,11 +31,13 @@ from bench.layers.discovery import Inputs, Layer
 class Product:
     """One matrix product or convolution of the forward pass.
 
-    flops: FLOPs of the forward pass (1 multiply-add = 2 FLOPs). A mean over input sizes
-        need not be an integer.
+    flops: FLOPs of the forward pass (1 multiply-add = 2 FLOPs). They are per batch in the result of
+        `trace_products`, and per sample in a FlopModel. A mean over input sizes need not be an
+        integer.
     operands: for each of the two factors, the mask of the layers whose training needs the gradient
         of that factor. Both masks are 0 for a product outside of autograd (rotary angles).
-    layer: the layer whose weight is a factor, or None for a product of activations (attention).
+    layer: index of the layer whose weight is a factor. None for a product of activations
+        (attention) and for a product outside of autograd.
     fixed: further forward FLOPs per batch that do not depend on the number of samples, for example
         the projections of a table of relative positions.
     again: mask of layers. If any of them trains, the backward pass computes the product again
@@ -76,7 +78,7 @@ def trace_products(
     checkpointing: Checkpointing | None = None,
     fixed: Collection[str] = (),
 ) -> tuple[Product, ...]:
-    """List every product of one full training step on a copy of the model.
+    """Return every product in the forward pass of a full training step, run on a copy of the model.
 
     fixed: names of parameters that never train. The step does not compute their gradients.
     Products outside of autograd come last. Attention uses the `SDPBackend.MATH` backend, so that
@@ -118,7 +120,10 @@ def trace_products(
 def _watch_blocks(
     model: nn.Module, layers: Sequence[Layer], checkpointing: Checkpointing | None
 ) -> NodeSpans:
-    """Record the nodes of checkpointed blocks, and of dropout that is off in frozen layers."""
+    """Return a recorder of the nodes of checkpointed blocks and of dropout that freezing turns off.
+
+    With checkpointing, the call also puts the model into train mode.
+    """
     if checkpointing is None:
         return NodeSpans(model, ())
     model.train()  # dropout saves its mask

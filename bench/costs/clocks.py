@@ -1,7 +1,8 @@
 """Wall and CPU time of a run, split into regions: train, decide, evaluate, prepare.
 
 Exactly one region is active at any time, so the regions always sum to the total. The device is
-synchronised only when a region begins or ends.
+synchronised when a region begins or ends and when the clocks are read. `time_inside_step` does not
+synchronise a CUDA device.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ class Clocks:
     def time_inside_step(self, name: str) -> Iterator[None]:
         """Charge the time inside the block to a region, without synchronising the device.
 
-        On CUDA, events record the beginning and end of the block. Its time is moved from the
-        surrounding region at the next synchronisation. Other regions must not be nested inside.
+        On CUDA, events record the beginning and end of the block. The next synchronisation moves
+        the time of the block from the surrounding region to region `name`. Do not nest other
+        regions inside the block.
         """
         if not self._cuda:
             outer = self._enter(name)

@@ -2,8 +2,8 @@
 
 Each counter is read at the start and at the end of training. A thread also reads it every SAMPLE_S
 seconds, because RAPL's counters restart at zero after some minutes. The training loop itself reads
-nothing. Energy is reported only if this process had the device alone. The idle power before the run
-is reported too.
+them only for a checkpoint. Energy is reported only if this process had the device alone. The idle
+power before the run is reported too.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 1 multiply-add = 2 FLOPs. Costs are per sample of one input shape.
 
-paper: the convention of the tables in the SmartFRZ paper. fvcore counts its default operators in
-    eval mode. These include norms and pooling, but not fused attention. The backward pass of a
+paper: the convention of the tables in the SmartFRZ paper. fvcore counts the operators that it
+    supports by default, with the model in eval mode. These operators include norms and pooling, but
+    not fused attention. The backward pass of a
     layer costs 2 x its forward pass if the layer trains. It costs 1 x if the layer is frozen and
     an earlier layer trains, and 0 x in the frozen prefix.
 exact: the products that autograd computes (convolution, linear, attention). The gradient of each
@@ -62,13 +63,13 @@ class FlopModel:
     """FLOPs of one model at one input shape, per sample and per batch.
 
     A step may do some work once for the whole batch. Swin v2 computes its position bias with a
-    small network, and DeBERTa projects a table of relative positions. The methods `paper` and
-    `exact` divide this fixed work by the number of samples of a batch.
+    small network, and DeBERTa projects a table of relative positions. The methods `paper`, `exact`
+    and `executed` divide this fixed work by the mean number of samples of a batch.
 
     Attributes:
         forward: forward FLOPs per sample of each layer in the paper's convention, counted by
             fvcore.
-        products: every product of a step, for the exact convention.
+        products: every product of the forward pass, for the exact and executed conventions.
         fixed: forward FLOPs per batch of each layer in the paper's convention; () if all are 0.
         batch: mean number of samples in a batch.
     """
@@ -181,13 +182,14 @@ def count_flops(
 ) -> FlopModel:
     """Count the FLOPs of a model on copies of it; the model itself does not change.
 
-    inputs: one sample.
-    checkpointing: blocks whose forward pass runs again during the backward pass. The exact
-    convention counts the second pass, the paper's convention does not.
+    inputs: a batch of one sample.
+    checkpointing: blocks whose forward pass runs again during the backward pass. The exact and
+    executed conventions count the second pass. The paper's convention does not count it.
     fixed: names of parameters that never train. All other parameters count as trainable, also those
     of frozen layers.
-    Raises UserError for an operator that is neither counted nor listed in NOT_COUNTED. Raises
-    UserError if fvcore and the autograd graph give different totals, or if the FLOPs grow faster
+    Raises UserError for an operator that is neither counted nor listed in NOT_COUNTED of
+    bench/costs/fvcore_flops.py. Raises UserError if fvcore and the autograd graph give different
+    totals. Raises UserError if the graph changes with the batch size, or if the FLOPs grow faster
     than the number of samples.
     """
     two = tuple(x.repeat_interleave(2, 0) for x in inputs)
@@ -253,8 +255,8 @@ def _trace_all(
     and neither the autograd graph nor fvcore's trace contains it.
 
     A model of timm may call `torch.utils.checkpoint` in eval mode too. Each access to a saved
-    tensor of its graph then runs products again. These repeated products are not counted. They need
-    the attention backend of the forward pass.
+    tensor of its graph then runs products again. These repeated products are not counted. They must
+    run with the attention backend of the forward pass, so the "math" backend stays on for them.
     """
     ran, totals = _ForwardFlops(), list[int]()
     hook = model.register_forward_hook(lambda *_: totals.append(ran.total))
@@ -270,7 +272,7 @@ def _trace_all(
 def _count_and_compare(
     model: nn.Module, layers: Sequence[Layer], inputs: Inputs, products: Sequence[Product]
 ) -> tuple[float, ...]:
-    """Return the FLOPs of a batch by layer in the paper's convention.
+    """Return the forward FLOPs of a batch by layer in the paper's convention.
 
     Raises UserError if fvcore and `products` give different totals over all products.
     """

@@ -1,4 +1,4 @@
-"""FLOPs per sample as a function of input size; text batches differ in length."""
+"""FLOPs of one model as a function of input size, because text batches differ in length."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ class MergedSets:
 
     flops: forward and backward FLOPs by convention ("exact", "executed", "paper"). They are whole
         numbers, so the order of the additions does not matter.
-    measured_steps: number of steps whose memory was measured.
-    saved_bytes_sum, saved_bytes_peak: sum and maximum over the measured steps of the bytes that
-        autograd saved.
+    measured_steps: number of measured steps with the largest batch so far.
+    saved_bytes_sum: sum of the bytes that autograd saved in these steps.
+    saved_bytes_peak: largest number of bytes that autograd saved in any measured step.
     """
 
     flops: dict[str, list[int]] = field(
@@ -36,7 +36,7 @@ class FreezeState:
     A run that returns to a set continues its freeze state. A strategy that switches often may use
     more sets than a run records. One merged state then holds the steps of all further sets.
 
-    from_step: number of finished steps when the state began first.
+    from_step: number of finished steps when the state first began.
     frozen: sorted indices of the frozen layers. prefix: length of the frozen prefix, in layers.
         Both are None in the merged state.
     steps, samples: number of steps and of training samples in this state.
@@ -44,7 +44,8 @@ class FreezeState:
     measured, measured_size: samples in the batch whose memory was measured, and their input size.
         The measured batch is the first full batch or, if input sizes vary, the largest batch.
     saved_bytes: bytes that autograd saved for the backward pass of the measured batch. In the
-        merged state, this is the mean over every 16th step.
+        merged state, this is the mean over the measured steps with the largest batch. At most
+        every 16th step is measured again.
     state_bytes: bytes of parameters, gradients, optimizer state and snapshots after the measured
         step. In the merged state, this is the largest number of any measured step.
     sizes: number of samples per input size (image side in pixels or padded text length in tokens).
@@ -54,7 +55,7 @@ class FreezeState:
     sent: bytes of gradients that this process contributed to all-reduce.
     compile_s: seconds of the steps that compiled forward and backward; included in step_s.
     cuda_allocated, cuda_reserved: peaks of the CUDA allocator in bytes, None on a CPU. Memory that
-        an earlier state or an evaluation reserved stays reserved, so these peaks include it.
+        an earlier state or an evaluation reserved stays reserved, so `cuda_reserved` includes it.
     merged: totals of the merged state; None in all other states.
 
     In a run of several processes, samples, sizes and batches are totals over all processes. All
@@ -124,7 +125,8 @@ class FreezeState:
     def make_row(self, sizes_vary: bool) -> dict[str, Any]:
         """Return the state as plain values, with its median step time.
 
-        Fields that do not apply to the run (sizes, batches, sent, compile_s, merged) are left out.
+        Fields that do not apply to the run are left out. These can be sizes, batches,
+        measured_size, sent, compile_s and merged.
         """
         row = asdict(self)
         times = row.pop("step_s")

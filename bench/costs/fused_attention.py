@@ -1,10 +1,10 @@
 """Fused attention, whose kernels compute the scores again in the backward pass.
 
 `scaled_dot_product_attention` has a "math" backend and fused kernels (flash, memory-efficient,
-cuDNN). The "math" backend computes two products, scores = queries × keys and output = weights ×
-values. A fused kernel does not save the scores. Its backward pass therefore computes queries × keys
-again, besides the four products of the "math" backend (Dao et al. 2022, FlashAttention, arXiv
-2205.14135).
+cuDNN). The "math" backend computes two products, scores = queries × keys and output =
+softmax(scores) × values. A fused kernel does not save the scores. Its backward pass therefore
+computes queries × keys again, besides the four products of the "math" backend (Dao et al. 2022,
+FlashAttention, arXiv 2205.14135).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from bench.layers.freezing import copy_thawed
 class AttentionCalls:
     """Context manager that records the calls of `scaled_dot_product_attention`.
 
-    The function is replaced in torch.nn.functional, because a function mode does not see the calls
-    that nn.MultiheadAttention makes.
+    The function is replaced in torch.nn.functional, because a `TorchFunctionMode` does not see the
+    calls that nn.MultiheadAttention makes.
     spans: sequence numbers of the autograd nodes of each call. outputs: output of each call.
     """
 

@@ -52,7 +52,7 @@ _PRODUCTS = frozenset(("conv", "linear", "addmm", "matmul", "mm", "bmm", "einsum
 def count_with_fvcore(
     model: nn.Module, layers: Sequence[Layer], inputs: Inputs
 ) -> tuple[tuple[float, ...], int]:
-    """Return the FLOPs of each layer in the paper's convention, and the FLOPs of all products.
+    """Return the forward FLOPs of a batch: by layer in the paper's convention, and of all products.
 
     The products include fused attention. Raises UserError if fvcore cannot trace or count the
     model.
@@ -118,8 +118,8 @@ def _count_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
 def _count_einsum(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     """Return the multiply-adds of an einsum of two factors.
 
-    Used because fvcore's own handler rounds to 4 digits. Raises UserError unless the einsum has
-    exactly two factors.
+    This handler is used because fvcore's own handler rounds to 4 digits. Raises UserError unless
+    the einsum has exactly two factors and no ellipsis.
     """
     equation = str(inputs[0].toIValue()).replace(" ", "")
     shapes = [value.type().sizes() for value in inputs[1].node().inputs()]

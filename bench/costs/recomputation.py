@@ -46,7 +46,7 @@ class NodeSpans:
 
 
 def find_checkpointed_blocks(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of the blocks that transformers checkpoints.
+    """Return the names of the blocks that the transformers library can checkpoint.
 
     Blocks are recognised by class name, because importing transformers takes seconds.
     """

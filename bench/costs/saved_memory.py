@@ -1,6 +1,7 @@
 """Memory of training in bytes: tensors that autograd saves for backward, and training state.
 
-Both numbers depend only on the model, the batch and the freeze state, so repeated counts agree.
+Both sizes depend only on the run's settings, the batch and the freeze state, so repeated counts
+agree.
 `bench.costs.accounting` measures the peaks of the CUDA allocator.
 """
 
@@ -67,7 +68,8 @@ def predict_saved_bytes(
     The prediction holds for any set of frozen layers whose dropout stays on. Two forward passes run
     on copies of the model with nothing frozen, and the random states do not change. Parameters,
     buffers and scalars are not counted. Fused attention with a learned bias uses another kernel
-    once it is frozen. For such operators, the prediction assumes the kernel of the full step.
+    once the bias is frozen. For such operators, the prediction assumes the kernel of a step without
+    frozen layers.
 
     Raises UserError if the graph does not show all saved tensors, or if the graph depends on the
     batch size.

@@ -25,11 +25,12 @@ CHECKPOINT_VARIABLE = "FREEZEBENCH_CHECKPOINT_SECONDS"
 def run_and_report(
     spec: Spec, results: Path, stop: Callable[[], bool], tell: Callable[[int, int], None]
 ) -> tuple[str, Any]:
-    """Execute a run; return ("result", result), ("stopped", None) or ("failed", reason).
+    """Execute a run. Return a pair of a kind and a value.
 
-    If another process holds the lock of the run, wait for that process and return ("found", its
-    result).
-    stop: returns whether to stop the run. tell: called with (finished steps, total steps).
+    The pair is ("result", result), ("found", result), ("stopped", None) or ("failed", reason).
+    "found" means that another process has finished the run. If another process holds the lock of
+    the run, wait for that process. If it ends without a result, execute the run.
+    stop: function that returns whether to stop. tell: called with (finished steps, total steps).
     """
     folder = RunFolder(results, spec.id)
     try:
@@ -100,10 +101,10 @@ def read_checkpoint_seconds(default: float) -> float:
 
 
 def await_folder(results: Path, stop: Callable[[], bool]) -> None:
-    """Wait until the results folder exists, because its file system may be lost for a while.
+    """Wait until the results folder exists, or until `stop` returns True.
 
-    Continuing would create a new folder under the unmounted mount point. Raises UserError after
-    AWAY_SECONDS.
+    The file system of the folder may be unmounted for a while. Without the wait, a run would create
+    a new folder at the empty mount point. Raises UserError after AWAY_SECONDS.
     """
     until = time.monotonic() + AWAY_SECONDS
     while not results.is_dir() and not stop():
@@ -115,7 +116,7 @@ def await_folder(results: Path, stop: Callable[[], bool]) -> None:
 def record_killed(folder: RunFolder, reason: str) -> None:
     """Write failure.json for a run whose process was killed.
 
-    Errors are ignored, because the caller reports the failure too.
+    If the file cannot be written, no error is raised, because the caller reports the failure too.
     """
     with suppress(OSError, UserError):
         folder.write("failure.json", {"reason": reason, "killed": True, "job": get_job_name()})

@@ -1,4 +1,4 @@
-"""Number of runs that this machine can execute at a time, from its GPUs, cores and threads."""
+"""Number of runs that fit on this machine at a time, given the GPUs or threads of each run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from bench.spec import Spec
 
 
 def count_workers(specs: Sequence[Spec], asked: int = 0) -> int:
-    """Return how many workers to start: one per GPU or core, fewer if a run needs several.
+    """Return how many workers to start.
 
-    asked: the number that the user gave; 0 = as many as fit. Raises UserError if two runs would
-    share a GPU.
+    One worker per GPU or core fits, or fewer if a run needs several GPUs or threads. Runs on
+    several machines get one worker.
+    asked: number of workers that the user gave; 0 = as many as fit.
+    Raises UserError if two runs would share a GPU.
     """
     if any(s.nodes > 1 for s in specs):
         return 1  # the other machines execute one run at a time

@@ -52,7 +52,7 @@ def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
 
 
 def launch_all(specs: Sequence[Spec], results: Path, workers: int = 0) -> None:
-    """Execute all runs that are not done. None of them may fail.
+    """Execute all runs that are not done, and raise an error if one of them fails.
 
     Raises KeyboardInterrupt if the launch was stopped, and UserError if a run failed.
     """
@@ -82,7 +82,8 @@ def _stop_on_terminate() -> Iterator[None]:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Call the handler of SIGINT. Raise KeyboardInterrupt if there is none.
 
-    A process that a shell script starts in the background ignores SIGINT.
+    A process that a shell script starts in the background has no handler, because it ignores
+    SIGINT.
     """
     handler = signal.getsignal(signal.SIGINT)
     if not callable(handler):

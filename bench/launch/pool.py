@@ -29,7 +29,7 @@ STOP_SECONDS = 60.0  # time to write the checkpoint of a large model
 
 
 class Pool:
-    """Pool that executes a plan: a run starts when all runs that it needs are done.
+    """Pool that executes a plan. A run starts when all runs that it needs are done.
 
     A failed run blocks only the runs that depend on it.
     """
@@ -192,10 +192,11 @@ class Pool:
 
 @contextmanager
 def _defer_interrupt() -> Iterator[None]:
-    """Defer SIGINT and SIGTERM until the end of the block, then raise KeyboardInterrupt.
+    """Defer SIGINT to the end of the block. If SIGINT arrived, raise KeyboardInterrupt there.
 
-    Blocking the signals is not enough. Another thread of torch would receive them, and Python would
-    still run the handler in the main thread.
+    SIGTERM has the same effect in a local launch, where its handler calls the handler of SIGINT.
+    Blocking the signals in the main thread is not enough. A thread of torch would receive them, and
+    Python would still run the handler in the main thread.
     """
     if threading.current_thread() is not threading.main_thread():  # Python raises it there
         yield

@@ -79,7 +79,7 @@ class Progress:
         self._show_result(spec, result, "")
 
     def found(self, spec: Spec, result: dict[str, Any]) -> None:
-        """Count a run that another launcher has executed; its time is not counted."""
+        """Count a run that another launcher has executed, without adding its train time."""
         self._show_result(spec, result, " by another launcher")
 
     def failed(self, spec: Spec, reason: str) -> None:
@@ -95,9 +95,9 @@ class Progress:
     def sum_up(self) -> None:
         """Print the share of the workers' time that was training, if several runs finished.
 
-        The rest of their time is evaluation, preparation, decisions, start-up and waiting. Resumed
-        runs are excluded, because their clocks include time from earlier launches. Runs that other
-        launchers executed are excluded too.
+        The rest of their time is evaluation, preparation, decisions, start-up and waiting. The
+        training of resumed runs counts as rest too, because their clocks include time from earlier
+        launches. Runs that other launchers executed are excluded.
         """
         elapsed = time.monotonic() - self._since
         if self._timed > 1:

@@ -23,8 +23,9 @@ class Attachment:
 class Attacher:
     """Assignment of modules to layers.
 
-    Every module that owns parameters, or that runs, is assigned to the weighted module of a layer.
-    The weighted module of a layer is called its anchor.
+    Every module that owns parameters or running statistics is assigned to the weighted module of a
+    layer. So is every module that runs and has no children. The weighted module of a layer is
+    called its anchor.
 
     order: names of the modules in the order of their first use.
     anchors: names of the weighted modules in that order; the last one is the head.
@@ -57,7 +58,8 @@ class Attacher:
         - A module that the forward pass never uses is assigned to the layer registered before it.
         - If a model has several classifiers, all are assigned to the head.
         - LayerNorms and modules without weights: see `_place_layer_norm` and `_place_weightless`.
-        - Other norms and small modules are assigned to the layer before them.
+        - A module inside a weighted module is assigned to the layer of the weighted module.
+        - Other norms and other modules with parameters are assigned to the layer before them.
         """
         owning: dict[str, list[str]] = {anchor: [] for anchor in self._anchors}
         weightless: dict[str, list[str]] = {anchor: [] for anchor in self._anchors}
@@ -92,10 +94,10 @@ class Attacher:
     def _place_layer_norm(self, name: str) -> str:
         """Return the layer after a LayerNorm (pre-norm), or the layer before it (post-norm).
 
-        The innermost container that also has layers decides. If no layer in it runs after the norm,
-        the norm closes the container and is a post-norm. The final norm of a network is an
-        exception, because its container holds whole transformer blocks. This norm belongs to the
-        layer after it.
+        The layers in the innermost container that has layers decide which. If none of them runs
+        after the norm, the norm is a post-norm. The final norm of a network is an exception,
+        because its container holds whole transformer blocks. This norm belongs to the layer after
+        it.
         """
         container = self._find_container(name)
         last = all(
@@ -107,9 +109,9 @@ class Attacher:
     def _place_weightless(self, name: str) -> str:
         """Return the layer before a module without weights, within its innermost container.
 
-        If no layer of the container runs before the module, return the layer after it. A module
-        next to the head may run between the last other layer and the head. It then belongs to the
-        head, because it regularises the head.
+        If no layer of the container runs before the module, return the layer after it. A module in
+        the container of the head may run between the head and the layer before the head. The module
+        then belongs to the head, because it regularises the head.
         """
         around = [a for a in self._anchors if is_inside(name, (a,))]
         if around:
@@ -154,7 +156,7 @@ class Attacher:
 
 
 def has_running_statistics(module: nn.Module) -> bool:
-    """Return whether a module updates running statistics of its own in train mode, as BatchNorm."""
+    """Return whether a module has running statistics of its own, as BatchNorm does."""
     return any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False))
 
 

@@ -34,7 +34,7 @@ class Layer:
     """One unit of freezing.
 
     index: position among the layers, from 0. name: name of the weighted module.
-    modules: names of all its modules, the weighted module first.
+    modules: names of its modules with parameters or running statistics, the weighted module first.
     parameters: names of its parameters, the weight first.
     size: number of elements of its parameters.
     block: index of its transformer block; equal to `index` in networks without such blocks.
@@ -44,7 +44,8 @@ class Layer:
         other layers that only share the index of a block. True in networks without such blocks.
     weightless: names of its modules without weights, such as dropout after it.
     sample_dim: batch dimension of its output: 0, or for example 1 in a layer that has the
-        sequence first. None if the output does not depend on the samples.
+        sequence first. None if the output does not depend on the samples, or if there is no
+        output. UNKNOWN (-1) if the batch dimension cannot be determined.
     """
 
     index: int
@@ -195,10 +196,11 @@ def _find_blocks(roots: set[str], anchors: list[str]) -> tuple[list[int], list[b
 
 
 def _find_block_roots(model: nn.Module) -> set[str]:
-    """Return the names of the transformer blocks: numbered modules that contain attention.
+    """Return the names of the transformer blocks.
 
-    An attention module has "attn" or "attention" in its name and contains linear layers. Gates of
-    convolutional networks can have such names too, but they contain convolutions only.
+    A block is the innermost module around attention whose name ends in a digit. An attention module
+    has "attn" or "attention" in its name and contains linear layers. Gates of convolutional
+    networks can have such names too, but they contain convolutions only.
     """
     roots = set()
     for name, module in model.named_modules():

@@ -1,11 +1,11 @@
-"""Freezing and thawing of layers. No other module freezes a layer.
+"""Freezing and thawing of layers. No other module freezes a layer of a run.
 
 The parameters of a frozen layer have requires_grad = False and no gradient. The optimizer skips
 parameters without a gradient, so neither momentum nor weight decay changes them. Their optimizer
 state is deleted, or kept until the layer thaws. The layer's modules stay in eval mode, even after
-model.train(): its BatchNorm uses its running statistics, and its dropout is off. A module that
-contains several layers is in eval mode while all of them are frozen. Autograd builds no graph for a
-frozen prefix, because nothing in it needs a gradient.
+model.train(). Its BatchNorm therefore uses running statistics, and its dropout is off unless
+`keep_dropout` is set. A module that contains several layers is in eval mode while all of them are
+frozen. Autograd builds no graph for a frozen prefix, because nothing in it needs a gradient.
 """
 
 from __future__ import annotations
@@ -98,11 +98,11 @@ class Freezer:
             self._held[i] = hold
 
     def _find_momentum(self) -> set[nn.Parameter]:
-        """Return the parameters of all groups of SGD in which any parameter has a momentum buffer.
+        """Return the parameters of each SGD group in which any parameter has a momentum buffer.
 
-        Fused SGD needs momentum buffers for all parameters of a group or for none. Optimizers whose
-        state is more than this buffer are left out. They create all state of a parameter at its
-        first step.
+        Fused SGD needs momentum buffers for all parameters of a group or for none. Optimizers with
+        more state, such as AdamW, are left out. They create the state of each parameter at its
+        first update.
         """
         state = self._optimizer.state
         groups = [group["params"] for group in self._optimizer.param_groups]
@@ -119,9 +119,9 @@ def _find_modes(
 ) -> list[tuple[nn.Module, frozenset[int]]]:
     """Return each module whose mode depends on frozen layers, with the layers inside it.
 
-    A module may contain no layer and never be called by the forward pass. It then has the layers of
-    its container. One example is a dropout of BERT's attention, which only reads its rate. The
-    model itself is left out, because `model.train()` sets its mode.
+    A module may contain no layer and never be called by the forward pass. Its layers are then those
+    of its container. One example is the dropout in BERT's attention, because the attention only
+    reads the dropout rate. The model itself is left out, because `model.train()` sets its mode.
     """
     owner: dict[str, int] = {}
     for layer in layers:

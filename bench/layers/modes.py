@@ -14,8 +14,8 @@ class HeldInEval:
     """Replacement of a module's `train`, which keeps the module in eval mode until it is released.
 
     mode: the mode that the module would have now without the replacement. `train` and `eval` of
-        the model change it. Users who put single modules, such as all BatchNorms, into eval mode
-        change it too.
+        the model change it. It also changes if a user puts some modules, such as all BatchNorms,
+        into eval mode.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -28,7 +28,7 @@ class HeldInEval:
         return self._module
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Give copies and pickles of the module the `train` of its class."""
+        """Replace this object by the `train` of the module's class in copies and pickles."""
         return getattr, (self._module, "train")
 
 

@@ -17,11 +17,10 @@ UNKNOWN = -1  # sample dimension of an output whose shape changes in another way
 
 
 def choose_watched(modules: Mapping[str, nn.Module], names: Sequence[str]) -> tuple[str, str]:
-    """Return the module whose output is that of a layer, and the parent of this module.
+    """Return the names of the module whose output counts as a layer's output, and of its parent.
 
-    names: modules of the layer, the weighted module first. The output is that of the last BatchNorm
-    among them, otherwise that of the weighted module. If the chosen module is never called, the
-    output of its parent counts.
+    names: modules of the layer, the weighted module first. The module is the last BatchNorm among
+    them, otherwise the weighted module. If it is never called, the output of its parent counts.
     """
     norms = [name for name in names if isinstance(modules[name], _BatchNorm)]
     watched = norms[-1] if norms else names[0]
@@ -34,10 +33,10 @@ def record_outputs(
     inputs: Sequence[torch.Tensor],
     keep: Callable[[torch.Tensor], Kept],
 ) -> dict[int, Kept]:
-    """Run one batch in eval mode and return what `keep` returns for the first output of each entry.
+    """Run one batch in eval mode. Return `keep(output)` for each entry of `watched`, by its index.
 
-    watched: results of `choose_watched`. The keys of the returned dict are indices into them. An
-    entry without an output has no key. If an output is a tuple, its first tensor counts.
+    watched: results of `choose_watched`. If an output is a tuple, its first element counts. Of each
+    entry, only the first output that is a tensor counts. An entry without a tensor has no key.
     """
     modules = dict(model.named_modules())
     found: dict[int, Kept] = {}
@@ -78,10 +77,11 @@ def record_outputs(
 def find_sample_dims(
     model: nn.Module, watched: Sequence[tuple[str, str]], inputs: Sequence[torch.Tensor]
 ) -> dict[int, int | None]:
-    """Return for each output the dimension that counts samples; it doubles with the batch.
+    """Return the dimension that counts samples in each output, by index into `watched`.
 
-    None stands for an output that does not depend on the batch size. UNKNOWN stands for any other
-    change, and for a model that cannot take a batch of twice the size. The model does not change.
+    This dimension doubles with the batch size. None stands for an output that does not depend on
+    the batch size. UNKNOWN stands for any other change, and for a model that cannot take a batch of
+    twice the size. The model does not change.
     """
 
     def record(batch: Sequence[torch.Tensor]) -> dict[int, tuple[int, ...]]:

@@ -15,8 +15,8 @@ def count_operators(act: Callable[[], object]) -> Counter[tuple[object, ...]]:
     """Return how often `act` dispatches each operator, in forward, backward and optimizer.
 
     A key holds the operator's name, the shapes of its tensors and the values of its flags. Views
-    are not counted, because they do not touch data. The order of tensors in a list, as the
-    optimizer passes them, does not matter.
+    are not counted, because they do not touch data. If an argument is a list of tensors, as in the
+    optimizer, their order does not matter.
     """
     counts: Counter[tuple[object, ...]] = Counter()
     with _OperatorCounter(counts):
@@ -27,7 +27,10 @@ def count_operators(act: Callable[[], object]) -> Counter[tuple[object, ...]]:
 def compare_operators(
     harness: Callable[[], object], reference: Callable[[], object]
 ) -> tuple[int, int]:
-    """Return how many operators only the harness runs, and how many only the reference loop."""
+    """Return how many operator calls the harness has beyond the reference loop, and vice versa.
+
+    harness, reference: functions that take one training step.
+    """
     ours, theirs = count_operators(harness), count_operators(reference)
     return (ours - theirs).total(), (theirs - ours).total()
 

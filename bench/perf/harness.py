@@ -1,4 +1,4 @@
-"""Harness run to be timed, and the equivalent reference loop in plain PyTorch."""
+"""Run of the harness whose steps are timed, and an equivalent reference loop in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def make_spec(settings: PerfSettings, model: str, **changes: object) -> Spec:
 
 
 def write_noise_images(place: Path) -> Path:
-    """Write an image folder of 32 x 32 noise in ten classes, if it is missing. Return its path.
+    """Write a folder of noise images if it is missing. Return its path.
+
+    The images have 32 x 32 pixels and ten classes.
 
     The measured times do not depend on the contents of the images.
     """

@@ -30,8 +30,9 @@ class TimedCall:
 class TimingGroup:
     """Functions that share one `ready` and are timed alternately, one block of each per turn.
 
-    `ready` runs once per round, before the turns. If two blocks are close in time, more machine
-    noise cancels in their ratio.
+    A block consists of repeated calls of one function. `ready` runs once per round, before the
+    turns. If two blocks are close in time, more machine noise cancels in their ratio.
+    turns: number of turns per round.
     """
 
     acts: Mapping[str, Callable[[], object]]

@@ -15,7 +15,7 @@ class Measurement:
     subject: the measured model or command. case: the freeze state, strategy or other condition.
     quantity: name of the value, with its unit.
     low, high: quartiles. least, most: confidence interval of the median, at 95 % or more. With
-        fewer than six rounds they are the minimum and the maximum.
+        fewer than six rounds, least and most are the minimum and the maximum.
     limit: "<= 1.02", ">= 0.95", or "" for none.
     """
 
@@ -48,7 +48,7 @@ def make_measurement(
 ) -> Measurement:
     """Return the Measurement that summarises `values`, one per round.
 
-    One round has no spread.
+    With one round, the quartiles and the interval equal its value.
     """
     low, median, high = compute_quartiles(values)
     few = len(values) < LEAST_ROUNDS

@@ -60,7 +60,7 @@ class ReferenceLoop:
         self.freeze(())
 
     def freeze(self, frozen: Collection[int]) -> None:
-        """Train all layers except these. Build a new optimizer, so momentum starts at zero."""
+        """Freeze these layers and thaw all others. Build a new optimizer without momentum state."""
         self.model.train()
         for layer in self.layers:
             for name in layer.parameters:

@@ -49,8 +49,8 @@ def retime(spec: Spec, results: Path, seconds: float) -> dict[str, Any]:
     """Time the freeze states of a finished run; write and return the contents of retime.json.
 
     seconds: measuring time.
-    Its `time_ratio` is the train and decide time of the run, divided by the train time of full
-    training for the same epochs.
+    The field `time_ratio` is the train and decide time of the run, divided by the train time of
+    full training. Full training takes all epochs of the spec.
     Raises UserError if the run is not done, diverged, or cannot be timed again.
     """
     folder = RunFolder(results, spec.id)

@@ -2,8 +2,8 @@
 
 The file contains the small files of the run's folder, byte for byte, with one exception. In
 spec.json, `paths` is empty and `keep_model` is false, because the compact form has neither the
-input files nor the weights. Neither field is part of a run's id. Equal runs give equal bytes, so
-the files can be kept under version control.
+input files nor the weights. Neither field is part of a run's id. Folders with equal files give
+equal bytes, so the compact form can be kept under version control.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ class CompactOutcome:
 
 
 def write_compact_runs(results: Path, out: Path) -> CompactOutcome:
-    """Write the compact form of every finished run of a results folder into a folder.
+    """Write the compact form of the finished runs of a results folder into a folder.
 
-    Files with the same bytes are not written again. Raises UserError for a damaged run.
+    Runs with a recording of more than LARGEST bytes are left out. Files with the same bytes are not
+    written again. Raises UserError if spec.json of a run is damaged.
     """
     outcome = CompactOutcome()
     make_folder(out)
@@ -66,7 +67,7 @@ def write_compact_runs(results: Path, out: Path) -> CompactOutcome:
 
 
 def pack_run(folder: Path) -> bytes:
-    """Return the compact form of a finished run. Raise UserError if a file is damaged."""
+    """Return the compact form of a finished run. Raise UserError if spec.json is damaged."""
     buffer = io.BytesIO()
     with (
         lzma.open(buffer, "wb", preset=9 | lzma.PRESET_EXTREME) as compressed,
@@ -92,8 +93,8 @@ def pack_run(folder: Path) -> bytes:
 def unpack_runs(source: Path, target: Path) -> None:
     """Unpack the compact runs of a folder into a results folder.
 
-    Only regular files with the names of a run's files are read. Raises UserError that names a
-    damaged file.
+    Raises UserError that names a compact file if it is damaged, or if it contains anything but
+    regular files with the names in FILES.
     """
     for path in sorted(source.glob(f"*{SUFFIX}")):
         folder = target / "runs" / path.name.removesuffix(SUFFIX)

@@ -1,4 +1,4 @@
-"""Reproducible part of a run's record: everything except timings.
+"""Reproducible part of a run's record, without timings, energy and CUDA memory.
 
 Two executions of one spec must have the same reproducible part, bit for bit.
 """
@@ -51,7 +51,7 @@ def read_reproducible(folder: Path) -> dict[str, Any]:
 
 
 def find_difference(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """Return the first difference of two records in words; '' if there is none.
+    """Return the first difference between two records in words, or '' if there is none.
 
     Kept weights are compared only if both runs have them.
     """

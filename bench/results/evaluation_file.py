@@ -1,4 +1,4 @@
-"""File evaluation.npz of a run: which evaluation samples it classified correctly.
+"""File evaluation.npz of a run, which says which evaluation samples were classified correctly.
 
 Arrays of the file, compressed:
 

@@ -1,8 +1,9 @@
-"""Heartbeat of a running run: rewrites progress.json in its folder every few seconds.
+"""Heartbeat of a running run, which rewrites progress.json in the run's folder every few seconds.
 
 A thread of the run's process writes the file. The thread continues while a model is built or an
 epoch is evaluated, and no step waits for the file system. `freezebench status` reads the file. The
-heartbeat also protects the run on file systems whose locks work within one machine only.
+heartbeat also prevents a second execution of the run by another machine. This matters on file
+systems whose locks work within one machine only.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ WATCH_SECONDS = 75.0
 
 
 class RunTakenOver(Exception):
-    """Raised if another process has taken over this run.
+    """Exception raised if another process has taken over this run.
 
     This process must then not write to the folder of the run.
     """
@@ -114,7 +115,8 @@ def is_alive_elsewhere(
     """Return whether another machine executes this run, although its lock is free here.
 
     The function watches whether the heartbeat changes, so the clocks of the machines need not
-    agree. On the local machine, the file lock is reliable. The full `patience` (seconds) is spent
+    agree. A heartbeat of this machine gives False, because the file lock is reliable within one
+    machine. If `stop` returns True, the answer is True. The full `patience` (seconds) is spent
     only if a process on another machine died without cleaning up.
     """
     before = read(folder.path)

@@ -1,4 +1,4 @@
-"""Merging of results folders from machines without a shared disk; contradictions are errors.
+"""Merging of results folders from machines without a shared disk. Contradictions raise UserError.
 
 A source may also be a folder of runs in the compact form (compact_form.py).
 """
@@ -41,7 +41,8 @@ def merge(sources: Sequence[Path], results: Path) -> MergeOutcome:
 
     All runs are checked before the first run is copied. Raises UserError if a source is not a
     results folder, or if a run is damaged. Raises UserError if the name of a run's folder is not
-    its id, or if two executions of a run differ in anything but timings.
+    its id. Raises UserError if the reproducible parts of two executions of a run differ
+    (comparison.py).
     """
     with tempfile.TemporaryDirectory(prefix="freezebench-merge-") as place:
         folders = []

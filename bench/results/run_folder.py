@@ -10,7 +10,10 @@ trace.safetensors recordings of the strategy, if any
 evaluation.npz    correctness of each evaluation sample (evaluation_file.py)
 result.json       written last and atomically; a run with this file is done
 failure.json      reason why the last attempt failed
+traceback.txt     traceback of the last attempt, if it failed
 progress.json     heartbeat of the running process (bench/results/heartbeat.py)
+lock              lock file, held by the process that executes the run
+retime.json       result of `freezebench retime`, if the run was timed again
 
 bench/results/run_status.py derives the status of a run from these files.
 """
@@ -42,7 +45,7 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """Path of the checkpoint, which exists while the run is not done."""
+        """Path of the checkpoint, which is deleted when the run is done."""
         return self.path / "checkpoint.pt"
 
     @property
@@ -56,7 +59,7 @@ class RunFolder:
 
     @property
     def diverged(self) -> bool:
-        """Whether the run's loss became infinite or NaN."""
+        """Whether the run's loss or a weight became infinite or NaN."""
         return self.done and self.result()["status"] == "diverged"
 
     def result(self) -> dict[str, Any]:
@@ -81,7 +84,7 @@ class RunFolder:
         (self.path / name).unlink(missing_ok=True)
 
     def clear_leftovers(self) -> None:
-        """Delete the failure and the unfinished temporary files of an earlier attempt."""
+        """Delete failure.json, traceback.txt and unfinished temporary files of earlier attempts."""
         for path in [*self.path.glob("*.tmp"), self.path / "traceback.txt"]:
             path.unlink(missing_ok=True)
         self.remove("failure.json")
@@ -101,7 +104,7 @@ def check_owner(folder: Path, file: str, owner: object) -> None:
     """Raise UserError if a file in a run's folder belongs to another run.
 
     owner: run id in the file. In a copied folder, this id differs from the name of the folder.
-    Reports would count the copy and the original as runs of different seeds.
+    Without this check, reports would count the copy and the original as runs of different seeds.
     """
     if owner != folder.name:
         raise UserError(f"{folder}: {file} belongs to run {owner}; delete the folder")

@@ -32,7 +32,8 @@ class RunStatus:
     - done, diverged, running, to do.
     - failed: the last attempt ended in an error.
     - blocked: a run that it needs failed.
-    - interrupted: no process executes it, and the next launch resumes from its checkpoint.
+    - interrupted: no process executes the run. The next launch resumes it from its checkpoint, if
+      there is one.
 
     reason: explanation of a bad state. log: file with more details.
     job: id of the Slurm job of the last failure.
@@ -47,7 +48,7 @@ class RunStatus:
 
     @property
     def silence(self) -> float:
-        """Seconds since the last heartbeat, from the clocks of both machines."""
+        """Seconds from the time in the last heartbeat to the clock of this machine, at least 0."""
         return max(time.time() - self.progress["time"], 0.0) if self.progress else 0.0
 
 

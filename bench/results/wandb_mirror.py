@@ -1,9 +1,9 @@
 """Mirror of finished runs in Weights & Biases; the files on disk remain authoritative.
 
-Off unless WANDB_MODE is set to `offline` or `online`. A run is uploaded once, after it is done and
-outside its clocks, because an offline run cannot be resumed. The upload uses a subprocess with a
-timeout (`python -m bench.results.wandb_mirror FOLDER`), because the wandb client can block forever
-without a connection.
+The mirror is off unless WANDB_MODE is set to `offline` or `online`. A run is uploaded once, after
+it is done, because wandb cannot resume an offline run. The clocks of the run do not include the
+upload. The upload uses a subprocess with a timeout (`python -m bench.results.wandb_mirror FOLDER`),
+because the wandb client can block forever without a connection.
 """
 
 from __future__ import annotations

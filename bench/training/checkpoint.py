@@ -1,4 +1,8 @@
-"""Checkpoints of a run, written between two steps. A resumed run gives bit-identical results."""
+"""Checkpoints of a run, written between two steps.
+
+A resumed run ends with the same bits as an uninterrupted run. On CUDA, this holds as far as the
+kernels are deterministic.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def capture_state(run: RunState) -> dict[str, Any]:
-    """Return all state that the next steps depend on, and everything recorded so far.
+    """Return all state that the next steps depend on, and all records so far except the decisions.
 
-    The decisions themselves are in decisions.jsonl. The checkpoint holds only their number, so it
-    does not grow with them.
+    The decisions are in decisions.jsonl. The checkpoint holds only the number of its lines, and
+    therefore does not grow with the decisions.
     """
     return {
         "id": run.spec.id,

@@ -1,9 +1,9 @@
-"""Forward and backward pass of training steps with torch.compile, built once per freeze state.
+"""Forward and backward pass of training steps with torch.compile.
 
 A compiled graph is specific to its freeze state. It computes no gradients of frozen weights, and
-BatchNorm of frozen layers uses its running statistics. A change of the freeze state therefore
-compiles a new graph. Evaluation, the probes of a strategy and batches that are not full run the
-uncompiled model.
+BatchNorm of frozen layers uses its running statistics. After every change of the freeze state, the
+next full batch therefore compiles a new graph. Evaluation, the probe batches of a strategy and
+batches that are not full run the uncompiled model.
 """
 
 from __future__ import annotations
@@ -76,8 +76,9 @@ class Compiled:
         """Wrap forward and backward of a step, and add compile time to `state.compile_s`.
 
         samples: size of the batch.
-        The compile time is the full duration of the steps that build the graph: one step on a CPU,
-        two on CUDA. The step never falls back to the uncompiled model.
+        The compile time is the duration of forward and backward in the steps that build the graph.
+        These are one step on a CPU and two steps on CUDA. A full batch never falls back to the
+        uncompiled model.
         Raises UserError if torch does not capture a CUDA graph.
         """
         if samples != self._samples:
@@ -104,7 +105,8 @@ class Compiled:
     def forward(self, inputs: Inputs) -> Any:
         """Return the model's output, from compiled code if the batch is full.
 
-        Raises UserError if the model cannot be compiled, or would have to be recompiled later.
+        Raises UserError if the model cannot be compiled, or if a later step in the same freeze
+        state would have to compile it again.
         """
         if len(inputs[0]) != self._samples:
             return self._model(*inputs)

@@ -30,8 +30,8 @@ def make_initial_model(
     """Return the model with its initial weights.
 
     All weights are drawn from the seed. If the spec names weights, these replace all drawn weights
-    except the head. In a language model, they replace the head too. In an `hf:` model, they replace
-    all but the last layer of the head.
+    except those of the head. In a model that predicts the next word, they replace the head too. In
+    an `hf:` model, they replace all but the last layer of the head.
     """
     text_model = find_text_model(spec.model)
     adapted = isinstance(text_model, LoraModel)
@@ -50,7 +50,7 @@ def make_initial_model(
 def _load_weights(model: nn.Module, spec: Spec, name: str, last: Layer, results: Path) -> None:
     """Copy the weights that the spec names into a model; `make_initial_model` lists what is kept.
 
-    name: the model without adapters. last: the layer of the head.
+    name: name of the model without adapters. last: the layer of the head.
     """
     if spec.weights.startswith("run:"):
         source: str | Path = _find_kept_model(spec, spec.weights, results)
@@ -80,7 +80,10 @@ def build_strategy(spec: Spec) -> Strategy:
 
 
 def find_artifacts(spec: Spec, results: Path) -> dict[str, Path]:
-    """Return the local files of the strategy by role. Raises UserError if a file is missing."""
+    """Return the artifact files of the strategy, by name (such as "reference" or "predictor").
+
+    Raises UserError if a file is missing.
+    """
     files = {k: Path(v) for k, v in spec.paths.items() if k in spec.contents}
     found = {k: v for k, v in files.items() if k not in ("data", "weights", "vocab", "strategy")}
     if spec.reference:
@@ -92,7 +95,10 @@ def find_artifacts(spec: Spec, results: Path) -> dict[str, Path]:
 
 
 def _find_kept_model(spec: Spec, source: str, results: Path) -> Path:
-    """Return the weights file of a `run:ID`. Raises UserError if it diverged or kept no weights."""
+    """Return the weights file of the run that `run:ID` names.
+
+    Raises UserError if that run diverged or kept no weights.
+    """
     folder = RunFolder(results, source.removeprefix("run:"))
     if folder.diverged:
         raise UserError(f"{spec.label}: needs the weights of {source}, but that run diverged")
@@ -105,11 +111,12 @@ def _find_kept_model(spec: Spec, source: str, results: Path) -> Path:
 
 
 def compute_budget(spec: Spec, results: Path) -> float | None:
-    """Return the mean FLOPs (exact, decisions included) of the runs in `spec.match`, else None.
+    """Return the mean FLOPs (exact, decisions included) of the runs in `spec.match`, or None.
 
-    FLOPs that a prefix cache saved in these runs are added back, because strategies compute their
-    schedules without a cache. The run of `spec` may also save FLOPs with a cache of its own. Raises
-    UserError if one of the runs diverged or is not finished.
+    None stands for a spec without matched runs. FLOPs that a prefix cache saved in these runs are
+    added back, because strategies compute their schedules without a cache. If the run of `spec` has
+    a cache of its own, it can cost less than the budget. Raises UserError if one of the runs
+    diverged or is not finished.
     """
     if not spec.match:
         return None

@@ -1,4 +1,4 @@
-"""Evaluation of a trained model: its score, and whether each evaluation sample is correct."""
+"""Evaluation of a trained model: its score, and the outcome of each evaluation sample."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def evaluate(run: RunState) -> None:
 
 
 def score_part(run: RunState, samples: int) -> float:
-    """Return the score on a part of the evaluation split, in percent.
+    """Return the score on a part of the evaluation split, in points.
 
+    A point is one percent. For the metric "loss", the score is −100 × the mean loss in nats.
     samples: number of samples, balanced over the classes; 0 = all.
     """
     with run.clocks.time_region("evaluate"):
@@ -50,10 +51,10 @@ def score_part(run: RunState, samples: int) -> float:
 
 
 def _collect_answers(run: RunState, samples: int = 0) -> Tensor:
-    """Return the rows of `_list_answers` for all batches, as columns sorted by sample.
+    """Return the transposed rows of `_list_answers` for all batches, sorted by sample.
 
-    Labels that do not count are left out. The device is synchronised only after all batches are
-    queued.
+    The shape is (3, N), or (4, N) with losses, for N labels. Labels equal to NOT_ASKED are left
+    out. The device is synchronised only after all batches are queued.
     """
     with torch.inference_mode(), run.autocast():
         run.group.share_buffers()

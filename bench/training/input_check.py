@@ -1,4 +1,4 @@
-"""Check that the input files of a run have not changed since its id was computed."""
+"""Check whether the input files of a run have changed since the id of the run was computed."""
 
 from __future__ import annotations
 

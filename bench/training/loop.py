@@ -40,11 +40,11 @@ CHECKPOINT_SECONDS = 60.0
 
 
 class Stopped(Exception):
-    """Raised when a run stops on request, after its checkpoint was written."""
+    """Exception raised when a run stops on request, after its checkpoint was written."""
 
 
 class Diverged(Exception):
-    """Raised when the mean training loss of an epoch, or a weight after it, is not finite."""
+    """Exception raised if an epoch's mean training loss, or a weight after it, is not finite."""
 
 
 def execute(
@@ -181,7 +181,10 @@ def train(
 
 
 def _end_epoch(run: RunState, folder: RunFolder) -> None:
-    """Write the lines of an epoch. Raises Diverged if its mean loss or a weight is not finite."""
+    """Write epochs.jsonl and decisions.jsonl at the end of an epoch.
+
+    Raises Diverged if the mean loss of the epoch or a weight is not finite.
+    """
     run.accounting.read_device()
     steps = run.view.step - (run.epochs[-1]["step"] if run.epochs else 0)
     loss = run.loss_sum.item() / steps

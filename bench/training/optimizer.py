@@ -29,7 +29,8 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Build SGD with momentum, or AdamW, over all layers. Both use fused kernels.
 
-    nesterov: whether SGD looks ahead along its momentum, as FreezeOut's authors use it.
+    by_layer: whether each layer has a parameter group of its own.
+    nesterov: whether SGD uses Nesterov momentum, as FreezeOut's authors do.
     """
     grouped = [[model.get_parameter(n) for n in layer.parameters] for layer in layers]
     groups = grouped if by_layer else [[p for group in grouped for p in group]]
@@ -47,10 +48,10 @@ def build_optimizer(
 
 
 def compute_lr_factor(step: int, total: int, warmup: float = 0.0) -> float:
-    """Return the learning rate of a step as a factor of the base learning rate.
+    """Return the factor by which the base learning rate is multiplied at a step.
 
-    warmup: share of the steps in which the factor rises linearly to 1. It then falls to 0 at
-        `total` along a cosine.
+    warmup: share of the steps in which the factor rises linearly to 1. The factor then falls to 0
+        at `total` along a cosine.
     """
     rise = warmup * total
     if step < rise:

@@ -60,7 +60,8 @@ def make_decision_line(view: View, verdict: Verdict) -> dict[str, Any]:
 def make_stage_line(view: View, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Return the decisions of a freezing stage in the compact format of bench/results/decisions.py.
 
-    view.frozen: the frozen layers before or after the decisions were applied.
+    The line is the same whether `view.frozen` holds the frozen layers before or after the decisions
+    were applied.
     """
     freeze = {int(v.layer) for v in verdicts if v.freeze}
     thaw = {int(v.layer) for v in verdicts if not v.freeze}
@@ -90,9 +91,9 @@ def make_epoch_line(run: RunState, loss: float) -> dict[str, Any]:
 def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
     """Return the contents of result.json.
 
-    With replicas, FLOPs are totals over all processes, and memory is the maximum over them. Clocks
-    are those of the first process, including the time in which it waits for other processes. Energy
-    is unknown.
+    With replicas, FLOPs are totals over all processes, and memory is the maximum over them. The
+    recorded clocks are those of the first process, including the time in which it waits for other
+    processes. With replicas, the energy is unknown.
     """
     clocks = run.clocks.read()
     full = run.batches.samples * run.spec.epochs

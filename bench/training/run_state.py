@@ -49,7 +49,7 @@ class RunState:
     frozen_at: number of finished steps when each frozen layer froze, by layer index.
     epochs, decisions: lines of epochs.jsonl and decisions.jsonl.
     loss_sum: sum of the losses of the current epoch, on the device.
-    score: score on the evaluation split in percent, None before the evaluation.
+    score: score on the evaluation split in points (see `score_part`), None before the evaluation.
     scored: number of samples that the score is based on; for masked words, number of predictions.
     evaluation: outcome of each of these samples, None before the evaluation.
     resumed: whether the run was restored from a checkpoint.

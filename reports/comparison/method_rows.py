@@ -163,11 +163,7 @@ def build_row(one: ComparedCell, profile: Profile, table: int | None) -> Row:
 
 
 def build_pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Row]:
-    """Return one row per method, with our results and the paper's numbers.
-
-    Our results are pooled over our pairs. The paper's numbers are means over the paper's pairs.
-    table: number of the paper's table, or None.
-    """
+    """Return one row per method, with results over our pairs and the paper's means over its."""
     return [
         {
             "method": method,
@@ -205,10 +201,7 @@ def format_pairs(one: Pooled, word: str = "") -> str:
 
 
 def format_replayed(row: Row) -> str:
-    """Return the time saved in percent, as estimated by replay (`freezebench retime`).
-
-    If some runs lack a replay, the text ends in the number of replayed runs, such as " (1 of 5)".
-    """
+    """Return the time saved in percent by `freezebench retime`; add " (1 of 5)" if runs lack it."""
     words = format_fixed(100 * to_number(row["replayed_saved"]), 1)
     some = is_known(row["replayed_saved"]) and row["replayed_runs"] != row["finished"]
     return f"{words} ({row['replayed_runs']} of {row['finished']})" if some else words
@@ -277,10 +270,7 @@ def expand_interval(key: str, interval: Interval) -> dict[str, Value]:
 
 
 def _compute_replayed(cell: Cell) -> dict[str, Value]:
-    """Return the mean share of time saved as estimated by replay, and the number of replayed runs.
-
-    The estimates come from `freezebench retime`.
-    """
+    """Return the mean share of time saved by `freezebench retime`, and the number of its runs."""
     known = [ratio for ratio in cell.values(REPLAYED) if math.isfinite(ratio)]
     saved = 1 - statistics.compute_mean(known) if known else None
     return {"replayed_saved": saved, "replayed_runs": len(known)}

@@ -24,9 +24,9 @@ _blocked: set[int] = {signal.SIGINT}  # signals that the fork server and its pro
 def start_server(*signals: int) -> None:
     """Start the fork server, which imports PRELOADED once for all processes.
 
-    The fork server and its processes block SIGINT and `signals`, which are meant for the launcher
-    only. The launcher tells them to stop. A fork server that is already running is kept. If it
-    was killed, a new one is started, which blocks the signals of all earlier calls.
+    The fork server and its processes block SIGINT and `signals`. These signals are meant for the
+    launcher only, which tells the processes to stop. A running fork server is kept, and does not
+    block further signals. If it was killed, a new one blocks the signals of all calls so far.
     """
     _blocked.update(signals)
     with _block_signals(_blocked):
@@ -39,12 +39,12 @@ def start_server(*signals: int) -> None:
 def start_process(
     context: Any, run: Callable[..., None], *arguments: Any
 ) -> tuple[Any, Connection]:
-    """Start a process through the fork server; try again if the server is killed meanwhile.
+    """Start a process through the fork server, with up to START_TRIES tries.
 
     context: multiprocessing's forkserver context.
     run: function to call in the process, with a pipe and the arguments.
-    Returns the process and our end of the pipe. Raises ProcessLost if the server is killed
-    START_TRIES times, and OSError if all tries fail for another reason.
+    Returns the process and the launcher's end of the pipe. Raises ProcessLost if the last try fails
+    because the server was killed, and OSError if it fails for another reason.
     """
     attempt = 1
     while True:

@@ -1,4 +1,4 @@
-"""One process of a run with replicas: joins the others, executes the run and sends its outcome."""
+"""Process of a run with replicas. It joins the others, executes the run and sends the outcome."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class ReplicaTask:
     """Task of one process of a run.
 
     spec: the run as plain values.
-    meeting: path of a file that does not exist yet, the same for all processes. With several
-    machines: the HOST:PORT of their store.
-    attempt: number of the attempt, unique in that store.
+    meeting: path of the file through which the processes find each other. The file must not exist
+        yet. With several machines: the HOST:PORT of their store.
+    attempt: number of the attempt, unique in that store. Used only with several machines.
     gpu: index of the GPU.
     """
 

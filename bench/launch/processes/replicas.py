@@ -97,7 +97,10 @@ def _read_report(
 
 
 def _await_machines(machines: Machines, number: int, stop: Callable[[], bool]) -> bool:
-    """Wait until all machines execute an order; return False after a stop request."""
+    """Wait until all other machines have joined order `number`. Return False after a stop request.
+
+    Raises ProcessLost after JOIN_SECONDS.
+    """
     from bench.distributed.machines import JOIN_SECONDS
 
     until = time.monotonic() + JOIN_SECONDS

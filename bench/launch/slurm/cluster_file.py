@@ -1,6 +1,7 @@
 """Cluster file: the resources that each job requests, in TOML, checked before jobs are submitted.
 
-Keys are the parameters of submitit's Slurm executor. cluster.example.toml lists them.
+The keys are parameters of submitit's Slurm executor, except in the table [packing].
+cluster.example.toml lists all keys.
 """
 
 from __future__ import annotations

@@ -57,7 +57,9 @@ def snapshot_code(results: Path, dirty: bool) -> CodeSnapshot:
 
 
 def copy_inputs(spec: Spec, code: CodeSnapshot) -> Spec:
-    """Return the spec with its predictor and strategy files replaced by copies near the code.
+    """Return the spec with its predictor and strategy files replaced by copies.
+
+    The copies are in slurm/files of the results folder.
 
     The run's id stays the same, because it depends on file contents and not on paths.
     """

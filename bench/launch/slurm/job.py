@@ -3,9 +3,9 @@
 Slurm ends jobs early with three signals:
 SIGUSR2: before the time limit and, on some clusters, before a preemption. The runs write a
 checkpoint after the current step, then the job requeues itself.
-SIGTERM: on scancel, on `scontrol requeue` and at the start of a preemption's grace time. We cannot
-know which of them it is, so the runs write a checkpoint and continue.
-SIGKILL: without warning. The last checkpoint is at most a minute old.
+SIGTERM: on scancel, on `scontrol requeue` and at the start of a preemption's grace time. The job
+cannot know which of these happened, so the runs write a checkpoint and continue.
+SIGKILL: without warning. By default, a run writes a checkpoint about once a minute.
 
 The signal handlers only set a flag. Workers block SIGUSR2 and SIGTERM, because Slurm sends them
 to every process of a job.
@@ -89,7 +89,7 @@ class PackRunner:
 
 @contextmanager
 def _meet_nodes(specs: Sequence[Spec]) -> Iterator[Machines | None]:
-    """Meet the other nodes of this job, if its runs need several. MASTER_ADDR replaces a name."""
+    """Meet the job's other nodes, if its runs need any; MASTER_ADDR may name the first node."""
     if specs[0].nodes == 1:
         yield None
         return
@@ -129,9 +129,9 @@ class StopSignals:
     def requeue(self) -> None:
         """Call submitit's signal handler, which requeues the job and ends this process.
 
-        Must be called while no run is executing. Returns only if requeueing failed REQUEUE_TRIES
-        times; Slurm's controller may be unreachable for a moment. Raises submitit's
-        UncompletedJobError if the job has reached its time limit too often.
+        Call this only while no run is executing. Requeueing can fail because Slurm's controller is
+        unreachable for a moment. The call returns only after REQUEUE_TRIES failures. It raises
+        submitit's UncompletedJobError if the job has reached its time limit too often.
         """
         for attempt in range(1, REQUEUE_TRIES + 1):
             try:

@@ -44,7 +44,10 @@ class Job:
 
 
 def find_jobs(names: Iterable[str]) -> list[Job]:
-    """Return the jobs in the queue that have one of these names. Raise Unreachable."""
+    """Return the jobs in the queue that have one of these names.
+
+    Raises Unreachable if squeue fails.
+    """
     jobs = []
     for some in _split_chunks(sorted(set(names)), 50):
         text = _run_command(
@@ -57,7 +60,10 @@ def find_jobs(names: Iterable[str]) -> list[Job]:
 
 
 def get_array_limit() -> int:
-    """Return how many jobs an array may have (Slurm's MaxArraySize). Raise Unreachable."""
+    """Return how many jobs an array may have (Slurm's MaxArraySize).
+
+    Raises Unreachable if scontrol fails.
+    """
     found = re.search(
         r"^MaxArraySize\s*=\s*(\d+)", _run_command("scontrol", "show", "config"), re.M
     )
@@ -65,13 +71,13 @@ def get_array_limit() -> int:
 
 
 def release(jobs: Sequence[str]) -> None:
-    """Release held jobs. Raise Unreachable."""
+    """Release held jobs. Raises Unreachable if scontrol fails."""
     for some in _split_chunks(jobs, CHUNK):
         _run_command("scontrol", "release", *some)
 
 
 def cancel(jobs: Sequence[str]) -> None:
-    """Cancel pending and running jobs. Raise Unreachable."""
+    """Cancel pending and running jobs. Raises Unreachable if scancel fails."""
     for some in _split_chunks(jobs, CHUNK):
         _run_command("scancel", *some)
 

@@ -1,9 +1,9 @@
 """Records of the submitted job arrays: one file per array, in results/slurm/sent/.
 
-The launcher writes the record first, with a unique job name, and submits the array held. Then it
-adds the job ids to the record and releases the array. A launcher may therefore be killed at any
-time. If a record has no job ids, its array has never started, and the job name identifies the array
-in the queue.
+The launcher first writes the record with a unique job name, and submits the array in held state.
+Then it adds the job ids to the record and releases the array. A launcher may therefore be killed at
+any time. If a record has no job ids, its array has never started, and the job name identifies the
+array in the queue.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ MOST_FAILED_STARTS = 3
 class SubmissionPlan:
     """Arrays to submit.
 
-    queued: runs that are in a job already. elsewhere: runs that a running process holds.
+    queued: runs that are in a job already, by id. elsewhere: runs that a process is executing.
     """
 
     arrays: list[ArrayPlan]
@@ -80,8 +80,9 @@ def plan_submission(
 ) -> SubmissionPlan:
     """Return the arrays of the runs that are not done, not queued and not running.
 
+    A run that failed in a job which is still in the queue counts as not queued.
     there: status of every run, by id. queued: locations of the queued runs, by id.
-    Raises slurm_commands.Unreachable.
+    Raises slurm_commands.Unreachable if scontrol fails.
     """
     todo, elsewhere = [], []
     for spec in plan.todo:
@@ -164,7 +165,7 @@ def reconcile(submissions: Submissions) -> dict[str, RunLocation]:
 
     The function completes what a killed launcher left behind. An array without job ids never
     started, so it is cancelled. An array that was not released is released now. The caller must
-    hold the lock. Raises slurm_commands.Unreachable.
+    hold the lock of the submissions. Raises slurm_commands.Unreachable if a Slurm command fails.
     """
     live = submissions.list_active()
     jobs = slurm_commands.find_jobs(array.name for array in live)
@@ -196,7 +197,7 @@ def _submit_array(
     code: CodeSnapshot,
     results: Path,
 ) -> list[str]:
-    """Submit one array, held; return the ids of its jobs."""
+    """Submit one array in held state. Return the ids of its jobs."""
     import submitit
 
     from bench.launch.slurm.job import PackRunner
@@ -223,7 +224,11 @@ def _submit_array(
 
 
 def write_teardown(max_requeues: int) -> str:
-    """Return the last lines of a job's script, which requeue the job if it was killed."""
+    """Return the last lines of a job's script.
+
+    They requeue the job if it ended with an error, unless submitit has requeued it already.
+    max_requeues: maximum number of restarts.
+    """
     return TEARDOWN % (max_requeues, min(MOST_FAILED_STARTS, max_requeues))
 
 

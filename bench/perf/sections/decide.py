@@ -1,4 +1,4 @@
-"""Cost of each strategy relative to training, at the strategy's default cadence."""
+"""Cost of the strategies in LIMITS relative to training, at the default cadence of each."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def _time_steps(settings: PerfSettings, model: str) -> list[float]:
 def _time_decisions(settings: PerfSettings, model: str, strategy: str) -> float:
     """Return the seconds per training step that the strategy's calls take.
 
-    The calls of a run are made at their cadence, without the training steps between them. No layer
-    freezes, so every call covers all layers and the result is an upper bound. The size of weights
-    and gradients does not depend on the resolution. Gradients of one step at 32 pixels are
-    therefore sufficient.
+    The calls of a run are made at their cadence, without the training steps between them. After
+    `settings.seconds`, the mean time per call stands for all further calls. No layer freezes, so
+    every call covers all layers and the result is an upper bound. The size of weights and gradients
+    does not depend on the resolution. Gradients of one step at 32 pixels are therefore sufficient.
     """
     spec = make_spec(settings, model, resolution=32, strategy=strategy, epochs=EPOCHS)
     harness = Harness(spec, settings.place)

@@ -17,10 +17,10 @@ CLAIMED = {"resnet50": 0.8, "vgg11": 0.5, "mobilenet_v2": 0.5}
 
 
 def measure(settings: PerfSettings) -> Iterator[Measurement]:
-    """Yield the ratio of measured to predicted bytes, and the share saved, per freeze state.
+    """Yield the ratio of measured to predicted bytes, and the predicted saving, per freeze state.
 
-    For models in CLAIMED, also yield what the shortest prefix saves whose predicted saving reaches
-    the claim.
+    For models in CLAIMED, also yield the measured saving of one more frozen prefix. This is the
+    shortest prefix whose predicted saving reaches the claim.
     """
     for model in settings.select_models(PAPER):
         # The prediction assumes the dropout masks of a full training step.
@@ -48,9 +48,9 @@ def _predict_memory(harness: Harness) -> SavedModel:
 
 
 def _measure_drop(model: str, harness: Harness, predicted: SavedModel, samples: int) -> Measurement:
-    """Measure the memory saved at the shortest prefix that should reach the paper's claim.
+    """Measure the share of memory that a frozen prefix saves.
 
-    The prefix is the shortest whose predicted saving is at least CLAIMED.
+    The prefix is the shortest one whose predicted saving is at least the paper's claim in CLAIMED.
     """
     claim, count = CLAIMED[model], len(harness.layers)
     full = predicted.bytes((), samples)

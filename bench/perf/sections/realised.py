@@ -1,4 +1,4 @@
-"""Ratio of time saved to FLOPs saved, for the harness and for the reference loop."""
+"""Time that freezing saves in the harness, relative to the FLOPs saved and the reference loop."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ def _compare_work(
 def compare_savings(kept: Sequence[float], reference_saving: float) -> list[float]:
     """Return the harness's share of time saved over the reference loop's, one value per round.
 
-    kept: per round, the step time as a share of the full step, of the harness relative to the
-        reference loop.
+    kept: one value per round. The value is the harness's step time as a share of its step time
+        without frozen layers, divided by the same share of the reference loop.
     reference_saving: median share of time that the reference loop saves. In one round, the ratio of
         two small savings would be mostly noise.
     """

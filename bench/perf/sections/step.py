@@ -49,7 +49,10 @@ class _LoopTimer:
         self._times: tuple[list[float], list[float]] = ([], [])
 
     def take(self) -> tuple[list[float], list[float]]:
-        """Return the seconds per step of harness and reference loop, one pair per block."""
+        """Return the seconds per step of the harness and of the reference loop, as two lists.
+
+        Each list has one value per block.
+        """
         for _ in range(2):  # the first steps allocate memory
             self._reference.step()
             self._harness.step()
