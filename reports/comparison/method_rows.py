@@ -163,7 +163,7 @@ def build_row(one: ComparedCell, profile: Profile, table: int | None) -> Row:
 
 
 def build_pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Row]:
-    """Return one row per method, with results over our pairs and the paper's means over its."""
+    """Return one row per method, with means over our pairs and over the pairs of the paper."""
     return [
         {
             "method": method,
