@@ -274,7 +274,7 @@ def _count_and_compare(
 ) -> tuple[float, ...]:
     """Return the forward FLOPs of a batch by layer in the paper's convention.
 
-    Raises UserError if fvcore and `products` give different totals over all products.
+    Raises UserError if the FLOPs in `products` do not add up to fvcore's total for products.
     """
     forward, by_fvcore = count_with_fvcore(model, layers, inputs)
     by_graph = sum(p.flops for p in products)

@@ -52,9 +52,9 @@ class PrefixCache:
         self._row, self._capacity = 0, samples  # final values are set in _open
 
     def replay(self, since: int, step: int) -> None:
-        """Assign the rows that samples had in the steps before `step`, where a run resumes.
+        """Give each sample the row of the cache that it had before the run was interrupted.
 
-        since: the step at which the current prefix froze.
+        since: the step at which the current prefix froze. step: the step at which the run resumes.
         """
         if since < step:
             self._open(self._compute(self._indices(since)[:2]))

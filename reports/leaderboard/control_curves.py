@@ -82,7 +82,7 @@ def compare_with_curve(point: Point, control: Sequence[Point]) -> PairedDifferen
 
 
 def _collect_curve(point: Point, control: Sequence[Point], seed: int) -> list[tuple[float, Run]]:
-    """Return cost and run of each setting of a control with one seed, including full training."""
+    """Return cost and run of each setting of a control, for one seed; full training is one too."""
     full = next(run for run in point.full.finished if run["seed"] == seed)
     curve: list[tuple[float, Run]] = [(1.0, full)]
     for setting in control:

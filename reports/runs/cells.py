@@ -56,7 +56,7 @@ class Cell:
 
     @property
     def slowed(self) -> int:
-        """Number of finished runs that shared their CPU with another process."""
+        """Number of finished runs that probably shared their CPU with another process."""
         return sum(run["slowed"] for run in self.finished)
 
     @property

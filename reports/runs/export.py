@@ -63,7 +63,7 @@ RUNS: Mapping[str, ExportColumn] = {
     "seed": _whole("random seed"),
     "epochs": _whole("planned passes over the training set"),
     "batch_size": _whole("samples per step"),
-    "lr": _number("initial learning rate"),
+    "lr": _number("highest learning rate"),
     "optimizer": _text("optimizer"),
     "evaluate_on": _text("split used for evaluation: test or validation"),
     "matched": _flag("whether the run was given the cost of another method as its budget"),
@@ -72,7 +72,10 @@ RUNS: Mapping[str, ExportColumn] = {
     "state": _text("done, diverged, failed or unfinished; only done runs have all numbers"),
     "reason": _text("why a run diverged or failed"),
     "metric": _text("name of the metric whose score is in the column `accuracy`"),
-    "accuracy": _number("score on the evaluation split, percent"),
+    "accuracy": _number(
+        "score on the evaluation split: accuracy in percent, or the score of another metric in "
+        "points"
+    ),
     "steps": _number("steps taken"),
     "steps_per_epoch": _number("steps of one epoch"),
     "layers": _whole("number of layers, head included"),

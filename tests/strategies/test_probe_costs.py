@@ -1,4 +1,4 @@
-"""Law: a probe costs the FLOPs of the batch that runs, whose texts may be longer than usual."""
+"""Law: the FLOPs of a probe are counted at its own size; its texts may be longer than usual."""
 
 from __future__ import annotations
 

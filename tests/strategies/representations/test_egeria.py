@@ -151,7 +151,7 @@ def test_the_cost_is_that_of_two_forward_passes_and_kernels() -> None:
 
 
 def train(strategy: Egeria, steps: int) -> tuple:
-    """Train a tiny network for some steps from the start."""
+    """Start a strategy, and train a tiny network with it for some steps."""
     view = build_tiny_view(build_tiny_net(), {})
     view.loss = torch.tensor(1.0)
     strategy.start(view)

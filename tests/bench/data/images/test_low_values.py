@@ -69,7 +69,7 @@ def test_values_of_10_or_12_bits_in_16_bit_files_are_refused(
 
 
 def test_values_are_compared_relative_to_the_range_of_their_file(tmp_path):
-    """A larger value in 16 bits may give a darker image than a value in 12 bits."""
+    """A value of a 16-bit file may be darker than a smaller value of a 12-bit file."""
     Image.fromarray(np.full((6, 8), 900, np.uint16)).save(tmp_path / "x.png")
     (tmp_path / "y.tif").write_bytes(encode_tiff(pack_12_bits(LOW + 400), 12))
     refuse_low_values([tmp_path / "x.png", tmp_path / "y.tif"])
