@@ -32,8 +32,8 @@ class Lisa(Strategy):
       some versions, blocks that are frozen at that time never train (ms-swift issue 10140). Here
       the optimizer covers all parameters.
     - The original's unit is the decoder layer of a language model. Here it is the transformer
-      block, or the layer in other networks, which have no embeddings. The embeddings are all layers
-      before the first block.
+      block. The embeddings are all layers before the first block. In networks without transformer
+      blocks, the unit is the layer, and no layer counts as an embedding.
     - A layer between the last block and the head, such as BERT's pooler, belongs to the last block.
       In the original it always trains.
     """

@@ -16,7 +16,7 @@ PAIRS = [(model, data) for model in "abcd" for data in ("10", "100")]
 
 
 def draw_pairs(generator, model_sd, pair_sd=0.5):
-    """Return differences with true mean 0: an effect of each model and one of each pair."""
+    """Return one difference per pair: an effect of its model plus its own effect, with mean 0."""
     models = dict(zip("abcd", model_sd * generator.standard_normal(4), strict=True))
     return {pair: models[pair[0]] + pair_sd * generator.standard_normal() for pair in PAIRS}
 

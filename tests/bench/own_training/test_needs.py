@@ -1,4 +1,4 @@
-"""Laws of what a strategy needs: it is asked for in one line, and enough for the whole training."""
+"""Tests that one line asks for what a strategy needs, and that training with it then completes."""
 
 from __future__ import annotations
 
