@@ -56,7 +56,7 @@ class Spec:
     seed: int = _declare(
         Integer(
             0,
-            doc="seed of the head (or all random weights), the data order and the augmentation",
+            doc="seed of new weights, data order, augmentation and the fold of the data set",
         )
     )
     epochs: int = _declare(Integer(10, low=1, high=100_000, doc="passes over the training set"))
@@ -84,14 +84,14 @@ class Spec:
             "standard",
             ("none", "standard", "randaugment"),
             doc="standard: random crop, and flip where the data set allows it; "
-            "randaugment: RandAugment as well, on large image folders",
+            "randaugment: RandAugment as well, only for image folders too large for memory",
         )
     )
     label_smoothing: float = _declare(
         Real(0.0, low=0.0, high=1.0, doc="label smoothing of the training loss")
     )
     normalisation: str = _declare(
-        Choice("data", ("data", "imagenet", "half"), doc="source of the inputs' mean and std")
+        Choice("data", ("data", "imagenet", "half"), doc="mean and std of images; half: 0.5")
     )
     weights: str = _declare(
         Text("", doc="initial weights: '' = random, 'pretrained', 'run:ID', or 'file'")
@@ -122,12 +122,12 @@ class Spec:
         Integer(1, low=1, high=1024, doc="processes that share every batch, one per GPU")
     )
     nodes: int = _declare(
-        Integer(1, low=1, high=1024, doc="machines that share the replicas evenly; not in the id")
+        Integer(1, low=1, high=1024, doc="machines that share the replicas; not part of the id")
     )
     data_workers: int = _declare(
-        Integer(0, high=256, doc="processes that decode image folders; 0 = up to 4; not in the id")
+        Integer(0, high=256, doc="processes that decode images; 0 = up to 4; not part of the id")
     )
-    sequential: bool = _declare(Flag(False, doc="read tar shards of images in their own order"))
+    sequential: bool = _declare(Flag(False, doc="read each tar shard of images from start to end"))
     cache_prefix: bool = _declare(
         Flag(False, doc="cache the outputs of the frozen prefix; needs augment = none")
     )
@@ -144,7 +144,7 @@ class Spec:
         Flag(False, doc="use less memory: run each block of a text model again in backward")
     )
     compiled: bool = _declare(
-        Flag(False, doc="compile forward and backward again in each freeze state")
+        Flag(False, doc="use torch.compile for forward and backward, anew in each freeze state")
     )
     options: Mapping[str, Any] = field(default_factory=dict)
     match: tuple[str, ...] = ()

@@ -135,8 +135,8 @@ def _count_samples(batch: Any) -> int:
         if isinstance(value, Tensor) and value.ndim:
             return len(value)
     raise UserError(
-        f"LightningFreezing: cannot count the samples of a batch, a {type(batch).__name__} without "
-        "a tensor; let the loader return tensors, or lists or dicts of them"
+        "LightningFreezing: cannot count the samples of a batch without a tensor (type: "
+        f"{type(batch).__name__}); let the loader return tensors, or lists or dicts of them"
     )
 
 
@@ -151,5 +151,7 @@ def _count_steps(number: float, name: str) -> int:
     name: the argument of LightningFreezing that sets this number, for the message.
     """
     if number == float("inf") or number < 1:
-        raise UserError(f"LightningFreezing: the Trainer does not know {name}; give it")
+        raise UserError(
+            f"LightningFreezing: the Trainer does not know {name}; pass {name} to LightningFreezing"
+        )
     return int(number)

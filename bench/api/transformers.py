@@ -158,6 +158,7 @@ def _count_steps(args: TrainingArguments, loader: Any) -> int:
         batches = len(loader)
     except TypeError:
         raise UserError(
-            "TrainerFreezing: the training data has no length; give steps_per_epoch"
+            "TrainerFreezing: the training data has no length; pass steps_per_epoch to "
+            "TrainerFreezing"
         ) from None
     return -(-batches // int(args.gradient_accumulation_steps))

@@ -50,7 +50,8 @@ def make_batches(
     if holds_texts(spec.data):
         if spec.sequential:
             raise UserError(
-                f"{spec.label}: sequential reads tar shards of images; set sequential = false"
+                f"{spec.label}: sequential reads tar shards of images, but this data set contains "
+                "texts; set sequential = false"
             )
         return make_text_batches(spec, part, device, group)
     streamed = open_stream(

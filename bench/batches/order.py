@@ -26,8 +26,8 @@ def count_usable_samples(samples: int, batch_size: int, processes: int = 1) -> i
     """
     if samples < 2 * processes:
         raise UserError(
-            f"{samples} training samples are too few for {processes} process(es), which need at"
-            " least two samples each; use more data or a higher train_limit"
+            f"the run needs at least two training samples per process, {2 * processes} in all, but "
+            f"has {samples}; use more data or a higher train_limit"
         )
     last = samples % batch_size
     return samples if last >= 2 * processes else samples - last

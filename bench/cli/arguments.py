@@ -98,7 +98,12 @@ def collect_files(args: argparse.Namespace) -> dict[str, str]:
     named["weights"] = getattr(args, "weights_file", "")
     for kind, path in named.items():
         if path and not expand_home(path).exists():
-            raise UserError(f"{kind}: {path} does not exist; check the path")
+            option = "--data-root" if kind == "data" else f"--{kind}"
+            fault = f"{option} {path}: there is no such file or folder"
+            mend = "check the path" + (
+                ", or give pretrained or run:ID" if kind == "weights" else ""
+            )
+            raise UserError(f"{fault}; {mend}")
     return {kind: path for kind, path in named.items() if path}
 
 
@@ -139,7 +144,7 @@ def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> N
         "sweep",
         nargs=number,
         default=[ALL],
-        help=f"names of sweeps, or TOML files; `{ALL}` means all tables and figures"
+        help=f"names of sweeps, or TOML files; `{ALL}` means all tables and figures of the paper"
         + (f" (default: {ALL})" if number == "*" else ""),
     )
     add_sweep_choice_arguments(parser).add_argument(
@@ -170,7 +175,7 @@ def add_sweep_choice_arguments(parser: argparse.ArgumentParser) -> argparse._Arg
         "changes to the profile's runs",
         "These options are part of a run's id unless their text says otherwise.",
     )
-    add_field_arguments(changes, CHANGEABLE, default="as the profile says")
+    add_field_arguments(changes, CHANGEABLE, default="as the profile and the sweep say")
     return chosen
 
 
@@ -280,6 +285,6 @@ def check_data(specs: Iterable[Spec]) -> None:
     for spec in specs:
         if find_data_set(spec.data).needs_root and "data" not in spec.paths:
             raise UserError(
-                f"{spec.data}: its folder is not named; give --data-root DIR with its files (or "
-                "for its download)"
+                f"{spec.data}: --data-root is missing; give --data-root DIR, the folder with the "
+                "files of this data set (CIFAR is downloaded into DIR if it is not there)"
             )

@@ -59,8 +59,8 @@ def main(args: argparse.Namespace) -> int:
             }
         )
     columns = (
-        text_column("model", "role"),
-        text_column("stand-in", "model"),
+        text_column("role", "role"),
+        text_column("model", "model"),
         text_column("data", "data"),
         rounded_column("paper's convention", "paper", digits=4, scale=TERA),
         rounded_column("exact", "exact", digits=4, scale=TERA),

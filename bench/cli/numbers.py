@@ -11,14 +11,14 @@ YEAR = 365 * 24 * 3600.0
 def parse_count(text: str) -> int:
     """Return the number. Raise ArgumentTypeError for anything but a whole number of at least 0."""
     if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text} is not valid; give 0 or more")
+        raise argparse.ArgumentTypeError(f"{text} is not valid; give a whole number of at least 0")
     return int(text)
 
 
 def parse_positive_int(text: str) -> int:
     """Return the number. Raise ArgumentTypeError for anything but a whole number of at least 1."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not valid; give 1 or more")
+        raise argparse.ArgumentTypeError(f"{text} is not valid; give a whole number of at least 1")
     return int(text)
 
 
@@ -29,5 +29,7 @@ def parse_seconds(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds <= YEAR:
-        raise argparse.ArgumentTypeError(f"{text} is not valid; give seconds above 0")
+        raise argparse.ArgumentTypeError(
+            f"{text} is not valid; give seconds above 0 and at most {YEAR:.0f} (a year)"
+        )
     return seconds

@@ -90,7 +90,8 @@ def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--used",
         action="store_true",
-        help="also use held-out predictors on source tasks and compare thresholds and controls",
+        help="also train one predictor without each source task, use it in runs on that task, and "
+        "compare thresholds and controls",
     )
 
 

@@ -17,7 +17,7 @@ WINDOW, TAILORED = 30, 1024
 # The defaults are those of the shipped predictor, and a test compares them with it.
 TRAINING: dict[str, Option] = {
     "optimizer": Choice("adamw", choices=("adamw", "sgd"), doc="optimizer; sgd has momentum 0.9"),
-    "lr": Real(1e-3, low=1e-12, high=1e6, doc="learning rate, or its maximum"),
+    "lr": Real(1e-3, low=1e-12, high=1e6, doc="learning rate; with one_cycle, its maximum"),
     "weight_decay": Real(0.05, low=0, high=1e6, doc="weight decay"),
     "schedule": Choice(
         "one_cycle", choices=("one_cycle", "constant"), doc="schedule of the learning rate"
@@ -34,15 +34,19 @@ LABELS: dict[str, Option] = {
         doc="which CKA values must agree; stable: the last k; settled: this and all later ones",
     ),
     "k": Integer(4, low=2, high=10_000, doc="number of CKA values for --rule stable"),
-    "epsilon": Real(0.01, low=1e-12, high=2, doc="range of the CKA values of a converged layer"),
+    "epsilon": Real(0.01, low=1e-12, high=2, doc="a layer has converged if its CKA range is below"),
     "smooth": Integer(1, low=1, high=10_000, doc="length of the moving average; 1: none"),
     "estimator": Choice(
-        "unbiased", choices=("unbiased", "biased"), doc="CKA; biased: eq. 5 of the paper"
+        "unbiased",
+        choices=("unbiased", "biased"),
+        doc="estimator of CKA; unbiased: HSIC₁; biased: eq. 5 of the paper",
     ),
-    "every": Integer(1, low=1, high=10_000, doc="use each n-th CKA value; 2: the ends of epochs"),
+    "every": Integer(1, low=1, high=10_000, doc="use every n-th CKA value; 2: one per epoch"),
     "label_warmup": Real(0.1, low=0, high=1, doc="fraction of a run at its start without labels"),
     "decision": Choice(
-        "calibrated", choices=("calibrated", "argmax"), doc="threshold on P(freeze) in the file"
+        "calibrated",
+        choices=("calibrated", "argmax"),
+        doc="threshold to store; argmax: P(freeze) = 0.5",
     ),
 }
 
@@ -65,7 +69,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--as-published",
         action="store_true",
-        help="change all defaults to the form of the SmartFRZ paper, the features too",
+        help="use the settings of the SmartFRZ paper as defaults, the features included",
     )
     for title, options in (("training", TRAINING), ("labels and decision", LABELS)):
         group = parser.add_argument_group(title)
@@ -110,7 +114,7 @@ def parse_choice(args: argparse.Namespace) -> PredictorConfig:
 def _change_training(choice: PredictorConfig, args: argparse.Namespace) -> PredictorConfig:
     """Return the configuration with the training and label options that the user gave."""
     given = list_given(args)
-    values = check_options("predictor train", {**TRAINING, **LABELS}, given)
+    values = check_options("predictor", {**TRAINING, **LABELS}, given)
     values = {name: values[name] for name in given}
     renamed = {"rule": "kind", "label_warmup": "warmup"}
     if "standardise" in values:

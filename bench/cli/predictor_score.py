@@ -58,5 +58,5 @@ def score(args: argparse.Namespace) -> int:
     print(format_target_scores(rows))
     file = out / f"score-{sweep.name}-{path.stem}.csv"
     write_atomically(file, pd.DataFrame(rows).to_csv(index=False))
-    print(f"each run: {file}")
+    print(f"scores of each run: {file}")
     return 0

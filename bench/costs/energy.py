@@ -144,7 +144,7 @@ class _DeviceEnergy:
         The energy is unknown if `before` is None or holds no energy.
         """
         if before is None or before["joules"] is None:
-            self.why = self.why or "unknown before the interruption"
+            self.why = self.why or "the energy before the interruption is unknown"
         else:
             self._before = before["joules"]
 

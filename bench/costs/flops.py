@@ -203,7 +203,7 @@ def count_flops(
     if kinds[0] != kinds[1]:
         raise UserError(
             f"{type(model).__name__}: its autograd graph changes with the batch size, so its exact"
-            " FLOPs cannot be determined and it cannot be used here"
+            " FLOPs cannot be determined; use another model"
         )
     # The FLOPs of a batch are fixed + flops × samples.
     split = tuple(
@@ -213,8 +213,8 @@ def count_flops(
     if any(p.fixed < 0 for p in split):
         raise UserError(
             f"{type(model).__name__}: its FLOPs grow faster than the batch, so its exact FLOPs "
-            "cannot be determined and it cannot be used here; the first dimension of its inputs "
-            "must count samples, and a sample must not be multiplied by the others of its batch"
+            "cannot be determined; use a model whose inputs count samples in their first "
+            "dimension, and that never multiplies a sample by others of its batch"
         )
     if not any(p.fixed for p in split):
         return FlopModel(forward, split)
@@ -284,9 +284,9 @@ def _count_and_compare(
     reason = (
         f"the products inside of {', '.join(hidden)} are not in the graph"
         if hidden
-        else "does its forward pass use torch.no_grad()?"
+        else "its forward pass may use torch.no_grad()"
     )
     raise UserError(
-        f"{name}: fvcore counts {by_fvcore:,} FLOPs in products, the autograd graph {by_graph:,};"
-        f" the model's exact FLOPs cannot be determined, so it cannot be used here ({reason})"
+        f"{name}: its exact FLOPs cannot be determined, because the FLOPs in products differ: "
+        f"{by_fvcore:,} by fvcore, {by_graph:,} by the autograd graph ({reason}); use another model"
     )

@@ -190,7 +190,7 @@ def _list_saved_storages(
                 masks[where] = masks.get(where, 0) | needed_by
     if sum(sizes.values()) != measured.bytes:
         raise UserError(
-            f"{type(model).__name__}: cannot predict the bytes saved for backward: autograd saved"
-            f" {measured.bytes:,}, but its graph shows {sum(sizes.values()):,}"
+            f"{type(model).__name__}: cannot predict the bytes saved for backward, because autograd"
+            f" saved {measured.bytes:,} bytes, but its graph shows {sum(sizes.values()):,} bytes"
         )
     return [(sizes[where], masks[where]) for where in sizes]

@@ -120,12 +120,17 @@ def meet(address: str, size: int) -> Iterator[Machines]:
     if not host or not port.isdigit() or not 0 < int(port) < 2**16:
         raise UserError(f"--rendezvous {address} is not valid; give HOST:PORT")
     if size < 2:
-        raise UserError("--rendezvous is for runs on several machines; set --nodes too")
+        raise UserError(
+            "--rendezvous is for runs on several machines; pass --nodes NUMBER too, at least 2"
+        )
     listening = _listen(host, int(port))
     store = _serve(host, int(port), listening) if listening else _connect(host, int(port))
     rank = 0 if listening else int(store.add("machines", 1))
     if rank >= size:
-        raise UserError(f"nodes = {size}, but {rank + 1} machines came to {address}")
+        raise UserError(
+            f"nodes = {size}, but the command has been started {rank + 1} times with --rendezvous "
+            f"{address}; start it once on each of {size} machines"
+        )
     with _act(store, host, int(port), rank, size) as machines:
         yield machines
 
@@ -185,7 +190,10 @@ def _listen(host: str, port: int) -> socket.socket | None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return None
-        raise UserError(f"this machine cannot listen at port {port}: {error.strerror}") from error
+        raise UserError(
+            f"this machine cannot listen at port {port} ({error.strerror}); give --rendezvous "
+            "another port"
+        ) from error
 
 
 def _has_address(host: str) -> bool:
@@ -196,7 +204,10 @@ def _has_address(host: str) -> bool:
     try:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
-        raise UserError(f"--rendezvous: the host {host} is not known ({error.strerror})") from error
+        raise UserError(
+            f"--rendezvous: the host {host} is not known ({error.strerror}); give a name or IP "
+            "address of the first machine"
+        ) from error
     for family, kind, protocol, _, place in found:
         with suppress(OSError), socket.socket(family, kind, protocol) as probe:
             probe.bind(place)
@@ -217,8 +228,8 @@ def _serve(host: str, port: int, listening: socket.socket | None = None) -> Stor
         )
     except RuntimeError as error:
         raise UserError(
-            f"port {port} of this machine cannot be used ({str(error).splitlines()[0]}); set "
-            "MASTER_PORT to another one"
+            f"port {port} of this machine cannot be used ({str(error).splitlines()[0]}); set the "
+            "environment variable MASTER_PORT to another port"
         ) from error
 
 

@@ -104,7 +104,7 @@ class Progress:
             share = self._train / (elapsed * self._workers)
             self._print_line(
                 f"{self._timed} runs in {format_duration(elapsed)}, {self._workers} at a time: "
-                f"{share:.0%} of that inside training steps"
+                f"{share:.0%} of the workers' time was inside training steps"
             )
 
     @property
@@ -124,7 +124,7 @@ class Progress:
         if result["status"] == "diverged":
             self._print_line(f"diverged: {spec.label}: {result['reason']}")
         elif self._display.disable:
-            unit = "" if result["metric"] == "loss" else " %"
+            unit = " %" if result["metric"] == "accuracy" else ""
             self._print_line(
                 f"[{self._done}/{self._count}] {spec.label}: {result['accuracy']:.2f}{unit} "
                 f"in {format_duration(seconds)}{executed}; {self._format_time_left()} left"

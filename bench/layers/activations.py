@@ -47,7 +47,7 @@ def compute_layer_outputs(
     if silent:
         raise UserError(
             f"{type(model).__name__}: these layers have no output in the forward pass: "
-            f"{', '.join(silent)}"
+            f"{', '.join(silent)}; use a strategy that does not compare outputs of layers"
         )
     return outputs
 
@@ -79,7 +79,7 @@ def get_logits(output: Any) -> torch.Tensor:
     logits = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
     if not isinstance(logits, torch.Tensor):
         raise UserError(
-            f"the model returns a {type(output).__name__} instead of one tensor of logits;"
-            " only classifiers are supported"
+            "the model must return one tensor of logits, but returns an object of type "
+            f"{type(output).__name__}; use a classifier"
         )
     return logits

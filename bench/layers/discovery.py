@@ -76,7 +76,9 @@ def find_layers(
     # A weighted module inside another one (attention's output projection) is part of that one.
     anchors = [n for n in weighted if not any(n.startswith(f"{other}.") for other in weighted)]
     if not anchors:
-        raise UserError(f"{type(model).__name__} has no layer with weights to freeze")
+        raise UserError(
+            f"{type(model).__name__} has no layer with weights to freeze; use another model"
+        )
     heads = [n for n in modules if is_inside(n, classifiers) and _is_weighted(modules[n])]
     heads = sorted(heads, key=lambda n: order.index(n) if n in order else len(order))
     if len(heads) > 1:

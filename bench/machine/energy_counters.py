@@ -69,7 +69,9 @@ class RaplCounter:
         """
         others, own, elapsed = self._load.measure()
         if others > OTHERS * max(own, elapsed) + RESOLUTION_S:
-            raise NoEnergy(f"other processes used the CPU for {others:.1f} of {elapsed:.1f} s")
+            raise NoEnergy(
+                f"other processes used {others:.1f} s of CPU time within {elapsed:.1f} s"
+            )
 
     def restart(self) -> None:
         """Let `check_alone` ignore what other processes have done before this call."""

@@ -81,8 +81,9 @@ def _check_patches(name: str, model: nn.Module, resolution: int) -> None:
     if resolution > patch and left:
         raise UserError(
             f"model {name}: patches of {patch} × {patch} pixels do not cover images of "
-            f"{resolution} × {resolution}, so the last {left} rows and columns would be left out; "
-            f"pass --resolution {resolution - left} or {resolution - left + step}"
+            f"{resolution} × {resolution}, so the last rows and columns would be left out (number "
+            f"of each: {left}); pass --resolution {resolution - left} or "
+            f"{resolution - left + step}"
         )
 
 
@@ -100,7 +101,7 @@ def describe_size(name: str) -> str:
             return f"it was built for {channels} channels instead of 3; choose another model"
     else:
         return "change --resolution"
-    smallest = f" and at least {least}" if least > 1 else ""
+    smallest = f" and needs at least {least} × {least}" if least > 1 else ""
     return f"it was built for {side} × {side}{smallest}; pass --resolution {side}"
 
 
@@ -181,10 +182,9 @@ def _make_unknown_error(name: str) -> UserError:
         )
     if dot and architecture in _list_timm():
         tags = sorted(each for each in _list_tagged() if each.startswith(f"{architecture}."))
-        known = f"give one of {', '.join(tags)}" if tags else "it has no tags"
+        advice = f"give one of {', '.join(tags)}, or omit" if tags else "it has no tags, so omit"
         return UserError(
-            f"model {name}: timm has no weights of {architecture} with this tag; {known}, or omit "
-            "the tag"
+            f"model {name}: timm has no weights of {architecture} with this tag; {advice} the tag"
         )
     ours = [*LAPTOP, *list_text_models()]
     known = [*ours, *sorted(_list_torchvision()), *sorted(_list_timm())]

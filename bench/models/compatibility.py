@@ -28,8 +28,8 @@ def check_pair(model: str, data: str) -> None:
         return  # it predicts the words of any text and needs no classes
     if text_model and isinstance(data_set, TextSet) and text_model.masked != data_set.masked:
         raise UserError(
-            f"{model} cannot be trained on {data}: use a model whose name ends in _mlm for "
-            "the data set grammar, and any other BERT for other data sets"
+            f"{model} cannot be trained on {data}; use a model whose name ends in _mlm for the "
+            "data set grammar, and a text model without _mlm for all other texts"
         )
 
 

@@ -41,7 +41,7 @@ from bench.training.freezing_stage import (
 )
 
 PAST_THE_END = (
-    "the training goes on after total_steps; frozen layers stay frozen, and steps do not count"
+    "Freezing: total_steps is over; frozen layers stay frozen, and the report counts no more steps"
 )
 
 
@@ -226,7 +226,7 @@ class Freezing:
     def state_dict(self) -> dict[str, Any]:
         """Return the state, as tensors and plain values, to save with model and optimizer."""
         own = self._strategy.state_dict()
-        check_plain(own, f"strategy {self._named}: state_dict()")
+        check_plain(own, "state_dict()", f"strategy {self._named}: ")
         # Later steps write to some of these tensors, and a caller may keep the state in memory.
         own = tree_map_only(Tensor, lambda tensor: tensor.detach().clone(), own)
         return self._described | {

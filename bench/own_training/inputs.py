@@ -79,11 +79,14 @@ def _check_module(name: str, module: nn.Module) -> None:
         )
 
 
-def bind_example(model: nn.Module, example: Example) -> tuple[nn.Module, Inputs]:
+def bind_example(
+    model: nn.Module, example: Example, argument: str = "example"
+) -> tuple[nn.Module, Inputs]:
     """Return a model that takes an example as positional tensors, and these tensors.
 
     example: a batch of inputs: one tensor, several tensors in the order of `forward`, or a mapping
         from names of arguments of `forward` to tensors. An entry `labels` of a mapping is left out.
+    argument: name of the argument of Freezing that is checked, for the message.
 
     The returned model shares all parameters, buffers and modules with `model`. If `model` takes the
     tensors as they are, the result is `model` itself. Raises UserError for another type of example.
@@ -99,7 +102,7 @@ def bind_example(model: nn.Module, example: Example) -> tuple[nn.Module, Inputs]
     if not inputs or not all(isinstance(x, Tensor) and x.ndim and len(x) for x in inputs):
         kinds = ", ".join(_describe(value) for value in inputs) or "nothing"
         raise UserError(
-            f"Freezing: example holds {kinds}; give a batch of the model's inputs: a tensor, a "
+            f"Freezing: {argument} holds {kinds}; give a batch of the model's inputs: a tensor, a "
             "tuple of tensors or a dict of tensors"
         )
     # accelerate replaces `forward` on the instance. A copy of the model would call the original.

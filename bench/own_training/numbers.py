@@ -37,7 +37,7 @@ def read_rate(value: Any) -> float:
     """Return base_lr as a Python float. Raise UserError unless it is above 0 and finite."""
     if isinstance(value, Real) and 0 < float(value) < math.inf:
         return float(value)
-    raise UserError(f"Freezing: base_lr = {value!r} is not valid; give a number above 0")
+    raise UserError(f"Freezing: base_lr = {value!r} is not valid; give a finite number above 0")
 
 
 def read_loss(loss: Any, device: torch.device) -> Tensor:

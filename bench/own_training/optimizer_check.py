@@ -52,13 +52,13 @@ def check_optimizer(optimizer: torch.optim.Optimizer, keep_state: bool) -> None:
         except Exception as error:  # optimizers have no common error class
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
             raise UserError(
-                f"Freezing: optimizer {name} cannot freeze a layer and train it again ({reason}); "
+                f"Freezing: optimizer {name} fails if a layer freezes and trains again ({reason}); "
                 "use another one, such as SGD or AdamW"
             ) from error
         if moved:
             raise UserError(
-                f"Freezing: optimizer {name} moves parameters that have no gradient, so frozen "
-                "layers would move; use another one, such as SGD or AdamW"
+                f"Freezing: optimizer {name} updates parameters that have no gradient, so frozen "
+                "layers would change; use another one, such as SGD or AdamW"
             )
 
 
@@ -135,11 +135,10 @@ def _match_groups(
     found = []
     for number, inside in enumerate(held):
         if len(set(inside)) != 1 or inside[0] < 0:
-            holds = f"{len(set(inside))} layers" if set(inside) != {-1} else "no layer of the model"
             raise UserError(
                 f"Freezing: strategy {strategy} sets a learning rate for each layer, but parameter "
-                f"group {number} holds {holds}; build the optimizer from "
-                "Freezing.parameter_groups(model, example)"
+                f"group {number} does not hold the parameters of exactly one layer; build the "
+                "optimizer from Freezing.parameter_groups(model, example)"
             )
         found.append(inside[0])
     groups = optimizer.param_groups
@@ -151,7 +150,7 @@ def _match_groups(
     if len({group["lr"] for group in groups}) > 1:
         raise UserError(
             f"Freezing: strategy {strategy} sets the learning rates from one base rate, but the "
-            "parameter groups have several; give them one"
+            "parameter groups have different lr; give all groups the same lr"
         )
     return found
 

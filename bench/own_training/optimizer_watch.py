@@ -72,7 +72,7 @@ class OptimizerWatch:
             self._warned = True
             warnings.warn(
                 f"Freezing: the learning rate {self.lr:g} is larger than base_lr = {base_lr:g}, "
-                "which strategies take for the largest one; pass it as base_lr",
+                "which strategies take for the largest one; pass the largest one as base_lr",
                 stacklevel=3,
             )
         return self.lr

@@ -42,11 +42,12 @@ class ProbeSamples:
                     "Freezing: probe is not a pair; give probe=(inputs, labels), where labels may "
                     "be None"
                 )
-            self._inputs, self._labels = bind_example(model, probe[0])[1], probe[1]
+            self._inputs = bind_example(model, probe[0], "probe[0]")[1]
+            self._labels = probe[1]
             if self._labels is not None and len(self._labels) != len(self._inputs[0]):
                 raise UserError(
-                    f"Freezing: probe holds {len(self._inputs[0])} samples, but "
-                    f"{len(self._labels)} labels; give one label for each sample"
+                    f"Freezing: the numbers of inputs ({len(self._inputs[0])}) and of labels "
+                    f"({len(self._labels)}) in probe differ; give one label for each sample"
                 )
         if strategy.needs_probe and self._inputs is None:
             raise UserError(
@@ -66,13 +67,13 @@ class ProbeSamples:
         """
         if self._inputs is None:
             raise UserError(
-                f"Freezing: strategy {self._named} looks at training samples, but its class states "
-                "no needs_probe; give probe=(inputs, labels)"
+                f"Freezing: strategy {self._named} looks at training samples, but no probe was "
+                "given; give probe=(inputs, labels), and set needs_probe in the strategy's class"
             )
         if len(self._inputs[0]) < samples:
             raise UserError(
                 f"Freezing: strategy {self._named} looks at {samples} training samples, but probe "
-                f"holds {len(self._inputs[0])}; give more, or set the option `samples`"
+                f"holds {len(self._inputs[0])}; give more, or a smaller option `samples`"
             )
         device = find_device(self._model)
         taken = take_samples(self._inputs, samples)

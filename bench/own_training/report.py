@@ -68,19 +68,19 @@ class FreezingReport:
 
     def __str__(self) -> str:
         lines = [
-            f"strategy {self.strategy}, {self.steps} of {self.total_steps} steps, "
-            f"{self.samples} samples"
+            f"strategy {self.strategy}; steps: {self.steps} of {self.total_steps}; samples: "
+            f"{self.samples}"
         ]
         width = max(len(layer.name) for layer in self.layers)
         for layer in self.layers:
             now = "trains" if layer.frozen_at is None else f"frozen since step {layer.frozen_at}"
-            held = f"{layer.frozen_steps} steps frozen" if layer.frozen_steps else ""
+            held = f"frozen steps: {layer.frozen_steps}" if layer.frozen_steps else ""
             lines.append(f"  {layer.index:3} {layer.name:{width}}  {now:24} {held}".rstrip())
         for convention, spent in self.spent.items():
             full = self.full[convention].total
             lines.append(
-                f"FLOPs ({convention}): {spent.total:.4g} of {full:.4g}, and {self.decide:.4g} to "
-                f"decide: {100 * self.saved(convention):.1f} % saved"
+                f"FLOPs ({convention}): training {spent.total:.4g}, decisions {self.decide:.4g}, "
+                f"full training {full:.4g}; {100 * self.saved(convention):.1f} % saved"
             )
         return "\n".join(lines)
 

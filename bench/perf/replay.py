@@ -37,7 +37,7 @@ def find_timing_obstacle(spec: Spec, result: Mapping[str, Any] | None = None) ->
     if spec.cache_prefix:
         return "the step time with cache_prefix depends on the contents of the cache"
     if spec.compiled:
-        return "with compiled, every turn would compile the step again"
+        return "with compiled, each change of the timed freeze state would compile the step again"
     if spec.replicas > 1:
         return "with replicas, a step needs several processes"
     if result and any(state["frozen"] is None for state in result["freeze_states"]):

@@ -41,5 +41,5 @@ def set_aside(sweep: Sweep, plan: Plan) -> tuple[list[Spec], list[str]]:
     for model, reason in reasons.items():
         role, count = roles.get(model, model), list(aside.values()).count(model)
         named = reason.replace("--weights FILE", f"--weights {role}=FILE")
-        lines.append(f"{role}: {count} runs are planned, but not run: {named}")
+        lines.append(f"{role}: {count} planned run{'s' * (count != 1)} cannot start: {named}")
     return [spec for spec in plan.specs if spec.id not in aside], lines

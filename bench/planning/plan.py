@@ -35,7 +35,8 @@ def make_plan(specs: Iterable[Spec], results: Path) -> Plan:
         for need in spec.needs:
             if need not in by_id and not RunFolder(results, need).done:
                 raise UserError(
-                    f"{spec.label}: needs run {need}, which is neither finished nor planned"
+                    f"{spec.label}: needs run {need}, which is neither finished nor planned; "
+                    f"execute that run first, or give the --results folder that contains it"
                 )
     return Plan(tuple(_sort_by_depth(by_id)), done)
 

@@ -41,8 +41,8 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
         if what not in paths and not path.exists():
             raise UserError(
                 f"{spec.label}: there is no {what} file for these options ({path}); change the "
-                "options, restore a shipped file by `freezebench predictor train --shipped`, or "
-                "give your own file, such as --predictor FILE from `freezebench predictor train`"
+                "options, or give your own file, such as --predictor FILE from `freezebench "
+                "predictor train` (with --shipped, it restores the shipped files)"
             )
         paths.setdefault(what, str(path))
         contents[what] = hash_file(Path(paths[what]))
@@ -71,7 +71,8 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
         )
     if cls.needs_reference and not spec.reference:
         raise UserError(
-            f"{spec.label}: the strategy needs a reference; run it in a sweep, or give --reference"
+            f"{spec.label}: the strategy {name} needs a reference; give --reference run:ID, or "
+            "use a sweep, which trains the references of its runs"
         )
     part: Part = "test" if spec.evaluate_on == "test" else "validation"
     contents["data"] = _hash_data(spec.data, paths.get("data", ""), part)

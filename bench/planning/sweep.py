@@ -149,7 +149,7 @@ def _check_pairs(profile: Mapping[str, Any]) -> None:
         model, _, dataset = pair.partition("/")
         for kind, role in (("models", model), ("datasets", dataset)):
             if role not in profile[kind]:
-                where = f"profile {profile['name']}, pairs.{pair!r}: {kind}"
+                where = f"profile {profile['name']}, pairs.{pair!r}: {kind[:-1]}"
                 raise make_unknown_error(where, role, profile[kind])
 
 
@@ -225,8 +225,8 @@ class _Builder:
             target = method.match
             if target and target not in cells:
                 raise UserError(
-                    f"method {method.name}: cannot match {target!r}, which is itself matched or is "
-                    "a control that needs --controls; match a method that has no `match`"
+                    f"method {method.name}: cannot match {target!r}, because that method has a "
+                    "`match` itself or is a control; match another method, or give --controls"
                 )
             match = tuple(spec.id for spec in cells[target]) if target else ()
             cells[method.name] = [
@@ -262,9 +262,9 @@ class _Builder:
     def _base(self, model: str, dataset: str) -> dict[str, Any]:
         """Return the fields that all methods share on one model and data set."""
         profile = self._profile
-        for kind, role in (("models", model), ("datasets", dataset)):
-            if role not in profile[kind]:
-                raise make_unknown_error(f"profile {profile['name']}: {kind}", role, profile[kind])
+        for kind, role in (("model", model), ("dataset", dataset)):
+            if role not in (known := profile[f"{kind}s"]):
+                raise make_unknown_error(f"profile {profile['name']}: {kind}", role, known)
         pair = profile.get("pairs", {}).get(f"{model}/{dataset}", {})
         values = {**profile["run"], **profile["models"][model], **profile["datasets"][dataset]}
         values |= {**pair, **self._changes}

@@ -135,7 +135,7 @@ def _check_references(sweep: SweepFile, where: str) -> None:
         here = names if grid.methods is None else grid.methods
         for name in here:
             if name not in names:
-                raise make_unknown_error(f"{where}, [grid]: methods", name, names)
+                raise make_unknown_error(f"{where}, [grid]: method", name, names)
         again = cells & (own := set(product(grid.models, grid.datasets, here)))
         for model, dataset, name in sorted(again):
             raise UserError(
@@ -145,15 +145,19 @@ def _check_references(sweep: SweepFile, where: str) -> None:
         cells |= own
         for method in sweep.all_methods:
             if method.name in here and method.match and method.match not in here:
-                raise make_unknown_error(f"{where}, [grid]: methods to match", method.match, here)
+                raise UserError(
+                    f"{where}, [grid]: {method.name} matches {method.match}, which is not among "
+                    "the "
+                    f"methods of this grid; add {method.match!r} to its methods"
+                )
 
 
 def _check_own_name(path: Path) -> None:
     """Raise UserError if a sweep file has the name of a built-in report."""
     if re.fullmatch(rf"(table|figure)\d.*|curves|claims|index|made|{LEADERBOARD}.*", path.stem):
         raise UserError(
-            f"sweep {path}: a built-in report has this name; rename the file, or declare in it "
-            "the table that reports it (table = ...)"
+            f"sweep {path}: a built-in report has this name; rename the file, or set `table` in it "
+            "to the table that shows the runs"
         )
 
 

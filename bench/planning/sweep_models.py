@@ -11,7 +11,7 @@ from bench.options import check_options
 from bench.spec import FIELDS
 
 # Field types. The description completes the error message "KEY is VALUE; it must be …".
-Text = Annotated[str, Field(min_length=1, description="a text")]
+Text = Annotated[str, Field(min_length=1, description="a text that is not empty")]
 ONE_LINE = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"  # no control character
 Line = Annotated[str, Field(pattern=ONE_LINE, description="a text of one line, not blank")]
 Texts = Annotated[list[str], Field(description="a list of texts")]

@@ -44,8 +44,9 @@ def check_cut(cut: Cut, model: nn.Module, inputs: Inputs) -> None:
     apart = all(_is_close(a, b[:1]) for a, b in zip(alone, border, strict=True))
     if not (same and apart and _is_close(parts, whole)):
         raise UserError(
-            f"{type(model).__name__}: splitting its forward pass after {len(cut.layers)} frozen "
-            "layers changes the output; turn cache_prefix and fold_norms off"
+            f"{type(model).__name__}: splitting its forward pass after the frozen prefix (number "
+            f"of layers: {len(cut.layers)}) changes the output; set cache_prefix = false and "
+            "fold_norms = false"
         )
 
 
@@ -55,7 +56,9 @@ def check_same(before: Sequence[Tensor], after: Sequence[Tensor], what: str) -> 
     what: the subject of the error message.
     """
     if not all(_is_close(a, b) for a, b in zip(after, before, strict=True)):
-        raise UserError(f"{what} returns other values than before folding; turn fold_norms off")
+        raise UserError(
+            f"{what} returns other values after BatchNorm is folded; set fold_norms = false"
+        )
 
 
 def _is_close(one: Tensor, expected: Tensor) -> bool:

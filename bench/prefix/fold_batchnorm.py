@@ -51,8 +51,8 @@ def require_foldable(model: nn.Module, graph: fx.Graph, label: str) -> None:
     if norms and not _find_pairs(fx.GraphModule(model, graph)):
         raise UserError(
             f"{label}: fold_norms folds torch's own BatchNorms that follow a convolution, but this "
-            f"model has only {', '.join(sorted(norms))}, none of which can be folded; turn "
-            "fold_norms off"
+            f"model has only {', '.join(sorted(norms))}, none of which can be folded; set "
+            "fold_norms = false"
         )
 
 

@@ -89,13 +89,13 @@ class Splitter:
             reason = " ".join(str(error).split())[:160] or type(error).__name__
             raise UserError(
                 f"{name}: torch.fx cannot trace its forward pass ({reason}), so its frozen prefix "
-                "cannot be cached or folded; turn cache_prefix and fold_norms off"
+                "cannot be cached or folded; set cache_prefix = false and fold_norms = false"
             ) from None
         counted, expected = sum(self._costs.values()), self._flops.exact().forward
         if counted != expected:
             raise UserError(
                 f"{name}: its traced forward pass has {counted:,} FLOPs instead of {expected:,.0f};"
-                " turn cache_prefix and fold_norms off"
+                " set cache_prefix = false and fold_norms = false"
             )
 
     def _trace_graph(self) -> fx.Graph:

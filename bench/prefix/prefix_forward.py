@@ -59,12 +59,12 @@ class PrefixForward:
         if not isinstance(batches, Batches):
             raise UserError(
                 f"{spec.label}: cache_prefix and fold_norms need image data that fits in memory; "
-                "turn them off, or use a lower resolution"
+                "set both to false, or use images at a lower resolution"
             )
         if spec.cache_prefix and flops.has_fixed:
             raise UserError(
                 f"{spec.label}: {spec.model} does some work once per batch, so the FLOPs that a "
-                "cached prefix saves cannot be counted; turn cache_prefix off"
+                "cached prefix saves cannot be counted; set cache_prefix = false"
             )
         self._spec, self._model, self._batches = spec, model, batches
         self._device, self._folder, self._autocast = device, folder, autocast

@@ -153,10 +153,10 @@ def _check_run(run_id: str, folder: Path) -> dict[str, Any]:
         version = read_json(made_on).get("results_version") if made_on.exists() else RESULTS_VERSION
         cause = "spec.json was altered"
         if version != RESULTS_VERSION:
-            cause = f"made by version {version} of the results, not {RESULTS_VERSION}"
+            cause = f"its results version is {version}, not {RESULTS_VERSION}"
         raise UserError(
-            f"{folder}: {cause}, so its values give the id {spec.id}; move it to another folder, "
-            "and merge the others"
+            f"{folder}: {cause}, so the id of its spec.json is now {spec.id}; move this folder out "
+            "of the results folder, and merge again"
         )
     return found
 

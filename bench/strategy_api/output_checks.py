@@ -66,8 +66,8 @@ def check_verdicts(strategy: str, answer: Any, layers: int, head: str = "") -> l
             )
         if layer in verdicts:
             raise UserError(
-                f"strategy {strategy}: decide() returned layer {layer} twice; {wanted}, "
-                "one per layer"
+                f"strategy {strategy}: decide() returned layer {layer} twice; it must return at "
+                "most one Verdict for each layer"
             )
         verdicts[layer] = verdict
     return list(verdicts.values())
@@ -164,23 +164,23 @@ def check_cost(strategy: str, answer: Any) -> float:
     return cost
 
 
-def check_plain(value: Any, where: str) -> None:
+def check_plain(value: Any, where: str, owner: str = "") -> None:
     """Raise UserError unless a value consists of types that `load_checkpoint` can read.
 
-    where: name of the value in the error message.
+    where: name of the value in the error message. owner: first words of the message.
     """
     if type(value) in MAPPINGS:
         for key, inner in value.items():
-            check_plain(key, f"a key of {where}")
-            check_plain(inner, f"{where}[{key!r}]")
+            check_plain(key, f"a key of {where}", owner)
+            check_plain(inner, f"{where}[{key!r}]", owner)
     elif type(value) in SEQUENCES:
         for inner in value:
-            check_plain(inner, f"an element of {where}")
+            check_plain(inner, f"an element of {where}", owner)
     elif type(value) not in PLAIN:
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise UserError(
-            f"{where} is a {kind}, which a checkpoint cannot hold; use tensors, Python numbers, "
-            "strings, lists, tuples and dicts"
+            f"{owner}{where} has the type {kind}, which a checkpoint cannot hold; use tensors, "
+            "Python numbers, strings, lists, tuples and dicts"
         )
 
 
@@ -197,7 +197,7 @@ def check_late_answers(strategy: Strategy, name: str) -> None:
         raise UserError(
             f"strategy {name}: state_dict() returned {_show(state)}; it must return a dict"
         )
-    check_plain(state, f"strategy {name}: state_dict()")
+    check_plain(state, "state_dict()", f"strategy {name}: ")
 
 
 def _read_verdict(given: Any) -> Verdict:

@@ -75,8 +75,8 @@ def _read_decisions(folder: RunFolder, count: int) -> list[dict[str, Any]]:
     lines = read_decisions(folder.path) if count else []
     if len(lines) < count:
         raise UserError(
-            f"{folder.path / FILE} has {len(lines)} lines, but the checkpoint was written after "
-            f"{count}; delete checkpoint.pt in this folder to restart the run"
+            f"{folder.path / FILE} lacks lines that the checkpoint counts ({len(lines)} of {count} "
+            "are there); delete checkpoint.pt in this folder to restart the run"
         )
     return lines[:count]
 

@@ -62,7 +62,7 @@ class Compiled:
         except Exception as error:
             raise UserError(
                 f"{label}: torch.compile does not work here ({_get_first_line(error)}); install a "
-                "C++ compiler (g++, or set CXX) and, on CUDA, Triton, or turn compiled off"
+                "C++ compiler (g++, or set CXX) and, on CUDA, Triton, or set compiled = false"
             ) from error
         self.enter()
 
@@ -97,7 +97,7 @@ class Compiled:
         if counters["inductor"]["cudagraph_skips"] > skipped:
             raise UserError(
                 f"{self._label}: torch did not capture its step as a CUDA graph (TORCH_LOGS="
-                "perf_hints shows the reason); turn compiled off"
+                "perf_hints shows the reason); set compiled = false"
             )
         self._calls += 1
         state.compile_s += time.perf_counter() - began
@@ -122,8 +122,9 @@ class Compiled:
             else:
                 raise
             raise UserError(
-                f"{self._label}: its forward pass {what} ({_get_first_line(error)}); turn "
-                "compiled off"
+                f"{self._label}: its forward pass {what} ({_get_first_line(error)}); set "
+                "compiled = "
+                "false"
             ) from error
 
     def _build(self) -> None:

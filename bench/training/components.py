@@ -90,7 +90,10 @@ def find_artifacts(spec: Spec, results: Path) -> dict[str, Path]:
         found["reference"] = _find_kept_model(spec, spec.reference, results)
     for what, path in found.items():
         if not path.exists():
-            raise UserError(f"{spec.label}: the {what} file {path} does not exist; create it first")
+            raise UserError(
+                f"{spec.label}: the {what} file {path} does not exist; restore the file, or give "
+                "another file and run the command again"
+            )
     return found
 
 
@@ -101,7 +104,10 @@ def _find_kept_model(spec: Spec, source: str, results: Path) -> Path:
     """
     folder = RunFolder(results, source.removeprefix("run:"))
     if folder.diverged:
-        raise UserError(f"{spec.label}: needs the weights of {source}, but that run diverged")
+        raise UserError(
+            f"{spec.label}: needs the weights of {source}, but that run diverged; lower the lr of "
+            "that run, or name another run"
+        )
     if not folder.model.exists():
         raise UserError(
             f"{spec.label}: needs the weights of {source}, which were not saved; repeat that run "
@@ -129,7 +135,9 @@ def compute_budget(spec: Spec, results: Path) -> float | None:
             )
         result = folder.result()
         if result["status"] != "done":
-            raise UserError(f"{spec.label}: is matched to run {run_id}, which diverged")
+            raise UserError(
+                f"{spec.label}: is matched to run {run_id}, which diverged; lower the lr of both"
+            )
         flops = result["flops"]
         spared = sum(s["reused"] * s["prefix_exact"] for s in result["freeze_states"])
         costs.append(flops["exact"]["total"] + spared + flops["decide"])

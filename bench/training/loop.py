@@ -133,8 +133,8 @@ def _check_switches(run: RunState) -> None:
     costly = [name for name in ("compiled", "cache_prefix", "fold_norms") if getattr(spec, name)]
     if run.strategy.switches_often and costly:
         raise UserError(
-            f"{spec.label}: strategy {run.named} switches often, and {costly[0]} prepares every "
-            f"freeze state anew; turn {costly[0]} off"
+            f"{spec.label}: strategy {run.named} often changes the frozen layers, and {costly[0]} "
+            f"would prepare each change anew; set {costly[0]} = false"
         )
 
 
@@ -142,8 +142,8 @@ def _prepare_compiled_step(run: RunState) -> None:
     spec = run.spec
     if len(run.batches.sizes()) > 1:
         raise UserError(
-            f"{spec.label}: compiled needs inputs of one size, but its texts differ in length; "
-            "turn it off"
+            f"{spec.label}: compiled needs inputs of one size, but the texts differ in length; set "
+            "compiled = false"
         )
     full = min(spec.batch_size, run.batches.samples)
     run.compiled = Compiled(spec.label, run.model, run.device, full, spec.threads)

@@ -41,7 +41,8 @@ class Prefix(FixedSchedule):
             0,
             low=0,
             high=10_000,
-            doc="number of first layers that never train; 0: half, unless a saving is given",
+            doc="number of first layers that never train; 0: half of the layers, or as many as a "
+            "budget (saving or match) requires",
         ),
         "saving": SAVING,
     }

@@ -45,7 +45,13 @@ class AutoFreeze(Strategy):
     look = ("#009E73", "^")
     made_for = ("text classifier",)
     options = {
-        "N": Real(50.0, low=0.0, high=100.0, doc="percentile of r below which a unit may freeze"),
+        "N": Real(
+            50.0,
+            low=0.0,
+            high=100.0,
+            doc="percentile of the relative changes of gradient norms, below which a unit may "
+            "freeze",
+        ),
         "M": Integer(4, low=1, high=1000, doc="intervals per epoch"),
         "norm": Choice("l1", ("l1", "l2"), doc="norm of the summed gradient"),
         "unit": Choice(

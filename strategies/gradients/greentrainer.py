@@ -55,7 +55,9 @@ class GreenTrainer(Strategy):
     needs_probe = "labels"
     keeps_optimizer_state = True
     options = {
-        "rho": Real(0.5, low=0.0, high=1.0, doc="ρ: FLOPs of a step as a share of full training"),
+        "rho": Real(
+            0.5, low=0.0, high=1.0, doc="ρ: largest FLOPs of a step / those of full training"
+        ),
         "interval": Integer(2, low=1, doc="epochs from one choice to the next"),
         "samples": Integer(64, low=1, doc="labelled training samples of the probe"),
     }
@@ -88,7 +90,8 @@ class GreenTrainer(Strategy):
         if self._limit < 0:
             raise UserError(
                 f"strategy {self.name}: rho = {self.rho} is too low, because the forward pass and "
-                f"the head cost {least / flops.exact().total:.3f} of full training; give more"
+                f"the head cost {least / flops.exact().total:.3f} of full training; give a "
+                "larger rho"
             )
         # FLOPs if all layers from layer i on train, without the gradients of their own weights.
         self._own = [flops.exact_forward(layer) for layer in body]

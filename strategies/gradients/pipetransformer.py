@@ -49,7 +49,8 @@ class PipeTransformer(Strategy):
         "rule": Choice(
             "paper",
             ("paper", "code"),
-            doc="paper: limited by the smallest gradient; code: by the epoch alone",
+            doc="paper: freeze only blocks before the one with the smallest gradient; code: freeze "
+            "by the epoch alone",
         ),
     }
 

@@ -62,9 +62,17 @@ class Egeria(Strategy):
         "evaluations": Integer(2, low=1, doc="evaluations of the plasticity per epoch"),
         "samples": Integer(64, low=2, doc="training samples of the probe"),
         "window": Integer(5, low=2, doc="values of the moving average and of the fitted slope"),
-        "tolerance": Real(0.2, low=0.0, high=1.0, doc="largest settled slope / first slope"),
+        "tolerance": Real(
+            0.2, low=0.0, high=1.0, doc="slope of a settled block, at most this share of its first"
+        ),
         "patience": Integer(3, low=1, doc="evaluations in a row within the tolerance"),
-        "bootstrap": Real(0.1, low=0.0, high=1.0, doc="bootstrap ends below this change of loss"),
+        "bootstrap": Real(
+            0.1,
+            low=0.0,
+            high=1.0,
+            doc="evaluations start after the first epoch whose loss changes by less than this "
+            "share",
+        ),
     }
 
     evaluations: int

@@ -155,7 +155,10 @@ def load_reference(path: Path) -> dict[str, Tensor]:
         with get_utf8_path(path) as place:
             return dict(load_file(place))
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: cannot read the reference model: {error}") from None
+        raise UserError(
+            f"{path}: the reference model cannot be read ({error}); restore the file, or give "
+            "another reference"
+        ) from None
 
 
 def _split_batches(probe: Inputs, size: int) -> Iterator[Inputs]:

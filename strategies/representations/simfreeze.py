@@ -55,7 +55,9 @@ class SimFreeze(Strategy):
     needs_probe = "inputs"
     options = {
         "interval": Integer(40, low=1, doc="n: steps from one measurement to the next"),
-        "tolerance": Real(0.01, low=0.0, high=1.0, doc="relative variation below which it freezes"),
+        "tolerance": Real(
+            0.01, low=0.0, high=1.0, doc="relative variation of CKA below which a layer freezes"
+        ),
         "samples": Integer(64, low=4, doc="training samples on which outputs are compared"),
         "estimator": Choice(
             "biased", ("biased", "unbiased"), doc="biased: linear CKA; unbiased: with HSIC₁"

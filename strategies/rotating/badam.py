@@ -44,7 +44,10 @@ class BAdam(Strategy):
     switches_often = True
     options = {
         "K": Integer(
-            0, low=0, doc="steps for each block; 0: steps per epoch / blocks, within 50 to 100"
+            0,
+            low=0,
+            doc="steps for each block; 0: steps per epoch / number of blocks, at least 50, at "
+            "most 100",
         ),
     }
 

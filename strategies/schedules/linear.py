@@ -41,11 +41,17 @@ class Linear(Strategy):
     look = ("#E69F00", "s")
     made_for = ("convolutional network",)
     options = {
-        "t0": Real(0.5, low=0.0, high=1.0, doc="fraction of T after which the first layer freezes"),
+        "t0": Real(
+            0.5,
+            low=0.0,
+            high=1.0,
+            doc="fraction of the T steps after which the first layer freezes, with linear spacing",
+        ),
         "spacing": Choice(
             "linear",
             tuple(POWERS),
-            doc="spacing of t_i; squared, cubic: each linear t_i / T is raised to this power",
+            doc="spacing of the steps t_i at which layers freeze; squared, cubic: each linear "
+            "t_i / T is raised to the power of 2 or 3",
         ),
         "scaled": Flag(
             False, doc="start layer i at lr · T / t_i, so layers that freeze early learn faster"

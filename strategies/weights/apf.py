@@ -46,7 +46,12 @@ class APF(Strategy):
     options = {
         "interval": Integer(10, low=1, doc="steps of a round"),
         "alpha": Real(0.99, low=0.0, high=1.0, doc="factor of the exponential moving averages"),
-        "threshold": Real(0.01, low=0.0, high=1.0, doc="P below which the freezing period grows"),
+        "threshold": Real(
+            0.01,
+            low=0.0,
+            high=1.0,
+            doc="effective perturbation |EMA(Δ)| / EMA(|Δ|) below which the freezing period grows",
+        ),
     }
 
     interval: int

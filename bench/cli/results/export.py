@@ -40,7 +40,7 @@ def main(args: argparse.Namespace) -> int:
     for path, frame in zip(
         write_results(results, out, args.format), (results.runs, results.decisions), strict=True
     ):
-        print(f"{path}: {len(frame)} rows")
+        print(f"{path}: {len(frame)} row{'s' * (len(frame) != 1)}")
     return 0
 
 
@@ -50,11 +50,11 @@ def _write_compact(args: argparse.Namespace) -> int:
 
     out = args.out or args.results / "export"
     outcome = write_compact_runs(require_results(args), out)
-    print(f"{out}: {len(outcome.written)} runs")
+    count = len(outcome.written)
+    print(f"{out}: {count} run{'s' * (count != 1)}")
     if outcome.left_out:
         print(
-            f"{len(outcome.left_out)} runs were left out, because their recordings "
-            "(trace.safetensors) contain weights; to move them, copy the run folders "
-            f"{', '.join(outcome.left_out)}"
+            "left out, because the recording (trace.safetensors) contains weights: "
+            f"{', '.join(outcome.left_out)}; to move such a run, copy its folder"
         )
     return 0

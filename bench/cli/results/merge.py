@@ -25,7 +25,7 @@ def main(args: argparse.Namespace) -> int:
     make_results_folder(args.results)
     merged = merge(args.sources, args.results)
     print(
-        f"{len(merged.copied)} runs copied into {args.results}, {len(merged.same)} were already "
-        f"there, {len(merged.unfinished)} are not finished and were skipped"
+        f"runs copied into {args.results}: {len(merged.copied)}; already there: "
+        f"{len(merged.same)}; skipped because they are not finished: {len(merged.unfinished)}"
     )
     return 0

@@ -81,11 +81,12 @@ def describe_cost(estimate: CostEstimate, speed: Speed) -> str:
         return f"  {what:44}{runs:>6}{cost:>14}{gpu:>12}{cpu:>12}"
 
     rows = [
-        f"training as planned, {speed.name} at {speed.flops / 1e12:.3g} TFLOP/s sustained; "
-        f"{CORE.name} at {CORE.flops / 1e9:.3g} GFLOP/s; "
-        "≤ marks upper bounds: the cost of full training",
-        "small inputs take longer on a GPU: MobileNetV2 at 64 pixels takes 0.018 s per step on an "
-        "H200 (reports/measured/cuda)",
+        f"estimated training cost (GPU: {speed.name} at {speed.flops / 1e12:.3g} TFLOP/s "
+        "sustained; "
+        f"{CORE.name} at {CORE.flops / 1e9:.3g} GFLOP/s); "
+        "≤ marks an upper bound, the cost of full training",
+        "on small inputs, a GPU is slower than this estimate: a step of MobileNetV2 at 64 pixels "
+        "takes 0.018 s on an H200 (reports/measured/cuda)",
         f"  {'':44}{'runs':>6}{'PFLOPs':>14}{'GPU hours':>12}{'core hours':>12}",
     ]
     for sweep, (runs, flops) in estimate.own.items():
@@ -93,7 +94,7 @@ def describe_cost(estimate: CostEstimate, speed: Speed) -> str:
         rows.append(sweep)
         rows += [row(line.what, line.runs, line.flops, line.bound) for line in lines]
         bound = any(line.bound for line in lines)
-        what = "all" if len(estimate.own) == 1 else "new in this sweep"
+        what = "all" if len(estimate.own) == 1 else "all that no earlier sweep has"
         rows.append(row(what, runs, flops, bound))
     if len(estimate.own) > 1:
         rows.append("total")
@@ -115,8 +116,9 @@ def describe_plan(
 
     todo = plan.todo
     head = (
-        f"{sweep.name}, profile {sweep.profile['name']}: {len(plan.specs)} runs, "
-        + (f"{sweep.shared} of them shared between tables, " if sweep.parts else "")
+        f"{sweep.name}, profile {sweep.profile['name']}: "
+        f"{len(plan.specs)} run{'s' * (len(plan.specs) != 1)}, "
+        + (f"{sweep.shared} of them shared between sweeps, " if sweep.parts else "")
         + f"{len(plan.done)} done, {len(todo)} to do"
     )
     if not todo:
@@ -129,7 +131,8 @@ def describe_plan(
     kinds = Counter("artifacts" if s.id in artifacts else s.strategy_name for s in todo)
     rows = [f"  {kind}: {number}" for kind, number in kinds.items()]
     rows += [f"  {part.name}: {_describe_remaining(part, plan)}" for part in sweep.parts]
-    return "\n".join([head, *rows, f"about {format_duration(seconds)} with {count} at a time"])
+    at_once = f"{count} run{'s' * (count != 1)} at a time"
+    return "\n".join([head, *rows, f"time left: about {format_duration(seconds)}, {at_once}"])
 
 
 def _describe_remaining(part: Sweep, plan: Plan) -> str:

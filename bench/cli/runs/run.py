@@ -86,7 +86,8 @@ def main(args: argparse.Namespace) -> int:
         values["weights"] = args.weights
     if values.get("weights_may_lack") and not args.weights:
         raise UserError(
-            "--weights-may-lack applies to initial weights; pass --weights SOURCE, or leave it out"
+            "--weights-may-lack applies to initial weights; pass --weights SOURCE, or remove "
+            "--weights-may-lack"
         )
     values["keep_model"] = args.keep_model
     profile = load_profile(args.profile)
@@ -116,12 +117,13 @@ def summarise_result(result: dict[str, Any]) -> str:
     flops, clocks = result["flops"], result["clocks"]
     frozen = sum(layer["frozen_at_step"] is not None for layer in result["layers"])
     saved = 1 - (flops["exact"]["total"] + flops["decide"]) / flops["full_exact"]
+    words = "words" if result["metric"] == "loss" else "samples"
     return (
-        f"{NAMES[result['metric']]} {result['accuracy']:.2f} of {result['eval_count']} samples\n"
+        f"{NAMES[result['metric']]} {result['accuracy']:.2f} on {result['eval_count']} {words}\n"
         f"training {clocks['train']:.1f} s, deciding {clocks['decide']:.2f} s\n"
-        f"computation {flops['exact']['total'] / 1e12:.4g} TFLOPs exact "
-        f"({100 * saved:.1f} % saved), {flops['paper']['total'] / 1e12:.4g} by the paper's "
-        "convention\n"
+        f"computation {flops['exact']['total'] / 1e12:.4g} TFLOPs exact, "
+        f"{flops['paper']['total'] / 1e12:.4g} by the paper's convention\n"
+        f"saved {100 * saved:.1f} % of the exact FLOPs of full training, decisions included\n"
         f"layers frozen {frozen} of {len(result['layers'])}"
     )
 

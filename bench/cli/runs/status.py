@@ -40,7 +40,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds between two updates of --watch",
     )
     output.add_argument(
-        "--all", action="store_true", help=f"list every run (default: {SHOWN} of each state)"
+        "--all",
+        action="store_true",
+        help="list all runs that are running or did not finish "
+        f"(default: the first {SHOWN} of each state)",
     )
 
 
@@ -126,17 +129,22 @@ def describe_snapshot(sweep: Sweep, snapshot: Snapshot, everything: bool) -> Ite
     jobs = {p.number: p.job for run, p in snapshot.places.items() if states.get(run) == QUEUED}
     if jobs:
         why = Counter(f"{j.state.lower()} ({j.reason})" if j else "unknown" for j in jobs.values())
-        yield f"queued in {len(jobs)} jobs: " + ", ".join(f"{n} {w}" for w, n in why.items())
+        head = f"queued in {len(jobs)} job{'s' * (len(jobs) != 1)}: "
+        yield head + ", ".join(f"{n} {w}" for w, n in why.items())
     for state in ("diverged", "failed", "blocked", "interrupted"):
         lines = [
             _format_failure(spec, snapshot) for spec in sweep.specs if states[spec.id] == state
         ]
         yield from _limit_lines(state, lines, limit)
     if snapshot.silent:
-        yield f"Slurm does not answer, so job states are the last known ones: {snapshot.silent}"
+        yield (
+            f"Slurm does not answer ({snapshot.silent}); all jobs that are not known to have ended "
+            "count as queued"
+        )
     left = sum(states[s.id] in ("to do", "interrupted", "failed", "blocked") for s in sweep.specs)
     if left and not snapshot.silent:
-        yield f"{left} runs are neither running nor queued; start them with `freezebench sweep`"
+        runs = "run is" if left == 1 else "runs are"
+        yield f"{left} {runs} neither running nor queued; start with `freezebench sweep`"
     silences = [t.silence for t in snapshot.there.values() if t.state == "running"]
     if silences and max(silences) > 600:
         longest = format_duration(max(silences))
@@ -148,7 +156,7 @@ def _format_cells(sweep: Sweep, states: Mapping[str, str]) -> Iterator[str]:
     roles = {e.spec.id: " ".join(e.roles.values()) for e in sweep.entries}
     cells: dict[str, Counter[str]] = {}
     for spec in sweep.specs:
-        name = roles.get(spec.id, f"needed: {spec.model} on {spec.data}")
+        name = roles.get(spec.id, f"artifact: {spec.model} on {spec.data_name}")
         cells.setdefault(name, Counter())[states[spec.id]] += 1
     width = max(len(name) for name in cells)
     for name, counts in cells.items():
@@ -159,7 +167,7 @@ def _format_cells(sweep: Sweep, states: Mapping[str, str]) -> Iterator[str]:
 
 def _format_counts(counts: Counter[str]) -> str:
     parts = [f"{counts[state]} {state}" for state in ORDER if counts[state] or state == "done"]
-    return f"{counts.total()} runs: " + ", ".join(parts)
+    return f"{counts.total()} run{'s' * (counts.total() != 1)}: " + ", ".join(parts)
 
 
 def _format_running(spec: Spec, snapshot: Snapshot) -> str:

@@ -78,7 +78,8 @@ def main(args: argparse.Namespace) -> int:
     diverged = [s for s in sweep.specs if RunFolder(args.results, s.id).diverged]
     for spec in diverged:
         print(
-            f"diverged: {spec.label}; a lower learning rate may help, for all methods alike",
+            f"diverged: {spec.label}; a lower learning rate may help; lower it for all methods "
+            "alike",
             file=sys.stderr,
         )
     return 1 if failures or diverged else 0
@@ -99,8 +100,9 @@ def _run_locally(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> tuple[bo
     outcome = launch(specs, args.results, args.workers)
     if outcome.failed:
         print(
-            f"{len(outcome.failed)} runs failed and {len(outcome.blocked)} that need them were not "
-            f"started; see {args.results}/runs/*/traceback.txt; the same command tries them again",
+            f"failed runs: {len(outcome.failed)}; runs not started because they need a failed run: "
+            f"{len(outcome.blocked)}; tracebacks of errors: {args.results}/runs/*/traceback.txt; "
+            "the same command tries these runs again",
             file=sys.stderr,
         )
     if outcome.stopped:
@@ -120,11 +122,13 @@ def _check_launcher(args: argparse.Namespace) -> None:
     """Raise UserError if an option of one launcher is given together with the other launcher."""
     if args.launcher == "slurm" and args.workers:
         raise UserError(
-            "--workers needs --launcher local; on Slurm, the cluster file sets the runs per job"
+            "--workers needs --launcher local; remove --workers, because the GPUs or cores in the "
+            "cluster file set how many runs a Slurm job executes at a time"
         )
     if args.launcher == "slurm" and args.rendezvous:
         raise UserError(
-            "--rendezvous needs --launcher local; on Slurm, the nodes of a job find each other"
+            "--rendezvous needs --launcher local; remove --rendezvous, because the nodes of a "
+            "Slurm job find each other"
         )
     given = [f"--{name}" for name in ("cluster", "dirty") if getattr(args, name)]
     if args.launcher == "local" and given:

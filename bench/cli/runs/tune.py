@@ -27,12 +27,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="model of the profile, by role")
     parser.add_argument("dataset", help="data set of the profile, by role")
     grid = parser.add_argument_group(
-        "grid", "Full training and the control prefix are trained with every combination."
+        "grid", "Every combination is used for full training and for the control `prefix`."
     )
     for name, text in (
         ("--lr", "learning rates (default: 0.1, 0.3, 1 and 3 times that of the profile)"),
         ("--warmup", "shares of the steps for warm-up (default: 0 and 0.1)"),
-        ("--weight-decay", "weight decays (default: 1 and 10 times that of the profile)"),
+        (
+            "--weight-decay",
+            "weight decays (default: 1 and 10 times that of the profile, or 0 and 1e-4 if it is 0)",
+        ),
     ):
         grid.add_argument(name, type=_parse_list, default=(), metavar="A,B,…", help=text)
     grid.add_argument(
@@ -97,7 +100,8 @@ def main(args: argparse.Namespace) -> int:
     rows = read_tuning_rows([entry.spec for entry in sweep.entries], args.results)
     print(format_text(build_tuning_table(rows, sweep.title)))
     lines = format_profile_lines(rows, f"{args.model}/{args.dataset}", FULL, args.setting)
-    print("For the profile, from full training. They replace an existing section of this name:\n")
+    print("Best values of full training. Write these lines into the profile, in place of a section")
+    print("with the same name:\n")
     print(lines)
     return 1 if outcome.failed else 0
 

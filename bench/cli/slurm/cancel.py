@@ -35,11 +35,14 @@ def main(args: argparse.Namespace) -> int:
             others = {place.number for place in found.values()} - numbers
             slurm_commands.cancel(_group_into_arrays(numbers, others))
     except slurm_commands.Unreachable as error:
-        raise UserError(f"Slurm does not answer: {error}; try again later") from None
+        raise UserError(
+            f"Slurm does not answer ({error}); try again later, on a login node"
+        ) from None
     if not numbers:
         print(f"no job of {sweep.name} is in the queue")
         return 0
-    print(f"{len(numbers)} jobs cancelled; `freezebench sweep` continues from their checkpoints")
+    count = f"{len(numbers)} job{'s' * (len(numbers) != 1)}"
+    print(f"{count} cancelled; `freezebench sweep` continues from the checkpoints of the runs")
     return 0
 
 

@@ -70,6 +70,8 @@ def _find_run_id(beginning: str, results: Path, submissions: Submissions) -> str
         )
     if len(found) > 1:
         raise UserError(
-            f"{beginning!r} begins {len(found)} ids: {', '.join(found[:5])} …; give more digits"
+            f"{len(found)} ids begin with {beginning!r}: {', '.join(found[:5])}"
+            + (" …" if len(found) > 5 else "")
+            + "; give more digits"
         )
     return found[0]

@@ -29,7 +29,8 @@ def main(args: argparse.Namespace) -> int:
 
     if not args.failed:
         raise UserError(
-            "give --failed to select the runs (`freezebench sweep` submits all missing runs)"
+            "give --failed to select the failed runs (`freezebench sweep --launcher slurm` submits "
+            "all missing runs)"
         )
     sweep = resolve_sweep(args)
     check_data(sweep.specs)
@@ -45,6 +46,6 @@ def main(args: argparse.Namespace) -> int:
         if spec.id in wanted:
             wanted |= {n for n in spec.needs if n not in plan.done}
     specs = tuple(s for s in plan.specs if s.id in wanted)
-    print(f"{sweep.name}: {len(bad)} runs failed or were blocked", flush=True)
+    print(f"{sweep.name}: runs that failed or were blocked: {len(bad)}", flush=True)
     submit_missing(sweep, Plan(specs, frozenset()), args)
     return 0

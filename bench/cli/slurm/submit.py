@@ -68,10 +68,14 @@ def submit_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
                 )
             arrays = submit_arrays(now, submissions, settings, code, sweep.name, args.results)
     except slurm_commands.Unreachable as error:
-        raise UserError(f"Slurm does not answer: {error}; try again later") from None
+        raise UserError(
+            f"Slurm does not answer ({error}); try again later, on a login node"
+        ) from None
     for array in arrays:
         first, last = array.jobs[0], array.jobs[-1]
-        print(f"submitted {first}" + (f" to {last}" if len(array.jobs) > 1 else ""))
+        print(
+            f"submitted jobs {first} to {last}" if len(array.jobs) > 1 else f"submitted job {first}"
+        )
     print(f"code: {code.commit}, kept in {code.path}")
     print(f"to watch: freezebench status {' '.join(args.sweep)} --watch (with the same options)")
     return len(now.specs)
@@ -80,14 +84,15 @@ def submit_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
 def describe_submission(intent: SubmissionPlan, settings: ClusterSettings) -> str:
     """Return a few lines that describe the arrays and the resources of a job."""
     lines = []
-    if intent.queued:
-        lines.append(f"{len(intent.queued)} runs are already in the queue")
-    if intent.elsewhere:
-        lines.append(f"{len(intent.elsewhere)} runs are running in another process")
+    if count := len(intent.queued):
+        lines.append(f"{count} {'run is' if count == 1 else 'runs are'} already in the queue")
+    if count := len(intent.elsewhere):
+        lines.append(f"{count} {'run is' if count == 1 else 'runs are'} running in another process")
     for number, planned in enumerate(intent.arrays, start=1):
         at_once = settings.at_once(planned.specs)
+        runs, jobs = len(planned.specs), len(planned.packs)
         lines.append(
-            f"array {number}: {len(planned.specs)} runs in {len(planned.packs)} jobs"
+            f"array {number}: {runs} run{'s' * (runs != 1)} in {jobs} job{'s' * (jobs != 1)}"
             + (f", {at_once} at a time in a job" if at_once > 1 else "")
         )
     if intent.arrays:

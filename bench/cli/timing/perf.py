@@ -114,7 +114,9 @@ def main(args: argparse.Namespace) -> int:
                 written = write_measurements(values, settings, args.results / "perf")
     if not values:
         raise UserError(
-            f"{', '.join(chosen)} measures nothing on {', '.join(models)}; leave out --models"
+            f"no measurement of --only {','.join(chosen)} uses --models {','.join(models)}; "
+            "leave out "
+            "--models"
         )
     print(f"{written[0]}, {written[1]}")
     return 0

@@ -10,7 +10,10 @@ from bench.errors import UserError
 
 HELP = "time finished runs again, alternating their steps with steps of full training"
 EXAMPLE = "freezebench retime table2 --only-seed 0"
-SKIPPED = "not done, diverged, with cache_prefix, compiled or replicas, or too many freeze states"
+SKIPPED = (
+    "a run is skipped if it is not done, diverged, uses cache_prefix, compiled or replicas, or has "
+    "more freeze states than its result lists"
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +66,7 @@ def main(args: argparse.Namespace) -> int:
                 flush=True,
             )
     if before:
-        print(f"{before} runs were timed before; --again times them again")
+        print(f"runs timed before: {before}; --again times them again")
     if skipped:
-        print(f"{skipped} runs skipped: {SKIPPED}")
+        print(f"runs skipped: {skipped}; {SKIPPED}")
     return 0

@@ -53,6 +53,7 @@ class ImageSet(DataSet):
         """
         if sequential:
             raise UserError(
-                f"{self.name}: sequential reads tar shards of images; set sequential = false"
+                f"{self.name}: sequential reads tar shards of images, which this data set does not "
+                "have; set sequential = false"
             )
         return None

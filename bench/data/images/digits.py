@@ -93,7 +93,10 @@ def _load_source() -> tuple[Tensor, Tensor]:
     try:
         rows = np.loadtxt(path, delimiter=",", dtype=np.int64)
     except OSError as error:
-        raise UserError(f"digits: {path} cannot be read ({error}); install scikit-learn") from None
+        raise UserError(
+            f"digits10: scikit-learn's file {path} cannot be read ({error}); run `pip install "
+            "scikit-learn`"
+        ) from None
     images = torch.from_numpy(rows[:, :-1]).to(torch.uint8).reshape(-1, 8, 8)
     return images, torch.from_numpy(rows[:, -1].copy())
 

@@ -81,7 +81,7 @@ def _explain_start(path: Readable) -> str:
     if start.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS; fetch the image with `git lfs pull`"
     if start[4:8] == b"ftyp":
-        return f"a file in the format {start[8:12].decode(errors='replace')!r}, such as HEIC"
+        return f"a HEIC, AVIF or MP4 file of the type {start[8:12].decode(errors='replace')!r}"
     return "" if start else "the file is empty"
 
 

@@ -103,11 +103,15 @@ def list_images(
         for name in names:
             if not files[name]:
                 raise UserError(
-                    f"{format_path(place / name)}: contains no images ({', '.join(IMG_EXTENSIONS)})"
+                    f"{format_path(place / name)}: contains no images "
+                    f"({', '.join(IMG_EXTENSIONS)}); add images, or remove the folder"
                 )
     paths = tuple(path for name in names for path in files[name])
     if not paths:
-        raise UserError(f"{format_path(place)}: contains no images ({', '.join(IMG_EXTENSIONS)})")
+        raise UserError(
+            f"{format_path(place)}: contains no images ({', '.join(IMG_EXTENSIONS)}); put images "
+            f"into {split}/CLASS/"
+        )
     counts = torch.tensor([len(files[name]) for name in names])
     listing = Listing(names, paths, torch.arange(len(names)).repeat_interleave(counts))
     _check_each_class(place, listing)
@@ -140,13 +144,16 @@ def _list_classes(root: Path, split: str, known: Sequence[str] | None) -> tuple[
 
 
 def _explain_twin(name: str, others: Sequence[str]) -> str:
-    """Return a hint if another name looks like this one but has other code points, else ""."""
+    """Return advice on a class that is missing in train/.
+
+    The advice differs if another name looks like this one but has other code points.
+    """
     if unicodedata.normalize("NFC", name) in {unicodedata.normalize("NFC", o) for o in others}:
         return (
             ", where the name looks the same but its accents are encoded otherwise (Unicode NFC "
             "and NFD); copy the name of the folder in train/"
         )
-    return ""
+    return "; add training images of it, or remove this folder"
 
 
 def _check_each_class(place: Path, listing: Listing) -> None:
@@ -158,7 +165,8 @@ def _check_each_class(place: Path, listing: Listing) -> None:
         names = ", ".join(repr(name) for name in missing[:3])
         raise UserError(
             f"{format_path(place)}: contains no images of {len(missing)} of the {len(counts)} "
-            f"classes in train/ ({names}{more}); add images of them, or remove them from train/"
+            f"classes in train/ ({names}{more}); add images of each of these, or remove them from "
+            "train/"
         )
 
 

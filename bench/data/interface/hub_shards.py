@@ -30,10 +30,16 @@ def find_shard_fault(paths: Sequence[Path]) -> str:
     numbers = {path: _get_numbers(path) for path in sort_shards(paths)}
     first, *others = numbers
     if numbers[first] == UNKNOWN:
-        return f"{first.name} does not have the name of a shard, as in train-00000-of-00001.parquet"
+        return (
+            f"{first.name} is not named like a shard; rename it like train-00000-of-00001.parquet, "
+            "or remove it"
+        )
     for path in others:
         if numbers[path][1] != numbers[first][1]:
-            return f"{first.name} and {path.name} are of different sets; remove one of the sets"
+            return (
+                f"{first.name} and {path.name} state different numbers of shards; remove the files "
+                "with one of these numbers"
+            )
     for one, other in zip(numbers, others, strict=False):
         if numbers[one] == numbers[other]:
             return f"{one.name} and {other.name} are the same shard; remove one of them"
@@ -44,7 +50,7 @@ def find_shard_fault(paths: Sequence[Path]) -> str:
     named = ", ".join(_rename(first, number) for number in missing[:MOST_NAMED])
     more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
     are = "is" if len(missing) == 1 else "are"
-    return f"{named}{more} {are} missing; download them again, or unpack them if they are packed"
+    return f"{named}{more} {are} missing; download each missing file, or decompress it"
 
 
 def _get_numbers(path: Path) -> tuple[int, int]:

@@ -22,8 +22,9 @@ def split_held_out(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """
     if len(alone := find_only_samples(labels)):
         raise UserError(
-            f"class {int(labels[alone[0]])} has a single training sample, so none can be held out "
-            "for validation; add samples, or use --evaluate-on test"
+            f"class {int(labels[alone[0]])} (counted from 0) has a single training sample, so none "
+            "can be held out to evaluate on; add samples of this class, or use --evaluate-on test "
+            "if the data set has a test or validation part"
         )
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     rank = _rank_in_class(labels[order])

@@ -110,7 +110,7 @@ def make_samples(
         if label not in classes:
             remedy = "correct the file"
             if label == UNLABELLED:
-                remedy = "-1 usually means no label, so remove these rows"
+                remedy = "-1 usually means no label, so remove all rows with it"
             raise UserError(
                 f"{where}, row {number}: the label {label[:40]!r} is not among the labels of the "
                 f"training part ({_list_names(list(classes))}); {remedy}"

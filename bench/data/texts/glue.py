@@ -83,7 +83,8 @@ class GlueSet(TextSet):
         task = TASKS[self.name]
         return (
             "GLUE; from files in a data root or through the datasets library; 2 classes, "
-            f"{task.train:,} training texts, scored by {task.metric}"
+            f"{task.train:,} training texts, scored by "
+            f"{'Matthews correlation' if task.metric == 'matthews' else task.metric}"
         )
 
     def describe(self, root: Path | None) -> Facts:
@@ -118,10 +119,10 @@ def _load_files(name: str, root: Path) -> tuple[list[TextSample], list[TextSampl
                     [text for file in train for text in read(root / folder / file, name)],
                     [text for file in dev for text in read(root / folder / file, name)],
                 )
-    wanted = " or ".join(" and ".join((*train, *dev)) for train, dev in task.layouts)
+    wanted = ", or ".join(" with ".join((*train, *dev)) for train, dev in task.layouts)
     raise UserError(
-        f"{name}: no {wanted} in {root} or its folders {' and '.join(FOLDERS[name][:2])}; "
-        "give --data-root DIR, the folder that contains GLUE's files"
+        f"{name}: neither {root} nor its folders {' and '.join(FOLDERS[name][:2])} contain "
+        f"{wanted}; give --data-root DIR, the folder that contains GLUE's files"
     )
 
 
@@ -134,7 +135,9 @@ def read(path: Path, name: str) -> list[TextSample]:
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); download it again") from None
+        raise UserError(
+            f"{path}: cannot be read ({error}); check its permissions, or download it again"
+        ) from None
     texts = []
     for number, line in enumerate(lines, 1):
         if not line.strip() or (task.header and number == 1):
@@ -145,8 +148,8 @@ def read(path: Path, name: str) -> list[TextSample]:
         except ValueError:
             wanted = (task.row.__doc__ or "").strip()
             raise UserError(
-                f"{path}, line {number}: cannot parse its {len(fields)} fields as {wanted} (label "
-                "0 or 1); download the file again"
+                f"{path}, line {number}: must hold {wanted}, separated by tabs, with label 0 or 1 "
+                f"(number of fields found: {len(fields)}); download the file again"
             ) from None
     if not texts:
         raise UserError(f"{path}: contains no texts; download it again")
@@ -179,8 +182,8 @@ def _load_from_hub(name: str) -> tuple[list[TextSample], list[TextSample]]:
     except Exception as error:  # missing library, no network, moved file, …
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
-            f"{name}: download failed ({reason}); give --data-root DIR with GLUE's files, or "
-            "install freezebench[hub] and allow network access"
+            f"{name}: download failed ({reason}); give --data-root DIR with GLUE's files, or run "
+            "`pip install 'freezebench[hub]'` and allow network access"
         ) from None
     return train, dev
 

@@ -38,10 +38,11 @@ def list_classes(labels: Sequence[str], where: str) -> dict[str, int]:
     label seems to mean "no label".
     """
     found = set(labels)
-    if len(found) < 2 or len(found) > max(2, min(MOST_CLASSES, len(labels) // 2)):
+    most = max(2, min(MOST_CLASSES, len(labels) // 2))
+    if not 2 <= len(found) <= most:
         raise UserError(
-            f"{where}: its label column has {len(found):,} different values in {len(labels):,} "
-            "rows; name a column of classes"
+            f"{where}: its label column must hold from 2 to {most:,} different values (rows: "
+            f"{len(labels):,}), but holds {len(found):,}; name another column as #TEXT,LABEL"
         )
     _refuse_spellings(found, where)
     if not all(label.removeprefix("-").isdecimal() for label in found):
@@ -55,7 +56,7 @@ def list_classes(labels: Sequence[str], where: str) -> dict[str, int]:
         if lone and len(ordered) > 2 and Decimal(ordered[-1]) > 1:
             raise UserError(
                 f"{where}, row {labels.index(UNLABELLED) + 1}: the label -1 usually means no "
-                "label; remove these rows, or rename the label if it is a class"
+                "label; remove all rows with it, or rename the label if it is a class"
             )
     return {label: number for number, label in enumerate(ordered)}
 

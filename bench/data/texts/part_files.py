@@ -56,13 +56,13 @@ def read_part(files: Sequence[Path]) -> tuple[str, list[Row]]:
     tables = {file: read_table(file, may_be_empty=True) for file in files}
     filled = {file: rows for file, rows in tables.items() if rows}
     if not filled:
-        raise UserError(f"{files[0]} and the other shards contain no rows; use other files")
+        raise UserError(f"{files[0]} to {files[-1].name} contain no rows; use other files")
     first = next(iter(filled))
     for file, rows in filled.items():
         if file.suffix.lower() not in LINES and {*rows[0]} != {*filled[first][0]}:
-            names = (", ".join(map(str, table[0])) for table in (filled[first], rows))
+            here, there = (", ".join(map(str, table[0])) for table in (filled[first], rows))
             raise UserError(
-                f"{first} and {file.name} have different columns ({' and '.join(names)}); save "
+                f"{first} has the columns {here}, but {file.name} has the columns {there}; save "
                 "both with the same columns"
             )
     return f"{files[0]} to {files[-1].name}", [row for rows in tables.values() for row in rows]

@@ -35,10 +35,8 @@ def read_table(path: Path, may_be_empty: bool = False) -> list[Row]:
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise UserError(
-            f"{path}: has the suffix {suffix or '(none)'!r}; use a file that ends in "
-            f"{', '.join(SUFFIXES)}"
-        )
+        found = f"the suffix {suffix!r}" if suffix else "no suffix"
+        raise UserError(f"{path}: has {found}; use a file that ends in {', '.join(SUFFIXES)}")
     try:
         _refuse_pointer(path)
         if suffix in DELIMITERS:
@@ -114,7 +112,9 @@ def _check_header(columns: Sequence[str], delimiter: str, path: Path) -> None:
             raise ValueError(f"two columns have the name {name!r}")
     others = [sign for sign in SIGNS if sign != delimiter and sign in "".join(columns)]
     if len(columns) == 1 and others:
-        remedy = "give it the suffix .tsv" if others[0] == "\t" else f"write it with {delimiter!r}"
+        remedy = f"save the file with {delimiter!r}"
+        if others[0] == "\t":
+            remedy = "give the file the suffix .tsv"
         raise UserError(
             f"{path}: its header {columns[0][:40]!r} has the delimiter {others[0]!r} instead of "
             f"{delimiter!r}; {remedy}"
@@ -138,7 +138,9 @@ def _refuse_joined_rows(records: Sequence[Record], delimiter: str) -> None:
             known = {other[column] for part, _, other in records if len(part) == 1}
             if {values[column] for values in alone} <= known:
                 first = end - len(lines) + 1
-                raise csv.Error(f"a quote in line {first} joins lines {first} to {end} to one row")
+                raise csv.Error(
+                    f"a quote that opens in line {first} makes one row of lines {first} to {end}"
+                )
 
 
 def _read_lines(path: Path) -> list[Row]:

@@ -88,7 +88,9 @@ class FileTableSet(TableSet):
         path = expand_home(self.place)
         if path.is_file():
             return {"train": (str(path), read_table(path))}
-        if not self.place or not path.is_dir():
+        if not self.place:
+            raise UserError(f"{self.name}: no file or folder is given; write texts:PATH")
+        if not path.is_dir():
             raise UserError(f"{self.name}: there is no file or folder {path}; check the path")
         return {part: read_part(files) for part, files in find_part_files(path, self.name).items()}
 

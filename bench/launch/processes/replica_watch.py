@@ -189,7 +189,7 @@ def _choose_first_gpu(spec: Spec) -> int:
     there, wanted = torch.cuda.device_count(), spec.replicas_per_node
     if first + wanted > there:
         raise UserError(
-            f"{spec.label}: replicas = {spec.replicas} needs {wanted} GPUs on each machine, but "
-            f"this machine has {there}; use fewer replicas or fewer --workers"
+            f"{spec.label}: replicas = {spec.replicas} needs {wanted} GPU{'s' * (wanted > 1)} on "
+            f"each machine, but this machine has {there}; use fewer replicas or fewer --workers"
         )
     return first

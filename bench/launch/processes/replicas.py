@@ -64,7 +64,8 @@ def _lead(
     machines, address = connect()
     if machines.size != spec.nodes:
         raise UserError(
-            f"{spec.label}: nodes = {spec.nodes}, but there are {machines.size} machines"
+            f"{spec.label}: nodes = {spec.nodes}, but {machines.size} machines take part; give the "
+            "same nodes to all runs"
         )
     number = machines.publish({**asdict(task), "results": str(task.results), "meeting": address})
     try:
@@ -109,8 +110,9 @@ def _await_machines(machines: Machines, number: int, stop: Callable[[], bool]) -
             return False
         if time.monotonic() > until:
             raise ProcessLost(
-                f"a machine did not come in {JOIN_SECONDS:.0f} s; start the same command on all "
-                "machines again to resume from the last checkpoint"
+                f"a machine did not join the run within {JOIN_SECONDS:.0f} s; start the same "
+                "command "
+                "on all machines again to resume from the last checkpoint"
             )
         time.sleep(LISTEN_SECONDS)
     return True

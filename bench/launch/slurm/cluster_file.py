@@ -157,8 +157,7 @@ class ClusterSettings:
         if self.resources["cpus_per_task"] < threads:
             raise UserError(
                 f"{self.file}: the runs that a job executes at a time use {threads} threads, but "
-                f"jobs request {self.resources['cpus_per_task']} cores; set cpus_per_task = "
-                f"{threads}"
+                f"cpus_per_task = {self.resources['cpus_per_task']}; set cpus_per_task = {threads}"
             )
 
     def parameters(self) -> dict[str, Any]:

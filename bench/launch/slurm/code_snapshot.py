@@ -44,8 +44,9 @@ def snapshot_code(results: Path, dirty: bool) -> CodeSnapshot:
     changed = _list_changed() if head else []
     if changed and not dirty:
         raise UserError(
-            f"uncommitted changes in {changed[0]} ({len(changed)} file(s) in all); commit them, "
-            "or pass --dirty to submit the files as they are"
+            f"uncommitted changes in {changed[0]}"
+            + (f" and {len(changed) - 1} more" if len(changed) > 1 else "")
+            + "; commit them, or pass --dirty to submit the files as they are"
         )
     if head and not changed:
         return _store_copy(results, head, _read_commit(head))

@@ -87,7 +87,7 @@ def check_slurm() -> None:
     for command in ("sbatch", "srun", "squeue", "scontrol"):
         if shutil.which(command) is None:
             raise UserError(
-                f"{command} is not installed here; run this command on a login node of the cluster"
+                f"{command} is not installed here; run freezebench on a login node of the cluster"
             )
 
 

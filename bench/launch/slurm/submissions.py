@@ -79,14 +79,15 @@ class Submissions:
         """Return the arrays that are not recorded as ended, oldest first."""
         arrays = []
         for path in self.root.glob("sent/*.json"):
-            values = read_json(path)
+            values = read_json(path, _advise(path))
             if not values["ended"]:
                 arrays.append(Array(**values))
         return sorted(arrays, key=lambda array: array.sent_at)
 
     def every(self) -> list[Array]:
         """Return the records of all arrays, oldest first."""
-        arrays = [Array(**read_json(path)) for path in self.root.glob("sent/*.json")]
+        paths = self.root.glob("sent/*.json")
+        arrays = [Array(**read_json(path, _advise(path))) for path in paths]
         return sorted(arrays, key=lambda array: array.sent_at)
 
     def write(self, array: Array) -> None:
@@ -142,8 +143,8 @@ class Submissions:
         with hold_lock(path, WAIT_SECONDS) as ours:
             if not ours:
                 raise UserError(
-                    f"timed out waiting for the lock {path}: another `freezebench` process holds "
-                    "it; stop it or wait"
+                    f"another `freezebench` process has held the lock {path} for "
+                    f"{WAIT_SECONDS:.0f} s; stop that process, or try again later"
                 )
             yield
 
@@ -165,6 +166,11 @@ def locate_runs(arrays: Iterable[Array], queue: Iterable[Job] | None) -> dict[st
             if job or queue is None:
                 found.update({run: RunLocation(array, number, job) for run in pack})
     return found
+
+
+def _advise(path: Path) -> str:
+    """Return the advice for a damaged record of an array."""
+    return f"cancel its jobs (scancel --name={path.stem}), then delete this file"
 
 
 def _get_user() -> str:

@@ -219,7 +219,7 @@ def _submit_array(
             )  # fmt: skip
     except (RuntimeError, OSError) as error:
         words = " ".join(str(error).split())
-        raise UserError(f"sbatch rejected the settings in {settings.file}: {words}") from error
+        raise UserError(f"the jobs were not submitted ({words}); check {settings.file}") from error
     return [str(job.job_id) for job in jobs]
 
 

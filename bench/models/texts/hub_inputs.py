@@ -87,7 +87,7 @@ def adapt_inputs(model: nn.Module, name: str) -> nn.Module:
     if config.is_encoder_decoder:
         raise UserError(
             f"{name}: {type(model).__name__} is an encoder with a decoder, which the benchmark does"
-            " not support; use an encoder or a decoder"
+            " not support; use a model that has only one of the two"
         )
     accepted = inspect.signature(type(model).forward).parameters
     # Without two kinds of segments, segment 1 is unknown (RoBERTa) or a token of the text (GPT-2).

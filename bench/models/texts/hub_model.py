@@ -154,12 +154,13 @@ class HubModel(TextModel):
             if key.startswith(f"{model.base_model_prefix}."):
                 raise UserError(
                     f"{self.name}: {key} has shape {tuple(given)} in the weights, but {tuple(own)} "
-                    f"by {CONFIG}; use the {CONFIG} of the weights"
+                    f"by {CONFIG}; use the {CONFIG} that belongs to the weights"
                 )
         if lost := sorted(key for key in report["unexpected_keys"] if _is_in_base(key, model)):
+            more = f" (one of {len(lost)} such tensors)" if len(lost) > 1 else ""
             raise UserError(
-                f"{self.name}: {len(lost)} tensors of the weights, such as {lost[0]}, do not fit "
-                f"the model of {CONFIG}; use the {CONFIG} of the weights"
+                f"{self.name}: the weights contain {lost[0]}{more}, but the model of {CONFIG} does "
+                f"not; use the {CONFIG} that belongs to the weights"
             )
         # transformers fills in random values for these tensors.
         absent = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}

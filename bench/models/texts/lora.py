@@ -63,7 +63,8 @@ def add_adapters(model: nn.Module) -> nn.Module:
         from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
     except ImportError:
         raise UserError(
-            "lora: needs the library peft; `pip install 'freezebench[lora]'`, or leave LoRA out"
+            "lora: needs the library peft; run `pip install 'freezebench[lora]'`, or give the "
+            "model without lora:"
         ) from None
     config: Any = model.config
     if config.model_type not in KNOWN:

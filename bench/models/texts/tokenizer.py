@@ -65,7 +65,10 @@ def load_tokenizer(model: TextModel, vocabulary: Path | None) -> PreTrainedToken
         try:
             words = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the vocabulary {path} ({error})") from None
+            raise UserError(
+                f"cannot read the vocabulary {path} ({error}); pass the vocab.txt of {model.name} "
+                "as --vocab FILE"
+            ) from None
         _check_vocabulary(words, str(path), model.name)
     return BertTokenizerFast(vocab={word: i for i, word in enumerate(words)}, do_lower_case=True)
 
@@ -107,8 +110,8 @@ def tokenize(
         unknown = float((real & (ids == tokenizer.unk_token_id)).sum()) / float(lengths.sum())
     if unknown > MOST_UNKNOWN:
         raise UserError(
-            f"{name}: {unknown:.0%} of its words are not in the model's vocabulary; use the "
-            "vocabulary of the model, or another model"
+            f"{name}: {100 * unknown:.0f} % of its tokens are words or signs that the vocabulary "
+            "lacks; use the vocabulary of the model, or another model"
         )
     ends = ids.gather(1, lengths[:, None] - 1)[:, 0] == tokenizer.pad_token_id
     if ends.any():

@@ -122,8 +122,9 @@ def convert(path: Path, keep: str = "", drop: Sequence[str] = ()) -> str:
         raise UserError(f"{target} exists; pass it to --weights, or move it and convert again")
     _write(tensors, path, target)
     others = [str(key) for key in state if str(key) not in tensors]
-    left = f"; left out {_list_names(others)}, not tensors" if others else ""
-    return f"{target}: {len(tensors)} tensors{left}{'' if keep else _describe_copies(value)}"
+    left = f"; left out what is not a tensor: {_list_names(others)}" if others else ""
+    count = f"{len(tensors)} tensor" + "s" * (len(tensors) != 1)
+    return f"{target}: {count}{left}{'' if keep else _describe_copies(value)}"
 
 
 def is_under(key: str, prefixes: Sequence[str]) -> bool:
@@ -169,8 +170,8 @@ def _read_parts(index: Path) -> dict[str, Any]:
     missing = [part for part in parts if not (index.parent / part).is_file()]
     if missing:
         raise UserError(
-            f"{index}: {_list_names(missing)} of its {len(parts)} parts not found; put all parts "
-            f"into {index.parent}"
+            f"{index}: needs the parts {_list_names(missing)}, which {index.parent} does not "
+            f"contain; put all {len(parts)} parts into it"
         )
     return {k: v for part in parts for k, v in _find_state(_read_any(index.parent / part)).items()}
 
@@ -245,7 +246,7 @@ def _describe_copies(value: Any) -> str:
     copies = [key for key in WRAPPED if isinstance(value, dict) and _find_state(value.get(key))]
     if len(copies) < 2:
         return ""
-    return f"; from {copies[0]}, and --keep selects another of {', '.join(copies[1:])}"
+    return f"; taken from {copies[0]} (for another copy, pass --keep: {', '.join(copies[1:])})"
 
 
 def _name_target(path: Path, keep: str, drop: Sequence[str]) -> Path:
@@ -268,7 +269,7 @@ def _explain_fault(path: Path, error: Exception) -> str:
         return f"a pickle, which can execute any code; convert it with: {command}"
     if start.startswith(ZIP) and zipfile.is_zipfile(path):
         kind = "NumPy arrays" if path.suffix.lower() == ".npz" else "other files"
-        return f"a zip file of {kind}, not of torch.save; use another file"
+        return f"a zip file with {kind}, which torch.save did not write; use another file"
     if start.startswith(ZIP):
         return "a damaged zip file; download or copy it again"
     for first, kind in FOREIGN.items():
@@ -287,7 +288,8 @@ def _explain_absence(value: Any, keep: str) -> str:
         return f"tensors are under {_list_names(nested)}; pass --keep {nested[0]}"
     under = f" under {keep}" if keep else ""
     names = [f"{k} ({v.origin})" if isinstance(v, Opaque) else str(k) for k, v in value.items()]
-    return f"no tensors{under}; keys: {_list_names(names)}; pass --keep KEY, or {SAVE_STATE}"
+    keys = _list_names(names) or "none"
+    return f"no tensors{under}; keys: {keys}; pass --keep KEY, or {SAVE_STATE}"
 
 
 def _list_names(names: list[str]) -> str:

@@ -179,7 +179,8 @@ def _is_trainable(weight: Tensor) -> bool:
 
 def _format_keys(keys: Sequence[str]) -> str:
     more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
-    return f"{len(keys)} tensors: {', '.join(keys[:SHOWN])}{more}"
+    noun = "tensor" if len(keys) == 1 else "tensors"
+    return f"{len(keys)} {noun}: {', '.join(keys[:SHOWN])}{more}" if keys else "no tensors"
 
 
 def _explain_missing(
@@ -219,9 +220,9 @@ def _explain_missing(
         return f"{lacks}, the statistics of BatchNorm; use a file with the whole state_dict"
     prefixes = _list_prefixes(barred, body)
     if 2 * len(barred) > len(body) or len(prefixes) > SHOWN:
-        return f"{lacks} of the model's {len(body)}; use a file that holds the whole model"
+        return f"{lacks} (of {len(body)}); use a file that holds the whole model"
     return (
-        f"{lacks}; if the model may start with random values for them, pass --weights-may-lack "
+        f"{lacks}; if the model may start with random values there, pass --weights-may-lack "
         f"{','.join(prefixes)}"
     )
 
@@ -243,7 +244,9 @@ def _explain_unknown(
     if any(key.partition(".")[0] in modules for key in strange):
         return OTHER_FILE
     command = _format_drop(raw, given, strange, path)
-    return f"if it does not need them, leave them out with: {command}" if command else OTHER_FILE
+    if not command:
+        return OTHER_FILE
+    return f"if the model does not need this, leave it out with: {command}"
 
 
 def _explain_shapes(
@@ -261,7 +264,7 @@ def _explain_shapes(
         head = [key for key in given if is_under(key, parents)]
         if command := _format_drop(raw, given, head, path):
             return f"if this is a head of your own, leave it out with: {command}"
-    return "the file is for another model or resolution"
+    return "the file is for another model or resolution; use a file for this one"
 
 
 def _format_drop(

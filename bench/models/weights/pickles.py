@@ -61,7 +61,8 @@ def read_pickle(path: Path) -> Any:
         # torch first explains how to execute the code after all.
         reason = join_lines(error).rpartition("WeightsUnpickler error: ")[2][:LENGTH]
         raise UserError(
-            f"{path}: cannot be read without executing code ({reason}); {SAVE_STATE}"
+            f"{path}: damaged, or cannot be read without executing code ({reason}); download it "
+            f"again, or {SAVE_STATE}"
         ) from None
 
 

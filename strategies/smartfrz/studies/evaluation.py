@@ -48,7 +48,8 @@ def evaluate_splits(
     scores = score_held_out(corpus, recipe, splits=splits)
     if not scores["predictor"].auroc:
         raise UserError(
-            "no held-out run has both labels, so none has a score; change --k or --epsilon"
+            "no held-out run has both labels (converged and not converged), so none has a score; "
+            "change --k or --epsilon"
         )
     origins = {origin.run: origin for origin in corpus.origins}
     made = Evaluation(scores, [], [], [], find_folds(corpus, splits)[1])

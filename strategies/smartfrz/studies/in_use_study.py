@@ -82,8 +82,8 @@ def summarise(entries: Sequence[Entry], results: Path) -> list[MethodOutcome]:
         result = RunFolder(results, entry.spec.id).result()
         if result["status"] != "done":
             raise UserError(
-                f"{entry.spec.label}: run {entry.spec.id} is {result['status']}: "
-                f"{result['reason']}; the comparison needs all runs"
+                f"{entry.spec.label}: run {entry.spec.id} diverged ({result['reason']}), but the "
+                "comparison needs all runs; lower its lr"
             )
         method, flops = entry.roles["method"], result["flops"]
         spent = flops["exact"]["total"] + flops["decide"]

@@ -86,8 +86,8 @@ def read_harmed(sweep: Sweep, results: Path) -> list[FreezeHarm]:
         folder = RunFolder(results, entry.spec.id)
         if not folder.done or folder.diverged:
             raise UserError(
-                f"{entry.spec.label}: run {entry.spec.id} has no accuracy, because it is not done "
-                "or diverged"
+                f"{entry.spec.label}: run {entry.spec.id} has no accuracy, because it "
+                + ("diverged; lower its lr" if folder.done else "is not done; execute it first")
             )
         result, pair = folder.result(), _name_pair(entry)
         if entry.spec.strategy_name == FULL:

@@ -89,7 +89,7 @@ def fit_predictor(histories: Histories, recipe: PredictorRecipe) -> Predictor:
     if not all(weight.isfinite().all() for weight in network.parameters()):
         raise UserError(
             f"the training of the predictor diverged with {recipe.optimizer} at lr {recipe.lr:g}; "
-            "give a smaller --lr or a --clip"
+            "give a smaller --lr, or a smaller --clip above 0"
         )
     return network.eval().requires_grad_(False)
 

@@ -125,8 +125,8 @@ def score_held_out(
     folds = find_folds(histories, splits)[0]
     if not folds:
         raise UserError(
-            "no recorded run can be held out, because no other family or task has both labels; "
-            "add families or tasks to the sweep of recorded runs"
+            "no recorded run can be held out, because the other runs do not have both labels "
+            "(converged and not converged); add families or tasks to the sweep of recorded runs"
         )
     jobs = [(fold, name) for fold in folds for name in names]
     context = torch.multiprocessing.get_context("forkserver")  # passes tensors in shared memory

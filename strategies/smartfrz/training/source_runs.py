@@ -36,7 +36,7 @@ def load_source_sweep(profile: str, files: Mapping[str, str] | None = None) -> S
     if not declared.keys() >= {"sweep", "sources"}:
         raise UserError(
             f"profile {profile}: the section [predictor] must set `sweep` and `sources`; "
-            "laptop.toml has an example"
+            "sweeps/profiles/laptop.toml has an example"
         )
     sweep = load_sweep(declared["sweep"], profile, files=files)
     refuse_targets(sweep)

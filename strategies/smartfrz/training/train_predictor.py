@@ -176,13 +176,13 @@ def _check_left_out(
     families = {entry.roles["model"].split()[0] for entry in sweep.entries}
     if without_family and (without_family not in families or not out):
         raise UserError(
-            f"--without-family {without_family} needs --out and one of the recorded families: "
-            + ", ".join(sorted(families))
+            f"--without-family {without_family} is not valid without --out FILE, or is no recorded "
+            f"family; give --out FILE, and one of {', '.join(sorted(families))}"
         )
     if families == {without_family}:
         raise UserError(
             f"profile {profile}: no training data is left without {without_family}, the "
-            "only recorded family"
+            "only recorded family; remove --without-family"
         )
     tasks = {entry.roles["dataset"].split()[0] for entry in sweep.entries}
     if without_task and without_task not in tasks:

@@ -53,7 +53,7 @@ def test_the_planned_time_does_not_shrink_with_idle_workers(
     for workers in ("1", "8"):
         assert main(["plan", str(file), "--workers", workers, "--results", str(tmp_path)]) == 0
         shown.append(capsys.readouterr().out.splitlines()[-1])
-    assert "with 1 at a time" in shown[0]
+    assert ", 1 run at a time" in shown[0]
     assert shown[0] == shown[1]
 
 
@@ -204,7 +204,7 @@ def test_several_sweeps_are_planned_together(
     assert main(["plan", "table1", "table9", "table1", *common]) == 0
     out = capsys.readouterr().out
     # Table 1: 4 runs and 2 references. Table 9: 5 runs.
-    assert "table1+table9, profile laptop: 11 runs, 0 of them shared between tables" in out
+    assert "table1+table9, profile laptop: 11 runs, 0 of them shared between sweeps" in out
     assert "table1: 6 of 6 runs to do" in out
     assert main(["plan", *common]) == 0
     assert "+".join(list_tables()) in capsys.readouterr().out

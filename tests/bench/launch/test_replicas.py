@@ -313,7 +313,7 @@ def test_a_process_killed_on_one_machine_ends_the_run_with_one_line(
     [
         (["--replicas", "4", "--nodes", "3"], "replicas = 4 is not divisible by nodes = 3"),
         (["--replicas", "2", "--nodes", "2"], "needs its other machines; give --rendezvous"),
-        (["--rendezvous", "127.0.0.1:29500"], "set --nodes too"),
+        (["--rendezvous", "127.0.0.1:29500"], "pass --nodes NUMBER too"),
         (["--rendezvous", "29500", "--replicas", "2", "--nodes", "2"], "give HOST:PORT"),
     ],
 )

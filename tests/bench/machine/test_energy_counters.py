@@ -104,7 +104,7 @@ def test_cpu_time_of_others_decides_whether_the_package_was_used_alone(machine, 
     machine.set_busy(10 + 0.4)  # others: 4 % of this process
     counter.check_alone()
     machine.set_busy(10 + 0.7)
-    with pytest.raises(NoEnergy, match=r"other processes used the CPU for 0\.7 of 10\.0 s"):
+    with pytest.raises(NoEnergy, match=r"other processes used 0\.7 s of CPU time within 10\.0 s"):
         counter.check_alone()
     counter.restart()
     counter.check_alone()
@@ -120,7 +120,7 @@ def test_living_descendants_of_a_run_are_no_other_processes(machine):
     machine.set_busy(40 + 10 + 30)
     counter.check_alone()
     machine.set_process(900_002, 1, 30)  # of another run
-    with pytest.raises(NoEnergy, match=r"other processes used the CPU for 30\.. of"):
+    with pytest.raises(NoEnergy, match=r"other processes used 30\.. s of CPU time within"):
         counter.check_alone()
 
 

@@ -92,7 +92,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "shape": ({"example": torch.ones(4, 1, 8, 8)}, "cannot run on the example"),
     "type": ({"example": make_batch(0)[0].double()}, "cannot run on the example"),
     "probe": ({"probe": make_batch(0)[0]}, r"give probe=\(inputs, labels\)"),
-    "few labels": ({"probe": (make_batch(0)[0], torch.ones(3))}, "4 samples, but 3 labels"),
+    "few labels": ({"probe": (make_batch(0)[0], torch.ones(3))}, r"\(4\) and of labels \(3\)"),
     "no such file": (
         {"strategy": "smartfrz", "files": {"predicter": __file__}},
         "reads no file 'predicter'; the files that it reads: predictor",

@@ -275,7 +275,7 @@ def test_check_cut_raises_if_prefix_changes_between_calls():
     Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze([0])
     cut = splitter.cut()
     assert cut is not None
-    with pytest.raises(UserError, match="changes the output; turn cache_prefix"):
+    with pytest.raises(UserError, match="changes the output; set cache_prefix = false"):
         check_cut(cut, model, inputs)
 
 
@@ -318,6 +318,6 @@ def test_tracing_stores_nothing_in_the_model():
 def test_untraceable_forward_pass_raises_one_line_error():
     # BERT unpacks the shape of a tensor, which torch.fx cannot trace.
     bert = next(f for f in FAMILIES if f.name == "bert")
-    with pytest.raises(UserError, match=r"cannot trace.*turn cache_prefix") as caught:
+    with pytest.raises(UserError, match=r"cannot trace.*set cache_prefix = false") as caught:
         Splitter(bert.model(), bert.layers, flop_model(bert), bert.inputs(SAMPLES))
     assert "\n" not in str(caught.value)

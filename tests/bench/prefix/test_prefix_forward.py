@@ -171,7 +171,7 @@ def test_cache_with_augmentation_raises() -> None:
 def test_a_model_none_of_whose_batchnorms_can_be_folded_is_refused(tmp_path: Path) -> None:
     spec = make_tiny_spec(model="test_efficientnet", resolution=32, fold_norms=True)
     with pytest.raises(
-        UserError, match=r"has only BatchNormAct2d, none of which .* fold_norms off"
+        UserError, match=r"has only BatchNormAct2d, none of which .* fold_norms = false"
     ):
         execute_run(spec, tmp_path)
     assert not RunFolder(tmp_path, spec.id).done

@@ -231,7 +231,7 @@ def test_a_model_that_cannot_be_compiled_once_is_rejected(model: nn.Module) -> N
             with compiled.step(4, FreezeState(0, [], 0)):
                 compiled.forward((torch.ones(4, 3),))
 
-    with pytest.raises(UserError, match=r"^a run: .*compiled.*turn compiled off$") as caught:
+    with pytest.raises(UserError, match=r"^a run: .*compiled.*set compiled = false$") as caught:
         steps()
     assert "\n" not in str(caught.value)
 

@@ -138,9 +138,9 @@ def test_a_state_that_a_checkpoint_cannot_hold_is_rejected(tmp_path: Path) -> No
     for bad, where in (
         (
             {"rows": [np.float64(1.0)]},
-            r"an element of .*state_dict\(\)\['rows'\] is a numpy.float64",
+            r"an element of .*state_dict\(\)\['rows'\] has the type numpy.float64",
         ),
-        ({np.int64(3): 1}, r"a key of .*state_dict\(\) is a numpy.int64"),
+        ({np.int64(3): 1}, r"a key of .*state_dict\(\) has the type numpy.int64"),
     ):
         with pytest.raises(UserError, match=where):
             save_checkpoint(tmp_path / "checkpoint.pt", {"strategy": bad})

@@ -119,13 +119,15 @@ def provide_files(name: str, root: Path | None) -> TorchvisionFiles | HubFiles:
     )
     if root is None:
         raise UserError(
-            f"{name}: no data root; give --data-root DIR, a folder that contains {wanted}"
+            f"{name}: no data root; give --data-root DIR, a folder with {wanted}; if DIR has no "
+            "such files, they are downloaded into it"
         )
     with explain_errors():
         is_folder = root.is_dir()
     if not is_folder:
         raise UserError(
-            f"{name}: the data root {root} is not a folder; give one that contains {wanted}"
+            f"{name}: the data root {root} is not a folder; create it for a download, or give a "
+            f"folder with {wanted}"
         )
     # The name depends on the user id, because a user cannot write to another user's lock file.
     word = hashlib.sha256(f"{os.getuid()} {root.resolve()}".encode()).hexdigest()[:12]

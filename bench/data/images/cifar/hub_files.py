@@ -107,7 +107,9 @@ class HubFiles:
                 f"uoft-cs/{self.name}"
             )
         if fault := find_shard_fault(paths):
-            raise UserError(f"{self.name}, from uoft-cs/{self.name}: in {self.folder}, {fault}")
+            raise UserError(
+                f"{self.name}: in {self.folder} (files of uoft-cs/{self.name}), {fault}"
+            )
         return paths
 
     def read(self, split: Split) -> tuple[Tensor, Tensor]:
@@ -177,7 +179,8 @@ def _explain_damage(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         raise UserError(
-            f"{path}: cannot be read ({_shorten(error)}); truncated or damaged, download it again"
+            f"{path}: cannot be read ({_shorten(error)}); check its permissions, or download it "
+            "again if it is truncated or damaged"
         ) from None
 
 
@@ -219,7 +222,10 @@ def _convert_labels(path: Path, start: int, column: Any, classes: int) -> np.nda
     """
     for row, label in enumerate(column.to_pylist(), start):
         if label is None or not 0 <= label < classes:
-            raise UserError(f"{path}, row {row}: label {label} is not one of 0 to {classes - 1}")
+            raise UserError(
+                f"{path}, row {row} (counted from 0): the label {label} is not one of 0 to "
+                f"{classes - 1}; download the file again"
+            )
     return np.asarray(column, dtype=np.int64)
 
 
@@ -237,8 +243,8 @@ def _decode(path: Path, row: int, content: bytes | None) -> np.ndarray:
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(
-            f"{path}, row {row}: not a readable image of CIFAR ({_shorten(error)}); download the "
-            "file again"
+            f"{path}, row {row} (counted from 0): not a readable image of CIFAR "
+            f"({_shorten(error)}); download the file again"
         ) from None
 
 

@@ -94,7 +94,9 @@ class TorchvisionFiles:
         except FileNotFoundError:
             raise UserError(f"{self.name}: {path} is missing; {again}") from None
         except OSError as error:
-            raise UserError(f"{self.name}: {path} cannot be read ({error.strerror})") from None
+            raise UserError(
+                f"{self.name}: {path} cannot be read ({error.strerror}); check its permissions"
+            ) from None
         # Verify the checksum first, because unpickling a modified file could run any code.
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
             raise UserError(f"{self.name}: {path} is truncated or modified; {again}")

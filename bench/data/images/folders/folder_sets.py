@@ -106,8 +106,9 @@ class FolderSet(ImageSet):
             train, test = image_folder.hold_out(train, HELD_OUT)
         if image_folder.is_too_large(len(train.paths) + len(test.paths), resolution):
             raise UserError(
-                f"{self.name}: {len(train.paths):,} images of {resolution} × {resolution} do not "
-                "fit in memory; give a lower resolution, or a folder with fewer images"
+                f"{self.name}: {len(train.paths) + len(test.paths):,} images of {resolution} × "
+                f"{resolution} do not fit in memory; give a lower resolution, or a folder with "
+                "fewer images"
             )
         images, held = (image_folder.read(split.paths, resolution) for split in (train, test))
         for paths, pixels in ((train.paths, images), (train.paths + test.paths, held)):

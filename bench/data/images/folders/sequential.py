@@ -49,7 +49,8 @@ class SequentialStream(ImageStream):
             self._shards = [str(shard) for shard in find_shards(root, "train")]
         if not self._shards:
             raise UserError(
-                f"{root}: sequential reads tar shards, but there are none; set sequential = false"
+                f"{root}: sequential reads tar shards, but there are none of the training images; "
+                "set sequential = false"
             )
         _import_webdataset()
         super().__init__(root, **how)
@@ -126,6 +127,6 @@ def _import_webdataset() -> Any:
     except ImportError:
         raise UserError(
             "sequential needs the webdataset library; run `pip install 'freezebench[shards]'`, or "
-            "turn it off"
+            "set sequential = false"
         ) from None
     return webdataset

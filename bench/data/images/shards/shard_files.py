@@ -63,7 +63,7 @@ def explain_wrong_names(root: Path, split: str) -> str:
     if not others:
         return ""
     which = "it" if len(others) == 1 else "one of them"
-    return f"found {'/, '.join(others)}/; rename {which} to {split}/, or make a link"
+    return f"found {'/, '.join(others)}/; rename {which} to {split}/, or make a link {split} to it"
 
 
 def explain_missing(root: Path, split: str) -> str:

@@ -152,7 +152,7 @@ def _list_samples(
                 raise UserError(f"{member}: another sample has this name; rename one of them")
             found[key] = (label, member)
     if not found:
-        more = f" (nor do the other {len(shards) - 1} {split} shards)" if len(shards) > 1 else ""
+        more = f" (like all {len(shards)} {split} shards)" if len(shards) > 1 else ""
         raise UserError(
             f"{shards[0]}: contains no samples{more}; a sample is an image and its label, "
             f"as NAME.jpg and NAME.{LABEL}"
@@ -161,7 +161,10 @@ def _list_samples(
     labels = tuple(label for label, _ in pairs)
     names = classes or _name_classes(shards[0].parent, pairs)
     if labels[-1] >= len(names):
-        raise UserError(f"{pairs[-1][1]}: its class {labels[-1]} is missing in the training shards")
+        raise UserError(
+            f"{pairs[-1][1]}: its class {labels[-1]} is missing in the training shards; add "
+            "training samples of this class, or remove its other samples"
+        )
     _check_folders(names, pairs)
     placed = tuple(
         TarMember(m.shard, m.name, _place(split, names[label], m.name), m.start, m.size)
@@ -183,7 +186,10 @@ def _name_classes(place: Path, pairs: Sequence[tuple[int, TarMember]]) -> tuple[
     if lacks_some or count < 2:
         first = next(label for label in range(count + 1) if label not in labels)
         what = f"no sample of class {first}" if lacks_some else "fewer than two classes"
-        raise UserError(f"{place}: the training shards contain {what}; add the missing shards")
+        raise UserError(
+            f"{place}: the training shards contain {what}; add the missing shards, or number the "
+            "classes from 0 without a gap"
+        )
     folders = {(label, member.name.partition("/")[0]) for label, member in pairs}
     names = [folder for _, folder in sorted(folders)]
     nested = all("/" in member.name for _, member in pairs)
@@ -241,7 +247,10 @@ def _read_shard(shard: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, int
                 f"{', '.join(others[key])}; convert the image to one of these formats"
             )
         what = f"label ({key}.{LABEL})" if key in images else "image"
-        raise UserError(f"{shard}: sample {key} has no {what}; a sample needs both in one shard")
+        raise UserError(
+            f"{shard}: sample {key} has no {what}; put the image and the label of a sample into "
+            "one shard"
+        )
     yield from ((key, labels[key], member) for key, member in images.items())
 
 
@@ -269,6 +278,7 @@ def _read_label(archive: tarfile.TarFile, entry: tarfile.TarInfo, shard: Path) -
     text = file.read(100).decode(errors="replace").strip() if file else ""
     if not text.isdecimal():
         raise UserError(
-            f"{shard}: {entry.name} contains {text[:20]!r}; a label must be a whole number from 0"
+            f"{shard}: {entry.name} contains {text[:20]!r}; a label must be a whole number of at "
+            "least 0"
         )
     return int(text)

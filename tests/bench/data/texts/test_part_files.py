@@ -67,7 +67,7 @@ def test_shards_are_read_in_the_order_of_their_numbers(tmp_path):
     [
         ("train-00001-of-00003-aaaa.parquet", "are the same shard; remove one of them"),
         ("train-00001-of-00003 (1).parquet", "are the same shard; remove one of them"),
-        ("train-00000-of-00001.parquet", "are of different sets; remove one of the sets"),
+        ("train-00000-of-00001.parquet", "state different numbers of shards; remove"),
     ],
 )
 def test_a_shard_that_is_there_twice_is_refused(tmp_path, copy, message):
@@ -97,8 +97,8 @@ def test_shards_with_different_columns_are_refused(tmp_path):
     other = [{"sentence": row["text"], "label": row["label"]} for row in rows[:20]]
     write_table(tmp_path / "train-00002-of-00003.parquet", other)
     line = catch_line(tmp_path)
-    assert "train-00002-of-00003.parquet have different columns" in line
-    assert "text, label and sentence, label" in line
+    assert "train-00000-of-00003.parquet has the columns text, label, but" in line
+    assert "train-00002-of-00003.parquet has the columns sentence, label; save" in line
 
 
 def test_a_shard_may_be_empty_but_not_the_part(tmp_path):

@@ -114,7 +114,10 @@ FAULTS = {
     "n.csv": ("text,text,label\n" + "a,b,1\n" * 9, "two columns have the name 'text'"),
     "o.csv": (b"text,label\ncaf\xe9,1\n", "save the file in UTF-8"),
     "d.csv": ("words,kind\na,b\n", r"name them as #TEXT,LABEL .*its columns: 'words', 'kind'"),
-    "e.csv": ("text,label\n" + "".join(f"t,{i}\n" for i in range(30)), "has 30 different values"),
+    "e.csv": (
+        "text,label\n" + "".join(f"t,{i}\n" for i in range(30)),
+        r"from 2 to 15 different values \(rows: 30\), but holds 30",
+    ),
     "f.csv": ("text,label\nt,0.5\n", r"f\.csv, row 1: the label 0\.5 is no class"),
     "g.csv": ("text,label\n", "contains no rows"),
     "h.xlsx": ("", r"use a file that ends in \.csv, \.tsv"),
@@ -124,9 +127,9 @@ FAULTS = {
     "l.csv": ("", "contains no rows"),
     "p.tsv": (GOOD.replace(",", "\t").replace("text 2", '"text 2') + '"text\t1\n', "quotes twice"),
     "q.csv": (GOOD + '"text,1\n', "line 10: .*quotes twice"),
-    "s.csv": (GOOD.replace(",", ";"), r"s\.csv: its header 'text;label' has .* write it with ','"),
+    "s.csv": (GOOD.replace(",", ";"), r"s\.csv: its header 'text;label' has .* file with ','"),
     "x.csv": (GOOD.replace(",", "|"), r"has the delimiter '\|' instead of ','"),
-    "y.csv": (GOOD.replace(",", "\t"), r"has the delimiter '\\t' .*; give it the suffix \.tsv"),
+    "y.csv": (GOOD.replace(",", "\t"), r"has the delimiter '\\t' .*; give the file .* \.tsv"),
     "r.csv": (GOOD + "text\n", "expected 2 values in line 10, saw 1"),
     "u.jsonl": (
         '{"text": "a \\ud83d b", "label": 1}\n{"text": "c", "label": 0}\n',
@@ -160,7 +163,7 @@ def test_faulty_names_are_refused(tmp_path):
         f"texts:{path}#words,label": "has no column 'words'; its columns: 'text', 'label'",
         f"texts:{tmp_path / 'none.csv'}": "there is no file or folder",
         f"texts:{tmp_path}": "has no train file",
-        "texts:": "there is no file or folder",
+        "texts:": "no file or folder is given; write texts:PATH",
     }
     for name, message in wrong.items():
         with pytest.raises(UserError, match=message):

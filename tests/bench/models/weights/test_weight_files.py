@@ -130,7 +130,7 @@ def test_the_conversion_replaces_no_file(tmp_path, monkeypatch, capsys) -> None:
 def test_the_conversion_names_the_copies_that_it_leaves_out(tmp_path, monkeypatch, capsys) -> None:
     torch.save({"teacher": OTHER, "student": STATE}, tmp_path / "w.pth")
     assert run_command(monkeypatch, refuse(tmp_path / "w.pth")) == 0
-    assert "2 tensors; from student, and --keep selects another of teacher" in (
+    assert "2 tensors; taken from student (for another copy, pass --keep: teacher)" in (
         capsys.readouterr().out
     )
 
@@ -225,7 +225,7 @@ def test_a_missing_part_is_named_with_the_folder(tmp_path, monkeypatch, capsys) 
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": dict(zip(STATE, names, strict=True))}))
     assert run_command(monkeypatch, refuse(index)) == 2
-    words = f"{index}: {names[1]} of its 2 parts not found; put all parts into {tmp_path}"
+    words = f"{names[1]}, which {tmp_path} does not contain; put all 2 parts into it"
     assert words in capsys.readouterr().err
 
 

@@ -115,7 +115,7 @@ def test_a_classifier_that_was_replaced_as_a_whole_is_left_out(tmp_path, replace
     )
     check_loaded(model, expected, HEAD)
     assert report.note.endswith(
-        f"left out the file's own head (1 tensors: classifier.{replaced}weight)"
+        f"left out the file's own head (1 tensor: classifier.{replaced}weight)"
     )
 
 

@@ -57,7 +57,7 @@ def test_the_cause_of_an_unreadable_image_is_named(pictures):
     path = pictures / "train" / "ant" / "0.png"
     for content, words in (
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS; fetch"),
-        (b"\0\0\0\x18ftypheic" + bytes(99), "a file in the format 'heic', such as HEIC"),
+        (b"\0\0\0\x18ftypheic" + bytes(99), "a HEIC, AVIF or MP4 file of the type 'heic'"),
         (b"", "the file is empty"),
     ):
         path.write_bytes(content)
