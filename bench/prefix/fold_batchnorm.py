@@ -57,7 +57,7 @@ def require_foldable(model: nn.Module, graph: fx.Graph, label: str) -> None:
 
 
 def _find_pairs(module: fx.GraphModule) -> list[tuple[fx.Node, fx.Node]]:
-    """Return each convolution whose output only a plain BatchNorm reads, with this BatchNorm."""
+    """Return each pair of a convolution and a plain BatchNorm that alone reads its output."""
     pairs = []
     for node in module.graph.nodes:
         before = node.args[0] if node.args else None

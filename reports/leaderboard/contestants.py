@@ -64,7 +64,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Contestant:
-    """All points of a method, by pair. The first point of a pair is that of the defaults."""
+    """Method or control with its settings on each pair, which are its points.
+
+    The first point of a method on a pair is its setting with the default options.
+    """
 
     name: str
     points: Mapping[Pair, Sequence[Point]]

@@ -257,7 +257,7 @@ def read_limits(text: str) -> list[float]:
 
 
 def main() -> int:
-    """Run the three parts. Return 1 if a test failed or a part has no complete result.
+    """Run the three parts. Return 1 if a test failed, a part has no result or a run is missing.
 
     SIGTERM of a batch system and SIGHUP of a closed terminal have the effect of Ctrl-C. Return 130
     after these.

@@ -47,7 +47,7 @@ def _find_program() -> str:
 
 
 def _install() -> str:
-    """Install Debian's package; return '' or the reason why it could not be installed."""
+    """Install Debian's package of Chromium; return '' or the reason why that failed."""
     if shutil.which("apt-get") is None:
         return f"{PACKAGE} is not installed, and there is no apt-get to install it"
     if os.geteuid() != 0:

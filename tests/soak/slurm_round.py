@@ -1,4 +1,4 @@
-"""Round of the soak on a Slurm cluster of this machine."""
+"""Round of `make soak` on a Slurm cluster that runs on this machine."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class DrawingStyle:
     bars: int = 0
 
     def identity(self) -> str:
-        """Return the text hashed into fingerprints of data sets: every field and its value."""
+        """Return every field and its value as text; fingerprints of data sets hash this text."""
         return " ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))
 
 

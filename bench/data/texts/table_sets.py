@@ -1,7 +1,7 @@
 """Text tables as data sets: texts:PATH for files, and datasets:NAME for the datasets library.
 
 For `evaluate_on = test`, the evaluation part is the test part if it has labels, otherwise the
-validation part. Without both, it is a fifth of the training part. For `evaluate_on = validation`,
+validation part. With neither, it is a fifth of the training part. For `evaluate_on = validation`,
 it is the validation part if a test part exists too. Otherwise it is a tenth of the samples that are
 left for training.
 """

@@ -18,7 +18,7 @@ from tests.support.small_models import CLASSES, WORDS
 
 
 class TwoInputs(nn.Module):
-    """Network with two inputs and a dict of outputs."""
+    """Network with two inputs, of which the second may be missing."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Check of the error of an image folder, for the tests in this folder."""
+"""Fixture that checks the error of a faulty image folder, for all tests in this directory."""
 
 from collections.abc import Callable
 from pathlib import Path
