@@ -59,7 +59,7 @@ def make_python(folder: Path) -> Path:
 def test_tests_stopped_by_the_time_limit_are_listed(
     workers: bool, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tests run in parallel if, and only if, the bundle has pytest-xdist."""
+    """Check that tests run in parallel if, and only if, the bundle has pytest-xdist."""
     laws = check.out / "test_slow.py"
     laws.write_text(SLOW.replace("WORKERS", str(workers)))
     monkeypatch.setattr(sys, "executable", str(make_python(check.place / "python")))
@@ -116,7 +116,7 @@ def succeed(check: Check, until: float) -> bool:
 def test_files_of_an_earlier_call_are_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A part that fails writes no file, so an earlier file would describe another call."""
+    """Delete earlier files. If a part wrote no file, an earlier one would describe another call."""
     for name in ("laws.txt", "runs.csv", "environment.json", "summary.txt", "notes.txt"):
         (tmp_path / name).write_text("of an earlier call")
     assert call_main(monkeypatch, tmp_path, succeed, succeed, succeed) == 0
@@ -155,7 +155,10 @@ sys.exit(run.main())
 
 
 def _restore_signals() -> None:
-    """Undo what a shell sets in a background process, and nohup in any: signals are ignored."""
+    """Handle SIGINT and SIGHUP by default again.
+
+    A shell ignores SIGINT in a background process, and nohup ignores SIGHUP in any process.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -196,7 +199,7 @@ def test_missing_images_skip_all_runs(check: Check) -> None:
 def test_packages_of_the_callers_pythonpath_stay_importable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On clusters, `module load` provides torch through PYTHONPATH."""
+    """Keep PYTHONPATH, through which `module load` provides torch on clusters."""
     loaded = tmp_path / "loaded"
     loaded.mkdir()
     (loaded / "only_loaded.py").write_text("")

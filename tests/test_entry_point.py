@@ -22,7 +22,7 @@ print(Path("sign").read_text())
 def test_a_locale_without_utf_8_changes_no_file_and_escapes_on_the_terminal(
     tmp_path: Path,
 ) -> None:
-    """The C locale stands for any such locale, since it exists everywhere."""
+    """Use the C locale for any locale without UTF-8, because it exists on every system."""
     hidden = ("LANG", "LC_ALL", "LC_CTYPE", "PYTHONIOENCODING")
     environment = {key: value for key, value in os.environ.items() if key not in hidden}
     environment |= {

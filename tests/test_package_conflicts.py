@@ -1,4 +1,4 @@
-"""Refusals of other packages that have the names of freezebench's: bench, reports, strategies."""
+"""Errors for other packages that use the names bench, reports, strategies or sweeps."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_folder_of_that_name_without_code_is_not_in_the_way(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["reports", "strategies"])
 def test_the_api_names_the_package_in_the_way(name: str, tmp_path: Path) -> None:
-    """A training script comes first on Python's path, with the folders next to it."""
+    """Put a package next to the training script, whose folder comes first on Python's path."""
     (tmp_path / name).mkdir()
     (tmp_path / name / "__init__.py").write_text("")
     (tmp_path / "train.py").write_text("from bench.api import Freezing\n")
@@ -96,7 +96,11 @@ OURS = {
 def test_a_package_installed_into_the_same_folders_is_named(
     theirs: dict[str, str], named: str, later: bool, tmp_path: Path
 ) -> None:
-    """If freezebench is installed later, its own files replace those of the same names."""
+    """Check both orders of installation.
+
+    If freezebench is installed last, its files replace those of the other package with equal names.
+    later: the other package is installed last.
+    """
     if not later:
         install(tmp_path, "tradekit", theirs)
     install(tmp_path, "freezebench", OURS)

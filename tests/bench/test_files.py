@@ -84,7 +84,7 @@ def test_a_file_system_without_locks_raises_a_user_error(
 
 
 def test_an_unknown_home_directory_is_a_one_line_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container may run as a user without an entry in /etc/passwd."""
+    """Simulate a user without an entry in /etc/passwd, as in a container."""
     monkeypatch.setenv("HOME", "/home/me")
     assert expand_home("~/data") == Path("/home/me/data")
     monkeypatch.delenv("HOME")

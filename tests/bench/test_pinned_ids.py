@@ -122,7 +122,10 @@ def test_the_run_id_with_changed_fields_is_unchanged(changes: dict[str, Any], pi
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_layers_behind_an_id_are_unchanged(name: str) -> None:
-    """Other layers give other results: then add an entry to bench.revisions.REVISIONS too."""
+    """Compare layers, because other layers give other results.
+
+    If the layers change, add an entry to bench.revisions.REVISIONS too.
+    """
     layers, _ = analyze_model(name, 10, SIZES.get(name, 24))
     text = json.dumps([(layer.name, layer.parameters, layer.block) for layer in layers])
     assert hashlib.sha256(text.encode()).hexdigest()[:12] == LAYERS[name]

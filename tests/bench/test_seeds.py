@@ -1,4 +1,4 @@
-"""Random streams: they depend on their parts only, and equal those of torch.manual_seed."""
+"""Tests of seeds: they depend only on the named parts, and seeding equals torch.manual_seed."""
 
 import hypothesis
 import pytest

@@ -15,7 +15,10 @@ PLAIN = Spec(model="vgg11", data="digits10")
 
 
 def test_id_is_stable_across_processes_and_releases() -> None:
-    """If this id changes, no finished run is found any more. Increase RESULTS_VERSION instead."""
+    """Compare with a pinned id, by which finished runs are found.
+
+    Change this id only by an increase of RESULTS_VERSION.
+    """
     assert PLAIN.id == Spec.from_dict(json.loads(json.dumps(PLAIN.to_dict()))).id
     assert PLAIN.id == "71ba888b9dc9"
 
@@ -31,7 +34,10 @@ def test_a_revision_changes_the_ids_of_its_runs_only(
 
 
 def test_only_runs_of_three_processes_or_more_have_the_revision_of_their_gradients() -> None:
-    """The order of a sum of more than two gradients has changed, and so has its rounding."""
+    """Expect the revision only where the order of a sum of more than two gradients has changed.
+
+    The rounding has changed with the order.
+    """
     with_replicas = [PLAIN.with_changes(replicas=count) for count in (1, 2, 4)]
     revisions = [spec._collect_identity().get("revisions") for spec in with_replicas]
     assert revisions == [None, None, ["gradients by DistributedDataParallel"]]
@@ -59,7 +65,10 @@ def test_only_the_runs_that_a_fault_touched_have_its_revision(
 
 
 def test_only_probes_of_texts_have_the_revision_of_their_flops() -> None:
-    """Probes of images have the size of the training batches."""
+    """Expect the revision for texts only.
+
+    Probes of images have the size of the training batches.
+    """
     name = "the FLOPs of a probe of texts are those of its own length"
     for data, strategy, expected in (
         ("mrpc", "cka_oracle", True),
@@ -115,7 +124,7 @@ def test_fields_that_change_the_result_change_the_id(change: dict) -> None:
 
 
 def test_every_spec_field_is_declared_or_listed_here() -> None:
-    """A new field must be declared in FIELDS or be added to this list on purpose."""
+    """Fail for a new field until it is declared in FIELDS or added to this list on purpose."""
     assert {f.name for f in dataclasses.fields(Spec)} - set(FIELDS) == {
         "options",
         "match",

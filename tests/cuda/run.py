@@ -84,9 +84,9 @@ class Check:
     def run(self, command: Sequence[str], until: float, log: Path | None = None) -> int | None:
         """Run a command. Return its status, or None if it was stopped at `until`.
 
-        until: deadline in seconds of time.monotonic(). At the deadline the command gets SIGINT, so
-            that it can write its results. After PATIENCE seconds its process group gets SIGKILL,
-            as it does at once if an exception ends the wait.
+        until: deadline in seconds of time.monotonic(). At the deadline the command gets SIGINT, and
+            has PATIENCE seconds to write its results. Then its process group gets SIGKILL. If an
+            exception ends the wait, the group gets SIGKILL at once.
         log: file for stdout and stderr.
         """
         with (log or self.place / "log.txt").open("a") as file:
@@ -214,7 +214,7 @@ def describe_run(strategy: str, file: Path) -> dict[str, Any]:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with the same keys as CSV."""
+    """Write rows to a CSV file. All rows have the same keys."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["nothing"], lineterminator="\n")
         writer.writeheader()
@@ -222,7 +222,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def make_environment(*packages: Path) -> dict[str, str]:
-    """Return an environment that imports the project, and packages from folders."""
+    """Return environment variables that put `packages` (folders) and the project on PYTHONPATH."""
     paths = [str(path) for path in (*packages, ROOT)]
     if loaded := os.environ.get("PYTHONPATH"):  # `module load` of a cluster sets it
         paths.append(loaded)
@@ -230,7 +230,7 @@ def make_environment(*packages: Path) -> dict[str, str]:
 
 
 def install_wheels(check: Check) -> None:
-    """Install the wheels of the bundle for the commands. If that fails, say why."""
+    """Install the wheels of the bundle for the commands. If that fails, note why in the summary."""
     wheels = sorted(str(path) for path in check.bundle.glob("wheels/*.whl"))
     if not wheels:
         return

@@ -39,7 +39,7 @@ def list_pages() -> list[Path]:
 
 
 def find_blocks(page: Path) -> list[Block]:
-    """Return the fenced code blocks of a page, with included files in place."""
+    """Return the fenced code blocks of a page. Include lines are replaced by the included files."""
     blocks, opened, marker = [], None, ""
     for number, line in enumerate(page.read_text().splitlines(), start=1):
         if opened is None and line.startswith("```"):

@@ -42,7 +42,7 @@ freezebench() {{
 
 
 def name_block(block: Block) -> str:
-    """Return the place of a block."""
+    """Return the page and the line of a block, as PAGE:LINE."""
     return f"{block.page}:{block.line}"
 
 

@@ -17,7 +17,7 @@ TINY = ["--model", "laptop_vgg11", "--resolution", "24", "--lr", "0.02"]
 
 @pytest.fixture(autouse=True)
 def in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Call every command from the folder of the repository, as the texts say."""
+    """Change to the folder of the repository, where the texts tell users to call the commands."""
     monkeypatch.chdir(ROOT)
 
 

@@ -36,13 +36,13 @@ def read(page: str) -> str:
 
 
 def list_headings(page: str) -> set[str]:
-    """Return the code in the first column of the page's tables."""
+    """Return the inline code (text in backticks) in the first column of the page's tables."""
     rows = [line for line in read(page).splitlines() if line.startswith("|")]
     return {code for row in rows for code in CODE.findall(row.split("|")[1])}
 
 
 def list_shared_pages(page: str) -> Iterator[str]:
-    """Yield a page and the tables to which its section on columns links."""
+    """Yield a page and the pages to which its section "Columns" links."""
     yield page
     columns = re.search(r"^## Columns$(.*?)(?=^## )", read(page), re.DOTALL | re.MULTILINE)
     yield from LINK.findall(columns[1]) if columns else ()

@@ -31,7 +31,7 @@ def main() -> int:
 def find_browser() -> tuple[str, str]:
     """Return the browser's path and '', or '' and the reason why there is none.
 
-    Without a browser, Debian's package is installed if playwright is there.
+    If playwright is installed but no browser is, install Debian's package of Chromium.
     """
     if importlib.util.find_spec("playwright") is None:
         return "", "playwright is not installed; run `pip install playwright`"

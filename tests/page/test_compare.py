@@ -18,7 +18,7 @@ def score(run):
 
 
 def find_runs(method):
-    """Return the runs of the first pair of model and data set."""
+    """Return the runs of a method on the first pair of model and data set."""
     first = RUNS[0]
     return [
         run for run in RUNS

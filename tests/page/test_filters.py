@@ -10,7 +10,7 @@ ROWS = "#table2 table.sortable tbody tr:not(.block)"
 
 
 def choose(tab, *names):
-    """Tick the boxes of the filter whose labels begin with these names."""
+    """Tick, for each name, the first box of the filter whose label contains the name."""
     for name in names:
         tab.locator("#filters label", has_text=name).first.locator("input").check()
 

@@ -144,7 +144,7 @@ def test_a_model_without_a_data_set_adds_no_variance_of_it(k, step):
 
 
 def test_the_spread_and_the_shared_draw_add_up_to_the_variance_of_the_mean():
-    """In a simulation with values that share samples, also with two sources per sample."""
+    """Simulate values that share samples, with two sources per sample."""
     draw = np.random.default_rng(0)
     means, estimates, spreads = [], [], []
     for _ in range(300):

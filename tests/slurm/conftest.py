@@ -15,7 +15,10 @@ from tests.support.slurm_lab import HERE, Lab, list_queue, wait_until
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """Start a cluster with the default nodes of `Cluster`. run.py sets FREEZEBENCH_SLURM."""
+    """Start a cluster with the default nodes of `Cluster`.
+
+    Its folder is the value of FREEZEBENCH_SLURM, which run.py sets.
+    """
     made = Cluster(Path(os.environ["FREEZEBENCH_SLURM"]))
     try:
         made.up()

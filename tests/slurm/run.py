@@ -1,6 +1,6 @@
-"""Entry point of `make slurm-test`: runs the tests of this folder on a Slurm of this machine.
+"""Command of `make slurm-test`: runs the tests of this folder on a local Slurm cluster.
 
-If Slurm cannot be started here, prints a prominent notice and exits with status 0.
+If Slurm cannot be started here, the command prints a prominent notice and exits with status 0.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Failures in jobs: errors, kills, preemption, and loss of a node, a file system or the mirror."""
+"""Slurm jobs after errors, kills, preemption, or loss of a node, the file system or W&B."""
 
 from __future__ import annotations
 

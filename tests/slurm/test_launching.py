@@ -1,4 +1,4 @@
-"""Submission: twice, from two shells, by a launcher that is killed, and with edited code."""
+"""Submission to Slurm by two launchers at once, by a killed launcher and with edited code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def queued_runs(lab: Lab) -> Counter[str]:
 
 
 def wrapper(folder: Path, script: str) -> str:
-    """Return a PATH on which sbatch is a script, in which REAL is the path of the real sbatch."""
+    """Write `script` to `folder` as the command sbatch, and return a PATH that finds it first.
+
+    REAL in the script stands for the path of the real sbatch.
+    """
     folder.mkdir(exist_ok=True)
     real = subprocess.run(["which", "sbatch"], capture_output=True, text=True, check=True)
     file = folder / "sbatch"

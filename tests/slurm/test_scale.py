@@ -1,4 +1,4 @@
-"""Ten thousand runs: planned, submitted and listed in seconds, with as few calls as a hundred."""
+"""10,000 runs: planned and listed in seconds, submitted with as few sbatch calls as 100 runs."""
 
 from __future__ import annotations
 

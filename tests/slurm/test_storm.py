@@ -87,7 +87,10 @@ def test_a_sweep_survives_kills_preemption_time_limits_and_a_lost_node(
     caught: dict[str, int] = {}
 
     def catch(jobs: dict[str, int], among: Callable[[], list[str]]) -> None:
-        """Stop (SIGSTOP) the process of each job's run once it has made steps; add it to `jobs`."""
+        """Stop the runs of further jobs in `among` by SIGSTOP, once they have taken a step.
+
+        Add their processes to `jobs`, by job id.
+        """
         for _, beat in here.under_way():
             job, process = beat["job"], beat["pid"]
             new = job not in jobs and process not in caught.values()

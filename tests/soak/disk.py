@@ -42,7 +42,7 @@ class Disk:
         return self._full_until > 0
 
     def free_if_due(self, now: bool = False) -> None:
-        """Free the file system if its time has come, or now."""
+        """Free the file system if the time that `fill` got is over, or at once if `now`."""
         if self.full and (now or time.monotonic() >= self._full_until):
             self._filler.unlink(missing_ok=True)
             self._full_until = 0.0

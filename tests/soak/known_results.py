@@ -1,4 +1,4 @@
-"""Results of a round that must stay, and their comparison with undisturbed runs."""
+"""Results of a round, which must stay unchanged, and their comparison with undisturbed runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.soak.tiny_sweeps import Round
 
 
 class KnownResults:
-    """Results of a sweep that were seen; a result that was seen must neither vanish nor change."""
+    """Results of a sweep. A result that `look` has seen must neither vanish nor change."""
 
     def __init__(self, results: Path, sweep: Sweep, tally: Tally) -> None:
         self._results, self._specs, self._tally = results, sweep.specs, tally
@@ -34,7 +34,10 @@ class KnownResults:
         return self.missing == 0
 
     def look(self, when: str) -> None:
-        """Record new results, and losses of those seen before."""
+        """Record new results. Record a loss for each earlier result that has vanished or changed.
+
+        when: text for the record of a loss.
+        """
         for spec in self._specs:
             file = RunFolder(self._results, spec.id).path / "result.json"
             there = file.read_bytes() if file.exists() else b""
@@ -49,7 +52,7 @@ class KnownResults:
 
 
 class _Undisturbed:
-    """Watcher that raises if a run fails, since nothing disturbs it."""
+    """Watcher of undisturbed runs. It raises RuntimeError if a run fails."""
 
     def started(self, spec: Spec) -> None: ...
     def stepped(self, spec: Spec, step: int, steps: int) -> None: ...
@@ -60,7 +63,7 @@ class _Undisturbed:
 
 
 def compare(this: Round, sweep: Sweep, results: Path, alone: Path, tally: Tally) -> None:
-    """Execute the runs of a round undisturbed in the folder `alone`, and compare the two."""
+    """Execute the runs of a round undisturbed in the folder `alone`, and compare the results."""
     alone.mkdir()
     run_inline(make_plan(sweep.specs, alone), alone, _Undisturbed())
     for spec in sweep.specs:

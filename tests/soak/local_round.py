@@ -1,4 +1,4 @@
-"""Round of the soak with the local launcher, which is started until all runs are done."""
+"""Round of the soak with the local launcher, which is started again until all runs are done."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LocalRound:
     def __init__(
         self, this: Round, sweep: Sweep, file: Path, disk: Disk, tally: Tally, end: float
     ) -> None:
-        """end: time (monotonic) from which nothing is disturbed."""
+        """Prepare the round. Nothing is disturbed after `end`, in seconds of time.monotonic()."""
         self._this, self._sweep, self._file, self._disk = this, sweep, file, disk
         self._tally, self._end = tally, end
         self._results = disk.path / "results"
@@ -114,7 +114,7 @@ class LocalRound:
         return False
 
     def _act(self, launcher: int) -> None:
-        """Disturb one process, or the disk."""
+        """Disturb one process, all processes or the disk, at random."""
         draw, found = self._this.draw, self._processes.find()
         roll, victim = draw.random(), self._choose(found, launcher)
         if victim is None:
@@ -137,9 +137,10 @@ class LocalRound:
             self._count("full disk")
 
     def _choose(self, found: list[Found], launcher: int) -> int | None:
-        """Draw the process of a run, or less often one that starts runs; None if there is none.
+        """Draw the id of a process. Return None if there is no process of the drawn kind.
 
-        A launcher has no run in its first seconds, so that most launchers live to start one.
+        In nine of ten cases, the process executes a run. Otherwise it is the launcher or a child of
+        the launcher. In its first seconds a launcher has no runs, so most launchers survive them.
         """
         runs = [p.pid for p in found if p.parent != launcher and p.pid != launcher]
         others = [p.pid for p in found if p.pid not in runs]

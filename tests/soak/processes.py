@@ -20,7 +20,7 @@ class Found:
 
 @dataclass
 class Processes:
-    """Python processes that have NAME=VALUE in their environment, and those stopped by SIGSTOP."""
+    """Python processes with `mark` (NAME=VALUE) in their environment, some stopped by SIGSTOP."""
 
     mark: str
     _stopped: dict[int, float] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Processes:
             self._stopped[pid] = time.monotonic() + seconds
 
     def continue_due(self, every: bool = False) -> None:
-        """Continue the stopped processes whose time has come, or every one."""
+        """Continue the stopped processes whose time is over, or all of them if `every`."""
         for pid, until in list(self._stopped.items()):
             if every or time.monotonic() >= until:
                 send_signal(pid, signal.SIGCONT)

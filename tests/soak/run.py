@@ -1,8 +1,8 @@
 """Command of `make soak`: tiny runs are killed, stopped and starved of disk space at random.
 
-Every round is one small sweep, on the local launcher or on Slurm. Its runs are then compared bit
-for bit, except clocks, with runs that nothing disturbed. The command fails if a bit differs, a
-result is lost, or an error is not one line. It then keeps the files of the round.
+Every round is one small sweep, on the local launcher or on Slurm. The reproducible records of
+its runs are then compared bit for bit with those of undisturbed runs. The command fails if a bit
+differs, a result is lost, or an error is not one line. It then keeps the files of the round.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.support.slurm_cluster import Cluster
 
 
 def main() -> int:
-    """Run rounds until the time is over; print the counts and return the exit status."""
+    """Run rounds until the time is over or a fault occurs. Print counts, and return the status."""
     args = _parse_arguments()
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
@@ -73,7 +73,10 @@ def main() -> int:
 
 
 class Soak:
-    """Rounds of a soak, with the cluster that they share. end: time (monotonic) of the last."""
+    """Rounds of a soak, with the Slurm cluster and the disk that they share.
+
+    end: time in seconds of time.monotonic(), from which no round starts and nothing is disturbed.
+    """
 
     def __init__(self, place: Path, disk: Disk, tally: Tally, end: float) -> None:
         self.end = end

@@ -27,12 +27,12 @@ SETTINGS = "timeout_min = 30\nsignal_delay_s = 5\n[packing]\nruns_per_job = 3\n"
 
 
 class SlurmRound:
-    """Sweep that is submitted until all runs are done, and the disturbances of its jobs."""
+    """Sweep that is submitted again until all runs are done, and the disturbances of its jobs."""
 
     def __init__(
         self, this: Round, sweep: Sweep, file: Path, cluster: Cluster, tally: Tally, end: float
     ) -> None:
-        """end: time (monotonic) from which nothing is disturbed."""
+        """Prepare the round. Nothing is disturbed after `end`, in seconds of time.monotonic()."""
         self._this, self._sweep, self._tally, self._end = this, sweep, tally, end
         self._cluster = cluster
         self._lab = Lab(
@@ -86,7 +86,7 @@ class SlurmRound:
                 return
 
     def _act(self) -> None:
-        """Disturb one process of a job, a job, or a node."""
+        """Disturb one process of a job, one job, one node, or all jobs by a preemption."""
         draw, roll = self._this.draw, self._this.draw.random()
         found = sorted(p.pid for p in self._processes.find() if p.pid != os.getpid())
         running = sorted(list_running())

@@ -12,8 +12,9 @@ from tests.soak.tiny_sweeps import Round
 class Tally:
     """Counts of a soak.
 
-    losses: results that disappeared or were written twice, and runs that did not end. differences:
-    runs that are not the bits of an undisturbed run. messages: errors that are not one line.
+    losses: results that disappeared or were written twice, and runs that did not end.
+    differences: runs whose reproducible record differs from that of an undisturbed run.
+    messages: errors that are not one line.
     """
 
     disturbances: Counter[str] = field(default_factory=Counter)
@@ -34,7 +35,7 @@ class Tally:
 
     @property
     def faults(self) -> list[str]:
-        """Everything that must not happen."""
+        """All recorded losses, differences and messages, none of which may occur."""
         return [*self.losses, *self.differences, *self.messages]
 
     def format(self) -> str:

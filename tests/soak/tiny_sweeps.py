@@ -70,9 +70,9 @@ def draw_rounds(seed: int, slurm: bool) -> Iterator[Round]:
 
 
 def write_sweep(this: Round, file: Path) -> Sweep:
-    """Write the sweep file of a round, and return its runs.
+    """Write the sweep file of a round, and return the sweep.
 
-    Half of the strategies with a budget are matched to another method of the round.
+    Each strategy in MATCHABLE is matched to another method of the round with probability 0.5.
     """
     data, values = WORLDS[this.model]
     if this.replicas > 1:

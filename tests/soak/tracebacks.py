@@ -11,9 +11,9 @@ FRAME = re.compile(r'^ +(File "([^"]+)", line \d+, in .+)$', re.MULTILINE)
 def find_frame(output: str) -> str | None:
     """Return the first frame of a traceback outside Python's standard library, or None.
 
-    After a SIGKILL, Python's tracker of semaphores and its fork server print tracebacks with frames
-    of the standard library alone. Lines of other programs can lie between the lines of a traceback,
-    so each line is read by itself.
+    After a SIGKILL, Python's resource tracker and fork server print tracebacks that only have
+    frames of the standard library. Other programs can print lines between the lines of a traceback,
+    so each line is judged on its own.
     """
     library = sysconfig.get_path("stdlib")
     for frame, file in FRAME.findall(output):

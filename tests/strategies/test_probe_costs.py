@@ -1,4 +1,7 @@
-"""Law: the FLOPs of a probe are counted at its own size; its texts may be longer than usual."""
+"""Law: the FLOPs of a probe are counted at its own input size.
+
+The texts of a probe may be longer than those of a training batch.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ STRATEGIES: dict[str, tuple[Callable[[], Strategy], Cost]] = {
 
 
 def measure_cost(strategy: Strategy, place: Path, **changes: Any) -> float:
-    """Return what a strategy spends in a training whose layers never freeze."""
+    """Return the FLOPs of a strategy's decisions in a training whose layers never freeze."""
     save_file(build_tiny_net(1).state_dict(), place / "reference.safetensors")
     artifacts = {"reference": place / "reference.safetensors"}
     view = build_tiny_view(build_tiny_net(), artifacts, loss=torch.tensor(1.0), **changes)

@@ -1,4 +1,4 @@
-"""Small CIFAR files in the format of the hub and in torchvision's, drawn from noise."""
+"""Small CIFAR files of random images, in the formats of the Hugging Face hub and torchvision."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ def write_table(
 
 
 def write_cifar10(folder: Path, train: int = 200, test: int = 30) -> Path:
-    """Write small files of uoft-cs/cifar10 below folder; labels count from 0 to 9 and repeat."""
+    """Write random images in the format of uoft-cs/cifar10 to `folder`, and return `folder`.
+
+    train, test: number of images. The labels are 0 to 9 in turn.
+    """
     for split, count, seed in (("train", train, 0), ("test", test, 1)):
         images = [encode(pixels) for pixels in draw_images(count, seed)]
         path = folder / "plain_text" / f"{split}-00000-of-00001.parquet"
@@ -55,10 +58,10 @@ def write_cifar10(folder: Path, train: int = 200, test: int = 30) -> Path:
 
 
 def write_pickles(root: Path, monkeypatch: pytest.MonkeyPatch, name: str = "cifar10") -> Path:
-    """Write small files in torchvision's format, and patch the expected checksums.
+    """Write random images in torchvision's format, and patch the checksums that it expects.
 
-    Each training file of CIFAR-10 has 20 images; labels count from 0 to 9 and repeat. Returns the
-    folder with the pickles.
+    Each file has 20 images. Their labels are 0 to 9 in turn. Return the folder of the files.
+    name: "cifar10" or "cifar100".
     """
     reader: Any = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
     folder = root / str(reader.base_folder)
@@ -83,7 +86,7 @@ def write_pickles(root: Path, monkeypatch: pytest.MonkeyPatch, name: str = "cifa
 
 
 def catch_line(act: Callable[[], object]) -> str:
-    """Return the message of the UserError that a call raises; it must be one line."""
+    """Return the message of the UserError that `act` raises. Assert that it is a single line."""
     with pytest.raises(UserError) as caught:
         act()
     assert "\n" not in str(caught.value)

@@ -20,9 +20,10 @@ from bench.layers.freezing import Freezer
 def count_convolution_backward(
     grad: Sequence[int], x: Sequence[int], weight: Sequence[int], *rest: Any, out_shape: Any = None
 ) -> int:
-    """Return torch's count, corrected for grouped convolutions.
+    """Return the FLOPs of the backward pass of a convolution, from the shapes of its tensors.
 
-    torch counts the whole weight gradient once per group.
+    It replaces torch's own formula. For a grouped convolution, that formula counts the weight
+    gradient as many times as there are groups.
     """
     transposed, mask = rest[4], rest[7]
     flops: int = sum(mask[:2]) * 2 * prod(x if transposed else grad) * prod(weight[1:])

@@ -8,7 +8,7 @@ from strategies.gradients.autofreeze import AutoFreeze
 
 
 class ForcedAutoFreeze(AutoFreeze):
-    """AutoFreeze with a certain freeze, because gradients may not settle within four steps."""
+    """AutoFreeze that always freezes layer 0, because gradients may not settle in four steps."""
 
     def decide(self, view: View) -> Sequence[Verdict]:
         return [replace(v, freeze=v.freeze or v.layer == 0) for v in super().decide(view)]

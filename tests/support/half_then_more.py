@@ -6,7 +6,11 @@ from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
 
 
 class HalfThenMore(Strategy):
-    """Freeze the first half at step 3, the last layer before the head at 10, 75 % at 14."""
+    """Strategy that freezes more layers at each of three steps.
+
+    It freezes the first half of the layers at step 3. It freezes the last layer before the head at
+    step 10, and the first 75 % of the layers at step 14.
+    """
 
     name = "half_then_more"
 

@@ -20,7 +20,8 @@ def build_chain(
     """Return sequential layers and their FLOP model.
 
     costs: forward FLOPs of each layer; the last one is the head. blocks: block index of each layer.
-    joined: layers outside of their block, such as embeddings.
+    joined: indices of layers that share the index of a block but are not inside it, such as
+        embeddings.
     """
     last = len(costs) - 1
     blocks = blocks or list(range(len(costs)))

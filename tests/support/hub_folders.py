@@ -110,7 +110,7 @@ def _list_words() -> Any:
 
 @cache
 def _train_bytes() -> Any:
-    """Return a byte-pair tokenizer, as GPT-2, Llama 3 and Qwen use, trained on the words."""
+    """Return a byte-level BPE tokenizer, like those of GPT-2, Llama 3 and Qwen, for the words."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     backend = Tokenizer(models.BPE())

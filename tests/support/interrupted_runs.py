@@ -35,7 +35,7 @@ def execute_with_stops(steps: int, spec: Spec, results: Path) -> int:
 
 
 def assert_same_bits(spec: Spec, one: Path, other: Path) -> None:
-    """Assert that a run has the same record (except clocks) and the same weights in two folders."""
+    """Assert that a run has the same reproducible record and the same weights in two folders."""
     assert find_difference(load_essence(spec, one), load_essence(spec, other)) == ""
     first, second = load_weights(spec, one), load_weights(spec, other)
     assert all(torch.equal(first[k], second[k]) for k in first)

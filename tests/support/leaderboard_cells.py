@@ -16,7 +16,10 @@ FULL_COST = 1e12
 
 
 def make_run(roles: tuple[str, ...], seed: int, accuracy: float, cost: float) -> dict[str, Any]:
-    """Return a finished run. cost: share of full training's FLOPs. Seeds have their own samples."""
+    """Return a finished run. Runs with different seeds have different evaluation samples.
+
+    accuracy: in percent. cost: FLOPs as a share of those of full training.
+    """
     right = np.arange(SAMPLES) < round(accuracy / 100 * SAMPLES)
     sources = (SAMPLES * seed + np.arange(SAMPLES))[:, None]
     return {
@@ -38,7 +41,7 @@ def make_run(roles: tuple[str, ...], seed: int, accuracy: float, cost: float) ->
 def make_cell(
     roles: tuple[str, ...], accuracies: Sequence[float], cost: float, wanted: int = 0
 ) -> Cell:
-    """Return a cell with one run per accuracy, and missing runs up to `wanted`."""
+    """Return a cell with one run per accuracy. Missing runs fill it up to `wanted` runs in all."""
     runs = [make_run(roles, seed, value, cost) for seed, value in enumerate(accuracies)]
     absent = {"state": MISSING, "cell": "-".join(roles)}
     runs += [{**absent, "seed": seed} for seed in range(len(runs), wanted)]

@@ -1,4 +1,4 @@
-"""Strategy for tests that depends on its process, which strategies must not do."""
+"""Strategy for tests whose learning rates depend on the process, which is not allowed."""
 
 import os
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from strategies.base import AtSteps, Cadence, Strategy, Verdict, View
 
 
 class OfItsOwnMind(Strategy):
-    """Use a different learning rate in each process and freeze the first layer after step 4."""
+    """Strategy whose learning rates depend on the process id. It freezes layer 0 at step 4."""
 
     name = "of_its_own_mind"
     sets_learning_rates = True

@@ -1,4 +1,4 @@
-"""Training loops as people write them, for the model, data and seed of a run of the harness."""
+"""Training loops such as users write, with the model, data and seed of a run of the harness."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bench.training.run_state import RunState
 class OwnLoop:
     """Model and data of a run, an optimizer made by hand, and arguments for Freezing.
 
-    probe_samples: training samples of the probe.
+    probe_samples: number of training samples in the probe.
     """
 
     def __init__(self, spec: Spec, results: Path, probe_samples: int = 64) -> None:
@@ -42,7 +42,10 @@ class OwnLoop:
         }
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """Return SGD with the settings of the run, in groups as someone might choose them."""
+        """Return SGD with the settings of the run and two parameter groups: body and head.
+
+        If the strategy sets learning rates, there is one group per layer instead.
+        """
         head = list(self.model.get_submodule(self.layers[-1].name).parameters())
         body = [p for p in self.model.parameters() if all(p is not own for own in head)]
         groups: list[Any] = [{"params": body}, {"params": head}]
@@ -63,7 +66,7 @@ class OwnLoop:
         return Freezing(self.model, optimizer, **values)
 
     def compute_loss(self, step: int, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the training loss of a step; dropout draws as in the run."""
+        """Return the training loss of a step. Dropout uses the random numbers of the run."""
         seed_device(images.device, self.spec.seed, "step", step)
         return F.cross_entropy(self.model(images), labels)
 
@@ -71,8 +74,9 @@ class OwnLoop:
 def train_plainly(own: OwnLoop, saved: Path | None = None, stop: int = 0) -> Freezing:
     """Train in a plain loop.
 
-    saved: file from which the training continues, if it exists. stop: number of steps after which
-    the training ends and writes that file; 0: none.
+    saved: checkpoint file. If it exists, the training continues from it.
+    stop: step after which the training ends and writes the file. With 0, it trains to the end and
+        writes no file.
     """
     optimizer = own.make_optimizer()
     scheduler = None if own.by_layer else own.make_scheduler(optimizer)
@@ -104,7 +108,7 @@ def train_plainly(own: OwnLoop, saved: Path | None = None, stop: int = 0) -> Fre
 
 
 class Steps(Dataset[dict[str, Any]]):
-    """Data set whose items are whole batches of a run, in its order."""
+    """Data set whose items are the batches of a run, in the order in which the run uses them."""
 
     def __init__(self, own: OwnLoop) -> None:
         self._own = own
@@ -120,7 +124,7 @@ class Steps(Dataset[dict[str, Any]]):
 def train_with_transformers(own: OwnLoop, place: Path, resume: int = 0, **changes: Any) -> Freezing:
     """Train with the Trainer of transformers.
 
-    resume: step of the checkpoint to continue from.
+    resume: step of the checkpoint to continue from, or 0 for a new training.
     """
     from transformers import Trainer, TrainingArguments
 
@@ -154,7 +158,7 @@ def train_with_transformers(own: OwnLoop, place: Path, resume: int = 0, **change
 def train_with_lightning(own: OwnLoop, place: Path, resume: int = 0) -> Freezing:
     """Train with the Trainer of Lightning.
 
-    resume: step of the checkpoint to continue from.
+    resume: step of the checkpoint to continue from, or 0 for a new training.
     """
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.callbacks import ModelCheckpoint

@@ -35,9 +35,9 @@ class HandSnapshot:
 class ProbedView(HandView):
     """HandView with a probe.
 
-    A test sets `values` (weights), `probed` (gradients on the probe), `seen` (outputs of the layers
-    on the probe), `loss` and `lr`. All arrays are numpy arrays, and the test replaces them instead
-    of writing to them.
+    A test sets `values` (weights by layer), `probed` (gradients on the probe by layer), `loss` and
+    `lr`. It also sets `seen`, a list of each layer's outputs on the probe. Snapshots share the
+    numpy arrays, so a test must replace an array instead of writing to it.
     """
 
     def __init__(self, costs: list[int], blocks: list[int] | None = None, **values: Any) -> None:
@@ -71,7 +71,10 @@ class ProbedView(HandView):
 
 
 def draw_arrays(layers: int, numbers: np.random.Generator, spread: float = 2.0) -> Arrays:
-    """Return one or two tensors for every layer: normal numbers, each tensor of random scale."""
+    """Return one or two float32 arrays of normal numbers for every layer.
+
+    spread: the scale of each array is 10 to a random power between -spread and spread.
+    """
     return {
         layer: [
             (numbers.normal(size=size) * 10.0 ** numbers.uniform(-spread, spread)).astype("float32")

@@ -8,7 +8,7 @@ from bench.spec import Spec
 
 
 class RecordingWatcher:
-    """Watcher that records its events and may call a function for each."""
+    """Watcher that records each event and calls `act`, if given, with the event and the spec."""
 
     def __init__(self, act: Any = None) -> None:
         self.events: list[tuple[str, str]] = []

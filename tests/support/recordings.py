@@ -8,9 +8,9 @@ from strategies.smartfrz.training.corpus import Recording, RunOrigin
 
 
 def make_recording(run: str, family: str, task: str, seed: int) -> Recording:
-    """Return a run whose layers settle at random times.
+    """Return a recorded run whose layers converge at random times.
 
-    Before that time both its weights and its CKA change; afterwards they hardly do.
+    Before a layer converges, its weights and its CKA change. Afterwards they hardly change.
     """
     generator = torch.Generator().manual_seed(seed)
     moments, layers = 31, 4

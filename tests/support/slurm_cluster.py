@@ -67,8 +67,9 @@ PartitionName=high Nodes=ALL MaxTime=INFINITE DefaultTime=5 PriorityTier=10 Pree
 class Cluster:
     """Slurm cluster in a folder. `environment` holds the variables that Slurm commands need.
 
-    nodes: names of nodes with one core, in the default partition. wide: nodes with two cores, in
-    the partition "wide", for jobs of several nodes.
+    nodes: number of nodes with one core, in the default partition. wide: number of nodes with two
+    cores, in the partition "wide", for jobs on several nodes. The attributes `nodes` and `wide`
+    hold the names of these nodes.
     """
 
     def __init__(self, base: Path, nodes: int = 3, wide: int = 3) -> None:

@@ -175,7 +175,10 @@ def make_sentences(samples: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
 
 
 def make_texts(samples: int, seed: int = 0, length: int = 7) -> tuple[torch.Tensor, ...]:
-    """Return a padded text batch: ids, the mask of real words, and segment ids."""
+    """Return a padded text batch: word ids, the mask of real words, and segment ids.
+
+    Both kinds of ids are (samples, length). The mask is (samples, 1, 1, length).
+    """
     generator = torch.Generator().manual_seed(seed)
     ids, segments = (
         torch.randint(0, high, (samples, length), generator=generator) for high in (WORDS, 2)

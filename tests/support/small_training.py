@@ -1,4 +1,4 @@
-"""Training of small models with the harness's optimizer and freezer, and state comparison."""
+"""Training of small models with the harness's optimizer and freezer, and comparison of tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strategies for tests that freeze another set of layers at every step."""
+"""Strategies for tests that freeze a different set of layers at every step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ from strategies.base import (
 
 
 class RandomSets(Strategy):
-    """Freeze a random set of layers at every step. The head always trains."""
+    """Strategy that freezes a random set of layers at every step. The head always trains."""
 
     name = "random_sets"
     options: ClassVar[Mapping[str, Option]] = {
@@ -48,14 +48,17 @@ class RandomSets(Strategy):
 
 
 class KeptSets(RandomSets):
-    """Freeze random sets and keep the optimizer state of frozen layers."""
+    """Strategy that freezes random sets of layers and keeps the optimizer state of these layers."""
 
     name = "kept_sets"
     keeps_optimizer_state = True
 
 
 class Observing(RandomSets):
-    """Freeze by a snapshot, the loss and probe gradients, all of which a resume must restore."""
+    """Strategy whose decisions depend on a snapshot, the losses and gradients on the probe.
+
+    A resumed run must restore the snapshot and the losses.
+    """
 
     name = "observing"
     sets_learning_rates = True

@@ -129,10 +129,11 @@ def make_result(run: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def make_evaluation(score: float, seed: int, metric: str = "accuracy") -> SampleOutcomes:
-    """Return outcomes of samples that give a score, in percent, as closely as possible.
+    """Return the outcomes of SAMPLES samples whose score is as close to `score` as possible.
 
     The errors are spread evenly over two sources, so that the draw of the samples adds nearly no
     variance. Each seed has a fold of its own.
+    score: in percent. metric: "accuracy", or any other value for the Matthews correlation.
     """
     share = score / 100 if metric == "accuracy" else (1 + score / 100) / 2
     correct = np.arange(SAMPLES) < round(share * SAMPLES)

@@ -41,13 +41,13 @@ def find_row(
 def list_runs_of(
     method: str, model: str = "resnet50", dataset: str = "cifar10"
 ) -> list[dict[str, Any]]:
-    """Return the runs of a cell, by seed."""
+    """Return the runs of a cell in the order of their seeds."""
     roles = {"model": model, "dataset": dataset, "method": method}
     return [run for run in RUNS if roles.items() <= run.items()]
 
 
 def set_accuracy(results: Path, method: str, accuracies: Sequence[float], **changes: Any) -> None:
-    """Write the runs of a method on the first pair again, with these accuracies."""
+    """Overwrite the results of a method on the first pair with these accuracies, in percent."""
     for run, accuracy in zip(list_runs_of(method), accuracies, strict=True):
         write_run(results, run, accuracy=accuracy, **changes)
 

@@ -75,12 +75,12 @@ class TableResults:
 
 
 def of_tables(*names: str) -> pytest.MarkDecorator:
-    """Return the mark of a test that runs once for each of these tables, as `made`."""
+    """Return a pytest mark that runs a test once per table, with its TableResults as `made`."""
     return pytest.mark.parametrize("made", names, indirect=True)
 
 
 def list_rows(report: Report) -> Sequence[Row]:
-    """Return the rows of a table's numbers."""
+    """Return the rows of the report's table of unrounded numbers."""
     return report.numbers[report.name].rows
 
 

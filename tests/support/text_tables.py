@@ -12,7 +12,7 @@ Row = dict[str, str]
 
 
 def make_rows(count: int, words: int = 6) -> list[Row]:
-    """Return rows with a text of at most some words and the label good or bad."""
+    """Return rows, each with a text of at most `words` words and the label "good" or "bad"."""
     samples = load_texts("grammar:acceptability", "test", "", 0).train[:count]
     names = ("bad", "good")
     return [{"text": " ".join(s.first.split()[:words]), "label": names[s.label]} for s in samples]

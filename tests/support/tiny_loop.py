@@ -1,4 +1,7 @@
-"""Freezing around a network of three layers that trains on noise; its last layer is the head."""
+"""Training loop with Freezing for a network of three layers, on random images.
+
+The last layer of the network is the head.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ STEPS = 12
 
 
 class Scripted(Strategy):
-    """Freeze and thaw as written: "2+01 5-0" freezes 0 and 1 at step 2, and thaws 0 at step 5."""
+    """Strategy that freezes and thaws as its script says.
+
+    The script "2+01 5-0" freezes layers 0 and 1 at step 2, and thaws layer 0 at step 5.
+    """
 
     name = "scripted"
     options: ClassVar[Mapping[str, Option]] = {"script": Text("2+01", doc="freezes and thaws")}

@@ -88,5 +88,5 @@ def predict_samples(spec: Spec, results: Path) -> tuple[NDArray[np.int64], NDArr
 
 
 def load_essence(spec: Spec, results: Path) -> dict[str, Any]:
-    """Return the record of a run without clocks and allocator peaks."""
+    """Return the reproducible part of a run's record, without timings, energy and CUDA memory."""
     return recorded_by(RunFolder(results, spec.id).path)

@@ -49,7 +49,7 @@ def build_tiny_view(model: nn.Module, artifacts: dict[str, Path], **changes: Any
 
 
 def train_a_step(view: View, seed: int) -> None:
-    """Change the weights that are not frozen slightly and in place, as an optimizer does."""
+    """Change the weights of the active layers slightly and in place, as a training step does."""
     generator = torch.Generator().manual_seed(seed)
     view.step += 1
     view.lr = view.base_lr * (1 - view.step / view.total_steps)

@@ -15,7 +15,10 @@ PARTS = ("LICENSE", "README.md", "freezebench.py", "pyproject.toml", *PACKAGES)
 
 
 def list_files() -> list[str]:
-    """Return the files of the wheel's source as they are now, without those that git ignores."""
+    """Return the paths of the files from which the wheel is built, relative to the checkout.
+
+    Untracked files are included. Deleted files and files that git ignores are not.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "-z", "-co", "--exclude-standard", "--", *PARTS],
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -26,8 +29,8 @@ def list_files() -> list[str]:
 def build_wheel(out: Path) -> Path:
     """Build the wheel in a folder and return its path.
 
-    Builds from a copy, because setuptools keeps a folder build/ next to the source and would put
-    files from there that no longer exist into the next wheel.
+    Build from a copy. In the checkout, setuptools would keep files in the folder build/. It would
+    then put them into the next wheel, even if they no longer exist in the source.
     """
     with tempfile.TemporaryDirectory(prefix="freezebench-wheel-") as copy:
         for name in list_files():

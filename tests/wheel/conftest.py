@@ -1,4 +1,4 @@
-"""Fixtures of the wheel's tests: the wheel, and an environment that holds only what it needs."""
+"""Fixtures of the wheel's tests: the wheel, and an environment that has it but not the checkout."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def link_dependencies(site: Path, dependencies: Path) -> None:
-    """Link each entry of a folder of packages into another, but nothing of freezebench's."""
+    """Link each package in the folder `dependencies` into the folder `site`, except freezebench."""
     ours = {"freezebench.py", "bench", "strategies", "reports", "sweeps"}
     for entry in dependencies.iterdir():
         foreign = entry.name not in ours and "freezebench" not in entry.name

@@ -75,7 +75,7 @@ def test_a_missing_cluster_file_names_the_command_that_creates_it(
 
 @pytest.fixture
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Start a Slurm of one node, or skip the test with the reason."""
+    """Start Slurm with one node in the default partition, or skip the test with the reason."""
     if reason := prepare_slurm():
         pytest.skip(reason)
     base = tmp_path_factory.mktemp("slurm")

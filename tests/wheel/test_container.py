@@ -1,4 +1,4 @@
-"""Containers: the image files name the same steps, and the steps work in a fresh Debian."""
+"""The Dockerfile and freezebench.def have the same steps, which work in a fresh Debian."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def link_dependencies(debian: Path) -> str:
 
 
 def test_the_steps_work_in_a_fresh_debian(debian: Path, wheel: Path) -> None:
-    """pip finds the dependencies of this environment, because downloading them takes minutes."""
+    """Let pip use the dependencies of this environment, because downloading them takes minutes."""
     sources, target = find_copies()
     place = debian / target.lstrip("/")
     place.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Contents of the wheel: every file of the packages but measured runs, and nothing else."""
+"""Contents of the wheel: freezebench.py and all files of the packages except measured runs."""
 
 from __future__ import annotations
 

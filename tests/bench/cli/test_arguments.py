@@ -1,4 +1,4 @@
-"""Values on the command line that no command can use."""
+"""Tests of argument checks: values out of range and a useless option are refused by one line."""
 
 import pytest
 

@@ -23,7 +23,7 @@ TINY = [
 
 
 def error_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a command that must fail with one line; returns it."""
+    """Run a command that must fail, and return its only line that begins with "error: "."""
     assert main(arguments) == 2
     captured = capsys.readouterr()
     lines = [line for line in captured.err.splitlines() if not line.startswith("failed:")]
@@ -120,7 +120,7 @@ def test_results_below_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_full_disk(tmp_path: Path) -> None:
-    """A real full disk: the file size limit of a child process makes every longer write fail."""
+    """Simulate a full disk with a file size limit, which makes longer writes of a child fail."""
     script = (
         "import resource, signal, sys, errno; import bench.results.run_folder;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
@@ -180,7 +180,7 @@ def test_help_is_fast_and_loads_no_torch() -> None:
 
 
 def test_a_reader_that_closes_the_output_causes_no_message() -> None:
-    """For example `freezebench list strategies | head -1`."""
+    """Close the output early, as in `freezebench list strategies | head -1`."""
     command = [sys.executable, "-m", "freezebench", "list", "strategies"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout

@@ -95,7 +95,7 @@ def test_time_inside_step_is_moved_out_of_surrounding_region(before, inside, aft
 
 
 class Device:
-    """Fake CUDA device whose events lag `behind` ticks after the host."""
+    """Fake CUDA device that reaches each event `behind` seconds after the host records it."""
 
     def __init__(self, patch: pytest.MonkeyPatch, ticks: Ticks, behind: float) -> None:
         self.waits = 0

@@ -215,7 +215,7 @@ def test_product_under_no_grad_raises():
 
 
 class UnusedProduct(nn.Module):
-    """Model with a pooler whose output nothing uses, as BigBird's classifier."""
+    """Model with a pooler whose output nothing uses, as in BigBird's classifier."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -238,7 +238,10 @@ def test_exact_flops_include_products_whose_result_is_not_used(frozen):
 
 
 class Checkpointed(nn.Module):
-    """Network whose middle part recomputes in the backward pass, in eval mode too, as in timm."""
+    """Network that recomputes its middle part in the backward pass if `again` is true.
+
+    It does so in eval mode too, as timm does.
+    """
 
     def __init__(self, again: bool) -> None:
         super().__init__()
@@ -265,7 +268,7 @@ def test_products_that_the_model_itself_recomputes_are_not_counted():
 
 
 class ComparesSamples(nn.Module):
-    """Contrastive model: its output is the product of all samples of a batch with each other."""
+    """Contrastive model that multiplies the features of all samples of a batch with each other."""
 
     def __init__(self) -> None:
         super().__init__()

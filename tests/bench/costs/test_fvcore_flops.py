@@ -1,4 +1,4 @@
-"""Law: a model that fvcore cannot trace is one line that names the module."""
+"""Test of models that fvcore cannot trace: the error is one line that names the module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.layers.discovery import find_layers
 
 
 class Untraceable(nn.Linear):
-    """Layer with the error that torch raises for Conv1d on the meta device, in a trace only."""
+    """Layer that raises torch's error for Conv1d on the meta device, but only in a trace."""
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.jit.is_tracing():

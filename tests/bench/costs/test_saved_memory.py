@@ -177,7 +177,10 @@ def test_hooks_are_removed_after_an_error():
 
 @pytest.mark.parametrize(("name", "copies", "more"), [("sgd", 3, 0), ("adamw", 4, 4)])
 def test_state_bytes_of_a_worked_example(name, copies, more):
-    """State is weights, gradients and optimizer copies; AdamW adds a step counter per parameter."""
+    """Count weights, gradients and optimizer state.
+
+    AdamW adds a step counter per parameter.
+    """
     model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 5, bias=False))
     inputs = (torch.randn(2, 4),)
     layers = find_layers(model, inputs)

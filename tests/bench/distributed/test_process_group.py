@@ -36,7 +36,7 @@ def net() -> nn.Module:
 
 
 def on_two(task: Callable[[ProcessGroup], Any], place: Path) -> list[Any]:
-    """Return by rank the result of a task on two processes, or the text of its UserError."""
+    """Run a task on two processes, and return each rank's result or the text of its UserError."""
     context = multiprocessing.get_context("fork")  # avoids importing torch again, which is slow
     processes = [context.Process(target=_answer, args=(task, rank, place)) for rank in range(2)]
     for process in processes:
@@ -57,7 +57,7 @@ def _answer(task: Callable[[ProcessGroup], Any], rank: int, place: Path) -> None
 
 
 def gradients(group: ProcessGroup, often: bool) -> Any:
-    """Return the gradients of each step while layers freeze and unfreeze, and the bytes sent."""
+    """Return the gradients of each step while layers freeze and thaw, and check the bytes sent."""
     model = net().eval()  # in training mode, BatchNorm of a share differs from that of the batch
     layers = find_layers(model, (INPUTS[:1],))
     freezer = Freezer(model, torch.optim.SGD(model.parameters(), lr=0.1), layers)
@@ -93,7 +93,7 @@ def test_summed_gradients_are_those_of_the_whole_batch(often: bool, tmp_path: Pa
 
 
 def wrapping(group: ProcessGroup) -> list[bool]:
-    """Return what a wrap leaves as it was: buffers, random state, no gradient, no leaked engine."""
+    """Return five checks that a wrap changes and sends nothing and that its old engine is freed."""
     model = net().train()
     group.attach(model, find_layers(model, (INPUTS[:1],)))
     buffers, random = [b.clone() for b in model.buffers()], torch.get_rng_state()
@@ -115,7 +115,7 @@ def test_a_wrap_changes_and_sends_nothing_and_the_old_engine_is_freed(tmp_path: 
 
 
 def layouts(group: ProcessGroup) -> list[list[list[int]]]:
-    """Return for three steps the sizes of the parameters in each bucket, in order."""
+    """Return the number of elements of each parameter in each bucket, in order, for three steps."""
     model = net().eval()
     seen: list[list[list[int]]] = []
     sum_bucket = gradient_sums._sum_bucket
@@ -137,7 +137,11 @@ def layouts(group: ProcessGroup) -> list[list[list[int]]]:
 
 
 def test_no_step_after_a_wrap_rearranges_the_buckets(tmp_path: Path) -> None:
-    """A resumed run wraps at another step, and the order of sums would change its bits."""
+    """Compare the buckets of three steps.
+
+    A resumed run wraps the model at another step. If the buckets changed, the order of sums and
+    thus the bits would change.
+    """
     for seen in on_two(layouts, tmp_path):
         assert seen[0]
         assert seen[0] == seen[1] == seen[2]

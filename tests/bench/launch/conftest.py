@@ -14,7 +14,7 @@ from bench.launch.processes import fork_server
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[forkserver.ForkServer]:
-    """Replace the fork server by one that preloads nothing, which takes seconds."""
+    """Replace the fork server by one that preloads nothing, because preloading takes seconds."""
     own = forkserver.ForkServer()
     for name in ("ensure_running", "connect_to_new_process", "set_forkserver_preload"):
         monkeypatch.setattr(forkserver, name, getattr(own, name))

@@ -22,7 +22,7 @@ from tests.support.tiny_runs import make_tiny_spec
 
 @pytest.mark.parametrize("after", [1.5, 4.5])
 def test_an_early_ctrl_c_ends_the_launch_without_a_traceback(tmp_path: Path, after: float) -> None:
-    """The fork server may still be importing torch, which takes seconds."""
+    """Press Ctrl-C while the fork server may still be importing torch, which takes seconds."""
     command = [
         sys.executable, "-m", "bench.cli.main", "sweep", "table2", "--seeds", "1",
         "--results", str(tmp_path), "--workers", "2",
@@ -76,7 +76,10 @@ def test_ctrl_c_while_a_worker_starts_leaves_no_untracked_process(
 
 
 def test_a_second_ctrl_c_kills_a_run_that_hangs(tmp_path: Path) -> None:
-    """The run does not reach the end of a step, where it would stop. No worker must survive."""
+    """Press Ctrl-C twice while runs hang before the end of a step, where they would stop.
+
+    No worker must survive.
+    """
     hangs = tmp_path / "hangs.py"
     hangs.write_text(
         "import time\nfrom strategies.base import PerEpoch, Strategy\n\n"
@@ -113,7 +116,10 @@ def test_a_second_ctrl_c_kills_a_run_that_hangs(tmp_path: Path) -> None:
 def test_ctrl_c_with_the_last_message_of_a_run_loses_neither(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lost message would make the launcher wait without end."""
+    """Send SIGINT with the last message.
+
+    If this message were lost, the launcher would wait without end.
+    """
     receive = Connection.recv
 
     def interrupt_result(pipe: Connection) -> Any:
@@ -139,7 +145,7 @@ def test_ctrl_c_with_the_last_message_of_a_run_loses_neither(
 
 
 def test_sigterm_stops_a_sweep_like_ctrl_c(tmp_path: Path) -> None:
-    """Even with SIGINT ignored: a shell script starts its background processes so."""
+    """Ignore SIGINT, as in the background processes of a shell script, and send SIGTERM."""
     command = [
         sys.executable, "-m", "bench.cli.main", "sweep", "table2", "--seeds", "1",
         "--epochs", "300", "--train-limit", "96", "--results", str(tmp_path), "--workers", "2",

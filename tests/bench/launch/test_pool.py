@@ -95,7 +95,7 @@ def test_a_worker_killed_while_idle_is_replaced(tmp_path: Path) -> None:
 def test_a_worker_is_started_again_if_the_fork_server_dies_meanwhile(
     server: forkserver.ForkServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server dies after it was found alive and before it answers."""
+    """Kill the server after it was found alive and before it answers."""
     killed: list[int] = []
 
     def connect(descriptors: Any) -> Any:

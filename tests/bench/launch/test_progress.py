@@ -30,7 +30,7 @@ def result(train: float, resumed: bool = False) -> dict:
 
 
 def start(tmp_path: Path, seeds: int, stream: io.StringIO, workers: int = 2) -> tuple:
-    """Return the specs of some runs and a progress of them."""
+    """Return the specs of `seeds` runs, and a Progress that shows these runs."""
     specs = [make_tiny_spec(seed=seed) for seed in range(seeds)]
     plan = make_plan(specs, tmp_path)
     return specs, Progress(plan, Estimate(plan, tmp_path), workers=workers, stream=stream)

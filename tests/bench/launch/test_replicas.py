@@ -43,7 +43,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def pair(strategy: str, **changes: Any) -> Spec:
-    """Return a run on two processes, of a model without BatchNorm and dropout."""
+    """Return the spec of a run on two processes, by default without BatchNorm and dropout."""
     if strategy in OPTIONS:
         changes["options"] = OPTIONS[strategy]
     values = {"model": "laptop_deit", "augment": "standard", "keep_model": True, "replicas": 2}
@@ -97,7 +97,7 @@ def test_without_batchnorm_two_processes_give_the_results_of_one(
 
 @pytest.mark.parametrize("model", ["laptop_bert", "laptop_bert_mlm", "laptop_llama"])
 def test_the_shares_of_a_batch_of_texts_are_the_rows_of_the_whole(model: str) -> None:
-    """Padding and masked words are those of one process."""
+    """Compare padding and masked words with those of one process."""
     data = "grammar" if model == "laptop_bert_mlm" else "grammar:paraphrase"
     spec = pair("full", **{**TEXTS, "model": model, "data": data})
     device = torch.device("cpu")
@@ -207,7 +207,7 @@ def test_a_pool_executes_such_runs_and_reports_processes_that_disagree(tmp_path:
 def test_a_killed_fork_server_is_a_lost_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job on Slurm then tries the run again, as after the loss of a process of the run."""
+    """Expect ProcessLost, after which a job on Slurm tries the run again."""
 
     def connect(descriptors: Any) -> Any:
         raise EOFError("unexpected EOF")
@@ -244,9 +244,9 @@ def test_options_that_need_one_process_raise_with_replicas(
 
 
 def launch_on_two_machines(results: Path, *more: str) -> tuple[int, int, str]:
-    """Return the exit statuses of the first and second machine of a run, and what the second says.
+    """Return the exit statuses of a run's two machines, and the error output of the second.
 
-    The first one is this process. The second one takes seconds to start, so it comes later.
+    This process is the first machine. The second takes seconds to start, so it comes later.
     """
     command = [
         "run", "--model", "laptop_deit", "--data", "digits10", "--resolution", "24",

@@ -113,7 +113,7 @@ def test_layer_without_output_is_named_in_the_error():
 
 
 class SequenceFirst(nn.Module):
-    """Batch-first model whose transformer layers have the sequence first, torch's default."""
+    """Batch-first model whose transformer layers expect the sequence first, torch's default."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,7 +191,7 @@ def test_layers_are_found_in_a_model_that_accepts_one_sample_only():
 
 
 class Gated(nn.Module):
-    """Model with a layer whose output has no dimension, and one with many rows."""
+    """Model with one layer whose output is a scalar, and one layer whose output has 5,000 rows."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -90,9 +90,10 @@ def test_training_with_freezes_equals_plain_pytorch_loop_bit_for_bit(family, dat
 
 
 def train_bert(keep_dropout: bool, by_authors: bool) -> dict[str, torch.Tensor]:
-    """Train a BERT whose embeddings and first block freeze, as here or as AutoFreeze's authors do.
+    """Train a BERT whose embeddings and first block are frozen, and return its state_dict.
 
-    Their code calls eval() on the embeddings and on the frozen blocks, after model.train().
+    keep_dropout: whether dropout stays on in frozen layers. by_authors: call eval() on the
+    embeddings and the frozen block after model.train(), as AutoFreeze's authors do.
     """
     family = BY_NAME["transformers_bert"]
     training = Training(family, keep_dropout=keep_dropout)
@@ -181,7 +182,7 @@ def test_freezing_a_layer_that_does_not_exist_raises(index):
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 def test_a_copy_of_a_frozen_model_is_independent_and_follows_train(duplicate):
-    """Averaged weights, for example, need a copy whose BatchNorm can be updated."""
+    """Check that the BatchNorm of a copy can be updated, as, for example, averaged weights need."""
     training = Training(BY_NAME["residual"])
     training.freezer.freeze(range(10))
     copied = duplicate(training.model)

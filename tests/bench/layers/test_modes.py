@@ -1,4 +1,4 @@
-"""Modes of modules: a frozen module stays in eval mode, and gets the mode of its user back."""
+"""Tests of the modes of modules: eval mode while a module is frozen, then the user's mode again."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_frozen_layers_and_their_kept_state_never_move(family, name, keep, data)
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_kept_state_trains_as_plain_pytorch_without_gradients(name):
-    """Plain PyTorch keeps the state of a parameter that has no gradient."""
+    """Compare with plain PyTorch, which keeps the state of a parameter that has no gradient."""
     family = BY_NAME["plain"]
     training, plain = Training(family, name, keep_state=True), Training(family, name)
     for step, frozen in enumerate([set(), {0, 1}, {1}, {2, 3}, {0}, set()]):

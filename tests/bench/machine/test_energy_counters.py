@@ -34,12 +34,12 @@ class Machine:
             (zone / "max_energy_range_uj").write_text(f"{largest}\n")
 
     def set_busy(self, seconds):
-        """Set the CPU time of the whole machine since its start."""
+        """Set the CPU time of the whole machine since its start, in seconds."""
         user = round(seconds * TICKS)
         self.stat.write_text(f"cpu  {user} 0 0 99999 88888 0 0 0 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n")
 
     def set_process(self, pid, parent, seconds, waited=0.0):
-        """Set the CPU time of a process, and that of its children that have ended."""
+        """Set the CPU time of a process and that of its ended children (`waited`), in seconds."""
         folder = self.stat.parent / str(pid)
         folder.mkdir(exist_ok=True)
         user, ended = round(seconds * TICKS), round(waited * TICKS)
@@ -111,7 +111,10 @@ def test_cpu_time_of_others_decides_whether_the_package_was_used_alone(machine, 
 
 
 def test_living_descendants_of_a_run_are_no_other_processes(machine):
-    """Data workers live for an epoch. Only then os.times() contains their time."""
+    """Count the CPU time of living data workers as that of the run.
+
+    Data workers live for an epoch. os.times() contains their time only after that.
+    """
     machine.zone("intel-rapl:0", "package-0", 0)
     machine.set_process(900_001, os.getpid(), 100, 1)
     counter = machine.counter()

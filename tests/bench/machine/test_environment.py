@@ -1,4 +1,4 @@
-"""Facts about the machine that runs record."""
+"""Tests of the facts about the machine that each run records."""
 
 from __future__ import annotations
 

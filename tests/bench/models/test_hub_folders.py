@@ -1,4 +1,4 @@
-"""Tests of what the files of an hf: model decide: weights, padding token, positions and hashes."""
+"""Tests of the files of `hf:` models, which give weights, padding token, positions and hashes."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def change_json(file: Path, **values: object) -> None:
 
 
 def save_weights(folder: Path, kind: str) -> Path:
-    """Save weights of a transformers class by its name, and return their file."""
+    """Save random weights of the transformers class `kind`, and return their file."""
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(folder)
@@ -159,7 +159,7 @@ def test_a_model_file_that_cannot_be_read_names_both_libraries(tmp_path):
 
 
 def add_words(folder: Path) -> Path:
-    """Replace the tokenizer of a decoder by one of words, which pads with its unknown word."""
+    """Replace a decoder's tokenizer by a word tokenizer that pads with its unknown token."""
     from tokenizers import AddedToken
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast

@@ -38,7 +38,10 @@ def name_of(tmp_path_factory: pytest.TempPathFactory):
 
 
 def make_padded(name: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return three padded texts of different lengths."""
+    """Return ids, mask and segments of three padded texts of different lengths.
+
+    Shapes: (3, LENGTH), (3, 1, 1, LENGTH) and (3, LENGTH).
+    """
     padding = find_text_model(name).tokenizer.pad_token_id
     ids = torch.randint(5, 170, (3, LENGTH), generator=torch.Generator().manual_seed(0))
     real = torch.arange(LENGTH) < torch.tensor([LENGTH, 9, 17])[:, None]
@@ -149,7 +152,7 @@ def test_lengths_stop_at_the_last_position(tmp_path):
 
 
 class OncePerBatch(nn.Module):
-    """Model that projects a table once per batch, and rotates by angles outside of autograd."""
+    """Model that projects a table once per batch, and multiplies buffers outside of autograd."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -253,7 +256,7 @@ def test_weights_of_another_shape_than_the_configuration_are_refused(tmp_path):
 
 
 def test_code_that_comes_with_a_model_is_never_run(tmp_path, monkeypatch):
-    """On a terminal, transformers would ask whether it may run the code."""
+    """Answer "y" if transformers asks, as on a terminal, whether it may run the code."""
     monkeypatch.setattr("builtins.input", lambda *_: "y")
     folder = make_hub_folder(tmp_path / "m", "bert")
     code = f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: pass\n"

@@ -1,6 +1,7 @@
-"""Tests of the paper's models at full size: four steps with every strategy, with a freeze.
+"""Tests of the paper's models at full size: at most four steps with several strategies.
 
-They show on a CPU that the paper profile works, from its settings to its results.
+Except for `full` and `shortened`, each strategy freezes layers. The tests show on a CPU that the
+paper profile works, from its settings to its results.
 """
 
 from pathlib import Path

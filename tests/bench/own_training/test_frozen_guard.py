@@ -1,4 +1,4 @@
-"""Laws of frozen layers in a loop of one's own: nothing moves them, or an error says what did."""
+"""Tests of frozen layers in a user's loop: they do not change, or an error names the cause."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_writes_through_data_are_found_by_the_report() -> None:
 
 
 def test_the_report_remains_if_other_weights_are_loaded_after_the_last_step() -> None:
-    """Trainers load the weights of the best step at the end."""
+    """Load other weights at the end, as trainers do with those of the best step."""
     loop = freeze_all_but_the_head()
     before = str(loop.freezing.report())
     loop.model.load_state_dict({k: v + 1 for k, v in loop.model.state_dict().items()})
@@ -69,7 +69,7 @@ def test_the_report_remains_if_other_weights_are_loaded_after_the_last_step() ->
 
 
 def test_weights_that_return_to_their_bits_are_fine() -> None:
-    """An evaluation with averaged weights writes to frozen layers, and writes back."""
+    """Write to frozen layers and write back, as an evaluation with averaged weights does."""
     loop = freeze_all_but_the_head()
     own = copy.deepcopy(loop.model.state_dict())
     loop.model.load_state_dict({name: torch.zeros_like(value) for name, value in own.items()})
@@ -162,7 +162,7 @@ def test_a_layer_that_the_user_freezes_is_reported() -> None:
 
 
 class CountsSteps(nn.Module):
-    """Container with a parameter of its own, which belongs to its first layer, and a counter."""
+    """Container with a counter, and with a parameter that belongs to the first layer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Laws of gradient checkpointing around Freezing: each layer that should train trains."""
+"""Tests of gradient checkpointing with Freezing: layers that should train do, or are reported."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Dropping(Blocks):
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 @pytest.mark.parametrize("script", ["2+0", "0+0", "2+0 3+2", "2+2 5+0"])
 def test_blocks_that_lose_their_gradients_are_reported(script: str) -> None:
-    """The second step after the freeze is checked, even if other layers freeze in the meantime."""
+    """Expect an error in the second step after a freeze, even if more layers freeze meanwhile."""
     freeze = int(script.split("+0", maxsplit=1)[0][-1])
     loop = TinyLoop(model=Reentrant(), options={"script": script}).train(0, freeze + 1)
     with pytest.raises(
@@ -75,7 +75,7 @@ def test_blocks_that_lose_their_gradients_are_reported(script: str) -> None:
 
 @pytest.mark.parametrize("kind", [Modern, Dropping])
 def test_other_models_are_not_accused(kind: type[Blocks]) -> None:
-    """An evaluation without gradients in train mode proves nothing about a dropped block."""
+    """Evaluate without gradients after each step, which proves nothing about a dropped block."""
     loop = TinyLoop(model=kind(), options={"script": "2+0 7-0 8+0"})
     for step in range(12):
         loop.take_step(step)

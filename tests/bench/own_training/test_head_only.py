@@ -1,4 +1,4 @@
-"""Law: on a model of one layer, the head, each strategy trains it or says why it cannot."""
+"""Tests of models with only a head: each strategy trains the head, or says why it cannot."""
 
 from __future__ import annotations
 

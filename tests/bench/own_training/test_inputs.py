@@ -1,4 +1,4 @@
-"""Inputs of models of one's own: a tensor, several tensors, or a dict as transformers has it."""
+"""Tests of inputs of a user's model: a tensor, several tensors, or a dict as in transformers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_layers_do_not_depend_on_the_form_of_the_inputs() -> None:
 
 
 def test_a_forward_that_accelerate_replaced_is_not_copied() -> None:
-    """accelerate sets `forward` on the instance, and a copy would call the original's."""
+    """Set `forward` on the instance, as accelerate does. A copy would call the original's."""
     model = TwoInputs()
     original = model.forward
     model.forward = MethodType(lambda self, *values: original(*values), model)

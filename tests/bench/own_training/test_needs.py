@@ -37,7 +37,10 @@ def group_by_layer(parameters: Any) -> torch.optim.Optimizer:
 def test_a_strategy_says_what_it_needs_before_training_and_then_trains(
     name: str, tmp_path: Path
 ) -> None:
-    """A strategy without a message trains to the end with nothing but the model."""
+    """Expect the message in NEEDS, then train with what it asks for.
+
+    A strategy without a message trains to the end with the model alone.
+    """
     if name not in NEEDS:
         TinyLoop(name).train()
         return
@@ -200,7 +203,10 @@ def test_a_model_that_compiles_a_function_in_its_forward_is_refused() -> None:
 
 
 def test_a_process_group_is_refused(tmp_path: Path) -> None:
-    """DistributedDataParallel fails after the first freeze, and leaves no trace on the model."""
+    """Refuse a process group.
+
+    DistributedDataParallel fails after the first freeze, and leaves no trace on the model.
+    """
     from torch import distributed
 
     place = f"file://{tmp_path}/group"

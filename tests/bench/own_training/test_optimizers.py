@@ -1,4 +1,4 @@
-"""Laws of optimizers that people made: frozen layers never move, thawed layers train again."""
+"""Tests of PyTorch's and users' optimizers: frozen layers never move, thawed layers train again."""
 
 from __future__ import annotations
 
@@ -125,7 +125,10 @@ def test_layer_rates_need_groups_by_layer_and_no_scheduler() -> None:
 
 
 def test_a_rate_that_is_no_number_is_refused() -> None:
-    """Adafactor of transformers computes its rate itself: lr = None, relative_step = True."""
+    """Refuse lr = None, as Adafactor of transformers has it with relative_step = True.
+
+    This optimizer computes its rate itself.
+    """
 
     class Relative(torch.optim.SGD):
         def __init__(self, parameters: Any) -> None:
@@ -147,7 +150,7 @@ def test_gradients_cleared_too_early_are_refused() -> None:
 
 
 def test_a_skipped_optimizer_step_is_accepted() -> None:
-    """A gradient scaler skips steps whose gradients overflow."""
+    """Skip an optimizer step, as a gradient scaler does if gradients overflow."""
     loop = TinyLoop()
     loop.model(torch.randn(4, 3, 8, 8)).sum().backward()
     loop.freezing.step()
@@ -157,7 +160,7 @@ def test_a_skipped_optimizer_step_is_accepted() -> None:
 
 
 def test_an_optimizer_that_never_steps_is_reported() -> None:
-    """The loop made another optimizer after Freezing. A scaler may skip 30 steps."""
+    """Make another optimizer after Freezing. A scaler may skip 30 steps."""
     loop = TinyLoop(total_steps=40)
     loop.optimizer = torch.optim.SGD(loop.model.parameters(), lr=0.05)
     loop.train(0, 30)
@@ -166,7 +169,10 @@ def test_an_optimizer_that_never_steps_is_reported() -> None:
 
 
 def test_an_overflow_spoils_only_the_intervals_around_it() -> None:
-    """AutoFreeze compares sums of gradients over two intervals; later ones are finite again."""
+    """Let gradients overflow once.
+
+    AutoFreeze compares the sums of gradients over two intervals. Later sums are finite again.
+    """
     loop = TinyLoop("autofreeze", options={"M": 2, "N": 90.0, "unit": "layer"})
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2.0**-100)
     for step in range(STEPS):

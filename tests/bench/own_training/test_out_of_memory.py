@@ -1,4 +1,4 @@
-"""Law: a device that is out of memory is reported as that, and not as a fault of the arguments."""
+"""Test that a device out of memory is reported as out of memory, not as a wrong argument."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Law: a probe may be on another device than the model. It moves when it is taken."""
+"""Tests of probes: a probe on another device moves to the device of the model when it is taken."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_inputs_and_labels_move_to_the_device_of_the_model() -> None:
 
 
 def test_a_strategy_gets_copies_of_the_samples() -> None:
-    """It may normalise them in place, while the samples belong to the user's data."""
+    """Change the samples in place, as a strategy may. The user's data must not change."""
     inputs = torch.ones(4, 3)
     probe = (inputs, torch.zeros(4, dtype=torch.int64))
     samples = ProbeSamples(nn.Linear(3, 2), AutoRgn(), "auto_rgn", probe, F.cross_entropy)

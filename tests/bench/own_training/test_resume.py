@@ -1,4 +1,4 @@
-"""Law: a training that stops and resumes ends with the same bits as one that does not."""
+"""Tests of resuming: a training that stops and resumes gives the bits of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_trainer_resumes_from_its_checkpoint(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", [torch.optim.AdamW, partial(torch.optim.SGD, momentum=0.9)])
 def test_freezes_before_the_first_step_leave_a_loaded_optimizer_alone(kind: Any) -> None:
-    """Trainers load the optimizer before a callback makes Freezing."""
+    """Load the optimizer before making Freezing, as trainers with a callback do."""
 
     def load(parameters: Any) -> torch.optim.Optimizer:
         optimizer: torch.optim.Optimizer = kind(parameters, lr=0.05)
@@ -89,7 +89,7 @@ def test_freezes_before_the_first_step_leave_a_loaded_optimizer_alone(kind: Any)
 @pytest.mark.parametrize("name", ["greentrainer", "slimfit", "egeria", "autofreeze", "apf"])
 @pytest.mark.parametrize("moment", [0, MOMENT])
 def test_a_state_kept_in_memory_is_that_of_its_moment(name: str, moment: int) -> None:
-    """The same object trains on and then goes back."""
+    """Train on with the same objects, load the kept state, and train again."""
     options = {"egeria": EGERIA, "apf": {"interval": 1, "threshold": 0.9}, "autofreeze": {"M": 2},
                "greentrainer": {"samples": 16}}.get(name, {})  # fmt: skip
     loop = TinyLoop(name, options=options, probe=make_batch(99, 16))
@@ -116,7 +116,7 @@ def test_a_state_of_another_training_is_refused() -> None:
 
 
 def test_a_state_of_other_settings_is_refused() -> None:
-    """Each message names the setting that differs."""
+    """Expect in each message the name of the setting that differs."""
     settings: dict[str, Any] = {"options": {"K": 1}, "seed": 0, "base_lr": 0.05}
     state = TinyLoop("lisa", **settings).train(0, 3).freezing.state_dict()
     for change, message in (

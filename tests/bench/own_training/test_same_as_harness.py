@@ -1,4 +1,4 @@
-"""Law: a training loop of one's own freezes the same layers at the same steps as the harness."""
+"""Test that a user's training loop freezes the same layers at the same steps as the harness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of the callbacks for Trainers: each batch counts once, and each training begins anew."""
+"""Tests of the callbacks for trainers: each batch counts once, and each training begins anew."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EPOCHS = 2
 
 
 class Images(Dataset[dict[str, Any]]):
-    """Samples on noise. `scale` is the same for all samples of a batch."""
+    """Data set of SAMPLES random images with labels."""
 
     def __len__(self) -> int:
         return SAMPLES
@@ -68,7 +68,7 @@ def run_trainer(
 
 
 def test_the_trainer_resumes_only_with_the_state_of_its_checkpoint(tmp_path: Path) -> None:
-    """The output_dir may be another one, which may hold the same step of another training."""
+    """Resume with another output_dir, which may hold the same step of another training."""
     from transformers import TrainerState
 
     from bench.api.transformers import _load_state
@@ -101,7 +101,10 @@ def test_a_second_training_needs_layers_that_train(tmp_path: Path) -> None:
 
 
 def test_the_trainer_of_transformers_counts_every_sample(tmp_path: Path) -> None:
-    """The second step of an epoch has one full batch and one of 2 samples, instead of 4."""
+    """Accumulate four batches per step.
+
+    The second step of an epoch has only two batches, a full one and one of 2 samples.
+    """
     report = run_trainer(tmp_path, accumulate=4).report()
     assert report.steps == report.total_steps == EPOCHS * 2
     assert report.samples == EPOCHS * SAMPLES
@@ -181,7 +184,10 @@ def test_lightning_counts_batches_without_a_loss() -> None:
 
 
 def test_lightning_continues_only_with_the_state_of_freezing(tmp_path: Path) -> None:
-    """A checkpoint without the callback, and a second fit() of one Trainer, have no state."""
+    """Refuse a checkpoint made without the callback, and a second fit() of one Trainer.
+
+    Both have no state of Freezing.
+    """
     saved = tmp_path / "plain.ckpt"
     Fit(None).run(1, saved)
     with pytest.raises(UserError, match=r"continues after step 6, .*make a new Trainer"):

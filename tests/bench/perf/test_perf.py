@@ -44,7 +44,7 @@ def settings(place: Path, seconds: float = 0.2) -> PerfSettings:
 
 
 def test_the_reference_loop_trains_to_the_same_weights(tmp_path: Path) -> None:
-    """Both loops train the same model, before and after a freeze."""
+    """Train the same model in both loops, before and after a freeze."""
     harness = Harness(make_spec(settings(tmp_path), SMALLEST), tmp_path)
     run, frozen = harness.run, make_freeze_states(len(harness.layers))["random 50%"]
     reference = build_reference_loop(harness)
@@ -93,9 +93,9 @@ def loops(
 def test_harness_and_reference_loop_run_the_same_operators_in_any_freeze_state(
     loops: tuple[Harness, ReferenceLoop], mask: frozenset[int]
 ) -> None:
-    """Only the operators that normalise a batch differ, so freezing saves both the same work.
+    """Check that only the operators that normalise a batch differ.
 
-    This comparison does not depend on timing.
+    Freezing therefore saves both loops the same work. This comparison does not depend on timing.
     """
     harness, reference = loops
     frozen = {index % (len(harness.layers) - 1) for index in mask}
@@ -227,7 +227,7 @@ def test_the_command_writes_measurements_and_environment(
 def test_measurements_are_never_without_their_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """perf.csv says neither precision nor machine, so environment.json must exist before it."""
+    """Expect environment.json before perf.csv, which states neither precision nor machine."""
 
     def stop_after(path: Path, text: str) -> None:
         write_atomically(path, text)

@@ -24,7 +24,7 @@ def test_tabulated_flops_equal_the_counted_ones(known: tuple[str, int, int]) -> 
 
 @pytest.mark.parametrize("model", ["resnet50", "vgg11", "mobilenet_v2", "deit_tiny_patch16_224"])
 def test_tabulated_flops_of_the_papers_models_equal_the_counted_ones(model: str) -> None:
-    """Check one number of classes each, because only the head depends on it."""
+    """Check one number of classes per model, because only the head depends on this number."""
     assert analyze_model(model, 10, 224)[1].exact().total == FULL_FLOPS[model, 10, 224]
 
 
@@ -51,7 +51,7 @@ def test_an_estimate_reads_a_limited_number_of_comparable_runs(tmp_path: Path) -
 def test_estimates_list_an_image_folder_only_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Listing must be cached, because the live display asks for estimates at every redraw."""
+    """Expect one listing, because the live display asks for estimates at every redraw."""
     for kind in ("one", "two"):
         (tmp_path / "train" / kind).mkdir(parents=True)
         (tmp_path / "train" / kind / "image.png").touch()
@@ -65,7 +65,10 @@ def test_estimates_list_an_image_folder_only_once(
 
 
 def test_planning_and_jobs_do_not_import_libraries_they_do_not_need() -> None:
-    """Planning builds no model, so it needs no model library. The job process needs no torch."""
+    """Import planning without model libraries, and the job process without torch.
+
+    Planning builds no model.
+    """
     for code, barred in (
         ("from bench.planning.sweep import load_sweep; load_sweep('table2', 'laptop', seeds=1)",
          ["torchvision", "timm", "sklearn"]),

@@ -15,7 +15,7 @@ from tests.support.tiny_runs import make_tiny_spec
 def test_the_version_of_a_foreign_strategy_package_is_part_of_the_run_id(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """RESULTS_VERSION covers only the code of this project, so the package version is needed."""
+    """Change the package's version. RESULTS_VERSION covers only the code of this project."""
     ids = []
     for version in ("1.0", "1.0", "1.1"):
         package = SimpleNamespace(name="theirs", version=version)

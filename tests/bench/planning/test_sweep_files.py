@@ -184,7 +184,7 @@ def test_invalid_names_tables_and_matches_of_a_users_sweep_are_errors(
 def test_a_sweep_whose_name_slurm_cannot_list_is_an_error(
     name: str, text: str, tmp_path: Path
 ) -> None:
-    """The name of the file is in the names of jobs, whatever the name of the report."""
+    """Refuse the file name, which is in the names of jobs, whatever the name of the report."""
     file = tmp_path / f"{name}.toml"
     file.write_text(text)
     with pytest.raises(UserError, match="using only letters, digits, dots, dashes"):

@@ -280,7 +280,7 @@ def test_check_cut_raises_if_prefix_changes_between_calls():
 
 
 class Storing(nn.Module):
-    """Model that draws random numbers and stores a tensor in eval mode, like EfficientFormer."""
+    """Model with dropout that stores a tensor in eval mode, like EfficientFormer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -27,7 +27,10 @@ STRATEGY = f"{SUPPORT}/half_then_more.py:HalfThenMore"
 
 
 def prefix_run(model: str, **changes: object) -> Spec:
-    """Return a run of 4 epochs x 6 steps whose prefix freezes, lasts over an epoch and grows."""
+    """Return a spec of 4 epochs of 6 steps.
+
+    Its prefix freezes, stays the same for more than an epoch, and then grows.
+    """
     settings = {"keep_model": True, "epochs": 4, "augment": "none", **changes}
     return make_tiny_spec(STRATEGY, model=model, **settings)
 
@@ -89,7 +92,7 @@ def test_the_result_holds_the_largest_cache_of_a_run(tmp_path: Path) -> None:
 def test_images_are_not_prepared_if_all_rows_are_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blank images in place of fully cached batches give bit-identical trained weights."""
+    """Use blank images in place of fully cached batches, and expect bit-identical weights."""
     spec, drawn = prefix_run("laptop_resnet", **{**CACHED, "epochs": 5}), list[int]()
     draw = Batches.batch
 
@@ -125,7 +128,7 @@ ORDER = torch.tensor([[4, 1, 7], [0, 2, 4], [5, 4, 9], [1, 0, 9], [8, 7, 3], [6,
 def test_each_sample_gets_its_own_row_from_every_storage(
     rows: tuple[int, int], tmp_path: Path
 ) -> None:
-    """A row depends on the sample and on the batch in which it was first computed."""
+    """Compute rows that depend on the sample and on the batch in which they are first computed."""
     computed: list[list[int]] = []
 
     def compute(samples: torch.Tensor) -> tuple[torch.Tensor, ...]:

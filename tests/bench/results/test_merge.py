@@ -21,7 +21,7 @@ from tests.support.tiny_runs import load_essence as essence_of_files
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return the results of two machines: seeds 0 and 1, seeds 1 and 2, and one run not done."""
+    """Return two results folders: seeds 0 and 1, and seeds 1 and 2 with a run that is not done."""
     one, other = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("other")
     for folder, seeds in ((one, (0, 1)), (other, (1, 2))):
         for seed in seeds:

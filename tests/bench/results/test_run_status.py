@@ -103,7 +103,10 @@ def test_a_heartbeat_of_another_process_raises_run_taken_over(tmp_path: Path) ->
 
 
 def test_a_run_that_is_running_on_another_machine_is_not_executed_here(tmp_path: Path) -> None:
-    """Its lock may be invisible here, but its heartbeat changes, whatever its clock says."""
+    """Detect the run by its changing heartbeat.
+
+    Its lock may be invisible here, and its clock may be wrong.
+    """
     spec, over = make_tiny_spec(), threading.Event()
     folder = folder_of(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Built-in strategies are found by parsing files, and the facts equal the class attributes."""
+"""Tests of built-in strategies: parsing files finds each of them and its class attributes."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_a_strategy_that_modifies_the_run_is_rejected(
 
 
 def test_tensors_of_a_trace_are_copied(spec_of: Callable[[str, str], Any], tmp_path: Path) -> None:
-    """Without copies, safetensors rejects transposed tensors and tensors that share memory."""
+    """Return tensors that safetensors rejects without copies: transposed, or with shared memory."""
     body = "import torch; t = torch.arange(6.0).view(2, 3); return {'a': t.t(), 'b': t}"
     spec = spec_of("trace(self)", body)
     execute(spec, tmp_path / "results")

@@ -1,4 +1,4 @@
-"""Numbers of numpy and torch in return values act and are recorded as those of Python."""
+"""Tests of numpy and torch numbers in return values: they act, and are recorded, like Python's."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Flagged(torch.Tensor):
 
 
 class Alternating(Strategy):
-    """Freeze layers 0 and 1 after odd steps, and thaw them after even ones."""
+    """Strategy that freezes layers 0 and 1 after odd steps, and thaws them after even steps."""
 
     make: Callable[[Any], Any]
 

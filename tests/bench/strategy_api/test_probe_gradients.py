@@ -104,7 +104,7 @@ def test_texts_have_a_labelled_probe(model: str, data: str, tmp_path: Path) -> N
 def test_images_have_a_labelled_probe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int
 ) -> None:
-    """The colour of an image is its label, so a wrong pairing of images and labels is seen."""
+    """Draw the label as the colour of each image, so that a wrong pairing is detected."""
     for split in ("train", "val"):
         for label, name in enumerate(("dark", "light")):
             (tmp_path / split / name).mkdir(parents=True)

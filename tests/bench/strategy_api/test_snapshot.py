@@ -14,7 +14,7 @@ MODELS = ["laptop_resnet", "laptop_deit"]
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_snapshot_keeps_the_outputs_of_its_moment(model: str, tmp_path: Path) -> None:
-    """Also the statistics of BatchNorm, also if layers freeze and thaw later."""
+    """Compare outputs, which depend on BatchNorm statistics, after layers thaw and train."""
     run = start_run(tmp_path, model=model)
     probe = run.view.probe(16)
     run.freezer.freeze([0, 2])

@@ -134,7 +134,7 @@ class Pair:
 
 @pytest.mark.usefixtures("graphs")
 def test_the_number_of_freeze_states_is_not_limited() -> None:
-    """The states exceed torch.compile's recompile limit for one function, and some unfreeze."""
+    """Use more states than torch.compile's recompile limit for one function. Some states thaw."""
     family = FAMILIES[0]
     pair = Pair(family.model, family.inputs(4))
     body = len(pair.layers) - 1
@@ -238,7 +238,7 @@ def test_a_model_that_cannot_be_compiled_once_is_rejected(model: nn.Module) -> N
 
 @pytest.mark.usefixtures("graphs")
 def test_a_skipped_cuda_graph_raises_an_error() -> None:
-    """Torch itself only increments a counter and continues without the CUDA graph."""
+    """Increment torch's counter of skipped CUDA graphs. Torch itself would continue without one."""
     compiled = Compiled("a run", nn.Linear(3, 2), CPU, 4, 1)
 
     def step() -> None:

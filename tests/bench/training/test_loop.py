@@ -115,7 +115,7 @@ def test_recorded_totals_are_consistent(strategy: str, tmp_path: Path) -> None:
 def test_a_matched_run_has_the_flops_of_the_runs_it_is_matched_to(
     tmp_path: Path, how: dict[str, Any]
 ) -> None:
-    """FLOPs that a prefix cache saves are not subtracted."""
+    """Count the FLOPs that a prefix cache saves as if they were spent."""
 
     def cost(result: dict[str, Any]) -> float:
         spared = sum(s["reused"] * s["prefix_exact"] for s in result["freeze_states"])
@@ -174,7 +174,7 @@ def test_decisions_after_the_last_step_are_recorded_but_not_applied(
 
 
 def test_a_strategy_file_changed_after_planning_is_rejected(tmp_path: Path) -> None:
-    """The run id contains the hash of the file, so the run must use the same contents."""
+    """Change the file after planning. The run id contains its hash, so the change is refused."""
     file = tmp_path / "late.py"
     file.write_text(LATE)
     spec = make_tiny_spec(f"{file}:Late")
@@ -240,7 +240,7 @@ def test_streamed_images_give_reproducible_runs(
 
 
 def test_active_gradients_equal_the_gradients_of_each_active_layer(tmp_path: Path) -> None:
-    """This holds before a freeze, after it and after a thaw."""
+    """Check the gradients before a freeze, after it and after a thaw."""
     run = RunState(make_tiny_spec(), tmp_path)
     folder = RunFolder(tmp_path, run.spec.id)
     folder.create()

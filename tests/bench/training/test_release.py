@@ -1,4 +1,4 @@
-"""Memory of a run that has ended."""
+"""Test that a run that has ended frees its model, also after an error."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def wait_for_new_checkpoint(folder: RunFolder, process: multiprocessing.Process)
 
 
 def test_a_state_that_a_checkpoint_cannot_hold_is_rejected(tmp_path: Path) -> None:
-    """A checkpoint holds tensors and plain Python values, but no numpy values."""
+    """Reject numpy values, because a checkpoint holds only tensors and plain Python values."""
     for bad, where in (
         (
             {"rows": [np.float64(1.0)]},

@@ -1,4 +1,4 @@
-"""Strategies that switch at every step: exact resume, exact FLOPs and a small run folder."""
+"""Tests of runs whose frozen layers change at every step: exact resume and FLOPs, small folder."""
 
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def sum_flops_by_step(spec: Spec, results: Path) -> dict[str, float]:
 
 @pytest.mark.parametrize("sets", [0, 3])
 def test_flops_equal_the_sum_over_the_steps(sets: int, tmp_path: Path) -> None:
-    """Four sets recur, or there are more sets than states and the rest is counted together."""
+    """Use four recurring sets, or more sets than are recorded, whose rest is counted together."""
     spec = make_spec(options={"sets": sets}, epochs=10, train_limit=120)
     result = execute_run(spec, tmp_path)
     states = result["freeze_states"]
@@ -103,7 +103,7 @@ def test_a_missing_decisions_file_gives_a_clear_error(tmp_path: Path) -> None:
 
 
 def test_a_thousand_switches_add_at_most_100_kb(tmp_path: Path) -> None:
-    """Beside the weights and the epochs, which do not depend on the switches.
+    """Measure the run folder without the weights and the epochs, which no switch changes.
 
     The optimizer state is kept, so that its size does not depend on the last set.
     """
@@ -182,7 +182,7 @@ def test_snapshots_and_probes_are_charged_to_the_decide_clock(
 
 
 def test_no_switch_waits_for_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every wait of the clocks and of the accounting goes through these two methods."""
+    """Record the two methods through which every wait of the clocks and the accounting goes."""
     run = RunState(make_spec(), tmp_path)
     regions: list[str] = []
     monkeypatch.setattr(run.clocks, "time_region", lambda name: regions.append(name))

@@ -55,7 +55,7 @@ def test_runs_with_one_seed_have_identical_weights_until_the_first_freeze(tmp_pa
 
 
 def partial_weights(spec: Spec, results: Path, steps: int) -> dict[str, torch.Tensor]:
-    """Return the weights of a run after so many steps."""
+    """Return the weights of a run after `steps` steps."""
     stop_after(spec, results, steps)
     return torch.load(RunFolder(results, spec.id).checkpoint, weights_only=False)["model"]
 
@@ -98,7 +98,7 @@ def test_the_flops_of_a_run_are_the_sum_over_its_batches(tmp_path: Path) -> None
 
 
 def test_a_probe_costs_the_flops_of_its_own_length(tmp_path: Path) -> None:
-    """The longest of 96 texts is longer than that of most batches of 4."""
+    """Probe 96 texts, whose longest is longer than that of most batches of 4."""
     spec = tiny("auto_rgn", options={"samples": 96}, train_limit=96, batch_size=4, epochs=1)
     result = execute_run(spec, tmp_path)
     batches, classes = make_batches(spec, CPU)

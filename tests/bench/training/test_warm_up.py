@@ -1,4 +1,4 @@
-"""A warm-up takes complete training steps and does not change the run."""
+"""Tests of the process warm-up, which takes complete training steps and does not change the run."""
 
 from contextlib import nullcontext
 from pathlib import Path

@@ -14,7 +14,7 @@ from tests.support.synthetic_results import MODELS, PROFILE, list_runs, write_ru
 
 
 def test_the_terminal_shows_the_interval_that_the_verdict_rests_on(tmp_path):
-    """The loss varies by model, so the interval over the models is the wider one."""
+    """Vary the loss by model, so that the interval over the models is the wider one."""
     runs = list_runs(methods=("full", "linear"), seeds=3)
     for run in runs:
         lost = 0.3 + 0.7 * MODELS.index(run["model"]) if run["method"] == "linear" else 0.0
@@ -31,7 +31,7 @@ def test_the_terminal_shows_the_interval_that_the_verdict_rests_on(tmp_path):
 
 
 def test_holm_counts_methods_without_all_results(tmp_path):
-    """A method of an unfinished sweep gets the p value that it would get among all methods."""
+    """Expect the same p value of a method whether or not all other methods have finished."""
     methods = ("full", "linear", "autofreeze", "smartfrz")
     runs = list_runs(methods=methods, seeds=3)
     for run in runs:

@@ -1,4 +1,4 @@
-"""Laws of `freezebench compare`: two runs, cells or sweeps side by side."""
+"""Tests of `freezebench compare`: two runs, cells or sweeps side by side."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_two_runs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_other_files_and_another_budget_are_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two runs that differ in the contents of their files and in their budget only."""
+    """Compare two runs that differ only in the contents of their files and in their budget."""
     changes: dict[str, dict[str, Any]] = {
         "one": {"contents": {"data": "d" * 16, "weights": "e" * 16}},
         "two": {"contents": {"data": "f" * 16}, "match": ["aaaa", "bbbb"]},
@@ -116,7 +116,10 @@ def test_times_of_several_devices_are_not_compared(
 def test_the_interval_of_cells_with_known_samples_covers_the_test_draw(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All seeds share 100 samples and differ in the same ones, so seeds alone show no variation."""
+    """Let two cells differ in the same samples for every seed.
+
+    All seeds share 100 samples. The seeds alone therefore show no variation.
+    """
     right = {LISA: np.arange(100) < 50, AUTOFREEZE: np.arange(100) >= 40}
     for run, correct in right.items():
         for seed in range(3):

@@ -202,7 +202,10 @@ def test_value_that_is_left_out_interrupts_the_line():
 
 
 def test_cells_slightly_below_the_best_are_not_compressed():
-    """Check this, because the lower part has a fixed share of the panel and would be stretched."""
+    """Expect a linear axis for cells near the best.
+
+    The lower part has a fixed share of the panel and would be stretched.
+    """
     axes = Figure().subplots()
     squeeze_below(axes, [[90.0, 90.4, 89.8], [90.0, 88.0, 86.0], [90 - NEAR - 0.2] * 2])
     assert axes.get_yscale() == "linear"

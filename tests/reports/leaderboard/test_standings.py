@@ -203,7 +203,10 @@ def test_p_values_correct_for_the_controls_as_worked_out_by_hand() -> None:
 
 
 def test_a_method_as_good_as_the_best_control_rarely_beats_it() -> None:
-    """Draw effects by model. At most 2.5 % of the tests may be significant in each direction."""
+    """Draw effects by model.
+
+    In each direction, at most 2.5 % of the tests may be significant, apart from chance.
+    """
     draw, better, worse, rounds = np.random.default_rng(1), 0, 0, 400
     for _ in range(rounds):
         models = dict(zip("abcd", draw.normal(0, 0.5, 4), strict=True))

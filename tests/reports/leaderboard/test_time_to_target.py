@@ -18,7 +18,7 @@ FULL_SCORES = [80.0, 85.0, 90.0]
 def write_scores(
     point: Point, results: Path, scores: list[list[float]], full: list[float] = FULL_SCORES
 ) -> None:
-    """Write the scores of three epochs of each run, which cost a third of the run each.
+    """Write the scores of three epochs of each run. Each epoch costs a third of the run.
 
     full: scores of each run of full training.
     """

@@ -20,7 +20,7 @@ RUNS = list_runs(seeds=2)
 
 @pytest.fixture
 def results(tmp_path):
-    """Results in which SmartFRZ and AutoFreeze lose no accuracy."""
+    """Write results in which SmartFRZ and AutoFreeze lose no accuracy, and return their folder."""
     for run in RUNS:
         same = make_result({**run, "method": "smartfrz"})["accuracy"]
         write_run(tmp_path, run, **({"accuracy": same} if run["method"] == "autofreeze" else {}))
@@ -150,7 +150,7 @@ def test_a_single_seed_has_neither_a_spread_nor_an_interval(results):
 
 
 def test_the_interval_of_a_method_is_the_one_that_its_verdict_rests_on(tmp_path):
-    """The loss varies by model, so the interval over the pairs is too narrow."""
+    """Vary the loss by model, so that the interval over the pairs is too narrow."""
     runs = list_runs(methods=("full", "linear"), seeds=3)
     for run in runs:
         lost = 0.3 + 0.7 * MODELS.index(run["model"]) if run["method"] == "linear" else 0.0

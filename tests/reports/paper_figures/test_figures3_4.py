@@ -151,7 +151,7 @@ def test_histograms_and_distances_are_drawn_and_missing_runs_are_marked():
 
 
 def test_no_figure_shows_tex():
-    """Check all labels, because TeX is not parsed: names may contain dollar signs."""
+    """Check all labels for TeX, which is not parsed because names may contain dollar signs."""
     values = 1e-4 * np.random.default_rng(0).standard_normal(5000).astype(np.float32)
     here = SampleComparison("layer 3", build_histogram(values), measure_distances(values))
     with apply_style():

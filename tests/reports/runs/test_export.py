@@ -1,4 +1,4 @@
-"""Laws of exported results: nothing is lost, old versions are read or refused."""
+"""Tests of exported results: nothing is lost, old versions are read or refused."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_version_that_is_no_integer_gets_one_line(version: Any, tmp_path: Path
 
 
 def test_a_run_without_its_environment_is_kept_without_a_version(tmp_path: Path) -> None:
-    """The advice for a damaged environment.json is to delete it."""
+    """Delete a damaged environment.json, as its error advises."""
     results = copy_results(tmp_path)
     path = results / "runs" / LISA / "environment.json"
     path.write_text("damaged")

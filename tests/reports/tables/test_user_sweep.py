@@ -16,7 +16,7 @@ HERE = Profile.of(PROFILE)
 
 
 def write_losses(results, runs):
-    """Write runs that are scored by −100 × a loss of 4.5 nats."""
+    """Write runs that are scored by −100 × a loss of about 4.5 nats."""
     for run in runs:
         score = -450.0 - run["seed"] - 2 * (run["method"] == "linear")
         folder = write_run(results, run, metric="loss", accuracy=score)

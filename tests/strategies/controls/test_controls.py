@@ -79,7 +79,10 @@ def test_a_matched_prefix_spends_its_budget_to_within_one_step(
 def test_the_cost_of_freezing_everything_is_a_budget_that_can_be_met(
     strategy: type[AtOnce | Prefix | Random | Spfde],
 ) -> None:
-    """Of a run matched to `probe`, for example. The sum of its FLOPs has other rounding."""
+    """Accept a budget that is below this cost only by rounding.
+
+    An example is the budget of a run matched to `probe`, whose sum of FLOPs is rounded differently.
+    """
     view = HandView([10, 20, 30], total_steps=100)
     least = compute_schedule_cost(view, {0: 0, 1: 0}, 100)
     view.budget = math.nextafter(least, 0)
@@ -139,7 +142,7 @@ def test_rounding_does_not_drop_a_step_of_the_budget(steps: int, samples: int, c
 
 
 def test_random_draws_depend_on_the_seed_and_the_task() -> None:
-    """If all tasks shared one draw, its luck would affect the mean over tasks."""
+    """Draw anew for each task. The luck of a common draw would affect the mean over tasks."""
     moments = []
     for seed, data in ((0, "a"), (0, "a"), (1, "a"), (0, "b")):
         strategy = Random(saving=0.3)

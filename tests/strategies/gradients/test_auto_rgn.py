@@ -22,7 +22,10 @@ def build_view(layers: int, **values: object) -> ProbedView:
 
 
 def restate(view: ProbedView) -> np.ndarray:
-    """Return the share of each layer, computed on the concatenated parameters in float64."""
+    """Return ‖g‖ / ‖w‖ of each layer divided by the largest ratio, (layers,).
+
+    The norms cover all parameters of a layer, in float64.
+    """
     ratios = np.array([
         np.linalg.norm(np.concatenate(view.probed[i]).astype(float))
         / np.linalg.norm(np.concatenate(view.values[i]).astype(float))

@@ -70,7 +70,7 @@ def test_norm_of_a_layer_covers_all_its_parameters(norm: str, expected: float) -
 def test_norms_equal_those_of_the_summed_gradients(
     shapes: list[list[tuple[int, int]]], steps: int, norm: str
 ) -> None:
-    """The result holds for all sizes and for gradients that are not contiguous in memory."""
+    """Check random sizes, and gradients that are not contiguous in memory."""
 
     class Transposed(HandView):
         def gradients(self, layer: int) -> list[torch.Tensor]:
@@ -132,7 +132,7 @@ def test_as_layers_embeddings_and_pooler_are_units() -> None:
     st.lists(st.lists(st.integers(1, 99), min_size=8, max_size=8), min_size=2, max_size=6),
 )
 def test_decisions_equal_those_of_the_authors_rule(blocks: int, norms: list[list[int]]) -> None:
-    """Their code holds the first active block and moves it to the first r at the median or above.
+    """Compare with the authors' code. Its first active block is the first with r ≥ the median.
 
     norms: η of an embedding, of the blocks and of the pooler at each interval.
     """

@@ -34,7 +34,10 @@ def count_step(costs: list[int], trained: tuple[int, ...]) -> int:
 
 
 def restate(view: ProbedView, before: dict, costs: list[int], rho: float) -> set[int]:
-    """Return the set of layers of largest importance that the limit allows, of all sets."""
+    """Return the set of layers with the largest importance among all sets that the limit allows.
+
+    before: weights before the step. rho: limit as a share of the FLOPs of a full step.
+    """
     limit = rho * count_step(costs, tuple(range(len(costs) - 1)))
     importance = [
         -sum(
@@ -88,7 +91,7 @@ def test_choices_equal_the_rule(costs: list[int], share: float, interval: int, s
     draw=st.integers(0, 2**32 - 1),
 )
 def test_the_programme_finds_the_best_of_all_sets(gains: list[int], limit: int, draw: int) -> None:
-    """With costs of zero, equal costs and equal gains."""
+    """Include costs of zero, equal costs and equal gains."""
     numbers = random.Random(draw)
     own = [numbers.randint(0, 12) for _ in gains]
     shared = sorted((numbers.randint(0, 40) for _ in gains), reverse=True)
@@ -124,7 +127,7 @@ def test_everything_trains_if_the_limit_is_full_training() -> None:
 
 
 def test_the_choice_waits_until_a_step_moves_a_weight() -> None:
-    """The rate of the first step may be 0, or a GradScaler may skip it."""
+    """Check first steps that move no weight. Their rate may be 0, or a GradScaler may skip them."""
     view, strategy = build_view([2, 2, 2]), GreenTrainer(rho=0.9)
     view.values = view.probed = {i: [np.ones(2)] for i in range(3)}
     strategy.start(view)

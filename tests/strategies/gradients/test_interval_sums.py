@@ -1,4 +1,4 @@
-"""Sums of gradients equal those of each layer, also if a step computes none for some layers."""
+"""Interval sums contain every gradient of a layer, even if some steps compute none for it."""
 
 from __future__ import annotations
 

@@ -90,7 +90,10 @@ def test_decisions_equal_the_rule_of_the_paper(
 def test_decisions_equal_the_rule_of_the_code(
     sizes: list[int], alpha: Fraction, epochs: int
 ) -> None:
-    """The authors' code adds α of the rest in each epoch and rounds up."""
+    """Compare with the authors' code, which adds α (L − f) to f in each epoch and rounds up.
+
+    f is the number of frozen blocks, and L is the number of blocks.
+    """
     view, frozen = build_view(sizes, epochs), Fraction(0)
     strategy = PipeTransformer(alpha=float(alpha), rule="code")
     strategy.start(view)
@@ -112,7 +115,7 @@ def test_blocks_before_the_smallest_gradient_freeze() -> None:
 
 
 def test_a_block_without_gradients_is_not_compared() -> None:
-    """LayerDrop may skip a block in the last step of an epoch."""
+    """Skip a block without gradients. LayerDrop may drop a block in the last step of an epoch."""
 
     class Unused(HandView):
         def gradients(self, layer: int) -> list[torch.Tensor]:

@@ -33,12 +33,18 @@ def view(tmp_path: Path) -> View:
 
 
 def script_cka(monkeypatch: pytest.MonkeyPatch, curves: list[list[float]]) -> None:
-    """Replace Reference.cka, so that each call returns the next row of `curves`."""
+    """Replace Reference.cka, so that each call returns the next row of `curves` as unbiased CKA.
+
+    The biased CKA is lower by 1.
+    """
     script_rows(monkeypatch, np.stack([(row, np.array(row) - 1) for row in curves]))
 
 
 def script_rows(monkeypatch: pytest.MonkeyPatch, values: np.ndarray) -> None:
-    """Replace Reference.cka, so that each call returns the next two rows of `values`."""
+    """Replace Reference.cka, so that each call returns the next pair of rows in `values`.
+
+    values: (calls, 2, layers). The first row is the unbiased CKA, the second the biased one.
+    """
     rows = iter(values)
 
     def cka(self: Reference, view: View, layers: list[int]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Egeria's decisions equal those of its rule, restated here on random traces."""
+"""Egeria's decisions on random traces equal those of its rule, restated here."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ EPOCHS, STEPS = 24, 4
 
 
 def restate_plasticity(a: np.ndarray, r: np.ndarray) -> float:
-    """Return the mean squared difference of the row-normalised similarities."""
+    """Return the mean squared difference of the row-normalised Gram matrices of two outputs."""
     sides = [x.astype(float) @ x.astype(float).T for x in (a, r)]
     one, other = (s / np.sqrt((s**2).sum(1, keepdims=True)) for s in sides)
     return float(((one - other) ** 2).mean())
 
 
 class Rule:
-    """Egeria's rule on whole lists of values, without the strategy's way of keeping them."""
+    """Egeria's rule on complete lists of values, of which the strategy keeps only the last ones."""
 
     def __init__(self, blocks: list[list[int]], window: int) -> None:
         self.blocks, self.window = blocks, window

@@ -117,7 +117,7 @@ def test_embeddings_are_the_layers_before_the_first_transformer_block() -> None:
 
 
 def test_a_gate_of_a_stem_is_an_embedding() -> None:
-    """A convolution with "attn" in its name is no attention, so it is in no transformer block."""
+    """Check a convolution named "attn". It is no attention, so it is in no transformer block."""
 
     class Hybrid(nn.Module):
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Composer's decisions equal those of its rule, restated here, and manually computed counts."""
+"""Composer's decisions equal those of its rule, restated here. Their counts equal manual ones."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_one_block_more_trains_in_each_epoch() -> None:
     per_epoch=st.integers(1, 6),
 )
 def test_decisions_equal_the_rule(sizes: list[int], epochs: int, per_epoch: int) -> None:
-    """In epoch e, counted from 0, the head and the e blocks before it train."""
+    """Check that the head and the e blocks before it train in epoch e, counted from 0."""
     blocks = [i for i, size in enumerate(sizes) for _ in range(size)] + [len(sizes)]
     view = HandView(
         [1] * len(blocks),

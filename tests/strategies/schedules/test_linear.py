@@ -78,7 +78,10 @@ def test_each_layer_freezes_at_its_step_and_the_head_never_freezes() -> None:
 def test_decisions_and_rates_equal_the_rule(
     layers: int, t0: Fraction, spacing: str, scaled: bool, steps: int
 ) -> None:
-    """Shares of T are exact fractions here. A t_i halfway between two steps may be either."""
+    """Compute the shares t_i of the training as exact fractions.
+
+    Leave out settings with a freeze halfway between two steps, which may round to either.
+    """
     power = {"linear": 1, "squared": 2, "cubic": 3}[spacing]
     shares = [(t0 + (1 - t0) * Fraction(i, layers - 1)) ** power for i in range(layers)]
     assume(all((2 * share * steps) % 2 != 1 for share in shares))

@@ -32,9 +32,10 @@ def run(strategy: Spfde, view: HandView) -> dict[int, int]:
 def restate(
     costs: list[int], blocks: list[int], steps: int, target: Fraction
 ) -> dict[int, int] | None:
-    """Return the schedule of the latest start within the target, found by trying all starts.
+    """Return the step at which each layer freezes, for the latest start within the target.
 
-    The FLOPs of each step are added up one by one. None: no start is early enough.
+    Try all starts, and add up the FLOPs step by step. Return None if no start is early enough.
+    target: FLOPs of the training.
     """
     count = blocks[-1] + 1
     for start in range(steps, -steps * count - 1, -1):

@@ -38,7 +38,7 @@ def test_the_layers_of_a_block_freeze_together() -> None:
 @settings(max_examples=200)
 @given(sizes=st.lists(st.integers(1, 4), min_size=0, max_size=15), steps=st.integers(16, 400))
 def test_decisions_equal_the_rule(sizes: list[int], steps: int) -> None:
-    """Walk through all steps and freeze the next block when an interval of steps / L ends."""
+    """Freeze the next block at the step nearest to the end of each interval of steps / L."""
     blocks = [i for i, size in enumerate(sizes) for _ in range(size)] + [len(sizes)]
     count, expected = len(sizes) + 1, {}
     for block in range(count - 1):

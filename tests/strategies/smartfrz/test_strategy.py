@@ -77,7 +77,10 @@ def run(view: View, strategy: SmartFRZ, steps: int, freeze: bool = False) -> lis
 def compute_probabilities(
     path: Path, snapshots: list[list[torch.Tensor]], moments: list[tuple[float, float]]
 ) -> list[list[float]]:
-    """Return P(freeze) of each layer after each snapshot, with all windows in one batch."""
+    """Return P(freeze) of each layer after each snapshot, computed in one batch of all windows.
+
+    moments: progress and relative learning rate (lr / base_lr) at each snapshot.
+    """
     trace = {
         "snapshots": torch.stack([torch.stack(s) for s in snapshots]),
         "progress": torch.tensor([m[0] for m in moments]),
@@ -95,7 +98,7 @@ def compute_probabilities(
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> View:
-    """View that tests copy, because its layers and FLOPs take long to find."""
+    """Return a view that tests copy, because finding its layers and FLOPs takes long."""
     path = write_predictor(tmp_path_factory.mktemp("predictor"))
     return build_tiny_view(build_tiny_net(), {"predictor": path})
 
@@ -110,7 +113,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> View:
 def test_decisions_equal_those_computed_from_the_whole_history(
     shared: View, freeze_at: int, every: int, stage: int, seed: int
 ) -> None:
-    """The displacement of a layer that froze at `freeze_at` still counts for later layers.
+    """Check that the displacement of layer 0, frozen at step `freeze_at`, counts for later layers.
 
     every: steps from one snapshot to the next. stage: steps from one freezing stage to the next.
     """

@@ -8,7 +8,7 @@ from tests.support.hand_view import HandView
 
 
 class MovingView(HandView):
-    """HandView with weights: two tensors for each layer, one of which has zeros."""
+    """HandView with weights: two tensors for each layer, the second of which contains a zero."""
 
     def __init__(self, layers: int, steps: int, seed: int) -> None:
         super().__init__([1] * layers, total_steps=steps, seed=seed)

@@ -1,4 +1,4 @@
-"""APF's decisions equal those of its rule by layer, restated here."""
+"""APF's decisions for layers equal those of its rule, restated here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.strategies.weights.moving_view import MovingView
 
 
 class Restated:
-    """The rule, with plain Python numbers for each scalar."""
+    """APF's rule for layers, computed with a Python number for each scalar weight."""
 
     def __init__(self, view: MovingView, alpha: float, threshold: float) -> None:
         self.alpha, self.limit = alpha, threshold
@@ -26,11 +26,15 @@ class Restated:
         self.period, self.left = [0] * count, [0] * count
 
     def read(self, view: MovingView, layer: int) -> list[float]:
-        """Return all scalars of a layer."""
+        """Return all weights of a layer as numbers."""
         return [float(x) for tensor in view.values[layer] for x in tensor.flatten()]
 
     def end_round(self, view: MovingView) -> tuple[set[int], float]:
-        """Return the layers that are frozen next, and the smallest distance of a P to the limit."""
+        """End a round, and return the layers that are frozen in the next round.
+
+        Also return the smallest distance between the effective perturbation P of a layer and the
+        threshold.
+        """
         margin = 1.0
         for layer in range(len(self.left)):
             if self.left[layer]:

@@ -77,7 +77,10 @@ def test_weights_that_are_zero_do_not_count_and_a_layer_of_zeros_trains() -> Non
 
 
 def test_a_layer_that_a_step_did_not_move_keeps_its_movement() -> None:
-    """Its rate may be 0, a GradScaler may skip the step, or LoRA's other factor may be 0."""
+    """Check a step that leaves the weights unchanged.
+
+    The learning rate may be 0, a GradScaler may skip the step, or LoRA's other factor may be 0.
+    """
     view, strategy = MovingView(4, 9, 0), SlimFit(share=0.4)
     strategy.start(view)
     strategy.observe(view)

@@ -1,4 +1,4 @@
-"""Tests of digits and glyphs: images are fixed, and the parts are drawn from disjoint sources."""
+"""Tests of digits, symbols and glyphs: images are fixed, and the parts have disjoint sources."""
 
 import string
 import time
@@ -143,7 +143,7 @@ def correlate(one, other):
 
 
 def test_no_symbol_resembles_a_letter_a_digit_or_another_symbol():
-    """The bound of 0.75 is the one that the module states."""
+    """Check the upper bound of 0.75 that bench/data/images/symbols.py states."""
     assert len(symbols.SYMBOLS) == len(set(symbols.SYMBOLS)) == 100
     drawn = {font: fonts.render_characters(font, symbols.SYMBOLS) for font in fonts.TARGET_FONTS}
     known = string.ascii_letters + string.digits
@@ -163,7 +163,7 @@ def test_no_symbol_resembles_a_letter_a_digit_or_another_symbol():
 
 
 def test_the_bound_on_resemblance_rejects_letters_of_another_alphabet():
-    """Alpha and A are one shape in most fonts."""
+    """Compare Α (alpha) and A, which have the same shape in most fonts."""
     pairs = [correlate(*(fonts.render_characters(f, c) for c in "ΑA")) for f in fonts.TARGET_FONTS]
     assert torch.stack(pairs).mean() > 0.95
 

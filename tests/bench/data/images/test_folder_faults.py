@@ -1,4 +1,4 @@
-"""Faults of image folders that would change results in silence are refused at the first look."""
+"""Tests of image folders: the fingerprint refuses faults that would silently change results."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from bench.errors import UserError
 
 
 def expect_error(words, root):
-    """Ask for the fingerprint, which every command needs first, and expect this line."""
+    """Compute the fingerprint, which every command needs first, and expect a one-line error."""
     with pytest.raises(UserError, match=words) as caught:
         catalogue.find_data_set(f"folder:{root}").fingerprint(None)
     assert str(caught.value).isprintable()
@@ -77,7 +77,7 @@ def test_images_of_other_formats_are_not_left_out_in_silence(split, pictures):
 
 @pytest.mark.parametrize("place", ["", "train", "val"])
 def test_a_folder_whose_entries_cannot_be_looked_up_is_named(place, pictures, monkeypatch):
-    """As root may look up everything, os.stat raises the error of a folder without permission."""
+    """Let os.stat raise the error of a folder without permission, because root may look up all."""
     look_up = os.stat
 
     def refuse(path, **how):

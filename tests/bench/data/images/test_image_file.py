@@ -116,7 +116,7 @@ def test_images_of_more_than_8_bits_keep_their_upper_8_bits(name, tmp_path):
 
 
 def collect_refusals(path):
-    """Return the messages with which both readers of image files refuse one."""
+    """Return the messages with which both readers of image files refuse this file."""
     messages = []
     for read in (open_image, lambda path: check_images([path])):
         with pytest.raises(UserError) as caught:

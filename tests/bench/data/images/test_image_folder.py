@@ -41,7 +41,10 @@ def fingerprint(root):
 
 
 def hash_by_rule(root, with_bytes=True):
-    """Return the fingerprint as its rule demands: path, size and bytes of each image in order."""
+    """Return the expected fingerprint: a hash of the path and size of each image, in order.
+
+    with_bytes: also hash the bytes of each image.
+    """
     digest = hashlib.sha256()
     paths = [root / split / name / f"{i}.ppm" for split in ("train", "val")
              for name in ("ant", "bee") for i in range(3)]  # fmt: skip
@@ -127,7 +130,10 @@ def test_loops_of_links_end(pictures):
 
 @pytest.mark.parametrize("place", ["cow", "bee/more", "bee/9.png", "bee/deeper/x.png"])
 def test_a_link_to_nothing_is_named(place, pictures):
-    """Its images would be left out in silence, as those of an unmounted disk."""
+    """Expect an error for a broken link, for example to an unmounted disk.
+
+    Its images would be left out in silence.
+    """
     link = pictures / "train" / place
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(pictures / "unmounted" / "images")
@@ -247,7 +253,7 @@ def test_the_only_image_of_a_class_is_not_held_out_in_silence(pictures):
 
 
 def damage_middle(path):
-    """Write a PNG with proper ends that lacks half of its pixels."""
+    """Write a PNG with an intact beginning and end that lacks half of its bytes."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
     content = path.read_bytes()

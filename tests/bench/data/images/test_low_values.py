@@ -1,4 +1,4 @@
-"""Images of 16 bits that hold values of 8, 10 or 12 bits are refused: they would be black."""
+"""Tests that 16-bit images with only 8-, 10- or 12-bit values are refused as nearly black."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ DRAW = np.random.default_rng(0)
 
 
 def draw(root, largest, kind=np.uint16):
-    """Write grey images of two classes whose largest value is known."""
+    """Write grey images of two classes with the largest value `largest`, and return the folder."""
     for split in ("train", "val"):
         for name in ("ant", "bee"):
             (root / split / name).mkdir(parents=True)
@@ -69,7 +69,7 @@ def test_values_of_10_or_12_bits_in_16_bit_files_are_refused(
 
 
 def test_values_are_compared_relative_to_the_range_of_their_file(tmp_path):
-    """A value of a 16-bit file may be darker than a smaller value of a 12-bit file."""
+    """Accept a 16-bit file and a 12-bit file whose smaller values are brighter."""
     Image.fromarray(np.full((6, 8), 900, np.uint16)).save(tmp_path / "x.png")
     (tmp_path / "y.tif").write_bytes(encode_tiff(pack_12_bits(LOW + 400), 12))
     refuse_low_values([tmp_path / "x.png", tmp_path / "y.tif"])

@@ -35,7 +35,7 @@ def write_shard(path: Path, labels: Sequence[int] = (0, 1), kind: str = "png") -
 
 
 def expect_error(words: str, root: Path) -> None:
-    """Ask for the fingerprint, which every command needs first, and expect this line."""
+    """Compute the fingerprint, which every command needs first, and expect a one-line error."""
     with pytest.raises(UserError, match=words) as caught:
         catalogue.find_data_set(f"folder:{root}").fingerprint(None)
     assert str(caught.value).isprintable()
@@ -125,7 +125,7 @@ def test_a_huge_label_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def write_nested(path: Path, classes: Sequence[str], folders: Sequence[str]) -> None:
-    """Write a shard with one image per folder, labelled by its place in `classes`."""
+    """Write a shard with one image per folder, labelled by the folder's place in `classes`."""
     pixels = io.BytesIO()
     Image.new("RGB", (20, 20)).save(pixels, "PNG")
     with tarfile.open(path, "w") as archive:
@@ -146,7 +146,7 @@ def test_splits_that_number_the_classes_differently_are_refused(tmp_path: Path) 
 
 
 def test_folders_that_do_not_name_classes_are_free(tmp_path: Path) -> None:
-    """Here the labels name the classes, and the folders "0" and "1" are parts of a split."""
+    """Accept folders "0" and "1" that are parts of a split, because the labels name the classes."""
     write_nested(tmp_path / "train-0.tar", ["1", "0"], ["0", "1"])
     write_nested(tmp_path / "val-0.tar", ["0", "1"], ["0", "1"])
     assert len(image_folder.list_files(tmp_path)) == 4

@@ -1,4 +1,4 @@
-"""Tar shards give the runs of the image folder with the same images; faults give one line."""
+"""Tests of tar shards: their runs equal those of an image folder; faults give one-line errors."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def pack(folder: Path, root: Path, pattern: str, *, nested: bool = True, shards: int = 3) -> Path:
-    """Write the images of a folder to shards in random order, as root/pattern.format(split, i)."""
+    """Write the images of a folder in random order to shards below `root`, and return `root`.
+
+    pattern: name of a shard, with {split} and {number}. nested: keep the class folders.
+    """
     for split in ("train", "val"):
         paths = sorted((folder / split).glob("*/*"))
         random.Random(1).shuffle(paths)
@@ -83,7 +86,7 @@ def spec_of(root: Path, **changes: Any) -> Spec:
 def test_a_run_on_shards_is_the_run_on_the_folder(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int
 ) -> None:
-    """Streamed or in memory; with members named CLASS/NAME, the id is the same too."""
+    """Compare runs, streamed and in memory. Members named CLASS/NAME give the same id too."""
     monkeypatch.setattr(image_folder, "MEMORY", memory)
     here = pack(folder, tmp_path / "inside", "{split}/{number:03}.tar")
     flat = pack(folder, tmp_path / "flat", "set-{split}-{number}.tar", nested=False, shards=2)

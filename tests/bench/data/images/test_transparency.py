@@ -1,4 +1,4 @@
-"""Pictures that are only in the transparency are refused, because they would become one colour."""
+"""Tests that images with content only in transparency are refused, as one colour would remain."""
 
 import numpy as np
 import pytest

@@ -26,7 +26,7 @@ DETERMINERS = {"the": (0, 1), "this": (0,), "these": (1,), "every": (0,), "many"
 
 
 def numbers(pairs):
-    """Return the number of each form."""
+    """Return the grammatical number of each word form: 0 for singular, 1 for plural."""
     return {word.forms[n]: n for pair in pairs for word in pair for n in (0, 1)}
 
 
@@ -41,7 +41,8 @@ ADJECTIVE, PREPOSITION, ADVERB = map(forms, (ADJECTIVES, PREPOSITIONS, ADVERBS))
 class Reader:
     """Parser that finds all readings of a sentence.
 
-    Its methods return the possible ends of a phrase from a start, some with the phrase's number.
+    Except for `acceptable`, a method returns the possible ends of a phrase that starts at word i,
+    some with the phrase's number.
     """
 
     def __init__(self, words):

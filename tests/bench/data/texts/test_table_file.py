@@ -1,4 +1,4 @@
-"""Table files: stray quotes are refused; quoted lines and every file name are read."""
+"""Tests of table files: stray quotes are refused; quoted line breaks and any file name are read."""
 
 import csv
 import os

@@ -46,7 +46,7 @@ def test_submitit_accepts_every_key(tmp_path: Path) -> None:
     ("text", "lines"), [("", []), ('wckey = "physics"', ["#SBATCH --wckey=physics"])]
 )
 def test_a_job_has_the_given_wckey_or_none(text: str, lines: list[str], tmp_path: Path) -> None:
-    """Clusters that enforce wckeys reject submitit's own default."""
+    """Check the script, because clusters that enforce wckeys reject submitit's own default."""
     given = load_settings(written(tmp_path, text)).parameters()
     script = _make_sbatch_string("true", tmp_path, **given)
     assert "#SBATCH --time=60" in script
@@ -54,7 +54,10 @@ def test_a_job_has_the_given_wckey_or_none(text: str, lines: list[str], tmp_path
 
 
 def test_a_job_may_have_a_comment_and_the_smallest_memory(tmp_path: Path) -> None:
-    """Neither submitit nor the launcher sets a comment. Slurm reads 0 MB as all memory."""
+    """Set a comment, which neither submitit nor the launcher sets, and a memory of 1 MB.
+
+    Slurm reads 0 MB as all memory.
+    """
     more = "additional_parameters = {comment = 'x', cluster-constraint = 'y'}"
     settings = load_settings(written(tmp_path, f"mem_gb = 0.0009765625\n{more}"))
     assert "--comment" not in _make_sbatch_string("true", tmp_path)
@@ -117,7 +120,7 @@ def test_jobs_must_have_the_gpus_and_cores_of_the_runs(tmp_path: Path) -> None:
 
 
 def test_each_of_the_runs_on_the_gpus_of_a_job_has_its_cores(tmp_path: Path) -> None:
-    """An array may contain any part of the runs, so each kind of run must fit on its own."""
+    """Check each kind of run on its own, because an array may contain any part of the runs."""
     one, pair = make_tiny_spec(device="cuda"), make_tiny_spec(device="cuda", replicas=2)
     for specs, cores in (
         ([one], 4),  # four runs at a time

@@ -66,7 +66,7 @@ def test_packs_contain_every_run_once_and_respect_the_limits(
 
 
 def test_runs_of_one_seed_share_a_job() -> None:
-    """Reports compare their times, so they must come from one node."""
+    """Keep the runs of a seed on one node, because reports compare their times."""
     strategies = ("full", "linear", "random", "probe")
     specs = [make_tiny_spec(strategy, seed=seed) for strategy in strategies
              for seed in range(3)]  # fmt: skip

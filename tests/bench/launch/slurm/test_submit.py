@@ -30,7 +30,10 @@ def end_job(folder: Path, status: int, most: int, **environment: str) -> str:
 
 @pytest.mark.parametrize("status", [137, 140, 1])
 def test_only_the_job_itself_is_requeued(status: int, tmp_path: Path) -> None:
-    """One job of an array has the id of the array, for which Slurm requeues all jobs."""
+    """Requeue an array job by its task id.
+
+    One job of an array has the id of the array. If this id is given, Slurm requeues all jobs.
+    """
     assert end_job(tmp_path, status, 20, **ARRAY) == "requeue 36_2"
     assert end_job(tmp_path, status, 20, SLURM_JOB_ID="36") == "requeue 36"
 

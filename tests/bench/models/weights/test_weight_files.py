@@ -1,4 +1,4 @@
-"""Weight files of other formats: the error, and what the conversion it names writes."""
+"""Tests of weight files in other formats: the error, and the output of the conversion it names."""
 
 import argparse
 import collections
@@ -25,7 +25,7 @@ COUNTS = collections.defaultdict(list, {"loss": [np.float64(0.5)]})
 
 
 class Executed:
-    """Object whose pickle calls a function when it is read without care."""
+    """Object whose pickle calls `fail` when it is read by an unrestricted unpickler."""
 
     def __reduce__(self):
         return fail, ()
@@ -43,7 +43,7 @@ def refuse(path):
 
 
 def run_command(monkeypatch, message):
-    """Execute the command that ends an error in this process, and return its status."""
+    """Execute in this process the command at the end of an error, and return its status."""
     words = shlex.split(message.partition(" with: ")[2])
     assert words[:4] == [sys.executable, "-P", "-m", "bench.models.weights.files"]
     monkeypatch.setattr(sys, "argv", words[3:])
@@ -136,7 +136,10 @@ def test_the_conversion_names_the_copies_that_it_leaves_out(tmp_path, monkeypatc
 
 
 def test_a_tensor_beside_a_dict_of_tensors_is_not_taken_for_the_weights(tmp_path) -> None:
-    """It may be the best accuracy. Extra state of a module is no such dict."""
+    """Ask for --keep if a tensor, such as the best accuracy, is beside a dict of tensors.
+
+    Extra state of a module is not such a dict.
+    """
     path = tmp_path / "w.pth"
     torch.save({"epoch": 3, "encoder": STATE, "best": torch.tensor(93.0)}, path)
     with pytest.raises(UserError, match=r"tensors are under encoder; pass --keep encoder$"):
@@ -178,7 +181,7 @@ def test_prefixes_are_left_out_on_the_command_line(tmp_path, monkeypatch, capsys
 
 
 def test_every_size_of_header_is_safetensors(tmp_path) -> None:
-    """The first byte of a file is a part of this size, and may be that of a pickle."""
+    """Vary the header's size, whose first byte begins the file and may be that of a pickle."""
     for length in range(0, 256, 8):
         path = tmp_path / f"{length}.safetensors"
         save_file({"a.weight": torch.ones(1)}, path, metadata={"x": "y" * length})

@@ -76,7 +76,10 @@ def test_partial_file_raises_unless_allowed(tmp_path, source):
 
 
 def test_only_modules_that_lack_all_tensors_may_start_randomly(tmp_path, source):
-    """A prefix of present tensors would let most of the network start from random values."""
+    """Suggest only prefixes without any present tensor.
+
+    With other prefixes, most of the network would start from random values.
+    """
     given = {
         k: v for k, v in source.items() if not k.startswith(("features.4.", "features.6.conv.1."))
     }
@@ -118,7 +121,7 @@ def test_unknown_names_wrong_shapes_and_nan_raise(tmp_path, source):
 
 @pytest.mark.parametrize("wrap", ["", "module."])
 def test_tensors_beyond_the_model_are_left_out_by_the_command_in_the_error(tmp_path, source, wrap):
-    """As in SwAV and MAE."""
+    """Add tensors that the model lacks, as in files of SwAV and MAE."""
     extra = ("projection_head.0.weight", "projection_head.1.running_mean", "decoder_pos_embed")
     given = source | {key: torch.ones(1) for key in extra}
     model = build(MODEL, 10, 24, seed=2)

@@ -84,7 +84,7 @@ def test_tensors_beside_a_wrapped_model_are_left_out_and_reported(tmp_path):
     ],
 )
 def test_a_backbone_beside_another_head_loads(tmp_path, name, head, wrap, own_head, said):
-    """The wrapping module may name its head, or another layer, as the model does."""
+    """Load from a wrapper that names its head, or another layer, as the model does."""
     model = build(name, 10, 24, seed=2)
     expected = draw(model)
     given = {f"{wrap}{k}": v for k, v in expected.items() if not k.startswith(head)}
@@ -106,7 +106,7 @@ def test_a_whole_copy_beside_a_part_of_the_model_is_refused(tmp_path):
 
 @pytest.mark.parametrize("replaced", ["", "0.", "4.", "fc1."])
 def test_a_classifier_that_was_replaced_as_a_whole_is_left_out(tmp_path, replaced):
-    """model.classifier = nn.Linear(…), or layers with other indices."""
+    """Replace the classifier by nn.Linear(…), or by layers with other indices."""
     model = build(SMALL, 10, 24, seed=2)
     expected = draw(model)
     given = {k: v for k, v in expected.items() if not k.startswith("classifier.")}
@@ -120,7 +120,10 @@ def test_a_classifier_that_was_replaced_as_a_whole_is_left_out(tmp_path, replace
 
 
 def test_layers_beside_the_head_must_be_in_the_file_and_fit(tmp_path):
-    """classifier.0 of MobileNetV3, like the first layers in the classifier of VGG, is no head."""
+    """Require classifier.0 of MobileNetV3 in the file.
+
+    Like the first layers in the classifier of VGG, this layer is no head.
+    """
     name, head = "mobilenet_v3_small", "classifier.3"
     model = build(name, 2, 32, seed=2)
     expected = draw(model)
@@ -136,7 +139,7 @@ def test_layers_beside_the_head_must_be_in_the_file_and_fit(tmp_path):
 
 
 def test_of_two_encoders_the_trained_one_is_advised(tmp_path):
-    """In MoCo, the encoder of the keys is a moving average of the encoder of the queries."""
+    """Advise MoCo's query encoder, because its key encoder is a moving average of it."""
     model = build(SMALL, 10, 24, seed=2)
     given = {f"module.encoder_{i}.{k}": v for i in "kq" for k, v in draw(model).items()}
     with pytest.raises(UserError, match=r"--keep module\.encoder_q$"):
@@ -144,7 +147,7 @@ def test_of_two_encoders_the_trained_one_is_advised(tmp_path):
 
 
 def test_two_copies_of_the_weights_are_refused(tmp_path):
-    """Nothing tells whether the moving average or the last weights are meant."""
+    """Refuse the file, because nothing tells whether averaged or last weights are meant."""
     model = build(SMALL, 10, 24, seed=2)
     given = {f"net.{key}": value for key, value in draw(model, seed=3).items()}
     given |= {f"ema.{key}": value for key, value in draw(model).items()}
@@ -158,7 +161,7 @@ def test_two_copies_of_the_weights_are_refused(tmp_path):
 
 @pytest.mark.parametrize("wrap", ["", "module."])
 def test_counters_of_other_tools_are_no_weights(tmp_path, wrap):
-    """torch's AveragedModel counts its updates, thop the operations of each module."""
+    """Ignore the update counter of torch's AveragedModel and thop's counters of operations."""
     model = build(SMALL, 10, 24, seed=2)
     expected = draw(model)
     given = {f"{wrap}{key}": value for key, value in expected.items()}

@@ -172,7 +172,7 @@ def test_info_prints_the_cost_of_any_window_and_size(capsys: pytest.CaptureFixtu
 def test_info_takes_the_predictor_of_a_profile_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A profile in a file uses the predictor of the profile that it names."""
+    """Check that a profile file without a predictor of its own uses the predictor of `laptop`."""
     mine = tmp_path / "mine.toml"
     shutil.copy(ROOT / "sweeps" / "profiles" / "laptop.toml", mine)
     texts = []

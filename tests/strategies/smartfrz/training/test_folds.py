@@ -24,7 +24,7 @@ RULE = Rule(k=3, epsilon=0.02)
 
 
 def make_corpus(*places: str) -> Histories:
-    """Return the histories of one run per place: the letters of its family and its task."""
+    """Return the histories of one run per place. The place "ax" is family a and task x."""
     runs = [make_recording(place, *place, seed=i) for i, place in enumerate(places)]
     return build_histories(runs, "travel", 12, RULE, warmup=0.1)
 

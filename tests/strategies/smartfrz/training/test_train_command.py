@@ -1,4 +1,4 @@
-"""Tests of `freezebench predictor train` on tiny recorded runs: the form of the paper."""
+"""Tests of `freezebench predictor train`, also with --as-published, on tiny recorded runs."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ data = "glyphs:few"
 
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:
-    """Return the command that trains a predictor of 32 weights on two finished recorded runs."""
+    """Return the command that trains a predictor for 32 tailored weights on two recorded runs."""
     sweep, profile = tmp_path / "tiny.toml", tmp_path / "tiny_profile.toml"
     sweep.write_text(SWEEP)
     text = (ROOT / "sweeps" / "profiles" / "laptop.toml").read_text()
@@ -63,7 +63,7 @@ def command(tmp_path: Path) -> list[str]:
 
 
 def read_snippet() -> str:
-    """Return the row of the documentation that shows the published form in a sweep."""
+    """Return the TOML block of docs/predictor.md that adds the published predictor to a sweep."""
     page = (ROOT / "docs" / "predictor.md").read_text()
     return page.partition("```toml\n")[2].partition("```")[0]
 

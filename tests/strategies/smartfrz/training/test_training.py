@@ -121,7 +121,10 @@ def test_training_is_repeatable_and_beats_progress_alone(corpus: Histories) -> N
 
 
 def test_plain_sgd_with_momentum_equals_manual_calculation(corpus: Histories) -> None:
-    """Two steps on one batch of all histories: v ← 0.9 v + g, w ← w − lr · v, without a limit."""
+    """Take two steps on one batch of all histories: v ← 0.9 v + g, w ← w − lr · v.
+
+    These steps do not clip the gradient norm. Then take one step that clips it.
+    """
     count, lr = len(corpus.tokens), 0.5
     plain = {"window": 12, "batch": count, "optimizer": "sgd", "weight_decay": 0.0}
     recipe = PredictorRecipe(**plain, lr=lr, schedule="constant", clip=0.0, standardise=False)

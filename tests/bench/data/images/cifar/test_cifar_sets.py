@@ -13,7 +13,7 @@ from tests.support.cifar_files import catch_line, write_cifar10, write_pickles, 
 
 
 def write_cache(root: Path) -> None:
-    """Write the files as huggingface_hub caches them: links from a snapshot, and an old one."""
+    """Write the files as huggingface_hub caches them: a new snapshot of links, and an old one."""
     cache = root / "datasets--uoft-cs--cifar10"
     write_cifar10(cache / "snapshots" / "new")
     write_cifar10(cache / "snapshots" / "old", train=10)
@@ -79,7 +79,7 @@ def test_a_missing_data_root_is_one_line_with_the_files_to_provide(tmp_path: Pat
 
 
 def test_parquet_files_of_another_data_set_are_not_taken_for_cifar(tmp_path: Path) -> None:
-    """The id is that of the files that would be downloaded, as without these files."""
+    """Expect the fingerprint of the files to download, as if these files were absent."""
     find = catalogue.find_data_set("cifar10").fingerprint
     before = find(tmp_path)
     for place in (tmp_path, tmp_path / "data"):

@@ -36,7 +36,7 @@ def read(
 
 
 def write_shards(root: Path, count: int, images: Sequence[bytes] = PNG * 3) -> Path:
-    """Write the same rows in a number of shards of equal size."""
+    """Write rows with these images to `count` shards of equal size, and return the root."""
     size = len(images) // count
     for number in range(count):
         rows = range(number * size, (number + 1) * size)
@@ -189,7 +189,10 @@ def test_a_truncated_file_is_reported_by_every_reader(tmp_path: Path) -> None:
 
 
 def test_changed_bytes_at_the_end_of_an_image_are_detected(tmp_path: Path) -> None:
-    """Decoding alone accepts some of them, because it does not verify the checksum of a PNG."""
+    """Change bytes near the end of a PNG.
+
+    Decoding alone accepts some of them, because it does not verify the checksum of a PNG.
+    """
     ramp = np.add.outer(4 * np.arange(32), 3 * np.arange(32))[:, :, None] + draw_images(1)[0] // 16
     whole = encode(ramp.astype(np.uint8))
     for place in range(len(whole) - 80, len(whole) - 20):

@@ -13,7 +13,10 @@ Expect = Callable[[str, Path], None]
 
 @pytest.fixture
 def expect_error() -> Expect:
-    """Return a function that asks for the fingerprint, the first look, and expects a line."""
+    """Return a function that expects a one-line error from a folder's fingerprint.
+
+    Every command computes the fingerprint first.
+    """
 
     def expect(words: str, root: Path) -> None:
         with pytest.raises(UserError, match=words) as caught:

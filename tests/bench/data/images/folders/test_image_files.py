@@ -1,4 +1,4 @@
-"""Images that a folder would lose in silence are refused, and foreign files are left out."""
+"""Tests of image folders: images that would be skipped are refused, and other files ignored."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Faults of val/: training images in it are refused, and validation runs do not need it."""
+"""Tests of faults in val/: training images are refused; --evaluate-on validation needs no val/."""
 
 import shutil
 
@@ -59,7 +59,10 @@ def test_validation_runs_do_not_need_a_proper_val(fault, memory, pictures, monke
 
 @pytest.mark.parametrize("fault", ["other format", "shared"])
 def test_the_ids_of_validation_runs_are_those_of_earlier_versions(fault, pictures):
-    """Earlier versions listed the images of val without these faults, and hashed them."""
+    """Compare fingerprints with and without the fault.
+
+    Earlier versions did not report these faults, so they hashed the images of val.
+    """
     if fault == "shared":
         shutil.rmtree(pictures / "val" / "ant")
         shutil.copytree(pictures / "train" / "ant", pictures / "val" / "ant")
