@@ -34,7 +34,7 @@ LABELS: dict[str, Option] = {
         doc="which CKA values must agree; stable: the last k; settled: this and all later ones",
     ),
     "k": Integer(4, low=2, high=10_000, doc="number of CKA values for --rule stable"),
-    "epsilon": Real(0.01, low=1e-12, high=2, doc="a layer has converged if its CKA range is below"),
+    "epsilon": Real(0.01, low=1e-12, high=2, doc="limit on the CKA range of a converged layer"),
     "smooth": Integer(1, low=1, high=10_000, doc="length of the moving average; 1: none"),
     "estimator": Choice(
         "unbiased",
@@ -46,7 +46,7 @@ LABELS: dict[str, Option] = {
     "decision": Choice(
         "calibrated",
         choices=("calibrated", "argmax"),
-        doc="threshold to store; argmax: P(freeze) = 0.5",
+        doc="threshold on P(freeze) that the file gets; argmax: 0.5",
     ),
 }
 

@@ -41,7 +41,7 @@ from bench.training.freezing_stage import (
 )
 
 PAST_THE_END = (
-    "Freezing: total_steps is over; frozen layers stay frozen, and the report counts no more steps"
+    "Freezing: the training goes on after total_steps; report and frozen layers stay as they are"
 )
 
 

@@ -146,9 +146,8 @@ def _check_references(sweep: SweepFile, where: str) -> None:
         for method in sweep.all_methods:
             if method.name in here and method.match and method.match not in here:
                 raise UserError(
-                    f"{where}, [grid]: {method.name} matches {method.match}, which is not among "
-                    "the "
-                    f"methods of this grid; add {method.match!r} to its methods"
+                    f"{where}, [grid]: {method.name} matches {method.match!r}, which this grid "
+                    "leaves out; add it to the methods of the grid"
                 )
 
 

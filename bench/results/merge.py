@@ -155,8 +155,8 @@ def _check_run(run_id: str, folder: Path) -> dict[str, Any]:
         if version != RESULTS_VERSION:
             cause = f"its results version is {version}, not {RESULTS_VERSION}"
         raise UserError(
-            f"{folder}: {cause}, so the id of its spec.json is now {spec.id}; move this folder out "
-            "of the results folder, and merge again"
+            f"{folder}: {cause}, so the settings in spec.json now give the id {spec.id}; move this "
+            "folder out of the results folder, and merge again"
         )
     return found
 

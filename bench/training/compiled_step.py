@@ -123,8 +123,7 @@ class Compiled:
                 raise
             raise UserError(
                 f"{self._label}: its forward pass {what} ({_get_first_line(error)}); set "
-                "compiled = "
-                "false"
+                "compiled = false"
             ) from error
 
     def _build(self) -> None:

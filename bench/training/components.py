@@ -136,7 +136,7 @@ def compute_budget(spec: Spec, results: Path) -> float | None:
         result = folder.result()
         if result["status"] != "done":
             raise UserError(
-                f"{spec.label}: is matched to run {run_id}, which diverged; lower the lr of both"
+                f"{spec.label}: is matched to run {run_id}, which diverged; lower that run's lr"
             )
         flops = result["flops"]
         spared = sum(s["reused"] * s["prefix_exact"] for s in result["freeze_states"])

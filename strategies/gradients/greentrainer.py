@@ -56,7 +56,7 @@ class GreenTrainer(Strategy):
     keeps_optimizer_state = True
     options = {
         "rho": Real(
-            0.5, low=0.0, high=1.0, doc="ρ: largest FLOPs of a step / those of full training"
+            0.5, low=0.0, high=1.0, doc="ρ: limit on a step's FLOPs, as a share of full training's"
         ),
         "interval": Integer(2, low=1, doc="epochs from one choice to the next"),
         "samples": Integer(64, low=1, doc="labelled training samples of the probe"),

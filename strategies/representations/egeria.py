@@ -63,15 +63,15 @@ class Egeria(Strategy):
         "samples": Integer(64, low=2, doc="training samples of the probe"),
         "window": Integer(5, low=2, doc="values of the moving average and of the fitted slope"),
         "tolerance": Real(
-            0.2, low=0.0, high=1.0, doc="slope of a settled block, at most this share of its first"
+            0.2, low=0.0, high=1.0, doc="a slope up to this share of the block's first is settled"
         ),
         "patience": Integer(3, low=1, doc="evaluations in a row within the tolerance"),
         "bootstrap": Real(
             0.1,
             low=0.0,
             high=1.0,
-            doc="evaluations start after the first epoch whose loss changes by less than this "
-            "share",
+            doc="evaluations start when the mean loss of an epoch differs by less than this share "
+            "from that of the epoch before",
         ),
     }
 

@@ -135,7 +135,7 @@ def test_uncommitted_changes_are_submitted_only_with_dirty(
     here = lab("tiny.toml", code=checkout)
     refused = here.start("sweep", "--launcher", "slurm", "--yes")
     errors = refused.communicate(timeout=60)[1]
-    assert "error: uncommitted changes in bench/new.py (1 file(s) in all)" in errors
+    assert "error: uncommitted changes in bench/new.py; commit them" in errors
     assert refused.returncode == 2
     assert not list_queue()
 

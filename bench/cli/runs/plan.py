@@ -82,8 +82,7 @@ def describe_cost(estimate: CostEstimate, speed: Speed) -> str:
 
     rows = [
         f"estimated training cost (GPU: {speed.name} at {speed.flops / 1e12:.3g} TFLOP/s "
-        "sustained; "
-        f"{CORE.name} at {CORE.flops / 1e9:.3g} GFLOP/s); "
+        f"sustained; {CORE.name} at {CORE.flops / 1e9:.3g} GFLOP/s); "
         "≤ marks an upper bound, the cost of full training",
         "on small inputs, a GPU is slower than this estimate: a step of MobileNetV2 at 64 pixels "
         "takes 0.018 s on an H200 (reports/measured/cuda)",

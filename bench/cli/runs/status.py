@@ -143,8 +143,8 @@ def describe_snapshot(sweep: Sweep, snapshot: Snapshot, everything: bool) -> Ite
         )
     left = sum(states[s.id] in ("to do", "interrupted", "failed", "blocked") for s in sweep.specs)
     if left and not snapshot.silent:
-        runs = "run is" if left == 1 else "runs are"
-        yield f"{left} {runs} neither running nor queued; start with `freezebench sweep`"
+        runs, them = ("run is", "it") if left == 1 else ("runs are", "them")
+        yield f"{left} {runs} neither running nor queued; `freezebench sweep` starts {them}"
     silences = [t.silence for t in snapshot.there.values() if t.state == "running"]
     if silences and max(silences) > 600:
         longest = format_duration(max(silences))

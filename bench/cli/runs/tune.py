@@ -100,8 +100,10 @@ def main(args: argparse.Namespace) -> int:
     rows = read_tuning_rows([entry.spec for entry in sweep.entries], args.results)
     print(format_text(build_tuning_table(rows, sweep.title)))
     lines = format_profile_lines(rows, f"{args.model}/{args.dataset}", FULL, args.setting)
-    print("Best values of full training. Write these lines into the profile, in place of a section")
-    print("with the same name:\n")
+    print(
+        "Best values of full training, as lines for the profile. They replace a section of the "
+        "profile with the same name:\n"
+    )
     print(lines)
     return 1 if outcome.failed else 0
 

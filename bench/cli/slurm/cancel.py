@@ -36,7 +36,7 @@ def main(args: argparse.Namespace) -> int:
             slurm_commands.cancel(_group_into_arrays(numbers, others))
     except slurm_commands.Unreachable as error:
         raise UserError(
-            f"Slurm does not answer ({error}); try again later, on a login node"
+            f"Slurm does not answer ({error}); try again later, or on a login node"
         ) from None
     if not numbers:
         print(f"no job of {sweep.name} is in the queue")

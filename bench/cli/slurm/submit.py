@@ -69,7 +69,7 @@ def submit_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
             arrays = submit_arrays(now, submissions, settings, code, sweep.name, args.results)
     except slurm_commands.Unreachable as error:
         raise UserError(
-            f"Slurm does not answer ({error}); try again later, on a login node"
+            f"Slurm does not answer ({error}); try again later, or on a login node"
         ) from None
     for array in arrays:
         first, last = array.jobs[0], array.jobs[-1]

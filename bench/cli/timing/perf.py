@@ -114,9 +114,7 @@ def main(args: argparse.Namespace) -> int:
                 written = write_measurements(values, settings, args.results / "perf")
     if not values:
         raise UserError(
-            f"no measurement of --only {','.join(chosen)} uses --models {','.join(models)}; "
-            "leave out "
-            "--models"
+            f"no measurement of {', '.join(chosen)} uses {', '.join(models)}; leave out --models"
         )
     print(f"{written[0]}, {written[1]}")
     return 0

@@ -11,8 +11,8 @@ from bench.errors import UserError
 HELP = "time finished runs again, alternating their steps with steps of full training"
 EXAMPLE = "freezebench retime table2 --only-seed 0"
 SKIPPED = (
-    "a run is skipped if it is not done, diverged, uses cache_prefix, compiled or replicas, or has "
-    "more freeze states than its result lists"
+    "a run is skipped if it is not done, if it has diverged, if it uses cache_prefix, compiled or "
+    "replicas, or if its result does not list all freeze states"
 )
 
 

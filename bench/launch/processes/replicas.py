@@ -64,8 +64,8 @@ def _lead(
     machines, address = connect()
     if machines.size != spec.nodes:
         raise UserError(
-            f"{spec.label}: nodes = {spec.nodes}, but {machines.size} machines take part; give the "
-            "same nodes to all runs"
+            f"{spec.label}: nodes = {spec.nodes}, but {machines.size} machines take part; set "
+            f"nodes = {machines.size} for all runs"
         )
     number = machines.publish({**asdict(task), "results": str(task.results), "meeting": address})
     try:
@@ -111,8 +111,7 @@ def _await_machines(machines: Machines, number: int, stop: Callable[[], bool]) -
         if time.monotonic() > until:
             raise ProcessLost(
                 f"a machine did not join the run within {JOIN_SECONDS:.0f} s; start the same "
-                "command "
-                "on all machines again to resume from the last checkpoint"
+                "command on all machines again to resume from the last checkpoint"
             )
         time.sleep(LISTEN_SECONDS)
     return True

@@ -45,7 +45,7 @@ def snapshot_code(results: Path, dirty: bool) -> CodeSnapshot:
     if changed and not dirty:
         raise UserError(
             f"uncommitted changes in {changed[0]}"
-            + (f" and {len(changed) - 1} more" if len(changed) > 1 else "")
+            + (f" (changed files: {len(changed)})" if len(changed) > 1 else "")
             + "; commit them, or pass --dirty to submit the files as they are"
         )
     if head and not changed:

@@ -176,8 +176,8 @@ def _check_left_out(
     families = {entry.roles["model"].split()[0] for entry in sweep.entries}
     if without_family and (without_family not in families or not out):
         raise UserError(
-            f"--without-family {without_family} is not valid without --out FILE, or is no recorded "
-            f"family; give --out FILE, and one of {', '.join(sorted(families))}"
+            f"--without-family {without_family} needs --out FILE and the name of a recorded "
+            f"family; give both (families: {', '.join(sorted(families))})"
         )
     if families == {without_family}:
         raise UserError(

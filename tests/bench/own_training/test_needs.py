@@ -140,7 +140,7 @@ def test_a_group_outside_of_the_model_has_no_layer_rate() -> None:
     model = build_tiny_net()
     groups = Freezing.parameter_groups(model, make_batch(0)[0])
     groups.append({"params": [nn.Parameter(torch.ones(1))]})
-    with pytest.raises(UserError, match="group 3 holds no layer of the model"):
+    with pytest.raises(UserError, match="group 3 does not hold the parameters"):
         TinyLoop("linear", lambda _: torch.optim.SGD(groups, lr=0.1), model)
 
 

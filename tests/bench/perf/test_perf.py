@@ -221,7 +221,7 @@ def test_the_command_writes_measurements_and_environment(
     assert "did you mean 'resnet50'" in capsys.readouterr().err
     nothing = ["perf", "--only", "compiled", "--models", "vgg11", "--results", str(tmp_path)]
     assert main(nothing) == 2
-    assert "compiled measures nothing on vgg11" in capsys.readouterr().err
+    assert "no measurement of compiled uses vgg11; leave out --models" in capsys.readouterr().err
 
 
 def test_measurements_are_never_without_their_environment(

@@ -66,7 +66,7 @@ def test_the_command_says_what_it_did_not_time(
         folder.write("retime.json", {})
     assert main([*command, str(tmp_path)]) == 0
     assert re.fullmatch(
-        r"\d+ runs were timed before; --again times them again\n", capsys.readouterr().out
+        r"runs timed before: \d+; --again times them again\n", capsys.readouterr().out
     )
 
 

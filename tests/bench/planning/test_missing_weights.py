@@ -28,7 +28,7 @@ def test_a_sweep_names_a_model_without_weights_once_and_runs_the_others(
     assert main(["sweep", str(file), "--no-report", *asked]) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mine: ")]
     assert len(lines) == 1
-    assert "mine: 3 runs are planned, but not run" in lines[0]
+    assert "mine: 3 planned runs cannot start: " in lines[0]
     assert "--weights mine=FILE.safetensors" in lines[0]
     assert len(list(results.glob("runs/*/result.json"))) == 3
     assert not list(results.glob("runs/*/failure.json"))

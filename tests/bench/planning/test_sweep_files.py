@@ -95,8 +95,8 @@ def test_the_encoding_of_a_file_is_utf_8_with_or_without_a_mark(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("[run]", "[pairs.'resnet50/cifar1O']\nlr = 1\n[run]"), "datasets 'cifar1O' is unknown"),
-        (("[run]", "[pairs.resnet50]\nlr = 1\n[run]"), "datasets '' is unknown"),
+        (("[run]", "[pairs.'resnet50/cifar1O']\nlr = 1\n[run]"), "dataset 'cifar1O' is unknown"),
+        (("[run]", "[pairs.resnet50]\nlr = 1\n[run]"), "dataset '' is unknown"),
         (('backbone = "laptop_resnet"', "backbone = 3"), "backbone is 3 for resnet50 on cifar10"),
         (('model = "laptop_resnet"', ""), "model"),
         (("[run]", "[run]\nstrategy = 'linear'"), "run: strategy has no effect here"),
@@ -165,7 +165,7 @@ match = "full"
         ("table2x", "", "full", "a built-in report has this name"),
         ("my sweep", "", "full", "rename the file"),
         ("mine", 'table = "tabel2"', "full", "did you mean 'table2'"),
-        ("mine", "", "shortened", "cannot match 'shortened', which is itself matched"),
+        ("mine", "", "shortened", "cannot match 'shortened', because that method has"),
     ],
 )
 def test_invalid_names_tables_and_matches_of_a_users_sweep_are_errors(

@@ -110,7 +110,7 @@ def test_a_run_of_another_results_version_is_not_called_damaged(
     folder = one / "runs" / make_tiny_spec(seed=1).id
     edit(folder, "environment.json", results_version=3)
     edit(folder, "spec.json", lr=0.5)  # stands for another way to compute the id
-    with pytest.raises(UserError, match=r"made by version 3 of the results, not 4.* move it to"):
+    with pytest.raises(UserError, match=r"results version is 3, not 4.* move this folder"):
         merge([one], tmp_path / "joined")
 
 
@@ -136,6 +136,6 @@ def test_the_merge_command(
 ) -> None:
     command = ["merge", *map(str, machines), "--results", str(tmp_path / "joined")]
     assert main(command) == 0
-    assert "3 runs copied" in capsys.readouterr().out
+    assert f"runs copied into {tmp_path / 'joined'}: 3;" in capsys.readouterr().out
     assert main(["merge", str(tmp_path), "--results", str(tmp_path / "joined")]) == 2
     assert "not a results folder" in capsys.readouterr().err

@@ -73,7 +73,7 @@ def spec_of(tmp_path: Path) -> Callable[[str, str], Any]:
         (
             "state_dict(self)",
             "import collections; return {'a': collections.defaultdict(list)}",
-            r"\['a'\] is a collections.defaultdict",
+            r"\['a'\] has the type collections.defaultdict",
         ),
         ("state_dict(self)", "return None", r"state_dict\(\) returned None; .*a dict"),
         ("stages(self)", "return 5", r"stages\(\) returned 5; .*PerEpoch"),
@@ -84,7 +84,7 @@ def spec_of(tmp_path: Path) -> Callable[[str, str], Any]:
         ("total_steps(self, view)", "return None", r"total_steps\(\) returned None"),
         ("total_steps(self, view)", "return True", r"total_steps\(\) returned True"),
         ("cost(self)", "return None", r"cost\(\) returned None"),
-        ("state_dict(self)", "return {'a': np.float64(1)}", r"\['a'\] is a numpy.float64"),
+        ("state_dict(self)", "return {'a': np.float64(1)}", r"\['a'\] has the type numpy.float64"),
     ],
 )  # fmt: skip
 def test_a_wrong_return_value_gives_an_error_with_the_fix(

@@ -94,7 +94,7 @@ def test_a_missing_decisions_file_gives_a_clear_error(tmp_path: Path) -> None:
     path = RunFolder(tmp_path, spec.id).path / "decisions.jsonl"
     kept = path.read_text()
     path.write_text(kept.splitlines(keepends=True)[0])
-    with pytest.raises(UserError, match=r"has 1 lines, but .* after 3; delete checkpoint\.pt"):
+    with pytest.raises(UserError, match=r"lacks lines .*1 of 3 .*; delete checkpoint\.pt"):
         execute(spec, tmp_path)
     path.write_text(kept + '{"step": 4, "frozen": "0"}\n')  # written after the checkpoint
     execute(spec, tmp_path)

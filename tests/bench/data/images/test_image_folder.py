@@ -247,7 +247,10 @@ def test_the_only_image_of_a_class_is_not_held_out_in_silence(pictures):
             lambda ask=ask: ask(resolution=16, evaluate_on="validation"),
         )
         ask(resolution=16, evaluate_on="test")
-    one_line("class 1 has a single", lambda: split_held_out(torch.tensor([0, 0, 1]), 0.1))
+    one_line(
+        r"class 1 \(counted from 0\) has a single",
+        lambda: split_held_out(torch.tensor([0, 0, 1]), 0.1),
+    )
     kept, held = split_held_out(torch.tensor([0, 0, 1, 1]), 0.1)
     assert len(kept) == len(held) == 2
 

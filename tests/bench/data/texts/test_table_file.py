@@ -32,7 +32,7 @@ def make_unquoted(texts=1, label_first=False):
 @pytest.mark.parametrize("label_first", [False, True])
 def test_rows_that_a_stray_quote_joins_are_refused(tmp_path, suffix, texts, label_first):
     path = write_unquoted(tmp_path / f"a{suffix}", make_unquoted(texts, label_first))
-    with pytest.raises(UserError, match="a quote in line 5 joins lines 5 to 11 to one row"):
+    with pytest.raises(UserError, match="opens in line 5 makes one row of lines 5 to 11"):
         read_table(path)
 
 

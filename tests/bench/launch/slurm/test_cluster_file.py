@@ -156,5 +156,5 @@ def test_a_run_with_replicas_has_a_gpu_or_its_cores_for_each_process(tmp_path: P
         UserError, match=r"need 8 GPUs each, but jobs request 4; set gpus_per_node = 8"
     ):
         job.check_for([eight.with_changes(device="cuda")])
-    with pytest.raises(UserError, match="use 16 threads, but jobs request 8 cores"):
+    with pytest.raises(UserError, match="use 16 threads, but cpus_per_task = 8;"):
         job.check_for([eight.with_changes(threads=2)])

@@ -142,7 +142,7 @@ def test_bad_options_of_the_training_give_one_line(
         (["--tailored", "64"], "records 32 weights per layer, fewer than 64"),
         (["--k", "99"], "--k 99 needs more CKA values than a run of the sweep tiny has"),
         (["--window", "2000"], "--window 2000 is not valid; give a whole number from 2 to 1000"),
-        (["--without-family", "resnet50"], "needs --out and one of the recorded families: vgg11"),
+        (["--without-family", "resnet50"], "give both (families: vgg11)"),
         (["--without-family", "vgg11"], "no training data is left without vgg11"),
         (["--out", "{folder}"], "is a folder; give --out FILE"),
         (["--out", "{folder}/made.toml/p"], "made.toml is a file, but must be a folder"),

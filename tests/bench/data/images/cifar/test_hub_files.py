@@ -200,7 +200,7 @@ def test_changed_bytes_at_the_end_of_an_image_are_detected(tmp_path: Path) -> No
         damaged[place] ^= 0x10
         path = tmp_path / "plain_text" / "train-00000-of-00001.parquet"
         write_table(path, [bytes(damaged)], label=[0])
-        assert "row 0: not a readable image" in catch_line(lambda: read(tmp_path))
+        assert "row 0 (counted from 0): not a readable image" in catch_line(lambda: read(tmp_path))
 
 
 def test_a_changed_byte_is_an_error_or_leaves_the_images_unchanged(tmp_path: Path) -> None:
