@@ -136,7 +136,7 @@ def _import_nvml() -> ModuleType:
 
 
 class _MachineLoad:
-    """CPU time since `restart`, of this process with its descendants and of all other processes."""
+    """CPU times since `restart`: of this process with its descendants, and of the others."""
 
     def __init__(self, stat: Path) -> None:
         self._stat = stat

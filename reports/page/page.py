@@ -162,8 +162,8 @@ def _build_history(run: Mapping[Any, Any], profile: Profile) -> RunHistory | Non
 def _list_t_quantiles(cells: Sequence[RunDetails]) -> list[float]:
     """Return quantiles of Student's t for 1, 2, … degrees of freedom.
 
-    The list ends at the largest number of seeds minus 1. Each end of a t interval is the quantile
-    times the standard error away from the mean.
+    The list ends at the largest number of seeds minus 1. The distance from the mean to each end of
+    a t interval is the quantile times the standard error.
     """
     most = max((len(cell.runs) for cell in cells), default=0)
     return [round(float(stdtrit(df, (1 + LEVEL) / 2)), 4) for df in range(1, most)]

@@ -83,7 +83,10 @@ class GreenTrainer(Strategy):
         self._lay_out_costs(view)
 
     def _lay_out_costs(self, view: View) -> None:
-        """Compute the FLOPs per sample of training each layer, and those that the limit leaves."""
+        """Compute the FLOPs per sample of training each layer, and the FLOPs that remain for this.
+
+        The FLOPs of the forward pass and of the head are subtracted from the limit first.
+        """
         flops, body = view.flops, range(len(view.layers) - 1)
         least = flops.exact(body).total
         self._limit = self.rho * flops.exact().total * (1 + 1e-12) - least

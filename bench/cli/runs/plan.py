@@ -93,7 +93,7 @@ def describe_cost(estimate: CostEstimate, speed: Speed) -> str:
         rows.append(sweep)
         rows += [row(line.what, line.runs, line.flops, line.bound) for line in lines]
         bound = any(line.bound for line in lines)
-        what = "all" if len(estimate.own) == 1 else "all that no earlier sweep has"
+        what = "all" if len(estimate.own) == 1 else "new in this sweep"
         rows.append(row(what, runs, flops, bound))
     if len(estimate.own) > 1:
         rows.append("total")

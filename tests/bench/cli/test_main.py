@@ -120,7 +120,7 @@ def test_results_below_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_full_disk(tmp_path: Path) -> None:
-    """Simulate a full disk with a file size limit, which makes longer writes of a child fail."""
+    """Simulate a full disk: in the child process, writes beyond a file size limit fail."""
     script = (
         "import resource, signal, sys, errno; import bench.results.run_folder;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"

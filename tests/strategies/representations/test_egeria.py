@@ -25,7 +25,7 @@ def restate_plasticity(a: np.ndarray, r: np.ndarray) -> float:
 
 
 class Rule:
-    """Egeria's rule on complete lists of values, of which the strategy keeps only the last ones."""
+    """Egeria's rule, computed from all values so far. The strategy keeps only the last values."""
 
     def __init__(self, blocks: list[list[int]], window: int) -> None:
         self.blocks, self.window = blocks, window
