@@ -65,7 +65,7 @@ class RaplCounter:
         """Raise NoEnergy if other processes used more CPU time than a limit.
 
         The limit is the share OTHERS of this process's CPU time, or of the elapsed time if that is
-        longer. RESOLUTION_S seconds are added.
+        longer, plus RESOLUTION_S seconds.
         """
         others, own, elapsed = self._load.measure()
         if others > OTHERS * max(own, elapsed) + RESOLUTION_S:

@@ -120,7 +120,7 @@ DECISIONS: Mapping[str, ExportColumn] = {
     "layer": _whole("index of the layer, from the input"),
     "name": _text("name of the layer"),
     "freeze": _flag("true: the layer is to be frozen; false: to train"),
-    "changed": _flag("whether the decision differs from the state of the layer before it"),
+    "changed": _flag("whether the decision changes the state of the layer"),
     "applied": _flag("false for decisions after the last step, which are only recorded"),
     "score": _number("number that the strategy compared; missing if it records none"),
     "threshold": _number("number that it compared the score with"),

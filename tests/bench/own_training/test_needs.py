@@ -39,7 +39,7 @@ def test_a_strategy_says_what_it_needs_before_training_and_then_trains(
 ) -> None:
     """Expect the message in NEEDS, then train with what it asks for.
 
-    A strategy without a message trains to the end with the model alone.
+    A strategy that is not in NEEDS trains to the end without further arguments.
     """
     if name not in NEEDS:
         TinyLoop(name).train()
