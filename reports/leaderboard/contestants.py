@@ -86,7 +86,7 @@ class Contestant:
 
     @property
     def defaults(self) -> Mapping[Pair, Point]:
-        """Point at the default options of the strategy, by pair."""
+        """For each pair, the point (`Point`) of the setting with the strategy's default options."""
         return {pair: points[0] for pair, points in self.points.items()}
 
     @property

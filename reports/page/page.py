@@ -154,7 +154,7 @@ def _find_answer(reports: Sequence[Report]) -> Summary | None:
 
 
 def _build_history(run: Mapping[Any, Any], profile: Profile) -> RunHistory | None:
-    """Return the freeze history of a run of a frame; None if the run is not finished."""
+    """Return the freeze history of a run, a row of a data frame; None if it is not finished."""
     names = [profile.format_name(str(run[role])) for role in ROLES]
     return build_run_history(run, dict(zip(AXES, names, strict=True)))
 

@@ -55,7 +55,7 @@ def test_a_run_on_two_nodes_survives_a_preemption_and_a_lost_node(
 
 
 def compare(folder: Path, results: Path, place: Path) -> None:
-    """Compare a run on two nodes with undisturbed runs on one machine and in one process.
+    """Compare a run on two nodes with two undisturbed runs: on one machine, and in one process.
 
     On one machine, with as many processes, the record must be equal. In one process, the decisions
     must be equal, and the losses must be equal to a relative tolerance of 1e-3.

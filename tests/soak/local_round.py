@@ -137,10 +137,10 @@ class LocalRound:
             self._count("full disk")
 
     def _choose(self, found: list[Found], launcher: int) -> int | None:
-        """Draw the id of a process. Return None if there is no process of the drawn kind.
+        """Draw the id of a process to disturb. Return None if there is none of the drawn kind.
 
         In nine of ten cases, the process executes a run. Otherwise it is the launcher or a child of
-        the launcher. In its first seconds a launcher has no runs, so most launchers survive them.
+        the launcher. In its first seconds, a launcher has no runs, so it is rarely killed then.
         """
         runs = [p.pid for p in found if p.parent != launcher and p.pid != launcher]
         others = [p.pid for p in found if p.pid not in runs]

@@ -89,8 +89,8 @@ def refuse_saved_data_set(path: Path, data_set: str) -> None:
 def _names_part(name: str, part: str) -> bool:
     """Return whether a name contains a word for the part.
 
-    If a name also contains a word for train, as in train_val, only its first word counts for the
-    other parts.
+    If a name also contains a word for train, it names another part only if its first word is a word
+    for that part. So train_val does not name the validation part.
     """
     words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
     if any(word in NAMES["train"] for word in words) and part != "train":
