@@ -57,7 +57,9 @@ SETS = {"digits": (20, 3), "symbols": (3, 20)}  # sources per fold, samples of e
 
 
 def draw_seeds(generator, dataset, shared, *, seeds=5, folds=5, training=0.3, own=1.0, noise=2.0):
-    """Return the mean difference of each seed, and the residuals of the samples, for one model. The true mean is 0.
+    """Return the mean difference of each seed, and the residuals of the samples, for one model.
+
+    The true mean is 0.
 
     shared: effect of each source on all models, (folds, sources). training: sd of an effect of each
     run. own: sd of an effect of each source on this model. noise: sd of each sample. A seed is

@@ -42,7 +42,7 @@ class Disk:
         return self._full_until > 0
 
     def free_if_due(self, now: bool = False) -> None:
-        """Free the file system when the `seconds` of `fill` are over, or at once if `now` is true."""
+        """Free the file system if the `seconds` of `fill` are over, or at once if `now` is set."""
         if self.full and (now or time.monotonic() >= self._full_until):
             self._filler.unlink(missing_ok=True)
             self._full_until = 0.0
