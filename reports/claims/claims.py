@@ -204,7 +204,8 @@ def _list_predictor_settings() -> tuple[Claim, ...]:
         Claim(
             "The tailored size changes accuracy by less than 1 %.",
             "Section 4.4, Table 5",
-            f"largest difference to 1,024: {paper_ranges.format_spread(5, 'tailored_size', 1024)}",
+            "largest difference from size 1,024: "
+            f"{paper_ranges.format_spread(5, 'tailored_size', 1024)}",
             setting_criteria.require_similar("table5", SIZES, "size 1024", 1.0),
         ),
     )  # fmt: skip

@@ -125,10 +125,12 @@ def require_decide_share(table: str, method: str, low: float, high: float) -> Cr
         return Finding(words, verdict)
 
     ends = f"between {100 * low:g} and {100 * high:g} %" if low else f"below {100 * high:g} %"
+    contrary = "outside this range" if low else f"above {100 * high:g} %"
     return Criterion(
-        f"Share of the decide clock in the sum of train and decide clocks (CPU time; wall time on "
-        f"a GPU), {method}. Holds if the interval over the seeds is {ends} for every pair of model "
-        "and data set. Does not hold if the interval of any pair is entirely outside.",
+        f"Share of the time in training steps and decisions that {method} spends on decisions "
+        f"(CPU time; on a GPU, wall time). Holds if the interval over the seeds is {ends} for "
+        "every pair of model and data set. Does not hold if the interval of any pair is entirely "
+        f"{contrary}.",
         find,
     )
 
@@ -144,8 +146,8 @@ def require_realised(table: str, method: str, least: float) -> Criterion:
         return Finding(format_ratio(one, least), verdict_rules.check_above([one], least))
 
     return Criterion(
-        f"Share of time saved divided by share of FLOPs saved, {method}, over the pairs of model "
-        f"and data set. {_describe_threshold(f'{least:g}')}",
+        f"Share of time that {method} saves divided by share of FLOPs that it saves, mean over "
+        f"the pairs of model and data set. {_describe_threshold(f'{least:g}')}",
         find,
     )
 
@@ -156,7 +158,7 @@ def require_all(*criteria: Criterion) -> Criterion:
     def find(frames: Frames) -> Finding:
         found = [criterion(frames) for criterion in criteria]
         return Finding(
-            "; ".join(f.ours for f in found),
+            "; ".join(f"({number}) {f.ours}" for number, f in enumerate(found, 1)),
             verdict_rules.combine_verdicts(*(f.verdict for f in found)),
         )
 
@@ -168,9 +170,8 @@ def _describe_points(found: Differences, each: bool = False) -> tuple[list[Inter
     if len(found) >= POOLED and not each:
         one = evidence.pool_differences(found)
         return [one], f"{format_interval(one)} points over {len(found)} pairs"
-    return [one.interval for one in found.values()], _join_pairs(
-        {pair: format_interval(one.interval) for pair, one in found.items()}
-    )
+    words = _join_pairs({pair: format_interval(one.interval) for pair, one in found.items()})
+    return [one.interval for one in found.values()], f"{words} points"
 
 
 def _describe_shares(found: Intervals, least: float) -> tuple[list[Interval], str]:

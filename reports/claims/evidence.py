@@ -54,7 +54,7 @@ def select_cells(frames: Frames, table: str, *methods: str) -> dict[Pair, list[C
     found = [cell for has in whole.values() for cell in has]
     done, all_of_them = sum(c.n for c in found), sum(c.wanted for c in found)
     if done < all_of_them:
-        raise MissingRunsError(f"{table}: {done} of {all_of_them} runs finished")
+        raise MissingRunsError(f"{table}: results of only {done} of {all_of_them} runs")
     return whole
 
 
@@ -77,7 +77,9 @@ def compute_savings(frames: Frames, table: str, ours: str, theirs: str, key: str
         if key == "time_s" and len(a.devices | b.devices) > 1:
             raise MissingRunsError(f"{table}: times from different devices are not compared")
         if key == "time_s" and a.slowed + b.slowed:
-            raise MissingRunsError(f"{table}: times of runs that shared their CPU are not compared")
+            raise MissingRunsError(
+                f"{table}: times of runs that probably shared their CPU are not compared"
+            )
         found[pair] = statistics.compute_paired_saving(a.by_seed(key), b.by_seed(key))
     return found
 
@@ -112,7 +114,7 @@ def compute_realised(frames: Frames, table: str, method: str) -> Interval:
     if little:
         least = f"{100 * statistics.SMALLEST_SHARE:g} %"
         raise MissingRunsError(
-            f"{table}: {little} of {len(flops)} pairs save less than {least} of the FLOPs, "
+            f"{table}: less than {least} of the FLOPs are saved on {little} of {len(flops)} pairs, "
             "too little for a ratio"
         )
     return pooling.compute_widest_interval(

@@ -73,7 +73,8 @@ def format_lead(table: int, column: str, chosen: float, *others: float) -> str:
     values = {_get_value(row, column): _get_value(row, "accuracy") for row in read_entries(table)}
     return (
         ", ".join(
-            f"{chosen:g} − {other:g}: {format_fixed(values[chosen] - values[other], sign=True)}"
+            f"{column} {chosen:g} − {column} {other:g}: "
+            f"{format_fixed(values[chosen] - values[other], sign=True)}"
             for other in others
         )
         + " points"

@@ -17,13 +17,15 @@ from reports.statistics import MARGIN
 
 TITLE = "Claims of the paper"
 NOTES = (
-    "Intervals are two-sided 95 % intervals, paired by seed. Those of differences in accuracy also "
-    "cover the test draw. Three or more pairs of model and data set are pooled: the interval is "
-    "then over the means of the pairs. With three or more models, it is widened to contain the "
-    "interval over the models, because the pairs of one model are not independent.",
+    "Intervals are two-sided 95 % intervals. They are paired by seed if they compare two methods. "
+    "Those of differences in accuracy also "
+    "cover the test draw. If a rule says “pooled”, three or more pairs of model and data set are "
+    "pooled. The interval is then over the means of the pairs. With three or more models, it is "
+    "widened to contain the interval over the models, because the pairs of one model are not "
+    "independent.",
     "“Undecided” means that an interval contains the threshold of its rule or has fewer than "
-    "three values, that runs are missing, or that times cannot be compared. The column “These "
-    "runs” gives the reason.",
+    "three values. It also means that runs are missing or that times cannot be compared. The "
+    "column “These runs” shows the interval, or why there is none.",
     f"“Loses no accuracy” means that the interval of the loss is below {MARGIN} points.",
     "The rules are the same for every profile. An outcome is valid only for the models and data "
     "sets of this profile. The intervals are not corrected for the number of claims, nor for the "
@@ -80,7 +82,7 @@ def count_verdicts(rows: Sequence[Row]) -> list[str]:
     """Return a note with the number of claims for each outcome."""
     verdicts = [str(row["verdict"]) for row in rows]
     hold, fail, open_ = map(verdicts.count, ("holds", "does not hold", "undecided"))
-    return [f"{len(rows)} claims: {hold} hold, {fail} do not hold and {open_} are undecided."]
+    return [f"{len(rows)} claims. Holds: {hold}. Does not hold: {fail}. Undecided: {open_}."]
 
 
 def collect_frames(reports: Sequence[Report], reader: Reader) -> Mapping[str, pd.DataFrame]:

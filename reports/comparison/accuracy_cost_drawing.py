@@ -15,11 +15,12 @@ from reports.statistics import MARGIN, Interval
 
 TITLE = "Accuracy against computation"
 NOTE = (
-    "Each value is a difference from full training on the same test samples. A small point is a "
+    "Vertical axis: difference from full training with the same seed and test samples. Horizontal "
+    "axis: computation by the paper's convention, in percent of full training. A small point is a "
     "seed. A large point is the mean of a method, with its 95 % interval over seeds and test draw. "
-    "Points to the left of full training saved computation, by the paper's convention. Points "
-    f"above the dashed line lost less than the margin of {MARGIN} points. A panel without a result "
-    "of full training shows the values themselves."
+    "Points to the left of 100 % saved computation. Points above the dashed line lost less than "
+    f"the margin of {MARGIN} points. A panel without a result of full training shows the scores "
+    "and the FLOPs themselves."
 )
 
 

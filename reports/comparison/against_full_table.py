@@ -80,7 +80,8 @@ THEIRS = {
 SHORT = (
     "± is the sample standard deviation over seeds. Difference: accuracy minus that of full "
     "training, paired by seed, with a 95 % interval over seeds and test draw. (n=4): only 4 seeds "
-    "have both results. Non-inferior: its lower end is above −0.5 points. Worse, open: the "
+    "have a result of both the method and full training. Non-inferior: the lower end of the "
+    "interval is above −0.5 points. Worse, open: the "
     "interval is below 0 and contains −0.5. Time: training + decisions. FLOPs: paper's convention. "
     "−FLOPs, −time: share saved relative to full training. Realised: share of time saved / share "
     "of FLOPs saved."
@@ -164,10 +165,11 @@ def build_against_full(
     equal, short = build_equal_cost(groups, profile, f"{label}, at equal cost {here}")
     return AgainstFull(
         Table(f"{title} {here}", build_results_columns(unit, rows, score), rows, PAIR,
-              [*about, captions.SPREAD, captions.TIME, *papers, *notes, *marks]),
+              [*about, captions.SPREAD, captions.TIME, captions.COMPUTATION,
+               *papers, *notes, *marks]),
         Table(f"{label}, against full training {here}", build_against_columns(rows), freezing, PAIR,
               [captions.VERDICT, captions.SAVINGS, captions.REPLAYED, conditional, *few, *marks]),
-        Table(f"{label}, cost: {unit.name}, times and memory {here}",
+        Table(f"{label}, costs: FLOPs (in {unit.name}), time, memory and energy {here}",
               build_cost_columns(unit), rows, PAIR,
               [captions.CONVENTIONS, captions.TIME, captions.MEMORY, captions.ENERGY]),
         Table(f"{title} {here}", build_compact_columns(unit, score), rows, PAIR,

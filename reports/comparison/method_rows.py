@@ -106,8 +106,9 @@ def describe_few_sources(compared: Sequence[ComparedCell], profile: Profile) -> 
     if few:
         listed = ", ".join(f"{name}: {count}" for name, count in few.items())
         notes.append(
-            "Few sources: the test samples of these data sets come from few sources, such as fonts "
-            f"({listed}). Intervals cover other sources too, so they are very wide and say little."
+            f"Few sources: some test samples come from few sources, such as fonts ({listed}). The "
+            "number after a data set is that of its sources. Intervals cover other sources too, so "
+            "they are very wide and say little."
         )
     return notes
 
@@ -222,12 +223,12 @@ def describe_claims(pools: Mapping[str, Pooled]) -> list[str]:
         value = format_p_value(one.p_no_worse)
         p = f"Holm-adjusted p {value if value.startswith('<') else f'= {value}'}"
         if one.faster:
-            saved = f"{format_fixed(100 * one.time_saved.mean, 1)} % of time saved"
+            saved = f"{format_fixed(100 * one.time_saved.mean, 1)} % of the training time is saved"
             sentences.append(f"{over} ({p}). Speed-up claimed: {saved}.")
         elif one.no_worse and one.slowed:
             sentences.append(
                 f"{over} ({p}). No speed-up claimed, because {one.slowed} of the compared runs "
-                "shared a CPU with another process."
+                "probably shared a CPU with another process."
             )
         elif one.no_worse:
             reason = _explain_no_claim(one)
@@ -235,7 +236,7 @@ def describe_claims(pools: Mapping[str, Pooled]) -> list[str]:
         elif one.verdict == "non-inferior":
             sentences.append(f"{over}, but not after Holm's correction ({p}). No speed-up claimed.")
         else:
-            gap = f" Runs of it or of full training without a result: {one.absent}."
+            gap = f" Runs of this method or of full training without a result: {one.absent}."
             sentences.append(f"{over}. No speed-up claimed.{gap if one.absent else ''}")
     return sentences
 
@@ -260,7 +261,7 @@ def _explain_no_claim(one: Pooled) -> str:
     The caller ensures that no compared run shared its CPU.
     """
     if one.timed < one.wanted:
-        return f"only {one.timed} of {one.wanted} pairs have comparable times"
+        return f"times are comparable on only {one.timed} of {one.wanted} pairs"
     return "it takes more time" if one.slower else "its time saving is not significant"
 
 

@@ -25,6 +25,7 @@ from reports.document.table import (
     percent_column,
     text_column,
 )
+from reports.statistics import LEAST, MARGIN
 
 COLUMNS = (
     METHOD,
@@ -55,9 +56,12 @@ COMPACT = (
     number_column("realised", "realised", mark="time_saved_mark"),
 )
 WIDEST = (
-    "Difference: its interval contains the intervals over the pairs and over the models. The "
-    "verdict rests on it."
+    "Difference: its interval contains the intervals over the pairs and over the models (with "
+    f"fewer than {LEAST} models, only over the pairs). The verdict rests on this interval. p (no "
+    "worse), Holm: one-sided p value for the null hypothesis that the loss is "
+    f"{MARGIN} points or more, Holm-adjusted over the methods."
 )
+PAPERS_RATIO = "paper's: realised ratio, computed from the paper's numbers."
 COMPACT_PAPERS = {"realised": number_column("paper's", "published_realised")}
 
 
@@ -76,6 +80,7 @@ def add_pooled(
     claims = method_rows.describe_claims(built.pools)
     power = method_rows.describe_power(built.pools)
     pooled = f"{title}, pooled over the pairs of model and data"
+    ratios = select_printed(COMPACT_PAPERS, rows)
     return replace(
         built,
         pooled=Table(
@@ -85,7 +90,7 @@ def add_pooled(
         ),
         compact_pooled=Table(
             "Pooled over the pairs of model and data",
-            (METHOD, *COMPACT, *select_printed(COMPACT_PAPERS, rows)), rows, (),
-            [*claims, WIDEST, *power],
+            (METHOD, *COMPACT, *ratios), rows, (),
+            [*claims, WIDEST, *[PAPERS_RATIO] * bool(ratios), *power],
         ),
     )  # fmt: skip

@@ -34,13 +34,13 @@ PAIR = (text_column("Model", "model"), text_column("Data", "dataset"))
 MEANING = (
     "Difference from default: accuracy minus that of the default setting in percentage points, "
     f"paired by seed and test sample, with a two-sided 95 % interval. {captions.TEST_DRAW} “(4 of "
-    "5 seeds)” or “(n=4)” means that both have a result for only four of five seeds. p, "
-    "Holm: two-sided p value for the null hypothesis of no difference, Holm-adjusted over the "
-    "settings of this table. It is “–” while a run of the setting or of the default has no result. "
-    f"{captions.DETECTABLE} "
-    "Savings are relative to full training of the same model and data. "
-    "FLOPs and FLOPs saved follow the paper's convention. Exact saved counts the FLOPs that "
-    "autograd executes, with those of the strategy's decisions."
+    "5 seeds)” or “(n=4)” means that only four of five seeds have a result of both the setting "
+    "and the default. p, Holm: two-sided p value for the null hypothesis of no difference, "
+    "Holm-adjusted over the settings of this table. It is “–” while a run of the setting or of "
+    f"the default has no result. {captions.DETECTABLE} Savings are relative to full training of "
+    "the same model and data. Comp. and FLOPs saved: FLOPs by the paper's convention. Exact "
+    "saved: FLOPs that autograd executes. The FLOPs of the strategy's decisions count as a cost "
+    "of the method."
 )
 
 
@@ -80,7 +80,7 @@ def build_report(
         _build_compact_columns(found, extra, timed),
         found.rows,
         PAIR,
-        [*about, *ranges, *notes, MEANING, *marks],
+        [*about, *ranges, *notes, MEANING, _describe_short_paper(option.table, timed), *marks],
     )
     stem = f"table{option.table}"
     drawing = draw_curves(found, profile, title, timed)
@@ -111,7 +111,8 @@ def draw_curves(found: Sensitivity, profile: Profile, title: str, timed: bool) -
     return Drawing(
         f"table{option.table}_sensitivity",
         title,
-        f"{option.head}. Upper row: each seed, and the mean with its 95 % t interval. Lower row: "
+        f"Horizontal axis: {option.head}. Upper row: each seed, and the mean with its 95 % "
+        "t interval. Lower row: "
         "the paper's values. Both rows of a column span the same number of accuracy points"
         + (", or the same share of the time," if timed else "")
         + " so that slopes can be compared."
@@ -179,13 +180,20 @@ def _build_compact_columns(
         text_column(found.option.head, "setting"),
         text_column("Seeds", "count"),
         mean_sd_column("accuracy %", "accuracy", mark="mark"),
-        difference_column("to default [95 %]", "to_default", format_few_seeds),
+        difference_column("difference [95 %]", "to_default", format_few_seeds),
         p_value_column("p, Holm", "p_different"),
         *extra,
         percent_column("−FLOPs %", "flops_saved", 0),
         rounded_column("time s", "time_s", mark="time_mark"),
         number_column("paper's %", "published_accuracy"),
         *times,
+    )
+
+
+def _describe_short_paper(table: int, timed: bool) -> str:
+    return (
+        f"paper's %: accuracy that Table {table} of the SmartFRZ paper prints, in percent."
+        + " paper's s: time that it prints, in seconds." * timed
     )
 
 

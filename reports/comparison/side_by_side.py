@@ -37,11 +37,11 @@ from reports.runs.sample_scores import read_sample_scores
 SHOWN: Mapping[str, tuple[str, int | None]] = {
     "accuracy": ("accuracy, %", 2),  # or _name_score
     "exact_total": ("FLOPs, exact", None),
-    "paper_total": ("FLOPs, paper", None),
-    "decide_flops": ("FLOPs to decide", None),
+    "paper_total": ("FLOPs, paper's convention", None),
+    "decide_flops": ("FLOPs of decisions", None),
     "time_s": ("time, s", 1),
-    "saved_bytes_mean": ("bytes saved for backward, mean", None),
-    "state_bytes": ("bytes of weights and optimizer", None),
+    "saved_bytes_mean": ("bytes kept for backward, mean", None),
+    "state_bytes": ("bytes of training state, peak", None),
     "frozen_layers": ("frozen layers at the end", 1),
     "steps": ("steps", 0),
 }
@@ -112,13 +112,13 @@ def find_side(results: Results, name: str, cells: bool, root: Path) -> Side:
         found = sorted(set(runs[key][matches]))
         if len(found) > 1:
             raise UserError(
-                f"{name}: {len(found)} ids begin so ({', '.join(found[:3])}); give more"
+                f"{name} begins {len(found)} ids ({', '.join(found[:3])}, …); give more characters"
             )
         if found:
             return Side(name, runs[runs[key] == found[0]], results=root)
     raise UserError(
-        f"{name} is neither a sweep nor the beginning of a run's or a cell's id; the folders in "
-        "`runs` are named by ids, and `freezebench list sweeps` prints sweeps"
+        f"{name} is neither a sweep nor the beginning of the id of a run or cell; give the name of "
+        f"a folder in {root / 'runs'}, or a sweep that `freezebench list sweeps` prints"
     )
 
 
@@ -179,8 +179,8 @@ def compare_sweeps(
     ]
     blocks = [text_column("model", "model"), text_column("data set", "dataset")]
     notes = [
-        "difference: mean over the seeds that both have, in points; “–” for scores by different "
-        "metrics. FLOPs: change, exact."
+        f"difference: score of {names[1]} minus score of {names[0]} in points, over the seeds with "
+        "both results; “–” if the metrics differ. FLOPs, %: change of the exact FLOPs."
     ]
     return Table(f"{names[0]} and {names[1]}", columns, rows, blocks, notes)
 
@@ -286,9 +286,9 @@ def _list_notes(one: Side, other: Side) -> list[str]:
     if _differ_in_device(one, other):
         notes.append("The runs used different devices, so their times are not comparable.")
     if any(bool(side.done.slowed.any()) for side in (one, other)):
-        notes.append("Some runs probably shared their CPU with another process.")
+        notes.append("Some runs probably shared their CPU, so their times are unreliable.")
     if not _agree(one, other, "results_version"):
-        notes.append("The runs were measured by different versions of the code.")
+        notes.append("The runs have different results versions, so their results may differ.")
     return notes
 
 

@@ -122,11 +122,11 @@ def _unit(rows: Sequence[TuningRow], percent: str) -> str:
 
 def _describe_marks(best: dict[str, TuningRow]) -> str:
     errors = ", ".join(f"{s}: {row.error:.2f}" for s, row in best.items() if row.error > 0)
+    sizes = f"{errors} points" if errors else "unknown"
     return (
-        "≈: within one standard error of the best setting of the same strategy, from the draw of "
-        f"the validation samples ({errors or 'unknown'} points). "
-        "The search cannot tell these apart. This error is a rough guide: it takes all samples "
-        "as independent."
+        "≈: within one standard error of the best setting of the same strategy. The search cannot "
+        "tell these apart. The standard error is that of the draw of the validation samples "
+        f"({sizes}). It is a rough guide, because it takes all samples as independent."
     )
 
 

@@ -18,44 +18,49 @@ PERCENT_SCORE, SCORE = "Score (%)", "Score"
 MEANINGS = {  # of a score, by its metric (bench.data.interface.metrics)
     "accuracy": "accuracy in percent",
     "matthews": "100 × the Matthews correlation",
-    "loss": "−100 × the loss in nats per word, so that 1 point is 1 % of perplexity",
+    "loss": "−100 × the loss in nats per word (a difference of 1 point is 1 % of perplexity)",
 }
 SPREAD = (
     "± is the sample standard deviation over seeds (ddof = 1). The paper does not define its own ±."
 )
 CONDITIONAL = (
-    "All intervals are conditional on one backbone and one predictor. They cover "
+    "All intervals are conditional on one backbone per model and on one predictor. They cover "
     "fine-tuning seeds and the test draw, not other pretrained weights or predictors."
 )
 SHARED = (
-    "All intervals are conditional on what the runs of all seeds share, such as the initial "
-    "weights and the predictor. They cover seeds and the test draw only."
+    "All intervals are conditional on what the runs of all seeds share, such as pretrained "
+    "weights or the predictor. They cover seeds and the test draw only."
 )
 FROM_SCRATCH = (
     "All intervals are conditional on one predictor. They cover the test draw and the "
     "training seeds, which determine the initial weights and the order of the data."
 )
 AUTOFREEZE_FROM_SCRATCH = (
-    "AutoFreeze was designed for fine-tuning. It may freeze layers from its second decision on, "
-    "half an epoch into training, and has no warm-up. In training from scratch it can therefore "
-    "freeze layers that have hardly learnt. We run it as published."
+    "AutoFreeze was designed for fine-tuning. It has no warm-up and may freeze layers from its "
+    "second decision on. By default, this decision is half an epoch into training. In training "
+    "from scratch, it can therefore freeze layers that have hardly learnt. We run it as published."
 )
 ONE_REFERENCE = (
-    "All intervals are conditional on one backbone. They cover seeds and the test draw, not other "
-    "pretrained weights. They cover other references only if each seed has a reference of its own."
+    "All intervals are conditional on one backbone per model. They cover seeds and the test draw, "
+    "not other pretrained weights. They cover other references only if each seed has a reference "
+    "of its own."
 )
 ONE_BACKBONE = (
     "All intervals are conditional on one backbone. They cover fine-tuning seeds and the "
     "test draw, not other pretrained weights."
 )
 A_PREDICTOR_EACH = (
-    "All intervals are conditional on one backbone and on one predictor per setting. They cover "
-    "fine-tuning seeds and the test draw only. The effect of a setting cannot be separated from "
-    "chance in the training of its single predictor."
+    "All intervals are conditional on one backbone per model and on one predictor per setting. "
+    "They cover fine-tuning seeds and the test draw only. The effect of a setting cannot be "
+    "separated from chance in the training of its single predictor."
 )
 TIME = (
     "Time is wall time in training plus wall time in the strategy's decisions, which the paper "
     "also counts as training time. Preparation and evaluation are not included."
+)
+COMPUTATION = (
+    "Comp.: FLOPs of training by the paper's convention, without those of decisions. The table of "
+    "costs explains the convention."
 )
 CONVENTIONS = (
     "FLOPs: 1 multiply-add = 2 FLOPs. Paper's convention: a layer that trains costs 3 × its "
@@ -67,46 +72,51 @@ CONVENTIONS = (
 )
 MEMORY = (
     "Saved + state: peak of the bytes that autograd saves for the backward pass, plus peak of the "
-    "bytes of parameters, gradients and optimizer state. This sum is the same on every machine. "
-    "CUDA: peak of the bytes allocated by PyTorch's CUDA allocator."
+    "bytes of parameters, gradients and optimizer state. This sum does not depend on the memory "
+    "allocator. CUDA: peak of the bytes allocated by PyTorch's CUDA allocator."
 )
 ENERGY = (
     "Energy: joules of the device that trains (the GPU, or else the CPU packages) from the first "
-    "to the last step, with the idle power of the device just before. “–” if a run shared the "
-    "device with another process, was measured by an earlier release, or if the machine has no "
+    "to the last step. In parentheses: power of the idle device just before the first step, which "
+    "is not subtracted. “–” means that the energy of a run is unknown, or that the runs used "
+    "different devices. The energy is unknown if the run shared its device, used several "
+    "processes or was measured by an earlier release. It is also unknown if the machine has no "
     "counter that the process may read."
 )
 DETECTABLE = (
     "Detectable: the smallest true difference that a two-sided test at 5 % finds with "
-    f"{100 * POWER:g} % power, given the spread of these runs and without a correction."
+    f"{100 * POWER:g} % power, given the width of the interval. It is not corrected for the number "
+    "of comparisons."
 )
 TEST_DRAW = (
-    "The interval covers the seeds and the test draw, and allows correlation between test samples "
-    "of one source, such as a digit or a font. It is the widest of three: from the spread over "
-    "seeds, from this spread and the draw that runs share, and from the draw alone."
+    "The interval covers the seeds and the test draw, which is the choice of the test samples. It "
+    "allows correlation between test samples of one source, such as a digit or a font. It is the "
+    "widest of three intervals. The first uses the spread over seeds. The second adds the "
+    "covariance of seeds that share test samples. The third uses the test draw alone."
 )
 VERDICT = (
-    "Difference: accuracy minus that of full training in percentage points, paired by seed and "
-    f"test sample, with a two-sided 95 % interval. {TEST_DRAW} Verdict: non-inferior if the lower "
-    f"end of the interval is above −{MARGIN}, inferior if the upper end is below −{MARGIN}, "
-    f"“{OPEN}” if the interval is below 0 and contains −{MARGIN}, otherwise inconclusive. The "
-    "verdicts of single pairs are not corrected for the number of comparisons. With fewer than "
-    f"{LEAST} seeds (pooled: fewer than {LEAST} pairs), the verdict is inconclusive. It is never "
-    "non-inferior while a run of the method or of full training has no result because it diverged, "
-    "failed or is unfinished. “(4 of 5 seeds)” means that both have a result for only four of five "
-    "seeds. Pooled p values are not computed until all of these runs have results. Detectable: the "
-    "smallest true difference that a two-sided test at 5 % finds with "
-    f"{100 * POWER:g} % power, given the spread of these runs."
+    "Difference: accuracy (or another score) minus that of full training in points, paired by "
+    f"seed and test sample, with a two-sided 95 % interval. {TEST_DRAW} Verdict: non-inferior if "
+    f"the lower end of the interval is above −{MARGIN}, inferior if the upper end is below "
+    f"−{MARGIN}. It is “{OPEN}” if the interval is below 0 and contains −{MARGIN}. Otherwise it is "
+    "inconclusive. The verdicts of single pairs are not corrected for the number of comparisons. "
+    f"With fewer than {LEAST} seeds (pooled: fewer than {LEAST} pairs), the verdict is "
+    "inconclusive. It is never non-inferior while a run of the method or of full training has no "
+    "result because it diverged, failed or is unfinished. “(4 of 5 seeds)” means that only four "
+    "of five seeds have a result of both the method and full training. Pooled p values are not "
+    "computed until all of these runs have results. Detectable: the smallest true difference that "
+    f"a two-sided test at 5 % finds with {100 * POWER:g} % power, given the width of the interval."
 )
 SAVINGS = (
     "Savings are relative to full training of the same model and data. FLOPs saved: paper's "
     "convention (a layer that trains costs 3 × its forward pass, a frozen layer 2 ×, a layer of "
-    "the frozen prefix 1 ×). Exact saved: FLOPs of the operations that autograd runs, with those "
-    "of the strategy's decisions added to its cost. Time saved: 1 − geometric mean of the time "
-    "ratios, paired by seed. Realised: share of time saved divided by share of FLOPs saved "
-    "(pooled: ratio of the mean shares). A value of 1 means that time and FLOPs are saved in equal "
-    f"proportion. It is “–” if less than {100 * SMALLEST_SHARE:g} % of the FLOPs are saved. A "
-    "saving counts as a speed-up only if the verdict is non-inferior."
+    "the frozen prefix 1 ×). Exact saved: the same with the FLOPs of the operations that autograd "
+    "runs. The FLOPs of the strategy's decisions count as a cost of the method. Time saved: 1 − "
+    "the geometric mean over the seeds of the time of the method divided by the time of full "
+    "training. Realised: share of time saved divided by share of FLOPs saved (pooled: ratio of "
+    "the mean shares). A value of 1 means that time and FLOPs are saved in equal proportion. It "
+    f"is “–” if less than {100 * SMALLEST_SHARE:g} % of the FLOPs are saved. A saving counts as a "
+    "speed-up only if the verdict is non-inferior."
 )
 REPLAYED = (
     "Replayed: time saved as estimated by `freezebench retime`. The command times a step of each "
@@ -121,16 +131,18 @@ POOLED = (
     "sets are taken as fixed. The test draw counts once per data set, because the models share its "
     "samples. The verdict rests on both intervals: non-inferior if both lower ends are above "
     f"−{MARGIN}, inferior if both upper ends are below −{MARGIN}, “{OPEN}” if both are below 0 and "
-    f"one contains −{MARGIN}, otherwise or with fewer than {LEAST} pairs inconclusive. With fewer "
-    f"than {LEAST} models, only the interval over the pairs is used, and it holds for these models "
-    "only. Each p value is the larger one of the tests by pair and by model. Each column of p "
-    "values is Holm-adjusted over all strategies of this table. p (no worse) is one-sided for the "
+    f"one contains −{MARGIN}, otherwise inconclusive. With fewer than {LEAST} pairs, the verdict "
+    f"is inconclusive. With fewer than {LEAST} models, only the interval over the pairs is used, "
+    "and the verdict is valid for these models only. Each p value is the larger one of two: of "
+    "the test over the pairs and of the test over the models. Each column of p "
+    "values is Holm-adjusted over all methods of this table. p (no worse) is one-sided for the "
     f"null hypothesis that the loss is {MARGIN} points or more. If it is below 0.025, the method "
     "is non-inferior even after the correction. p (different) is two-sided for the null hypothesis "
     "of no difference. Savings are mean shares relative to full training. Realised is the mean "
     "share of time saved divided by the mean share of FLOPs saved. It is reported only if the "
-    "times of all pairs can be compared. We claim a speed-up if a method is non-inferior and saves "
-    "time, both significant after Holm's correction."
+    "times of all pairs can be compared. We claim a speed-up only if a method is non-inferior and "
+    "saves time, both significantly after Holm's correction. All runs must also have results, the "
+    "times of all pairs must be comparable, and no run may have shared its CPU."
 )
 
 
@@ -138,7 +150,8 @@ def describe_setting(cells: Sequence[Cell], profile: Profile) -> list[str]:
     """Return notes that name the devices of the runs and the predictor that they use."""
     made_on = frozenset().union(*(cell.devices for cell in cells))
     known = {name for name in made_on if not name.startswith(UNKNOWN)}
-    devices = sorted(known) + [f"{UNKNOWN}s"] * (known < made_on) or [profile.device]
+    unknown = len(made_on - known)
+    devices = sorted(known) + [UNKNOWN + "s" * (unknown > 1)] * bool(unknown) or [profile.device]
     notes = [f"Device: {'; '.join(devices)}."] if devices != [""] else []
     if profile.predictor:
         notes.append(f"Predictor: {profile.predictor}.")
@@ -169,8 +182,8 @@ def _note_known_data(cells: Sequence[Cell], profile: Profile) -> list[str]:
     used = {name: profile.stands_for.get(profile.find_role(name), name) for name in names}
     return [
         f"SmartFRZ's predictor was trained on {', '.join(profile.sources)}, and the paper's on "
-        f"ImageNet. {profile.format_name(name)} is the same kind of data, so it is not new to the "
-        "predictor."
+        f"ImageNet. {profile.format_name(name)} is of the same kind as the training data of our "
+        "predictor, so it is not new to the predictor."
         for name in names
         if used[name].partition(":")[0] in kinds
     ]
@@ -219,10 +232,12 @@ def list_failures(cells: Sequence[Cell], profile: Profile) -> list[str]:
     ]
     lines = ended[:LISTED]
     if len(ended) > LISTED:
-        lines.append(f"and {len(ended) - LISTED} more runs diverged or failed")
+        rest = len(ended) - LISTED
+        lines.append(f"{rest} more run{'s' * (rest > 1)} diverged or failed")
     absent = sum(cell.wanted - cell.n for cell in cells) - len(ended)
     if absent:
-        lines.append(f"{absent} of {sum(cell.wanted for cell in cells)} runs have no result yet")
+        have = "has" if absent == 1 else "have"
+        lines.append(f"{absent} of {sum(cell.wanted for cell in cells)} runs {have} no result yet")
     return [f"{line[0].upper()}{line[1:]}." for line in lines]
 
 

@@ -36,9 +36,10 @@ def describe_short_intervals(
         return []
     listed = "; ".join(f"{method}: {', '.join(each.values())}" for method, each in short.items())
     note = (
-        f"AutoFreeze: an interval holds fewer than {FEW} steps in these rows ({listed}). It "
-        "compares gradients summed over an interval, and sums over few steps also differ by "
-        f"chance. In the example of its authors, on IMDb, an interval holds {AUTHORS_STEPS} steps."
+        f"AutoFreeze: an interval holds fewer than {FEW} steps in these rows ({listed}). An "
+        "interval is the time between two decisions. AutoFreeze compares the gradients summed over "
+        "intervals, and sums over few steps also differ by chance. In the example of its authors, "
+        f"on IMDb, an interval holds {AUTHORS_STEPS} steps."
     )
     if has_control and all(cell.roles[2] != ONCE for cell in cells):
         note += f" With --controls, the row “{ONCE}” shows one interval per epoch."

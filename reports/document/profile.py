@@ -79,7 +79,8 @@ def merge_profiles(profiles: Sequence[Profile]) -> Profile:
     """
     if not profiles:
         raise UserError(
-            "none of these sweeps has tables or figures to show; name one that has, such as table2"
+            "nothing to show: a sweep has a report only if it compares full training (`full`) with "
+            "another method; name such a sweep, for example table2"
         )
     stands = {role: used for one in profiles for role, used in one.stands_for.items()}
     files = {file: None for one in profiles for file in one.predictor.split(", ") if file}

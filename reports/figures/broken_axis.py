@@ -59,7 +59,7 @@ def squeeze_below(axes: Axes, cells: Sequence[Sequence[float]]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}".replace("-", "−")))
     axes.axhline(knee, color="#999999", linewidth=0.7, linestyle=":", zorder=1)
     axes.annotate(
-        f"scale 1 : {factor:.0f} below", (1, knee), xycoords=("axes fraction", "data"),
+        f"below: compressed {factor:.0f}-fold", (1, knee), xycoords=("axes fraction", "data"),
         xytext=(0, -2), textcoords="offset points", fontsize=6, color="#777777", ha="right",
         va="top",
     )  # fmt: skip

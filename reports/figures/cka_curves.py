@@ -108,5 +108,5 @@ def _build_legend() -> list[Line2D]:
                label="one layer, from first (dark) to last (light)"),
         Line2D([], [], color=INK, marker="o", linestyle="", markersize=4.5,
                markerfacecolor="white", markeredgewidth=1.2,
-               label=f"CKA stays within {SETTLED:g} from here on"),
+               label=f"CKA varies by at most {SETTLED:g} from here on"),
     ]  # fmt: skip

@@ -95,7 +95,7 @@ def _is_ours(axes: Axes, curve: Curve, places: Mapping[float, int]) -> None:
         zorder=4,
     )  # fmt: skip
     for value in places.keys() - known.keys():
-        axes.text(places[value], 0.03, "left out", transform=axes.get_xaxis_transform(),
+        axes.text(places[value], 0.03, "no value", transform=axes.get_xaxis_transform(),
                   rotation=90, fontsize=6.5, color="#666666", ha="center", va="bottom",
                   bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
 

@@ -17,8 +17,8 @@ HEADS = {
     NOT_TESTED: "not tested",
 }
 MEANING = (
-    "Every method runs at its own defaults. It is compared with the controls "
-    f"{', '.join(CONTROLS)} at its own cost in exact FLOPs, decisions included. Beats every "
+    "Every method runs at its own defaults. It is compared with each control "
+    f"({', '.join(CONTROLS)}) at its own cost in exact FLOPs, decisions included. Beats every "
     "control: it is better than each of them. Worse than a control: at least one is better. Both "
     "tests are one-sided at 2.5 % and Holm-adjusted over the methods. Each is made over the pairs "
     "and over the models, and the larger p counts. In brackets: controls that are better after the "
@@ -68,5 +68,7 @@ def _list_names(standings: Sequence[Standing], outcome: str) -> list[str]:
 
 def _describe(one: Standing) -> str:
     """Return a method's name, followed by the controls that are better, if any."""
-    name = one.contestant.name
-    return f"{name} (than {' and '.join(one.worse_than)})" if one.worse_than else name
+    if not one.worse_than:
+        return one.contestant.name
+    *first, last = one.worse_than
+    return f"{one.contestant.name} (than {' and '.join(filter(None, (', '.join(first), last)))})"

@@ -39,8 +39,8 @@ from reports.statistics import (
 # Marks of methods whose authors made them for other kinds of model, or only for some of these.
 OUTSIDE, PARTLY = "*", "(*)"
 MARKS = {
-    OUTSIDE: "its authors made it for other kinds of model, so this is not their setting.",
-    PARTLY: "its authors made it for some of these kinds of model only.",
+    OUTSIDE: "the authors of this method made it for other kinds of model than those in its row.",
+    PARTLY: "the authors of this method made it for only some of the kinds of model in its row.",
 }
 METHOD = Column("Method", lambda row: f"{row['method']}{row['mark']}", right=False, key="method")
 PERCENT = 100.0
@@ -96,33 +96,41 @@ EQUAL_COST_COLUMNS = (
 )
 RANKING = (
     f"Hypervolume: take the rectangle of savings from 0 to {100 * MOST_SAVED:g} % and losses from "
-    f"0 to {MOST_LOST:g} points. The hypervolume is the share of it, in percent, in which a "
-    "setting of the method saves at least as much and loses at most as much, averaged over the "
-    "pairs. A method without an option for its saving has one setting. A method with such an "
-    "option has three settings on some pairs, which can only help it. Controls have one setting "
-    "for each cost, and no rank. The data sets are fixed and the models are resampled: the "
-    "interval spans the central 95 % of all resamples and the t interval over the models. Methods "
-    "with the same hypervolume share their "
-    "mean rank. Rank, 95 %: central 95 % of the rank over these resamples. With few models it "
-    "is too narrow, and no claim rests on it. Saved and difference: at the defaults, relative to "
-    "full training, by exact FLOPs with decisions. The interval of the difference contains those "
-    "over the pairs and over the models. Detectable: smallest true difference that a test at 5 % "
-    f"finds with {100 * POWER:g} % power, given the spread of these runs."
+    f"0 to {MOST_LOST:g} points. A setting that saves S and loses L covers the part of the "
+    "rectangle with savings up to S and losses of L or more. The hypervolume is the share of the "
+    "rectangle that the settings of a method cover together, in percent, averaged over the pairs. "
+    "A method without an option for its saving has one setting. A method with such an option has "
+    "three settings on some pairs, which can only help it. Controls have one setting for each "
+    "cost, and no rank. Settings: number of settings, summed over the pairs. The data sets are "
+    "fixed and the models are resampled. The interval of a hypervolume contains the central 95 % "
+    "of all resamples and the t interval over the models. Methods with the same hypervolume share "
+    "their mean rank. Rank, 95 %: rank, and the central 95 % of its values over these resamples. "
+    "With few models, this range is too narrow, and no claim rests on it. Saved and difference: "
+    "at the defaults, relative to full training. Saved: exact FLOPs, where the FLOPs of decisions "
+    "count as a cost. The interval of the difference contains the intervals over the pairs and "
+    "over the models. Detectable: smallest true difference that a test at 5 % finds with "
+    f"{100 * POWER:g} % power, given the width of the interval. Made for: kinds of model for which "
+    "its authors made a method."
 )
 EQUAL_COST = (
     "Accuracy of the method at its defaults minus that of each control at the same cost, in "
     "points. A control runs at several savings, and its accuracy between two of them is "
-    "interpolated linearly in the cost of each seed. Full training is its setting without a "
-    f"saving. The comparison is paired by seed and test sample. {TEST_DRAW} Each interval contains "
-    "those over the pairs and over the models, and is not corrected for the number of comparisons. "
-    "p (beats all): one-sided, for the null hypothesis that at least one control is as good, the "
-    "largest p of the three (an intersection-union test). p (worse): one-sided, for the null "
-    "hypothesis that no control is better, with Bonferroni's correction over the three. Both are "
+    "interpolated linearly in the cost of each seed. Full training counts as the setting of a "
+    "control that saves nothing. A method that costs more than full training is compared with "
+    "full training. The comparison is paired by seed and test sample. "
+    f"{TEST_DRAW} Each interval contains "
+    "the intervals over the pairs and over the models, and is not corrected for the number of "
+    "comparisons. p (beats all): one-sided, for the null hypothesis that at least one control is "
+    "as good. It is the largest p of the three controls (an intersection-union test). p (worse): "
+    "one-sided, for the null hypothesis that no control is better, with Bonferroni's correction "
+    "over the three controls. Both are "
     "Holm-adjusted over the methods and significant below 0.025. Pairs: pairs that are compared. A "
-    "pair counts for a control only with all of its seeds. It is left out if a run of the method "
-    "or of this control has no result, or if a run of the method costs less than the cheapest "
+    "pair counts for a control only with all of its seeds. It is left out if a run of the method, "
+    "of full training or of this control has no result. It is also left out if a run of the method "
+    "costs less than the cheapest "
     "setting of this control. The number is that of the control with the fewest pairs. Cheaper "
-    "than the controls: pairs left out because a run costs less than every control. With fewer "
+    "than the controls: pairs left out for every control because a run of the method costs less. "
+    "With fewer "
     f"than {LEAST} pairs or a missing run, nothing is tested. Detectable: smallest difference that "
     f"an uncorrected test at 5 % finds with {100 * POWER:g} % power, for the control where it is "
     "largest."
@@ -130,16 +138,18 @@ EQUAL_COST = (
 TARGET = (
     f"Target: final score of full training with the same seed, minus {MARGIN:g} points. It is "
     "checked at the end of every epoch. A score after an epoch may use only a part of the test "
-    "samples. The target then uses the same part. Reached: runs at the defaults that reach it, of "
-    "all finished and diverged runs. FLOPs and time: median over the runs as a share of full "
-    "training's total, decisions included. A run that never reaches the target, or diverges, "
-    "counts as infinitely long, and “–” is a median that is infinite. Neither includes "
-    f"evaluations. {SLOWED_MARK} runs probably shared their CPU with another process, so their "
-    "times are unreliable."
+    "samples. The target then uses the same part. Reached: number of runs at the defaults that "
+    "reach the target, of all finished and diverged runs that have a target and scores after "
+    "every epoch. FLOPs and time: median over the runs as a share of full training's total, "
+    "decisions included. A run that never reaches the target, or diverges, counts as infinitely "
+    "long. Neither includes evaluations. “–” means that half of the runs or more do not reach the "
+    "target or that no run can be judged. For times, it also means that they cannot be compared. "
+    f"{SLOWED_MARK} runs probably shared their CPU with another process, so their times are "
+    "unreliable."
 )
 ORACLE = (
-    "Oracle: {names} needs a fully trained model of the same task. The cost of that model is not "
-    "counted, so it has no rank."
+    "Oracle: {names}. An oracle needs a fully trained model of the same task. The cost of that "
+    "model is not counted, so an oracle has no rank."
 )
 UNFINISHED = (
     "n of N runs: only n runs have a result that can be compared with full training of their seed. "

@@ -35,16 +35,18 @@ COMPACT = (  # for a terminal
 )
 PLACE = (text_column("Model", "model"), text_column("Data", "dataset"))
 MEANING = (
-    "Each pair of model and task on its own, at the methods' defaults. Score: Matthews "
-    "correlation or accuracy in percent, or −100 times the loss in nats per word of a language "
-    "model, so that 1 point is 1 % of perplexity. Difference: to full training, paired by seed. "
-    "“(4 of 5 seeds)” means that both have a result for only four of five seeds. The columns that "
-    "begin with − compare with each control at equal cost. They are “–” if a run of either has no "
-    "result, or if a run of the method costs less than the control's cheapest setting. The "
-    "intervals of a single pair cover seeds and test draw, and are not corrected for the number of "
-    "comparisons, so no claim over models rests on them. LoRA is no freezing method. It trains "
-    "small matrices next to frozen weights, and is shown because it is the usual choice for "
-    "fine-tuning language models."
+    "Each pair of model and task on its own, at the methods' defaults. Score: accuracy in "
+    "percent, 100 × the Matthews correlation, or −100 × the loss of a language model in nats per "
+    "word. A difference of 1 point of the latter is 1 % of perplexity. Saved: exact FLOPs, where "
+    "the FLOPs of decisions count as a cost. Difference: score minus that of full training in "
+    "points, paired by seed. “(4 of 5 seeds)” means that only four of five seeds have a result of "
+    "both the method and full training. The columns that begin with − compare with each control "
+    "at equal cost. They are “–” if a run of the method, of full training or of the control has "
+    "no result. They are also “–” if a run of the method costs less than the cheapest setting of "
+    "the control. The intervals of a single pair cover seeds and test draw, and are not corrected "
+    "for the number of comparisons. No claim over models rests on them. LoRA is no freezing "
+    "method. It trains small matrices next to frozen weights, and is shown because it is the "
+    "usual choice for fine-tuning language models."
 )
 
 

@@ -89,7 +89,9 @@ def read_scores(run: Run, results: Path) -> list[dict[str, Any]] | None:
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         known = [isinstance(row["score"], int | float) for row in rows if "score" in row]
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: {error!r}; delete its folder to run it again") from None
+        raise UserError(
+            f"{path} cannot be read ({error!r}); delete its folder to execute the run again"
+        ) from None
     return rows if rows and len(known) == len(rows) and all(known) else None
 
 

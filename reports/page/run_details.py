@@ -196,7 +196,7 @@ def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
         facts.append(("Difference from full", difference))
         seeds = f"{d.n} paired seed{'s' * (d.n > 1)}"
         facts.append(("Verdict", f"{against.verdict}, from {seeds}"))
-    facts.append(("FLOPs, paper’s rule", _format_mean(cell, "paper_total", " TFLOPs", TERA)))
+    facts.append(("FLOPs, paper's convention", _format_mean(cell, "paper_total", " TFLOPs", TERA)))
     if compared:
         facts.append(("FLOPs saved", f"{format_fixed(100 * against.flops_saved, 1)} %"))
     facts.append(("Time", _format_mean(cell, "time_s", " s")))
@@ -228,7 +228,7 @@ def _format_time_saved(one: ComparedCell) -> str:
         ends = " to ".join(format_fixed(100 * end, 1) for end in (saved.low, saved.high))
         text += f", 95 % interval {ends}"
     if against.slowed:
-        text += f"; {against.slowed} of the runs probably shared their CPU with another process"
+        text += f"; runs that probably shared their CPU with another process: {against.slowed}"
     return text
 
 

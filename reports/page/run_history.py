@@ -114,9 +114,10 @@ def _summarise(history: FreezeHistory, threshold: float | None) -> str:
         return "This run made no freezing decision."
     frozen = sum(bool(i) and i[-1][1] == history.steps for i in history.list_intervals())
     noun = "stage" if history.decided == 1 else "stages"
+    verb = "is" if frozen == 1 else "are"
     text = (
-        f"{history.decided} freezing {noun}, {len(history.stages)} of them with a change. "
-        f"{frozen} of {len(history.names)} layers are frozen at the end."
+        f"{history.decided} freezing {noun}, {len(history.stages)} with a change. "
+        f"{frozen} of {len(history.names)} layers {verb} frozen at the end."
     )
     scored = any(_has_score(change) for stage in history.stages for change in stage.changes)
     if threshold is not None and scored:

@@ -64,7 +64,7 @@ def build_answer(frame: pd.DataFrame) -> Summary:
     """Return the summary of the runs of Table 2."""
     pools = method_rows.pool_compared(method_rows.compare_cells(build_cells(frame)))
     done, wanted = int((frame.state == DONE).sum()), len(frame)
-    so_far = f"Preliminary, with {done} of {wanted} runs finished. " if 0 < done < wanted else ""
+    so_far = f"Preliminary: results of {done} of {wanted} runs. " if 0 < done < wanted else ""
     methods = {name: one for name, one in pools.items() if not _is_control(name)}
     controls = {name: one for name, one in pools.items() if _is_control(name)}
     scale = Scale(-FARTHEST, FARTHEST / 3)
@@ -176,7 +176,7 @@ def _describe_controls(controls: Mapping[str, Pooled]) -> str:
     sentences = []
     if paying:
         s = "s" * (len(paying) == 1)
-        sentences.append(f"{_name_controls(paying)} pay{s} off as well.")
+        sentences.append(f"{_name_controls(paying)} pay{s} off.")
     for group in _split_by_saving(kept):
         saved = [one.exact_saved for one in group.values()]
         shares = _join_words([f"{format_fixed(100 * share, 0)} %" for share in saved])
@@ -184,8 +184,8 @@ def _describe_controls(controls: Mapping[str, Pooled]) -> str:
         what = "no computation" if none else f"{shares} of the FLOPs"
         s = "s" * (len(group) == 1)
         sentences.append(
-            f"{_name_controls(list(group))} also lose{s} less than {MARGIN} points and save{s} "
-            f"{what}."
+            f"{_name_controls(list(group))} lose{s} less than {MARGIN} points of accuracy and "
+            f"save{s} {what}."
         )
     return " ".join(sentences)
 

@@ -23,9 +23,10 @@ SHOWN = "resnet50"  # the model of Figure 5b in the paper
 MEBI = 2.0**20
 MEMORY = (
     "Memory is the sum of the bytes that autograd saves for the backward pass, parameters, "
-    "gradients and optimizer state, at the end of an epoch. “Saved at the end” is the share of the "
-    "memory of full training's last epoch that the last epoch saves. “Saved over training” is the "
-    "same share for the means over all epochs. Both are paired by seed and averaged over the seeds."
+    "gradients and optimizer state, at the end of an epoch. “Saved at the end” compares the memory "
+    "in the last epoch with that of full training in its last epoch. “Saved over training” "
+    "compares the means over all epochs. Both are shares of the memory of full training, paired by "
+    "seed and averaged over the seeds."
 )
 PAIR = (text_column("Model", "model"), text_column("Data", "dataset"))
 COLUMNS = (

@@ -77,8 +77,8 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
             third,
             f"Left: gradients of all weights of the largest layer and of {TAILORED:,} sampled "
             "weights. Right: Kolmogorov–Smirnov distance between the two distributions for several "
-            f"sample sizes. The line is the median of {DRAWS} samples, and the band covers {low} "
-            f"to {high} % of them.",
+            f"sample sizes. The line is the median of {DRAWS} samples. The band reaches from the "
+            f"{low} % quantile to the {high} % quantile.",
             gradients,
         ),
         Drawing(
@@ -183,7 +183,7 @@ def _format_summary(
             f"  gradient of {comparisons[run].layer.replace(chr(10), ', ')}",
             f"    KS distance of {TAILORED:,} sampled weights to all weights: {here['median']:.3f} "
             f"({low}–{high} % of {DRAWS} samples: {here['low']:.3f} to {here['high']:.3f})",
-            "  final CKA with the reference, and the epoch from which CKA stays within "
+            "  final CKA with the reference, and the epoch from which CKA varies by at most "
             f"{SETTLED:g}",
         ]
         shown = curves[curves.id == run]

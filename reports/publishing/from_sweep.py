@@ -55,7 +55,10 @@ def _write(sweep: Sweep, reader: Reader, out: Path) -> None:
             sweep.table, list_shown_runs(sweep), reader, out, describe_profile(sweep), title
         ).files
     else:
-        print(f"sweep {sweep.name} has no report; its runs are in {results / 'runs'}")
+        print(
+            f"sweep {sweep.name} has no report, because it does not compare full training (`full`) "
+            f"with another method; its runs are in {results / 'runs'}"
+        )
         return
     print(files[0].read_text())
     print(f"{len(files)} files in {out}", file=sys.stderr)
@@ -183,11 +186,11 @@ def _describe_runs(name: str, used: Sequence[tuple[Spec, dict[str, Any]]]) -> st
         each = [f"{limit:g}" for limit in dict.fromkeys(limits.values())]
         if len(each) > 1:
             each = [f"{limit:g} ({name})" for name, limit in limits.items()]
-        words.append(f"it freezes at a calibrated P ≥ {', '.join(each)} instead of by argmax")
+        words.append(f"it freezes at P(freeze) ≥ {', '.join(each)} instead of by argmax")
     if warmups := sorted({o["warmup"] for _, o in used} - {0}):
         epochs = " or ".join(f"{warmup:g}" for warmup in warmups)
-        noun = "epoch" if warmups == [1] else "epochs"
-        words.append(f"it freezes no layer in the first {epochs} {noun}")
+        span = "epoch" if warmups == [1] else f"{epochs} epochs"
+        words.append(f"it freezes no layer in the first {span}")
     return f"{name} departs from its paper: {'; '.join(words)} (docs/predictor.md)." * bool(words)
 
 
@@ -199,8 +202,8 @@ def _describe_predictors(paths: Iterable[str]) -> list[str]:
         features = " or ".join(dict.fromkeys(facts["features"] for _, facts in known))
         sizes = " or ".join(f"{n:,}" for n in dict.fromkeys(_count_parameters(p) for p, _ in known))
         words.append(
-            f"its predictor reads {features} instead of raw weights and has {sizes} parameters "
-            f"instead of {PAPERS_PARAMETERS:,}"
+            f"its predictor reads the feature set {features} instead of raw weights and has "
+            f"{sizes} parameters instead of {PAPERS_PARAMETERS:,}"
         )
     optimizers = {_describe_training(facts["recipe"]) for _, facts in known}
     sources = sorted({data for _, facts in known for data in facts["data"]})
@@ -210,12 +213,15 @@ def _describe_predictors(paths: Iterable[str]) -> list[str]:
             f"{', '.join(sources)} instead of with sgd on imagenet"
         )
     rules = dict.fromkeys(
-        f"the range of {rule['k']} values of unbiased CKA below {rule['epsilon']:g}"
+        f"the range of {rule['k']} values of unbiased CKA is below {rule['epsilon']:g}"
         for rule in (facts["rule"] for _, facts in known)
         if rule.get("estimator", "unbiased") != "biased"
     )
     if rules:
-        words.append(f"its labels are {' or '.join(rules)}, where the paper uses biased CKA")
+        words.append(
+            f"a layer is labelled as converged if {' or '.join(rules)}, where the paper uses "
+            "biased CKA"
+        )
     return words
 
 

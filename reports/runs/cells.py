@@ -105,6 +105,7 @@ def _check(roles: Sequence[str], runs: Sequence[Run]) -> None:
     seeds = [run["seed"] for run in runs]
     if len(settings) > 1 or len(set(seeds)) < len(seeds):
         raise UserError(
-            f"the row {' / '.join(roles)} would contain runs of {len(settings)} settings and "
-            f"{len(seeds)} runs of {len(set(seeds))} seeds; give each setting its own method name"
+            f"the row {' / '.join(roles)} has {len(seeds)} runs (number of settings: "
+            f"{len(settings)}, of seeds: {len(set(seeds))}), but a row holds one setting with one "
+            "run per seed; in the sweep file, give each setting a method name of its own"
         )

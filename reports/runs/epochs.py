@@ -42,7 +42,9 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         return [{key: _parse_number(line[key]) for key in NUMBERS} for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: {error!r}; delete its folder to run it again") from None
+        raise UserError(
+            f"{path} cannot be read ({error!r}); delete its folder to execute the run again"
+        ) from None
 
 
 def _parse_number(value: Any) -> float:

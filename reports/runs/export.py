@@ -204,8 +204,9 @@ def _read_spec(folder: Path) -> dict[str, Any]:
         raise UserError(f"{environment}: results_version is {made_by!r}, not an integer; {mend}")
     if environment.exists() and (made_by is None or not OLDEST <= made_by <= RESULTS_VERSION):
         raise UserError(
-            f"{folder}: made by version {made_by} of the results, but this program reads "
-            f"{OLDEST} to {RESULTS_VERSION}; move the folder away, or use the program that made it"
+            f"{folder}: its results version is {made_by or 'unknown'}, but this program reads "
+            f"versions {OLDEST} to {RESULTS_VERSION}; move the folder away, or use the release of "
+            "freezebench that made it"
         )
     try:
         needed = {key: spec[key] for key in ("id", "cell", *_SPEC, *_OTHERS)}
@@ -263,7 +264,10 @@ def _list_decisions(folder: Path, run: str, result: dict[str, Any]) -> Iterator[
                 }
                 (frozen.add if freeze else frozen.discard)(layer)
         except (KeyError, IndexError, TypeError) as error:
-            raise UserError(f"{folder / FILE}: {error!r}; delete its folder") from None
+            raise UserError(
+                f"{folder / FILE} is damaged ({error!r}); delete its folder to execute "
+                "the run again"
+            ) from None
 
 
 def _expand(

@@ -60,8 +60,8 @@ def load_results(path: str | Path) -> Results:
         runs, decisions = (_read(file, _READERS[kind]) for file in files)
         if not set(decisions.run) <= set(runs.run):
             raise UserError(
-                f"{files[1]} belongs to another export than {files[0].name}; export the results "
-                "again"
+                f"{files[1]} belongs to another export than {files[0].name}; run "
+                "`freezebench export` again"
             )
         return Results(runs, decisions)
     raise UserError(
@@ -104,6 +104,7 @@ def _read(path: Path, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
         known = ", ".join(map(str, found)) or "none"
         raise UserError(
             f"{path} has schema version {known} and {len(frame.columns)} columns, but this program "
-            f"reads version {SCHEMA} with {len(columns)}; export the results again"
+            f"reads version {SCHEMA} with {len(columns)} columns, and their names must agree; run "
+            "`freezebench export` again"
         )
     return frame[list(columns)].astype({name: column.kind for name, column in columns.items()})

@@ -89,7 +89,9 @@ def read_freeze_history(
                 if here.pop(change.layer, None) is None:  # two opposite changes are none
                     here[change.layer] = change
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / FILE}: {error!r}; delete its folder") from None
+        raise UserError(
+            f"{folder / FILE} is damaged ({error!r}); delete its folder to execute the run again"
+        ) from None
     changed = [
         FreezeStage(step, [*changes.values()]) for step, changes in stages.items() if changes
     ]

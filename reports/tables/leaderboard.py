@@ -49,7 +49,7 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
     notes += captions.list_failures(cells, profile)
     score = captions.name_score(set(frame.metric))
     points = build_against_full(frame, profile, None, TITLE, (), score, captions.SHARED)
-    parts = {"": build_answer_table([], here)} if not images else {}
+    parts = {"": build_answer_table([], here[1:-1])} if not images else {}
     if images:
         parts |= _build_image_parts(images, reader, here, notes)
     if texts:

@@ -38,10 +38,10 @@ TITLE = "Table 1: freezing guided by similarity to a trained reference"
 REFERENCE = (
     "The oracle freezes layers by their CKA with a reference. The reference is the same model, "
     "fully trained on the same training images with another seed. It is trained once for each "
-    "split of the data. In “Saved with the reference”, each seed pays the full cost of its "
-    "reference, as someone who trains a single network would. These savings are in exact FLOPs and "
-    "include the cost of decisions. A negative value means that more was spent than full training "
-    "costs. The paper counts neither the reference nor the decisions."
+    "split of the data. “Saved with the reference” adds the full cost of the reference to the cost "
+    "of each seed, as for someone who trains a single network. These savings are in exact FLOPs "
+    "and count the cost of decisions too. A negative value means that the method and its reference "
+    "cost more than full training. The paper counts neither the reference nor the decisions."
 )
 SHORT = (
     "“exact %”: exact FLOPs saved, with the cost of decisions. “with ref. %”: the same, with the "

@@ -17,7 +17,7 @@ OPTION = VariedOption(
 )
 NOTE = (
     "Window: number of past weight snapshots that the predictor uses for a decision. Each window "
-    "has its own predictor. All predictors are trained on the same source runs."
+    "has its own predictor. All predictors are trained on the same recorded runs."
 )
 
 

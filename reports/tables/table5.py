@@ -21,7 +21,7 @@ OPTION = VariedOption(
 )
 NOTE = (
     "Tailored size: number of weights sampled from each layer for the predictor. Each size has its "
-    "own predictor. All predictors are trained on the same source runs. With repl.: share of the "
+    "own predictor. All predictors are trained on the same recorded runs. With repl.: share of the "
     "layers (without the head) that have fewer weights than the tailored size and are therefore "
     "sampled with replacement."
 )

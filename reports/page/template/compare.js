@@ -75,7 +75,7 @@ function summarize(differences, pair) {
   const lines = [];
   if (pair[0] === pair[1]) lines.push("Both sides are the same cell. Choose another one.");
   else if (pair[0].dataset.data !== pair[1].dataset.data) lines.push("The cells use different data sets, so their seeds are not paired.");
-  else if (pair[0].dataset.samples !== pair[1].dataset.samples) lines.push(`The scores are of different samples or kinds (${pair.map((cell) => cell.dataset.samples).join("; ")}), so the seeds are not paired.`);
+  else if (pair[0].dataset.samples !== pair[1].dataset.samples) lines.push(`The cells differ in the evaluation samples or in the metric (${pair.map((cell) => cell.dataset.samples).join("; ")}), so the seeds are not paired.`);
   else if (!n) lines.push("No seed has a result in both cells.");
   else {
     const mean = differences.reduce((sum, value) => sum + value, 0) / n;

@@ -34,7 +34,7 @@ function applyFilters() {
   const rows = filtered.filter((part) => part.tagName === "TR");
   const active = [...chosen.values()].some((names) => names.size);
   filters.querySelector("output").textContent = active
-    ? `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows are shown.`
+    ? `Rows shown: ${rows.filter((row) => !row.hidden).length} of ${rows.length}.`
     : "All rows are shown.";
   filters.querySelector("button").hidden = !active;
   filters.toggleAttribute("data-active", active);

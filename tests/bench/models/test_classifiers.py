@@ -27,8 +27,8 @@ def test_all_classifiers_are_the_last_layer(name, side, heads):
 @pytest.mark.parametrize(
     ("name", "side", "built"),
     [
-        ("alexnet", 32, "224 × 224 and needs at least 63"),
-        ("inception_v3", 32, "299 × 299 and needs at least 75"),
+        ("alexnet", 32, "224 × 224 and needs at least 63 × 63"),
+        ("inception_v3", 32, "299 × 299 and needs at least 75 × 75"),
     ],
 )
 def test_resolution_that_fails_gives_the_size_of_the_model(name, side, built):

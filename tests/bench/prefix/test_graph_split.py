@@ -241,9 +241,9 @@ def test_folding_changes_outputs_by_rounding_only_and_keeps_weights(family):
 def test_check_same_raises_on_values_beyond_rounding():
     border = (torch.ones(2, 3), torch.zeros(2))
     check_same(border, (torch.ones(2, 3) + 5e-5, torch.zeros(2)), "it")
-    with pytest.raises(UserError, match="it returns other values than before folding"):
+    with pytest.raises(UserError, match="it returns other values after BatchNorm is folded"):
         check_same(border, (torch.ones(2, 3) + 5e-4, torch.zeros(2)), "it")
-    with pytest.raises(UserError, match="it returns other values than before folding"):
+    with pytest.raises(UserError, match="it returns other values after BatchNorm is folded"):
         check_same(border, (torch.ones(2, 3), torch.zeros(2) * torch.nan), "it")
 
 

@@ -183,7 +183,7 @@ def test_values_of_the_paper_are_computed_from_its_tables():
         "mean +0.68 points"
     )  # "0.7"
     # Only the settings that the claim names are compared.
-    assert paper_ranges.format_lead(9, "M", 4, 2, 3) == "4 − 2: +0.05, 4 − 3: −0.04 points"
+    assert paper_ranges.format_lead(9, "M", 4, 2, 3) == "M 4 − M 2: +0.05, M 4 − M 3: −0.04 points"
 
 
 def test_setting_is_best_only_if_it_is_best_in_every_pair():
@@ -204,7 +204,7 @@ def test_table_has_one_row_per_claim_in_every_format():
     for text in (format_markdown(table), format_csv(table), format_text(table)):
         assert text.count("holds") >= len(CLAIMS)
     assert format_latex(table, "tab:claims").count(r"\\") > len(CLAIMS)
-    assert f"{len(CLAIMS)} hold," in table.notes[1]
+    assert f"Holds: {len(CLAIMS)}." in table.notes[1]
     for row in table.rows:
         assert row["rule"][0] in string.ascii_uppercase
 

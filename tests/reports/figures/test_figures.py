@@ -198,7 +198,7 @@ def test_value_that_is_left_out_interrupts_the_line():
     lines = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 3]
     assert len(lines) == 3  # two seeds and their mean
     assert all(np.isnan(line).tolist() == [False, True, False] for line in lines)
-    assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [("left out", 1)]
+    assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [("no value", 1)]
 
 
 def test_cells_slightly_below_the_best_are_not_compressed():

@@ -35,7 +35,7 @@ def test_each_row_compares_a_method_with_full_training_and_with_each_control() -
         "slimfit": "*",
         "lora": "",
     }
-    assert any(note.startswith("* its authors") for note in table.notes)
+    assert any(note.startswith("* the authors") for note in table.notes)
     assert rows["lisa"]["difference"] == pytest.approx((-1 - 1.5 - 1) / 3)
     # At a cost of 0.8, halfway between full training and the control: 88, 88.5 and 89.
     assert rows["lisa"]["prefix"] == pytest.approx((1 + 0.5 + 1) / 3)

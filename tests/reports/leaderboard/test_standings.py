@@ -237,7 +237,7 @@ def test_the_answer_names_every_method_once(judged: dict[str, Standing]) -> None
     table = build_answer_table(standings, "a profile")
     worse = [
         "middling (than at_once and shortened)",
-        "worst (than prefix and at_once and shortened)",
+        "worst (than prefix, at_once and shortened)",
     ]
     assert [(row["answer"], row["methods"]) for row in table.rows] == [
         ("beats every control", "best"),

@@ -39,7 +39,7 @@ def test_headline_of_an_incomplete_sweep_is_preliminary(results):
     whole = headline(results)
     assert "Preliminary" not in whole
     shutil.rmtree(results / "runs" / RUNS[0]["id"])
-    start = f"Preliminary, with {len(RUNS) - 1} of {len(RUNS)} runs finished. "
+    start = f"Preliminary: results of {len(RUNS) - 1} of {len(RUNS)} runs. "
     assert headline(results).startswith(start)
     shutil.rmtree(results / "runs")
     assert headline(results).startswith("No conclusion yet, because no method can be compared")
@@ -79,8 +79,8 @@ def test_a_method_without_a_saving_is_not_said_to_save(results, saved):
     mixed = write_headline({"smartfrz": kept, "linear": none}, {"prefix": none, "random": kept})
     assert "smartfrz saves 30 % of the FLOPs and loses less than" in mixed
     assert "linear saves no computation and loses less than" in mixed
-    assert "The simple control random also loses less than 0.5 points and saves 30 % of" in mixed
-    assert "control prefix also loses less than 0.5 points and saves no computation." in mixed
+    assert "The simple control random loses less than 0.5 points of accuracy and saves 30" in mixed
+    assert "prefix loses less than 0.5 points of accuracy and saves no computation." in mixed
     assert "0 % of the FLOPs" not in mixed.replace("30 %", "")
 
 
@@ -100,7 +100,7 @@ def test_no_speed_up_is_claimed_from_runs_that_shared_their_cpu(results):
     )
     assert "shared their CPU with another process" in headline(results)
     found = build_answer(Reader(results).runs(RUNS)).sentences
-    assert any("1 of the compared runs shared a CPU" in words for words in found)
+    assert any("1 of the compared runs probably shared a CPU" in words for words in found)
     report = build_report("table2", RUNS, Reader(results), PROFILE)
     row = next(row for row in report.parts[0].rows if row["slowed"])
     assert "¶" in row["time_mark"]
@@ -117,13 +117,13 @@ def test_headline_says_which_methods_lose_accuracy_and_which_controls_pay_off(re
     words = headline_of(results, runs)
     assert words.startswith("Freezing pays off with smartfrz")
     assert "linear loses accuracy." in words
-    assert words.endswith("The simple control prefix pays off as well.")
+    assert words.endswith("The simple control prefix pays off.")
     for run in runs:
         if run["method"] == "prefix":
             slow = make_result({**run, "method": "full"})["clocks"]
             same = make_result({**run, "method": "smartfrz"})["accuracy"]
             write_run(results, run, accuracy=same, clocks=slow, cpu=slow)
-    assert "The simple control prefix also loses less than 0.5 points" in headline_of(results, runs)
+    assert "The simple control prefix loses less than 0.5 points" in headline_of(results, runs)
     assert "cannot tell" not in words
 
 

@@ -21,7 +21,7 @@ def measure(joules, watts=10.0, why=""):
 
 def read_column(report):
     """Return the column of energy of the table of costs, by method."""
-    costs = next(part for part in report.parts if "cost:" in part.title)
+    costs = next(part for part in report.parts if "costs:" in part.title)
     column = next(column for column in costs.columns if column.head == "Energy (J)")
     return {str(row["method"]): column.text(row) for row in costs.rows}
 

@@ -136,10 +136,10 @@ def test_result_with_wrong_content_is_named_in_the_error(results, change):
 
 def test_different_settings_cannot_share_a_row(results):
     other = {**ONE[1], "cell": "another"}
-    with pytest.raises(UserError, match="2 settings"):
+    with pytest.raises(UserError, match="number of settings: 2"):
         build_cells(run_table.read_runs([ONE[0], other], results))
     twice = {**ONE[0], "id": ONE[1]["id"]}
-    with pytest.raises(UserError, match="1 seeds"):
+    with pytest.raises(UserError, match="of seeds: 1"):
         build_cells(run_table.read_runs([ONE[0], twice], results))
 
 

@@ -69,7 +69,7 @@ def test_deleted_runs_lower_the_seed_count_and_an_empty_cell_shows_dashes(result
     table = build_from(results)
     assert find_row(table, "smartfrz")["seeds"] == "4 of 5"
     assert find_row(table, "smartfrz")["paired_seeds"] == 4
-    assert "1 of 80 runs have no result yet" in format_parts(table)
+    assert "1 of 80 runs has no result yet" in format_parts(table)
     for run in runs[1:]:
         shutil.rmtree(results / "runs" / run["id"])
     table = build_from(results)
@@ -206,7 +206,7 @@ def test_notes_name_profile_devices_predictor_and_statistics(results):
     for name in (
         "laptop profile", "laptop_resnet for resnet50", "digits10 for cifar10",
         "a made-up CPU, 1 thread", "Predictor: made up", "sample standard deviation",
-        "conditional on one backbone and one predictor", "−0.5",
+        "conditional on one backbone per model and on one predictor", "−0.5",
     ):  # fmt: skip
         assert name in words
 

@@ -84,14 +84,14 @@ def test_no_speed_up_is_claimed_from_incomplete_pairs_or_seeds(results):
     assert "Speed-up claimed: 3" in claim()
     for run in list_runs_of("smartfrz", "vgg11", "cifar10"):
         write_run(results, run, device="another made-up CPU")
-    assert "claimed, because only 3 of 4 pairs have comparable times." in claim()
+    assert "claimed, because times are comparable on only 3 of 4 pairs." in claim()
     for run in list_runs_of("smartfrz", "vgg11", "cifar10"):
         write_run(results, run)
     lost = results / "runs" / list_runs_of("smartfrz", "vgg11", "cifar10")[0]["id"]
     shutil.rmtree(lost)
     words = (
-        "4 of 4 pairs, 19 of 20 runs: inconclusive. No speed-up claimed. Runs of it or of full "
-        "training without a result: 1."
+        "4 of 4 pairs, 19 of 20 runs: inconclusive. No speed-up claimed. Runs of this method or "
+        "of full training without a result: 1."
     )
     assert words in claim()
     lost.mkdir()

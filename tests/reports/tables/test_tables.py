@@ -49,7 +49,7 @@ def test_deleted_runs_are_counted_and_an_empty_cell_shows_a_dash(made):
     made.remove(runs[0])
     report = made.report()
     assert find_row(report, runs)["count"] == "4 of 5"
-    assert f"1 of {len(made.wanted)} runs have no result yet" in format_parts(report)
+    assert f"1 of {len(made.wanted)} runs has no result yet" in format_parts(report)
     for run in runs[1:]:
         made.remove(run)
     report = made.report()
@@ -144,7 +144,7 @@ def test_columns_that_the_paper_does_not_print_are_left_out(made):
 @of_tables("table3", "table7", "table4")
 def test_data_of_the_predictors_training_kind_is_named(made):
     words = format_parts(made.report())
-    note = "ImageNet. glyphs:noisy (for imagenet) is the same kind of data, so it is not new"
+    note = "ImageNet. glyphs:noisy (for imagenet) is of the same kind as the training data of our "
     assert (note in words) == (made.name != "table4")
     assert ("predictor was trained on glyphs:barred, glyphs:few" in words) == (note in words)
     assert "glyphs:noisy" not in made.profile["sources"]
