@@ -94,9 +94,9 @@ class Attacher:
     def _place_layer_norm(self, name: str) -> str:
         """Return the layer after a LayerNorm (pre-norm), or the layer before it (post-norm).
 
-        The layers in the innermost container that has layers decide which. If none of them runs
+        The innermost module that contains the norm and layers decides. If none of these layers runs
         after the norm, the norm is a post-norm. The final norm of a network is an exception,
-        because its container holds whole transformer blocks. This norm belongs to the layer after
+        because its module contains whole transformer blocks. This norm belongs to the layer after
         it.
         """
         container = self._find_container(name)

@@ -1,4 +1,4 @@
-"""Synthetic runs of Tables 1 to 9 and Figure 5, by which claims hold, fail or stay undecided."""
+"""Synthetic runs of Tables 1 to 9 and Figure 5 that make claims hold, fail or stay undecided."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ class InPlaceOnView(nn.Module):
 
 def test_saved_tensors_missing_from_the_graph_raise():
     model, inputs = InPlaceOnView(), (torch.randn(2, 4),)
-    with pytest.raises(UserError, match=r"autograd saved [\d,]+, but its graph shows"):
+    with pytest.raises(UserError, match=r"autograd saved [\d,]+ bytes, but its graph shows"):
         predict_saved_bytes(model, find_layers(model, inputs), inputs)
 
 

@@ -1,4 +1,4 @@
-"""Tests of gradient checkpointing with Freezing: layers that should train do, or are reported."""
+"""Tests of gradient checkpointing with Freezing: an error names each layer that does not train."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tests.strategies.weights.moving_view import MovingView
 
 
 def restate_movement(old: list[torch.Tensor], new: list[torch.Tensor]) -> float:
-    """Return mean(|new − old| / |old|) over the weights that were not zero, one by one."""
+    """Return mean(|new − old| / |old|) over the nonzero old weights, computed in a plain loop."""
     ratios = [
         abs(float(b) - float(a)) / abs(float(a))
         for before, after in zip(old, new, strict=True)

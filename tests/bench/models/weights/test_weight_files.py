@@ -197,7 +197,7 @@ def test_other_files_are_not_called_pickles(tmp_path) -> None:
     (tmp_path / "text.pth").write_bytes(b"hello" * 99)
     (tmp_path / "lfs.pth").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     for name, words in {
-        "vit.npz": "a zip file of NumPy arrays",
+        "vit.npz": "a zip file with NumPy arrays",
         "cut.pth": "a damaged zip file; download",
         "empty.pth": "(it is empty); download",
         "text.pth": "not a readable safetensors file",
