@@ -43,8 +43,8 @@ class DrawVariance:
 class Residuals:
     """Sums over each source of the samples' centred differences, for one or more mean differences.
 
-    Each mean difference, such as that of one seed, is called a value. sums: frames with one column per
-    value. The rows of the first frame are sources. The rows of the second frame are pairs of
+    Each mean difference, such as that of one seed, is called a value.
+    sums: frames with one column per value. The rows of the first frame are sources. The rows of the second frame are pairs of
     sources that occur in one sample, and so on. All sums of a value are NaN if its samples show a
     single source, because the variance is then unknown. df: number of sources minus number of
     folds.

@@ -120,7 +120,7 @@ def trace_products(
 def _watch_blocks(
     model: nn.Module, layers: Sequence[Layer], checkpointing: Checkpointing | None
 ) -> NodeSpans:
-    """Return a recorder of autograd nodes: of checkpointed blocks, and of dropouts in frozen layers.
+    """Return a recorder of the autograd nodes of checkpointed blocks and of dropout in layers.
 
     With checkpointing, the call also puts the model into train mode.
     """

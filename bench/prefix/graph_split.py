@@ -101,7 +101,7 @@ class Splitter:
     def _trace_graph(self) -> fx.Graph:
         """Return the graph of the model, traced on a copy.
 
-        Tracing could store proxies in the model itself.
+        The copy keeps the model unchanged, because tracing may store proxies in what it traces.
         """
         traced = copy.deepcopy(self._model)
         graph = _Tracer().trace(traced)

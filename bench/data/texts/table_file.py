@@ -106,7 +106,7 @@ def _read_delimited(path: Path, delimiter: str) -> list[Row]:
 
 
 def _check_header(columns: Sequence[str], delimiter: str, path: Path) -> None:
-    """Raise ValueError for two columns of one name, and UserError for another delimiter."""
+    """Raise ValueError if two columns share a name, and UserError if the delimiter is wrong."""
     for name in columns:
         if columns.count(name) > 1:
             raise ValueError(f"two columns have the name {name!r}")

@@ -51,7 +51,7 @@ def test_differences_use_the_seeds_that_both_cells_have(results):
 
 
 def test_interval_covers_the_draw_of_the_digits(results):
-    """Let linear lose the same digits in every seed, so that only the digits differ."""
+    """Let linear fail on the same digits in every seed, so that only the draw of digits varies."""
     sources = np.repeat(np.arange(DIGITS), EACH)[:, None]
     lost = sources[:, 0] < 3
     for run in RUNS:
