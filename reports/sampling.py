@@ -44,10 +44,10 @@ class Residuals:
     """Sums over each source of the samples' centred differences, for one or more mean differences.
 
     Each mean difference, such as that of one seed, is called a value.
-    sums: frames with one column per value. The rows of the first frame are sources. The rows of the second frame are pairs of
-    sources that occur in one sample, and so on. All sums of a value are NaN if its samples show a
-    single source, because the variance is then unknown. df: number of sources minus number of
-    folds.
+    sums: frames with one column per value. The rows of the first frame are sources. The rows of the
+    second frame are pairs of sources that occur in one sample, and so on. All sums of a value are
+    NaN if its samples show a single source, because the variance is then unknown.
+    df: number of sources minus number of folds.
     """
 
     sums: tuple[pd.DataFrame, ...]
@@ -132,9 +132,9 @@ def compute_pooled_variances(
 def _average_group(
     residuals: Mapping[Pair, Residuals], group: Sequence[Pair], dataset: str, size: int
 ) -> pd.Series[float]:
-    """Return, by source, the part of a group's mean that comes from one data set.
+    """Return what one data set adds to the residuals of a group's mean, summed by source.
 
-    size: index of the frame in `Residuals.sums`.
+    size: the frame of `Residuals.sums`: 0 for single sources, 1 for pairs of sources, and so on.
     """
     every = [residuals[pair].sums[size].iloc[:, 0] for pair in group if pair[1] == dataset]
     if not every:

@@ -133,7 +133,7 @@ def number_column(
 ) -> Column:
     """Return a column of numbers with fixed decimals, divided by `scale`.
 
-    mark: key of the row for a mark (such as "†") after the number.
+    mark: key under which a row holds the mark (such as "†") that follows the number.
     """
     return Column(
         head,

@@ -61,7 +61,7 @@ class TableSet(TextSet):
         """
 
     def describe(self, root: Path | None) -> Facts:
-        """Return the number of classes and of training texts, and an estimate of the length."""
+        """Return the number of classes and of training texts, and an estimated text length."""
         parts, classes = _load_parts(self)
         words = sorted(len(f"{t.first} {t.second}".split()) for t in parts["train"])
         # Most batches contain one of the longest tenth of the texts.
