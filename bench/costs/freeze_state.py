@@ -125,8 +125,8 @@ class FreezeState:
     def make_row(self, sizes_vary: bool) -> dict[str, Any]:
         """Return the state as plain values, with its median step time.
 
-        Fields that do not apply to the run are left out. These can be sizes, batches,
-        measured_size, sent, compile_s and merged.
+        Fields that do not apply to the run are left out: `sizes`, `batches`, `measured_size`,
+        `sent`, `compile_s` or `merged`.
         """
         row = asdict(self)
         times = row.pop("step_s")

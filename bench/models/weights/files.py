@@ -192,7 +192,7 @@ def _find_state(value: Any, depth: int = DEPTH) -> dict[Any, Any]:
 
 
 def _list_states(value: dict[Any, Any], depth: int = DEPTH) -> list[str]:
-    """Return the keys of a dict whose values are dicts with tensors."""
+    """Return those keys of a dict that hold dicts with tensors."""
     keys = [key for key, each in value.items() if _find_state(each, depth)]
     return [str(key) for key in keys if not str(key).endswith(EXTRA)]
 

@@ -182,7 +182,7 @@ def test_snapshots_and_probes_are_charged_to_the_decide_clock(
 
 
 def test_no_switch_waits_for_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Record the two methods through which every wait of the clocks and the accounting goes."""
+    """Replace the two methods in which clocks and accounting wait for the device; record calls."""
     run = RunState(make_spec(), tmp_path)
     regions: list[str] = []
     monkeypatch.setattr(run.clocks, "time_region", lambda name: regions.append(name))
