@@ -170,8 +170,8 @@ def _read_parts(index: Path) -> dict[str, Any]:
     missing = [part for part in parts if not (index.parent / part).is_file()]
     if missing:
         raise UserError(
-            f"{index}: needs the parts {_list_names(missing)}, which {index.parent} does not "
-            f"contain; put all {len(parts)} parts into it"
+            f"{index}: needs {_list_names(missing)}, not found in {index.parent}; put all "
+            f"{len(parts)} parts into it"
         )
     return {k: v for part in parts for k, v in _find_state(_read_any(index.parent / part)).items()}
 

@@ -228,7 +228,7 @@ def test_a_missing_part_is_named_with_the_folder(tmp_path, monkeypatch, capsys) 
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": dict(zip(STATE, names, strict=True))}))
     assert run_command(monkeypatch, refuse(index)) == 2
-    words = f"{names[1]}, which {tmp_path} does not contain; put all 2 parts into it"
+    words = f"{index}: needs {names[1]}, not found in {tmp_path}; put all 2 parts into it"
     assert words in capsys.readouterr().err
 
 
