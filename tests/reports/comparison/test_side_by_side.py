@@ -91,7 +91,8 @@ def test_two_cells_show_spread_and_paired_difference(
     members = [f"{run}-2" for run in scores]  # any run names its cell
     again = compare(capsys, *members, "--cells", "--results", str(tmp_path))
     assert find_line(again, "accuracy") == line
-    assert "begins 3 ids, such as " in compare(capsys, LISA, cells[0], "--results", str(tmp_path), status=2)
+    said = compare(capsys, LISA, cells[0], "--results", str(tmp_path), status=2)
+    assert "begins 3 ids, such as" in said
 
 
 def test_times_of_several_devices_are_not_compared(
