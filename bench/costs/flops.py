@@ -213,8 +213,8 @@ def count_flops(
     if any(p.fixed < 0 for p in split):
         raise UserError(
             f"{type(model).__name__}: its FLOPs grow faster than the batch, so its exact FLOPs "
-            "cannot be determined; use a model whose inputs count samples in their first "
-            "dimension, and that never multiplies a sample by others of its batch"
+            "cannot be determined; use a model that has the samples in the first dimension "
+            "of its inputs, and that never multiplies samples of a batch with each other"
         )
     if not any(p.fixed for p in split):
         return FlopModel(forward, split)

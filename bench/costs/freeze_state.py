@@ -92,7 +92,7 @@ class FreezeState:
     def needs_measurement(self, samples: int, size: int) -> bool:
         """Return whether to measure the memory of the next step.
 
-        samples: number of samples of its batch. size: their input size.
+        samples: number of samples of its batch. size: input size of these samples.
         """
         batch, measured = samples * size, self.measured * self.measured_size
         if batch > measured:
@@ -102,7 +102,7 @@ class FreezeState:
     def record_memory(self, samples: int, size: int, saved_bytes: int, state_bytes: int) -> None:
         """Record the memory of a step, in bytes.
 
-        samples: number of samples of its batch. size: their input size.
+        samples: number of samples of its batch. size: input size of these samples.
         """
         if self.merged is None:
             self.saved_bytes, self.state_bytes = saved_bytes, state_bytes

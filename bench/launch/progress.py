@@ -104,7 +104,7 @@ class Progress:
             share = self._train / (elapsed * self._workers)
             self._print_line(
                 f"{self._timed} runs in {format_duration(elapsed)}, {self._workers} at a time: "
-                f"{share:.0%} of the workers' time was inside training steps"
+                f"{100 * share:.0f} % of the workers' time was inside training steps"
             )
 
     @property

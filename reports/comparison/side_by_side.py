@@ -112,7 +112,7 @@ def find_side(results: Results, name: str, cells: bool, root: Path) -> Side:
         found = sorted(set(runs[key][matches]))
         if len(found) > 1:
             raise UserError(
-                f"{name} begins {len(found)} ids, such as {', '.join(found[:3])}; give more of it"
+                f"{len(found)} ids begin with {name}, such as {', '.join(found[:3])}; add digits"
             )
         if found:
             return Side(name, runs[runs[key] == found[0]], results=root)

@@ -48,8 +48,8 @@ class ImageSet(DataSet):
         """Return a stream that decodes images batch by batch, or None if all fit in memory.
 
         workers: number of processes that decode; 0 = one per core, at most four.
-        sequential: read tar shards in their own order. If it is true and the data set cannot have
-        shards, raises UserError.
+        sequential: read tar shards in their own order.
+        Raises UserError if `sequential` is true and the data set cannot have shards.
         """
         if sequential:
             raise UserError(

@@ -246,7 +246,7 @@ def _describe_copies(value: Any) -> str:
     copies = [key for key in WRAPPED if isinstance(value, dict) and _find_state(value.get(key))]
     if len(copies) < 2:
         return ""
-    return f"; taken from {copies[0]} (for another copy, pass --keep: {', '.join(copies[1:])})"
+    return f"; taken from {copies[0]}; --keep KEY takes another copy ({', '.join(copies[1:])})"
 
 
 def _name_target(path: Path, keep: str, drop: Sequence[str]) -> Path:

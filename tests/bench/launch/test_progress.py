@@ -47,7 +47,7 @@ def test_the_last_line_gives_the_share_of_time_inside_training_steps(tmp_path: P
     elapsed = time.monotonic() - began
     last = stream.getvalue().splitlines()[-1]
     assert last.startswith("2 runs in ")
-    share = int(re.search(r"(\d+)% of the workers' time", last)[1])
+    share = int(re.search(r"(\d+) % of the workers' time", last)[1])
     assert 100 * 0.2 / (2 * elapsed) - 3 < share <= 50
 
 
@@ -78,7 +78,7 @@ def test_runs_of_another_launcher_are_shown_but_not_part_of_the_share(tmp_path: 
     progress.sum_up()
     last = stream.getvalue().splitlines()[-1]
     assert last.startswith("2 runs in ")
-    assert 0 < int(re.search(r"(\d+)% of the workers' time", last)[1]) <= 25
+    assert 0 < int(re.search(r"(\d+) % of the workers' time", last)[1]) <= 25
 
 
 def test_a_single_run_has_no_closing_line(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_two_cells_show_spread_and_paired_difference(
     again = compare(capsys, *members, "--cells", "--results", str(tmp_path))
     assert find_line(again, "accuracy") == line
     said = compare(capsys, LISA, cells[0], "--results", str(tmp_path), status=2)
-    assert "begins 3 ids, such as" in said
+    assert "3 ids begin with" in said
 
 
 def test_times_of_several_devices_are_not_compared(

@@ -150,8 +150,7 @@ def _swap_determiner(draw: random.Random, whole: Sentence) -> Sentence:
 def _drop_determiner(draw: random.Random, whole: Sentence) -> Sentence:
     """Remove the determiner "this" or "every" of a singular noun.
 
-    Plural nouns, and nouns after "and", keep their determiner, because they are acceptable without
-    it.
+    Without a determiner, plural nouns and nouns after "and" are acceptable, so they keep it.
     """
     singular = {d.form(SINGULAR) for d in DETERMINERS} - {d.form(PLURAL) for d in DETERMINERS}
     places = [i for i, t in enumerate(whole) if t.form in singular]

@@ -130,7 +130,7 @@ def test_the_conversion_replaces_no_file(tmp_path, monkeypatch, capsys) -> None:
 def test_the_conversion_names_the_copies_that_it_leaves_out(tmp_path, monkeypatch, capsys) -> None:
     torch.save({"teacher": OTHER, "student": STATE}, tmp_path / "w.pth")
     assert run_command(monkeypatch, refuse(tmp_path / "w.pth")) == 0
-    assert "2 tensors; taken from student (for another copy, pass --keep: teacher)" in (
+    assert "2 tensors; taken from student; --keep KEY takes another copy (teacher)" in (
         capsys.readouterr().out
     )
 
