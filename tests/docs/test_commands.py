@@ -54,14 +54,20 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 
 def check_make(words: list[str]) -> None:
-    """Check the targets and variables of a make command, and the commands that it would run."""
+    """Check the targets and variables of a make command, and the commands that it would run.
+
+    If make started the tests, its variables (such as ARGS) are not passed on.
+    """
     variables = set(re.findall(r"^(\w+) \??=", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for word in words:
         if "=" in word:
             assert word.partition("=")[0] in variables, f"the Makefile has no variable {word}"
+    inherited = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", *variables}
+    environment = {name: value for name, value in os.environ.items() if name not in inherited}
     printed = subprocess.run(
-        ["make", "--dry-run", *words], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        ["make", "--dry-run", *words],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert printed.returncode == 0, printed.stderr
     for line in printed.stdout.replace("\\\n", " ").splitlines():
         if "/bin/freezebench " in line:

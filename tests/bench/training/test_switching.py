@@ -107,8 +107,8 @@ def test_a_thousand_switches_add_at_most_100_kb(tmp_path: Path) -> None:
 
     The optimizer state is kept, so that its size does not depend on the last set.
     """
-    small = {"epochs": 50, "train_limit": 80, "batch_size": 4, "model": "laptop_resnet_deep"}
-    spec = make_spec("KeptSets", **small)
+    small = {"epochs": 50, "train_limit": 40, "batch_size": 2, "lr": 1e-3}
+    spec = make_spec("KeptSets", model="laptop_resnet_deep", **small)
     folder, checkpoints = RunFolder(tmp_path, spec.id), []
     for stop_at in (200, 999):
         done: list[int] = []

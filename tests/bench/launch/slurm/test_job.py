@@ -61,7 +61,7 @@ def test_a_pack_continues_after_failures_and_records_blocked_runs(
 def test_a_run_resumed_after_a_signal_gives_identical_results(
     start: Callable[..., submitit.Job], tmp_path: Path
 ) -> None:
-    spec = make_tiny_spec("autofreeze", epochs=60)
+    spec = make_tiny_spec("autofreeze", epochs=30)
     job = start([spec])
     folder = RunFolder(tmp_path, spec.id)
     until = time.monotonic() + 120
