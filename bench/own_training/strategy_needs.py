@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.strategy_api.output_checks import check_steps
-from bench.strategy_api.registry import load_strategy_class
+from bench.strategy_api.registry import create_strategy
 from bench.strategy_api.strategy import Strategy
 from bench.strategy_api.view import View
 
@@ -20,7 +20,7 @@ def make_strategy(strategy: str | Strategy, options: Mapping[str, Any]) -> Strat
     instance, because an instance has its own options.
     """
     if isinstance(strategy, str):
-        return load_strategy_class(strategy)(**options)
+        return create_strategy(strategy, options)
     if not isinstance(strategy, Strategy):
         raise UserError(
             f"Freezing: {strategy!r} is not a strategy; give a name (see `freezebench list "

@@ -15,7 +15,7 @@ from bench.models.texts.catalogue import find_text_model
 from bench.models.texts.descriptor import TextModel
 from bench.models.texts.hub_model import HubModel
 from bench.spec import Spec
-from bench.strategy_api.registry import find_foreign_package, load_strategy_class, normalize_options
+from bench.strategy_api.registry import create_strategy, find_foreign_package, normalize_options
 
 
 def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) -> Spec:
@@ -33,11 +33,11 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
         path = expand_home(name.rpartition(":")[0]).resolve()
         paths["strategy"] = str(path)
         contents["strategy"] = hash_file(path)
-    cls = load_strategy_class(name, paths.get("strategy", ""))
     if package := find_foreign_package(name):
         contents["strategy"] = package
     options = normalize_options(name, spec.options, paths.get("strategy", ""))
-    for what, path in cls(**options).files(profile).items():
+    strategy = create_strategy(name, options, paths.get("strategy", ""))
+    for what, path in strategy.files(profile).items():
         if what not in paths and not path.exists():
             raise UserError(
                 f"{spec.label}: there is no {what} file for these options ({path}); change the "
@@ -62,14 +62,14 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
                 "'run:ID' or 'file'"
             )
     contents |= _hash_text_model(spec, paths)
-    if spec.match and not cls.matches:
+    if spec.match and not strategy.matches:
         raise UserError(f"{spec.label}: strategy {name} does not support `match`; remove it")
     if spec.match and options.get("saving"):
         raise UserError(
             f"{spec.label}: saving = {options['saving']} has no effect on a matched run; remove "
             "`saving` or `match`"
         )
-    if cls.needs_reference and not spec.reference:
+    if strategy.needs_reference and not spec.reference:
         raise UserError(
             f"{spec.label}: the strategy {name} needs a reference; give --reference run:ID, or "
             "use a sweep, which trains the references of its runs"

@@ -7,6 +7,7 @@ strategies as entry points of the group "freezebench.strategies".
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -65,6 +66,32 @@ def load_strategy_class(reference: str, path: str = "") -> type[Strategy]:
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         raise UserError(f"strategy {reference}: {point.value} is not a subclass of Strategy")
     return found
+
+
+def create_strategy(reference: str, options: Mapping[str, Any], path: str = "") -> Strategy:
+    """Return an instance of a strategy with the given options; reference and path as above.
+
+    Raises UserError if the class cannot be loaded or an option is invalid. Also raises it if the
+    class has an `__init__` of its own that does not accept or does not set the options. The run
+    would otherwise use other values than its record says.
+    """
+    cls = load_strategy_class(reference, path)
+    values = check_options(f"strategy {reference}", cls.options, options)
+    advice = "declare __init__(self, **options) and begin it with super().__init__(**options)"
+    try:
+        inspect.signature(cls).bind(**options)
+    except TypeError as error:
+        raise UserError(
+            f"strategy {reference}: __init__ does not accept the options ({error}); {advice}"
+        ) from None
+    made = cls(**options)
+    for key, value in values.items():
+        # An __init__ may convert a given value. The default instead of it means that it was lost.
+        default, found = cls.options[key].default, getattr(made, key, None)
+        lost = value != default and isinstance(found, type(default)) and found == default
+        if not hasattr(made, key) or lost:
+            raise UserError(f"strategy {reference}: __init__ does not set option {key}; {advice}")
+    return made
 
 
 @cache  # entry points are read from disk

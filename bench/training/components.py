@@ -18,7 +18,7 @@ from bench.models.weights.loading import load_backbone
 from bench.results.run_folder import RunFolder
 from bench.seeds import derive_seed
 from bench.spec import Spec
-from bench.strategy_api.registry import load_strategy_class
+from bench.strategy_api.registry import create_strategy
 
 if TYPE_CHECKING:
     from bench.strategy_api.strategy import Strategy
@@ -76,7 +76,7 @@ def _load_weights(model: nn.Module, spec: Spec, name: str, last: Layer, results:
 
 def build_strategy(spec: Spec) -> Strategy:
     """Return the strategy of a spec with its options set."""
-    return load_strategy_class(spec.strategy, spec.paths.get("strategy", ""))(**spec.options)
+    return create_strategy(spec.strategy, spec.options, spec.paths.get("strategy", ""))
 
 
 def find_artifacts(spec: Spec, results: Path) -> dict[str, Path]:

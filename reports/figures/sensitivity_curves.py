@@ -50,7 +50,7 @@ def draw_sensitivity_curves(
         upper.set_title(panel.title)
         upper.set_ylabel(panel.quantity)
         lower.set_ylabel(f"paper's\n{panel.quantity}")
-        _is_ours(upper, panel.ours, places)
+        _draw_ours(upper, panel.ours, places)
         _draw_paper(lower, panel.paper, places)
         _match_spans(upper, lower, panel.relative)
         for axes in (upper, lower):
@@ -71,7 +71,7 @@ def draw_sensitivity_curves(
     return figure
 
 
-def _is_ours(axes: Axes, curve: Curve, places: Mapping[float, int]) -> None:
+def _draw_ours(axes: Axes, curve: Curve, places: Mapping[float, int]) -> None:
     known = {value: runs for value, runs in curve.items() if runs}
     if not known:
         axes.text(0.5, 0.5, "no finished run", transform=axes.transAxes, ha="center",

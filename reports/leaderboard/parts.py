@@ -181,8 +181,8 @@ def _build_ranking_row(one: Standing) -> Row:
         "planned_runs": planned,
         "settings": sum(len(points) for points in contestant.points.values()),
         "saved": one.saved,
-        **expand_interval("difference", one.lost),
-        "detectable": compute_detectable_difference(one.lost),
+        **expand_interval("difference", one.difference),
+        "detectable": compute_detectable_difference(one.difference),
         "made_for": format_authors_kinds(contestant),
     }
 

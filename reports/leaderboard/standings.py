@@ -29,8 +29,8 @@ ONE_SIDED = (1 - statistics.LEVEL) / 2
 class Standing:
     """Results of one contestant over the pairs of model and data set.
 
-    saved: mean share of full training's cost that is saved at the defaults. lost: accuracy minus
-    that of full training at the defaults, in points. by_pair: hypervolume by pair. against:
+    saved: mean share of full training's cost that is saved at the defaults. difference: accuracy
+    minus that of full training at the defaults, in points. by_pair: hypervolume by pair. against:
     difference in accuracy from each control at equal cost over the pairs, in points, by the
     control's name. compared: number of pairs in each of these differences. A pair counts only if
     all runs of the control have results. p_better: one-sided p of the hypothesis that at least one
@@ -43,7 +43,7 @@ class Standing:
 
     contestant: Contestant
     saved: float
-    lost: Interval
+    difference: Interval
     hypervolume: Interval
     by_pair: Mapping[Pair, float]
     rank: float
@@ -220,12 +220,12 @@ def _build_standing(
     means = {name: average_seeds(pairs) for name, pairs in differences.items()}
     against = {name: pooling.compute_widest_interval(*mean) for name, mean in means.items()}
     outcome = _judge(p_better, p_worse)
-    lost = average_seeds({pair: point.difference for pair, point in one.defaults.items()})
+    difference = average_seeds({pair: point.difference for pair, point in one.defaults.items()})
     saved = [point.saved for point in one.defaults.values()]
     return Standing(
         one,
         statistics.compute_mean([share for share in saved if not math.isnan(share)]),
-        pooling.compute_widest_interval(*lost),
+        pooling.compute_widest_interval(*difference),
         compute_mean_interval(volumes),
         volumes,
         rank,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from bench.launch.launch import launch
 from bench.planning.run_inputs import resolve
 from bench.results.run_folder import RunFolder
 from bench.strategy_api.cadence import EverySteps, PerEpoch
-from bench.strategy_api.registry import find_strategies, load_strategy_class
+from bench.strategy_api.registry import create_strategy, find_strategies, load_strategy_class
 from bench.training.loop import execute
 from tests.support.tiny_runs import make_tiny_spec
 
@@ -193,6 +194,30 @@ def test_invalid_option_declarations_are_rejected(options: str, said: str, tmp_p
     )
     with pytest.raises(UserError, match=said):
         load_strategy_class(f"{file}:A")
+
+
+@pytest.mark.parametrize(
+    ("signature", "body", "options", "said"),
+    [
+        ("self", "super().__init__()", {"a": 3}, r"does not accept the options \(.*'a'\); declare"),
+        ("self, **options", "super().__init__()", {"a": 3}, "does not set option a; declare"),
+        ("self, **options", "pass", {}, "does not set option a; declare"),
+        ("self, **options", "super().__init__(**options)", {"a": 3}, ""),
+        ("self, **options", "super().__init__(**options); self.a = [self.a]", {"a": 3}, ""),
+        ("self", "super().__init__()", {}, ""),
+    ],
+)
+def test_an_init_that_loses_options_is_rejected(
+    signature: str, body: str, options: dict[str, int], said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from strategies.base import Integer, Strategy\n"
+        "class A(Strategy):\n    options = {'a': Integer(2)}\n"
+        f"    def __init__({signature}):\n        {body}\n"
+    )
+    with pytest.raises(UserError, match=said) if said else nullcontext():
+        assert create_strategy(f"{file}:A", options).a in (2, 3, [3])
 
 
 def test_a_strategy_file_without_a_class_gives_an_example() -> None:
