@@ -29,6 +29,9 @@ RELATIVE_POSITIONS = (
     "maxxvitv2_rmlp",
 )
 
+# torchvision's models in which several layers share one stochastic depth.
+SHARED_DROPOUT = ("maxvit_t", *(f"swin_{size}" for size in ("t", "s", "b", "v2_t", "v2_s", "v2_b")))
+
 # Code changes that affect the results of some runs only: a name, and the function that selects
 # the specs of these runs. The ids of all other runs stay unchanged. A new results version empties
 # this mapping. With two processes, the order in which gradients are added cannot change their sum.
@@ -61,5 +64,8 @@ REVISIONS: Mapping[str, Callable[[Any], bool]] = {
     ),
     "a thawed layer computes its attention biases again": lambda spec: (
         spec.strategy != "full" and spec.model.removeprefix("timm:").startswith(STORED_BIASES)
+    ),
+    "shared dropout and unused parts stay with layers that train": lambda spec: (
+        spec.strategy != "full" and (spec.model.startswith("hf:") or spec.model in SHARED_DROPOUT)
     ),
 }

@@ -128,7 +128,7 @@ def _watch_blocks(
         return NodeSpans(model, ())
     model.train()  # dropout saves its mask
     dropout = [] if checkpointing.keep_dropout else [n for x in layers for n in x.weightless]
-    return NodeSpans(model, (*checkpointing.blocks, *dropout))
+    return NodeSpans(model, (*checkpointing.blocks, *dict.fromkeys(dropout)))
 
 
 class _ConstantProducts(TorchDispatchMode):

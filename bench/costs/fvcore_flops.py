@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from bench.errors import UserError
-from bench.layers.discovery import Inputs, Layer, find_execution_order
+from bench.layers.discovery import Inputs, Layer, find_calls
 
 # Operators without multiply-adds. Any other operator that fvcore does not count is an error.
 NOT_COUNTED = frozenset(
@@ -89,7 +89,7 @@ def count_with_fvcore(
     forward = [0.0] * len(layers)
     products = 0.0
     current = 0
-    order = find_execution_order(model, inputs)
+    order = list(dict.fromkeys(find_calls(model, inputs)))
     for name in order + [n for n in own if n not in order]:
         # A module that belongs to no layer (pooling) counts towards the layer that ran before it.
         current = owner.get(name, current)

@@ -68,16 +68,15 @@ def find_recomputed(
     If any layer of the mask trains, the backward pass runs the operator of the node again.
     reach: every node with the mask of the layers that it can reach.
     blocks: spans of the calls of checkpointed blocks.
-    modules: spans of the dropout of layers, by name. Dropout is off in a frozen layer and then
-    saves nothing.
+    modules: spans of the dropout of layers, by name. Dropout is off if all its layers are frozen,
+    and then saves nothing.
     """
-    off = {
-        number: 1 << layer.index
-        for layer in layers
-        for name in layer.weightless
-        for begin, end in modules.get(name, ())
-        for number in range(begin, end)
-    }
+    off: dict[int, int] = {}
+    for layer in layers:
+        for name in layer.weightless:
+            for begin, end in modules.get(name, ()):
+                for number in range(begin, end):
+                    off[number] = off.get(number, 0) | 1 << layer.index
     numbered = {node._sequence_nr(): node for node in reach}
     again: dict[Any, int] = {}
     for begin, end in blocks:

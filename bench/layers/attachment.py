@@ -27,8 +27,9 @@ class Attacher:
     layer. So is every module that runs and has no children. The weighted module of a layer is
     called its anchor.
 
-    order: names of the modules in the order of their first use.
-    anchors: names of the weighted modules in that order; the last one is the head.
+    calls: names of the modules in the order of their calls.
+    anchors: names of the weighted modules in the order of their first calls; the last one is the
+    head.
     heads: all classifiers, if there are several.
     blocks: names of the transformer blocks.
     """
@@ -36,13 +37,16 @@ class Attacher:
     def __init__(
         self,
         model: nn.Module,
-        order: Sequence[str],
+        calls: Sequence[str],
         anchors: Sequence[str],
         heads: Sequence[str],
         blocks: Collection[str],
     ) -> None:
         self._modules = dict(model.named_modules())
-        self._position = {name: i for i, name in enumerate(order)}
+        self._calls: dict[str, list[int]] = {}
+        for i, name in enumerate(calls):
+            self._calls.setdefault(name, []).append(i)
+        self._position = {name: at[0] for name, at in self._calls.items()}
         self._anchors = anchors
         self._heads = heads if len(heads) > 1 else ()
         self._blocks = blocks
@@ -55,23 +59,23 @@ class Attacher:
 
         - A container that owns parameters (a class token, a bias table) is assigned to the first
           layer inside it.
-        - A module that the forward pass never uses is assigned to the layer registered before it.
+        - A module that the forward pass in eval mode never uses is assigned to the head. It can be
+          a classifier that only helps in training, or a part of the loss, so it must not freeze.
         - If a model has several classifiers, all are assigned to the head.
         - LayerNorms and modules without weights: see `_place_layer_norm` and `_place_weightless`.
         - A module inside a weighted module is assigned to the layer of the weighted module.
         - Other norms and other modules with parameters are assigned to the layer before them.
+        - A module without weights that is called several times is assigned once for each call.
         """
         owning: dict[str, list[str]] = {anchor: [] for anchor in self._anchors}
         weightless: dict[str, list[str]] = {anchor: [] for anchor in self._anchors}
-        registered = self._anchors[0]  # the latest anchor in registration order
         for name, module in self._modules.items():
-            if name in owning:
-                registered = name
             owns = any(True for _ in module.parameters(recurse=False))
             if owns or has_running_statistics(module):
-                owning[self._place(name, registered)].append(name)
+                owning[self._place(name)].append(name)
             elif name in self._position and not any(True for _ in module.children()):
-                weightless[self._place_weightless(name)].append(name)
+                for anchor in {self._place_weightless(name, at) for at in self._calls[name]}:
+                    weightless[anchor].append(name)
         return {
             anchor: Attachment(
                 tuple(name for name in owning[anchor] if name != anchor), tuple(weightless[anchor])
@@ -79,7 +83,7 @@ class Attacher:
             for anchor in self._anchors
         }
 
-    def _place(self, name: str, registered: str) -> str:
+    def _place(self, name: str) -> str:
         """Return the anchor of a module with parameters or running statistics."""
         if is_inside(name, self._heads):
             return self._anchors[-1]
@@ -88,8 +92,10 @@ class Attacher:
         if inside or around:
             return (inside or around)[0]
         if name not in self._position:
-            return registered
-        return self._place_layer_norm(name) if self._is_layer_norm(name) else self._before(name)
+            return self._anchors[-1]
+        if self._is_layer_norm(name):
+            return self._place_layer_norm(name)
+        return self._before(self._position[name])
 
     def _place_layer_norm(self, name: str) -> str:
         """Return the layer after a LayerNorm (pre-norm), or the layer before it (post-norm).
@@ -104,10 +110,11 @@ class Attacher:
             self._starts[a] < self._position[name] for a in self._list_anchors_inside(container)
         )
         whole = any(is_inside(block, (container,)) for block in self._blocks if block != container)
-        return self._before(name) if last and not whole else self._after(name)
+        at = self._position[name]
+        return self._before(at) if last and not whole else self._after(at)
 
-    def _place_weightless(self, name: str) -> str:
-        """Return the layer before a module without weights, within its innermost container.
+    def _place_weightless(self, name: str, at: int) -> str:
+        """Return the layer before a call of a module without weights, within its container.
 
         If no layer of the container runs before the module, return the layer after it. A module in
         the container of the head may run between the head and the layer before the head. The module
@@ -118,12 +125,12 @@ class Attacher:
             return around[0]
         container = self._find_container(name)
         near = self._list_anchors_inside(container)
-        earlier = [a for a in near if self._starts[a] <= self._position[name]]
+        earlier = [a for a in near if self._starts[a] <= at]
         if not earlier:
             return min(near, key=self._starts.__getitem__)
         latest = max(earlier, key=self._starts.__getitem__)
         head = self._anchors[-1]
-        before_head = len(self._anchors) > 1 and self._before(name) == self._anchors[-2]
+        before_head = len(self._anchors) > 1 and self._before(at) == self._anchors[-2]
         return head if head in near and before_head and latest != head else latest
 
     def _find_container(self, name: str) -> str:
@@ -136,14 +143,14 @@ class Attacher:
     def _list_anchors_inside(self, container: str) -> list[str]:
         return [a for a in self._anchors if not container or is_inside(a, (container,))]
 
-    def _before(self, name: str) -> str:
-        """Return the latest anchor that starts before a module, or else the first anchor."""
-        earlier = [a for a in self._anchors if self._starts[a] <= self._position[name]]
+    def _before(self, at: int) -> str:
+        """Return the latest anchor that starts before a call, or else the first anchor."""
+        earlier = [a for a in self._anchors if self._starts[a] <= at]
         return max(earlier, key=self._starts.__getitem__) if earlier else self._anchors[0]
 
-    def _after(self, name: str) -> str:
-        """Return the next anchor that starts after a module, or else the last anchor."""
-        later = [a for a in self._anchors if self._starts[a] >= self._position[name]]
+    def _after(self, at: int) -> str:
+        """Return the next anchor that starts after a call, or else the last anchor."""
+        later = [a for a in self._anchors if self._starts[a] >= at]
         return min(later, key=self._starts.__getitem__) if later else self._anchors[-1]
 
     def _is_layer_norm(self, name: str) -> bool:

@@ -42,7 +42,8 @@ class Layer:
     others: names of the further classifiers of the head. `name` is the classifier that runs first.
     in_block: whether the layer is inside its transformer block. False for embeddings, poolers and
         other layers that only share the index of a block. True in networks without such blocks.
-    weightless: names of its modules without weights, such as dropout after it.
+    weightless: names of its modules without weights, such as dropout after it. A module that the
+        forward pass calls several times can belong to several layers.
     sample_dim: batch dimension of its output: 0, or for example 1 in a layer that has the
         sequence first. None if the output does not depend on the samples, or if there is no
         output. UNKNOWN (-1) if the batch dimension cannot be determined.
@@ -70,7 +71,8 @@ def find_layers(
     classifiers: names of the classifiers if there are several; they are merged into the head.
     Raises UserError if the model has no module with weights.
     """
-    order = find_execution_order(model, inputs)
+    calls = find_calls(model, inputs)
+    order = list(dict.fromkeys(calls))
     modules = dict(model.named_modules())
     weighted = [name for name in order if _is_weighted(modules[name])]
     # A weighted module inside another one (attention's output projection) is part of that one.
@@ -84,7 +86,7 @@ def find_layers(
     if len(heads) > 1:
         anchors = [*(a for a in anchors if a not in heads), heads[0]]
     roots = _find_block_roots(model)
-    attached = Attacher(model, order, anchors, heads, roots).assign()
+    attached = Attacher(model, calls, anchors, heads, roots).assign()
     names = {anchor: (anchor, *attached[anchor].with_weights) for anchor in anchors}
     parameters: dict[str, tuple[str, ...]] = {}
     # A weight that modules share belongs to the head, which never freezes, or else to the module
@@ -119,19 +121,19 @@ def find_layers(
     )
 
 
-def find_execution_order(model: nn.Module, inputs: Inputs) -> list[str]:
-    """Return the names of the modules in the order of their first use in the forward pass.
+def find_calls(model: nn.Module, inputs: Inputs, training: bool = False) -> list[str]:
+    """Return the names of the modules in the order of their calls in a forward pass of a copy.
 
     A module can be used without being called. For example, torchvision's Swin attention passes the
-    weights of its children to functions. The first use of its weights then determines the position
-    of the module.
+    weights of its children to functions. The first use of its weights then counts as a call.
+    training: whether the copy is in train mode. The pass may then draw random numbers.
     """
     # With requires_grad, torch's transformer layers call their parts instead of a fused kernel.
-    model = copy.deepcopy(model).eval().requires_grad_(True)
-    order: dict[str, None] = {}
+    model = copy.deepcopy(model).train(training).requires_grad_(True)
+    calls: list[str] = []
 
     def watch(name: str) -> Callable[..., None]:
-        return lambda *_: order.setdefault(name)
+        return lambda *_: calls.append(name)
 
     owner: dict[int, str] = {}
     shared: set[int] = set()  # the use of a shared weight does not tell which module is used
@@ -141,22 +143,24 @@ def find_execution_order(model: nn.Module, inputs: Inputs) -> list[str]:
             if owner.setdefault(id(parameter), name) != name:
                 shared.add(id(parameter))
     owner = {p: name for p, name in owner.items() if p not in shared}
-    with torch.enable_grad(), _WeightsUsed(owner, order):
+    with torch.enable_grad(), _WeightsUsed(owner, calls):
         model(*inputs)
-    return list(order)
+    return calls
 
 
 class _WeightsUsed(TorchDispatchMode):
     """Dispatch mode that records modules whose own parameters are arguments of an operator."""
 
-    def __init__(self, owner: dict[int, str], order: dict[str, None]) -> None:
+    def __init__(self, owner: dict[int, str], calls: list[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
-        self._owner, self._order = owner, order
+        self._owner, self._calls = owner, calls
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for value in tree_leaves((args, kwargs)):
             if isinstance(value, nn.Parameter) and id(value) in self._owner:
-                self._order.setdefault(self._owner[id(value)])
+                name = self._owner[id(value)]
+                if name not in self._calls:
+                    self._calls.append(name)
         return func(*args, **(kwargs or {}))
 
 

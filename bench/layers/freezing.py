@@ -123,15 +123,13 @@ def _find_modes(
     of its container. One example is the dropout in BERT's attention, because the attention only
     reads the dropout rate. The model itself is left out, because `model.train()` sets its mode.
     """
-    owner: dict[str, int] = {}
-    for layer in layers:
-        owner |= dict.fromkeys((*layer.modules, *layer.weightless), layer.index)
     found: dict[str, set[int]] = {}
-    for name, index in owner.items():
-        # A container may own a parameter. Its mode depends on all layers inside it.
-        parts = name.split(".") if name else []
-        for end in range(len(parts) + 1):
-            found.setdefault(".".join(parts[:end]), set()).add(index)
+    for layer in layers:
+        for name in (*layer.modules, *layer.weightless):
+            # A container may own a parameter. Its mode depends on all layers inside it.
+            parts = name.split(".") if name else []
+            for end in range(len(parts) + 1):
+                found.setdefault(".".join(parts[:end]), set()).add(layer.index)
     modes = []
     for name, module in model.named_modules():
         nearest = name

@@ -102,7 +102,7 @@ class Freezing:
         steps_per_epoch = read_count("steps_per_epoch", steps_per_epoch)
         self._strategy = make_strategy(strategy, options or {})
         self._named = self._strategy.name or type(self._strategy).__name__
-        sampled = ProbeSamples(model, self._strategy, self._named, probe, loss)
+        sampled = ProbeSamples(model, self._strategy, self._named, probe, example, loss)
         self._subject = analyze(model, example)
         self._prepare_optimizer(model, unwrap_optimizer(optimizer))
         self._guard = FrozenGuard(model, self.layers)
@@ -255,7 +255,7 @@ class Freezing:
         own = tree_map_only(Tensor, lambda tensor: tensor.to(view.device), state["strategy_state"])
         self._strategy.load_state_dict(own)
         view.step, view.lr, view.frozen = state["step"], state["lr"], self._freezer.frozen
-        view.loss = state["loss"].to(view.device)
+        view.loss, self._watch.lr = state["loss"].to(view.device), state["lr"]
         self._frozen_at, self._decisions = dict(state["frozen_at"]), list(state["decisions"])
         self._accounting.load_state_dict(state["accounting"], view.frozen)
         self._guard.watch(frozenset())

@@ -14,7 +14,8 @@ from torch.nn.parameter import UninitializedParameter
 
 from bench.errors import UserError
 from bench.layers.activations import get_logits
-from bench.layers.discovery import Inputs
+from bench.layers.attachment import is_inside
+from bench.layers.discovery import Inputs, find_calls
 
 Example = Tensor | Sequence[Tensor] | Mapping[str, Any]
 
@@ -131,6 +132,24 @@ def check_forward(model: nn.Module, inputs: Inputs) -> None:
             f"Freezing: {type(model).__name__} cannot run on the example ({shorten_error(error)}); "
             "give a batch of the inputs of its forward, without labels, on the device of the model"
         ) from error
+
+
+def find_training_only(model: nn.Module, inputs: Inputs) -> list[str]:
+    """Return the outermost modules with weights that run in train mode, but not in eval mode.
+
+    The result is [] if the model cannot run on the inputs in train mode. It may need labels then,
+    or more samples.
+    """
+    used = set(find_calls(model, inputs))
+    device = inputs[0].device
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            training = find_calls(model, inputs, training=True)
+    except Exception:  # models have no common error class
+        return []
+    weighted = {n for n, module in model.named_modules() if any(True for _ in module.parameters())}
+    extra = [n for n in dict.fromkeys(training) if n in weighted and n not in used]
+    return [n for n in extra if not is_inside(n, [other for other in extra if other != n])]
 
 
 def shorten_error(error: Exception) -> str:

@@ -30,11 +30,12 @@ def find_base_lr(group: Mapping[str, Any]) -> float:
 class OptimizerWatch:
     """Hook on an optimizer that records each step.
 
-    lr: learning rate of the first parameter group in the last step, before a scheduler changed it.
+    lr: learning rate of the first parameter group in the last step, before a scheduler changed it;
+    before the first step, that of now.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.lr = 0.0
+        self.lr = float(optimizer.param_groups[0]["lr"])
         self._warned = False
         self._optimizer = optimizer
         self._before: dict[Tensor, Any] = dict(optimizer.state)  # until the first step

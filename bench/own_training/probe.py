@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError
@@ -21,6 +23,7 @@ class ProbeSamples:
 
     probe: inputs, and labels or None, on any device. The methods copy what they use to the device
     of the model.
+    example: inputs with which the model was analysed; those of the probe have the same names.
     loss: function that returns the training loss for (output, labels).
     Raises UserError if the strategy needs samples or labels that are missing.
     """
@@ -31,6 +34,7 @@ class ProbeSamples:
         strategy: Strategy,
         name: str,
         probe: tuple[Example, Tensor | None] | None,
+        example: Example,
         loss: Loss,
     ) -> None:
         self._model, self._named, self._loss = model, name, loss
@@ -42,8 +46,8 @@ class ProbeSamples:
                     "Freezing: probe is not a pair; give probe=(inputs, labels), where labels may "
                     "be None"
                 )
-            self._inputs = bind_example(model, probe[0], "probe[0]")[1]
-            self._labels = probe[1]
+            self._inputs = bind_example(model, _order_inputs(probe[0], example), "probe[0]")[1]
+            self._labels = _read_labels(probe[1])
             if self._labels is not None and len(self._labels) != len(self._inputs[0]):
                 raise UserError(
                     f"Freezing: the numbers of inputs ({len(self._inputs[0])}) and of labels "
@@ -89,3 +93,39 @@ class ProbeSamples:
             )
         labels = self._labels[:samples].to(find_device(self._model))
         return self._loss(get_logits(model(*inputs)), labels)
+
+
+def _read_labels(labels: Any) -> Tensor | None:
+    """Return labels as a tensor. Raises UserError for anything that cannot be one."""
+    try:
+        return None if labels is None else torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"Freezing: the labels in probe are no tensor ({type(labels).__name__}: "
+            f"{' '.join(str(error).split())}); give one label for each sample, or None"
+        ) from None
+
+
+def _order_inputs(inputs: Example, example: Example) -> Example:
+    """Return the inputs of a probe in the order in which the model takes those of the example.
+
+    Raises UserError if their names differ, or if only one of the two has names.
+    """
+    given, names = _list_names(inputs), _list_names(example)
+    if sorted(given) != sorted(names):
+        raise UserError(
+            f"Freezing: probe[0] holds {_describe_names(given)}, but example holds "
+            f"{_describe_names(names)}; give both the same inputs, in the same form"
+        )
+    return {name: inputs[name] for name in names} if isinstance(inputs, Mapping) else inputs
+
+
+def _list_names(example: Example) -> list[str]:
+    """Return the names of an example's inputs; [] if it has none."""
+    if not isinstance(example, Mapping):
+        return []
+    return [name for name in example if name != "labels"]
+
+
+def _describe_names(names: Sequence[str]) -> str:
+    return f"the inputs {', '.join(names)}" if names else "inputs without names"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ from bench.own_training.inputs import (
     bind_example,
     check_forward,
     check_model,
+    find_training_only,
     shorten_error,
 )
 
@@ -90,11 +92,21 @@ class Subject:
 
 
 def analyze(model: nn.Module, example: Example) -> Subject:
-    """Return the analysis of a model. Raises UserError if the model is not supported."""
+    """Return the analysis of a model. Raises UserError if the model is not supported.
+
+    Warns about modules that run only in train mode.
+    """
     check_model(model)
     net, inputs = bind_example(model, example)
     one = take_samples(inputs, 1)
     check_forward(net, one)
+    # Two samples, because BatchNorm cannot train on one.
+    if helping := find_training_only(net, take_samples(inputs, 2)):
+        warnings.warn(
+            f"Freezing: {', '.join(helping)} of {type(model).__name__} runs only in train mode; it "
+            "never freezes, and FLOPs and savings leave it out",
+            stacklevel=3,
+        )
     return Subject(net, inputs, find_layers(net, one, find_classifiers(model)))
 
 

@@ -62,13 +62,14 @@ class ReferenceLoop:
     def freeze(self, frozen: Collection[int]) -> None:
         """Freeze these layers and thaw all others. Build a new optimizer without momentum state."""
         self.model.train()
+        kept = {n for x in self.layers if x.index not in frozen for n in x.weightless}
         for layer in self.layers:
             for name in layer.parameters:
                 parameter = self.model.get_parameter(name)
                 parameter.requires_grad_(layer.index not in frozen)
                 parameter.grad = None
             if layer.index in frozen:
-                for name in (*layer.modules, *layer.weightless):
+                for name in {*layer.modules, *layer.weightless} - kept:
                     self.model.get_submodule(name).eval()
         trains = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(

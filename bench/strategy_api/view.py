@@ -99,6 +99,14 @@ class View:
         """Return the parameters of a layer, the weight first. Do not write to them."""
         return [parameter.detach() for parameter in self._parameters[layer]]
 
+    def parameters(self, layer: int) -> list[nn.Parameter]:
+        """Return the parameters of a layer, as the objects that the optimizer updates.
+
+        Unlike the tensors of `weights`, they follow a weight whose storage is replaced, as
+        `model.to` does. Do not write to them.
+        """
+        return list(self._parameters[layer])
+
     def gradients(self, layer: int) -> list[torch.Tensor]:
         """Return the gradients of a layer's parameters at the last step; [] if it is frozen."""
         return [p.grad for p in self._parameters[layer] if p.grad is not None]

@@ -123,7 +123,7 @@ class Egeria(Strategy):
         """Renew the reference, and end the bootstrap phase if the loss has settled."""
         self._reference = view.snapshot()
         mean, before = float(self._loss) / view.steps_per_epoch, self._last_loss
-        self._started |= before is not None and abs(before - mean) < self.bootstrap * before
+        self._started |= before is not None and abs(before - mean) < self.bootstrap * abs(before)
         self._loss, self._last_loss = torch.zeros_like(self._loss), mean
 
     def _judge_frontier(self, view: View) -> list[Verdict]:

@@ -44,7 +44,7 @@ class TokenHistory:
         self._window, self._most_waiting = window, most_waiting
         self._watched, self._device = view.active, view.device
         self._set_layers(self._watched)
-        weights = [view.weights(layer.index)[0] for layer in view.layers]
+        weights = [view.parameters(layer.index)[0] for layer in view.layers]
         self._tailor = Tailor(weights, tailored, view.generator("tailoring"))
         rows, width = len(self._watched), self._features.width(tailored)
         self._waiting: list[Moment] = []

@@ -60,7 +60,7 @@ class Record(Strategy):
         self._largest = max(self._layers, key=lambda i: view.weights(i)[0].numel())
         self._gradient: Tensor | None = None
         self._tailor = Tailor(
-            [view.weights(layer.index)[0] for layer in view.layers],
+            [view.parameters(layer.index)[0] for layer in view.layers],
             self.tailored,
             view.generator("tailoring"),
         )

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from bench.errors import UserError
 from bench.layers.discovery import Layer, find_layers
+from bench.layers.freezing import Freezer
 from tests.support.small_models import FAMILIES, Family, make_images, make_sentences
 
 BY_NAME = {family.name: family for family in FAMILIES}
@@ -179,6 +180,40 @@ def test_modules_without_weights_belong_to_the_layer_before_or_to_the_head():
     assert "classifier.5" in layers_of_vgg()["classifier.6"].weightless
 
 
+class Helped(nn.Module):
+    """Network with one dropout for two layers, an auxiliary classifier, and weights of its loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.centers = nn.ParameterDict({"of_classes": nn.Parameter(torch.ones(2, 4))})
+        self.first, self.second, self.third = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+        self.helper = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+        self.head, self.drop = nn.Linear(4, 2), nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        x = self.drop(self.first(x).relu())
+        output = self.head(self.third(self.drop(self.second(x).relu())))
+        return (output, self.helper(x)) if self.training else output
+
+
+def test_modules_that_eval_mode_does_not_use_belong_to_the_head():
+    layers = by_name(find_layers(Helped(), (torch.ones(2, 3),)))
+    assert list(layers) == ["first", "second", "third", "head"]
+    assert layers["head"].modules == ("head", "centers", "helper.0", "helper.1")
+
+
+def test_dropout_that_several_layers_share_is_off_only_if_all_are_frozen():
+    model = Helped()
+    layers = find_layers(model, (torch.ones(2, 3),))
+    assert [layer.weightless for layer in layers] == [("drop",), ("drop",), (), ()]
+    freezer = Freezer(model, torch.optim.SGD(model.parameters()), layers)
+    for frozen, on in (({0}, True), ({0, 1}, False), ({1}, True)):
+        freezer.thaw(freezer.frozen - frozen)
+        freezer.freeze(frozen)
+        model.train()
+        assert model.drop.training == on
+
+
 def layers_of_vgg() -> dict[str, Layer]:
     with torch.device("meta"):
         model = torchvision.models.vgg11()
@@ -318,12 +353,13 @@ class Aside(nn.Module):
         return self.head(self.body(x * self.scale))
 
 
-def test_unused_module_belongs_to_the_layer_registered_before_it():
+def test_an_unused_module_belongs_to_the_head():
     model = Aside()
     layers = find_layers(model, (torch.randn(2, 4),))
     check_partition(model, layers)
     assert [layer.name for layer in layers] == ["body", "head"]
-    assert layers[0].modules == ("body", "", "aside")
+    assert layers[0].modules == ("body", "")
+    assert layers[1].modules == ("head", "aside")
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)

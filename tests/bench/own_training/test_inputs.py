@@ -60,6 +60,31 @@ def test_the_layers_do_not_depend_on_the_form_of_the_inputs() -> None:
     assert names[0] == names[1] == names[2] == ["left", "right", "head"]
 
 
+class Helped(nn.Module):
+    """Network with a BatchNorm and a classifier that runs only in train mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.norm, self.head = nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)
+        self.helper = nn.Sequential(nn.Linear(4, 4), nn.Dropout(), nn.Linear(4, 2))
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.norm(self.body(x))
+        return (self.head(x), self.helper(x)) if self.training else self.head(x)
+
+
+def test_a_classifier_that_runs_only_in_training_never_freezes_and_is_named() -> None:
+    model = Helped()
+    optimizer, sizes = torch.optim.SGD(model.parameters()), {"total_steps": 2, "steps_per_epoch": 2}
+    state, drawn = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    with pytest.warns(UserWarning, match=r"^Freezing: helper of Helped runs only in train mode;"):
+        freezing = Freezing(model, optimizer, "probe", example=LEFT, **sizes)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert freezing.frozen == {0}
+    assert all(p.requires_grad for p in model.helper.parameters())
+
+
 def test_a_forward_that_accelerate_replaced_is_not_copied() -> None:
     """Set `forward` on the instance, as accelerate does. A copy would call the original's."""
     model = TwoInputs()

@@ -159,6 +159,21 @@ def test_a_skipped_optimizer_step_is_accepted() -> None:
     assert loop.freezing.report().steps == 2
 
 
+def test_a_skipped_step_has_the_learning_rate_of_the_step_before_also_after_a_resume() -> None:
+    loop = TinyLoop()
+    assert loop.optimizer.param_groups[0]["lr"] == 0.05
+    loop.freezing.step()  # skipped
+    assert loop.freezing.state_dict()["lr"] == 0.05
+    loop.optimizer.param_groups[0]["lr"] = 0.02
+    loop.take_step(1)
+    loop.optimizer.param_groups[0]["lr"] = 0.01
+    again = TinyLoop()
+    again.freezing.load_state_dict(loop.freezing.state_dict())
+    for each in (loop, again):
+        each.freezing.step()  # skipped
+        assert each.freezing.state_dict()["lr"] == 0.02
+
+
 def test_an_optimizer_that_never_steps_is_reported() -> None:
     """Make another optimizer after Freezing. A scaler may skip 30 steps."""
     loop = TinyLoop(total_steps=40)

@@ -134,6 +134,18 @@ def test_a_falling_loss_keeps_the_bootstrap_phase() -> None:
     assert strategy.cost() > 0
 
 
+@pytest.mark.parametrize("loss", [2.0, -2.0])
+def test_a_settled_loss_of_either_sign_ends_the_bootstrap_phase(loss: float) -> None:
+    view = ProbedView([1] * 3, steps_per_epoch=1, loss=torch.tensor(loss))
+    view.seen = [np.ones((2, 2))] * 3
+    strategy = Egeria()
+    strategy.start(view)
+    for view.step in range(1, 4):
+        strategy.observe(view)
+        strategy.decide(view)
+    assert strategy.cost() > 0
+
+
 def test_plasticity_is_zero_for_outputs_that_differ_by_rotation_and_scale() -> None:
     numbers = np.random.default_rng(0)
     a, r = (torch.tensor(numbers.normal(size=(5, 3))) for _ in range(2))

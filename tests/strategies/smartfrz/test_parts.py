@@ -1,6 +1,7 @@
 """Tests of SmartFRZ's parts: tailoring, ring, feature sets, network and predictor file."""
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from torch import nn
 
 from bench.errors import UserError
 from strategies.smartfrz.features import FEATURES, Moment
@@ -219,6 +221,32 @@ def test_a_tailor_samples_weights_in_any_memory_format() -> None:
     weight *= 2
     tailor.take([0], taken)
     assert torch.equal(taken[0].sort().values, weight.flatten().sort().values)
+
+
+@pytest.mark.parametrize(
+    "replaced",
+    [
+        lambda model: nn.utils.vector_to_parameters(
+            nn.utils.parameters_to_vector(model.parameters()), model.parameters()
+        ),
+        lambda model: model.to(memory_format=torch.channels_last),
+        lambda model: model.double(),
+    ],
+    ids=["vector", "channels_last", "double"],
+)
+def test_a_tailor_follows_weights_whose_storage_is_replaced(replaced: Callable) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3))
+    tailor = Tailor([layer.weight for layer in model], 20, make_generator())
+    before, after = torch.empty(2, 20), torch.empty(2, 20)
+    tailor.take([0, 1], before)
+    replaced(model)
+    for _ in range(2):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(2)
+        tailor.take([0, 1], after)
+        before *= 2
+        assert torch.equal(after, before)
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
