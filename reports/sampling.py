@@ -47,7 +47,7 @@ class Residuals:
     sums: frames with one column per value. The rows of the first frame are sources. The rows of the
     second frame are pairs of sources that occur in one sample, and so on. All sums of a value are
     NaN if its samples show a single source, because the variance is then unknown.
-    df: number of sources minus number of folds.
+    df: number of sources minus number of folds. Folds that share sources count as one.
     """
 
     sums: tuple[pd.DataFrame, ...]
@@ -91,8 +91,18 @@ def compute_residuals(
     """
     sums = {seed: _sum_by_sources(values, sources[seed]) for seed, values in differences.items()}
     frames = tuple(_align(columns) for columns in zip(*sums.values(), strict=True))
-    folds = {tuple(parts[0].index) for parts in sums.values()}
-    return Residuals(frames, len(frames[0]) - len(folds))
+    folds = _count_separate([set(parts[0].index) for parts in sums.values()])
+    return Residuals(frames, len(frames[0]) - folds)
+
+
+def _count_separate(folds: Sequence[set[Hashable]]) -> int:
+    """Return the number of folds, where folds that share sources count as one."""
+    separate: list[set[Hashable]] = []
+    for fold in folds:
+        overlapping = [other for other in separate if other & fold]
+        separate = [other for other in separate if not other & fold]
+        separate.append(fold.union(*overlapping))
+    return len(separate)
 
 
 def _align(columns: Sequence[pd.Series[float]]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,16 +136,25 @@ def _is_complete(folder: Path) -> bool:
     """Return whether a run is done and, if it must keep its weights, has them."""
     if not (folder / LAST).exists():
         return False
-    values = read_json(folder / "spec.json")
-    spec = Spec.from_dict({k: v for k, v in values.items() if k not in ("id", "cell")})
+    spec = _read_spec(folder, read_json(folder / "spec.json"))
     return RunFolder(folder.parent.parent, folder.name).is_complete(spec)
+
+
+def _read_spec(folder: Path, values: Mapping[str, Any]) -> Spec:
+    """Return the spec of a run. The error for settings that are not valid names the folder."""
+    try:
+        return Spec.from_dict({k: v for k, v in values.items() if k not in ("id", "cell")})
+    except UserError as error:
+        raise UserError(
+            f"{folder}: spec.json does not fit this release ({error}); merge with the release that "
+            "made the run, or move this folder out of the results folder"
+        ) from None
 
 
 def _check_run(run_id: str, folder: Path) -> dict[str, Any]:
     """Read the record of a done run. Raise UserError if it is damaged or belongs to another run."""
     found = read_reproducible(folder)
-    values = {k: v for k, v in found["spec"].items() if k not in ("id", "cell")}
-    spec = Spec.from_dict(values)
+    spec = _read_spec(folder, found["spec"])
     for what in ("spec", "result"):
         check_owner(folder, f"{what}.json", found[what].get("id"))
     if spec.id != run_id:

@@ -160,7 +160,7 @@ def build_against_full(
     papers = [] if table is None else [describe_paper_columns(table)]
     about = [profile.sentence, *captions.describe_setting(groups, profile)]
     notes = [*notes, *describe_short_intervals(groups, profile, has_control=table in WITH_ONCE)]
-    few = method_rows.describe_few_sources(compared, profile)
+    few = method_rows.describe_sources(compared, profile)
     marks = [*captions.explain_marks(groups), *captions.list_failures(groups, profile)]
     equal, short = build_equal_cost(groups, profile, f"{label}, at equal cost {here}")
     return AgainstFull(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from bench.spec import FULL
 from reports import statistics
 from reports.comparison.against_full import Comparison, Pooled, compare_with_full, pool_methods
+from reports.comparison.paired_difference import describe_few_sources
 from reports.document import captions
 from reports.document.profile import Profile
 from reports.document.table import (
@@ -48,7 +49,6 @@ MEANS = (  # keys of the means over the finished runs of a cell
     "cuda_reserved",
     *ENERGY,
 )
-FEW_SOURCES = 3  # degrees of freedom of the test draw
 OF_THE_DEVICE = ("train_s", "decide_s", "cpu_s", *ENERGY)  # no mean over several devices
 
 
@@ -83,34 +83,14 @@ def compare_cells(cells: Sequence[Cell]) -> list[ComparedCell]:
     ]
 
 
-def describe_few_sources(compared: Sequence[ComparedCell], profile: Profile) -> list[str]:
+def describe_sources(compared: Sequence[ComparedCell], profile: Profile) -> list[str]:
     """Return notes on data sets whose test samples come from one source or a few sources."""
-    alone: dict[str, None] = {}
-    few: dict[str, int] = {}
-    for one in compared:
-        accuracy, name = one.comparison.accuracy, profile.format_name(one.cell.roles[1])
-        if one.method == FULL or accuracy.residuals is None:
-            continue
-        if any(math.isnan(draw.total) for draw in accuracy.draws):
-            alone[name] = None
-        elif accuracy.residuals.df < FEW_SOURCES and accuracy.interval.known:
-            few[name] = len(accuracy.residuals.sums[0])
-    notes = []
-    if alone:
-        notes.append(
-            f"One source: all test samples of a run on {', '.join(alone)} come from one source, "
-            "such as a font. How much sources differ is unknown, so these differences have no "
-            "interval and no p value. Their verdict is inconclusive. Pooled differences that "
-            "include them have no interval either."
-        )
-    if few:
-        listed = ", ".join(f"{name}: {count}" for name, count in few.items())
-        notes.append(
-            f"Few sources: some test samples come from few sources, such as fonts ({listed}). The "
-            "number after a data set is that of its sources. Intervals cover other sources too, so "
-            "they are very wide and say little."
-        )
-    return notes
+    differences = [
+        (profile.format_name(one.cell.roles[1]), one.comparison.accuracy)
+        for one in compared
+        if one.method != FULL
+    ]
+    return describe_few_sources(differences)
 
 
 def pool_compared(against: Sequence[ComparedCell]) -> dict[str, Pooled]:

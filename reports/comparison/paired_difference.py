@@ -6,7 +6,7 @@ Both runs of a seed have the same split, so the draw of the evaluation samples a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -20,6 +20,11 @@ from reports.runs.sample_scores import SampleScores
 from reports.sampling import DrawVariance, Pair, Residuals, compute_residuals
 from reports.statistics import Interval
 
+FEW_SOURCES = 3  # degrees of freedom of the test draw
+NO_INTERVAL = (
+    "These differences have no interval and no p value. Their verdict is inconclusive. Pooled "
+    "differences that include them have no interval either."
+)
 Read = Callable[[], SampleScores]  # reads the samples of one run
 
 
@@ -98,11 +103,51 @@ def _subtract_samples(pairs: tuple[tuple[int, str, Read, str, Read], ...]) -> Re
         if not np.array_equal(one.sources, other.sources):
             raise UserError(
                 f"runs {run} and {other_run} were evaluated on different samples, so they cannot "
-                "be compared; give both the same data and evaluate_on"
+                "be compared; give both the same data, evaluate_on and length"
             )
         differences[seed] = one.contributions - other.contributions
         sources[seed] = one.sources
     return compute_residuals(differences, sources)
+
+
+def describe_few_sources(differences: Sequence[tuple[str, PairedDifference]]) -> list[str]:
+    """Return notes on data sets whose test samples come from one source or a few sources.
+
+    differences: name of a data set, and a difference in accuracy on it.
+    """
+    single: dict[str, None] = {}
+    negative: dict[str, None] = {}
+    few: dict[str, int] = {}
+    for name, difference in differences:
+        if difference.residuals is None:
+            continue
+        sums = difference.residuals.sums[0]
+        if sums.isna().any(axis=None):
+            single[name] = None
+        elif any(math.isnan(draw.total) for draw in difference.draws):
+            negative[name] = None
+        elif difference.residuals.df < FEW_SOURCES and difference.interval.known:
+            few[name] = len(sums)
+    notes = []
+    if single:
+        notes.append(
+            f"One source: all test samples of a run on {', '.join(single)} come from one source, "
+            f"such as a font. How much sources differ is unknown. {NO_INTERVAL}"
+        )
+    if negative:
+        notes.append(
+            f"Unknown variance: on {', '.join(negative)}, the estimate of the variance between "
+            "sources, such as fonts, is negative for some differences, because there are few "
+            f"sources. {NO_INTERVAL}"
+        )
+    if few:
+        listed = ", ".join(f"{name}: {count}" for name, count in few.items())
+        notes.append(
+            f"Few sources: some test samples come from few sources, such as fonts ({listed}). The "
+            "number after a data set is that of its sources. Intervals cover other sources too, so "
+            "they are very wide and say little."
+        )
+    return notes
 
 
 def average_seeds(

@@ -47,6 +47,11 @@ def get_contents(runs: pd.DataFrame) -> dict[str, str]:
     return contents
 
 
+def get_setting(runs: pd.DataFrame, key: str) -> Any:
+    """Return a setting of a run or cell from its column `settings`, None without runs."""
+    return None if runs.empty else json.loads(runs.settings.iloc[0]).get(key)
+
+
 def _format(value: Any) -> str:
     """Return a setting as text.
 

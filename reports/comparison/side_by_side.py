@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
-import pandas as pd
-
-from bench.errors import UserError
-from bench.results.evaluation_file import FILE
 from reports import statistics
 from reports.comparison.paired_difference import compare_accuracy
-from reports.comparison.setting_differences import get_contents, join_values, list_differences
+from reports.comparison.setting_differences import (
+    get_contents,
+    get_setting,
+    join_values,
+    list_differences,
+)
 from reports.document import captions
 from reports.document.table import (
     Column,
@@ -27,10 +25,8 @@ from reports.document.table import (
     percent_column,
     text_column,
 )
-from reports.runs.cells import Cell
+from reports.runs.compared_runs import Side
 from reports.runs.export import Results
-from reports.runs.run_table import DONE
-from reports.runs.sample_scores import read_sample_scores
 
 # Quantities of a cell: column of the exported runs, heading, digits after the point (None: three
 # significant digits).
@@ -47,79 +43,7 @@ SHOWN: Mapping[str, tuple[str, int | None]] = {
 }
 
 
-@dataclass(frozen=True)
-class Side:
-    """One side of a comparison: runs that differ in their seed only.
-
-    name: as the user typed it. runs: rows of the exported table. planned: number of runs that a
-    sweep plans, including runs that do not exist yet; 0 means as many as `runs`. results: results
-    folder, needed for intervals that cover the test draw.
-    """
-
-    name: str
-    runs: pd.DataFrame
-    planned: int = 0
-    results: Path | None = None
-
-    @property
-    def has_samples(self) -> bool:
-        """Whether all finished runs have a file with the outcomes of their evaluation samples."""
-        root = self.results
-        return root is not None and all(
-            (root / "runs" / run / FILE).exists() for run in self.done.run
-        )
-
-    def make_cell(self) -> Cell:
-        """Return the finished runs as a cell. Requires `has_samples`."""
-        assert self.results is not None
-        folder, runs = self.results / "runs", []
-        for row in self.done.to_dict("records"):
-            samples = partial(
-                read_sample_scores, folder / row["run"], row["metric"], row["accuracy"]
-            )
-            known = {key: row[key] for key in ("seed", "accuracy")}
-            runs.append({**known, "id": row["run"], "state": DONE, "samples": samples})
-        return Cell((), runs)
-
-    @property
-    def done(self) -> pd.DataFrame:
-        """Finished runs. The column time_s is the time inside training and decisions."""
-        done = self.runs[self.runs.state == DONE]
-        return done.assign(time_s=done.train_s + done.decide_s)
-
-    def mean(self, key: str) -> float:
-        """Return the mean of a column over the finished runs, NaN if there are none."""
-        return statistics.compute_mean([float(value) for value in self.done[key]])
-
-    def describe(self, key: str, digits: int | None) -> str:
-        """Return mean and standard deviation of a column as text."""
-        values = [float(value) for value in self.done[key]]
-        text = _format(statistics.compute_mean(values), digits)
-        spread = statistics.compute_sample_sd(values)
-        return f"{text} ± {_format(spread, digits)}" if math.isfinite(spread) else text
-
-
-def find_side(results: Results, name: str, cells: bool, root: Path) -> Side:
-    """Return the runs whose run id or cell id begins with `name`, as a Side.
-
-    cells: whether to return all runs of the cell if `name` begins the id of one run. root: the
-    results folder. Raises UserError if no id begins with `name`, or if the match is ambiguous.
-    """
-    runs = results.runs
-    begins = {key: runs[key].str.startswith(name) for key in ("run", "cell")}
-    here = {"cell": begins["run"] | begins["cell"]} if cells else begins
-    for key, matches in here.items():
-        found = sorted(set(runs[key][matches]))
-        if len(found) > 1:
-            raise UserError(
-                f"{len(found)} ids begin with {name}, such as {', '.join(found[:3])}; add digits"
-            )
-        if found:
-            return Side(name, runs[runs[key] == found[0]], results=root)
-    raise UserError(
-        f"{name} is neither a sweep nor the beginning of the id of a run or cell; give the name of "
-        f"a folder in {root / 'runs'}, or a sweep that `freezebench list sweeps` prints"
-    )
+OTHER_VERSION = "The runs have different results versions, so their results may differ."
 
 
 def compare_cells(one: Side, other: Side) -> Table:
@@ -129,9 +53,12 @@ def compare_cells(one: Side, other: Side) -> Table:
         for name, first, second in list_differences(one.runs, other.runs)
     ]
     rows.append({"what": "runs", "one": _count(one), "other": _count(other), "change": None})
+    if not _agree(one, other, "seed"):
+        seeds = (", ".join(map(str, sorted(side.runs.seed))) for side in (one, other))
+        rows.append({"what": "seeds", "one": next(seeds), "other": next(seeds), "change": None})
     for key, (name, digits) in SHOWN.items():
         head = _name_score(one, other) if key == "accuracy" else name
-        sides = one.describe(key, digits), other.describe(key, digits)
+        sides = _describe(one, key, digits), _describe(other, key, digits)
         change = _describe_change(one, other, key)
         rows.append({"what": head, "one": sides[0], "other": sides[1], "change": change})
     columns = [
@@ -161,7 +88,7 @@ def compare_sweeps(
             values[f"runs_{number}"] = _count(side) if side else "–"
         values |= {"difference": math.nan, "flops_change": math.nan}
         if pair[0] and pair[1]:
-            if _agree(pair[0], pair[1], "metric"):
+            if _are_comparable(pair[0], pair[1]):
                 values["difference"] = _pair(pair[0], pair[1]).mean
             before = pair[0].mean("exact_total")
             values["flops_change"] = pair[1].mean("exact_total") / before - 1
@@ -180,8 +107,12 @@ def compare_sweeps(
     blocks = [text_column("model", "model"), text_column("data set", "dataset")]
     notes = [
         f"difference: score of {names[1]} minus score of {names[0]} in points, over the seeds with "
-        "both results; “–” if the metrics differ. FLOPs, %: change of the exact FLOPs."
+        "both results; “–” if the metrics, the data or the evaluated parts of them differ. FLOPs, "
+        "%: change of the exact FLOPs."
     ]
+    cells = [*first.values(), *second.values()]
+    if len({version for side in cells for version in side.done.results_version}) > 1:
+        notes.append(OTHER_VERSION)
     return Table(f"{names[0]} and {names[1]}", columns, rows, blocks, notes)
 
 
@@ -210,6 +141,14 @@ def compare_layers(results: Results, one: Side, other: Side) -> Table | None:
     columns = [text_column("layer", "what")]
     columns += [text_column(s.name, key) for s, key in ((one, "one"), (other, "other"))]
     return Table("Step after which a layer stays frozen", columns, rows) if rows else None
+
+
+def _describe(side: Side, key: str, digits: int | None) -> str:
+    """Return mean and standard deviation of a column as text."""
+    values = [float(value) for value in side.done[key]]
+    text = _format(statistics.compute_mean(values), digits)
+    spread = statistics.compute_sample_sd(values)
+    return f"{text} ± {_format(spread, digits)}" if math.isfinite(spread) else text
 
 
 def _describe_change(one: Side, other: Side, key: str) -> str:
@@ -245,11 +184,20 @@ def _name_score(*sides: Side) -> str:
     return captions.name_score(metrics).lower().replace(" (%)", ", %")
 
 
-def _share_samples(one: Side, other: Side) -> bool:
-    """Return whether both sides have sample outcomes, and for the same evaluation samples."""
+def _are_comparable(one: Side, other: Side) -> bool:
+    """Return whether the scores of both sides have one metric and come from the same data."""
     same = all(_agree(one, other, key) for key in ("data", "evaluate_on", "metric"))
-    same = same and get_contents(one.runs).get("data") == get_contents(other.runs).get("data")
-    return same and one.has_samples and other.has_samples
+    return same and get_contents(one.runs).get("data") == get_contents(other.runs).get("data")
+
+
+def _share_samples(one: Side, other: Side) -> bool:
+    """Return whether both sides have sample outcomes, and for the same evaluation samples.
+
+    The samples of a loss are words. Their number depends on the length of the texts.
+    """
+    same = _are_comparable(one, other) and one.has_samples and other.has_samples
+    lengths = {get_setting(side.runs, "length") for side in (one, other)}
+    return same and ("loss" not in {*one.runs.metric} or len(lengths) == 1)
 
 
 def _agree(one: Side, other: Side, key: str) -> bool:
@@ -288,7 +236,15 @@ def _list_notes(one: Side, other: Side) -> list[str]:
     if any(bool(side.done.slowed.any()) for side in (one, other)):
         notes.append("Some runs probably shared their CPU, so their times are unreliable.")
     if not _agree(one, other, "results_version"):
-        notes.append("The runs have different results versions, so their results may differ.")
+        notes.append(OTHER_VERSION)
+    first, second = ({*side.done.seed} for side in (one, other))
+    if first and second and first != second:
+        count = len(first & second)
+        used = f"only the {count} seeds that both sides have" if count else "no seed of both sides"
+        notes.append(
+            f"The numbers of a side cover all its finished runs. The difference of scores covers "
+            f"{used}."
+        )
     return notes
 
 

@@ -91,6 +91,14 @@ def test_seeds_on_disjoint_folds_share_nothing_and_seeds_on_one_fold_do():
     assert variance.total == variance.shared == pytest.approx(single[0])
 
 
+def test_folds_that_share_sources_count_as_one_in_the_degrees_of_freedom():
+    draw = np.random.default_rng(0)
+    values = {seed: draw.standard_normal(20) for seed in range(4)}
+    shown = [(0, 1), (1, 2), (0, 2), (7, 8)]
+    folds = {seed: np.repeat(pair, 10)[:, None] for seed, pair in enumerate(shown)}
+    assert compute_residuals(values, folds).df == 5 - 2
+
+
 def test_a_fold_of_one_source_has_an_unknown_variance():
     values = {0: np.array([1.0, 2.0, 4.0])}
     residuals = compute_residuals(values, {0: np.zeros((3, 1), dtype=np.int64)})

@@ -34,13 +34,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from reports.comparison.side_by_side import (
-        Side,
         compare_cells,
         compare_layers,
         compare_sweeps,
-        find_side,
     )
     from reports.document.terminal import format_text
+    from reports.runs.compared_runs import Side, find_side
     from reports.runs.export import read_results
 
     root = require_results(args)

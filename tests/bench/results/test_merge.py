@@ -89,6 +89,7 @@ def test_contradicting_outcomes_of_samples_raise(
     ("file", "changes", "words"),
     [
         ("spec.json", {"epochs": 3}, "was altered"),
+        ("spec.json", {"new": 3}, r"\w{12}: spec\.json does not fit this release \(.*'new'"),
         ("result.json", {"id": "abcdef012345"}, "abcdef012345"),
         ("result.json", {"freeze_states": 3}, "not the result"),
     ],

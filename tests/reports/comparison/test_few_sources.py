@@ -44,3 +44,20 @@ def test_a_single_source_gives_no_interval_and_the_note_says_so(tmp_path: Path) 
     against = report.parts[1]
     [column] = [column for column in against.columns if column.key == "difference"]
     assert [column.text(row) for row in against.rows] == ["0.00"]
+
+
+def test_a_negative_variance_of_two_sources_is_not_called_a_single_source(tmp_path: Path) -> None:
+    """Let the samples of both fonts differ in the same direction from those that show both."""
+    runs = list_runs(["resnet50"], ["cifar10"], ["full", "autofreeze"], seeds=3)
+    fonts = np.array([(0, 0)] * 100 + [(1, 1)] * 100 + [(0, 1)] * 800)
+    for run in runs:
+        folder = write_run(tmp_path, run, accuracy=90.0)
+        right = np.arange(1000) % 10 > 0
+        if run["method"] == "autofreeze":  # 20 correct images more of one font, 20 less of both
+            right[:200] = True
+            right[200:] = np.arange(800) % 80 >= 10
+        write_evaluation(folder, SampleOutcomes(right, None, fonts, 0))
+    report = build_report("table2", runs, Reader(tmp_path), PROFILE)
+    notes = list_notes(report)
+    assert any(note.startswith("Unknown variance: on digits10 (for cifar10),") for note in notes)
+    assert not any("One source" in note for note in notes)

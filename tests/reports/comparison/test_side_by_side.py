@@ -144,6 +144,49 @@ def test_the_interval_of_cells_with_known_samples_covers_the_test_draw(
     assert "does not cover the test draw" in " ".join(text.split())
 
 
+def make_runs(root: Path, seeds: dict[str, range], **changes: Any) -> None:
+    """Copy recorded runs to other seeds. `changes` replaces keys of their specs."""
+    for run, numbers in seeds.items():
+        for seed in numbers:
+            folder = root / "runs" / f"{run}-{seed}"
+            shutil.copytree(VERSION3 / "runs" / run, folder)
+            for file, own in (("spec", {"seed": seed, **changes}), ("result", {})):
+                path = folder / f"{file}.json"
+                path.write_text(json.dumps({**read_json(path), "id": folder.name, **own}))
+
+
+def test_seeds_that_only_one_side_has_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_runs(tmp_path, {LISA: range(3), AUTOFREEZE: range(1, 4)})
+    where = ("--cells", "--results", str(tmp_path))
+    text = " ".join(compare(capsys, f"{LISA}-1", f"{AUTOFREEZE}-1", *where).split())
+    assert "seeds 0, 1, 2 1, 2, 3" in text
+    assert "The difference of scores covers only the 2 seeds that both sides have." in text
+    text = compare(capsys, f"{LISA}-0", f"{AUTOFREEZE}-3", "--results", str(tmp_path))
+    assert "covers no seed of both sides" in " ".join(text.split())
+    assert "points" not in find_line(text, "accuracy")
+    same = compare(capsys, f"{LISA}-1", f"{AUTOFREEZE}-1", "--results", str(tmp_path))
+    assert "seeds that both sides" not in same
+
+
+def test_losses_of_texts_of_two_lengths_are_not_paired_by_sample(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_runs(tmp_path, {LISA: range(2)}, length=8)
+    make_runs(tmp_path, {AUTOFREEZE: range(2)}, length=32)
+    for folder in (tmp_path / "runs").iterdir():
+        words = 4 if folder.name.startswith(LISA) else 16
+        losses = np.full(words, 2.0, np.float32)
+        write_evaluation(folder, SampleOutcomes(losses < 1, None, None, 0, losses))
+        path = folder / "result.json"
+        changed = {"accuracy": 2.0, "metric": "loss"}
+        path.write_text(json.dumps({**read_json(path), **changed}))
+    names = [f"{LISA}-0", f"{AUTOFREEZE}-0"]
+    text = compare(capsys, *names, "--cells", "--results", str(tmp_path))
+    assert "does not cover the test draw" in " ".join(text.split())
+
+
 def test_losses_are_not_called_percentages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -236,6 +279,23 @@ def test_scores_of_sweeps_by_different_metrics_are_not_subtracted(
     for line in list_changed_rows(out):
         assert "81.50" in line
         assert line.split()[-2] == "–"
+
+
+def test_scores_of_sweeps_on_different_parts_of_the_data_are_not_subtracted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    held_out = tmp_path / "held_out.toml"
+    text = (ROOT / "examples" / "early_half.toml").read_text()
+    method = '[[methods]]\nname = "early_half"\n'
+    assert method in text
+    held_out.write_text(text.replace(method, f'{method}set = {{evaluate_on = "validation"}}\n'))
+    write_sweep("examples/early_half.toml", tmp_path, 0.0)
+    write_sweep(str(held_out), tmp_path, 1.5)
+    out = compare(capsys, "examples/early_half.toml", str(held_out), "--results", str(tmp_path))
+    row = next(line for line in out.splitlines() if "early_half" in line and "80.00" in line)
+    assert "81.50" in row
+    assert row.split()[-2] == "–"
 
 
 def test_sweeps_without_runs_are_shown_as_missing(capsys: pytest.CaptureFixture[str]) -> None:
