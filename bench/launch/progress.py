@@ -41,6 +41,7 @@ class Progress:
         self._since = time.monotonic()
         self._train = 0.0
         self._timed = 0  # finished runs whose whole time was spent in this launch
+        self._resumed = 0  # finished runs that an earlier launch began
         self._drawn = 0.0
         self._lines: dict[str, TaskID] = {}
         self._display = Display(
@@ -73,7 +74,9 @@ class Progress:
 
     def finished(self, spec: Spec, result: dict[str, Any]) -> None:
         """Count a run that this launch has executed."""
-        if not result["resumed"]:
+        if result["resumed"]:
+            self._resumed += 1
+        else:
             self._train += result["clocks"]["train"]
             self._timed += 1
         self._show_result(spec, result, "")
@@ -102,9 +105,11 @@ class Progress:
         elapsed = time.monotonic() - self._since
         if self._timed > 1:
             share = self._train / (elapsed * self._workers)
+            resumed = f" of runs that were not resumed ({self._timed})" if self._resumed else ""
             self._print_line(
-                f"{self._timed} runs in {format_duration(elapsed)}, {self._workers} at a time: "
-                f"{100 * share:.0f} % of the workers' time was inside training steps"
+                f"{self._timed + self._resumed} runs in {format_duration(elapsed)}, "
+                f"{self._workers} at a time: {100 * share:.0f} % of the workers' time was inside "
+                f"training steps{resumed}"
             )
 
     @property

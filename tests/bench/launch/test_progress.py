@@ -46,7 +46,8 @@ def test_the_last_line_gives_the_share_of_time_inside_training_steps(tmp_path: P
     progress.sum_up()
     elapsed = time.monotonic() - began
     last = stream.getvalue().splitlines()[-1]
-    assert last.startswith("2 runs in ")
+    assert last.startswith("3 runs in ")
+    assert last.endswith(" training steps of runs that were not resumed (2)")
     share = int(re.search(r"(\d+) % of the workers' time", last)[1])
     assert 100 * 0.2 / (2 * elapsed) - 3 < share <= 50
 
