@@ -27,7 +27,7 @@ class Attacher:
     layer. So is every module that runs and has no children. The weighted module of a layer is
     called its anchor.
 
-    calls: names of the modules in the order of their calls.
+    calls: name of the called module for each call, in order.
     anchors: names of the weighted modules in the order of their first calls; the last one is the
     head.
     heads: all classifiers, if there are several.

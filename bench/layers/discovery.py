@@ -122,7 +122,7 @@ def find_layers(
 
 
 def find_calls(model: nn.Module, inputs: Inputs, training: bool = False) -> list[str]:
-    """Return the names of the modules in the order of their calls in a forward pass of a copy.
+    """Return the name of the called module for each call in a forward pass of a copy, in order.
 
     A module can be used without being called. For example, torchvision's Swin attention passes the
     weights of its children to functions. The first use of its weights then counts as a call.

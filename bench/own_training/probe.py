@@ -109,7 +109,7 @@ def _read_labels(labels: Any) -> Tensor | None:
 def _order_inputs(inputs: Example, example: Example) -> Example:
     """Return the inputs of a probe in the order in which the model takes those of the example.
 
-    Raises UserError if their names differ, or if only one of the two has names.
+    Raises UserError if the names of the two differ, or if only one of them has names.
     """
     given, names = _list_names(inputs), _list_names(example)
     if sorted(given) != sorted(names):

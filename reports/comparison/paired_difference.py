@@ -22,8 +22,8 @@ from reports.statistics import Interval
 
 FEW_SOURCES = 3  # degrees of freedom of the test draw
 NO_INTERVAL = (
-    "These differences have no interval and no p value. Their verdict is inconclusive. Pooled "
-    "differences that include them have no interval either."
+    "An interval and a p value cannot be computed for these differences, so their verdict is "
+    "inconclusive. Pooled differences that include them have no interval either."
 )
 Read = Callable[[], SampleScores]  # reads the samples of one run
 

@@ -48,7 +48,7 @@ class ImageSet(DataSet):
         """Return a stream that decodes images batch by batch, or None if all fit in memory.
 
         workers: number of processes that decode; 0 = one per core, at most four.
-        sequential: read tar shards in their own order.
+        sequential: whether to read each tar shard from its beginning to its end.
         Raises UserError if `sequential` is true and the data set cannot have shards.
         """
         if sequential:

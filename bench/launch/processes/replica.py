@@ -25,7 +25,7 @@ class ReplicaTask:
 
     spec: the run as plain values.
     meeting: path of the file through which the processes find each other. The file must not exist
-        yet. With several machines, this is the HOST:PORT of their store.
+        yet. On several machines, the processes use a store instead, and `meeting` is its HOST:PORT.
     attempt: number of the attempt, unique in that store. Used only with several machines.
     gpu: index of the GPU.
     """

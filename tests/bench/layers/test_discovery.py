@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from bench.errors import UserError
 from bench.layers.discovery import Layer, find_layers
-from bench.layers.freezing import Freezer
 from tests.support.small_models import FAMILIES, Family, make_images, make_sentences
 
 BY_NAME = {family.name: family for family in FAMILIES}
@@ -126,100 +125,6 @@ def test_layers_are_in_order_of_first_use_with_their_norms(data, count):
         assert layer.modules == (layer.name, *norm)
 
 
-def test_class_token_and_positions_belong_to_patch_embedding():
-    layers = by_name(BY_NAME["vit"].layers)
-    assert set(layers["patch_embed.proj"].parameters) == {
-        "patch_embed.proj.weight", "patch_embed.proj.bias", "cls_token", "pos_embed"
-    }  # fmt: skip
-    assert "class_token" in by_name(BY_NAME["torch_vit"].layers)["conv_proj"].parameters
-
-
-def test_layer_norm_belongs_to_the_next_layer_and_the_last_to_the_head():
-    layers = by_name(BY_NAME["vit"].layers)
-    assert layers["blocks.0.mlp.fc1"].modules[1:] == ("blocks.0.norm2",)
-    assert layers["head"].modules[1:] == ("norm",)
-    layers = by_name(BY_NAME["torch_vit"].layers)
-    assert layers["heads.head"].modules[1:] == ("encoder.ln",)
-
-
-def test_output_norm_of_a_post_norm_block_belongs_to_the_block():
-    layers = by_name(BY_NAME["bert"].layers)
-    assert layers["layer.0.attention.dense"].modules[1:] == ("layer.0.attention.norm",)
-    assert layers["layer.0.output"].modules[1:] == ("layer.0.norm",)
-    assert layers["layer.1.output"].modules[1:] == ("layer.1.norm",)
-    layers = by_name(BY_NAME["transformers_bert"].layers)
-    for i in (0, 1):
-        norm = f"bert.encoder.layer.{i}.output.LayerNorm"
-        assert layers[f"bert.encoder.layer.{i}.output.dense"].modules[1:] == (norm,)
-    embeddings = layers["bert.embeddings.position_embeddings"]
-    assert embeddings.modules[1:] == ("bert.embeddings.LayerNorm",)
-
-
-@pytest.mark.parametrize("name", ["swin_v2_t", "swin_t", "convnext_tiny"])
-def test_every_layer_norm_inside_a_block_belongs_to_a_layer_of_it(name):
-    with torch.device("meta"):
-        model = torchvision.models.get_model(name)
-        layers = find_layers(model, (torch.empty(1, 3, 224, 224),))
-    owner = {module: layer.name for layer in layers for module in layer.modules}
-    for module, layer in owner.items():
-        parts = module.split(".")
-        if parts[0] == "features" and isinstance(model.get_submodule(module), nn.LayerNorm):
-            container = ".".join(parts[:-1])  # a block, a stem or a downsampling
-            assert layer.startswith(f"{container}."), module
-
-
-def test_modules_without_weights_belong_to_the_layer_before_or_to_the_head():
-    layers = by_name(BY_NAME["transformers_bert"].layers)
-    embeddings = layers["bert.embeddings.position_embeddings"]
-    assert embeddings.weightless == ("bert.embeddings.dropout",)
-    output = layers["bert.encoder.layer.1.output.dense"]
-    assert output.weightless == ("bert.encoder.layer.1.output.dropout",)
-    assert layers["classifier"].weightless == ("dropout",)
-    assert "blocks.1.drop_path2" in by_name(BY_NAME["vit"].layers)["blocks.1.mlp.fc2"].weightless
-    assert layers_of_vgg()["classifier.0"].weightless == ("classifier.1", "classifier.2")
-    assert "classifier.5" in layers_of_vgg()["classifier.6"].weightless
-
-
-class Helped(nn.Module):
-    """Network with one dropout for two layers, an auxiliary classifier, and weights of its loss."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.centers = nn.ParameterDict({"of_classes": nn.Parameter(torch.ones(2, 4))})
-        self.first, self.second, self.third = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 4)
-        self.helper = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
-        self.head, self.drop = nn.Linear(4, 2), nn.Dropout(0.5)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        x = self.drop(self.first(x).relu())
-        output = self.head(self.third(self.drop(self.second(x).relu())))
-        return (output, self.helper(x)) if self.training else output
-
-
-def test_modules_that_eval_mode_does_not_use_belong_to_the_head():
-    layers = by_name(find_layers(Helped(), (torch.ones(2, 3),)))
-    assert list(layers) == ["first", "second", "third", "head"]
-    assert layers["head"].modules == ("head", "centers", "helper.0", "helper.1")
-
-
-def test_dropout_that_several_layers_share_is_off_only_if_all_are_frozen():
-    model = Helped()
-    layers = find_layers(model, (torch.ones(2, 3),))
-    assert [layer.weightless for layer in layers] == [("drop",), ("drop",), (), ()]
-    freezer = Freezer(model, torch.optim.SGD(model.parameters()), layers)
-    for frozen, on in (({0}, True), ({0, 1}, False), ({1}, True)):
-        freezer.thaw(freezer.frozen - frozen)
-        freezer.freeze(frozen)
-        model.train()
-        assert model.drop.training == on
-
-
-def layers_of_vgg() -> dict[str, Layer]:
-    with torch.device("meta"):
-        model = torchvision.models.vgg11()
-        return by_name(find_layers(model, (torch.empty(1, 3, 224, 224),)))
-
-
 @pytest.mark.parametrize(
     ("name", "outside"),
     [
@@ -230,12 +135,6 @@ def layers_of_vgg() -> dict[str, Layer]:
 )
 def test_embeddings_and_pooler_only_join_a_block(name, outside):
     assert [layer.name for layer in BY_NAME[name].layers if not layer.in_block] == outside
-
-
-def test_batch_norm_belongs_to_its_convolution_even_in_a_branch():
-    layers = by_name(BY_NAME["residual"].layers)
-    assert layers["layer2.0.downsample.0"].modules[1:] == ("layer2.0.downsample.1",)
-    assert layers["layer2.0.conv3"].modules[1:] == ("layer2.0.bn3",)
 
 
 def test_attention_with_its_projections_is_one_layer():
@@ -339,27 +238,6 @@ def test_weight_that_the_head_shares_belongs_to_the_head():
         ("body", ("body.weight", "body.bias")),
         ("head", ("head.weight", "head.bias")),
     ]
-
-
-class Aside(nn.Module):
-    """Model with a part that evaluation never runs, like GoogLeNet's auxiliary heads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body, self.aside, self.head = (nn.Linear(4, 4) for _ in range(3))
-        self.scale = nn.Parameter(torch.ones(4))
-
-    def forward(self, x):
-        return self.head(self.body(x * self.scale))
-
-
-def test_an_unused_module_belongs_to_the_head():
-    model = Aside()
-    layers = find_layers(model, (torch.randn(2, 4),))
-    check_partition(model, layers)
-    assert [layer.name for layer in layers] == ["body", "head"]
-    assert layers[0].modules == ("body", "")
-    assert layers[1].modules == ("head", "aside")
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
