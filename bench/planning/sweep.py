@@ -19,17 +19,14 @@ from bench.errors import UserError
 from bench.models.shipped_backbones import find_backbone
 from bench.options import make_unknown_error
 from bench.planning.run_inputs import resolve
-from bench.planning.sweep_files import (
-    apply_setting,
-    load_profile,
-    load_sweep_file,
-)
+from bench.planning.sweep_files import apply_setting, load_profile, load_sweep_file
 from bench.planning.sweep_models import Method, SweepFile
 from bench.spec import FIELDS, Spec
 from bench.strategy_api.registry import load_strategy_class
 
 REFERENCE_SEED = 1000  # must differ from the seeds of a cell; a multiple of all numbers of folds
 BACKBONE_SEED = 0
+INPUTS = ("train_limit", "evaluate_on", "resolution", "length", "normalisation")  # of a reference
 PLACE = ("device", "precision", "resolution", "threads")  # changes that also apply to backbones
 
 
@@ -251,9 +248,10 @@ class _Builder:
         strategy = method.strategy or method.name
         values |= {"strategy": strategy, "options": method.options}
         if load_strategy_class(strategy).needs_reference:
-            # The reference has the run's own split, so it never trains on a test image of the run.
-            fold = find_fold(base["data"], seed)
-            reference = self._resolve_spec({**base, "seed": REFERENCE_SEED + fold})
+            # With the run's own split, a reference never trains on a test image of the run.
+            own = {k: values[k] for k in INPUTS if k in values}
+            seed = REFERENCE_SEED + find_fold(base["data"], seed)
+            reference = self._resolve_spec({**base, **own, "seed": seed})
             reference = reference.with_changes(keep_model=True)
             self.artifacts.append(reference)
             values["reference"] = f"run:{reference.id}"

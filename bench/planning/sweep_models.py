@@ -68,8 +68,9 @@ class SweepFile(TomlTable):
 
     table: the table that reports the runs; "" for a report named after the sweep.
     setting: setting of the profile to apply; "" for none.
-    set: fields of all runs that the report shows. Runs that these runs need are not changed. A
-    method's own `set` and changes by the user override these fields.
+    set: fields of all runs that the report shows. Of these fields, a reference gets those that
+    define samples and inputs; backbones get none. A method's own `set` and changes by the user
+    override these fields.
     """
 
     title: Text

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from bench.data.catalogue import find_fold
 from bench.errors import UserError
+from bench.files import read_json
 from bench.layers.discovery import Layer
 from bench.models.catalogue import build as build_model
 from bench.models.texts.catalogue import find_text_model
@@ -87,7 +89,7 @@ def find_artifacts(spec: Spec, results: Path) -> dict[str, Path]:
     files = {k: Path(v) for k, v in spec.paths.items() if k in spec.contents}
     found = {k: v for k, v in files.items() if k not in ("data", "weights", "vocab", "strategy")}
     if spec.reference:
-        found["reference"] = _find_kept_model(spec, spec.reference, results)
+        found["reference"] = _find_kept_model(spec, spec.reference, results, same_data=True)
     for what, path in found.items():
         if not path.exists():
             raise UserError(
@@ -97,10 +99,11 @@ def find_artifacts(spec: Spec, results: Path) -> dict[str, Path]:
     return found
 
 
-def _find_kept_model(spec: Spec, source: str, results: Path) -> Path:
+def _find_kept_model(spec: Spec, source: str, results: Path, *, same_data: bool = False) -> Path:
     """Return the weights file of the run that `run:ID` names.
 
-    Raises UserError if that run diverged or kept no weights.
+    same_data: require that the run used the data set of `spec`. Raises UserError if it did not, if
+    it diverged or kept no weights, or if it trained on samples that a run of `spec` is scored on.
     """
     folder = RunFolder(results, source.removeprefix("run:"))
     if folder.diverged:
@@ -113,7 +116,35 @@ def _find_kept_model(spec: Spec, source: str, results: Path) -> Path:
             f"{spec.label}: needs the weights of {source}, which were not saved; repeat that run "
             "with --keep-model"
         )
+    _check_samples(spec, source, read_json(folder.path / "spec.json"), same_data=same_data)
     return folder.model
+
+
+def _check_samples(spec: Spec, source: str, theirs: dict[str, Any], *, same_data: bool) -> None:
+    """Raise UserError if a run trained on the evaluation samples of `spec`.
+
+    theirs: fields of that run. same_data: require the same data set too. Of different data sets,
+    only the names are known, so samples that they share are not found.
+    """
+    if theirs["data"] != spec.data:
+        if same_data:
+            raise UserError(
+                f"{spec.label}: the reference {source} was trained on {theirs['data']}; name a run "
+                f"on {spec.data}"
+            )
+        return
+    fault = ""
+    if find_fold(spec.data, theirs["seed"]) != find_fold(spec.data, spec.seed):
+        fault = f"its seed {theirs['seed']} selects another fold of {spec.data}"
+        remedy = f"with --seed {spec.seed}"
+    elif (theirs.get("evaluate_on", "test"), spec.evaluate_on) == ("test", "validation"):
+        fault = "it trained on the validation samples too"
+        remedy = "with --evaluate-on validation"
+    if fault:
+        raise UserError(
+            f"{spec.label}: {source} was trained on samples that this run is scored on: {fault}; "
+            f"repeat that run {remedy}, and name the new run"
+        )
 
 
 def compute_budget(spec: Spec, results: Path) -> float | None:

@@ -51,7 +51,9 @@ class Rule:
             )
         known = torch.zeros_like(curve, dtype=torch.bool)
         labels = torch.zeros_like(known)
-        for i in range(self.k - 1 if self.kind == "stable" else 0, len(curve)):
+        # `stable` looks back at k values; `settled` looks ahead, so the last value says nothing.
+        labelled = {"stable": range(self.k - 1, len(curve)), "settled": range(len(curve) - 1)}
+        for i in labelled[self.kind]:
             seen = curve[i - self.k + 1 : i + 1] if self.kind == "stable" else curve[i:]
             known[i] = seen.isfinite().all(0)
             labels[i] = known[i] & (seen.amax(0) - seen.amin(0) < self.epsilon)

@@ -117,10 +117,9 @@ def build_predictor(
     """Train a predictor on a profile's source tasks, write its file and return the path.
 
     launch: function that executes the missing runs of a list of specs. out: path of the file
-    (default: path of the shipped predictor). without_family: model family left out of the training
-    data. without_task: first word of the names of the tasks that are left out.
-    Raises UserError if a run is missing or uses data that is not a source task. Before the launch,
-    raises it if without_family or without_task has no run, or if the file cannot be written.
+    (default: that of the shipped predictor). without_family: model family to leave out.
+    without_task: first word of the names of the tasks to leave out. Raises UserError if a run is
+    missing or no source task; before the launch, if nothing can be left out or written.
     """
     features, rule, recipe = choice.features, choice.rule, choice.recipe
     sweep = load_source_sweep(choice.profile, choice.files)
@@ -136,6 +135,7 @@ def build_predictor(
     ]
     corpus = build_histories(recordings, features, recipe.window, rule, choice.warmup)
     require_both_labels(corpus, rule)
+    specs = [e.spec for e in sweep.entries if e.spec.id in {r.origin.run for r in recordings}]
     share = float(corpus.label[corpus.known].float().mean())
     say(
         f"training data: {len(recordings)} recorded runs, {len(corpus.tokens)} layers, "
@@ -154,10 +154,10 @@ def build_predictor(
         "label_warmup": choice.warmup,
         "rule": asdict(rule),
         "recipe": asdict(recipe),
-        "data": sorted({e.spec.data for e in sweep.entries}),
+        "data": sorted({spec.data for spec in specs}),
         "pretraining": list_pretraining(sweep),
-        "runs": sorted(r.origin.run for r in recordings),
-        "seeds": sorted({e.spec.seed for e in sweep.entries}),
+        "runs": sorted({spec.id for spec in specs}),
+        "seeds": sorted({spec.seed for spec in specs}),
         "results_version": RESULTS_VERSION,
         "scores": {name: _summarise_score(s) for name, s in scores.items()},
     }

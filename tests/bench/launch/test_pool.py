@@ -72,10 +72,10 @@ def test_a_killed_worker_fails_only_its_run_which_stays_to_do(tmp_path: Path) ->
 
 
 def test_a_worker_killed_while_idle_is_replaced(tmp_path: Path) -> None:
-    first, second = make_tiny_spec(keep_model=True), make_tiny_spec(seed=1)
+    first, second = make_tiny_spec(keep_model=True), make_tiny_spec(seed=5)
     dependant, other = (
         s.with_changes(weights=f"run:{first.id}")
-        for s in (make_tiny_spec(seed=2), make_tiny_spec(seed=3))
+        for s in (make_tiny_spec(seed=10), make_tiny_spec(seed=15))
     )
 
     def kill(what: str, spec: Spec) -> None:

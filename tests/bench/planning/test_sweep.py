@@ -185,7 +185,7 @@ def test_a_method_can_start_from_random_weights_in_place_of_a_shipped_backbone()
         assert ("weights" in entry.spec.contents) != scratch
 
 
-def test_fields_that_a_sweep_sets_change_its_own_runs_but_not_their_references(
+def test_of_the_fields_that_a_sweep_sets_a_reference_gets_only_those_of_samples_and_inputs(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "mine.toml"
@@ -210,3 +210,8 @@ set = {{epochs = 20}}
     assert [e.spec.epochs for e in scored.entries] == [3, 20]
     assert all(e.spec.score_epochs for e in scored.entries)
     assert scored.artifacts == plain.artifacts
+    file.write_text(text.format(shared='set = {evaluate_on = "validation", train_limit = 64}'))
+    checked = load_sweep(str(file), "laptop")
+    (reference,) = (a for a in checked.artifacts if a.seed >= 1000)
+    for spec in (reference, *checked.specs):
+        assert (spec.evaluate_on, spec.train_limit) == ("validation", 64)
