@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.cli.argument_types import parse_count, parse_path, parse_positive_int
 from bench.cli.help import format_field_help, name_type
-from bench.cli.numbers import parse_count, parse_positive_int
 from bench.errors import UserError
 from bench.files import expand_home
 from bench.options import make_unknown_error
@@ -51,8 +51,8 @@ def add_results_argument(parser: argparse._ActionsContainer) -> None:
     """Add --results DIR."""
     parser.add_argument(
         "--results",
-        type=Path,
-        default=Path(os.environ.get("FREEZEBENCH_RESULTS", "results")),
+        type=parse_path,
+        default=os.environ.get("FREEZEBENCH_RESULTS") or "results",
         metavar="DIR",
         help="folder of runs and reports; the environment variable FREEZEBENCH_RESULTS sets it too",
     )
@@ -238,12 +238,19 @@ def resolve_sweep(args: argparse.Namespace) -> Sweep:
 
 
 def _check_roles(pairs: Iterable[str], sweep: Sweep) -> None:
-    """Raise UserError for weights of a role that is in neither the profile nor the sweep."""
-    roles = {*sweep.profile["models"], *(entry.roles["model"] for entry in sweep.entries)}
+    """Raise UserError for weights of an unknown role, and of a role that trains from scratch."""
+    models = {entry.roles["model"] for entry in sweep.entries}
+    roles = {*sweep.profile["models"], *models}
+    used = {spec.paths.get("weights") for spec in sweep.specs}
     for pair in pairs:
-        role = pair.partition("=")[0]
+        role, _, file = pair.partition("=")
         if role not in roles:
             raise make_unknown_error("--weights: role", role, sorted(roles))
+        if role in models and str(expand_home(file).resolve()) not in used:
+            raise UserError(
+                f"--weights {pair}: has no effect, because {sweep.name} trains {role} from random "
+                "weights; omit it"
+            )
 
 
 def add_workers_argument(parser: argparse._ActionsContainer) -> None:
@@ -261,7 +268,7 @@ def add_out_argument(parser: argparse._ActionsContainer) -> None:
     """Add --out DIR."""
     parser.add_argument(
         "--out",
-        type=Path,
+        type=parse_path,
         default=None,
         metavar="DIR",
         help="output folder; each profile gets a folder in it (default: RESULTS/reports)",

@@ -25,6 +25,26 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
         return super()._get_help_string(action)
 
 
+def add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    text: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    """Add a command and return its parser. text: what it does, from a verb in lower case.
+
+    Options cannot be abbreviated: --seed would be read as --seeds.
+    """
+    return commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=HelpFormatter,
+        allow_abbrev=False,
+    )
+
+
 def name_type(option: Option) -> str:
     """Return the metavar that names the type of an option: INT, FLOAT, BOOL, TEXT or {a,b}."""
     if isinstance(option, Choice):

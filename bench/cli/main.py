@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import TextIO
 
-from bench.cli.help import HelpFormatter, format_version
+from bench.cli.help import add_command, format_version
 from bench.cli.interrupts import defer_interrupts_of_imports
 from bench.errors import UserError
 from bench.siblings import check_siblings
@@ -100,6 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="freezebench",
         description="Measure what freezing layers during training saves and what it costs.",
         epilog="`freezebench COMMAND --help` describes a command and shows an example.",
+        allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=format_version())
     top.add_argument("--debug", action="store_true", help="print a traceback if a command fails")
@@ -107,13 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
     for name, place in COMMANDS.items():
         module = importlib.import_module(f"bench.cli.{place}")
-        sub = commands.add_parser(
-            name,
-            help=module.HELP,
-            description=f"{module.HELP[0].upper()}{module.HELP[1:]}.",
-            epilog=f"example:\n  {module.EXAMPLE}",
-            formatter_class=HelpFormatter,
-        )
+        sub = add_command(commands, name, module.HELP, module.EXAMPLE)
         sub.set_defaults(command=module.main)
         module.arguments(sub)
         sub.add_argument(

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli import predictor_score
+from bench.cli.argument_types import parse_path
 from bench.cli.arguments import (
     add_data_root_argument,
     add_profile_argument,
     add_results_argument,
     add_workers_argument,
 )
-from bench.cli.help import HelpFormatter
+from bench.cli.help import add_command
 from bench.cli.predictor_choice import (
     add_size_arguments,
     add_training_arguments,
@@ -39,13 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=lambda _: parser.print_help())
     actions = parser.add_subparsers(title="actions", metavar="ACTION")
     for name, (text, example, add, action) in ACTIONS.items():
-        sub = actions.add_parser(
-            name,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
-            epilog=f"example:\n  freezebench predictor {example}",
-            formatter_class=HelpFormatter,
-        )
+        sub = add_command(actions, name, text, f"freezebench predictor {example}")
         sub.set_defaults(action=action)
         add(sub)
 
@@ -59,7 +54,7 @@ def _add_train_arguments(parser: argparse.ArgumentParser) -> None:
     add_size_arguments(parser, FEATURES_HELP)
     parser.add_argument(
         "--out",
-        type=Path,
+        type=parse_path,
         default=None,
         metavar="FILE",
         help="output file (default: the shipped predictor is replaced)",
@@ -103,7 +98,7 @@ def _add_study_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_info_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
-        type=Path,
+        type=parse_path,
         nargs="?",
         default=None,
         metavar="FILE",

@@ -12,6 +12,7 @@ from types import FrameType
 
 from bench.errors import UserError
 from bench.files import make_results_folder
+from bench.launch.attempt import read_checkpoint_seconds
 from bench.launch.capacity import count_workers
 from bench.launch.in_process import run_inline
 from bench.launch.outcome import Outcome
@@ -29,7 +30,9 @@ def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
     workers: number of worker processes; 0 = as many as fit. Raises UserError if runs would share a
     GPU.
     """
-    is_mirror_enabled()  # raises now for an unknown mode, not after the first run
+    # Invalid environment variables are errors now, not in each run.
+    is_mirror_enabled()
+    read_checkpoint_seconds(0)
     plan = make_plan(specs, results)
     if not plan.todo:
         return Outcome()

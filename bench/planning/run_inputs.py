@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from bench.data.catalogue import find_data_set
 from bench.data.interface.splits import Part
@@ -16,6 +17,9 @@ from bench.models.texts.descriptor import TextModel
 from bench.models.texts.hub_model import HubModel
 from bench.spec import Spec
 from bench.strategy_api.registry import create_strategy, find_foreign_package, normalize_options
+
+if TYPE_CHECKING:
+    from bench.strategy_api.strategy import Strategy
 
 
 def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) -> Spec:
@@ -62,22 +66,35 @@ def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) ->
                 "'run:ID' or 'file'"
             )
     contents |= _hash_text_model(spec, paths)
+    _check_other_runs(spec, strategy, options)
+    part: Part = "test" if spec.evaluate_on == "test" else "validation"
+    contents["data"] = _hash_data(spec.data, paths.get("data", ""), part)
+    paths = {k: v for k, v in paths.items() if k in contents or k == "data"}
+    return spec.with_changes(options=options, contents=contents, paths=paths)
+
+
+def _check_other_runs(spec: Spec, strategy: Strategy, options: Mapping[str, Any]) -> None:
+    """Raise UserError if `match` or `reference` is missing, malformed or without effect."""
+    name = spec.strategy
     if spec.match and not strategy.matches:
         raise UserError(f"{spec.label}: strategy {name} does not support `match`; remove it")
     if spec.match and options.get("saving"):
         raise UserError(
-            f"{spec.label}: saving = {options['saving']} has no effect on a matched run; remove "
-            "`saving` or `match`"
+            f"{spec.label}: saving = {options['saving']} has no effect on a matched run; "
+            "remove `saving` or `match`"
         )
     if strategy.needs_reference and not spec.reference:
         raise UserError(
             f"{spec.label}: the strategy {name} needs a reference; give --reference run:ID, or "
             "use a sweep, which trains the references of its runs"
         )
-    part: Part = "test" if spec.evaluate_on == "test" else "validation"
-    contents["data"] = _hash_data(spec.data, paths.get("data", ""), part)
-    paths = {k: v for k, v in paths.items() if k in contents or k == "data"}
-    return spec.with_changes(options=options, contents=contents, paths=paths)
+    if spec.reference and not strategy.needs_reference:
+        raise UserError(f"{spec.label}: strategy {name} uses no reference; remove --reference")
+    if spec.reference and not spec.reference.startswith("run:"):
+        raise UserError(
+            f"{spec.label}: reference = {spec.reference!r} is not valid; give run:ID, the id of a "
+            "finished run with --keep-model"
+        )
 
 
 def _hash_weights(path: Path) -> str:

@@ -13,7 +13,16 @@ from pydantic import BaseModel, ValidationError
 from bench.errors import UserError
 from bench.files import PROJECT, read_toml
 from bench.options import make_unknown_error
-from bench.planning.sweep_models import Alias, Grid, Method, ProfileFile, SweepFile, TomlTable
+from bench.planning.sweep_models import (
+    Alias,
+    Grid,
+    Method,
+    PredictorSource,
+    ProfileFile,
+    Setting,
+    SweepFile,
+    TomlTable,
+)
 
 SWEEPS = PROJECT / "sweeps"
 PROFILES = SWEEPS / "profiles"
@@ -28,6 +37,8 @@ PLACED = {
     "seed": "write `seeds = […]` in [grid]",
     **dict.fromkeys(("reference", "contents", "paths", "keep_model"), "remove it: it is computed"),
 }
+# The field that defines a role. It has a place only in the tables of its kind.
+DEFINING = {"models": "model", "datasets": "data"}
 
 Declared = TypeVar("Declared", bound=TomlTable)
 
@@ -53,9 +64,9 @@ def load_profile(name: str) -> dict[str, Any]:
     profile = _read_toml(PROFILES, name, "profile")
     declared = _validate(ProfileFile, profile, f"profile {name}")
     _check_places(declared.model_dump(), f"profile {name}")
-    for setting, values in declared.settings.items():
-        _check_places(values, f"profile {name}, setting {setting}")
-    return {"name": Path(name).stem, **profile}
+    for key, setting in declared.settings.items():
+        _check_setting(setting, profile, f"profile {name}, setting {key}")
+    return {**profile, "name": Path(name).stem}
 
 
 def load_sweep_file(name: str) -> tuple[str, SweepFile]:
@@ -77,16 +88,12 @@ def load_sweep_file(name: str) -> tuple[str, SweepFile]:
 def apply_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
     """Return the profile with the values of one of its settings merged in, role by role.
 
-    Raises UserError for an unknown setting, and for an unknown key in it.
+    Raises UserError for an unknown setting.
     """
     settings = profile.get("settings", {})
     if setting and setting not in settings:
         raise make_unknown_error(f"profile {profile['name']}: setting", setting, settings)
     own = settings.get(setting, {})
-    for key in own:
-        if key not in ("run", *ROLES):
-            where = f"profile {profile['name']}, setting {setting}"
-            raise make_unknown_error(f"{where}: key", key, ["run", *ROLES])
     laid: dict[str, Any] = {**profile, "run": {**profile["run"], **own.get("run", {})}}
     for kind in ROLES:
         old, new = profile.get(kind, {}), own.get(kind, {})
@@ -94,17 +101,37 @@ def apply_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
     return laid
 
 
-def _check_places(tables: Mapping[str, Any], where: str) -> None:
-    """Raise UserError if a table of run fields has a field of PLACED, which has no effect there.
+def _check_setting(setting: Setting, profile: Mapping[str, Any], where: str) -> None:
+    """Raise UserError for a misplaced field, and for a role that the profile does not have.
 
-    tables: tables of a sweep or a profile, by key.
+    A setting may define a role of its own.
     """
-    found = {key: tables[key] for key in ("run", "set") if key in tables}
+    tables = setting.model_dump()
+    _check_places(tables, where)
+    for kind, defining in DEFINING.items():
+        for role, values in tables[kind].items():
+            if role not in profile[kind] and defining not in values:
+                raise make_unknown_error(f"{where}: {kind[:-1]}", role, profile[kind])
+
+
+def _check_places(tables: Mapping[str, Any], where: str) -> None:
+    """Raise UserError if a table of run fields has a field that has no effect there.
+
+    These are the fields of PLACED, and `model` and `data` outside the tables of roles: a row would
+    then have another model or data set than its roles say. tables: tables of a sweep or a profile,
+    by key.
+    """
+    found = {("", key): tables[key] for key in ("run", "set") if key in tables}
     for kind in ROLES:
-        found |= {f"{kind}.{role}": values for role, values in tables.get(kind, {}).items()}
-    for key, values in found.items():
-        if wrong := next((name for name in values if name in PLACED), ""):
-            raise UserError(f"{where}, {key}: {wrong} has no effect here; {PLACED[wrong]}")
+        found |= {(kind, role): values for role, values in tables.get(kind, {}).items()}
+    for (kind, name), values in found.items():
+        placed = dict(PLACED)
+        for other, field in DEFINING.items():
+            if other != kind:
+                placed[field] = f"write it in [{other}.ROLE], and name the role in [grid]"
+        if wrong := next((field for field in values if field in placed), ""):
+            key = f"{kind}.{name}".removeprefix(".")
+            raise UserError(f"{where}, {key}: {wrong} has no effect here; {placed[wrong]}")
 
 
 def _check_references(sweep: SweepFile, where: str) -> None:
@@ -178,6 +205,12 @@ def _validate(kind: type[Declared], values: Mapping[str, Any], where: str) -> De
         grids = given["grid"]
         model, given = Grid, grids[path[1]] if isinstance(grids, list) else grids
         where, path = f"{where}, [grid]", path[2:]
+    elif path[0] == "settings" and len(path) > 2:
+        model, given = Setting, given["settings"][path[1]]
+        where, path = f"{where}, setting {path[1]}", path[2:]
+    elif path[0] == "predictor" and len(path) > 1:
+        model, given = PredictorSource, given["predictor"]
+        where, path = f"{where}, [predictor]", path[1:]
     key = str(path[0])
     if fault["type"] == "missing":
         raise UserError(f"{where}: {key} is missing; add it")

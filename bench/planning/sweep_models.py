@@ -77,9 +77,9 @@ class SweepFile(TomlTable):
     grid: Annotated[
         list[Grid],
         BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
-        Field(description="a table, headed [grid]"),
+        Field(min_length=1, description="a table, headed [grid]"),
     ]
-    methods: Methods
+    methods: Annotated[Methods, Field(min_length=1)]
     table: Text = ""
     setting: Text = ""
     set: Values = {}
@@ -99,13 +99,42 @@ class Alias(TomlTable):
     same_as: Text
 
 
-class ProfileFile(TomlTable):
-    """Keys of a profile that this module validates; other modules read the other keys."""
+class Setting(TomlTable):
+    """Setting of a profile: values that replace those of the profile, table by table."""
 
-    model_config = ConfigDict(extra="allow")
+    run: Values = {}
+    models: ByName = {}
+    datasets: ByName = {}
+    pairs: ByName = {}
+
+
+class PredictorSource(TomlTable):
+    """Where a profile's predictor comes from.
+
+    sweep: sweep of the recorded runs. sources: first words of the names of the source tasks.
+    """
+
+    sweep: Text
+    sources: Texts
+
+
+class ProfileFile(TomlTable):
+    """Contents of a profile file.
+
+    description: one line for `freezebench list profiles`. remark: note below each table.
+    run: fields of all runs. models, datasets: fields by role. pairs: fields by MODEL/DATASET.
+    """
 
     run: Values
     models: ByName
     datasets: ByName
     pairs: ByName = {}
-    settings: ByName = {}
+    settings: Annotated[
+        dict[str, Setting],
+        Field(description="tables, as [{key}.NAME.run] or [{key}.NAME.models.ROLE]"),
+    ] = {}
+    predictor: Annotated[
+        PredictorSource | None, Field(description="a table with `sweep` and `sources`")
+    ] = None
+    description: Line = ""
+    remark: Line = ""

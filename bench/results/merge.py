@@ -24,7 +24,7 @@ from bench.spec import Spec
 # File to copy last, because it marks the run as done.
 LAST = "result.json"
 TIMING = "retime.json"  # written by `freezebench retime`, after the run is done
-LEFT_OUT = ("lock", "progress.json", "checkpoint.pt", "failure.json", "traceback.txt")
+LEFT_OUT = ("lock", "progress.json", "checkpoint.pt", "failure.json", "traceback.txt", "repeat")
 
 
 @dataclass

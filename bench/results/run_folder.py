@@ -14,6 +14,7 @@ traceback.txt     traceback of the last attempt, if it failed
 progress.json     heartbeat of the running process (bench/results/heartbeat.py)
 lock              lock file, held by the process that executes the run
 retime.json       result of `freezebench retime`, if the run was timed again
+repeat/           files of a second execution in progress, which keeps the weights
 
 bench/results/run_status.py derives the status of a run from these files.
 """
@@ -88,6 +89,15 @@ class RunFolder:
         for path in [*self.path.glob("*.tmp"), self.path / "traceback.txt"]:
             path.unlink(missing_ok=True)
         self.remove("failure.json")
+
+    def take_over(self, other: RunFolder) -> None:
+        """Replace the files of this record by those of another one, the result last.
+
+        The other folder is deleted.
+        """
+        for path in sorted(other.path.iterdir(), key=lambda path: path.name == "result.json"):
+            path.replace(self.path / path.name)
+        other.path.rmdir()
 
     @contextmanager
     def hold_lock(self) -> Iterator[bool]:

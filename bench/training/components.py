@@ -106,6 +106,11 @@ def _find_kept_model(spec: Spec, source: str, results: Path, *, same_data: bool 
     it diverged or kept no weights, or if it trained on samples that a run of `spec` is scored on.
     """
     folder = RunFolder(results, source.removeprefix("run:"))
+    if not folder.path.is_dir():
+        raise UserError(
+            f"{spec.label}: needs the weights of {source}, but {results} has no such run; execute "
+            "it with --keep-model, or check the id"
+        )
     if folder.diverged:
         raise UserError(
             f"{spec.label}: needs the weights of {source}, but that run diverged; lower the lr of "

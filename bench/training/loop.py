@@ -65,7 +65,9 @@ def execute(
     group: processes of a run with replicas, each of which calls `execute` (bench/distributed).
     Returns the contents of result.json. Raises UserError for errors that the user can fix.
     """
-    folder = group.folder(results, spec.id)
+    record = folder = group.folder(results, spec.id)
+    if record.done:  # its weights are missing; its record is kept until the new one is complete
+        folder = group.folder(results, f"{spec.id}/repeat")
     folder.create()
     folder.clear_leftovers()
     run = RunState(spec, results, group)
@@ -80,6 +82,8 @@ def execute(
             result = make_result(run, "diverged", str(error))
         if group.first:
             write_run_record(run, folder, result)
+            if folder is not record:
+                record.take_over(folder)
         return result
     finally:
         run.release()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.files import get_utf8_path, make_folder, write_atomically
 from bench.models.kinds import find_kind
 from bench.planning.sweep_files import list_tables
+from bench.spec import FIELDS
 from bench.strategy_api.registry import load_strategy_class
 from reports.claims.report import build_report as claims
 from reports.claims.report import collect_frames
@@ -143,7 +144,7 @@ def describe_profile(sweep: Sweep) -> dict[str, Any]:
     return {
         "name": sweep.profile["name"],
         "stands_for": used,
-        "device": sweep.profile["run"]["device"],
+        "device": sweep.profile["run"].get("device", FIELDS["device"].default),
         "predictor": sweep.predictor,
         "sources": _list_sources(sweep),
         "departures": _describe_departures(sweep),

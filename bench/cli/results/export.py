@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from bench.cli.argument_types import parse_path
 from bench.cli.arguments import add_results_argument, require_results
 
 HELP = "write all results as two tables, or the finished runs without weights, for `merge`"
@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "out",
         nargs="?",
-        type=Path,
+        type=parse_path,
         metavar="DIR",
         help="output folder (default: RESULTS/export)",
     )

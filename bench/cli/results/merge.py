@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from bench.cli.argument_types import parse_path
 from bench.cli.arguments import add_results_argument
 
 HELP = "copy the runs of other results folders into one; contradicting results are refused"
@@ -13,7 +13,7 @@ EXAMPLE = "freezebench merge /mnt/a/results /mnt/b/results --results results"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "sources", nargs="+", type=Path, metavar="DIR", help="results folders to copy from"
+        "sources", nargs="+", type=parse_path, metavar="DIR", help="results folders to copy from"
     )
     add_results_argument(parser)
 

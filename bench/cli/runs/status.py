@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.cli.argument_types import parse_seconds
 from bench.cli.arguments import add_sweep_arguments, resolve_sweep
-from bench.cli.numbers import parse_seconds
 
 if TYPE_CHECKING:
     from bench.launch.slurm.submissions import RunLocation

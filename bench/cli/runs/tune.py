@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from bench.cli.argument_types import parse_positive_int
 from bench.cli.arguments import (
     CHANGEABLE,
     add_field_arguments,
@@ -16,7 +17,6 @@ from bench.cli.arguments import (
     collect_fields,
     collect_sweep_files,
 )
-from bench.cli.numbers import parse_positive_int
 from bench.errors import UserError
 
 HELP = "search learning rate, warm-up and weight decay on validation data"

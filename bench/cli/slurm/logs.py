@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.cli.argument_types import parse_positive_int
 from bench.cli.arguments import add_results_argument
-from bench.cli.numbers import parse_positive_int
 from bench.errors import UserError
 
 if TYPE_CHECKING:

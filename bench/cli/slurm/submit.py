@@ -116,5 +116,9 @@ def _confirm(yes: bool) -> None:
         raise UserError(
             "stdin is not a terminal, so we cannot ask for confirmation; give --yes to submit"
         )
-    if input("submit? [y/N] ").strip().lower() not in ("y", "yes"):
+    try:
+        answer = input("submit? [y/N] ")
+    except EOFError:  # Ctrl-D
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
         raise KeyboardInterrupt

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from bench.cli.argument_types import parse_positive_int, parse_seconds
 from bench.cli.arguments import add_results_argument
-from bench.cli.numbers import parse_positive_int, parse_seconds
 from bench.errors import UserError
 from bench.options import make_unknown_error
 from bench.perf.subjects import SUBJECTS

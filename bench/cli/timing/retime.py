@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from bench.cli.argument_types import parse_seconds
 from bench.cli.arguments import add_sweep_arguments, require_results, resolve_sweep
-from bench.cli.numbers import parse_seconds
 from bench.errors import UserError
 
 HELP = "time finished runs again, alternating their steps with steps of full training"

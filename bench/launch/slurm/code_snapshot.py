@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.files import PROJECT, explain_errors
+from bench.files import PROJECT, expand_home, explain_errors
 from bench.machine.environment import RECORDED_COMMIT
 from bench.spec import Spec
 
@@ -60,7 +60,8 @@ def snapshot_code(results: Path, dirty: bool) -> CodeSnapshot:
 def copy_inputs(spec: Spec, code: CodeSnapshot) -> Spec:
     """Return the spec with its predictor and strategy files replaced by copies.
 
-    The copies are in slurm/files of the results folder.
+    The copies are in slurm/files of the results folder. Relative paths of data and models become
+    absolute, because jobs run in the folder of the code.
 
     The run's id stays the same, because it depends on file contents and not on paths.
     """
@@ -68,7 +69,19 @@ def copy_inputs(spec: Spec, code: CodeSnapshot) -> Spec:
     for what in CARRIED:
         if what in spec.contents and what in paths:
             paths[what] = str(_copy_file(Path(paths[what]), spec.contents[what], code))
-    return spec.with_changes(paths=paths)
+    model, data = (_make_absolute(name) for name in (spec.model, spec.data))
+    return spec.with_changes(paths=paths, model=model, data=data)
+
+
+def _make_absolute(name: str) -> str:
+    """Return the name of a model or data set; a path in it becomes absolute."""
+    prefix, _, rest = name.partition(":")
+    if prefix not in ("folder", "texts", "hf") or not rest:
+        return name
+    path = expand_home(rest)  # the columns in texts:PATH#COLUMNS stay as they are
+    if prefix == "hf" and not path.is_dir():  # the name of a repository on the hub
+        return name
+    return f"{prefix}:{path.absolute()}"
 
 
 def _copy_file(path: Path, content: str, code: CodeSnapshot) -> Path:

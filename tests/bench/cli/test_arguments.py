@@ -8,6 +8,8 @@ from bench.cli.main import main
 @pytest.mark.parametrize(
     ("command", "message"),
     [
+        ("plan table2 --seed 3", "unrecognized arguments: --seed 3"),  # not --seeds
+        ("predictor info --wind 30", "unrecognized arguments: --wind"),
         ("plan table2 --seeds 0", "argument --seeds: 0 is not valid; give a whole number of"),
         ("sweep table2 --seeds -1", "argument --seeds: -1 is not valid; give a whole number of"),
         ("sweep table2 --workers -1", "argument --workers: -1 is not valid; give a whole number"),
@@ -22,7 +24,7 @@ from bench.cli.main import main
         ("predictor info --window 0", "--window 0 is not valid; give a whole number from 2"),
     ],
 )
-def test_a_number_out_of_range_is_refused_by_one_line(command, message, capsys, monkeypatch):
+def test_a_wrong_argument_is_refused_by_one_line(command, message, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     try:
         code = main(command.split())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.cli.main import main
+from bench.cli.main import build_parser, main
 from bench.planning.plan import make_plan
 from bench.planning.sweep import load_sweep
 from bench.planning.sweep_files import SWEEPS, list_tables
@@ -212,10 +212,24 @@ def test_several_sweeps_are_planned_together(
     assert "11 to do" in capsys.readouterr().out
 
 
-def test_weights_for_an_unknown_role_are_an_error(
+def test_weights_without_effect_are_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "own.safetensors"
     file.write_bytes(b"weights")
     assert main(["plan", "table2", "--seeds", "1", "--weights", f"resnet={file}"]) == 2
     assert "--weights: role 'resnet' is unknown" in capsys.readouterr().err
+    scratch = ["plan", "table3", "--seeds", "1", "--weights", f"resnet50={file}"]
+    assert main(scratch) == 2
+    assert "table3 trains resnet50 from random weights; omit it" in capsys.readouterr().err
+
+
+def test_the_results_folder_may_start_with_a_tilde_or_be_unset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    parse = build_parser().parse_args
+    assert parse(["report", "table2", "--results=~/runs"]).results == tmp_path / "runs"
+    for value, wanted in (("~/all", tmp_path / "all"), ("", Path("results"))):
+        monkeypatch.setenv("FREEZEBENCH_RESULTS", value)
+        assert build_parser().parse_args(["report", "table2"]).results == wanted

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.errors import UserError
 from bench.launch.attempt import CHECKPOINT_VARIABLE, run_and_report
+from bench.launch.launch import launch
 from bench.results.run_folder import RunFolder
 from tests.support.tiny_runs import make_tiny_spec
 
@@ -31,3 +33,11 @@ def test_a_variable_sets_the_seconds_between_checkpoints(
         assert kind == "result"
         assert seen == expected
         (folder.path / "result.json").unlink()
+
+
+def test_an_invalid_checkpoint_interval_is_an_error_before_the_first_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CHECKPOINT_VARIABLE, "1m")
+    with pytest.raises(UserError, match=r"= '1m' is not valid; give the seconds"):
+        launch([], tmp_path)

@@ -33,3 +33,18 @@ def test_a_folder_in_place_of_a_weights_file_names_the_file_in_it(tmp_path: Path
     spec = make_tiny_spec().with_changes(weights="file")
     with pytest.raises(UserError, match=r"is a folder; pass the file in it, .*model\.safetensors"):
         resolve(spec, "laptop", {"weights": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("strategy", "reference", "words"),
+    [
+        ("cka_oracle", "", "needs a reference; give --reference run:ID"),
+        ("cka_oracle", "feedfeedfeed", "reference = 'feedfeedfeed' is not valid; give run:ID"),
+        ("autofreeze", "run:feedfeedfeed", "autofreeze uses no reference; remove --reference"),
+    ],
+)
+def test_a_reference_is_given_as_a_run_and_only_where_it_is_used(
+    strategy: str, reference: str, words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        make_tiny_spec(strategy, reference=reference)

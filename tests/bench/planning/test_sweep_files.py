@@ -43,6 +43,8 @@ FULL = '[[methods]]\nname="full"\n'
         ),
         ("title = 't'\ntable = ''\n" + GRID + FULL, "table is ''; it must be a text"),
         ("title = 't'\n" + GRID + FULL + "match = ''", "full: match is ''; it must be a text"),
+        ("title = 't'\ngrid = []\n" + FULL, r"grid is \[\]; it must be a table, headed \[grid\]"),
+        ("title = 't'\nmethods = []\n" + GRID, r"methods is \[\]; it must be tables, each headed"),
         ("title = 't'\ngrid = 1\n" + FULL, r"grid is 1; it must be a table, headed \[grid\]"),
         (
             "title = 't'\n" + GRID + FULL + "options = 'x'",
@@ -64,9 +66,16 @@ def test_a_value_of_the_wrong_type_in_a_sweep_is_a_one_line_error(
 
 def test_a_value_of_the_wrong_type_in_a_profile_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
+    start = "run = {}\nmodels = {}\ndatasets = {}\n"
     for text, words in (
         ("run = 1\nmodels = {}\ndatasets = {}", "run is 1"),
         ("", "run is missing"),
+        (start + "name = 5", "key 'name' is unknown"),
+        (start + "[settings.a]\nrun = 3", "setting a: run is 3; it must be a table"),
+        (start + "[settings.a.models]\nx = 4", r"models is .*tables, as \[models.NAME\]"),
+        (start + "[settings]\na = 4", r"settings is .*tables, as \[settings.NAME.run\]"),
+        (start + "[predictor]\nsweep = 'predictor'", r"\[predictor\]: sources is missing"),
+        (start + "predictor = 1", "predictor is 1; it must be a table"),
     ):
         file.write_text(text)
         with pytest.raises(UserError, match=words):
@@ -102,6 +111,11 @@ def test_the_encoding_of_a_file_is_utf_8_with_or_without_a_mark(
         (("[run]", "[run]\nstrategy = 'linear'"), "run: strategy has no effect here"),
         (("[run]", "[pairs.'vgg11/cifar10']\nseed = 1\n[run]"), "write `seeds = "),
         (("[run]", "[settings.mine.run]\ncontents = 'x'\n[run]"), "setting mine, run: contents"),
+        (("[run]", "[run]\ndata = 'digits10'"), r"run: data has .*write it in \[datasets.ROLE\]"),
+        (("[run]", "[pair.'vgg11/cifar10']\nlr = 1\n[run]"), "key 'pair' is unknown"),
+        (("[run]", "[seting.scratch.run]\nlr = 1\n[run]"), "key 'seting' is unknown"),
+        (("[run]", "[settings.mine.model.vgg11]\nlr = 1\n[run]"), "mine: key 'model' is unknown"),
+        (("[run]", "[settings.mine.models.vgg1]\nlr = 1\n[run]"), "mine: model 'vgg1' is unknown"),
     ],
 )
 def test_faulty_roles_of_a_profile_are_one_line_errors(
@@ -126,6 +140,9 @@ METHODS = '[grid]\nmodels=["vgg11"]\ndatasets=["cifar10"]\nseeds=[0]\n[[methods]
         ('title = "t"\n' + METHODS + "option = {t0 = 0.3}\n", "option"),
         (METHODS, "title is missing"),
         ('title = "t"\n' + METHODS + "set = {options = {t0 = 0.9}}", "full, set: options has no"),
+        ('title = "t"\nset = {data = "digits10"}\n' + METHODS, r"set: data has no .*datasets.ROLE"),
+        ('title = "t"\n' + METHODS + "set = {model = 'x'}", r"full, set: model has .*models.ROLE"),
+        ('title = "t"\n' + METHODS + "[models.vgg11]\ndata = 'x'", r"models.vgg11: data has no"),
         ('title = "t"\nset = {seed = 7}\n' + METHODS, r"set: seed has no effect .*write `seeds = "),
         ('title = "t"\n' + METHODS + "[models.vgg11]\nmatch = 'x'", r"models.vgg11: match has no"),
         ('title = "t"\n' + METHODS + '[[methods]]\nname="linear"\nmatch="smart"\n', "smart"),

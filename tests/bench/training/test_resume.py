@@ -178,3 +178,27 @@ def test_a_checkpoint_with_parameters_in_another_order_is_one_line(tmp_path: Pat
     save_checkpoint(path, state)
     with pytest.raises(UserError, match=r"in another order, .* delete checkpoint\.pt"):
         execute(spec, tmp_path)
+
+
+def test_a_stopped_repetition_leaves_the_record_of_the_finished_run(tmp_path: Path) -> None:
+    spec = make_tiny_spec("autofreeze")
+    execute_run(spec, tmp_path)
+    folder = RunFolder(tmp_path, spec.id)
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    kept = spec.with_changes(keep_model=True)
+    steps: list[int] = []
+    with pytest.raises(Stopped):
+        execute(
+            kept,
+            tmp_path,
+            stop=lambda: steps[-1] == 4,
+            progress=lambda step, _: steps.append(step),
+        )
+    assert {p.name: p.read_bytes() for p in folder.path.iterdir() if p.is_file()} == before
+    assert not folder.is_complete(kept)
+    result = execute(kept, tmp_path)
+    assert result["resumed"]
+    assert folder.is_complete(kept)
+    assert folder.result() == result
+    assert not (folder.path / "repeat").exists()
+    assert (folder.path / "decisions.jsonl").read_bytes() == before["decisions.jsonl"]

@@ -13,6 +13,7 @@ from bench.errors import UserError
 from bench.launch.slurm import code_snapshot
 from bench.launch.slurm.code_snapshot import copy_inputs, snapshot_code
 from bench.machine.environment import RECORDED_COMMIT
+from bench.spec import Spec
 from bench.training.input_check import check_unchanged
 from tests.support.tiny_runs import make_tiny_spec
 
@@ -98,6 +99,30 @@ def test_a_run_reads_a_copy_of_its_predictor(tmp_path: Path) -> None:
     copy.write_bytes(b"something else")
     with pytest.raises(UserError, match=r"predictor.*has changed"):
         check_unchanged(sent)
+
+
+def test_relative_paths_of_data_and_models_work_in_the_folder_of_a_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bert").mkdir()
+    own = code_snapshot.CodeSnapshot("abc", tmp_path / "slurm" / "code" / "abc")
+    for model, data, sent_model, sent_data in (
+        ("resnet18", "folder:imgs", "resnet18", f"folder:{tmp_path}/imgs"),
+        (
+            "hf:bert",
+            "texts:a.csv#text,label",
+            f"hf:{tmp_path}/bert",
+            f"texts:{tmp_path}/a.csv#text,label",
+        ),
+        ("hf:google/bert", "texts:/b.csv", "hf:google/bert", "texts:/b.csv"),
+        ("laptop_bert", "datasets:ag_news", "laptop_bert", "datasets:ag_news"),
+        ("vgg11", "glyphs:few", "vgg11", "glyphs:few"),
+    ):
+        spec = Spec(model=model, data=data, lr=0.1)
+        sent = copy_inputs(spec, own)
+        assert (sent.model, sent.data) == (sent_model, sent_data)
+        assert sent.id == spec.id
 
 
 def test_the_commit_of_a_snapshot_is_not_that_of_the_repository_around_it(tmp_path: Path) -> None:

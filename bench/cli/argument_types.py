@@ -1,11 +1,29 @@
-"""Types of numbers in arguments, for argparse."""
+"""Types of arguments, for argparse: paths and numbers."""
 
 from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
+
+from bench.errors import UserError
+from bench.files import expand_home
 
 YEAR = 365 * 24 * 3600.0
+
+
+def parse_path(text: str) -> Path:
+    """Return the path with ~ replaced by the home directory.
+
+    The shell leaves the ~ in `--results=~/runs`. Raises ArgumentTypeError if the text is empty, or
+    if there is no home directory.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty; give a path, or . for this folder")
+    try:
+        return expand_home(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def parse_count(text: str) -> int:
