@@ -23,6 +23,7 @@ from bench.launch.processes.fork_server import AGAIN, START_TRIES, start_server
 from bench.launch.worker import Worker, start_worker
 from bench.planning.plan import Plan
 from bench.results.run_folder import RunFolder
+from bench.results.run_status import is_running
 from bench.spec import Spec
 
 STOP_SECONDS = 60.0  # time to write the checkpoint of a large model
@@ -99,7 +100,7 @@ class Pool:
         for worker in self._workers:
             if worker.spec is not None:
                 continue
-            ready = next((s for s in self._waiting if self._ready(s)), None)
+            ready = self._choose()
             if ready is None:
                 break
             self._waiting.remove(ready)
@@ -107,6 +108,15 @@ class Pool:
             self._watcher.started(ready)
             given = True
         return given
+
+    def _choose(self) -> Spec | None:
+        """Return the first run that can start, or None. Prefer runs that nobody executes.
+
+        A worker that gets a run of another launcher waits for it.
+        """
+        ready = [s for s in self._waiting if self._ready(s)]
+        free = (s for s in ready if not is_running(RunFolder(self._results, s.id)))
+        return next(free, ready[0] if ready else None)
 
     def _give(self, worker: Worker, spec: Spec) -> None:
         """Send a run to an idle worker. If that worker was killed, replace it first."""

@@ -17,32 +17,37 @@ from bench.errors import UserError
 from bench.files import read_json, replace_atomically
 from bench.results.compact_form import SUFFIX, unpack_runs
 from bench.results.comparison import find_difference, read_reproducible
-from bench.results.run_folder import RunFolder, check_owner
+from bench.results.run_folder import REPEAT, RunFolder, check_owner
 from bench.revisions import RESULTS_VERSION
 from bench.spec import Spec
 
 # File to copy last, because it marks the run as done.
 LAST = "result.json"
 TIMING = "retime.json"  # written by `freezebench retime`, after the run is done
-LEFT_OUT = ("lock", "progress.json", "checkpoint.pt", "failure.json", "traceback.txt", "repeat")
+LEFT_OUT = ("lock", "progress.json", "checkpoint.pt", "failure.json", "traceback.txt")
 
 
 @dataclass
 class MergeOutcome:
-    """Ids of runs that were copied, that existed with the same content, or that are not done."""
+    """Ids of runs that were copied, that existed with the same content, or that are not done.
+
+    differing: runs with two results, of which the first was kept.
+    """
 
     copied: list[str] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
 
 
-def merge(sources: Sequence[Path], results: Path) -> MergeOutcome:
+def merge(sources: Sequence[Path], results: Path, *, keep_first: bool = False) -> MergeOutcome:
     """Copy the done runs of the sources into a results folder.
 
     All runs are checked before the first run is copied. Raises UserError if a source is not a
     results folder, or if a run is damaged. Raises UserError if the name of a run's folder is not
     its id. Raises UserError if the reproducible parts of two executions of a run differ
-    (comparison.py).
+    (comparison.py). keep_first: in this case, keep the execution in `results`, or else that in the
+    first source.
     """
     with tempfile.TemporaryDirectory(prefix="freezebench-merge-") as place:
         folders = []
@@ -55,7 +60,7 @@ def merge(sources: Sequence[Path], results: Path) -> MergeOutcome:
             if (source / "runs").is_dir() or source not in packed:
                 folders.append(source)
         try:
-            return _merge_folders(folders, results)
+            return _merge_folders(folders, results, keep_first)
         except UserError as error:
             raise UserError(_name_archives(str(error), sources, Path(place))) from None
 
@@ -71,9 +76,9 @@ def _name_archives(message: str, sources: Sequence[Path], place: Path) -> str:
     return unpacked.sub(lambda m: f"{sources[int(m[1])] / m[2]}{SUFFIX}", message)
 
 
-def _merge_folders(sources: Sequence[Path], results: Path) -> MergeOutcome:
+def _merge_folders(sources: Sequence[Path], results: Path, keep_first: bool) -> MergeOutcome:
     """Copy the done runs of results folders into one. See `merge`."""
-    merged = MergeOutcome()
+    merged, conflicts = MergeOutcome(), []
     chosen: dict[str, Path] = {}
     known: dict[str, tuple[Path, dict[str, Any]]] = {}
     for run_id, folder in _find_runs(sources):
@@ -88,23 +93,24 @@ def _merge_folders(sources: Sequence[Path], results: Path) -> MergeOutcome:
         if run_id in known:
             other, before = known[run_id]
             if difference := find_difference(before, found):
-                wrong = "the wrong one"
-                if found["spec"]["device"] == "cuda":
-                    wrong += " (either one if they differ by rounding only, as can happen on a GPU)"
-                raise UserError(
-                    f"run {run_id} has different results in {other} and {folder} ({difference}); "
-                    f"delete {wrong}. Nothing was copied"
-                )
+                conflicts.append(_describe_conflict(other, folder, difference))
+                merged.differing.append(run_id)
+                continue
             if not before["model"] and found["model"]:  # prefer the copy that has the weights
                 chosen[run_id] = folder
         else:
             chosen[run_id] = folder
         if run_id not in known or found["model"]:
             known[run_id] = (folder, found)
+    if conflicts and not keep_first:
+        more = f" ({len(conflicts) - 1} more runs differ)" if conflicts[1:] else ""
+        raise UserError(
+            f"{conflicts[0]}{more}; delete one of them, or give --keep-first. Nothing was copied"
+        )
     for run_id, folder in chosen.items():
         _copy(folder, RunFolder(results, run_id))
         merged.copied.append(run_id)
-    merged.same = [run_id for run_id in merged.same if run_id not in chosen]
+    merged.same = [n for n in merged.same if n not in chosen and n not in merged.differing]
     for run_id, folder in _find_runs(sources):
         own = RunFolder(results, run_id)
         if (
@@ -114,6 +120,17 @@ def _merge_folders(sources: Sequence[Path], results: Path) -> MergeOutcome:
         ):
             _copy_file(folder / TIMING, own.path / TIMING)
     return merged
+
+
+def _describe_conflict(one: Path, other: Path, difference: str) -> str:
+    """Return what two executions of a run differ in, and how honest executions can differ."""
+    devices = [read_json(place / "environment.json").get("device", "") for place in (one, other)]
+    why = "one of them is wrong"
+    if devices[0] != devices[1]:
+        why = f"{devices[0]} and {devices[1]} round differently, so both can be right"
+    elif read_json(one / "spec.json")["device"] == "cuda":
+        why = "both can be right, because a GPU can add in another order each time"
+    return f"run {one.name} has different results in {one} and {other} ({difference}): {why}"
 
 
 def _find_runs(sources: Iterable[Path]) -> Iterable[tuple[str, Path]]:
@@ -180,7 +197,7 @@ def _copy(folder: Path, target: RunFolder) -> None:
     with target.hold_lock() as ours:
         if not ours:
             raise UserError(f"run {target.path.name} is running; merge again when it is done")
-        names = sorted(p.name for p in folder.iterdir() if p.name not in LEFT_OUT)
+        names = sorted(p.name for p in folder.iterdir() if p.name not in (*LEFT_OUT, REPEAT))
         for name in sorted(names, key=lambda name: name == LAST):
             if (folder / name).is_dir():  # the folder of wandb
                 shutil.copytree(folder / name, target.path / name, dirs_exist_ok=True)

@@ -31,6 +31,8 @@ from bench.errors import UserError
 from bench.files import explain_errors, hold_lock, read_json, write_atomically
 from bench.spec import Spec
 
+REPEAT = "repeat"
+
 
 class RunFolder:
     """Folder of one run, `runs/ID` in a results folder."""

@@ -14,7 +14,7 @@ from bench.distributed.process_group import ALONE, ProcessGroup
 from bench.errors import UserError
 from bench.prefix.prefix_forward import PrefixForward
 from bench.results.decisions import FILE as DECISIONS
-from bench.results.run_folder import RunFolder
+from bench.results.run_folder import REPEAT, RunFolder
 from bench.spec import Spec
 from bench.strategy_api.output_checks import check_cost, check_late_answers, check_steps
 from bench.training.checkpoint import (
@@ -67,7 +67,7 @@ def execute(
     """
     record = folder = group.folder(results, spec.id)
     if record.done:  # its weights are missing; its record is kept until the new one is complete
-        folder = group.folder(results, f"{spec.id}/repeat")
+        folder = group.folder(results, f"{spec.id}/{REPEAT}")
     folder.create()
     folder.clear_leftovers()
     run = RunState(spec, results, group)

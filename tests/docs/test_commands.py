@@ -28,7 +28,7 @@ from tests.support.paths import ROOT
 
 PAGES = list_pages()
 BLOCKS = [block for page in PAGES for block in find_blocks(page)]
-MOST_MARKERS = 15
+MOST_MARKERS = 21
 # Sweeps are executed with these options, because the full ones take minutes to hours.
 SHORT = "--seeds 1 --epochs 1 --train-limit 64"
 PRELUDE = f"""set -euo pipefail

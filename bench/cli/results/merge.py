@@ -15,6 +15,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sources", nargs="+", type=parse_path, metavar="DIR", help="results folders to copy from"
     )
+    parser.add_argument(
+        "--keep-first",
+        action="store_true",
+        help="if a run has different results, for example from two kinds of processor, keep those "
+        "in RESULTS, or else those in the first DIR (default: refuse)",
+    )
     add_results_argument(parser)
 
 
@@ -23,9 +29,14 @@ def main(args: argparse.Namespace) -> int:
     from bench.results.merge import merge
 
     make_results_folder(args.results)
-    merged = merge(args.sources, args.results)
+    merged = merge(args.sources, args.results, keep_first=args.keep_first)
     print(
         f"runs copied into {args.results}: {len(merged.copied)}; already there: "
         f"{len(merged.same)}; skipped because they are not finished: {len(merged.unfinished)}"
     )
+    if merged.differing:
+        print(
+            f"runs with different results, of which the first was kept: {len(merged.differing)} "
+            f"({', '.join(merged.differing[:3])}{', …' * (len(merged.differing) > 3)})"
+        )
     return 0

@@ -71,6 +71,16 @@ def test_a_killed_worker_fails_only_its_run_which_stays_to_do(tmp_path: Path) ->
     assert {s.id for s in make_plan([slow, *others], tmp_path).todo} == {slow.id}
 
 
+def test_runs_that_another_launcher_executes_start_last(tmp_path: Path) -> None:
+    first, second = make_tiny_spec(), make_tiny_spec(seed=1)
+    pool = Pool(make_plan([first, second], tmp_path), tmp_path, 2, RecordingWatcher())
+    assert pool._choose() == first
+    with RunFolder(tmp_path, first.id).hold_lock():
+        assert pool._choose() == second
+        with RunFolder(tmp_path, second.id).hold_lock():
+            assert pool._choose() == first
+
+
 def test_a_worker_killed_while_idle_is_replaced(tmp_path: Path) -> None:
     first, second = make_tiny_spec(keep_model=True), make_tiny_spec(seed=5)
     dependant, other = (
