@@ -12,7 +12,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import queue
 import socket
+import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +27,8 @@ from torch._C._distributed_c10d import Store, TCPStore
 from bench.errors import ProcessLost, UserError
 
 JOIN_SECONDS = 600.0  # maximum wait for the other machines
+PROBE_SECONDS = 2.0  # maximum wait for one answer of a port
+HANDSHAKE_SECONDS = 15.0  # a store on a busy machine answers in less
 POLL_SECONDS = 0.3
 LEAVE_SECONDS = 30.0  # maximum wait for the other machines at the end
 
@@ -165,13 +170,43 @@ def open_store(address: str) -> Store:
 
 
 def _connect(host: str, port: int) -> Store:
+    """Connect to the store at HOST:PORT.
+
+    TCPStore waits in C++, where Ctrl-C has no effect, so another thread opens it. Raises UserError
+    if nothing answers in JOIN_SECONDS, or if the answer is not that of a store.
+    """
+    _await_port(host, port)
+    answer: queue.SimpleQueue[Store] = queue.SimpleQueue()
+
+    def open_in_thread() -> None:
+        with suppress(RuntimeError):
+            answer.put(TCPStore(host, port, timeout=timedelta(seconds=JOIN_SECONDS)))
+
+    threading.Thread(target=open_in_thread, daemon=True).start()
     try:
-        return TCPStore(host, port, timeout=timedelta(seconds=JOIN_SECONDS))
-    except RuntimeError as error:
-        raise UserError(
-            f"no machine answers at {host}:{port}; check the address, and start the command on the "
-            "machine that has it"
-        ) from error
+        return answer.get(timeout=HANDSHAKE_SECONDS)
+    except queue.Empty:
+        raise UserError(f"another program uses the port {host}:{port}; give another port") from None
+
+
+def _await_port(host: str, port: int) -> None:
+    """Wait until a port accepts connections. Raises UserError if none does in JOIN_SECONDS."""
+    until, waits = time.monotonic() + JOIN_SECONDS, False
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=PROBE_SECONDS).close()
+            return
+        except OSError as error:
+            if time.monotonic() > until:
+                raise UserError(
+                    f"no machine answers at {host}:{port}; check the address, and start the "
+                    "command on the machine that has it"
+                ) from error
+        if not waits:
+            waits = True
+            text = f"waiting up to {JOIN_SECONDS / 60:.0f} min for the first machine, {host}:{port}"
+            print(text, file=sys.stderr, flush=True)
+        time.sleep(POLL_SECONDS)
 
 
 def _listen(host: str, port: int) -> socket.socket | None:

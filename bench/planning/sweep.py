@@ -19,7 +19,7 @@ from bench.errors import UserError
 from bench.models.shipped_backbones import find_backbone
 from bench.options import make_unknown_error
 from bench.planning.run_inputs import resolve
-from bench.planning.sweep_files import apply_setting, load_profile, load_sweep_file
+from bench.planning.sweep_files import apply_setting, check_pairs, load_profile, load_sweep_file
 from bench.planning.sweep_models import Method, SweepFile
 from bench.spec import FIELDS, Spec
 from bench.strategy_api.registry import load_strategy_class
@@ -120,7 +120,7 @@ def expand_sweep(
     profile = apply_setting(load_profile(profile_name), declared.setting)
     for kind in ("models", "datasets"):  # a sweep may define roles of its own
         profile[kind] = {**profile[kind], **getattr(declared, kind)}
-    _check_pairs(profile)
+    check_pairs(profile)
     methods = declared.all_methods if controls else declared.methods
     builder = _Builder(profile, files or {}, changes or {}, declared.set)
     entries: list[Entry] = []
@@ -138,16 +138,6 @@ def expand_sweep(
         artifacts=tuple({s.id: s for s in builder.artifacts}.values()),
         changes={**declared.set, **(changes or {})},
     )
-
-
-def _check_pairs(profile: Mapping[str, Any]) -> None:
-    """Raise UserError for a pair of unknown roles, because its values would apply to no run."""
-    for pair in profile["pairs"]:
-        model, _, dataset = pair.partition("/")
-        for kind, role in (("models", model), ("datasets", dataset)):
-            if role not in profile[kind]:
-                where = f"profile {profile['name']}, pairs.{pair!r}: {kind[:-1]}"
-                raise make_unknown_error(where, role, profile[kind])
 
 
 def _build_command(
@@ -226,9 +216,13 @@ class _Builder:
                     "`match` itself or is a control; match another method, or give --controls"
                 )
             match = tuple(spec.id for spec in cells[target]) if target else ()
-            cells[method.name] = [
-                self._build_run(base, method, seed, match) for seed in sorted(seeds)
-            ]
+            try:
+                cells[method.name] = [
+                    self._build_run(base, method, seed, match) for seed in sorted(seeds)
+                ]
+            except UserError as error:
+                text = str(error).removeprefix("run: ")
+                raise UserError(f"{method.name} for {model} on {dataset}: {text}") from error
         return [
             Entry(spec, {"model": model, "dataset": dataset, "method": method.name})
             for method in methods

@@ -101,6 +101,16 @@ def apply_setting(profile: Mapping[str, Any], setting: str) -> dict[str, Any]:
     return laid
 
 
+def check_pairs(profile: Mapping[str, Any]) -> None:
+    """Raise UserError for a pair of unknown roles, because its values would apply to no run."""
+    for pair in profile["pairs"]:
+        model, _, dataset = pair.partition("/")
+        for kind, role in (("models", model), ("datasets", dataset)):
+            if role not in profile[kind]:
+                where = f"profile {profile['name']}, pairs.{pair!r}: {kind[:-1]}"
+                raise make_unknown_error(where, role, profile[kind])
+
+
 def _check_setting(setting: Setting, profile: Mapping[str, Any], where: str) -> None:
     """Raise UserError for a misplaced field, and for a role that the profile does not have.
 

@@ -140,6 +140,10 @@ METHODS = '[grid]\nmodels=["vgg11"]\ndatasets=["cifar10"]\nseeds=[0]\n[[methods]
         ('title = "t"\n' + METHODS + "option = {t0 = 0.3}\n", "option"),
         (METHODS, "title is missing"),
         ('title = "t"\n' + METHODS + "set = {options = {t0 = 0.9}}", "full, set: options has no"),
+        (
+            'title = "t"\nset = {epoch = 3}\n' + METHODS,
+            "^full for vgg11 on cifar10: key 'epoch' is",
+        ),
         ('title = "t"\nset = {data = "digits10"}\n' + METHODS, r"set: data has no .*datasets.ROLE"),
         ('title = "t"\n' + METHODS + "set = {model = 'x'}", r"full, set: model has .*models.ROLE"),
         ('title = "t"\n' + METHODS + "[models.vgg11]\ndata = 'x'", r"models.vgg11: data has no"),
