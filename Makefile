@@ -1,4 +1,4 @@
-# Everything here is a freezebench command; the environment is made in .venv on first use.
+# Most targets call freezebench. The first call creates the environment in .venv.
 PYTHON ?= python3
 PROFILE ?= laptop
 CONTROLS ?=
@@ -29,11 +29,11 @@ $(READY): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
 
-# make table2, make table4, …: its missing runs, then its report.
+# make table2, make table4, …: execute the missing runs of a table, then write its report.
 $(TABLES): $(READY)
 	$(RUN) sweep $@ $(MADE_BY) $(SWEEP_ARGS)
 
-# All strategies at equal cost with simple controls, about 6 hours on two cores, and its page.
+# Compare all strategies with controls at equal cost (about 6 hours on two cores); write the page.
 leaderboard: $(READY)
 	$(RUN) sweep leaderboard --page $(MADE_BY) $(SWEEP_ARGS)
 
@@ -44,8 +44,8 @@ figures: $(READY)
 sweep: $(READY)
 	$(RUN) sweep $(SWEEP) $(MADE_BY) $(SWEEP_ARGS)
 
-# All tables and figures: one plan, in which a run that several of them show is made once; then
-# their files and the page. What the runs that are there say, without making any: make page
+# Execute the missing runs of all tables and figures, each run once. Then write reports and page.
+# `make page` writes the page without training.
 report: $(READY)
 	$(RUN) sweep all --page $(MADE_BY) $(SWEEP_ARGS)
 
@@ -65,44 +65,44 @@ list: $(READY)
 perf: $(READY)
 	$(RUN) perf $(ARGS)
 
-# The predictor that smartfrz uses and the one as published; with ARGS=--all those of Tables 4 and 5.
+# Train the shipped predictors of smartfrz; with ARGS=--all also those of Tables 4 and 5.
 predictor: $(READY)
 	$(RUN) predictor train --shipped --profile $(PROFILE) $(if $(DATA_ROOT),--data-root $(DATA_ROOT)) $(ARGS)
 
-# The pretrained weights of the laptop profile's models.
+# Train the pretrained weights of the laptop profile again.
 backbones: $(READY)
 	$(RUN) backbones $(ARGS)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 $(ARGS)
 
-# On a Slurm of its own, brought up on this machine for the time of the tests.
+# Start a temporary Slurm on this machine and test on it.
 slurm-test: $(READY)
 	$(VENV)/bin/python -m tests.slurm.run $(ARGS)
 
-# Tiny runs of all strategies that are killed, stopped and starved of disk space at random, here and
-# on a Slurm of its own. To repeat a failure: make soak ARGS='--seed N --round K'
+# Tiny runs of all strategies that are killed, stopped or run on a full disk at random, here and on
+# a temporary Slurm. To repeat a failure: make soak ARGS='--seed N --round K'
 HOURS ?= 0.15
 soak: $(READY)
 	$(VENV)/bin/python -m tests.soak.run --hours $(HOURS) $(ARGS)
 
-# The page in Debian's Chromium, as its readers meet it.
+# Test the HTML page in Debian's Chromium.
 page-test: $(READY)
 	$(VENV)/bin/python -m tests.page.run $(ARGS)
 
-# The wheel of the files as they are, in dist/.
+# Build the wheel of the present files in dist/.
 wheel: $(READY)
 	$(VENV)/bin/python -m tests.support.wheel dist
 
-# The wheel in an environment without the checkout, and the container's steps in a fresh Debian.
+# Test the wheel without the checkout, and the steps of the container in a fresh Debian.
 wheel-test: $(READY)
 	FREEZEBENCH_WHEEL=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/wheel -rs $(ARGS)
 
-# The documentation site, in site/. It needs no network.
+# Build the documentation site in site/, without a network.
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --clean --quiet
 
-# Every command, code block and example of the documentation.
+# Test every command, code block and example of the documentation.
 docs-test: $(READY)
 	FREEZEBENCH_DOCS=1 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal tests/docs $(ARGS)
 
@@ -114,7 +114,7 @@ BUNDLE ?= bundle
 cuda:
 	$(PYTHON) -m tests.cuda.run $(OUT) --device $(DEVICE) --bundle $(BUNDLE) $(ARGS)
 
-# What a GPU machine without a network lacks: make cuda-bundle DATA=cifar10 DATA_ROOT=DIR WEIGHTS=FILE
+# Collect what a GPU machine without a network lacks: make cuda-bundle DATA=cifar10 DATA_ROOT=DIR WEIGHTS=FILE
 DATA ?=
 WEIGHTS ?=
 cuda-bundle: $(READY)

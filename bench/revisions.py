@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# Increase this number, and add a line to CHANGELOG.md, with every code change that changes results.
+# Increase this number if a code change alters the results of many runs. If it alters those of a
+# few, add an entry to REVISIONS instead. In both cases, add a line to CHANGELOG.md.
 RESULTS_VERSION = 4
 
 # Strategies that evaluate a probe, and data sets of texts, whose probes are padded. A revision

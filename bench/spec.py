@@ -91,7 +91,7 @@ class Spec:
         Real(0.0, low=0.0, high=1.0, doc="label smoothing of the training loss")
     )
     normalisation: str = _declare(
-        Choice("data", ("data", "imagenet", "half"), doc="mean and std of images; half: 0.5")
+        Choice("data", ("data", "imagenet", "half"), doc="mean and std of pixels; half: 0.5, 0.5")
     )
     weights: str = _declare(
         Text("", doc="initial weights: '' = random, 'pretrained', 'run:ID', or 'file'")
@@ -141,7 +141,7 @@ class Spec:
         Flag(False, doc="keep dropout on in frozen layers, which otherwise run in eval mode")
     )
     checkpointing: bool = _declare(
-        Flag(False, doc="use less memory: run each block of a text model again in backward")
+        Flag(False, doc="gradient checkpointing of each block; text models only")
     )
     compiled: bool = _declare(
         Flag(False, doc="use torch.compile for forward and backward, anew in each freeze state")

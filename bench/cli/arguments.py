@@ -148,7 +148,9 @@ def add_sweep_arguments(parser: argparse.ArgumentParser, number: str = "+") -> N
         + (f" (default: {ALL})" if number == "*" else ""),
     )
     add_sweep_choice_arguments(parser).add_argument(
-        "--controls", action="store_true", help="include the sweep's controls"
+        "--controls",
+        action="store_true",
+        help="include the further methods and controls in [[controls]] of the sweep",
     )
 
 
@@ -172,10 +174,12 @@ def add_sweep_choice_arguments(parser: argparse.ArgumentParser) -> argparse._Arg
     add_file_arguments(files)
     add_role_weights_argument(files)
     changes = parser.add_argument_group(
-        "changes to the profile's runs",
-        "These options are part of a run's id unless their text says otherwise.",
+        "settings of the runs",
+        "These options replace values of the profile and the sweep. They are part of a run's\n"
+        "id unless their text says otherwise, so other values select other runs. Give\n"
+        "`status`, `report` and other commands the values that you gave to `sweep`.",
     )
-    add_field_arguments(changes, CHANGEABLE, default="as the profile and the sweep say")
+    add_field_arguments(changes, CHANGEABLE, default="unchanged")
     return chosen
 
 

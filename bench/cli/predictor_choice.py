@@ -22,7 +22,7 @@ TRAINING: dict[str, Option] = {
     "schedule": Choice(
         "one_cycle", choices=("one_cycle", "constant"), doc="schedule of the learning rate"
     ),
-    "clip": Real(1.0, low=0, high=1e12, doc="largest norm of a gradient; 0: no limit"),
+    "clip": Real(1.0, low=0, high=1e12, doc="gradient clipping norm; 0: no clipping"),
     "standardise": Choice("yes", choices=("yes", "no"), doc="standardise the tokens"),
     "batch": Integer(16, low=1, doc="layers' histories per step"),
     "epochs": Integer(6, low=1, doc="passes over the histories"),

@@ -1,6 +1,6 @@
 """Control: the first layers never train.
 
-Freezing the first layers is the oldest habit of fine-tuning. A method that is no better than this
+Freezing the first layers is a common practice in fine-tuning. A method that is no better than this
 control gains nothing from deciding when a layer freezes.
 """
 

@@ -36,6 +36,9 @@ class APF(Strategy):
     - In the original, the share of frozen weights decides when the threshold is halved. Here the
       share of frozen layers decides.
     - By default, the original's code also freezes weights at random. This is left out.
+
+    The strategy keeps three tensors of the size of the weights (old weights and both averages),
+    which the measured memory leaves out.
     """
 
     name = "apf"

@@ -39,6 +39,8 @@ class SlimFit(Strategy):
     - In the original, biases always train. Here the unit is the layer, so a bias freezes with its
       weights.
     - The original also quantises and prunes saved activations, which is not freezing.
+
+    The strategy keeps a copy of the weights of L layers, which the measured memory leaves out.
     """
 
     name = "slimfit"

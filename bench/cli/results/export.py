@@ -7,7 +7,7 @@ import argparse
 from bench.cli.argument_types import parse_path
 from bench.cli.arguments import add_results_argument, require_results
 
-HELP = "write all results as two tables, or the finished runs without weights, for `merge`"
+HELP = "write all results as two tables, or finished runs without weights (--format compact)"
 EXAMPLE = "freezebench export tables --format csv"
 
 

@@ -57,9 +57,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_file_arguments(files)
     add_role_weights_argument(files)
     add_workers_argument(parser.add_argument_group("execution"))
-    changes = parser.add_argument_group("changes to every run")
+    changes = parser.add_argument_group(
+        "settings of the runs", "These options replace values of the profile."
+    )
     fields = tuple(name for name in CHANGEABLE if name != "evaluate_on")  # always validation
-    add_field_arguments(changes, fields, default="as the profile says")
+    add_field_arguments(changes, fields, default="unchanged")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -38,7 +38,7 @@ class DigitSet(ImageSet):
     @property
     def summary(self) -> str:
         """Summary line for `freezebench list`."""
-        return f"embedded; {CLASSES} classes, {TRAIN_DRAWS:,} training images"
+        return f"built in; {CLASSES} classes, {TRAIN_DRAWS:,} training images"
 
     def describe(self, root: Path | None) -> Facts:
         """Return the number of classes and of training images."""

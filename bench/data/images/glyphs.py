@@ -88,7 +88,7 @@ class GlyphSet(ImageSet):
     def summary(self) -> str:
         """Summary line for `freezebench list`."""
         facts = self.describe(None)
-        return f"embedded; {facts.classes} classes, {facts.train_samples:,} training images"
+        return f"built in; {facts.classes} classes, {facts.train_samples:,} training images"
 
     def describe(self, root: Path | None) -> Facts:
         """Return the number of classes and of training images."""

@@ -37,7 +37,7 @@ class SymbolSet(ImageSet):
     @property
     def summary(self) -> str:
         """Summary line for `freezebench list`."""
-        return f"embedded; {len(SYMBOLS)} classes, {TRAIN_DRAWS:,} training images"
+        return f"built in; {len(SYMBOLS)} classes, {TRAIN_DRAWS:,} training images"
 
     def describe(self, root: Path | None) -> Facts:
         """Return the number of classes and of training images."""

@@ -87,7 +87,7 @@ class GrammarSet(TextSet):
         """Summary line for `freezebench list`."""
         facts = self.describe(None)
         task = f"{facts.classes} classes" if facts.classes else "masked words"
-        return f"embedded; {task}, {facts.train_samples:,} training texts"
+        return f"built in; {task}, {facts.train_samples:,} training texts"
 
     def describe(self, root: Path | None) -> Facts:
         """Return the number of classes and of training texts, and the typical length."""
