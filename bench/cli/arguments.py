@@ -175,9 +175,8 @@ def add_sweep_choice_arguments(parser: argparse.ArgumentParser) -> argparse._Arg
     add_role_weights_argument(files)
     changes = parser.add_argument_group(
         "settings of the runs",
-        "These options replace values of the profile and the sweep. They are part of a run's\n"
-        "id unless their text says otherwise, so other values select other runs. Give\n"
-        "`status`, `report` and other commands the values that you gave to `sweep`.",
+        "These options replace values of the profile and the sweep. Except where stated, they\n"
+        "are part of a run's id. Give other commands the values that you gave to `sweep`.",
     )
     add_field_arguments(changes, CHANGEABLE, default="unchanged")
     return chosen
