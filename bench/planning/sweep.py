@@ -60,6 +60,14 @@ class Sweep:
     asked: str = ""
 
     @property
+    def names(self) -> dict[str, str]:
+        """Name of the model or data set that each role of the entries selects."""
+        shown = {e.roles[axis] for e in self.entries for axis in ("model", "dataset")}
+        roles = {**self.profile["models"], **self.profile["datasets"]}
+        names = {role: v.get("model", v.get("data", "")) for role, v in roles.items()}
+        return {role: name for role, name in names.items() if role in shown}
+
+    @property
     def specs(self) -> list[Spec]:
         """All runs without duplicates, artifacts first."""
         unique = {s.id: s for s in [*self.artifacts, *(e.spec for e in self.entries)]}

@@ -138,12 +138,9 @@ def _collect_options(spec: Spec) -> dict[str, Any]:
 
 def describe_profile(sweep: Sweep) -> dict[str, Any]:
     """Return a mapping that describes the profile of a sweep, with values for Profile.of."""
-    shown = {e.roles[axis] for e in sweep.entries for axis in ("model", "dataset")}
-    roles = {**sweep.profile["models"], **sweep.profile["datasets"]}
-    used = {role: v.get("model", v.get("data")) for role, v in roles.items() if role in shown}
     return {
         "name": sweep.profile["name"],
-        "stands_for": used,
+        "stands_for": sweep.names,
         "device": sweep.profile["run"].get("device", FIELDS["device"].default),
         "predictor": sweep.predictor,
         "sources": _list_sources(sweep),

@@ -101,6 +101,12 @@ def describe_cost(estimate: CostEstimate, speed: Speed) -> str:
     return "\n".join(rows)
 
 
+def format_roles(sweep: Sweep) -> list[str]:
+    """Return a line with the models and data sets that roles stand for, if any name differs."""
+    pairs = [f"{role} = {name}" for role, name in sweep.names.items() if role != name]
+    return [f"  roles: {', '.join(pairs)}"] if pairs else []
+
+
 def describe_plan(
     sweep: Sweep, plan: Plan, results: Path, workers: int, gpu: float = A100.flops
 ) -> str:
@@ -131,7 +137,8 @@ def describe_plan(
     rows = [f"  {kind}: {number}" for kind, number in kinds.items()]
     rows += [f"  {part.name}: {_describe_remaining(part, plan)}" for part in sweep.parts]
     at_once = f"{count} run{'s' * (count != 1)} at a time"
-    return "\n".join([head, *rows, f"time left: about {format_duration(seconds)}, {at_once}"])
+    left = f"time left: about {format_duration(seconds)}, {at_once}"
+    return "\n".join([head, *format_roles(sweep), *rows, left])
 
 
 def _describe_remaining(part: Sweep, plan: Plan) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli.argument_types import parse_seconds
 from bench.cli.arguments import add_sweep_arguments, resolve_sweep
+from bench.cli.runs.plan import format_roles
 
 if TYPE_CHECKING:
     from bench.launch.slurm.submissions import RunLocation
@@ -119,6 +120,7 @@ def describe_snapshot(sweep: Sweep, snapshot: Snapshot, everything: bool) -> Ite
     states = {spec.id: snapshot.state(spec) for spec in sweep.specs}
     counts = _format_counts(Counter(states.values()))
     yield f"{sweep.name}, profile {sweep.profile['name']}: {counts}"
+    yield from format_roles(sweep)
     yield from _format_cells(sweep, states)
     limit = len(states) if everything else SHOWN
 
