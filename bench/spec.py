@@ -21,6 +21,7 @@ from bench.options import (
     check_options,
     make_unknown_error,
 )
+from bench.path_names import omit_path
 from bench.replicas import check_replicas
 from bench.revisions import RESULTS_VERSION, REVISIONS
 
@@ -208,13 +209,12 @@ class Spec:
     @property
     def data_name(self) -> str:
         """Data set without the path of its files. The id hashes their contents instead."""
-        kind = self.data.partition(":")[0]
-        return kind if kind in ("folder", "texts") else self.data
+        return omit_path(self.data)
 
     @property
     def model_name(self) -> str:
         """Model without the path of its files. The id hashes their contents instead."""
-        return "hf" if self.model.startswith("hf:") else self.model
+        return omit_path(self.model)
 
     @property
     def label(self) -> str:

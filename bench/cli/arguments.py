@@ -251,8 +251,8 @@ def _check_roles(pairs: Iterable[str], sweep: Sweep) -> None:
             raise make_unknown_error("--weights: role", role, sorted(roles))
         if role in models and str(expand_home(file).resolve()) not in used:
             raise UserError(
-                f"--weights {pair}: has no effect, because {sweep.name} trains {role} from random "
-                "weights; omit it"
+                f"--weights {pair}: has no effect, because no run of {sweep.name} starts from this "
+                "file; omit it"
             )
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import queue
 import socket
 import sys
 import threading
@@ -20,6 +19,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 from torch._C._distributed_c10d import Store, TCPStore
@@ -158,9 +158,9 @@ def connect() -> tuple[Machines, str]:
             "a run with nodes above 1 needs its other machines; give --rendezvous HOST:PORT on "
             "each, or --launcher slurm"
         )
-    host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
-    store = open_store(f"{host}:{port}")
-    return Machines(store, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])), f"{host}:{port}"
+    address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return Machines(open_store(address), rank, size), address
 
 
 def open_store(address: str) -> Store:
@@ -172,27 +172,32 @@ def open_store(address: str) -> Store:
 def _connect(host: str, port: int) -> Store:
     """Connect to the store at HOST:PORT.
 
-    TCPStore waits in C++, where Ctrl-C has no effect, so another thread opens it. Raises UserError
-    if nothing answers in JOIN_SECONDS, or if the answer is not that of a store.
+    Ctrl-C cannot end a wait of TCPStore, so another thread opens it. Raises UserError if nothing
+    answers in JOIN_SECONDS, or if the answer is not that of a store.
     """
     _await_port(host, port)
-    answer: queue.SimpleQueue[Store] = queue.SimpleQueue()
+    found: list[Store] = []
 
-    def open_in_thread() -> None:
+    def connect_in_thread() -> None:
         with suppress(RuntimeError):
-            answer.put(TCPStore(host, port, timeout=timedelta(seconds=JOIN_SECONDS)))
+            found.append(TCPStore(host, port, timeout=timedelta(seconds=HANDSHAKE_SECONDS)))
 
-    threading.Thread(target=open_in_thread, daemon=True).start()
-    try:
-        return answer.get(timeout=HANDSHAKE_SECONDS)
-    except queue.Empty:
-        raise UserError(f"another program uses the port {host}:{port}; give another port") from None
+    thread = threading.Thread(target=connect_in_thread, daemon=True)
+    thread.start()
+    thread.join(2 * HANDSHAKE_SECONDS)
+    if not found:
+        raise UserError(
+            f"{host}:{port} does not answer as a launcher of freezebench; check that the command "
+            "still runs there, or give another port"
+        )
+    found[0].set_timeout(timedelta(seconds=JOIN_SECONDS))
+    return found[0]
 
 
 def _await_port(host: str, port: int) -> None:
     """Wait until a port accepts connections. Raises UserError if none does in JOIN_SECONDS."""
-    until, waits = time.monotonic() + JOIN_SECONDS, False
-    while True:
+    until = time.monotonic() + JOIN_SECONDS
+    for attempt in count():
         try:
             socket.create_connection((host, port), timeout=PROBE_SECONDS).close()
             return
@@ -202,10 +207,8 @@ def _await_port(host: str, port: int) -> None:
                     f"no machine answers at {host}:{port}; check the address, and start the "
                     "command on the machine that has it"
                 ) from error
-        if not waits:
-            waits = True
-            text = f"waiting up to {JOIN_SECONDS / 60:.0f} min for the first machine, {host}:{port}"
-            print(text, file=sys.stderr, flush=True)
+        if attempt == 0:
+            print(f"waiting for the first machine, {host}:{port}", file=sys.stderr)
         time.sleep(POLL_SECONDS)
 
 
@@ -232,10 +235,7 @@ def _listen(host: str, port: int) -> socket.socket | None:
 
 
 def _has_address(host: str) -> bool:
-    """Return whether `host` is a name or an address of this machine.
-
-    A socket on this machine can bind only to such an address.
-    """
+    """Return whether `host` is a name or address of this machine, to which a socket can bind."""
     try:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except socket.gaierror as error:

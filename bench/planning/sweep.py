@@ -7,7 +7,6 @@ settings. A setting of the profile, such as "scratch", replaces some values if a
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from bench.errors import UserError
 from bench.models.shipped_backbones import find_backbone
 from bench.options import make_unknown_error
 from bench.planning.run_inputs import resolve
+from bench.planning.sweep_command import build_command
 from bench.planning.sweep_files import apply_setting, check_pairs, load_profile, load_sweep_file
 from bench.planning.sweep_models import Method, SweepFile
 from bench.spec import FIELDS, Spec
@@ -62,6 +62,8 @@ class Sweep:
     @property
     def names(self) -> dict[str, str]:
         """Name of the model or data set that each role of the entries selects."""
+        if self.parts:
+            return {role: name for part in self.parts for role, name in part.names.items()}
         shown = {e.roles[axis] for e in self.entries for axis in ("model", "dataset")}
         roles = {**self.profile["models"], **self.profile["datasets"]}
         names = {role: v.get("model", v.get("data", "")) for role, v in roles.items()}
@@ -111,7 +113,7 @@ def load_sweep(
     """
     stem, declared = load_sweep_file(name)
     sweep = expand_sweep(declared, profile_name, stem, controls, seeds, files, changes)
-    asked = _build_command(name, profile_name, controls, seeds or 0, files or {}, changes or {})
+    asked = build_command(name, profile_name, controls, seeds or 0, files or {}, changes or {})
     return replace(sweep, name=Path(name).stem, asked=asked)
 
 
@@ -146,25 +148,6 @@ def expand_sweep(
         artifacts=tuple({s.id: s for s in builder.artifacts}.values()),
         changes={**declared.set, **(changes or {})},
     )
-
-
-def _build_command(
-    name: str,
-    profile: str,
-    controls: bool,
-    seeds: int,
-    files: Mapping[str, str],
-    changes: Mapping[str, Any],
-) -> str:
-    words = [name, "--profile", profile, *["--controls"] * controls]
-    words += ["--seeds", str(seeds)] * bool(seeds)
-    for key, value in changes.items():
-        words += [f"--{key.replace('_', '-')}", str(value)]
-    for what, path in files.items():
-        kind, _, role = what.partition(":")
-        option = {"data": "--data-root"}.get(kind, f"--{kind}")
-        words += [option, f"{role}={path}" if role else path]
-    return shlex.join(words)
 
 
 def join_sweeps(sweeps: Sequence[Sweep]) -> Sweep:
@@ -286,6 +269,15 @@ class _Builder:
                 )
             pretraining = {**shared, "model": values.get("model", ""), **backbone}
             pretraining |= {"seed": BACKBONE_SEED, "evaluate_on": "test"}
+            shared_data = pretraining.get("data") == values.get("data")
+            if shared_data and (
+                find_fold(values["data"], 1) or values.get("evaluate_on") == "validation"
+            ):
+                raise UserError(
+                    f"profile {profile['name']}: the backbone of {model} would train on "
+                    f"{values['data']}, the data set of its runs, and see their evaluation "
+                    "samples; give another data set"
+                )
             artifact = self._resolve_spec(pretraining).with_changes(keep_model=True)
             self.artifacts.append(artifact)
             values["weights"] = f"run:{artifact.id}"

@@ -125,7 +125,7 @@ def _check_setting(setting: Setting, profile: Mapping[str, Any], where: str) -> 
 
 
 def _check_places(tables: Mapping[str, Any], where: str) -> None:
-    """Raise UserError if a table of run fields has a field that has no effect there.
+    """Raise UserError if a table of run fields has a field that has no place there.
 
     These are the fields of PLACED, and `model` and `data` outside the tables of roles: a row would
     then have another model or data set than its roles say. tables: tables of a sweep or a profile,
@@ -141,7 +141,7 @@ def _check_places(tables: Mapping[str, Any], where: str) -> None:
                 placed[field] = f"write it in [{other}.ROLE], and name the role in [grid]"
         if wrong := next((field for field in values if field in placed), ""):
             key = f"{kind}.{name}".removeprefix(".")
-            raise UserError(f"{where}, {key}: {wrong} has no effect here; {placed[wrong]}")
+            raise UserError(f"{where}, {key}: {wrong} must not be set here; {placed[wrong]}")
 
 
 def _check_references(sweep: SweepFile, where: str) -> None:

@@ -136,5 +136,5 @@ class ProfileFile(TomlTable):
     predictor: Annotated[
         PredictorSource | None, Field(description="a table with `sweep` and `sources`")
     ] = None
-    description: Line = ""
-    remark: Line = ""
+    description: str = ""
+    remark: str = ""

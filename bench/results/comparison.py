@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.files import hash_file, read_json
+from bench.path_names import omit_path
 from bench.results.decisions import read_decisions
 from bench.results.evaluation_file import read_evaluation
 from bench.spec import FIELDS, HOW
@@ -58,6 +59,8 @@ def find_difference(one: dict[str, Any], other: dict[str, Any]) -> str:
     for key in ("spec", "result"):
         for name in sorted(one[key].keys() | other[key].keys()):
             first, second = one[key].get(name), other[key].get(name)
+            if (key, name) in (("spec", "data"), ("spec", "model")):
+                first, second = omit_path(first), omit_path(second)
             if first != second:
                 return f"{key}.{name}: {_shorten(first)} and {_shorten(second)}"
     for key in ("epochs", "decisions"):

@@ -78,7 +78,7 @@ def _name_archives(message: str, sources: Sequence[Path], place: Path) -> str:
 
 def _merge_folders(sources: Sequence[Path], results: Path, keep_first: bool) -> MergeOutcome:
     """Copy the done runs of results folders into one. See `merge`."""
-    merged, conflicts = MergeOutcome(), []
+    merged, conflicts = MergeOutcome(), dict[str, str]()
     chosen: dict[str, Path] = {}
     known: dict[str, tuple[Path, dict[str, Any]]] = {}
     for run_id, folder in _find_runs(sources):
@@ -93,8 +93,7 @@ def _merge_folders(sources: Sequence[Path], results: Path, keep_first: bool) -> 
         if run_id in known:
             other, before = known[run_id]
             if difference := find_difference(before, found):
-                conflicts.append(_describe_conflict(other, folder, difference))
-                merged.differing.append(run_id)
+                conflicts.setdefault(run_id, _describe_conflict(other, folder, difference))
                 continue
             if not before["model"] and found["model"]:  # prefer the copy that has the weights
                 chosen[run_id] = folder
@@ -103,14 +102,16 @@ def _merge_folders(sources: Sequence[Path], results: Path, keep_first: bool) -> 
         if run_id not in known or found["model"]:
             known[run_id] = (folder, found)
     if conflicts and not keep_first:
-        more = f" ({len(conflicts) - 1} more runs differ)" if conflicts[1:] else ""
+        first, *others = conflicts.values()
+        more = f" (runs that differ too: {len(others)})" if others else ""
         raise UserError(
-            f"{conflicts[0]}{more}; delete one of them, or give --keep-first. Nothing was copied"
+            f"{first}{more}; delete one of them, or give --keep-first. Nothing was copied"
         )
     for run_id, folder in chosen.items():
         _copy(folder, RunFolder(results, run_id))
         merged.copied.append(run_id)
-    merged.same = [n for n in merged.same if n not in chosen and n not in merged.differing]
+    merged.differing = list(conflicts)
+    merged.same = [n for n in merged.same if n not in chosen and n not in conflicts]
     for run_id, folder in _find_runs(sources):
         own = RunFolder(results, run_id)
         if (
@@ -124,8 +125,9 @@ def _merge_folders(sources: Sequence[Path], results: Path, keep_first: bool) -> 
 
 def _describe_conflict(one: Path, other: Path, difference: str) -> str:
     """Return what two executions of a run differ in, and how honest executions can differ."""
-    devices = [read_json(place / "environment.json").get("device", "") for place in (one, other)]
-    why = "one of them is wrong"
+    files = [place / "environment.json" for place in (one, other)]
+    devices = [read_json(file).get("device") if file.exists() else "unknown" for file in files]
+    why = "one of them may be wrong"
     if devices[0] != devices[1]:
         why = f"{devices[0]} and {devices[1]} round differently, so both can be right"
     elif read_json(one / "spec.json")["device"] == "cuda":

@@ -93,11 +93,12 @@ class RunFolder:
         self.remove("failure.json")
 
     def take_over(self, other: RunFolder) -> None:
-        """Replace the files of this record by those of another one, the result last.
+        """Replace the files of this record by those of another one, and delete its folder.
 
-        The other folder is deleted.
+        The weights and then the result come last, because they make the run complete.
         """
-        for path in sorted(other.path.iterdir(), key=lambda path: path.name == "result.json"):
+        last = ("model.safetensors", "result.json")
+        for path in sorted(other.path.iterdir(), key=lambda p: (p.name in last, p.name)):
             path.replace(self.path / path.name)
         other.path.rmdir()
 

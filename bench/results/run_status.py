@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.files import explain_errors, read_json
 from bench.results import heartbeat
-from bench.results.run_folder import RunFolder
+from bench.results.run_folder import REPEAT, RunFolder
 from bench.spec import Spec
 
 SILENT_SECONDS = 60.0  # age of the last heartbeat from which `status` warns
@@ -91,14 +91,13 @@ def read_status(spec: Spec, results: Path) -> RunStatus:
         return RunStatus(
             INTERRUPTED, f"{where} on {progress['node']} stopped unexpectedly", progress=progress
         )
-    return RunStatus(INTERRUPTED if folder.checkpoint.name in files else TO_DO)
+    begun = folder.checkpoint.name in files or REPEAT in files
+    return RunStatus(INTERRUPTED if begun else TO_DO)
 
 
 def is_running(folder: RunFolder) -> bool:
     """Return whether a process executes a run, on this or on another machine."""
-    lock = folder.path / "lock"
-    held = lock.exists() and _is_held(lock)
-    return held or _is_fresh_elsewhere(heartbeat.read(folder.path))
+    return _is_held(folder.path / "lock") or _is_fresh_elsewhere(heartbeat.read(folder.path))
 
 
 def _is_held(lock: Path) -> bool:

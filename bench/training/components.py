@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from bench.data.catalogue import find_fold
+from bench.data.catalogue import find_data_set, find_fold
 from bench.errors import UserError
 from bench.files import read_json
 from bench.layers.discovery import Layer
@@ -121,28 +121,33 @@ def _find_kept_model(spec: Spec, source: str, results: Path, *, same_data: bool 
             f"{spec.label}: needs the weights of {source}, which were not saved; repeat that run "
             "with --keep-model"
         )
-    _check_samples(spec, source, read_json(folder.path / "spec.json"), same_data=same_data)
+    values = read_json(folder.path / "spec.json")
+    theirs = Spec.from_dict({k: v for k, v in values.items() if k not in ("id", "cell")})
+    _check_samples(spec, source, theirs, same_data=same_data)
     return folder.model
 
 
-def _check_samples(spec: Spec, source: str, theirs: dict[str, Any], *, same_data: bool) -> None:
+def _check_samples(spec: Spec, source: str, theirs: Spec, *, same_data: bool) -> None:
     """Raise UserError if a run trained on the evaluation samples of `spec`.
 
-    theirs: fields of that run. same_data: require the same data set too. Of different data sets,
+    theirs: spec of that run. same_data: require the same data set too. Of different data sets,
     only the names are known, so samples that they share are not found.
     """
-    if theirs["data"] != spec.data:
+    same_files = theirs.contents.get("data") == spec.contents.get("data")
+    if theirs.data != spec.data and not (theirs.data_name == spec.data_name and same_files):
         if same_data:
             raise UserError(
-                f"{spec.label}: the reference {source} was trained on {theirs['data']}; name a run "
+                f"{spec.label}: the reference {source} was trained on {theirs.data}; name a run "
                 f"on {spec.data}"
             )
         return
     fault = ""
-    if find_fold(spec.data, theirs["seed"]) != find_fold(spec.data, spec.seed):
-        fault = f"its seed {theirs['seed']} selects another fold of {spec.data}"
+    if find_fold(spec.data, theirs.seed) != find_fold(spec.data, spec.seed):
+        fault = f"its seed {theirs.seed} selects another fold of {spec.data}"
         remedy = f"with --seed {spec.seed}"
-    elif (theirs.get("evaluate_on", "test"), spec.evaluate_on) == ("test", "validation"):
+    elif (theirs.evaluate_on, spec.evaluate_on) == ("test", "validation") and find_data_set(
+        spec.data
+    ).tests_after_validation:
         fault = "it trained on the validation samples too"
         remedy = "with --evaluate-on validation"
     if fault:

@@ -66,10 +66,12 @@ def execute(
     Returns the contents of result.json. Raises UserError for errors that the user can fix.
     """
     record = folder = group.folder(results, spec.id)
+    record.create()
+    record.clear_leftovers()
     if record.done:  # its weights are missing; its record is kept until the new one is complete
         folder = group.folder(results, f"{spec.id}/{REPEAT}")
-    folder.create()
-    folder.clear_leftovers()
+        folder.create()
+        folder.clear_leftovers()
     run = RunState(spec, results, group)
     try:
         try:

@@ -46,6 +46,11 @@ class DataSet(ABC):
     def summary(self) -> str:
         """Summary line for `freezebench list`."""
 
+    @property
+    def tests_after_validation(self) -> bool:
+        """Whether runs that are evaluated on the test part train on the validation samples."""
+        return True
+
     def find(self, name: str) -> DataSet | None:
         """Return this data set if `name` is its name, else None.
 

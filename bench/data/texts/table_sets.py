@@ -53,6 +53,11 @@ class TableSet(TextSet):
         """Name without its prefix and without its columns."""
         return parse_columns(self.name.partition(":")[2])[0]
 
+    @property
+    def tests_after_validation(self) -> bool:
+        """Whether validation samples are held out of the training part."""
+        return not {"test", "validation"} <= self.read_parts().keys()
+
     @abstractmethod
     def read_parts(self) -> Mapping[str, tuple[str, list[Row]]]:
         """Return the rows and the origin of each existing part in NAMES.

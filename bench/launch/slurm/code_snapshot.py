@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.files import PROJECT, expand_home, explain_errors
+from bench.files import PROJECT, explain_errors
 from bench.machine.environment import RECORDED_COMMIT
+from bench.path_names import make_path_absolute
 from bench.spec import Spec
 
 PARTS = ("bench", "strategies", "reports", "sweeps", "pyproject.toml")  # what runs import
@@ -69,19 +70,9 @@ def copy_inputs(spec: Spec, code: CodeSnapshot) -> Spec:
     for what in CARRIED:
         if what in spec.contents and what in paths:
             paths[what] = str(_copy_file(Path(paths[what]), spec.contents[what], code))
-    model, data = (_make_absolute(name) for name in (spec.model, spec.data))
-    return spec.with_changes(paths=paths, model=model, data=data)
-
-
-def _make_absolute(name: str) -> str:
-    """Return the name of a model or data set; a path in it becomes absolute."""
-    prefix, _, rest = name.partition(":")
-    if prefix not in ("folder", "texts", "hf") or not rest:
-        return name
-    path = expand_home(rest)  # the columns in texts:PATH#COLUMNS stay as they are
-    if prefix == "hf" and not path.is_dir():  # the name of a repository on the hub
-        return name
-    return f"{prefix}:{path.absolute()}"
+    return spec.with_changes(
+        paths=paths, model=make_path_absolute(spec.model), data=make_path_absolute(spec.data)
+    )
 
 
 def _copy_file(path: Path, content: str, code: CodeSnapshot) -> Path:

@@ -221,7 +221,7 @@ def test_weights_without_effect_are_an_error(
     assert "--weights: role 'resnet' is unknown" in capsys.readouterr().err
     scratch = ["plan", "table3", "--seeds", "1", "--weights", f"resnet50={file}"]
     assert main(scratch) == 2
-    assert "table3 trains resnet50 from random weights; omit it" in capsys.readouterr().err
+    assert "no run of table3 starts from this file; omit it" in capsys.readouterr().err
 
 
 def test_the_results_folder_may_start_with_a_tilde_or_be_unset(

@@ -63,13 +63,15 @@ def test_a_contradiction_raises_and_nothing_is_copied(
     with pytest.raises(UserError, match=r"result\.accuracy: .* and 12\.5"):
         merge([one, other], tmp_path / "joined")
     assert not list((tmp_path / "joined").glob("runs/*/result.json"))
-    with pytest.raises(UserError, match=r"one of them is wrong; delete one .*--keep-first"):
+    with pytest.raises(UserError, match=r"one of them may be wrong; delete one .*--keep-first"):
         merge([one, other], tmp_path / "joined")
     edit(other / "runs" / make_tiny_spec(seed=1).id, "environment.json", device="another CPU")
     with pytest.raises(UserError, match=r" and another CPU round differently, so both can be"):
         merge([one, other], tmp_path / "joined")
     first = merge([one, other], tmp_path / "first", keep_first=True)
     assert first.differing == [make_tiny_spec(seed=1).id]
+    again = merge([one, other, other], tmp_path / "again", keep_first=True)
+    assert again.differing == first.differing
     assert RunFolder(tmp_path / "first", first.differing[0]).result()["accuracy"] != 12.5
     # Clocks and the memory of the CUDA allocator may differ.
     right = json.loads((one / "runs" / make_tiny_spec(seed=1).id / "result.json").read_text())

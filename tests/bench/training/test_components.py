@@ -51,3 +51,23 @@ def test_a_reference_of_another_data_set_is_refused(tmp_path: Path) -> None:
     spec = make_tiny_spec("cka_oracle", reference=reference)
     with pytest.raises(UserError, match=r"trained on symbols100; name a run on digits10"):
         find_artifacts(spec, tmp_path)
+
+
+def test_the_path_of_the_same_images_may_be_spelled_in_another_way(tmp_path: Path) -> None:
+    def make(path: str, content: str, **changes: object) -> Spec:
+        return Spec(
+            model="laptop_resnet", data=f"folder:{path}", lr=0.1, contents={"data": content}
+        ).with_changes(**changes)
+
+    reference = keep(make("imgs", "same"), tmp_path)
+    spec = make("/all/imgs", "same", seed=1, reference=reference)
+    assert find_artifacts(spec, tmp_path)["reference"].exists()
+    with pytest.raises(UserError, match=r"was trained on folder:imgs; name a run on folder:/o"):
+        find_artifacts(make("/other", "other", reference=reference), tmp_path)
+
+
+def test_validation_texts_that_no_run_trains_on_do_not_exclude_a_reference(tmp_path: Path) -> None:
+    texts = {"model": "laptop_bert", "data": "grammar:acceptability"}
+    reference = keep(make_tiny_spec(**texts), tmp_path)
+    spec = make_tiny_spec("cka_oracle", evaluate_on="validation", reference=reference, **texts)
+    assert find_artifacts(spec, tmp_path)["reference"].exists()

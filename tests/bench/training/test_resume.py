@@ -16,6 +16,7 @@ import torch
 
 from bench.errors import UserError
 from bench.results.run_folder import RunFolder
+from bench.results.run_status import read_status
 from bench.spec import Spec
 from bench.strategy_api.built_in import find_built_in
 from bench.training.checkpoint import save_checkpoint
@@ -196,7 +197,10 @@ def test_a_stopped_repetition_leaves_the_record_of_the_finished_run(tmp_path: Pa
         )
     assert {p.name: p.read_bytes() for p in folder.path.iterdir() if p.is_file()} == before
     assert not folder.is_complete(kept)
+    assert read_status(kept, tmp_path).state == "interrupted"
+    folder.write("failure.json", {"reason": "an earlier attempt"})
     result = execute(kept, tmp_path)
+    assert not (folder.path / "failure.json").exists()
     assert result["resumed"]
     assert folder.is_complete(kept)
     assert folder.result() == result

@@ -83,6 +83,11 @@ class GrammarSet(TextSet):
         return RECIPES[self.variant].classes == MASKED
 
     @property
+    def tests_after_validation(self) -> bool:
+        """False: the validation part is drawn on its own."""
+        return False
+
+    @property
     def summary(self) -> str:
         """Summary line for `freezebench list`."""
         facts = self.describe(None)

@@ -14,8 +14,8 @@ LIMITS = {"seconds_per_job": 100.0, "runs_per_job": 0, "most_jobs": 1000, "at_on
 def test_a_run_is_in_a_later_array_than_the_runs_it_needs() -> None:
     backbone = make_tiny_spec(data="glyphs:few", keep_model=True)
     reference = make_tiny_spec(seed=1000, weights=f"run:{backbone.id}", keep_model=True)
-    cell = [make_tiny_spec(seed=s, weights=f"run:{backbone.id}", reference=f"run:{reference.id}")
-            for s in (0, 1)]  # fmt: skip
+    sources = {"weights": f"run:{backbone.id}", "reference": f"run:{reference.id}"}
+    cell = [make_tiny_spec("cka_oracle", seed=s, **sources) for s in (0, 1)]
     matched = make_tiny_spec("shortened", options={}, match=tuple(s.id for s in cell))
     alone = make_tiny_spec(seed=7)
     found = plan_arrays([matched, *cell, alone, reference, backbone], lambda s: 1.0, **LIMITS)
