@@ -74,7 +74,7 @@ backbones: $(READY)
 	$(RUN) backbones $(ARGS)
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 # Start a temporary Slurm on this machine and test on it.
 slurm-test: $(READY)
