@@ -37,12 +37,16 @@ class RunTakenOver(Exception):
 
 
 class Heartbeat:
-    """Context manager that writes a run's progress.json periodically and deletes it at exit."""
+    """Context manager that writes a run's progress.json and deletes it at exit.
+
+    The file is written at the start, after the first step, and then periodically.
+    """
 
     def __init__(self, folder: RunFolder, period: float = PERIOD_SECONDS) -> None:
         self._path, self._period = folder.path / NAME, period
         self._token = uuid.uuid4().hex
-        self._ended, self._taken_over = threading.Event(), threading.Event()
+        self._begun, self._ended = threading.Event(), threading.Event()
+        self._taken_over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._step, self._steps = 0, 0
         self._first: tuple[int, float] | None = None
@@ -55,6 +59,7 @@ class Heartbeat:
 
     def __exit__(self, *error: object) -> None:
         self._ended.set()
+        self._begun.set()
         self._thread.join()
         with suppress(OSError):
             if self._is_ours():
@@ -68,15 +73,18 @@ class Heartbeat:
         self._step, self._steps = step, steps
         if self._first is None:
             self._first = (step, self._last)
+            self._begun.set()
 
     def _beat(self) -> None:
-        while not self._ended.wait(self._period):
+        self._begun.wait(self._period)
+        while not self._ended.is_set():
             # A temporary loss of the file system must not end the run; the next beat tries again.
             with suppress(OSError):
                 if not self._is_ours():
                     self._taken_over.set()
                     return
                 self._write()
+            self._ended.wait(self._period)
 
     def _is_ours(self) -> bool:
         there = read(self._path.parent)

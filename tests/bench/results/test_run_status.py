@@ -140,3 +140,14 @@ def test_a_run_that_is_running_on_another_machine_is_not_executed_here(tmp_path:
 def test_a_run_that_died_on_another_machine_may_be_executed_here(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, progress=remote_heartbeat())
     assert not is_alive_elsewhere(folder, lambda: False, patience=1.5)
+
+
+def test_the_heartbeat_shows_the_first_step_at_once(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "feedfeedfeed")
+    folder.create()
+    with Heartbeat(folder, period=600) as beat:
+        beat.note_step(1, 8)
+        until = time.monotonic() + 20
+        while (read(folder.path) or {}).get("step") != 1:
+            assert time.monotonic() < until
+            time.sleep(0.01)
