@@ -92,7 +92,7 @@ class Spec:
         Real(0.0, low=0.0, high=1.0, doc="label smoothing of the training loss")
     )
     normalisation: str = _declare(
-        Choice("data", ("data", "imagenet", "half"), doc="mean and std of pixels; half: 0.5, 0.5")
+        Choice("data", ("data", "imagenet", "half"), doc="mean and std of pixels; half: both 0.5")
     )
     weights: str = _declare(
         Text("", doc="initial weights: '' = random, 'pretrained', 'run:ID', or 'file'")

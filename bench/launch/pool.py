@@ -110,13 +110,16 @@ class Pool:
         return given
 
     def _choose(self) -> Spec | None:
-        """Return the first run that can start, or None. Prefer runs that nobody executes.
+        """Return the first run that can start, or None if no run can.
 
-        A worker that gets a run of another launcher waits for it.
+        Runs that another launcher executes come last, because a worker would wait for their end.
         """
-        ready = [s for s in self._waiting if self._ready(s)]
-        free = (s for s in ready if not is_running(RunFolder(self._results, s.id)))
-        return next(free, ready[0] if ready else None)
+        busy = None
+        for spec in filter(self._ready, self._waiting):
+            if not is_running(RunFolder(self._results, spec.id)):
+                return spec
+            busy = busy or spec
+        return busy
 
     def _give(self, worker: Worker, spec: Spec) -> None:
         """Send a run to an idle worker. If that worker was killed, replace it first."""

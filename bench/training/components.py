@@ -130,9 +130,10 @@ def _find_kept_model(spec: Spec, source: str, results: Path, *, same_data: bool 
 def _check_samples(spec: Spec, source: str, theirs: Spec, *, same_data: bool) -> None:
     """Raise UserError if a run trained on the evaluation samples of `spec`.
 
-    theirs: spec of that run. same_data: require the same data set too. Of different data sets,
-    only the names are known, so samples that they share are not found.
+    theirs: spec of that run. same_data: also raise it if the data sets differ. Samples that two
+    different data sets share are not found.
     """
+    # The path of the same files may be spelled in another way.
     same_files = theirs.contents.get("data") == spec.contents.get("data")
     if theirs.data != spec.data and not (theirs.data_name == spec.data_name and same_files):
         if same_data:
@@ -145,9 +146,11 @@ def _check_samples(spec: Spec, source: str, theirs: Spec, *, same_data: bool) ->
     if find_fold(spec.data, theirs.seed) != find_fold(spec.data, spec.seed):
         fault = f"its seed {theirs.seed} selects another fold of {spec.data}"
         remedy = f"with --seed {spec.seed}"
-    elif (theirs.evaluate_on, spec.evaluate_on) == ("test", "validation") and find_data_set(
-        spec.data
-    ).tests_after_validation:
+    elif (
+        spec.evaluate_on == "validation"
+        and theirs.evaluate_on == "test"
+        and find_data_set(spec.data).trains_on_validation
+    ):
         fault = "it trained on the validation samples too"
         remedy = "with --evaluate-on validation"
     if fault:

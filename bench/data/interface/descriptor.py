@@ -47,8 +47,8 @@ class DataSet(ABC):
         """Summary line for `freezebench list`."""
 
     @property
-    def tests_after_validation(self) -> bool:
-        """Whether runs that are evaluated on the test part train on the validation samples."""
+    def trains_on_validation(self) -> bool:
+        """Whether a run that is evaluated on the test part trains on the validation samples."""
         return True
 
     def find(self, name: str) -> DataSet | None:

@@ -54,8 +54,8 @@ class TableSet(TextSet):
         return parse_columns(self.name.partition(":")[2])[0]
 
     @property
-    def tests_after_validation(self) -> bool:
-        """Whether validation samples are held out of the training part."""
+    def trains_on_validation(self) -> bool:
+        """Whether the validation samples are a part of the training part."""
         return not {"test", "validation"} <= self.read_parts().keys()
 
     @abstractmethod

@@ -119,7 +119,7 @@ def build_predictor(
     launch: function that executes the missing runs of a list of specs. out: path of the file
     (default: that of the shipped predictor). without_family: model family to leave out.
     without_task: first word of the names of the tasks to leave out. Raises UserError if a run is
-    missing or no source task; before the launch, if nothing can be left out or written.
+    missing or uses other data than source tasks. A wrong argument is an error before the launch.
     """
     features, rule, recipe = choice.features, choice.rule, choice.recipe
     sweep = load_source_sweep(choice.profile, choice.files)

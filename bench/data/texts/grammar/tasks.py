@@ -83,7 +83,7 @@ class GrammarSet(TextSet):
         return RECIPES[self.variant].classes == MASKED
 
     @property
-    def tests_after_validation(self) -> bool:
+    def trains_on_validation(self) -> bool:
         """False: the validation part is drawn on its own."""
         return False
 
