@@ -269,8 +269,9 @@ class _Builder:
                 )
             pretraining = {**shared, "model": values.get("model", ""), **backbone}
             pretraining |= {"seed": BACKBONE_SEED, "evaluate_on": "test"}
-            shared_data = pretraining.get("data") == values.get("data")
-            if shared_data and (
+            same_data = pretraining.get("data") == values.get("data")
+            # With one fixed test part, no backbone trains on it. Folds rotate with the seed.
+            if same_data and (
                 find_fold(values["data"], 1) or values.get("evaluate_on") == "validation"
             ):
                 raise UserError(

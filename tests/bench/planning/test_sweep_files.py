@@ -107,6 +107,7 @@ def test_the_encoding_of_a_file_is_utf_8_with_or_without_a_mark(
         (("[run]", "[pairs.'resnet50/cifar1O']\nlr = 1\n[run]"), "dataset 'cifar1O' is unknown"),
         (("[run]", "[pairs.resnet50]\nlr = 1\n[run]"), "dataset '' is unknown"),
         (('backbone = "laptop_resnet"', "backbone = 3"), "backbone is 3 for resnet50 on cifar10"),
+        (('backbone = "laptop_resnet"', 'backbone = {data = "digits10"}'), "would train on dig"),
         (('model = "laptop_resnet"', ""), "model"),
         (("[run]", "[run]\nstrategy = 'linear'"), "run: strategy must not be set here"),
         (("[run]", "[pairs.'vgg11/cifar10']\nseed = 1\n[run]"), "write `seeds = "),
