@@ -10,7 +10,7 @@ from bench.errors import UserError
 from bench.seeds import make_generator
 
 EVALUATION_BATCH = 250  # samples per batch of the evaluation split
-NOT_ASKED = -100  # label that cross_entropy ignores, for words that are not predicted
+IGNORED_LABEL = -100  # label that cross_entropy ignores, for words that are not predicted
 
 
 def draw_epoch_order(seed: int, epoch: int, samples: int) -> Tensor:

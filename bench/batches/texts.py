@@ -17,7 +17,7 @@ from torch import Tensor
 from bench.batches.interface import AnyBatches
 from bench.batches.order import (
     EVALUATION_BATCH,
-    NOT_ASKED,
+    IGNORED_LABEL,
     count_usable_samples,
     draw_epoch_order,
     select_evaluated,
@@ -158,7 +158,7 @@ class TextBatches:
 class MaskedBatches(TextBatches):
     """Batches for BERT pretraining: the model predicts the masked words of each text.
 
-    Labels are word ids (B, L) int64, with NOT_ASKED for words that are not predicted.
+    Labels are word ids (B, L) int64, with IGNORED_LABEL for words that are not predicted.
     """
 
     def __init__(
@@ -224,14 +224,14 @@ class MaskedBatches(TextBatches):
         asked = (chance < ASKED_SHARE) | (chance == chance.amin(1, keepdim=True))
         shown = torch.where(kind < HIDDEN, self._mask, ids)
         shown = torch.where((kind >= HIDDEN) & (kind < HIDDEN + REPLACED), words, shown)
-        labels = ids.masked_fill(~asked, NOT_ASKED)
+        labels = ids.masked_fill(~asked, IGNORED_LABEL)
         return (torch.where(asked, shown, ids), real, segments), labels
 
 
 class NextWordBatches(TextBatches):
     """Batches for a language model, which predicts each next word of a text.
 
-    Labels are the ids of the next words, (B, L) int64, with NOT_ASKED after the last word.
+    Labels are the ids of the next words, (B, L) int64, with IGNORED_LABEL after the last word.
     """
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
@@ -257,7 +257,7 @@ def _ask_next_words(inputs: Inputs) -> tuple[Inputs, Tensor]:
     following = ids.roll(-1, dims=1)
     asked = real[:, 0, 0].roll(-1, dims=1)
     asked[:, -1] = False
-    return inputs, following.masked_fill(~asked, NOT_ASKED)
+    return inputs, following.masked_fill(~asked, IGNORED_LABEL)
 
 
 def _pad_rows(rows: Tensor, length: int, value: int) -> Tensor:

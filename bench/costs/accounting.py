@@ -24,7 +24,7 @@ class Accounting:
     most_states: number of sets of frozen layers that get a freeze state of their own. The steps of
     all further sets share one merged state. None: every set has its own state.
     processes: number of processes that share every step. Work that does not depend on the batch
-    size (`FlopModel.fixed`) is counted once per process.
+    size (`FlopModel.per_batch`) is counted once per process.
     fused: whether attention runs fused kernels, whose repeated products the `executed` convention
     counts.
     """

@@ -38,10 +38,10 @@ class Product:
         of that factor. Both masks are 0 for a product outside of autograd (rotary angles).
     layer: index of the layer whose weight is a factor. None for a product of activations
         (attention) and for a product outside of autograd.
-    fixed: further forward FLOPs per batch that do not depend on the number of samples, for example
-        the projections of a table of relative positions.
-    again: mask of layers. If any of them trains, the backward pass computes the product again
-        (gradient checkpointing).
+    per_batch: further forward FLOPs per batch that do not depend on the number of samples, for
+        example the projections of a table of relative positions.
+    checkpointed: mask of layers. If any of them trains, the backward pass computes the product
+        again (gradient checkpointing).
     rebuilt: mask of layers. If any of them trains, the backward pass of a fused attention kernel
         computes the product again.
     """
@@ -49,8 +49,8 @@ class Product:
     flops: float
     operands: tuple[int, int]
     layer: int | None
-    fixed: float = 0.0
-    again: int = 0
+    per_batch: float = 0.0
+    checkpointed: int = 0
     rebuilt: int = 0
 
 
@@ -76,16 +76,16 @@ def trace_products(
     layers: Sequence[Layer],
     inputs: Inputs,
     checkpointing: Checkpointing | None = None,
-    fixed: Collection[str] = (),
+    never_trained: Collection[str] = (),
 ) -> tuple[Product, ...]:
     """Return every product in the forward pass of a full training step, run on a copy of the model.
 
-    fixed: names of parameters that never train. The step does not compute their gradients.
+    never_trained: names of parameters that never train. The step does not compute their gradients.
     Products outside of autograd come last. Attention uses the `SDPBackend.MATH` backend, so that
     the graph shows its two products.
     """
     model = copy.deepcopy(model).eval().requires_grad_(True)
-    for name in fixed:
+    for name in never_trained:
         model.get_parameter(name).requires_grad_(False)
     spans = _watch_blocks(model, layers, checkpointing)
     owner = {
@@ -96,10 +96,10 @@ def trace_products(
         root = get_logits(model(*inputs)).grad_fn
     reach = find_reachable_layers(root, owner)
     activations = _find_activations(reach)
-    again: dict[Any, int] = {}
+    recomputed: dict[Any, int] = {}
     if checkpointing:
         calls = [span for name in checkpointing.blocks for span in spans.spans[name]]
-        again = find_recomputed(reach, calls, layers, spans.spans)
+        recomputed = find_recomputed(reach, calls, layers, spans.spans)
     nodes = [node for node in reach if _get_kind(node) in _PRODUCTS]
     rebuilt = find_rebuilt_products(reach, nodes, attention.spans)
     products = []
@@ -112,7 +112,7 @@ def trace_products(
         # weight that names the layer.
         weights = [reach[e] for e in reversed(factors) if e in reach and e not in activations]
         layer = weights[0].bit_length() - 1 if weights else None
-        masks = {"again": again.get(node, 0), "rebuilt": rebuilt.get(node, 0)}
+        masks = {"checkpointed": recomputed.get(node, 0), "rebuilt": rebuilt.get(node, 0)}
         products.append(Product(count(node), (first, second), layer, **masks))
     return (*products, *(Product(flops, (0, 0), None) for flops in constant.flops))
 

@@ -4,9 +4,9 @@
 
 paper: the convention of the tables in the SmartFRZ paper. fvcore counts the operators that it
     supports by default, with the model in eval mode. These operators include norms and pooling, but
-    not fused attention. The backward pass of a
-    layer costs 2 x its forward pass if the layer trains. It costs 1 x if the layer is frozen and
-    an earlier layer trains, and 0 x in the frozen prefix.
+    not fused attention. The backward pass of a layer costs 2 x its forward pass if the layer
+    trains. It costs 1 x if the layer is frozen and an earlier layer trains, and 0 x in the frozen
+    prefix.
 exact: the products that autograd computes (convolution, linear, attention). The gradient of each
     factor costs as much as the product itself. Autograd computes it only if a layer that trains
     needs it. Attention is counted as its "math" backend computes it, in two products.
@@ -70,53 +70,55 @@ class FlopModel:
         forward: forward FLOPs per sample of each layer in the paper's convention, counted by
             fvcore.
         products: every product of the forward pass, for the exact and executed conventions.
-        fixed: forward FLOPs per batch of each layer in the paper's convention; () if all are 0.
-        batch: mean number of samples in a batch.
+        per_batch: further forward FLOPs per batch of each layer in the paper's convention; () if
+            all are 0.
+        samples_per_batch: mean number of samples in a batch.
     """
 
     forward: tuple[float, ...]
     products: tuple[Product, ...]
-    fixed: tuple[float, ...] = ()
-    batch: float = 1.0
+    per_batch: tuple[float, ...] = ()
+    samples_per_batch: float = 1.0
 
     @property
-    def has_fixed(self) -> bool:
+    def has_costs_per_batch(self) -> bool:
         """Whether a batch costs FLOPs that do not depend on its number of samples."""
-        return any(self.fixed) or any(p.fixed for p in self.products)
+        return any(self.per_batch) or any(p.per_batch for p in self.products)
 
     @property
     def layer_costs(self) -> tuple[float, ...]:
         """Forward FLOPs per sample of each layer in the paper's convention, fixed work included."""
-        if not any(self.fixed):
+        if not any(self.per_batch):
             return self.forward
         return tuple(
-            cost + fixed / self.batch for cost, fixed in zip(self.forward, self.fixed, strict=True)
+            cost + more / self.samples_per_batch
+            for cost, more in zip(self.forward, self.per_batch, strict=True)
         )
 
     def with_batch(self, samples: float) -> FlopModel:
         """Return the same FLOPs for batches with this mean number of samples."""
-        return replace(self, batch=samples)
+        return replace(self, samples_per_batch=samples)
 
     def paper(self, frozen: Collection[int] = ()) -> Flops:
         """Return the training FLOPs per sample in the paper's convention.
 
         frozen: indices of the frozen layers.
         """
-        return self.sum_batches("paper", frozen, 1, 1 / self.batch)
+        return self.sum_batches("paper", frozen, 1, 1 / self.samples_per_batch)
 
     def exact(self, frozen: Collection[int] = ()) -> Flops:
         """Return the training FLOPs per sample in the exact convention.
 
         frozen: indices of the frozen layers.
         """
-        return self.sum_batches("exact", frozen, 1, 1 / self.batch)
+        return self.sum_batches("exact", frozen, 1, 1 / self.samples_per_batch)
 
     def executed(self, frozen: Collection[int] = ()) -> Flops:
         """Return the training FLOPs per sample in the executed convention.
 
         frozen: indices of the frozen layers.
         """
-        return self.sum_batches("executed", frozen, 1, 1 / self.batch)
+        return self.sum_batches("executed", frozen, 1, 1 / self.samples_per_batch)
 
     @property
     def has_attention(self) -> bool:
@@ -132,16 +134,20 @@ class FlopModel:
         samples: number of samples in all batches together. batches: number of batches.
         """
         if convention == "paper":
-            each, fixed = _sum_paper(self.forward, frozen), _sum_paper(self.fixed, frozen)
+            each, once = _sum_paper(self.forward, frozen), _sum_paper(self.per_batch, frozen)
         else:
             fused = convention == "executed"
             each = _sum_exact(self.products, frozen, [p.flops for p in self.products], fused)
-            fixed = _sum_exact(self.products, frozen, [p.fixed for p in self.products], fused)
-        return each * samples + fixed * batches
+            once = _sum_exact(self.products, frozen, [p.per_batch for p in self.products], fused)
+        return each * samples + once * batches
 
     def exact_forward(self, layer: int) -> float:
         """Return the forward FLOPs per sample of the products with one layer's weight."""
-        return sum(p.flops + p.fixed / self.batch for p in self.products if p.layer == layer)
+        return sum(
+            p.flops + p.per_batch / self.samples_per_batch
+            for p in self.products
+            if p.layer == layer
+        )
 
 
 def _sum_paper(costs: Sequence[float], frozen: Collection[int]) -> Flops:
@@ -162,7 +168,7 @@ def _sum_exact(
     backward = 0.0
     for p, cost in zip(products, costs, strict=True):
         first, second = p.operands
-        times = bool(first & training) + bool(second & training) + bool(p.again & training)
+        times = bool(first & training) + bool(second & training) + bool(p.checkpointed & training)
         times += fused and bool(p.rebuilt & training)
         backward += cost * times
     return Flops(float(sum(costs)), backward)
@@ -178,23 +184,25 @@ def count_flops(
     layers: Sequence[Layer],
     inputs: Inputs,
     checkpointing: Checkpointing | None = None,
-    fixed: Collection[str] = (),
+    never_trained: Collection[str] = (),
 ) -> FlopModel:
     """Count the FLOPs of a model on copies of it; the model itself does not change.
 
     inputs: a batch of one sample.
     checkpointing: blocks whose forward pass runs again during the backward pass. The exact and
     executed conventions count the second pass. The paper's convention does not count it.
-    fixed: names of parameters that never train. All other parameters count as trainable, also those
-    of frozen layers.
-    Raises UserError for an operator that is neither counted nor listed in NOT_COUNTED of
-    bench/costs/fvcore_flops.py. Raises UserError if fvcore and the autograd graph give different
-    totals. Raises UserError if the graph changes with the batch size, or if the FLOPs grow faster
-    than the number of samples.
+    never_trained: names of parameters that never train. All other parameters count as trainable,
+    also those of frozen layers.
+    Raises UserError if an operator is neither counted nor listed in NOT_COUNTED of
+    bench/costs/fvcore_flops.py, if fvcore and the autograd graph give different totals, if the
+    graph changes with the batch size, or if the FLOPs grow faster than the number of samples.
     """
     two = tuple(x.repeat_interleave(2, 0) for x in inputs)
     traced, unused = zip(
-        *(_trace_all(model, layers, batch, checkpointing, fixed) for batch in (inputs, two)),
+        *(
+            _trace_all(model, layers, batch, checkpointing, never_trained)
+            for batch in (inputs, two)
+        ),
         strict=True,
     )
     forward = _count_and_compare(model, layers, inputs, traced[0])
@@ -205,18 +213,18 @@ def count_flops(
             f"{type(model).__name__}: its autograd graph changes with the batch size, so its exact"
             " FLOPs cannot be determined; use another model"
         )
-    # The FLOPs of a batch are fixed + flops × samples.
+    # The FLOPs of a batch are per_batch + flops × samples.
     split = tuple(
-        replace(one, flops=both.flops - one.flops, fixed=2 * one.flops - both.flops)
+        replace(one, flops=both.flops - one.flops, per_batch=2 * one.flops - both.flops)
         for one, both in zip(*products, strict=True)
     )
-    if any(p.fixed < 0 for p in split):
+    if any(p.per_batch < 0 for p in split):
         raise UserError(
             f"{type(model).__name__}: its FLOPs grow faster than the batch, so its exact FLOPs "
             "cannot be determined; use a model that has the samples in the first dimension "
             "of its inputs, and that never multiplies samples of a batch with each other"
         )
-    if not any(p.fixed for p in split):
+    if not any(p.per_batch for p in split):
         return FlopModel(forward, split)
     of_two = _count_and_compare(model, layers, two, traced[1])
     pairs = tuple(zip(forward, of_two, strict=True))
@@ -246,7 +254,7 @@ def _trace_all(
     layers: Sequence[Layer],
     inputs: Inputs,
     checkpointing: Checkpointing | None,
-    fixed: Collection[str],
+    never_trained: Collection[str],
 ) -> tuple[tuple[Product, ...], tuple[Product, ...]]:
     """Return the products of a step, and in a second tuple those whose result is not used.
 
@@ -262,7 +270,7 @@ def _trace_all(
     hook = model.register_forward_hook(lambda *_: totals.append(ran.total))
     try:
         with sdpa_kernel(SDPBackend.MATH), ran:
-            products = trace_products(model, layers, inputs, checkpointing, fixed)
+            products = trace_products(model, layers, inputs, checkpointing, never_trained)
     finally:
         hook.remove()
     unused = totals[0] - sum(p.flops for p in products)

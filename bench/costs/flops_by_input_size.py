@@ -47,15 +47,15 @@ class FlopsBySize:
             replace(
                 product,
                 flops=sum(m.products[i].flops * share for m, share, _ in models),
-                fixed=sum(m.products[i].fixed * share for m, _, share in models),
+                per_batch=sum(m.products[i].per_batch * share for m, _, share in models),
             )
             for i, product in enumerate(first.products)
         )
-        forward, fixed = (
+        forward, per_batch = (
             tuple(
                 sum(getattr(m, part)[i] * shares[turn] for m, *shares in models)
                 for i in range(len(getattr(first, part)))
             )
-            for turn, part in enumerate(("forward", "fixed"))
+            for turn, part in enumerate(("forward", "per_batch"))
         )
-        return FlopModel(forward, products, fixed, samples / batches)
+        return FlopModel(forward, products, per_batch, samples / batches)

@@ -18,7 +18,7 @@ with warnings.catch_warnings():
 import torch
 from torch import nn
 
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 from bench.layers.discovery import Inputs, Layer, find_calls
 
 # Operators without multiply-adds. Any other operator that fvcore does not count is an error.
@@ -71,7 +71,7 @@ def count_with_fvcore(
     except (UserError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # each family raises errors of its own
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        reason = summarise_error(error, with_type=True)
         raise UserError(
             f"the FLOPs of {type(model).__name__} cannot be counted (the trace of fvcore fails"
             f"{_locate(error, copied)}: {reason}); use another model, or switch off "

@@ -78,13 +78,13 @@ def find_recomputed(
                 for number in range(begin, end):
                     off[number] = off.get(number, 0) | 1 << layer.index
     numbered = {node._sequence_nr(): node for node in reach}
-    again: dict[Any, int] = {}
+    recomputed: dict[Any, int] = {}
     for begin, end in blocks:
         later = 0  # mask of the tensors that operators after this one save
         for number in range(end - 1, begin - 1, -1):
             if (node := numbered.get(number)) is None:
                 continue
-            again[node] = later
+            recomputed[node] = later
             for _, needed_by in list_saved_tensors(node, reach[node], dict(reach), {}):
                 later |= off.get(number, needed_by) if needed_by else 0
-    return again
+    return recomputed

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.costs.autograd_graph import Checkpointing
 from bench.costs.flops import FlopModel, count_flops
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 from bench.layers.activations import get_logits
 from bench.layers.discovery import Inputs, Layer, find_layers
 from bench.models.catalogue import build as build_model
@@ -82,7 +82,7 @@ def _check_trace(name: str, net: nn.Module, inputs: Inputs) -> None:
     except UserError:
         raise
     except Exception as error:  # each family raises errors of its own
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = summarise_error(error)
         raise UserError(
             f"model {name}: {type(net).__name__} fails at {last.name} when it is traced without "
             f"data and with the mask of a padded batch ({reason}); use another model"
@@ -100,7 +100,7 @@ def _check_forward(name: str, net: nn.Module, images: Tensor) -> None:
     except UserError:
         raise
     except Exception as error:  # the libraries have no common error class
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = summarise_error(error)
     finally:
         net.train()
     if reason:

@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import nn
 
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 from bench.models.kinds import VISION_TRANSFORMER, find_kind
 from bench.models.laptop import LAPTOP
 from bench.models.texts.catalogue import find_text_model, list_text_models
@@ -51,7 +51,7 @@ def _build(name: str, classes: int, resolution: int, seed: int) -> nn.Module:
             if is_timm(short):
                 return _build_timm(short, classes, resolution)
         except (ValueError, TypeError, AssertionError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = summarise_error(error)
             raise UserError(
                 f"cannot build model {name} for {classes} classes at {resolution} × {resolution} "
                 f"({reason}); {describe_size(name)}"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import UninitializedParameter
 
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 from bench.layers.activations import get_logits
 from bench.layers.attachment import is_inside
 from bench.layers.discovery import Inputs, find_calls
@@ -118,9 +118,9 @@ def check_forward(model: nn.Module, inputs: Inputs) -> None:
         copied = copy.deepcopy(model).eval()
     except RuntimeError as error:
         raise UserError(
-            f"Freezing: {type(model).__name__} cannot be copied ({shorten_error(error)}); make "
-            "pruning permanent with prune.remove, and use weight_norm and spectral_norm of "
-            "torch.nn.utils.parametrizations"
+            f"Freezing: {type(model).__name__} cannot be copied "
+            f"({summarise_error(error, with_type=True)}); make pruning permanent with prune.remove "
+            "and use weight_norm and spectral_norm of torch.nn.utils.parametrizations"
         ) from error
     try:
         with torch.no_grad():
@@ -129,7 +129,8 @@ def check_forward(model: nn.Module, inputs: Inputs) -> None:
         raise
     except Exception as error:  # models have no common error class
         raise UserError(
-            f"Freezing: {type(model).__name__} cannot run on the example ({shorten_error(error)}); "
+            f"Freezing: {type(model).__name__} cannot run on the example "
+            f"({summarise_error(error, with_type=True)}); "
             "give a batch of the inputs of its forward, without labels, on the device of the model"
         ) from error
 
@@ -150,11 +151,6 @@ def find_training_only(model: nn.Module, inputs: Inputs) -> list[str]:
     weighted = {n for n, module in model.named_modules() if any(True for _ in module.parameters())}
     extra = [n for n in dict.fromkeys(training) if n in weighted and n not in used]
     return [n for n in extra if not is_inside(n, [other for other in extra if other != n])]
-
-
-def shorten_error(error: Exception) -> str:
-    """Return the class and the beginning of the text of an error, on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:160]
 
 
 def move_example(example: Example, device: torch.device) -> Example:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 from bench.layers.discovery import Layer
 from bench.layers.freezing import Freezer
 
@@ -50,7 +50,7 @@ def check_optimizer(optimizer: torch.optim.Optimizer, keep_state: bool) -> None:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # optimizers have no common error class
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+            reason = summarise_error(error, with_type=True)
             raise UserError(
                 f"Freezing: optimizer {name} fails if a layer freezes and trains again ({reason}); "
                 "use another one, such as SGD or AdamW"

@@ -12,7 +12,7 @@ from bench.costs.accounting import MOST_STATES, Accounting
 from bench.costs.autograd_graph import find_custom_functions
 from bench.costs.flops import FlopModel, count_flops
 from bench.costs.flops_by_input_size import FlopsBySize
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 from bench.layers.discovery import Inputs, Layer, find_layers
 from bench.models.classifiers import find_classifiers
 from bench.own_training.inputs import (
@@ -21,7 +21,6 @@ from bench.own_training.inputs import (
     check_forward,
     check_model,
     find_training_only,
-    shorten_error,
 )
 
 
@@ -67,15 +66,16 @@ class Subject:
                     "made (timm: model.set_grad_checkpointing(False)), and then use "
                     "use_reentrant=False"
                 )
-            fixed = [name for name, p in self.net.named_parameters() if not p.requires_grad]
-            flops = count_flops(self.net, self.layers, one, fixed=fixed)
+            never_trained = [name for name, p in self.net.named_parameters() if not p.requires_grad]
+            flops = count_flops(self.net, self.layers, one, never_trained=never_trained)
         except (UserError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # models have no common error class
             raise UserError(
-                f"Freezing: the FLOPs of {kind} cannot be counted ({shorten_error(error)}); if it "
-                "uses torch.compile or gradient checkpointing, switch that off until Freezing is "
-                "made (timm: model.set_grad_checkpointing(False))"
+                f"Freezing: the FLOPs of {kind} cannot be counted "
+                f"({summarise_error(error, with_type=True)}); if it uses torch.compile or gradient "
+                "checkpointing, switch that off until Freezing is made (timm: "
+                "model.set_grad_checkpointing(False))"
             ) from error
         return flops.with_batch(self.samples)
 

@@ -143,8 +143,8 @@ class Harness:
             run.freezer.freeze(wanted - run.freezer.frozen)
             run.view.frozen = run.freezer.frozen
             run.accounting.enter_state(run.view.step, run.view.frozen)
-            if run.shortcut:
-                run.shortcut.enter(run.view.step)
+            if run.prefix_forward:
+                run.prefix_forward.enter(run.view.step)
             if run.compiled:
                 run.compiled.enter()
         self.step()

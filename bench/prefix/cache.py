@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from bench.machine.to_device import move_to_device
-from bench.prefix.cache_storage import Border, DiskStore, MemoryStore, RowStore
+from bench.prefix.cache_storage import CutTensors, DiskStore, MemoryStore, RowStore
 
-Compute = Callable[[Tensor], Border]
+Compute = Callable[[Tensor], CutTensors]
 MEBI = 2**20
 
 
@@ -61,7 +61,7 @@ class PrefixCache:
             for earlier in range(since, step):
                 self._assign(earlier)
 
-    def serve(self, step: int) -> tuple[Border, int]:
+    def serve(self, step: int) -> tuple[CutTensors, int]:
         """Return the cut tensors (B, …) of a step's samples, and the number of reused rows.
 
         A row counts as reused if an earlier step computed it, even if a resumed run must recompute
@@ -69,14 +69,14 @@ class PrefixCache:
         """
         chosen = self._indices(step)
         fresh = self._place[chosen] < 0
-        border: Border = ()
+        cut_tensors: CutTensors = ()
         if fresh.any():
-            border = self._compute(chosen[fresh])
-            self._open(border)
+            cut_tensors = self._compute(chosen[fresh])
+            self._open(cut_tensors)
             self._assign(step)
-            self._keep(chosen[fresh], border)
+            self._keep(chosen[fresh], cut_tensors)
         self._refill(chosen[~fresh])
-        return self._gather(chosen, fresh, border), int((~fresh).sum())
+        return self._gather(chosen, fresh, cut_tensors), int((~fresh).sum())
 
     def has_rows(self, step: int) -> bool:
         """Return whether the cache holds the rows of all samples of a step."""
@@ -96,7 +96,7 @@ class PrefixCache:
             store.close()
         self._stores = []
 
-    def _open(self, like: Border) -> None:
+    def _open(self, like: CutTensors) -> None:
         """Create the row stores, if there are none. `like` holds example rows, for their size."""
         if self._stores:
             return
@@ -124,7 +124,7 @@ class PrefixCache:
         self._first[fresh] = step
         self._count += len(fresh)
 
-    def _keep(self, samples: Tensor, border: Border) -> None:
+    def _keep(self, samples: Tensor, cut_tensors: CutTensors) -> None:
         placed = self._place[samples] >= 0
         kept = samples[placed]
         low = 0
@@ -134,7 +134,7 @@ class PrefixCache:
             here = (rows >= low) & (rows < low + store.rows)
             if here.any():
                 picked = move_to_device(self._device, where[here])
-                store.put(rows[here] - low, tuple(t[picked] for t in border))
+                store.put(rows[here] - low, tuple(t[picked] for t in cut_tensors))
             low += store.rows
         self._filled[kept] = True
 
@@ -148,7 +148,7 @@ class PrefixCache:
             together = chosen[(first == step) | (first < 0)]
             self._keep(together, self._compute(together))
 
-    def _gather(self, chosen: Tensor, fresh: Tensor, computed: Border) -> Border:
+    def _gather(self, chosen: Tensor, fresh: Tensor, computed: CutTensors) -> CutTensors:
         """Return the rows of a batch, from the rows just computed and the cached rows."""
         if fresh.all():
             return computed

@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.files import explain_errors
 from bench.machine.to_device import move_to_device
 
-Border = tuple[Tensor, ...]
+CutTensors = tuple[Tensor, ...]
 
 
 class RowStore(Protocol):
@@ -22,11 +22,11 @@ class RowStore(Protocol):
     name: str
     rows: int
 
-    def put(self, rows: Tensor, border: Sequence[Tensor]) -> None:
-        """Store the cut tensors `border` (B, …) in the rows `rows`, int64 (B,) on the CPU."""
+    def put(self, rows: Tensor, cut_tensors: Sequence[Tensor]) -> None:
+        """Store `cut_tensors` (B, …) in the rows `rows`, int64 (B,) on the CPU."""
         ...
 
-    def get(self, rows: Tensor) -> Border:
+    def get(self, rows: Tensor) -> CutTensors:
         """Return the stored rows with the indices `rows`, in that order."""
         ...
 
@@ -38,18 +38,18 @@ class RowStore(Protocol):
 class MemoryStore:
     """Rows in device or host memory."""
 
-    def __init__(self, name: str, rows: int, like: Border, device: torch.device) -> None:
+    def __init__(self, name: str, rows: int, like: CutTensors, device: torch.device) -> None:
         self.name, self.rows = name, rows
         self._device = device
         self._kept = [torch.empty((rows, *t.shape[1:]), dtype=t.dtype, device=device) for t in like]
 
-    def put(self, rows: Tensor, border: Sequence[Tensor]) -> None:
+    def put(self, rows: Tensor, cut_tensors: Sequence[Tensor]) -> None:
         """Write rows."""
         places = move_to_device(self._device, rows)
-        for kept, tensor in zip(self._kept, border, strict=True):
+        for kept, tensor in zip(self._kept, cut_tensors, strict=True):
             kept[places] = tensor.to(self._device)
 
-    def get(self, rows: Tensor) -> Border:
+    def get(self, rows: Tensor) -> CutTensors:
         """Return the stored rows with the indices `rows`, in that order."""
         places = move_to_device(self._device, rows)
         return tuple(kept.index_select(0, places) for kept in self._kept)
@@ -64,7 +64,7 @@ class DiskStore:
 
     name = "disk"
 
-    def __init__(self, rows: int, like: Border, folder: Path) -> None:
+    def __init__(self, rows: int, like: CutTensors, folder: Path) -> None:
         self.rows = rows
         self._like = [torch.empty((0, *t.shape[1:]), dtype=t.dtype) for t in like]
         self._paths = [folder / f"prefix{i}.cache" for i in range(len(like))] if rows else []
@@ -72,16 +72,16 @@ class DiskStore:
             with explain_errors(path):
                 path.write_bytes(b"")
 
-    def put(self, rows: Tensor, border: Sequence[Tensor]) -> None:
+    def put(self, rows: Tensor, cut_tensors: Sequence[Tensor]) -> None:
         """Write rows. Raises UserError if the disk is full."""
-        for path, tensor in zip(self._paths, border, strict=True):
+        for path, tensor in zip(self._paths, cut_tensors, strict=True):
             flat = tensor.detach().cpu().contiguous().view(len(rows), -1).view(torch.uint8)
             with explain_errors(path), path.open("r+b") as file:
                 for row, data in zip(rows.tolist(), flat.numpy(), strict=True):
                     file.seek(row * flat.shape[1])
                     file.write(data.tobytes())
 
-    def get(self, rows: Tensor) -> Border:
+    def get(self, rows: Tensor) -> CutTensors:
         """Return the stored rows with the indices `rows`, in that order."""
         found = []
         for path, like in zip(self._paths, self._like, strict=True):

@@ -30,7 +30,7 @@ def check_cut(cut: Cut, model: nn.Module, inputs: Inputs) -> None:
             torch.manual_seed(0)
             whole = get_logits(model(images))
             torch.manual_seed(1)
-            border = cut.prefix(images)
+            cut_tensors = cut.prefix(images)
             alone = cut.prefix(images[:1])
             torch.manual_seed(0)
             parts = get_logits(cut.rest(images, *(b.clone() for b in cut.prefix(images))))
@@ -39,9 +39,9 @@ def check_cut(cut: Cut, model: nn.Module, inputs: Inputs) -> None:
                 buffer.copy_(before)
         again = cut.prefix(images)
     same = all(
-        torch.equal(a, b) or not a.isfinite().all() for a, b in zip(border, again, strict=True)
+        torch.equal(a, b) or not a.isfinite().all() for a, b in zip(cut_tensors, again, strict=True)
     )
-    apart = all(_is_close(a, b[:1]) for a, b in zip(alone, border, strict=True))
+    apart = all(_is_close(a, b[:1]) for a, b in zip(alone, cut_tensors, strict=True))
     if not (same and apart and _is_close(parts, whole)):
         raise UserError(
             f"{type(model).__name__}: splitting its forward pass after the frozen prefix (number "

@@ -17,7 +17,7 @@ import torch
 from torch import fx, nn
 
 from bench.costs.flops import FlopModel
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 from bench.layers.attachment import has_running_statistics
 from bench.layers.discovery import Inputs, Layer
 from bench.layers.modes import train_copy
@@ -86,7 +86,7 @@ class Splitter:
         except (UserError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # tracing can raise any kind of error
-            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            reason = summarise_error(error)
             raise UserError(
                 f"{name}: torch.fx cannot trace its forward pass ({reason}), so its frozen prefix "
                 "cannot be cached or folded; set cache_prefix = false and fold_norms = false"
@@ -119,10 +119,10 @@ class Splitter:
         """
         if self._is_random:
             self._trace()
-        settled = self._find_constant_nodes()
-        rest = [n for n in self._graph.nodes if n not in settled and n.op != "placeholder"]
-        border, again = self._get_cut_tensors(rest, settled)
-        needed = _find_ancestors(border)
+        constant = self._find_constant_nodes()
+        rest = [n for n in self._graph.nodes if n not in constant and n.op != "placeholder"]
+        cut_tensors, again = self._get_cut_tensors(rest, constant)
+        needed = _find_ancestors(cut_tensors)
         own = needed - again
         modules = {n.target for n in own if n.op == "call_module"}
         modules -= {n.target for n in (*rest, *again) if n.op == "call_module"}
@@ -130,8 +130,8 @@ class Splitter:
         if not gone:
             return None
         return Cut(
-            fx.GraphModule(self._model, self._build_prefix_graph(needed, border)),
-            fx.GraphModule(self._model, self._build_rest_graph(rest, again, border)),
+            fx.GraphModule(self._model, self._build_prefix_graph(needed, cut_tensors)),
+            fx.GraphModule(self._model, self._build_rest_graph(rest, again, cut_tensors)),
             frozenset(n.name for n in own),
             gone,
             exact=sum(self._costs[n.name] for n in own),
@@ -140,11 +140,11 @@ class Splitter:
 
     def _find_constant_nodes(self) -> set[fx.Node]:
         """Return the constant nodes, which depend on the input and on frozen weights only."""
-        settled: set[fx.Node] = set()
+        constant: set[fx.Node] = set()
         for node in self._graph.nodes:
-            if all(i in settled for i in node.all_input_nodes) and self._is_fixed(node):
-                settled.add(node)
-        return settled
+            if all(i in constant for i in node.all_input_nodes) and self._is_fixed(node):
+                constant.add(node)
+        return constant
 
     def _is_fixed(self, node: fx.Node) -> bool:
         """Return whether a node computes the same value at every step, given the same inputs."""
@@ -162,27 +162,27 @@ class Splitter:
         return node.op != "output"
 
     def _get_cut_tensors(
-        self, rest: Iterable[fx.Node], settled: set[fx.Node]
+        self, rest: Iterable[fx.Node], constant: set[fx.Node]
     ) -> tuple[list[fx.Node], set[fx.Node]]:
         """Return the cut tensors, and the constant nodes that the rest recomputes.
 
         A cut tensor has one row per sample. A constant node without rows per sample (a shape, a
         weight, a position table) is recomputed, from cut tensors if it needs them.
         """
-        border: dict[fx.Node, None] = {}
+        cut_tensors: dict[fx.Node, None] = {}
         again: set[fx.Node] = set()
-        stack = [i for node in rest for i in node.all_input_nodes if i in settled]
+        stack = [i for node in rest for i in node.all_input_nodes if i in constant]
         while stack:
             node = stack.pop()
-            if node in border or node in again or node.op == "placeholder":
+            if node in cut_tensors or node in again or node.op == "placeholder":
                 continue
             if self._is_per_sample(node):
-                border[node] = None
+                cut_tensors[node] = None
             else:
                 again.add(node)
                 stack.extend(node.all_input_nodes)
         order = {node: i for i, node in enumerate(self._graph.nodes)}
-        return sorted(border, key=order.__getitem__), again
+        return sorted(cut_tensors, key=order.__getitem__), again
 
     def _is_per_sample(self, node: fx.Node) -> bool:
         two, three = (shapes.get(node.name) for shapes in self._shapes)
@@ -198,21 +198,21 @@ class Splitter:
             i for i in inside if all(m in modules for m in self._layers[i].modules if m in used)
         )
 
-    def _build_prefix_graph(self, needed: set[fx.Node], border: Sequence[fx.Node]) -> fx.Graph:
+    def _build_prefix_graph(self, needed: set[fx.Node], cut_tensors: Sequence[fx.Node]) -> fx.Graph:
         graph, env = fx.Graph(), dict[fx.Node, fx.Node]()
         for node in self._graph.nodes:
             if node in needed or node.op == "placeholder":
                 env[node] = graph.node_copy(node, env.__getitem__)
-        graph.output(tuple(env[node] for node in border))
+        graph.output(tuple(env[node] for node in cut_tensors))
         return graph
 
     def _build_rest_graph(
-        self, rest: Sequence[fx.Node], again: set[fx.Node], border: Sequence[fx.Node]
+        self, rest: Sequence[fx.Node], again: set[fx.Node], cut_tensors: Sequence[fx.Node]
     ) -> fx.Graph:
         graph, env = fx.Graph(), dict[fx.Node, fx.Node]()
         places = [n for n in self._graph.nodes if n.op == "placeholder"]
         env[places[0]] = graph.node_copy(places[0])
-        for node in border:
+        for node in cut_tensors:
             env[node] = graph.placeholder(node.name)
         for node in places[1:]:  # optional arguments must come after required ones
             env[node] = graph.node_copy(node)

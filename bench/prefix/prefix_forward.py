@@ -24,7 +24,7 @@ from bench.errors import UserError
 from bench.layers.discovery import Inputs, Layer
 from bench.machine.torch_settings import disable_tf32
 from bench.prefix.cache import MEBI, PrefixCache
-from bench.prefix.cache_storage import Border
+from bench.prefix.cache_storage import CutTensors
 from bench.prefix.cut_checks import check_cut, check_same
 from bench.prefix.fold_batchnorm import fold_batchnorms, require_foldable
 from bench.prefix.graph_split import Cut, Splitter
@@ -61,7 +61,7 @@ class PrefixForward:
                 f"{spec.label}: cache_prefix and fold_norms need image data that fits in memory; "
                 "set both to false, or use images at a lower resolution"
             )
-        if spec.cache_prefix and flops.has_fixed:
+        if spec.cache_prefix and flops.has_costs_per_batch:
             raise UserError(
                 f"{spec.label}: {spec.model} does some work once per batch, so the FLOPs that a "
                 "cached prefix saves cannot be counted; set cache_prefix = false"
@@ -144,12 +144,12 @@ class PrefixForward:
             return self._model(*inputs)
         if self._cache is None:
             with torch.no_grad():
-                border = self._cut.prefix(*inputs)
+                cut_tensors = self._cut.prefix(*inputs)
         else:
-            border, reused = self._cache.serve(step)
+            cut_tensors, reused = self._cache.serve(step)
             state.reused += reused
             state.prefix_exact, state.prefix_paper = self._cut.exact, self._cut.paper
-        return self._cut.rest(*inputs, *(self._convert_layout(t) for t in border))
+        return self._cut.rest(*inputs, *(self._convert_layout(t) for t in cut_tensors))
 
     def count_kept_bytes(self) -> dict[str, int]:
         """Return `most_bytes`, updated with the present cache; empty if there was no cache."""
@@ -165,16 +165,16 @@ class PrefixForward:
             self._cache.close()
         self._cache = None
 
-    def _get_cut_tensors(self, cut: Cut) -> Border:
+    def _get_cut_tensors(self, cut: Cut) -> CutTensors:
         with torch.no_grad():
-            border: Border = cut.prefix(*self._few)
-        return border
+            cut_tensors: CutTensors = cut.prefix(*self._few)
+        return cut_tensors
 
-    def _compute(self, samples: Tensor) -> Border:
+    def _compute(self, samples: Tensor) -> CutTensors:
         assert self._cut is not None
         with torch.no_grad():
-            border: Border = self._cut.prefix(*self._batches.prepare_unaugmented(samples))
-        return border
+            cut_tensors: CutTensors = self._cut.prefix(*self._batches.prepare_unaugmented(samples))
+        return cut_tensors
 
     def _convert_layout(self, tensor: Tensor) -> Tensor:
         if self._spec.channels_last and tensor.dim() == 4:

@@ -43,8 +43,8 @@ def capture_state(run: RunState) -> dict[str, Any]:
         "energy": run.energy.read(),
         "loss_sum": run.loss_sum,
         "loss": run.view.loss,
-        "prefix_since": run.shortcut.since if run.shortcut else 0,
-        "prefix_bytes": run.shortcut.count_kept_bytes() if run.shortcut else {},
+        "prefix_since": run.prefix_forward.since if run.prefix_forward else 0,
+        "prefix_bytes": run.prefix_forward.count_kept_bytes() if run.prefix_forward else {},
     }
 
 
@@ -93,9 +93,9 @@ def _restore(run: RunState, state: dict[str, Any]) -> None:
     run.clocks.restore(state["clocks"])
     run.energy.restore(state.get("energy"))  # missing in checkpoints of earlier releases
     run.loss_sum, run.view.loss = state["loss_sum"], state["loss"]
-    if run.shortcut:
-        run.shortcut.resume(state["prefix_since"], run.view.step)
-        run.shortcut.most_bytes = state.get("prefix_bytes", {})
+    if run.prefix_forward:
+        run.prefix_forward.resume(state["prefix_since"], run.view.step)
+        run.prefix_forward.most_bytes = state.get("prefix_bytes", {})
     run.group.regroup()
     run.resumed = True
 

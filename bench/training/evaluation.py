@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.batches.order import EVALUATION_BATCH, NOT_ASKED
+from bench.batches.order import EVALUATION_BATCH, IGNORED_LABEL
 from bench.data.catalogue import find_fold
 from bench.data.interface.metrics import METRICS, compute_loss_score
 from bench.layers.activations import get_logits
@@ -23,7 +23,7 @@ LOSS_UNIT = 2.0**-32  # nats; losses are gathered as whole numbers, next to clas
 def evaluate(run: RunState) -> None:
     """Evaluate a run, and set its `score`, `scored` and `evaluation`."""
     with run.clocks.time_region("evaluate"):
-        numbers, predicted, truth, *losses = _collect_answers(run)
+        numbers, predicted, truth, *losses = _collect_predictions(run)
         run.scored, run.score = len(truth), _compute_score(run, predicted, truth, *losses)
         sources = run.batches.eval_clusters
         if sources is not None:
@@ -46,31 +46,31 @@ def score_part(run: RunState, samples: int) -> float:
     samples: number of samples, balanced over the classes; 0 = all.
     """
     with run.clocks.time_region("evaluate"):
-        _, *answers = _collect_answers(run, samples)
-        return _compute_score(run, *answers)
+        _, *predictions = _collect_predictions(run, samples)
+        return _compute_score(run, *predictions)
 
 
-def _collect_answers(run: RunState, samples: int = 0) -> Tensor:
-    """Return the transposed rows of `_list_answers` for all batches, sorted by sample.
+def _collect_predictions(run: RunState, samples: int = 0) -> Tensor:
+    """Return the transposed rows of `_list_predictions` for all batches, sorted by sample.
 
-    The shape is (3, N), or (4, N) with losses, for N labels. Labels equal to NOT_ASKED are left
+    The shape is (3, N), or (4, N) with losses, for N labels. Labels equal to IGNORED_LABEL are left
     out. The device is synchronised only after all batches are queued.
     """
     with torch.inference_mode(), run.autocast():
         run.group.share_buffers()
         run.model.eval()
-        answers = []
+        batches = []
         for number, (inputs, labels) in enumerate(run.batches.evaluation(samples)):
             logits = get_logits(run.model(*inputs))
             batch = run.group.rank + number * run.group.size  # batches are dealt out in turn
             first = batch * EVALUATION_BATCH
-            answers.append(_list_answers(logits, labels, first, run.batches.metric == "loss"))
-        rows = run.group.gather_rows(answers).cpu()
-    asked = rows[rows[:, 2] != NOT_ASKED]
-    return asked[asked[:, 0].argsort(stable=True)].T
+            batches.append(_list_predictions(logits, labels, first, run.batches.metric == "loss"))
+        rows = run.group.gather_rows(batches).cpu()
+    labelled = rows[rows[:, 2] != IGNORED_LABEL]
+    return labelled[labelled[:, 0].argsort(stable=True)].T
 
 
-def _list_answers(logits: Tensor, labels: Tensor, first: int, with_loss: bool) -> Tensor:
+def _list_predictions(logits: Tensor, labels: Tensor, first: int, with_loss: bool) -> Tensor:
     """Return one row per label, int64: number of the sample, predicted class, label.
 
     logits: (B, C), or (B, L, C) for words. labels: (B,) or (B, L).
@@ -82,7 +82,7 @@ def _list_answers(logits: Tensor, labels: Tensor, first: int, with_loss: bool) -
     columns = [numbers, logits.argmax(-1), labels]
     if with_loss:
         flat = logits.float().flatten(0, -2), labels.flatten()
-        losses = F.cross_entropy(*flat, ignore_index=NOT_ASKED, reduction="none")
+        losses = F.cross_entropy(*flat, ignore_index=IGNORED_LABEL, reduction="none")
         columns.append((losses / LOSS_UNIT).round().long().view_as(labels))
     return torch.stack(columns, dim=-1).flatten(0, -2)
 
@@ -90,7 +90,7 @@ def _list_answers(logits: Tensor, labels: Tensor, first: int, with_loss: bool) -
 def _compute_score(
     run: RunState, predicted: Tensor, truth: Tensor, losses: Tensor | None = None
 ) -> float:
-    """Return the score of answers (N,). losses: in units of LOSS_UNIT, for the metric "loss"."""
+    """Return the score of predictions (N,). losses: in units of LOSS_UNIT, for the metric "loss"."""
     if losses is not None:
         return compute_loss_score(LOSS_UNIT * losses)
     return METRICS[run.batches.metric](predicted, truth)

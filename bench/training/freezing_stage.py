@@ -97,8 +97,8 @@ def _apply_to_run(run: RunState, verdicts: Sequence[Verdict]) -> None:
         return
     run.group.regroup()
     run.accounting.enter_state(view.step, view.frozen)
-    if run.shortcut:
-        run.shortcut.enter(view.step)
+    if run.prefix_forward:
+        run.prefix_forward.enter(view.step)
     if run.compiled:
         run.compiled.enter()
     run.accounting.forget_peaks()  # exclude memory that was freed just now

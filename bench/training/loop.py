@@ -106,7 +106,7 @@ def prepare(run: RunState, folder: RunFolder) -> None:
         torch.cuda.empty_cache()  # do not count the copy's memory as reserved
     _check_switches(run)
     if run.spec.cache_prefix or run.spec.fold_norms:
-        run.shortcut = PrefixForward(
+        run.prefix_forward = PrefixForward(
             run.spec,
             run.model,
             run.layers,

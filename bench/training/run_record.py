@@ -97,7 +97,7 @@ def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
     """
     clocks = run.clocks.read()
     full = run.batches.samples * run.spec.epochs
-    cached = {"prefix_cache": run.shortcut.count_kept_bytes()} if run.shortcut else {}
+    cached = {"prefix_cache": run.prefix_forward.count_kept_bytes()} if run.prefix_forward else {}
     return {
         "id": run.spec.id,
         "cell": run.spec.cell,
@@ -158,8 +158,8 @@ def write_run_record(run: RunState, folder: RunFolder, result: dict[str, Any]) -
         save_tensors(folder.path / "trace.safetensors", trace)
     folder.write("result.json", result)
     folder.checkpoint.unlink(missing_ok=True)
-    if run.shortcut:
-        run.shortcut.close()
+    if run.prefix_forward:
+        run.prefix_forward.close()
     folder.remove("failure.json")
 
 

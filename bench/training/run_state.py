@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.batches.factory import count_batches, make_batches
-from bench.batches.order import NOT_ASKED
+from bench.batches.order import IGNORED_LABEL
 from bench.costs.accounting import MOST_STATES, Accounting
 from bench.costs.clocks import Clocks
 from bench.costs.energy import open_meter
@@ -86,7 +86,7 @@ class RunState:
         )
         self.energy = open_meter(self.device, group.size)
         group.attach(self.model, self.layers, self.strategy.switches_often)
-        self.shortcut: PrefixForward | None = None
+        self.prefix_forward: PrefixForward | None = None
         self.compiled: Compiled | None = None
         self.view = View(
             layers=self.layers,
@@ -167,7 +167,7 @@ class RunState:
         return F.cross_entropy(
             get_logits(output).flatten(0, -2),
             labels.flatten(),
-            ignore_index=NOT_ASKED,
+            ignore_index=IGNORED_LABEL,
             label_smoothing=self.spec.label_smoothing,
         )
 

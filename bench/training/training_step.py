@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.batches.order import NOT_ASKED, count_batch_samples
+from bench.batches.order import IGNORED_LABEL, count_batch_samples
 from bench.costs.saved_memory import SavedBytes, count_state_bytes
 from bench.errors import UserError
 from bench.layers.discovery import Inputs
@@ -31,7 +31,7 @@ def take_step(run: RunState) -> None:
         rates = [warm * r for r in check_rates(run.named, answer, len(run.layers))]
     set_learning_rates(run.optimizer, rates)
     run.accounting.begin_step()
-    inputs, labels = (run.shortcut or run.batches).batch(view.step)
+    inputs, labels = (run.prefix_forward or run.batches).batch(view.step)
     samples = count_batch_samples(view.step, run.batches.samples, run.spec.batch_size)
     run.optimizer.zero_grad(set_to_none=True)
     run.group.begin_step()
@@ -64,8 +64,8 @@ def _weight_loss(run: RunState, loss: Tensor, labels: Tensor, samples: int) -> T
         return loss
     if labels.dim() == 1:
         return run.group.weight_loss(loss, len(labels), samples)
-    asked = (labels != NOT_ASKED).sum()  # the numbers of masked words differ between the processes
-    return run.group.weight_loss(loss, asked, run.group.total(asked))
+    count = (labels != IGNORED_LABEL).sum()  # differs between the processes, for masked words
+    return run.group.weight_loss(loss, count, run.group.total(count))
 
 
 def _compute_output(run: RunState, inputs: Inputs) -> Any:
@@ -73,9 +73,9 @@ def _compute_output(run: RunState, inputs: Inputs) -> Any:
     try:
         if run.compiled:
             return run.compiled.forward(inputs)
-        if run.shortcut is None:
+        if run.prefix_forward is None:
             return run.group.forward(run.model, inputs)
-        return run.shortcut.forward(run.view.step, inputs, run.accounting.now)
+        return run.prefix_forward.forward(run.view.step, inputs, run.accounting.now)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bench.data.images.shards.class_files import format_path
 from bench.data.images.shards.tar_shards import LoadedMember, TarMember
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 
 ImageSource = Path | TarMember
 Readable = ImageSource | LoadedMember
@@ -65,7 +65,7 @@ def _explain_damage(path: Readable) -> Iterator[None]:
     except (UserError, MemoryError):
         raise
     except Exception as error:  # on damaged files, Pillow's decoders raise errors of many classes
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        reason = summarise_error(error)
         if isinstance(error, UnidentifiedImageError):  # its text is the name of an open file
             reason = "its format, or its number of bits per channel, is unknown to Pillow"
             reason = _explain_start(path) or reason

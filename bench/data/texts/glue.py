@@ -18,7 +18,7 @@ from bench.data.interface.descriptor import Facts, hash_parts
 from bench.data.interface.metrics import Metric
 from bench.data.interface.splits import Part, split_held_out
 from bench.data.texts.dataset import TextData, TextSample, TextSet
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 
 HUB = "nyu-mll/glue"
 HELD_OUT = 0.1  # share of the training part held out for validation
@@ -180,7 +180,7 @@ def _load_from_hub(name: str) -> tuple[list[TextSample], list[TextSample]]:
             for part in ("train", "validation")
         )
     except Exception as error:  # missing library, no network, moved file, …
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        reason = summarise_error(error)
         raise UserError(
             f"{name}: download failed ({reason}); give --data-root DIR with GLUE's files, or run "
             "`pip install 'freezebench[hub]'` and allow network access"

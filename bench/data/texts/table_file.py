@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 from bench.files import get_utf8_path
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -47,7 +47,7 @@ def read_table(path: Path, may_be_empty: bool = False) -> list[Row]:
             with get_utf8_path(path) as place:
                 rows = pq.read_table(place).to_pylist()
     except (*UNREADABLE, csv.Error, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = summarise_error(error)
         remedy = "correct the file"
         if isinstance(error, csv.Error):
             remedy += (

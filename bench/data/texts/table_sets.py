@@ -31,7 +31,7 @@ from bench.data.texts.labels import UNLABELLED, list_classes, read_labels
 from bench.data.texts.part_files import find_part_files, read_part
 from bench.data.texts.part_names import NAMES, refuse_unread_splits
 from bench.data.texts.table_file import SUFFIXES, Row, read_table
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 from bench.files import expand_home
 
 HELD_OUT = {"test": 0.2, "validation": 0.1}  # shares of the training part
@@ -121,7 +121,7 @@ class LibrarySet(TableSet):
         try:
             splits = load_dataset(name, configuration or None)
         except Exception as error:  # no network, unknown name, missing configuration, …
-            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            reason = summarise_error(error)
             raise UserError(
                 f"{self.name}: cannot be loaded ({reason}); write datasets:NAME or "
                 "datasets:NAME:CONFIGURATION, or give files as texts:PATH"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.interface.descriptor import hash_parts
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 from bench.files import expand_home, hash_file, read_json
 
 CONFIG = "config.json"
@@ -104,7 +104,7 @@ def read_config(folder: Path, name: str) -> Any:
         config = AutoConfig.from_pretrained(folder, **OFFLINE)
     except Exception as error:  # the library has no common error class
         raise UserError(
-            f"{name}: cannot read {folder / CONFIG} ({shorten(error)}); use the file of a "
+            f"{name}: cannot read {folder / CONFIG} ({summarise_error(error)}); use the file of a "
             "model that transformers knows"
         ) from None
     if config._attn_implementation not in (None, *ATTENTION):
@@ -194,11 +194,6 @@ def hash_files(files: Sequence[Path]) -> str:
     return hash_parts(f"{file.name} {hash_file(file)}\n".encode() for file in files)
 
 
-def shorten(error: Exception) -> str:
-    """Return the message of an error in one line of at most 160 characters."""
-    return " ".join(str(error).split())[:160] or type(error).__name__
-
-
 def _fetch(name: str, repository: str, with_weights: bool) -> Path:
     """Return the folder of a repository in the hub's local cache, downloaded if necessary."""
     from huggingface_hub import snapshot_download
@@ -219,7 +214,7 @@ def _fetch(name: str, repository: str, with_weights: bool) -> Path:
                 snapshot_download(repository, allow_patterns=wanted, local_files_only=local)
             )
         except Exception as error:  # the library has no common error class
-            reason = shorten(error)
+            reason = summarise_error(error)
             continue
         if not local or all((folder / f).is_file() for f in needed) or (folder / INDEX).is_file():
             return folder

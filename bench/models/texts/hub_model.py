@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 from bench.models.texts.descriptor import TextModel
 from bench.models.texts.hub_files import (
     CONFIG,
@@ -31,7 +31,6 @@ from bench.models.texts.hub_files import (
     list_weight_files,
     read_config,
     refuse_quantised,
-    shorten,
 )
 from bench.models.texts.hub_inputs import adapt_inputs
 from bench.models.texts.padding_check import adapt_and_check
@@ -90,7 +89,7 @@ class HubModel(TextModel):
             # The type in the configuration is that of the file; runs choose their own precision.
             return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
         except Exception as error:  # each family raises errors of its own
-            reason = shorten(error)
+            reason = summarise_error(error)
             if "for this kind of AutoModel" in str(error):
                 reason = f"transformers has no sequence classifier of type {config.model_type}"
             raise UserError(
@@ -241,7 +240,7 @@ def _load_tokenizer(folder: Path, name: str) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(folder, **OFFLINE)
     except Exception as error:  # the library has no common error class
         raise UserError(
-            f"{name}: cannot read the tokenizer in {folder} ({shorten(error)}); put its "
+            f"{name}: cannot read the tokenizer in {folder} ({summarise_error(error)}); put its "
             "tokenizer.json there, or install the library of its .model file: `pip install "
             "sentencepiece` or `pip install tiktoken`"
         ) from None

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.errors import UserError
-from bench.models.texts.hub_files import shorten
+from bench.errors import UserError, summarise_error
 from bench.models.texts.hub_inputs import LONGEST, adapt_inputs
 
 TOLERANCE = 1e-3  # times the largest logit
@@ -35,8 +34,8 @@ def adapt_and_check(model: Any, name: str, longest: int) -> nn.Module:
         raise
     except Exception as error:  # each family raises errors of its own
         raise UserError(
-            f"{name}: {type(model).__name__} cannot evaluate a padded batch ({shorten(error)}); use"
-            " another model"
+            f"{name}: {type(model).__name__} cannot evaluate a padded batch "
+            f"({summarise_error(error)}); use another model"
         ) from None
     if not _agree(torch.cat(alone), together):
         raise UserError(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.data.texts.dataset import TextSample
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 from bench.files import hash_file
 from bench.models.texts.descriptor import TextModel
 from bench.models.texts.hub_files import CONFIG
@@ -141,7 +141,7 @@ def _download_vocabulary(model: TextModel) -> Path:
 
         path = Path(hf_hub_download(model.hub, "vocab.txt"))
     except Exception as error:  # the hub has no common error class
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        reason = summarise_error(error)
         raise UserError(
             f"cannot download the vocabulary of {model.name} ({reason}); pass --vocab FILE, or put "
             "its vocab.txt into the folder of the weights file"

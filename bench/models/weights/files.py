@@ -21,14 +21,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 from bench.files import get_utf8_path, replace_atomically
 from bench.models.weights.pickles import (
-    LENGTH,
     SAVE_STATE,
     Opaque,
     is_pickle,
-    join_lines,
     read_pickle,
     read_start,
 )
@@ -231,7 +229,7 @@ def _write(tensors: dict[str, Tensor], path: Path, target: Path) -> None:
         key = next((k for k, v in tensors.items() if v.dtype == dtype), "a tensor")
         raise UserError(f"{path}: {key} has dtype {dtype}; {_advise_dense(key)}") from None
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{target} cannot be written ({join_lines(error)[:LENGTH]})") from None
+        raise UserError(f"{target} cannot be written ({summarise_error(error)})") from None
 
 
 def _advise_dense(key: str) -> str:
@@ -275,7 +273,7 @@ def _explain_fault(path: Path, error: Exception) -> str:
     for first, kind in FOREIGN.items():
         if start.startswith(first):
             return kind
-    return f"not a readable safetensors file ({join_lines(error)[:LENGTH]}); use another file"
+    return f"not a readable safetensors file ({summarise_error(error)}); use another file"
 
 
 def _explain_absence(value: Any, keep: str) -> str:

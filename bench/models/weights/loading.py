@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 from bench.models.catalogue import TIMM
 from bench.models.laptop import LAPTOP
 from bench.models.texts.catalogue import find_text_model
@@ -138,7 +138,7 @@ def load_published(name: str) -> Mapping[str, Tensor]:
     except UserError:
         raise
     except Exception as error:  # the libraries have no common error class
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = summarise_error(error)
         addition = (
             ", with its vocab.txt in the same folder" if text_model and text_model.hub else ""
         )

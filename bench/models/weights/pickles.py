@@ -59,7 +59,7 @@ def read_pickle(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged pickles raise errors of many classes
         # torch first explains how to execute the code after all.
-        reason = join_lines(error).rpartition("WeightsUnpickler error: ")[2][:LENGTH]
+        reason = " ".join(str(error).rpartition("WeightsUnpickler error: ")[2].split())[:LENGTH]
         raise UserError(
             f"{path}: damaged, or cannot be read without executing code ({reason}); download it "
             f"again, or {SAVE_STATE}"
@@ -103,8 +103,3 @@ def read_start(path: Path) -> bytes:
     """Return the first bytes of a file, from which the format can be told."""
     with path.open("rb") as file:
         return file.read(32)
-
-
-def join_lines(error: Exception) -> str:
-    """Return the message of an error in one line, or the name of its class."""
-    return " ".join(str(error).split()) or type(error).__name__

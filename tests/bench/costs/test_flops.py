@@ -300,6 +300,6 @@ def test_exact_flops_leave_out_the_gradient_of_a_weight_that_never_trains(frozen
     layers = find_layers(model, inputs)
     model.get_parameter(name).requires_grad_(False)
     every = count_flops(model, layers, inputs).exact(frozen)
-    spent = count_flops(model, layers, inputs, fixed=[name]).exact(frozen)
+    spent = count_flops(model, layers, inputs, never_trained=[name]).exact(frozen)
     assert every.forward == spent.forward
     assert every.backward - spent.backward == 2 * 5 * 8 * 8

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.batches.order import NOT_ASKED
+from bench.batches.order import IGNORED_LABEL
 from bench.batches.texts import make_text_batches
 from bench.cli.main import main
 from bench.distributed.process_group import ProcessGroup
@@ -91,7 +91,7 @@ def test_without_batchnorm_two_processes_give_the_results_of_one(
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     predicted, labels = predict_samples(two, tmp_path)
     outcomes = read_evaluation(RunFolder(tmp_path, two.id).path).correct
-    asked = labels != NOT_ASKED
+    asked = labels != IGNORED_LABEL
     assert (outcomes == (predicted == labels)[asked]).all()  # in the order of the samples
 
 

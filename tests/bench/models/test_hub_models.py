@@ -55,7 +55,7 @@ def test_exact_flops_equal_torch_counter(family, name_of):
     for again in (False, True):
         layers, flops = analyze_model(name, 3, LENGTH, checkpointing=again)
         # DeBERTa projects its table of relative positions once per batch.
-        assert flops.has_fixed == (family == "deberta-v2")
+        assert flops.has_costs_per_batch == (family == "deberta-v2")
         body = len(layers) - 1
         for count in (0, 3, body - 1, body):
             frozen = frozenset(draw.sample(range(body), count))
@@ -170,7 +170,7 @@ def test_work_once_per_batch_is_counted_once():
     model, inputs = OncePerBatch(), (torch.randn(1, 5, 4),)
     layers = find_layers(model, inputs)
     flops = count_flops(model, layers, inputs)
-    assert flops.has_fixed
+    assert flops.has_costs_per_batch
     for frozen in map(frozenset, ([], [0], [1], [0, 1])):
         for samples in (1, 4):
             spent = flops.sum_batches("exact", frozen, samples, 1)

@@ -81,9 +81,9 @@ def test_split_pass_gives_logits_gradients_and_buffers_of_whole_pass(family, dat
             logits = model(*inputs)
         else:
             with torch.no_grad():
-                border = cut.prefix(*inputs)
-            assert all(len(t) == SAMPLES and not t.requires_grad for t in border)
-            logits = cut.rest(*inputs, *border)
+                cut_tensors = cut.prefix(*inputs)
+            assert all(len(t) == SAMPLES and not t.requires_grad for t in cut_tensors)
+            logits = cut.rest(*inputs, *cut_tensors)
         F.cross_entropy(logits, make_labels(SAMPLES)).backward()
         buffers = {k: v.clone() for k, v in model.named_buffers()}
         outcomes.append((logits.detach(), gradients(model), buffers))
@@ -105,10 +105,10 @@ def test_saved_flops_equal_torch_counter(family, data):
     saved = cut.exact if cut else 0
     with sdpa_kernel(SDPBackend.MATH):
         with torch.no_grad():
-            border = cut.prefix(*family.inputs(SAMPLES)) if cut else ()
+            cut_tensors = cut.prefix(*family.inputs(SAMPLES)) if cut else ()
         with FlopCounterMode(display=False) as counter:
             if cut:
-                cut.rest(*family.inputs(SAMPLES), *border)
+                cut.rest(*family.inputs(SAMPLES), *cut_tensors)
             else:
                 model(*family.inputs(SAMPLES))
     full = flop_model(family).exact(frozen).forward
@@ -239,12 +239,12 @@ def test_folding_changes_outputs_by_rounding_only_and_keeps_weights(family):
 
 
 def test_check_same_raises_on_values_beyond_rounding():
-    border = (torch.ones(2, 3), torch.zeros(2))
-    check_same(border, (torch.ones(2, 3) + 5e-5, torch.zeros(2)), "it")
+    cut_tensors = (torch.ones(2, 3), torch.zeros(2))
+    check_same(cut_tensors, (torch.ones(2, 3) + 5e-5, torch.zeros(2)), "it")
     with pytest.raises(UserError, match="it returns other values after BatchNorm is folded"):
-        check_same(border, (torch.ones(2, 3) + 5e-4, torch.zeros(2)), "it")
+        check_same(cut_tensors, (torch.ones(2, 3) + 5e-4, torch.zeros(2)), "it")
     with pytest.raises(UserError, match="it returns other values after BatchNorm is folded"):
-        check_same(border, (torch.ones(2, 3), torch.zeros(2) * torch.nan), "it")
+        check_same(cut_tensors, (torch.ones(2, 3), torch.zeros(2) * torch.nan), "it")
 
 
 class Hidden(nn.Module):

@@ -144,10 +144,10 @@ def test_each_sample_gets_its_own_row_from_every_storage(
 
     cache, served = new_cache(), []
     for step in range(6):
-        border, there = cache.serve(step)
-        assert (border[1] == ORDER[step][:, None, None]).all()
-        assert torch.equal(border[0][:, 0] // 100, ORDER[step].float())
-        served.append((border, there))
+        cut_tensors, there = cache.serve(step)
+        assert (cut_tensors[1] == ORDER[step][:, None, None]).all()
+        assert torch.equal(cut_tensors[0][:, 0] // 100, ORDER[step].float())
+        served.append((cut_tensors, there))
     in_all = sum(len(samples) for samples in computed)
     assert in_all == 18 - sum(there for _, there in served)
     assert sum(rows) < 10 or in_all == 10
@@ -160,9 +160,9 @@ def test_each_sample_gets_its_own_row_from_every_storage(
         again = new_cache()
         again.replay(0, begin)
         for step in range(begin, 6):
-            border, there = again.serve(step)
+            cut_tensors, there = again.serve(step)
             assert there == served[step][1]
-            assert all(torch.equal(a, b) for a, b in zip(border, served[step][0], strict=True))
+            assert all(torch.equal(a, b) for a, b in zip(cut_tensors, served[step][0], strict=True))
         again.close()
 
 

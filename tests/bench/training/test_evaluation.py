@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.batches.factory import load_data
-from bench.batches.order import NOT_ASKED
+from bench.batches.order import IGNORED_LABEL
 from bench.data.catalogue import load_texts
 from bench.data.interface.splits import select_balanced
 from bench.planning.run_inputs import resolve
@@ -62,7 +62,7 @@ def test_the_source_of_a_masked_word_is_its_text(tmp_path: Path) -> None:
     result = execute_run(spec, tmp_path)
     found = read(spec, tmp_path)
     predicted, labels = predict_samples(spec, tmp_path)
-    asked = labels != NOT_ASKED
+    asked = labels != IGNORED_LABEL
     assert (found.correct == (predicted == labels)[asked]).all()
     texts = len(load_texts("grammar", "test", "", 64).evaluation)
     sources, words = np.unique(found.number_sources(), return_counts=True)

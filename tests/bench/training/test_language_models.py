@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bench.batches.order import NOT_ASKED
+from bench.batches.order import IGNORED_LABEL
 from bench.models.anatomy import analyze_model
 from bench.models.catalogue import build
 from bench.planning.run_inputs import resolve
@@ -48,7 +48,7 @@ def test_the_labels_are_the_next_words_and_end_with_the_text(tmp_path: Path) -> 
         assert len(lengths.unique()) > 1  # some texts are padded
         for row, length in enumerate(lengths.tolist()):
             assert labels[row, : length - 1].equal(ids[row, 1:length])
-            assert (labels[row, length - 1 :] == NOT_ASKED).all()
+            assert (labels[row, length - 1 :] == IGNORED_LABEL).all()
 
 
 def test_a_word_does_not_see_later_words(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_the_score_is_the_loss_of_every_word_and_can_be_read_again(tmp_path: Pat
         for inputs, labels in run.batches.evaluation():
             logits = run.model(*inputs).logits
             for row, asked in zip(logits, labels, strict=True):
-                kept = asked != NOT_ASKED
+                kept = asked != IGNORED_LABEL
                 losses.append(F.cross_entropy(row[kept], asked[kept], reduction="none"))
     flat = torch.cat(losses).cpu().numpy()
     assert result["metric"] == "loss"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.batches.factory import make_batches
-from bench.batches.order import NOT_ASKED
+from bench.batches.order import IGNORED_LABEL
 from bench.data.catalogue import load_texts
 from bench.data.texts.dataset import TextSample
 from bench.data.texts.grammar.words import build_vocabulary
@@ -141,7 +141,7 @@ def test_only_masked_words_are_predicted() -> None:
     spec = tiny(model="laptop_bert_mlm", data="grammar", batch_size=64)
     batches, words = make_batches(spec, CPU)
     (shown, real, _), labels = batches.batch(0)
-    asked = labels != NOT_ASKED
+    asked = labels != IGNORED_LABEL
     assert asked.any(1).all()
     assert not (asked & ~real[:, 0, 0]).any()
     assert (labels[asked] >= 5).all()

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from bench.data.interface.hub_shards import find_shard_fault, sort_shards
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 from bench.files import get_utf8_path
 
 if TYPE_CHECKING:
@@ -179,8 +179,8 @@ def _explain_damage(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         raise UserError(
-            f"{path}: cannot be read ({_shorten(error)}); check its permissions, or download it "
-            "again if it is truncated or damaged"
+            f"{path}: cannot be read ({summarise_error(error)}); check its permissions, or "
+            "download it again if it is truncated or damaged"
         ) from None
 
 
@@ -244,9 +244,5 @@ def _decode(path: Path, row: int, content: bytes | None) -> np.ndarray:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(
             f"{path}, row {row} (counted from 0): not a readable image of CIFAR "
-            f"({_shorten(error)}); download the file again"
+            f"({summarise_error(error)}); download the file again"
         ) from None
-
-
-def _shorten(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

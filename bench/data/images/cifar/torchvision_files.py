@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.errors import UserError
+from bench.errors import UserError, summarise_error
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
@@ -119,6 +119,6 @@ def download(name: str, root: Path, wanted: str) -> TorchvisionFiles:
             problem = f"{archive} is truncated or modified, and downloading it again failed"
         reader(str(root), download=True)
     except (OSError, RuntimeError, EOFError, HTTPException, tarfile.TarError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = summarise_error(error)
         raise UserError(f"{name}: {problem} ({reason}); put {wanted} into {root}") from None
     return TorchvisionFiles(name, root / reader.base_folder)
