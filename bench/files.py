@@ -87,21 +87,21 @@ def _hash(path: Path, number: int, changed: int, size: int) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
 
 
-def read_json(path: Path, mend: str = "delete its folder to run it again") -> dict[str, Any]:
+def read_json(path: Path, advice: str = "delete its folder to run it again") -> dict[str, Any]:
     """Read a JSON object from a file.
 
-    mend: advice at the end of the error message. Raises UserError that names the file if the file
+    advice: advice at the end of the error message. Raises UserError that names the file if the file
     is missing or damaged.
     """
     try:
         with explain_errors(path):
             values = json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist; {mend}") from None
+        raise UserError(f"{path} does not exist; {advice}") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); {mend}") from None
+        raise UserError(f"{path} cannot be read ({error}); {advice}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path} contains {type(values).__name__}, not a JSON object; {mend}")
+        raise UserError(f"{path} contains {type(values).__name__}, not a JSON object; {advice}")
     return values
 
 

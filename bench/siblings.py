@@ -11,19 +11,19 @@ from bench.files import PROJECT
 SIBLINGS = ("reports", "strategies")
 
 
-def check_siblings(root: Path = PROJECT) -> None:
-    """Raise UserError if Python would import `reports` or `strategies` from outside `root`.
+def check_siblings() -> None:
+    """Raise UserError if Python would import `reports` or `strategies` from elsewhere.
 
-    root: folder that holds freezebench's packages. In a user's project, the folder of the script
-    comes first on Python's path, and folders named reports or strategies are common there. For
-    bench/, freezebench.py makes the same check before the command line starts.
+    In a user's project, the folder of the script comes first on Python's path, and folders named
+    reports or strategies are common there. For bench/, freezebench.py makes the same check before
+    the command line starts.
     """
     for name in SIBLINGS:
         spec = find_spec(name)
         places = [Path(p).resolve() for p in (spec and spec.submodule_search_locations) or ()]
-        if root / name not in places:
+        if PROJECT / name not in places:
             found = (spec and spec.origin) or f"no file named {name}"
             raise UserError(
-                f"Python imports {name} from {found} instead of {root / name}; rename the other "
+                f"Python imports {name} from {found} instead of {PROJECT / name}; rename the other "
                 f"{name}, or start Python where it is not on sys.path"
             )

@@ -100,10 +100,10 @@ def collect_files(args: argparse.Namespace) -> dict[str, str]:
         if path and not expand_home(path).exists():
             option = "--data-root" if kind == "data" else f"--{kind}"
             fault = f"{option} {path}: there is no such file or folder"
-            mend = "check the path" + (
+            advice = "check the path" + (
                 ", or give pretrained or run:ID" if kind == "weights" else ""
             )
-            raise UserError(f"{fault}; {mend}")
+            raise UserError(f"{fault}; {advice}")
     return {kind: path for kind, path in named.items() if path}
 
 

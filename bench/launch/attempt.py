@@ -23,14 +23,15 @@ CHECKPOINT_VARIABLE = "FREEZEBENCH_CHECKPOINT_SECONDS"
 
 
 def run_and_report(
-    spec: Spec, results: Path, stop: Callable[[], bool], tell: Callable[[int, int], None]
+    spec: Spec, results: Path, stop: Callable[[], bool], report_progress: Callable[[int, int], None]
 ) -> tuple[str, Any]:
     """Execute a run. Return a pair of a kind and a value.
 
     The pair is ("result", result), ("found", result), ("stopped", None) or ("failed", reason).
     "found" means that another process has finished the run. If another process holds the lock of
     the run, wait for that process. If it ends without a result, execute the run.
-    stop: function that returns whether to stop. tell: called with (finished steps, total steps).
+    stop: function that returns whether to stop.
+    report_progress: called with (finished steps, total steps).
     """
     folder = RunFolder(results, spec.id)
     try:
@@ -43,7 +44,7 @@ def run_and_report(
                     return "found", folder.result()
                 if ours and not is_alive_elsewhere(folder, stop) and not folder.is_complete(spec):
                     with suppress(RunTakenOver):  # another machine executes the run
-                        return "result", _execute(spec, folder, results, stop, tell)
+                        return "result", _execute(spec, folder, results, stop, report_progress)
             if stop():
                 return "stopped", None
             time.sleep(HEARTBEAT_SECONDS)
@@ -61,7 +62,7 @@ def _execute(
     folder: RunFolder,
     results: Path,
     stop: Callable[[], bool],
-    tell: Callable[[int, int], None],
+    report_progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
     """Execute a run whose lock this process holds, with a heartbeat, and mirror it to wandb."""
     from bench.launch.processes.replicas import execute_replicas
@@ -74,7 +75,7 @@ def _execute(
 
         def progress(step: int, steps: int) -> None:
             beat.note_step(step, steps)
-            tell(step, steps)
+            report_progress(step, steps)
 
         result = make(spec, results, stop=stop, progress=progress, checkpoint_seconds=seconds)
     mirror_run(spec, folder)

@@ -52,12 +52,12 @@ def _check_module(name: str, module: nn.Module) -> None:
         where = f" ({what})" if name else ""
         raise UserError(f"Freezing: {kind} is not supported{where}; train the model on one device")
     if hasattr(module, "_orig_mod"):
-        mend = (
+        advice = (
             "leave torch.compile out, and call compile() of that part after Freezing is made"
             if name
             else "pass the model inside it, and wrap that model after Freezing is made"
         )
-        raise UserError(f"Freezing: {what} is compiled; {mend}")
+        raise UserError(f"Freezing: {what} is compiled; {advice}")
     if isinstance(module, torch.jit.ScriptModule):
         raise UserError(
             f"Freezing: {what} is a ScriptModule, which cannot freeze by layer; pass the module "

@@ -90,7 +90,7 @@ def _list_predictions(logits: Tensor, labels: Tensor, first: int, with_loss: boo
 def _compute_score(
     run: RunState, predicted: Tensor, truth: Tensor, losses: Tensor | None = None
 ) -> float:
-    """Return the score of predictions (N,). losses: in units of LOSS_UNIT, for the metric "loss"."""
+    """Return the score of predictions (N,). losses: for the metric "loss", in LOSS_UNIT."""
     if losses is not None:
         return compute_loss_score(LOSS_UNIT * losses)
     return METRICS[run.batches.metric](predicted, truth)

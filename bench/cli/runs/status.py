@@ -70,7 +70,7 @@ class Snapshot:
     places: Slurm jobs of the runs. silent: why Slurm did not answer, or '' if Slurm answered.
     """
 
-    there: Mapping[str, RunStatus]
+    statuses: Mapping[str, RunStatus]
     places: Mapping[str, RunLocation]
     silent: str
     results: Path
@@ -93,19 +93,21 @@ class Snapshot:
 
     def state(self, spec: Spec) -> str:
         """Return the state of a run as one word."""
-        there = self.there[spec.id]
-        if there.state in ("done", "diverged", "running"):
-            return there.state
+        status = self.statuses[spec.id]
+        if status.state in ("done", "diverged", "running"):
+            return status.state
         place = self.places.get(spec.id)
-        gone = place is None or (there.state in ("failed", "blocked") and there.job == place.number)
-        return there.state if gone else QUEUED
+        gone = place is None or (
+            status.state in ("failed", "blocked") and status.job == place.number
+        )
+        return status.state if gone else QUEUED
 
     @property
     def going_on(self) -> bool:
         """Whether any run is running or queued."""
-        running = any(there.state == "running" for there in self.there.values())
+        running = any(status.state == "running" for status in self.statuses.values())
         return running or any(
-            run in self.there and self.there[run].state not in ("done", "diverged")
+            run in self.statuses and self.statuses[run].state not in ("done", "diverged")
             for run in self.places
         )
 
@@ -147,7 +149,7 @@ def describe_snapshot(sweep: Sweep, snapshot: Snapshot, everything: bool) -> Ite
     if left and not snapshot.silent:
         runs, them = ("run is", "it") if left == 1 else ("runs are", "them")
         yield f"{left} {runs} neither running nor queued; `freezebench sweep` starts {them}"
-    silences = [t.silence for t in snapshot.there.values() if t.state == "running"]
+    silences = [t.silence for t in snapshot.statuses.values() if t.state == "running"]
     if silences and max(silences) > 600:
         longest = format_duration(max(silences))
         yield f"a running run has had no heartbeat for {longest}; its process may hang"
@@ -177,8 +179,8 @@ def _format_running(spec: Spec, snapshot: Snapshot) -> str:
     from bench.launch.progress import format_duration
     from bench.results.run_status import SILENT_SECONDS
 
-    there = snapshot.there[spec.id]
-    progress = there.progress
+    status = snapshot.statuses[spec.id]
+    progress = status.progress
     if not progress:
         return f"{spec.label}: starting"
     words = "preparing"
@@ -188,24 +190,24 @@ def _format_running(spec: Spec, snapshot: Snapshot) -> str:
             left = (progress["steps"] - progress["step"]) / speed
             words += f", {speed:.3g} steps/s, {format_duration(left)} left"
     words += f", on {progress['node']}" + (f", job {progress['job']}" if progress["job"] else "")
-    if there.silence > SILENT_SECONDS:
-        words += f"; no heartbeat for {format_duration(there.silence)}"
+    if status.silence > SILENT_SECONDS:
+        words += f"; no heartbeat for {format_duration(status.silence)}"
     return f"{spec.label}: {words}"
 
 
 def _format_failure(spec: Spec, snapshot: Snapshot) -> str:
     """Return a line on a run that did not finish: the reason and the path of its log."""
-    there = snapshot.there[spec.id]
-    log = there.log or _find_job_log(spec, snapshot)
-    return f"{spec.label}: {there.reason or 'was stopped'}" + (f"; log: {log}" if log else "")
+    status = snapshot.statuses[spec.id]
+    log = status.log or _find_job_log(spec, snapshot)
+    return f"{spec.label}: {status.reason or 'was stopped'}" + (f"; log: {log}" if log else "")
 
 
 def _find_job_log(spec: Spec, snapshot: Snapshot) -> str:
     """Return the path of the log of the last job that executed a run, or '' if it is unknown."""
     from bench.launch.slurm.submissions import Submissions
 
-    there = snapshot.there[spec.id]
-    number = there.job or (there.progress or {}).get("job", "")
+    status = snapshot.statuses[spec.id]
+    number = status.job or (status.progress or {}).get("job", "")
     log = Submissions(snapshot.results).find_log(number) if number else None
     return str(log) if log else ""
 

@@ -59,7 +59,10 @@ def main(args: argparse.Namespace) -> int:
     failures = 0
     if args.launcher == "slurm":
         if plan.todo:
-            return _submit(sweep, plan, args)
+            from bench.cli.slurm.submit import submit_missing
+
+            submit_missing(sweep, plan, args)
+            return 0
     else:
         with meet_machines(args.rendezvous, sweep.specs) as first:
             if not first:
@@ -108,14 +111,6 @@ def _run_locally(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> tuple[bo
     if outcome.stopped:
         print("stopped; the same command continues from here", file=sys.stderr)
     return outcome.stopped, len(outcome.failed) + len(outcome.blocked) + len(missing)
-
-
-def _submit(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
-    """Submit the missing runs to the cluster."""
-    from bench.cli.slurm.submit import submit_missing
-
-    submit_missing(sweep, plan, args)
-    return 0
 
 
 def _check_launcher(args: argparse.Namespace) -> None:

@@ -35,8 +35,8 @@ def main(args: argparse.Namespace) -> int:
     sweep = resolve_sweep(args)
     check_data(sweep.specs)
     plan = make_plan(sweep.specs, args.results)
-    there = read_statuses(plan.specs, args.results)
-    bad = [s for s in plan.specs if there[s.id].state in (FAILED, BLOCKED)]
+    statuses = read_statuses(plan.specs, args.results)
+    bad = [s for s in plan.specs if statuses[s.id].state in (FAILED, BLOCKED)]
     if not bad:
         print(f"no run of {sweep.name} has failed")
         return 0

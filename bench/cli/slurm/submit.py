@@ -30,8 +30,8 @@ def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def submit_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
-    """Submit the runs of a plan that are missing and not queued. Return how many these are."""
+def submit_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> None:
+    """Submit the runs of a plan that are missing and not queued."""
     from bench.files import make_results_folder
     from bench.launch.slurm import slurm_commands
     from bench.launch.slurm.cluster_file import load_settings
@@ -48,8 +48,8 @@ def submit_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
 
     def look() -> SubmissionPlan:
         """Return what to submit. The caller holds the lock, so no run is submitted twice."""
-        there = read_statuses(plan.specs, args.results)
-        return plan_submission(plan, there, reconcile(submissions), settings, args.results)
+        statuses = read_statuses(plan.specs, args.results)
+        return plan_submission(plan, statuses, reconcile(submissions), settings, args.results)
 
     try:
         with submissions.hold_lock():
@@ -57,7 +57,7 @@ def submit_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
             intent = look()
         print(describe_submission(intent, settings), flush=True)
         if not intent.specs:
-            return 0
+            return
         _confirm(args.yes)
         with submissions.hold_lock():  # released during confirmation, so look again
             now = look()
@@ -78,7 +78,6 @@ def submit_missing(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> int:
         )
     print(f"code: {code.commit}, kept in {code.path}")
     print(f"to watch: freezebench status {' '.join(args.sweep)} --watch (with the same options)")
-    return len(now.specs)
 
 
 def describe_submission(intent: SubmissionPlan, settings: ClusterSettings) -> str:

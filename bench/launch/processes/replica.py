@@ -39,11 +39,11 @@ class ReplicaTask:
     checkpoint_seconds: float
 
 
-def run_replica(pipe: Connection, order: ReplicaTask, stopping: Any) -> None:
+def run_replica(pipe: Connection, task: ReplicaTask, stopping: Any) -> None:
     """Join the other processes, execute the run and send its final message."""
     ignore_interrupts()
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
-    spec = Spec.from_dict(order.spec)
+    spec = Spec.from_dict(task.spec)
     if sys.platform == "linux" and spec.nodes == 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all processes are on this machine
     try:
@@ -53,17 +53,17 @@ def run_replica(pipe: Connection, order: ReplicaTask, stopping: Any) -> None:
         from bench.training.loop import Stopped, execute
 
         if spec.device == "cuda":
-            torch.cuda.set_device(order.gpu)
-        tell = ProgressSender(pipe, PROGRESS_SECONDS)
-        store = _open_store(order, spec)
-        with join_processes(order.rank, spec.replicas, store, spec.device) as group:
+            torch.cuda.set_device(task.gpu)
+        progress = ProgressSender(pipe, PROGRESS_SECONDS)
+        store = _open_store(task, spec)
+        with join_processes(task.rank, spec.replicas, store, spec.device) as group:
             try:
                 result = execute(
                     spec,
-                    order.results,
+                    task.results,
                     stop=stopping.is_set,
-                    progress=tell if group.first else lambda step, steps: None,
-                    checkpoint_seconds=order.checkpoint_seconds,
+                    progress=progress if group.first else lambda step, steps: None,
+                    checkpoint_seconds=task.checkpoint_seconds,
                     group=group,
                 )
                 pipe.send(("result", result))
@@ -77,15 +77,15 @@ def run_replica(pipe: Connection, order: ReplicaTask, stopping: Any) -> None:
         _send_failure(pipe, error)
 
 
-def _open_store(order: ReplicaTask, spec: Spec) -> Any:
+def _open_store(task: ReplicaTask, spec: Spec) -> Any:
     """Return the store in which the processes of this attempt find each other."""
     from torch._C._distributed_c10d import FileStore, PrefixStore
 
     from bench.distributed.machines import open_store
 
     if spec.nodes == 1:
-        return FileStore(order.meeting, spec.replicas)
-    return PrefixStore(f"attempt {order.attempt}", open_store(order.meeting))
+        return FileStore(task.meeting, spec.replicas)
+    return PrefixStore(f"attempt {task.attempt}", open_store(task.meeting))
 
 
 def _send_failure(pipe: Connection, error: Exception) -> None:

@@ -186,10 +186,10 @@ def _choose_first_gpu(spec: Spec) -> int:
 
     # A worker of the pool has called set_device; elsewhere CUDA is not initialized yet.
     first = torch.cuda.current_device() if torch.cuda.is_initialized() else 0
-    there, wanted = torch.cuda.device_count(), spec.replicas_per_node
-    if first + wanted > there:
+    present, wanted = torch.cuda.device_count(), spec.replicas_per_node
+    if first + wanted > present:
         raise UserError(
             f"{spec.label}: replicas = {spec.replicas} needs {wanted} GPU{'s' * (wanted > 1)} on "
-            f"each machine, but this machine has {there}; use fewer replicas or fewer --workers"
+            f"each machine, but this machine has {present}; use fewer replicas or fewer --workers"
         )
     return first

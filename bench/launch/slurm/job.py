@@ -212,8 +212,8 @@ class _PackExecution:
         folder = RunFolder(self._results, spec.id)
         if folder.is_complete(spec) or self._tries[spec.id] >= TRIES:
             return False
-        there = read_status(spec, self._results)
-        if there.state == FAILED and there.job == get_job_name():
+        status = read_status(spec, self._results)
+        if status.state == FAILED and status.job == get_job_name():
             failure = read_json(folder.path / "failure.json")
             return bool(failure.get("killed"))  # any other error would occur again
         try:

@@ -12,7 +12,6 @@ from bench.errors import UserError
 
 SECONDS = 30  # timeout of one command
 CHUNK = 500  # maximum number of job ids on one command line
-USER_HOLD = "JobHeldUser"
 
 
 class Unreachable(Exception):
@@ -30,17 +29,6 @@ class Job:
     name: str
     state: str
     reason: str
-    node: str
-
-    @property
-    def held(self) -> bool:
-        """Whether the job is held, and so waits until `scontrol release`."""
-        return self.state == "PENDING" and "Held" in self.reason
-
-    @property
-    def running(self) -> bool:
-        """Whether the job is on a node."""
-        return self.state in ("RUNNING", "COMPLETING", "CONFIGURING")
 
 
 def find_jobs(names: Iterable[str]) -> list[Job]:
@@ -50,12 +38,10 @@ def find_jobs(names: Iterable[str]) -> list[Job]:
     """
     jobs = []
     for some in _split_chunks(sorted(set(names)), 50):
-        text = _run_command(
-            "squeue", "-h", "-r", "-o", "%i|%T|%N|%j|%r", f"--name={','.join(some)}"
-        )
+        text = _run_command("squeue", "-h", "-r", "-o", "%i|%T|%j|%r", f"--name={','.join(some)}")
         for line in text.splitlines():
-            number, state, node, name, reason = line.split("|", 4)
-            jobs.append(Job(number, name, state, reason, node))
+            number, state, name, reason = line.split("|", 3)
+            jobs.append(Job(number, name, state, reason))
     return jobs
 
 

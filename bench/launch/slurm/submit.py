@@ -73,7 +73,7 @@ class SubmissionPlan:
 
 def plan_submission(
     plan: Plan,
-    there: dict[str, RunStatus],
+    statuses: dict[str, RunStatus],
     queued: dict[str, RunLocation],
     settings: ClusterSettings,
     results: Path,
@@ -81,14 +81,14 @@ def plan_submission(
     """Return the arrays of the runs that are not done, not queued and not running.
 
     A run that failed in a job which is still in the queue counts as not queued.
-    there: status of every run, by id. queued: locations of the queued runs, by id.
+    statuses: status of every run, by id. queued: locations of the queued runs, by id.
     Raises slurm_commands.Unreachable if scontrol fails.
     """
     todo, elsewhere = [], []
     for spec in plan.todo:
-        if there[spec.id].state == RUNNING:
+        if statuses[spec.id].state == RUNNING:
             elsewhere.append(spec)
-        elif spec.id not in queued or _has_failed(there[spec.id], queued[spec.id]):
+        elif spec.id not in queued or _has_failed(statuses[spec.id], queued[spec.id]):
             todo.append(spec)
     estimate = Estimate(plan, results)
     return SubmissionPlan(
@@ -183,9 +183,9 @@ def reconcile(submissions: Submissions) -> dict[str, RunLocation]:
     return locate_runs((array for array in live if array.jobs and not array.ended), jobs)
 
 
-def _has_failed(there: RunStatus, place: RunLocation) -> bool:
+def _has_failed(status: RunStatus, place: RunLocation) -> bool:
     """Return whether a run failed in a job that is still executing other runs."""
-    return there.state in (FAILED, BLOCKED) and there.job == place.number
+    return status.state in (FAILED, BLOCKED) and status.job == place.number
 
 
 def _submit_array(

@@ -21,7 +21,7 @@ from tests.support.tiny_runs import make_tiny_spec
 
 
 def job(number: str, state: str = "PENDING") -> Job:
-    return Job(number, "name", state, "Resources", "")
+    return Job(number, "name", state, "Resources")
 
 
 def test_a_run_is_queued_while_its_job_is_in_the_queue() -> None:
