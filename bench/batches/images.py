@@ -42,7 +42,7 @@ class Batches:
         self._images = data.train_images.to(device)
         self._labels = data.train_labels.to(device)
         self._eval_images, self._eval_labels = data.eval_images, data.eval_labels
-        self.eval_clusters = data.eval_clusters
+        self.eval_sources = data.eval_sources
         self._spec, self._device, self._group = spec, device, group
         if spec.augment == "randaugment":
             raise UserError(

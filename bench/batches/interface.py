@@ -18,14 +18,14 @@ class AnyBatches(Protocol):
     samples: number of training samples per epoch.
     steps_per_epoch: number of training steps per epoch.
     metric: metric of the task.
-    eval_clusters: sources of each evaluation sample, int64 (N, k) on the CPU; None if every sample
+    eval_sources: sources of each evaluation sample, int64 (N, k) on the CPU; None if every sample
     is a source of its own.
     """
 
     samples: int
     steps_per_epoch: int
     metric: Metric
-    eval_clusters: Tensor | None
+    eval_sources: Tensor | None
 
     def batch(self, step: int) -> tuple[Inputs, Tensor]:
         """Return the inputs and labels of a step, counted from 0."""

@@ -48,7 +48,7 @@ class StreamedBatches:
         self._next = -1
 
     metric: Metric = "accuracy"
-    eval_clusters: Tensor | None = None
+    eval_sources: Tensor | None = None
 
     def sizes(self) -> dict[int, int]:
         """Return the number of samples of full training by image side in pixels.

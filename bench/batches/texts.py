@@ -54,7 +54,7 @@ class TextBatches:
     steps_per_epoch: number of training steps per epoch.
     """
 
-    eval_clusters: Tensor | None = None
+    eval_sources: Tensor | None = None
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from bench.launch.outcome import Outcome, Watcher
 from bench.planning.plan import Plan
 
 
-def run_inline(plan: Plan, results: Path, watcher: Watcher) -> Outcome:
+def run_in_process(plan: Plan, results: Path, watcher: Watcher) -> Outcome:
     """Execute the runs of a plan in order. On Ctrl-C, write a checkpoint and stop."""
     outcome, done = Outcome(), set(plan.done)
     planned = {s.id for s in plan.specs}

@@ -14,11 +14,11 @@ from bench.errors import UserError
 from bench.files import make_results_folder
 from bench.launch.attempt import read_checkpoint_seconds
 from bench.launch.capacity import count_workers
-from bench.launch.in_process import run_inline
+from bench.launch.in_process import run_in_process
 from bench.launch.outcome import Outcome
 from bench.launch.pool import Pool
 from bench.launch.progress import Progress
-from bench.planning.estimates import Estimate
+from bench.planning.estimates import DurationEstimator
 from bench.planning.plan import make_plan
 from bench.results.wandb_mirror import is_mirror_enabled
 from bench.spec import Spec
@@ -43,11 +43,11 @@ def launch(specs: Sequence[Spec], results: Path, workers: int = 0) -> Outcome:
     threads = max(s.threads for s in plan.todo)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))
-    progress = Progress(plan, Estimate(plan, results), count)
+    progress = Progress(plan, DurationEstimator(plan, results), count)
     try:
         with _stop_on_terminate():
             if len(plan.todo) == 1:
-                return run_inline(plan, results, progress)
+                return run_in_process(plan, results, progress)
             return Pool(plan, results, count, progress).run()
     finally:
         progress.close()

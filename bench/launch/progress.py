@@ -11,7 +11,7 @@ from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Display
 from rich.table import Column
 
-from bench.planning.estimates import Estimate
+from bench.planning.estimates import DurationEstimator
 from bench.planning.plan import Plan
 from bench.spec import Spec
 
@@ -27,13 +27,13 @@ class Progress:
     """
 
     def __init__(
-        self, plan: Plan, estimate: Estimate, workers: int, stream: TextIO | None = None
+        self, plan: Plan, estimator: DurationEstimator, workers: int, stream: TextIO | None = None
     ) -> None:
         """Open the display on a terminal, or prepare plain lines.
 
         stream: where to write (default: stderr).
         """
-        self._estimate, self._workers = estimate, max(workers, 1)
+        self._estimator, self._workers = estimator, max(workers, 1)
         self._console = Console(file=stream or sys.stderr)
         self._left = {s.id: s for s in plan.todo}
         self._count = len(plan.todo)
@@ -125,7 +125,7 @@ class Progress:
     def _show_result(self, spec: Spec, result: dict[str, Any], executed: str) -> None:
         self._remove_run(spec)
         seconds = result["clocks"]["whole"]
-        self._estimate.learn(spec, seconds)
+        self._estimator.learn(spec, seconds)
         if result["status"] == "diverged":
             self._print_line(f"diverged: {spec.label}: {result['reason']}")
         elif self._display.disable:
@@ -137,9 +137,9 @@ class Progress:
         self._draw()
 
     def _format_time_left(self) -> str:
-        seconds = sum(self._estimate.seconds(s) for s in self._left.values())
+        seconds = sum(self._estimator.estimate_seconds(s) for s in self._left.values())
         for spec, share in self._running.values():
-            seconds -= share * self._estimate.seconds(spec)
+            seconds -= share * self._estimator.estimate_seconds(spec)
         return format_duration(max(seconds, 0) / self._workers)
 
     def _print_line(self, text: str) -> None:

@@ -17,7 +17,7 @@ from bench.data.images.augmentation import NORMALISATIONS
 from bench.layers.discovery import Layer
 from bench.perf.reference_loop import ReferenceLoop
 from bench.perf.subjects import PAPER, SUBJECTS
-from bench.planning.run_inputs import resolve
+from bench.planning.run_inputs import resolve_inputs
 from bench.results.run_folder import RunFolder
 from bench.seeds import make_generator
 from bench.spec import Spec
@@ -90,7 +90,7 @@ def make_spec(settings: PerfSettings, model: str, **changes: object) -> Spec:
         values |= {"data": data, "resolution": settings.resolution, "epochs": 1000}
     else:
         values |= {"data": "digits10", "resolution": 24}
-    return resolve(Spec.from_dict({**values, **changes}), "laptop")
+    return resolve_inputs(Spec.from_dict({**values, **changes}), "laptop")
 
 
 def write_noise_images(place: Path) -> Path:

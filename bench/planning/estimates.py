@@ -13,7 +13,7 @@ from bench.spec import Spec
 ENOUGH = 20  # number of comparable finished runs to read for an estimate
 
 
-class Estimate:
+class DurationEstimator:
     """Estimator of run durations, from comparable finished runs or else from FLOPs."""
 
     def __init__(self, plan: Plan, results: Path, gpu: float = A100.flops) -> None:
@@ -24,7 +24,7 @@ class Estimate:
         self._gpu = gpu
         self._seen: dict[tuple[object, ...], list[float]] = {}
         for spec in plan.specs:
-            if spec.id in plan.done and len(self._like(spec)) < ENOUGH:
+            if spec.id in plan.done and len(self._find_similar(spec)) < ENOUGH:
                 result = RunFolder(results, spec.id).result()
                 self.learn(spec, result["clocks"]["whole"])
 
@@ -33,10 +33,10 @@ class Estimate:
         for key in _make_group_keys(spec):
             self._seen.setdefault(key, []).append(seconds)
 
-    def _like(self, spec: Spec) -> list[float]:
+    def _find_similar(self, spec: Spec) -> list[float]:
         return self._seen.get(_make_group_keys(spec)[0], [])
 
-    def seconds(self, spec: Spec) -> float:
+    def estimate_seconds(self, spec: Spec) -> float:
         """Return the expected duration of a run, in seconds."""
         for key in _make_group_keys(spec):
             if seen := self._seen.get(key):

@@ -8,7 +8,7 @@ from bench.planning.sweep import Sweep
 from bench.spec import Spec
 
 
-def set_aside(sweep: Sweep, plan: Plan) -> tuple[list[Spec], list[str]]:
+def select_executable_runs(sweep: Sweep, plan: Plan) -> tuple[list[Spec], list[str]]:
     """Return the runs that are done or can be executed, and a message per model without weights.
 
     Weights that are not in the local cache are downloaded now. If the download fails, the runs

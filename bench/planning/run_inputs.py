@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.strategy_api.strategy import Strategy
 
 
-def resolve(spec: Spec, profile: str, files: Mapping[str, str] | None = None) -> Spec:
+def resolve_inputs(spec: Spec, profile: str, files: Mapping[str, str] | None = None) -> Spec:
     """Return the spec with validated options, and with paths and hashes of all its input files.
 
     profile: name of the profile whose files are the default for strategies.

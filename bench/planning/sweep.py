@@ -17,7 +17,7 @@ from bench.data.catalogue import find_fold
 from bench.errors import UserError
 from bench.models.shipped_backbones import find_backbone
 from bench.options import make_unknown_error
-from bench.planning.run_inputs import resolve
+from bench.planning.run_inputs import resolve_inputs
 from bench.planning.sweep_command import build_command
 from bench.planning.sweep_files import apply_setting, check_pairs, load_profile, load_sweep_file
 from bench.planning.sweep_models import Method, SweepFile
@@ -27,7 +27,12 @@ from bench.strategy_api.registry import load_strategy_class
 REFERENCE_SEED = 1000  # must differ from the seeds of a cell; a multiple of all numbers of folds
 BACKBONE_SEED = 0
 INPUTS = ("train_limit", "evaluate_on", "resolution", "length", "normalisation")  # of a reference
-PLACE = ("device", "precision", "resolution", "threads")  # changes that also apply to backbones
+BACKBONE_CHANGES = (
+    "device",
+    "precision",
+    "resolution",
+    "threads",
+)  # changes that also apply to backbones
 
 
 @dataclass(frozen=True)
@@ -107,9 +112,11 @@ def load_sweep(
 ) -> Sweep:
     """Expand a sweep for a profile.
 
-    controls: include the methods listed as controls. seeds: number of seeds, counted from 0, in
-    place of the sweep's seeds. files: paths that the user gives, as for `resolve`; "weights:ROLE"
-    is the initial weights of one model. changes: fields to set (for backbones, those in PLACE).
+    controls: include the methods listed as controls.
+    seeds: number of seeds, counted from 0, in place of the sweep's seeds.
+    files: paths that the user gives, as for `resolve_inputs`; "weights:ROLE" is the initial weights
+    of one model.
+    changes: fields to set (for backbones, those in BACKBONE_CHANGES).
     """
     stem, declared = load_sweep_file(name)
     sweep = expand_sweep(declared, profile_name, stem, controls, seeds, files, changes)
@@ -261,7 +268,7 @@ class _Builder:
             values |= {"weights": "", "weights_file": ""}  # from scratch
         elif backbone is not None:
             shared = {k: v for k, v in profile["run"].items() if k in FIELDS}
-            shared |= {k: v for k, v in self._changes.items() if k in PLACE}
+            shared |= {k: v for k, v in self._changes.items() if k in BACKBONE_CHANGES}
             if not isinstance(backbone, dict):
                 raise UserError(
                     f"profile {profile['name']}: backbone is {backbone!r} for {model} on "
@@ -290,4 +297,4 @@ class _Builder:
         if values.get("weights_file") and not fields.get("weights", "").startswith("run:"):
             fields["weights"] = "file"
             files["weights"] = values["weights_file"]
-        return resolve(Spec.from_dict(fields), self._profile["name"], files)
+        return resolve_inputs(Spec.from_dict(fields), self._profile["name"], files)

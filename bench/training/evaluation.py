@@ -25,7 +25,7 @@ def evaluate(run: RunState) -> None:
     with run.clocks.time_region("evaluate"):
         numbers, predicted, truth, *losses = _collect_predictions(run)
         run.scored, run.score = len(truth), _compute_score(run, predicted, truth, *losses)
-        sources = run.batches.eval_clusters
+        sources = run.batches.eval_sources
         if sources is not None:
             sources = sources[numbers]
         elif len(numbers.unique()) < len(numbers):  # several words of each text

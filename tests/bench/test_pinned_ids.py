@@ -13,7 +13,7 @@ import pytest
 
 from bench.data.catalogue import list_data_sets
 from bench.models.anatomy import analyze_model
-from bench.planning.run_inputs import resolve
+from bench.planning.run_inputs import resolve_inputs
 from bench.spec import Spec
 
 VGG, BERT = "laptop_vgg11", "laptop_bert"
@@ -93,7 +93,7 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
 
 def id_of(**values: Any) -> str:
     """Return the id of a run, resolved as in a sweep of the laptop profile."""
-    return resolve(Spec(**{"model": VGG, "data": "digits10", **values}), "laptop").id
+    return resolve_inputs(Spec(**{"model": VGG, "data": "digits10", **values}), "laptop").id
 
 
 def test_every_built_in_data_set_has_a_pinned_id() -> None:

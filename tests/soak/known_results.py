@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.launch.in_process import run_inline
+from bench.launch.in_process import run_in_process
 from bench.planning.plan import make_plan
 from bench.planning.sweep import Sweep
 from bench.results.comparison import find_difference, read_reproducible
@@ -65,7 +65,7 @@ class _Undisturbed:
 def compare(this: Round, sweep: Sweep, results: Path, alone: Path, tally: Tally) -> None:
     """Execute the runs of a round undisturbed in the folder `alone`, and compare the results."""
     alone.mkdir()
-    run_inline(make_plan(sweep.specs, alone), alone, _Undisturbed())
+    run_in_process(make_plan(sweep.specs, alone), alone, _Undisturbed())
     for spec in sweep.specs:
         folders = [RunFolder(place, spec.id).path for place in (results, alone)]
         if not (folders[0] / "result.json").exists():

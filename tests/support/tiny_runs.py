@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.layers.activations import get_logits
-from bench.planning.run_inputs import resolve
+from bench.planning.run_inputs import resolve_inputs
 from bench.results.comparison import read_reproducible as recorded_by
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
@@ -52,7 +52,7 @@ def make_tiny_spec(strategy: str = "full", **changes: Any) -> Spec:
         "weight_decay": 1e-3,
         "device": DEVICE.type,
     }
-    return resolve(Spec.from_dict({**values, **changes}), "laptop", changes.pop("files", None))
+    return resolve_inputs(Spec.from_dict({**values, **changes}), "laptop")
 
 
 def execute_run(spec: Spec, results: Path, **how: Any) -> dict[str, Any]:

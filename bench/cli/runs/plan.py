@@ -117,7 +117,7 @@ def describe_plan(
     """
     from bench.launch.capacity import count_workers
     from bench.launch.progress import format_duration
-    from bench.planning.estimates import Estimate
+    from bench.planning.estimates import DurationEstimator
 
     todo = plan.todo
     head = (
@@ -128,9 +128,9 @@ def describe_plan(
     )
     if not todo:
         return head
-    estimate = Estimate(plan, results, gpu)
+    estimator = DurationEstimator(plan, results, gpu)
     count = min(workers or count_workers(todo), len(todo))
-    each = [estimate.seconds(s) for s in todo]
+    each = [estimator.estimate_seconds(s) for s in todo]
     seconds = max(*each, sum(each) / count)
     artifacts = {s.id for s in sweep.artifacts}
     kinds = Counter("artifacts" if s.id in artifacts else s.strategy_name for s in todo)

@@ -72,7 +72,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from bench.launch.launch import launch
-    from bench.planning.run_inputs import resolve
+    from bench.planning.run_inputs import resolve_inputs
     from bench.planning.sweep_files import load_profile
     from bench.results.run_folder import RunFolder
     from bench.spec import Spec
@@ -91,7 +91,7 @@ def main(args: argparse.Namespace) -> int:
         )
     values["keep_model"] = args.keep_model
     profile = load_profile(args.profile)
-    spec = resolve(Spec.from_dict(values), profile["name"], collect_files(args))
+    spec = resolve_inputs(Spec.from_dict(values), profile["name"], collect_files(args))
     with meet_machines(args.rendezvous, [spec]) as first:
         if not first:
             return 0

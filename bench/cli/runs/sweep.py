@@ -95,9 +95,9 @@ def _run_locally(sweep: Sweep, plan: Plan, args: argparse.Namespace) -> tuple[bo
     runs count as failures. Each model whose published weights are missing counts as one failure.
     """
     from bench.launch.launch import launch
-    from bench.planning.missing_weights import set_aside
+    from bench.planning.missing_weights import select_executable_runs
 
-    specs, missing = set_aside(sweep, plan)
+    specs, missing = select_executable_runs(sweep, plan)
     for line in missing:
         print(line, file=sys.stderr, flush=True)
     outcome = launch(specs, args.results, args.workers)

@@ -67,7 +67,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from bench.cli.runs.plan import describe_plan
     from bench.launch.launch import launch
-    from bench.planning.missing_weights import set_aside
+    from bench.planning.missing_weights import select_executable_runs
     from bench.planning.plan import make_plan
     from bench.planning.tuning import TuningGrid, make_tuning_sweep
     from bench.spec import FULL
@@ -92,7 +92,7 @@ def main(args: argparse.Namespace) -> int:
     check_data(sweep.specs)
     plan = make_plan(sweep.specs, args.results)
     print(describe_plan(sweep, plan, args.results, args.workers), flush=True)
-    specs, missing = set_aside(sweep, plan)
+    specs, missing = select_executable_runs(sweep, plan)
     if missing:
         raise UserError(missing[0])
     outcome = launch(specs, args.results, args.workers)

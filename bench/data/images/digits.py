@@ -68,7 +68,7 @@ class DigitSet(ImageSet):
             _load_source()[1][held],
             *compute_moments(images),
             flip=False,
-            eval_clusters=held[:, None],
+            eval_sources=held[:, None],
         )
 
     def fingerprint(self, root: Path | None) -> str:

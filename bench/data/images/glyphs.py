@@ -128,7 +128,7 @@ def _load(name: str, recipe: GlyphsRecipe, resolution: int, evaluate_on: Part) -
         answers,
         *compute_moments(images),
         flip=False,
-        eval_clusters=sources,
+        eval_sources=sources,
     )
 
 

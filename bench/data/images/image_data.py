@@ -24,7 +24,7 @@ class ImageData:
         mean: mean of the training pixels per channel (3,), with values in [0, 1].
         std: standard deviation of the training pixels per channel (3,).
         flip: whether a mirrored image keeps its label.
-        eval_clusters: int64 (N, k), the numbers of the k sources that each evaluation image was
+        eval_sources: int64 (N, k), the numbers of the k sources that each evaluation image was
             drawn from, such as a handwritten digit; None if every image is a source of its own.
     """
 
@@ -37,7 +37,7 @@ class ImageData:
     mean: Tensor
     std: Tensor
     flip: bool
-    eval_clusters: Tensor | None = None
+    eval_sources: Tensor | None = None
 
     def limit(self, samples: int) -> ImageData:
         """Return the data set with at most `samples` training images, balanced over the classes."""

@@ -64,7 +64,7 @@ class SymbolSet(ImageSet):
             answers,
             *compute_moments(images),
             flip=False,
-            eval_clusters=clusters,
+            eval_sources=clusters,
         )
 
     def fingerprint(self, root: Path | None) -> str:

@@ -24,7 +24,7 @@ from bench.launch.slurm.submissions import (
     Submissions,
     locate_runs,
 )
-from bench.planning.estimates import Estimate
+from bench.planning.estimates import DurationEstimator
 from bench.planning.plan import Plan
 from bench.results.run_status import BLOCKED, FAILED, RUNNING, RunStatus
 from bench.spec import Spec
@@ -90,11 +90,11 @@ def plan_submission(
             elsewhere.append(spec)
         elif spec.id not in queued or _has_failed(statuses[spec.id], queued[spec.id]):
             todo.append(spec)
-    estimate = Estimate(plan, results)
+    estimator = DurationEstimator(plan, results)
     return SubmissionPlan(
         plan_arrays(
             todo,
-            estimate.seconds,
+            estimator.estimate_seconds,
             seconds_per_job=settings.seconds_per_job,
             runs_per_job=settings.packing["runs_per_job"],
             most_jobs=min(settings.packing["max_jobs"], slurm_commands.get_array_limit()),

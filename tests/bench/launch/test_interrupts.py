@@ -15,7 +15,7 @@ import pytest
 
 from bench.launch.pool import Pool
 from bench.planning.plan import make_plan
-from bench.planning.run_inputs import resolve
+from bench.planning.run_inputs import resolve_inputs
 from tests.support.recording_watcher import RecordingWatcher
 from tests.support.tiny_runs import make_tiny_spec
 
@@ -89,7 +89,9 @@ def test_a_second_ctrl_c_kills_a_run_that_hangs(tmp_path: Path) -> None:
         "    def decide(self, view):\n"
         "        open(__file__ + str(view.seed), 'w').close()\n        time.sleep(600)\n"
     )
-    specs = [resolve(make_tiny_spec(f"{hangs}:Hangs", seed=seed), "laptop") for seed in (0, 1)]
+    specs = [
+        resolve_inputs(make_tiny_spec(f"{hangs}:Hangs", seed=seed), "laptop") for seed in (0, 1)
+    ]
     pool = Pool(make_plan(specs, tmp_path), tmp_path, 2, RecordingWatcher())
 
     def press() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from bench.launch import progress as progress_module
 from bench.launch.progress import Progress
-from bench.planning.estimates import Estimate
+from bench.planning.estimates import DurationEstimator
 from bench.planning.plan import make_plan
 from tests.support.tiny_runs import make_tiny_spec
 
@@ -33,7 +33,7 @@ def start(tmp_path: Path, seeds: int, stream: io.StringIO, workers: int = 2) -> 
     """Return the specs of `seeds` runs, and a Progress that shows these runs."""
     specs = [make_tiny_spec(seed=seed) for seed in range(seeds)]
     plan = make_plan(specs, tmp_path)
-    return specs, Progress(plan, Estimate(plan, tmp_path), workers=workers, stream=stream)
+    return specs, Progress(plan, DurationEstimator(plan, tmp_path), workers=workers, stream=stream)
 
 
 def test_the_last_line_gives_the_share_of_time_inside_training_steps(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from bench.models.catalogue import build
 from bench.models.shipped_backbones import find_backbone
 from bench.models.texts.catalogue import find_text_model
 from bench.models.texts.lora import is_adapter
-from bench.planning.run_inputs import resolve
+from bench.planning.run_inputs import resolve_inputs
 from bench.spec import Spec
 from bench.training.freezing_stage import run_stage
 from bench.training.run_state import RunState
@@ -29,7 +29,7 @@ def make_spec(model: str, **changes: object) -> Spec:
         "weights": "file", "weights_may_lack": "bert.pooler",
     }  # fmt: skip
     files = {"weights": str(find_backbone("laptop_bert_mlm"))}
-    return resolve(Spec.from_dict({**values, **changes}), "laptop", files)
+    return resolve_inputs(Spec.from_dict({**values, **changes}), "laptop", files)
 
 
 def test_adapters_and_head_train_and_the_base_starts_and_stays_as_without_them(

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bench.models.anatomy import analyze_model
-from bench.planning.run_inputs import resolve
+from bench.planning.run_inputs import resolve_inputs
 from bench.planning.sweep_files import load_profile
 from bench.spec import Spec
 from bench.training.loop import execute
@@ -65,7 +65,7 @@ def spec_of(model: str, strategy: str, images: Path, **changes: object) -> Spec:
     values |= {"device": "cpu", "weights": "", "epochs": 1, "batch_size": 2}
     values["resolution"] = SIDES.get(model, values["resolution"])
     values |= {"strategy": strategy, "options": FORCED[strategy], **changes}
-    return resolve(Spec.from_dict(values), "paper")
+    return resolve_inputs(Spec.from_dict(values), "paper")
 
 
 @pytest.mark.parametrize("model", MODELS)

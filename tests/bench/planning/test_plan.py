@@ -11,7 +11,7 @@ import pytest
 from bench.data.images import image_folder
 from bench.models.anatomy import analyze_model
 from bench.models.flops_table import FULL_FLOPS
-from bench.planning.estimates import ENOUGH, Estimate
+from bench.planning.estimates import ENOUGH, DurationEstimator
 from bench.planning.plan import Plan, compute_depths
 from bench.results.run_folder import RunFolder
 from tests.support.tiny_runs import make_tiny_spec
@@ -44,8 +44,8 @@ def test_an_estimate_reads_a_limited_number_of_comparable_runs(tmp_path: Path) -
         RunFolder(tmp_path, spec.id).write("result.json", {"clocks": {"whole": 7.0}})
     for spec in specs[ENOUGH:]:  # no result.json, so reading it would raise
         RunFolder(tmp_path, spec.id).create()
-    estimate = Estimate(Plan(specs, frozenset(s.id for s in specs)), tmp_path)
-    assert estimate.seconds(specs[0]) == 7.0
+    estimator = DurationEstimator(Plan(specs, frozenset(s.id for s in specs)), tmp_path)
+    assert estimator.estimate_seconds(specs[0]) == 7.0
 
 
 def test_estimates_list_an_image_folder_only_once(
@@ -59,8 +59,8 @@ def test_estimates_list_an_image_folder_only_once(
     search = image_folder.list_images
     monkeypatch.setattr(image_folder, "list_images", lambda *a: (asked.append(a[0]), search(*a))[1])
     runs = [make_tiny_spec(seed=s).with_changes(data=f"folder:{tmp_path}") for s in (0, 1)]
-    estimate = Estimate(Plan(runs, frozenset()), tmp_path)
-    assert estimate.seconds(runs[0]) == estimate.seconds(runs[1]) > 2.0
+    estimator = DurationEstimator(Plan(runs, frozenset()), tmp_path)
+    assert estimator.estimate_seconds(runs[0]) == estimator.estimate_seconds(runs[1]) > 2.0
     assert asked == [tmp_path]
 
 

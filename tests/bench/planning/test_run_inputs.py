@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from bench.errors import UserError
-from bench.planning.run_inputs import resolve
+from bench.planning.run_inputs import resolve_inputs
 from bench.strategy_api.registry import GROUP, find_foreign_package, find_strategies
 from tests.support.tiny_runs import make_tiny_spec
 
@@ -32,7 +32,7 @@ def test_a_folder_in_place_of_a_weights_file_names_the_file_in_it(tmp_path: Path
     (tmp_path / "model.safetensors").touch()
     spec = make_tiny_spec().with_changes(weights="file")
     with pytest.raises(UserError, match=r"is a folder; pass the file in it, .*model\.safetensors"):
-        resolve(spec, "laptop", {"weights": str(tmp_path)})
+        resolve_inputs(spec, "laptop", {"weights": str(tmp_path)})
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from bench.errors import UserError
 from bench.launch.launch import launch
-from bench.planning.run_inputs import resolve
+from bench.planning.run_inputs import resolve_inputs
 from bench.results.run_folder import RunFolder
 from bench.strategy_api.cadence import EverySteps, PerEpoch
 from bench.strategy_api.registry import create_strategy, find_strategies, load_strategy_class
@@ -39,7 +39,7 @@ def spec_of(tmp_path: Path) -> Callable[[str, str], Any]:
     def make(method: str, body: str) -> Any:
         file = tmp_path / "mine.py"
         file.write_text(SOURCE.format(method=method, body=body))
-        return resolve(make_tiny_spec().with_changes(strategy=f"{file}:Mine"), "laptop")
+        return resolve_inputs(make_tiny_spec().with_changes(strategy=f"{file}:Mine"), "laptop")
 
     return make
 
@@ -166,7 +166,9 @@ def test_a_strategy_that_raises_system_exit_fails_its_run(
 def test_a_strategy_file_that_raises_system_exit_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "exits.py").write_text("raise SystemExit(0)")
     with pytest.raises(UserError, match="cannot be imported: SystemExit"):
-        resolve(make_tiny_spec().with_changes(strategy=f"{tmp_path}/exits.py:Mine"), "laptop")
+        resolve_inputs(
+            make_tiny_spec().with_changes(strategy=f"{tmp_path}/exits.py:Mine"), "laptop"
+        )
 
 
 def test_decide_may_be_a_generator(spec_of: Callable[[str, str], Any], tmp_path: Path) -> None:
@@ -263,4 +265,4 @@ def test_a_matched_run_rejects_its_own_saving() -> None:
         strategy="shortened", options={"saving": 0.5}, match=("0" * 12,)
     )
     with pytest.raises(UserError, match=r"saving = 0\.5 has no effect on a matched run"):
-        resolve(spec, "laptop")
+        resolve_inputs(spec, "laptop")

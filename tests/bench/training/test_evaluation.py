@@ -11,7 +11,7 @@ from bench.batches.factory import load_data
 from bench.batches.order import IGNORED_LABEL
 from bench.data.catalogue import load_texts
 from bench.data.interface.splits import select_balanced
-from bench.planning.run_inputs import resolve
+from bench.planning.run_inputs import resolve_inputs
 from bench.results.evaluation_file import SampleOutcomes, read_evaluation
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
@@ -33,7 +33,7 @@ def test_the_outcomes_are_those_of_the_samples_in_order(tmp_path: Path) -> None:
     assert 0 < found.correct.sum() < len(labels) == result["eval_count"]
     assert 100 * found.correct.mean() == pytest.approx(result["accuracy"])
     data = load_data("digits10", 24, "test", "", 192, seed % 5)
-    assert (found.number_sources() == data.eval_clusters.numpy()).all()
+    assert (found.number_sources() == data.eval_sources.numpy()).all()
     assert found.fold == seed % 5
     assert found.truth is None
 
@@ -43,7 +43,7 @@ def text_spec(data: str, **changes: object) -> Spec:
         "model": "laptop_bert", "data": data, "epochs": 1, "train_limit": 64,
         "optimizer": "adamw", "lr": 1e-3, "device": DEVICE.type, "keep_model": True,
     }  # fmt: skip
-    return resolve(Spec.from_dict({**values, **changes}), "laptop")
+    return resolve_inputs(Spec.from_dict({**values, **changes}), "laptop")
 
 
 def test_a_text_task_of_two_classes_records_the_true_classes(tmp_path: Path) -> None:

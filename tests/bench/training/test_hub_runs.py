@@ -8,7 +8,7 @@ import torch
 from bench.errors import UserError
 from bench.models.anatomy import analyze_model
 from bench.models.catalogue import build
-from bench.planning.run_inputs import resolve
+from bench.planning.run_inputs import resolve_inputs
 from bench.spec import Spec
 from bench.training.components import make_initial_model
 from tests.support.device import DEVICE
@@ -36,7 +36,7 @@ def tiny(folder: Path, table: Path, strategy: str = "full", **changes: object) -
         "options": METHODS[strategy], "epochs": 2, "length": 8, "batch_size": 16,
         "optimizer": "adamw", "lr": 1e-3, "device": DEVICE.type, "keep_model": True,
     }  # fmt: skip
-    return resolve(Spec.from_dict({**values, **changes}), "laptop")
+    return resolve_inputs(Spec.from_dict({**values, **changes}), "laptop")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -119,7 +119,7 @@ def test_a_weights_file_of_a_bare_model_fits(tmp_path: Path, table: Path) -> Non
     save_file({**bare, "h.0.attn.bias": torch.ones(1)}, tmp_path / "bare.safetensors")
     values = {"model": f"hf:{folder}", "data": f"texts:{table}", "weights": "file", "length": 8}
     files = {"weights": str(tmp_path / "bare.safetensors")}
-    spec = resolve(Spec.from_dict(values), "laptop", files)
+    spec = resolve_inputs(Spec.from_dict(values), "laptop", files)
     model = make_initial_model(spec, 2, analyze_model(spec.model, 2, 8)[0], tmp_path)
     own = model.state_dict()
     assert all(torch.equal(own[k], source[k]) for k in source if k != "score.weight")

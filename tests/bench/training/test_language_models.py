@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from bench.batches.order import IGNORED_LABEL
 from bench.models.anatomy import analyze_model
 from bench.models.catalogue import build
-from bench.planning.run_inputs import resolve
+from bench.planning.run_inputs import resolve_inputs
 from bench.results.evaluation_file import read_evaluation
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
@@ -27,7 +27,7 @@ def make_spec(**changes: object) -> Spec:
         "options": {"n": 1, "K": 2}, "epochs": 1, "train_limit": 96, "optimizer": "adamw",
         "lr": 3e-3, "device": DEVICE.type, "keep_model": True,
     }  # fmt: skip
-    return resolve(Spec.from_dict({**values, **changes}), "laptop")
+    return resolve_inputs(Spec.from_dict({**values, **changes}), "laptop")
 
 
 def test_a_run_whose_last_update_diverges_has_the_status_diverged(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from bench.errors import UserError
 from bench.models.anatomy import analyze_model
 from bench.models.texts.catalogue import list_text_models
 from bench.models.texts.tokenizer import load_tokenizer, tokenize
-from bench.planning.run_inputs import resolve
+from bench.planning.run_inputs import resolve_inputs
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 from bench.training.components import make_initial_model
@@ -37,7 +37,7 @@ def tiny(strategy: str = "full", files: dict | None = None, **changes) -> Spec:
         "options": options, "epochs": 2, "train_limit": 192, "optimizer": "adamw", "lr": 1e-3,
         "device": DEVICE.type,
     }  # fmt: skip
-    return resolve(Spec.from_dict({**values, **changes}), "laptop", files)
+    return resolve_inputs(Spec.from_dict({**values, **changes}), "laptop", files)
 
 
 def test_runs_with_one_seed_have_identical_weights_until_the_first_freeze(tmp_path: Path) -> None:

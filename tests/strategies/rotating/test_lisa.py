@@ -13,7 +13,7 @@ from torch import nn
 
 from bench.errors import UserError
 from bench.layers.discovery import find_layers
-from bench.planning.run_inputs import resolve
+from bench.planning.run_inputs import resolve_inputs
 from bench.results.decisions import list_frozen_sets, read_decisions
 from bench.results.run_folder import RunFolder
 from bench.seeds import make_generator
@@ -95,7 +95,9 @@ def test_decisions_equal_the_rule(
 def test_a_real_run_follows_the_rule(model: str, data: str, block: str, tmp_path: Path) -> None:
     values = {"model": model, "data": data, "strategy": "lisa", "options": {"n": 2, "K": 2}}
     values |= {"resolution": 24, "length": 16}
-    spec = resolve(Spec.from_dict({**values, "epochs": 3, "train_limit": 64, "seed": 4}), "laptop")
+    spec = resolve_inputs(
+        Spec.from_dict({**values, "epochs": 3, "train_limit": 64, "seed": 4}), "laptop"
+    )
     result = execute_run(spec, tmp_path)
     blocks: dict[str, set[int]] = {}
     for layer in result["layers"][:-1]:

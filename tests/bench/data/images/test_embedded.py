@@ -78,7 +78,7 @@ def test_five_folds_test_every_digit_and_every_font_once():
 @pytest.mark.parametrize("part", ["test", "validation"])
 def test_clusters_name_the_sources_of_the_evaluation_images(name, part):
     data = catalogue.load(name, resolution=8, evaluate_on=part, fold=2)
-    clusters = data.eval_clusters
+    clusters = data.eval_sources
     assert clusters.shape == (len(data.eval_labels), 1)
     if name == "digits10":
         assert set(clusters.flatten().tolist()) == set(digits.split_digits(2)[part].tolist())
@@ -94,7 +94,7 @@ def test_clusters_name_the_sources_of_the_evaluation_images(name, part):
 @pytest.mark.parametrize("name", ["glyphs", "glyphs:pairs"])
 def test_clusters_of_glyphs_are_the_fonts_of_the_evaluation(name):
     recipe = glyphs.RECIPES[name.partition(":")[2]]
-    clusters = catalogue.load(name, resolution=8).eval_clusters
+    clusters = catalogue.load(name, resolution=8).eval_sources
     used = {recipe.fonts[number] for number in clusters.flatten().tolist()}
     assert used == set(glyphs.split(recipe)["test"])
     assert clusters.shape == (glyphs.EVAL_DRAWS, 2 if recipe.pairs else 1)

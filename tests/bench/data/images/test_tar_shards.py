@@ -21,7 +21,7 @@ from bench.data.images.shards.shard_files import find_shards
 from bench.data.images.shards.tar_shards import TarMember
 from bench.data.images.streaming import ImageStream
 from bench.errors import UserError
-from bench.planning.run_inputs import resolve
+from bench.planning.run_inputs import resolve_inputs
 from bench.results.comparison import find_difference
 from bench.spec import Spec
 from bench.training.loop import execute
@@ -79,7 +79,7 @@ def spec_of(root: Path, **changes: Any) -> Spec:
         "model": "laptop_vgg11", "data": f"folder:{root}", "resolution": 24, "epochs": 2,
         "batch_size": 8, "strategy": "autofreeze", "options": {"M": 2, "N": 90},
     }  # fmt: skip
-    return resolve(Spec.from_dict({**values, **changes}), "laptop")
+    return resolve_inputs(Spec.from_dict({**values, **changes}), "laptop")
 
 
 @pytest.mark.parametrize("memory", [0, 2**30])
