@@ -1,12 +1,19 @@
-"""Exceptions that the command line prints as one line, without a traceback."""
+"""Exceptions of freezebench, and one-line summaries of the errors of other libraries."""
 
 
 class UserError(Exception):
-    """Problem that the user can fix. The message is one line: what is wrong, where, what to do."""
+    """Problem that the user can fix. The message is one line: what is wrong, where, what to do.
+
+    The command line prints the message without a traceback.
+    """
 
 
 class ProcessLost(UserError):
     """Loss of a process or a machine of a run; the run can resume from its checkpoint."""
+
+
+class Stopped(Exception):
+    """Exception raised when a run stops on request, after its checkpoint was written."""
 
 
 def summarise_error(error: Exception, *, with_type: bool = False) -> str:

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from bench.errors import UserError
 
+RUN_AGAIN = "delete its folder to run it again"  # advice for a damaged file of a run
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 # Folder that holds the packages bench, strategies, reports and sweeps.
@@ -87,11 +88,10 @@ def _hash(path: Path, number: int, changed: int, size: int) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
 
 
-def read_json(path: Path, advice: str = "delete its folder to run it again") -> dict[str, Any]:
+def read_json(path: Path, advice: str = RUN_AGAIN) -> dict[str, Any]:
     """Read a JSON object from a file.
 
-    advice: advice at the end of the error message. Raises UserError that names the file if the file
-    is missing or damaged.
+    advice: end of the error message. Raises UserError if the file is missing or damaged.
     """
     try:
         with explain_errors(path):
@@ -103,6 +103,25 @@ def read_json(path: Path, advice: str = "delete its folder to run it again") -> 
     if not isinstance(values, dict):
         raise UserError(f"{path} contains {type(values).__name__}, not a JSON object; {advice}")
     return values
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the JSON objects of a JSON Lines file in the folder of a run.
+
+    Raises UserError if the file is missing or damaged.
+    """
+    try:
+        with explain_errors(path):
+            rows = [json.loads(line) for line in path.read_text().splitlines()]
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; {RUN_AGAIN}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); {RUN_AGAIN}") from None
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            kind = type(row).__name__
+            raise UserError(f"{path}, line {number}: {kind}, not a JSON object; {RUN_AGAIN}")
+    return rows
 
 
 def read_toml(path: Path, name: str) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bench.errors import ProcessLost, UserError
+from bench.errors import ProcessLost, Stopped, UserError
+from bench.launch.outcome import Ending
 from bench.results.heartbeat import NAME as PROGRESS
 from bench.results.heartbeat import Heartbeat, RunTakenOver, get_job_name, is_alive_elsewhere
 from bench.results.run_folder import RunFolder
@@ -24,7 +25,7 @@ CHECKPOINT_VARIABLE = "FREEZEBENCH_CHECKPOINT_SECONDS"
 
 def run_and_report(
     spec: Spec, results: Path, stop: Callable[[], bool], report_progress: Callable[[int, int], None]
-) -> tuple[str, Any]:
+) -> tuple[Ending, Any]:
     """Execute a run. Return a pair of a kind and a value.
 
     The pair is ("result", result), ("found", result), ("stopped", None) or ("failed", reason).
@@ -48,11 +49,9 @@ def run_and_report(
             if stop():
                 return "stopped", None
             time.sleep(HEARTBEAT_SECONDS)
+    except Stopped:
+        return "stopped", None
     except (Exception, SystemExit) as error:  # a strategy may call sys.exit
-        from bench.training.loop import Stopped
-
-        if isinstance(error, Stopped):
-            return "stopped", None
         # An error in one run must not end the other runs, so record it and report it.
         return "failed", _record_failure(folder, error)
 

@@ -25,16 +25,12 @@ def run_in_process(plan: Plan, results: Path, watcher: Watcher) -> Outcome:
                 continue
             watcher.started(spec)
             kind, value = run_and_report(spec, results, stop.is_set, partial(watcher.stepped, spec))
-            if kind in ("result", "found"):
-                done.add(spec.id)
-                outcome.finished.append(spec)
-                (watcher.finished if kind == "result" else watcher.found)(spec, value)
-            elif kind == "failed":
-                outcome.failed[spec.id] = value
-                watcher.failed(spec, value)
-            else:
+            outcome.record(spec, kind, value, watcher)
+            if kind == "stopped":
                 outcome.stopped = True
                 break
+            if kind != "failed":
+                done.add(spec.id)
     return outcome
 
 

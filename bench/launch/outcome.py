@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from bench.spec import Spec
+
+# End of a run in this launch: a result of its own, the result of another process, a failure, or a
+# stop with a checkpoint.
+Ending = Literal["result", "found", "failed", "stopped"]
 
 
 class Watcher(Protocol):
@@ -36,3 +40,15 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     blocked: list[Spec] = field(default_factory=list)
     stopped: bool = False
+
+    def record(self, spec: Spec, kind: Ending, value: Any, watcher: Watcher) -> None:
+        """Record the end of a run, and tell the watcher.
+
+        value: the result, or the reason of the failure; ignored for a stopped run.
+        """
+        if kind == "failed":
+            self.failed[spec.id] = value
+            watcher.failed(spec, value)
+        elif kind != "stopped":
+            self.finished.append(spec)
+            (watcher.finished if kind == "result" else watcher.found)(spec, value)

@@ -152,7 +152,7 @@ class Pool:
         if worker.spec is None:
             return
         spec = worker.spec
-        message: tuple[str, Any] = ("", None)
+        message: tuple[Any, Any] = ("", None)
         with suppress(EOFError, OSError):  # the pipe is closed if the process died
             if worker.pipe.poll():
                 message = worker.pipe.recv()
@@ -168,13 +168,9 @@ class Pool:
             record_killed(RunFolder(self._results, spec.id), value)
             self._replace_worker(worker)
         worker.spec = None
+        self._outcome.record(spec, kind, value, self._watcher)
         if kind in ("result", "found"):
             self._done.add(spec.id)
-            self._outcome.finished.append(spec)
-            (self._watcher.finished if kind == "result" else self._watcher.found)(spec, value)
-        elif kind != "stopped":
-            self._outcome.failed[spec.id] = value
-            self._watcher.failed(spec, value)
 
     def _start_worker(self, slot: int) -> Worker:
         return start_worker(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.files import hash_file, read_json
+from bench.files import hash_file, read_json, read_json_lines
 from bench.path_names import omit_path
 from bench.results.decisions import read_decisions
 from bench.results.evaluation_file import read_evaluation
@@ -34,6 +34,7 @@ def read_reproducible(folder: Path) -> dict[str, Any]:
     # A run that an earlier version of the code recorded lacks options that were added since.
     spec = {n: option.default for n, option in FIELDS.items() if n not in HOW} | spec
     model = folder / "model.safetensors"
+    epochs = read_json_lines(folder / "epochs.jsonl")
     try:
         result["memory"] = _drop_fields(result["memory"], MEMORY_OF_THE_DEVICE)
         result["freeze_states"] = [_drop_fields(s, OF_A_STATE) for s in result["freeze_states"]]
@@ -44,7 +45,7 @@ def read_reproducible(folder: Path) -> dict[str, Any]:
     return {
         "spec": spec,
         "result": result,
-        "epochs": [_drop_fields(row, OF_AN_EPOCH) for row in _read_rows(folder / "epochs.jsonl")],
+        "epochs": [_drop_fields(row, OF_AN_EPOCH) for row in epochs],
         "decisions": read_decisions(folder),
         "evaluation": read_evaluation(folder).hash() if result.get("status") == "done" else "",
         "model": hash_file(model) if model.exists() else "",
@@ -77,14 +78,6 @@ def find_difference(one: dict[str, Any], other: dict[str, Any]) -> str:
 
 def _drop_fields(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in names}
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a JSON Lines file."""
-    try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); delete its folder") from None
 
 
 def _shorten(value: Any) -> str:

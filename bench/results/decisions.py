@@ -10,12 +10,11 @@ this step on. For example, "5" means that layers 0 and 2 are frozen.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError
+from bench.files import read_json_lines
 
 FILE = "decisions.jsonl"
 
@@ -36,11 +35,7 @@ def read_decisions(folder: Path) -> list[dict[str, Any]]:
 
     Raises UserError if the file is missing or damaged.
     """
-    path = folder / FILE
-    try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); delete its folder") from None
+    return read_json_lines(folder / FILE)
 
 
 def list_frozen_sets(lines: Sequence[dict[str, Any]]) -> list[tuple[int, frozenset[int]]]:

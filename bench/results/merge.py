@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from bench.results.compact_form import SUFFIX, unpack_runs
 from bench.results.comparison import find_difference, read_reproducible
 from bench.results.run_folder import REPEAT, RunFolder, check_owner
 from bench.revisions import RESULTS_VERSION
-from bench.spec import Spec
 
 # File to copy last, because it marks the run as done.
 LAST = "result.json"
@@ -155,25 +154,14 @@ def _is_complete(folder: Path) -> bool:
     """Return whether a run is done and, if it must keep its weights, has them."""
     if not (folder / LAST).exists():
         return False
-    spec = _read_spec(folder, read_json(folder / "spec.json"))
-    return RunFolder(folder.parent.parent, folder.name).is_complete(spec)
-
-
-def _read_spec(folder: Path, values: Mapping[str, Any]) -> Spec:
-    """Return the spec of a run. The error for settings that are not valid names the folder."""
-    try:
-        return Spec.from_dict({k: v for k, v in values.items() if k not in ("id", "cell")})
-    except UserError as error:
-        raise UserError(
-            f"{folder}: spec.json does not fit this release ({error}); merge with the release that "
-            "made the run, or move this folder out of the results folder"
-        ) from None
+    run = RunFolder(folder.parent.parent, folder.name)
+    return run.is_complete(run.read_spec())
 
 
 def _check_run(run_id: str, folder: Path) -> dict[str, Any]:
     """Read the record of a done run. Raise UserError if it is damaged or belongs to another run."""
     found = read_reproducible(folder)
-    spec = _read_spec(folder, found["spec"])
+    spec = RunFolder(folder.parent.parent, folder.name).read_spec()
     for what in ("spec", "result"):
         check_owner(folder, f"{what}.json", found[what].get("id"))
     if spec.id != run_id:

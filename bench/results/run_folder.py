@@ -69,6 +69,17 @@ class RunFolder:
         """Read the result. Raise UserError if it is missing or damaged."""
         return read_json(self.path / "result.json")
 
+    def read_spec(self) -> Spec:
+        """Read the spec. Raise UserError if it is missing, damaged or made by another release."""
+        values = read_json(self.path / "spec.json")
+        try:
+            return Spec.from_dict({k: v for k, v in values.items() if k not in ("id", "cell")})
+        except UserError as error:
+            raise UserError(
+                f"{self.path}: spec.json does not fit this release ({error}); use the release that "
+                "made the run, or move this folder out of the results folder"
+            ) from None
+
     def create(self) -> None:
         """Create the folder. Raise UserError without permission or disk space."""
         with explain_errors(self.path):

@@ -8,13 +8,12 @@ because the wandb client can block forever without a connection.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from bench.files import PROJECT, read_json
+from bench.files import PROJECT, read_json_lines
 from bench.options import make_unknown_error
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
@@ -54,9 +53,8 @@ def send_run(path: Path) -> None:
     """Upload the run in a folder. Raise any error of the wandb client."""
     import wandb
 
-    values = read_json(path / "spec.json")
-    spec = Spec.from_dict({k: v for k, v in values.items() if k not in ("id", "cell")})
-    result = read_json(path / "result.json")
+    folder = RunFolder(path.parent.parent, path.name)
+    spec, result = folder.read_spec(), folder.result()
     online = os.environ["WANDB_MODE"] == "online"
     run = wandb.init(
         project=os.environ.get("WANDB_PROJECT", "freezebench"),
@@ -70,8 +68,7 @@ def send_run(path: Path) -> None:
         resume="allow" if online else None,
         settings=wandb.Settings(silent=True),
     )
-    for line in (path / "epochs.jsonl").read_text().splitlines():
-        row = json.loads(line)
+    for row in read_json_lines(path / "epochs.jsonl"):
         run.log({k: v for k, v in row.items() if v is not None}, step=row["step"])
     run.summary.update({k: result[k] for k in ("status", "accuracy", "steps", "flops", "clocks")})
     run.finish()

@@ -11,7 +11,6 @@ from torch import nn
 
 from bench.data.catalogue import find_data_set, find_fold
 from bench.errors import UserError
-from bench.files import read_json
 from bench.layers.discovery import Layer
 from bench.models.catalogue import build as build_model
 from bench.models.texts.catalogue import find_text_model
@@ -121,9 +120,7 @@ def _find_kept_model(spec: Spec, source: str, results: Path, *, same_data: bool 
             f"{spec.label}: needs the weights of {source}, which were not saved; repeat that run "
             "with --keep-model"
         )
-    values = read_json(folder.path / "spec.json")
-    theirs = Spec.from_dict({k: v for k, v in values.items() if k not in ("id", "cell")})
-    _check_samples(spec, source, theirs, same_data=same_data)
+    _check_samples(spec, source, folder.read_spec(), same_data=same_data)
     return folder.model
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from bench.distributed.process_group import ALONE, ProcessGroup
-from bench.errors import UserError
+from bench.errors import Stopped, UserError
 from bench.prefix.prefix_forward import PrefixForward
 from bench.results.decisions import FILE as DECISIONS
 from bench.results.run_folder import REPEAT, RunFolder
@@ -37,10 +37,6 @@ from bench.training.training_step import take_step
 from bench.training.warm_up import warm_up
 
 CHECKPOINT_SECONDS = 60.0
-
-
-class Stopped(Exception):
-    """Exception raised when a run stops on request, after its checkpoint was written."""
 
 
 class Diverged(Exception):

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
+from bench.errors import Stopped
 from bench.results.comparison import find_difference
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
-from bench.training.loop import Stopped, execute
+from bench.training.loop import execute
 from tests.support.tiny_runs import execute_run, load_essence, load_weights
 
 

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError
+from bench.errors import Stopped, UserError
 from bench.launch.processes.messages import Failure, ProgressSender, ignore_interrupts, send
 from bench.spec import Spec
 
@@ -50,7 +50,7 @@ def run_replica(pipe: Connection, task: ReplicaTask, stopping: Any) -> None:
         import torch
 
         from bench.distributed.process_group import join_processes
-        from bench.training.loop import Stopped, execute
+        from bench.training.loop import execute
 
         if spec.device == "cuda":
             torch.cuda.set_device(task.gpu)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from bench.errors import ProcessLost, UserError
+from bench.errors import ProcessLost, Stopped, UserError
 from bench.launch.processes.fork_server import AGAIN, start_process, start_server
 from bench.launch.processes.messages import Failure, Message
 from bench.launch.processes.replica import ReplicaTask, run_replica
@@ -131,8 +131,6 @@ def get_result(replicas: list[Replica]) -> dict[str, Any]:
     word = replicas[0].last_word
     assert word is not None
     if word[0] == "stopped":
-        from bench.training.loop import Stopped
-
         raise Stopped
     result: dict[str, Any] = word[1]
     return result

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import ProcessLost, UserError
+from bench.errors import ProcessLost, Stopped, UserError
 from bench.launch.processes.replica import ReplicaTask
 from bench.launch.processes.replica_watch import (
     LISTEN_SECONDS,
@@ -59,7 +59,6 @@ def _lead(
 ) -> dict[str, Any]:
     """Tell the other machines to start a run, and execute it together with them."""
     from bench.distributed.machines import connect
-    from bench.training.loop import Stopped
 
     machines, address = connect()
     if machines.size != spec.nodes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from bench.errors import Stopped
 from bench.perf.harness import Harness, PerfSettings, build_reference_loop, make_spec
 from bench.perf.interleaved_timing import (
     BLOCK_SECONDS,
@@ -16,7 +17,7 @@ from bench.perf.interleaved_timing import (
 from bench.perf.measurement import Measurement, make_measurement
 from bench.perf.median_interval import LEAST_ROUNDS
 from bench.perf.subjects import SMALLEST, SUBJECTS
-from bench.training.loop import Stopped, train
+from bench.training.loop import train
 
 LIMITS = {"resnet50": "<= 1.02", "deit_tiny_patch16_224": "<= 1.02", SMALLEST: "<= 1.10"}
 

@@ -9,10 +9,11 @@ import pytest
 
 from bench.costs import energy
 from bench.costs.energy import EnergyMeter
+from bench.errors import Stopped
 from bench.machine.energy_counters import NoEnergy, RaplCounter
 from bench.results.comparison import read_reproducible
 from bench.training import run_state
-from bench.training.loop import Stopped, execute
+from bench.training.loop import execute
 from tests.support.tiny_runs import make_tiny_spec
 
 TINY = make_tiny_spec()

@@ -19,7 +19,7 @@ from bench.batches.order import IGNORED_LABEL
 from bench.batches.texts import make_text_batches
 from bench.cli.main import main
 from bench.distributed.process_group import ProcessGroup
-from bench.errors import ProcessLost, UserError
+from bench.errors import ProcessLost, Stopped, UserError
 from bench.files import read_json
 from bench.launch.pool import Pool
 from bench.launch.processes.replicas import execute_replicas
@@ -27,7 +27,6 @@ from bench.planning.plan import make_plan
 from bench.results.evaluation_file import read_evaluation
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
-from bench.training.loop import Stopped
 from tests.support.paths import SUPPORT
 from tests.support.tiny_runs import (
     execute_run,

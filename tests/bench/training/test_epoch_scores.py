@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from bench.costs.accounting import Accounting
+from bench.errors import Stopped
 from bench.training import loop
-from bench.training.loop import Stopped, execute
+from bench.training.loop import execute
 from tests.support.tiny_runs import execute_run, load_essence, make_tiny_spec
 
 OWN = ("score", "decide_flops")

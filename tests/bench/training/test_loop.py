@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from bench.costs.clocks import REGIONS
-from bench.errors import UserError
+from bench.errors import Stopped, UserError
 from bench.files import read_json
 from bench.results.run_folder import RunFolder
 from bench.training.freezing_stage import run_stage
-from bench.training.loop import Stopped, execute, prepare
+from bench.training.loop import execute, prepare
 from bench.training.run_record import record_environment
 from bench.training.run_state import RunState
 from bench.training.training_step import take_step

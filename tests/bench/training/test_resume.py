@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from bench.errors import UserError
+from bench.errors import Stopped, UserError
 from bench.results.run_folder import RunFolder
 from bench.results.run_status import read_status
 from bench.spec import Spec
 from bench.strategy_api.built_in import find_built_in
 from bench.training.checkpoint import save_checkpoint
-from bench.training.loop import Stopped, execute
+from bench.training.loop import execute
 from tests.support.device import DEVICE
 from tests.support.interrupted_runs import assert_same_bits, execute_with_stops
 from tests.support.paths import SUPPORT

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bench.costs.accounting import MOST_STATES
-from bench.errors import UserError
+from bench.errors import Stopped, UserError
 from bench.perf.replay import find_timing_obstacle
 from bench.results.decisions import (
     decode_layers,
@@ -17,7 +17,7 @@ from bench.results.decisions import (
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 from bench.training.freezing_stage import run_stage
-from bench.training.loop import Stopped, execute
+from bench.training.loop import execute
 from bench.training.run_state import RunState
 from bench.training.training_step import take_step
 from tests.support.interrupted_runs import assert_same_bits, execute_with_stops

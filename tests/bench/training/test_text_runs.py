@@ -13,7 +13,7 @@ from bench.batches.order import IGNORED_LABEL
 from bench.data.catalogue import load_texts
 from bench.data.texts.dataset import TextSample
 from bench.data.texts.grammar.words import build_vocabulary
-from bench.errors import UserError
+from bench.errors import Stopped, UserError
 from bench.models.anatomy import analyze_model
 from bench.models.texts.catalogue import list_text_models
 from bench.models.texts.tokenizer import load_tokenizer, tokenize
@@ -21,7 +21,7 @@ from bench.planning.run_inputs import resolve_inputs
 from bench.results.run_folder import RunFolder
 from bench.spec import Spec
 from bench.training.components import make_initial_model
-from bench.training.loop import Stopped, execute
+from bench.training.loop import execute
 from tests.support.device import DEVICE
 from tests.support.paths import ROOT
 from tests.support.tiny_runs import execute_run, load_essence, load_weights

@@ -5,9 +5,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from bench.errors import Stopped
 from bench.results.run_folder import RunFolder
 from bench.strategy_api.view import View
-from bench.training.loop import Stopped, execute
+from bench.training.loop import execute
 from strategies.smartfrz.training.recorder import Record
 from tests.support.tiny_runs import execute_run, make_tiny_spec
 from tests.support.tiny_view import build_tiny_net, build_tiny_view, train_a_step
