@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from bench.batches.images import Batches
+from bench.batches.images import ImageBatches
 from bench.batches.interface import AnyBatches
 from bench.batches.streamed_images import StreamedBatches
 from bench.batches.texts import TextBatches, make_text_batches
@@ -67,7 +67,7 @@ def make_batches(
         return StreamedBatches(streamed, spec, device, group), streamed.classes
     fold = find_fold(spec.data, spec.seed)
     data = load_data(spec.data, spec.resolution, part, root, spec.train_limit, fold)
-    return Batches(data, spec, device, group), data.classes
+    return ImageBatches(data, spec, device, group), data.classes
 
 
 def count_batches(batches: AnyBatches, spec: Spec, processes: int = 1) -> dict[int, int]:
@@ -79,4 +79,4 @@ def count_batches(batches: AnyBatches, spec: Spec, processes: int = 1) -> dict[i
     if isinstance(batches, TextBatches):
         return {size: count * processes for size, count in batches.count_batches().items()}
     steps = spec.epochs * batches.steps_per_epoch
-    return dict.fromkeys(batches.sizes(), steps * processes)  # images have one size
+    return dict.fromkeys(batches.count_samples_by_size(), steps * processes)  # images have one size

@@ -29,7 +29,7 @@ from bench.seeds import derive_seed, make_generator
 from bench.spec import Spec
 
 
-class Batches:
+class ImageBatches:
     """Batches of shuffled, augmented and normalised images; the training set is on the device.
 
     samples: number of training samples per epoch.
@@ -63,7 +63,7 @@ class Batches:
 
     metric: Metric = "accuracy"
 
-    def sizes(self) -> dict[int, int]:
+    def count_samples_by_size(self) -> dict[int, int]:
         """Return the number of samples of full training by image side in pixels.
 
         All images have the same side, so there is one entry.

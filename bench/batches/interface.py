@@ -50,7 +50,7 @@ class AnyBatches(Protocol):
         """Return the inputs of `probe` and their labels."""
         ...
 
-    def sizes(self) -> dict[int, int]:
+    def count_samples_by_size(self) -> dict[int, int]:
         """Return the number of samples of full training by input size.
 
         An input size is an image side in pixels, or a padded text length in tokens.

@@ -50,7 +50,7 @@ class StreamedBatches:
     metric: Metric = "accuracy"
     eval_sources: Tensor | None = None
 
-    def sizes(self) -> dict[int, int]:
+    def count_samples_by_size(self) -> dict[int, int]:
         """Return the number of samples of full training by image side in pixels.
 
         All images have the same side, so there is one entry.

@@ -107,7 +107,7 @@ class TextBatches:
         labels = self._train.labels[move_to_device(self._device, rows)]
         return self._prepare_inputs(self._train, rows), labels
 
-    def sizes(self) -> dict[int, int]:
+    def count_samples_by_size(self) -> dict[int, int]:
         """Return the number of samples of full training, by padded text length in tokens."""
         return self._counts[0]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 SAMPLE_S = 30.0
-GLANCE_S, IDLE_S = 0.1, 1.0  # how long the device is watched before a run
+BUSY_CHECK_S, IDLE_S = 0.1, 1.0  # how long the device is watched before a run
 SEVERAL = "several processes share this run"
 
 
@@ -108,7 +108,7 @@ class _DeviceEnergy:
             return
         with self._explain():
             counter = self._opener()
-            for seconds in (GLANCE_S, IDLE_S):  # a busy machine is recognised at a glance
+            for seconds in (BUSY_CHECK_S, IDLE_S):  # 0.1 s shows that a machine is busy
                 counter.restart()
                 since, joules = time.perf_counter(), counter.read()
                 time.sleep(seconds)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.batches.images import Batches
+from bench.batches.images import ImageBatches
 from bench.batches.interface import AnyBatches
 from bench.costs.flops import FlopModel
 from bench.costs.freeze_state import FreezeState
@@ -56,7 +56,7 @@ class PrefixForward:
         UserError if cache_prefix is on and the model does some work once per batch, or if
         fold_norms can fold none of the model's BatchNorms.
         """
-        if not isinstance(batches, Batches):
+        if not isinstance(batches, ImageBatches):
             raise UserError(
                 f"{spec.label}: cache_prefix and fold_norms need image data that fits in memory; "
                 "set both to false, or use images at a lower resolution"

@@ -100,7 +100,7 @@ def prepare(run: RunState, folder: RunFolder) -> None:
         batch = run.batches.probe(min(run.spec.batch_size, run.batches.samples))
         warm_up(run.model, run.build_optimizer, batch, run.autocast)
         torch.cuda.empty_cache()  # do not count the copy's memory as reserved
-    _check_switches(run)
+    _refuse_costly_switches(run)
     if run.spec.cache_prefix or run.spec.fold_norms:
         run.prefix_forward = PrefixForward(
             run.spec,
@@ -130,7 +130,8 @@ def prepare(run: RunState, folder: RunFolder) -> None:
     run_stage(run)
 
 
-def _check_switches(run: RunState) -> None:
+def _refuse_costly_switches(run: RunState) -> None:
+    """Raise UserError if the run prepares each freeze state, and its strategy has many of them."""
     spec = run.spec
     costly = [name for name in ("compiled", "cache_prefix", "fold_norms") if getattr(spec, name)]
     if run.strategy.switches_often and costly:
@@ -142,7 +143,7 @@ def _check_switches(run: RunState) -> None:
 
 def _prepare_compiled_step(run: RunState) -> None:
     spec = run.spec
-    if len(run.batches.sizes()) > 1:
+    if len(run.batches.count_samples_by_size()) > 1:
         raise UserError(
             f"{spec.label}: compiled needs inputs of one size, but the texts differ in length; set "
             "compiled = false"

@@ -118,7 +118,7 @@ class RunState:
 
     def _analyze_model(self, classes: int) -> tuple[tuple[Layer, ...], FlopsBySize]:
         """Return the layers of the model, and its FLOPs at each size of the batches."""
-        spec, sizes = self.spec, self.batches.sizes()
+        spec, sizes = self.spec, self.batches.count_samples_by_size()
         analyze = partial(
             analyze_model,
             spec.model,

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 TRIES = 2  # attempts per run, counting one whose process was killed or whose folder was missing
 LOOK_AGAIN_SECONDS = 5.0
 REQUEUE_TRIES = 3
-GLANCES = 10
+LOCK_CHECKS = 10
 # Signal that submitit requests from Slurm before the time limit (SIGUSR2).
 USER_SIGNAL = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]
 
@@ -242,7 +242,7 @@ class _PackExecution:
 
     def _fail(self, spec: Spec, why: Mapping[str, Any]) -> None:
         folder = RunFolder(self._results, spec.id)
-        for _ in range(GLANCES if self._results.is_dir() else 0):
+        for _ in range(LOCK_CHECKS if self._results.is_dir() else 0):
             with folder.hold_lock() as ours:
                 if ours and not folder.is_complete(spec):
                     folder.write("failure.json", {**why, "job": get_job_name()})

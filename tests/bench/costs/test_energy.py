@@ -41,7 +41,7 @@ class Recorded:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(energy, "GLANCE_S", 0.001)
+    monkeypatch.setattr(energy, "BUSY_CHECK_S", 0.001)
     monkeypatch.setattr(energy, "IDLE_S", 0.01)
 
 

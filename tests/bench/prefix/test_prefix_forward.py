@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.batches.images import Batches
+from bench.batches.images import ImageBatches
 from bench.errors import UserError
 from bench.layers.discovery import Inputs
 from bench.models.anatomy import analyze_model
@@ -94,13 +94,13 @@ def test_images_are_not_prepared_if_all_rows_are_cached(
 ) -> None:
     """Use blank images in place of fully cached batches, and expect bit-identical weights."""
     spec, drawn = prefix_run("laptop_resnet", **{**CACHED, "epochs": 5}), list[int]()
-    draw = Batches.batch
+    draw = ImageBatches.batch
 
-    def batch(self: Batches, step: int) -> tuple[Inputs, torch.Tensor]:
+    def batch(self: ImageBatches, step: int) -> tuple[Inputs, torch.Tensor]:
         drawn.append(step)
         return draw(self, step)
 
-    monkeypatch.setattr(Batches, "batch", batch)
+    monkeypatch.setattr(ImageBatches, "batch", batch)
     execute_run(spec, tmp_path / "blank")
     # An epoch has six steps. The prefix freezes after step 3 and all rows are cached by step 12.
     # It grows after step 14, and all rows are cached again by step 24.
