@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from bench.errors import UserError
+from bench.field_rules import check_fields
 from bench.options import (
     Choice,
     Flag,
@@ -22,7 +23,6 @@ from bench.options import (
     make_unknown_error,
 )
 from bench.path_names import omit_path
-from bench.replicas import check_replicas
 from bench.revisions import RESULTS_VERSION, REVISIONS
 
 FULL = "full"  # name of the strategy that freezes nothing
@@ -159,24 +159,6 @@ class Spec:
         for name in ("model", "data"):
             if not checked[name]:
                 raise UserError(f"run: {name} is missing; give one (see `freezebench list`)")
-        if checked["cache_prefix"] and checked["augment"] != "none":
-            raise UserError(
-                f"run: cache_prefix needs the same inputs in every epoch, but augment = "
-                f"{checked['augment']!r} changes them; set augment = none"
-            )
-        if checked["score_samples"] and not checked["score_epochs"]:
-            raise UserError("run: score_samples needs score_epochs; set score_epochs = true")
-        if checked["nesterov"] and (checked["optimizer"] != "sgd" or not checked["momentum"]):
-            raise UserError(
-                f"run: nesterov needs optimizer = 'sgd' and momentum above 0, not optimizer = "
-                f"{checked['optimizer']!r} and momentum = {checked['momentum']:g}; set nesterov = "
-                "false"
-            )
-        for name in ("cache_prefix", "fold_norms", "checkpointing"):
-            if checked["compiled"] and checked[name]:
-                raise UserError(
-                    f"run: compiled and {name} cannot be combined; set one of them to false"
-                )
         for name in ("weights", "reference"):
             if checked[name] == "run:":
                 raise UserError(f"run: {name} = 'run:' has no id; give run:ID of a finished run")
@@ -185,7 +167,7 @@ class Spec:
         checked["match"] = tuple(self.match)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-        check_replicas(checked)
+        check_fields(checked, HASHED)
 
     @cached_property
     def id(self) -> str:

@@ -17,6 +17,7 @@ from bench.data.catalogue import find_fold
 from bench.errors import UserError
 from bench.models.shipped_backbones import find_backbone
 from bench.options import make_unknown_error
+from bench.planning.input_fields import check_changes, drop_idle_fields
 from bench.planning.run_inputs import resolve_inputs
 from bench.planning.sweep_command import build_command
 from bench.planning.sweep_files import apply_setting, check_pairs, load_profile, load_sweep_file
@@ -27,12 +28,7 @@ from bench.strategy_api.registry import load_strategy_class
 REFERENCE_SEED = 1000  # must differ from the seeds of a cell; a multiple of all numbers of folds
 BACKBONE_SEED = 0
 INPUTS = ("train_limit", "evaluate_on", "resolution", "length", "normalisation")  # of a reference
-BACKBONE_CHANGES = (
-    "device",
-    "precision",
-    "resolution",
-    "threads",
-)  # changes that also apply to backbones
+BACKBONE_CHANGES = ("device", "precision", "resolution", "threads")  # backbones change with runs
 
 
 @dataclass(frozen=True)
@@ -146,6 +142,7 @@ def expand_sweep(
         for model in grid.models:
             for dataset in grid.datasets:
                 entries += builder.pair(model, dataset, chosen, range(seeds or 0) or grid.seeds)
+    check_changes(changes or {}, (entry.spec.data for entry in entries))
     return Sweep(
         name=name,
         table=declared.table or name,
@@ -230,7 +227,8 @@ class _Builder:
     def _build_run(
         self, base: Mapping[str, Any], method: Method, seed: int, match: tuple[str, ...]
     ) -> Spec:
-        values = {**base, **self._shared, **method.set, **self._changes}
+        changes = drop_idle_fields(self._changes, base["data"])
+        values = {**base, **self._shared, **method.set, **changes}
         values |= {"seed": seed, "match": match}
         if "weights" in method.set:  # the method's own choice replaces the backbone
             values.pop("weights_file", None)
@@ -257,7 +255,8 @@ class _Builder:
                 raise make_unknown_error(f"profile {profile['name']}: {kind}", role, known)
         pair = profile.get("pairs", {}).get(f"{model}/{dataset}", {})
         values = {**profile["run"], **profile["models"][model], **profile["datasets"][dataset]}
-        values |= {**pair, **self._changes}
+        values |= pair
+        values |= drop_idle_fields(self._changes, values.get("data", ""))
         backbone = values.pop("backbone", None)
         own = self._files.get(f"weights:{model}")
         if own and backbone != {}:  # `backbone = {}` means from scratch; the user's file is ignored
@@ -267,13 +266,14 @@ class _Builder:
         elif backbone == {}:
             values |= {"weights": "", "weights_file": ""}  # from scratch
         elif backbone is not None:
-            shared = {k: v for k, v in profile["run"].items() if k in FIELDS}
-            shared |= {k: v for k, v in self._changes.items() if k in BACKBONE_CHANGES}
             if not isinstance(backbone, dict):
                 raise UserError(
                     f"profile {profile['name']}: backbone is {backbone!r} for {model} on "
                     f"{dataset}; it must be a name, a table of fields, or {{}} for random weights"
                 )
+            shared = {k: v for k, v in profile["run"].items() if k in FIELDS}
+            changes = {k: v for k, v in self._changes.items() if k in BACKBONE_CHANGES}
+            shared |= drop_idle_fields(changes, backbone.get("data", ""))
             pretraining = {**shared, "model": values.get("model", ""), **backbone}
             pretraining |= {"seed": BACKBONE_SEED, "evaluate_on": "test"}
             same_data = pretraining.get("data") == values.get("data")

@@ -197,3 +197,16 @@ def test_nesterov_needs_sgd_with_momentum(change: dict[str, Any]) -> None:
     assert PLAIN.with_changes(nesterov=True).nesterov
     with pytest.raises(UserError, match="nesterov needs optimizer = 'sgd' and momentum above 0"):
         PLAIN.with_changes(nesterov=True, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"optimizer": "adamw", "momentum": 0.5}, "momentum = 0.5 has no effect with optimizer"),
+        ({"precision": "tf32"}, "precision = 'tf32' needs device = 'cuda', not 'cpu'"),
+        ({"cache_host_mib": 1}, "cache_host_mib = 1 has no effect without cache_prefix"),
+    ],
+)
+def test_a_field_without_effect_is_an_error(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        PLAIN.with_changes(**change)

@@ -72,6 +72,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from bench.launch.launch import launch
+    from bench.planning.input_fields import check_changes
     from bench.planning.run_inputs import resolve_inputs
     from bench.planning.sweep_files import load_profile
     from bench.results.run_folder import RunFolder
@@ -91,6 +92,8 @@ def main(args: argparse.Namespace) -> int:
         )
     values["keep_model"] = args.keep_model
     profile = load_profile(args.profile)
+    if "data" in values:
+        check_changes(values, [values["data"]])
     spec = resolve_inputs(Spec.from_dict(values), profile["name"], collect_files(args))
     with meet_machines(args.rendezvous, [spec]) as first:
         if not first:
