@@ -25,7 +25,7 @@ def test_a_change_reaches_only_the_runs_on_which_it_acts(tmp_path: Path) -> None
 
 
 def test_a_change_that_acts_on_no_run_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match="normalisation acts on images only, but .* contain"):
+    with pytest.raises(UserError, match=r"normalisation acts on images only, but .* contain"):
         load_sweep("table6", "laptop", changes={"normalisation": "half"})
     arguments = ["run", "--model", "laptop_resnet", "--data", "digits10", "--length", "64"]
     assert main(arguments) == 1
