@@ -180,7 +180,7 @@ class Accounting:
         self._uncounted.clear()
         self._uncounted_batches.clear()
 
-    def memory(self) -> dict[str, float | int | None]:
+    def collect_memory(self) -> dict[str, float | int | None]:
         """Return the memory peaks of the run and the mean saved bytes per step, in bytes."""
         ran = [s for s in self.states if s.steps]
         steps = sum(s.steps for s in ran)
@@ -194,7 +194,7 @@ class Accounting:
             "cuda_reserved_peak": max(reserved, default=None),
         }
 
-    def summary(self) -> list[dict[str, Any]]:
+    def summarise_states(self) -> list[dict[str, Any]]:
         """Return the freeze states as rows of plain values, each with its median step time."""
         self._count_merged()
         return [state.make_row(self._flops.varies) for state in self.states]

@@ -48,7 +48,7 @@ class SavedModel:
 
     storages: tuple[SavedStorage, ...]
 
-    def bytes(self, frozen: Collection[int] = (), samples: int = 1) -> int:
+    def count_bytes(self, frozen: Collection[int] = (), samples: int = 1) -> int:
         """Return the bytes saved for a batch of `samples` samples.
 
         frozen: indices of the frozen layers.

@@ -153,7 +153,7 @@ class ProcessGroup:
         for buffer, piece in zip(moving, pieces, strict=True):
             buffer.copy_(piece.view_as(buffer))
 
-    def total(self, value: Tensor) -> Tensor:
+    def sum_over_processes(self, value: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes; the tensor itself does not change."""
         if self.size == 1:
             return value

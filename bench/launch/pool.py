@@ -115,7 +115,7 @@ class Pool:
         Runs that another launcher executes come last, because a worker would wait for their end.
         """
         busy = None
-        for spec in filter(self._ready, self._waiting):
+        for spec in filter(self._can_start, self._waiting):
             if not is_running(RunFolder(self._results, spec.id)):
                 return spec
             busy = busy or spec
@@ -135,7 +135,7 @@ class Pool:
                 worker = self._replace_worker(worker)
         worker.spec = spec
 
-    def _ready(self, spec: Spec) -> bool:
+    def _can_start(self, spec: Spec) -> bool:
         # A needed run that is not in the plan is done: make_plan checks that.
         return all(n in self._done or n not in self._planned for n in spec.needs)
 

@@ -141,7 +141,9 @@ def expand_sweep(
         chosen = [m for m in methods if grid.methods is None or m.name in grid.methods]
         for model in grid.models:
             for dataset in grid.datasets:
-                entries += builder.pair(model, dataset, chosen, range(seeds or 0) or grid.seeds)
+                entries += builder.build_pair(
+                    model, dataset, chosen, range(seeds or 0) or grid.seeds
+                )
     check_changes(changes or {}, (entry.spec.data for entry in entries))
     return Sweep(
         name=name,
@@ -194,14 +196,14 @@ class _Builder:
         self._shared = shared
         self.artifacts: list[Spec] = []
 
-    def pair(
+    def build_pair(
         self, model: str, dataset: str, methods: Sequence[Method], seeds: Iterable[int]
     ) -> list[Entry]:
         """Return all runs of one model and data set.
 
         Builds matched methods last, because their specs contain the ids of the runs they match.
         """
-        base = self._base(model, dataset)
+        base = self._collect_base_fields(model, dataset)
         cells: dict[str, list[Spec]] = {}
         for method in sorted(methods, key=lambda m: bool(m.match)):
             target = method.match
@@ -247,7 +249,7 @@ class _Builder:
             values["reference"] = f"run:{reference.id}"
         return self._resolve_spec(values)
 
-    def _base(self, model: str, dataset: str) -> dict[str, Any]:
+    def _collect_base_fields(self, model: str, dataset: str) -> dict[str, Any]:
         """Return the fields that all methods share on one model and data set."""
         profile = self._profile
         for kind, role in (("model", model), ("dataset", dataset)):

@@ -124,7 +124,7 @@ def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
         "cpu": clocks["cpu"],
         "energy": run.energy.read(),
         "resumed": run.resumed,
-        "memory": run.group.reduce_max(run.accounting.memory()) | cached,
+        "memory": run.group.reduce_max(run.accounting.collect_memory()) | cached,
         "layers": [
             {
                 "index": layer.index,
@@ -136,7 +136,7 @@ def make_result(run: RunState, status: str, reason: str) -> dict[str, Any]:
             }
             for layer in run.layers
         ],
-        "freeze_states": run.accounting.summary(),
+        "freeze_states": run.accounting.summarise_states(),
     }
 
 

@@ -53,7 +53,7 @@ def take_step(run: RunState) -> None:
     if isinstance(measure, SavedBytes):
         held = count_state_bytes(run.model, run.optimizer) + view.count_snapshot_bytes()
         run.accounting.now.record_memory(len(labels), size, measure.bytes, held)
-    view.loss = run.group.total(loss.detach())
+    view.loss = run.group.sum_over_processes(loss.detach())
     run.loss_sum += view.loss
     view.step += 1
 
@@ -65,7 +65,7 @@ def _weight_loss(run: RunState, loss: Tensor, labels: Tensor, samples: int) -> T
     if labels.dim() == 1:
         return run.group.weight_loss(loss, len(labels), samples)
     count = (labels != IGNORED_LABEL).sum()  # differs between the processes, for masked words
-    return run.group.weight_loss(loss, count, run.group.total(count))
+    return run.group.weight_loss(loss, count, run.group.sum_over_processes(count))
 
 
 def _compute_output(run: RunState, inputs: Inputs) -> Any:

@@ -84,7 +84,7 @@ class Lab:
 
     def list_arrays(self) -> list[Array]:
         """Return all job arrays that were submitted."""
-        return Submissions(self.results).every()
+        return Submissions(self.results).read_all()
 
     def log(self) -> str:
         """Return the contents of all job logs."""

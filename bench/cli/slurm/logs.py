@@ -61,7 +61,7 @@ def _find_run_id(beginning: str, results: Path, submissions: Submissions) -> str
     """Return the run id that begins with these digits. Raise UserError for none or several."""
     runs = results / "runs"
     known = {path.name for path in runs.iterdir()} if runs.is_dir() else set()
-    known |= {run for array in submissions.every() for pack in array.packs for run in pack}
+    known |= {run for array in submissions.read_all() for pack in array.packs for run in pack}
     found = sorted(run for run in known if run.startswith(beginning))
     if not found:
         raise UserError(

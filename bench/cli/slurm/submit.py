@@ -88,14 +88,14 @@ def describe_submission(intent: SubmissionPlan, settings: ClusterSettings) -> st
     if count := len(intent.elsewhere):
         lines.append(f"{count} {'run is' if count == 1 else 'runs are'} running in another process")
     for number, planned in enumerate(intent.arrays, start=1):
-        at_once = settings.at_once(planned.specs)
+        at_once = settings.count_at_once(planned.specs)
         runs, jobs = len(planned.specs), len(planned.packs)
         lines.append(
             f"array {number}: {runs} run{'s' * (runs != 1)} in {jobs} job{'s' * (jobs != 1)}"
             + (f", {at_once} at a time in a job" if at_once > 1 else "")
         )
     if intent.arrays:
-        given = settings.parameters()
+        given = settings.collect_parameters()
         words = ", ".join(
             f"{key} {given[key]}"
             for key in ("partition", "account", "qos", "gpus_per_node", "cpus_per_task", "mem")

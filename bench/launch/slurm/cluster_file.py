@@ -125,7 +125,7 @@ class ClusterSettings:
         minutes = self.packing["minutes_per_job"] or self.timeout_min / 2
         return float(minutes) * 60
 
-    def at_once(self, specs: Sequence[Spec]) -> int:
+    def count_at_once(self, specs: Sequence[Spec]) -> int:
         """Return how many runs a job executes at a time, limited by its GPUs or by its CPU cores.
 
         A job of several nodes executes one run at a time.
@@ -153,14 +153,14 @@ class ClusterSettings:
                     f"gpus_per_node = {wanted}"
                 )
         # An array may contain any part of the runs, so each run must fit beside others like it.
-        threads = max((self.at_once([s]) * count_threads([s]) for s in specs), default=1)
+        threads = max((self.count_at_once([s]) * count_threads([s]) for s in specs), default=1)
         if self.resources["cpus_per_task"] < threads:
             raise UserError(
                 f"{self.file}: the runs that a job executes at a time use {threads} threads, but "
                 f"cpus_per_task = {self.resources['cpus_per_task']}; set cpus_per_task = {threads}"
             )
 
-    def parameters(self) -> dict[str, Any]:
+    def collect_parameters(self) -> dict[str, Any]:
         """Return the parameters of submitit's executor, by submitit's names."""
         given = {k: v for k, v in self.resources.items() if v not in ("", 0, 0.0, False, [], {})}
         given["time"] = given.pop("timeout_min")  # submitit computes with whole minutes

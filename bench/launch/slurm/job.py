@@ -122,7 +122,7 @@ class StopSignals:
         signal.signal(signal.SIGTERM, self._before_term)
         signal.signal(USER_SIGNAL, self._before)
 
-    def any(self) -> bool:
+    def is_set(self) -> bool:
         """Return whether the runs must write checkpoints and stop for now."""
         return self.leave or self.save
 
@@ -163,9 +163,9 @@ class _PackExecution:
     def work(self) -> None:
         """Execute runs until none is left that could start in this job."""
         _clear_stale_pickle()
-        while ready := self._ready():
+        while ready := self._await_ready_runs():
             plan = Plan(tuple(ready), frozenset())
-            pool = Pool(plan, self._results, self._at_once, Printer(), self._signals.any)
+            pool = Pool(plan, self._results, self._at_once, Printer(), self._signals.is_set)
             outcome = pool.run()
             for spec in ready:
                 if not outcome.stopped:
@@ -181,11 +181,11 @@ class _PackExecution:
         files = [RunFolder(self._results, run).path / "failure.json" for run in left]
         return any(read_json(file).get("killed") for file in files if file.exists())
 
-    def _ready(self) -> list[Spec]:
+    def _await_ready_runs(self) -> list[Spec]:
         """Return the runs that can start. If none can, wait for needed runs of other processes."""
         while True:
             # Without the results folder, every run would look unfinished.
-            await_folder(self._results, self._signals.any)
+            await_folder(self._results, self._signals.is_set)
             ready, waiting = [], []
             still_open = [s for s in self._specs if self._open(s)]
             planned = {s.id for s in still_open}

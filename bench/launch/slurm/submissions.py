@@ -84,7 +84,7 @@ class Submissions:
                 arrays.append(Array(**values))
         return sorted(arrays, key=lambda array: array.sent_at)
 
-    def every(self) -> list[Array]:
+    def read_all(self) -> list[Array]:
         """Return the records of all arrays, oldest first."""
         paths = self.root.glob("sent/*.json")
         arrays = [Array(**read_json(path, _advise(path))) for path in paths]
@@ -110,14 +110,14 @@ class Submissions:
         """Return the job logs of all jobs that a run was submitted in, oldest first."""
         return [
             self._log(array, number)
-            for array in self.every()
+            for array in self.read_all()
             for number, pack in zip(array.jobs, array.packs, strict=False)
             if run in pack
         ]
 
     def find_log(self, number: str) -> Path | None:
         """Return the log of a job, or None if no record has this job id."""
-        for array in self.every():
+        for array in self.read_all():
             if number in array.jobs:
                 return self._log(array, number)
         return None

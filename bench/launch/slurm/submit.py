@@ -98,7 +98,7 @@ def plan_submission(
             seconds_per_job=settings.seconds_per_job,
             runs_per_job=settings.packing["runs_per_job"],
             most_jobs=min(settings.packing["max_jobs"], slurm_commands.get_array_limit()),
-            at_once=settings.at_once(todo),
+            at_once=settings.count_at_once(todo),
         ),
         {run: place for run, place in queued.items() if run not in {s.id for s in todo}},
         elsewhere,
@@ -203,7 +203,7 @@ def _submit_array(
     from bench.launch.slurm.job import PackRunner
 
     specs = planned.specs
-    at_once = settings.at_once(specs)
+    at_once = settings.count_at_once(specs)
     orders = [[copy_inputs(spec, code).to_dict() for spec in pack] for pack in planned.packs]
     try:
         executor = submitit.SlurmExecutor(
@@ -255,7 +255,7 @@ def _build_parameters(
     code: CodeSnapshot,
 ) -> dict[str, Any]:
     """Return all parameters of submitit's executor."""
-    given = settings.parameters()
+    given = settings.collect_parameters()
     threads = max(spec.threads for spec in specs)
     place = shlex.quote(str(code.path))
     given["setup"] = [

@@ -27,9 +27,9 @@ def measure(settings: PerfSettings) -> Iterator[Measurement]:
         spec = make_spec(settings, model, frozen_dropout=True)
         harness = Harness(spec, settings.place)
         predicted = _predict_memory(harness)
-        full = predicted.bytes((), settings.batch_size)
+        full = predicted.count_bytes((), settings.batch_size)
         for case, frozen in settings.select_states(len(harness.layers)).items():
-            expected = predicted.bytes(frozen, settings.batch_size)
+            expected = predicted.count_bytes(frozen, settings.batch_size)
             harness.freeze(frozen)
             ratio, saving = harness.run.accounting.now.saved_bytes / expected, 1 - expected / full
             yield make_measurement("memory", model, case, "measured / predicted bytes", [ratio])
@@ -53,8 +53,8 @@ def _measure_drop(model: str, harness: Harness, predicted: SavedModel, samples: 
     The prefix is the shortest one whose predicted saving is at least the paper's claim in CLAIMED.
     """
     claim, count = CLAIMED[model], len(harness.layers)
-    full = predicted.bytes((), samples)
-    shares = [1 - predicted.bytes(range(n), samples) / full for n in range(count)]
+    full = predicted.count_bytes((), samples)
+    shares = [1 - predicted.count_bytes(range(n), samples) / full for n in range(count)]
     first = next((n for n, share in enumerate(shares) if share >= claim), count - 1)
     harness.freeze(range(first))
     measured = 1 - harness.run.accounting.now.saved_bytes / full

@@ -40,7 +40,7 @@ def test_measured_bytes_equal_prediction(family, data):
     with SavedBytes(model.train()) as saved:
         loss = loss_of(model(*family.inputs(samples)))
     loss.backward()
-    assert saved.bytes == prediction(family).bytes(frozen, samples)
+    assert saved.bytes == prediction(family).count_bytes(frozen, samples)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
@@ -49,10 +49,10 @@ def test_measured_bytes_equal_prediction(family, data):
 def test_freezing_more_layers_never_adds_saved_bytes(family, data):
     few, more = data.draw(family.draw_masks()), data.draw(family.draw_masks())
     predicted = prediction(family)
-    assert predicted.bytes(few | more, 4) <= predicted.bytes(few, 4)
+    assert predicted.count_bytes(few | more, 4) <= predicted.bytes(few, 4)
     body = range(len(family.layers) - 1)
-    assert predicted.bytes(body, 4) < predicted.bytes((), 4) / 2
-    assert predicted.bytes(range(len(family.layers)), 4) == 0
+    assert predicted.count_bytes(body, 4) < predicted.bytes((), 4) / 2
+    assert predicted.count_bytes(range(len(family.layers)), 4) == 0
 
 
 def test_saved_bytes_of_a_worked_example():
@@ -66,7 +66,7 @@ def test_saved_bytes_of_a_worked_example():
         with SavedBytes(model) as saved:
             output = model(*inputs)
         assert output.requires_grad
-        assert saved.bytes == predicted.bytes(frozen, 7) == expected
+        assert saved.bytes == predicted.count_bytes(frozen, 7) == expected
         model.requires_grad_(True)
 
 
@@ -145,7 +145,7 @@ def test_only_storages_held_by_the_final_graph_count(frozen, samples):
     with SavedBytes(model.train()) as saved:
         output = model(*inputs)
     assert output.requires_grad
-    assert saved.bytes == predicted.bytes(frozen, samples)
+    assert saved.bytes == predicted.count_bytes(frozen, samples)
 
 
 class InPlaceOnView(nn.Module):

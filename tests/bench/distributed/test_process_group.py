@@ -196,7 +196,7 @@ def agreements(group: ProcessGroup) -> Any:
     return (
         group.broadcast_flag(group.first),
         group.broadcast_value({"rank": group.rank}),
-        group.total(torch.tensor(group.rank + 1.0)).item(),
+        group.sum_over_processes(torch.tensor(group.rank + 1.0)).item(),
         group.reduce_max({"bytes": 5 - group.rank, "cuda": None}),
         group.gather_values(group.rank),
     )

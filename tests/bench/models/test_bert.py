@@ -68,7 +68,7 @@ def test_mean_flops_times_samples_equals_the_sum_over_lengths():
 def test_measured_saved_bytes_equal_prediction_at_any_length(length, samples, frozen):
     model, layers = build("laptop_bert", 2, 0, seed=0), layers_of("laptop_bert")
     inputs = make_texts(samples, seed=1, length=length)
-    expected = predict_saved_bytes(model, layers, inputs).bytes(frozen, samples)
+    expected = predict_saved_bytes(model, layers, inputs).count_bytes(frozen, samples)
     Freezer(model, torch.optim.SGD(model.parameters()), layers).freeze(frozen)
     with SavedBytes(model.train()) as saved:
         logits = get_logits(model(*inputs))

@@ -28,6 +28,6 @@ def test_a_change_that_acts_on_no_run_is_an_error(capsys: pytest.CaptureFixture[
     with pytest.raises(UserError, match=r"normalisation acts on images only, but .* contain"):
         load_sweep("table6", "laptop", changes={"normalisation": "half"})
     arguments = ["run", "--model", "laptop_resnet", "--data", "digits10", "--length", "64"]
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     words = "length acts on texts only, but digits10 contains images; leave length out"
     assert words in capsys.readouterr().err

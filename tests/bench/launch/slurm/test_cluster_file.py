@@ -61,7 +61,7 @@ def test_a_job_may_have_a_comment_and_the_smallest_memory(tmp_path: Path) -> Non
     more = "additional_parameters = {comment = 'x', cluster-constraint = 'y'}"
     settings = load_settings(written(tmp_path, f"mem_gb = 0.0009765625\n{more}"))
     assert "--comment" not in _make_sbatch_string("true", tmp_path)
-    script = _make_sbatch_string("true", tmp_path, **settings.parameters())
+    script = _make_sbatch_string("true", tmp_path, **settings.collect_parameters())
     for option in ("comment=x", "cluster-constraint=y", "mem=1M"):
         assert f"#SBATCH --{option}\n" in script
 
@@ -114,9 +114,9 @@ def test_jobs_must_have_the_gpus_and_cores_of_the_runs(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cpus_per_task = 4"):
         none.check_for([make_tiny_spec().with_changes(threads=4)])
     four = load_settings(written(tmp_path, "gpus_per_node = 2\ncpus_per_task = 4"))
-    assert four.at_once([make_tiny_spec()]) == 4
-    assert four.at_once([make_tiny_spec().with_changes(threads=3)]) == 1
-    assert four.at_once([make_tiny_spec().with_changes(device="cuda")]) == 2
+    assert four.count_at_once([make_tiny_spec()]) == 4
+    assert four.count_at_once([make_tiny_spec().with_changes(threads=3)]) == 1
+    assert four.count_at_once([make_tiny_spec().with_changes(device="cuda")]) == 2
 
 
 def test_each_of_the_runs_on_the_gpus_of_a_job_has_its_cores(tmp_path: Path) -> None:
@@ -143,15 +143,15 @@ def test_each_of_the_runs_on_the_gpus_of_a_job_has_its_cores(tmp_path: Path) -> 
 def test_a_run_with_replicas_has_a_gpu_or_its_cores_for_each_process(tmp_path: Path) -> None:
     job = load_settings(written(tmp_path, "gpus_per_node = 4\ncpus_per_task = 8"))
     pair, eight = make_tiny_spec(replicas=2), make_tiny_spec(replicas=8)
-    assert job.at_once([pair]) == 4
-    assert job.at_once([pair.with_changes(threads=3)]) == 1
-    assert job.at_once([pair.with_changes(device="cuda"), make_tiny_spec(device="cuda")]) == 2
+    assert job.count_at_once([pair]) == 4
+    assert job.count_at_once([pair.with_changes(threads=3)]) == 1
+    assert job.count_at_once([pair.with_changes(device="cuda"), make_tiny_spec(device="cuda")]) == 2
     job.check_for([pair.with_changes(device="cuda"), make_tiny_spec(device="cuda")])
     job.check_for([eight])
     # Of two nodes, each has half of the processes, and executes one run at a time.
     spread = eight.with_changes(nodes=2)
     job.check_for([spread.with_changes(device="cuda"), spread.with_changes(threads=2)])
-    assert job.at_once([spread]) == 1
+    assert job.count_at_once([spread]) == 1
     with pytest.raises(
         UserError, match=r"need 8 GPUs each, but jobs request 4; set gpus_per_node = 8"
     ):

@@ -44,7 +44,7 @@ def test_records_survive_writing_and_reading_and_have_unique_names(tmp_path: Pat
         submissions.write(array)
     arrays[1].ended = True
     submissions.write(arrays[1])
-    assert submissions.every() == arrays
+    assert submissions.read_all() == arrays
     assert submissions.list_active() == [arrays[0], arrays[2]]
     submissions.remove_array(arrays[0])
     assert submissions.list_active() == [arrays[2]]
