@@ -141,9 +141,8 @@ def expand_sweep(
         chosen = [m for m in methods if grid.methods is None or m.name in grid.methods]
         for model in grid.models:
             for dataset in grid.datasets:
-                entries += builder.build_pair(
-                    model, dataset, chosen, range(seeds or 0) or grid.seeds
-                )
+                numbers = range(seeds or 0) or grid.seeds
+                entries += builder.build_pair(model, dataset, chosen, numbers)
     check_changes(changes or {}, (entry.spec.data for entry in entries))
     return Sweep(
         name=name,
@@ -199,12 +198,10 @@ class _Builder:
     def build_pair(
         self, model: str, dataset: str, methods: Sequence[Method], seeds: Iterable[int]
     ) -> list[Entry]:
-        """Return all runs of one model and data set.
-
-        Builds matched methods last, because their specs contain the ids of the runs they match.
-        """
+        """Return all runs of one model and data set."""
         base = self._collect_base_fields(model, dataset)
         cells: dict[str, list[Spec]] = {}
+        # Matched methods come last, because their specs contain the ids of the runs they match.
         for method in sorted(methods, key=lambda m: bool(m.match)):
             target = method.match
             if target and target not in cells:
