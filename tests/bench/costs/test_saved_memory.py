@@ -49,9 +49,9 @@ def test_measured_bytes_equal_prediction(family, data):
 def test_freezing_more_layers_never_adds_saved_bytes(family, data):
     few, more = data.draw(family.draw_masks()), data.draw(family.draw_masks())
     predicted = prediction(family)
-    assert predicted.count_bytes(few | more, 4) <= predicted.bytes(few, 4)
+    assert predicted.count_bytes(few | more, 4) <= predicted.count_bytes(few, 4)
     body = range(len(family.layers) - 1)
-    assert predicted.count_bytes(body, 4) < predicted.bytes((), 4) / 2
+    assert predicted.count_bytes(body, 4) < predicted.count_bytes((), 4) / 2
     assert predicted.count_bytes(range(len(family.layers)), 4) == 0
 
 

@@ -35,7 +35,7 @@ def test_submitit_accepts_every_key(tmp_path: Path) -> None:
         'mail_type = "END"\nmail_user = "m"\nsetup = ["module load cuda"]\ncpus_per_task = 3\n'
         'additional_parameters = {reservation = "r"}\n',
     )
-    given = load_settings(file).parameters()
+    given = load_settings(file).collect_parameters()
     assert given["mem"] == "1536M"
     valid = submitit.SlurmExecutor._valid_parameters()
     assert set(given) <= valid
@@ -47,7 +47,7 @@ def test_submitit_accepts_every_key(tmp_path: Path) -> None:
 )
 def test_a_job_has_the_given_wckey_or_none(text: str, lines: list[str], tmp_path: Path) -> None:
     """Check the script, because clusters that enforce wckeys reject submitit's own default."""
-    given = load_settings(written(tmp_path, text)).parameters()
+    given = load_settings(written(tmp_path, text)).collect_parameters()
     script = _make_sbatch_string("true", tmp_path, **given)
     assert "#SBATCH --time=60" in script
     assert [line for line in script.splitlines() if "--wckey" in line] == lines
