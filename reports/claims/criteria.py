@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.claims import evidence, verdict_rules
+from reports.claims import evidence, outcome_rules
 from reports.claims.evidence import Differences, Frames, Intervals, MissingRunsError
-from reports.claims.verdict_rules import ClaimResult
+from reports.claims.outcome_rules import Outcome
 from reports.document.points import DIGITS, MOST_DIGITS, THRESHOLDS, format_difference, format_ends
 from reports.document.table import choose_decimals, format_fixed
 from reports.statistics import MARGIN, Interval
@@ -27,7 +27,7 @@ class Finding:
     """Values measured in the runs, as text, and the outcome of the claim."""
 
     ours: str
-    verdict: ClaimResult
+    outcome: Outcome
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def require_no_worse(table: str, ours: str, theirs: str, each: bool = False) -> 
         found, words = _describe_points(
             evidence.compute_differences(frames, table, ours, theirs), each
         )
-        return Finding(words, verdict_rules.check_above(found, -MARGIN))
+        return Finding(words, outcome_rules.check_above(found, -MARGIN))
 
     return Criterion(
         f"Difference in accuracy, {ours} − {theirs}, paired by seed{_describe_pooling(each)}. "
@@ -70,7 +70,7 @@ def require_better(table: str, ours: str, theirs: str) -> Criterion:
 
     def find(frames: Frames) -> Finding:
         found, words = _describe_points(evidence.compute_differences(frames, table, ours, theirs))
-        return Finding(words, verdict_rules.check_above(found, 0.0))
+        return Finding(words, outcome_rules.check_above(found, 0.0))
 
     return Criterion(
         f"Difference in accuracy, {ours} − {theirs}, paired by seed{_describe_pooling()}. "
@@ -91,7 +91,7 @@ def require_saving(
         found, words = _describe_shares(
             evidence.compute_savings(frames, table, ours, theirs, key), least
         )
-        return Finding(words, verdict_rules.check_above(found, least))
+        return Finding(words, outcome_rules.check_above(found, least))
 
     threshold = f"{format_fixed(100 * least, DIGITS if least else 0)} %"
     return Criterion(
@@ -117,12 +117,12 @@ def require_decide_share(table: str, method: str, low: float, high: float) -> Cr
         )
         words = f"{least} to {most} % of training time"
         found = list(shares.values())
-        verdict = (
-            verdict_rules.check_between(found, low, high)
+        outcome = (
+            outcome_rules.check_between(found, low, high)
             if low
-            else verdict_rules.check_below(found, high)
+            else outcome_rules.check_below(found, high)
         )
-        return Finding(words, verdict)
+        return Finding(words, outcome)
 
     ends = f"between {100 * low:g} and {100 * high:g} %" if low else f"below {100 * high:g} %"
     contrary = "outside this range" if low else f"above {100 * high:g} %"
@@ -143,7 +143,7 @@ def require_realised(table: str, method: str, least: float) -> Criterion:
 
     def find(frames: Frames) -> Finding:
         one = evidence.compute_realised(frames, table, method)
-        return Finding(format_ratio(one, least), verdict_rules.check_above([one], least))
+        return Finding(format_ratio(one, least), outcome_rules.check_above([one], least))
 
     return Criterion(
         f"Share of time that {method} saves divided by share of FLOPs that it saves, mean over "
@@ -159,7 +159,7 @@ def require_all(*criteria: Criterion) -> Criterion:
         found = [criterion(frames) for criterion in criteria]
         return Finding(
             "; ".join(f"({number}) {f.ours}" for number, f in enumerate(found, 1)),
-            verdict_rules.combine_verdicts(*(f.verdict for f in found)),
+            outcome_rules.combine_outcomes(*(f.outcome for f in found)),
         )
 
     parts = [f"({number}) {criterion.rule}" for number, criterion in enumerate(criteria, 1)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from reports.claims import evidence, verdict_rules
+from reports.claims import evidence, outcome_rules
 from reports.claims.criteria import Criterion, Finding, format_interval, format_percent
 from reports.claims.evidence import Frames
 from reports.statistics import compute_t_interval
@@ -22,7 +22,7 @@ def require_memory_saving(models: Sequence[str], least: float) -> Criterion:
     def find(frames: Frames) -> Finding:
         found = {model: evidence.compute_memory_saved(frames, model) for model in models}
         words = "; ".join(f"{m} {format_percent(one, least)}" for m, one in found.items())
-        return Finding(words, verdict_rules.check_above(list(found.values()), least))
+        return Finding(words, outcome_rules.check_above(list(found.values()), least))
 
     several = len(models) > 1
     return Criterion(
@@ -40,7 +40,7 @@ def require_inversions(model: str) -> Criterion:
     def find(frames: Frames) -> Finding:
         counts = evidence.measure_runs(frames, model, count_inversions)
         runs = sum(count > 0 for count in counts)
-        return Finding(f"in {runs} of {len(counts)} runs", verdict_rules.check_any_positive(counts))
+        return Finding(f"in {runs} of {len(counts)} runs", outcome_rules.check_any_positive(counts))
 
     return Criterion(
         f"Holds if, in any run of smartfrz on {model}, a layer freezes at an earlier step than a "
@@ -55,7 +55,7 @@ def require_front_first(model: str) -> Criterion:
     def find(frames: Frames) -> Finding:
         one = compute_t_interval(evidence.measure_runs(frames, model, correlate_order))
         return Finding(
-            f"rank correlation {format_interval(one)}", verdict_rules.check_above([one], 0.0)
+            f"rank correlation {format_interval(one)}", outcome_rules.check_above([one], 0.0)
         )
 
     return Criterion(

@@ -54,11 +54,11 @@ def build_report(frames: Frames, profile: Profile) -> Report:
     about = [profile.departures] * bool(profile.departures)
     title = f"{TITLE} ({profile.name} profile)"
     table = Table(
-        title, COLUMNS, rows, (), [profile.sentence, *count_verdicts(rows), *NOTES, *about]
+        title, COLUMNS, rows, (), [profile.sentence, *count_outcomes(rows), *NOTES, *about]
     )
     # Claims and findings use the paper's names, so the notes list the stand-ins.
     compact = Table(
-        title, COMPACT, rows, (), [profile.sentence, *count_verdicts(rows), *NOTES[2:3], *about]
+        title, COMPACT, rows, (), [profile.sentence, *count_outcomes(rows), *NOTES[2:3], *about]
     )
     return Report(
         "claims", TITLE, (table,), (), pd.DataFrame(), compact=(compact,), numbers={"claims": table}
@@ -73,15 +73,15 @@ def judge_claim(claim: Claim, frames: Frames) -> Row:
         "where": claim.where,
         "paper": claim.paper,
         "ours": found.ours,
-        "verdict": found.verdict,
+        "verdict": found.outcome,  # column of claims.csv
         "rule": claim.criterion.rule,
     }
 
 
-def count_verdicts(rows: Sequence[Row]) -> list[str]:
+def count_outcomes(rows: Sequence[Row]) -> list[str]:
     """Return a note with the number of claims for each outcome."""
-    verdicts = [str(row["verdict"]) for row in rows]
-    hold, fail, open_ = map(verdicts.count, ("holds", "does not hold", "undecided"))
+    outcomes = [str(row["verdict"]) for row in rows]
+    hold, fail, open_ = map(outcomes.count, ("holds", "does not hold", "undecided"))
     return [f"{len(rows)} claims. Holds: {hold}. Does not hold: {fail}. Undecided: {open_}."]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.claims import evidence, verdict_rules
+from reports.claims import evidence, outcome_rules
 from reports.claims.criteria import Criterion, Finding, format_interval
 from reports.claims.evidence import Frames
 
@@ -26,7 +26,7 @@ def require_similar(table: str, methods: Sequence[str], default: str, most: floa
             f"largest difference: {farthest[-1]} on {farthest[0]}, "
             f"{format_interval(found[farthest], (-most, most))} points"
         )
-        return Finding(words, verdict_rules.check_between(list(found.values()), -most, most))
+        return Finding(words, outcome_rules.check_between(list(found.values()), -most, most))
 
     return Criterion(
         f"Difference in accuracy, each setting − the default ({default}), paired by seed. Holds if "
@@ -49,7 +49,7 @@ def require_best(table: str, methods: Sequence[str], chosen: str) -> Criterion:
         }
         closest = min(every, key=lambda key: every[key].mean)
         words = f"smallest lead: {format_interval(every[closest])} points over {closest[0]}"
-        return Finding(words, verdict_rules.check_above(list(every.values()), 0.0))
+        return Finding(words, outcome_rules.check_above(list(every.values()), 0.0))
 
     return Criterion(
         f"Difference in accuracy, {chosen} − each other setting, paired by seed. Holds if every "
