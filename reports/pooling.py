@@ -15,7 +15,7 @@ import numpy as np
 from reports.sampling import DrawVariance, Pair, Residuals, compute_pooled_variances
 from reports.statistics import LEAST, Interval, compute_mean, compute_t_interval
 
-Test = Callable[[Sequence[float], Sequence[DrawVariance]], float]  # gives a p value
+ComputeP = Callable[[Sequence[float], Sequence[DrawVariance]], float]  # returns a p value
 NO_RESIDUALS: Mapping[Pair, Residuals] = {}  # for values that no evaluation sample affects
 
 
@@ -91,7 +91,7 @@ def compute_widest_interval(
 
 
 def compute_largest_p(
-    test: Test,
+    test: ComputeP,
     values: Mapping[Pair, float],
     residuals: Mapping[Pair, Residuals] = NO_RESIDUALS,
 ) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.spec import FULL
 from reports.claims import criteria, layer_criteria, paper_ranges, setting_criteria
 from reports.claims.criteria import Criterion
 
@@ -47,16 +48,16 @@ def _list_oracle() -> tuple[Claim, ...]:
         Claim(
             "Freezing guided by similarity to a trained reference loses no accuracy.",
             "Section 3.4, Table 1",
-            paper_ranges.format_differences(1, "cka_oracle", "full"),
-            criteria.require_no_worse("table1", "cka_oracle", "full"),
+            paper_ranges.format_differences(1, "cka_oracle", FULL),
+            criteria.require_no_worse("table1", "cka_oracle", FULL),
         ),
         Claim(
             "Freezing guided by similarity saves 44 to 48 % of the computation.",
             "Section 3.4, Table 1",
-            paper_ranges.format_savings(1, "cka_oracle", "full", "tflops"),
+            paper_ranges.format_savings(1, "cka_oracle", FULL, "tflops"),
             criteria.require_saving(
-                "table1", "cka_oracle", "full", "paper_total", "FLOPs",
-                min(paper_ranges.compute_shares(1, "cka_oracle", "full", "tflops")),
+                "table1", "cka_oracle", FULL, "paper_total", "FLOPs",
+                min(paper_ranges.compute_shares(1, "cka_oracle", FULL, "tflops")),
             ),
         ),
     )  # fmt: skip
@@ -68,20 +69,20 @@ def _list_fine_tuning_against_full() -> tuple[Claim, ...]:
         Claim(
             "Fine-tuning with SmartFRZ loses no accuracy compared with full training.",
             "Section 4.2, Table 2",
-            paper_ranges.format_differences(2, "smartfrz", "full"),
-            criteria.require_no_worse("table2", "smartfrz", "full"),
+            paper_ranges.format_differences(2, "smartfrz", FULL),
+            criteria.require_no_worse("table2", "smartfrz", FULL),
         ),
         Claim(
             "SmartFRZ saves computation compared with full training.",
             "Section 4.2, Table 2",
-            paper_ranges.format_savings(2, "smartfrz", "full", "tflops"),
-            criteria.require_saving("table2", "smartfrz", "full", "paper_total", "FLOPs"),
+            paper_ranges.format_savings(2, "smartfrz", FULL, "tflops"),
+            criteria.require_saving("table2", "smartfrz", FULL, "paper_total", "FLOPs"),
         ),
         Claim(
             "SmartFRZ saves training time compared with full training.",
             "Section 4.2, Table 2",
-            paper_ranges.format_savings(2, "smartfrz", "full", "time_s"),
-            criteria.require_saving("table2", "smartfrz", "full", "time_s", "training time"),
+            paper_ranges.format_savings(2, "smartfrz", FULL, "time_s"),
+            criteria.require_saving("table2", "smartfrz", FULL, "time_s", "training time"),
         ),
     )  # fmt: skip
 
@@ -140,14 +141,14 @@ def _list_from_scratch() -> tuple[Claim, ...]:
         Claim(
             "From scratch, SmartFRZ loses no accuracy compared with full training.",
             "Section 4.2, Table 3",
-            paper_ranges.format_differences(3, "smartfrz", "full"),
-            criteria.require_no_worse("table3", "smartfrz", "full"),
+            paper_ranges.format_differences(3, "smartfrz", FULL),
+            criteria.require_no_worse("table3", "smartfrz", FULL),
         ),
         Claim(
             "From scratch, SmartFRZ saves training time.",
             "Section 4.2, Table 3",
-            paper_ranges.format_savings(3, "smartfrz", "full", "time_min"),
-            criteria.require_saving("table3", "smartfrz", "full", "time_s", "training time"),
+            paper_ranges.format_savings(3, "smartfrz", FULL, "time_min"),
+            criteria.require_saving("table3", "smartfrz", FULL, "time_s", "training time"),
         ),
         Claim(
             "From scratch, SmartFRZ is more accurate than linear freezing and AutoFreeze.",
@@ -217,8 +218,8 @@ def _list_texts() -> tuple[Claim, ...]:
         Claim(
             "Fine-tuning BERT with SmartFRZ loses no accuracy.",
             "Appendix A.1, Table 6",
-            paper_ranges.format_differences(6, "smartfrz", "full"),
-            criteria.require_no_worse("table6", "smartfrz", "full"),
+            paper_ranges.format_differences(6, "smartfrz", FULL),
+            criteria.require_no_worse("table6", "smartfrz", FULL),
         ),
         Claim(
             "On BERT, SmartFRZ is more accurate than linear freezing and AutoFreeze.",
@@ -239,8 +240,8 @@ def _list_appendix() -> tuple[Claim, ...]:
         Claim(
             "Training DeiT-T from scratch with SmartFRZ loses no accuracy.",
             "Appendix A.2, Table 7",
-            paper_ranges.format_differences(7, "smartfrz", "full"),
-            criteria.require_no_worse("table7", "smartfrz", "full"),
+            paper_ranges.format_differences(7, "smartfrz", FULL),
+            criteria.require_no_worse("table7", "smartfrz", FULL),
         ),
         Claim(
             "Linear freezing is best at t0 = 0.5.",

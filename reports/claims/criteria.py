@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.claims import evidence, outcome_rules
-from reports.claims.evidence import Differences, Frames, Intervals, MissingRunsError
+from reports.claims.evidence import Frames, Intervals, MissingRunsError, PairDifferences
 from reports.claims.outcome_rules import Outcome
 from reports.document.points import DIGITS, MOST_DIGITS, THRESHOLDS, format_difference, format_ends
 from reports.document.table import choose_decimals, format_fixed
@@ -166,7 +166,7 @@ def require_all(*criteria: Criterion) -> Criterion:
     return Criterion(f"All parts must hold. {' '.join(parts)}", find)
 
 
-def _describe_points(found: Differences, each: bool = False) -> tuple[list[Interval], str]:
+def _describe_points(found: PairDifferences, each: bool = False) -> tuple[list[Interval], str]:
     if len(found) >= POOLED and not each:
         one = evidence.pool_differences(found)
         return [one], f"{format_interval(one)} points over {len(found)} pairs"

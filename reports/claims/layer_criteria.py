@@ -72,15 +72,15 @@ def count_inversions(layers: pd.DataFrame) -> float:
     layers: one row per layer of a run. A layer that never froze counts as later than all layers
     that froze.
     """
-    moments = layers.sort_values("layer").frozen_at.fillna(float("inf")).tolist()
-    return float(sum(a > b for i, a in enumerate(moments) for b in moments[i + 1 :]))
+    freeze_steps = layers.sort_values("layer").frozen_at.fillna(float("inf")).tolist()
+    return float(sum(a > b for i, a in enumerate(freeze_steps) for b in freeze_steps[i + 1 :]))
 
 
 def correlate_order(layers: pd.DataFrame) -> float:
-    """Return Kendall's τ-a between position and freezing moment, over the layers that froze.
+    """Return Kendall's τ-a between position and freeze step, over the layers that froze.
 
     layers: one row per layer of a run. The result is 0 if fewer than two layers froze.
     """
-    moments = layers.sort_values("layer").frozen_at.dropna().tolist()
-    pairs = [(a, b) for i, a in enumerate(moments) for b in moments[i + 1 :]]
+    freeze_steps = layers.sort_values("layer").frozen_at.dropna().tolist()
+    pairs = [(a, b) for i, a in enumerate(freeze_steps) for b in freeze_steps[i + 1 :]]
     return sum((b > a) - (b < a) for a, b in pairs) / len(pairs) if pairs else 0.0

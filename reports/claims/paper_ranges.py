@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bench.spec import FULL
 from reports import statistics
 from reports.document.table import format_fixed
 from reports.paper.printed_tables import Entry, get_number, read_entries
@@ -48,8 +49,8 @@ def compute_shares(table: int, ours: str, theirs: str, *columns: str) -> list[fl
 
 def format_realised(table: int, method: str) -> str:
     """Return the mean and range of the realised ratio: share of time / share of FLOPs saved."""
-    time = compute_shares(table, method, "full", "time_s")
-    flops = compute_shares(table, method, "full", "tflops")
+    time = compute_shares(table, method, FULL, "time_s")
+    flops = compute_shares(table, method, FULL, "tflops")
     return _format_range([t / f for t, f in zip(time, flops, strict=True)], "")
 
 

@@ -88,10 +88,10 @@ def count_outcomes(rows: Sequence[Row]) -> list[str]:
 def collect_frames(reports: Sequence[Report], reader: Reader) -> Mapping[str, pd.DataFrame]:
     """Return the frames that the criteria read: the runs of each table, by the name of the table.
 
-    Figure 5 adds two frames. "moments" has one row per layer, and "epochs" one row per epoch.
+    Figure 5 adds two frames. "freeze_steps" has one row per layer, and "epochs" one row per epoch.
     """
     frames = {one.name: one.frame for one in reports}
     if "figure5" in frames:
-        frames["moments"] = reader.freezing(frames["figure5"])
+        frames["freeze_steps"] = reader.read_freeze_steps(frames["figure5"])
         frames["epochs"] = read_epochs(frames["figure5"], reader.results)
     return frames

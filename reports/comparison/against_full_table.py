@@ -23,6 +23,8 @@ from reports.document.report import ACCURACY, Drawing, Report
 from reports.document.table import (
     DASH,
     GIGA,
+    MEBI,
+    PAIR_COLUMNS,
     TERA,
     Column,
     Row,
@@ -41,18 +43,16 @@ from reports.document.table import (
 )
 from reports.runs.cells import build_cells
 from reports.runs.run_energy import ENERGY
-from reports.statistics import OPEN
+from reports.statistics import MARGIN_OPEN
 
-MEBI = 2.0**20
 WITH_ONCE = (2, 3, 6, 7)  # tables whose controls include AutoFreeze with one interval per epoch
 
-PAIR = (text_column("Model", "model"), text_column("Data", "dataset"))
 METHOD = text_column("Method", "method")
 SEEDS = text_column("Seeds", "seeds")
 DIFFERENCE = difference_column("Difference (points) [95 %]", "difference")  # over the pairs
 BY_SEED = difference_column(DIFFERENCE.head, "difference", method_rows.format_missing_seeds)
 VERDICT = text_column("Verdict", "verdict")
-SHORT_VERDICTS: Mapping[Value, str] = {OPEN: "worse, open"}
+SHORT_VERDICTS: Mapping[Value, str] = {MARGIN_OPEN: "worse, open"}
 SHORT_VERDICT = Column(
     "Verdict",
     lambda row: str(SHORT_VERDICTS.get(row["verdict"], row["verdict"]) or DASH),
@@ -158,21 +158,22 @@ def build_against_full(
     here = f"({profile.name} profile)"
     label = title if table is None else f"Table {table}"
     papers = [] if table is None else [describe_paper_columns(table)]
-    about = [profile.sentence, *captions.describe_setting(groups, profile)]
+    about = [profile.sentence, *captions.describe_devices_and_predictor(groups, profile)]
     notes = [*notes, *describe_short_intervals(groups, profile, has_control=table in WITH_ONCE)]
     few = method_rows.describe_sources(compared, profile)
     marks = [*captions.explain_marks(groups), *captions.list_failures(groups, profile)]
     equal, short = build_equal_cost(groups, profile, f"{label}, at equal cost {here}")
     return AgainstFull(
-        Table(f"{title} {here}", build_results_columns(unit, rows, score), rows, PAIR,
+        Table(f"{title} {here}", build_results_columns(unit, rows, score), rows, PAIR_COLUMNS,
               [*about, captions.SPREAD, captions.TIME, captions.COMPUTATION,
                *papers, *notes, *marks]),
-        Table(f"{label}, against full training {here}", build_against_columns(rows), freezing, PAIR,
+        Table(f"{label}, against full training {here}", build_against_columns(rows), freezing,
+              PAIR_COLUMNS,
               [captions.VERDICT, captions.SAVINGS, captions.REPLAYED, conditional, *few, *marks]),
         Table(f"{label}, costs: FLOPs (in {unit.name}), time, memory and energy {here}",
-              build_cost_columns(unit), rows, PAIR,
+              build_cost_columns(unit), rows, PAIR_COLUMNS,
               [captions.CONVENTIONS, captions.TIME, captions.MEMORY, captions.ENERGY]),
-        Table(f"{title} {here}", build_compact_columns(unit, score), rows, PAIR,
+        Table(f"{title} {here}", build_compact_columns(unit, score), rows, PAIR_COLUMNS,
               [*about, SHORT, *notes, *few, *marks]),
         rows,
         method_rows.pool_compared(compared),

@@ -20,6 +20,7 @@ from reports.document.captions import DETECTABLE, TEST_DRAW
 from reports.document.points import difference_column
 from reports.document.profile import Profile
 from reports.document.table import (
+    PAIR_COLUMNS,
     Row,
     Table,
     number_column,
@@ -66,7 +67,6 @@ COMPACT = (
     p_value_column("p, Holm", "p_different"),
     number_column("cost ratio", "cost_ratio", 3),
 )
-PLACE = (text_column("Model", "model"), text_column("Data", "dataset"))
 
 
 def build_equal_cost(
@@ -90,8 +90,8 @@ def build_equal_cost(
     single = [_build_row(method, rival, profile) for method, rival in contests]
     pairs = {method.roles[:2] for method, _ in contests}
     pooled = _pool_contests(contests) if len(pairs) >= LEAST and has_one_metric(cells) else []
-    full = Table(title, COLUMNS, [*pooled, *single], PLACE, [MATCHED])
-    short = Table(title, COMPACT, pooled or single, () if pooled else PLACE, [MATCHED])
+    full = Table(title, COLUMNS, [*pooled, *single], PAIR_COLUMNS, [MATCHED])
+    short = Table(title, COMPACT, pooled or single, () if pooled else PAIR_COLUMNS, [MATCHED])
     return full, short
 
 

@@ -159,7 +159,7 @@ def build_pooled_rows(pools: Mapping[str, Pooled], table: int | None) -> list[Ro
             "p_different": one.p_different,
             "non_inferior_pairs": one.verdicts.get("non-inferior", 0),
             "inconclusive_pairs": one.verdicts.get("inconclusive", 0),
-            "worse_pairs": one.verdicts.get(statistics.OPEN, 0),
+            "worse_pairs": one.verdicts.get(statistics.MARGIN_OPEN, 0),
             "inferior_pairs": one.verdicts.get("inferior", 0),
             "flops_saved": one.flops_saved,
             "exact_saved": one.exact_saved,

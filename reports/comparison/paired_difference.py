@@ -21,7 +21,7 @@ from reports.sampling import DrawVariance, Pair, Residuals, compute_residuals
 from reports.statistics import Interval
 
 FEW_SOURCES = 3  # degrees of freedom of the test draw
-NO_INTERVAL = (
+NOT_COMPUTABLE = (
     "An interval and a p value cannot be computed for these differences, so their verdict is "
     "inconclusive. Pooled differences that include them have no interval either."
 )
@@ -132,13 +132,13 @@ def describe_few_sources(differences: Sequence[tuple[str, PairedDifference]]) ->
     if single:
         notes.append(
             f"One source: all test samples of a run on {', '.join(single)} come from one source, "
-            f"such as a font. How much sources differ is unknown. {NO_INTERVAL}"
+            f"such as a font. How much sources differ is unknown. {NOT_COMPUTABLE}"
         )
     if negative:
         notes.append(
             f"Unknown variance: on {', '.join(negative)}, the estimate of the variance between "
             "sources, such as fonts, is negative for some differences, because there are few "
-            f"sources. {NO_INTERVAL}"
+            f"sources. {NOT_COMPUTABLE}"
         )
     if few:
         listed = ", ".join(f"{name}: {count}" for name, count in few.items())

@@ -100,7 +100,7 @@ def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Var
     full = next((c for c in peers if c.roles[2] == FULL), nothing)
     default = next((c for c in peers if option.value(c) == option.default), nothing)
     to_default = compare_accuracy(cell, default)
-    shown = to_default.interval if _is_compared(cell, option) else statistics.NOTHING
+    shown = to_default.interval if _is_compared(cell, option) else statistics.NO_INTERVAL
     against = compare_with_full(cell, full)
     devices = frozenset[str]().union(*(other.devices for other in peers))
     timed = len(devices) < 2

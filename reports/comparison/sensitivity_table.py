@@ -15,6 +15,7 @@ from reports.document.points import difference_column
 from reports.document.profile import Profile
 from reports.document.report import Drawing, Report
 from reports.document.table import (
+    PAIR_COLUMNS,
     Column,
     Row,
     Table,
@@ -30,7 +31,6 @@ from reports.document.table import (
 from reports.figures.sensitivity_curves import Panel, draw_sensitivity_curves
 from reports.runs.cells import Cell
 
-PAIR = (text_column("Model", "model"), text_column("Data", "dataset"))
 MEANING = (
     "Difference from default: accuracy minus that of the default setting in percentage points, "
     f"paired by seed and test sample, with a two-sided 95 % interval. {captions.TEST_DRAW} “(4 of "
@@ -60,7 +60,7 @@ def build_report(
     times.
     """
     option, here = found.option, f"({profile.name} profile)"
-    about = [profile.sentence, *captions.describe_setting(found.cells, profile)]
+    about = [profile.sentence, *captions.describe_devices_and_predictor(found.cells, profile)]
     marks = [*captions.explain_marks(found.cells), *captions.list_failures(found.cells, profile)]
     ranges = [_describe_range(found, pair, profile) for pair in found.pairs]
     texts = [
@@ -73,13 +73,17 @@ def build_report(
         *marks,
     ]
     part = Table(
-        f"{title} {here}", _build_columns(found, extra, timed), found.rows, PAIR, [*about, *texts]
+        f"{title} {here}",
+        _build_columns(found, extra, timed),
+        found.rows,
+        PAIR_COLUMNS,
+        [*about, *texts],
     )
     compact = Table(
         f"{title} {here}",
         _build_compact_columns(found, extra, timed),
         found.rows,
-        PAIR,
+        PAIR_COLUMNS,
         [*about, *ranges, *notes, MEANING, _describe_short_paper(option.table, timed), *marks],
     )
     stem = f"table{option.table}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from bench.errors import UserError
@@ -29,17 +29,7 @@ class Profile:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Profile:
         """Return a profile from a mapping; keys that are not fields are ignored."""
-        known = (
-            "name",
-            "stands_for",
-            "device",
-            "predictor",
-            "sources",
-            "departures",
-            "changes",
-            "remark",
-            "asked",
-        )
+        known = [each.name for each in fields(cls)]
         return cls(**{key: values[key] for key in known if values.get(key)})
 
     def find_role(self, name: str) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from reports.document.table import Row, Table, text_column
 from reports.leaderboard.contestants import CONTROLS
-from reports.leaderboard.standings import BEATS, LOSES, NOT_TESTED, OPEN, Standing
+from reports.leaderboard.standings import BEATS, LOSES, NOT_TESTED, UNDECIDED, Standing
 
 WIDTH = 84  # characters of a line of names, so that a terminal shows all of them
 HEADS = {
     BEATS: "beats every control",
     LOSES: "worse than a control",
-    OPEN: "undecided",
+    UNDECIDED: "undecided",
     NOT_TESTED: "not tested",
 }
 MEANING = (
@@ -40,7 +40,7 @@ def write_headline(standings: Sequence[Standing]) -> str:
         first = "No method is shown to beat the controls at equal cost"
     counts = {
         "worse than a control": len(_list_names(tested, LOSES)),
-        "undecided": len(_list_names(tested, OPEN)),
+        "undecided": len(_list_names(tested, UNDECIDED)),
         "not tested": len(judged) - len(tested),
     }
     rest = [f"{n} {'is' if n == 1 else 'are'} {what}" for what, n in counts.items() if n]

@@ -22,7 +22,7 @@ from reports.runs.sample_scores import SampleScores
 from reports.sampling import compute_residuals
 
 Weights = tuple[tuple[int, float], ...]  # places in a curve, with weights that sum to 1
-NOTHING = PairedDifference({}, None)
+NO_DIFFERENCE = PairedDifference({}, None)
 
 
 def find_weights(costs: Sequence[float], cost: float) -> Weights | None:
@@ -57,14 +57,14 @@ def is_comparable(point: Point, control: Sequence[Point]) -> bool:
 def compare_with_curve(point: Point, control: Sequence[Point]) -> PairedDifference:
     """Return the accuracy of a method minus that of a control at the same cost, in points.
 
-    The comparison is paired by seed and test sample, and uses each seed's own cost. control: points
-    of the control on the same pair. Return NOTHING unless `is_comparable` is true. Also return
-    NOTHING if the method costs less than the cheapest setting for some seed, because a mean over
-    the other seeds would be biased. Raises UserError if two runs of a seed were evaluated on
-    different samples.
+    The comparison is paired by seed and test sample, and uses each seed's own cost.
+    control: points of the control on the same pair.
+    Return NO_DIFFERENCE unless `is_comparable` is true. Also return NO_DIFFERENCE if the method
+    costs less than the cheapest setting for some seed, because a mean over the other seeds would be
+    biased. Raises UserError if two runs of a seed were evaluated on different samples.
     """
     if not is_comparable(point, control):
-        return NOTHING
+        return NO_DIFFERENCE
     by_seed: dict[int, float] = {}
     samples: dict[Hashable, NDArray[np.float64]] = {}
     sources: dict[Hashable, NDArray[np.int64]] = {}
@@ -73,7 +73,7 @@ def compare_with_curve(point: Point, control: Sequence[Point]) -> PairedDifferen
         curve = _collect_curve(point, control, seed)
         weights = find_weights([costs for costs, _ in curve], cost)
         if weights is None:
-            return NOTHING
+            return NO_DIFFERENCE
         rivals = [(curve[place][1], weight) for place, weight in weights]
         own = runs[seed]
         by_seed[seed] = own["accuracy"] - sum(w * rival["accuracy"] for rival, w in rivals)

@@ -31,7 +31,7 @@ from reports.leaderboard.time_to_target import Reached
 from reports.statistics import (
     LEAST,
     MARGIN,
-    NOTHING,
+    NO_INTERVAL,
     POWER,
     compute_detectable_difference,
 )
@@ -199,7 +199,7 @@ def _build_equal_cost_row(one: Standing) -> Row:
         "mark": format_mark(one.contestant, _list_kinds(one.contestant)),
         "saved": one.saved,
     }
-    against = {name: one.against.get(name, NOTHING) for name in CONTROLS}
+    against = {name: one.against.get(name, NO_INTERVAL) for name in CONTROLS}
     for name, interval in against.items():
         values |= expand_interval(name, interval)
     compared = min(one.compared.values(), default=0)

@@ -19,33 +19,38 @@ from reports.leaderboard.hypervolume import (
     order_by_mean,
 )
 from reports.sampling import DrawVariance, Pair
-from reports.statistics import LEAST, Interval
+from reports.statistics import LEAST, ONE_SIDED, Interval
 
-BEATS, LOSES, OPEN, NOT_TESTED = "beats all", "worse", "undecided", "not tested"
-ONE_SIDED = (1 - statistics.LEVEL) / 2
+BEATS, LOSES, UNDECIDED, NOT_TESTED = "beats all", "worse", "undecided", "not tested"
 
 
 @dataclass(frozen=True)
 class Standing:
     """Results of one contestant over the pairs of model and data set.
 
-    saved: mean share of full training's cost that is saved at the defaults. difference: accuracy
-    minus that of full training at the defaults, in points. by_pair: hypervolume by pair. against:
-    difference in accuracy from each control at equal cost over the pairs, in points, by the
-    control's name. compared: number of pairs in each of these differences. A pair counts only if
-    all runs of the control have results. p_better: one-sided p of the hypothesis that at least one
-    control is as good. p_worse: one-sided p of the hypothesis that no control is better. Both are
-    Holm-adjusted over the methods. worse_than: controls that are better after the same correction;
-    empty unless the outcome is LOSES. rank: methods with equal means share the mean of their ranks.
-    NaN for controls, for oracles and for methods without all runs. beyond: number of pairs in which
-    a run costs less than every control.
+    saved: mean share of full training's cost that is saved at the defaults.
+    difference: accuracy minus that of full training at the defaults, in points.
+    hypervolume: mean over the models.
+    rank: NaN for controls, for oracles and for methods without all runs. Methods with equal means
+        share the mean of their ranks.
+    rank_range: ends of the central range of the rank over all resamples of the models.
+    against: difference in accuracy from each control at equal cost over the pairs, in points, by
+        the control's name.
+    compared: number of pairs in each of these differences. A pair counts only if all runs of the
+        control have results.
+    beyond: number of pairs in which a run costs less than every control.
+    p_better: one-sided p of the hypothesis that at least one control is as good, Holm-adjusted over
+        the methods.
+    p_worse: one-sided p of the hypothesis that no control is better, Holm-adjusted likewise.
+    outcome: BEATS, LOSES, UNDECIDED or NOT_TESTED.
+    worse_than: controls that are better after the same correction; empty unless the outcome is
+        LOSES.
     """
 
     contestant: Contestant
     saved: float
     difference: Interval
     hypervolume: Interval
-    by_pair: Mapping[Pair, float]
     rank: float
     rank_range: tuple[float, float]
     against: Mapping[str, Interval]
@@ -56,14 +61,9 @@ class Standing:
     outcome: str
     worse_than: Sequence[str]
 
-    @property
-    def ranked(self) -> bool:
-        """Whether the contestant has a rank."""
-        return not math.isnan(self.rank)
 
-
-Differences = Mapping[str, Mapping[Pair, PairedDifference]]  # by control
-Test = Mapping[str, float]  # one-sided p by control
+ControlDifferences = Mapping[str, Mapping[Pair, PairedDifference]]  # by control
+PByControl = Mapping[str, float]  # one-sided p by control
 
 
 def compute_standings(contestants: Mapping[str, Contestant]) -> list[Standing]:
@@ -114,7 +114,7 @@ def compute_standings(contestants: Mapping[str, Contestant]) -> list[Standing]:
     ]
 
 
-def compute_p_better(p: Test) -> float:
+def compute_p_better(p: PByControl) -> float:
     """Return the one-sided p of H0 "the method is no better than at least one control".
 
     p: one-sided p of the test against each control. The result is the largest p, which needs no
@@ -124,7 +124,7 @@ def compute_p_better(p: Test) -> float:
     return max(p.values()) if p and not any(map(math.isnan, p.values())) else math.nan
 
 
-def compute_p_worse(p: Test) -> float:
+def compute_p_worse(p: PByControl) -> float:
     """Return the one-sided p of H0 "the method is at least as good as every control".
 
     p: one-sided, uncorrected p of the test against each control. Bonferroni's correction is applied
@@ -134,7 +134,7 @@ def compute_p_worse(p: Test) -> float:
     return min(1.0, len(p) * min(p.values())) if known else math.nan
 
 
-def find_better_controls(name: str, tests: Mapping[str, Test]) -> list[str]:
+def find_better_controls(name: str, tests: Mapping[str, PByControl]) -> list[str]:
     """Return the controls that are significantly better than a method.
 
     The correction is the same as for the outcome of the method. tests: p values of each planned
@@ -150,7 +150,7 @@ def find_better_controls(name: str, tests: Mapping[str, Test]) -> list[str]:
     return [control for control, p in own.items() if factor * (len(own) * p) < ONE_SIDED]
 
 
-def compute_p_values(differences: Differences, sign: int) -> dict[str, float]:
+def compute_p_values(differences: ControlDifferences, sign: int) -> dict[str, float]:
     """Return the one-sided p of H0 "sign times the difference is at most 0", by control.
 
     Each p is the larger of two: that of the test over the pairs, and that of the test over the
@@ -179,7 +179,7 @@ def compute_volume(points: Sequence[Point]) -> float:
     return compute_hypervolume(known) if known else math.nan
 
 
-def _compare_with_controls(one: Contestant, controls: Sequence[Contestant]) -> Differences:
+def _compare_with_controls(one: Contestant, controls: Sequence[Contestant]) -> ControlDifferences:
     """Return the differences from each control at equal cost, by control and pair.
 
     The method runs at its defaults. Pairs in which a needed run has no result are left out.
@@ -194,7 +194,7 @@ def _compare_with_controls(one: Contestant, controls: Sequence[Contestant]) -> D
     }
 
 
-def _is_testable(one: Contestant, differences: Differences) -> bool:
+def _is_testable(one: Contestant, differences: ControlDifferences) -> bool:
     """Return whether the runs at the defaults suffice for the tests against the controls.
 
     All runs at the defaults must have results. At least LEAST pairs must be comparable with each
@@ -212,7 +212,7 @@ def _build_standing(
     volumes: Mapping[Pair, float],
     rank: float,
     rank_range: tuple[float, float],
-    differences: Differences,
+    differences: ControlDifferences,
     p_better: float,
     p_worse: float,
     worse_than: Sequence[str],
@@ -227,7 +227,6 @@ def _build_standing(
         statistics.compute_mean([share for share in saved if not math.isnan(share)]),
         pooling.compute_widest_interval(*difference),
         compute_mean_interval(volumes),
-        volumes,
         rank,
         rank_range,
         against,
@@ -240,7 +239,7 @@ def _build_standing(
     )
 
 
-def _count_beyond(one: Contestant, differences: Differences) -> int:
+def _count_beyond(one: Contestant, differences: ControlDifferences) -> int:
     """Return the number of pairs on which the method is too cheap for every control.
 
     On these pairs, all runs have results. For each control, some run of the method costs less than
@@ -259,4 +258,4 @@ def _judge(p_better: float, p_worse: float) -> str:
         return NOT_TESTED
     if p_better < ONE_SIDED:
         return BEATS
-    return LOSES if p_worse < ONE_SIDED else OPEN
+    return LOSES if p_worse < ONE_SIDED else UNDECIDED

@@ -9,13 +9,12 @@ from functools import cached_property
 
 from bench.spec import FULL
 from reports.comparison import method_rows
-from reports.comparison.against_full_table import MEBI
 from reports.comparison.method_rows import ComparedCell
 from reports.document import captions
 from reports.document.points import format_ends
 from reports.document.profile import Profile
 from reports.document.report import Report
-from reports.document.table import DASH, TERA, Row, format_fixed, format_significant
+from reports.document.table import DASH, MEBI, TERA, Row, format_fixed, format_significant
 from reports.page import dot_plots
 from reports.page.dot_plots import Scale, Strip
 from reports.runs.cells import Cell, build_cells

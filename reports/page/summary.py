@@ -17,7 +17,7 @@ from reports.page.dot_plots import Scale
 from reports.pooling import compute_largest_p
 from reports.runs.cells import build_cells
 from reports.runs.run_table import DONE
-from reports.statistics import LEVEL, MARGIN, OPEN, apply_holm, compute_p_different
+from reports.statistics import LEVEL, MARGIN, MARGIN_OPEN, apply_holm, compute_p_different
 
 LITTLE = 0.005  # share of FLOPs; a method that saves at most this much saves no computation
 FARTHEST = 6 * MARGIN  # points; an interval that reaches beyond this range ends in an arrow
@@ -94,7 +94,7 @@ def write_headline(pools: Mapping[str, Pooled], controls: Mapping[str, Pooled]) 
     lost = [
         name
         for name, one in pools.items()
-        if one.verdict in ("inferior", OPEN) and one.p_different < 1 - LEVEL
+        if one.verdict in ("inferior", MARGIN_OPEN) and one.p_different < 1 - LEVEL
     ]
     undecided = [name for name in pools if name not in (*paying, *kept, *lost)]
     sentences = [

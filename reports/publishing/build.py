@@ -69,7 +69,7 @@ def build_report(
     """
     if name not in BUILDERS and not title:
         raise make_unknown_error("report", name, list(BUILDERS))
-    frame = reader.runs(wanted)
+    frame = reader.read_runs(wanted)
     if frame.empty:
         raise UserError(f"{name} has no runs; check the sweep file")
     if name not in BUILDERS:

@@ -86,7 +86,9 @@ def write_page(sweep: Sweep, results: Path, out: Path | None = None) -> Path:
         title = make_title(part)
         if part.table == "curves":
             figures3_4.write_curves(wanted, results, path.parent, described)
-            shown.append((figures3_4.build_report(reader.runs(wanted), reader, profile), profile))
+            shown.append(
+                (figures3_4.build_report(reader.read_runs(wanted), reader, profile), profile)
+            )
         elif part.table in BUILDERS or title:
             report = write(part.table, wanted, reader, path.parent, described, title)
             shown.append((report, profile))

@@ -163,14 +163,14 @@ def read_results(results: Path) -> Results:
     for folder, spec in specs.items():
         check_owner(folder, "spec.json", spec["id"])
     reader = Reader(results)
-    frame = reader.runs({k: s[k] for k in ("id", "cell", "seed")} for s in specs.values())
+    frame = reader.read_runs({k: s[k] for k in ("id", "cell", "seed")} for s in specs.values())
     measured = {str(row["id"]): row for row in frame.to_dict("records")}
     rows = []
     decisions: list[dict[str, Any]] = []
     for folder, spec in specs.items():
         row = {str(key): value for key, value in measured[spec["id"]].items()}
         result = read_json(folder / "result.json") if (folder / "result.json").exists() else {}
-        rows.append(_make_run(folder, spec, row, result))
+        rows.append(_make_run(spec, row, result))
         if row["state"] == DONE:
             decisions += _list_decisions(folder, spec["id"], result)
     return Results(make_frame(rows, RUNS), make_frame(decisions, DECISIONS))
@@ -215,9 +215,7 @@ def _read_spec(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder / 'spec.json'} has no {error}; delete its folder") from None
 
 
-def _make_run(
-    folder: Path, spec: dict[str, Any], row: dict[str, Any], result: dict[str, Any]
-) -> dict[str, Any]:
+def _make_run(spec: dict[str, Any], row: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     flops, layers = result.get("flops", {}), result.get("layers", [])
     others = {key: value for key, value in spec.items() if key not in (*_APART, "results_version")}
     return {

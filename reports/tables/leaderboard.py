@@ -45,7 +45,11 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
     images = [cell for cell in cells if cell.runs[0].get("kind") not in LANGUAGE]
     texts = [cell for cell in cells if cell.runs[0].get("kind") in LANGUAGE]
     here = f"({profile.name} profile)"
-    notes = [profile.sentence, *captions.describe_setting(cells, profile), captions.SHARED]
+    notes = [
+        profile.sentence,
+        *captions.describe_devices_and_predictor(cells, profile),
+        captions.SHARED,
+    ]
     notes += captions.list_failures(cells, profile)
     score = captions.name_score(set(frame.metric))
     points = build_against_full(frame, profile, None, TITLE, (), score, captions.SHARED)

@@ -102,7 +102,7 @@ def add_reference(rows: Sequence[Row], frame: pd.DataFrame, reader: Reader) -> l
     for cell, run in zip(frame.cell, frame.reference, strict=True):
         references.setdefault(cell, []).extend([run] if run else [])
     wanted = [{"id": run} for run in dict.fromkeys(chain(*references.values()))]
-    runs = {run["id"]: run for run in reader.runs(wanted).to_dict("records")}
+    runs = {run["id"]: run for run in reader.read_runs(wanted).to_dict("records")}
     longer: list[Row] = []
     for row in rows:
         used = references[str(row["cell"])]

@@ -9,7 +9,7 @@ from reports.comparison.against_full_table import AgainstFull, build_against_ful
 from reports.comparison.pooled_table import add_pooled
 from reports.document.profile import Profile
 from reports.document.report import Drawing, Report, clean_file_name
-from reports.figures.freezing_moment import draw_freezing_moments
+from reports.figures.freeze_steps import draw_freeze_steps
 from reports.runs.run_table import Reader
 
 NUMBER = 2
@@ -24,17 +24,17 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
 
 def draw_freezing(frame: pd.DataFrame, reader: Reader, profile: Profile) -> list[Drawing]:
     """Return one drawing per data set that shows when each layer froze."""
-    moments = reader.freezing(frame)
+    freeze_steps = reader.read_freeze_steps(frame)
 
     def drawing(dataset: str) -> Drawing:
         title = f"When each layer froze, {profile.format_name(dataset)}"
-        here = moments[moments.dataset == dataset]
+        here = freeze_steps[freeze_steps.dataset == dataset]
         return Drawing(
             f"table2_freezing_{clean_file_name(dataset)}",
             title,
             "Each point shows when a layer of one seed froze. Hollow points on the line “never” "
             "are layers that trained to the end.",
-            lambda: draw_freezing_moments(here, profile, title),
+            lambda: draw_freeze_steps(here, profile, title),
         )
 
     return [drawing(dataset) for dataset in dict.fromkeys(frame.dataset)]

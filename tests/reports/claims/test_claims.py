@@ -158,8 +158,8 @@ def test_interval_with_unknown_ends_decides_nothing(intervals, threshold):
     assert outcome_rules.check_above([*intervals, unknown], threshold) != "holds"
 
 
-def layers(*moments):
-    return pd.DataFrame({"layer": range(len(moments)), "frozen_at": moments})
+def layers(*freeze_steps):
+    return pd.DataFrame({"layer": range(len(freeze_steps)), "frozen_at": freeze_steps})
 
 
 def test_inversions_and_rank_correlation_of_the_freezing_order():

@@ -17,11 +17,12 @@ from reports.comparison.method_rows import compare_cells
 from reports.document.profile import Profile
 from reports.figures.accuracy_cost import draw_accuracy_cost
 from reports.figures.broken_axis import NEAR, squeeze_below
-from reports.figures.freezing_moment import draw_freezing_moments
+from reports.figures.freeze_steps import draw_freeze_steps
 from reports.figures.sensitivity_curves import Panel, draw_sensitivity_curves
 from reports.figures.style import apply_style, choose_looks, save_figure
 from reports.runs import run_table
 from reports.runs.cells import build_cells
+from reports.runs.run_table import Reader
 from tests.support.synthetic_results import (
     EPOCHS,
     LAYERS,
@@ -125,10 +126,11 @@ def test_accuracy_cost_names_missing_runs(results):
     assert axes.get_xlabel() == "computation, TFLOPs"
 
 
-def test_freezing_moments_show_every_layer_and_seed(results):
-    moments = run_table.read_freezing(run_table.read_runs(RUNS, results), results)
-    moments = moments[moments.dataset == "cifar10"]
-    figure = draw_freezing_moments(moments, HERE, "When")
+def test_freeze_steps_show_every_layer_and_seed(results):
+    reader = Reader(results)
+    freeze_steps = reader.read_freeze_steps(reader.read_runs(RUNS))
+    freeze_steps = freeze_steps[freeze_steps.dataset == "cifar10"]
+    figure = draw_freeze_steps(freeze_steps, HERE, "When")
     assert len(figure.axes) == 4  # two models, linear and smartfrz
     assert [axes.get_title() for axes in figure.axes[:2]] == ["linear", "smartfrz"]
     for axes in figure.axes:
@@ -146,7 +148,7 @@ def test_figures_without_results(tmp_path):
     with apply_style():
         save_figure(draw(frame), tmp_path / "a")
         save_figure(
-            draw_freezing_moments(run_table.read_freezing(frame, tmp_path), HERE, "When"),
+            draw_freeze_steps(Reader(tmp_path).read_freeze_steps(frame), HERE, "When"),
             tmp_path / "b",
         )
 

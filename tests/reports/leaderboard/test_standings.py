@@ -11,13 +11,12 @@ from reports.leaderboard.answer import build_answer_table, write_headline
 from reports.leaderboard.contestants import CONTROLS, Contestant, collect_contestants
 from reports.leaderboard.parts import UNFINISHED, build_equal_cost_part, build_ranking
 from reports.leaderboard.standings import (
-    ONE_SIDED,
     Standing,
     compute_standings,
     find_better_controls,
 )
 from reports.runs.run_table import DIVERGED, MISSING
-from reports.statistics import NOTHING, apply_holm, compute_detectable_difference
+from reports.statistics import NO_INTERVAL, ONE_SIDED, apply_holm, compute_detectable_difference
 from tests.support.leaderboard_cells import make_cell
 
 PAIRS = [(model, data) for model in "abcd" for data in ("10", "100")]
@@ -154,7 +153,9 @@ def test_a_method_without_all_runs_is_listed_last_and_has_no_rank() -> None:
     found = collect({"late": 0.0, "done": 2.0})
     found["late"].points[PAIRS[0]][0].cell.runs[1]["state"] = MISSING
     judged = compute_standings(found)
-    assert {one.contestant.name: one.rank for one in judged if one.ranked} == {"done": 1}
+    ranks = {standing.contestant.name: standing.rank for standing in judged}
+    assert ranks["done"] == 1
+    assert all(math.isnan(rank) for name, rank in ranks.items() if name != "done")
     table = build_ranking(judged, "a title", [])
     assert [column.text(table.rows[-1]) for column in table.columns[:2]] == [
         "–",
@@ -180,7 +181,7 @@ def test_equal_methods_share_a_rank_that_is_printed_in_full() -> None:
 def test_the_detectable_difference_needs_every_control(judged: dict[str, Standing]) -> None:
     best, known = judged["best"], judged["best"].against
     for name in CONTROLS:
-        against = {each: NOTHING if each == name else known[each] for each in CONTROLS}
+        against = {each: NO_INTERVAL if each == name else known[each] for each in CONTROLS}
         (row,) = build_equal_cost_part([replace(best, against=against)], "a title").rows
         assert math.isnan(float(row["detectable"] or 0))
     (row,) = build_equal_cost_part([best], "a title").rows
