@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from reports.claims import evidence, outcome_rules
 from reports.claims.evidence import Frames, Intervals, MissingRunsError, PairDifferences
 from reports.claims.outcome_rules import Outcome
-from reports.document.points import DIGITS, MOST_DIGITS, THRESHOLDS, format_difference, format_ends
+from reports.document.difference_column import (
+    DIGITS,
+    MOST_DIGITS,
+    THRESHOLDS,
+    format_difference,
+    format_ends,
+)
 from reports.document.table import choose_decimals, format_fixed
 from reports.statistics import MARGIN, Interval
 

@@ -48,7 +48,7 @@ COMPACT = (
 )
 
 
-def build_report(frames: Frames, profile: Profile) -> Report:
+def build_claims_report(frames: Frames, profile: Profile) -> Report:
     """Return the report on all claims, judged on the runs of all tables (see collect_frames)."""
     rows = [judge_claim(claim, frames) for claim in list_claims()]
     about = [profile.departures] * bool(profile.departures)
@@ -71,7 +71,7 @@ def judge_claim(claim: Claim, frames: Frames) -> Row:
     return {
         "claim": claim.text,
         "where": claim.where,
-        "paper": claim.paper,
+        "paper": claim.printed,
         "ours": found.ours,
         "verdict": found.outcome,  # column of claims.csv
         "rule": claim.criterion.rule,

@@ -16,8 +16,8 @@ from reports.comparison import method_rows
 from reports.comparison.against_full import Pooled
 from reports.comparison.equal_cost_table import build_equal_cost
 from reports.document import captions
-from reports.document.interval_note import describe_short_intervals
-from reports.document.points import difference_column
+from reports.document.autofreeze_note import describe_short_intervals
+from reports.document.difference_column import difference_column
 from reports.document.profile import Profile
 from reports.document.report import ACCURACY, Drawing, Report
 from reports.document.table import (
@@ -72,7 +72,7 @@ LOST_AND_SAVED = (
 TIME_SAVED = interval_column(
     "Time saved (%) [95 %]", "time_saved", "time_saved_mark", 1, 100, sign=False
 )
-THEIRS = {
+PRINTED_COLUMNS = {
     "difference": number_column("Paper: difference", "published_difference", sign=True),
     "flops_saved": percent_column("Paper: FLOPs saved (%)", "published_flops_saved"),
 }
@@ -113,7 +113,9 @@ class AgainstFull:
         several = (self.results, self.against, self.pooled, self.equal_cost, self.costs)
         return _drop_missing(several)
 
-    def report(self, table: str, title: str, frame: pd.DataFrame, *drawings: Drawing) -> Report:
+    def make_report(
+        self, table: str, title: str, frame: pd.DataFrame, *drawings: Drawing
+    ) -> Report:
         """Return the report that consists of these parts.
 
         table: name of the table, such as "table2". frame: one row per run.
@@ -157,7 +159,7 @@ def build_against_full(
     freezing = [row for row in rows if row["method"] != FULL]
     here = f"({profile.name} profile)"
     label = title if table is None else f"Table {table}"
-    papers = [] if table is None else [describe_paper_columns(table)]
+    printed = [] if table is None else [describe_printed_columns(table)]
     about = [profile.sentence, *captions.describe_devices_and_predictor(groups, profile)]
     notes = [*notes, *describe_short_intervals(groups, profile, has_control=table in WITH_ONCE)]
     few = method_rows.describe_sources(compared, profile)
@@ -166,7 +168,7 @@ def build_against_full(
     return AgainstFull(
         Table(f"{title} {here}", build_results_columns(unit, rows, score), rows, PAIR_COLUMNS,
               [*about, captions.SPREAD, captions.TIME, captions.COMPUTATION,
-               *papers, *notes, *marks]),
+               *printed, *notes, *marks]),
         Table(f"{label}, against full training {here}", build_against_columns(rows), freezing,
               PAIR_COLUMNS,
               [captions.VERDICT, captions.SAVINGS, captions.REPLAYED, conditional, *few, *marks]),
@@ -183,7 +185,7 @@ def build_against_full(
     )  # fmt: skip
 
 
-def describe_paper_columns(table: int) -> str:
+def describe_printed_columns(table: int) -> str:
     """Return the note that explains the columns with the paper's numbers.
 
     table: number of the paper's table.
@@ -198,7 +200,7 @@ def build_results_columns(
     unit: Unit, rows: Sequence[Row], score: str = ACCURACY
 ) -> tuple[Column, ...]:
     """Return the columns for our results, and for those that the paper prints."""
-    theirs = {
+    printed = {
         "accuracy": mean_sd_column(f"Paper: {lower_first(score)}", "published_accuracy"),
         "time_s": number_column("Paper: time (s)", "published_time_s", 0),
         "flops": number_column("Paper: comp. (TFLOPs)", "published_flops", 0, scale=TERA),
@@ -209,14 +211,14 @@ def build_results_columns(
         mean_sd_column(score, "accuracy", mark="mark"),
         mean_sd_column("Time (s)", "time_s", mark="time_mark", digits=None),
         rounded_column(f"Comp. ({unit.name})", "paper_total", 4, unit.flops),
-        *select_printed(theirs, rows),
+        *select_printed(printed, rows),
     )
 
 
 def build_against_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     """Return the columns for our differences and savings, and for those that the paper prints."""
-    theirs = {
-        **THEIRS,
+    printed = {
+        **PRINTED_COLUMNS,
         "time_saved": percent_column("Paper: time saved (%)", "published_time_saved"),
         "realised": number_column("Paper: realised", "published_realised"),
     }
@@ -225,7 +227,7 @@ def build_against_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         TIME_SAVED,
         Column("Replayed (%)", method_rows.format_replayed, key="replayed_saved"),
         number_column("Realised", "realised", mark="time_saved_mark"),
-        *select_printed(theirs, rows),
+        *select_printed(printed, rows),
     )
 
 

@@ -17,7 +17,7 @@ from reports.comparison.paired_difference import (
     compare_accuracy,
 )
 from reports.document.captions import DETECTABLE, TEST_DRAW
-from reports.document.points import difference_column
+from reports.document.difference_column import difference_column
 from reports.document.profile import Profile
 from reports.document.table import (
     PAIR_COLUMNS,

@@ -17,8 +17,7 @@ from reports.comparison.paired_difference import compare_accuracy
 from reports.document import captions
 from reports.document.profile import Profile
 from reports.document.table import Row, Unit, Value, choose_unit, to_number
-from reports.paper.printed_tables import find_entry
-from reports.paper.printed_tables import get_number as printed_number
+from reports.paper.printed_tables import find_entry, get_number
 from reports.runs.cells import Cell, build_cells
 
 
@@ -132,12 +131,12 @@ def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: Var
         "memory_bytes": cell.mean("memory_bytes"),
         **(saved if method != FULL else dict.fromkeys(saved)),
     }
-    return values | _look_up_paper(
+    return values | _look_up_printed(
         option, profile.find_role(model), profile.find_role(dataset), value
     )
 
 
-def _look_up_paper(
+def _look_up_printed(
     option: VariedOption, model: str, dataset: str, value: float
 ) -> dict[str, Value]:
     """Return the paper's numbers at one value of the option.
@@ -145,18 +144,18 @@ def _look_up_paper(
     The difference in accuracy is relative to the paper's accuracy at the default.
     """
 
-    def printed(at: float, key: str) -> float | None:
+    def look_up(at: float, key: str) -> float | None:
         names: dict[str, str | float] = {"model": model, "dataset": dataset, option.column: at}
-        return printed_number(find_entry(option.table, **names), key)
+        return get_number(find_entry(option.table, **names), key)
 
-    accuracy, default = printed(value, "accuracy"), printed(option.default, "accuracy")
+    accuracy, default = look_up(value, "accuracy"), look_up(option.default, "accuracy")
     difference = None
     if accuracy is not None and default is not None and value != option.default:
         difference = accuracy - default
     return {
         "published_accuracy": accuracy,
         "published_difference": difference,
-        "published_time_s": printed(value, "time_s"),
+        "published_time_s": look_up(value, "time_s"),
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from bench.strategy_api.built_in import find_built_in
 from reports.comparison.method_rows import expand_interval
 from reports.document.captions import SLOWED_MARK, TEST_DRAW
-from reports.document.points import difference_column
+from reports.document.difference_column import difference_column
 from reports.document.table import (
     Column,
     Row,

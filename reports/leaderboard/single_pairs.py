@@ -8,7 +8,7 @@ from reports.comparison.against_full import find_verdict
 from reports.comparison.against_full_table import BY_SEED, DETECTABLE, SEEDS, VERDICT
 from reports.comparison.method_rows import expand_interval
 from reports.document.captions import format_seed_count
-from reports.document.points import difference_column
+from reports.document.difference_column import difference_column
 from reports.document.profile import Profile
 from reports.document.table import (
     PAIR_COLUMNS,

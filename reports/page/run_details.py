@@ -11,7 +11,7 @@ from bench.spec import FULL
 from reports.comparison import method_rows
 from reports.comparison.method_rows import ComparedCell
 from reports.document import captions
-from reports.document.points import format_ends
+from reports.document.difference_column import format_ends
 from reports.document.profile import Profile
 from reports.document.report import Report
 from reports.document.table import DASH, MEBI, TERA, Row, format_fixed, format_significant

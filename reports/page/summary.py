@@ -11,7 +11,7 @@ from bench.strategy_api.built_in import find_built_in
 from reports.comparison import method_rows
 from reports.comparison.against_full import Pooled
 from reports.document.captions import SLOWED_MARK
-from reports.document.points import format_difference
+from reports.document.difference_column import format_difference
 from reports.document.table import DASH, format_fixed
 from reports.page.dot_plots import Scale
 from reports.pooling import compute_largest_p
@@ -60,7 +60,7 @@ class Summary:
     slowed: bool  # whether any of the runs shared their CPU
 
 
-def build_answer(frame: pd.DataFrame) -> Summary:
+def build_summary(frame: pd.DataFrame) -> Summary:
     """Return the summary of the runs of Table 2."""
     pools = method_rows.pool_compared(method_rows.compare_cells(build_cells(frame)))
     done, wanted = int((frame.state == DONE).sum()), len(frame)

@@ -77,7 +77,7 @@ def build_report(
     return BUILDERS[name](frame, reader, Profile.of(profile))
 
 
-def write(
+def write_report(
     name: str,
     wanted: Iterable[Mapping[str, Any]],
     results: Path | Reader,

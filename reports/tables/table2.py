@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.comparison.accuracy_cost_drawing import draw_front
+from reports.comparison.accuracy_cost_drawing import make_accuracy_cost_drawing
 from reports.comparison.against_full_table import AgainstFull, build_against_full
 from reports.comparison.pooled_table import add_pooled
 from reports.document.profile import Profile
@@ -18,11 +18,14 @@ TITLE = "Table 2: freezing methods against full training, fine-tuning"
 
 def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Report:
     """Return the report of Table 2 with plots of accuracy against cost and of freezing times."""
-    drawings = (draw_front("table2", frame, profile), *draw_freezing(frame, reader, profile))
-    return build_table2(frame, profile).report("table2", TITLE, frame, *drawings)
+    drawings = (
+        make_accuracy_cost_drawing("table2", frame, profile),
+        *make_freeze_drawings(frame, reader, profile),
+    )
+    return build_table2(frame, profile).make_report("table2", TITLE, frame, *drawings)
 
 
-def draw_freezing(frame: pd.DataFrame, reader: Reader, profile: Profile) -> list[Drawing]:
+def make_freeze_drawings(frame: pd.DataFrame, reader: Reader, profile: Profile) -> list[Drawing]:
     """Return one drawing per data set that shows when each layer froze."""
     freeze_steps = reader.read_freeze_steps(frame)
 

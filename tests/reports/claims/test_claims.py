@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.claims import criteria, evidence, outcome_rules, paper_ranges
+from reports.claims import criteria, evidence, outcome_rules, printed_ranges
 from reports.claims.claims import list_claims
 from reports.claims.layer_criteria import correlate_order, count_inversions
-from reports.claims.report import build_report
+from reports.claims.report import build_claims_report
 from reports.claims.setting_criteria import require_similar
 from reports.document.csv_file import format_csv
 from reports.document.latex import format_latex
@@ -174,16 +174,18 @@ def test_inversions_and_rank_correlation_of_the_freezing_order():
 
 def test_values_of_the_paper_are_computed_from_its_tables():
     assert (
-        paper_ranges.format_savings(1, "cka_oracle", "full", "tflops")
+        printed_ranges.format_savings(1, "cka_oracle", "full", "tflops")
         == "mean 45.98 %, from 44.18 to 47.78"
     )
-    scratch = paper_ranges.format_savings(3, "smartfrz", "full", "time_min")
+    scratch = printed_ranges.format_savings(3, "smartfrz", "full", "time_min")
     assert scratch == "mean 22.36 %, from 20.38 to 24.33"  # "22.4 % on average" in its text
-    assert paper_ranges.format_differences(2, "smartfrz", "linear").startswith(
+    assert printed_ranges.format_differences(2, "smartfrz", "linear").startswith(
         "mean +0.68 points"
     )  # "0.7"
     # Only the settings that the claim names are compared.
-    assert paper_ranges.format_lead(9, "M", 4, 2, 3) == "M 4 − M 2: +0.05, M 4 − M 3: −0.04 points"
+    assert (
+        printed_ranges.format_lead(9, "M", 4, 2, 3) == "M 4 − M 2: +0.05, M 4 − M 3: −0.04 points"
+    )
 
 
 def test_setting_is_best_only_if_it_is_best_in_every_pair():
@@ -197,7 +199,7 @@ def test_setting_is_best_only_if_it_is_best_in_every_pair():
 
 
 def test_table_has_one_row_per_claim_in_every_format():
-    built = build_report(GOOD, HERE)
+    built = build_claims_report(GOOD, HERE)
     assert isinstance(built, Report)
     (table,) = built.parts
     assert len(table.rows) == len(CLAIMS) >= 15
@@ -258,7 +260,7 @@ def test_every_rule_shows_on_which_side_of_its_own_threshold_the_values_are(monk
 
 
 def test_notes_say_why_savings_differ_from_those_of_the_tables():
-    (table,) = build_report(GOOD, HERE).parts
+    (table,) = build_claims_report(GOOD, HERE).parts
     assert any("geometric mean" in note and "ratio of the mean FLOPs" in note
                for note in table.notes)  # fmt: skip
 
@@ -266,5 +268,5 @@ def test_notes_say_why_savings_differ_from_those_of_the_tables():
 def test_page_shows_the_outcomes(tmp_path):
     frame = run_table.read_runs(list_runs(["vgg11"], ["cifar10"]), tmp_path)
     shown = Report("table1", "Table 1: made up", (), (), frame)
-    text = render_page([(shown, HERE)], build_report(GOOD, HERE))
+    text = render_page([(shown, HERE)], build_claims_report(GOOD, HERE))
     assert text.count('<span class="chip good">holds</span>') == len(CLAIMS)

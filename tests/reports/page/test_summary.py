@@ -9,7 +9,7 @@ import pytest
 from reports.comparison.method_rows import compare_cells, pool_compared
 from reports.document.profile import Profile
 from reports.page.run_details import DetailsByRow
-from reports.page.summary import build_answer, write_headline
+from reports.page.summary import build_summary, write_headline
 from reports.publishing.build import build_report
 from reports.runs.cells import build_cells
 from reports.runs.run_table import Reader
@@ -32,7 +32,7 @@ def headline(results):
 
 
 def headline_of(results, runs):
-    return build_answer(Reader(results).read_runs(runs)).headline
+    return build_summary(Reader(results).read_runs(runs)).headline
 
 
 def test_headline_of_an_incomplete_sweep_is_preliminary(results):
@@ -88,7 +88,7 @@ def test_a_single_method_that_pays_off_is_not_called_the_best(results):
     frame = Reader(results).read_runs(
         [run for run in RUNS if run["method"] in ("full", "smartfrz")]
     )
-    words = build_answer(frame).headline
+    words = build_summary(frame).headline
     assert words.startswith("Freezing pays off with smartfrz, which saves ")
 
 
@@ -101,7 +101,7 @@ def test_no_speed_up_is_claimed_from_runs_that_shared_their_cpu(results):
         "No method is shown to save training time without losing accuracy. "
     )
     assert "shared their CPU with another process" in headline(results)
-    found = build_answer(Reader(results).read_runs(RUNS)).sentences
+    found = build_summary(Reader(results).read_runs(RUNS)).sentences
     assert any("1 of the compared runs probably shared a CPU" in words for words in found)
     report = build_report("table2", RUNS, Reader(results), PROFILE)
     row = next(row for row in report.parts[0].rows if row["slowed"])
@@ -160,6 +160,6 @@ def test_the_interval_of_a_method_is_the_one_that_its_verdict_rests_on(tmp_path)
     frame = Reader(tmp_path).read_runs(runs)
     [one] = pool_compared(compare_cells(build_cells(frame))).values()
     assert one.difference.high < 0 < one.widest.high
-    [shown] = build_answer(frame).standings
+    [shown] = build_summary(frame).standings
     assert shown.difference.endswith(f"[−{-one.widest.low:.2f}, +{one.widest.high:.2f}]")
     assert shown.verdict == one.verdict

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bench.planning.sweep import load_sweep
-from reports.document.interval_note import AUTHORS_STEPS, ONCE, describe_short_intervals
+from reports.document.autofreeze_note import AUTHORS_STEPS, ONCE, describe_short_intervals
 from reports.document.profile import Profile
 from reports.publishing.build import build_report
 from reports.publishing.from_sweep import describe_profile, list_shown_runs
