@@ -85,7 +85,7 @@ def compute_widest_interval(
     pairs, models = compute_pair_and_model_intervals(values, residuals)
     if models.n < LEAST:
         return pairs
-    wider = max(pairs, models, key=lambda one: one.high - one.low)
+    wider = max(pairs, models, key=lambda interval: interval.high - interval.low)
     low, high = np.minimum(pairs.low, models.low), np.maximum(pairs.high, models.high)
     return Interval(pairs.mean, float(low), float(high), models.n, wider.df)
 

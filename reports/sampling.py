@@ -133,9 +133,9 @@ def compute_pooled_variances(
         here = [residuals[pair] for group in groups for pair in group if pair[1] == dataset]
         frames = tuple(
             _align([_average_group(residuals, group, dataset, size) for group in groups])
-            for size in range(max(len(one.sums) for one in here))
+            for size in range(max(len(part.sums) for part in here))
         )
-        variances.append(Residuals(frames, min(one.df for one in here)).compute_variance())
+        variances.append(Residuals(frames, min(part.df for part in here)).compute_variance())
     return variances
 
 

@@ -132,8 +132,9 @@ def _find_widest(estimates: Sequence[MeanEstimate]) -> Interval:
     Its degrees of freedom are those of the widest of these intervals. Its ends are NaN if an end of
     any of these intervals is NaN.
     """
-    intervals = [one.compute_interval() for one in estimates]
-    low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("low", "high"))
+    intervals = [estimate.compute_interval() for estimate in estimates]
+    low = np.array([interval.low for interval in intervals])
+    high = np.array([interval.high for interval in intervals])
     first, widest = intervals[0], intervals[int(np.argmax(high - low))]
     return Interval(first.mean, float(low.min()), float(high.max()), first.n, widest.df)
 
@@ -200,7 +201,9 @@ def compute_p_no_worse(
     `estimate_mean`.
     """
     estimates = estimate_mean(differences, draws)
-    return float(np.max([stdtr(one.df, -one.compute_t(margin)) for one in estimates]))
+    return float(
+        np.max([stdtr(estimate.df, -estimate.compute_t(margin)) for estimate in estimates])
+    )
 
 
 def compute_p_different(differences: Sequence[float], draws: Sequence[DrawVariance] = ()) -> float:
@@ -210,7 +213,9 @@ def compute_p_different(differences: Sequence[float], draws: Sequence[DrawVarian
     largest over the estimates of `estimate_mean`.
     """
     estimates = estimate_mean(differences, draws)
-    return float(np.max([2 * stdtr(one.df, -abs(one.compute_t())) for one in estimates]))
+    return float(
+        np.max([2 * stdtr(estimate.df, -abs(estimate.compute_t())) for estimate in estimates])
+    )
 
 
 def apply_holm(raw: Mapping[Key, float], family: int = 0) -> dict[Key, float]:

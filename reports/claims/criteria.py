@@ -115,7 +115,7 @@ def require_decide_share(table: str, method: str, low: float, high: float) -> Cr
 
     def find(frames: Frames) -> Finding:
         shares = evidence.compute_decide_share(frames, table, method)
-        values = [100 * one.mean for one in shares.values()]
+        values = [100 * share.mean for share in shares.values()]
         ends = [100 * low, 100 * high] if low else [100 * high]
         least, most = (
             format_fixed(value, choose_decimals(value, ends, DIGITS, MOST_DIGITS))
@@ -148,8 +148,8 @@ def require_realised(table: str, method: str, least: float) -> Criterion:
     """
 
     def find(frames: Frames) -> Finding:
-        one = evidence.compute_realised(frames, table, method)
-        return Finding(format_ratio(one, least), outcome_rules.check_above([one], least))
+        ratio = evidence.compute_realised(frames, table, method)
+        return Finding(format_ratio(ratio, least), outcome_rules.check_above([ratio], least))
 
     return Criterion(
         f"Share of time that {method} saves divided by share of FLOPs that it saves, mean over "
@@ -174,18 +174,19 @@ def require_all(*criteria: Criterion) -> Criterion:
 
 def _describe_points(found: PairDifferences, each: bool = False) -> tuple[list[Interval], str]:
     if len(found) >= POOLED and not each:
-        one = evidence.pool_differences(found)
-        return [one], f"{format_interval(one)} points over {len(found)} pairs"
-    words = _join_pairs({pair: format_interval(one.interval) for pair, one in found.items()})
-    return [one.interval for one in found.values()], f"{words} points"
+        pooled = evidence.pool_differences(found)
+        return [pooled], f"{format_interval(pooled)} points over {len(found)} pairs"
+    intervals = {pair: difference.interval for pair, difference in found.items()}
+    words = _join_pairs({pair: format_interval(own) for pair, own in intervals.items()})
+    return list(intervals.values()), f"{words} points"
 
 
 def _describe_shares(found: Intervals, least: float) -> tuple[list[Interval], str]:
     if len(found) >= POOLED:
-        one = evidence.pool_intervals(found)
-        return [one], f"{format_percent(one, least)} over {len(found)} pairs"
+        pooled = evidence.pool_intervals(found)
+        return [pooled], f"{format_percent(pooled, least)} over {len(found)} pairs"
     return list(found.values()), _join_pairs(
-        {pair: format_percent(one, least) for pair, one in found.items()}
+        {pair: format_percent(share, least) for pair, share in found.items()}
     )
 
 
@@ -208,31 +209,31 @@ def _describe_threshold(threshold: str) -> str:
     )
 
 
-def format_interval(one: Interval, thresholds: Sequence[float] = THRESHOLDS) -> str:
+def format_interval(interval: Interval, thresholds: Sequence[float] = THRESHOLDS) -> str:
     """Return a difference in points as "mean [low, high]", or the mean if the ends are unknown.
 
     thresholds: those of the rule. An end gets more digits if the usual number of digits does not
     show on which side of a threshold it lies.
     """
-    return format_difference(one.mean, one.low, one.high, thresholds)
+    return format_difference(interval.mean, interval.low, interval.high, thresholds)
 
 
-def format_percent(one: Interval, least: float) -> str:
+def format_percent(interval: Interval, least: float) -> str:
     """Return an interval of shares (0 to 1) in percent, as "mean % [low, high]".
 
     least: threshold of the rule, as a share. See `format_ratio`.
     """
-    ends = Interval(100 * one.mean, 100 * one.low, 100 * one.high, one.n)
+    ends = Interval(100 * interval.mean, 100 * interval.low, 100 * interval.high, interval.n)
     return format_ratio(ends, 100 * least, 1, " %")
 
 
-def format_ratio(one: Interval, least: float, digits: int = DIGITS, unit: str = "") -> str:
+def format_ratio(interval: Interval, least: float, digits: int = DIGITS, unit: str = "") -> str:
     """Return an interval as "mean [low, high]", or the mean if the ends are unknown.
 
     least: threshold of the rule. An end gets more digits if the usual number of digits does not
     show on which side of the threshold it lies.
     """
-    words = f"{format_fixed(one.mean, digits)}{unit}"
-    if not one.known:
+    words = f"{format_fixed(interval.mean, digits)}{unit}"
+    if not interval.known:
         return words
-    return f"{words} {format_ends(one.low, one.high, (least,), digits, sign=False)}"
+    return f"{words} {format_ends(interval.low, interval.high, (least,), digits, sign=False)}"

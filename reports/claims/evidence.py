@@ -111,7 +111,7 @@ def compute_realised(frames: Frames, table: str, method: str) -> Interval:
     """
     time = compute_savings(frames, table, method, FULL, "time_s")
     flops = compute_savings(frames, table, method, FULL, "paper_total")
-    little = sum(one.mean < statistics.SMALLEST_SHARE for one in flops.values())
+    little = sum(saved.mean < statistics.SMALLEST_SHARE for saved in flops.values())
     if little:
         least = f"{100 * statistics.SMALLEST_SHARE:g} %"
         raise MissingRunsError(

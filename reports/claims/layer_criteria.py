@@ -21,7 +21,7 @@ def require_memory_saving(models: Sequence[str], least: float) -> Criterion:
 
     def find(frames: Frames) -> Finding:
         found = {model: evidence.compute_memory_saved(frames, model) for model in models}
-        words = "; ".join(f"{m} {format_percent(one, least)}" for m, one in found.items())
+        words = "; ".join(f"{m} {format_percent(saved, least)}" for m, saved in found.items())
         return Finding(words, outcome_rules.check_above(list(found.values()), least))
 
     several = len(models) > 1
@@ -53,9 +53,10 @@ def require_front_first(model: str) -> Criterion:
     """Require that layers tend to freeze in the order of the forward pass."""
 
     def find(frames: Frames) -> Finding:
-        one = compute_t_interval(evidence.measure_runs(frames, model, correlate_order))
+        correlation = compute_t_interval(evidence.measure_runs(frames, model, correlate_order))
         return Finding(
-            f"rank correlation {format_interval(one)}", outcome_rules.check_above([one], 0.0)
+            f"rank correlation {format_interval(correlation)}",
+            outcome_rules.check_above([correlation], 0.0),
         )
 
     return Criterion(

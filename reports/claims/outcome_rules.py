@@ -21,15 +21,15 @@ def check_above(intervals: Sequence[Interval], threshold: float) -> Outcome:
     In all other cases, return "undecided". As in the tables, an interval of fewer than LEAST values
     decides nothing.
     """
-    if any(one.high < threshold for one in intervals if one.n >= LEAST):
+    if any(interval.high < threshold for interval in intervals if interval.n >= LEAST):
         return "does not hold"
-    sure = all(one.low > threshold and one.n >= LEAST for one in intervals)
+    sure = all(interval.low > threshold and interval.n >= LEAST for interval in intervals)
     return _decide(bool(intervals) and sure)
 
 
 def check_below(intervals: Sequence[Interval], threshold: float) -> Outcome:
     """Return "holds" if every interval is below the threshold, "does not hold" if any is above."""
-    return check_above([_negate_interval(one) for one in intervals], -threshold)
+    return check_above([_negate_interval(interval) for interval in intervals], -threshold)
 
 
 def check_between(intervals: Sequence[Interval], low: float, high: float) -> Outcome:
@@ -62,5 +62,5 @@ def _decide(sure: bool) -> Outcome:
     return "holds" if sure else "undecided"
 
 
-def _negate_interval(one: Interval) -> Interval:
-    return Interval(-one.mean, -one.high, -one.low, one.n)
+def _negate_interval(interval: Interval) -> Interval:
+    return Interval(-interval.mean, -interval.high, -interval.low, interval.n)

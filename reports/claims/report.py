@@ -90,7 +90,7 @@ def collect_frames(reports: Sequence[Report], reader: Reader) -> Mapping[str, pd
 
     Figure 5 adds two frames. "freeze_steps" has one row per layer, and "epochs" one row per epoch.
     """
-    frames = {one.name: one.frame for one in reports}
+    frames = {report.name: report.frame for report in reports}
     if "figure5" in frames:
         frames["freeze_steps"] = reader.read_freeze_steps(frames["figure5"])
         frames["epochs"] = read_epochs(frames["figure5"], reader.results)

@@ -17,9 +17,11 @@ def require_similar(table: str, methods: Sequence[str], default: str, most: floa
 
     def find(frames: Frames) -> Finding:
         found = {
-            (*pair, method): one.interval
+            (*pair, method): difference.interval
             for method in methods
-            for pair, one in evidence.compute_differences(frames, table, method, default).items()
+            for pair, difference in evidence.compute_differences(
+                frames, table, method, default
+            ).items()
         }
         farthest = max(found, key=lambda key: abs(found[key].mean))
         words = (
@@ -45,7 +47,9 @@ def require_best(table: str, methods: Sequence[str], chosen: str) -> Criterion:
     def find(frames: Frames) -> Finding:
         found = {m: evidence.compute_differences(frames, table, chosen, m) for m in methods}
         every = {
-            (m, *pair): one.interval for m, pairs in found.items() for pair, one in pairs.items()
+            (m, *pair): difference.interval
+            for m, pairs in found.items()
+            for pair, difference in pairs.items()
         }
         closest = min(every, key=lambda key: every[key].mean)
         words = f"smallest lead: {format_interval(every[closest])} points over {closest[0]}"

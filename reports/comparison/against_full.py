@@ -204,8 +204,10 @@ def _adjust(
     """
     return statistics.apply_holm(
         {
-            name: pooling.compute_largest_p(test, one, residuals.get(name, pooling.NO_RESIDUALS))
-            for name, one in values.items()
+            name: pooling.compute_largest_p(
+                test, by_pair, residuals.get(name, pooling.NO_RESIDUALS)
+            )
+            for name, by_pair in values.items()
         },
         len(values),
     )

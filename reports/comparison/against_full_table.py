@@ -113,20 +113,18 @@ class AgainstFull:
         several = (self.results, self.against, self.pooled, self.equal_cost, self.costs)
         return _drop_missing(several)
 
-    def make_report(
-        self, table: str, title: str, frame: pd.DataFrame, *drawings: Drawing
-    ) -> Report:
+    def make_report(self, name: str, title: str, frame: pd.DataFrame, *drawings: Drawing) -> Report:
         """Return the report that consists of these parts.
 
-        table: name of the table, such as "table2". frame: one row per run.
+        name: name of the table, such as "table2". frame: one row per run.
         """
         numbers = {
-            table: self.results,
-            f"{table}_pooled": self.pooled,
-            f"{table}_equal_cost": self.equal_cost,
+            name: self.results,
+            f"{name}_pooled": self.pooled,
+            f"{name}_equal_cost": self.equal_cost,
         }
         return Report(
-            table,
+            name,
             title,
             self.parts,
             drawings,
@@ -153,8 +151,8 @@ def build_against_full(
     conditional: note on the variation that the intervals do not cover.
     """
     groups = build_cells(frame)
-    compared = method_rows.compare_cells(groups)
-    rows = [method_rows.build_row(one, profile, table) for one in compared]
+    against = method_rows.compare_cells(groups)
+    rows = [method_rows.build_row(compared, profile, table) for compared in against]
     unit = choose_unit(cell.mean("paper_total") for cell in groups)
     freezing = [row for row in rows if row["method"] != FULL]
     here = f"({profile.name} profile)"
@@ -162,7 +160,7 @@ def build_against_full(
     printed = [] if table is None else [describe_printed_columns(table)]
     about = [profile.sentence, *captions.describe_devices_and_predictor(groups, profile)]
     notes = [*notes, *describe_short_intervals(groups, profile, has_control=table in WITH_ONCE)]
-    few = method_rows.describe_sources(compared, profile)
+    few = method_rows.describe_sources(against, profile)
     marks = [*captions.explain_marks(groups), *captions.list_failures(groups, profile)]
     equal, short = build_equal_cost(groups, profile, f"{label}, at equal cost {here}")
     return AgainstFull(
@@ -178,7 +176,7 @@ def build_against_full(
         Table(f"{title} {here}", build_compact_columns(unit, score), rows, PAIR_COLUMNS,
               [*about, SHORT, *notes, *few, *marks]),
         rows,
-        method_rows.pool_compared(compared),
+        method_rows.pool_compared(against),
         score,
         equal,
         short,

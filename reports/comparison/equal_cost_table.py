@@ -170,7 +170,7 @@ def _build_pooled_row(
         "dataset": "pooled",
         "method": names[0],
         "rival": names[1],
-        "compared": f"{sum(one.n > 0 for one in differences.values())} of {len(pairs)} pairs",
+        "compared": f"{sum(paired.n > 0 for paired in differences.values())} of {len(pairs)} pairs",
         **expand_interval("difference", difference),
         "detectable": statistics.compute_detectable_difference(difference),
         "outcome": outcome,

@@ -81,11 +81,11 @@ def compare_accuracy(ours: Cell, theirs: Cell) -> PairedDifference:
     first, second = ({run["seed"]: run for run in cell.finished} for cell in (ours, theirs))
     both = [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
     pairs = tuple(
-        (one["seed"], one["id"], one["samples"], other["id"], other["samples"])
-        for one, other in both
+        (our["seed"], our["id"], our["samples"], their["id"], their["samples"])
+        for our, their in both
     )
     return PairedDifference(
-        {one["seed"]: one["accuracy"] - other["accuracy"] for one, other in both},
+        {our["seed"]: our["accuracy"] - their["accuracy"] for our, their in both},
         _subtract_samples(pairs) if pairs else None,
     )
 
@@ -99,14 +99,14 @@ def _subtract_samples(pairs: tuple[tuple[int, str, Read, str, Read], ...]) -> Re
     differences: dict[Hashable, NDArray[np.float64]] = {}
     sources: dict[Hashable, NDArray[np.int64]] = {}
     for seed, run, read, other_run, read_other in pairs:
-        one, other = read(), read_other()
-        if not np.array_equal(one.sources, other.sources):
+        ours, theirs = read(), read_other()
+        if not np.array_equal(ours.sources, theirs.sources):
             raise UserError(
                 f"runs {run} and {other_run} were evaluated on different samples, so they cannot "
                 "be compared; give both the same data, evaluate_on and length"
             )
-        differences[seed] = one.contributions - other.contributions
-        sources[seed] = one.sources
+        differences[seed] = ours.contributions - theirs.contributions
+        sources[seed] = ours.sources
     return compute_residuals(differences, sources)
 
 
@@ -157,8 +157,10 @@ def average_seeds(
 
     Pairs without a common seed are left out.
     """
-    means = {pair: one.mean for pair, one in differences.items() if one.n}
+    means = {pair: difference.mean for pair, difference in differences.items() if difference.n}
     residuals = {
-        pair: one.residuals.average() for pair, one in differences.items() if one.residuals
+        pair: difference.residuals.average()
+        for pair, difference in differences.items()
+        if difference.residuals
     }
     return means, residuals

@@ -115,9 +115,9 @@ def _escape_latex(text: str) -> str:
     Characters that LaTeX's fonts lack lose their accents or become question marks.
     """
 
-    def sign(one: str) -> str:
-        if one in LATEX or ord(one) < 256:
-            return LATEX.get(one, one)
-        return unicodedata.normalize("NFKD", one).encode("ascii", "ignore").decode() or "?"
+    def sign(character: str) -> str:
+        if character in LATEX or ord(character) < 256:
+            return LATEX.get(character, character)
+        return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode() or "?"
 
     return "".join(map(sign, text.replace("\n", " ")))

@@ -51,7 +51,9 @@ def is_comparable(point: Point, control: Sequence[Point]) -> bool:
     different curves. control: points of the control on the same pair, one per planned setting.
     """
     seeds = point.costs.keys()
-    return point.paired and bool(control) and all(seeds <= one.costs.keys() for one in control)
+    return (
+        point.paired and bool(control) and all(seeds <= setting.costs.keys() for setting in control)
+    )
 
 
 def compare_with_curve(point: Point, control: Sequence[Point]) -> PairedDifference:

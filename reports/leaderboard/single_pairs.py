@@ -53,12 +53,14 @@ def build_language_part(
     contestants: Mapping[str, Contestant], profile: Profile, title: str
 ) -> Table:
     """Return a table with one row for each pair and method, without the controls."""
-    pairs = list(dict.fromkeys(pair for one in contestants.values() for pair in one.points))
+    pairs = list(
+        dict.fromkeys(pair for contestant in contestants.values() for pair in contestant.points)
+    )
     rows = [
-        _build_row(pair, one, contestants, profile)
+        _build_row(pair, contestant, contestants, profile)
         for pair in pairs
-        for one in contestants.values()
-        if pair in one.points and not one.is_control
+        for contestant in contestants.values()
+        if pair in contestant.points and not contestant.is_control
     ]
     used = [name for name in CONTROLS if name in contestants]
     columns = (
@@ -71,17 +73,17 @@ def build_language_part(
 
 
 def _build_row(
-    pair: Pair, one: Contestant, contestants: Mapping[str, Contestant], profile: Profile
+    pair: Pair, contestant: Contestant, contestants: Mapping[str, Contestant], profile: Profile
 ) -> Row:
-    points = one.points[pair]
+    points = contestant.points[pair]
     point = points[0]
     difference = point.difference.interval
     kinds = [str(run.get("kind", "")) for run in point.cell.runs]
     values: dict[str, Value] = {
         "model": profile.format_name(pair[0]),
         "dataset": profile.format_name(pair[1]),
-        "method": one.name,
-        "mark": format_mark(one, kinds),
+        "method": contestant.name,
+        "mark": format_mark(contestant, kinds),
         "cell": str(point.cell.runs[0]["cell"]),
         "seeds": format_seed_count(point.cell),
         "score": point.cell.mean("accuracy"),

@@ -71,22 +71,24 @@ def compute_standings(contestants: Mapping[str, Contestant]) -> list[Standing]:
 
     Contestants without all runs come last.
     """
-    volumes = {name: _compute_volumes(one) for name, one in contestants.items()}
-    unfinished = {name for name, one in contestants.items() if one.runs[0] < one.runs[1]}
+    volumes = {name: _compute_volumes(contestant) for name, contestant in contestants.items()}
+    unfinished = {
+        name for name, contestant in contestants.items() if contestant.runs[0] < contestant.runs[1]
+    }
     order = sorted(order_by_mean(volumes), key=lambda name: name in unfinished)
     ranked = {
         name: volumes[name]
-        for name, one in contestants.items()
-        if not (one.is_control or one.is_oracle or name in unfinished)
+        for name, contestant in contestants.items()
+        if not (contestant.is_control or contestant.is_oracle or name in unfinished)
     }
     ranks, ranges = compute_ranks(ranked), compute_rank_ranges(ranked)
     controls = [contestants[name] for name in CONTROLS if name in contestants]
     found = {
-        name: _compare_with_controls(one, controls)
-        for name, one in contestants.items()
-        if not one.is_control
+        name: _compare_with_controls(contestant, controls)
+        for name, contestant in contestants.items()
+        if not contestant.is_control
     }
-    whole = all(one.complete for one in controls) and len(controls) == len(CONTROLS)
+    whole = all(control.complete for control in controls) and len(controls) == len(CONTROLS)
     tested = {
         name: differences if whole and _is_testable(contestants[name], differences) else {}
         for name, differences in found.items()
@@ -168,9 +170,9 @@ def _compute_p(values: Sequence[float], draws: Sequence[DrawVariance], sign: int
     return statistics.compute_p_no_worse([sign * value for value in values], draws, margin=0)
 
 
-def _compute_volumes(one: Contestant) -> dict[Pair, float]:
+def _compute_volumes(contestant: Contestant) -> dict[Pair, float]:
     """Return the hypervolume of a contestant on each pair."""
-    return {pair: compute_volume(points) for pair, points in one.points.items()}
+    return {pair: compute_volume(points) for pair, points in contestant.points.items()}
 
 
 def compute_volume(points: Sequence[Point]) -> float:
@@ -179,7 +181,9 @@ def compute_volume(points: Sequence[Point]) -> float:
     return compute_hypervolume(known) if known else math.nan
 
 
-def _compare_with_controls(one: Contestant, controls: Sequence[Contestant]) -> ControlDifferences:
+def _compare_with_controls(
+    contestant: Contestant, controls: Sequence[Contestant]
+) -> ControlDifferences:
     """Return the differences from each control at equal cost, by control and pair.
 
     The method runs at its defaults. Pairs in which a needed run has no result are left out.
@@ -187,28 +191,28 @@ def _compare_with_controls(one: Contestant, controls: Sequence[Contestant]) -> C
     return {
         control.name: {
             pair: compare_with_curve(point, control.points[pair])
-            for pair, point in one.defaults.items()
+            for pair, point in contestant.defaults.items()
             if is_comparable(point, control.points.get(pair, ()))
         }
         for control in controls
     }
 
 
-def _is_testable(one: Contestant, differences: ControlDifferences) -> bool:
+def _is_testable(contestant: Contestant, differences: ControlDifferences) -> bool:
     """Return whether the runs at the defaults suffice for the tests against the controls.
 
     All runs at the defaults must have results. At least LEAST pairs must be comparable with each
     control. The test leaves out pairs in which a seed cannot be compared. The table shows how many
     pairs are left.
     """
-    whole = all(point.complete for point in one.defaults.values())
+    whole = all(point.complete for point in contestant.defaults.values())
     return whole and all(
         sum(d.n > 0 for d in pairs.values()) >= LEAST for pairs in differences.values()
     )
 
 
 def _build_standing(
-    one: Contestant,
+    contestant: Contestant,
     volumes: Mapping[Pair, float],
     rank: float,
     rank_range: tuple[float, float],
@@ -220,10 +224,12 @@ def _build_standing(
     means = {name: average_seeds(pairs) for name, pairs in differences.items()}
     against = {name: pooling.compute_widest_interval(*mean) for name, mean in means.items()}
     outcome = _judge(p_better, p_worse)
-    difference = average_seeds({pair: point.difference for pair, point in one.defaults.items()})
-    saved = [point.saved for point in one.defaults.values()]
+    difference = average_seeds(
+        {pair: point.difference for pair, point in contestant.defaults.items()}
+    )
+    saved = [point.saved for point in contestant.defaults.values()]
     return Standing(
-        one,
+        contestant,
         statistics.compute_mean([share for share in saved if not math.isnan(share)]),
         pooling.compute_widest_interval(*difference),
         compute_mean_interval(volumes),
@@ -231,7 +237,7 @@ def _build_standing(
         rank_range,
         against,
         {name: len(mean) for name, (mean, _) in means.items()},
-        _count_beyond(one, differences),
+        _count_beyond(contestant, differences),
         p_better,
         p_worse,
         outcome,
@@ -239,7 +245,7 @@ def _build_standing(
     )
 
 
-def _count_beyond(one: Contestant, differences: ControlDifferences) -> int:
+def _count_beyond(contestant: Contestant, differences: ControlDifferences) -> int:
     """Return the number of pairs on which the method is too cheap for every control.
 
     On these pairs, all runs have results. For each control, some run of the method costs less than
@@ -248,7 +254,7 @@ def _count_beyond(one: Contestant, differences: ControlDifferences) -> int:
     return sum(
         bool(differences)
         and all(pair in pairs and not pairs[pair].n for pairs in differences.values())
-        for pair in one.defaults
+        for pair in contestant.defaults
     )
 
 

@@ -81,7 +81,9 @@ def render_page(shown: Sequence[tuple[Report, Profile]], claims: Report | None =
     profile = merge_profiles([profile for _, profile in shown])
     sections = [_build_section(report, its) for report, its in shown]
     reports = [report for report, _ in shown]
-    runs = {run["id"]: (run, its) for one, its in shown for run in one.frame.to_dict("records")}
+    runs = {
+        run["id"]: (run, its) for report, its in shown for run in report.frame.to_dict("records")
+    }
     cells = [cell for section in sections for cell in section.details]
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined,

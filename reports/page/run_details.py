@@ -70,16 +70,22 @@ class DetailsByRow:
     def __init__(self, report: Report, profile: Profile) -> None:
         self._against = method_rows.compare_cells(build_cells(report.frame))
         self._profile, self._name, self._score = profile, report.name, report.score
-        self._full = {one.cell.roles[:2]: one.cell for one in self._against if one.method == FULL}
+        self._full = {
+            compared.cell.roles[:2]: compared.cell
+            for compared in self._against
+            if compared.method == FULL
+        }
         self._places = {
-            (str(one.cell.runs[0]["cell"]), one.method): index
-            for index, one in enumerate(self._against)
+            (str(compared.cell.runs[0]["cell"]), compared.method): index
+            for index, compared in enumerate(self._against)
         }
 
     @cached_property
     def all(self) -> list[RunDetails]:
         """Details of all cells, in the order of the table."""
-        return [self._build_details(index, one) for index, one in enumerate(self._against)]
+        return [
+            self._build_details(index, compared) for index, compared in enumerate(self._against)
+        ]
 
     def anchor(self, row: Row) -> str:
         """Return the HTML id of a row's details; '' if the row does not show exactly one cell."""
@@ -94,11 +100,11 @@ class DetailsByRow:
     @cached_property
     def _names(self) -> Mapping[str, set[str]]:
         """Names of the models, data sets and methods of all cells."""
-        scopes = [self._describe_scope(one) for one in self._against]
+        scopes = [self._describe_scope(compared) for compared in self._against]
         return {axis: {scope[axis] for scope in scopes} for axis in AXES}
 
-    def _describe_scope(self, one: ComparedCell) -> dict[str, str]:
-        model, dataset, method = one.cell.roles
+    def _describe_scope(self, compared: ComparedCell) -> dict[str, str]:
+        model, dataset, method = compared.cell.roles
         names = (self._profile.format_name(model), self._profile.format_name(dataset), method)
         return dict(zip(AXES, names, strict=True))
 
@@ -111,30 +117,30 @@ class DetailsByRow:
         index = self._places.get((str(row.get("cell")), str(row.get("method"))))
         if index is None:
             return None
-        one = self._against[index]
-        pair = one.cell.roles[:2]
+        compared = self._against[index]
+        pair = compared.cell.roles[:2]
         if key == "accuracy":
-            return dot_plots.build_accuracy_strip(one.cell, self._accuracy_scales[pair])
-        if key == "difference" and one.method != FULL:
+            return dot_plots.build_accuracy_strip(compared.cell, self._accuracy_scales[pair])
+        if key == "difference" and compared.method != FULL:
             full = self._full.get(pair)
-            return dot_plots.build_difference_strip(one, full, self._difference_scales[pair])
+            return dot_plots.build_difference_strip(compared, full, self._difference_scales[pair])
         return None
 
     @cached_property
     def _accuracy_scales(self) -> Mapping[tuple[str, ...], Scale]:
         """Scale for each pair of model and data set, shared by all methods on the pair."""
         values: dict[tuple[str, ...], list[float]] = {}
-        for one in self._against:
-            values.setdefault(one.cell.roles[:2], []).extend(one.cell.values("accuracy"))
+        for compared in self._against:
+            values.setdefault(compared.cell.roles[:2], []).extend(compared.cell.values("accuracy"))
         return {pair: dot_plots.fit_scale(here) for pair, here in values.items()}
 
     @cached_property
     def _difference_scales(self) -> Mapping[tuple[str, ...], Scale]:
         values: dict[tuple[str, ...], list[float]] = {}
-        for one in self._against:
-            pair = one.cell.roles[:2]
-            if one.method != FULL:
-                here = dot_plots.compute_differences(one.cell, self._full.get(pair)).values()
+        for compared in self._against:
+            pair = compared.cell.roles[:2]
+            if compared.method != FULL:
+                here = dot_plots.compute_differences(compared.cell, self._full.get(pair)).values()
                 values.setdefault(pair, [0.0, -1.0]).extend(here)
         return {pair: dot_plots.fit_scale(here) for pair, here in values.items()}
 
@@ -146,20 +152,20 @@ class DetailsByRow:
     def _make_anchor(self, index: int) -> str:
         return f"runs-{self._name}-{index}"
 
-    def _build_details(self, index: int, one: ComparedCell) -> RunDetails:
-        cell = one.cell
+    def _build_details(self, index: int, compared: ComparedCell) -> RunDetails:
+        cell = compared.cell
         score = self._name_score(cell)
         paired = (
             dot_plots.compute_differences(cell, self._full.get(cell.roles[:2]))
-            if one.method != FULL
+            if compared.method != FULL
             else {}
         )
         return RunDetails(
             self._make_anchor(index),
-            self._describe_scope(one),
+            self._describe_scope(compared),
             captions.format_seed_count(cell),
             score,
-            _list_facts(one, score),
+            _list_facts(compared, score),
             [
                 RunLine(
                     run["id"],
@@ -181,13 +187,13 @@ class DetailsByRow:
         )
 
 
-def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
+def _list_facts(compared: ComparedCell, score: str) -> list[tuple[str, str]]:
     """Return the names and formatted values of the statistics of a cell."""
-    cell, against = one.cell, one.comparison
+    cell, against = compared.cell, compared.comparison
     name = score.removesuffix(" (%)")
     facts = [(name, _format_mean(cell, "accuracy", " %" if name != score else ""))]
-    compared = one.method != FULL and against.difference.n
-    if compared:
+    has_difference = compared.method != FULL and against.difference.n
+    if has_difference:
         d = against.difference
         difference = f"{format_fixed(d.mean, 2, sign=True)} points"
         if d.known:
@@ -196,11 +202,11 @@ def _list_facts(one: ComparedCell, score: str) -> list[tuple[str, str]]:
         seeds = f"{d.n} paired seed{'s' * (d.n > 1)}"
         facts.append(("Verdict", f"{against.verdict}, from {seeds}"))
     facts.append(("FLOPs, paper's convention", _format_mean(cell, "paper_total", " TFLOPs", TERA)))
-    if compared:
+    if has_difference:
         facts.append(("FLOPs saved", f"{format_fixed(100 * against.flops_saved, 1)} %"))
     facts.append(("Time", _format_mean(cell, "time_s", " s")))
-    if compared:
-        facts.append(("Time saved", _format_time_saved(one)))
+    if has_difference:
+        facts.append(("Time saved", _format_time_saved(compared)))
     facts.append(("Memory, peak", _format_mean(cell, "memory_bytes", " MiB", MEBI)))
     return [*facts, ("Energy", _format_energy(cell))]
 
@@ -218,8 +224,8 @@ def _format_energy(cell: Cell) -> str:
     return f"{mean} J, idle {format_significant(watts)} W"
 
 
-def _format_time_saved(one: ComparedCell) -> str:
-    against, saved = one.comparison, one.comparison.time_saved
+def _format_time_saved(compared: ComparedCell) -> str:
+    against, saved = compared.comparison, compared.comparison.time_saved
     if not saved.n:
         return "not compared, because the runs used different devices"
     text = f"{format_fixed(100 * saved.mean, 1)} %"

@@ -87,10 +87,10 @@ def _measure_targets(
     """Return how soon full training and each method at its defaults reach the target."""
     full = make_full_points({cell.roles[:2]: cell for cell in cells if cell.roles[2] == FULL})
     found = {FULL: measure_time_to_target(full, reader.results)}
-    for one in standings:
-        if not one.contestant.is_control:
-            points = list(contestants[one.contestant.name].defaults.values())
-            found[one.contestant.name] = measure_time_to_target(points, reader.results)
+    for standing in standings:
+        if not standing.contestant.is_control:
+            points = list(contestants[standing.contestant.name].defaults.values())
+            found[standing.contestant.name] = measure_time_to_target(points, reader.results)
     return found
 
 
