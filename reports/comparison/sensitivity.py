@@ -35,7 +35,7 @@ class VariedOption:
     default: float
     head: str
 
-    def value(self, cell: Cell) -> float:
+    def get_value(self, cell: Cell) -> float:
         """Return the option's value in a cell; NaN if the cell's strategy has no such option."""
         return float(cell.runs[0]["options"].get(self.option, math.nan))
 
@@ -63,7 +63,7 @@ class Sensitivity:
         Cells without the option are left out.
         """
         found = {
-            self.option.value(cell): (cell, row)
+            self.option.get_value(cell): (cell, row)
             for cell, row in zip(self.cells, self.rows, strict=True)
             if cell.roles[:2] == pair
         }
@@ -74,7 +74,9 @@ def build_sensitivity(frame: pd.DataFrame, profile: Profile, option: VariedOptio
     """Return the rows of all cells, unrounded, with the paper's numbers."""
     groups = build_cells(frame)
     pairs = list(dict.fromkeys(cell.roles[:2] for cell in groups))
-    groups.sort(key=lambda cell: (pairs.index(cell.roles[:2]), _get_sort_key(option.value(cell))))
+    groups.sort(
+        key=lambda cell: (pairs.index(cell.roles[:2]), _get_sort_key(option.get_value(cell)))
+    )
     rows = [_build_row(cell, groups, profile, option) for cell in groups]
     compared = [i for i, cell in enumerate(groups) if _is_compared(cell, option)]
     adjusted = statistics.apply_holm(
@@ -87,17 +89,17 @@ def build_sensitivity(frame: pd.DataFrame, profile: Profile, option: VariedOptio
 
 def _is_compared(cell: Cell, option: VariedOption) -> bool:
     """Return whether a cell has the option, at a value other than the default."""
-    value = option.value(cell)
+    value = option.get_value(cell)
     return not math.isnan(value) and value != option.default
 
 
 def _build_row(cell: Cell, groups: Sequence[Cell], profile: Profile, option: VariedOption) -> Row:
     model, dataset, method = cell.roles
-    value = option.value(cell)
+    value = option.get_value(cell)
     peers = [other for other in groups if other.roles[:2] == cell.roles[:2]]
     nothing = Cell((model, dataset, FULL), [])
     full = next((c for c in peers if c.roles[2] == FULL), nothing)
-    default = next((c for c in peers if option.value(c) == option.default), nothing)
+    default = next((c for c in peers if option.get_value(c) == option.default), nothing)
     to_default = compare_accuracy(cell, default)
     shown = to_default.interval if _is_compared(cell, option) else statistics.NO_INTERVAL
     against = compare_with_full(cell, full)

@@ -86,7 +86,7 @@ def build_html_table(table: Table, anchor: str, details: DetailsByRow) -> HtmlTa
         words = [_build_cell(c, row, h, details) for c, h in zip(columns, heads, strict=True)]
         block = " · ".join(word.text for word in words if word.head.block)
         new = block if block != before else ""
-        lines.append(HtmlRow(words, details.anchor(row), new, details.find_scope(row)))
+        lines.append(HtmlRow(words, details.find_anchor(row), new, details.find_scope(row)))
         before = block
     return HtmlTable(
         anchor, table.title, heads, lines, table.notes, any(line.anchor for line in lines)
@@ -110,7 +110,7 @@ def _build_cell(column: Column, row: Row, head: Head, details: DetailsByRow) -> 
         _get_sort_key(column, row, text),
         head,
         VERDICTS.get(text, "") if column.key == "verdict" else "",
-        details.strip(row, column.key),
+        details.build_strip(row, column.key),
     )
 
 

@@ -87,7 +87,7 @@ class DetailsByRow:
             self._build_details(index, compared) for index, compared in enumerate(self._against)
         ]
 
-    def anchor(self, row: Row) -> str:
+    def find_anchor(self, row: Row) -> str:
         """Return the HTML id of a row's details; '' if the row does not show exactly one cell."""
         index = self._places.get((str(row.get("cell")), str(row.get("method"))))
         return "" if index is None else self._make_anchor(index)
@@ -108,7 +108,7 @@ class DetailsByRow:
         names = (self._profile.format_name(model), self._profile.format_name(dataset), method)
         return dict(zip(AXES, names, strict=True))
 
-    def strip(self, row: Row, key: str) -> Strip | None:
+    def build_strip(self, row: Row, key: str) -> Strip | None:
         """Return the dot plot of a row's accuracy or difference, by the key of the column.
 
         The result is None for other keys, for rows that do not show exactly one cell, and if no

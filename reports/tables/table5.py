@@ -35,7 +35,7 @@ def build_report(frame: pd.DataFrame, reader: Reader, profile: Profile) -> Repor
         for cell in found.cells
     }
     rows = [
-        {**row, "with_replacement": smaller[cell.roles[:2]].get(OPTION.value(cell))}
+        {**row, "with_replacement": smaller[cell.roles[:2]].get(OPTION.get_value(cell))}
         for cell, row in zip(found.cells, found.rows, strict=True)
     ]
     return sensitivity_table.build_report(
