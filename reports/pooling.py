@@ -79,8 +79,9 @@ def compute_widest_interval(
     """Return the smallest interval that contains those over the pairs and over the models.
 
     Claims over all pairs are based on this interval. With fewer than LEAST models, it is the
-    interval over the pairs and holds for these models only. values: one value per (model, data
-    set). residuals: as for `compute_pair_and_model_intervals`.
+    interval over the pairs and holds for these models only.
+    values: one value per (model, data set).
+    residuals: as for `compute_pair_and_model_intervals`.
     """
     pairs, models = compute_pair_and_model_intervals(values, residuals)
     if models.n < LEAST:
@@ -98,8 +99,9 @@ def compute_largest_p(
     """Return the larger of two p values: of a test over the pairs, and of a test over the models.
 
     If the models cannot be tested, the result is the p value over the pairs. It is NaN if the pairs
-    cannot be tested. values: one value per (model, data set). residuals: as for
-    `compute_widest_interval`.
+    cannot be tested.
+    values: one value per (model, data set).
+    residuals: as for `compute_widest_interval`.
     """
     by_pair, by_model = _compute_draws(values, residuals)
     pairs = test(list(values.values()), by_pair)

@@ -90,7 +90,9 @@ def require_saving(
 ) -> Criterion:
     """Require that method `ours` saves more than the share `least` of a cost, relative to `theirs`.
 
-    key: column of the cost. what: name of the cost in the rule. least: from 0 to 1.
+    key: column of the cost.
+    what: name of the cost in the rule.
+    least: from 0 to 1.
     """
 
     def find(frames: Frames) -> Finding:

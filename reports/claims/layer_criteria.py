@@ -15,8 +15,9 @@ from reports.statistics import compute_t_interval
 def require_memory_saving(models: Sequence[str], least: float) -> Criterion:
     """Require that SmartFRZ saves more than the share `least` of memory in the last epoch.
 
-    The share is relative to the last epoch of full training. models: the claim must hold for each
-    of them. least: from 0 to 1.
+    The share is relative to the last epoch of full training.
+    models: the claim must hold for each of them.
+    least: from 0 to 1.
     """
 
     def find(frames: Frames) -> Finding:

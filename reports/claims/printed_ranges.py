@@ -15,7 +15,8 @@ PAIR = ("model", "dataset")
 def format_differences(table: int, ours: str, theirs: str) -> str:
     """Return the mean and range of the difference in accuracy, ours − theirs, in points.
 
-    table: number of the paper's table. ours, theirs: methods.
+    table: number of the paper's table.
+    ours, theirs: methods.
     """
     values = [
         _get_value(a, "accuracy") - _get_value(b, "accuracy")
@@ -57,7 +58,8 @@ def format_realised(table: int, method: str) -> str:
 def format_spread(table: int, column: str, default: float) -> str:
     """Return the largest difference in accuracy between any setting and the default, by model.
 
-    column: column of the setting. default: its default value.
+    column: column of the setting.
+    default: its default value.
     """
     by_model: dict[str, dict[float, float]] = {}
     for row in read_entries(table):

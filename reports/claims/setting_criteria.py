@@ -12,7 +12,8 @@ from reports.claims.evidence import Frames
 def require_similar(table: str, methods: Sequence[str], default: str, most: float) -> Criterion:
     """Require that every setting differs from the default by less than `most` points.
 
-    methods: method names of the settings. default: method name of the default setting.
+    methods: method names of the settings.
+    default: method name of the default setting.
     """
 
     def find(frames: Frames) -> Finding:
@@ -41,7 +42,8 @@ def require_similar(table: str, methods: Sequence[str], default: str, most: floa
 def require_best(table: str, methods: Sequence[str], chosen: str) -> Criterion:
     """Require that the chosen setting is more accurate than every other setting.
 
-    methods: method names of the other settings. chosen: method name of the chosen setting.
+    methods: method names of the other settings.
+    chosen: method name of the chosen setting.
     """
 
     def find(frames: Frames) -> Finding:

@@ -56,8 +56,10 @@ class Comparison:
 class Pooled:
     """Results of a method, pooled over the pairs.
 
-    Each pair counts once, by its mean. done: runs of the method with a result. planned: all runs of
-    the method. absent: runs of the method and of full training without a result.
+    Each pair counts once, by its mean.
+    done: runs of the method with a result.
+    planned: all runs of the method.
+    absent: runs of the method and of full training without a result.
     """
 
     difference: Interval  # over the pairs' mean differences, in points, test draw included

@@ -81,10 +81,9 @@ SHORT = (
     "± is the sample standard deviation over seeds. Difference: accuracy minus that of full "
     "training, paired by seed, with a 95 % interval over seeds and test draw. (n=4): only 4 seeds "
     "have a result of both the method and full training. Non-inferior: the lower end of the "
-    "interval is above −0.5 points. Worse, open: the "
-    "interval is below 0 and contains −0.5. Time: training + decisions. FLOPs: paper's convention. "
-    "−FLOPs, −time: share saved relative to full training. Realised: share of time saved / share "
-    "of FLOPs saved."
+    "interval is above −0.5 points. Worse, open: the interval is below 0 and contains −0.5. Time: "
+    "training + decisions. FLOPs: paper's convention. −FLOPs, −time: share saved relative to full "
+    "training. Realised: share of time saved / share of FLOPs saved."
 )
 
 
@@ -146,8 +145,10 @@ def build_against_full(
 ) -> AgainstFull:
     """Build the tables that compare methods with full training.
 
-    frame: one row per run (see reports.runs.run_table). table: number of the paper's table, or
-    None. notes: notes of this table alone. score: column heading for the scores of the runs.
+    frame: one row per run (see reports.runs.run_table).
+    table: number of the paper's table, or None.
+    notes: notes of this table alone.
+    score: column heading for the scores of the runs.
     conditional: note on the variation that the intervals do not cover.
     """
     groups = build_cells(frame)

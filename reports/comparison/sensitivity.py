@@ -25,8 +25,10 @@ from reports.runs.cells import Cell, build_cells
 class VariedOption:
     """Option of a strategy that a table of the paper varies.
 
-    table: number of the paper's table. column: the table's column for the option. option: name of
-    the option. head: heading for the option, with its unit.
+    table: number of the paper's table.
+    column: the table's column for the option.
+    option: name of the option.
+    head: heading for the option, with its unit.
     """
 
     table: int

@@ -56,8 +56,9 @@ def build_report(
 ) -> Report:
     """Return the report with a table and its curves.
 
-    extra: additional columns. notes: notes of this table alone. timed: whether the paper prints
-    times.
+    extra: additional columns.
+    notes: notes of this table alone.
+    timed: whether the paper prints times.
     """
     option, here = found.option, f"({profile.name} profile)"
     about = [profile.sentence, *captions.describe_devices_and_predictor(found.cells, profile)]

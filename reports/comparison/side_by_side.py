@@ -75,7 +75,8 @@ def compare_sweeps(
 ) -> Table:
     """Return a table with one row for each model, data set and method of two sweeps.
 
-    names: names of the two sweeps. sides: for each sweep, its cells by model, data set and method.
+    names: names of the two sweeps.
+    sides: for each sweep, its cells by model, data set and method.
     """
     first, second = sides
     rows: list[Row] = []

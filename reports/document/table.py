@@ -30,7 +30,8 @@ class Table:
     """Table with rows and columns.
 
     blocks: columns that divide the rows into blocks. A new block begins where the text of one of
-    these columns changes. notes: texts below the table.
+    these columns changes.
+    notes: texts below the table.
     """
 
     title: str
@@ -187,8 +188,8 @@ def mean_sd_column(head: str, key: str, mark: str = "", digits: int | None = 2) 
     """Return a column "mean ± standard deviation" from `key` and `key`_sd.
 
     digits: decimals of both numbers. None means enough for three significant digits of the mean,
-    and more if the standard deviation would be printed as zero. mark: key of the row for a mark
-    after the text.
+    and more if the standard deviation would be printed as zero.
+    mark: key of the row for a mark after the text.
     """
 
     def text(row: Row) -> str:

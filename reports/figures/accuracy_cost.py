@@ -35,8 +35,8 @@ Compare = Callable[[Cell, Cell], tuple[Mapping[int, float], Interval]]
 class Drawn:
     """Values of a cell in its panel, in the order of the cell's seeds.
 
-    values: differences from full training in points, or accuracies in percent. interval: interval
-    of the mean of the values, which is not drawn if its ends are unknown.
+    values: differences from full training in points, or accuracies in percent.
+    interval: interval of the mean of the values, which is not drawn if its ends are unknown.
     """
 
     cell: Cell
@@ -56,8 +56,10 @@ def draw_accuracy_cost(
 
     The vertical axis is the difference from full training of the same seed, in points. FLOPs are in
     percent of full training's mean. A panel without a result of full training shows accuracies (%)
-    and TFLOPs or GFLOPs instead. compare: function that returns the differences of a cell from full
-    training by seed (points), and the interval of their mean. score: name of the score of the runs.
+    and TFLOPs or GFLOPs instead.
+    compare: function that returns the differences of a cell from full training by seed (points),
+    and the interval of their mean.
+    score: name of the score of the runs.
     """
     groups = build_cells(frame)
     models = list(dict.fromkeys(cell.roles[0] for cell in groups))
@@ -153,7 +155,8 @@ def _draw_points(
 ) -> None:
     """Draw the seeds of a cell, and their mean with its interval.
 
-    unit: FLOPs per unit of the horizontal axis. shift: shift to the right, in typographic points.
+    unit: FLOPs per unit of the horizontal axis.
+    shift: shift to the right, in typographic points.
     """
     colour, marker = look
     left, at = (

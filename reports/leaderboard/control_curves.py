@@ -28,9 +28,10 @@ NO_DIFFERENCE = PairedDifference({}, None)
 def find_weights(costs: Sequence[float], cost: float) -> Weights | None:
     """Return weights of a control's settings with which their mean cost is the cost of a method.
 
-    costs: cost of each setting, in any order. cost: cost of the method. A method that costs more
-    than the most expensive setting is compared with that setting, which is then cheaper. The result
-    is None if the method costs less than the cheapest setting.
+    costs: cost of each setting, in any order.
+    cost: cost of the method.
+    A method that costs more than the most expensive setting is compared with that setting, which is
+    then cheaper. The result is None if the method costs less than the cheapest setting.
     """
     order = sorted(range(len(costs)), key=lambda i: costs[i])
     above = next((place for place, i in enumerate(order) if costs[i] >= cost), None)

@@ -32,19 +32,19 @@ class Standing:
     difference: accuracy minus that of full training at the defaults, in points.
     hypervolume: mean over the models.
     rank: NaN for controls, for oracles and for methods without all runs. Methods with equal means
-        share the mean of their ranks.
+    share the mean of their ranks.
     rank_range: ends of the central range of the rank over all resamples of the models.
     against: difference in accuracy from each control at equal cost over the pairs, in points, by
-        the control's name.
+    the control's name.
     compared: number of pairs in each of these differences. A pair counts only if all runs of the
-        control have results.
+    control have results.
     beyond: number of pairs in which a run costs less than every control.
     p_better: one-sided p of the hypothesis that at least one control is as good, Holm-adjusted over
-        the methods.
+    the methods.
     p_worse: one-sided p of the hypothesis that no control is better, Holm-adjusted likewise.
     outcome: BEATS, LOSES, UNDECIDED or NOT_TESTED.
     worse_than: controls that are better after the same correction; empty unless the outcome is
-        LOSES.
+    LOSES.
     """
 
     contestant: Contestant

@@ -75,8 +75,8 @@ class PageOrigin:
 def render_page(shown: Sequence[tuple[Report, Profile]], claims: Report | None = None) -> str:
     """Return the page as HTML.
 
-    shown: the reports with their profiles, in the order of the page. claims: report on the claims
-    of the paper. Its section follows all other reports.
+    shown: the reports with their profiles, in the order of the page.
+    claims: report on the claims of the paper. Its section follows all other reports.
     """
     profile = merge_profiles([profile for _, profile in shown])
     sections = [_build_section(report, its) for report, its in shown]

@@ -28,9 +28,12 @@ AXES = ("model", "data", "method")  # by which the page filters; each for one of
 class RunLine:
     """Run of a cell, as formatted text.
 
-    difference: in points. time: in seconds. energy: in joules. flops: in GFLOPs, by the paper's
-    convention. score: unrounded score of the run; '' if the run is not finished. The page links to
-    a freeze history only for runs with a score.
+    difference: in points.
+    time: in seconds.
+    energy: in joules.
+    flops: in GFLOPs, by the paper's convention.
+    score: unrounded score of the run; '' if the run is not finished. The page links to a freeze
+    history only for runs with a score.
     """
 
     id: str
@@ -50,8 +53,9 @@ class RunLine:
 class RunDetails:
     """Runs and statistics of a cell. `anchor` is the HTML id of these details.
 
-    scope: model, data set and method of the cell. devices: devices of the finished runs, as one
-    text. samples: data set, evaluation split and heading of the scores, as one text.
+    scope: model, data set and method of the cell.
+    devices: devices of the finished runs, as one text.
+    samples: data set, evaluation split and heading of the scores, as one text.
     """
 
     anchor: str

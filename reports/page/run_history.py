@@ -32,8 +32,8 @@ class RunHistory:
     """Freeze history of a run as the page shows it.
 
     shades: SVG path of each shade (1 to LEVELS) in a picture of BINS × `layers` units. Each layer
-    is a horizontal line, with the first layer at the top. left_out: number of decisions beyond
-    LISTED.
+    is a horizontal line, with the first layer at the top.
+    left_out: number of decisions beyond LISTED.
     """
 
     id: str

@@ -27,9 +27,9 @@ FARTHEST = 6 * MARGIN  # points; an interval that reaches beyond this range ends
 class MethodResult:
     """Row of the summary table: one method, pooled over the pairs of model and data set.
 
-    difference, flops_saved and saved are formatted text. low, mean, high: positions, in pixels, of
-    the interval and its mean. Each of the three is None if unknown. mean is also None if it is
-    outside the range of the plot.
+    difference, flops_saved, saved: formatted text.
+    low, mean, high: positions, in pixels, of the interval and its mean. Each of the three is None
+    if unknown. mean is also None if it is outside the range of the plot.
     beyond_low, beyond_high: whether the interval exceeds the range, which is drawn as an arrow.
     """
 

@@ -134,9 +134,10 @@ _APART = (*_SPEC, "id", "cell", "strategy", "options", "contents", "paths", "kee
 class Results:
     """Frames of a results folder. `RUNS` and `DECISIONS` describe their columns.
 
-    runs: one row per run. decisions: one row per layer and freezing stage at which a strategy
-    decided. Strategies that switch often record only which layers are frozen. The decisions of
-    these strategies have one row per layer that changed.
+    runs: one row per run.
+    decisions: one row per layer and freezing stage at which a strategy decided. Strategies that
+    switch often record only which layers are frozen. The decisions of these strategies have one row
+    per layer that changed.
     """
 
     runs: pd.DataFrame
@@ -274,8 +275,9 @@ def _expand(
     """Return layer, decision, score and threshold of each layer for one line of decisions.jsonl.
 
     A full line gives the one layer that the strategy judged. A compact line gives the layers that
-    changed, without score and threshold (see bench.results.decisions). line: one line of the
-    decisions file. frozen: layers that were frozen before.
+    changed, without score and threshold (see bench.results.decisions).
+    line: one line of the decisions file.
+    frozen: layers that were frozen before.
     """
     if "frozen" not in line:
         return [(line["layer"], line["freeze"], line["score"], line["threshold"])]

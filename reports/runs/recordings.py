@@ -23,7 +23,8 @@ SETTLED = 0.01  # maximum range of CKA from an epoch to the end at which a curve
 class Gradient:
     """Gradient of a layer's weight tensor at one step.
 
-    layer, name: index and name of the layer. values: the gradient, flattened to shape (n,).
+    layer, name: index and name of the layer.
+    values: the gradient, flattened to shape (n,).
     """
 
     layer: int
