@@ -231,15 +231,15 @@ def test_a_rule_shows_the_threshold_that_judges():
     ],
 )
 def test_an_end_of_a_share_is_not_rounded_onto_the_threshold(ends, least, outcome, shown):
-    one = Interval(sum(ends) / 2, *ends, 5)
-    assert outcome_rules.check_above([one], least) == outcome
-    assert criteria.format_percent(one, least) == shown
+    share = Interval(sum(ends) / 2, *ends, 5)
+    assert outcome_rules.check_above([share], least) == outcome
+    assert criteria.format_percent(share, least) == shown
 
 
 def test_an_unknown_interval_is_shown_as_its_mean():
-    one = Interval(0.4, math.nan, math.nan, 1)
-    assert criteria.format_percent(one, 0.0) == "40.0 %"
-    assert criteria.format_ratio(one, 0.9) == "0.40"
+    interval = Interval(0.4, math.nan, math.nan, 1)
+    assert criteria.format_percent(interval, 0.0) == "40.0 %"
+    assert criteria.format_ratio(interval, 0.9) == "0.40"
 
 
 def test_every_rule_shows_on_which_side_of_its_own_threshold_the_values_are(monkeypatch):

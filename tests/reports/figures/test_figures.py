@@ -66,7 +66,7 @@ def test_accuracy_cost_shows_the_difference_of_every_seed_inside_its_panel(resul
         differences = [v - accuracies["full", seed] for (_, seed), v in accuracies.items()]
         assert len(differences) == 20
         shown = np.array(drawn(axes))
-        assert all(np.abs(shown - one).min() < 1e-9 for one in differences)
+        assert all(np.abs(shown - difference).min() < 1e-9 for difference in differences)
         low, high = axes.get_ylim()
         assert all(low < y < high for y in differences)
         mean = np.mean([v for (method, _), v in accuracies.items() if method == "full"])
@@ -86,9 +86,9 @@ def test_accuracy_cost_without_full_training_shows_accuracies(results):
 def test_accuracy_cost_draws_the_intervals_of_the_tables(results):
     frame = run_table.read_runs(RUNS, results)
     [difference] = [
-        one.comparison.difference
-        for one in compare_cells(build_cells(frame))
-        if one.cell.roles == ("resnet50", "cifar10", "linear")
+        compared.comparison.difference
+        for compared in compare_cells(build_cells(frame))
+        if compared.cell.roles == ("resnet50", "cifar10", "linear")
     ]
     lines = [line.get_ydata() for line in draw(frame).axes[0].lines if len(line.get_ydata()) == 2]
     assert any(np.allclose(line, [difference.low, difference.high]) for line in lines)

@@ -115,8 +115,8 @@ def test_the_cost_to_the_target_is_that_of_the_first_epoch_that_reaches_it(
     first = next(line for line in lines if line["score"] >= lines[-1]["score"] - 0.5)
     assert (whole.runs, whole.reached) == (1, 1)
     assert whole.flops == pytest.approx(first["flops_exact"] / lines[-1]["flops_exact"])
-    for one in collect_contestants(cells).values():
-        points = list(one.defaults.values())
+    for contestant in collect_contestants(cells).values():
+        points = list(contestant.defaults.values())
         found = measure_time_to_target(points, folder)
         scores = [line["score"] for line in read_scores(points[0].cell.runs[0], folder) or ()]
         assert found.reached == any(score >= lines[-1]["score"] - 0.5 for score in scores)

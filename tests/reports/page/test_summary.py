@@ -158,8 +158,8 @@ def test_the_interval_of_a_method_is_the_one_that_its_verdict_rests_on(tmp_path)
         lost = 0.3 + 0.7 * MODELS.index(run["model"]) if run["method"] == "linear" else 0.0
         write_run(tmp_path, run, accuracy=90 - lost + run["seed"] / 10)
     frame = Reader(tmp_path).read_runs(runs)
-    [one] = pool_compared(compare_cells(build_cells(frame))).values()
-    assert one.difference.high < 0 < one.widest.high
+    [pooled] = pool_compared(compare_cells(build_cells(frame))).values()
+    assert pooled.difference.high < 0 < pooled.widest.high
     [shown] = build_summary(frame).standings
-    assert shown.difference.endswith(f"[−{-one.widest.low:.2f}, +{one.widest.high:.2f}]")
-    assert shown.verdict == one.verdict
+    assert shown.difference.endswith(f"[−{-pooled.widest.low:.2f}, +{pooled.widest.high:.2f}]")
+    assert shown.verdict == pooled.verdict

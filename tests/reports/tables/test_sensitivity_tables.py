@@ -67,9 +67,9 @@ def test_holm_correction_counts_all_settings_of_the_table(made):
 @of_tables(*OPTIONS)
 def test_a_setting_with_a_missing_run_is_not_tested(made):
     tested = [r for r in list_rows(made.report()) if not math.isnan(r["p_different"])]
-    one = [run for run in made.wanted if run["cell"] == tested[0]["cell"]]
-    made.put(one[0], status="diverged", accuracy=None)
-    assert math.isnan(find_row(made.report(), one)["p_different"])
+    cell = [run for run in made.wanted if run["cell"] == tested[0]["cell"]]
+    made.put(cell[0], status="diverged", accuracy=None)
+    assert math.isnan(find_row(made.report(), cell)["p_different"])
     [default] = {
         r["cell"]
         for r in list_rows(made.report())

@@ -161,10 +161,12 @@ def test_run_shown_by_several_tables_is_read_once(tmp_path, monkeypatch):
     whole = run_table._object
     monkeypatch.setattr(run_table, "_object", lambda path: opened.append(path) or whole(path))
     reader = Reader(tmp_path / "results")
-    for one in tables:
-        build_report(one.name, one.wanted, reader, one.profile)
+    for table in tables:
+        build_report(table.name, table.wanted, reader, table.profile)
     assert len(opened) == len(set(opened))
-    assert {run["id"] for one in tables for run in one.wanted} <= {p.parent.name for p in opened}
+    assert {run["id"] for table in tables for run in table.wanted} <= {
+        p.parent.name for p in opened
+    }
 
 
 def test_stand_ins_of_other_tables_are_not_listed(tmp_path):
